@@ -1,0 +1,28 @@
+//! The macros of the [dualwrite](https://docs.rs/dualwrite) crate: use them through it, where they
+//! are documented. What comes out of them can be read in `snapshots/`.
+//!
+//! Each macro is a pipeline of *syntax* (what was typed), *lower* (all validation) into a *model*
+//! (what has been proven valid), and *expand* (model to tokens, cannot fail).
+
+use proc_macro::TokenStream;
+
+mod diag;
+mod dual;
+mod names;
+mod paths;
+mod repository;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+/// Generates `Dual<Trait>`, the repository over an old and a new implementation of this trait.
+#[proc_macro_attribute]
+pub fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
+    repository::repository(args.into(), item.into()).into()
+}
+
+/// Generates getters that read the new field where it is filled, and setters that write both.
+#[proc_macro_derive(Dual, attributes(dual))]
+pub fn dual(item: TokenStream) -> TokenStream {
+    dual::dual(item.into()).into()
+}

@@ -1,0 +1,61 @@
+//! Every identifier that generated code introduces, and the collisions that are possible.
+//!
+//! Local variables are hygienic (`mixed_site`, see `repository/body.rs`): no argument of the user can
+//! meet them. Items, methods and type parameters are not, so those are checked or chosen here.
+
+use std::collections::HashSet;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::format_ident;
+use syn::ext::IdentExt as _;
+
+/// The inherent functions of the wrapper, which would hide a method of the same name.
+pub(crate) const WRAPPER_FUNCTIONS: [&str; 3] = ["new", "old_side", "new_side"];
+
+/// The inherent method that the `Dual` derive adds beside getters and setters.
+pub(crate) const IS_MIGRATED: &str = "is_migrated";
+
+/// `DualCustomers` for `Customers`.
+pub(crate) fn wrapper(item: &Ident) -> Ident {
+    format_ident!("Dual{}", item, span = item.span())
+}
+
+/// `set_email_address` for `email_address`.
+pub(crate) fn setter(field: &Ident) -> Ident {
+    format_ident!("set_{}", field, span = field.span())
+}
+
+/// `type` for `r#type`: how a name is shown and compared.
+pub(crate) fn plain(ident: &Ident) -> String {
+    ident.unraw().to_string()
+}
+
+/// Names for the type parameters of the wrapper, the old side's and the new side's: the first pair
+/// that does not stand anywhere in the user's item, where it would be shadowed.
+pub(crate) fn side_parameters(item: TokenStream) -> (Ident, Ident) {
+    let mut taken = HashSet::new();
+    collect(item, &mut taken);
+    let plain = [("O", "N"), ("Old", "New")].map(|(old, new)| (old.to_owned(), new.to_owned()));
+    let numbered = (1..).map(|n| (format!("Old{n}"), format!("New{n}")));
+    let (old, new) = plain
+        .into_iter()
+        .chain(numbered)
+        .find(|(old, new)| !taken.contains(old) && !taken.contains(new))
+        .unwrap_or_default();
+    (
+        Ident::new(&old, Span::call_site()),
+        Ident::new(&new, Span::call_site()),
+    )
+}
+
+fn collect(tokens: TokenStream, into: &mut HashSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) => {
+                into.insert(plain(&ident));
+            }
+            TokenTree::Group(group) => collect(group.stream(), into),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}

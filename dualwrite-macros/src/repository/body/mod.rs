@@ -1,0 +1,157 @@
+//! The bodies of the wrapper's methods. Glue only: each describes the call, hands both sides to
+//! functions of `dualwrite::__private`, and decides nothing itself. This file holds what reads and
+//! writes have in common.
+//!
+//! All tokens carry `mixed_site` spans: the variables introduced here cannot meet an argument of the
+//! user, whatever its name. Where the compiler may find a type of the user wanting, the span is
+//! located at that type.
+
+mod read;
+mod write;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Expr, ExprReference, GenericParam};
+
+use super::model::{Argument, Method, Passing, Repository, Side};
+
+/// A method whose body is written.
+pub(super) struct Body<'m> {
+    pub(super) model: &'m Repository,
+    pub(super) method: &'m Method,
+    /// The index of the method in the wrapper's table.
+    pub(super) position: TokenStream,
+}
+
+/// How arguments are handed on.
+#[derive(Clone, Copy)]
+enum Handing {
+    /// Nothing uses them afterwards.
+    Last,
+    /// They are used again afterwards.
+    Again,
+    /// They are owned copies, also of what came by reference.
+    Owned,
+}
+
+impl Body<'_> {
+    /// A future of what one side of the wrapper answers.
+    fn ask(&self, side: Side, handing: Handing) -> TokenStream {
+        let (this, field) = (&self.method.this, field(side));
+        self.call(side, &quote_spanned!(mixed()=> &*#this.#field), handing)
+    }
+
+    /// A call of the trait's method. Written out in full, so that an inherent method of the same name
+    /// on the user's type is not taken instead.
+    fn call(&self, side: Side, receiver: &TokenStream, handing: Handing) -> TokenStream {
+        let implementer = self.model.sides.of(side);
+        let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
+        let turbofish = self.turbofish();
+        let arguments = self
+            .method
+            .arguments
+            .iter()
+            .map(|argument| hand(argument, handing));
+        quote_spanned! {mixed()=>
+            <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
+        }
+    }
+
+    /// The method's own parameters: those that occur only in the answer cannot be inferred
+    /// everywhere. Lifetimes always can.
+    fn turbofish(&self) -> Option<TokenStream> {
+        let parameters = self.method.signature.generics.params.iter();
+        let named: Vec<&Ident> = parameters
+            .filter_map(|parameter| match parameter {
+                GenericParam::Type(parameter) => Some(&parameter.ident),
+                GenericParam::Const(parameter) => Some(&parameter.ident),
+                GenericParam::Lifetime(_) => None,
+            })
+            .collect();
+        (!named.is_empty()).then(|| quote!(::<#(#named),*>))
+    }
+
+    /// The value of one of our own calls, or its error as the user's.
+    fn or_return(&self, call: &TokenStream) -> TokenStream {
+        let error = quote_spanned!(located(self.method.error)=> ::core::convert::From::from(error));
+        quote_spanned! {mixed()=>
+            match #call {
+                ::core::result::Result::Ok(value) => value,
+                ::core::result::Result::Err(error) => {
+                    return ::core::result::Result::Err(#error);
+                }
+            }
+        }
+    }
+}
+
+fn hand(Argument { name, ty, passing }: &Argument, handing: Handing) -> TokenStream {
+    let span = located(ty.span());
+    match (passing, handing) {
+        (Passing::Tx | Passing::Exclusive, _) => quote_spanned!(span=> &mut *#name),
+        (Passing::Value, Handing::Again) => {
+            quote_spanned!(span=> ::core::clone::Clone::clone(&#name))
+        }
+        (Passing::Shared, Handing::Owned) => {
+            quote_spanned!(span=> ::core::borrow::Borrow::borrow(&#name))
+        }
+        (Passing::Value | Passing::Shared, _) => quote!(#name),
+    }
+}
+
+/// `&key`. The parts of a tuple are borrowed one by one: the tuple must not take the arguments away.
+fn borrowed(key: &Expr) -> TokenStream {
+    let Expr::Tuple(tuple) = key else {
+        return reference(key);
+    };
+    let parts = tuple.elems.iter().map(|part| match is_place(part) {
+        true => reference(part),
+        false => quote!(#part),
+    });
+    quote_spanned!(located(key.span())=> &(#(#parts),*))
+}
+
+/// `&expression`, in parentheses where the operators inside need them.
+fn reference(expression: &Expr) -> TokenStream {
+    let reference = ExprReference {
+        attrs: Vec::new(),
+        and_token: syn::Token![&](located(expression.span())),
+        mutability: None,
+        expr: Box::new(expression.clone()),
+    };
+    quote!(#reference)
+}
+
+fn is_place(expression: &Expr) -> bool {
+    match expression {
+        Expr::Path(_) => true,
+        Expr::Field(field) => is_place(&field.base),
+        _ => false,
+    }
+}
+
+/// The wrapper's field of a side.
+fn field(side: Side) -> Ident {
+    match side {
+        Side::Old => Ident::new("old", mixed()),
+        Side::New => Ident::new("new", mixed()),
+    }
+}
+
+/// The variant of `dualwrite::Side`.
+fn variant(side: Side) -> Ident {
+    match side {
+        Side::Old => Ident::new("Old", mixed()),
+        Side::New => Ident::new("New", mixed()),
+    }
+}
+
+fn mixed() -> Span {
+    Span::mixed_site()
+}
+
+/// Our token, which errors show as if it stood at a piece of the user's source.
+fn located(span: Span) -> Span {
+    mixed().located_at(span)
+}

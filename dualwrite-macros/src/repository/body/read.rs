@@ -1,0 +1,154 @@
+//! The body of a read: ask the side that answers; where the call is compared or lazy, keep what is
+//! needed to ask again.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Type;
+use syn::spanned::Spanned as _;
+
+use super::super::model::{Argument, Passing, Read, ReadKind, Side};
+use super::{Body, Handing, borrowed, located, mixed, variant};
+
+impl Body<'_> {
+    /// The body of a read.
+    pub(in crate::repository) fn read(&self, read: &Read) -> TokenStream {
+        let start = self.start(read);
+        let rest = match &read.kind {
+            ReadKind::Plain { .. } => self.plain(),
+            ReadKind::LazyIn { tx } => self.lazy_in(tx),
+            ReadKind::Lazy => self.asked_again("finish_lazy"),
+            ReadKind::Compared if read.key.is_none() => self.asked_again("finish_scan"),
+            ReadKind::Compared => self.asked_again("finish_read"),
+        };
+        quote_spanned!(mixed()=> async move { #start #rest })
+    }
+
+    fn start(&self, read: &Read) -> TokenStream {
+        let (private, this, position) =
+            (self.model.root.private(), &self.method.this, &self.position);
+        let function = match (&read.key, read.tx()) {
+            (Some(_), None) => quote!(read),
+            (Some(_), Some(_)) => quote!(read_in),
+            (None, None) => quote!(scan),
+            (None, Some(_)) => quote!(scan_in),
+        };
+        let tx = read.tx().map(|tx| quote_spanned!(mixed()=> , &*#tx));
+        let key = read.key.as_ref().map(borrowed).map(|key| quote!(, #key));
+        let call = self.or_return(&quote_spanned! {mixed()=>
+            #private::#function(&#this.repository, #position #tx #key)
+        });
+        quote_spanned!(mixed()=> let call = #call;)
+    }
+
+    fn plain(&self) -> TokenStream {
+        let answer = self.answer(Handing::Last);
+        let finish = self.finish("finish_plain", None);
+        quote_spanned! {mixed()=>
+            let answer = #answer;
+            #finish
+        }
+    }
+
+    fn asked_again(&self, function: &str) -> TokenStream {
+        let (again, answer) = (self.again(), self.answer(Handing::Last));
+        // What is wrong with keeping the arguments is shown at the method's name.
+        let kept = Ident::new("again", located(self.method.signature.ident.span()));
+        let finish = self.finish(function, Some(&kept));
+        quote_spanned! {mixed()=>
+            let again = #again;
+            let answer = #answer;
+            #finish
+        }
+    }
+
+    /// Ends the read. All of it stands at the type of the answer, so that the compiler says only once
+    /// what is wrong with that type.
+    fn finish(&self, function: &str, again: Option<&Ident>) -> TokenStream {
+        let place = located(self.method.answer);
+        let (private, function) = (
+            self.model.root.private_at(place),
+            Ident::new(function, place),
+        );
+        match again {
+            Some(again) => quote_spanned!(place=> #private::#function(call, answer, #again).await),
+            None => quote_spanned!(place=> #private::#function(call, answer)),
+        }
+    }
+
+    /// Asks the side that answers.
+    fn answer(&self, handing: Handing) -> TokenStream {
+        let (old, new) = (self.ask(Side::Old, handing), self.ask(Side::New, handing));
+        self.by_side(&quote_spanned!(mixed()=> call.side()), &old, &new)
+    }
+
+    fn by_side(&self, side: &TokenStream, old: &TokenStream, new: &TokenStream) -> TokenStream {
+        let (root, is_old, is_new) = (&self.model.root, variant(Side::Old), variant(Side::New));
+        quote_spanned! {mixed()=>
+            match #side {
+                #root::Side::#is_old => #old.await,
+                #root::Side::#is_new => #new.await,
+            }
+        }
+    }
+
+    /// The second ask, which may run after this call: it owns all that it needs.
+    fn again(&self) -> TokenStream {
+        let (root, this) = (&self.model.root, &self.method.this);
+        let kept = self.method.arguments.iter().map(keep);
+        let clones = self.method.arguments.iter().map(|Argument { name, ty, .. }| {
+            quote_spanned!(located(ty.span())=> let #name = ::core::clone::Clone::clone(&#name);)
+        });
+        let old = self.call(Side::Old, &quote_spanned!(mixed()=> &*old), Handing::Owned);
+        let new = self.call(Side::New, &quote_spanned!(mixed()=> &*new), Handing::Owned);
+        let asked = self.by_side(&quote_spanned!(mixed()=> side), &old, &new);
+        quote_spanned! {mixed()=>
+            if call.again() {
+                let old = ::core::clone::Clone::clone(&#this.old);
+                let new = ::core::clone::Clone::clone(&#this.new);
+                #(#kept)*
+                ::core::option::Option::Some(move |side: #root::Side| {
+                    let old = ::core::clone::Clone::clone(&old);
+                    let new = ::core::clone::Clone::clone(&new);
+                    #(#clones)*
+                    async move { #asked }
+                })
+            } else {
+                ::core::option::Option::None
+            }
+        }
+    }
+
+    /// Asks, copies the record if it is missing in new, and then asks new again, all in one
+    /// transaction.
+    fn lazy_in(&self, tx: &Ident) -> TokenStream {
+        let answer = self.answer(Handing::Again);
+        let new = self.ask(Side::New, Handing::Last);
+        let finish = self.finish("finish_plain", None);
+        let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
+        let copied = self.or_return(&quote_spanned!(mixed()=> call.copy_in(&mut *#tx).await));
+        quote_spanned! {mixed()=>
+            let answer = #answer;
+            if #wants_copy {
+                let copied = #copied;
+                if copied {
+                    let answer = #new.await;
+                    return #finish;
+                }
+            }
+            #finish
+        }
+    }
+}
+
+/// `let id = <an owned copy of id>;`
+fn keep(Argument { name, ty, passing }: &Argument) -> TokenStream {
+    let span = located(ty.span());
+    match (passing, ty) {
+        // With the type written out, the compiler points at it if it cannot be owned.
+        (Passing::Shared, Type::Reference(reference)) => {
+            let lent = &reference.elem;
+            quote_spanned!(span=> let #name = <#lent as ::std::borrow::ToOwned>::to_owned(#name);)
+        }
+        _ => quote_spanned!(span=> let #name = ::core::clone::Clone::clone(&#name);),
+    }
+}

@@ -1,0 +1,61 @@
+//! The body of a write: one side alone, or both in the caller's transaction, old first.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote_spanned;
+
+use super::super::model::{Side, Write};
+use super::{Body, Handing, borrowed, mixed, variant};
+
+impl Body<'_> {
+    /// The body of a write.
+    pub(in crate::repository) fn write(&self, Write { key, tx }: &Write) -> TokenStream {
+        let (private, this, position) =
+            (self.model.root.private(), &self.method.this, &self.position);
+        let key = borrowed(key);
+        let start = self.or_return(&quote_spanned! {mixed()=>
+            #private::write(&#this.repository, #position, &*#tx, #key)
+        });
+        let (old_alone, new_alone) = (self.alone(Side::Old, tx), self.alone(Side::New, tx));
+        let first = self.one_of_two(Side::Old, tx, Handing::Again);
+        let second = self.one_of_two(Side::New, tx, Handing::Last);
+        quote_spanned! {mixed()=>
+            async move {
+                let mut write = #start;
+                match write.sides() {
+                    #private::Sides::Old => { #old_alone }
+                    #private::Sides::New => { #new_alone }
+                    #private::Sides::Both => {
+                        #first
+                        #second
+                        write.finish()
+                    }
+                }
+            }
+        }
+    }
+
+    fn alone(&self, side: Side, tx: &Ident) -> TokenStream {
+        let call = self.ask(side, Handing::Last);
+        quote_spanned! {mixed()=>
+            let answer = write.run(#call).await;
+            write.leave_only(&mut *#tx, answer)
+        }
+    }
+
+    fn one_of_two(&self, side: Side, tx: &Ident, handing: Handing) -> TokenStream {
+        let (root, name) = (&self.model.root, variant(side));
+        let call = self.ask(side, handing);
+        let enter = self.or_return(&quote_spanned! {mixed()=>
+            write.enter(#root::Side::#name, &mut *#tx).await
+        });
+        quote_spanned! {mixed()=>
+            #enter;
+            let answer = write.run(#call).await;
+            if let ::core::result::Result::Err(error) =
+                write.leave(#root::Side::#name, &mut *#tx, answer).await
+            {
+                return ::core::result::Result::Err(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Model → tokens: one function for each generated item. The bodies of the methods are in `body`.
+
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::quote;
+use syn::{Attribute, Meta, parse_quote};
+
+use super::body::Body;
+use super::docs;
+use super::model::{Method, Repository, Route};
+use crate::names;
+
+/// Everything that is added beside the user's trait.
+pub(super) fn expand(model: &Repository) -> TokenStream {
+    let wrapper = wrapper(model);
+    let functions = functions(model);
+    let clone = clone(model);
+    let debug = debug(model);
+    let implementation = implementation(model);
+    quote!(#wrapper #functions #clone #debug #implementation)
+}
+
+fn wrapper(model: &Repository) -> TokenStream {
+    let Repository {
+        wrapper,
+        sides,
+        item,
+        ..
+    } = model;
+    let (old, new, vis, private) = (&sides.old, &sides.new, &item.vis, model.root.private());
+    let docs = docs::wrapper(model);
+    let attributes = item
+        .attrs
+        .iter()
+        .filter(|attribute| is_inherited(attribute));
+    quote! {
+        #(#[doc = #docs])*
+        #(#attributes)*
+        #vis struct #wrapper<#old, #new> {
+            repository: #private::Repository,
+            old: ::std::sync::Arc<#old>,
+            new: ::std::sync::Arc<#new>,
+        }
+    }
+}
+
+/// Attributes of the trait that mean the same on the wrapper.
+fn is_inherited(attribute: &Attribute) -> bool {
+    let hidden = || {
+        attribute
+            .parse_args::<Ident>()
+            .is_ok_and(|argument| argument == "hidden")
+    };
+    attribute.path().is_ident("allow")
+        || attribute.path().is_ident("deprecated")
+        || (attribute.path().is_ident("doc") && hidden())
+}
+
+fn functions(model: &Repository) -> TokenStream {
+    let Repository {
+        wrapper,
+        sides,
+        root,
+        ..
+    } = model;
+    let (old, new, private) = (&sides.old, &sides.new, root.private());
+    let name = names::plain(&model.item.ident);
+    let entries = model.methods.iter().map(|method| entry(model, method));
+    let allow = allow_deprecated(model);
+    quote! {
+        #allow
+        impl<#old, #new> #wrapper<#old, #new> {
+            /// Puts an old and a new implementation under one migration, whose stage decides which of
+            /// them is asked.
+            #[must_use]
+            pub fn new(migration: &#root::Migration, old: #old, new: #new) -> Self {
+                Self {
+                    repository: #private::Repository::new(migration, #name, &[#(#entries),*]),
+                    old: ::std::sync::Arc::new(old),
+                    new: ::std::sync::Arc::new(new),
+                }
+            }
+
+            /// The old side itself, past the migration.
+            #[must_use]
+            pub fn old_side(&self) -> &#old {
+                &self.old
+            }
+
+            /// The new side itself, past the migration.
+            #[must_use]
+            pub fn new_side(&self) -> &#new {
+                &self.new
+            }
+        }
+    }
+}
+
+fn entry(model: &Repository, method: &Method) -> TokenStream {
+    let (root, private, cfg) = (&model.root, model.root.private(), &method.cfg);
+    let name = names::plain(&method.signature.ident);
+    let operation = Ident::new(method.route.operation(), Span::call_site());
+    let lazy = method.route.is_lazy();
+    quote! {
+        #(#cfg)* #private::Method { name: #name, operation: #root::Operation::#operation, lazy: #lazy }
+    }
+}
+
+/// Written out, since a derive would ask for `Clone` of both sides.
+fn clone(model: &Repository) -> TokenStream {
+    let Repository { wrapper, sides, .. } = model;
+    let (old, new) = (&sides.old, &sides.new);
+    let allow = allow_deprecated(model);
+    quote! {
+        #[automatically_derived]
+        #allow
+        impl<#old, #new> ::core::clone::Clone for #wrapper<#old, #new> {
+            fn clone(&self) -> Self {
+                Self {
+                    repository: ::core::clone::Clone::clone(&self.repository),
+                    old: ::core::clone::Clone::clone(&self.old),
+                    new: ::core::clone::Clone::clone(&self.new),
+                }
+            }
+        }
+    }
+}
+
+fn debug(model: &Repository) -> TokenStream {
+    let Repository { wrapper, sides, .. } = model;
+    let (old, new) = (&sides.old, &sides.new);
+    let name = wrapper.to_string();
+    let allow = allow_deprecated(model);
+    quote! {
+        #[automatically_derived]
+        #allow
+        impl<#old, #new> ::core::fmt::Debug for #wrapper<#old, #new> {
+            fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::DebugStruct::finish_non_exhaustive(
+                    &mut ::core::fmt::Formatter::debug_struct(formatter, #name),
+                )
+            }
+        }
+    }
+}
+
+fn implementation(model: &Repository) -> TokenStream {
+    let Repository {
+        wrapper,
+        sides,
+        associated,
+        ..
+    } = model;
+    let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
+    let generics = implementation_generics(model);
+    let (parameters, _, predicates) = generics.split_for_impl();
+    let positions = positions(&model.methods);
+    let methods = model
+        .methods
+        .iter()
+        .zip(positions)
+        .map(|(method, position)| {
+            let Method {
+                signature,
+                cfg,
+                attributes,
+                ..
+            } = method;
+            let writer = Body {
+                model,
+                method,
+                position,
+            };
+            let body = match &method.route {
+                Route::Read(read) => writer.read(read),
+                Route::Write(write) => writer.write(write),
+            };
+            quote!(#(#cfg)* #(#attributes)* #signature { #body })
+        });
+    let allow = allow_deprecated(model);
+    quote! {
+        #[automatically_derived]
+        #allow
+        impl #parameters #trait_path for #wrapper<#old, #new> #predicates {
+            #(type #associated = <#old as #trait_path>::#associated;)*
+            #(#methods)*
+        }
+    }
+}
+
+/// The trait's parameters and the two sides, and what each of them must be.
+fn implementation_generics(model: &Repository) -> syn::Generics {
+    let Repository {
+        sides,
+        associated,
+        root,
+        errors,
+        ..
+    } = model;
+    let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
+    let mut generics = model.generics.clone();
+    generics.params.insert(0, parse_quote!(#old));
+    generics.params.insert(1, parse_quote!(#new));
+    let new_trait_path = with_bindings(
+        model,
+        associated
+            .iter()
+            .map(|name| quote!(#name = <#old as #trait_path>::#name)),
+    );
+    let clause = generics.make_where_clause();
+    clause.predicates.extend(model.predicates.iter().cloned());
+    for (side, path) in [(old, &trait_path), (new, &new_trait_path)] {
+        clause.predicates.push(parse_quote! {
+            #side: #path + ::core::marker::Send + ::core::marker::Sync + 'static
+        });
+    }
+    for error in errors {
+        clause
+            .predicates
+            .push(parse_quote!(#error: ::core::convert::From<#root::Error>));
+    }
+    generics
+}
+
+/// `Customers<T, Error = …>`.
+fn with_bindings(model: &Repository, bindings: impl Iterator<Item = TokenStream>) -> TokenStream {
+    let name = &model.item.ident;
+    let parameters = model
+        .generics
+        .params
+        .iter()
+        .map(|parameter| match parameter {
+            syn::GenericParam::Lifetime(parameter) => {
+                let lifetime = &parameter.lifetime;
+                quote!(#lifetime)
+            }
+            syn::GenericParam::Type(syn::TypeParam { ident, .. })
+            | syn::GenericParam::Const(syn::ConstParam { ident, .. }) => quote!(#ident),
+        });
+    let arguments: Vec<TokenStream> = parameters.chain(bindings).collect();
+    if arguments.is_empty() {
+        quote!(#name)
+    } else {
+        quote!(#name<#(#arguments),*>)
+    }
+}
+
+/// The index of each method in the table. A method under `#[cfg]` may be absent from the table, so
+/// those after it count it only where it is there.
+fn positions(methods: &[Method]) -> Vec<TokenStream> {
+    let mut always = 0_usize;
+    let mut sometimes = TokenStream::new();
+    let mut positions = Vec::new();
+    for method in methods {
+        let count = Literal::usize_unsuffixed(always);
+        positions.push(quote!(#count #sometimes));
+        if method.cfg.is_empty() {
+            always += 1;
+        } else {
+            let conditions = method.cfg.iter().filter_map(|cfg| match &cfg.meta {
+                Meta::List(list) => Some(&list.tokens),
+                _ => None,
+            });
+            sometimes.extend(quote!(+ ::core::cfg!(all(#(#conditions),*)) as usize));
+        }
+    }
+    positions
+}
+
+/// Implementing and calling what the user has deprecated is what the wrapper is for.
+fn allow_deprecated(model: &Repository) -> Option<TokenStream> {
+    let methods = model.item.items.iter().filter_map(|item| match item {
+        syn::TraitItem::Fn(method) => Some(&method.attrs),
+        _ => None,
+    });
+    let mut attributes = methods.chain([&model.item.attrs]).flatten();
+    attributes
+        .any(|attribute| attribute.path().is_ident("deprecated"))
+        .then(|| quote!(#[allow(deprecated)]))
+}

@@ -1,0 +1,159 @@
+//! One method: its attribute, receiver, arguments and answer, put together.
+
+use proc_macro2::Ident;
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Safety, Signature, TraitItemFn, Type};
+
+use super::super::desugar;
+use super::super::model::{Argument, Method, Read, ReadKind, Route, Write};
+use super::answer::Answer;
+use super::route::Declared;
+use super::{answer, arguments, owned, route, self_types};
+use crate::diag::Errors;
+use crate::names;
+
+/// A valid method, with what the trait's proof needs of it.
+pub(super) struct Lowered {
+    pub(super) method: Method,
+    pub(super) error: Option<Type>,
+}
+
+/// Proves one method. None for a method that failed, and for one that is not routed: its default
+/// body is inherited by the wrapper.
+pub(super) fn lower(
+    function: &TraitItemFn,
+    routing: &[Attribute],
+    associated: &[Ident],
+    errors: &mut Errors,
+) -> Option<Lowered> {
+    if routing.is_empty() && function.default.is_some() {
+        return None;
+    }
+    let before = errors.count();
+    let signature = &function.sig;
+    let declared = route::lower(&signature.ident, routing, errors);
+    check_signature(signature, associated, errors);
+    let this = arguments::receiver(signature, errors);
+    let answer = answer::lower(signature, errors);
+    let arguments = arguments::lower(signature, errors);
+    let tx = arguments::transaction(&arguments, errors);
+    let route = declared.and_then(|declared| route_of(declared, tx, signature, &arguments, errors));
+    let (this, answer, route) = (this?, answer?, route?);
+    check_answer(&answer, &route, errors);
+    if errors.count() > before {
+        return None;
+    }
+    Some(Lowered {
+        method: Method {
+            signature: desugar::signature(signature),
+            this,
+            arguments,
+            cfg: attributes(function, &["cfg"]),
+            attributes: attributes(function, &["doc", "allow"]),
+            answer: answer.ty.span(),
+            error: answer.error.as_ref().unwrap_or(&answer.ty).span(),
+            route,
+        },
+        error: answer.error,
+    })
+}
+
+fn attributes(function: &TraitItemFn, names: &[&str]) -> Vec<Attribute> {
+    let wanted = |attribute: &&Attribute| names.iter().any(|name| attribute.path().is_ident(name));
+    function.attrs.iter().filter(wanted).cloned().collect()
+}
+
+fn check_signature(signature: &Signature, associated: &[Ident], errors: &mut Errors) {
+    let name = &signature.ident;
+    if names::WRAPPER_FUNCTIONS.contains(&names::plain(name).as_str()) {
+        errors.on(
+            name,
+            format!("the generated wrapper has a function `{name}` of its own, which would hide this: rename it"),
+        );
+    }
+    if let Some(token) = &signature.constness {
+        errors.on(token, "a routed method cannot be `const`: remove it");
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        errors.on(
+            token,
+            "generated code calls no unsafe method: remove `unsafe`",
+        );
+    }
+    if let Some(abi) = &signature.abi {
+        errors.on(abi, "a routed method is a plain Rust function: remove this");
+    }
+    self_types::check(signature, associated, errors);
+}
+
+fn route_of(
+    declared: Declared,
+    tx: Option<Ident>,
+    signature: &Signature,
+    arguments: &[Argument],
+    errors: &mut Errors,
+) -> Option<Route> {
+    match (declared, tx) {
+        (Declared::Write { key }, Some(tx)) => Some(Route::Write(Write { key, tx })),
+        (Declared::Write { .. }, None) => {
+            arguments::report_missing_transaction(&signature.ident, arguments, errors);
+            None
+        }
+        (
+            Declared::Read {
+                key,
+                lazy,
+                compared,
+            },
+            tx,
+        ) => {
+            let kind = read_kind(lazy, compared, tx);
+            check_kept(&kind, signature, arguments, errors);
+            Some(Route::Read(Read { key, kind }))
+        }
+    }
+}
+
+fn read_kind(lazy: bool, compared: bool, tx: Option<Ident>) -> ReadKind {
+    match (lazy, compared, tx) {
+        (true, _, Some(tx)) => ReadKind::LazyIn { tx },
+        (true, _, None) => ReadKind::Lazy,
+        (false, true, None) => ReadKind::Compared,
+        // Inside the caller's transaction there is no later moment at which to compare.
+        (false, _, tx) => ReadKind::Plain { tx },
+    }
+}
+
+fn check_kept(kind: &ReadKind, signature: &Signature, arguments: &[Argument], errors: &mut Errors) {
+    if let Some(way_out) = way_out(kind) {
+        for argument in arguments {
+            arguments::check_kept(argument, signature, way_out, errors);
+        }
+    }
+}
+
+/// What else than owned values a read that is asked again could use; none if it is not.
+fn way_out(kind: &ReadKind) -> Option<&'static str> {
+    match kind {
+        ReadKind::Compared => Some(", or write `shadow = never`"),
+        ReadKind::Lazy => Some(""),
+        ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
+    }
+}
+
+fn check_answer(answer: &Answer, route: &Route, errors: &mut Errors) {
+    let way_out = match route {
+        Route::Read(Read {
+            kind: ReadKind::LazyIn { .. },
+            ..
+        }) => Some(""),
+        Route::Read(read) => way_out(&read.kind),
+        Route::Write(_) => None,
+    };
+    if let (Some(way_out), Some(borrow)) = (way_out, owned::borrow_in(&answer.ty)) {
+        errors.on(
+            &borrow,
+            format!("this read is asked twice, so its answers cannot borrow: answer an owned value{way_out}"),
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! `#[repository]` on a trait: the trait stays as written (`async fn` becomes `fn … -> impl Future +
+//! Send`), and `Dual<Trait>` is added, which implements it over an old and a new implementation.
+//!
+//! `syntax` splits what was typed from our attributes, `lower` proves it valid, `model` is the
+//! proof, `expand` and `docs` write the added items. With any mistake only the trait comes out, next
+//! to all the mistakes: without it one typo would become forty "cannot find trait".
+
+mod body;
+mod desugar;
+mod docs;
+mod expand;
+mod lower;
+mod model;
+mod syntax;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// The attribute, on tokens of `proc_macro2` so that tests can call it.
+pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
+    let source = match syntax::parse(item.clone()) {
+        Ok(source) => source,
+        Err(error) => {
+            let error = error.into_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    let trait_item = desugar::trait_item(&source.item);
+    let added = match lower::repository(args, &source) {
+        Ok(model) => expand::expand(&model),
+        Err(error) => error.into_compile_error(),
+    };
+    quote!(#trait_item #added)
+}

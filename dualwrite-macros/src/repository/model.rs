@@ -1,0 +1,157 @@
+//! What has been proven valid. A reader learns from these types what the macro supports; `expand`
+//! turns them into tokens and cannot fail.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+use syn::{Attribute, Expr, Generics, ItemTrait, Signature, Token, Type, WherePredicate};
+
+use crate::paths::Root;
+
+/// A repository trait for which a wrapper can be written.
+pub(super) struct Repository {
+    pub(super) root: Root,
+    /// The user's trait without our attributes, for its name, visibility and generics.
+    pub(super) item: ItemTrait,
+    /// `DualCustomers`.
+    pub(super) wrapper: Ident,
+    /// The type parameters that stand for the two sides.
+    pub(super) sides: Sides<Ident>,
+    /// The generics of the trait, where `Self::Error` has become `<O as Trait>::Error`.
+    pub(super) generics: Generics,
+    /// The trait's own supertraits and where clauses on the wrapper, `Self` replaced in the same way.
+    pub(super) predicates: Vec<WherePredicate>,
+    /// Associated types: the old side's, which the new side must share.
+    pub(super) associated: Vec<Ident>,
+    /// Error types that depend on the trait's parameters, which must be made from our error.
+    pub(super) errors: Vec<Type>,
+    pub(super) methods: Vec<Method>,
+}
+
+/// One of the two stores.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Old,
+    New,
+}
+
+/// Something for each side.
+pub(super) struct Sides<T> {
+    pub(super) old: T,
+    pub(super) new: T,
+}
+
+impl<T> Sides<T> {
+    pub(super) fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+}
+
+/// A method that is routed.
+pub(super) struct Method {
+    /// As in the desugared trait.
+    pub(super) signature: Signature,
+    /// The user's `self`, whose span decides what it means.
+    pub(super) this: Token![self],
+    pub(super) arguments: Vec<Argument>,
+    /// `#[cfg(…)]`: the method may be absent.
+    pub(super) cfg: Vec<Attribute>,
+    /// Documentation and lint levels, repeated on the wrapper's method.
+    pub(super) attributes: Vec<Attribute>,
+    /// Where to say what the compiler finds wrong with the type of the answer, or of its error.
+    pub(super) answer: Span,
+    pub(super) error: Span,
+    pub(super) route: Route,
+}
+
+/// How calls of a method find their side.
+pub(super) enum Route {
+    Read(Read),
+    Write(Write),
+}
+
+/// A call that changes nothing.
+pub(super) struct Read {
+    /// The record that is read; none for scans.
+    pub(super) key: Option<Expr>,
+    pub(super) kind: ReadKind,
+}
+
+/// What a read does besides answering.
+pub(super) enum ReadKind {
+    /// Nothing: never compared, or inside the caller's transaction.
+    Plain { tx: Option<Ident> },
+    /// The other side is asked too, after the call, and the answers are compared.
+    Compared,
+    /// Compared, and a record missing in new is copied.
+    Lazy,
+    /// A record missing in new is copied in the caller's transaction.
+    LazyIn { tx: Ident },
+}
+
+/// A call that changes one record, in the caller's transaction.
+pub(super) struct Write {
+    pub(super) key: Expr,
+    pub(super) tx: Ident,
+}
+
+/// An argument after `&self`.
+pub(super) struct Argument {
+    pub(super) name: Ident,
+    pub(super) ty: Type,
+    pub(super) passing: Passing,
+}
+
+/// How an argument is handed to the sides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// `&mut Tx<'_, DB>`.
+    Tx,
+    /// `T`.
+    Value,
+    /// `&T`.
+    Shared,
+    /// `&mut T`.
+    Exclusive,
+}
+
+impl Read {
+    /// The caller's transaction, if the read takes part in one.
+    pub(super) fn tx(&self) -> Option<&Ident> {
+        match &self.kind {
+            ReadKind::Plain { tx } => tx.as_ref(),
+            ReadKind::LazyIn { tx } => Some(tx),
+            ReadKind::Compared | ReadKind::Lazy => None,
+        }
+    }
+
+    pub(super) fn is_lazy(&self) -> bool {
+        matches!(self.kind, ReadKind::Lazy | ReadKind::LazyIn { .. })
+    }
+}
+
+impl Route {
+    /// The name of the `dualwrite::Operation`.
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::Read(Read { key: Some(_), .. }) => "Read",
+            Self::Read(Read { key: None, .. }) => "Scan",
+            Self::Write(_) => "Write",
+        }
+    }
+
+    pub(super) fn is_lazy(&self) -> bool {
+        matches!(self, Self::Read(read) if read.is_lazy())
+    }
+}
+
+impl Repository {
+    /// `Customers<T>`, as it is named in the `impl`.
+    pub(super) fn trait_path(&self) -> TokenStream {
+        let name = &self.item.ident;
+        let (_, arguments, _) = self.generics.split_for_impl();
+        quote!(#name #arguments)
+    }
+}

@@ -1,0 +1,42 @@
+//! What was typed: the user's trait, and our attributes taken off it. Decides nothing.
+
+use proc_macro2::TokenStream;
+use syn::{Attribute, ItemTrait, TraitItem};
+
+/// A trait under `#[repository]`.
+pub(super) struct Source {
+    /// The trait without our attributes, otherwise untouched.
+    pub(super) item: ItemTrait,
+    /// Our attributes, for each item of the trait.
+    pub(super) routing: Vec<Vec<Attribute>>,
+}
+
+/// Splits the trait from our attributes.
+pub(super) fn parse(item: TokenStream) -> syn::Result<Source> {
+    let mut item: ItemTrait = syn::parse2(item.clone()).map_err(|error| {
+        // Another kind of item is the likely mistake, and the only one rustc lets through to here.
+        match syn::parse2::<syn::Item>(item) {
+            Ok(syn::Item::Impl(_)) => syn::Error::new(
+                error.span(),
+                "`#[repository]` goes on the trait: put it above `trait …`, and implement that twice",
+            ),
+            _ => syn::Error::new(error.span(), "`#[repository]` goes on a trait: write it above `trait …`"),
+        }
+    })?;
+    let routing = item.items.iter_mut().map(take_routing).collect();
+    Ok(Source { item, routing })
+}
+
+fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
+    match item {
+        TraitItem::Fn(method) => method
+            .attrs
+            .extract_if(.., |attribute| is_ours(attribute))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_ours(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("read") || attribute.path().is_ident("write")
+}

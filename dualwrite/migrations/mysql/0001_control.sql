@@ -1,0 +1,89 @@
+-- The control tables of dualwrite. Times are microseconds since 1970 by the database's clock; keys are JSON.
+CREATE TABLE IF NOT EXISTS dualwrite_migration (
+    name                VARCHAR(100)    NOT NULL PRIMARY KEY,
+    stage               BIGINT  NOT NULL,
+    ramp                BIGINT  NOT NULL,
+    epoch               BIGINT  NOT NULL,
+    generation          BIGINT  NOT NULL,
+    stage_epoch         BIGINT  NOT NULL,
+    stage_at            BIGINT  NOT NULL,
+    verified_generation BIGINT ,
+    paused              BIGINT  NOT NULL DEFAULT 0,
+    contract_notes      TEXT    NOT NULL,
+    created_at          BIGINT  NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_event (
+    id         BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    migration  VARCHAR(100)    NOT NULL,
+    at         BIGINT  NOT NULL,
+    actor      VARCHAR(100)    NOT NULL,
+    reason     TEXT    NOT NULL,
+    from_stage BIGINT  NOT NULL,
+    from_ramp  BIGINT  NOT NULL,
+    to_stage   BIGINT  NOT NULL,
+    to_ramp    BIGINT  NOT NULL,
+    epoch      BIGINT  NOT NULL,
+    generation BIGINT  NOT NULL,
+    overridden VARCHAR(100)    NOT NULL,
+    UNIQUE (migration, epoch)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_instance (
+    id            VARCHAR(100)    NOT NULL,
+    migration     VARCHAR(100)    NOT NULL,
+    release_name  VARCHAR(100)    NOT NULL,
+    min_stage     BIGINT  NOT NULL,
+    max_stage     BIGINT  NOT NULL,
+    seen_epoch    BIGINT  NOT NULL,
+    drained_epoch BIGINT  NOT NULL,
+    expires_at    BIGINT  NOT NULL,
+    PRIMARY KEY (id, migration)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_backfill (
+    migration   VARCHAR(100)    NOT NULL,
+    generation  BIGINT  NOT NULL,
+    state       VARCHAR(16)    NOT NULL,
+    range_end   VARCHAR(512),
+    claimed     VARCHAR(512),
+    batches     BIGINT  NOT NULL DEFAULT 0,
+    total       BIGINT  NOT NULL,
+    migrated    BIGINT  NOT NULL DEFAULT 0,
+    skipped     BIGINT  NOT NULL DEFAULT 0,
+    failed      BIGINT  NOT NULL DEFAULT 0,
+    started_at  BIGINT  NOT NULL,
+    finished_at BIGINT ,
+    PRIMARY KEY (migration, generation)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_batch (
+    migration  VARCHAR(100)    NOT NULL,
+    generation BIGINT  NOT NULL,
+    number     BIGINT  NOT NULL,
+    cursor_key VARCHAR(512),
+    last_key   VARCHAR(512)    NOT NULL,
+    owner      VARCHAR(100)    NOT NULL,
+    expires_at BIGINT  NOT NULL,
+    PRIMARY KEY (migration, generation, number)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_failure (
+    migration       VARCHAR(100)    NOT NULL,
+    key_text        VARCHAR(512)    NOT NULL,
+    generation      BIGINT  NOT NULL,
+    error           TEXT    NOT NULL,
+    attempts        BIGINT  NOT NULL,
+    failed_at       BIGINT  NOT NULL,
+    next_attempt_at BIGINT  NOT NULL,
+    PRIMARY KEY (migration, key_text)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_dirty (
+    migration VARCHAR(100)    NOT NULL,
+    side      VARCHAR(8)    NOT NULL,
+    key_text  VARCHAR(512)    NOT NULL,
+    marked_at BIGINT  NOT NULL,
+    PRIMARY KEY (migration, side, key_text)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
+    id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    migration VARCHAR(100)    NOT NULL,
+    method    VARCHAR(100)    NOT NULL,
+    key_text  VARCHAR(512),
+    at        BIGINT  NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

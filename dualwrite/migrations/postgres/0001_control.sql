@@ -1,0 +1,89 @@
+-- The control tables of dualwrite. Times are microseconds since 1970 by the database's clock; keys are JSON.
+CREATE TABLE IF NOT EXISTS dualwrite_migration (
+    name                TEXT    NOT NULL PRIMARY KEY,
+    stage               BIGINT  NOT NULL,
+    ramp                BIGINT  NOT NULL,
+    epoch               BIGINT  NOT NULL,
+    generation          BIGINT  NOT NULL,
+    stage_epoch         BIGINT  NOT NULL,
+    stage_at            BIGINT  NOT NULL,
+    verified_generation BIGINT ,
+    paused              BIGINT  NOT NULL DEFAULT 0,
+    contract_notes      TEXT    NOT NULL DEFAULT '',
+    created_at          BIGINT  NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dualwrite_event (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration  TEXT    NOT NULL,
+    at         BIGINT  NOT NULL,
+    actor      TEXT    NOT NULL,
+    reason     TEXT    NOT NULL,
+    from_stage BIGINT  NOT NULL,
+    from_ramp  BIGINT  NOT NULL,
+    to_stage   BIGINT  NOT NULL,
+    to_ramp    BIGINT  NOT NULL,
+    epoch      BIGINT  NOT NULL,
+    generation BIGINT  NOT NULL,
+    overridden TEXT    NOT NULL,
+    UNIQUE (migration, epoch)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_instance (
+    id            TEXT    NOT NULL,
+    migration     TEXT    NOT NULL,
+    release_name  TEXT    NOT NULL,
+    min_stage     BIGINT  NOT NULL,
+    max_stage     BIGINT  NOT NULL,
+    seen_epoch    BIGINT  NOT NULL,
+    drained_epoch BIGINT  NOT NULL,
+    expires_at    BIGINT  NOT NULL,
+    PRIMARY KEY (id, migration)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_backfill (
+    migration   TEXT    NOT NULL,
+    generation  BIGINT  NOT NULL,
+    state       TEXT    NOT NULL,
+    range_end   TEXT,
+    claimed     TEXT,
+    batches     BIGINT  NOT NULL DEFAULT 0,
+    total       BIGINT  NOT NULL,
+    migrated    BIGINT  NOT NULL DEFAULT 0,
+    skipped     BIGINT  NOT NULL DEFAULT 0,
+    failed      BIGINT  NOT NULL DEFAULT 0,
+    started_at  BIGINT  NOT NULL,
+    finished_at BIGINT ,
+    PRIMARY KEY (migration, generation)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_batch (
+    migration  TEXT    NOT NULL,
+    generation BIGINT  NOT NULL,
+    number     BIGINT  NOT NULL,
+    cursor_key TEXT,
+    last_key   TEXT    NOT NULL,
+    owner      TEXT    NOT NULL,
+    expires_at BIGINT  NOT NULL,
+    PRIMARY KEY (migration, generation, number)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_failure (
+    migration       TEXT    NOT NULL,
+    key_text        TEXT    NOT NULL,
+    generation      BIGINT  NOT NULL,
+    error           TEXT    NOT NULL,
+    attempts        BIGINT  NOT NULL,
+    failed_at       BIGINT  NOT NULL,
+    next_attempt_at BIGINT  NOT NULL,
+    PRIMARY KEY (migration, key_text)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_dirty (
+    migration TEXT    NOT NULL,
+    side      TEXT    NOT NULL,
+    key_text  TEXT    NOT NULL,
+    marked_at BIGINT  NOT NULL,
+    PRIMARY KEY (migration, side, key_text)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
+    id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration TEXT    NOT NULL,
+    method    TEXT    NOT NULL,
+    key_text  TEXT,
+    at        BIGINT  NOT NULL
+);

@@ -1,0 +1,89 @@
+-- The control tables of dualwrite. Times are microseconds since 1970 by the database's clock; keys are JSON.
+CREATE TABLE IF NOT EXISTS dualwrite_migration (
+    name                TEXT    NOT NULL PRIMARY KEY,
+    stage               INTEGER NOT NULL,
+    ramp                INTEGER NOT NULL,
+    epoch               INTEGER NOT NULL,
+    generation          INTEGER NOT NULL,
+    stage_epoch         INTEGER NOT NULL,
+    stage_at            INTEGER NOT NULL,
+    verified_generation INTEGER,
+    paused              INTEGER NOT NULL DEFAULT 0,
+    contract_notes      TEXT    NOT NULL DEFAULT '',
+    created_at          INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dualwrite_event (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    migration  TEXT    NOT NULL,
+    at         INTEGER NOT NULL,
+    actor      TEXT    NOT NULL,
+    reason     TEXT    NOT NULL,
+    from_stage INTEGER NOT NULL,
+    from_ramp  INTEGER NOT NULL,
+    to_stage   INTEGER NOT NULL,
+    to_ramp    INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    overridden TEXT    NOT NULL,
+    UNIQUE (migration, epoch)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_instance (
+    id            TEXT    NOT NULL,
+    migration     TEXT    NOT NULL,
+    release_name  TEXT    NOT NULL,
+    min_stage     INTEGER NOT NULL,
+    max_stage     INTEGER NOT NULL,
+    seen_epoch    INTEGER NOT NULL,
+    drained_epoch INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    PRIMARY KEY (id, migration)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_backfill (
+    migration   TEXT    NOT NULL,
+    generation  INTEGER NOT NULL,
+    state       TEXT    NOT NULL,
+    range_end   TEXT,
+    claimed     TEXT,
+    batches     INTEGER NOT NULL DEFAULT 0,
+    total       INTEGER NOT NULL,
+    migrated    INTEGER NOT NULL DEFAULT 0,
+    skipped     INTEGER NOT NULL DEFAULT 0,
+    failed      INTEGER NOT NULL DEFAULT 0,
+    started_at  INTEGER NOT NULL,
+    finished_at INTEGER,
+    PRIMARY KEY (migration, generation)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_batch (
+    migration  TEXT    NOT NULL,
+    generation INTEGER NOT NULL,
+    number     INTEGER NOT NULL,
+    cursor_key TEXT,
+    last_key   TEXT    NOT NULL,
+    owner      TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (migration, generation, number)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_failure (
+    migration       TEXT    NOT NULL,
+    key_text        TEXT    NOT NULL,
+    generation      INTEGER NOT NULL,
+    error           TEXT    NOT NULL,
+    attempts        INTEGER NOT NULL,
+    failed_at       INTEGER NOT NULL,
+    next_attempt_at INTEGER NOT NULL,
+    PRIMARY KEY (migration, key_text)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_dirty (
+    migration TEXT    NOT NULL,
+    side      TEXT    NOT NULL,
+    key_text  TEXT    NOT NULL,
+    marked_at INTEGER NOT NULL,
+    PRIMARY KEY (migration, side, key_text)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    migration TEXT    NOT NULL,
+    method    TEXT    NOT NULL,
+    key_text  TEXT,
+    at        INTEGER NOT NULL
+);

@@ -1,0 +1,426 @@
+//! The narrow waist to a SQL database: bind, fetch, begin with a fence. Everything that differs between
+//! databases is in the adapters below; the statements above them are written once.
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr};
+use uuid::Uuid;
+
+use crate::control::Watch;
+use crate::error::Error;
+use crate::key::KeyPart;
+use crate::position::{Epoch, Position};
+use crate::stage::Stage;
+
+/// A database that this library can fence: `sqlx::Sqlite`, `sqlx::Postgres`, `sqlx::MySql`.
+///
+/// Sealed: the fence is only correct if every adapter keeps DESIGN's promises.
+///
+/// ```
+/// fn fenced<DB: dualwrite::Backend>() {}
+/// # #[cfg(feature = "sqlite")]
+/// fenced::<sqlx::Sqlite>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a database that dualwrite can fence",
+    note = "use sqlx::Sqlite, sqlx::Postgres or sqlx::MySql, and enable the feature `sqlite`, \
+            `postgres` or `mysql` of dualwrite"
+)]
+pub trait Backend: Database + sealed::Adapter {}
+
+impl<DB: Database + sealed::Adapter> Backend for DB {}
+
+/// A value on its way to or from a statement.
+#[derive(Clone, Debug, PartialEq)]
+#[doc(hidden)]
+pub enum SqlValue {
+    Integer(Option<i64>),
+    Text(Option<String>),
+    Uuid(Uuid),
+}
+
+impl From<i64> for SqlValue {
+    fn from(value: i64) -> Self {
+        Self::Integer(Some(value))
+    }
+}
+
+impl From<u64> for SqlValue {
+    fn from(value: u64) -> Self {
+        Self::Integer(Some(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<&str> for SqlValue {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<KeyPart> for SqlValue {
+    fn from(part: KeyPart) -> Self {
+        match part {
+            KeyPart::Integer(value) => Self::Integer(Some(value)),
+            KeyPart::Text(value) => Self::Text(Some(value)),
+            KeyPart::Uuid(value) => Self::Uuid(value),
+        }
+    }
+}
+
+/// One row of a result, decoded.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct SqlRow(pub Vec<SqlValue>);
+
+impl SqlRow {
+    pub(crate) fn integer(&self, column: usize) -> sqlx::Result<i64> {
+        self.optional_integer(column)?
+            .ok_or_else(|| unexpected(column, "an integer"))
+    }
+
+    pub(crate) fn unsigned(&self, column: usize) -> sqlx::Result<u64> {
+        u64::try_from(self.integer(column)?).map_err(|_| unexpected(column, "not negative"))
+    }
+
+    pub(crate) fn optional_integer(&self, column: usize) -> sqlx::Result<Option<i64>> {
+        match self.0.get(column) {
+            Some(SqlValue::Integer(value)) => Ok(*value),
+            Some(SqlValue::Text(None)) => Ok(None),
+            _ => Err(unexpected(column, "an integer")),
+        }
+    }
+
+    pub(crate) fn text(&self, column: usize) -> sqlx::Result<&str> {
+        self.optional_text(column)?
+            .ok_or_else(|| unexpected(column, "a text"))
+    }
+
+    pub(crate) fn optional_text(&self, column: usize) -> sqlx::Result<Option<&str>> {
+        match self.0.get(column) {
+            Some(SqlValue::Text(value)) => Ok(value.as_deref()),
+            Some(SqlValue::Integer(None)) => Ok(None),
+            _ => Err(unexpected(column, "a text")),
+        }
+    }
+
+    pub(crate) fn stage(&self, column: usize) -> sqlx::Result<Stage> {
+        let code = self.integer(column)?;
+        u8::try_from(code)
+            .ok()
+            .and_then(Stage::from_code)
+            .ok_or_else(|| unexpected(column, "the number of a stage"))
+    }
+}
+
+pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
+    let message = format!("column {column} of a control table is not {expected}");
+    sqlx::Error::Decode(message.into())
+}
+
+/// How a database spells what standard SQL leaves open.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Dialect {
+    /// Microseconds since 1970 by the database's clock.
+    pub(crate) now: &'static str,
+    pub(crate) quote: char,
+    /// `$1` instead of `?`.
+    pub(crate) numbered: bool,
+    /// `ON DUPLICATE KEY UPDATE` instead of `ON CONFLICT`.
+    pub(crate) on_duplicate_key: bool,
+    /// Appended to a SELECT to lock its rows until the end of the transaction.
+    pub(crate) for_update: &'static str,
+    /// The same, passing over rows that are locked already.
+    pub(crate) for_update_skip: &'static str,
+    /// `(a, b) > (x, y)` is written out, because the planner does not use an index for the short form.
+    pub(crate) expand_row_comparison: bool,
+    /// Replaces an older savepoint of the same name by itself.
+    pub(crate) savepoint_replaces: bool,
+}
+
+impl Dialect {
+    /// A statement written with `?`, in this database's placeholders. `{now}` stands for its clock.
+    pub(crate) fn statement<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        let sql = match sql.contains("{now}") {
+            true => Cow::Owned(sql.replace("{now}", self.now)),
+            false => Cow::Borrowed(sql),
+        };
+        if !self.numbered || !sql.contains('?') {
+            return sql;
+        }
+        let mut numbered = String::with_capacity(sql.len() + 8);
+        let mut count = 0;
+        for piece in sql.split_inclusive('?') {
+            match piece.strip_suffix('?') {
+                Some(before) => {
+                    count += 1;
+                    numbered.push_str(before);
+                    numbered.push_str(&format!("${count}"));
+                }
+                None => numbered.push_str(piece),
+            }
+        }
+        Cow::Owned(numbered)
+    }
+
+    /// The end of an INSERT that overwrites `columns` where `key` is there already.
+    pub(crate) fn upsert(&self, key: &str, columns: &[&str]) -> String {
+        let assign = |column: &&str| match self.on_duplicate_key {
+            true => format!("{column} = VALUES({column})"),
+            false => format!("{column} = excluded.{column}"),
+        };
+        let list = columns.iter().map(assign).collect::<Vec<_>>().join(", ");
+        match (self.on_duplicate_key, columns.is_empty()) {
+            (true, true) => {
+                let first = key.split(',').next().unwrap_or(key);
+                format!(" ON DUPLICATE KEY UPDATE {first} = {first}")
+            }
+            (true, false) => format!(" ON DUPLICATE KEY UPDATE {list}"),
+            (false, true) => format!(" ON CONFLICT ({key}) DO NOTHING"),
+            (false, false) => format!(" ON CONFLICT ({key}) DO UPDATE SET {list}"),
+        }
+    }
+}
+
+/// One migration that a transaction shall be fenced for.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct Pin {
+    pub(crate) name: Arc<str>,
+    /// The position that the caller believes in.
+    pub(crate) position: Position,
+}
+
+#[cfg(feature = "postgres")]
+impl Pin {
+    /// The advisory lock of a migration: `xxh3_64("dualwrite:" + name)`, as a signed number.
+    pub(crate) fn lock_key(name: &str) -> i64 {
+        xxhash_rust::xxh3::xxh3_64(format!("dualwrite:{name}").as_bytes()) as i64
+    }
+}
+
+/// What taking the fence found.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Fenced {
+    /// The positions are as the pins say.
+    Confirmed,
+    /// The positions in force, in the order of the pins; `None` where there is no such migration.
+    Read(Vec<Option<Position>>),
+    /// Some position is another one; the transaction was rolled back.
+    Moved,
+}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    /// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
+    pub trait Adapter: Database {
+        const DIALECT: Dialect;
+
+        /// Runs one statement with bound values; answers with the rows affected.
+        fn execute(
+            conn: &mut Self::Connection,
+            sql: &str,
+            values: &[SqlValue],
+        ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+        /// Runs one query with bound values.
+        fn fetch(
+            conn: &mut Self::Connection,
+            sql: &str,
+            values: &[SqlValue],
+        ) -> impl Future<Output = sqlx::Result<Vec<SqlRow>>> + Send;
+
+        /// Runs statements without values, unprepared.
+        fn run(
+            conn: &mut Self::Connection,
+            sql: &'static str,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+        /// Opens a transaction that holds the fence of every pin, shared.
+        fn begin_fenced(
+            conn: &mut Self::Connection,
+            pins: &[Pin],
+        ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
+
+        /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
+        /// error, after about a second of waiting, so that no queue of writers builds up behind it.
+        fn begin_exclusive(
+            conn: &mut Self::Connection,
+            name: &str,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+        /// Whether an error says that the exclusive fence was not to be had in time.
+        fn is_lock_timeout(error: &sqlx::Error) -> bool;
+
+        /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
+        fn check_alive(
+            conn: &mut Self::Connection,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+        /// Tells other processes that a position changed, at commit.
+        fn notify(
+            conn: &mut Self::Connection,
+            name: &str,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+        /// Hints of changes, where the database can push them.
+        fn watch(
+            pool: &Pool<Self>,
+        ) -> impl Future<Output = sqlx::Result<Option<Box<dyn Watch>>>> + Send;
+
+        /// A small pool for the control tables alone, so that a busy application cannot starve the
+        /// heartbeat; the application's own where the database has a single writer anyway.
+        fn control_pool(pool: &Pool<Self>) -> Pool<Self>;
+
+        /// Makes or upgrades the control tables.
+        fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>>;
+    }
+}
+
+/// The lines of `SELECT stage, ramp, epoch …` as positions.
+pub(crate) fn position_of(row: &SqlRow, first: usize) -> sqlx::Result<Position> {
+    let ramp = u16::try_from(row.integer(first + 1)?)
+        .ok()
+        .and_then(|ramp| crate::position::Percent::from_basis_points(ramp).ok())
+        .ok_or_else(|| unexpected(first + 1, "a ramp"))?;
+    Ok(Position {
+        stage: row.stage(first)?,
+        ramp,
+        epoch: Epoch(row.unsigned(first + 2)?),
+    })
+}
+
+/// Reads the positions of all pins inside the transaction that holds their fences.
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+async fn read_positions<DB: sealed::Adapter>(
+    conn: &mut DB::Connection,
+    pins: &[Pin],
+    lock: &str,
+) -> sqlx::Result<Fenced> {
+    let mut found = Vec::with_capacity(pins.len());
+    let sql = format!("SELECT stage, ramp, epoch FROM dualwrite_migration WHERE name = ?{lock}");
+    for pin in pins {
+        let rows = DB::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
+        found.push(rows.first().map(|row| position_of(row, 0)).transpose()?);
+    }
+    Ok(Fenced::Read(found))
+}
+
+/// Connections for the control tables, per process.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) const CONTROL_CONNECTIONS: u32 = 2;
+
+/// The one place that declares a statement safe: texts of this crate, with validated identifiers.
+pub(crate) fn safe(sql: impl Into<String>) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.into())
+}
+
+/// Binds our values to a query of a given database.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+macro_rules! bind {
+    ($query:expr, $values:expr) => {{
+        let mut query = $query;
+        for value in $values {
+            query = match value {
+                SqlValue::Integer(value) => query.bind(*value),
+                SqlValue::Text(value) => query.bind(value.clone()),
+                SqlValue::Uuid(value) => query.bind(*value),
+            };
+        }
+        query
+    }};
+}
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(crate) use bind;
+
+/// Runs the embedded sqlx migrations of the control tables under their own history table, so that they
+/// cannot collide with the application's.
+pub(crate) fn migrator(sql: &'static str) -> sqlx::migrate::Migrator {
+    use sqlx::migrate::{Migration, MigrationType, Migrator};
+    let first = Migration::new(
+        1,
+        "control tables".into(),
+        MigrationType::Simple,
+        safe(sql).into_sql_str(),
+        false,
+    );
+    let mut migrator = Migrator::with_migrations(vec![first]);
+    migrator.dangerous_set_table_name("_dualwrite_migrations");
+    migrator
+}
+
+/// Explains a failed installation.
+pub(crate) fn install_error(error: sqlx::migrate::MigrateError) -> Error {
+    use crate::error::ErrorKind;
+    use sqlx::migrate::MigrateError;
+    let (kind, message) = match &error {
+        MigrateError::VersionMissing(version) => (
+            ErrorKind::NewerControlTables,
+            format!(
+                "the control tables are at version {version}, which this release does not know; \
+                 upgrade dualwrite in this service before it joins"
+            ),
+        ),
+        MigrateError::VersionMismatch(version) => (
+            ErrorKind::NewerControlTables,
+            format!(
+                "version {version} of the control tables was made by another build of dualwrite"
+            ),
+        ),
+        _ => (
+            ErrorKind::Database,
+            "the control tables could not be made".to_owned(),
+        ),
+    };
+    Error::new(kind, message).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERED: Dialect = Dialect {
+        now: "clock()",
+        quote: '"',
+        numbered: true,
+        on_duplicate_key: false,
+        for_update: "",
+        for_update_skip: "",
+        expand_row_comparison: false,
+        savepoint_replaces: false,
+    };
+
+    #[test]
+    fn placeholders_are_numbered_and_the_clock_filled_in() {
+        let sql = NUMBERED.statement("UPDATE t SET a = ?, at = {now} WHERE b = ?");
+        assert_eq!(sql, "UPDATE t SET a = $1, at = clock() WHERE b = $2");
+    }
+
+    #[test]
+    fn upserts_name_their_columns() {
+        assert_eq!(
+            NUMBERED.upsert("a, b", &["c", "d"]),
+            " ON CONFLICT (a, b) DO UPDATE SET c = excluded.c, d = excluded.d"
+        );
+        let mysql = Dialect {
+            on_duplicate_key: true,
+            ..NUMBERED
+        };
+        assert_eq!(
+            mysql.upsert("a, b", &["c"]),
+            " ON DUPLICATE KEY UPDATE c = VALUES(c)"
+        );
+        assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+    }
+}

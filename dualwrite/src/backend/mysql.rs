@@ -1,0 +1,125 @@
+//! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
+//! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
+
+use futures_util::future::BoxFuture;
+use sqlx::mysql::{MySqlPoolOptions, MySqlRow};
+use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
+use sqlx_core::transaction::TransactionManager;
+
+use super::sealed::Adapter;
+use super::{
+    CONTROL_CONNECTIONS, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error,
+    migrator, safe,
+};
+use crate::control::Watch;
+use crate::error::Error;
+
+const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
+type Manager = <MySql as sqlx::Database>::TransactionManager;
+
+impl Adapter for MySql {
+    const DIALECT: Dialect = Dialect {
+        now: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
+        quote: '`',
+        numbered: false,
+        on_duplicate_key: true,
+        for_update: " FOR UPDATE",
+        for_update_skip: " FOR UPDATE SKIP LOCKED",
+        expand_row_comparison: true,
+        savepoint_replaces: true,
+    };
+
+    async fn execute(
+        conn: &mut MySqlConnection,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<u64> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        Ok(bind!(sqlx::query(sql), values)
+            .execute(conn)
+            .await?
+            .rows_affected())
+    }
+
+    async fn fetch(
+        conn: &mut MySqlConnection,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<Vec<SqlRow>> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
+        rows.iter().map(decode).collect()
+    }
+
+    async fn run(conn: &mut MySqlConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(conn).await.map(drop)
+    }
+
+    async fn begin_fenced(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        // Under REPEATABLE READ, gap locks make unrelated writers of neighbouring keys deadlock.
+        let sql = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;START TRANSACTION";
+        Manager::begin(conn, Some(sql.into_sql_str())).await?;
+        super::read_positions::<Self>(conn, pins, " LOCK IN SHARE MODE").await
+    }
+
+    async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
+        Self::run(conn, "SET SESSION innodb_lock_wait_timeout = 1").await?;
+        Manager::begin(conn, None).await?;
+        let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
+        let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
+        let restore = "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout";
+        Self::run(conn, restore).await?;
+        locked.map(drop)
+    }
+
+    fn is_lock_timeout(error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
+            .is_some_and(|error| error.number() == LOCK_WAIT_TIMEOUT)
+    }
+
+    async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn notify(_conn: &mut MySqlConnection, _name: &str) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn watch(_pool: &Pool<Self>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
+
+    fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
+        let options = (*pool.connect_options()).clone();
+        MySqlPoolOptions::new()
+            .max_connections(CONTROL_CONNECTIONS)
+            .connect_lazy_with(options)
+    }
+
+    fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { migrator(SCHEMA).run(pool).await.map_err(install_error) })
+    }
+}
+
+fn decode(row: &MySqlRow) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(row.len());
+    for column in row.columns() {
+        let index = column.ordinal();
+        let name = column.type_info().name();
+        values.push(match name {
+            "BINARY" => SqlValue::Uuid(row.try_get(index)?),
+            _ if name.contains("INT") && name.contains("UNSIGNED") => {
+                let value = row.try_get::<Option<u64>, _>(index)?;
+                let signed = value.map(i64::try_from).transpose();
+                SqlValue::Integer(signed.map_err(|error| sqlx::Error::Decode(error.into()))?)
+            }
+            _ if name.contains("INT") => SqlValue::Integer(row.try_get(index)?),
+            _ => SqlValue::Text(row.try_get(index)?),
+        });
+    }
+    Ok(SqlRow(values))
+}

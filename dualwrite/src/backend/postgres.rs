@@ -1,0 +1,206 @@
+//! PostgreSQL: an advisory lock, shared by writers and exclusive for a change of the position.
+//!
+//! The stage must be read in a statement after the one that takes the lock: one statement has one
+//! snapshot, taken before the wait. All of it travels as one simple-protocol message, in which every
+//! statement has its own snapshot under READ COMMITTED, so the fence costs no round trip of its own.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
+use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
+use sqlx_core::transaction::TransactionManager;
+
+use super::sealed::Adapter;
+use super::{
+    CONTROL_CONNECTIONS, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error,
+    migrator, safe,
+};
+use crate::clock;
+use crate::control::Watch;
+use crate::error::{Error, ErrorKind};
+
+const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
+const CHANNEL: &str = "dualwrite";
+const INSTALL_WAITS: u32 = 300;
+const INSTALL_WAIT: Duration = Duration::from_millis(100);
+
+/// SQLSTATE of a division by zero: how the fence says that the epoch is another one.
+const DIVISION_BY_ZERO: &str = "22012";
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+type Manager = <Postgres as sqlx::Database>::TransactionManager;
+
+impl Adapter for Postgres {
+    const DIALECT: Dialect = Dialect {
+        now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+        quote: '"',
+        numbered: true,
+        on_duplicate_key: false,
+        for_update: " FOR UPDATE",
+        for_update_skip: " FOR UPDATE SKIP LOCKED",
+        expand_row_comparison: false,
+        savepoint_replaces: false,
+    };
+
+    async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        Ok(bind!(sqlx::query(sql), values)
+            .execute(conn)
+            .await?
+            .rows_affected())
+    }
+
+    async fn fetch(
+        conn: &mut PgConnection,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<Vec<SqlRow>> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
+        rows.iter().map(decode).collect()
+    }
+
+    async fn run(conn: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(conn).await.map(drop)
+    }
+
+    async fn begin_fenced(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        let mut sql = String::from("BEGIN ISOLATION LEVEL READ COMMITTED");
+        for pin in pins {
+            let key = Pin::lock_key(&pin.name);
+            // Writing to a String cannot fail; the name is validated (letters, digits, `.`, `_`, `-`).
+            let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({key})");
+        }
+        for pin in pins {
+            let (name, epoch) = (&pin.name, pin.position.epoch);
+            let _ = write!(
+                sql,
+                ";SELECT 1/count(*) FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}"
+            );
+        }
+        match Manager::begin(conn, Some(safe(sql).into_sql_str())).await {
+            Ok(()) => Ok(Fenced::Confirmed),
+            Err(error) if has_code(&error, DIVISION_BY_ZERO) => {
+                Self::run(conn, "ROLLBACK").await?;
+                Ok(Fenced::Moved)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        let key = Pin::lock_key(name);
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
+             SELECT pg_advisory_xact_lock({key})"
+        );
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+    }
+
+    fn is_lock_timeout(error: &sqlx::Error) -> bool {
+        has_code(error, LOCK_NOT_AVAILABLE)
+    }
+
+    async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Self::run(conn, "SELECT 1").await
+    }
+
+    async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        let values = [SqlValue::from(CHANNEL), SqlValue::from(name)];
+        Self::fetch(conn, "SELECT CAST(pg_notify(?, ?) AS TEXT)", &values)
+            .await
+            .map(drop)
+    }
+
+    async fn watch(pool: &Pool<Self>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+        // A connection of its own: the listener keeps it for good.
+        let options = (*pool.connect_options()).clone();
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Some(Box::new(Listener(listener))))
+    }
+
+    fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
+        let options = (*pool.connect_options()).clone();
+        PgPoolOptions::new()
+            .max_connections(CONTROL_CONNECTIONS)
+            .connect_lazy_with(options)
+    }
+
+    fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(install(pool))
+    }
+}
+
+struct Listener(PgListener);
+
+impl Watch for Listener {
+    fn changed(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            // `None` means that the connection was lost and made anew: notifications may be missing,
+            // which is a change as far as we know.
+            let heard = self.0.try_recv().await;
+            heard
+                .map(drop)
+                .map_err(|error| Error::database("listening for changes", error))
+        })
+    }
+}
+
+/// sqlx's own lock waits inside a snapshot, which deadlocks with CREATE INDEX CONCURRENTLY in another
+/// migration of the same database; polling holds nothing while it waits.
+async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
+    let failed = |error| Error::database("making the control tables", error);
+    let key = SqlValue::from(Pin::lock_key("\u{0}install"));
+    let mut conn = pool.acquire().await.map_err(failed)?;
+    let mut waits = 0;
+    loop {
+        let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
+        let rows = Postgres::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
+        let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
+        if taken == 1 {
+            break;
+        }
+        waits += 1;
+        if waits > INSTALL_WAITS {
+            let message = "another process has been making the control tables for too long";
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
+        clock::sleep(INSTALL_WAIT).await;
+    }
+    // A dropped or failed installation must not keep the session's lock.
+    conn.close_on_drop();
+    let mut migrator = migrator(SCHEMA);
+    migrator.set_locking(false);
+    migrator
+        .run_direct(None, &mut *conn, false)
+        .await
+        .map_err(install_error)
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|found| found == code)
+}
+
+fn decode(row: &PgRow) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(row.len());
+    for column in row.columns() {
+        let index = column.ordinal();
+        values.push(match column.type_info().name() {
+            "INT8" => SqlValue::Integer(row.try_get(index)?),
+            "INT4" => SqlValue::Integer(row.try_get::<Option<i32>, _>(index)?.map(i64::from)),
+            "INT2" => SqlValue::Integer(row.try_get::<Option<i16>, _>(index)?.map(i64::from)),
+            "UUID" => SqlValue::Uuid(row.try_get(index)?),
+            _ => SqlValue::Text(row.try_get(index)?),
+        });
+    }
+    Ok(SqlRow(values))
+}

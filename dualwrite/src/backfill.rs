@@ -1,0 +1,6 @@
+//! The backfill: every key of old, copied in pages while the service goes on writing.
+
+pub(crate) mod decide;
+pub(crate) mod ledger;
+pub(crate) mod progress;
+pub(crate) mod run;

@@ -1,0 +1,245 @@
+//! What the control tables keep of a backfill: its range, the ranges that workers claimed, the counters.
+//! Every function works inside the transaction of its caller, so a checkpoint and its rows commit
+//! together.
+
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter;
+use crate::backend::{SqlRow, SqlValue};
+use crate::control::BackfillProgress;
+use crate::copy::Copied;
+use crate::key::EncodedKey;
+use crate::position::Generation;
+
+/// The backfill of one generation.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger<'a> {
+    pub(crate) migration: &'a str,
+    pub(crate) generation: Generation,
+    pub(crate) owner: &'a str,
+    pub(crate) lease: Duration,
+}
+
+/// A range of keys that this worker holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) number: u64,
+    pub(crate) after: Option<EncodedKey>,
+    pub(crate) last: EncodedKey,
+}
+
+/// The head of a backfill, locked.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) claimed: Option<EncodedKey>,
+    pub(crate) range_end: Option<EncodedKey>,
+    pub(crate) batches: u64,
+    pub(crate) complete: bool,
+}
+
+fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>> {
+    Ok(row
+        .optional_text(column)?
+        .map(|text| EncodedKey(text.to_owned())))
+}
+
+impl Ledger<'_> {
+    fn id(&self) -> [SqlValue; 2] {
+        [self.migration.into(), self.generation.0.into()]
+    }
+
+    fn values<const N: usize>(&self, first: [SqlValue; N]) -> Vec<SqlValue> {
+        first.into_iter().chain(self.id()).collect()
+    }
+
+    fn lease_us(&self) -> SqlValue {
+        u64::try_from(self.lease.as_micros())
+            .unwrap_or(u64::MAX)
+            .into()
+    }
+
+    /// Locks and reads the head; `None` before the start.
+    pub(crate) async fn head<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<Option<Head>> {
+        let sql = format!(
+            "SELECT claimed, range_end, batches, state FROM dualwrite_backfill \
+             WHERE migration = ? AND generation = ?{}",
+            DB::DIALECT.for_update
+        );
+        let rows = DB::fetch(conn, &sql, &self.id()).await?;
+        rows.first()
+            .map(|row| {
+                Ok(Head {
+                    claimed: optional_key(row, 0)?,
+                    range_end: optional_key(row, 1)?,
+                    batches: row.unsigned(2)?,
+                    complete: row.text(3)? == "complete",
+                })
+            })
+            .transpose()
+    }
+
+    /// Fixes the range. A worker that comes second finds it fixed.
+    pub(crate) async fn start<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+        range_end: Option<&EncodedKey>,
+        total: u64,
+    ) -> sqlx::Result<()> {
+        let sql = format!(
+            "INSERT INTO dualwrite_backfill (range_end, total, migration, generation, state, started_at) \
+             VALUES (?, ?, ?, ?, 'running', {{now}}){}",
+            DB::DIALECT.upsert("migration, generation", &[])
+        );
+        let end = SqlValue::Text(range_end.map(|key| key.0.clone()));
+        DB::execute(conn, &sql, &self.values([end, total.into()]))
+            .await
+            .map(drop)
+    }
+
+    /// Takes over a range whose worker's lease ran out.
+    pub(crate) async fn take_over<DB: Backend>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<Option<Range>> {
+        let sql = format!(
+            "SELECT number, cursor_key, last_key FROM dualwrite_batch \
+             WHERE migration = ? AND generation = ? AND expires_at < {{now}} ORDER BY number LIMIT 1{}",
+            DB::DIALECT.for_update_skip
+        );
+        let rows = DB::fetch(conn, &sql, &self.id()).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let range = Range {
+            number: row.unsigned(0)?,
+            after: optional_key(row, 1)?,
+            last: EncodedKey(row.text(2)?.to_owned()),
+        };
+        let sql = "UPDATE dualwrite_batch SET owner = ?, expires_at = {now} + ? \
+                   WHERE number = ? AND migration = ? AND generation = ?";
+        let values = self.values([self.owner.into(), self.lease_us(), range.number.into()]);
+        DB::execute(conn, sql, &values).await?;
+        Ok(Some(range))
+    }
+
+    /// Claims the next range, behind the head's lock.
+    pub(crate) async fn claim<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+        head: &Head,
+        last: &EncodedKey,
+    ) -> sqlx::Result<Range> {
+        let range = Range {
+            number: head.batches + 1,
+            after: head.claimed.clone(),
+            last: last.clone(),
+        };
+        let sql = "INSERT INTO dualwrite_batch \
+                   (number, cursor_key, last_key, owner, expires_at, migration, generation) \
+                   VALUES (?, ?, ?, ?, {now} + ?, ?, ?)";
+        let after = SqlValue::Text(range.after.as_ref().map(|key| key.0.clone()));
+        let first = [
+            range.number.into(),
+            after,
+            last.0.as_str().into(),
+            self.owner.into(),
+            self.lease_us(),
+        ];
+        DB::execute(conn, sql, &self.values(first)).await?;
+        let sql = "UPDATE dualwrite_backfill SET claimed = ?, batches = ? \
+                   WHERE migration = ? AND generation = ?";
+        DB::execute(
+            conn,
+            sql,
+            &self.values([last.0.as_str().into(), range.number.into()]),
+        )
+        .await?;
+        Ok(range)
+    }
+
+    /// Whether some range is still held by somebody.
+    pub(crate) async fn has_open_ranges<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<bool> {
+        let sql =
+            "SELECT number FROM dualwrite_batch WHERE migration = ? AND generation = ? LIMIT 1";
+        Ok(!DB::fetch(conn, sql, &self.id()).await?.is_empty())
+    }
+
+    /// Moves the cursor of a range, or ends the range. `false` where the lease went to another worker:
+    /// then the transaction must not commit.
+    pub(crate) async fn checkpoint<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+        range: &Range,
+        cursor: Option<&EncodedKey>,
+    ) -> sqlx::Result<bool> {
+        let held = "WHERE number = ? AND owner = ? AND migration = ? AND generation = ?";
+        let holder = [range.number.into(), self.owner.into()];
+        let touched = match cursor {
+            Some(cursor) => {
+                let sql = format!(
+                    "UPDATE dualwrite_batch SET cursor_key = ?, expires_at = {{now}} + ? {held}"
+                );
+                let [number, owner] = holder;
+                let first = [cursor.0.as_str().into(), self.lease_us(), number, owner];
+                DB::execute(conn, &sql, &self.values(first)).await?
+            }
+            None => {
+                let sql = format!("DELETE FROM dualwrite_batch {held}");
+                DB::execute(conn, &sql, &self.values(holder)).await?
+            }
+        };
+        Ok(touched > 0)
+    }
+
+    /// Adds to the counters.
+    pub(crate) async fn count<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+        copied: Copied,
+        failed: u64,
+    ) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
+                   failed = failed + ? WHERE migration = ? AND generation = ?";
+        let first = [copied.migrated.into(), copied.skipped.into(), failed.into()];
+        DB::execute(conn, sql, &self.values(first)).await.map(drop)
+    }
+
+    /// Records that an empty page, read in this transaction, proved the end.
+    pub(crate) async fn complete<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_backfill SET state = 'complete', finished_at = {now} \
+                   WHERE migration = ? AND generation = ?";
+        DB::execute(conn, sql, &self.id()).await.map(drop)
+    }
+}
+
+/// The newest backfill of a migration.
+pub(crate) async fn progress<DB: Adapter>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<Option<BackfillProgress>> {
+    let sql = "SELECT generation, total, migrated, skipped, failed, state FROM dualwrite_backfill \
+               WHERE migration = ? ORDER BY generation DESC LIMIT 1";
+    let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
+    rows.first()
+        .map(|row| {
+            Ok(BackfillProgress {
+                generation: row.unsigned(0)?,
+                total: row.unsigned(1)?,
+                migrated: row.unsigned(2)?,
+                skipped: row.unsigned(3)?,
+                failed: row.unsigned(4)?,
+                complete: row.text(5)? == "complete",
+            })
+        })
+        .transpose()
+}

@@ -1,0 +1,433 @@
+//! A worker of the backfill. Workers in any number of processes share one backfill: each claims ranges
+//! of keys under a lease, copies a range page by page, and takes over the ranges of workers that died.
+//!
+//! One transaction per page: fence, lease check, rows locked, copied, cursor and counters moved, commit.
+//! A crash between two commits loses nothing and repeats nothing.
+
+use std::time::Duration;
+
+use super::decide::{BATCH_KEYS, FAILURES_MAX, Next, Pace};
+use super::ledger::{self, Head, Ledger, Range};
+use super::progress::Display;
+use crate::backend::sealed::Adapter;
+use crate::clock;
+use crate::control::BackfillProgress;
+use crate::copy::run::{SqlCopier, typed_key};
+use crate::copy::source::{KeyParts, key_of};
+use crate::copy::{Copied, CopyKeys};
+use crate::error::{Error, ErrorKind};
+use crate::key::{EncodedKey, Key, KeyKind};
+use crate::position::{Generation, Position};
+use crate::shared::Shared;
+use crate::stage::{Side, Stage};
+use crate::transaction::Tx;
+
+/// Batches in a range that a worker claims at once.
+const RANGE_BATCHES: u32 = 20;
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+
+/// What one run of the backfill was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct BackfillOptions {
+    pub(crate) batch: u32,
+    pub(crate) lease: Duration,
+    pub(crate) failures_max: u64,
+    pub(crate) owner: String,
+}
+
+impl Default for BackfillOptions {
+    fn default() -> Self {
+        Self {
+            batch: BATCH_KEYS,
+            lease: Duration::from_secs(30),
+            failures_max: FAILURES_MAX,
+            owner: uuid::Uuid::new_v4().to_string(),
+        }
+    }
+}
+
+pub(crate) struct Worker<'a, C: CopyKeys> {
+    copier: &'a SqlCopier<C>,
+    shared: &'a Shared,
+    options: BackfillOptions,
+    generation: Generation,
+    pace: Pace,
+}
+
+/// What claiming found.
+enum Claim {
+    Range(Range),
+    /// Other workers hold the rest.
+    Wait,
+    Complete,
+}
+
+/// What one page came to.
+enum Page {
+    Copied(EncodedKey),
+    RangeDone,
+}
+
+impl<'a, C: CopyKeys> Worker<'a, C> {
+    pub(crate) fn new(
+        copier: &'a SqlCopier<C>,
+        shared: &'a Shared,
+        options: BackfillOptions,
+    ) -> Self {
+        let pace = Pace::new(options.batch);
+        Self {
+            copier,
+            shared,
+            options,
+            generation: shared.generation(),
+            pace,
+        }
+    }
+
+    /// Works until the backfill of this generation is complete.
+    pub(crate) async fn run(mut self) -> Result<BackfillProgress, Error> {
+        self.start().await?;
+        let mut display = Display::new(&self.shared.name);
+        loop {
+            match self.claim().await? {
+                Claim::Range(range) => self.work_off(range, &mut display).await?,
+                Claim::Wait => clock::sleep(WAIT_FOR_OTHERS).await,
+                Claim::Complete => break,
+            }
+        }
+        self.shared.refresh().await?;
+        let progress = self.progress().await?;
+        display.show(&progress);
+        Ok(progress)
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            migration: &self.shared.name,
+            generation: self.generation,
+            owner: &self.options.owner,
+            lease: self.options.lease,
+        }
+    }
+
+    fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
+        let name = self.shared.name.clone();
+        move |error| Error::database(doing, error).of(&name)
+    }
+
+    /// Refuses to run where old-only writes may still come; learns the generation.
+    async fn start(&mut self) -> Result<(), Error> {
+        let record = self.shared.refresh().await?;
+        let facts = self.shared.control.facts(&self.shared.name).await?;
+        check_stage(record.position, &self.shared.name)?;
+        if let Some(late) = facts
+            .instances
+            .iter()
+            .find(|i| i.drained < facts.stage_epoch)
+        {
+            let message = format!(
+                "instance {} (release {}) still has writes of an earlier stage in flight; the backfill \
+                 may start when every instance has drained",
+                late.id, late.release
+            );
+            return Err(Error::new(ErrorKind::Blocked, message).of(&self.shared.name));
+        }
+        self.generation = record.generation;
+        Ok(())
+    }
+
+    /// A transaction of this generation's backfill.
+    async fn begin(&self) -> Result<Tx<'static, C::Database>, Error> {
+        let (tx, position) = self.copier.begin(self.shared).await?;
+        check_stage(position, &self.shared.name)?;
+        if self.shared.generation() != self.generation {
+            let message = "the generation was raised meanwhile; start the backfill again";
+            return Err(Error::new(ErrorKind::Conflict, message).of(&self.shared.name));
+        }
+        Ok(tx)
+    }
+
+    async fn claim(&self) -> Result<Claim, Error> {
+        let failed = self.failed("claiming a range to copy");
+        let mut tx = self.begin().await?;
+        let conn = tx.connection();
+        let ledger = self.ledger();
+        let head = match ledger.head::<C::Database>(conn).await.map_err(&failed)? {
+            Some(head) => head,
+            None => self.fix_range(conn).await?,
+        };
+        if head.complete {
+            tx.rollback().await?;
+            return Ok(Claim::Complete);
+        }
+        let claim = match ledger
+            .take_over::<C::Database>(conn)
+            .await
+            .map_err(&failed)?
+        {
+            Some(range) => Claim::Range(range),
+            None => self.claim_next(conn, &head).await?,
+        };
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    async fn claim_next(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        head: &Head,
+    ) -> Result<Claim, Error> {
+        let failed = self.failed("claiming a range to copy");
+        let ledger = self.ledger();
+        let parts =
+            |key: &Option<EncodedKey>| key.as_ref().map(|key| key.parts(KIND::<C>())).transpose();
+        let (after, end) = (parts(&head.claimed)?, parts(&head.range_end)?);
+        let keys = self.options.batch.saturating_mul(RANGE_BATCHES);
+        let next = match end {
+            Some(_) => self
+                .copier
+                .pages
+                .range_end(after.as_ref(), end.as_ref(), keys),
+            None => return self.finish(conn).await,
+        };
+        let rows = <C::Database as Adapter>::fetch(conn, &next.0, &next.1)
+            .await
+            .map_err(&failed)?;
+        match rows.into_iter().next() {
+            Some(row) => {
+                let last = EncodedKey::from_parts(&key_of(row, KIND::<C>())?)?;
+                let claimed = ledger.claim::<C::Database>(conn, head, &last).await;
+                claimed.map(Claim::Range).map_err(&failed)
+            }
+            None => self.finish(conn).await,
+        }
+    }
+
+    /// The page after the last claimed key is empty, and this transaction is healthy. What is left is
+    /// what other workers hold.
+    async fn finish(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+    ) -> Result<Claim, Error> {
+        let failed = self.failed("completing the backfill");
+        let ledger = self.ledger();
+        if ledger
+            .has_open_ranges::<C::Database>(conn)
+            .await
+            .map_err(&failed)?
+        {
+            return Ok(Claim::Wait);
+        }
+        ledger
+            .complete::<C::Database>(conn)
+            .await
+            .map_err(&failed)?;
+        Ok(Claim::Complete)
+    }
+
+    /// Fixes the end of the range: rows born later belong to the dual write.
+    async fn fix_range(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+    ) -> Result<Head, Error> {
+        let failed = self.failed("fixing the range of the backfill");
+        let (sql, values) = self.copier.pages.greatest();
+        let rows = <C::Database as Adapter>::fetch(conn, &sql, &values)
+            .await
+            .map_err(&failed)?;
+        let end = rows
+            .into_iter()
+            .next()
+            .map(|row| key_of(row, KIND::<C>()))
+            .transpose()?;
+        let total = match &end {
+            Some(end) => {
+                let (sql, values) = self.copier.pages.count(Some(end));
+                let rows = <C::Database as Adapter>::fetch(conn, &sql, &values)
+                    .await
+                    .map_err(&failed)?;
+                rows[0].unsigned(0).map_err(&failed)?
+            }
+            None => 0,
+        };
+        let end = end
+            .map(|parts| EncodedKey::from_parts(&parts))
+            .transpose()?;
+        let ledger = self.ledger();
+        ledger
+            .start::<C::Database>(conn, end.as_ref(), total)
+            .await
+            .map_err(&failed)?;
+        let head = ledger.head::<C::Database>(conn).await.map_err(&failed)?;
+        head.ok_or_else(|| Error::new(ErrorKind::Conflict, "the backfill was removed meanwhile"))
+    }
+
+    async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
+        loop {
+            let error = match self.page(&range).await {
+                Ok(Page::Copied(cursor)) => {
+                    range.after = Some(cursor);
+                    self.pace.succeeded();
+                    display.show(&self.progress().await?);
+                    continue;
+                }
+                Ok(Page::RangeDone) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                    tracing::warn!(
+                        migration = &*self.shared.name,
+                        "a range went to another worker"
+                    );
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let blame = error.kind() == ErrorKind::CopyFailed;
+            if !blame && !error.is_retryable() {
+                return Err(error);
+            }
+            match self.pace.failed(blame) {
+                Next::Retry => clock::sleep(RETRY_PAUSE).await,
+                Next::Halve => {}
+                Next::Stop => return Err(error),
+                Next::Bury => range.after = Some(self.bury(&range, &error).await?),
+            }
+        }
+    }
+
+    /// Copies the next page of a range.
+    async fn page(&self, range: &Range) -> Result<Page, Error> {
+        let failed = self.failed("copying a page");
+        let ledger = self.ledger();
+        let mut tx = self.begin().await?;
+        let keys = self.lock_page(&mut tx, range, self.pace.limit()).await?;
+        let Some(last) = keys.last() else {
+            if !ledger
+                .checkpoint::<C::Database>(tx.connection(), range, None)
+                .await
+                .map_err(&failed)?
+            {
+                return Err(self.lease_lost());
+            }
+            tx.commit().await?;
+            return Ok(Page::RangeDone);
+        };
+        let cursor = EncodedKey::from_parts(last)?;
+        let typed = keys
+            .iter()
+            .map(typed_key)
+            .collect::<Result<Vec<C::Key>, Error>>()?;
+        let copied = self
+            .copier
+            .copy_locked(self.shared, &mut tx, &typed, Side::New)
+            .await?;
+        self.check_in(&mut tx, range, &cursor, copied, 0).await?;
+        tx.commit().await?;
+        Ok(Page::Copied(cursor))
+    }
+
+    async fn lock_page(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        range: &Range,
+        limit: u32,
+    ) -> Result<Vec<KeyParts>, Error> {
+        let after = range
+            .after
+            .as_ref()
+            .map(|key| key.parts(KIND::<C>()))
+            .transpose()?;
+        let last = range.last.parts(KIND::<C>())?;
+        let (sql, values) = self
+            .copier
+            .pages
+            .page(after.as_ref(), Some(&last), limit, true);
+        let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values)
+            .await
+            .map_err(self.failed("reading a page of keys"))?;
+        rows.into_iter()
+            .map(|row| key_of(row, KIND::<C>()))
+            .collect()
+    }
+
+    /// Moves cursor and counters in the transaction of the rows.
+    async fn check_in(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        range: &Range,
+        cursor: &EncodedKey,
+        copied: Copied,
+        buried: u64,
+    ) -> Result<(), Error> {
+        let failed = self.failed("moving the cursor");
+        let ledger = self.ledger();
+        let conn = tx.connection();
+        if !ledger
+            .checkpoint::<C::Database>(conn, range, Some(cursor))
+            .await
+            .map_err(&failed)?
+        {
+            return Err(self.lease_lost());
+        }
+        ledger
+            .count::<C::Database>(conn, copied, buried)
+            .await
+            .map_err(&failed)
+    }
+
+    /// Puts the one key at the cursor into the dead letters and passes it.
+    async fn bury(&self, range: &Range, error: &Error) -> Result<EncodedKey, Error> {
+        let mut tx = self.begin().await?;
+        let keys = self.lock_page(&mut tx, range, 1).await?;
+        let Some(key) = keys.first() else {
+            tx.rollback().await?;
+            return Ok(range.last.clone()); // deleted meanwhile: nothing left to fail
+        };
+        let key = EncodedKey::from_parts(key)?;
+        self.check_in(&mut tx, range, &key, Copied::default(), 1)
+            .await?;
+        tx.commit().await?;
+        let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        self.shared
+            .control
+            .bury(&self.shared.name, self.generation, &key, &cause)
+            .await?;
+        let failed = self.progress().await?.failed;
+        if failed > self.options.failures_max {
+            let message = format!(
+                "{failed} keys could not be copied, more than allowed; see the dead letters"
+            );
+            return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
+        }
+        Ok(key)
+    }
+
+    async fn progress(&self) -> Result<BackfillProgress, Error> {
+        let failed = self.failed("reading the progress");
+        let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
+        let progress = ledger::progress::<C::Database>(&mut conn, &self.shared.name).await;
+        Ok(progress.map_err(&failed)?.unwrap_or_default())
+    }
+
+    fn lease_lost(&self) -> Error {
+        let message = "the lease on this range went to another worker; nothing was written";
+        Error::new(ErrorKind::LeaseLost, message).of(&self.shared.name)
+    }
+}
+
+#[allow(non_snake_case)]
+fn KIND<C: CopyKeys>() -> KeyKind {
+    <C::Key as Key>::KIND
+}
+
+/// A backfill may run while every write goes to both sides, whatever the key.
+fn check_stage(position: Position, name: &str) -> Result<(), Error> {
+    if position.stage.writes_both() && position.reaches() != Stage::Complete {
+        return Ok(());
+    }
+    let message = format!(
+        "a backfill cannot run at {}; it needs dual_write to ramp_down",
+        position
+    );
+    Err(Error::new(ErrorKind::Blocked, message).of(name))
+}

@@ -1,0 +1,248 @@
+//! The port to the control tables: positions, their history, the instances that act on them, and what
+//! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
+
+pub(crate) mod memory;
+pub(crate) mod sql;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::gate::{Facts, Gate, Terms};
+use crate::key::EncodedKey;
+use crate::moves::Move;
+use crate::position::{Epoch, Generation, Percent, Position};
+use crate::stage::{Side, Stage};
+
+/// One migration as the control tables hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) position: Position,
+    pub(crate) generation: Generation,
+    pub(crate) stage_epoch: Epoch,
+    /// The backfill of this generation is complete.
+    pub(crate) backfilled: bool,
+    pub(crate) verified: Option<Generation>,
+    pub(crate) dirty: bool,
+}
+
+/// A change of a position, with everything that the audit keeps of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// The epoch that the caller believes to be current; `None` takes whatever is.
+    pub(crate) expected: Option<Epoch>,
+    pub(crate) wish: Move,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+    pub(crate) overridden: Vec<Gate>,
+    pub(crate) terms: Terms,
+}
+
+/// One line of the audit: a position changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// When, by the database's clock, in microseconds since 1970.
+    pub at_us: i64,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// The stage before.
+    pub from_stage: Stage,
+    /// The ramp before.
+    pub from_ramp: Percent,
+    /// The stage since.
+    pub to_stage: Stage,
+    /// The ramp since.
+    pub to_ramp: Percent,
+    /// The epoch that this change made.
+    pub epoch: Epoch,
+    /// The generation since.
+    pub generation: Generation,
+    /// Gates that were overridden, by name.
+    pub overridden: Vec<String>,
+}
+
+/// What an instance tells about itself when it joins and with each heartbeat.
+#[derive(Clone, Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) instance: String,
+    pub(crate) release: String,
+    pub(crate) min_stage: Stage,
+    pub(crate) max_stage: Stage,
+    pub(crate) lease: Duration,
+}
+
+/// What an instance acknowledges for one migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledgement {
+    pub(crate) migration: String,
+    pub(crate) seen: Epoch,
+    pub(crate) drained: Epoch,
+}
+
+/// How far a backfill has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackfillProgress {
+    /// The generation it is for.
+    pub generation: u64,
+    /// Keys in its range, counted at the start.
+    pub total: u64,
+    /// Keys whose row was written to new.
+    pub migrated: u64,
+    /// Keys that needed nothing: already equal, or gone.
+    pub skipped: u64,
+    /// Keys that could not be copied; they are in the dead letters.
+    pub failed: u64,
+    /// Whether an empty page proved the end.
+    pub complete: bool,
+}
+
+impl BackfillProgress {
+    /// Keys handled so far.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.migrated + self.skipped + self.failed
+    }
+
+    /// Keys not handled yet. The total is a count from the start, rows deleted since are still in it.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        if self.complete {
+            0
+        } else {
+            self.total.saturating_sub(self.done())
+        }
+    }
+
+    /// Share handled, 0.0 to 100.0; 100.0 only when complete.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        if self.complete {
+            return 100.0;
+        }
+        let share = self.done() as f64 / self.total.max(1) as f64 * 100.0;
+        share.min(99.9)
+    }
+}
+
+/// A key that could not be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The key, as JSON.
+    pub key: String,
+    /// What the copy function said last.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// When it failed last, by the database's clock, in microseconds since 1970.
+    pub failed_at_us: i64,
+}
+
+/// A stream of hints that some position changed.
+#[doc(hidden)]
+pub trait Watch: Send {
+    /// Resolves when there may be something new; ends with an error when the connection is lost.
+    fn changed(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
+pub(crate) trait Control: Send + Sync + 'static {
+    /// Makes or upgrades the tables.
+    fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Creates the migration where it is new, registers the instance under the shared fence, and
+    /// answers with the position that was in force at that moment.
+    fn join<'a>(
+        &'a self,
+        name: &'a str,
+        beat: &'a Heartbeat,
+    ) -> BoxFuture<'a, Result<Record, Error>>;
+
+    /// All migrations.
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>>;
+
+    /// Extends the lease of an instance and stores its acknowledgements.
+    fn heartbeat<'a>(
+        &'a self,
+        beat: &'a Heartbeat,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes an instance out.
+    fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Changes a position: compare-and-set under the exclusive fence, gates included.
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<Record, Error>>;
+
+    /// What the gates look at.
+    fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>>;
+
+    /// The newest changes, newest first.
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;
+
+    /// Records that a verification found the sides equal in this generation.
+    fn verified<'a>(
+        &'a self,
+        name: &'a str,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The progress of the newest backfill.
+    fn backfill<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>>;
+
+    /// Keys whose `side` must be copied again, oldest first.
+    fn dirty<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>>;
+
+    /// Puts a key into the dead letters, or counts another attempt.
+    fn bury<'a>(
+        &'a self,
+        name: &'a str,
+        generation: Generation,
+        key: &'a EncodedKey,
+        error: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The dead letters, oldest first.
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>>;
+
+    /// Takes a key out of the dead letters.
+    fn exhume<'a>(&'a self, name: &'a str, key: &'a EncodedKey)
+    -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Keeps a sample of a confirmed mismatch; only the newest [`SAMPLES_MAX`] stay.
+    fn sample<'a>(
+        &'a self,
+        name: &'a str,
+        method: &'a str,
+        key: Option<&'a EncodedKey>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Hints of changes, where the database can push them.
+    fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>>;
+}
+
+/// How many samples of mismatches are kept per migration.
+pub const SAMPLES_MAX: u32 = 100;

@@ -1,0 +1,343 @@
+//! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
+//! with other processes, and there is no transaction to fence.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+
+use super::sql::decide_change;
+use super::{
+    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
+    SAMPLES_MAX, Watch,
+};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::gate::{Facts, InstanceReport};
+use crate::key::EncodedKey;
+use crate::position::{Epoch, Generation, Position};
+use crate::shared::unknown_migration;
+use crate::stage::Side;
+
+#[derive(Debug)]
+pub(crate) struct MemoryControl {
+    clock: Clock,
+    migrations: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    stage_at: u64,
+    events: Vec<Event>,
+    instances: BTreeMap<String, (InstanceReport, u64)>,
+    dirty: Vec<(Side, EncodedKey)>,
+    buried: Vec<DeadLetter>,
+    samples: Vec<(String, Option<EncodedKey>)>,
+}
+
+impl MemoryControl {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            migrations: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, name: &str, act: impl FnOnce(&mut Entry) -> T) -> Result<T, Error> {
+        self.lock()
+            .get_mut(name)
+            .map(act)
+            .ok_or_else(|| unknown_migration(name))
+    }
+
+    /// Puts a migration where a test wants it, without gates.
+    pub(crate) fn place(
+        &self,
+        name: &str,
+        place: impl FnOnce(&mut Record),
+    ) -> Result<Record, Error> {
+        self.with(name, |entry| {
+            place(&mut entry.record);
+            entry.record.clone()
+        })
+    }
+}
+
+impl Entry {
+    fn new(name: &str, now: u64) -> Self {
+        Self {
+            record: Record {
+                name: name.to_owned(),
+                position: Position::start(),
+                generation: Generation::FIRST,
+                stage_epoch: Epoch(1),
+                backfilled: false,
+                verified: None,
+                dirty: false,
+            },
+            stage_at: now,
+            events: Vec::new(),
+            instances: BTreeMap::new(),
+            dirty: Vec::new(),
+            buried: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    fn dirty_on(&self, wanted: Side) -> u64 {
+        self.dirty
+            .iter()
+            .filter(|(side, _)| *side == wanted)
+            .count() as u64
+    }
+
+    fn facts(&self, now: u64) -> Facts {
+        Facts {
+            position: self.record.position,
+            generation: self.record.generation,
+            stage_epoch: self.record.stage_epoch,
+            stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
+            backfilled: self.record.backfilled,
+            verified: self.record.verified,
+            dirty_old: self.dirty_on(Side::Old),
+            dirty_new: self.dirty_on(Side::New),
+            dead_letters: self.buried.len() as u64,
+            instances: self
+                .instances
+                .values()
+                .filter(|(_, expires)| *expires > now)
+                .map(|(report, _)| report.clone())
+                .collect(),
+        }
+    }
+
+    fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
+        let report = InstanceReport {
+            id: beat.instance.clone(),
+            release: beat.release.clone(),
+            seen: seen.seen,
+            drained: seen.drained,
+            min_stage: beat.min_stage,
+            max_stage: beat.max_stage,
+        };
+        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
+        self.instances
+            .insert(beat.instance.clone(), (report, now.saturating_add(lease)));
+    }
+
+    fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
+        let Some(to) = decide_change(&self.facts(now), change)? else {
+            return Ok(self.record.clone());
+        };
+        let from = self.record.position;
+        let epoch = Epoch(from.epoch.0 + 1);
+        if to.stage != from.stage {
+            self.record.stage_epoch = epoch;
+            self.stage_at = now;
+        }
+        if to.generation != self.record.generation {
+            self.record.backfilled = false;
+        }
+        self.record.position = Position {
+            stage: to.stage,
+            ramp: to.ramp,
+            epoch,
+        };
+        self.record.generation = to.generation;
+        self.events.push(Event {
+            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+            actor: change.actor.clone(),
+            reason: change.reason.clone(),
+            from_stage: from.stage,
+            from_ramp: from.ramp,
+            to_stage: to.stage,
+            to_ramp: to.ramp,
+            epoch,
+            generation: to.generation,
+            overridden: change.overridden.iter().map(ToString::to_string).collect(),
+        });
+        Ok(self.record.clone())
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(ready(value))
+}
+
+impl Control for MemoryControl {
+    fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
+        done(Ok(()))
+    }
+
+    fn join<'a>(
+        &'a self,
+        name: &'a str,
+        beat: &'a Heartbeat,
+    ) -> BoxFuture<'a, Result<Record, Error>> {
+        let now = self.clock.now();
+        let mut migrations = self.lock();
+        let entry = migrations
+            .entry(name.to_owned())
+            .or_insert_with(|| Entry::new(name, now));
+        let epoch = entry.record.position.epoch;
+        let seen = Acknowledgement {
+            migration: name.to_owned(),
+            seen: epoch,
+            drained: epoch,
+        };
+        entry.acknowledge(beat, &seen, now);
+        done(Ok(entry.record.clone()))
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
+        done(Ok(self
+            .lock()
+            .values()
+            .map(|entry| entry.record.clone())
+            .collect()))
+    }
+
+    fn heartbeat<'a>(
+        &'a self,
+        beat: &'a Heartbeat,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let now = self.clock.now();
+        let sent = acknowledged.iter().try_for_each(|seen| {
+            self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
+        });
+        done(sent)
+    }
+
+    fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        self.lock()
+            .values_mut()
+            .for_each(|entry| drop(entry.instances.remove(instance)));
+        done(Ok(()))
+    }
+
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<Record, Error>> {
+        let now = self.clock.now();
+        let changed = self.with(name, |entry| entry.change(change, now));
+        done(changed.and_then(|changed| changed.map_err(|error| error.of(name))))
+    }
+
+    fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
+        let now = self.clock.now();
+        done(self.with(name, |entry| entry.facts(now)))
+    }
+
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {
+        done(self.with(name, |entry| {
+            entry
+                .events
+                .iter()
+                .rev()
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        }))
+    }
+
+    fn verified<'a>(
+        &'a self,
+        name: &'a str,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(self.with(name, |entry| {
+            if entry.record.generation == generation {
+                entry.record.verified = Some(generation);
+            }
+        }))
+    }
+
+    fn backfill<'a>(
+        &'a self,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
+        done(Ok(None))
+    }
+
+    fn dirty<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+        done(self.with(name, |entry| {
+            let keys = entry.dirty.iter().filter(|(dirty, _)| *dirty == side);
+            keys.take(limit as usize)
+                .map(|(_, key)| key.clone())
+                .collect()
+        }))
+    }
+
+    fn bury<'a>(
+        &'a self,
+        name: &'a str,
+        _generation: Generation,
+        key: &'a EncodedKey,
+        error: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let failed_at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        done(self.with(name, |entry| {
+            let known = entry.buried.iter().position(|letter| letter.key == key.0);
+            let before = known.map_or(0, |index| entry.buried.remove(index).attempts);
+            entry.buried.push(DeadLetter {
+                key: key.0.clone(),
+                error: error.to_owned(),
+                attempts: before + 1,
+                failed_at_us,
+            });
+        }))
+    }
+
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
+        done(self.with(name, |entry| {
+            entry.buried.iter().take(limit as usize).cloned().collect()
+        }))
+    }
+
+    fn exhume<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(self.with(name, |entry| {
+            entry.buried.retain(|letter| letter.key != key.0)
+        }))
+    }
+
+    fn sample<'a>(
+        &'a self,
+        name: &'a str,
+        method: &'a str,
+        key: Option<&'a EncodedKey>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(self.with(name, |entry| {
+            entry.samples.push((method.to_owned(), key.cloned()));
+            let surplus = entry.samples.len().saturating_sub(SAMPLES_MAX as usize);
+            drop(entry.samples.drain(..surplus));
+        }))
+    }
+
+    fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
+        done(Ok(None))
+    }
+}

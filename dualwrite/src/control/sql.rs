@@ -1,0 +1,598 @@
+//! The control tables in a SQL database: statements written once, over the narrow waist of
+//! [`backend`](crate::backend).
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::Pool;
+
+use super::{
+    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
+    SAMPLES_MAX, Watch,
+};
+use crate::backend::{Backend, Fenced, Pin, SqlRow, SqlValue, position_of, unexpected};
+use crate::backfill::ledger;
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::gate::{Facts, InstanceReport, admit, blockers};
+use crate::key::EncodedKey;
+use crate::moves::{Destination, destination};
+use crate::position::{Epoch, Generation, Percent};
+use crate::shared::unknown_migration;
+use crate::stage::Side;
+use crate::transaction::Tx;
+
+/// How often a change waits, about a second each time, for writes in flight.
+const FENCE_ATTEMPTS: u32 = 5;
+const FENCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Control tables reached through a pool.
+pub(crate) struct SqlControl<DB: Backend> {
+    pool: Pool<DB>,
+}
+
+type Conn<DB> = <DB as sqlx::Database>::Connection;
+
+/// The columns of a [`Record`], and the joins that they need.
+const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
+     m.verified_generation, b.state, \
+     (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name) \
+     FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
+     ON b.migration = m.name AND b.generation = m.generation";
+
+fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
+    let verified = row.optional_integer(6)?;
+    Ok(Record {
+        name: row.text(0)?.to_owned(),
+        position: position_of(row, 1)?,
+        generation: Generation(row.unsigned(4)?),
+        stage_epoch: Epoch(row.unsigned(5)?),
+        verified: verified
+            .and_then(|value| u64::try_from(value).ok())
+            .map(Generation),
+        backfilled: row.optional_text(7)? == Some("complete"),
+        dirty: row.optional_text(8)?.is_some(),
+    })
+}
+
+impl<DB: Backend> SqlControl<DB> {
+    pub(crate) fn new(pool: Pool<DB>) -> Self {
+        Self { pool }
+    }
+
+    async fn fetch(
+        &self,
+        doing: &str,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> Result<Vec<SqlRow>, Error> {
+        let failed = |error| Error::database(doing, error);
+        let mut conn = self.pool.acquire().await.map_err(failed)?;
+        DB::fetch(&mut conn, sql, values).await.map_err(failed)
+    }
+
+    async fn execute(&self, doing: &str, sql: &str, values: &[SqlValue]) -> Result<u64, Error> {
+        let failed = |error| Error::database(doing, error);
+        let mut conn = self.pool.acquire().await.map_err(failed)?;
+        DB::execute(&mut conn, sql, values).await.map_err(failed)
+    }
+
+    async fn join_in(&self, name: &str, beat: &Heartbeat) -> Result<Record, Error> {
+        let failed = |error| Error::database("joining", error).of(name);
+        let insert = format!(
+            "INSERT INTO dualwrite_migration (name, stage, ramp, epoch, generation, stage_epoch, \
+             stage_at, created_at, contract_notes) VALUES (?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
+            DB::DIALECT.upsert("name", &[])
+        );
+        self.execute("registering", &insert, &[name.into()]).await?;
+        // Whatever the position is when the fence is ours, it stays until the instance is registered.
+        loop {
+            let record = self.record(name).await?;
+            let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
+            let conn = tx.connection();
+            let pin = Pin {
+                name: name.into(),
+                position: record.position,
+            };
+            let position = match DB::begin_fenced(conn, &[pin]).await.map_err(failed)? {
+                Fenced::Confirmed => record.position,
+                Fenced::Read(found) => found[0].ok_or_else(|| unknown_migration(name))?,
+                Fenced::Moved => continue,
+            };
+            tx.opened([].into());
+            let seen = Acknowledgement {
+                migration: name.to_owned(),
+                seen: position.epoch,
+                drained: position.epoch,
+            };
+            acknowledge::<DB>(tx.connection(), beat, &seen)
+                .await
+                .map_err(failed)?;
+            tx.commit().await?;
+            return self.record(name).await;
+        }
+    }
+
+    async fn record(&self, name: &str) -> Result<Record, Error> {
+        let sql = format!("{RECORD} WHERE m.name = ?");
+        let rows = self
+            .fetch("reading a migration", &sql, &[name.into()])
+            .await?;
+        let row = rows.first().ok_or_else(|| unknown_migration(name))?;
+        record_of(row).map_err(|error| Error::database("reading a migration", error).of(name))
+    }
+
+    async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
+        let failed = |error| Error::database("changing the position", error).of(name);
+        for attempt in 1.. {
+            let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
+            match DB::begin_exclusive(tx.connection(), name).await {
+                Ok(()) => tx.opened([].into()),
+                Err(error) if DB::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS => {
+                    drop(tx);
+                    clock::sleep(FENCE_PAUSE).await;
+                    continue;
+                }
+                Err(error) if DB::is_lock_timeout(&error) => {
+                    let message = "writes in flight did not end in time, so the stage stays; look for \
+                                   a transaction that is held open";
+                    return Err(Error::new(ErrorKind::Timeout, message)
+                        .caused_by(error)
+                        .of(name));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+            let conn = tx.connection();
+            if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
+                apply::<DB>(conn, name, change, &facts, to)
+                    .await
+                    .map_err(failed)?;
+                DB::notify(conn, name).await.map_err(failed)?;
+            }
+            tx.commit().await?;
+            return self.record(name).await;
+        }
+        Err(Error::new(ErrorKind::Timeout, "no attempt was made").of(name))
+    }
+}
+
+/// Under the exclusive fence: where does the change lead, and do the gates let it through? `None` where
+/// it changes nothing.
+async fn decide<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    change: &Change,
+) -> Result<Option<(Facts, Destination)>, Error> {
+    let facts = facts::<DB>(conn, name).await?;
+    decide_change(&facts, change)
+        .map_err(|error| error.of(name))
+        .map(|to| to.map(|to| (facts, to)))
+}
+
+/// The decision of every adapter.
+pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Destination>, Error> {
+    let now = facts.position;
+    if let Some(expected) = change.expected
+        && expected != now.epoch
+    {
+        let message = format!(
+            "somebody else changed the position first: it is {now}, and epoch {expected} was expected; \
+             look at it and decide again"
+        );
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    let to = destination(now, facts.generation, change.wish)?;
+    if (to.stage, to.ramp) == (now.stage, now.ramp) {
+        return Ok(None);
+    }
+    admit(
+        &blockers(facts, change.wish, to, change.terms),
+        &change.overridden,
+    )?;
+    Ok(Some(to))
+}
+
+async fn apply<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    change: &Change,
+    facts: &Facts,
+    to: Destination,
+) -> sqlx::Result<()> {
+    let from = facts.position;
+    let epoch = from.epoch.0 + 1;
+    let stage_epoch = if to.stage == from.stage {
+        facts.stage_epoch.0
+    } else {
+        epoch
+    };
+    let code = |stage: crate::stage::Stage| SqlValue::from(i64::from(stage.code()));
+    let ramp = |ramp: Percent| SqlValue::from(i64::from(ramp.basis_points()));
+    // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
+    let sql = "UPDATE dualwrite_migration SET \
+               stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
+               epoch = ?, generation = ?, stage_epoch = ? WHERE name = ? AND epoch = ?";
+    let values = [
+        code(to.stage),
+        code(to.stage),
+        ramp(to.ramp),
+        epoch.into(),
+        to.generation.0.into(),
+        stage_epoch.into(),
+        name.into(),
+        from.epoch.0.into(),
+    ];
+    if DB::execute(conn, sql, &values).await? != 1 {
+        return Err(unexpected(0, "at the epoch that the fence guards"));
+    }
+    let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
+    let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \
+               to_stage, to_ramp, epoch, generation, overridden) \
+               VALUES (?, {now}, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values = [
+        name.into(),
+        change.actor.as_str().into(),
+        change.reason.as_str().into(),
+        code(from.stage),
+        ramp(from.ramp),
+        code(to.stage),
+        ramp(to.ramp),
+        epoch.into(),
+        to.generation.0.into(),
+        overridden.join(",").as_str().into(),
+    ];
+    DB::execute(conn, sql, &values).await.map(drop)
+}
+
+async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Error> {
+    let failed = |error| Error::database("reading what the gates need", error).of(name);
+    let sql = format!("{RECORD} WHERE m.name = ?");
+    let rows = DB::fetch(conn, &sql, &[name.into()])
+        .await
+        .map_err(failed)?;
+    let row = rows.first().ok_or_else(|| unknown_migration(name))?;
+    let record = record_of(row).map_err(failed)?;
+    let sql = "SELECT {now} - stage_at, \
+               (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'old'), \
+               (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'new'), \
+               (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name) \
+               FROM dualwrite_migration WHERE name = ?";
+    let counts = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
+    let count = |column| {
+        counts[0]
+            .integer(column)
+            .map(|n| u64::try_from(n).unwrap_or(0))
+            .map_err(failed)
+    };
+    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage \
+               FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
+    let rows = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
+    let instances = rows
+        .iter()
+        .map(instance_of)
+        .collect::<sqlx::Result<_>>()
+        .map_err(failed)?;
+    Ok(Facts {
+        position: record.position,
+        generation: record.generation,
+        stage_epoch: record.stage_epoch,
+        stage_age: Duration::from_micros(count(0)?),
+        backfilled: record.backfilled,
+        verified: record.verified,
+        dirty_old: count(1)?,
+        dirty_new: count(2)?,
+        dead_letters: count(3)?,
+        instances,
+    })
+}
+
+fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
+    Ok(InstanceReport {
+        id: row.text(0)?.to_owned(),
+        release: row.text(1)?.to_owned(),
+        seen: Epoch(row.unsigned(2)?),
+        drained: Epoch(row.unsigned(3)?),
+        min_stage: row.stage(4)?,
+        max_stage: row.stage(5)?,
+    })
+}
+
+async fn acknowledge<DB: Backend>(
+    conn: &mut Conn<DB>,
+    beat: &Heartbeat,
+    seen: &Acknowledgement,
+) -> sqlx::Result<()> {
+    let sql = format!(
+        "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, \
+         seen_epoch, drained_epoch, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
+        DB::DIALECT.upsert(
+            "id, migration",
+            &["seen_epoch", "drained_epoch", "expires_at"]
+        )
+    );
+    let lease = u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX);
+    let values = [
+        beat.instance.as_str().into(),
+        seen.migration.as_str().into(),
+        beat.release.as_str().into(),
+        i64::from(beat.min_stage.code()).into(),
+        i64::from(beat.max_stage.code()).into(),
+        seen.seen.0.into(),
+        seen.drained.0.into(),
+        lease.into(),
+    ];
+    DB::execute(conn, &sql, &values).await.map(drop)
+}
+
+fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
+    let at = |column: usize| -> sqlx::Result<(crate::stage::Stage, Percent)> {
+        let ramp = u16::try_from(row.integer(column + 1)?).ok();
+        let ramp = ramp.and_then(|ramp| Percent::from_basis_points(ramp).ok());
+        Ok((
+            row.stage(column)?,
+            ramp.ok_or_else(|| unexpected(column + 1, "a ramp"))?,
+        ))
+    };
+    let ((from_stage, from_ramp), (to_stage, to_ramp)) = (at(3)?, at(5)?);
+    Ok(Event {
+        at_us: row.integer(0)?,
+        actor: row.text(1)?.to_owned(),
+        reason: row.text(2)?.to_owned(),
+        from_stage,
+        from_ramp,
+        to_stage,
+        to_ramp,
+        epoch: Epoch(row.unsigned(7)?),
+        generation: Generation(row.unsigned(8)?),
+        overridden: row
+            .text(9)?
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(String::from)
+            .collect(),
+    })
+}
+
+impl<DB: Backend> Control for SqlControl<DB> {
+    fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
+        DB::install(&self.pool)
+    }
+
+    fn join<'a>(
+        &'a self,
+        name: &'a str,
+        beat: &'a Heartbeat,
+    ) -> BoxFuture<'a, Result<Record, Error>> {
+        Box::pin(self.join_in(name, beat))
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
+        Box::pin(async move {
+            let rows = self.fetch("reading the positions", RECORD, &[]).await?;
+            let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
+            records.map_err(|error| Error::database("reading the positions", error))
+        })
+    }
+
+    fn heartbeat<'a>(
+        &'a self,
+        beat: &'a Heartbeat,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("sending the heartbeat", error);
+            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            for seen in acknowledged {
+                acknowledge::<DB>(&mut conn, beat, seen)
+                    .await
+                    .map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            // The expired are taken along, or every restart would leave a row.
+            let sql =
+                "DELETE FROM dualwrite_instance WHERE id = ? OR expires_at < {now} - 86400000000";
+            self.execute("leaving", sql, &[instance.into()])
+                .await
+                .map(drop)
+        })
+    }
+
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<Record, Error>> {
+        Box::pin(self.change_in(name, change))
+    }
+
+    fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("reading what the gates need", error);
+            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            facts::<DB>(&mut conn, name).await
+        })
+    }
+
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {
+        Box::pin(async move {
+            let sql = format!(
+                "SELECT at, actor, reason, from_stage, from_ramp, to_stage, to_ramp, epoch, generation, \
+                 overridden FROM dualwrite_event WHERE migration = ? ORDER BY epoch DESC LIMIT {limit}"
+            );
+            let rows = self
+                .fetch("reading the audit", &sql, &[name.into()])
+                .await?;
+            let events = rows.iter().map(event_of).collect::<sqlx::Result<_>>();
+            events.map_err(|error| Error::database("reading the audit", error).of(name))
+        })
+    }
+
+    fn verified<'a>(
+        &'a self,
+        name: &'a str,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let sql = "UPDATE dualwrite_migration SET verified_generation = ? \
+                       WHERE name = ? AND generation = ?";
+            let number = SqlValue::from(generation.0);
+            let values = [number.clone(), name.into(), number];
+            self.execute("recording the verification", sql, &values)
+                .await
+                .map(drop)
+        })
+    }
+
+    fn backfill<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("reading the progress", error).of(name);
+            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            ledger::progress::<DB>(&mut conn, name)
+                .await
+                .map_err(failed)
+        })
+    }
+
+    fn dirty<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+        Box::pin(async move {
+            let sql = format!(
+                "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? \
+                 ORDER BY marked_at LIMIT {limit}"
+            );
+            let values = [name.into(), side.as_str().into()];
+            let rows = self.fetch("reading dirty keys", &sql, &values).await?;
+            let keys = rows
+                .iter()
+                .map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
+            let keys = keys.collect::<sqlx::Result<_>>();
+            keys.map_err(|error| Error::database("reading dirty keys", error).of(name))
+        })
+    }
+
+    fn bury<'a>(
+        &'a self,
+        name: &'a str,
+        generation: Generation,
+        key: &'a EncodedKey,
+        error: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let error: String = error.chars().take(1_000).collect();
+            let set = match DB::DIALECT.on_duplicate_key {
+                true => {
+                    " ON DUPLICATE KEY UPDATE attempts = attempts + 1, error = VALUES(error), \
+                         generation = VALUES(generation), failed_at = VALUES(failed_at)"
+                }
+                false => {
+                    " ON CONFLICT (migration, key_text) DO UPDATE SET \
+                          attempts = dualwrite_failure.attempts + 1, error = excluded.error, \
+                          generation = excluded.generation, failed_at = excluded.failed_at"
+                }
+            };
+            let sql = format!(
+                "INSERT INTO dualwrite_failure (migration, key_text, generation, error, attempts, \
+                 failed_at, next_attempt_at) VALUES (?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
+            );
+            let values = [
+                name.into(),
+                key.0.as_str().into(),
+                generation.0.into(),
+                error.as_str().into(),
+            ];
+            self.execute("storing a dead letter", &sql, &values)
+                .await
+                .map(drop)
+        })
+    }
+
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
+        Box::pin(async move {
+            let sql = format!(
+                "SELECT key_text, error, attempts, failed_at FROM dualwrite_failure \
+                 WHERE migration = ? ORDER BY failed_at LIMIT {limit}"
+            );
+            let rows = self
+                .fetch("reading dead letters", &sql, &[name.into()])
+                .await?;
+            let letters = rows.iter().map(|row| {
+                Ok(DeadLetter {
+                    key: row.text(0)?.to_owned(),
+                    error: row.text(1)?.to_owned(),
+                    attempts: row.unsigned(2)?,
+                    failed_at_us: row.integer(3)?,
+                })
+            });
+            let letters = letters.collect::<sqlx::Result<_>>();
+            letters.map_err(|error| Error::database("reading dead letters", error).of(name))
+        })
+    }
+
+    fn exhume<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let sql = "DELETE FROM dualwrite_failure WHERE migration = ? AND key_text = ?";
+            let values = [name.into(), key.0.as_str().into()];
+            self.execute("clearing a dead letter", sql, &values)
+                .await
+                .map(drop)
+        })
+    }
+
+    fn sample<'a>(
+        &'a self,
+        name: &'a str,
+        method: &'a str,
+        key: Option<&'a EncodedKey>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let doing = "storing a mismatch";
+            let sql = "INSERT INTO dualwrite_mismatch (migration, method, key_text, at) \
+                       VALUES (?, ?, ?, {now})";
+            let key = SqlValue::Text(key.map(|key| key.0.clone()));
+            self.execute(doing, sql, &[name.into(), method.into(), key])
+                .await?;
+            let newest = format!(
+                "SELECT id FROM dualwrite_mismatch WHERE migration = ? ORDER BY id DESC \
+                 LIMIT 1 OFFSET {SAMPLES_MAX}"
+            );
+            let rows = self.fetch(doing, &newest, &[name.into()]).await?;
+            let Some(row) = rows.first() else {
+                return Ok(());
+            };
+            let last = row
+                .integer(0)
+                .map_err(|error| Error::database(doing, error))?;
+            let sql = "DELETE FROM dualwrite_mismatch WHERE migration = ? AND id <= ?";
+            self.execute(doing, sql, &[name.into(), last.into()])
+                .await
+                .map(drop)
+        })
+    }
+
+    fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
+        Box::pin(async move {
+            let watch = DB::watch(&self.pool).await;
+            watch.map_err(|error| Error::database("listening for changes", error))
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! The copy function: the one piece of code that a user writes to describe how data gets from old to
+//! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
+
+pub(crate) mod run;
+pub(crate) mod source;
+
+use futures_util::future::BoxFuture;
+
+use crate::backend::Backend;
+use crate::backfill::run::BackfillOptions;
+use crate::control::BackfillProgress;
+use crate::error::{BoxError, Error};
+use crate::key::{EncodedKey, KeyKind, OwnedKey};
+use crate::shared::Shared;
+use crate::stage::Side;
+use crate::transaction::Tx;
+use crate::verify::run::VerifyReport;
+
+pub use source::{Identifier, KeySource};
+
+/// What a copy did, in keys.
+///
+/// ```
+/// let copied = dualwrite::Copied { migrated: 2, skipped: 1 };
+/// assert_eq!(copied.migrated + copied.skipped, 3);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Keys whose row in new was written or removed.
+    pub migrated: u64,
+    /// Keys that needed nothing.
+    pub skipped: u64,
+}
+
+/// The copy function of a migration.
+///
+/// The rules, which make it safe beside live writes:
+/// - The library calls [`copy`](Self::copy) with the rows of `keys` locked in old, so they stand still
+///   until the transaction ends.
+/// - It *overwrites*: afterwards new says what old says, whatever new said before.
+/// - A key that is not in old (any more) is removed from new. Do it in one statement that looks at old
+///   itself, `DELETE FROM new WHERE id = … AND NOT EXISTS (SELECT … FROM old …)`: a row that was
+///   just born cannot be locked by anyone before it is there.
+/// - It may be called for the same key again and again.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Tx};
+///
+/// struct CopyEmail;
+///
+/// impl CopyKeys for CopyEmail {
+///     type Database = sqlx::Sqlite;
+///     type Key = i64;
+///
+///     fn source(&self) -> KeySource {
+///         KeySource::table("customer").column("id")
+///     }
+///
+///     async fn copy(&self, tx: &mut Tx<'_, sqlx::Sqlite>, keys: &[i64]) -> Result<Copied, BoxError> {
+///         let mut copied = Copied::default();
+///         for key in keys {
+///             let done = sqlx::query(
+///                 "UPDATE customer SET email_address = email WHERE id = ? AND email_address IS NOT email",
+///             )
+///             .bind(key)
+///             .execute(&mut **tx)
+///             .await?;
+///             copied.migrated += done.rows_affected();
+///             copied.skipped += 1 - done.rows_affected();
+///         }
+///         Ok(copied)
+///     }
+/// }
+/// # }
+/// ```
+pub trait CopyKeys: Send + Sync + 'static {
+    /// The database that holds old, new and the control tables.
+    type Database: Backend;
+    /// The key of a record, the same in old and new.
+    type Key: OwnedKey;
+
+    /// Where the keys of old are.
+    fn source(&self) -> KeySource;
+
+    /// Where the keys of new are, so that a verification finds rows that only new has.
+    fn new_source(&self) -> Option<KeySource> {
+        None
+    }
+
+    /// Copies these keys from old to new.
+    ///
+    /// # Errors
+    /// Any; the transaction is rolled back, and the keys are tried again one by one.
+    fn copy(
+        &self,
+        tx: &mut Tx<'_, Self::Database>,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Copied, BoxError>> + Send;
+
+    /// Copies these keys from new to old. Where this is given, a failed write to old after going live
+    /// need not fail the caller: the key is marked dirty and copied back.
+    ///
+    /// # Errors
+    /// Any; without an implementation, always.
+    fn copy_back(
+        &self,
+        _tx: &mut Tx<'_, Self::Database>,
+        _keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Copied, BoxError>> + Send {
+        async { Err("this copy function has no `copy_back`".into()) }
+    }
+
+    /// Whether [`copy_back`](Self::copy_back) is implemented.
+    fn can_copy_back(&self) -> bool {
+        false
+    }
+
+    /// Finds those of these keys that old and new disagree on: missing in new, missing in old, or
+    /// different. The rows are locked as for [`copy`](Self::copy).
+    ///
+    /// # Errors
+    /// Any; without an implementation, always.
+    fn differing(
+        &self,
+        _tx: &mut Tx<'_, Self::Database>,
+        _keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Vec<Self::Key>, BoxError>> + Send {
+        async { Err("this copy function has no `differing`, which a verification needs".into()) }
+    }
+}
+
+/// A copy function without its types.
+pub(crate) trait Copier: Send + Sync {
+    fn kind(&self) -> KeyKind;
+
+    /// Whether a key can be copied to this side.
+    fn can_copy_to(&self, side: Side) -> bool;
+
+    /// Copies one key in a transaction of its own and clears its dirty mark. `None` where the present
+    /// stage forbids it.
+    fn copy_key<'a>(
+        &'a self,
+        shared: &'a Shared,
+        key: &'a EncodedKey,
+        to: Side,
+    ) -> BoxFuture<'a, Result<Option<Copied>, Error>>;
+
+    /// Runs a worker of the backfill until the whole range is done.
+    fn backfill<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: BackfillOptions,
+    ) -> BoxFuture<'a, Result<BackfillProgress, Error>>;
+
+    /// Compares every key.
+    fn verify<'a>(
+        &'a self,
+        shared: &'a Shared,
+        batch: u32,
+    ) -> BoxFuture<'a, Result<VerifyReport, Error>>;
+
+    /// The same for transactions that a caller has open: an `InTransaction` of the copy function's
+    /// database.
+    fn in_transaction(&self) -> &(dyn std::any::Any + Send + Sync);
+}

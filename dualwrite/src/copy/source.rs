@@ -1,0 +1,380 @@
+//! Where keys are: a table and its key columns, as validated identifiers, and the statements that page
+//! through them. Pages follow a cursor in key order; never OFFSET, never arithmetic on ids.
+
+use std::fmt;
+
+use crate::backend::{Dialect, SqlRow, SqlValue};
+use crate::error::{Error, ErrorKind};
+use crate::key::{KeyKind, KeyPart};
+
+/// A name in the database, checked: a letter or `_`, then letters, digits, `_` or `$`, at most 63
+/// bytes. Quoted wherever it is used, so its case counts.
+///
+/// ```
+/// use dualwrite::Identifier;
+/// assert!(Identifier::new("EmailAddress").is_ok());
+/// assert!(Identifier::new("email; DROP TABLE").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identifier(String);
+
+impl Identifier {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// `InvalidInput` that says what is allowed.
+    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
+        let mut chars = name.chars();
+        let first = chars
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let rest = chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
+        if first && rest && name.len() <= 63 {
+            return Ok(Self(name));
+        }
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "`{name}` is no plain identifier; use a letter or `_`, then letters, digits, `_` or \
+                 `$`, at most 63 bytes"
+            ),
+        ))
+    }
+
+    pub(crate) fn quoted(&self, dialect: &Dialect) -> String {
+        format!("{0}{1}{0}", dialect.quote, self.0)
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A table and the columns of its key, in the order of an index (the primary key, as a rule).
+///
+/// ```
+/// use dualwrite::KeySource;
+/// KeySource::table("playlist_track").column("playlist_id").column("track_id").check()?;
+/// assert!(KeySource::table("customer").check().is_err(), "no key column");
+/// # Ok::<(), dualwrite::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct KeySource {
+    table: Vec<String>,
+    columns: Vec<String>,
+}
+
+impl KeySource {
+    /// The table that holds the keys.
+    pub fn table(name: impl Into<String>) -> Self {
+        Self {
+            table: vec![name.into()],
+            columns: Vec::new(),
+        }
+    }
+
+    /// The schema of the table, where it is not on the search path.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.table.insert(0, name.into());
+        self
+    }
+
+    /// The next column of the key.
+    pub fn column(mut self, name: impl Into<String>) -> Self {
+        self.columns.push(name.into());
+        self
+    }
+
+    /// Checks all names.
+    ///
+    /// # Errors
+    /// `InvalidInput` naming the identifier that is not plain, or the missing key column.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.columns.is_empty() {
+            let message = format!("the table `{}` needs a key column", self.table.join("."));
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        self.table
+            .iter()
+            .chain(&self.columns)
+            .try_for_each(|name| Identifier::new(name.as_str()).map(drop))
+    }
+
+    pub(crate) fn pages(&self, dialect: &'static Dialect, kind: KeyKind) -> Result<Pages, Error> {
+        self.check()?;
+        let quoted = |names: &[String]| -> Result<Vec<String>, Error> {
+            names
+                .iter()
+                .map(|name| Ok(Identifier::new(name.as_str())?.quoted(dialect)))
+                .collect()
+        };
+        let columns = quoted(&self.columns)?;
+        if columns.len() != kind.columns().count() {
+            let message = format!("the key is {kind}, but {} columns are named", columns.len());
+            return Err(Error::new(ErrorKind::WrongKey, message));
+        }
+        Ok(Pages {
+            dialect,
+            table: quoted(&self.table)?.join("."),
+            columns,
+        })
+    }
+}
+
+/// A key as it is bound: one value per column.
+pub(crate) type KeyParts = Vec<KeyPart>;
+
+/// The statements that page through the keys of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    dialect: &'static Dialect,
+    table: String,
+    columns: Vec<String>,
+}
+
+/// A statement with its values.
+pub(crate) type Bound = (String, Vec<SqlValue>);
+
+impl Pages {
+    /// The keys after `after`, up to and including `last`, in order, `limit` at the most; with their
+    /// rows locked where the database has row locks.
+    pub(crate) fn page(
+        &self,
+        after: Option<&KeyParts>,
+        last: Option<&KeyParts>,
+        limit: u32,
+        lock: bool,
+    ) -> Bound {
+        let (condition, values) = self.between(after, last);
+        let lock = if lock { self.dialect.for_update } else { "" };
+        let (columns, table) = (self.columns.join(", "), &self.table);
+        let sql = format!(
+            "SELECT {columns} FROM {table}{condition} ORDER BY {columns} LIMIT {limit}{lock}"
+        );
+        (sql, values)
+    }
+
+    /// The last of the next `limit` keys after `after`: the end of a range to claim.
+    pub(crate) fn range_end(
+        &self,
+        after: Option<&KeyParts>,
+        last: Option<&KeyParts>,
+        limit: u32,
+    ) -> Bound {
+        let (condition, values) = self.between(after, last);
+        let (columns, table) = (self.columns.join(", "), &self.table);
+        let sql = format!(
+            "SELECT {columns} FROM (SELECT {columns} FROM {table}{condition} ORDER BY {columns} \
+             LIMIT {limit}) claimed ORDER BY {} LIMIT 1",
+            self.descending()
+        );
+        (sql, values)
+    }
+
+    /// The greatest key.
+    pub(crate) fn greatest(&self) -> Bound {
+        let (columns, table) = (self.columns.join(", "), &self.table);
+        (
+            format!(
+                "SELECT {columns} FROM {table} ORDER BY {} LIMIT 1",
+                self.descending()
+            ),
+            vec![],
+        )
+    }
+
+    /// How many keys there are up to `last`.
+    pub(crate) fn count(&self, last: Option<&KeyParts>) -> Bound {
+        let (condition, values) = self.between(None, last);
+        (
+            format!("SELECT count(*) FROM {}{condition}", self.table),
+            values,
+        )
+    }
+
+    /// Locks one row, where it is there.
+    pub(crate) fn lock(&self, key: &KeyParts) -> Bound {
+        let equal: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{column} = ?"))
+            .collect();
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}{}",
+            self.columns.join(", "),
+            self.table,
+            equal.join(" AND "),
+            self.dialect.for_update
+        );
+        (sql, key.iter().cloned().map(SqlValue::from).collect())
+    }
+
+    fn descending(&self) -> String {
+        let columns: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{column} DESC"))
+            .collect();
+        columns.join(", ")
+    }
+
+    fn between(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
+        let mut conditions = Vec::new();
+        let mut values = Vec::new();
+        for (key, strict, or_equal) in [(after, '>', false), (last, '<', true)] {
+            if let Some(key) = key {
+                conditions.push(self.compare(key, strict, or_equal, &mut values));
+            }
+        }
+        match conditions.is_empty() {
+            true => (String::new(), values),
+            false => (format!(" WHERE {}", conditions.join(" AND ")), values),
+        }
+    }
+
+    /// `(a, b) > (?, ?)`, or `(a > ? OR (a = ? AND b > ?))` where the short form uses no index; then
+    /// with a plain bound on the first column, which does use it.
+    fn compare(
+        &self,
+        key: &KeyParts,
+        strict: char,
+        or_equal: bool,
+        values: &mut Vec<SqlValue>,
+    ) -> String {
+        let last = self.columns.len() - 1;
+        let operator = |column: usize| match or_equal && column == last {
+            true => format!("{strict}="),
+            false => strict.to_string(),
+        };
+        if last == 0 {
+            values.push(key[0].clone().into());
+            return format!("{} {} ?", self.columns[0], operator(0));
+        }
+        if !self.dialect.expand_row_comparison {
+            values.extend(key.iter().cloned().map(SqlValue::from));
+            let marks = vec!["?"; key.len()].join(", ");
+            return format!("({}) {} ({marks})", self.columns.join(", "), operator(last));
+        }
+        values.push(key[0].clone().into());
+        let mut alternatives = Vec::new();
+        for column in 0..=last {
+            let mut terms = Vec::new();
+            for equal in 0..column {
+                terms.push(format!("{} = ?", self.columns[equal]));
+                values.push(key[equal].clone().into());
+            }
+            terms.push(format!("{} {} ?", self.columns[column], operator(column)));
+            values.push(key[column].clone().into());
+            alternatives.push(format!("({})", terms.join(" AND ")));
+        }
+        format!(
+            "{} {strict}= ? AND ({})",
+            self.columns[0],
+            alternatives.join(" OR ")
+        )
+    }
+}
+
+/// The key in a row that [`Pages`] selected.
+pub(crate) fn key_of(row: SqlRow, kind: KeyKind) -> Result<KeyParts, Error> {
+    let wrong = || {
+        Error::new(
+            ErrorKind::WrongKey,
+            format!("the key columns do not hold {kind}"),
+        )
+    };
+    row.0
+        .into_iter()
+        .zip(kind.columns())
+        .map(|(value, kind)| match (value, kind) {
+            (SqlValue::Integer(Some(value)), KeyKind::INTEGER) => Ok(KeyPart::Integer(value)),
+            (SqlValue::Text(Some(text)), KeyKind::TEXT) => Ok(KeyPart::Text(text)),
+            (SqlValue::Uuid(value), KeyKind::UUID) => Ok(KeyPart::Uuid(value)),
+            _ => Err(wrong()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static PLAIN: Dialect = Dialect {
+        now: "now",
+        quote: '"',
+        numbered: true,
+        on_duplicate_key: false,
+        for_update: " FOR UPDATE",
+        for_update_skip: "",
+        expand_row_comparison: false,
+        savepoint_replaces: false,
+    };
+    static EXPANDED: Dialect = Dialect {
+        expand_row_comparison: true,
+        quote: '`',
+        ..PLAIN
+    };
+
+    fn parts(values: &[i64]) -> KeyParts {
+        values.iter().copied().map(KeyPart::Integer).collect()
+    }
+
+    #[test]
+    fn pages_are_bounded_on_both_sides() {
+        let pages = KeySource::table("t")
+            .column("id")
+            .pages(&PLAIN, KeyKind::INTEGER)
+            .unwrap();
+        let (sql, values) = pages.page(Some(&parts(&[5])), Some(&parts(&[9])), 100, true);
+        assert_eq!(
+            sql,
+            r#"SELECT "id" FROM "t" WHERE "id" > ? AND "id" <= ? ORDER BY "id" LIMIT 100 FOR UPDATE"#
+        );
+        assert_eq!(values, [SqlValue::from(5_i64), SqlValue::from(9_i64)]);
+    }
+
+    #[test]
+    fn composite_keys_compare_as_rows_or_written_out() {
+        let source = KeySource::table("t").schema("s").column("a").column("b");
+        let kind = <(i64, i64) as crate::Key>::KIND;
+        let (sql, values) =
+            source
+                .pages(&PLAIN, kind)
+                .unwrap()
+                .page(Some(&parts(&[1, 2])), None, 9, false);
+        assert!(
+            sql.contains(r#"FROM "s"."t" WHERE ("a", "b") > (?, ?) ORDER BY "a", "b""#),
+            "{sql}"
+        );
+        assert_eq!(values.len(), 2);
+        let (sql, values) =
+            source
+                .pages(&EXPANDED, kind)
+                .unwrap()
+                .page(None, Some(&parts(&[1, 2])), 9, false);
+        assert!(
+            sql.contains("`a` <= ? AND ((`a` < ?) OR (`a` = ? AND `b` <= ?))"),
+            "{sql}"
+        );
+        assert_eq!(values.len(), 4);
+    }
+
+    #[test]
+    fn names_that_are_not_plain_are_refused() {
+        for name in ["", "1a", "a b", "a\"", "a;--", &"x".repeat(64)] {
+            assert_eq!(
+                Identifier::new(name).unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
+        }
+        let wrong = KeySource::table("t")
+            .column("a")
+            .column("b")
+            .pages(&PLAIN, KeyKind::INTEGER);
+        assert_eq!(wrong.unwrap_err().kind(), ErrorKind::WrongKey);
+    }
+}

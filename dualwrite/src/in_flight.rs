@@ -1,0 +1,162 @@
+//! Knows when no operation of an earlier position is in flight any more: what an instance
+//! acknowledges as `drained`.
+//!
+//! Reads are counted in one of two phases. A new position is published first; then the phase flips, and
+//! as soon as the phase left behind counts zero, everything that could have seen the earlier position is
+//! over. (The scheme of sleepable RCU, McKenney 2006.) Whoever enters late into the phase left behind
+//! counts up before it looks at the position, so it sees the new one and merely delays the next flip.
+//! Writes need no count: they hold the fence, and no position changes while they do.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use crate::position::Epoch;
+
+const SHARDS: usize = 16;
+
+/// One cache line, so that threads do not slow each other down.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Shard([AtomicU64; 2]);
+
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    shards: [Shard; SHARDS],
+    phase: AtomicUsize,
+    drain: Mutex<Drain>,
+}
+
+#[derive(Debug)]
+struct Drain {
+    drained: Epoch,
+    /// The epoch that will be drained when the phase left behind is empty.
+    pending: Option<Epoch>,
+}
+
+/// An operation in flight; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Entered<'a>(&'a AtomicU64);
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+thread_local! {
+    static SHARD: usize = next_shard();
+}
+
+fn next_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, SeqCst) % SHARDS
+}
+
+impl InFlight {
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self {
+            shards: Default::default(),
+            phase: AtomicUsize::new(0),
+            drain: Mutex::new(Drain {
+                drained: epoch,
+                pending: None,
+            }),
+        }
+    }
+
+    /// Counts an operation in. The position must be loaded *after* this, with `SeqCst`.
+    #[inline]
+    pub(crate) fn enter(&self) -> Entered<'_> {
+        let shard = SHARD.with(|shard| *shard);
+        let count = &self.shards[shard].0[self.phase.load(SeqCst) & 1];
+        count.fetch_add(1, SeqCst);
+        Entered(count)
+    }
+
+    /// Tells the epoch below which nothing is in flight. `published` is the epoch that everyone who
+    /// enters from now on sees. Called again and again; does not wait.
+    pub(crate) fn drained(&self, published: Epoch) -> Epoch {
+        let mut drain = self
+            .drain
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        loop {
+            match drain.pending {
+                Some(epoch) if self.is_empty(self.phase.load(SeqCst) ^ 1) => {
+                    drain.drained = epoch;
+                    drain.pending = None;
+                }
+                Some(_) => return drain.drained,
+                None if drain.drained >= published => return drain.drained,
+                None => {
+                    // The phase to flip into must be empty, or its stragglers would be taken for new.
+                    if !self.is_empty(self.phase.load(SeqCst) ^ 1) {
+                        return drain.drained;
+                    }
+                    self.phase.fetch_xor(1, SeqCst);
+                    drain.pending = Some(published);
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self, phase: usize) -> bool {
+        self.shards
+            .iter()
+            .all(|shard| shard.0[phase & 1].load(SeqCst) == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_of_an_earlier_epoch_holds_the_acknowledgement_back() {
+        let flights = InFlight::new(Epoch(1));
+        let early = flights.enter();
+        assert_eq!(flights.drained(Epoch(2)), Epoch(1));
+        let late = flights.enter();
+        assert_eq!(flights.drained(Epoch(2)), Epoch(1));
+        drop(early);
+        assert_eq!(
+            flights.drained(Epoch(2)),
+            Epoch(2),
+            "the late one saw epoch 2"
+        );
+        assert_eq!(
+            flights.drained(Epoch(3)),
+            Epoch(2),
+            "it has not seen epoch 3"
+        );
+        drop(late);
+        assert_eq!(flights.drained(Epoch(3)), Epoch(3));
+    }
+
+    #[test]
+    fn epochs_that_pass_while_one_operation_lasts_wait_for_it() {
+        let flights = InFlight::new(Epoch(1));
+        let slow = flights.enter();
+        for epoch in 2..6 {
+            assert_eq!(flights.drained(Epoch(epoch)), Epoch(1));
+        }
+        drop(slow);
+        assert_eq!(flights.drained(Epoch(6)), Epoch(6));
+    }
+
+    #[test]
+    fn an_operation_may_end_on_another_thread() {
+        let flights = InFlight::new(Epoch(1));
+        let entered = flights.enter();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let other = flights.enter();
+                drop(entered);
+                assert_eq!(flights.drained(Epoch(2)), Epoch(1));
+                drop(other);
+            });
+        });
+        assert_eq!(flights.drained(Epoch(2)), Epoch(2));
+    }
+}

@@ -1,0 +1,63 @@
+//! When a missing answer is a reason to copy.
+
+use crate::route::Plan;
+use crate::stage::{Side, Stage};
+
+/// An answer that can say that the key is not there.
+///
+/// ```
+/// use dualwrite::Missing;
+/// assert!(None::<i32>.is_missing());
+/// assert!(!Some(1).is_missing());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say that a key is missing, which a lazy read needs",
+    note = "answer with `Option<…>` or `Vec<…>`, or implement `dualwrite::Missing`"
+)]
+pub trait Missing {
+    /// Whether the key was not found.
+    fn is_missing(&self) -> bool;
+}
+
+impl<T> Missing for Option<T> {
+    fn is_missing(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Missing for Vec<T> {
+    fn is_missing(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// New answers, and old still gets every write. Not at `Complete`: what new misses then was deleted, and
+/// old still has it.
+#[inline]
+pub(crate) fn may_copy(plan: Plan) -> bool {
+    matches!(plan.primary, Side::New) && may_copy_at(plan.stage)
+}
+
+/// Whether a key in this stage may be copied from old to new: while every write goes to both.
+#[inline]
+pub(crate) fn may_copy_at(stage: Stage) -> bool {
+    stage.writes_both()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Operation;
+
+    #[test]
+    fn only_reads_of_new_while_both_are_written_copy() {
+        for stage in Stage::ALL {
+            let expected = matches!(stage, Stage::Live | Stage::RampDown);
+            assert_eq!(
+                may_copy(Plan::of(stage, Operation::Read)),
+                expected,
+                "{stage}"
+            );
+        }
+    }
+}

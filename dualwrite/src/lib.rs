@@ -1,0 +1,70 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// Without a database there is nobody to use the adapters' waist.
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+    allow(dead_code)
+)]
+
+// 1. values
+mod bucket;
+mod error;
+mod key;
+mod moves;
+mod position;
+mod route;
+mod stage;
+// 2. ports
+mod backend;
+mod clock;
+mod control;
+mod copy;
+mod in_flight;
+mod observe;
+mod shared;
+// 3. deciders and 4. runners
+mod backfill;
+mod gate;
+mod lazy;
+mod read;
+mod repository;
+mod shadow;
+mod transaction;
+mod verify;
+mod write;
+// 5. composition
+mod migration;
+mod runtime;
+mod status;
+// 6. for tests of services
+pub mod testing;
+// 7. for generated code
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod dual;
+
+pub use backend::Backend;
+pub use backfill::decide::{BATCH_KEYS, FAILURES_MAX};
+pub use bucket::{Bucket, BucketRule, salt};
+pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
+pub use copy::{Copied, CopyKeys, Identifier, KeySource};
+pub use dual::Dual;
+pub use error::{BoxError, Error, ErrorKind};
+pub use gate::{Blocker, Gate, InstanceReport};
+pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
+pub use lazy::decide::Missing;
+pub use migration::{Backfill, Migration, Moving, Verification};
+pub use moves::Move;
+pub use observe::{CallReport, CounterReport, MethodReport};
+pub use position::{Epoch, Generation, Percent, Position};
+pub use route::{Operation, Plan, route};
+pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
+pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT};
+pub use stage::{Side, Stage};
+pub use status::Status;
+pub use transaction::Tx;
+pub use verify::run::{DIFFERING_MAX, VerifyReport};
+
+#[cfg(feature = "macros")]
+pub use dualwrite_macros::{Dual, repository};

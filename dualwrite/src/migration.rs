@@ -1,0 +1,445 @@
+//! [`Migration`]: the handle of one migration in this process.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::backend::Backend;
+use crate::backfill::run::BackfillOptions;
+use crate::clock;
+use crate::control::{BackfillProgress, Change, DeadLetter, Event};
+use crate::error::{Error, ErrorKind};
+use crate::gate::{Blocker, Gate, blockers};
+use crate::key::{EncodedKey, Key};
+use crate::moves::{Move, destination};
+use crate::observe::count;
+use crate::position::{Epoch, Generation, Percent, Position};
+use crate::shared::Shared;
+use crate::stage::{Side, Stage};
+use crate::transaction::Tx;
+use crate::verify::run::VerifyReport;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+const REPAIR_PAGE: u32 = 500;
+const EVENTS: u32 = 20;
+/// The most bytes of an actor's name.
+pub(crate) const NAME_BYTES_MAX: usize = 100;
+
+/// One migration. Cheap to clone; all clones are the same migration.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use dualwrite::{Error, Migration, Percent, Stage};
+///
+/// async fn roll_out(migration: &Migration) -> Result<(), Error> {
+///     migration.advance(Stage::DualWrite).by("ops").because("columns added").await?;
+///     migration.backfill().run().await?;
+///     migration.verify().run().await?;
+///     migration.advance(Stage::Shadow).await?;
+///     migration.ramp_to(Percent::new(5)?).await?;
+///     migration.rollback("latency").await?;
+///     Ok(())
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Migration(Arc<Shared>);
+
+impl Migration {
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The position that this process knows, without asking the database.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.0.position()
+    }
+
+    /// The generation that this process knows, without asking the database.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.0.generation()
+    }
+
+    /// Begins a transaction that is fenced for this migration.
+    ///
+    /// # Errors
+    /// As [`Tx::begin_for`].
+    pub async fn begin<DB: Backend>(
+        &self,
+        pool: &sqlx::Pool<DB>,
+    ) -> Result<Tx<'static, DB>, Error> {
+        Tx::begin_shared(pool, &[&self.0]).await
+    }
+
+    /// Goes on to the next stage.
+    pub fn advance(&self, to: Stage) -> Moving<'_> {
+        self.moving(Move::Advance(to))
+    }
+
+    /// Goes back to the stage before. A step back to `Off` raises the generation: new may go stale, and
+    /// the next time everything is copied again.
+    pub fn step_back(&self, to: Stage) -> Moving<'_> {
+        self.moving(Move::StepBack(to))
+    }
+
+    /// Takes this share of the keys to the next stage.
+    pub fn ramp_to(&self, ramp: Percent) -> Moving<'_> {
+        self.moving(Move::Ramp(ramp))
+    }
+
+    /// Goes back to where old answers every read, without losing a write: from `Live` and `RampDown` to
+    /// `Shadow`, from a ramp to its foot, from `Shadow` to `DualWrite`.
+    pub fn rollback(&self, reason: impl Into<String>) -> Moving<'_> {
+        self.moving(Move::Rollback).because(reason)
+    }
+
+    fn moving(&self, wish: Move) -> Moving<'_> {
+        let change = Change {
+            expected: None,
+            wish,
+            actor: self.0.actor.to_string(),
+            reason: String::new(),
+            overridden: Vec::new(),
+            terms: self.0.terms(),
+        };
+        Moving {
+            shared: &self.0,
+            change,
+            within: Duration::ZERO,
+        }
+    }
+
+    /// What still stands between the present position and a move; empty means that it would be made.
+    ///
+    /// # Errors
+    /// `IllegalMove` where no such move exists, `Database`.
+    pub async fn readiness(&self, wish: Move) -> Result<Vec<Blocker>, Error> {
+        let facts = self.0.control.facts(&self.0.name).await?;
+        let to =
+            destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
+        Ok(blockers(&facts, wish, to, self.0.terms()))
+    }
+
+    /// The backfill.
+    pub fn backfill(&self) -> Backfill<'_> {
+        Backfill {
+            shared: &self.0,
+            options: BackfillOptions::default(),
+        }
+    }
+
+    /// The verification.
+    pub fn verify(&self) -> Verification<'_> {
+        Verification {
+            shared: &self.0,
+            batch: crate::backfill::decide::BATCH_KEYS,
+        }
+    }
+
+    /// Copies one key from old to new now. Returns whether the present stage allowed it.
+    ///
+    /// # Errors
+    /// `CopyFailed`, `WrongKey`, `Unsupported` without a copy function, `Database`.
+    pub async fn copy<K: Key + ?Sized>(&self, key: &K) -> Result<bool, Error> {
+        self.0.check_kind(K::KIND)?;
+        let key = EncodedKey::new(key)?;
+        Ok(self
+            .0
+            .copier()?
+            .copy_key(&self.0, &key, Side::New)
+            .await?
+            .is_some())
+    }
+
+    /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself.
+    /// Returns how many were repaired.
+    ///
+    /// # Errors
+    /// `CopyFailed` for the first key that fails again, `Database`.
+    pub async fn repair(&self) -> Result<u64, Error> {
+        Ok(repair(&self.0, Side::Old).await? + repair(&self.0, Side::New).await?)
+    }
+
+    /// Tries the dead letters again. Returns how many were copied.
+    ///
+    /// # Errors
+    /// `Database`; a key that fails again stays where it is.
+    pub async fn retry_dead_letters(&self) -> Result<u64, Error> {
+        let copier = self.0.copier()?;
+        let mut copied = 0;
+        for letter in self.dead_letters().await? {
+            let key = EncodedKey(letter.key);
+            match copier.copy_key(&self.0, &key, Side::New).await {
+                Ok(Some(_)) => {
+                    self.0.control.exhume(&self.0.name, &key).await?;
+                    copied += 1;
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::CopyFailed => {
+                    let cause = error.to_string();
+                    self.0
+                        .control
+                        .bury(&self.0.name, self.0.generation(), &key, &cause)
+                        .await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(copied)
+    }
+
+    /// The keys that could not be copied, oldest first, 10,000 at the most.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        self.0.control.dead_letters(&self.0.name, 10_000).await
+    }
+
+    /// The last changes, newest first.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn events(&self) -> Result<Vec<Event>, Error> {
+        self.0.control.events(&self.0.name, EVENTS).await
+    }
+
+    /// Asks the control tables for the position now, without waiting for the next poll.
+    ///
+    /// # Errors
+    /// `Database`, `UnknownMigration`.
+    pub async fn refresh(&self) -> Result<Position, Error> {
+        Ok(self.0.refresh().await?.position)
+    }
+}
+
+impl std::fmt::Debug for Migration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Migration")
+            .field("name", &self.0.name)
+            .field("position", &self.0.position())
+            .finish()
+    }
+}
+
+/// Copies dirty keys of one side again.
+pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
+    let Some(copier) = &shared.copier else {
+        return Ok(0);
+    };
+    let mut repaired = 0;
+    loop {
+        let keys = shared
+            .control
+            .dirty(&shared.name, side, REPAIR_PAGE)
+            .await?;
+        let before = repaired;
+        for key in &keys {
+            if copier.copy_key(shared, key, side).await?.is_some() {
+                repaired += 1;
+                count(&shared.counters.dirty_repaired);
+            }
+        }
+        if repaired == before || keys.len() < REPAIR_PAGE as usize {
+            return Ok(repaired);
+        }
+    }
+}
+
+/// A move about to be made; `.await` makes it and answers with the new position.
+///
+/// # Errors
+/// `IllegalMove` where there is no such step, `Blocked` with every gate that is closed, `Conflict` where
+/// [`expecting`](Moving::expecting) does not hold, `Timeout` where writes in flight do not end,
+/// `Database`.
+#[must_use = "a move is made when it is awaited"]
+#[derive(Debug)]
+pub struct Moving<'m> {
+    shared: &'m Shared,
+    change: Change,
+    within: Duration,
+}
+
+impl<'m> Moving<'m> {
+    /// Who moves, for the audit; at most 100 bytes. By default the instance.
+    pub fn by(mut self, actor: impl Into<String>) -> Self {
+        self.change.actor = actor.into();
+        self
+    }
+
+    /// Why, for the audit.
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.change.reason = reason.into();
+        self
+    }
+
+    /// Moves only if nobody has since this epoch.
+    pub fn expecting(mut self, epoch: Epoch) -> Self {
+        self.change.expected = Some(epoch);
+        self
+    }
+
+    /// Overrides a gate that protects no data; give the reason with [`because`](Self::because).
+    pub fn overriding(mut self, gate: Gate) -> Self {
+        self.change.overridden.push(gate);
+        self
+    }
+
+    /// Waits this long for closed gates to open, for example for other instances to catch up.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.within = patience;
+        self
+    }
+
+    async fn run(self) -> Result<Position, Error> {
+        check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
+        let start = self.shared.clock.now();
+        loop {
+            let blocked = match self.attempt().await {
+                Err(error) if error.kind() == ErrorKind::Blocked => error,
+                result => return result,
+            };
+            let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(start));
+            if waited >= self.within {
+                return Err(blocked);
+            }
+            clock::sleep(LOOK_AGAIN.min(self.within - waited)).await;
+        }
+    }
+
+    async fn attempt(&self) -> Result<Position, Error> {
+        let shared = self.shared;
+        if self.change.wish == Move::Rollback && shared.is_dirty() {
+            // Old is about to answer again: what it misses is copied back first.
+            repair(shared, Side::Old).await?;
+        }
+        let before = shared.position();
+        let record = shared.control.change(&shared.name, &self.change).await;
+        // Blocked or not: what this instance has drained must be known soon.
+        shared.nudge.notify_one();
+        let record = record?;
+        shared.apply(&record);
+        if before.epoch != record.position.epoch {
+            tracing::info!(
+                migration = &*shared.name,
+                from = %before,
+                to = %record.position,
+                generation = record.generation.0,
+                actor = self.change.actor,
+                reason = self.change.reason,
+                "position changed"
+            );
+        }
+        Ok(record.position)
+    }
+}
+
+fn check_audit(change: &Change) -> Result<(), Error> {
+    if change.actor.is_empty() || change.actor.len() > NAME_BYTES_MAX {
+        let message = format!("the actor must have 1 to {NAME_BYTES_MAX} bytes");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    if !change.overridden.is_empty() && change.reason.is_empty() {
+        let message = "a gate is overridden only with a reason; add `.because(…)`";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+impl<'m> IntoFuture for Moving<'m> {
+    type Output = Result<Position, Error>;
+    type IntoFuture = BoxFuture<'m, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// A backfill about to run.
+#[must_use = "call `run`"]
+#[derive(Debug)]
+pub struct Backfill<'m> {
+    shared: &'m Shared,
+    options: BackfillOptions,
+}
+
+impl Backfill<'_> {
+    /// Keys per transaction, at most; 1,000 by default. Shrinks by itself around rows that fail.
+    pub fn batch(mut self, keys: u32) -> Self {
+        self.options.batch = keys.max(1);
+        self
+    }
+
+    /// How long a range stays claimed by a worker that shows no progress; 30 seconds by default.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
+    /// Halts after more failed keys than this; 1,000 by default.
+    pub fn stop_after_failures(mut self, keys: u64) -> Self {
+        self.options.failures_max = keys;
+        self
+    }
+
+    /// Copies until every key of this generation is done, alone or beside workers in other processes;
+    /// goes on where an earlier run ended. Answers with the counts.
+    ///
+    /// # Errors
+    /// `Blocked` while some instance may still write old alone, `Halted` after too many failures,
+    /// `Conflict` where the generation is raised meanwhile, `Unsupported` without a copy function,
+    /// `Database`.
+    pub async fn run(self) -> Result<BackfillProgress, Error> {
+        self.shared
+            .copier()?
+            .backfill(self.shared, self.options)
+            .await
+    }
+}
+
+/// A verification about to run.
+#[must_use = "call `run`"]
+#[derive(Debug)]
+pub struct Verification<'m> {
+    shared: &'m Shared,
+    batch: u32,
+}
+
+impl Verification<'_> {
+    /// Keys per transaction; 1,000 by default.
+    pub fn batch(mut self, keys: u32) -> Self {
+        self.batch = keys.max(1);
+        self
+    }
+
+    /// Compares every key and records a clean result for the gates.
+    ///
+    /// # Errors
+    /// `Blocked` in a stage that writes one side only, `CopyFailed` where the comparison itself fails,
+    /// `Unsupported` without a copy function, `Database`. A difference is no error; see the report.
+    pub async fn run(self) -> Result<VerifyReport, Error> {
+        self.shared.copier()?.verify(self.shared, self.batch).await
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,7 @@
+//! What generated code names. Not for use by hand; no promises about it.
+
+pub use crate::read::{
+    Read, finish_lazy, finish_plain, finish_read, finish_scan, read, read_in, scan, scan_in,
+};
+pub use crate::repository::{Method, Repository};
+pub use crate::write::run::{Answer, Sides, Write, write};

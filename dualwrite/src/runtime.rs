@@ -1,0 +1,512 @@
+//! [`Runtime`]: one running process of the service, as the other processes see it.
+//!
+//! One background task keeps the positions fresh, tells the others what this process has seen and
+//! drained, and copies dirty keys again. It holds no lock while it waits for the database.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::Backend;
+use crate::bucket::BucketRule;
+use crate::clock::{self, Clock};
+use crate::control::sql::SqlControl;
+use crate::control::{Acknowledgement, Control, Heartbeat, Watch};
+use crate::copy::run::Registered;
+use crate::copy::{Copier, CopyKeys};
+use crate::error::{Error, ErrorKind};
+use crate::migration::{Migration, NAME_BYTES_MAX, repair};
+use crate::position::Percent;
+use crate::shared::{Context, MirrorPolicy, Options, Shared, unknown_migration};
+use crate::stage::{Side, Stage};
+
+/// Default lease of an instance: so long may the control tables be out of reach before reads answer
+/// with `StageUnknown`, and so long does a dead instance hold up a move.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// Default pause between two looks at the control tables, give or take a quarter.
+pub const POLL: Duration = Duration::from_millis(250);
+/// Default limit on a shutdown.
+pub const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Builds a [`Runtime`].
+#[must_use = "call `start`"]
+#[derive(Debug)]
+pub struct RuntimeBuilder<DB: Backend> {
+    pool: sqlx::Pool<DB>,
+    beat: Heartbeat,
+    poll: Duration,
+    shutdown: Duration,
+}
+
+impl<DB: Backend> RuntimeBuilder<DB> {
+    /// The release of the service, shown to operators and used by gates; at most 100 bytes.
+    pub fn release(mut self, release: impl Into<String>) -> Self {
+        self.beat.release = release.into();
+        self
+    }
+
+    /// The lease; see [`LEASE`].
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.beat.lease = lease;
+        self
+    }
+
+    /// The pause between two looks at the control tables; see [`POLL`].
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
+    }
+
+    /// The limit on a shutdown; see [`SHUTDOWN`].
+    pub fn shutdown_within(mut self, limit: Duration) -> Self {
+        self.shutdown = limit;
+        self
+    }
+
+    /// The stages that this build can run; all by default. A move beyond them waits until no such
+    /// instance lives.
+    pub fn stages(mut self, first: Stage, last: Stage) -> Self {
+        self.beat.min_stage = first;
+        self.beat.max_stage = last;
+        self
+    }
+
+    /// Makes the control tables where they are missing, and starts the background task.
+    ///
+    /// # Errors
+    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`.
+    pub async fn start(self) -> Result<Runtime<DB>, Error> {
+        if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
+            let message = format!("the release must have 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if self.beat.lease < self.poll * 3 {
+            let message = "the lease must be at least three polls long, or it runs out by itself";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let control: Arc<dyn Control> = Arc::new(SqlControl::new(DB::control_pool(&self.pool)));
+        control.install().await?;
+        let inner = Arc::new(Inner::new(
+            control,
+            Clock::system(),
+            self.beat,
+            self.shutdown,
+        ));
+        tokio::spawn(maintain(
+            Arc::downgrade(&inner),
+            self.poll,
+            inner.stop.clone(),
+        ));
+        Ok(Runtime {
+            inner,
+            pool: self.pool,
+        })
+    }
+}
+
+/// One running process of the service. Dropped without [`shutdown`](Runtime::shutdown), its lease runs
+/// out by itself.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// # use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Tx};
+/// # struct CopyEmail;
+/// # impl CopyKeys for CopyEmail {
+/// #     type Database = sqlx::Sqlite;
+/// #     type Key = i64;
+/// #     fn source(&self) -> KeySource { KeySource::table("customer").column("id") }
+/// #     async fn copy(&self, _: &mut Tx<'_, sqlx::Sqlite>, _: &[i64]) -> Result<Copied, BoxError> { Ok(Copied::default()) }
+/// # }
+/// use dualwrite::{Error, Runtime};
+///
+/// async fn start(pool: sqlx::SqlitePool) -> Result<(), Error> {
+///     let runtime = Runtime::builder(pool).release("1.4.2").start().await?;
+///     let migration = runtime.migration("customer-email").backfill(CopyEmail).register().await?;
+///     println!("{}", migration.position());
+///     runtime.shutdown().await
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Runtime<DB: Backend> {
+    inner: Arc<Inner>,
+    pool: sqlx::Pool<DB>,
+}
+
+impl<DB: Backend> Runtime<DB> {
+    /// A runtime whose control tables are in the database of this pool, which must be the one that the
+    /// dual writes go to.
+    pub fn builder(pool: sqlx::Pool<DB>) -> RuntimeBuilder<DB> {
+        let beat = Heartbeat {
+            instance: uuid::Uuid::new_v4().to_string(),
+            release: "unnamed".to_owned(),
+            min_stage: Stage::Off,
+            max_stage: Stage::Complete,
+            lease: LEASE,
+        };
+        RuntimeBuilder {
+            pool,
+            beat,
+            poll: POLL,
+            shutdown: SHUTDOWN,
+        }
+    }
+
+    /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
+    pub fn migration(&self, name: impl Into<String>) -> Registration<'_, DB> {
+        Registration {
+            runtime: self,
+            name: name.into(),
+            options: Options::default(),
+            copier: None,
+        }
+    }
+
+    /// A migration that was registered here.
+    ///
+    /// # Errors
+    /// `UnknownMigration`.
+    pub fn get(&self, name: &str) -> Result<Migration, Error> {
+        self.inner
+            .find(name)
+            .map(Migration::from_shared)
+            .ok_or_else(|| unknown_migration(name))
+    }
+
+    /// The identity of this process among the instances.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.beat.instance
+    }
+
+    /// Ends the background work: what was begun is finished, the instance takes itself out.
+    ///
+    /// # Errors
+    /// `Timeout` where background work did not end in time; it is left behind. `Database`.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        self.inner.shutdown().await
+    }
+}
+
+/// A migration about to be registered.
+#[must_use = "call `register`"]
+pub struct Registration<'r, DB: Backend> {
+    runtime: &'r Runtime<DB>,
+    name: String,
+    options: Options,
+    copier: Option<Result<Arc<dyn Copier>, Error>>,
+}
+
+impl<DB: Backend> Registration<'_, DB> {
+    /// The copy function.
+    pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
+        let registered = Registered::new(copy, self.runtime.pool.clone());
+        self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
+        self
+    }
+
+    /// Reads marked `lazy` copy a key that new misses; the migration may then go live before its
+    /// backfill is complete. Needs a copy function.
+    pub fn lazy(mut self) -> Self {
+        self.options.lazy = true;
+        self
+    }
+
+    /// How keys are assigned to buckets; by hash unless said otherwise.
+    pub fn buckets(mut self, rule: BucketRule) -> Self {
+        self.options.rule = rule;
+        self
+    }
+
+    /// What a failed mirror write does; see [`MirrorPolicy`].
+    pub fn mirror(mut self, policy: MirrorPolicy) -> Self {
+        self.options.mirror = policy;
+        self
+    }
+
+    /// How long `Live` must last before `RampDown`; no time at all by default.
+    pub fn soak(mut self, soak: Duration) -> Self {
+        self.options.soak = soak;
+        self
+    }
+
+    /// The share of reads that are compared in `Shadow` and `Live`; all by default.
+    pub fn shadow_sample(mut self, share: Percent) -> Self {
+        self.options.shadow_sample = share;
+        self
+    }
+
+    /// The limit on one shadow read; see [`SHADOW_TIMEOUT`](crate::SHADOW_TIMEOUT).
+    pub fn shadow_timeout(mut self, limit: Duration) -> Self {
+        self.options.shadow_timeout = limit;
+        self
+    }
+
+    /// How many shadow reads may be under way; see [`SHADOW_CONCURRENCY`](crate::SHADOW_CONCURRENCY).
+    pub fn shadow_concurrency(mut self, most: usize) -> Self {
+        self.options.shadow_concurrency = most;
+        self
+    }
+
+    /// Registers this process for the migration, which is created at `Off` where it is new.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad name, a bad table or column, or a second registration; `Unsupported`
+    /// for `lazy` without a copy function; `WrongKey` for buckets by remainder over a key that is no
+    /// integer; `Database`.
+    pub async fn register(self) -> Result<Migration, Error> {
+        check_name(&self.name)?;
+        let copier = self
+            .copier
+            .transpose()
+            .map_err(|error| error.of(&self.name))?;
+        self.runtime
+            .inner
+            .register(&self.name, self.options, copier)
+            .await
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+        let message = format!(
+            "`{name}` is no name for a migration; use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+/// The part of a runtime that does not depend on its database.
+pub(crate) struct Inner {
+    control: Arc<dyn Control>,
+    clock: Clock,
+    beat: Heartbeat,
+    actor: Arc<str>,
+    migrations: Mutex<Vec<Arc<Shared>>>,
+    /// Until when the positions may be trusted.
+    valid_until: Arc<AtomicU64>,
+    last_beat: AtomicU64,
+    tasks: TaskTracker,
+    nudge: Arc<Notify>,
+    stop: CancellationToken,
+    shutdown: Duration,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("instance", &self.beat.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(
+        control: Arc<dyn Control>,
+        clock: Clock,
+        beat: Heartbeat,
+        shutdown: Duration,
+    ) -> Self {
+        let short = beat.instance.get(..8).unwrap_or(&beat.instance);
+        let actor = format!("instance {short}").into();
+        Self {
+            control,
+            clock,
+            beat,
+            actor,
+            migrations: Mutex::default(),
+            valid_until: Arc::default(),
+            last_beat: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            nudge: Arc::default(),
+            stop: CancellationToken::new(),
+            shutdown,
+        }
+    }
+
+    fn migrations(&self) -> Vec<Arc<Shared>> {
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Shared>> {
+        self.migrations()
+            .into_iter()
+            .find(|shared| &*shared.name == name)
+    }
+
+    pub(crate) async fn register(
+        &self,
+        name: &str,
+        options: Options,
+        copier: Option<Arc<dyn Copier>>,
+    ) -> Result<Migration, Error> {
+        if self.find(name).is_some() {
+            let message = "it is registered here already; clone that handle";
+            return Err(Error::new(ErrorKind::InvalidInput, message).of(name));
+        }
+        if options.lazy && copier.is_none() {
+            let message = "a lazy migration needs a copy function; add `.backfill(…)`";
+            return Err(Error::new(ErrorKind::Unsupported, message).of(name));
+        }
+        let integer = copier
+            .as_ref()
+            .is_none_or(|c| c.kind() == crate::key::KeyKind::INTEGER);
+        if options.rule == BucketRule::Modulo && !integer {
+            let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
+            return Err(Error::new(ErrorKind::WrongKey, message).of(name));
+        }
+        let record = self.control.join(name, &self.beat).await?;
+        let context = Context {
+            clock: self.clock.clone(),
+            control: Arc::clone(&self.control),
+            valid_until: Arc::clone(&self.valid_until),
+            tasks: self.tasks.clone(),
+            nudge: Arc::clone(&self.nudge),
+            actor: Arc::clone(&self.actor),
+        };
+        let shared = Arc::new(Shared::new(&record, options, copier, context));
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&shared));
+        self.beat().await?;
+        Ok(Migration::from_shared(shared))
+    }
+
+    /// Extends the lease. The order matters: only when the others see us alive, with what we have
+    /// drained, may the positions that we read *after* that be trusted for a lease, counted from
+    /// *before* the heartbeat was sent.
+    pub(crate) async fn beat(&self) -> Result<(), Error> {
+        let sent = self.clock.now();
+        let acknowledged = self.acknowledgements();
+        self.control.heartbeat(&self.beat, &acknowledged).await?;
+        self.look().await?;
+        let lease = u64::try_from(self.beat.lease.as_nanos()).unwrap_or(u64::MAX);
+        if !self.stop.is_cancelled() {
+            self.valid_until
+                .fetch_max(sent.saturating_add(lease), Relaxed);
+        }
+        self.last_beat.store(sent, Relaxed);
+        Ok(())
+    }
+
+    fn acknowledgements(&self) -> Vec<Acknowledgement> {
+        let acknowledge = |shared: &Arc<Shared>| Acknowledgement {
+            migration: shared.name.to_string(),
+            seen: shared.position().epoch,
+            drained: shared.drained(),
+        };
+        self.migrations().iter().map(acknowledge).collect()
+    }
+
+    /// Reads the positions. Returns whether any changed.
+    async fn look(&self) -> Result<bool, Error> {
+        let records = self.control.load().await?;
+        let mut changed = false;
+        for shared in self.migrations() {
+            if let Some(record) = records.iter().find(|record| *record.name == *shared.name) {
+                changed |= shared.apply(record);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// One round of the background task. `told` is what was acknowledged last.
+    async fn round(&self, told: &mut Vec<Acknowledgement>) -> Result<(), Error> {
+        self.look().await?;
+        let acknowledged = self.acknowledgements();
+        let since = self
+            .clock
+            .now()
+            .saturating_sub(self.last_beat.load(Relaxed));
+        let due = Duration::from_nanos(since) >= self.beat.lease / 3;
+        if due || acknowledged != *told {
+            self.beat().await?;
+            *told = acknowledged;
+        }
+        Ok(())
+    }
+
+    async fn repair(&self) {
+        for shared in self.migrations() {
+            if !shared.is_dirty() {
+                continue;
+            }
+            for side in [Side::Old, Side::New] {
+                if let Err(error) = repair(&shared, side).await {
+                    tracing::warn!(migration = &*shared.name, %side, %error, "dirty keys stay dirty");
+                }
+            }
+        }
+    }
+
+    async fn shutdown(&self) -> Result<(), Error> {
+        self.stop.cancel();
+        // Whoever reads from now on must not rely on a position that nobody refreshes.
+        self.valid_until.store(0, Relaxed);
+        self.tasks.close();
+        let drained = clock::limit(self.shutdown, self.tasks.wait()).await;
+        self.control.leave(&self.beat.instance).await?;
+        drained.map_err(|()| {
+            let left = self.tasks.len();
+            Error::new(
+                ErrorKind::Timeout,
+                format!("{left} background tasks did not end in time"),
+            )
+        })
+    }
+}
+
+/// The background task: looks when told to, or after a jittered pause.
+async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
+    let mut watch: Option<Box<dyn Watch>> = None;
+    let mut told = Vec::new();
+    let mut draw = 0_u64;
+    loop {
+        let Some(inner) = inner.upgrade() else { return };
+        if watch.is_none() {
+            watch = inner.control.watch().await.unwrap_or_default();
+        }
+        let round = async {
+            if let Err(error) = inner.round(&mut told).await {
+                tracing::warn!(%error, "the control tables could not be reached; trying again");
+            }
+            inner.repair().await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = round => {}
+        }
+        draw = draw
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(inner.clock.now() | 1);
+        let pause = clock::jittered(poll, draw >> 32);
+        let nudge = Arc::clone(&inner.nudge);
+        drop(inner); // a runtime that was dropped must not be kept alive by its own sleep
+        let lost = tokio::select! {
+            () = stop.cancelled() => return,
+            () = nudge.notified() => false,
+            () = clock::sleep(pause) => false,
+            heard = hear(&mut watch) => heard.is_err(),
+        };
+        if lost {
+            watch = None;
+        }
+    }
+}
+
+async fn hear(watch: &mut Option<Box<dyn Watch>>) -> Result<(), Error> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,64 @@
+//! Which calls are compared, and what a comparison means.
+
+use crate::position::Percent;
+
+/// Whether a call is compared. `draw` is any number that differs from call to call.
+#[inline]
+pub(crate) fn is_sampled(sample: Percent, draw: u64) -> bool {
+    match sample {
+        Percent::FULL => true,
+        Percent::ZERO => false,
+        share => {
+            // Multiplying by 2^64 / φ spreads neighbouring numbers evenly (Knuth, TAOCP 6.4).
+            let spread = draw.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let place = (u128::from(spread) * u128::from(Percent::SCALE)) >> 64;
+            place < u128::from(share.basis_points())
+        }
+    }
+}
+
+/// What reading both sides again says about a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recheck {
+    /// They agree now: a write was in flight.
+    Agreed,
+    /// The primary changed while we looked: look again.
+    InFlux,
+    /// They differ while nothing changes.
+    Confirmed,
+}
+
+/// Judges a second look: the primary read before and after the mirror.
+pub(crate) fn recheck<T: PartialEq>(before: &T, mirror: &T, after: &T) -> Recheck {
+    if mirror == before || mirror == after {
+        Recheck::Agreed
+    } else if before != after {
+        Recheck::InFlux
+    } else {
+        Recheck::Confirmed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sampling_keeps_its_share() {
+        let sample = Percent::new(5).unwrap();
+        let taken = (0..100_000_u64)
+            .filter(|draw| is_sampled(sample, draw * 37))
+            .count();
+        assert!((4_500..5_500).contains(&taken), "{taken}");
+        assert!((0..100).all(|draw| is_sampled(Percent::FULL, draw)));
+        assert!(!(0..100).any(|draw| is_sampled(Percent::ZERO, draw)));
+    }
+
+    #[test]
+    fn only_a_difference_that_stands_still_is_confirmed() {
+        assert_eq!(recheck(&1, &1, &2), Recheck::Agreed);
+        assert_eq!(recheck(&1, &2, &2), Recheck::Agreed);
+        assert_eq!(recheck(&1, &3, &2), Recheck::InFlux);
+        assert_eq!(recheck(&1, &3, &1), Recheck::Confirmed);
+    }
+}

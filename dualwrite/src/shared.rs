@@ -1,0 +1,292 @@
+//! The state of one migration in this process: what every call looks at, without locks.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use crate::backend::Pin;
+use crate::bucket::{BucketRule, salt};
+use crate::clock::Clock;
+use crate::control::{Control, Record};
+use crate::copy::Copier;
+use crate::error::{Error, ErrorKind};
+use crate::gate::Terms;
+use crate::in_flight::InFlight;
+use crate::key::KeyKind;
+use crate::lazy::run::Flights;
+use crate::observe::{Counters, MethodStats};
+use crate::position::{Epoch, Generation, Percent, Position};
+
+/// What a mirror write that fails does to the caller's write.
+///
+/// ```
+/// assert_eq!(dualwrite::MirrorPolicy::default(), dualwrite::MirrorPolicy::MarkDirty);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MirrorPolicy {
+    /// The mirror write is undone, the key is marked dirty in the same transaction and copied again;
+    /// the caller's write goes on. Falls back to `Abort` where the key could not be copied that way,
+    /// or where reads without a key still look at the side that failed.
+    #[default]
+    MarkDirty,
+    /// The caller's write fails.
+    Abort,
+}
+
+/// What a registration chose.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) rule: BucketRule,
+    pub(crate) lazy: bool,
+    pub(crate) mirror: MirrorPolicy,
+    pub(crate) soak: Duration,
+    pub(crate) shadow_sample: Percent,
+    pub(crate) shadow_timeout: Duration,
+    pub(crate) shadow_concurrency: usize,
+}
+
+/// Default bound on shadow reads at a time, per migration and process.
+pub const SHADOW_CONCURRENCY: usize = 64;
+/// Default limit on the time of one shadow read.
+pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rule: BucketRule::Hash,
+            lazy: false,
+            mirror: MirrorPolicy::default(),
+            soak: Duration::ZERO,
+            shadow_sample: Percent::FULL,
+            shadow_timeout: SHADOW_TIMEOUT,
+            shadow_concurrency: SHADOW_CONCURRENCY,
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) salt: u64,
+    pub(crate) options: Options,
+    pub(crate) kind: Option<KeyKind>,
+    /// [`Position`], packed.
+    position: AtomicU64,
+    generation: AtomicU64,
+    /// The backfill of this generation is complete: no key can be missing in new.
+    copied: AtomicBool,
+    dirty: AtomicBool,
+    /// Until when the position may be trusted, by our clock.
+    valid_until: Arc<AtomicU64>,
+    pub(crate) clock: Clock,
+    pub(crate) in_flight: InFlight,
+    pub(crate) counters: Counters,
+    methods: Mutex<Vec<Arc<MethodStats>>>,
+    pub(crate) mirrors: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) copier: Option<Arc<dyn Copier>>,
+    pub(crate) flights: Flights,
+    /// Wakes the runtime's maintenance before its time.
+    pub(crate) nudge: Arc<Notify>,
+    /// Who moves the migration where nobody says.
+    pub(crate) actor: Arc<str>,
+}
+
+/// What a migration shares with its runtime.
+pub(crate) struct Context {
+    pub(crate) clock: Clock,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) valid_until: Arc<AtomicU64>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) nudge: Arc<Notify>,
+    pub(crate) actor: Arc<str>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        record: &Record,
+        options: Options,
+        copier: Option<Arc<dyn Copier>>,
+        context: Context,
+    ) -> Self {
+        Self {
+            name: record.name.as_str().into(),
+            salt: salt(&record.name),
+            kind: copier.as_ref().map(|copier| copier.kind()),
+            position: AtomicU64::new(record.position.to_bits()),
+            generation: AtomicU64::new(record.generation.0),
+            copied: AtomicBool::new(record.backfilled),
+            dirty: AtomicBool::new(record.dirty),
+            valid_until: context.valid_until,
+            clock: context.clock,
+            in_flight: InFlight::new(record.position.epoch),
+            counters: Counters::default(),
+            methods: Mutex::default(),
+            mirrors: Arc::new(Semaphore::new(options.shadow_concurrency)),
+            tasks: context.tasks,
+            control: context.control,
+            copier,
+            flights: Flights::new(),
+            nudge: context.nudge,
+            actor: context.actor,
+            options,
+        }
+    }
+
+    /// The cached position. For a call, load it after [`InFlight::enter`].
+    #[inline]
+    pub(crate) fn position(&self) -> Position {
+        Position::from_bits(self.position.load(SeqCst))
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation.load(SeqCst))
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            lazy: self.options.lazy,
+            soak: self.options.soak,
+        }
+    }
+
+    /// Whether no key can be missing in new any more.
+    #[inline]
+    pub(crate) fn is_copied(&self) -> bool {
+        self.copied.load(Relaxed)
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.load(Relaxed)
+    }
+
+    pub(crate) fn mark_dirty(&self) {
+        self.dirty.store(true, Relaxed);
+    }
+
+    /// Fails past the lease: the position may have changed without us.
+    #[inline]
+    pub(crate) fn check_lease(&self, now: u64) -> Result<(), Error> {
+        if now > self.valid_until.load(Relaxed) {
+            Err(self.stage_unknown())
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn stage_unknown(&self) -> Error {
+        Error::new(
+            ErrorKind::StageUnknown,
+            "the control tables have not been reached for longer than the lease, so the stage is \
+             unknown; reads resume by themselves when they are",
+        )
+        .of(&self.name)
+    }
+
+    #[inline]
+    pub(crate) fn check_kind(&self, found: KeyKind) -> Result<(), Error> {
+        match self.kind {
+            Some(expected) if expected != found => Err(self.wrong_kind(expected, found)),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn wrong_kind(&self, expected: KeyKind, found: KeyKind) -> Error {
+        Error::new(
+            ErrorKind::WrongKey,
+            format!(
+                "the key of this call is {found}, and the copy function's is {expected}; one record \
+                 must have one key everywhere, or its bucket differs"
+            ),
+        )
+        .of(&self.name)
+    }
+
+    /// Takes over what the control tables say, unless we know something newer. Returns whether the
+    /// position changed.
+    pub(crate) fn apply(&self, record: &Record) -> bool {
+        let bits = record.position.to_bits();
+        let raised = self
+            .position
+            .fetch_update(SeqCst, SeqCst, |known| {
+                (Position::from_bits(known).epoch <= record.position.epoch).then_some(bits)
+            })
+            .is_ok_and(|before| before != bits);
+        if self.position().epoch == record.position.epoch {
+            self.generation.store(record.generation.0, SeqCst);
+            self.copied.store(record.backfilled, SeqCst);
+            self.dirty.store(record.dirty, Relaxed);
+        }
+        raised
+    }
+
+    /// Reads the control tables now.
+    pub(crate) async fn refresh(&self) -> Result<Record, Error> {
+        let records = self.control.load().await?;
+        let record = records
+            .into_iter()
+            .find(|record| *record.name == *self.name);
+        let record = record.ok_or_else(|| unknown_migration(&self.name))?;
+        self.apply(&record);
+        Ok(record)
+    }
+
+    /// What a transaction is fenced for.
+    pub(crate) fn pin(&self) -> Pin {
+        Pin {
+            name: Arc::clone(&self.name),
+            position: self.position(),
+        }
+    }
+
+    /// The epoch below which nothing is in flight here.
+    pub(crate) fn drained(&self) -> Epoch {
+        self.in_flight.drained(self.position().epoch)
+    }
+
+    /// The statistics of a method; two wrappers of one trait share them.
+    pub(crate) fn method(
+        &self,
+        repository: &'static str,
+        method: &'static str,
+    ) -> Arc<MethodStats> {
+        let mut methods = self.methods.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = methods
+            .iter()
+            .find(|m| (m.repository, m.method) == (repository, method));
+        if let Some(found) = found {
+            return Arc::clone(found);
+        }
+        let stats = Arc::new(MethodStats::new(repository, method));
+        methods.push(Arc::clone(&stats));
+        stats
+    }
+
+    pub(crate) fn methods(&self) -> Vec<Arc<MethodStats>> {
+        self.methods
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The copy function.
+    pub(crate) fn copier(&self) -> Result<&Arc<dyn Copier>, Error> {
+        self.copier.as_ref().ok_or_else(|| {
+            let message = "it was registered without a copy function; add `.backfill(…)`";
+            Error::new(ErrorKind::Unsupported, message).of(&self.name)
+        })
+    }
+}
+
+pub(crate) fn unknown_migration(name: &str) -> Error {
+    Error::new(
+        ErrorKind::UnknownMigration,
+        "the control tables do not know it; register it first",
+    )
+    .of(name)
+}

@@ -1,0 +1,98 @@
+//! The state of a migration as one value, for pages, tools and logs.
+
+use serde::Serialize;
+
+use crate::control::{BackfillProgress, Event};
+use crate::error::Error;
+use crate::gate::{Blocker, InstanceReport, blockers};
+use crate::migration::Migration;
+use crate::moves::{Move, destination};
+use crate::observe::{CounterReport, MethodReport};
+use crate::position::{Generation, Position};
+
+/// Everything one wants to know about a migration. Positions, progress and instances are those of the
+/// control tables; calls and counters those of this process.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+///     let status = migration.status().await?;
+///     println!("{}: {}", status.migration, status.position);
+///     Ok(())
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The name.
+    pub migration: String,
+    /// Where it stands.
+    pub position: Position,
+    /// The generation.
+    pub generation: Generation,
+    /// How far the newest backfill has come, where there was one.
+    pub backfill: Option<BackfillProgress>,
+    /// Keys that the backfill has still to look at.
+    pub remaining: Option<u64>,
+    /// Share of the keys that the backfill has handled, 0 to 100.
+    pub percent: Option<f64>,
+    /// The generation that a verification found equal.
+    pub verified: Option<Generation>,
+    /// Keys that wait to be copied to old again.
+    pub dirty_old: u64,
+    /// Keys that wait to be copied to new again.
+    pub dirty_new: u64,
+    /// Keys that could not be copied.
+    pub dead_letters: u64,
+    /// Live instances.
+    pub instances: Vec<InstanceReport>,
+    /// Calls, errors and latency per method and side.
+    pub methods: Vec<MethodReport>,
+    /// Comparisons, lazy copies and repairs.
+    pub counters: CounterReport,
+    /// What stands between here and the next stage.
+    pub blockers: Vec<Blocker>,
+    /// The last changes, newest first.
+    pub events: Vec<Event>,
+}
+
+impl Migration {
+    /// The state of this migration.
+    ///
+    /// # Errors
+    /// `Database`, `UnknownMigration`.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let shared = self.shared();
+        let facts = shared.control.facts(&shared.name).await?;
+        let backfill = shared.control.backfill(&shared.name).await?;
+        let next = facts.position.stage.next().map(Move::Advance);
+        let blockers = next
+            .and_then(|wish| {
+                let to = destination(facts.position, facts.generation, wish).ok()?;
+                Some(blockers(&facts, wish, to, shared.terms()))
+            })
+            .unwrap_or_default();
+        Ok(Status {
+            migration: shared.name.to_string(),
+            position: facts.position,
+            generation: facts.generation,
+            remaining: backfill.as_ref().map(BackfillProgress::remaining),
+            percent: backfill.as_ref().map(BackfillProgress::percent),
+            backfill,
+            verified: facts.verified,
+            dirty_old: facts.dirty_old,
+            dirty_new: facts.dirty_new,
+            dead_letters: facts.dead_letters,
+            instances: facts.instances,
+            methods: shared
+                .methods()
+                .iter()
+                .map(|method| method.report())
+                .collect(),
+            counters: shared.counters.report(),
+            blockers,
+            events: self.events().await?,
+        })
+    }
+}

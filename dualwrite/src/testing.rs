@@ -1,0 +1,132 @@
+//! Tools for tests of services that use this library: a migration in memory that goes wherever a test
+//! puts it, under a clock that the test moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bucket::BucketRule;
+use crate::clock::Clock;
+use crate::control::Heartbeat;
+use crate::control::memory::MemoryControl;
+use crate::error::Error;
+use crate::migration::Migration;
+use crate::position::{Epoch, Percent};
+use crate::runtime::{Inner, LEASE, SHUTDOWN};
+use crate::shared::Options;
+use crate::stage::Stage;
+
+pub use crate::clock::ManualClock;
+
+/// A migration without a database. Gates do not hold it; it has no transactions and no copy function.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use dualwrite::testing::TestMigration;
+/// use dualwrite::{Percent, Stage};
+///
+/// let test = TestMigration::new("customer-email").await?;
+/// test.put(Stage::Shadow, Percent::new(5)?)?;
+/// assert_eq!(test.migration().position().stage, Stage::Shadow);
+/// # Ok::<(), dualwrite::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct TestMigration {
+    control: Arc<MemoryControl>,
+    inner: Inner,
+    migration: Migration,
+}
+
+impl TestMigration {
+    /// A migration at `Off`, under the system's clock.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn new(name: &str) -> Result<Self, Error> {
+        Self::build(name, Clock::system(), Options::default()).await
+    }
+
+    /// A migration at `Off`, under a clock that the test moves. Its lease is [`LEASE`] and nobody
+    /// extends it but [`beat`](Self::beat).
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn with_manual_clock(name: &str) -> Result<(Self, ManualClock), Error> {
+        let (clock, hands) = Clock::manual();
+        Ok((Self::build(name, clock, Options::default()).await?, hands))
+    }
+
+    /// A migration whose shadow reads are sampled and bounded as given.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn with_shadow(
+        name: &str,
+        sample: Percent,
+        timeout: Duration,
+        concurrency: usize,
+    ) -> Result<Self, Error> {
+        let options = Options {
+            rule: BucketRule::Hash,
+            shadow_sample: sample,
+            shadow_timeout: timeout,
+            shadow_concurrency: concurrency,
+            ..Options::default()
+        };
+        Self::build(name, Clock::system(), options).await
+    }
+
+    async fn build(name: &str, clock: Clock, options: Options) -> Result<Self, Error> {
+        let control = Arc::new(MemoryControl::new(clock.clone()));
+        let beat = Heartbeat {
+            instance: "test".to_owned(),
+            release: "test".to_owned(),
+            min_stage: Stage::Off,
+            max_stage: Stage::Complete,
+            lease: LEASE,
+        };
+        let inner = Inner::new(Arc::clone(&control) as _, clock, beat, SHUTDOWN);
+        let migration = inner.register(name, options, None).await?;
+        Ok(Self {
+            control,
+            inner,
+            migration,
+        })
+    }
+
+    /// The handle to give to wrappers.
+    #[must_use]
+    pub fn migration(&self) -> &Migration {
+        &self.migration
+    }
+
+    /// Puts the migration somewhere, past all gates.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn put(&self, stage: Stage, ramp: Percent) -> Result<(), Error> {
+        let record = self.control.place(self.migration.name(), |record| {
+            record.position.stage = stage;
+            record.position.ramp = ramp;
+            record.position.epoch = Epoch(record.position.epoch.0 + 1);
+            record.stage_epoch = record.position.epoch;
+        })?;
+        self.migration.shared().apply(&record);
+        Ok(())
+    }
+
+    /// Extends the lease, as the background task of a runtime does.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn beat(&self) -> Result<(), Error> {
+        self.inner.beat().await
+    }
+
+    /// Waits until all shadow reads have ended.
+    pub async fn settle(&self) {
+        let tasks = &self.migration.shared().tasks;
+        tasks.close();
+        tasks.wait().await;
+        tasks.reopen();
+    }
+}

@@ -1,0 +1,320 @@
+//! [`Tx`]: a transaction that took the fence when it began, and pins the positions for its life.
+//!
+//! Dual writes take `&mut Tx`, so an unfenced dual write does not compile. While a `Tx` is open no
+//! position that it pins can change, and it sees the positions that were in force when it began.
+//!
+//! A `Tx` refuses to commit what is not whole: after a write that failed, or that was dropped halfway,
+//! or (on PostgreSQL) after any error that ended the transaction on the server.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use sqlx::pool::PoolConnection;
+use sqlx_core::transaction::TransactionManager;
+
+use crate::backend::{Backend, Fenced, Pin};
+use crate::error::{Error, ErrorKind};
+use crate::migration::Migration;
+use crate::position::Position;
+use crate::shared::Shared;
+
+/// How often the position may change between looking and beginning before we give up.
+const BEGIN_ATTEMPTS: u32 = 8;
+
+/// A fenced transaction. Dereferences to the sqlx connection.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use dualwrite::{Error, Migration, Tx};
+///
+/// async fn pay(migration: &Migration, pool: &sqlx::SqlitePool) -> Result<(), Error> {
+///     let mut tx: Tx<'_, sqlx::Sqlite> = migration.begin(pool).await?;
+///     // … dual writes and any other statements: sqlx::query("…").execute(&mut *tx) …
+///     tx.commit().await
+/// }
+/// # }
+/// ```
+///
+/// Dropped without [`commit`](Tx::commit), it is rolled back.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Tx<'c, DB: Backend> {
+    conn: Conn<'c, DB>,
+    pins: Arc<[Pin]>,
+    state: State,
+    /// Why this transaction must not be committed.
+    spoiled: Option<&'static str>,
+    /// Statements went by that we did not see the results of.
+    touched: bool,
+    /// The savepoint before a mirror write exists at this level.
+    pub(crate) savepoint: bool,
+}
+
+enum Conn<'c, DB: Backend> {
+    Root(PoolConnection<DB>),
+    Nested(&'c mut DB::Connection),
+}
+
+#[derive(PartialEq)]
+enum State {
+    /// BEGIN is under way: nobody knows what the server did. Dropped now, the connection is closed,
+    /// for sqlx would put it back into the pool with the fence still held.
+    Opening,
+    Open,
+    Closed,
+}
+
+impl<DB: Backend> Tx<'static, DB> {
+    /// Begins a transaction that is fenced for several migrations.
+    ///
+    /// # Errors
+    /// `Database` where the pool or the control tables cannot be reached through `pool`,
+    /// `UnknownMigration`, and `Conflict` where positions keep changing.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// # use dualwrite::{Error, Migration, Tx};
+    /// async fn both(a: &Migration, b: &Migration, pool: &sqlx::SqlitePool) -> Result<(), Error> {
+    ///     let tx = Tx::begin_for(pool, &[a, b]).await?;
+    ///     tx.commit().await
+    /// }
+    /// # }
+    /// ```
+    pub async fn begin_for(
+        pool: &sqlx::Pool<DB>,
+        migrations: &[&Migration],
+    ) -> Result<Self, Error> {
+        let shared: Vec<&Shared> = migrations
+            .iter()
+            .map(|migration| &**migration.shared())
+            .collect();
+        Self::begin_shared(pool, &shared).await
+    }
+
+    pub(crate) async fn begin_shared(
+        pool: &sqlx::Pool<DB>,
+        migrations: &[&Shared],
+    ) -> Result<Self, Error> {
+        let failed = |error| {
+            let error = Error::database(
+                "taking the fence; the control tables must be in the database of the transaction",
+                error,
+            );
+            match migrations.first() {
+                Some(first) => error.of(&first.name),
+                None => error,
+            }
+        };
+        for _ in 0..BEGIN_ATTEMPTS {
+            let pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
+            let conn = pool.acquire().await.map_err(failed)?;
+            let mut tx = Self::opening(conn);
+            let fenced = DB::begin_fenced(tx.connection(), &pins)
+                .await
+                .map_err(failed)?;
+            match fenced {
+                Fenced::Confirmed => tx.opened(pins.into()),
+                Fenced::Read(positions) => {
+                    tx.opened(Arc::from([]));
+                    tx.pins = pinned(pins, positions)?;
+                }
+                Fenced::Moved => {
+                    tx.state = State::Closed;
+                    drop(tx);
+                    for migration in migrations {
+                        migration.refresh().await?;
+                    }
+                    continue;
+                }
+            }
+            return Ok(tx);
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "the position kept changing; try again",
+        ))
+    }
+
+    /// A connection on which BEGIN is about to be sent; until [`Tx::opened`], dropping it closes it.
+    pub(crate) fn opening(conn: PoolConnection<DB>) -> Self {
+        Self {
+            conn: Conn::Root(conn),
+            pins: Arc::from([]),
+            state: State::Opening,
+            spoiled: None,
+            touched: false,
+            savepoint: false,
+        }
+    }
+
+    /// BEGIN has succeeded.
+    pub(crate) fn opened(&mut self, pins: Arc<[Pin]>) {
+        self.pins = pins;
+        self.state = State::Open;
+    }
+}
+
+fn pinned(pins: Vec<Pin>, positions: Vec<Option<Position>>) -> Result<Arc<[Pin]>, Error> {
+    pins.into_iter()
+        .zip(positions)
+        .map(|(pin, position)| match position {
+            Some(position) => Ok(Pin { position, ..pin }),
+            None => Err(Error::new(
+                ErrorKind::UnknownMigration,
+                "it is not in the control tables of this database",
+            )
+            .of(&pin.name)),
+        })
+        .collect()
+}
+
+impl<DB: Backend> Tx<'_, DB> {
+    /// The position that this transaction pins for a migration, `None` where it was not begun for it.
+    #[must_use]
+    pub fn position(&self, migration: &Migration) -> Option<Position> {
+        self.pinned(migration.name())
+    }
+
+    pub(crate) fn pinned(&self, name: &str) -> Option<Position> {
+        self.pins
+            .iter()
+            .find(|pin| &*pin.name == name)
+            .map(|pin| pin.position)
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// `Poisoned` where a write failed or was dropped halfway: everything was rolled back. `Database`
+    /// where the commit itself failed: whether it was applied is then unknown, unless the database
+    /// says otherwise.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        if let Some(reason) = self.spoiled {
+            self.end(false)
+                .await
+                .map_err(|error| Error::database("rolling back", error))?;
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                format!(
+                    "nothing was committed, because {reason}; handle the error and roll back, or run \
+                     what may fail inside a nested `tx.begin()`"
+                ),
+            ));
+        }
+        if self.touched
+            && let Err(error) = DB::check_alive(self.connection()).await
+        {
+            let message = "nothing was committed, because an earlier statement failed and its error \
+                           was not handled";
+            return Err(Error::new(ErrorKind::Poisoned, message).caused_by(error));
+        }
+        self.end(true)
+            .await
+            .map_err(|error| Error::database("committing", error))
+    }
+
+    /// Rolls back.
+    ///
+    /// # Errors
+    /// `Database` where the connection is lost; the transaction is then rolled back by the server.
+    pub async fn rollback(mut self) -> Result<(), Error> {
+        self.end(false)
+            .await
+            .map_err(|error| Error::database("rolling back", error))
+    }
+
+    /// Begins a nested transaction (a savepoint). An error inside it spoils only the nested one.
+    ///
+    /// # Errors
+    /// `Database`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// # use dualwrite::{Error, Tx};
+    /// async fn try_it(tx: &mut Tx<'_, sqlx::Sqlite>) -> Result<(), Error> {
+    ///     let attempt = tx.begin().await?;
+    ///     attempt.rollback().await
+    /// }
+    /// # }
+    /// ```
+    pub async fn begin(&mut self) -> Result<Tx<'_, DB>, Error> {
+        let before = self.spoiled.replace("a nested `begin` was dropped");
+        let begun = DB::TransactionManager::begin(self.connection(), None).await;
+        begun.map_err(|error| Error::database("setting a savepoint", error))?;
+        self.spoiled = before;
+        let pins = Arc::clone(&self.pins);
+        Ok(Tx {
+            conn: Conn::Nested(self.connection()),
+            pins,
+            state: State::Open,
+            spoiled: None,
+            touched: false,
+            savepoint: false,
+        })
+    }
+
+    async fn end(&mut self, commit: bool) -> sqlx::Result<()> {
+        let conn = self.connection();
+        match commit {
+            true => DB::TransactionManager::commit(conn).await?,
+            false => DB::TransactionManager::rollback(conn).await?,
+        }
+        self.state = State::Closed;
+        Ok(())
+    }
+
+    /// From now on this transaction must not be committed, unless [`Tx::mend`] follows.
+    pub(crate) fn spoil(&mut self, reason: &'static str) {
+        self.spoiled = Some(reason);
+    }
+
+    /// Takes back the last `spoil`: a write came to its end, so the server's transaction is alive.
+    pub(crate) fn mend(&mut self) {
+        self.spoiled = None;
+        self.touched = false;
+    }
+
+    /// The connection, for our own statements.
+    pub(crate) fn connection(&mut self) -> &mut DB::Connection {
+        match &mut self.conn {
+            Conn::Root(conn) => conn,
+            Conn::Nested(conn) => conn,
+        }
+    }
+}
+
+impl<DB: Backend> Deref for Tx<'_, DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        match &self.conn {
+            Conn::Root(conn) => conn,
+            Conn::Nested(conn) => conn,
+        }
+    }
+}
+
+impl<DB: Backend> DerefMut for Tx<'_, DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.touched = true;
+        self.connection()
+    }
+}
+
+impl<DB: Backend> Drop for Tx<'_, DB> {
+    fn drop(&mut self) {
+        match (&self.state, &mut self.conn) {
+            (State::Opening, Conn::Root(conn)) => conn.close_on_drop(),
+            (State::Open, _) => DB::TransactionManager::start_rollback(self.connection()),
+            (State::Opening, Conn::Nested(_)) | (State::Closed, _) => {}
+        }
+    }
+}
+
+impl<DB: Backend> std::fmt::Debug for Tx<'_, DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx")
+            .field("pins", &self.pins)
+            .field("spoiled", &self.spoiled)
+            .finish()
+    }
+}

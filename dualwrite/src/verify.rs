@@ -1,0 +1,3 @@
+//! Verification: every key compared, under the same lock as a copy.
+
+pub(crate) mod run;

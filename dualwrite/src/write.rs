@@ -1,0 +1,4 @@
+//! Dual writes: both sides in one fenced transaction, always old first.
+
+pub(crate) mod decide;
+pub(crate) mod run;

@@ -1,0 +1,71 @@
+//! What a failed mirror write does to the caller's write.
+
+use crate::position::Position;
+use crate::route::is_scanned;
+use crate::shared::MirrorPolicy;
+use crate::stage::Side;
+
+/// How the mirror write is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirror {
+    /// Behind a savepoint: a failure is undone there and the key is marked dirty.
+    Forgiving,
+    /// Without one: a failure is the caller's failure.
+    Strict,
+}
+
+/// Decides before the mirror is written. `repairable`: a copy function exists in the mirror's direction.
+///
+/// A failure is forgiven only where nobody reads the mirror before it is repaired. By key nobody does:
+/// the mirror is by definition the side that does not answer. Scans follow the stage alone, so while the
+/// ramp is under way old still answers scans for keys that are live already.
+pub(crate) fn mirror(
+    position: Position,
+    mirror: Side,
+    policy: MirrorPolicy,
+    repairable: bool,
+) -> Mirror {
+    let forgiving =
+        policy == MirrorPolicy::MarkDirty && repairable && !is_scanned(position, mirror);
+    if forgiving {
+        Mirror::Forgiving
+    } else {
+        Mirror::Strict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Percent;
+    use crate::stage::Stage;
+
+    #[test]
+    fn a_mirror_that_scans_read_is_never_forgiven() {
+        let ramping = Position::start()
+            .with_stage(Stage::Shadow)
+            .with_ramp(Percent::FULL);
+        let live = Position::start().with_stage(Stage::Live);
+        let shadow = Position::start().with_stage(Stage::Shadow);
+        let decide = |position, side| mirror(position, side, MirrorPolicy::MarkDirty, true);
+        assert_eq!(decide(ramping, Side::Old), Mirror::Strict);
+        assert_eq!(decide(live, Side::Old), Mirror::Forgiving);
+        assert_eq!(decide(shadow, Side::New), Mirror::Forgiving);
+    }
+
+    #[test]
+    fn what_cannot_be_copied_again_is_never_forgiven() {
+        for stage in Stage::ALL {
+            let position = Position::start().with_stage(stage);
+            let side = stage.reads().other();
+            assert_eq!(
+                mirror(position, side, MirrorPolicy::MarkDirty, false),
+                Mirror::Strict
+            );
+            assert_eq!(
+                mirror(position, side, MirrorPolicy::Abort, true),
+                Mirror::Strict
+            );
+        }
+    }
+}

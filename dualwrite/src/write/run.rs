@@ -1,0 +1,276 @@
+//! Carries out one write of a repository. The wrapper calls, in this order: [`write()`], then for each
+//! side old before new [`Write::enter`], [`Write::run`], [`Write::leave`], then [`Write::finish`].
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures_util::FutureExt;
+
+use super::decide::{self, Mirror};
+use crate::backend::sealed::Adapter;
+use crate::backend::{Backend, SqlValue};
+use crate::error::{Error, ErrorKind};
+use crate::key::{EncodedKey, Key};
+use crate::observe::{MethodStats, count};
+use crate::repository::Repository;
+use crate::route::{Operation, Plan, route};
+use crate::shared::Shared;
+use crate::stage::Side;
+use crate::transaction::Tx;
+
+const UNFINISHED: &str = "a write in it failed or was dropped halfway";
+
+/// The sides that a write goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sides {
+    /// Old alone.
+    Old,
+    /// New alone.
+    New,
+    /// Old, then new.
+    Both,
+}
+
+/// What one side answered, or how it panicked.
+pub struct Answer<T, E>(Result<Result<T, E>, Box<dyn Any + Send>>);
+
+/// One write under way.
+pub struct Write<'r, T, E> {
+    shared: &'r Shared,
+    stats: &'r MethodStats,
+    plan: Plan,
+    mirror: Mirror,
+    key: Option<EncodedKey>,
+    start: u64,
+    answer: Option<Result<T, E>>,
+}
+
+/// Plans a write inside a transaction.
+///
+/// # Errors
+/// `NotPinned` where the transaction was not begun for the migration, `WrongKey`.
+pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
+    repository: &'r Repository,
+    method: usize,
+    tx: &Tx<'_, DB>,
+    key: &K,
+) -> Result<Write<'r, T, E>, Error> {
+    let shared = repository.shared();
+    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
+    shared.check_kind(K::KIND)?;
+    let bucket = shared.options.rule.bucket(key, shared.salt)?;
+    let plan = route(position, Operation::Write, bucket);
+    let mirror = match plan.mirror {
+        Some(side) => {
+            let repairable = shared
+                .copier
+                .as_ref()
+                .is_some_and(|copier| copier.can_copy_to(side));
+            decide::mirror(position, side, shared.options.mirror, repairable)
+        }
+        None => Mirror::Strict,
+    };
+    let key = match mirror {
+        Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
+        Mirror::Strict => None,
+    };
+    let stats = repository.method(method);
+    Ok(Write {
+        shared,
+        stats,
+        plan,
+        mirror,
+        key,
+        start: 0,
+        answer: None,
+    })
+}
+
+#[cold]
+pub(crate) fn not_pinned(shared: &Shared) -> Error {
+    let message = "the transaction was not begun for it; use `migration.begin(&pool)`, or \
+                   `Tx::begin_for(&pool, &[…])` for several migrations";
+    Error::new(ErrorKind::NotPinned, message).of(&shared.name)
+}
+
+impl<T, E> Write<'_, T, E> {
+    /// Where this write goes.
+    pub fn sides(&self) -> Sides {
+        match (self.plan.mirror, self.plan.primary) {
+            (Some(_), _) => Sides::Both,
+            (None, Side::Old) => Sides::Old,
+            (None, Side::New) => Sides::New,
+        }
+    }
+
+    fn is_forgiving(&self, side: Side) -> bool {
+        side != self.plan.primary && self.mirror == Mirror::Forgiving
+    }
+
+    /// Before a side of a dual write: sets the savepoint where a failure would be forgiven.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn enter<DB: Backend>(
+        &mut self,
+        side: Side,
+        tx: &mut Tx<'_, DB>,
+    ) -> Result<(), Error> {
+        // Until the last side has answered, the transaction is half a write.
+        tx.spoil(UNFINISHED);
+        if self.is_forgiving(side) {
+            set_savepoint(tx).await.map_err(|error| {
+                Error::database("setting a savepoint", error).of(&self.shared.name)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Runs one side and catches its panic.
+    pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
+        self.start = self.shared.clock.now();
+        Answer(AssertUnwindSafe(side).catch_unwind().await)
+    }
+
+    /// After a side of a dual write.
+    ///
+    /// # Errors
+    /// The primary's error, or the mirror's where it is not forgiven; the transaction can then only be
+    /// rolled back.
+    ///
+    /// # Panics
+    /// With the primary's panic.
+    pub async fn leave<DB: Backend>(
+        &mut self,
+        side: Side,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+    ) -> Result<(), E>
+    where
+        E: From<Error>,
+    {
+        self.record(side, &answer);
+        match answer.0 {
+            Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) if self.is_forgiving(side) => {
+                self.forgive(side, tx)
+                    .await
+                    .map_err(|error| error.of(&self.shared.name))?;
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(panic) if side == self.plan.primary => resume_unwind(panic),
+            Err(_) => {
+                let message = format!("the write to {side} panicked");
+                return Err(Error::new(ErrorKind::MirrorFailed, message)
+                    .of(&self.shared.name)
+                    .into());
+            }
+        }
+        if side == Side::New {
+            tx.mend();
+        }
+        Ok(())
+    }
+
+    /// The answer of a dual write.
+    ///
+    /// # Errors
+    /// The primary's; but then `leave` has returned it already.
+    pub fn finish(self) -> Result<T, E>
+    where
+        E: From<Error>,
+    {
+        match self.answer {
+            Some(answer) => answer,
+            None => Err(Error::new(
+                ErrorKind::Poisoned,
+                "a write was finished before it was made",
+            )
+            .into()),
+        }
+    }
+
+    /// After the only side of a write that goes to one.
+    ///
+    /// # Errors
+    /// That side's.
+    ///
+    /// # Panics
+    /// With that side's panic.
+    pub fn leave_only<DB: Backend>(
+        self,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+    ) -> Result<T, E> {
+        self.record(self.plan.primary, &answer);
+        match answer.0 {
+            Ok(Ok(value)) => {
+                tx.mend();
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                tx.spoil(UNFINISHED);
+                Err(error)
+            }
+            Err(panic) => {
+                tx.spoil(UNFINISHED);
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    fn record(&self, side: Side, answer: &Answer<T, E>) {
+        let nanos = self.shared.clock.now().saturating_sub(self.start);
+        self.stats
+            .side(side)
+            .record(nanos, matches!(answer.0, Ok(Ok(_))));
+    }
+
+    /// Undoes the mirror write and remembers that the key must be copied again, in the caller's own
+    /// transaction: either both stand or none.
+    async fn forgive<DB: Backend>(&self, side: Side, tx: &mut Tx<'_, DB>) -> Result<(), Error> {
+        let failed = |error| Error::database("marking a key dirty", error);
+        let key = self.key.as_ref().map_or("", |key| key.0.as_str());
+        DB::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror")
+            .await
+            .map_err(failed)?;
+        mark_dirty::<DB>(tx.connection(), &self.shared.name, side, key)
+            .await
+            .map_err(failed)?;
+        self.shared.mark_dirty();
+        count(&self.shared.counters.mirror_failed);
+        tracing::warn!(
+            migration = &*self.shared.name,
+            %side,
+            method = self.stats.method,
+            "mirror write failed; the key is marked dirty and will be copied again"
+        );
+        Ok(())
+    }
+}
+
+/// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
+async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
+    let sql = match tx.savepoint && !DB::DIALECT.savepoint_replaces {
+        true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
+        false => "SAVEPOINT dualwrite_mirror",
+    };
+    DB::run(tx.connection(), sql).await?;
+    tx.savepoint = true;
+    Ok(())
+}
+
+pub(crate) async fn mark_dirty<DB: Adapter>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    side: Side,
+    key: &str,
+) -> sqlx::Result<()> {
+    let sql = format!(
+        "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES (?, ?, ?, {{now}}){}",
+        DB::DIALECT.upsert("migration, side, key_text", &["marked_at"])
+    );
+    let values = [SqlValue::from(migration), side.as_str().into(), key.into()];
+    DB::execute(conn, &sql, &values).await.map(drop)
+}

@@ -1,0 +1,16 @@
+//! Behaviour of the library on every database it serves; one module for each behaviour, named as in
+//! `dualwrite/src`. `tests/run` provides the databases.
+
+// Not `allow-unwrap-in-tests`: that knows `#[test]` functions only, and here most of a test stands in
+// functions generic over the database.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test reports what it did not expect by panicking"
+)]
+
+mod support;
+
+// Behaviours, one module each, in alphabetical order.
+
+// The tests' own tools.
+mod harness;

@@ -1,0 +1,12 @@
+//! What tests share: databases and data.
+
+pub(crate) mod chinook;
+pub(crate) mod db;
+
+use std::io::Write;
+
+/// Says something that must be seen although the test passes: `eprintln!` would be captured.
+pub(crate) fn notice(text: &str) {
+    // Nobody can be told that standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
