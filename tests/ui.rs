@@ -30,9 +30,6 @@ fn refused() {
 
 fn rustc_version() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .arg("--version")
-        .output()
-        .expect("rustc runs");
+    let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

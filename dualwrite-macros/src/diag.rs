@@ -64,9 +64,7 @@ pub(crate) fn suggestion(word: &str, valid: impl IntoIterator<Item = impl AsRef<
         .map(|candidate| (distance(word, candidate.as_ref()), candidate))
         .filter(|(distance, _)| *distance <= near_enough)
         .min_by_key(|(distance, _)| *distance)
-        .map_or_else(String::new, |(_, nearest)| {
-            format!(", did you mean `{}`?", nearest.as_ref())
-        })
+        .map_or_else(String::new, |(_, nearest)| format!(", did you mean `{}`?", nearest.as_ref()))
 }
 
 /// Edits between two words, where swapping two neighbouring letters is one edit.
@@ -77,9 +75,8 @@ fn distance(from: &str, to: &str) -> usize {
         let mut row = vec![i];
         for j in 1..=to.len() {
             let differs = usize::from(from[i - 1] != to[j - 1]);
-            let mut best = (rows[i - 1][j] + 1)
-                .min(row[j - 1] + 1)
-                .min(rows[i - 1][j - 1] + differs);
+            let mut best =
+                (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + differs);
             if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }

@@ -42,10 +42,7 @@ pub(crate) fn side_parameters(item: TokenStream) -> (Ident, Ident) {
         .chain(numbered)
         .find(|(old, new)| !taken.contains(old) && !taken.contains(new))
         .unwrap_or_default();
-    (
-        Ident::new(&old, Span::call_site()),
-        Ident::new(&new, Span::call_site()),
-    )
+    (Ident::new(&old, Span::call_site()), Ident::new(&new, Span::call_site()))
 }
 
 fn collect(tokens: TokenStream, into: &mut HashSet<String>) {

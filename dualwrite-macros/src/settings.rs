@@ -40,12 +40,7 @@ impl Parse for Setting {
 impl Settings {
     /// No settings yet; `valid` are the keys that may be added.
     pub(crate) fn new(place: &'static str, valid: &'static [&'static str]) -> Self {
-        Self {
-            place,
-            valid,
-            found: Vec::new(),
-            flawed: false,
-        }
+        Self { place, valid, found: Vec::new(), flawed: false }
     }
 
     /// Adds what stands in an attribute on an item: `#[name]`, `#[name(…)]`.
@@ -67,9 +62,7 @@ impl Settings {
     /// Adds what stands between the parentheses of an attribute.
     pub(crate) fn add(&mut self, tokens: TokenStream, errors: &mut Errors) {
         match Punctuated::<Setting, Token![,]>::parse_terminated.parse2(tokens) {
-            Ok(settings) => settings
-                .into_iter()
-                .for_each(|setting| self.insert(setting, errors)),
+            Ok(settings) => settings.into_iter().for_each(|setting| self.insert(setting, errors)),
             Err(error) => {
                 self.flawed = true;
                 errors.at(error.span(), format!("{error}; {}", self.rule()));
@@ -83,10 +76,8 @@ impl Settings {
             self.flawed = true;
             let near = suggestion(&key, self.valid);
             let separator = if near.is_empty() { ";" } else { "" };
-            errors.on(
-                &setting.key,
-                format!("unknown key `{key}`{near}{separator} {}", self.rule()),
-            );
+            errors
+                .on(&setting.key, format!("unknown key `{key}`{near}{separator} {}", self.rule()));
         } else if self.found.iter().any(|known| known.key == key) {
             self.flawed = true;
             errors.on(&setting.key, format!("`{key}` is given twice: keep one"));
@@ -114,10 +105,7 @@ impl Settings {
         let setting = self.take(key)?;
         if let Some(value) = &setting.value {
             self.flawed = true;
-            errors.on(
-                value,
-                format!("`{key}` takes no value: write `{key}` alone"),
-            );
+            errors.on(value, format!("`{key}` takes no value: write `{key}` alone"));
         }
         Some(setting.key)
     }
@@ -132,10 +120,7 @@ impl Settings {
         let Setting { key, value } = self.take(key)?;
         if value.is_none() {
             self.flawed = true;
-            errors.on(
-                &key,
-                format!("`{key}` needs a value: write `{key} = …`, {what}"),
-            );
+            errors.on(&key, format!("`{key}` needs a value: write `{key} = …`, {what}"));
         }
         Some((key, value?))
     }

@@ -1,1 +1,58 @@
+//! The macros on source text: what comes out of them (`snapshots`), and what they say (`refusals`,
+//! `dual_refusals`).
 
+mod dual_refusals;
+mod refusals;
+mod snapshots;
+
+use proc_macro2::TokenStream;
+use quote::ToTokens as _;
+use syn::{File, Item, LitStr, Meta};
+
+/// Expands the one item in a source text: the trait under `#[repository]`, or the item under
+/// `#[derive(Dual)]`.
+fn expand(source: &str) -> TokenStream {
+    let file: File = syn::parse_str(source).unwrap();
+    match <[Item; 1]>::try_from(file.items).ok().unwrap() {
+        [Item::Trait(mut item)] => {
+            let is_ours = |meta: &Meta| meta.path().is_ident("repository");
+            let ours = item.attrs.iter().position(|attribute| is_ours(&attribute.meta)).unwrap();
+            let args = match item.attrs.remove(ours).meta {
+                Meta::List(list) => list.tokens,
+                _ => TokenStream::new(),
+            };
+            crate::repository::repository(args, item.into_token_stream())
+        }
+        [other] => crate::dual::dual(other.into_token_stream()),
+    }
+}
+
+/// What an expansion reports, and the items beside that.
+fn reported(expansion: TokenStream) -> (Vec<String>, Vec<Item>) {
+    let file: File = syn::parse2(expansion).unwrap();
+    let mut messages = Vec::new();
+    let mut items = Vec::new();
+    for item in file.items {
+        match item {
+            Item::Macro(item)
+                if item.mac.path.segments.last().unwrap().ident == "compile_error" =>
+            {
+                messages.push(item.mac.parse_body::<LitStr>().unwrap().value());
+            }
+            item => items.push(item),
+        }
+    }
+    (messages, items)
+}
+
+/// Expects exactly these messages, in this order.
+fn check_refused(source: &str, expected: &[&str]) {
+    let (messages, items) = reported(expand(source));
+    assert_eq!(messages, expected);
+    for message in messages {
+        let first = message.chars().next().unwrap();
+        assert!(first == '`' || first.is_lowercase(), "not in lower case: {message}");
+        assert!(!message.ends_with('.'), "a final stop: {message}");
+    }
+    assert_eq!(items.len(), 1, "only the user's trait, or a placeholder, is left beside mistakes");
+}

@@ -83,8 +83,7 @@ pub struct SqlRow(pub Vec<SqlValue>);
 
 impl SqlRow {
     pub(crate) fn integer(&self, column: usize) -> sqlx::Result<i64> {
-        self.optional_integer(column)?
-            .ok_or_else(|| unexpected(column, "an integer"))
+        self.optional_integer(column)?.ok_or_else(|| unexpected(column, "an integer"))
     }
 
     pub(crate) fn unsigned(&self, column: usize) -> sqlx::Result<u64> {
@@ -100,8 +99,7 @@ impl SqlRow {
     }
 
     pub(crate) fn text(&self, column: usize) -> sqlx::Result<&str> {
-        self.optional_text(column)?
-            .ok_or_else(|| unexpected(column, "a text"))
+        self.optional_text(column)?.ok_or_else(|| unexpected(column, "a text"))
     }
 
     pub(crate) fn optional_text(&self, column: usize) -> sqlx::Result<Option<&str>> {
@@ -294,11 +292,7 @@ pub(crate) fn position_of(row: &SqlRow, first: usize) -> sqlx::Result<Position> 
         .ok()
         .and_then(|ramp| crate::position::Percent::from_basis_points(ramp).ok())
         .ok_or_else(|| unexpected(first + 1, "a ramp"))?;
-    Ok(Position {
-        stage: row.stage(first)?,
-        ramp,
-        epoch: Epoch(row.unsigned(first + 2)?),
-    })
+    Ok(Position { stage: row.stage(first)?, ramp, epoch: Epoch(row.unsigned(first + 2)?) })
 }
 
 /// Reads the positions of all pins inside the transaction that holds their fences.
@@ -378,10 +372,7 @@ pub(crate) fn install_error(error: sqlx::migrate::MigrateError) -> Error {
                 "version {version} of the control tables was made by another build of dualwrite"
             ),
         ),
-        _ => (
-            ErrorKind::Database,
-            "the control tables could not be made".to_owned(),
-        ),
+        _ => (ErrorKind::Database, "the control tables could not be made".to_owned()),
     };
     Error::new(kind, message).caused_by(error)
 }
@@ -413,14 +404,8 @@ mod tests {
             NUMBERED.upsert("a, b", &["c", "d"]),
             " ON CONFLICT (a, b) DO UPDATE SET c = excluded.c, d = excluded.d"
         );
-        let mysql = Dialect {
-            on_duplicate_key: true,
-            ..NUMBERED
-        };
-        assert_eq!(
-            mysql.upsert("a, b", &["c"]),
-            " ON DUPLICATE KEY UPDATE c = VALUES(c)"
-        );
+        let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
+        assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
         assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
     }
 }

@@ -153,9 +153,8 @@ mod tests {
         assert_eq!(found, VECTORS);
     }
     const SALT: u64 = 3_016_473_116_840_022_250;
-    const VECTORS: [u16; 12] = [
-        4127, 7690, 2551, 1228, 4797, 6728, 9201, 7818, 4022, 7134, 3579, 2050,
-    ];
+    const VECTORS: [u16; 12] =
+        [4127, 7690, 2551, 1228, 4797, 6728, 9201, 7818, 4022, 7134, 3579, 2050];
 
     #[test]
     fn a_tuple_is_not_its_parts_run_together() {

@@ -1,6 +1,8 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+#[cfg(test)]
+mod conformance;
 pub(crate) mod memory;
 pub(crate) mod sql;
 
@@ -10,10 +12,11 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::gate::{Facts, Gate, Terms};
+use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent, Position};
+use crate::readiness::{Facts, Terms};
 use crate::stage::{Side, Stage};
 
 /// One migration as the control tables hold it.
@@ -113,11 +116,7 @@ impl BackfillProgress {
     /// Keys not handled yet. The total is a count from the start, rows deleted since are still in it.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        if self.complete {
-            0
-        } else {
-            self.total.saturating_sub(self.done())
-        }
+        if self.complete { 0 } else { self.total.saturating_sub(self.done()) }
     }
 
     /// Share handled, 0.0 to 100.0; 100.0 only when complete.

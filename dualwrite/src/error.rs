@@ -4,6 +4,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::gate::Blocker;
+
 /// A cause from elsewhere: the user's copy function, a driver, the operating system.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
@@ -68,6 +70,7 @@ struct Inner {
     migration: Option<Box<str>>,
     message: String,
     source: Option<BoxError>,
+    blockers: Vec<Blocker>,
 }
 
 impl Error {
@@ -77,7 +80,15 @@ impl Error {
             migration: None,
             message: message.into(),
             source: None,
+            blockers: Vec::new(),
         }))
+    }
+
+    pub(crate) fn blocked(blockers: Vec<Blocker>) -> Self {
+        let reasons: Vec<String> = blockers.iter().map(ToString::to_string).collect();
+        let mut error = Self::new(ErrorKind::Blocked, format!("not ready: {}", reasons.join("; ")));
+        error.0.blockers = blockers;
+        error
     }
 
     pub(crate) fn database(doing: &str, source: sqlx::Error) -> Self {
@@ -108,6 +119,12 @@ impl Error {
     #[must_use]
     pub fn migration(&self) -> Option<&str> {
         self.0.migration.as_deref()
+    }
+
+    /// The gates that are closed, for `Blocked`.
+    #[must_use]
+    pub fn blockers(&self) -> &[Blocker] {
+        &self.0.blockers
     }
 
     /// Whether the same call can succeed later without any change by the caller: a lost
@@ -162,8 +179,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Error");
-        out.field("kind", &self.0.kind)
-            .field("message", &self.to_string());
+        out.field("kind", &self.0.kind).field("message", &self.to_string());
         if let Some(source) = &self.0.source {
             out.field("source", source);
         }

@@ -58,10 +58,7 @@ impl InFlight {
         Self {
             shards: Default::default(),
             phase: AtomicUsize::new(0),
-            drain: Mutex::new(Drain {
-                drained: epoch,
-                pending: None,
-            }),
+            drain: Mutex::new(Drain { drained: epoch, pending: None }),
         }
     }
 
@@ -77,10 +74,7 @@ impl InFlight {
     /// Tells the epoch below which nothing is in flight. `published` is the epoch that everyone who
     /// enters from now on sees. Called again and again; does not wait.
     pub(crate) fn drained(&self, published: Epoch) -> Epoch {
-        let mut drain = self
-            .drain
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut drain = self.drain.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         loop {
             match drain.pending {
                 Some(epoch) if self.is_empty(self.phase.load(SeqCst) ^ 1) => {
@@ -102,9 +96,7 @@ impl InFlight {
     }
 
     fn is_empty(&self, phase: usize) -> bool {
-        self.shards
-            .iter()
-            .all(|shard| shard.0[phase & 1].load(SeqCst) == 0)
+        self.shards.iter().all(|shard| shard.0[phase & 1].load(SeqCst) == 0)
     }
 }
 
@@ -120,16 +112,8 @@ mod tests {
         let late = flights.enter();
         assert_eq!(flights.drained(Epoch(2)), Epoch(1));
         drop(early);
-        assert_eq!(
-            flights.drained(Epoch(2)),
-            Epoch(2),
-            "the late one saw epoch 2"
-        );
-        assert_eq!(
-            flights.drained(Epoch(3)),
-            Epoch(2),
-            "it has not seen epoch 3"
-        );
+        assert_eq!(flights.drained(Epoch(2)), Epoch(2), "the late one saw epoch 2");
+        assert_eq!(flights.drained(Epoch(3)), Epoch(2), "it has not seen epoch 3");
         drop(late);
         assert_eq!(flights.drained(Epoch(3)), Epoch(3));
     }

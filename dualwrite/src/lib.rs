@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The example of the README needs both features; with them, it is a test.
+#![cfg_attr(all(feature = "macros", feature = "sqlite"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "macros", feature = "sqlite")),
+    doc = "Online data migrations; build with the features `macros` and `sqlite` for the full page."
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a database there is nobody to use the adapters' waist.
 #![cfg_attr(
@@ -9,6 +14,7 @@
 // 1. values
 mod bucket;
 mod error;
+mod gate;
 mod key;
 mod moves;
 mod position;
@@ -24,9 +30,9 @@ mod observe;
 mod shared;
 // 3. deciders and 4. runners
 mod backfill;
-mod gate;
 mod lazy;
 mod read;
+mod readiness;
 mod repository;
 mod shadow;
 mod transaction;
@@ -51,13 +57,14 @@ pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
 pub use copy::{Copied, CopyKeys, Identifier, KeySource};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
-pub use gate::{Blocker, Gate, InstanceReport};
+pub use gate::{Blocker, Gate};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
-pub use migration::{Backfill, Migration, Moving, Verification};
+pub use migration::{Backfill, Migration, Moving, PATIENCE, Verification};
 pub use moves::Move;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use position::{Epoch, Generation, Percent, Position};
+pub use readiness::InstanceReport;
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
 pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT};

@@ -11,16 +11,19 @@ use crate::backfill::run::BackfillOptions;
 use crate::clock;
 use crate::control::{BackfillProgress, Change, DeadLetter, Event};
 use crate::error::{Error, ErrorKind};
-use crate::gate::{Blocker, Gate, blockers};
+use crate::gate::{Blocker, Gate};
 use crate::key::{EncodedKey, Key};
 use crate::moves::{Move, destination};
 use crate::observe::count;
 use crate::position::{Epoch, Generation, Percent, Position};
+use crate::readiness::blockers;
 use crate::shared::Shared;
 use crate::stage::{Side, Stage};
 use crate::transaction::Tx;
 use crate::verify::run::VerifyReport;
 
+/// How long a move, or the start of a backfill, waits for gates that open by themselves.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 const REPAIR_PAGE: u32 = 500;
 const EVENTS: u32 = 20;
@@ -116,11 +119,7 @@ impl Migration {
             overridden: Vec::new(),
             terms: self.0.terms(),
         };
-        Moving {
-            shared: &self.0,
-            change,
-            within: Duration::ZERO,
-        }
+        Moving { shared: &self.0, change, within: None }
     }
 
     /// What still stands between the present position and a move; empty means that it would be made.
@@ -136,18 +135,12 @@ impl Migration {
 
     /// The backfill.
     pub fn backfill(&self) -> Backfill<'_> {
-        Backfill {
-            shared: &self.0,
-            options: BackfillOptions::default(),
-        }
+        Backfill { shared: &self.0, options: BackfillOptions::default() }
     }
 
     /// The verification.
     pub fn verify(&self) -> Verification<'_> {
-        Verification {
-            shared: &self.0,
-            batch: crate::backfill::decide::BATCH_KEYS,
-        }
+        Verification { shared: &self.0, batch: crate::backfill::decide::BATCH_KEYS }
     }
 
     /// Copies one key from old to new now. Returns whether the present stage allowed it.
@@ -157,12 +150,7 @@ impl Migration {
     pub async fn copy<K: Key + ?Sized>(&self, key: &K) -> Result<bool, Error> {
         self.0.check_kind(K::KIND)?;
         let key = EncodedKey::new(key)?;
-        Ok(self
-            .0
-            .copier()?
-            .copy_key(&self.0, &key, Side::New)
-            .await?
-            .is_some())
+        Ok(self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some())
     }
 
     /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself.
@@ -191,10 +179,7 @@ impl Migration {
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::CopyFailed => {
                     let cause = error.to_string();
-                    self.0
-                        .control
-                        .bury(&self.0.name, self.0.generation(), &key, &cause)
-                        .await?;
+                    self.0.control.bury(&self.0.name, self.0.generation(), &key, &cause).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -243,11 +228,11 @@ pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
     };
     let mut repaired = 0;
     loop {
-        let keys = shared
-            .control
-            .dirty(&shared.name, side, REPAIR_PAGE)
-            .await?;
+        let keys = shared.control.dirty(&shared.name, side, REPAIR_PAGE).await?;
         let before = repaired;
+        if !keys.is_empty() {
+            shared.mark_dirty(); // perhaps another process marked them, and we have not looked since
+        }
         for key in &keys {
             if copier.copy_key(shared, key, side).await?.is_some() {
                 repaired += 1;
@@ -271,7 +256,8 @@ pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
 pub struct Moving<'m> {
     shared: &'m Shared,
     change: Change,
-    within: Duration,
+    /// `None`: [`PATIENCE`], with gates that open by themselves alone.
+    within: Option<Duration>,
 }
 
 impl<'m> Moving<'m> {
@@ -299,25 +285,22 @@ impl<'m> Moving<'m> {
         self
     }
 
-    /// Waits this long for closed gates to open, for example for other instances to catch up.
+    /// Waits this long for closed gates to open, whichever they are. Unless told otherwise, a move
+    /// waits for [`PATIENCE`], and only while what it waits for comes by itself: other instances catch
+    /// up, dirty keys are copied again.
     pub fn within(mut self, patience: Duration) -> Self {
-        self.within = patience;
+        self.within = Some(patience);
         self
     }
 
     async fn run(self) -> Result<Position, Error> {
         check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
-        let start = self.shared.clock.now();
+        let waiting = Waiting::new(self.shared, self.within);
         loop {
-            let blocked = match self.attempt().await {
-                Err(error) if error.kind() == ErrorKind::Blocked => error,
+            match self.attempt().await {
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
                 result => return result,
-            };
-            let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(start));
-            if waited >= self.within {
-                return Err(blocked);
             }
-            clock::sleep(LOOK_AGAIN.min(self.within - waited)).await;
         }
     }
 
@@ -329,9 +312,8 @@ impl<'m> Moving<'m> {
         }
         let before = shared.position();
         let record = shared.control.change(&shared.name, &self.change).await;
-        // Blocked or not: what this instance has drained must be known soon.
-        shared.nudge.notify_one();
         let record = record?;
+        shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
         shared.apply(&record);
         if before.epoch != record.position.epoch {
             tracing::info!(
@@ -345,6 +327,38 @@ impl<'m> Moving<'m> {
             );
         }
         Ok(record.position)
+    }
+}
+
+/// Patience with closed gates.
+pub(crate) struct Waiting<'m> {
+    shared: &'m Shared,
+    start: u64,
+    within: Option<Duration>,
+}
+
+impl<'m> Waiting<'m> {
+    pub(crate) fn new(shared: &'m Shared, within: Option<Duration>) -> Self {
+        Self { shared, start: shared.clock.now(), within }
+    }
+
+    /// Whether to try again after this error.
+    pub(crate) fn goes_on(&self, error: &Error) -> bool {
+        let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(self.start));
+        let hopeful = match self.within {
+            Some(_) => true,
+            None => error.blockers().iter().all(|blocker| blocker.gate.opens_by_itself()),
+        };
+        error.kind() == ErrorKind::Blocked
+            && !error.blockers().is_empty()
+            && hopeful
+            && waited < self.within.unwrap_or(PATIENCE)
+    }
+
+    pub(crate) async fn pause(&self) {
+        // What this instance has drained must be known, or it waits for itself.
+        self.shared.nudge.notify_one();
+        clock::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -404,10 +418,7 @@ impl Backfill<'_> {
     /// `Conflict` where the generation is raised meanwhile, `Unsupported` without a copy function,
     /// `Database`.
     pub async fn run(self) -> Result<BackfillProgress, Error> {
-        self.shared
-            .copier()?
-            .backfill(self.shared, self.options)
-            .await
+        self.shared.copier()?.backfill(self.shared, self.options).await
     }
 }
 
@@ -438,8 +449,6 @@ impl Verification<'_> {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
     }
 }

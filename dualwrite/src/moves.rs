@@ -1,5 +1,5 @@
 //! Which moves exist, and where each leads. Pure: whether a move may be made *now* is the question of
-//! [`gate`](crate::gate).
+//! [`readiness`](crate::readiness).
 
 use serde::{Deserialize, Serialize};
 
@@ -62,11 +62,9 @@ pub(crate) fn destination(
     wish: Move,
 ) -> Result<Destination, Error> {
     match wish {
-        Move::Advance(to) => advance(from, to).map(|stage| Destination {
-            stage,
-            ramp: Percent::ZERO,
-            generation,
-        }),
+        Move::Advance(to) => {
+            advance(from, to).map(|stage| Destination { stage, ramp: Percent::ZERO, generation })
+        }
         Move::StepBack(to) => step_back(from, to).map(|stage| Destination {
             stage,
             ramp: Percent::ZERO,
@@ -97,9 +95,7 @@ fn advance(from: Position, to: Stage) -> Result<Stage, Error> {
             "one cannot advance from {} to {to}; the next stage is {next}",
             from.stage
         ))),
-        None => Err(illegal(format!(
-            "one cannot advance to {to}: the migration is complete"
-        ))),
+        None => Err(illegal(format!("one cannot advance to {to}: the migration is complete"))),
     }
 }
 
@@ -126,9 +122,7 @@ fn step_back(from: Position, to: Stage) -> Result<Stage, Error> {
 
 fn ramp_to(from: Position, ramp: Percent) -> Result<Percent, Error> {
     if from.stage == Stage::Complete {
-        return Err(illegal(
-            "a complete migration has no stage to ramp toward".to_owned(),
-        ));
+        return Err(illegal("a complete migration has no stage to ramp toward".to_owned()));
     }
     if from.stage == Stage::RampDown && ramp < from.ramp {
         return Err(no_way_back());
@@ -172,9 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn at(stage: Stage, ramp: u16) -> Position {
-        Position::start()
-            .with_stage(stage)
-            .with_ramp(Percent::from_basis_points(ramp).unwrap())
+        Position::start().with_stage(stage).with_ramp(Percent::from_basis_points(ramp).unwrap())
     }
 
     fn every_move() -> Vec<Move> {
@@ -192,10 +184,7 @@ mod tests {
         for from in [at(Stage::Complete, 0), at(Stage::RampDown, 500)] {
             for wish in every_move() {
                 if let Ok(to) = destination(from, Generation::FIRST, wish) {
-                    assert!(
-                        (to.stage, to.ramp) >= (from.stage, from.ramp),
-                        "{from}: {wish}"
-                    );
+                    assert!((to.stage, to.ramp) >= (from.stage, from.ramp), "{from}: {wish}");
                 }
             }
         }
@@ -223,31 +212,16 @@ mod tests {
     #[test]
     fn old_only_writes_raise_the_generation() {
         let go = |from, wish| destination(from, Generation(4), wish).unwrap().generation;
-        assert_eq!(
-            go(at(Stage::DualWrite, 0), Move::StepBack(Stage::Off)),
-            Generation(5)
-        );
-        assert_eq!(
-            go(at(Stage::Off, 500), Move::Ramp(Percent::ZERO)),
-            Generation(5)
-        );
+        assert_eq!(go(at(Stage::DualWrite, 0), Move::StepBack(Stage::Off)), Generation(5));
+        assert_eq!(go(at(Stage::Off, 500), Move::Ramp(Percent::ZERO)), Generation(5));
         assert_eq!(go(at(Stage::Off, 500), Move::Rollback), Generation(5));
-        assert_eq!(
-            go(at(Stage::Off, 0), Move::Advance(Stage::DualWrite)),
-            Generation(4)
-        );
+        assert_eq!(go(at(Stage::Off, 0), Move::Advance(Stage::DualWrite)), Generation(4));
         assert_eq!(go(at(Stage::Live, 0), Move::Rollback), Generation(4));
     }
 
     #[test]
     fn rollback_leaves_old_answering() {
-        for stage in [
-            Stage::Off,
-            Stage::DualWrite,
-            Stage::Shadow,
-            Stage::Live,
-            Stage::RampDown,
-        ] {
+        for stage in [Stage::Off, Stage::DualWrite, Stage::Shadow, Stage::Live, Stage::RampDown] {
             for ramp in [0, 500] {
                 let from = at(stage, ramp);
                 if from.reaches() == Stage::Complete {

@@ -60,10 +60,7 @@ pub(crate) struct SideStats {
 
 impl SideStats {
     fn new() -> Self {
-        Self {
-            latency: Histogram::new(),
-            errors: AtomicU64::new(0),
-        }
+        Self { latency: Histogram::new(), errors: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -75,20 +72,10 @@ impl SideStats {
     }
 
     fn report(&self) -> CallReport {
-        let counts: Vec<u64> = self
-            .latency
-            .0
-            .iter()
-            .map(|count| count.load(Relaxed))
-            .collect();
+        let counts: Vec<u64> = self.latency.0.iter().map(|count| count.load(Relaxed)).collect();
         let calls = counts.iter().sum();
         let at = |share| Histogram::quantile(&counts, calls, share).as_nanos() as f64 / 1_000.0;
-        CallReport {
-            calls,
-            errors: self.errors.load(Relaxed),
-            p50_us: at(0.50),
-            p99_us: at(0.99),
-        }
+        CallReport { calls, errors: self.errors.load(Relaxed), p50_us: at(0.50), p99_us: at(0.99) }
     }
 }
 
@@ -118,12 +105,7 @@ pub(crate) struct MethodStats {
 
 impl MethodStats {
     pub(crate) fn new(repository: &'static str, method: &'static str) -> Self {
-        Self {
-            repository,
-            method,
-            old: SideStats::new(),
-            new: SideStats::new(),
-        }
+        Self { repository, method, old: SideStats::new(), new: SideStats::new() }
     }
 
     #[inline]
@@ -216,10 +198,7 @@ mod tests {
                 stats.record(nanos, true);
             }
             let found = stats.report().p99_us * 1_000.0;
-            assert!(
-                found >= nanos as f64 && found <= nanos as f64 * 1.26,
-                "{nanos}: {found}"
-            );
+            assert!(found >= nanos as f64 && found <= nanos as f64 * 1.26, "{nanos}: {found}");
         }
     }
 

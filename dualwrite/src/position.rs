@@ -66,11 +66,7 @@ impl Percent {
 
     const fn from_bits(bits: u64) -> Self {
         let value = (bits & 0x3fff) as u16;
-        Self(if value > Self::SCALE {
-            Self::SCALE
-        } else {
-            value
-        })
+        Self(if value > Self::SCALE { Self::SCALE } else { value })
     }
 }
 
@@ -149,11 +145,7 @@ impl Position {
     /// `Off` with no ramp, at epoch 1: where every migration starts.
     #[must_use]
     pub const fn start() -> Self {
-        Self {
-            stage: Stage::Off,
-            ramp: Percent::ZERO,
-            epoch: Epoch(1),
-        }
+        Self { stage: Stage::Off, ramp: Percent::ZERO, epoch: Epoch(1) }
     }
 
     /// The same position in another stage.
@@ -187,11 +179,7 @@ impl Position {
             Some(stage) => stage,
             None => Stage::Off, // never packed: `to_bits` writes 0 to 5
         };
-        Self {
-            stage,
-            ramp: Percent::from_bits(bits >> 3),
-            epoch: Epoch(bits >> 17),
-        }
+        Self { stage, ramp: Percent::from_bits(bits >> 3), epoch: Epoch(bits >> 17) }
     }
 }
 
@@ -215,11 +203,7 @@ mod tests {
             for basis_points in [0, 1, 99, 5_000, 9_999, 10_000] {
                 for epoch in [0, 1, 77, (1 << 47) - 1] {
                     let ramp = Percent::from_basis_points(basis_points).unwrap();
-                    let position = Position {
-                        stage,
-                        ramp,
-                        epoch: Epoch(epoch),
-                    };
+                    let position = Position { stage, ramp, epoch: Epoch(epoch) };
                     assert_eq!(Position::from_bits(position.to_bits()), position);
                 }
             }
@@ -228,14 +212,8 @@ mod tests {
 
     #[test]
     fn a_ramp_out_of_range_is_refused() {
-        assert_eq!(
-            Percent::new(101).unwrap_err().kind(),
-            ErrorKind::InvalidInput
-        );
-        assert_eq!(
-            Percent::from_basis_points(10_001).unwrap_err().kind(),
-            ErrorKind::InvalidInput
-        );
+        assert_eq!(Percent::new(101).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(Percent::from_basis_points(10_001).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert!(serde_json::from_str::<Percent>("10001").is_err());
     }
 }

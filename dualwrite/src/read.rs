@@ -54,15 +54,7 @@ pub fn read<'r, K: Key + ?Sized>(
     let plan = keyed(shared, position, key)?;
     let lazy = lazy_key(repository, method, plan, key)?;
     let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
-    Ok(Read {
-        repository,
-        method,
-        plan,
-        shadow,
-        lazy,
-        start,
-        entered: Some(entered),
-    })
+    Ok(Read { repository, method, plan, shadow, lazy, start, entered: Some(entered) })
 }
 
 /// Plans a read without a key.
@@ -77,15 +69,7 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let start = shared.clock.now();
     shared.check_lease(start)?;
     let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
-    Ok(Read {
-        repository,
-        method,
-        plan,
-        shadow,
-        lazy: None,
-        start,
-        entered: Some(entered),
-    })
+    Ok(Read { repository, method, plan, shadow, lazy: None, start, entered: Some(entered) })
 }
 
 /// Plans the read of one key inside a transaction: by the position that it pins, never compared.
@@ -103,15 +87,7 @@ pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
     let plan = keyed(shared, position, key)?;
     let lazy = lazy_key(repository, method, plan, key)?;
     let start = shared.clock.now();
-    Ok(Read {
-        repository,
-        method,
-        plan,
-        shadow: false,
-        lazy,
-        start,
-        entered: None,
-    })
+    Ok(Read { repository, method, plan, shadow: false, lazy, start, entered: None })
 }
 
 /// Plans a read without a key inside a transaction.
@@ -127,15 +103,7 @@ pub fn scan_in<'r, DB: Backend>(
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     let plan = route(position, Operation::Scan, Bucket::FIRST);
     let start = shared.clock.now();
-    Ok(Read {
-        repository,
-        method,
-        plan,
-        shadow: false,
-        lazy: None,
-        start,
-        entered: None,
-    })
+    Ok(Read { repository, method, plan, shadow: false, lazy: None, start, entered: None })
 }
 
 #[inline]
@@ -144,11 +112,9 @@ fn keyed<K: Key + ?Sized>(shared: &Shared, position: Position, key: &K) -> Resul
     // Without a ramp every bucket is in the same stage, and the hash can be spared.
     let bucket = match position.ramp == Percent::ZERO {
         true => Bucket::FIRST,
-        false => shared
-            .options
-            .rule
-            .bucket(key, shared.salt)
-            .map_err(|error| error.of(&shared.name))?,
+        false => {
+            shared.options.rule.bucket(key, shared.salt).map_err(|error| error.of(&shared.name))?
+        }
     };
     Ok(route(position, Operation::Read, bucket))
 }
@@ -162,9 +128,7 @@ fn lazy_key<K: Key + ?Sized>(
 ) -> Result<Option<EncodedKey>, Error> {
     let shared = repository.shared();
     match repository.is_lazy(method) && !shared.is_copied() && may_copy(plan) {
-        true => EncodedKey::new(key)
-            .map(Some)
-            .map_err(|error| error.of(&shared.name)),
+        true => EncodedKey::new(key).map(Some).map_err(|error| error.of(&shared.name)),
         false => Ok(None),
     }
 }
@@ -206,10 +170,7 @@ impl Read<'_> {
         let shared = self.repository.shared();
         let end = shared.clock.now();
         let nanos = end.saturating_sub(self.start);
-        self.repository
-            .method(self.method)
-            .side(self.plan.primary)
-            .record(nanos, answer.is_ok());
+        self.repository.method(self.method).side(self.plan.primary).record(nanos, answer.is_ok());
         if self.entered.take().is_some() {
             shared.check_lease(end)?;
         }
@@ -310,11 +271,5 @@ where
 {
     let shared = Arc::clone(call.repository.shared());
     let method = Arc::clone(call.repository.method_arc(call.method));
-    shadow::start(
-        shared,
-        method,
-        call.plan.primary,
-        answer.as_ref().ok(),
-        again,
-    );
+    shadow::start(shared, method, call.plan.primary, answer.as_ref().ok(), again);
 }

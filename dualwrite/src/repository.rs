@@ -37,10 +37,7 @@ impl Repository {
         let shared = Arc::clone(migration.shared());
         let methods = methods
             .iter()
-            .map(|method| Entry {
-                stats: shared.method(name, method.name),
-                lazy: method.lazy,
-            })
+            .map(|method| Entry { stats: shared.method(name, method.name), lazy: method.lazy })
             .collect();
         Self { shared, methods }
     }
@@ -68,8 +65,6 @@ impl Repository {
 
 impl std::fmt::Debug for Repository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repository")
-            .field("migration", &self.shared.name)
-            .finish()
+        f.debug_struct("Repository").field("migration", &self.shared.name).finish()
     }
 }

@@ -47,15 +47,7 @@ impl Plan {
             Operation::Write => stage.writes_both(),
             Operation::Read | Operation::Scan => stage.compares(),
         };
-        Self {
-            stage,
-            primary,
-            mirror: if takes_part {
-                Some(primary.other())
-            } else {
-                None
-            },
-        }
+        Self { stage, primary, mirror: if takes_part { Some(primary.other()) } else { None } }
     }
 }
 
@@ -91,10 +83,7 @@ pub(crate) const fn stage_of(position: Position, bucket: Bucket) -> Stage {
 /// The side that answers scans may still be read for every key, also for those that the ramp has
 /// carried on; a failed write to it can therefore not be left for later.
 pub(crate) const fn is_scanned(position: Position, side: Side) -> bool {
-    matches!(
-        (position.stage.reads(), side),
-        (Side::Old, Side::Old) | (Side::New, Side::New)
-    )
+    matches!((position.stage.reads(), side), (Side::Old, Side::Old) | (Side::New, Side::New))
 }
 
 /// Whether any key reads `side` in this position, by key or by scan.
@@ -137,11 +126,7 @@ mod tests {
                             .with_ramp(Percent::from_basis_points(ramp).unwrap());
                         let plan = route(position, operation, Bucket::new(bucket).unwrap());
                         let ahead = bucket < ramp && operation != Operation::Scan;
-                        let in_force = if ahead {
-                            stage.next().unwrap_or(stage)
-                        } else {
-                            stage
-                        };
+                        let in_force = if ahead { stage.next().unwrap_or(stage) } else { stage };
                         assert_eq!(plan.stage, in_force);
                         assert_eq!((plan.primary, plan.mirror), expected(in_force, operation));
                         assert!(plan.mirror.is_none_or(|mirror| mirror != plan.primary));

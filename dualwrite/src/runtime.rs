@@ -90,21 +90,9 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         }
         let control: Arc<dyn Control> = Arc::new(SqlControl::new(DB::control_pool(&self.pool)));
         control.install().await?;
-        let inner = Arc::new(Inner::new(
-            control,
-            Clock::system(),
-            self.beat,
-            self.shutdown,
-        ));
-        tokio::spawn(maintain(
-            Arc::downgrade(&inner),
-            self.poll,
-            inner.stop.clone(),
-        ));
-        Ok(Runtime {
-            inner,
-            pool: self.pool,
-        })
+        let inner = Arc::new(Inner::new(control, Clock::system(), self.beat, self.shutdown));
+        tokio::spawn(maintain(Arc::downgrade(&inner), self.poll, inner.stop.clone()));
+        Ok(Runtime { inner, pool: self.pool })
     }
 }
 
@@ -148,22 +136,12 @@ impl<DB: Backend> Runtime<DB> {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        RuntimeBuilder {
-            pool,
-            beat,
-            poll: POLL,
-            shutdown: SHUTDOWN,
-        }
+        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN }
     }
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
     pub fn migration(&self, name: impl Into<String>) -> Registration<'_, DB> {
-        Registration {
-            runtime: self,
-            name: name.into(),
-            options: Options::default(),
-            copier: None,
-        }
+        Registration { runtime: self, name: name.into(), options: Options::default(), copier: None }
     }
 
     /// A migration that was registered here.
@@ -171,10 +149,7 @@ impl<DB: Backend> Runtime<DB> {
     /// # Errors
     /// `UnknownMigration`.
     pub fn get(&self, name: &str) -> Result<Migration, Error> {
-        self.inner
-            .find(name)
-            .map(Migration::from_shared)
-            .ok_or_else(|| unknown_migration(name))
+        self.inner.find(name).map(Migration::from_shared).ok_or_else(|| unknown_migration(name))
     }
 
     /// The identity of this process among the instances.
@@ -260,14 +235,8 @@ impl<DB: Backend> Registration<'_, DB> {
     /// integer; `Database`.
     pub async fn register(self) -> Result<Migration, Error> {
         check_name(&self.name)?;
-        let copier = self
-            .copier
-            .transpose()
-            .map_err(|error| error.of(&self.name))?;
-        self.runtime
-            .inner
-            .register(&self.name, self.options, copier)
-            .await
+        let copier = self.copier.transpose().map_err(|error| error.of(&self.name))?;
+        self.runtime.inner.register(&self.name, self.options, copier).await
     }
 }
 
@@ -300,9 +269,7 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
-            .field("instance", &self.beat.instance)
-            .finish_non_exhaustive()
+        f.debug_struct("Inner").field("instance", &self.beat.instance).finish_non_exhaustive()
     }
 }
 
@@ -331,16 +298,11 @@ impl Inner {
     }
 
     fn migrations(&self) -> Vec<Arc<Shared>> {
-        self.migrations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.migrations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn find(&self, name: &str) -> Option<Arc<Shared>> {
-        self.migrations()
-            .into_iter()
-            .find(|shared| &*shared.name == name)
+        self.migrations().into_iter().find(|shared| &*shared.name == name)
     }
 
     pub(crate) async fn register(
@@ -357,9 +319,7 @@ impl Inner {
             let message = "a lazy migration needs a copy function; add `.backfill(…)`";
             return Err(Error::new(ErrorKind::Unsupported, message).of(name));
         }
-        let integer = copier
-            .as_ref()
-            .is_none_or(|c| c.kind() == crate::key::KeyKind::INTEGER);
+        let integer = copier.as_ref().is_none_or(|c| c.kind() == crate::key::KeyKind::INTEGER);
         if options.rule == BucketRule::Modulo && !integer {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
@@ -374,10 +334,7 @@ impl Inner {
             actor: Arc::clone(&self.actor),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
-        self.migrations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&shared));
+        self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         self.beat().await?;
         Ok(Migration::from_shared(shared))
     }
@@ -392,8 +349,7 @@ impl Inner {
         self.look().await?;
         let lease = u64::try_from(self.beat.lease.as_nanos()).unwrap_or(u64::MAX);
         if !self.stop.is_cancelled() {
-            self.valid_until
-                .fetch_max(sent.saturating_add(lease), Relaxed);
+            self.valid_until.fetch_max(sent.saturating_add(lease), Relaxed);
         }
         self.last_beat.store(sent, Relaxed);
         Ok(())
@@ -424,10 +380,7 @@ impl Inner {
     async fn round(&self, told: &mut Vec<Acknowledgement>) -> Result<(), Error> {
         self.look().await?;
         let acknowledged = self.acknowledgements();
-        let since = self
-            .clock
-            .now()
-            .saturating_sub(self.last_beat.load(Relaxed));
+        let since = self.clock.now().saturating_sub(self.last_beat.load(Relaxed));
         let due = Duration::from_nanos(since) >= self.beat.lease / 3;
         if due || acknowledged != *told {
             self.beat().await?;
@@ -458,10 +411,7 @@ impl Inner {
         self.control.leave(&self.beat.instance).await?;
         drained.map_err(|()| {
             let left = self.tasks.len();
-            Error::new(
-                ErrorKind::Timeout,
-                format!("{left} background tasks did not end in time"),
-            )
+            Error::new(ErrorKind::Timeout, format!("{left} background tasks did not end in time"))
         })
     }
 }
@@ -486,9 +436,7 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = round => {}
         }
-        draw = draw
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(inner.clock.now() | 1);
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         let pause = clock::jittered(poll, draw >> 32);
         let nudge = Arc::clone(&inner.nudge);
         drop(inner); // a runtime that was dropped must not be kept alive by its own sleep

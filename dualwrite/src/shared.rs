@@ -13,12 +13,12 @@ use crate::clock::Clock;
 use crate::control::{Control, Record};
 use crate::copy::Copier;
 use crate::error::{Error, ErrorKind};
-use crate::gate::Terms;
 use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::{Counters, MethodStats};
 use crate::position::{Epoch, Generation, Percent, Position};
+use crate::readiness::Terms;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -147,10 +147,7 @@ impl Shared {
     }
 
     pub(crate) fn terms(&self) -> Terms {
-        Terms {
-            lazy: self.options.lazy,
-            soak: self.options.soak,
-        }
+        Terms { lazy: self.options.lazy, soak: self.options.soak }
     }
 
     /// Whether no key can be missing in new any more.
@@ -170,11 +167,7 @@ impl Shared {
     /// Fails past the lease: the position may have changed without us.
     #[inline]
     pub(crate) fn check_lease(&self, now: u64) -> Result<(), Error> {
-        if now > self.valid_until.load(Relaxed) {
-            Err(self.stage_unknown())
-        } else {
-            Ok(())
-        }
+        if now > self.valid_until.load(Relaxed) { Err(self.stage_unknown()) } else { Ok(()) }
     }
 
     #[cold]
@@ -228,9 +221,7 @@ impl Shared {
     /// Reads the control tables now.
     pub(crate) async fn refresh(&self) -> Result<Record, Error> {
         let records = self.control.load().await?;
-        let record = records
-            .into_iter()
-            .find(|record| *record.name == *self.name);
+        let record = records.into_iter().find(|record| *record.name == *self.name);
         let record = record.ok_or_else(|| unknown_migration(&self.name))?;
         self.apply(&record);
         Ok(record)
@@ -238,10 +229,7 @@ impl Shared {
 
     /// What a transaction is fenced for.
     pub(crate) fn pin(&self) -> Pin {
-        Pin {
-            name: Arc::clone(&self.name),
-            position: self.position(),
-        }
+        Pin { name: Arc::clone(&self.name), position: self.position() }
     }
 
     /// The epoch below which nothing is in flight here.
@@ -256,9 +244,7 @@ impl Shared {
         method: &'static str,
     ) -> Arc<MethodStats> {
         let mut methods = self.methods.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = methods
-            .iter()
-            .find(|m| (m.repository, m.method) == (repository, method));
+        let found = methods.iter().find(|m| (m.repository, m.method) == (repository, method));
         if let Some(found) = found {
             return Arc::clone(found);
         }
@@ -268,10 +254,7 @@ impl Shared {
     }
 
     pub(crate) fn methods(&self) -> Vec<Arc<MethodStats>> {
-        self.methods
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.methods.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The copy function.
@@ -284,9 +267,6 @@ impl Shared {
 }
 
 pub(crate) fn unknown_migration(name: &str) -> Error {
-    Error::new(
-        ErrorKind::UnknownMigration,
-        "the control tables do not know it; register it first",
-    )
-    .of(name)
+    Error::new(ErrorKind::UnknownMigration, "the control tables do not know it; register it first")
+        .of(name)
 }

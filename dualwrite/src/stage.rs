@@ -88,14 +88,8 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 6] = [
-        Self::Off,
-        Self::DualWrite,
-        Self::Shadow,
-        Self::Live,
-        Self::RampDown,
-        Self::Complete,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Off, Self::DualWrite, Self::Shadow, Self::Live, Self::RampDown, Self::Complete];
 
     /// The stage after this one; `None` at `Complete`.
     #[must_use]

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use crate::control::{BackfillProgress, Event};
 use crate::error::Error;
-use crate::gate::{Blocker, InstanceReport, blockers};
+use crate::gate::Blocker;
 use crate::migration::Migration;
 use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
 use crate::position::{Generation, Position};
+use crate::readiness::{InstanceReport, blockers};
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
 /// control tables; calls and counters those of this process.
@@ -85,11 +86,7 @@ impl Migration {
             dirty_new: facts.dirty_new,
             dead_letters: facts.dead_letters,
             instances: facts.instances,
-            methods: shared
-                .methods()
-                .iter()
-                .map(|method| method.report())
-                .collect(),
+            methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),
             blockers,
             events: self.events().await?,

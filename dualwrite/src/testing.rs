@@ -86,11 +86,7 @@ impl TestMigration {
         };
         let inner = Inner::new(Arc::clone(&control) as _, clock, beat, SHUTDOWN);
         let migration = inner.register(name, options, None).await?;
-        Ok(Self {
-            control,
-            inner,
-            migration,
-        })
+        Ok(Self { control, inner, migration })
     }
 
     /// The handle to give to wrappers.

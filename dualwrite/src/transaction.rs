@@ -83,10 +83,8 @@ impl<DB: Backend> Tx<'static, DB> {
         pool: &sqlx::Pool<DB>,
         migrations: &[&Migration],
     ) -> Result<Self, Error> {
-        let shared: Vec<&Shared> = migrations
-            .iter()
-            .map(|migration| &**migration.shared())
-            .collect();
+        let shared: Vec<&Shared> =
+            migrations.iter().map(|migration| &**migration.shared()).collect();
         Self::begin_shared(pool, &shared).await
     }
 
@@ -108,9 +106,7 @@ impl<DB: Backend> Tx<'static, DB> {
             let pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
             let conn = pool.acquire().await.map_err(failed)?;
             let mut tx = Self::opening(conn);
-            let fenced = DB::begin_fenced(tx.connection(), &pins)
-                .await
-                .map_err(failed)?;
+            let fenced = DB::begin_fenced(tx.connection(), &pins).await.map_err(failed)?;
             match fenced {
                 Fenced::Confirmed => tx.opened(pins.into()),
                 Fenced::Read(positions) => {
@@ -128,10 +124,7 @@ impl<DB: Backend> Tx<'static, DB> {
             }
             return Ok(tx);
         }
-        Err(Error::new(
-            ErrorKind::Conflict,
-            "the position kept changing; try again",
-        ))
+        Err(Error::new(ErrorKind::Conflict, "the position kept changing; try again"))
     }
 
     /// A connection on which BEGIN is about to be sent; until [`Tx::opened`], dropping it closes it.
@@ -175,10 +168,7 @@ impl<DB: Backend> Tx<'_, DB> {
     }
 
     pub(crate) fn pinned(&self, name: &str) -> Option<Position> {
-        self.pins
-            .iter()
-            .find(|pin| &*pin.name == name)
-            .map(|pin| pin.position)
+        self.pins.iter().find(|pin| &*pin.name == name).map(|pin| pin.position)
     }
 
     /// Commits.
@@ -189,9 +179,7 @@ impl<DB: Backend> Tx<'_, DB> {
     /// says otherwise.
     pub async fn commit(mut self) -> Result<(), Error> {
         if let Some(reason) = self.spoiled {
-            self.end(false)
-                .await
-                .map_err(|error| Error::database("rolling back", error))?;
+            self.end(false).await.map_err(|error| Error::database("rolling back", error))?;
             return Err(Error::new(
                 ErrorKind::Poisoned,
                 format!(
@@ -207,9 +195,7 @@ impl<DB: Backend> Tx<'_, DB> {
                            was not handled";
             return Err(Error::new(ErrorKind::Poisoned, message).caused_by(error));
         }
-        self.end(true)
-            .await
-            .map_err(|error| Error::database("committing", error))
+        self.end(true).await.map_err(|error| Error::database("committing", error))
     }
 
     /// Rolls back.
@@ -217,9 +203,7 @@ impl<DB: Backend> Tx<'_, DB> {
     /// # Errors
     /// `Database` where the connection is lost; the transaction is then rolled back by the server.
     pub async fn rollback(mut self) -> Result<(), Error> {
-        self.end(false)
-            .await
-            .map_err(|error| Error::database("rolling back", error))
+        self.end(false).await.map_err(|error| Error::database("rolling back", error))
     }
 
     /// Begins a nested transaction (a savepoint). An error inside it spoils only the nested one.
@@ -312,9 +296,6 @@ impl<DB: Backend> Drop for Tx<'_, DB> {
 
 impl<DB: Backend> std::fmt::Debug for Tx<'_, DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tx")
-            .field("pins", &self.pins)
-            .field("spoiled", &self.spoiled)
-            .finish()
+        f.debug_struct("Tx").field("pins", &self.pins).field("spoiled", &self.spoiled).finish()
     }
 }

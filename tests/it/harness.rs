@@ -24,27 +24,15 @@ async fn answers_in_text<D: TestDb>(db: Scratch<D>) {
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(
         rows,
-        [
-            [text("1"), text("one; and more")],
-            [text("2"), None],
-            [text("3"), text("Grüße 🙂")]
-        ]
+        [[text("1"), text("one; and more")], [text("2"), None], [text("3"), text("Grüße 🙂")]]
     );
-    assert_eq!(
-        db.number("SELECT count(*) FROM t WHERE word IS NULL").await,
-        1
-    );
-    let version = D::sql(
-        "SELECT sqlite_version()",
-        "SHOW server_version",
-        "SELECT version()",
-    );
+    assert_eq!(db.number("SELECT count(*) FROM t WHERE word IS NULL").await, 1);
+    let version = D::sql("SELECT sqlite_version()", "SHOW server_version", "SELECT version()");
     assert_eq!(db.rows(version).await.len(), 1);
 }
 
 async fn is_open_to_other_pools_and_processes<D: TestDb>(db: Scratch<D>) {
-    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
-        .await;
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)").await;
     let other = db.another_pool(1).await;
     let seen = D::rows(&other, "SELECT id FROM t").await.unwrap();
     assert_eq!(seen, [[Some("1".to_owned())]]);
@@ -58,9 +46,7 @@ async fn is_open_to_other_pools_and_processes<D: TestDb>(db: Scratch<D>) {
 async fn is_nobody_elses<D: TestDb>(db: Scratch<D>) {
     let other = D::fresh("is_nobody_elses, again").await.unwrap();
     db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
-    other
-        .execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-        .await;
+    other.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
 }
 
 async fn goes_with_its_scratch<D: TestDb>(db: Scratch<D>) {
@@ -68,9 +54,7 @@ async fn goes_with_its_scratch<D: TestDb>(db: Scratch<D>) {
     // Not even a transaction that somebody forgot keeps it.
     db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
     let forgotten = db.another_pool(1).await;
-    D::execute(&forgotten, "BEGIN; INSERT INTO t VALUES (1)")
-        .await
-        .unwrap();
+    D::execute(&forgotten, "BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
     assert!(connects::<D>(&url).await);
     drop(db);
     assert!(!connects::<D>(&url).await);
@@ -100,20 +84,14 @@ async fn holds_chinook<D: TestDb>(db: Scratch<D>) {
     assert_eq!(db.number("SELECT count(*) FROM Invoice").await, 412);
     assert_eq!(db.number("SELECT count(*) FROM Track").await, 3503);
     let entries = D::sql("PlaylistTrack", "playlist_track", "PlaylistTrack");
-    assert_eq!(
-        db.number(&format!("SELECT count(*) FROM {entries}")).await,
-        8715
-    );
+    assert_eq!(db.number(&format!("SELECT count(*) FROM {entries}")).await, 8715);
     let first = D::sql(
         "SELECT Email, City FROM Customer WHERE CustomerId = 1",
         "SELECT email, city FROM customer WHERE customer_id = 1",
         "SELECT Email, City FROM Customer WHERE CustomerId = 1",
     );
     let text = |text: &str| Some(text.to_owned());
-    assert_eq!(
-        db.rows(first).await,
-        [[text("luisg@embraer.com.br"), text("São José dos Campos")]]
-    );
+    assert_eq!(db.rows(first).await, [[text("luisg@embraer.com.br"), text("São José dos Campos")]]);
 }
 
 #[test]
@@ -121,10 +99,7 @@ fn database_names_fit_every_database() {
     let name =
         database_name("it::some_behaviour::Käse & a name that is much too long for it::mysql");
     assert!(name.len() <= 63, "{name}");
-    assert!(
-        name.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    );
+    assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
     assert_ne!(database_name("same"), database_name("same"));
 }
 

@@ -3,14 +3,19 @@
 
 // Not `allow-unwrap-in-tests`: that knows `#[test]` functions only, and here most of a test stands in
 // functions generic over the database.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test reports what it did not expect by panicking"
-)]
+#![allow(clippy::unwrap_used, reason = "a test reports what it did not expect by panicking")]
 
 mod support;
 
 // Behaviours, one module each, in alphabetical order.
+mod backfill;
+#[cfg(unix)]
+mod crash;
+mod lazy;
+#[cfg(unix)]
+mod processes;
+mod transaction;
 
 // The tests' own tools.
 mod harness;
+mod tidy;

@@ -10,12 +10,7 @@ use crate::paths::Root;
 
 /// The methods and the `impl` of the trait.
 pub(super) fn expand(model: &Dual) -> TokenStream {
-    let Dual {
-        root,
-        name,
-        generics,
-        pairs,
-    } = model;
+    let Dual { root, name, generics, pairs } = model;
     let (parameters, arguments, predicates) = generics.split_for_impl();
     let methods = pairs.iter().map(|pair| {
         let (getter, setter) = (getter(pair), setter(pair));
@@ -60,23 +55,14 @@ pub(super) fn placeholder(input: &DeriveInput, root: &Root) -> TokenStream {
 }
 
 fn getter(pair: &Pair) -> TokenStream {
-    let Pair {
-        old,
-        new,
-        visibility,
-        ..
-    } = pair;
+    let Pair { old, new, visibility, .. } = pair;
     let name = &new.name;
     let (docs, answer, body) = match (old.is_optional, new.is_optional) {
         (_, false) => (read_always(pair), viewed(pair), stored(pair)),
         (false, true) => (read_first(pair), viewed(pair), filled_or_old(pair)),
         (true, true) => {
             let viewed = viewed(pair);
-            (
-                read_first(pair),
-                quote!(::core::option::Option<#viewed>),
-                first_filled(pair),
-            )
+            (read_first(pair), quote!(::core::option::Option<#viewed>), first_filled(pair))
         }
     };
     quote! {
@@ -151,20 +137,8 @@ fn first_filled(Pair { old, new, view, .. }: &Pair) -> TokenStream {
 }
 
 fn setter(pair: &Pair) -> TokenStream {
-    let Pair {
-        old,
-        new,
-        value,
-        visibility,
-        setter,
-        is_generic,
-        ..
-    } = pair;
-    let docs = format!(
-        " Writes `{}` and `{}`.",
-        names::plain(&old.name),
-        names::plain(&new.name)
-    );
+    let Pair { old, new, value, visibility, setter, is_generic, .. } = pair;
+    let docs = format!(" Writes `{}` and `{}`.", names::plain(&old.name), names::plain(&new.name));
     let (old_value, new_value) = (
         filling(old.is_optional, quote!(::core::clone::Clone::clone(&value))),
         filling(new.is_optional, quote!(value)),
@@ -183,21 +157,14 @@ fn setter(pair: &Pair) -> TokenStream {
 }
 
 fn filling(is_optional: bool, value: TokenStream) -> TokenStream {
-    if is_optional {
-        quote!(::core::option::Option::Some(#value))
-    } else {
-        value
-    }
+    if is_optional { quote!(::core::option::Option::Some(#value)) } else { value }
 }
 
 fn migrated(pairs: &[Pair]) -> TokenStream {
-    let mut filled = pairs
-        .iter()
-        .filter(|pair| pair.new.is_optional)
-        .map(|pair| {
-            let new = &pair.new.name;
-            quote!(::core::option::Option::is_some(&self.#new))
-        });
+    let mut filled = pairs.iter().filter(|pair| pair.new.is_optional).map(|pair| {
+        let new = &pair.new.name;
+        quote!(::core::option::Option::is_some(&self.#new))
+    });
     match filled.next() {
         Some(first) => quote!(#first #(&& #filled)*),
         None => quote!(true),

@@ -54,16 +54,10 @@ fn named_fields<'i>(input: &'i DeriveInput, errors: &mut Errors) -> Option<&'i F
             Fields::Unit => errors.on(&input.ident, format!("this struct has no fields; {RULE}")),
         },
         Data::Enum(data) => {
-            errors.on(
-                &data.enum_token,
-                format!("an enum has no fields of its own; {RULE}"),
-            );
+            errors.on(&data.enum_token, format!("an enum has no fields of its own; {RULE}"));
         }
         Data::Union(data) => {
-            errors.on(
-                &data.union_token,
-                format!("a union holds one field at a time; {RULE}"),
-            );
+            errors.on(&data.union_token, format!("a union holds one field at a time; {RULE}"));
         }
     }
     None
@@ -88,11 +82,7 @@ fn pairs(input: &DeriveInput, fields: &FieldsNamed, errors: &mut Errors) -> Vec<
 
 /// The name in `#[dual(new = name)]`.
 fn new_name(field: &syn::Field, errors: &mut Errors) -> Option<Ident> {
-    let mut attributes = field
-        .attrs
-        .iter()
-        .filter(|attribute| is_ours(attribute))
-        .peekable();
+    let mut attributes = field.attrs.iter().filter(|attribute| is_ours(attribute)).peekable();
     let first = *attributes.peek()?;
     let mut settings = Settings::new("`#[dual]` on a field", &["new"]);
     for attribute in attributes {
@@ -100,10 +90,7 @@ fn new_name(field: &syn::Field, errors: &mut Errors) -> Option<Ident> {
     }
     let Some((_, value)) = settings.value("new", "the name of the new field", errors) else {
         if !settings.is_flawed() {
-            errors.on(
-                first.path(),
-                "say where the new value lives: `#[dual(new = …)]`",
-            );
+            errors.on(first.path(), "say where the new value lives: `#[dual(new = …)]`");
         }
         return None;
     };
@@ -112,10 +99,7 @@ fn new_name(field: &syn::Field, errors: &mut Errors) -> Option<Ident> {
         _ => None,
     }
     .or_else(|| {
-        errors.on(
-            &value,
-            "`new` takes the name of a field of this struct, without quotes",
-        );
+        errors.on(&value, "`new` takes the name of a field of this struct, without quotes");
         None
     })
 }
@@ -128,16 +112,9 @@ fn pair(
     generics: &Generics,
     errors: &mut Errors,
 ) -> Option<Pair> {
-    let named = || {
-        fields
-            .named
-            .iter()
-            .filter_map(|field| Some((field.ident.as_ref()?, field)))
-    };
+    let named = || fields.named.iter().filter_map(|field| Some((field.ident.as_ref()?, field)));
     let Some((new, new_field)) = named().find(|(name, _)| name.unraw() == wanted.unraw()) else {
-        let known = named()
-            .map(|(name, _)| names::plain(name))
-            .filter(|name| old != name);
+        let known = named().map(|(name, _)| names::plain(name)).filter(|name| old != name);
         let near = suggestion(&names::plain(wanted), known);
         errors.on(
             wanted,
@@ -146,10 +123,8 @@ fn pair(
         return None;
     };
     if new == old {
-        errors.on(
-            wanted,
-            "a field cannot be its own new side: name the field that takes its place",
-        );
+        errors
+            .on(wanted, "a field cannot be its own new side: name the field that takes its place");
         return None;
     }
     let (value, old_is_optional) = without_option(old_type);
@@ -167,14 +142,8 @@ fn pair(
         return None;
     }
     Some(Pair {
-        old: Field {
-            name: old.clone(),
-            is_optional: old_is_optional,
-        },
-        new: Field {
-            name: new.clone(),
-            is_optional: new_is_optional,
-        },
+        old: Field { name: old.clone(), is_optional: old_is_optional },
+        new: Field { name: new.clone(), is_optional: new_is_optional },
         view: view(new_value),
         is_generic: mentions_parameter(new_value.to_token_stream(), generics),
         value: new_value.clone(),

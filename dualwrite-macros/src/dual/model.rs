@@ -38,7 +38,7 @@ pub(super) enum View {
     /// `&str` for a `String`.
     Str,
     /// `&[T]` for a `Vec<T>`.
-    Slice(Type),
+    Slice(Box<Type>),
     /// The value itself, for numbers and the like.
     Copied,
     /// `&T`.

@@ -20,15 +20,11 @@ pub(super) fn view(ty: &Type) -> View {
         "u32", "u64", "u128", "usize",
     ];
     if let Some(element) = generic_argument(ty, "Vec") {
-        return View::Slice(element.clone());
+        return View::Slice(Box::new(element.clone()));
     }
     match peel(ty) {
         Type::Path(path)
-            if path
-                .path
-                .segments
-                .last()
-                .is_some_and(|last| last.ident == "String") =>
+            if path.path.segments.last().is_some_and(|last| last.ident == "String") =>
         {
             View::Str
         }
@@ -41,11 +37,7 @@ fn generic_argument<'t>(ty: &'t Type, name: &str) -> Option<&'t Type> {
     let Type::Path(path) = peel(ty) else {
         return None;
     };
-    let last = path
-        .path
-        .segments
-        .last()
-        .filter(|last| last.ident == name)?;
+    let last = path.path.segments.last().filter(|last| last.ident == name)?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return None;
     };
@@ -100,24 +92,15 @@ fn unqualified(tokens: TokenStream) -> Vec<String> {
 /// The type as the user would write it: tokens alone have spaces between all of them.
 pub(super) fn shown(ty: &Type) -> String {
     let spaced = ty.to_token_stream().to_string();
-    [
-        (" :: ", "::"),
-        (" <", "<"),
-        ("< ", "<"),
-        (" >", ">"),
-        ("& ", "&"),
-        (" ,", ","),
-    ]
-    .into_iter()
-    .fold(spaced, |text, (from, to)| text.replace(from, to))
+    [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), ("& ", "&"), (" ,", ",")]
+        .into_iter()
+        .fold(spaced, |text, (from, to)| text.replace(from, to))
 }
 
 /// Whether the struct's own parameters decide the type.
 pub(super) fn mentions_parameter(tokens: TokenStream, generics: &Generics) -> bool {
     tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => generics
-            .type_params()
-            .any(|parameter| parameter.ident == ident),
+        TokenTree::Ident(ident) => generics.type_params().any(|parameter| parameter.ident == ident),
         TokenTree::Group(group) => mentions_parameter(group.stream(), generics),
         TokenTree::Punct(_) | TokenTree::Literal(_) => false,
     })

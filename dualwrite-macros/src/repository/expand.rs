@@ -20,18 +20,10 @@ pub(super) fn expand(model: &Repository) -> TokenStream {
 }
 
 fn wrapper(model: &Repository) -> TokenStream {
-    let Repository {
-        wrapper,
-        sides,
-        item,
-        ..
-    } = model;
+    let Repository { wrapper, sides, item, .. } = model;
     let (old, new, vis, private) = (&sides.old, &sides.new, &item.vis, model.root.private());
     let docs = docs::wrapper(model);
-    let attributes = item
-        .attrs
-        .iter()
-        .filter(|attribute| is_inherited(attribute));
+    let attributes = item.attrs.iter().filter(|attribute| is_inherited(attribute));
     quote! {
         #(#[doc = #docs])*
         #(#attributes)*
@@ -45,23 +37,14 @@ fn wrapper(model: &Repository) -> TokenStream {
 
 /// Attributes of the trait that mean the same on the wrapper.
 fn is_inherited(attribute: &Attribute) -> bool {
-    let hidden = || {
-        attribute
-            .parse_args::<Ident>()
-            .is_ok_and(|argument| argument == "hidden")
-    };
+    let hidden = || attribute.parse_args::<Ident>().is_ok_and(|argument| argument == "hidden");
     attribute.path().is_ident("allow")
         || attribute.path().is_ident("deprecated")
         || (attribute.path().is_ident("doc") && hidden())
 }
 
 fn functions(model: &Repository) -> TokenStream {
-    let Repository {
-        wrapper,
-        sides,
-        root,
-        ..
-    } = model;
+    let Repository { wrapper, sides, root, .. } = model;
     let (old, new, private) = (&sides.old, &sides.new, root.private());
     let name = names::plain(&model.item.ident);
     let entries = model.methods.iter().map(|method| entry(model, method));
@@ -144,38 +127,20 @@ fn debug(model: &Repository) -> TokenStream {
 }
 
 fn implementation(model: &Repository) -> TokenStream {
-    let Repository {
-        wrapper,
-        sides,
-        associated,
-        ..
-    } = model;
+    let Repository { wrapper, sides, associated, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let generics = implementation_generics(model);
     let (parameters, _, predicates) = generics.split_for_impl();
     let positions = positions(&model.methods);
-    let methods = model
-        .methods
-        .iter()
-        .zip(positions)
-        .map(|(method, position)| {
-            let Method {
-                signature,
-                cfg,
-                attributes,
-                ..
-            } = method;
-            let writer = Body {
-                model,
-                method,
-                position,
-            };
-            let body = match &method.route {
-                Route::Read(read) => writer.read(read),
-                Route::Write(write) => writer.write(write),
-            };
-            quote!(#(#cfg)* #(#attributes)* #signature { #body })
-        });
+    let methods = model.methods.iter().zip(positions).map(|(method, position)| {
+        let Method { signature, cfg, attributes, .. } = method;
+        let writer = Body { model, method, position };
+        let body = match &method.route {
+            Route::Read(read) => writer.read(read),
+            Route::Write(write) => writer.write(write),
+        };
+        quote!(#(#cfg)* #(#attributes)* #signature { #body })
+    });
     let allow = allow_deprecated(model);
     quote! {
         #[automatically_derived]
@@ -189,22 +154,14 @@ fn implementation(model: &Repository) -> TokenStream {
 
 /// The trait's parameters and the two sides, and what each of them must be.
 fn implementation_generics(model: &Repository) -> syn::Generics {
-    let Repository {
-        sides,
-        associated,
-        root,
-        errors,
-        ..
-    } = model;
+    let Repository { sides, associated, root, errors, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let mut generics = model.generics.clone();
     generics.params.insert(0, parse_quote!(#old));
     generics.params.insert(1, parse_quote!(#new));
     let new_trait_path = with_bindings(
         model,
-        associated
-            .iter()
-            .map(|name| quote!(#name = <#old as #trait_path>::#name)),
+        associated.iter().map(|name| quote!(#name = <#old as #trait_path>::#name)),
     );
     let clause = generics.make_where_clause();
     clause.predicates.extend(model.predicates.iter().cloned());
@@ -214,9 +171,7 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
         });
     }
     for error in errors {
-        clause
-            .predicates
-            .push(parse_quote!(#error: ::core::convert::From<#root::Error>));
+        clause.predicates.push(parse_quote!(#error: ::core::convert::From<#root::Error>));
     }
     generics
 }
@@ -224,24 +179,16 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
 /// `Customers<T, Error = …>`.
 fn with_bindings(model: &Repository, bindings: impl Iterator<Item = TokenStream>) -> TokenStream {
     let name = &model.item.ident;
-    let parameters = model
-        .generics
-        .params
-        .iter()
-        .map(|parameter| match parameter {
-            syn::GenericParam::Lifetime(parameter) => {
-                let lifetime = &parameter.lifetime;
-                quote!(#lifetime)
-            }
-            syn::GenericParam::Type(syn::TypeParam { ident, .. })
-            | syn::GenericParam::Const(syn::ConstParam { ident, .. }) => quote!(#ident),
-        });
+    let parameters = model.generics.params.iter().map(|parameter| match parameter {
+        syn::GenericParam::Lifetime(parameter) => {
+            let lifetime = &parameter.lifetime;
+            quote!(#lifetime)
+        }
+        syn::GenericParam::Type(syn::TypeParam { ident, .. })
+        | syn::GenericParam::Const(syn::ConstParam { ident, .. }) => quote!(#ident),
+    });
     let arguments: Vec<TokenStream> = parameters.chain(bindings).collect();
-    if arguments.is_empty() {
-        quote!(#name)
-    } else {
-        quote!(#name<#(#arguments),*>)
-    }
+    if arguments.is_empty() { quote!(#name) } else { quote!(#name<#(#arguments),*>) }
 }
 
 /// The index of each method in the table. A method under `#[cfg]` may be absent from the table, so

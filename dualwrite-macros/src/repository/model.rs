@@ -60,9 +60,9 @@ pub(super) struct Method {
     pub(super) cfg: Vec<Attribute>,
     /// Documentation and lint levels, repeated on the wrapper's method.
     pub(super) attributes: Vec<Attribute>,
-    /// Where to say what the compiler finds wrong with the type of the answer, or of its error.
+    /// Where to say what the compiler finds wrong with the answer's type. One place for all of it:
+    /// the compiler then says each thing once.
     pub(super) answer: Span,
-    pub(super) error: Span,
     pub(super) route: Route,
 }
 

@@ -29,10 +29,9 @@ pub(super) fn parse(item: TokenStream) -> syn::Result<Source> {
 
 fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
     match item {
-        TraitItem::Fn(method) => method
-            .attrs
-            .extract_if(.., |attribute| is_ours(attribute))
-            .collect(),
+        TraitItem::Fn(method) => {
+            method.attrs.extract_if(.., |attribute| is_ours(attribute)).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -12,9 +12,10 @@ use super::{
     migrator, safe,
 };
 use crate::control::Watch;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
+const INSTALL_WAIT_S: i64 = 30;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
@@ -37,10 +38,7 @@ impl Adapter for MySql {
         values: &[SqlValue],
     ) -> sqlx::Result<u64> {
         let sql = safe(Self::DIALECT.statement(sql));
-        Ok(bind!(sqlx::query(sql), values)
-            .execute(conn)
-            .await?
-            .rows_affected())
+        Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())
     }
 
     async fn fetch(
@@ -95,13 +93,37 @@ impl Adapter for MySql {
 
     fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
         let options = (*pool.connect_options()).clone();
-        MySqlPoolOptions::new()
-            .max_connections(CONTROL_CONNECTIONS)
-            .connect_lazy_with(options)
+        MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
     }
 
     fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move { migrator(SCHEMA).run(pool).await.map_err(install_error) })
+        Box::pin(install(pool))
+    }
+}
+
+/// sqlx asks for its lock with an endless wait, which MariaDB takes for none at all; so we take our own.
+async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
+    let failed = |error| Error::database("making the control tables", error);
+    let mut conn = pool.acquire().await.map_err(failed)?;
+    // A dropped or failed installation must not keep the session's lock.
+    conn.close_on_drop();
+    let sql = "SELECT GET_LOCK(LEFT(CONCAT('dualwrite.', DATABASE()), 64), ?)";
+    let rows = MySql::fetch(&mut conn, sql, &[SqlValue::from(INSTALL_WAIT_S)]).await;
+    if rows.and_then(|rows| rows[0].optional_integer(0)).map_err(failed)? != Some(1) {
+        let message = "another process has been making the control tables for too long";
+        return Err(Error::new(ErrorKind::Timeout, message));
+    }
+    let mut migrator = migrator(SCHEMA);
+    migrator.set_locking(false);
+    match migrator.run_direct(None, &mut *conn, false).await {
+        // Somebody died halfway: DDL has no transaction here. Under the lock it can be done again,
+        // since every statement says IF NOT EXISTS.
+        Err(sqlx::migrate::MigrateError::Dirty(_)) => {
+            let sql = "DELETE FROM _dualwrite_migrations WHERE success = 0";
+            MySql::execute(&mut conn, sql, &[]).await.map_err(failed)?;
+            migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
+        }
+        result => result.map_err(install_error),
     }
 }
 

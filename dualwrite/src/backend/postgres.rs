@@ -46,10 +46,7 @@ impl Adapter for Postgres {
 
     async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
         let sql = safe(Self::DIALECT.statement(sql));
-        Ok(bind!(sqlx::query(sql), values)
-            .execute(conn)
-            .await?
-            .rows_affected())
+        Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())
     }
 
     async fn fetch(
@@ -109,17 +106,13 @@ impl Adapter for Postgres {
 
     async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
         let values = [SqlValue::from(CHANNEL), SqlValue::from(name)];
-        Self::fetch(conn, "SELECT CAST(pg_notify(?, ?) AS TEXT)", &values)
-            .await
-            .map(drop)
+        Self::fetch(conn, "SELECT CAST(pg_notify(?, ?) AS TEXT)", &values).await.map(drop)
     }
 
     async fn watch(pool: &Pool<Self>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         // A connection of its own: the listener keeps it for good.
         let options = (*pool.connect_options()).clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(options);
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Some(Box::new(Listener(listener))))
@@ -127,9 +120,7 @@ impl Adapter for Postgres {
 
     fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
         let options = (*pool.connect_options()).clone();
-        PgPoolOptions::new()
-            .max_connections(CONTROL_CONNECTIONS)
-            .connect_lazy_with(options)
+        PgPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
     }
 
     fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
@@ -145,9 +136,7 @@ impl Watch for Listener {
             // `None` means that the connection was lost and made anew: notifications may be missing,
             // which is a change as far as we know.
             let heard = self.0.try_recv().await;
-            heard
-                .map(drop)
-                .map_err(|error| Error::database("listening for changes", error))
+            heard.map(drop).map_err(|error| Error::database("listening for changes", error))
         })
     }
 }
@@ -177,17 +166,11 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     conn.close_on_drop();
     let mut migrator = migrator(SCHEMA);
     migrator.set_locking(false);
-    migrator
-        .run_direct(None, &mut *conn, false)
-        .await
-        .map_err(install_error)
+    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|found| found == code)
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|found| found == code)
 }
 
 fn decode(row: &PgRow) -> sqlx::Result<SqlRow> {

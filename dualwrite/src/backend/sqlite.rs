@@ -37,10 +37,7 @@ impl Adapter for Sqlite {
         values: &[SqlValue],
     ) -> sqlx::Result<u64> {
         let sql = safe(Self::DIALECT.statement(sql));
-        Ok(bind!(sqlx::query(sql), values)
-            .execute(conn)
-            .await?
-            .rows_affected())
+        Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())
     }
 
     async fn fetch(

@@ -31,11 +31,7 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(most: u32) -> Self {
         let most = most.max(1);
-        Self {
-            limit: most,
-            most,
-            attempts: 0,
-        }
+        Self { limit: most, most, attempts: 0 }
     }
 
     /// How many keys the next batch may have.

@@ -39,9 +39,7 @@ pub(crate) struct Head {
 }
 
 fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>> {
-    Ok(row
-        .optional_text(column)?
-        .map(|text| EncodedKey(text.to_owned())))
+    Ok(row.optional_text(column)?.map(|text| EncodedKey(text.to_owned())))
 }
 
 impl Ledger<'_> {
@@ -54,9 +52,7 @@ impl Ledger<'_> {
     }
 
     fn lease_us(&self) -> SqlValue {
-        u64::try_from(self.lease.as_micros())
-            .unwrap_or(u64::MAX)
-            .into()
+        u64::try_from(self.lease.as_micros()).unwrap_or(u64::MAX).into()
     }
 
     /// Locks and reads the head; `None` before the start.
@@ -95,9 +91,7 @@ impl Ledger<'_> {
             DB::DIALECT.upsert("migration, generation", &[])
         );
         let end = SqlValue::Text(range_end.map(|key| key.0.clone()));
-        DB::execute(conn, &sql, &self.values([end, total.into()]))
-            .await
-            .map(drop)
+        DB::execute(conn, &sql, &self.values([end, total.into()])).await.map(drop)
     }
 
     /// Takes over a range whose worker's lease ran out.
@@ -133,11 +127,8 @@ impl Ledger<'_> {
         head: &Head,
         last: &EncodedKey,
     ) -> sqlx::Result<Range> {
-        let range = Range {
-            number: head.batches + 1,
-            after: head.claimed.clone(),
-            last: last.clone(),
-        };
+        let range =
+            Range { number: head.batches + 1, after: head.claimed.clone(), last: last.clone() };
         let sql = "INSERT INTO dualwrite_batch \
                    (number, cursor_key, last_key, owner, expires_at, migration, generation) \
                    VALUES (?, ?, ?, ?, {now} + ?, ?, ?)";
@@ -152,12 +143,7 @@ impl Ledger<'_> {
         DB::execute(conn, sql, &self.values(first)).await?;
         let sql = "UPDATE dualwrite_backfill SET claimed = ?, batches = ? \
                    WHERE migration = ? AND generation = ?";
-        DB::execute(
-            conn,
-            sql,
-            &self.values([last.0.as_str().into(), range.number.into()]),
-        )
-        .await?;
+        DB::execute(conn, sql, &self.values([last.0.as_str().into(), range.number.into()])).await?;
         Ok(range)
     }
 

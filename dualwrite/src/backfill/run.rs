@@ -17,7 +17,9 @@ use crate::copy::source::{KeyParts, key_of};
 use crate::copy::{Copied, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
+use crate::migration::Waiting;
 use crate::position::{Generation, Position};
+use crate::readiness::drained;
 use crate::shared::Shared;
 use crate::stage::{Side, Stage};
 use crate::transaction::Tx;
@@ -76,13 +78,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         options: BackfillOptions,
     ) -> Self {
         let pace = Pace::new(options.batch);
-        Self {
-            copier,
-            shared,
-            options,
-            generation: shared.generation(),
-            pace,
-        }
+        Self { copier, shared, options, generation: shared.generation(), pace }
     }
 
     /// Works until the backfill of this generation is complete.
@@ -116,25 +112,25 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         move |error| Error::database(doing, error).of(&name)
     }
 
-    /// Refuses to run where old-only writes may still come; learns the generation.
+    /// Waits until no old-only write can come any more; learns the generation.
     async fn start(&mut self) -> Result<(), Error> {
-        let record = self.shared.refresh().await?;
-        let facts = self.shared.control.facts(&self.shared.name).await?;
-        check_stage(record.position, &self.shared.name)?;
-        if let Some(late) = facts
-            .instances
-            .iter()
-            .find(|i| i.drained < facts.stage_epoch)
-        {
-            let message = format!(
-                "instance {} (release {}) still has writes of an earlier stage in flight; the backfill \
-                 may start when every instance has drained",
-                late.id, late.release
-            );
-            return Err(Error::new(ErrorKind::Blocked, message).of(&self.shared.name));
+        let waiting = Waiting::new(self.shared, None);
+        loop {
+            match self.check_drained().await {
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
+                Err(error) => return Err(error.of(&self.shared.name)),
+                Ok(()) => break,
+            }
         }
-        self.generation = record.generation;
+        self.generation = self.shared.refresh().await?.generation;
         Ok(())
+    }
+
+    async fn check_drained(&self) -> Result<(), Error> {
+        let facts = self.shared.control.facts(&self.shared.name).await?;
+        check_stage(facts.position, &self.shared.name)?;
+        let blockers = drained(&facts);
+        if blockers.is_empty() { Ok(()) } else { Err(Error::blocked(blockers)) }
     }
 
     /// A transaction of this generation's backfill.
@@ -161,11 +157,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             tx.rollback().await?;
             return Ok(Claim::Complete);
         }
-        let claim = match ledger
-            .take_over::<C::Database>(conn)
-            .await
-            .map_err(&failed)?
-        {
+        let claim = match ledger.take_over::<C::Database>(conn).await.map_err(&failed)? {
             Some(range) => Claim::Range(range),
             None => self.claim_next(conn, &head).await?,
         };
@@ -185,15 +177,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let (after, end) = (parts(&head.claimed)?, parts(&head.range_end)?);
         let keys = self.options.batch.saturating_mul(RANGE_BATCHES);
         let next = match end {
-            Some(_) => self
-                .copier
-                .pages
-                .range_end(after.as_ref(), end.as_ref(), keys),
+            Some(_) => self.copier.pages.range_end(after.as_ref(), end.as_ref(), keys),
             None => return self.finish(conn).await,
         };
-        let rows = <C::Database as Adapter>::fetch(conn, &next.0, &next.1)
-            .await
-            .map_err(&failed)?;
+        let rows =
+            <C::Database as Adapter>::fetch(conn, &next.0, &next.1).await.map_err(&failed)?;
         match rows.into_iter().next() {
             Some(row) => {
                 let last = EncodedKey::from_parts(&key_of(row, KIND::<C>())?)?;
@@ -212,17 +200,10 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     ) -> Result<Claim, Error> {
         let failed = self.failed("completing the backfill");
         let ledger = self.ledger();
-        if ledger
-            .has_open_ranges::<C::Database>(conn)
-            .await
-            .map_err(&failed)?
-        {
+        if ledger.has_open_ranges::<C::Database>(conn).await.map_err(&failed)? {
             return Ok(Claim::Wait);
         }
-        ledger
-            .complete::<C::Database>(conn)
-            .await
-            .map_err(&failed)?;
+        ledger.complete::<C::Database>(conn).await.map_err(&failed)?;
         Ok(Claim::Complete)
     }
 
@@ -233,32 +214,20 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     ) -> Result<Head, Error> {
         let failed = self.failed("fixing the range of the backfill");
         let (sql, values) = self.copier.pages.greatest();
-        let rows = <C::Database as Adapter>::fetch(conn, &sql, &values)
-            .await
-            .map_err(&failed)?;
-        let end = rows
-            .into_iter()
-            .next()
-            .map(|row| key_of(row, KIND::<C>()))
-            .transpose()?;
+        let rows = <C::Database as Adapter>::fetch(conn, &sql, &values).await.map_err(&failed)?;
+        let end = rows.into_iter().next().map(|row| key_of(row, KIND::<C>())).transpose()?;
         let total = match &end {
             Some(end) => {
                 let (sql, values) = self.copier.pages.count(Some(end));
-                let rows = <C::Database as Adapter>::fetch(conn, &sql, &values)
-                    .await
-                    .map_err(&failed)?;
+                let rows =
+                    <C::Database as Adapter>::fetch(conn, &sql, &values).await.map_err(&failed)?;
                 rows[0].unsigned(0).map_err(&failed)?
             }
             None => 0,
         };
-        let end = end
-            .map(|parts| EncodedKey::from_parts(&parts))
-            .transpose()?;
+        let end = end.map(|parts| EncodedKey::from_parts(&parts)).transpose()?;
         let ledger = self.ledger();
-        ledger
-            .start::<C::Database>(conn, end.as_ref(), total)
-            .await
-            .map_err(&failed)?;
+        ledger.start::<C::Database>(conn, end.as_ref(), total).await.map_err(&failed)?;
         let head = ledger.head::<C::Database>(conn).await.map_err(&failed)?;
         head.ok_or_else(|| Error::new(ErrorKind::Conflict, "the backfill was removed meanwhile"))
     }
@@ -313,14 +282,8 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             return Ok(Page::RangeDone);
         };
         let cursor = EncodedKey::from_parts(last)?;
-        let typed = keys
-            .iter()
-            .map(typed_key)
-            .collect::<Result<Vec<C::Key>, Error>>()?;
-        let copied = self
-            .copier
-            .copy_locked(self.shared, &mut tx, &typed, Side::New)
-            .await?;
+        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+        let copied = self.copier.copy_locked(self.shared, &mut tx, &typed, Side::New).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied(cursor))
@@ -332,22 +295,13 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         range: &Range,
         limit: u32,
     ) -> Result<Vec<KeyParts>, Error> {
-        let after = range
-            .after
-            .as_ref()
-            .map(|key| key.parts(KIND::<C>()))
-            .transpose()?;
+        let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
         let last = range.last.parts(KIND::<C>())?;
-        let (sql, values) = self
-            .copier
-            .pages
-            .page(after.as_ref(), Some(&last), limit, true);
+        let (sql, values) = self.copier.pages.page(after.as_ref(), Some(&last), limit, true);
         let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("reading a page of keys"))?;
-        rows.into_iter()
-            .map(|row| key_of(row, KIND::<C>()))
-            .collect()
+        rows.into_iter().map(|row| key_of(row, KIND::<C>())).collect()
     }
 
     /// Moves cursor and counters in the transaction of the rows.
@@ -362,17 +316,10 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let failed = self.failed("moving the cursor");
         let ledger = self.ledger();
         let conn = tx.connection();
-        if !ledger
-            .checkpoint::<C::Database>(conn, range, Some(cursor))
-            .await
-            .map_err(&failed)?
-        {
+        if !ledger.checkpoint::<C::Database>(conn, range, Some(cursor)).await.map_err(&failed)? {
             return Err(self.lease_lost());
         }
-        ledger
-            .count::<C::Database>(conn, copied, buried)
-            .await
-            .map_err(&failed)
+        ledger.count::<C::Database>(conn, copied, buried).await.map_err(&failed)
     }
 
     /// Puts the one key at the cursor into the dead letters and passes it.
@@ -384,14 +331,10 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             return Ok(range.last.clone()); // deleted meanwhile: nothing left to fail
         };
         let key = EncodedKey::from_parts(key)?;
-        self.check_in(&mut tx, range, &key, Copied::default(), 1)
-            .await?;
+        self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
         tx.commit().await?;
         let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-        self.shared
-            .control
-            .bury(&self.shared.name, self.generation, &key, &cause)
-            .await?;
+        self.shared.control.bury(&self.shared.name, self.generation, &key, &cause).await?;
         let failed = self.progress().await?.failed;
         if failed > self.options.failures_max {
             let message = format!(
@@ -425,9 +368,7 @@ fn check_stage(position: Position, name: &str) -> Result<(), Error> {
     if position.stage.writes_both() && position.reaches() != Stage::Complete {
         return Ok(());
     }
-    let message = format!(
-        "a backfill cannot run at {}; it needs dual_write to ramp_down",
-        position
-    );
+    let message =
+        format!("a backfill cannot run at {}; it needs dual_write to ramp_down", position);
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }

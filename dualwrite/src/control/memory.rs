@@ -14,9 +14,9 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::gate::{Facts, InstanceReport};
 use crate::key::EncodedKey;
 use crate::position::{Epoch, Generation, Position};
+use crate::readiness::{Facts, InstanceReport};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
 
@@ -39,23 +39,15 @@ struct Entry {
 
 impl MemoryControl {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            migrations: Mutex::default(),
-        }
+        Self { clock, migrations: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.migrations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.migrations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut Entry) -> T) -> Result<T, Error> {
-        self.lock()
-            .get_mut(name)
-            .map(act)
-            .ok_or_else(|| unknown_migration(name))
+        self.lock().get_mut(name).map(act).ok_or_else(|| unknown_migration(name))
     }
 
     /// Puts a migration where a test wants it, without gates.
@@ -93,10 +85,7 @@ impl Entry {
     }
 
     fn dirty_on(&self, wanted: Side) -> u64 {
-        self.dirty
-            .iter()
-            .filter(|(side, _)| *side == wanted)
-            .count() as u64
+        self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
     }
 
     fn facts(&self, now: u64) -> Facts {
@@ -129,8 +118,7 @@ impl Entry {
             max_stage: beat.max_stage,
         };
         let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        self.instances
-            .insert(beat.instance.clone(), (report, now.saturating_add(lease)));
+        self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
     }
 
     fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
@@ -146,11 +134,7 @@ impl Entry {
         if to.generation != self.record.generation {
             self.record.backfilled = false;
         }
-        self.record.position = Position {
-            stage: to.stage,
-            ramp: to.ramp,
-            epoch,
-        };
+        self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
         self.record.generation = to.generation;
         self.events.push(Event {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
@@ -184,25 +168,15 @@ impl Control for MemoryControl {
     ) -> BoxFuture<'a, Result<Record, Error>> {
         let now = self.clock.now();
         let mut migrations = self.lock();
-        let entry = migrations
-            .entry(name.to_owned())
-            .or_insert_with(|| Entry::new(name, now));
+        let entry = migrations.entry(name.to_owned()).or_insert_with(|| Entry::new(name, now));
         let epoch = entry.record.position.epoch;
-        let seen = Acknowledgement {
-            migration: name.to_owned(),
-            seen: epoch,
-            drained: epoch,
-        };
+        let seen = Acknowledgement { migration: name.to_owned(), seen: epoch, drained: epoch };
         entry.acknowledge(beat, &seen, now);
         done(Ok(entry.record.clone()))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
-        done(Ok(self
-            .lock()
-            .values()
-            .map(|entry| entry.record.clone())
-            .collect()))
+        done(Ok(self.lock().values().map(|entry| entry.record.clone()).collect()))
     }
 
     fn heartbeat<'a>(
@@ -218,9 +192,7 @@ impl Control for MemoryControl {
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        self.lock()
-            .values_mut()
-            .for_each(|entry| drop(entry.instances.remove(instance)));
+        self.lock().values_mut().for_each(|entry| drop(entry.instances.remove(instance)));
         done(Ok(()))
     }
 
@@ -240,15 +212,11 @@ impl Control for MemoryControl {
     }
 
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {
-        done(self.with(name, |entry| {
-            entry
-                .events
-                .iter()
-                .rev()
-                .take(limit as usize)
-                .cloned()
-                .collect()
-        }))
+        done(
+            self.with(name, |entry| {
+                entry.events.iter().rev().take(limit as usize).cloned().collect()
+            }),
+        )
     }
 
     fn verified<'a>(
@@ -278,9 +246,7 @@ impl Control for MemoryControl {
     ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
         done(self.with(name, |entry| {
             let keys = entry.dirty.iter().filter(|(dirty, _)| *dirty == side);
-            keys.take(limit as usize)
-                .map(|(_, key)| key.clone())
-                .collect()
+            keys.take(limit as usize).map(|(_, key)| key.clone()).collect()
         }))
     }
 
@@ -309,9 +275,7 @@ impl Control for MemoryControl {
         name: &'a str,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
-        done(self.with(name, |entry| {
-            entry.buried.iter().take(limit as usize).cloned().collect()
-        }))
+        done(self.with(name, |entry| entry.buried.iter().take(limit as usize).cloned().collect()))
     }
 
     fn exhume<'a>(
@@ -319,9 +283,7 @@ impl Control for MemoryControl {
         name: &'a str,
         key: &'a EncodedKey,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        done(self.with(name, |entry| {
-            entry.buried.retain(|letter| letter.key != key.0)
-        }))
+        done(self.with(name, |entry| entry.buried.retain(|letter| letter.key != key.0)))
     }
 
     fn sample<'a>(

@@ -14,10 +14,10 @@ use crate::backend::{Backend, Fenced, Pin, SqlRow, SqlValue, position_of, unexpe
 use crate::backfill::ledger;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::gate::{Facts, InstanceReport, admit, blockers};
 use crate::key::EncodedKey;
 use crate::moves::{Destination, destination};
 use crate::position::{Epoch, Generation, Percent};
+use crate::readiness::{Facts, InstanceReport, admit, blockers};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -47,9 +47,7 @@ fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         position: position_of(row, 1)?,
         generation: Generation(row.unsigned(4)?),
         stage_epoch: Epoch(row.unsigned(5)?),
-        verified: verified
-            .and_then(|value| u64::try_from(value).ok())
-            .map(Generation),
+        verified: verified.and_then(|value| u64::try_from(value).ok()).map(Generation),
         backfilled: row.optional_text(7)? == Some("complete"),
         dirty: row.optional_text(8)?.is_some(),
     })
@@ -90,10 +88,7 @@ impl<DB: Backend> SqlControl<DB> {
             let record = self.record(name).await?;
             let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
             let conn = tx.connection();
-            let pin = Pin {
-                name: name.into(),
-                position: record.position,
-            };
+            let pin = Pin { name: name.into(), position: record.position };
             let position = match DB::begin_fenced(conn, &[pin]).await.map_err(failed)? {
                 Fenced::Confirmed => record.position,
                 Fenced::Read(found) => found[0].ok_or_else(|| unknown_migration(name))?,
@@ -105,9 +100,7 @@ impl<DB: Backend> SqlControl<DB> {
                 seen: position.epoch,
                 drained: position.epoch,
             };
-            acknowledge::<DB>(tx.connection(), beat, &seen)
-                .await
-                .map_err(failed)?;
+            acknowledge::<DB>(tx.connection(), beat, &seen).await.map_err(failed)?;
             tx.commit().await?;
             return self.record(name).await;
         }
@@ -115,9 +108,7 @@ impl<DB: Backend> SqlControl<DB> {
 
     async fn record(&self, name: &str) -> Result<Record, Error> {
         let sql = format!("{RECORD} WHERE m.name = ?");
-        let rows = self
-            .fetch("reading a migration", &sql, &[name.into()])
-            .await?;
+        let rows = self.fetch("reading a migration", &sql, &[name.into()]).await?;
         let row = rows.first().ok_or_else(|| unknown_migration(name))?;
         record_of(row).map_err(|error| Error::database("reading a migration", error).of(name))
     }
@@ -136,17 +127,13 @@ impl<DB: Backend> SqlControl<DB> {
                 Err(error) if DB::is_lock_timeout(&error) => {
                     let message = "writes in flight did not end in time, so the stage stays; look for \
                                    a transaction that is held open";
-                    return Err(Error::new(ErrorKind::Timeout, message)
-                        .caused_by(error)
-                        .of(name));
+                    return Err(Error::new(ErrorKind::Timeout, message).caused_by(error).of(name));
                 }
                 Err(error) => return Err(failed(error)),
             }
             let conn = tx.connection();
             if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
-                apply::<DB>(conn, name, change, &facts, to)
-                    .await
-                    .map_err(failed)?;
+                apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
                 DB::notify(conn, name).await.map_err(failed)?;
             }
             tx.commit().await?;
@@ -164,9 +151,7 @@ async fn decide<DB: Backend>(
     change: &Change,
 ) -> Result<Option<(Facts, Destination)>, Error> {
     let facts = facts::<DB>(conn, name).await?;
-    decide_change(&facts, change)
-        .map_err(|error| error.of(name))
-        .map(|to| to.map(|to| (facts, to)))
+    decide_change(&facts, change).map_err(|error| error.of(name)).map(|to| to.map(|to| (facts, to)))
 }
 
 /// The decision of every adapter.
@@ -185,10 +170,7 @@ pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Des
     if (to.stage, to.ramp) == (now.stage, now.ramp) {
         return Ok(None);
     }
-    admit(
-        &blockers(facts, change.wish, to, change.terms),
-        &change.overridden,
-    )?;
+    admit(&blockers(facts, change.wish, to, change.terms), &change.overridden)?;
     Ok(Some(to))
 }
 
@@ -201,11 +183,7 @@ async fn apply<DB: Backend>(
 ) -> sqlx::Result<()> {
     let from = facts.position;
     let epoch = from.epoch.0 + 1;
-    let stage_epoch = if to.stage == from.stage {
-        facts.stage_epoch.0
-    } else {
-        epoch
-    };
+    let stage_epoch = if to.stage == from.stage { facts.stage_epoch.0 } else { epoch };
     let code = |stage: crate::stage::Stage| SqlValue::from(i64::from(stage.code()));
     let ramp = |ramp: Percent| SqlValue::from(i64::from(ramp.basis_points()));
     // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
@@ -247,9 +225,7 @@ async fn apply<DB: Backend>(
 async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Error> {
     let failed = |error| Error::database("reading what the gates need", error).of(name);
     let sql = format!("{RECORD} WHERE m.name = ?");
-    let rows = DB::fetch(conn, &sql, &[name.into()])
-        .await
-        .map_err(failed)?;
+    let rows = DB::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let record = record_of(row).map_err(failed)?;
     let sql = "SELECT {now} - stage_at, \
@@ -258,20 +234,12 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
                (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name) \
                FROM dualwrite_migration WHERE name = ?";
     let counts = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
-    let count = |column| {
-        counts[0]
-            .integer(column)
-            .map(|n| u64::try_from(n).unwrap_or(0))
-            .map_err(failed)
-    };
+    let count =
+        |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
     let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage \
                FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
     let rows = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
-    let instances = rows
-        .iter()
-        .map(instance_of)
-        .collect::<sqlx::Result<_>>()
-        .map_err(failed)?;
+    let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
     Ok(Facts {
         position: record.position,
         generation: record.generation,
@@ -305,10 +273,7 @@ async fn acknowledge<DB: Backend>(
     let sql = format!(
         "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, \
          seen_epoch, drained_epoch, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
-        DB::DIALECT.upsert(
-            "id, migration",
-            &["seen_epoch", "drained_epoch", "expires_at"]
-        )
+        DB::DIALECT.upsert("id, migration", &["seen_epoch", "drained_epoch", "expires_at"])
     );
     let lease = u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX);
     let values = [
@@ -328,10 +293,7 @@ fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
     let at = |column: usize| -> sqlx::Result<(crate::stage::Stage, Percent)> {
         let ramp = u16::try_from(row.integer(column + 1)?).ok();
         let ramp = ramp.and_then(|ramp| Percent::from_basis_points(ramp).ok());
-        Ok((
-            row.stage(column)?,
-            ramp.ok_or_else(|| unexpected(column + 1, "a ramp"))?,
-        ))
+        Ok((row.stage(column)?, ramp.ok_or_else(|| unexpected(column + 1, "a ramp"))?))
     };
     let ((from_stage, from_ramp), (to_stage, to_ramp)) = (at(3)?, at(5)?);
     Ok(Event {
@@ -383,9 +345,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let failed = |error| Error::database("sending the heartbeat", error);
             let mut conn = self.pool.acquire().await.map_err(failed)?;
             for seen in acknowledged {
-                acknowledge::<DB>(&mut conn, beat, seen)
-                    .await
-                    .map_err(failed)?;
+                acknowledge::<DB>(&mut conn, beat, seen).await.map_err(failed)?;
             }
             Ok(())
         })
@@ -396,9 +356,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             // The expired are taken along, or every restart would leave a row.
             let sql =
                 "DELETE FROM dualwrite_instance WHERE id = ? OR expires_at < {now} - 86400000000";
-            self.execute("leaving", sql, &[instance.into()])
-                .await
-                .map(drop)
+            self.execute("leaving", sql, &[instance.into()]).await.map(drop)
         })
     }
 
@@ -424,9 +382,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                 "SELECT at, actor, reason, from_stage, from_ramp, to_stage, to_ramp, epoch, generation, \
                  overridden FROM dualwrite_event WHERE migration = ? ORDER BY epoch DESC LIMIT {limit}"
             );
-            let rows = self
-                .fetch("reading the audit", &sql, &[name.into()])
-                .await?;
+            let rows = self.fetch("reading the audit", &sql, &[name.into()]).await?;
             let events = rows.iter().map(event_of).collect::<sqlx::Result<_>>();
             events.map_err(|error| Error::database("reading the audit", error).of(name))
         })
@@ -442,9 +398,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                        WHERE name = ? AND generation = ?";
             let number = SqlValue::from(generation.0);
             let values = [number.clone(), name.into(), number];
-            self.execute("recording the verification", sql, &values)
-                .await
-                .map(drop)
+            self.execute("recording the verification", sql, &values).await.map(drop)
         })
     }
 
@@ -455,9 +409,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(async move {
             let failed = |error| Error::database("reading the progress", error).of(name);
             let mut conn = self.pool.acquire().await.map_err(failed)?;
-            ledger::progress::<DB>(&mut conn, name)
-                .await
-                .map_err(failed)
+            ledger::progress::<DB>(&mut conn, name).await.map_err(failed)
         })
     }
 
@@ -474,9 +426,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             );
             let values = [name.into(), side.as_str().into()];
             let rows = self.fetch("reading dirty keys", &sql, &values).await?;
-            let keys = rows
-                .iter()
-                .map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
+            let keys = rows.iter().map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
             let keys = keys.collect::<sqlx::Result<_>>();
             keys.map_err(|error| Error::database("reading dirty keys", error).of(name))
         })
@@ -506,15 +456,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
                 "INSERT INTO dualwrite_failure (migration, key_text, generation, error, attempts, \
                  failed_at, next_attempt_at) VALUES (?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
             );
-            let values = [
-                name.into(),
-                key.0.as_str().into(),
-                generation.0.into(),
-                error.as_str().into(),
-            ];
-            self.execute("storing a dead letter", &sql, &values)
-                .await
-                .map(drop)
+            let values =
+                [name.into(), key.0.as_str().into(), generation.0.into(), error.as_str().into()];
+            self.execute("storing a dead letter", &sql, &values).await.map(drop)
         })
     }
 
@@ -528,9 +472,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                 "SELECT key_text, error, attempts, failed_at FROM dualwrite_failure \
                  WHERE migration = ? ORDER BY failed_at LIMIT {limit}"
             );
-            let rows = self
-                .fetch("reading dead letters", &sql, &[name.into()])
-                .await?;
+            let rows = self.fetch("reading dead letters", &sql, &[name.into()]).await?;
             let letters = rows.iter().map(|row| {
                 Ok(DeadLetter {
                     key: row.text(0)?.to_owned(),
@@ -552,9 +494,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(async move {
             let sql = "DELETE FROM dualwrite_failure WHERE migration = ? AND key_text = ?";
             let values = [name.into(), key.0.as_str().into()];
-            self.execute("clearing a dead letter", sql, &values)
-                .await
-                .map(drop)
+            self.execute("clearing a dead letter", sql, &values).await.map(drop)
         })
     }
 
@@ -569,8 +509,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let sql = "INSERT INTO dualwrite_mismatch (migration, method, key_text, at) \
                        VALUES (?, ?, ?, {now})";
             let key = SqlValue::Text(key.map(|key| key.0.clone()));
-            self.execute(doing, sql, &[name.into(), method.into(), key])
-                .await?;
+            self.execute(doing, sql, &[name.into(), method.into(), key]).await?;
             let newest = format!(
                 "SELECT id FROM dualwrite_mismatch WHERE migration = ? ORDER BY id DESC \
                  LIMIT 1 OFFSET {SAMPLES_MAX}"
@@ -579,13 +518,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let Some(row) = rows.first() else {
                 return Ok(());
             };
-            let last = row
-                .integer(0)
-                .map_err(|error| Error::database(doing, error))?;
+            let last = row.integer(0).map_err(|error| Error::database(doing, error))?;
             let sql = "DELETE FROM dualwrite_mismatch WHERE migration = ? AND id <= ?";
-            self.execute(doing, sql, &[name.into(), last.into()])
-                .await
-                .map(drop)
+            self.execute(doing, sql, &[name.into(), last.into()]).await.map(drop)
         })
     }
 

@@ -37,16 +37,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         let dialect = dialect::<C::Database>();
         let kind = <C::Key as Key>::KIND;
         let pages = copy.source().pages(dialect, kind)?;
-        let new_pages = copy
-            .new_source()
-            .map(|source| source.pages(dialect, kind))
-            .transpose()?;
-        Ok(Self {
-            copy,
-            pool,
-            pages,
-            new_pages,
-        })
+        let new_pages = copy.new_source().map(|source| source.pages(dialect, kind)).transpose()?;
+        Ok(Self { copy, pool, pages, new_pages })
     }
 
     /// A transaction fenced for this migration alone.
@@ -90,9 +82,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         encoded: &EncodedKey,
         to: Side,
     ) -> Result<Option<Copied>, Error> {
-        let key = encoded
-            .decode::<C::Key>()
-            .map_err(|error| error.of(&shared.name))?;
+        let key = encoded.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
         let (mut tx, position) = self.begin(shared).await?;
         let bucket = shared.options.rule.bucket(&key, shared.salt)?;
         if !may_copy_to(position, bucket, to) {
@@ -118,8 +108,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let (sql, values) = pages.lock(&key.parts());
         let locked = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
         locked.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
-        self.copy_locked(shared, tx, std::slice::from_ref(&key), to)
-            .await
+        self.copy_locked(shared, tx, std::slice::from_ref(&key), to).await
     }
 }
 
@@ -160,9 +149,7 @@ pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
     + Sync;
 
 fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
-    Error::new(ErrorKind::CopyFailed, "the copy function failed")
-        .caused_by(cause)
-        .of(&shared.name)
+    Error::new(ErrorKind::CopyFailed, "the copy function failed").caused_by(cause).of(&shared.name)
 }
 
 async fn clear_dirty<C: CopyKeys>(
@@ -174,11 +161,7 @@ async fn clear_dirty<C: CopyKeys>(
     let sql = "DELETE FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text = ?";
     for key in keys {
         let key = EncodedKey::new(key)?;
-        let values = [
-            SqlValue::from(&*shared.name),
-            side.as_str().into(),
-            key.0.as_str().into(),
-        ];
+        let values = [SqlValue::from(&*shared.name), side.as_str().into(), key.0.as_str().into()];
         <C::Database as Adapter>::execute(tx.connection(), sql, &values)
             .await
             .map_err(|error| Error::database("clearing a dirty mark", error).of(&shared.name))?;
@@ -208,16 +191,11 @@ impl<C: CopyKeys> Registered<C> {
         let in_transaction = InTransaction(Box::new(move |shared, tx, key| {
             let copier = Arc::clone(&inside);
             Box::pin(async move {
-                let key = key
-                    .decode::<C::Key>()
-                    .map_err(|error| error.of(&shared.name))?;
+                let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
                 copier.copy_one(shared, tx, key, Side::New).await
             })
         }));
-        Ok(Self {
-            copier,
-            in_transaction,
-        })
+        Ok(Self { copier, in_transaction })
     }
 }
 

@@ -26,9 +26,7 @@ impl Identifier {
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         let mut chars = name.chars();
-        let first = chars
-            .next()
-            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
         let rest = chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
         if first && rest && name.len() <= 63 {
             return Ok(Self(name));
@@ -71,10 +69,7 @@ pub struct KeySource {
 impl KeySource {
     /// The table that holds the keys.
     pub fn table(name: impl Into<String>) -> Self {
-        Self {
-            table: vec![name.into()],
-            columns: Vec::new(),
-        }
+        Self { table: vec![name.into()], columns: Vec::new() }
     }
 
     /// The schema of the table, where it is not on the search path.
@@ -107,21 +102,14 @@ impl KeySource {
     pub(crate) fn pages(&self, dialect: &'static Dialect, kind: KeyKind) -> Result<Pages, Error> {
         self.check()?;
         let quoted = |names: &[String]| -> Result<Vec<String>, Error> {
-            names
-                .iter()
-                .map(|name| Ok(Identifier::new(name.as_str())?.quoted(dialect)))
-                .collect()
+            names.iter().map(|name| Ok(Identifier::new(name.as_str())?.quoted(dialect))).collect()
         };
         let columns = quoted(&self.columns)?;
         if columns.len() != kind.columns().count() {
             let message = format!("the key is {kind}, but {} columns are named", columns.len());
             return Err(Error::new(ErrorKind::WrongKey, message));
         }
-        Ok(Pages {
-            dialect,
-            table: quoted(&self.table)?.join("."),
-            columns,
-        })
+        Ok(Pages { dialect, table: quoted(&self.table)?.join("."), columns })
     }
 }
 
@@ -178,31 +166,19 @@ impl Pages {
     /// The greatest key.
     pub(crate) fn greatest(&self) -> Bound {
         let (columns, table) = (self.columns.join(", "), &self.table);
-        (
-            format!(
-                "SELECT {columns} FROM {table} ORDER BY {} LIMIT 1",
-                self.descending()
-            ),
-            vec![],
-        )
+        (format!("SELECT {columns} FROM {table} ORDER BY {} LIMIT 1", self.descending()), vec![])
     }
 
     /// How many keys there are up to `last`.
     pub(crate) fn count(&self, last: Option<&KeyParts>) -> Bound {
         let (condition, values) = self.between(None, last);
-        (
-            format!("SELECT count(*) FROM {}{condition}", self.table),
-            values,
-        )
+        (format!("SELECT count(*) FROM {}{condition}", self.table), values)
     }
 
     /// Locks one row, where it is there.
     pub(crate) fn lock(&self, key: &KeyParts) -> Bound {
-        let equal: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| format!("{column} = ?"))
-            .collect();
+        let equal: Vec<String> =
+            self.columns.iter().map(|column| format!("{column} = ?")).collect();
         let sql = format!(
             "SELECT {} FROM {} WHERE {}{}",
             self.columns.join(", "),
@@ -214,11 +190,8 @@ impl Pages {
     }
 
     fn descending(&self) -> String {
-        let columns: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| format!("{column} DESC"))
-            .collect();
+        let columns: Vec<String> =
+            self.columns.iter().map(|column| format!("{column} DESC")).collect();
         columns.join(", ")
     }
 
@@ -271,22 +244,13 @@ impl Pages {
             values.push(key[column].clone().into());
             alternatives.push(format!("({})", terms.join(" AND ")));
         }
-        format!(
-            "{} {strict}= ? AND ({})",
-            self.columns[0],
-            alternatives.join(" OR ")
-        )
+        format!("{} {strict}= ? AND ({})", self.columns[0], alternatives.join(" OR "))
     }
 }
 
 /// The key in a row that [`Pages`] selected.
 pub(crate) fn key_of(row: SqlRow, kind: KeyKind) -> Result<KeyParts, Error> {
-    let wrong = || {
-        Error::new(
-            ErrorKind::WrongKey,
-            format!("the key columns do not hold {kind}"),
-        )
-    };
+    let wrong = || Error::new(ErrorKind::WrongKey, format!("the key columns do not hold {kind}"));
     row.0
         .into_iter()
         .zip(kind.columns())
@@ -313,11 +277,7 @@ mod tests {
         expand_row_comparison: false,
         savepoint_replaces: false,
     };
-    static EXPANDED: Dialect = Dialect {
-        expand_row_comparison: true,
-        quote: '`',
-        ..PLAIN
-    };
+    static EXPANDED: Dialect = Dialect { expand_row_comparison: true, quote: '`', ..PLAIN };
 
     fn parts(values: &[i64]) -> KeyParts {
         values.iter().copied().map(KeyPart::Integer).collect()
@@ -325,10 +285,7 @@ mod tests {
 
     #[test]
     fn pages_are_bounded_on_both_sides() {
-        let pages = KeySource::table("t")
-            .column("id")
-            .pages(&PLAIN, KeyKind::INTEGER)
-            .unwrap();
+        let pages = KeySource::table("t").column("id").pages(&PLAIN, KeyKind::INTEGER).unwrap();
         let (sql, values) = pages.page(Some(&parts(&[5])), Some(&parts(&[9])), 100, true);
         assert_eq!(
             sql,
@@ -342,39 +299,24 @@ mod tests {
         let source = KeySource::table("t").schema("s").column("a").column("b");
         let kind = <(i64, i64) as crate::Key>::KIND;
         let (sql, values) =
-            source
-                .pages(&PLAIN, kind)
-                .unwrap()
-                .page(Some(&parts(&[1, 2])), None, 9, false);
+            source.pages(&PLAIN, kind).unwrap().page(Some(&parts(&[1, 2])), None, 9, false);
         assert!(
             sql.contains(r#"FROM "s"."t" WHERE ("a", "b") > (?, ?) ORDER BY "a", "b""#),
             "{sql}"
         );
         assert_eq!(values.len(), 2);
         let (sql, values) =
-            source
-                .pages(&EXPANDED, kind)
-                .unwrap()
-                .page(None, Some(&parts(&[1, 2])), 9, false);
-        assert!(
-            sql.contains("`a` <= ? AND ((`a` < ?) OR (`a` = ? AND `b` <= ?))"),
-            "{sql}"
-        );
+            source.pages(&EXPANDED, kind).unwrap().page(None, Some(&parts(&[1, 2])), 9, false);
+        assert!(sql.contains("`a` <= ? AND ((`a` < ?) OR (`a` = ? AND `b` <= ?))"), "{sql}");
         assert_eq!(values.len(), 4);
     }
 
     #[test]
     fn names_that_are_not_plain_are_refused() {
         for name in ["", "1a", "a b", "a\"", "a;--", &"x".repeat(64)] {
-            assert_eq!(
-                Identifier::new(name).unwrap_err().kind(),
-                ErrorKind::InvalidInput
-            );
+            assert_eq!(Identifier::new(name).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
-        let wrong = KeySource::table("t")
-            .column("a")
-            .column("b")
-            .pages(&PLAIN, KeyKind::INTEGER);
+        let wrong = KeySource::table("t").column("a").column("b").pages(&PLAIN, KeyKind::INTEGER);
         assert_eq!(wrong.unwrap_err().kind(), ErrorKind::WrongKey);
     }
 }

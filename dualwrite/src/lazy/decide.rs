@@ -53,11 +53,7 @@ mod tests {
     fn only_reads_of_new_while_both_are_written_copy() {
         for stage in Stage::ALL {
             let expected = matches!(stage, Stage::Live | Stage::RampDown);
-            assert_eq!(
-                may_copy(Plan::of(stage, Operation::Read)),
-                expected,
-                "{stage}"
-            );
+            assert_eq!(may_copy(Plan::of(stage, Operation::Read)), expected, "{stage}");
         }
     }
 }

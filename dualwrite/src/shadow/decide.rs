@@ -46,9 +46,7 @@ mod tests {
     #[test]
     fn sampling_keeps_its_share() {
         let sample = Percent::new(5).unwrap();
-        let taken = (0..100_000_u64)
-            .filter(|draw| is_sampled(sample, draw * 37))
-            .count();
+        let taken = (0..100_000_u64).filter(|draw| is_sampled(sample, draw * 37)).count();
         assert!((4_500..5_500).contains(&taken), "{taken}");
         assert!((0..100).all(|draw| is_sampled(Percent::FULL, draw)));
         assert!(!(0..100).any(|draw| is_sampled(Percent::ZERO, draw)));

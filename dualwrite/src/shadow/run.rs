@@ -109,19 +109,13 @@ where
 {
     let start = shared.clock.now();
     let answer = again(side).await;
-    method
-        .side(side)
-        .record(shared.clock.now().saturating_sub(start), answer.is_ok());
+    method.side(side).record(shared.clock.now().saturating_sub(start), answer.is_ok());
     answer.ok()
 }
 
 async fn report(shared: &Shared, method: &MethodStats) {
     let name = format!("{}::{}", method.repository, method.method);
-    tracing::warn!(
-        migration = &*shared.name,
-        method = name,
-        "old and new differ"
-    );
+    tracing::warn!(migration = &*shared.name, method = name, "old and new differ");
     if let Err(error) = shared.control.sample(&shared.name, &name, None).await {
         tracing::warn!(migration = &*shared.name, %error, "a mismatch could not be stored");
     }

@@ -43,19 +43,13 @@ pub(crate) async fn verify<C: CopyKeys>(
     batch: u32,
 ) -> Result<VerifyReport, Error> {
     let record = shared.refresh().await?;
-    let mut report = VerifyReport {
-        generation: record.generation.0,
-        ..VerifyReport::default()
-    };
+    let mut report = VerifyReport { generation: record.generation.0, ..VerifyReport::default() };
     pass(copier, shared, &copier.pages, batch, &mut report).await?;
     if let Some(pages) = &copier.new_pages {
         pass(copier, shared, pages, batch, &mut report).await?;
     }
     if report.is_clean() {
-        shared
-            .control
-            .verified(&shared.name, record.generation)
-            .await?;
+        shared.control.verified(&shared.name, record.generation).await?;
         shared.refresh().await?;
     }
     tracing::info!(
@@ -93,19 +87,12 @@ async fn pass<C: CopyKeys>(
         let Some(last) = keys.last().cloned() else {
             return tx.rollback().await;
         };
-        let typed = keys
-            .iter()
-            .map(typed_key)
-            .collect::<Result<Vec<C::Key>, Error>>()?;
-        let differing = copier
-            .copy
-            .differing(&mut tx, &typed)
-            .await
-            .map_err(|error| {
-                Error::new(ErrorKind::CopyFailed, "the comparison failed")
-                    .caused_by(error)
-                    .of(&shared.name)
-            })?;
+        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+        let differing = copier.copy.differing(&mut tx, &typed).await.map_err(|error| {
+            Error::new(ErrorKind::CopyFailed, "the comparison failed")
+                .caused_by(error)
+                .of(&shared.name)
+        })?;
         tx.rollback().await?;
         report.compared += typed.len() as u64;
         for key in differing {

@@ -27,11 +27,7 @@ pub(crate) fn mirror(
 ) -> Mirror {
     let forgiving =
         policy == MirrorPolicy::MarkDirty && repairable && !is_scanned(position, mirror);
-    if forgiving {
-        Mirror::Forgiving
-    } else {
-        Mirror::Strict
-    }
+    if forgiving { Mirror::Forgiving } else { Mirror::Strict }
 }
 
 #[cfg(test)]
@@ -42,9 +38,7 @@ mod tests {
 
     #[test]
     fn a_mirror_that_scans_read_is_never_forgiven() {
-        let ramping = Position::start()
-            .with_stage(Stage::Shadow)
-            .with_ramp(Percent::FULL);
+        let ramping = Position::start().with_stage(Stage::Shadow).with_ramp(Percent::FULL);
         let live = Position::start().with_stage(Stage::Live);
         let shadow = Position::start().with_stage(Stage::Shadow);
         let decide = |position, side| mirror(position, side, MirrorPolicy::MarkDirty, true);
@@ -58,14 +52,8 @@ mod tests {
         for stage in Stage::ALL {
             let position = Position::start().with_stage(stage);
             let side = stage.reads().other();
-            assert_eq!(
-                mirror(position, side, MirrorPolicy::MarkDirty, false),
-                Mirror::Strict
-            );
-            assert_eq!(
-                mirror(position, side, MirrorPolicy::Abort, true),
-                Mirror::Strict
-            );
+            assert_eq!(mirror(position, side, MirrorPolicy::MarkDirty, false), Mirror::Strict);
+            assert_eq!(mirror(position, side, MirrorPolicy::Abort, true), Mirror::Strict);
         }
     }
 }

@@ -62,10 +62,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     let plan = route(position, Operation::Write, bucket);
     let mirror = match plan.mirror {
         Some(side) => {
-            let repairable = shared
-                .copier
-                .as_ref()
-                .is_some_and(|copier| copier.can_copy_to(side));
+            let repairable = shared.copier.as_ref().is_some_and(|copier| copier.can_copy_to(side));
             decide::mirror(position, side, shared.options.mirror, repairable)
         }
         None => Mirror::Strict,
@@ -75,15 +72,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         Mirror::Strict => None,
     };
     let stats = repository.method(method);
-    Ok(Write {
-        shared,
-        stats,
-        plan,
-        mirror,
-        key,
-        start: 0,
-        answer: None,
-    })
+    Ok(Write { shared, stats, plan, mirror, key, start: 0, answer: None })
 }
 
 #[cold]
@@ -154,9 +143,7 @@ impl<T, E> Write<'_, T, E> {
             Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) if self.is_forgiving(side) => {
-                self.forgive(side, tx)
-                    .await
-                    .map_err(|error| error.of(&self.shared.name))?;
+                self.forgive(side, tx).await.map_err(|error| error.of(&self.shared.name))?;
             }
             Ok(Err(error)) => return Err(error),
             Err(panic) if side == self.plan.primary => resume_unwind(panic),
@@ -183,11 +170,10 @@ impl<T, E> Write<'_, T, E> {
     {
         match self.answer {
             Some(answer) => answer,
-            None => Err(Error::new(
-                ErrorKind::Poisoned,
-                "a write was finished before it was made",
-            )
-            .into()),
+            None => {
+                Err(Error::new(ErrorKind::Poisoned, "a write was finished before it was made")
+                    .into())
+            }
         }
     }
 
@@ -222,9 +208,7 @@ impl<T, E> Write<'_, T, E> {
 
     fn record(&self, side: Side, answer: &Answer<T, E>) {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
-        self.stats
-            .side(side)
-            .record(nanos, matches!(answer.0, Ok(Ok(_))));
+        self.stats.side(side).record(nanos, matches!(answer.0, Ok(Ok(_))));
     }
 
     /// Undoes the mirror write and remembers that the key must be copied again, in the caller's own
@@ -232,12 +216,8 @@ impl<T, E> Write<'_, T, E> {
     async fn forgive<DB: Backend>(&self, side: Side, tx: &mut Tx<'_, DB>) -> Result<(), Error> {
         let failed = |error| Error::database("marking a key dirty", error);
         let key = self.key.as_ref().map_or("", |key| key.0.as_str());
-        DB::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror")
-            .await
-            .map_err(failed)?;
-        mark_dirty::<DB>(tx.connection(), &self.shared.name, side, key)
-            .await
-            .map_err(failed)?;
+        DB::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror").await.map_err(failed)?;
+        mark_dirty::<DB>(tx.connection(), &self.shared.name, side, key).await.map_err(failed)?;
         self.shared.mark_dirty();
         count(&self.shared.counters.mirror_failed);
         tracing::warn!(

@@ -74,11 +74,7 @@ impl<D: TestDb> Scratch<D> {
     async fn open(options: Options<D>, place: Place) -> Self {
         let place = Arc::new(place);
         let pool = connect::<D>(&options, POOL_CONNECTIONS_MAX, &place).await;
-        Self {
-            pool,
-            options,
-            place,
-        }
+        Self { pool, options, place }
     }
 
     pub(crate) fn pool(&self) -> &Pool<D::Db> {
@@ -118,14 +114,11 @@ impl<D: TestDb> Scratch<D> {
     /// The one number a query answers.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let rows = self.rows(sql).await;
-        let [row] = rows.as_slice() else {
-            panic!("{} rows, not one, from: {sql}", rows.len())
-        };
+        let [row] = rows.as_slice() else { panic!("{} rows, not one, from: {sql}", rows.len()) };
         let [Some(text)] = row.as_slice() else {
             panic!("not one value, but {row:?}, from: {sql}")
         };
-        text.parse()
-            .unwrap_or_else(|_| panic!("not a number, but {text:?}, from: {sql}"))
+        text.parse().unwrap_or_else(|_| panic!("not a number, but {text:?}, from: {sql}"))
     }
 }
 
@@ -218,12 +211,9 @@ impl TestDb for PostgresDb {
         let name = database_name(test);
         let options = PgConnectOptions::from_str(&admin).expect("a URL of a PostgreSQL server");
         // From the template nobody can be connected to: such a connection makes CREATE DATABASE fail.
-        on_postgres(
-            &admin,
-            &format!("CREATE DATABASE {name} TEMPLATE template0"),
-        )
-        .await
-        .unwrap_or_else(|error| panic!("postgres: cannot create {name}: {error}"));
+        on_postgres(&admin, &format!("CREATE DATABASE {name} TEMPLATE template0"))
+            .await
+            .unwrap_or_else(|error| panic!("postgres: cannot create {name}: {error}"));
         let place = Place {
             name: name.clone(),
             remove: Box::new({
@@ -269,17 +259,13 @@ impl TestDb for MySqlDb {
         let name = database_name(test);
         let options = MySqlConnectOptions::from_str(&admin).expect("a URL of a MySQL server");
         let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
-        let mut connection = MySqlConnection::connect(&admin)
-            .await
-            .expect("the MySQL server answers");
+        let mut connection =
+            MySqlConnection::connect(&admin).await.expect("the MySQL server answers");
         connection
             .execute(raw_sql(AssertSqlSafe(create)))
             .await
             .unwrap_or_else(|error| panic!("mysql: cannot create {name}: {error}"));
-        connection
-            .close()
-            .await
-            .expect("the MySQL server says goodbye");
+        connection.close().await.expect("the MySQL server says goodbye");
         let place = Place {
             name: name.clone(),
             remove: Box::new({
@@ -307,21 +293,12 @@ impl TestDb for MySqlDb {
 async fn drop_on_mysql(admin: &str, name: &str) -> Result<(), sqlx::Error> {
     let mut connection = MySqlConnection::connect(admin).await?;
     let open = "SELECT id FROM information_schema.processlist WHERE db = ?";
-    let open: Vec<i64> = sqlx::query_scalar(open)
-        .bind(name)
-        .fetch_all(&mut connection)
-        .await?;
+    let open: Vec<i64> = sqlx::query_scalar(open).bind(name).fetch_all(&mut connection).await?;
     for id in open {
         // It may have gone by itself.
-        let _ = connection
-            .execute(raw_sql(AssertSqlSafe(format!("KILL {id}"))))
-            .await;
+        let _ = connection.execute(raw_sql(AssertSqlSafe(format!("KILL {id}")))).await;
     }
-    connection
-        .execute(raw_sql(AssertSqlSafe(format!(
-            "DROP DATABASE IF EXISTS {name}"
-        ))))
-        .await?;
+    connection.execute(raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}")))).await?;
     connection.close().await
 }
 
@@ -330,9 +307,7 @@ async fn drop_on_mysql(admin: &str, name: &str) -> Result<(), sqlx::Error> {
 fn remove_database(name: &str, removal: impl Future<Output = Result<(), sqlx::Error>> + Send) {
     let removed = thread::scope(|scope| {
         let removal = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(removal)
         });
         removal.join().expect("removing a database does not panic")
@@ -349,10 +324,7 @@ fn server(test: &str, variable: &str) -> Option<String> {
     }
     let missing = format!("{test}: {variable} is not set; use tests/run");
     let demanded = ["CI", "DUALWRITE_TEST_REQUIRE_ALL"];
-    assert!(
-        demanded.iter().all(|demand| env::var_os(demand).is_none()),
-        "{missing}"
-    );
+    assert!(demanded.iter().all(|demand| env::var_os(demand).is_none()), "{missing}");
     notice(&format!("SKIPPED {missing}"));
     None
 }
@@ -366,17 +338,13 @@ pub(crate) fn database_name(test: &str) -> String {
 /// The end of a test's path, in characters that need no quotes.
 fn plain_name(test: &str) -> String {
     let plain = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '_'
-        }
+        if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }
     };
     let name: String = test.replace("::", "_").chars().map(plain).collect();
     name[name.len().saturating_sub(40)..].to_owned()
 }
 
-fn texts<R: Row>(rows: Vec<R>) -> Result<Rows, sqlx::Error>
+pub(super) fn texts<R: Row>(rows: Vec<R>) -> Result<Rows, sqlx::Error>
 where
     usize: sqlx::ColumnIndex<R>,
     for<'r> String: sqlx::Decode<'r, R::Database>,
@@ -390,9 +358,7 @@ where
         }
         row.try_get_unchecked::<String, _>(column).map(Some)
     };
-    rows.iter()
-        .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
-        .collect()
+    rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
 }
 
 fn beginning(sql: &str) -> String {

@@ -1,7 +1,13 @@
 //! What tests share: databases and data.
 
 pub(crate) mod chinook;
+#[cfg(unix)]
+pub(crate) mod customers;
 pub(crate) mod db;
+pub(crate) mod notes;
+#[cfg(unix)]
+pub(crate) mod process;
+pub(crate) mod sql;
 
 use std::io::Write;
 

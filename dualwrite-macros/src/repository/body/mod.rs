@@ -48,11 +48,7 @@ impl Body<'_> {
         let implementer = self.model.sides.of(side);
         let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
         let turbofish = self.turbofish();
-        let arguments = self
-            .method
-            .arguments
-            .iter()
-            .map(|argument| hand(argument, handing));
+        let arguments = self.method.arguments.iter().map(|argument| hand(argument, handing));
         quote_spanned! {mixed()=>
             <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
         }
@@ -74,7 +70,7 @@ impl Body<'_> {
 
     /// The value of one of our own calls, or its error as the user's.
     fn or_return(&self, call: &TokenStream) -> TokenStream {
-        let error = quote_spanned!(located(self.method.error)=> ::core::convert::From::from(error));
+        let error = self.converted();
         quote_spanned! {mixed()=>
             match #call {
                 ::core::result::Result::Ok(value) => value,
@@ -83,6 +79,11 @@ impl Body<'_> {
                 }
             }
         }
+    }
+
+    /// Our `error` as the user's, shown at the answer's type if it cannot be made.
+    fn converted(&self) -> TokenStream {
+        quote_spanned!(located(self.method.answer)=> ::core::convert::From::from(error))
     }
 }
 
@@ -102,7 +103,7 @@ fn hand(Argument { name, ty, passing }: &Argument, handing: Handing) -> TokenStr
 
 /// `&key`. The parts of a tuple are borrowed one by one: the tuple must not take the arguments away.
 fn borrowed(key: &Expr) -> TokenStream {
-    let Expr::Tuple(tuple) = key else {
+    let Expr::Tuple(tuple) = ungrouped(key) else {
         return reference(key);
     };
     let parts = tuple.elems.iter().map(|part| match is_place(part) {
@@ -118,13 +119,22 @@ fn reference(expression: &Expr) -> TokenStream {
         attrs: Vec::new(),
         and_token: syn::Token![&](located(expression.span())),
         mutability: None,
-        expr: Box::new(expression.clone()),
+        expr: Box::new(ungrouped(expression).clone()),
     };
     quote!(#reference)
 }
 
-fn is_place(expression: &Expr) -> bool {
+/// The expression that a `macro_rules!` wrapped up. The compiler does not see the invisible group, so
+/// that `&` would bind to the first operand alone.
+fn ungrouped(expression: &Expr) -> &Expr {
     match expression {
+        Expr::Group(group) => ungrouped(&group.expr),
+        _ => expression,
+    }
+}
+
+fn is_place(expression: &Expr) -> bool {
+    match ungrouped(expression) {
         Expr::Path(_) => true,
         Expr::Field(field) => is_place(&field.base),
         _ => false,

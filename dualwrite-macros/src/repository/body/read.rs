@@ -65,10 +65,7 @@ impl Body<'_> {
     /// what is wrong with that type.
     fn finish(&self, function: &str, again: Option<&Ident>) -> TokenStream {
         let place = located(self.method.answer);
-        let (private, function) = (
-            self.model.root.private_at(place),
-            Ident::new(function, place),
-        );
+        let (private, function) = (self.model.root.private_at(place), Ident::new(function, place));
         match again {
             Some(again) => quote_spanned!(place=> #private::#function(call, answer, #again).await),
             None => quote_spanned!(place=> #private::#function(call, answer)),

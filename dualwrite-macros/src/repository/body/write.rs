@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 
 use super::super::model::{Side, Write};
-use super::{Body, Handing, borrowed, mixed, variant};
+use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
     /// The body of a write.
@@ -18,6 +18,7 @@ impl Body<'_> {
         let (old_alone, new_alone) = (self.alone(Side::Old, tx), self.alone(Side::New, tx));
         let first = self.one_of_two(Side::Old, tx, Handing::Again);
         let second = self.one_of_two(Side::New, tx, Handing::Last);
+        let finish = quote_spanned!(located(self.method.answer)=> write.finish());
         quote_spanned! {mixed()=>
             async move {
                 let mut write = #start;
@@ -27,7 +28,7 @@ impl Body<'_> {
                     #private::Sides::Both => {
                         #first
                         #second
-                        write.finish()
+                        #finish
                     }
                 }
             }
@@ -45,15 +46,19 @@ impl Body<'_> {
     fn one_of_two(&self, side: Side, tx: &Ident, handing: Handing) -> TokenStream {
         let (root, name) = (&self.model.root, variant(side));
         let call = self.ask(side, handing);
-        let enter = self.or_return(&quote_spanned! {mixed()=>
-            write.enter(#root::Side::#name, &mut *#tx).await
-        });
+        let error = self.converted();
+        // All of it at the type of the answer, so that the compiler says only once what is wrong.
+        let left = quote_spanned! {located(self.method.answer)=>
+            write.leave(#root::Side::#name, &mut *#tx, answer).await
+        };
         quote_spanned! {mixed()=>
-            #enter;
-            let answer = write.run(#call).await;
             if let ::core::result::Result::Err(error) =
-                write.leave(#root::Side::#name, &mut *#tx, answer).await
+                write.enter(#root::Side::#name, &mut *#tx).await
             {
+                return ::core::result::Result::Err(#error);
+            }
+            let answer = write.run(#call).await;
+            if let ::core::result::Result::Err(error) = #left {
                 return ::core::result::Result::Err(error);
             }
         }

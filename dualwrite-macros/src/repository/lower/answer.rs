@@ -22,10 +22,7 @@ pub(super) fn lower(signature: &Signature, errors: &mut Errors) -> Option<Answer
         (ReturnType::Type(_, ty), Some(_)) => (**ty).clone(),
         (ReturnType::Type(_, ty), None) => future_output(signature, ty, errors)?,
         (ReturnType::Default, Some(_)) => {
-            errors.on(
-                &signature.ident,
-                format!("`{}` cannot fail: {RESULT}", signature.ident),
-            );
+            errors.on(&signature.ident, format!("`{}` cannot fail: {RESULT}", signature.ident));
             return None;
         }
         (ReturnType::Default, None) => {
@@ -34,20 +31,14 @@ pub(super) fn lower(signature: &Signature, errors: &mut Errors) -> Option<Answer
         }
     };
     if let Some(hidden) = owned::impl_trait_in(&output) {
-        errors.on(
-            hidden,
-            "each side would answer with a type of its own: name the type",
-        );
+        errors.on(hidden, "each side would answer with a type of its own: name the type");
         return None;
     }
     let Some(segment) = last_segment(&output).filter(|segment| segment.ident == "Result") else {
         errors.on(&output, format!("this is not a `Result`: {RESULT}"));
         return None;
     };
-    Some(Answer {
-        error: error_of(segment),
-        ty: output,
-    })
+    Some(Answer { error: error_of(segment), ty: output })
 }
 
 const RESULT: &str = "write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`";
@@ -71,17 +62,11 @@ fn future_output(signature: &Signature, ty: &Type, errors: &mut Errors) -> Optio
         return None;
     };
     let Some(output) = output_of(future) else {
-        errors.on(
-            ty,
-            "this is not a future: write `impl Future<Output = Result<T, E>> + Send`",
-        );
+        errors.on(ty, "this is not a future: write `impl Future<Output = Result<T, E>> + Send`");
         return None;
     };
     if !bounds(future).any(|segment| segment.ident == "Send") {
-        errors.on(
-            ty,
-            "a future that is not `Send` cannot be spawned: add `+ Send`",
-        );
+        errors.on(ty, "a future that is not `Send` cannot be spawned: add `+ Send`");
         return None;
     }
     Some(output)

@@ -30,28 +30,16 @@ pub(super) fn receiver(signature: &Signature, errors: &mut Errors) -> Option<Tok
 
 /// The arguments after the receiver.
 pub(super) fn lower(signature: &Signature, errors: &mut Errors) -> Vec<Argument> {
-    let typed = signature
-        .inputs
-        .iter()
-        .filter_map(|argument| match argument {
-            FnArg::Typed(argument) => Some(argument),
-            FnArg::Receiver(_) => None,
-        });
-    typed
-        .filter_map(|argument| lower_one(argument, errors))
-        .collect()
+    let typed = signature.inputs.iter().filter_map(|argument| match argument {
+        FnArg::Typed(argument) => Some(argument),
+        FnArg::Receiver(_) => None,
+    });
+    typed.filter_map(|argument| lower_one(argument, errors)).collect()
 }
 
 fn lower_one(argument: &PatType, errors: &mut Errors) -> Option<Argument> {
-    for attribute in argument
-        .attrs
-        .iter()
-        .filter(|attribute| !attribute.path().is_ident("allow"))
-    {
-        errors.on(
-            attribute,
-            "attributes on arguments are not supported: remove this",
-        );
+    for attribute in argument.attrs.iter().filter(|attribute| !attribute.path().is_ident("allow")) {
+        errors.on(attribute, "attributes on arguments are not supported: remove this");
     }
     let name = name(&argument.pat, errors)?;
     let ty = peel(&argument.ty);
@@ -63,18 +51,11 @@ fn lower_one(argument: &PatType, errors: &mut Errors) -> Option<Argument> {
         Type::Reference(_) => Passing::Exclusive,
         _ => Passing::Value,
     };
-    Some(Argument {
-        name,
-        ty: ty.clone(),
-        passing,
-    })
+    Some(Argument { name, ty: ty.clone(), passing })
 }
 
 fn lifetime_is(reference: &TypeReference, name: &str) -> bool {
-    reference
-        .lifetime
-        .as_ref()
-        .is_some_and(|lifetime| lifetime.ident == name)
+    reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == name)
 }
 
 fn name(pattern: &Pat, errors: &mut Errors) -> Option<Ident> {
@@ -85,17 +66,11 @@ fn name(pattern: &Pat, errors: &mut Errors) -> Option<Ident> {
             Some(plain.ident.clone())
         }
         Pat::Wild(_) => {
-            errors.on(
-                pattern,
-                "this argument is handed on to both sides: give it a name",
-            );
+            errors.on(pattern, "this argument is handed on to both sides: give it a name");
             None
         }
         _ => {
-            errors.on(
-                pattern,
-                "arguments are handed on by name: write a plain name here",
-            );
+            errors.on(pattern, "arguments are handed on by name: write a plain name here");
             None
         }
     }
@@ -103,10 +78,7 @@ fn name(pattern: &Pat, errors: &mut Errors) -> Option<Ident> {
 
 /// The one `&mut Tx<'_, DB>`, if any.
 pub(super) fn transaction(arguments: &[Argument], errors: &mut Errors) -> Option<Ident> {
-    for argument in arguments
-        .iter()
-        .filter(|argument| argument.passing != Passing::Tx)
-    {
+    for argument in arguments.iter().filter(|argument| argument.passing != Passing::Tx) {
         if is_tx(referent(&argument.ty)) {
             errors.on(
                 &argument.ty,
@@ -114,15 +86,10 @@ pub(super) fn transaction(arguments: &[Argument], errors: &mut Errors) -> Option
             );
         }
     }
-    let mut found = arguments
-        .iter()
-        .filter(|argument| argument.passing == Passing::Tx);
+    let mut found = arguments.iter().filter(|argument| argument.passing == Passing::Tx);
     let first = found.next()?;
     for second in found {
-        errors.on(
-            &second.ty,
-            "a call takes part in one transaction: keep one `&mut Tx<'_, DB>`",
-        );
+        errors.on(&second.ty, "a call takes part in one transaction: keep one `&mut Tx<'_, DB>`");
     }
     Some(first.name.clone())
 }
@@ -146,13 +113,9 @@ pub(super) fn report_missing_transaction(
             format!("a dual write must not run under a stage that has passed: take {TX}"),
         ),
         // A `Tx` in another form has been reported already.
-        None if arguments
-            .iter()
-            .any(|argument| is_tx(referent(&argument.ty))) => {}
-        None => errors.on(
-            name,
-            format!("a write takes part in the caller's transaction: add `tx`, {TX}"),
-        ),
+        None if arguments.iter().any(|argument| is_tx(referent(&argument.ty))) => {}
+        None => errors
+            .on(name, format!("a write takes part in the caller's transaction: add `tx`, {TX}")),
     }
 }
 
@@ -169,10 +132,7 @@ pub(super) fn check_kept(
             return errors.on(&argument.ty, format!("{rule}{way_out}"));
         }
         Type::Reference(reference)
-            if matches!(
-                peel(&reference.elem),
-                Type::ImplTrait(_) | Type::TraitObject(_)
-            ) =>
+            if matches!(peel(&reference.elem), Type::ImplTrait(_) | Type::TraitObject(_)) =>
         {
             let rule =
                 "this read keeps a copy of its arguments: name a type parameter, `value: &T`";
@@ -191,10 +151,7 @@ pub(super) fn check_kept(
 
 /// A lifetime that the method does not choose: a copy cannot be lent for that long.
 fn outer_lifetime(reference: &TypeReference, signature: &Signature) -> Option<TokenStream> {
-    let lifetime = reference
-        .lifetime
-        .as_ref()
-        .filter(|lifetime| lifetime.ident != "_")?;
+    let lifetime = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_")?;
     let mut chosen = signature.generics.lifetimes();
     (!chosen.any(|parameter| parameter.lifetime == *lifetime)).then(|| lifetime.to_token_stream())
 }

@@ -51,7 +51,6 @@ pub(super) fn lower(
             cfg: attributes(function, &["cfg"]),
             attributes: attributes(function, &["doc", "allow"]),
             answer: answer.ty.span(),
-            error: answer.error.as_ref().unwrap_or(&answer.ty).span(),
             route,
         },
         error: answer.error,
@@ -75,10 +74,7 @@ fn check_signature(signature: &Signature, associated: &[Ident], errors: &mut Err
         errors.on(token, "a routed method cannot be `const`: remove it");
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        errors.on(
-            token,
-            "generated code calls no unsafe method: remove `unsafe`",
-        );
+        errors.on(token, "generated code calls no unsafe method: remove `unsafe`");
     }
     if let Some(abi) = &signature.abi {
         errors.on(abi, "a routed method is a plain Rust function: remove this");
@@ -99,14 +95,7 @@ fn route_of(
             arguments::report_missing_transaction(&signature.ident, arguments, errors);
             None
         }
-        (
-            Declared::Read {
-                key,
-                lazy,
-                compared,
-            },
-            tx,
-        ) => {
+        (Declared::Read { key, lazy, compared }, tx) => {
             let kind = read_kind(lazy, compared, tx);
             check_kept(&kind, signature, arguments, errors);
             Some(Route::Read(Read { key, kind }))
@@ -143,10 +132,7 @@ fn way_out(kind: &ReadKind) -> Option<&'static str> {
 
 fn check_answer(answer: &Answer, route: &Route, errors: &mut Errors) {
     let way_out = match route {
-        Route::Read(Read {
-            kind: ReadKind::LazyIn { .. },
-            ..
-        }) => Some(""),
+        Route::Read(Read { kind: ReadKind::LazyIn { .. }, .. }) => Some(""),
         Route::Read(read) => way_out(&read.kind),
         Route::Write(_) => None,
     };

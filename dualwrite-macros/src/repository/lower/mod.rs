@@ -49,22 +49,13 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
 
 fn check_trait(item: &ItemTrait, errors: &mut Errors) {
     if let Some(token) = &item.unsafety {
-        errors.on(
-            token,
-            "an unsafe trait cannot be implemented by generated code: remove `unsafe`",
-        );
+        errors
+            .on(token, "an unsafe trait cannot be implemented by generated code: remove `unsafe`");
     }
     if let Some(token) = &item.modifiers.auto_token {
-        errors.on(
-            token,
-            "an auto trait has no methods to route: remove `auto`",
-        );
+        errors.on(token, "an auto trait has no methods to route: remove `auto`");
     }
-    for attribute in item
-        .attrs
-        .iter()
-        .filter(|attribute| is_async_trait(attribute))
-    {
+    for attribute in item.attrs.iter().filter(|attribute| is_async_trait(attribute)) {
         errors.on(
             attribute.path(),
             "`#[repository]` makes `async fn` futures `Send` itself: remove `#[async_trait]` here and \
@@ -74,11 +65,7 @@ fn check_trait(item: &ItemTrait, errors: &mut Errors) {
 }
 
 fn is_async_trait(attribute: &Attribute) -> bool {
-    attribute
-        .path()
-        .segments
-        .last()
-        .is_some_and(|last| last.ident == "async_trait")
+    attribute.path().segments.last().is_some_and(|last| last.ident == "async_trait")
 }
 
 fn associated_types(item: &ItemTrait, errors: &mut Errors) -> Vec<Ident> {
@@ -93,15 +80,10 @@ fn associated_types(item: &ItemTrait, errors: &mut Errors) -> Vec<Ident> {
                 "an associated type with parameters cannot be shared by both sides: remove the parameters",
             );
         }
-        if let Some(cfg) = associated
-            .attrs
-            .iter()
-            .find(|attribute| attribute.path().is_ident("cfg"))
+        if let Some(cfg) =
+            associated.attrs.iter().find(|attribute| attribute.path().is_ident("cfg"))
         {
-            errors.on(
-                cfg.path(),
-                "an associated type cannot come and go: remove `#[cfg]`",
-            );
+            errors.on(cfg.path(), "an associated type cannot come and go: remove `#[cfg]`");
         }
         found.push(associated.ident.clone());
     }

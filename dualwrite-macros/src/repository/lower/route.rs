@@ -48,10 +48,7 @@ fn write(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
     settings.add_attribute(attribute, errors);
     let key = key(&mut settings, errors);
     if key.is_none() && !settings.is_flawed() {
-        errors.on(
-            attribute.path(),
-            "say which record is written: `#[write(key = …)]`",
-        );
+        errors.on(attribute.path(), "say which record is written: `#[write(key = …)]`");
     }
     Some(Declared::Write { key: key?.1 })
 }
@@ -78,10 +75,7 @@ fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
         _ => {}
     }
     if let (Some(lazy), None, Some(_)) = (&lazy, &key, &scan) {
-        errors.on(
-            lazy,
-            "`lazy` copies the record of a key, and a scan has none: remove `lazy`",
-        );
+        errors.on(lazy, "`lazy` copies the record of a key, and a scan has none: remove `lazy`");
     }
     if let (Some(lazy), Some(shadow)) = (&lazy, &shadow) {
         errors.on(
@@ -89,31 +83,21 @@ fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
             format!("`{lazy}` reads are compared while both sides are written: remove `{shadow} = never`"),
         );
     }
-    Some(Declared::Read {
-        key: key.map(|(_, key)| key),
-        lazy: lazy.is_some(),
-        compared,
-    })
+    Some(Declared::Read { key: key.map(|(_, key)| key), lazy: lazy.is_some(), compared })
 }
 
 fn shadow(settings: &mut Settings, errors: &mut Errors) -> Option<Ident> {
     let (name, value) = settings.value("shadow", "which is `never`", errors)?;
     let is_never = matches!(&value, Expr::Path(ExprPath { path, .. }) if path.is_ident("never"));
     if !is_never {
-        errors.on(
-            &value,
-            format!("`{name}` takes `never`; without it the read is compared"),
-        );
+        errors.on(&value, format!("`{name}` takes `never`; without it the read is compared"));
     }
     Some(name)
 }
 
 fn key(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Expr)> {
-    let (name, key) = settings.value(
-        "key",
-        "an expression over the arguments such as `customer.id`",
-        errors,
-    )?;
+    let (name, key) =
+        settings.value("key", "an expression over the arguments such as `customer.id`", errors)?;
     Jumps { errors }.visit_expr(&key);
     Some((name, key))
 }
@@ -135,26 +119,17 @@ impl<'ast> Visit<'ast> for Jumps<'_> {
     }
 
     fn visit_expr_try(&mut self, expression: &'ast ExprTry) {
-        self.errors.on(
-            &expression.question_token,
-            "a key cannot fail: compute it before the call",
-        );
+        self.errors.on(&expression.question_token, "a key cannot fail: compute it before the call");
         visit::visit_expr_try(self, expression);
     }
 
     fn visit_expr_await(&mut self, expression: &'ast ExprAwait) {
-        self.errors.on(
-            &expression.await_token,
-            "a key cannot wait: compute it before the call",
-        );
+        self.errors.on(&expression.await_token, "a key cannot wait: compute it before the call");
         visit::visit_expr_await(self, expression);
     }
 
     fn visit_expr_return(&mut self, expression: &'ast ExprReturn) {
-        self.errors.on(
-            &expression.return_token,
-            "a key is a value: remove `return`",
-        );
+        self.errors.on(&expression.return_token, "a key is a value: remove `return`");
         visit::visit_expr_return(self, expression);
     }
 }

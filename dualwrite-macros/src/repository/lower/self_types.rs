@@ -23,12 +23,7 @@ impl<'m> Substitute<'m> {
     pub(super) fn new(old: &'m Ident, item: &'m ItemTrait, associated: &'m [Ident]) -> Self {
         let (_, arguments, _) = item.generics.split_for_impl();
         let trait_name = &item.ident;
-        Self {
-            old,
-            trait_name,
-            trait_path: quote!(#trait_name #arguments),
-            associated,
-        }
+        Self { old, trait_name, trait_path: quote!(#trait_name #arguments), associated }
     }
 
     pub(super) fn in_generics(&self, generics: &mut Generics) {
@@ -55,11 +50,8 @@ impl<'m> Substitute<'m> {
         }
         let mut segments = path.path.segments.iter();
         let first = segments.next()?;
-        let known = path
-            .path
-            .segments
-            .get(1)
-            .is_some_and(|second| self.associated.contains(&second.ident));
+        let known =
+            path.path.segments.get(1).is_some_and(|second| self.associated.contains(&second.ident));
         (first.ident == "Self" && known)
             .then(|| parse_quote!(<#old as #trait_path> #(:: #segments)*))
     }
@@ -114,14 +106,9 @@ impl<'ast> Visit<'ast> for Uses<'_> {
 
 /// Whether a type is decided by the trait's parameters or associated types.
 pub(super) fn depends_on(ty: &Type, item: &ItemTrait) -> bool {
-    let parameters: Vec<&Ident> = item
-        .generics
-        .type_params()
-        .map(|parameter| &parameter.ident)
-        .collect();
-    mentions(ty.to_token_stream(), &|ident| {
-        ident == "Self" || parameters.contains(&ident)
-    })
+    let parameters: Vec<&Ident> =
+        item.generics.type_params().map(|parameter| &parameter.ident).collect();
+    mentions(ty.to_token_stream(), &|ident| ident == "Self" || parameters.contains(&ident))
 }
 
 fn mentions(tokens: TokenStream, wanted: &dyn Fn(&Ident) -> bool) -> bool {

@@ -3,10 +3,6 @@ unsafe trait Customers {
     const LIMIT: usize;
     type Row<'r>;
     #[read(key = id)]
-    async fn find(&self, id: i64) -> Result<Self, sqlx::Error>;
-    #[read(key = id)]
-    async fn get(&self, id: i64) -> Result<Self::Roe, sqlx::Error>;
-    #[read(key = id)]
     async unsafe fn new(&self, id: i64) -> Result<i64, sqlx::Error>;
 }
 

@@ -17,6 +17,10 @@ pub trait Documents {
     async fn first(&self, filter: Filter, names: &[String], flags: &[u8; 4]) -> Result<Option<String>, Error>;
     #[read(scan)]
     async fn all(&self, filter: &Filter, order: fn(&str) -> bool, label: &'static str) -> Result<Vec<String>, Error>;
+    #[read(scan)]
+    async fn named(&self, name: impl AsRef<str> + Clone + Send + Sync + 'static) -> Result<i64, Error>;
+    #[read(key = *id)]
+    async fn own<'s>(&'s self, id: &'s i64) -> Result<Option<String>, Error>;
     #[read(scan, shadow = never)]
     async fn pick<'a>(&self, names: &'a [&'a str], into: &mut Vec<String>) -> Result<Option<&'a str>, Error>;
     #[read(key = id)]

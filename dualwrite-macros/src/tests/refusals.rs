@@ -1,0 +1,269 @@
+//! What `#[repository]` says about each mistake: all of an item at once, each with what to write
+//! instead.
+
+use super::{check_refused as check, reported};
+
+/// Expects these messages for one method of a trait.
+fn check_method(method: &str, expected: &[&str]) {
+    check(&format!("#[repository] trait Things {{ type Error; {method} }}"), expected);
+}
+
+#[test]
+fn routes() {
+    check_method(
+        "async fn find(&self, id: i64) -> Result<(), E>;",
+        &["say how `find` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"],
+    );
+    check_method(
+        "#[read] async fn find(&self) -> Result<(), E>;",
+        &[
+            "say which record is read: `#[read(key = …)]`, or `#[read(scan)]` for lists and aggregates",
+        ],
+    );
+    check_method(
+        "#[write()] async fn save(&self, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
+        &["say which record is written: `#[write(key = …)]`"],
+    );
+    check_method(
+        "#[read(scan)] #[write(key = id)] #[read(scan)] async fn both(&self) -> Result<(), E>;",
+        &["a method is routed in one way: keep one `#[read(…)]` or `#[write(…)]`"; 2],
+    );
+    check_method(
+        "#[read(scan, key = id)] async fn find(&self, id: i64) -> Result<(), E>;",
+        &["a scan reads many records and has no key: keep `scan` or `key = …`"],
+    );
+    check_method(
+        "#[read(scan, lazy)] async fn all(&self) -> Result<(), E>;",
+        &["`lazy` copies the record of a key, and a scan has none: remove `lazy`"],
+    );
+    check_method(
+        "#[read(key = 1, lazy, shadow = never)] async fn all(&self) -> Result<(), E>;",
+        &["`lazy` reads are compared while both sides are written: remove `shadow = never`"],
+    );
+}
+
+#[test]
+fn settings() {
+    check_method(
+        "#[read(kye = id, scn, key = id, key = id)] async fn find(&self, id: i64) -> Result<(), E>;",
+        &[
+            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "`key` is given twice: keep one",
+        ],
+    );
+    check_method(
+        "#[write(by = id)] async fn save(&self, id: i64, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
+        &["unknown key `by`; `#[write]` takes `key`"],
+    );
+    check_method(
+        "#[read(key, lazy = true, shadow = no)] async fn find(&self) -> Result<(), E>;",
+        &[
+            "`key` needs a value: write `key = …`, an expression over the arguments such as `customer.id`",
+            "`lazy` takes no value: write `lazy` alone",
+            "`shadow` takes `never`; without it the read is compared",
+        ],
+    );
+    check_method(
+        "#[read(key = )] async fn find(&self) -> Result<(), E>;",
+        &[
+            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+        ],
+    );
+    check_method(
+        "#[read = \"id\"] async fn find(&self) -> Result<(), E>;",
+        &[
+            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+        ],
+    );
+    check(
+        "#[repository(crate = \"dualwrite\", krate)] trait Things {}",
+        &[
+            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`",
+            "`crate` takes a path: write `crate = my_crate::dualwrite`, without quotes",
+        ],
+    );
+}
+
+#[test]
+fn keys() {
+    check_method(
+        "#[read(key = self.id)] async fn find(&self) -> Result<(), E>;",
+        &["a key is made from the arguments: `self` is the wrapper here, pass what you need"],
+    );
+    check_method(
+        "#[read(key = { return f(id?).await; })] async fn find(&self, id: I) -> Result<(), E>;",
+        &[
+            "a key is a value: remove `return`",
+            "a key cannot wait: compute it before the call",
+            "a key cannot fail: compute it before the call",
+        ],
+    );
+}
+
+#[test]
+fn transactions() {
+    check_method(
+        "#[write(key = id)] async fn save(&self, id: i64) -> Result<(), E>;",
+        &[
+            "a write takes part in the caller's transaction: add `tx`, `&mut dualwrite::Tx<'_, DB>`, \
+           which `migration.begin(..)` gives",
+        ],
+    );
+    check_method(
+        "#[write(key = 1)] async fn save(&self, tx: &mut SqliteConnection) -> Result<(), E>;",
+        &["a dual write must not run under a stage that has passed: take `&mut dualwrite::Tx<'_, \
+           DB>`, which `migration.begin(..)` gives"],
+    );
+    check_method(
+        "#[write(key = 1)] async fn save(&self, tx: Tx<'_, Db>) -> Result<(), E>;",
+        &["a transaction is lent to each side in turn: write `&mut Tx<'_, DB>`"],
+    );
+    check_method(
+        "#[read(scan)] async fn all(&self, a: &mut Tx<'_, A>, b: &mut Tx<'_, B>) -> Result<(), E>;",
+        &["a call takes part in one transaction: keep one `&mut Tx<'_, DB>`"],
+    );
+}
+
+#[test]
+fn signatures() {
+    const SHARED: &str = "a repository is shared by many calls at once: write `&self`";
+    check_method("#[read(scan)] async fn all(&mut self) -> Result<(), E>;", &[SHARED]);
+    check_method("#[read(scan)] async fn all(self: &Self) -> Result<(), E>;", &[SHARED]);
+    check_method(
+        "#[read(scan)] async fn all() -> Result<(), E>;",
+        &["`all` has no receiver: write `&self` first"],
+    );
+    check_method(
+        "#[read(scan)] async unsafe extern \"C\" fn old_side(&self) -> Result<(), E>;",
+        &[
+            "the generated wrapper has a function `old_side` of its own, which would hide this: rename it",
+            "generated code calls no unsafe method: remove `unsafe`",
+            "a routed method is a plain Rust function: remove this",
+        ],
+    );
+    check_method(
+        "#[read(scan)] async fn all(&self, _: A, (b, c): B, #[cfg(x)] d: D) -> Result<(), E>;",
+        &[
+            "this argument is handed on to both sides: give it a name",
+            "arguments are handed on by name: write a plain name here",
+            "attributes on arguments are not supported: remove this",
+        ],
+    );
+    check_method(
+        "#[read(scan)] async fn all(&self, a: Self) -> Result<Self::Eror, E>;",
+        &[
+            "`Self` is another type on each side and on the wrapper: name a type that all three share",
+            "`Self::Eror` is declared elsewhere, if at all: declare `type Eror;` in this trait, did you \
+             mean `Error`?",
+        ],
+    );
+}
+
+#[test]
+fn answers() {
+    const SYNC: &str = "a call may wait for a database: write `async fn`, or answer `impl \
+                        Future<Output = Result<T, E>> + Send`";
+    check_method("#[read(scan)] fn all(&self) -> Result<(), E>;", &[SYNC]);
+    check_method("#[read(scan)] fn all(&self);", &[SYNC]);
+    check_method(
+        "#[read(scan)] async fn all(&self);",
+        &[
+            "`all` cannot fail: write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`",
+        ],
+    );
+    check_method(
+        "#[read(scan)] async fn all(&self) -> Vec<A>;",
+        &[
+            "this is not a `Result`: write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`",
+        ],
+    );
+    check_method(
+        "#[read(scan)] async fn all(&self) -> Result<impl Stream, E>;",
+        &["each side would answer with a type of its own: name the type"],
+    );
+    check_method(
+        "#[read(scan)] fn all(&self) -> impl Future<Output = Result<(), E>>;",
+        &["a future that is not `Send` cannot be spawned: add `+ Send`"],
+    );
+    check_method(
+        "#[read(scan)] fn all(&self) -> impl Stream + Send;",
+        &["this is not a future: write `impl Future<Output = Result<T, E>> + Send`"],
+    );
+    check_method(
+        "#[read(scan)] fn all<'a>(&'a self) -> Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'a>>;",
+        &[
+            "boxed futures, as `#[async_trait]` makes them, are not supported yet: write `async fn` and \
+           remove `#[async_trait]`",
+        ],
+    );
+}
+
+#[test]
+fn reads_that_are_asked_twice() {
+    const BORROW: &str =
+        "this read is asked again after the call, when this borrow has ended: take an owned value";
+    let or_never = |message: &str| format!("{message}, or write `shadow = never`");
+    check_method(
+        "#[read(scan)] async fn all(&self, a: Option<&str>, b: &[&str]) -> Result<(), E>;",
+        &[&or_never(BORROW), &or_never(BORROW)],
+    );
+    check_method(
+        "#[read(key = 1, lazy)] async fn all(&self, a: A<'a>, b: &'b B) -> Result<(), E>;",
+        &[BORROW; 2],
+    );
+    check_method(
+        "#[read(scan)] async fn all(&self, a: &mut A, b: &dyn B) -> Result<&str, E>;",
+        &[
+            &or_never("this read is asked twice, and a `&mut` can be lent once: take `&T` or `T`"),
+            &or_never(
+                "this read keeps a copy of its arguments: name a type parameter, `value: &T`",
+            ),
+            &or_never(
+                "this read is asked twice, so its answers cannot borrow: answer an owned value",
+            ),
+        ],
+    );
+    check_method(
+        "#[read(key = 1, lazy)] async fn all(&self, tx: &mut Tx<'_, Db>) -> Result<Option<&str>, E>;",
+        &["this read is asked twice, so its answers cannot borrow: answer an owned value"],
+    );
+}
+
+#[test]
+fn traits() {
+    check(
+        "#[repository] #[async_trait::async_trait] unsafe auto trait Things {
+            const A: i64;
+            type Row<'r>;
+            #[cfg(unix)] type Error;
+            methods!();
+        }",
+        &[
+            "an unsafe trait cannot be implemented by generated code: remove `unsafe`",
+            "an auto trait has no methods to route: remove `auto`",
+            "`#[repository]` makes `async fn` futures `Send` itself: remove `#[async_trait]` here and on \
+             the implementations",
+            "an associated type with parameters cannot be shared by both sides: remove the parameters",
+            "an associated type cannot come and go: remove `#[cfg]`",
+            "an associated constant has a value on each side: make it a plain `const` beside the trait",
+            "only methods and associated types can stand here: write them out",
+        ],
+    );
+}
+
+#[test]
+fn items_that_are_no_trait() {
+    let messages = |item: &str| {
+        let expansion = crate::repository::repository(Default::default(), item.parse().unwrap());
+        reported(expansion).0
+    };
+    assert_eq!(
+        messages("struct Store;"),
+        ["`#[repository]` goes on a trait: write it above `trait …`"]
+    );
+    assert_eq!(
+        messages("impl Things for Store {}"),
+        ["`#[repository]` goes on the trait: put it above `trait …`, and implement that twice"]
+    );
+}

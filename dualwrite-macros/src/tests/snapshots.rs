@@ -1,0 +1,250 @@
+//! Expansions as Rust that can be read, one for each capability, in `snapshots/`. After a change run
+//! `UPDATE=1 cargo test -p dualwrite-macros` and look at the difference.
+
+use std::path::Path;
+
+use super::{expand, reported};
+
+/// Compares the expansion of a source text with the file of that name.
+fn check(name: &str, source: &str) {
+    let (messages, _) = reported(expand(source));
+    assert!(messages.is_empty(), "{messages:?}");
+    compare(name, source);
+}
+
+fn compare(name: &str, source: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(name);
+    let input: String = source
+        .trim()
+        .lines()
+        .map(|line| format!("// {line}").trim_end().to_owned() + "\n")
+        .collect();
+    let output = prettyplease::unparse(&syn::parse2(expand(source)).unwrap());
+    let actual = format!("// From:\n//\n{input}\n{output}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(actual == expected, "{name} has changed, see the head of this file:\n{actual}");
+}
+
+#[test]
+fn lazy_read() {
+    check(
+        "repository/lazy_read.rs",
+        "
+#[repository]
+pub trait Customers {
+    /// Finds one.
+    #[read(key = id, lazy)]
+    async fn find(&self, id: i64) -> Result<Option<Customer>, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn compared_reads() {
+    check(
+        "repository/compared_reads.rs",
+        "
+#[repository]
+trait Documents {
+    #[read(key = (tenant, filter.id))]
+    async fn find(&self, tenant: &str, filter: Filter) -> sqlx::Result<Document>;
+    #[read(scan)]
+    fn all(&self, ids: &[i64]) -> impl Future<Output = Result<Vec<Document>, sqlx::Error>> + Send;
+}",
+    );
+}
+
+#[test]
+fn reads_that_are_never_compared() {
+    check(
+        "repository/reads_that_are_never_compared.rs",
+        "
+#[repository]
+trait Documents {
+    #[read(key = id, shadow = never)]
+    async fn version(&self, id: i64) -> Result<i64, sqlx::Error>;
+    #[read(scan, shadow = never)]
+    async fn pick<'n>(&self, names: &'n [&'n str]) -> Result<&'n str, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn reads_in_a_transaction() {
+    check(
+        "repository/reads_in_a_transaction.rs",
+        "
+#[repository]
+trait Accounts {
+    #[read(key = id)]
+    async fn balance(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> Result<i64, sqlx::Error>;
+    #[read(scan)]
+    async fn total(&self, tx: &mut Tx<'_, Sqlite>) -> Result<i64, sqlx::Error>;
+    #[read(key = name, lazy)]
+    async fn lock(&self, name: String, tx: &mut Tx<'_, Sqlite>) -> Result<Option<Account>, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn write() {
+    check(
+        "repository/write.rs",
+        "
+#[repository]
+trait Customers {
+    #[write(key = customer.id)]
+    async fn save(
+        &self,
+        tx: &mut Tx<'_, Sqlite>,
+        customer: &Customer,
+        note: String,
+        version: &mut i64,
+    ) -> Result<(), sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn associated_types() {
+    check(
+        "repository/associated_types.rs",
+        "
+#[repository]
+pub trait Store: Sync {
+    type Error;
+    type Row: Clone;
+
+    #[write(key = id)]
+    async fn put(&self, tx: &mut Tx<'_, Sqlite>, id: i64, row: Self::Row) -> Result<(), Self::Error>;
+}",
+    );
+}
+
+#[test]
+fn parameters() {
+    check(
+        "repository/parameters.rs",
+        "
+#[repository]
+trait Cache<'c, T: Into<N> = u8, E = Failure, const SIZE: usize = 1>
+where
+    T: Clone + Send + 'static,
+{
+    #[read(scan)]
+    async fn all<'k, K: Kind, const LIMIT: usize>(&self, of: &'k O) -> Result<[T; LIMIT], E>;
+}",
+    );
+}
+
+#[test]
+fn attributes() {
+    check(
+        "repository/attributes.rs",
+        "
+#[repository]
+#[doc(hidden)]
+#[allow(deprecated_in_future)]
+trait Flags {
+    #[cfg(feature = \"a\")]
+    #[cfg(unix)]
+    #[read(scan, shadow = never)]
+    async fn first(&self) -> Result<bool, sqlx::Error>;
+    /// Absent on Windows, and old.
+    #[cfg(not(windows))]
+    #[allow(clippy::doc_markdown)]
+    #[deprecated]
+    #[read(scan, shadow = never)]
+    async fn second(&self) -> Result<bool, sqlx::Error>;
+    #[read(scan, shadow = never)]
+    async fn third(&self) -> Result<bool, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn default_bodies() {
+    check(
+        "repository/default_bodies.rs",
+        "
+#[repository]
+trait Counters: Sync {
+    #[read(key = id, shadow = never)]
+    async fn get(&self, id: i64) -> Result<i64, sqlx::Error> {
+        Ok(id)
+    }
+    async fn next(&self, id: i64) -> Result<i64, sqlx::Error> {
+        Ok(self.get(id).await? + 1)
+    }
+    fn name(&self) -> &'static str {
+        \"counters\"
+    }
+}",
+    );
+}
+
+#[test]
+fn library_under_another_name() {
+    check(
+        "repository/library_under_another_name.rs",
+        "
+#[repository(crate = crate::reexports::migrations)]
+trait Customers {
+    #[read(key = -id)]
+    async fn find(&self, id: i64) -> Result<i64, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn a_mistake_leaves_the_trait() {
+    compare(
+        "repository/a_mistake_leaves_the_trait.rs",
+        "
+#[repository]
+trait Customers {
+    #[read(key = id, lasy)]
+    async fn find(&self, id: i64) -> Result<i64, sqlx::Error>;
+    async fn all(&self) -> Result<Vec<i64>, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn rename() {
+    check(
+        "dual/rename.rs",
+        "
+#[derive(Dual)]
+pub struct Customer {
+    id: i64,
+    #[dual(new = email_address)]
+    email: String,
+    email_address: Option<String>,
+    #[dual(new = years)]
+    age: u8,
+    pub years: Option<u8>,
+}",
+    );
+}
+
+#[test]
+fn optional_on_either_side() {
+    check(
+        "dual/optional_on_either_side.rs",
+        "
+#[derive(Dual)]
+#[dual(crate = migrations)]
+struct Record<T: Clone, const SIZE: usize> {
+    #[dual(new = tag_list)]
+    tags: Option<Vec<T>>,
+    tag_list: Option<Vec<T>>,
+    #[dual(new = r#type)]
+    kind: Option<[u8; SIZE]>,
+    pub(crate) r#type: [u8; SIZE],
+}",
+    );
+}

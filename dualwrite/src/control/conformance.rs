@@ -1,0 +1,299 @@
+//! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
+//! The databases come from `tests/run`; one that is not there is named on standard error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::memory::MemoryControl;
+use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::gate::Gate;
+use crate::key::EncodedKey;
+use crate::moves::Move;
+use crate::position::{Epoch, Generation, Percent};
+use crate::readiness::Terms;
+use crate::stage::Stage;
+
+const NAME: &str = "customer-email";
+
+fn beat(instance: &str) -> Heartbeat {
+    Heartbeat {
+        instance: instance.to_owned(),
+        release: "1.0".to_owned(),
+        min_stage: Stage::Off,
+        max_stage: Stage::Complete,
+        lease: Duration::from_secs(60),
+    }
+}
+
+fn change(wish: Move) -> Change {
+    Change {
+        expected: None,
+        wish,
+        actor: "ops".to_owned(),
+        reason: "because".to_owned(),
+        overridden: Vec::new(),
+        terms: Terms::default(),
+    }
+}
+
+fn seen(epoch: u64) -> [Acknowledgement; 1] {
+    let epoch = Epoch(epoch);
+    [Acknowledgement { migration: NAME.to_owned(), seen: epoch, drained: epoch }]
+}
+
+async fn advance(control: &dyn Control, to: Stage) -> Result<super::Record, Error> {
+    let record = control.change(NAME, &change(Move::Advance(to))).await?;
+    control.heartbeat(&beat("a"), &seen(record.position.epoch.0)).await?;
+    Ok(record)
+}
+
+async fn a_migration_starts_at_off_and_is_created_once(control: &dyn Control) {
+    assert_eq!(control.load().await.unwrap(), []);
+    let first = control.join(NAME, &beat("a")).await.unwrap();
+    assert_eq!((first.position.stage, first.position.epoch), (Stage::Off, Epoch(1)));
+    assert_eq!((first.generation, first.verified, first.backfilled), (Generation(1), None, false));
+    assert_eq!(control.join(NAME, &beat("b")).await.unwrap(), first);
+    assert_eq!(control.load().await.unwrap(), [first]);
+    assert_eq!(control.facts(NAME).await.unwrap().instances.len(), 2);
+}
+
+async fn what_nobody_registered_is_unknown(control: &dyn Control) {
+    let changed = control.change("nobody", &change(Move::Advance(Stage::DualWrite))).await;
+    for error in [changed.unwrap_err(), control.facts("nobody").await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::UnknownMigration);
+        assert_eq!(error.migration(), Some("nobody"));
+    }
+}
+
+async fn of_several_changes_from_one_epoch_one_wins(control: Arc<dyn Control>) {
+    control.join(NAME, &beat("a")).await.unwrap();
+    let attempts = (1..=8).map(|percent| {
+        let control = Arc::clone(&control);
+        tokio::spawn(async move {
+            let ramp = Move::Ramp(Percent::new(percent).unwrap());
+            let change = Change { expected: Some(Epoch(1)), ..change(ramp) };
+            control.change(NAME, &change).await.map(|record| record.position)
+        })
+    });
+    let (mut won, mut lost) = (Vec::new(), 0);
+    for attempt in attempts.collect::<Vec<_>>() {
+        match attempt.await.unwrap() {
+            Ok(position) => won.push(position),
+            Err(error) if error.kind() == ErrorKind::Conflict => lost += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!((won.len(), lost), (1, 7));
+    let record = &control.load().await.unwrap()[0];
+    assert_eq!(record.position, won[0]);
+    assert_eq!(record.position.epoch, Epoch(2));
+    assert_eq!(control.events(NAME, 10).await.unwrap().len(), 1);
+}
+
+async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
+    control.join(NAME, &beat("a")).await.unwrap();
+    let dead = Heartbeat { lease: Duration::ZERO, ..beat("dead") };
+    control.join(NAME, &dead).await.unwrap();
+    let record = control.change(NAME, &change(Move::Advance(Stage::DualWrite))).await.unwrap();
+    assert_eq!((record.position.epoch, record.stage_epoch), (Epoch(2), Epoch(2)));
+
+    let early = control.change(NAME, &change(Move::Advance(Stage::Shadow))).await.unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Blocked);
+    assert!(early.to_string().contains("[drained] instance a (release 1.0)"), "{early}");
+    assert!(!early.to_string().contains("instance dead"), "{early}");
+
+    control.heartbeat(&beat("a"), &seen(2)).await.unwrap();
+    let record = control.change(NAME, &change(Move::Advance(Stage::Shadow))).await.unwrap();
+    assert_eq!(record.position.stage, Stage::Shadow);
+    control.leave("a").await.unwrap();
+    assert!(control.facts(NAME).await.unwrap().instances.is_empty());
+}
+
+async fn an_illegal_move_changes_nothing(control: &dyn Control) {
+    let before = control.join(NAME, &beat("a")).await.unwrap();
+    for wish in [Move::Advance(Stage::Live), Move::StepBack(Stage::Shadow), Move::Rollback] {
+        let error = control.change(NAME, &change(wish)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IllegalMove, "{wish}");
+    }
+    assert_eq!(control.load().await.unwrap(), [before]);
+    assert_eq!(control.events(NAME, 10).await.unwrap(), []);
+}
+
+async fn every_change_is_in_the_audit(control: &dyn Control) {
+    control.join(NAME, &beat("a")).await.unwrap();
+    advance(control, Stage::DualWrite).await.unwrap();
+    advance(control, Stage::Shadow).await.unwrap();
+    let ramp = Change {
+        actor: "ada".to_owned(),
+        reason: "5 % first".to_owned(),
+        overridden: vec![Gate::Verified],
+        terms: Terms { lazy: true, ..Terms::default() },
+        ..change(Move::Ramp(Percent::new(5).unwrap()))
+    };
+    control.change(NAME, &ramp).await.unwrap();
+    // The same ramp again is no change.
+    assert_eq!(control.change(NAME, &ramp).await.unwrap().position.epoch, Epoch(4));
+    let events = control.events(NAME, 2).await.unwrap();
+    assert_eq!(events.len(), 2);
+    let last = &events[0];
+    assert_eq!((last.actor.as_str(), last.reason.as_str()), ("ada", "5 % first"));
+    assert_eq!(
+        (last.from_stage, last.to_stage, last.epoch),
+        (Stage::Shadow, Stage::Shadow, Epoch(4))
+    );
+    assert_eq!((last.from_ramp.basis_points(), last.to_ramp.basis_points()), (0, 500));
+    assert_eq!(last.overridden, ["verified"]);
+    assert_eq!(events[1].epoch, Epoch(3));
+    assert!(last.at_us >= events[1].at_us);
+}
+
+async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
+    control.join(NAME, &beat("a")).await.unwrap();
+    advance(control, Stage::DualWrite).await.unwrap();
+    control.verified(NAME, Generation(1)).await.unwrap();
+    assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(1)));
+    let record = control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
+    assert_eq!(record.generation, Generation(2));
+    // What was proven for the first generation says nothing about the second.
+    control.verified(NAME, Generation(1)).await.unwrap();
+    assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(1)));
+    control.verified(NAME, Generation(2)).await.unwrap();
+    assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(2)));
+}
+
+async fn dead_letters_are_counted_and_can_be_taken_out(control: &dyn Control) {
+    control.join(NAME, &beat("a")).await.unwrap();
+    let keys = [EncodedKey("1".to_owned()), EncodedKey("\"a\"".to_owned())];
+    for key in [&keys[0], &keys[1], &keys[0]] {
+        control.bury(NAME, Generation(1), key, "no such country").await.unwrap();
+    }
+    let mut letters = control.dead_letters(NAME, 10).await.unwrap();
+    letters.sort_by(|a, b| b.key.cmp(&a.key));
+    let found: Vec<_> =
+        letters.iter().map(|letter| (letter.key.as_str(), letter.attempts)).collect();
+    assert_eq!(found, [("1", 2), ("\"a\"", 1)]);
+    assert_eq!(letters[0].error, "no such country");
+    assert_eq!(control.facts(NAME).await.unwrap().dead_letters, 2);
+    control.exhume(NAME, &keys[0]).await.unwrap();
+    assert_eq!(control.dead_letters(NAME, 10).await.unwrap().len(), 1);
+}
+
+async fn samples_of_mismatches_are_bounded(control: &dyn Control) {
+    control.join(NAME, &beat("a")).await.unwrap();
+    for _ in 0..SAMPLES_MAX + 5 {
+        control.sample(NAME, "Customers::find", None).await.unwrap();
+    }
+}
+
+/// Runs the suite; `fresh` makes empty control tables.
+async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
+    a_migration_starts_at_off_and_is_created_once(&*fresh().await).await;
+    what_nobody_registered_is_unknown(&*fresh().await).await;
+    of_several_changes_from_one_epoch_one_wins(fresh().await).await;
+    a_move_waits_for_instances_that_live(&*fresh().await).await;
+    an_illegal_move_changes_nothing(&*fresh().await).await;
+    every_change_is_in_the_audit(&*fresh().await).await;
+    a_step_back_to_off_raises_the_generation(&*fresh().await).await;
+    dead_letters_are_counted_and_can_be_taken_out(&*fresh().await).await;
+    samples_of_mismatches_are_bounded(&*fresh().await).await;
+}
+
+#[tokio::test]
+async fn memory() {
+    let fresh = || async { Arc::new(MemoryControl::new(Clock::system())) as Arc<dyn Control> };
+    suite(fresh).await;
+}
+
+/// The suite, and what only tables can get wrong, on one database.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
+    use super::sql::SqlControl;
+
+    // Several processes start at once on an empty database.
+    let installs = (0..4).map(|_| {
+        let pool = pool.clone();
+        tokio::spawn(async move { SqlControl::new(pool).install().await })
+    });
+    for install in installs.collect::<Vec<_>>() {
+        install.await.unwrap().unwrap();
+    }
+    let tables =
+        ["migration", "event", "instance", "backfill", "batch", "failure", "dirty", "mismatch"];
+    let fresh = || async {
+        let mut conn = pool.acquire().await.unwrap();
+        for table in tables {
+            let sql = format!("DELETE FROM dualwrite_{table}");
+            DB::execute(&mut conn, &sql, &[]).await.unwrap();
+        }
+        Arc::new(SqlControl::new(pool.clone())) as Arc<dyn Control>
+    };
+    suite(fresh).await;
+
+    let control = fresh().await;
+    control.join(NAME, &beat("a")).await.unwrap();
+    for _ in 0..SAMPLES_MAX + 5 {
+        control.sample(NAME, "Customers::find", Some(&EncodedKey("1".into()))).await.unwrap();
+    }
+    let mut conn = pool.acquire().await.unwrap();
+    let count = "SELECT count(*) FROM dualwrite_mismatch";
+    let rows = DB::fetch(&mut conn, count, &[]).await.unwrap();
+    assert_eq!(rows[0].unsigned(0).unwrap(), u64::from(SAMPLES_MAX));
+
+    // A release that knows more has been here.
+    let newer = "UPDATE _dualwrite_migrations SET version = 99";
+    DB::execute(&mut conn, newer, &[]).await.unwrap();
+    drop(conn);
+    let error = control.install().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NewerControlTables);
+    assert!(error.to_string().contains("upgrade dualwrite"), "{error}");
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite() {
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+    let path = std::env::temp_dir().join(format!("dualwrite-{}.db", uuid::Uuid::new_v4()));
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+    sql_suite(pool.clone()).await;
+    pool.close().await;
+    std::fs::remove_file(path).unwrap();
+}
+
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn url(variable: &str) -> Option<String> {
+    let url = std::env::var(variable).ok();
+    if url.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
+        eprintln!("SKIPPED control conformance: {variable} is not set; use tests/run");
+    }
+    url
+}
+
+/// Runs the suite in a database of its own.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+macro_rules! on_server {
+    ($name:ident, $variable:literal, $pool:ty, $options:ty) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let Some(url) = url($variable) else { return };
+            let database = format!("dualwrite_{}", uuid::Uuid::new_v4().simple());
+            let admin = <$pool>::connect(&url).await.unwrap();
+            let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"));
+            sqlx::raw_sql(create).execute(&admin).await.unwrap();
+            let options = url.parse::<$options>().unwrap().database(&database);
+            let pool = <$pool>::connect_with(options).await.unwrap();
+            sql_suite(pool.clone()).await;
+            pool.close().await;
+            let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {database}"));
+            sqlx::raw_sql(drop).execute(&admin).await.unwrap();
+        }
+    };
+}
+
+#[cfg(feature = "postgres")]
+on_server!(postgres, "DUALWRITE_TEST_POSTGRES_URL", sqlx::PgPool, sqlx::postgres::PgConnectOptions);
+#[cfg(feature = "mysql")]
+on_server!(mysql, "DUALWRITE_TEST_MYSQL_URL", sqlx::MySqlPool, sqlx::mysql::MySqlConnectOptions);

@@ -1,0 +1,281 @@
+//! What must be true before a move is made. Pure; the control adapters call [`blockers`] while they
+//! hold the fence exclusively, so nothing changes between the decision and the move.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::gate::{Blocker, Gate};
+use crate::moves::{Destination, Move};
+use crate::position::{Epoch, Generation, Position};
+use crate::route::is_read;
+use crate::stage::{Side, Stage};
+
+/// What one live instance reported last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InstanceReport {
+    /// The identity that the process drew at its start.
+    pub id: String,
+    /// The release it runs.
+    pub release: String,
+    /// The newest epoch that it has seen.
+    pub seen: Epoch,
+    /// Nothing pinned below this epoch is in flight in it.
+    pub drained: Epoch,
+    /// The first stage that its build can run.
+    pub min_stage: Stage,
+    /// The last stage that its build can run.
+    pub max_stage: Stage,
+}
+
+/// What the control tables know, read under the exclusive fence.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) position: Position,
+    pub(crate) generation: Generation,
+    /// The epoch at which the present stage was entered.
+    pub(crate) stage_epoch: Epoch,
+    pub(crate) stage_age: Duration,
+    pub(crate) backfilled: bool,
+    pub(crate) verified: Option<Generation>,
+    pub(crate) dirty_old: u64,
+    pub(crate) dirty_new: u64,
+    pub(crate) dead_letters: u64,
+    /// Live instances only: a lease that ran out no longer counts.
+    pub(crate) instances: Vec<InstanceReport>,
+}
+
+/// What the release that asks for the move declares about its migration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) lazy: bool,
+    pub(crate) soak: Duration,
+}
+
+/// Lists what stands between the present position and a destination; empty means go.
+pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: Terms) -> Vec<Blocker> {
+    let mut found = Vec::new();
+    let forward = to.goes_forward(facts.position);
+    if wish != Move::Rollback && (forward || to.stage == Stage::Off) {
+        found.extend(drained(facts));
+    }
+    if forward {
+        supported(facts, to, &mut found);
+    }
+    clean(facts, to, &mut found);
+    let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
+    if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
+        copied(facts, terms, &mut found);
+    }
+    if forward && facts.position.stage == Stage::Live && facts.stage_age < terms.soak {
+        let left = terms.soak - facts.stage_age;
+        block(&mut found, Gate::Soaked, format!("live has to last for {left:.0?} more"));
+    }
+    if forward && reaches == Stage::Complete {
+        backfilled(facts, &mut found);
+        verified(facts, &mut found);
+    }
+    found
+}
+
+/// Turns blockers that were not overridden into an error.
+///
+/// # Errors
+/// `Blocked` listing every gate, `InvalidInput` for an override of a gate that protects data.
+pub(crate) fn admit(blockers: &[Blocker], overridden: &[Gate]) -> Result<(), Error> {
+    if let Some(gate) = overridden.iter().find(|gate| !gate.may_be_overridden()) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("the gate `{gate}` protects data and cannot be overridden"),
+        ));
+    }
+    let left: Vec<Blocker> =
+        blockers.iter().filter(|blocker| !overridden.contains(&blocker.gate)).cloned().collect();
+    if left.is_empty() { Ok(()) } else { Err(Error::blocked(left)) }
+}
+
+fn block(found: &mut Vec<Blocker>, gate: Gate, reason: String) {
+    found.push(Blocker { gate, reason });
+}
+
+/// Instances that still have operations of an earlier stage in flight.
+pub(crate) fn drained(facts: &Facts) -> Vec<Blocker> {
+    let late = facts.instances.iter().filter(|instance| instance.drained < facts.stage_epoch);
+    late.map(|instance| Blocker {
+        gate: Gate::Drained,
+        reason: format!(
+            "instance {} (release {}) still has operations of a stage before {} in flight",
+            instance.id, instance.release, facts.position.stage
+        ),
+    })
+    .collect()
+}
+
+fn supported(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
+    let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
+    for instance in &facts.instances {
+        if to.stage < instance.min_stage || reaches > instance.max_stage {
+            let reason = format!(
+                "instance {} (release {}) can run {} to {}, not {reaches}; replace it first",
+                instance.id, instance.release, instance.min_stage, instance.max_stage
+            );
+            block(found, Gate::Supported, reason);
+        }
+    }
+}
+
+/// Going forward, new starts to answer for more keys; going back, old does.
+fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
+    let then = facts.position.with_stage(to.stage).with_ramp(to.ramp);
+    let (side, dirty) = match to.goes_forward(facts.position) {
+        true => (Side::New, facts.dirty_new),
+        false => (Side::Old, facts.dirty_old),
+    };
+    if dirty > 0 && is_read(then, side) {
+        let reason = format!("{dirty} keys wait to be copied to {side} again");
+        block(found, Gate::Clean, reason);
+    }
+}
+
+fn copied(facts: &Facts, terms: Terms, found: &mut Vec<Blocker>) {
+    if facts.dead_letters > 0 {
+        let reason =
+            format!("{} keys could not be copied; retry or waive them", facts.dead_letters);
+        block(found, Gate::DeadLetters, reason);
+    }
+    // A lazy migration copies a key that is missing in new; only in the first generation can a key
+    // that is there not be stale.
+    if terms.lazy && facts.generation == Generation::FIRST {
+        return;
+    }
+    backfilled(facts, found);
+    verified(facts, found);
+}
+
+fn backfilled(facts: &Facts, found: &mut Vec<Blocker>) {
+    if !facts.backfilled {
+        let reason = format!("run the backfill of generation {}", facts.generation);
+        block(found, Gate::Backfilled, reason);
+    }
+}
+
+fn verified(facts: &Facts, found: &mut Vec<Blocker>) {
+    if facts.verified != Some(facts.generation) {
+        let reason = format!("run the verification of generation {}", facts.generation);
+        block(found, Gate::Verified, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moves::destination;
+    use crate::position::Percent;
+
+    fn facts(stage: Stage, ramp: u16) -> Facts {
+        Facts {
+            position: Position { stage, ramp: Percent::new(ramp).unwrap(), epoch: Epoch(9) },
+            generation: Generation(2),
+            stage_epoch: Epoch(8),
+            stage_age: Duration::from_secs(60),
+            backfilled: true,
+            verified: Some(Generation(2)),
+            dirty_old: 0,
+            dirty_new: 0,
+            dead_letters: 0,
+            instances: vec![InstanceReport {
+                id: "a".into(),
+                release: "1.0".into(),
+                seen: Epoch(9),
+                drained: Epoch(8),
+                min_stage: Stage::Off,
+                max_stage: Stage::Complete,
+            }],
+        }
+    }
+
+    fn gates(facts: &Facts, wish: Move, terms: Terms) -> Vec<Gate> {
+        let to = destination(facts.position, facts.generation, wish).unwrap();
+        blockers(facts, wish, to, terms).into_iter().map(|blocker| blocker.gate).collect()
+    }
+
+    #[test]
+    fn with_everything_done_every_step_is_open() {
+        for stage in &Stage::ALL[..5] {
+            let wish = Move::Advance(stage.next().unwrap());
+            assert_eq!(gates(&facts(*stage, 0), wish, Terms::default()), []);
+        }
+    }
+
+    #[test]
+    fn a_forward_move_waits_for_an_instance_that_has_not_drained() {
+        for stage in &Stage::ALL[..5] {
+            let mut facts = facts(*stage, 0);
+            facts.instances[0].drained = Epoch(7);
+            for wish in [Move::Advance(stage.next().unwrap()), Move::Ramp(Percent::FULL)] {
+                assert_eq!(gates(&facts, wish, Terms::default()), [Gate::Drained]);
+            }
+        }
+    }
+
+    #[test]
+    fn going_live_needs_this_generations_backfill_and_verification() {
+        let mut facts = facts(Stage::Shadow, 0);
+        facts.verified = Some(Generation(1));
+        facts.backfilled = false;
+        for wish in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
+            assert_eq!(gates(&facts, wish, Terms::default()), [Gate::Backfilled, Gate::Verified]);
+            let lazy = Terms { lazy: true, ..Terms::default() };
+            assert_eq!(gates(&facts, wish, lazy), [Gate::Backfilled, Gate::Verified]);
+            facts.generation = Generation::FIRST;
+            facts.verified = None;
+            assert_eq!(gates(&facts, wish, lazy), []);
+            facts.generation = Generation(2);
+        }
+    }
+
+    #[test]
+    fn complete_needs_proof_even_from_a_lazy_migration() {
+        let mut facts = facts(Stage::RampDown, 0);
+        facts.generation = Generation::FIRST;
+        facts.backfilled = false;
+        facts.verified = None;
+        let lazy = Terms { lazy: true, ..Terms::default() };
+        let wanted = [Gate::Backfilled, Gate::Verified];
+        assert_eq!(gates(&facts, Move::Advance(Stage::Complete), lazy), wanted);
+        assert_eq!(gates(&facts, Move::Ramp(Percent::new(1).unwrap()), lazy), wanted);
+    }
+
+    #[test]
+    fn no_side_starts_to_answer_while_its_keys_are_dirty() {
+        let mut ahead = facts(Stage::Shadow, 0);
+        ahead.dirty_new = 1;
+        assert_eq!(gates(&ahead, Move::Advance(Stage::Live), Terms::default()), [Gate::Clean]);
+        assert_eq!(gates(&ahead, Move::Ramp(Percent::FULL), Terms::default()), [Gate::Clean]);
+        assert_eq!(gates(&ahead, Move::Rollback, Terms::default()), []);
+        let mut back = facts(Stage::Live, 0);
+        back.dirty_old = 1;
+        assert_eq!(gates(&back, Move::Rollback, Terms::default()), [Gate::Clean]);
+        assert_eq!(gates(&back, Move::Advance(Stage::RampDown), Terms::default()), []);
+    }
+
+    #[test]
+    fn an_instance_that_cannot_run_the_stage_blocks_it() {
+        let mut facts = facts(Stage::RampDown, 0);
+        facts.instances[0].max_stage = Stage::RampDown;
+        assert_eq!(
+            gates(&facts, Move::Advance(Stage::Complete), Terms::default()),
+            [Gate::Supported]
+        );
+    }
+
+    #[test]
+    fn only_gates_that_protect_no_data_can_be_overridden() {
+        let blocked = [Blocker { gate: Gate::Verified, reason: "x".into() }];
+        assert_eq!(admit(&blocked, &[]).unwrap_err().kind(), ErrorKind::Blocked);
+        assert!(admit(&blocked, &[Gate::Verified]).is_ok());
+        assert_eq!(admit(&[], &[Gate::Drained]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

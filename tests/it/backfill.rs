@@ -1,0 +1,205 @@
+//! The backfill: what it copies, what it counts, what it does with rows that cannot be copied.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage, Tx};
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::{Notes, World, plain};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    every_key_is_copied_and_counted,
+    an_empty_table_is_complete,
+    gaps_of_a_billion_cost_nothing,
+    a_row_that_cannot_be_copied_stands_alone,
+    too_many_failures_halt_it,
+    it_does_not_run_where_old_alone_is_written,
+    two_workers_share_one_backfill,
+    a_second_run_finds_nothing_to_do,
+    back_at_off_everything_is_copied_again,
+    composite_and_text_keys_are_paged_in_order,
+    a_verification_names_what_differs,
+);
+
+async fn every_key_is_copied_and_counted<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 57, plain).await;
+    let done = world.migration.backfill().batch(10).run().await.unwrap();
+    assert_eq!((done.total, done.migrated, done.skipped, done.failed), (57, 57, 0, 0));
+    assert!(done.complete);
+    assert_eq!((done.remaining(), done.percent()), (0, 100.0));
+    let [old, new] = world.words().await;
+    assert_eq!((old.len(), old), (57, new));
+    assert!(world.migration.verify().run().await.unwrap().is_clean());
+    let status = world.migration.status().await.unwrap();
+    assert_eq!(status.backfill, Some(done));
+    assert!(status.blockers.is_empty(), "{:?}", status.blockers);
+    assert!(serde_json::to_string(&status).unwrap().contains("\"migrated\":57"));
+}
+
+async fn an_empty_table_is_complete<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let done = world.migration.backfill().run().await.unwrap();
+    assert_eq!((done.total, done.done(), done.complete), (0, 0, true));
+}
+
+async fn gaps_of_a_billion_cost_nothing<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 0, plain).await;
+    for id in [-3_000_000_000_i64, -1, 0, 1_000_000_000, 9_000_000_000_000] {
+        world.save(id, "far apart").await;
+    }
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    let done = world.migration.backfill().batch(2).run().await.unwrap();
+    assert_eq!((done.migrated, done.total), (5, 5));
+    assert!(world.copies.load(SeqCst) <= 5);
+}
+
+async fn a_row_that_cannot_be_copied_stands_alone<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 40, plain).await;
+    world.save(23, "poison").await;
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    let done = world.migration.backfill().batch(16).run().await.unwrap();
+    assert_eq!((done.migrated, done.failed, done.total), (39, 1, 40));
+    let letters = world.migration.dead_letters().await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].key.as_str(), letters[0].error.as_str()),
+        ("23", "note 23 cannot be copied")
+    );
+
+    // It blocks what would show it missing, until it is retried.
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    let blocked = world.migration.advance(Stage::Live).await.unwrap_err();
+    assert!(blocked.to_string().contains("[dead_letters] 1 keys"), "{blocked}");
+    assert_eq!(world.migration.retry_dead_letters().await.unwrap(), 0);
+    assert_eq!(world.migration.dead_letters().await.unwrap()[0].attempts, 2);
+    world.save(23, "cured").await;
+    assert_eq!(world.migration.retry_dead_letters().await.unwrap(), 1);
+    assert!(world.migration.verify().run().await.unwrap().is_clean());
+    world.migration.advance(Stage::Live).await.unwrap();
+}
+
+async fn too_many_failures_halt_it<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 0, plain).await;
+    for id in 1..10 {
+        world.save(id, "poison").await;
+    }
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    let backfill = world.migration.backfill().batch(4).stop_after_failures(3);
+    assert_eq!(backfill.run().await.unwrap_err().kind(), ErrorKind::Halted);
+    assert_eq!(world.migration.dead_letters().await.unwrap().len(), 4);
+    assert!(!world.migration.status().await.unwrap().backfill.unwrap().complete);
+}
+
+async fn it_does_not_run_where_old_alone_is_written<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 3, plain).await;
+    let refused = world.migration.backfill().run().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Blocked);
+    assert!(refused.to_string().contains("cannot run at off"), "{refused}");
+    let none = world.runtime.migration("no-copy").register().await.unwrap();
+    assert_eq!(none.backfill().run().await.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+async fn two_workers_share_one_backfill<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 200, plain).await;
+    let one = world.migration.backfill().batch(3).run();
+    let two = world.migration.backfill().batch(3).run();
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!(one.unwrap().complete, two.unwrap().complete);
+    let done = world.migration.status().await.unwrap().backfill.unwrap();
+    assert_eq!((done.migrated, done.skipped, done.failed), (200, 0, 0));
+}
+
+async fn a_second_run_finds_nothing_to_do<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 20, plain).await;
+    let first = world.migration.backfill().run().await.unwrap();
+    let calls = world.copies.load(SeqCst);
+    assert_eq!(world.migration.backfill().run().await.unwrap(), first);
+    assert_eq!(world.copies.load(SeqCst), calls);
+}
+
+async fn back_at_off_everything_is_copied_again<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 5, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    world.migration.step_back(Stage::Off).await.unwrap();
+    world.save(3, "written at off").await;
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    // What was proven before says nothing now.
+    let blocked = world.migration.advance(Stage::Live).await.unwrap_err();
+    for gate in ["[backfilled]", "[verified]", "generation 2"] {
+        assert!(blocked.to_string().contains(gate), "{blocked}");
+    }
+    let done = world.migration.backfill().run().await.unwrap();
+    assert_eq!((done.generation, done.migrated), (2, 5));
+    let [old, new] = world.words().await;
+    assert_eq!(old, new);
+}
+
+struct CopyPairs<D: Sql>(std::marker::PhantomData<D>);
+
+impl<D: Sql> CopyKeys for CopyPairs<D> {
+    type Database = D::Db;
+    type Key = (i64, String);
+
+    fn source(&self) -> KeySource {
+        KeySource::table("pair").column("a").column("b")
+    }
+
+    async fn copy(
+        &self,
+        tx: &mut Tx<'_, D::Db>,
+        keys: &[(i64, String)],
+    ) -> Result<Copied, BoxError> {
+        for (a, b) in keys {
+            let sql = format!("UPDATE pair SET copies = copies + 1 WHERE a = {a} AND b = '{b}'");
+            D::run(tx, &sql).await?;
+        }
+        Ok(Copied { migrated: keys.len() as u64, skipped: 0 })
+    }
+}
+
+async fn composite_and_text_keys_are_paged_in_order<D: Sql>(db: Scratch<D>) {
+    db.execute(
+        "CREATE TABLE pair (a INTEGER NOT NULL, b VARCHAR(20) NOT NULL, copies INTEGER NOT NULL,
+                            PRIMARY KEY (a, b))",
+    )
+    .await;
+    for a in 0..7 {
+        for b in ["", "B", "a", "zebra", "äpfel", "y 'quoted'"] {
+            let b = b.replace('\'', "''");
+            db.execute(&format!("INSERT INTO pair VALUES ({a}, '{b}', 0)")).await;
+        }
+    }
+    db.execute("DELETE FROM pair WHERE b LIKE 'y%'").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let copy = CopyPairs::<D>(std::marker::PhantomData);
+    let migration = runtime.migration("pairs").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().batch(4).run().await.unwrap();
+    assert_eq!((done.total, done.migrated), (35, 35));
+    assert_eq!(db.number("SELECT count(*) FROM pair WHERE copies = 1").await, 35);
+}
+
+async fn a_verification_names_what_differs<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 30, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    world
+        .db
+        .execute(
+            "UPDATE new_note SET word = 'other' WHERE id = 7;
+             DELETE FROM new_note WHERE id = 11;
+             INSERT INTO new_note (id, word) VALUES (99, 'nobody wrote this')",
+        )
+        .await;
+    let report = world.migration.verify().batch(8).run().await.unwrap();
+    assert_eq!((report.differing, report.is_clean()), (3, false));
+    assert_eq!(report.keys, ["7", "11", "99"]);
+    assert_eq!(world.migration.status().await.unwrap().verified, None);
+    for key in [7_i64, 11, 99] {
+        assert!(world.migration.copy(&key).await.unwrap());
+    }
+    assert!(world.migration.verify().run().await.unwrap().is_clean());
+    assert_eq!(world.notes.find(99).await.unwrap(), None);
+}

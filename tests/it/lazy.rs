@@ -1,0 +1,77 @@
+//! Lazy migration on read: a key that new misses is copied when it is read, once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use dualwrite::Stage;
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::{Notes, World, lazy, plain};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    a_missing_key_is_copied_once_however_many_read_it,
+    where_the_copy_fails_old_answers,
+    after_the_backfill_nothing_is_looked_for,
+    nothing_is_copied_at_complete,
+    without_lazy_nothing_is_copied,
+);
+
+async fn a_missing_key_is_copied_once_however_many_read_it<D: Sql>(db: Scratch<D>) {
+    let world = Arc::new(World::with(db, Stage::Live, 5, lazy).await);
+    let readers = (0..20).map(|_| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.notes.find(3).await.unwrap() })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        assert_eq!(reader.await.unwrap().as_deref(), Some("word 3"));
+    }
+    // Readers that come after the copy find the row; those that come before it wait for it.
+    assert_eq!(world.copies.load(SeqCst), 1);
+    assert_eq!(world.words().await[1], ["word 3"]);
+    assert_eq!(world.notes.find(77).await.unwrap(), None);
+}
+
+async fn where_the_copy_fails_old_answers<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 0, lazy).await;
+    world.save(1, "poison").await;
+    for stage in [Stage::DualWrite, Stage::Shadow, Stage::Live] {
+        world.migration.advance(stage).await.unwrap();
+    }
+    assert_eq!(world.notes.find(1).await.unwrap().as_deref(), Some("poison"));
+    let letters = world.migration.dead_letters().await.unwrap();
+    assert_eq!((letters.len(), letters[0].error.as_str()), (1, "note 1 cannot be copied"));
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.lazy_failed, status.dead_letters), (1, 1));
+}
+
+async fn after_the_backfill_nothing_is_looked_for<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Live, 5, lazy).await;
+    world.migration.backfill().run().await.unwrap();
+    let copies = world.copies.load(SeqCst);
+    assert_eq!(world.notes.find(77).await.unwrap(), None);
+    assert_eq!(world.copies.load(SeqCst), copies);
+}
+
+async fn nothing_is_copied_at_complete<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Live, 5, lazy).await;
+    world.migration.backfill().run().await.unwrap();
+    assert!(world.migration.verify().run().await.unwrap().is_clean());
+    world.migration.advance(Stage::RampDown).await.unwrap();
+    world.migration.advance(Stage::Complete).await.unwrap();
+    // Deleted since; old still has it.
+    world.db.execute("DELETE FROM new_note WHERE id = 3").await;
+    assert_eq!(world.notes.find(3).await.unwrap(), None);
+    assert!(!world.migration.copy(&3_i64).await.unwrap());
+    assert_eq!(world.notes.find(3).await.unwrap(), None);
+}
+
+async fn without_lazy_nothing_is_copied<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 5, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    world.db.execute("DELETE FROM new_note WHERE id = 3").await;
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    world.migration.advance(Stage::Live).await.unwrap();
+    assert_eq!(world.notes.find(3).await.unwrap(), None);
+}

@@ -1,0 +1,206 @@
+//! A small service to try things on: notes `(id, word)`, in a table of their own on each side, and sides
+//! that fail, panic or hang when told to.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
+
+use dualwrite::{
+    Backend, BoxError, Copied, CopyKeys, KeySource, Migration, Registration, Runtime, Stage, Tx,
+};
+use tokio::sync::Notify;
+
+use super::db::Scratch;
+use super::sql::Sql;
+
+/// Rows `(id, word)` in a table of their own on each side.
+#[dualwrite::repository]
+pub(crate) trait Notes<DB: Backend> {
+    #[read(key = id, lazy)]
+    async fn find(&self, id: i64) -> Result<Option<String>, sqlx::Error>;
+    #[write(key = id)]
+    async fn save(&self, tx: &mut Tx<'_, DB>, id: i64, word: &str) -> Result<(), sqlx::Error>;
+}
+
+pub(crate) const WORKS: u8 = 0;
+pub(crate) const FAILS: u8 = 1;
+pub(crate) const PANICS: u8 = 2;
+pub(crate) const HANGS: u8 = 3;
+
+/// One side, and what it does to writes.
+pub(crate) struct Store<D: Sql> {
+    pub(crate) table: &'static str,
+    pub(crate) pool: sqlx::Pool<D::Db>,
+    pub(crate) mood: Arc<AtomicU8>,
+    pub(crate) hanging: Arc<Notify>,
+}
+
+impl<D: Sql> Notes<D::Db> for Store<D> {
+    async fn find(&self, id: i64) -> Result<Option<String>, sqlx::Error> {
+        let sql = format!("SELECT word FROM {} WHERE id = {id}", self.table);
+        Ok(D::rows(&self.pool, &sql).await?.pop().and_then(|mut row| row.pop().flatten()))
+    }
+
+    async fn save(&self, tx: &mut Tx<'_, D::Db>, id: i64, word: &str) -> Result<(), sqlx::Error> {
+        let table = self.table;
+        D::run(tx, &format!("DELETE FROM {table} WHERE id = {id}")).await?;
+        match self.mood.load(SeqCst) {
+            FAILS => {
+                D::run(tx, &format!("INSERT INTO {table} (id, word) VALUES ({id}, NULL)")).await?
+            }
+            PANICS => panic!("a bug in the {table} side"),
+            HANGS => {
+                self.hanging.notify_one();
+                std::future::pending().await
+            }
+            _ => {
+                D::run(tx, &format!("INSERT INTO {table} (id, word) VALUES ({id}, '{word}')"))
+                    .await?
+            }
+        };
+        Ok(())
+    }
+}
+
+/// The copy function. Refuses the word `poison`, and counts its calls.
+pub(crate) struct CopyNotes<D: Sql> {
+    pub(crate) calls: Arc<AtomicU64>,
+    database: PhantomData<D>,
+}
+
+impl<D: Sql> CopyNotes<D> {
+    pub(crate) fn new() -> Self {
+        Self { calls: Arc::default(), database: PhantomData }
+    }
+}
+
+impl<D: Sql> CopyKeys for CopyNotes<D> {
+    type Database = D::Db;
+    type Key = i64;
+
+    fn source(&self) -> KeySource {
+        KeySource::table("old_note").column("id")
+    }
+
+    fn new_source(&self) -> Option<KeySource> {
+        Some(KeySource::table("new_note").column("id"))
+    }
+
+    async fn copy(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        self.calls.fetch_add(1, SeqCst);
+        let mut copied = Copied::default();
+        for id in keys {
+            let sql = format!("SELECT word FROM old_note WHERE id = {id} AND word = 'poison'");
+            if !D::texts(tx, &sql).await?.is_empty() {
+                return Err(format!("note {id} cannot be copied").into());
+            }
+            D::run(tx, &format!("DELETE FROM new_note WHERE id = {id}")).await?;
+            let sql = "INSERT INTO new_note (id, word) SELECT id, word FROM old_note WHERE id =";
+            match D::run(tx, &format!("{sql} {id}")).await? {
+                0 => copied.skipped += 1,
+                _ => copied.migrated += 1,
+            }
+        }
+        Ok(copied)
+    }
+
+    async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
+        let mut differing = Vec::new();
+        for id in keys {
+            let word = |table| format!("SELECT word FROM {table} WHERE id = {id}");
+            let (old, new) = (word("old_note"), word("new_note"));
+            if D::texts(tx, &old).await? != D::texts(tx, &new).await? {
+                differing.push(*id);
+            }
+        }
+        Ok(differing)
+    }
+}
+
+/// Registers without any option.
+pub(crate) fn plain<DB: Backend>(registration: Registration<'_, DB>) -> Registration<'_, DB> {
+    registration
+}
+
+/// Registers a lazy migration.
+pub(crate) fn lazy<DB: Backend>(registration: Registration<'_, DB>) -> Registration<'_, DB> {
+    registration.lazy()
+}
+
+/// One instance of the service, with its database.
+pub(crate) struct World<D: Sql> {
+    pub(crate) db: Scratch<D>,
+    pub(crate) runtime: Runtime<D::Db>,
+    pub(crate) migration: Migration,
+    pub(crate) notes: DualNotes<Store<D>, Store<D>>,
+    pub(crate) old_mood: Arc<AtomicU8>,
+    pub(crate) new_mood: Arc<AtomicU8>,
+    pub(crate) hanging: Arc<Notify>,
+    pub(crate) copies: Arc<AtomicU64>,
+}
+
+impl<D: Sql> World<D> {
+    /// A lazy migration in a stage, with empty tables.
+    pub(crate) async fn at(stage: Stage, db: Scratch<D>) -> Self {
+        Self::with(db, stage, 0, lazy).await
+    }
+
+    /// A migration registered as wanted, with as many rows in old before it begins.
+    pub(crate) async fn with(
+        db: Scratch<D>,
+        stage: Stage,
+        rows: u32,
+        options: fn(Registration<'_, D::Db>) -> Registration<'_, D::Db>,
+    ) -> Self {
+        db.execute(
+            "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+             CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
+        )
+        .await;
+        for id in 1..=rows {
+            db.execute(&format!("INSERT INTO old_note (id, word) VALUES ({id}, 'word {id}')"))
+                .await;
+        }
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let copy = CopyNotes::<D>::new();
+        let copies = Arc::clone(&copy.calls);
+        let registration = options(runtime.migration("notes").backfill(copy));
+        let migration = registration.register().await.unwrap();
+        while migration.position().stage < stage {
+            let next = migration.position().stage.next().unwrap();
+            migration.advance(next).await.unwrap();
+        }
+        let (old_mood, new_mood) = (Arc::<AtomicU8>::default(), Arc::<AtomicU8>::default());
+        let hanging = Arc::<Notify>::default();
+        let store = |table, mood: &Arc<AtomicU8>| Store {
+            table,
+            pool: db.pool().clone(),
+            mood: Arc::clone(mood),
+            hanging: Arc::clone(&hanging),
+        };
+        let notes =
+            DualNotes::new(&migration, store("old_note", &old_mood), store("new_note", &new_mood));
+        Self { db, runtime, migration, notes, old_mood, new_mood, hanging, copies }
+    }
+
+    /// Saves one note in a transaction of its own.
+    pub(crate) async fn save(&self, id: i64, word: &str) {
+        let mut tx = self.begin().await;
+        self.notes.save(&mut tx, id, word).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn begin(&self) -> Tx<'static, D::Db> {
+        self.migration.begin(self.db.pool()).await.unwrap()
+    }
+
+    /// The words of old and of new.
+    pub(crate) async fn words(&self) -> [Vec<String>; 2] {
+        let mut sides = Vec::new();
+        for table in ["old_note", "new_note"] {
+            let rows = self.db.rows(&format!("SELECT word FROM {table} ORDER BY id")).await;
+            sides.push(rows.into_iter().flatten().flatten().collect::<Vec<_>>());
+        }
+        sides.try_into().unwrap()
+    }
+}

@@ -1,0 +1,187 @@
+//! The rules of ARCHITECTURE.md that a machine can check.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layers, each importing only from itself and from those before it.
+const LAYERS: &[&[&str]] = &[
+    &["stage", "position", "key", "bucket", "route", "moves", "gate", "error"],
+    &["clock", "backend", "control", "copy", "in_flight", "observe", "shared"],
+    &["readiness", "write/decide", "lazy/decide", "shadow/decide", "backfill/decide"],
+    &[
+        "transaction",
+        "read",
+        "write/run",
+        "lazy/run",
+        "shadow/run",
+        "copy/run",
+        "copy/source",
+        "backfill/ledger",
+        "backfill/progress",
+        "backfill/run",
+        "verify/run",
+        "repository",
+    ],
+    &["migration", "runtime", "status"],
+    &[
+        "backend/sqlite",
+        "backend/postgres",
+        "backend/mysql",
+        "control/memory",
+        "control/sql",
+        "testing",
+    ],
+];
+
+/// Imports that run back on purpose; ARCHITECTURE.md says why.
+const KNOTS: &[(&str, &str)] = &[
+    // The state of a migration holds what runners keep in it.
+    ("shared", "lazy/run"),
+    ("shared", "readiness"),
+    // The port answers with facts that the deciders judge, and decides by them.
+    ("control", "readiness"),
+    // The erased copy function names the reports of its runners.
+    ("copy", "backfill/run"),
+    ("copy", "verify/run"),
+    ("copy", "transaction"),
+    // The one place that picks an adapter.
+    ("runtime", "control/sql"),
+    // A wrapper is made for the user's handle, and waits with its patience.
+    ("repository", "migration"),
+    ("transaction", "migration"),
+    ("backfill/run", "migration"),
+];
+
+const SQL_IS_THEIR_BUSINESS: &[&str] = &[
+    "backend",
+    "control/sql",
+    "copy",
+    "backfill",
+    "verify/run",
+    "write/run",
+    "transaction",
+    "runtime",
+    "migration",
+    "error",
+    "lib",
+];
+
+fn sources() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("dualwrite/src");
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(&root).unwrap().with_extension("");
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(name.display().to_string(), code(&text));
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+/// The text without comments and tests.
+fn code(text: &str) -> String {
+    let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let line = |line: &str| line.split("//").next().unwrap_or(line).to_owned();
+    body.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The modules that a file imports, as far as the layers know them.
+fn imports(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for piece in code.split("crate::").skip(1) {
+        let path: String =
+            piece.chars().take_while(|c| c.is_ascii_alphanumeric() || "_:".contains(*c)).collect();
+        let parts: Vec<&str> = path.split("::").collect();
+        let longest = (1..=parts.len()).rev().map(|length| parts[..length].join("/"));
+        found.extend(longest.into_iter().find(|module| layer(module).is_some()));
+    }
+    found
+}
+
+#[test]
+fn imports_run_one_way() {
+    let mut wrong = Vec::new();
+    for (module, code) in sources() {
+        let Some(own) = layer(&module) else { continue };
+        for import in imports(&code) {
+            let theirs = layer(&import).unwrap();
+            let allowed = theirs <= own || KNOTS.contains(&(module.as_str(), import.as_str()));
+            if !allowed {
+                wrong.push(format!("{module} imports {import}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_module_has_a_layer() {
+    let fronts = [
+        "lib",
+        "private",
+        "dual",
+        "write",
+        "lazy",
+        "shadow",
+        "backfill",
+        "verify",
+        "control/conformance",
+    ];
+    let homeless: Vec<String> = sources()
+        .into_keys()
+        .filter(|module| layer(module).is_none() && !fronts.contains(&module.as_str()))
+        .collect();
+    assert!(homeless.is_empty(), "{homeless:?}");
+}
+
+#[test]
+fn values_and_deciders_never_wait() {
+    for (module, code) in sources() {
+        let pure = matches!(layer(&module), Some(0 | 2));
+        assert!(!pure || !code.contains(".await"), "{module} waits");
+        assert!(!pure || !code.contains("async "), "{module} is async");
+    }
+}
+
+#[test]
+fn only_the_clock_reads_clocks() {
+    for (module, code) in sources() {
+        for source in ["Instant::now", "SystemTime", "tokio::time", "quanta::"] {
+            assert!(module == "clock" || !code.contains(source), "{module} uses {source}");
+        }
+    }
+}
+
+#[test]
+fn sqlx_stays_where_sql_is_the_business() {
+    for (module, code) in sources() {
+        let folder = module.split('/').next().unwrap_or(&module);
+        let may = SQL_IS_THEIR_BUSINESS.contains(&module.as_str())
+            || SQL_IS_THEIR_BUSINESS.contains(&folder)
+            || module == "control/conformance";
+        assert!(may || !code.contains("sqlx::"), "{module} uses sqlx");
+        let safe = module == "backend" || module == "control/conformance";
+        assert!(safe || !code.contains("AssertSqlSafe("), "{module} declares SQL safe");
+    }
+}
+
+#[test]
+fn nothing_is_spawned_without_a_bound() {
+    for (module, code) in sources() {
+        let may = ["runtime", "shadow/run", "control/conformance"].contains(&module.as_str());
+        assert!(may || !code.contains("spawn("), "{module} spawns");
+    }
+}
