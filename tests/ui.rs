@@ -14,6 +14,7 @@ fn accepted() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/repository/pass/*.rs");
     cases.pass("tests/ui/dual/pass/*.rs");
+    cases.pass("tests/ui/compare/pass/*.rs");
 }
 
 #[test]
@@ -26,6 +27,7 @@ fn refused() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/repository/fail/*.rs");
     cases.compile_fail("tests/ui/dual/fail/*.rs");
+    cases.compile_fail("tests/ui/compare/fail/*.rs");
 }
 
 fn rustc_version() -> String {

@@ -6,6 +6,7 @@
 
 use proc_macro::TokenStream;
 
+mod compare;
 mod diag;
 mod dual;
 mod names;
@@ -25,4 +26,10 @@ pub fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Dual, attributes(dual))]
 pub fn dual(item: TokenStream) -> TokenStream {
     dual::dual(item.into()).into()
+}
+
+/// Generates a comparison field by field, with the path to each difference.
+#[proc_macro_derive(Compare, attributes(compare))]
+pub fn compare(item: TokenStream) -> TokenStream {
+    compare::compare(item.into()).into()
 }

@@ -3,9 +3,10 @@
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt as _;
+use syn::parse::discouraged::Speculative as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Ident, Meta, Token};
+use syn::{Attribute, Expr, ExprPath, Ident, Meta, Path, Token};
 
 use crate::diag::{Errors, list, suggestion};
 
@@ -30,10 +31,22 @@ impl Parse for Setting {
         // `crate` is a keyword, so plain identifiers would not do.
         let key = Ident::parse_any(input)?;
         let value = match input.parse::<Option<Token![=]>>()? {
-            Some(_) => Some(input.parse()?),
+            Some(_) => Some(value(input)?),
             None => None,
         };
         Ok(Self { key, value })
+    }
+}
+
+/// An expression, or a type by its path: `Page<T>` would be two comparisons as an expression.
+fn value(input: ParseStream<'_>) -> syn::Result<Expr> {
+    let ahead = input.fork();
+    match ahead.parse::<Path>() {
+        Ok(path) if ahead.is_empty() || ahead.peek(Token![,]) => {
+            input.advance_to(&ahead);
+            Ok(Expr::Path(ExprPath { attrs: Vec::new(), qself: None, path }))
+        }
+        _ => input.parse(),
     }
 }
 
@@ -93,6 +106,11 @@ impl Settings {
     fn take(&mut self, key: &str) -> Option<Setting> {
         let index = self.found.iter().position(|setting| setting.key == key)?;
         Some(self.found.remove(index))
+    }
+
+    /// The keys that were given and that nobody has taken yet.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Ident> {
+        self.found.iter().map(|setting| &setting.key)
     }
 
     /// Whether something was reported about these settings already.

@@ -1,16 +1,17 @@
-//! The macros on source text: what comes out of them (`snapshots`), and what they say (`refusals`,
-//! `dual_refusals`).
+//! The macros on source text: what comes out of them (`…snapshots`), and what they say (`…refusals`).
 
+mod compare_refusals;
+mod compare_snapshots;
 mod dual_refusals;
 mod refusals;
 mod snapshots;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
-use syn::{File, Item, LitStr, Meta};
+use syn::{Attribute, DeriveInput, File, Item, LitStr, Meta};
 
-/// Expands the one item in a source text: the trait under `#[repository]`, or the item under
-/// `#[derive(Dual)]`.
+/// Expands the one item in a source text: the trait under `#[repository]`, the item under
+/// `#[derive(Compare)]`, or else the item under `#[derive(Dual)]`.
 fn expand(source: &str) -> TokenStream {
     let file: File = syn::parse_str(source).unwrap();
     match <[Item; 1]>::try_from(file.items).ok().unwrap() {
@@ -23,8 +24,24 @@ fn expand(source: &str) -> TokenStream {
             };
             crate::repository::repository(args, item.into_token_stream())
         }
-        [other] => crate::dual::dual(other.into_token_stream()),
+        [other] => {
+            let item = other.into_token_stream();
+            match syn::parse2::<DeriveInput>(item.clone())
+                .unwrap()
+                .attrs
+                .iter()
+                .any(derives_compare)
+            {
+                true => crate::compare::compare(item),
+                false => crate::dual::dual(item),
+            }
+        }
     }
+}
+
+fn derives_compare(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("derive")
+        && attribute.parse_args::<Ident>().is_ok_and(|name| name == "Compare")
 }
 
 /// What an expansion reports, and the items beside that.

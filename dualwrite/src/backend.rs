@@ -189,6 +189,36 @@ impl Dialect {
     }
 }
 
+/// The isolation level of a fenced transaction on PostgreSQL and MySQL. SQLite, with a single writer at
+/// a time, is always serializable.
+///
+/// ```
+/// assert_eq!(dualwrite::Isolation::default(), dualwrite::Isolation::ReadCommitted);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// The level for dual writes unless something needs another one.
+    #[default]
+    ReadCommitted,
+    /// One snapshot for the whole transaction. On PostgreSQL a write that meets a newer one fails with
+    /// `Serialization`, and so may `begin` while the stage changes.
+    RepeatableRead,
+    /// As if one transaction ran after the other; any statement, and the commit, may fail with
+    /// `Serialization`.
+    Serializable,
+}
+
+impl Isolation {
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(crate) const fn as_sql(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
 /// One migration that a transaction shall be fenced for.
 #[derive(Clone, Debug)]
 #[doc(hidden)]
@@ -249,6 +279,7 @@ pub(crate) mod sealed {
         fn begin_fenced(
             conn: &mut Self::Connection,
             pins: &[Pin],
+            isolation: Isolation,
         ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
         /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an

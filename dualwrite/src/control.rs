@@ -30,6 +30,15 @@ pub(crate) struct Record {
     pub(crate) backfilled: bool,
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty: bool,
+    /// Some key could not be copied.
+    pub(crate) buried: bool,
+}
+
+impl Record {
+    /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied.
+    pub(crate) fn is_copied(&self) -> bool {
+        self.backfilled && !self.buried
+    }
 }
 
 /// A change of a position, with everything that the audit keeps of it.

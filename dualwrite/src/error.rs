@@ -30,6 +30,9 @@ pub enum ErrorKind {
     Conflict,
     /// The control tables belong to a newer version of this library.
     NewerControlTables,
+    /// The database chose this transaction to fail, for a serialization failure or a deadlock: begin
+    /// again. Nothing was applied.
+    Serialization,
     /// The database cannot be reached or answered with an error.
     Database,
     /// A key of another type than the migration's.
@@ -94,6 +97,7 @@ impl Error {
     pub(crate) fn database(doing: &str, source: sqlx::Error) -> Self {
         let kind = match Self::find(&source) {
             Some(inner) => inner.kind(),
+            None if is_serialization(&source) => ErrorKind::Serialization,
             None => ErrorKind::Database,
         };
         Self::new(kind, format!("the database failed while {doing}")).caused_by(source)
@@ -139,6 +143,7 @@ impl Error {
                 | ErrorKind::StageUnknown
                 | ErrorKind::LeaseLost
                 | ErrorKind::Database
+                | ErrorKind::Serialization
                 | ErrorKind::Timeout
         )
     }
@@ -165,6 +170,12 @@ impl Error {
         }
         None
     }
+}
+
+/// SQLSTATE of a serialization failure, on MySQL of a deadlock too; and of PostgreSQL's deadlock.
+pub(crate) fn is_serialization(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "40001" || code == "40P01")
 }
 
 impl fmt::Display for Error {

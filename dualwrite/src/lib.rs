@@ -13,6 +13,7 @@
 
 // 1. values
 mod bucket;
+mod compare;
 mod error;
 mod gate;
 mod key;
@@ -49,10 +50,15 @@ pub mod testing;
 #[path = "private.rs"]
 pub mod __private;
 mod dual;
+// the proof: every interleaving of a small world
 
-pub use backend::Backend;
+pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, FAILURES_MAX};
 pub use bucket::{Bucket, BucketRule, salt};
+pub use compare::{
+    Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
+    SHOWN_CHARS_MAX, Shown,
+};
 pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
 pub use copy::{Copied, CopyKeys, Identifier, KeySource};
 pub use dual::Dual;
@@ -73,5 +79,8 @@ pub use status::Status;
 pub use transaction::Tx;
 pub use verify::run::{DIFFERING_MAX, VerifyReport};
 
+#[cfg(feature = "macros")]
+#[doc = include_str!("docs/compare.md")]
+pub use dualwrite_macros::Compare;
 #[cfg(feature = "macros")]
 pub use dualwrite_macros::{Dual, repository};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Isolation};
 use crate::backfill::run::BackfillOptions;
 use crate::clock;
 use crate::control::{BackfillProgress, Change, DeadLetter, Event};
@@ -85,7 +85,19 @@ impl Migration {
         &self,
         pool: &sqlx::Pool<DB>,
     ) -> Result<Tx<'static, DB>, Error> {
-        Tx::begin_shared(pool, &[&self.0]).await
+        Tx::begin_shared(pool, &[&self.0], Isolation::default()).await
+    }
+
+    /// Begins a fenced transaction at an isolation level other than `READ COMMITTED`.
+    ///
+    /// # Errors
+    /// As [`Tx::begin_for`].
+    pub async fn begin_at<DB: Backend>(
+        &self,
+        pool: &sqlx::Pool<DB>,
+        isolation: Isolation,
+    ) -> Result<Tx<'static, DB>, Error> {
+        Tx::begin_shared(pool, &[&self.0], isolation).await
     }
 
     /// Goes on to the next stage.

@@ -1,5 +1,9 @@
 //! What generated code names. Not for use by hand; no promises about it.
 
+pub use crate::compare::{
+    ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
+    near, unordered, variants,
+};
 pub use crate::read::{
     Read, finish_lazy, finish_plain, finish_read, finish_scan, read, read_in, scan, scan_in,
 };

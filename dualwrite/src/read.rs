@@ -10,9 +10,9 @@ use crate::bucket::Bucket;
 use crate::error::Error;
 use crate::in_flight::Entered;
 use crate::key::{EncodedKey, Key};
-use crate::lazy::decide::{Missing, may_copy};
+use crate::lazy::decide::{Missing, before_all_is_copied, may_copy};
 use crate::lazy::run as lazy;
-use crate::position::{Percent, Position};
+use crate::position::{Epoch, Percent, Position};
 use crate::repository::Repository;
 use crate::route::{Operation, Plan, route};
 use crate::shadow::decide::is_sampled;
@@ -26,6 +26,8 @@ use crate::write::run::not_pinned;
 pub struct Read<'r> {
     repository: &'r Repository,
     method: usize,
+    /// The epoch of the position that it was planned by.
+    epoch: Epoch,
     plan: Plan,
     /// Present where the answer will be compared.
     shadow: bool,
@@ -47,14 +49,15 @@ pub fn read<'r, K: Key + ?Sized>(
     key: &K,
 ) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
+    let start = shared.clock.now();
     let entered = shared.in_flight.enter();
     let position = shared.position();
-    let start = shared.clock.now();
-    shared.check_lease(start)?;
+    shared.check_lease(start, start)?;
     let plan = keyed(shared, position, key)?;
     let lazy = lazy_key(repository, method, plan, key)?;
     let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
-    Ok(Read { repository, method, plan, shadow, lazy, start, entered: Some(entered) })
+    let epoch = position.epoch;
+    Ok(Read { repository, method, epoch, plan, shadow, lazy, start, entered: Some(entered) })
 }
 
 /// Plans a read without a key.
@@ -64,12 +67,14 @@ pub fn read<'r, K: Key + ?Sized>(
 #[inline]
 pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let shared = &**repository.shared();
-    let entered = shared.in_flight.enter();
-    let plan = route(shared.position(), Operation::Scan, Bucket::FIRST);
     let start = shared.clock.now();
-    shared.check_lease(start)?;
+    let entered = shared.in_flight.enter();
+    let position = shared.position();
+    let plan = scanned(shared, position);
+    shared.check_lease(start, start)?;
     let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
-    Ok(Read { repository, method, plan, shadow, lazy: None, start, entered: Some(entered) })
+    let epoch = position.epoch;
+    Ok(Read { repository, method, epoch, plan, shadow, lazy: None, start, entered: Some(entered) })
 }
 
 /// Plans the read of one key inside a transaction: by the position that it pins, never compared.
@@ -87,7 +92,8 @@ pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
     let plan = keyed(shared, position, key)?;
     let lazy = lazy_key(repository, method, plan, key)?;
     let start = shared.clock.now();
-    Ok(Read { repository, method, plan, shadow: false, lazy, start, entered: None })
+    let epoch = position.epoch;
+    Ok(Read { repository, method, epoch, plan, shadow: false, lazy, start, entered: None })
 }
 
 /// Plans a read without a key inside a transaction.
@@ -101,9 +107,10 @@ pub fn scan_in<'r, DB: Backend>(
 ) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    let plan = route(position, Operation::Scan, Bucket::FIRST);
+    let plan = scanned(shared, position);
     let start = shared.clock.now();
-    Ok(Read { repository, method, plan, shadow: false, lazy: None, start, entered: None })
+    let epoch = position.epoch;
+    Ok(Read { repository, method, epoch, plan, shadow: false, lazy: None, start, entered: None })
 }
 
 #[inline]
@@ -117,6 +124,15 @@ fn keyed<K: Key + ?Sized>(shared: &Shared, position: Position, key: &K) -> Resul
         }
     };
     Ok(route(position, Operation::Read, bucket))
+}
+
+#[inline]
+fn scanned(shared: &Shared, position: Position) -> Plan {
+    let plan = route(position, Operation::Scan, Bucket::FIRST);
+    match shared.options.lazy && !shared.is_copied() {
+        true => before_all_is_copied(plan),
+        false => plan,
+    }
 }
 
 #[inline]
@@ -172,7 +188,7 @@ impl Read<'_> {
         let nanos = end.saturating_sub(self.start);
         self.repository.method(self.method).side(self.plan.primary).record(nanos, answer.is_ok());
         if self.entered.take().is_some() {
-            shared.check_lease(end)?;
+            shared.check_lease(self.start, end)?;
         }
         answer
     }
@@ -245,17 +261,21 @@ where
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
 {
-    let answer = call.settle(answer);
-    let Some(again) = again else { return answer };
     if call.wants_copy(&answer)
-        && let Some(key) = &call.lazy
+        && let (Some(key), Some(again)) = (call.lazy.take(), &again)
     {
-        return match lazy::copy(call.repository.shared(), key).await {
-            Ok(true) => again(Side::New).await,
-            Ok(false) => answer,
+        // In flight until the last answer: as long as this call is, no stage is entered in which a side
+        // lacks a write.
+        let answer = match lazy::copy(call.repository.shared(), &key).await {
+            // Also where the copy was not allowed: new has got the key from somebody else since, and
+            // answers alone now.
+            Ok(_) => again(Side::New).await,
             Err(_) => again(Side::Old).await,
         };
+        return call.settle(answer);
     }
+    let answer = call.settle(answer);
+    let Some(again) = again else { return answer };
     if call.shadow {
         compare(&call, &answer, again);
     }
@@ -271,5 +291,5 @@ where
 {
     let shared = Arc::clone(call.repository.shared());
     let method = Arc::clone(call.repository.method_arc(call.method));
-    shadow::start(shared, method, call.plan.primary, answer.as_ref().ok(), again);
+    shadow::start(shared, method, call.epoch, call.plan.primary, answer.as_ref().ok(), again);
 }

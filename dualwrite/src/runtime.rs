@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +22,7 @@ use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::migration::{Migration, NAME_BYTES_MAX, repair};
 use crate::position::Percent;
-use crate::shared::{Context, MirrorPolicy, Options, Shared, unknown_migration};
+use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
 use crate::stage::{Side, Stage};
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
@@ -91,7 +92,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let control: Arc<dyn Control> = Arc::new(SqlControl::new(DB::control_pool(&self.pool)));
         control.install().await?;
         let inner = Arc::new(Inner::new(control, Clock::system(), self.beat, self.shutdown));
-        tokio::spawn(maintain(Arc::downgrade(&inner), self.poll, inner.stop.clone()));
+        let stop = inner.stop.clone();
+        inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool })
     }
 }
@@ -258,8 +260,8 @@ pub(crate) struct Inner {
     beat: Heartbeat,
     actor: Arc<str>,
     migrations: Mutex<Vec<Arc<Shared>>>,
-    /// Until when the positions may be trusted.
-    valid_until: Arc<AtomicU64>,
+    /// For how long the positions may be trusted.
+    lease: Arc<Lease>,
     last_beat: AtomicU64,
     tasks: TaskTracker,
     nudge: Arc<Notify>,
@@ -288,7 +290,7 @@ impl Inner {
             beat,
             actor,
             migrations: Mutex::default(),
-            valid_until: Arc::default(),
+            lease: Arc::default(),
             last_beat: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             nudge: Arc::default(),
@@ -328,9 +330,10 @@ impl Inner {
         let context = Context {
             clock: self.clock.clone(),
             control: Arc::clone(&self.control),
-            valid_until: Arc::clone(&self.valid_until),
+            lease: Arc::clone(&self.lease),
             tasks: self.tasks.clone(),
             nudge: Arc::clone(&self.nudge),
+            instance: self.beat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
@@ -346,10 +349,10 @@ impl Inner {
         let sent = self.clock.now();
         let acknowledged = self.acknowledgements();
         self.control.heartbeat(&self.beat, &acknowledged).await?;
+        let received = self.clock.now();
         self.look().await?;
-        let lease = u64::try_from(self.beat.lease.as_nanos()).unwrap_or(u64::MAX);
         if !self.stop.is_cancelled() {
-            self.valid_until.fetch_max(sent.saturating_add(lease), Relaxed);
+            self.lease.extend(sent, received, self.clock.now(), self.beat.lease);
         }
         self.last_beat.store(sent, Relaxed);
         Ok(())
@@ -389,6 +392,10 @@ impl Inner {
         Ok(())
     }
 
+    fn is_dirty(&self) -> bool {
+        self.migrations().iter().any(|shared| shared.is_dirty())
+    }
+
     async fn repair(&self) {
         for shared in self.migrations() {
             if !shared.is_dirty() {
@@ -405,7 +412,7 @@ impl Inner {
     async fn shutdown(&self) -> Result<(), Error> {
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
-        self.valid_until.store(0, Relaxed);
+        self.lease.end();
         self.tasks.close();
         let drained = clock::limit(self.shutdown, self.tasks.wait()).await;
         self.control.leave(&self.beat.instance).await?;
@@ -421,20 +428,24 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
     let mut watch: Option<Box<dyn Watch>> = None;
     let mut told = Vec::new();
     let mut draw = 0_u64;
+    let mut repairing: Option<JoinHandle<()>> = None;
     loop {
         let Some(inner) = inner.upgrade() else { return };
+        if stop.is_cancelled() {
+            return;
+        }
         if watch.is_none() {
             watch = inner.control.watch().await.unwrap_or_default();
         }
-        let round = async {
-            if let Err(error) = inner.round(&mut told).await {
-                tracing::warn!(%error, "the control tables could not be reached; trying again");
-            }
-            inner.repair().await;
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = round => {}
+        // A round is never dropped halfway: a heartbeat that is already on its way would bring the
+        // instance back after it has left.
+        if let Err(error) = inner.round(&mut told).await {
+            tracing::warn!(%error, "the control tables could not be reached; trying again");
+        }
+        // Beside the rounds: a repair may be long, or wait for a row that somebody has locked, and the
+        // lease must not run out over that.
+        if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
+            repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
         }
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         let pause = clock::jittered(poll, draw >> 32);
@@ -449,6 +460,13 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         if lost {
             watch = None;
         }
+    }
+}
+
+async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = inner.repair() => {}
     }
 }
 

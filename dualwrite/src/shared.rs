@@ -1,6 +1,7 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,11 +76,10 @@ pub(crate) struct Shared {
     /// [`Position`], packed.
     position: AtomicU64,
     generation: AtomicU64,
-    /// The backfill of this generation is complete: no key can be missing in new.
+    /// No key can be missing in new any more.
     copied: AtomicBool,
     dirty: AtomicBool,
-    /// Until when the position may be trusted, by our clock.
-    valid_until: Arc<AtomicU64>,
+    lease: Arc<Lease>,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
     pub(crate) counters: Counters,
@@ -91,17 +91,53 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// Wakes the runtime's maintenance before its time.
     pub(crate) nudge: Arc<Notify>,
+    /// This process, among the instances.
+    pub(crate) instance: Arc<str>,
     /// Who moves the migration where nobody says.
     pub(crate) actor: Arc<str>,
+}
+
+/// While it is held, the others wait for what this instance has in flight, so its position can be at most
+/// one stage behind.
+#[derive(Debug, Default)]
+pub(crate) struct Lease {
+    /// Held without a gap since then, by our clock.
+    since: AtomicU64,
+    until: AtomicU64,
+}
+
+impl Lease {
+    /// A call that began before a gap must not answer after it, although the lease is held again: in
+    /// the gap nobody waited for it.
+    #[inline]
+    fn was_held(&self, start: u64, end: u64) -> bool {
+        // In this order: whoever sees the new end sees the new beginning too.
+        end <= self.until.load(Acquire) && start >= self.since.load(Relaxed)
+    }
+
+    /// Extends it after a heartbeat that was sent and acknowledged at these times. By `now` the
+    /// positions have been read again.
+    pub(crate) fn extend(&self, sent: u64, acknowledged: u64, now: u64, lease: Duration) {
+        if acknowledged > self.until.load(Relaxed) {
+            self.since.fetch_max(now, Relaxed);
+        }
+        let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
+        self.until.fetch_max(sent.saturating_add(lease), Release);
+    }
+
+    pub(crate) fn end(&self) {
+        self.until.store(0, Release);
+    }
 }
 
 /// What a migration shares with its runtime.
 pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) control: Arc<dyn Control>,
-    pub(crate) valid_until: Arc<AtomicU64>,
+    pub(crate) lease: Arc<Lease>,
     pub(crate) tasks: TaskTracker,
     pub(crate) nudge: Arc<Notify>,
+    pub(crate) instance: Arc<str>,
     pub(crate) actor: Arc<str>,
 }
 
@@ -118,9 +154,9 @@ impl Shared {
             kind: copier.as_ref().map(|copier| copier.kind()),
             position: AtomicU64::new(record.position.to_bits()),
             generation: AtomicU64::new(record.generation.0),
-            copied: AtomicBool::new(record.backfilled),
+            copied: AtomicBool::new(record.is_copied()),
             dirty: AtomicBool::new(record.dirty),
-            valid_until: context.valid_until,
+            lease: context.lease,
             clock: context.clock,
             in_flight: InFlight::new(record.position.epoch),
             counters: Counters::default(),
@@ -131,6 +167,7 @@ impl Shared {
             copier,
             flights: Flights::new(),
             nudge: context.nudge,
+            instance: context.instance,
             actor: context.actor,
             options,
         }
@@ -164,10 +201,11 @@ impl Shared {
         self.dirty.store(true, Relaxed);
     }
 
-    /// Fails past the lease: the position may have changed without us.
+    /// Fails where the lease was not held all the time: the position may have changed without us. The
+    /// start must be taken *before* the position is loaded.
     #[inline]
-    pub(crate) fn check_lease(&self, now: u64) -> Result<(), Error> {
-        if now > self.valid_until.load(Relaxed) { Err(self.stage_unknown()) } else { Ok(()) }
+    pub(crate) fn check_lease(&self, start: u64, end: u64) -> Result<(), Error> {
+        if self.lease.was_held(start, end) { Ok(()) } else { Err(self.stage_unknown()) }
     }
 
     #[cold]
@@ -212,7 +250,7 @@ impl Shared {
             .is_ok_and(|before| before != bits);
         if self.position().epoch == record.position.epoch {
             self.generation.store(record.generation.0, SeqCst);
-            self.copied.store(record.backfilled, SeqCst);
+            self.copied.store(record.is_copied(), SeqCst);
             self.dirty.store(record.dirty, Relaxed);
         }
         raised

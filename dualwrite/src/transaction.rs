@@ -12,7 +12,7 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::{Backend, Fenced, Pin};
+use crate::backend::{Backend, Fenced, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::position::Position;
@@ -85,12 +85,27 @@ impl<DB: Backend> Tx<'static, DB> {
     ) -> Result<Self, Error> {
         let shared: Vec<&Shared> =
             migrations.iter().map(|migration| &**migration.shared()).collect();
-        Self::begin_shared(pool, &shared).await
+        Self::begin_shared(pool, &shared, Isolation::default()).await
+    }
+
+    /// Begins a transaction that is fenced for several migrations, at an isolation level.
+    ///
+    /// # Errors
+    /// As [`Tx::begin_for`].
+    pub async fn begin_at(
+        pool: &sqlx::Pool<DB>,
+        migrations: &[&Migration],
+        isolation: Isolation,
+    ) -> Result<Self, Error> {
+        let shared: Vec<&Shared> =
+            migrations.iter().map(|migration| &**migration.shared()).collect();
+        Self::begin_shared(pool, &shared, isolation).await
     }
 
     pub(crate) async fn begin_shared(
         pool: &sqlx::Pool<DB>,
         migrations: &[&Shared],
+        isolation: Isolation,
     ) -> Result<Self, Error> {
         let failed = |error| {
             let error = Error::database(
@@ -103,10 +118,15 @@ impl<DB: Backend> Tx<'static, DB> {
             }
         };
         for _ in 0..BEGIN_ATTEMPTS {
-            let pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
+            let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
+            // Every transaction takes its fences in one order: a change of one migration queues between
+            // those who hold its fence and those who ask for it, so two orders and two changes at
+            // once would wait for each other in a circle.
+            pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
             let conn = pool.acquire().await.map_err(failed)?;
             let mut tx = Self::opening(conn);
-            let fenced = DB::begin_fenced(tx.connection(), &pins).await.map_err(failed)?;
+            let fenced =
+                DB::begin_fenced(tx.connection(), &pins, isolation).await.map_err(failed)?;
             match fenced {
                 Fenced::Confirmed => tx.opened(pins.into()),
                 Fenced::Read(positions) => {

@@ -8,12 +8,17 @@
 mod support;
 
 // Behaviours, one module each, in alphabetical order.
+mod acceptance;
 mod backfill;
+mod compare;
 #[cfg(unix)]
 mod crash;
+mod input;
+mod isolation;
 mod lazy;
 #[cfg(unix)]
 mod processes;
+mod read;
 mod transaction;
 
 // The tests' own tools.

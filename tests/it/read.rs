@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_stage_calls_its_sides() {
     let expected = [
         (Stage::Off, "old", [1, 0]),
@@ -114,7 +114,7 @@ async fn each_stage_calls_its_sides() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_ramp_takes_keys_and_leaves_scans() {
     let world = World::new().await;
     world.test.put(Stage::Shadow, Percent::new(30).unwrap()).unwrap();
@@ -131,7 +131,7 @@ async fn the_ramp_takes_keys_and_leaves_scans() {
     assert_eq!(scans.old.calls, 1, "the old side answered");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn agreement_and_difference_are_counted() {
     let world = World::at(Stage::Shadow).await;
     world.scan().await.0.unwrap();
@@ -143,7 +143,7 @@ async fn agreement_and_difference_are_counted() {
     assert!(world.old.calls.load(SeqCst) >= 3, "old was read again before it counted");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_write_in_flight_is_no_mismatch() {
     let world = World::at(Stage::Shadow).await;
     world.old.mood.store(CHANGES, SeqCst);
@@ -152,7 +152,7 @@ async fn a_write_in_flight_is_no_mismatch() {
     assert_eq!((counters.shadow_transient, counters.shadow_different), (1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whatever_the_mirror_does_the_caller_gets_its_answer() {
     for mood in [FAILS, PANICS, HANGS, CHANGES] {
         let world = World::at(Stage::Shadow).await;
@@ -169,7 +169,7 @@ async fn whatever_the_mirror_does_the_caller_gets_its_answer() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failing_primary_is_the_callers_error() {
     let world = World::at(Stage::Shadow).await;
     world.old.mood.store(FAILS, SeqCst);
@@ -180,7 +180,7 @@ async fn a_failing_primary_is_the_callers_error() {
     assert_eq!(status.counters.shadow_different, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hanging_mirror_is_bounded_in_number() {
     let world = World::at(Stage::Shadow).await;
     world.new.mood.store(HANGS, SeqCst);
@@ -195,7 +195,7 @@ async fn a_hanging_mirror_is_bounded_in_number() {
     assert_eq!(world.counters().await.shadow_dropped, 7, "the permits came back");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_sampling_the_mirror_is_left_alone() {
     let limit = Duration::from_secs(1);
     let test = TestMigration::with_shadow("words", Percent::ZERO, limit, 3).await.unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{expand, reported};
 
 /// Compares the expansion of a source text with the file of that name.
-fn check(name: &str, source: &str) {
+pub(super) fn check(name: &str, source: &str) {
     let (messages, _) = reported(expand(source));
     assert!(messages.is_empty(), "{messages:?}");
     compare(name, source);

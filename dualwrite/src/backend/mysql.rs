@@ -8,8 +8,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    CONTROL_CONNECTIONS, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error,
-    migrator, safe,
+    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind,
+    install_error, migrator, safe,
 };
 use crate::control::Watch;
 use crate::error::{Error, ErrorKind};
@@ -55,10 +55,16 @@ impl Adapter for MySql {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        // Under REPEATABLE READ, gap locks make unrelated writers of neighbouring keys deadlock.
-        let sql = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;START TRANSACTION";
-        Manager::begin(conn, Some(sql.into_sql_str())).await?;
+    async fn begin_fenced(
+        conn: &mut MySqlConnection,
+        pins: &[Pin],
+        isolation: Isolation,
+    ) -> sqlx::Result<Fenced> {
+        // READ COMMITTED unless asked otherwise: above it, gap locks make unrelated writers of
+        // neighbouring keys deadlock.
+        let level = isolation.as_sql();
+        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         super::read_positions::<Self>(conn, pins, " LOCK IN SHARE MODE").await
     }
 

@@ -14,8 +14,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    CONTROL_CONNECTIONS, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error,
-    migrator, safe,
+    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind,
+    install_error, migrator, safe,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -63,23 +63,15 @@ impl Adapter for Postgres {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        let mut sql = String::from("BEGIN ISOLATION LEVEL READ COMMITTED");
-        for pin in pins {
-            let key = Pin::lock_key(&pin.name);
-            // Writing to a String cannot fail; the name is validated (letters, digits, `.`, `_`, `-`).
-            let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({key})");
-        }
-        for pin in pins {
-            let (name, epoch) = (&pin.name, pin.position.epoch);
-            let _ = write!(
-                sql,
-                ";SELECT 1/count(*) FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}"
-            );
-        }
+    async fn begin_fenced(
+        conn: &mut PgConnection,
+        pins: &[Pin],
+        isolation: Isolation,
+    ) -> sqlx::Result<Fenced> {
+        let sql = fenced_begin(pins, isolation);
         match Manager::begin(conn, Some(safe(sql).into_sql_str())).await {
             Ok(()) => Ok(Fenced::Confirmed),
-            Err(error) if has_code(&error, DIVISION_BY_ZERO) => {
+            Err(error) if is_moved(&error, isolation) => {
                 Self::run(conn, "ROLLBACK").await?;
                 Ok(Fenced::Moved)
             }
@@ -91,7 +83,8 @@ impl Adapter for Postgres {
         let key = Pin::lock_key(name);
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
-             SELECT pg_advisory_xact_lock({key})"
+             SELECT pg_advisory_xact_lock({key});\
+             SELECT 1 FROM dualwrite_migration WHERE name='{name}' FOR UPDATE"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
@@ -126,6 +119,34 @@ impl Adapter for Postgres {
     fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(install(pool))
     }
+}
+
+/// BEGIN, the fence, and the check that the epochs are the pins'; names are validated (letters, digits,
+/// `.`, `_`, `-`).
+///
+/// Above READ COMMITTED the whole transaction has one snapshot, taken before the wait for an advisory
+/// lock would end; so there the row itself is locked, and a change meanwhile is a serialization failure.
+fn fenced_begin(pins: &[Pin], isolation: Isolation) -> String {
+    let mut sql = format!("BEGIN ISOLATION LEVEL {}", isolation.as_sql());
+    let advisory = isolation == Isolation::ReadCommitted;
+    for pin in pins.iter().filter(|_| advisory) {
+        let key = Pin::lock_key(&pin.name);
+        let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({key})"); // a String takes all
+    }
+    for pin in pins {
+        let (name, epoch) = (&pin.name, pin.position.epoch);
+        let row = format!("FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}");
+        let _ = match advisory {
+            true => write!(sql, ";SELECT 1/count(*) {row}"),
+            false => write!(sql, ";SELECT 1/count(*) FROM (SELECT 1 {row} FOR SHARE) fence"),
+        };
+    }
+    sql
+}
+
+fn is_moved(error: &sqlx::Error, isolation: Isolation) -> bool {
+    let serialization = isolation != Isolation::ReadCommitted && has_code(error, "40001");
+    serialization || has_code(error, DIVISION_BY_ZERO)
 }
 
 struct Listener(PgListener);

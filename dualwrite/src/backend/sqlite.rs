@@ -8,7 +8,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error, migrator, safe,
+    Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error, migrator,
+    safe,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -54,7 +55,11 @@ impl Adapter for Sqlite {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut SqliteConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut SqliteConnection,
+        pins: &[Pin],
+        _isolation: Isolation,
+    ) -> sqlx::Result<Fenced> {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
         super::read_positions::<Self>(conn, pins, "").await
     }

@@ -157,23 +157,26 @@ impl Ledger<'_> {
         Ok(!DB::fetch(conn, sql, &self.id()).await?.is_empty())
     }
 
-    /// Moves the cursor of a range, or ends the range. `false` where the lease went to another worker:
-    /// then the transaction must not commit.
+    /// Moves the cursor of a range, or ends the range. `false` where the lease went to another worker, or
+    /// where the cursor is not where this worker believes it to be (a commit was applied although it
+    /// was answered by an error): then the transaction must not commit.
     pub(crate) async fn checkpoint<DB: Adapter>(
         &self,
         conn: &mut DB::Connection,
         range: &Range,
         cursor: Option<&EncodedKey>,
     ) -> sqlx::Result<bool> {
-        let held = "WHERE number = ? AND owner = ? AND migration = ? AND generation = ?";
-        let holder = [range.number.into(), self.owner.into()];
+        let held = "WHERE number = ? AND owner = ? AND COALESCE(cursor_key, '') = ? \
+                    AND migration = ? AND generation = ?";
+        let after = range.after.as_ref().map_or("", |key| key.0.as_str());
+        let holder = [range.number.into(), self.owner.into(), after.into()];
         let touched = match cursor {
             Some(cursor) => {
                 let sql = format!(
                     "UPDATE dualwrite_batch SET cursor_key = ?, expires_at = {{now}} + ? {held}"
                 );
-                let [number, owner] = holder;
-                let first = [cursor.0.as_str().into(), self.lease_us(), number, owner];
+                let [number, owner, after] = holder;
+                let first = [cursor.0.as_str().into(), self.lease_us(), number, owner, after];
                 DB::execute(conn, &sql, &self.values(first)).await?
             }
             None => {
@@ -206,6 +209,45 @@ impl Ledger<'_> {
                    WHERE migration = ? AND generation = ?";
         DB::execute(conn, sql, &self.id()).await.map(drop)
     }
+}
+
+/// The generation in force.
+pub(crate) async fn generation<DB: Adapter>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<Option<Generation>> {
+    let sql = "SELECT generation FROM dualwrite_migration WHERE name = ?";
+    let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
+    rows.first().map(|row| row.unsigned(0).map(Generation)).transpose()
+}
+
+/// Puts a key into the dead letters, or counts another attempt.
+pub(crate) async fn bury<DB: Adapter>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    generation: Generation,
+    key: &EncodedKey,
+    error: &str,
+) -> sqlx::Result<()> {
+    let error: String = error.chars().take(1_000).collect();
+    let set = match DB::DIALECT.on_duplicate_key {
+        true => {
+            " ON DUPLICATE KEY UPDATE attempts = attempts + 1, error = VALUES(error), \
+             generation = VALUES(generation), failed_at = VALUES(failed_at)"
+        }
+        false => {
+            " ON CONFLICT (migration, key_text) DO UPDATE SET \
+             attempts = dualwrite_failure.attempts + 1, error = excluded.error, \
+             generation = excluded.generation, failed_at = excluded.failed_at"
+        }
+    };
+    let sql = format!(
+        "INSERT INTO dualwrite_failure (migration, key_text, generation, error, attempts, \
+         failed_at, next_attempt_at) VALUES (?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
+    );
+    let values =
+        [migration.into(), key.0.as_str().into(), generation.0.into(), error.as_str().into()];
+    DB::execute(conn, &sql, &values).await.map(drop)
 }
 
 /// The newest backfill of a migration.

@@ -21,7 +21,7 @@ use crate::migration::Waiting;
 use crate::position::{Generation, Position};
 use crate::readiness::drained;
 use crate::shared::Shared;
-use crate::stage::{Side, Stage};
+use crate::stage::Stage;
 use crate::transaction::Tx;
 
 /// Batches in a range that a worker claims at once.
@@ -55,6 +55,8 @@ pub(crate) struct Worker<'a, C: CopyKeys> {
     options: BackfillOptions,
     generation: Generation,
     pace: Pace,
+    /// The first key of the page that was tried last.
+    tried: Option<EncodedKey>,
 }
 
 /// What claiming found.
@@ -78,7 +80,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         options: BackfillOptions,
     ) -> Self {
         let pace = Pace::new(options.batch);
-        Self { copier, shared, options, generation: shared.generation(), pace }
+        Self { copier, shared, options, generation: shared.generation(), pace, tried: None }
     }
 
     /// Works until the backfill of this generation is complete.
@@ -107,7 +109,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         }
     }
 
-    fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
         let name = self.shared.name.clone();
         move |error| Error::database(doing, error).of(&name)
     }
@@ -135,9 +137,13 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
 
     /// A transaction of this generation's backfill.
     async fn begin(&self) -> Result<Tx<'static, C::Database>, Error> {
-        let (tx, position) = self.copier.begin(self.shared).await?;
+        let (mut tx, position) = self.copier.begin(self.shared).await?;
         check_stage(position, &self.shared.name)?;
-        if self.shared.generation() != self.generation {
+        // Asked under the fence: a worker that slept may know nothing but its own generation, and what
+        // it takes for missing in new is long there.
+        let generation = ledger::generation::<C::Database>(tx.connection(), &self.shared.name);
+        if generation.await.map_err(self.failed("reading the generation"))? != Some(self.generation)
+        {
             let message = "the generation was raised meanwhile; start the backfill again";
             return Err(Error::new(ErrorKind::Conflict, message).of(&self.shared.name));
         }
@@ -259,13 +265,17 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 Next::Retry => clock::sleep(RETRY_PAUSE).await,
                 Next::Halve => {}
                 Next::Stop => return Err(error),
-                Next::Bury => range.after = Some(self.bury(&range, &error).await?),
+                Next::Bury => {
+                    if let Some(cursor) = self.bury(&range, &error).await? {
+                        range.after = Some(cursor);
+                    }
+                }
             }
         }
     }
 
     /// Copies the next page of a range.
-    async fn page(&self, range: &Range) -> Result<Page, Error> {
+    async fn page(&mut self, range: &Range) -> Result<Page, Error> {
         let failed = self.failed("copying a page");
         let ledger = self.ledger();
         let mut tx = self.begin().await?;
@@ -282,8 +292,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             return Ok(Page::RangeDone);
         };
         let cursor = EncodedKey::from_parts(last)?;
+        self.tried = keys.first().map(|key| EncodedKey::from_parts(key)).transpose()?;
         let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-        let copied = self.copier.copy_locked(self.shared, &mut tx, &typed, Side::New).await?;
+        let copied = self.copier.copy_locked(self.shared, &mut tx, &typed).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied(cursor))
@@ -322,19 +333,28 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         ledger.count::<C::Database>(conn, copied, buried).await.map_err(&failed)
     }
 
-    /// Puts the one key at the cursor into the dead letters and passes it.
-    async fn bury(&self, range: &Range, error: &Error) -> Result<EncodedKey, Error> {
+    /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash
+    /// in between would leave a key behind that nobody remembers. `None` where that key was deleted
+    /// meanwhile, and the next one must not pay for it.
+    async fn bury(&self, range: &Range, error: &Error) -> Result<Option<EncodedKey>, Error> {
         let mut tx = self.begin().await?;
         let keys = self.lock_page(&mut tx, range, 1).await?;
         let Some(key) = keys.first() else {
             tx.rollback().await?;
-            return Ok(range.last.clone()); // deleted meanwhile: nothing left to fail
+            return Ok(Some(range.last.clone())); // deleted meanwhile: nothing left to fail
         };
         let key = EncodedKey::from_parts(key)?;
+        if self.tried.as_ref() != Some(&key) {
+            tx.rollback().await?;
+            return Ok(None);
+        }
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
-        tx.commit().await?;
         let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-        self.shared.control.bury(&self.shared.name, self.generation, &key, &cause).await?;
+        let (name, generation) = (&self.shared.name, self.generation);
+        ledger::bury::<C::Database>(tx.connection(), name, generation, &key, &cause)
+            .await
+            .map_err(self.failed("storing a dead letter"))?;
+        tx.commit().await?;
         let failed = self.progress().await?.failed;
         if failed > self.options.failures_max {
             let message = format!(
@@ -342,7 +362,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             );
             return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
         }
-        Ok(key)
+        Ok(Some(key))
     }
 
     async fn progress(&self) -> Result<BackfillProgress, Error> {
@@ -364,7 +384,7 @@ fn KIND<C: CopyKeys>() -> KeyKind {
 }
 
 /// A backfill may run while every write goes to both sides, whatever the key.
-fn check_stage(position: Position, name: &str) -> Result<(), Error> {
+pub(crate) fn check_stage(position: Position, name: &str) -> Result<(), Error> {
     if position.stage.writes_both() && position.reaches() != Stage::Complete {
         return Ok(());
     }

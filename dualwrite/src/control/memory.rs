@@ -74,6 +74,7 @@ impl Entry {
                 backfilled: false,
                 verified: None,
                 dirty: false,
+                buried: false,
             },
             stage_at: now,
             events: Vec::new(),
@@ -267,6 +268,7 @@ impl Control for MemoryControl {
                 attempts: before + 1,
                 failed_at_us,
             });
+            entry.record.buried = true;
         }))
     }
 
@@ -283,7 +285,10 @@ impl Control for MemoryControl {
         name: &'a str,
         key: &'a EncodedKey,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        done(self.with(name, |entry| entry.buried.retain(|letter| letter.key != key.0)))
+        done(self.with(name, |entry| {
+            entry.buried.retain(|letter| letter.key != key.0);
+            entry.record.buried = !entry.buried.is_empty();
+        }))
     }
 
     fn sample<'a>(

@@ -10,7 +10,7 @@ use super::{
     Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
     SAMPLES_MAX, Watch,
 };
-use crate::backend::{Backend, Fenced, Pin, SqlRow, SqlValue, position_of, unexpected};
+use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
 use crate::backfill::ledger;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
@@ -36,7 +36,8 @@ type Conn<DB> = <DB as sqlx::Database>::Connection;
 /// The columns of a [`Record`], and the joins that they need.
 const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
      m.verified_generation, b.state, \
-     (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name) \
+     (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
+     (SELECT min(f.generation) FROM dualwrite_failure f WHERE f.migration = m.name) \
      FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.generation = m.generation";
 
@@ -50,6 +51,7 @@ fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         verified: verified.and_then(|value| u64::try_from(value).ok()).map(Generation),
         backfilled: row.optional_text(7)? == Some("complete"),
         dirty: row.optional_text(8)?.is_some(),
+        buried: row.optional_integer(9)?.is_some(),
     })
 }
 
@@ -89,7 +91,10 @@ impl<DB: Backend> SqlControl<DB> {
             let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
             let conn = tx.connection();
             let pin = Pin { name: name.into(), position: record.position };
-            let position = match DB::begin_fenced(conn, &[pin]).await.map_err(failed)? {
+            let position = match DB::begin_fenced(conn, &[pin], Isolation::ReadCommitted)
+                .await
+                .map_err(failed)?
+            {
                 Fenced::Confirmed => record.position,
                 Fenced::Read(found) => found[0].ok_or_else(|| unknown_migration(name))?,
                 Fenced::Moved => continue,
@@ -440,25 +445,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
         error: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let error: String = error.chars().take(1_000).collect();
-            let set = match DB::DIALECT.on_duplicate_key {
-                true => {
-                    " ON DUPLICATE KEY UPDATE attempts = attempts + 1, error = VALUES(error), \
-                         generation = VALUES(generation), failed_at = VALUES(failed_at)"
-                }
-                false => {
-                    " ON CONFLICT (migration, key_text) DO UPDATE SET \
-                          attempts = dualwrite_failure.attempts + 1, error = excluded.error, \
-                          generation = excluded.generation, failed_at = excluded.failed_at"
-                }
-            };
-            let sql = format!(
-                "INSERT INTO dualwrite_failure (migration, key_text, generation, error, attempts, \
-                 failed_at, next_attempt_at) VALUES (?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
-            );
-            let values =
-                [name.into(), key.0.as_str().into(), generation.0.into(), error.as_str().into()];
-            self.execute("storing a dead letter", &sql, &values).await.map(drop)
+            let failed = |error| Error::database("storing a dead letter", error).of(name);
+            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            ledger::bury::<DB>(&mut conn, name, generation, key, error).await.map_err(failed)
         })
     }
 

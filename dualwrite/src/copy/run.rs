@@ -10,11 +10,11 @@ use futures_util::future::BoxFuture;
 use super::source::{KeyParts, Pages};
 use super::{Copied, Copier, CopyKeys};
 use crate::backend::sealed::Adapter;
-use crate::backend::{Backend, SqlValue};
+use crate::backend::{Backend, Isolation, SqlValue};
 use crate::backfill::run::{BackfillOptions, Worker};
 use crate::bucket::Bucket;
 use crate::control::BackfillProgress;
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind, is_serialization};
 use crate::key::{EncodedKey, Key, KeyKind, OwnedKey};
 use crate::lazy::decide::may_copy_at;
 use crate::position::Position;
@@ -46,13 +46,28 @@ impl<C: CopyKeys> SqlCopier<C> {
         &self,
         shared: &Shared,
     ) -> Result<(Tx<'static, C::Database>, Position), Error> {
-        let tx = Tx::begin_shared(&self.pool, &[shared]).await?;
+        let tx = Tx::begin_shared(&self.pool, &[shared], Isolation::ReadCommitted).await?;
         let position = tx.pinned(&shared.name).unwrap_or(Position::start());
         Ok((tx, position))
     }
 
-    /// Copies keys whose rows the transaction holds locked, and clears their dirty marks.
+    /// Copies keys from old to new whose rows the transaction holds locked, and clears their dirty marks:
+    /// whoever marks such a key has written its row in old before.
     pub(crate) async fn copy_locked(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        keys: &[C::Key],
+    ) -> Result<Copied, Error> {
+        let copied = self.call(shared, tx, keys, Side::New).await?;
+        if shared.is_dirty() {
+            clear_dirty::<C>(shared, tx, keys, Side::New).await?;
+        }
+        Ok(copied)
+    }
+
+    /// Calls the copy function.
+    async fn call(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
@@ -66,14 +81,10 @@ impl<C: CopyKeys> SqlCopier<C> {
             }
         };
         // A panic in the user's function is an error like another; the transaction is rolled back.
-        let copied = match AssertUnwindSafe(copied).catch_unwind().await {
-            Ok(copied) => copied.map_err(|error| copy_failed(shared, error))?,
-            Err(_) => return Err(copy_failed(shared, "the copy function panicked".into())),
-        };
-        if shared.is_dirty() {
-            clear_dirty::<C>(shared, tx, keys, to).await?;
+        match AssertUnwindSafe(copied).catch_unwind().await {
+            Ok(copied) => copied.map_err(|error| copy_failed(shared, error)),
+            Err(_) => Err(copy_failed(shared, "the copy function panicked".into())),
         }
-        Ok(copied)
     }
 
     async fn copy_key_to(
@@ -83,38 +94,104 @@ impl<C: CopyKeys> SqlCopier<C> {
         to: Side,
     ) -> Result<Option<Copied>, Error> {
         let key = encoded.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-        let (mut tx, position) = self.begin(shared).await?;
         let bucket = shared.options.rule.bucket(&key, shared.salt)?;
-        if !may_copy_to(position, bucket, to) {
-            tx.rollback().await?;
-            return Ok(None);
+        for _ in 0..ATTEMPTS {
+            let (mut tx, position) = self.begin(shared).await?;
+            if !may_copy_to(position, bucket, to) {
+                tx.rollback().await?;
+                return Ok(None);
+            }
+            let copied = self.copy_one(shared, &mut tx, &key, to).await?;
+            match copied {
+                One::Copied(copied) => {
+                    tx.commit().await?;
+                    return Ok(Some(copied));
+                }
+                One::Stale => return tx.rollback().await.map(|()| None),
+                One::Born => tx.rollback().await?,
+            }
         }
-        let copied = self.copy_one(shared, &mut tx, key, to).await?;
-        tx.commit().await?;
-        Ok(Some(copied))
+        Err(comes_and_goes(shared))
     }
 
+    /// Copies one key. Unless it is [`One::Copied`], the transaction must be rolled back.
     async fn copy_one(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
-        key: C::Key,
+        key: &C::Key,
         to: Side,
-    ) -> Result<Copied, Error> {
-        let pages = match (to, &self.new_pages) {
-            (Side::Old, Some(pages)) => pages,
-            _ => &self.pages,
-        };
-        let (sql, values) = pages.lock(&key.parts());
-        let locked = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
-        locked.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
-        self.copy_locked(shared, tx, std::slice::from_ref(&key), to).await
+    ) -> Result<One, Error> {
+        let keys = std::slice::from_ref(key);
+        // The order is that of every write: old, the mark, new. Otherwise the two could wait for each
+        // other. The mark goes before the copy: whoever marks the key at the same time has either
+        // committed, and the copy sees what that write did, or comes later, and its mark stays.
+        let was_there = self.find_old(shared, tx, key, true).await?;
+        if shared.is_dirty() {
+            clear_dirty::<C>(shared, tx, keys, to).await?;
+        }
+        let mut copied = self.call(shared, tx, keys, to).await?;
+        if !was_there {
+            // Nobody can lock a row that is not there. If it was born while the copy ran, the copy may
+            // have seen one half of that write.
+            match to {
+                // Looked at without a lock: InnoDB may have given us a shared one, and two that want
+                // more than that would wait for each other.
+                Side::New if self.find_old(shared, tx, key, false).await? => return Ok(One::Born),
+                // It is ours: born of this copy, or overwritten by it.
+                Side::Old if self.find_old(shared, tx, key, true).await? => {
+                    copied = self.call(shared, tx, keys, to).await?;
+                }
+                _ => {}
+            }
+        }
+        let may_be_stale =
+            |position: Position| to == Side::New && position.stage.reads() == Side::New;
+        if tx.pinned(&shared.name).is_some_and(may_be_stale)
+            && is_marked::<C>(shared, tx, key, Side::Old).await?
+        {
+            return Ok(One::Stale);
+        }
+        Ok(One::Copied(copied))
     }
+
+    /// Whether the row of a key is in old; if so, it is locked where that is wanted.
+    async fn find_old(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        key: &C::Key,
+        lock: bool,
+    ) -> Result<bool, Error> {
+        let (sql, values) = self.pages.row(&key.parts(), lock);
+        let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+        let rows =
+            rows.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
+        Ok(!rows.is_empty())
+    }
+}
+
+/// How often the copy of a key is tried again because its row was born meanwhile.
+const ATTEMPTS: u32 = 4;
+
+/// What became of the copy of one key.
+pub(crate) enum One {
+    Copied(Copied),
+    /// Its row was born in old meanwhile: it must be copied again, in a transaction that locks it.
+    Born,
+    /// The side that it would be copied from is the stale one, and will be copied to.
+    Stale,
+}
+
+#[cold]
+fn comes_and_goes(shared: &Shared) -> Error {
+    let message = "the row to copy kept coming and going; try again";
+    Error::new(ErrorKind::Conflict, message).of(&shared.name)
 }
 
 /// Both sides must still get every write; and old must be the side that does not answer, for new to be
 /// copied over it.
-fn may_copy_to(position: Position, bucket: Bucket, to: Side) -> bool {
+pub(crate) fn may_copy_to(position: Position, bucket: Bucket, to: Side) -> bool {
     let stage = stage_of(position, bucket);
     may_copy_at(stage) && (to == Side::New || stage.reads() == Side::New)
 }
@@ -124,17 +201,25 @@ pub(crate) async fn copy_one_in<DB: Backend>(
     shared: &Shared,
     tx: &mut Tx<'_, DB>,
     key: &EncodedKey,
-) -> Result<Copied, Error> {
+) -> Result<Option<Copied>, Error> {
     // The copier's database type is erased; the boxed hook below puts it back.
     let copier = shared.copier()?;
     let Some(typed) = copier.in_transaction().downcast_ref::<InTransaction<DB>>() else {
         let message = "the copy function is for another database than this transaction";
         return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
     };
-    let mut nested = tx.begin().await?;
-    let copied = (typed.0)(shared, &mut nested, key).await?;
-    nested.commit().await?;
-    Ok(copied)
+    for _ in 0..ATTEMPTS {
+        let mut nested = tx.begin().await?;
+        match (typed.0)(shared, &mut nested, key).await? {
+            One::Copied(copied) => {
+                nested.commit().await?;
+                return Ok(Some(copied));
+            }
+            One::Stale => return nested.rollback().await.map(|()| None),
+            One::Born => nested.rollback().await?,
+        }
+    }
+    Err(comes_and_goes(shared))
 }
 
 /// A copy function for transactions of one database.
@@ -144,12 +229,28 @@ pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
         &'a Shared,
         &'a mut Tx<'c, DB>,
         &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<Copied, Error>>
+    ) -> BoxFuture<'a, Result<One, Error>>
     + Send
     + Sync;
 
+/// What went wrong in the user's function: its own fault, which the row has to pay for, or the
+/// database's, which may pass.
 fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
-    Error::new(ErrorKind::CopyFailed, "the copy function failed").caused_by(cause).of(&shared.name)
+    let database = match cause.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
+        Some(error) => is_serialization(error),
+        None => false,
+    };
+    match (database, cause.downcast::<sqlx::Error>()) {
+        (true, Ok(error)) => Error::database("running the copy function", *error),
+        (_, Ok(error)) => copy_error(error),
+        (_, Err(cause)) => copy_error(cause),
+    }
+    .of(&shared.name)
+}
+
+fn copy_error(cause: impl Into<BoxError>) -> Error {
+    Error::new(ErrorKind::CopyFailed, "the copy function failed").caused_by(cause)
 }
 
 async fn clear_dirty<C: CopyKeys>(
@@ -167,6 +268,23 @@ async fn clear_dirty<C: CopyKeys>(
             .map_err(|error| Error::database("clearing a dirty mark", error).of(&shared.name))?;
     }
     Ok(())
+}
+
+/// Whether a key waits to be copied to `side` again.
+async fn is_marked<C: CopyKeys>(
+    shared: &Shared,
+    tx: &mut Tx<'_, C::Database>,
+    key: &C::Key,
+    side: Side,
+) -> Result<bool, Error> {
+    let sql =
+        "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text = ?";
+    let key = EncodedKey::new(key)?;
+    let values = [SqlValue::from(&*shared.name), side.as_str().into(), key.0.as_str().into()];
+    let rows = <C::Database as Adapter>::fetch(tx.connection(), sql, &values).await;
+    let rows =
+        rows.map_err(|error| Error::database("reading a dirty mark", error).of(&shared.name))?;
+    Ok(!rows.is_empty())
 }
 
 pub(crate) fn dialect<DB: Backend>() -> &'static crate::backend::Dialect {
@@ -192,7 +310,7 @@ impl<C: CopyKeys> Registered<C> {
             let copier = Arc::clone(&inside);
             Box::pin(async move {
                 let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-                copier.copy_one(shared, tx, key, Side::New).await
+                copier.copy_one(shared, tx, &key, Side::New).await
             })
         }));
         Ok(Self { copier, in_transaction })

@@ -175,8 +175,8 @@ impl Pages {
         (format!("SELECT count(*) FROM {}{condition}", self.table), values)
     }
 
-    /// Locks one row, where it is there.
-    pub(crate) fn lock(&self, key: &KeyParts) -> Bound {
+    /// One row, locked where that is wanted and the database has row locks.
+    pub(crate) fn row(&self, key: &KeyParts, lock: bool) -> Bound {
         let equal: Vec<String> =
             self.columns.iter().map(|column| format!("{column} = ?")).collect();
         let sql = format!(
@@ -184,7 +184,7 @@ impl Pages {
             self.columns.join(", "),
             self.table,
             equal.join(" AND "),
-            self.dialect.for_update
+            if lock { self.dialect.for_update } else { "" }
         );
         (sql, key.iter().cloned().map(SqlValue::from).collect())
     }
@@ -236,9 +236,9 @@ impl Pages {
         let mut alternatives = Vec::new();
         for column in 0..=last {
             let mut terms = Vec::new();
-            for equal in 0..column {
-                terms.push(format!("{} = ?", self.columns[equal]));
-                values.push(key[equal].clone().into());
+            for (name, part) in self.columns.iter().zip(key).take(column) {
+                terms.push(format!("{name} = ?"));
+                values.push(part.clone().into());
             }
             terms.push(format!("{} {} ?", self.columns[column], operator(column)));
             values.push(key[column].clone().into());

@@ -44,10 +44,34 @@ pub(crate) fn may_copy_at(stage: Stage) -> bool {
     stage.writes_both()
 }
 
+/// The plan of a scan while keys are still missing in new: a scan cannot tell which, so old answers, for
+/// as long as it gets every write.
+#[inline]
+pub(crate) fn before_all_is_copied(plan: Plan) -> Plan {
+    match may_copy(plan) {
+        true => Plan { primary: Side::Old, mirror: None, ..plan },
+        false => plan,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::route::Operation;
+
+    #[test]
+    fn scans_ask_old_until_all_is_copied() {
+        for stage in Stage::ALL {
+            let plan = Plan::of(stage, Operation::Scan);
+            let found = before_all_is_copied(plan);
+            match stage {
+                Stage::Live | Stage::RampDown => {
+                    assert_eq!((found.primary, found.mirror), (Side::Old, None), "{stage}");
+                }
+                _ => assert_eq!(found, plan),
+            }
+        }
+    }
 
     #[test]
     fn only_reads_of_new_while_both_are_written_copy() {

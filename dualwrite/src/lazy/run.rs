@@ -27,8 +27,9 @@ impl Flights {
     }
 }
 
-/// Copies a key in a transaction of its own. Returns whether old had it; a failure is in the dead
-/// letters.
+/// Copies a key in a transaction of its own. Returns whether to ask new again: also where the copy had
+/// nothing to do, for then somebody else has brought the key since new was asked. A failure is in the
+/// dead letters.
 ///
 /// # Errors
 /// `CopyFailed` and whatever kept the copy from running; shared by all who waited for it.
@@ -39,7 +40,7 @@ pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<
         .try_get_with_by_ref(key, async {
             let copier = shared.copier()?;
             let copied = copier.copy_key(shared, key, Side::New).await?;
-            Ok::<bool, Error>(copied.is_some_and(|copied| copied.migrated > 0))
+            Ok::<bool, Error>(copied.is_some())
         })
         .await;
     shared.flights.0.invalidate(key).await;
@@ -70,7 +71,7 @@ async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
     }
 }
 
-/// Copies a key inside the caller's transaction.
+/// Copies a key inside the caller's transaction. Returns as [`copy`].
 ///
 /// # Errors
 /// `CopyFailed`.
@@ -81,5 +82,5 @@ pub(crate) async fn copy_in<DB: Backend>(
 ) -> Result<bool, Error> {
     let copied = copy_one_in(shared, tx, key).await?;
     count(&shared.counters.lazy_copied);
-    Ok(copied.migrated > 0)
+    Ok(copied.is_some())
 }

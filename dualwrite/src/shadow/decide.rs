@@ -22,17 +22,19 @@ pub(crate) fn is_sampled(sample: Percent, draw: u64) -> bool {
 pub(crate) enum Recheck {
     /// They agree now: a write was in flight.
     Agreed,
-    /// The primary changed while we looked: look again.
+    /// A side changed while we looked: look again.
     InFlux,
     /// They differ while nothing changes.
     Confirmed,
 }
 
-/// Judges a second look: the primary read before and after the mirror.
-pub(crate) fn recheck<T: PartialEq>(before: &T, mirror: &T, after: &T) -> Recheck {
-    if mirror == before || mirror == after {
+/// Judges a second look: the primary read before and after the mirror, then the mirror once more. The
+/// primary alone may look as if it stood still: a row that is inserted and deleted again leaves it as it
+/// was, and the mirror was read in between.
+pub(crate) fn recheck<T: PartialEq>(primary: [&T; 2], mirror: [&T; 2]) -> Recheck {
+    if primary.contains(&mirror[0]) || mirror[1] == primary[1] {
         Recheck::Agreed
-    } else if before != after {
+    } else if primary[0] != primary[1] || mirror[0] != mirror[1] {
         Recheck::InFlux
     } else {
         Recheck::Confirmed
@@ -54,9 +56,16 @@ mod tests {
 
     #[test]
     fn only_a_difference_that_stands_still_is_confirmed() {
-        assert_eq!(recheck(&1, &1, &2), Recheck::Agreed);
-        assert_eq!(recheck(&1, &2, &2), Recheck::Agreed);
-        assert_eq!(recheck(&1, &3, &2), Recheck::InFlux);
-        assert_eq!(recheck(&1, &3, &1), Recheck::Confirmed);
+        assert_eq!(recheck([&1, &2], [&1, &2]), Recheck::Agreed);
+        assert_eq!(recheck([&1, &2], [&2, &2]), Recheck::Agreed);
+        assert_eq!(recheck([&1, &2], [&3, &3]), Recheck::InFlux);
+        assert_eq!(recheck([&1, &1], [&3, &3]), Recheck::Confirmed);
+    }
+
+    #[test]
+    fn a_row_that_comes_and_goes_between_two_looks_is_no_difference() {
+        let (gone, here, again) = (None, Some(1), Some(2));
+        assert_eq!(recheck([&gone, &gone], [&here, &gone]), Recheck::Agreed);
+        assert_eq!(recheck([&gone, &gone], [&here, &again]), Recheck::InFlux);
     }
 }

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use super::decide::{Recheck, recheck};
 use crate::clock;
 use crate::observe::{MethodStats, count};
+use crate::position::Epoch;
 use crate::shared::Shared;
 use crate::stage::Side;
 
@@ -24,10 +25,12 @@ enum Outcome {
     Failed,
 }
 
-/// Starts the comparison of an answer, or drops and counts it where too many are under way.
+/// Starts the comparison of an answer, or drops and counts it where too many are under way. The epoch is
+/// one that was in force while the call was in flight.
 pub(crate) fn start<T, E, F, Fut>(
     shared: Arc<Shared>,
     method: Arc<MethodStats>,
+    epoch: Epoch,
     primary: Side,
     answer: Option<&T>,
     again: F,
@@ -50,6 +53,11 @@ pub(crate) fn start<T, E, F, Fut>(
         match clock::limit(shared.options.shadow_timeout, guarded).await {
             Ok(Ok(Outcome::Equal)) => count(&counters.shadow_equal),
             Ok(Ok(Outcome::Transient)) => count(&counters.shadow_transient),
+            // The comparison itself is not in flight as a read is, so the migration may have gone on
+            // to a stage in which one side is no longer written, and differs by right.
+            Ok(Ok(Outcome::Different)) if shared.position().epoch != epoch => {
+                count(&counters.shadow_transient);
+            }
             Ok(Ok(Outcome::Failed)) | Ok(Err(_)) => count(&counters.shadow_failed),
             Err(()) => count(&counters.shadow_timed_out),
             Ok(Ok(Outcome::Different)) => {
@@ -85,10 +93,11 @@ where
         let before = again(primary).await;
         let mirror = again(primary.other()).await;
         let after = again(primary).await;
-        let (Ok(before), Ok(mirror), Ok(after)) = (before, mirror, after) else {
+        let last = again(primary.other()).await;
+        let (Ok(before), Ok(mirror), Ok(after), Ok(last)) = (before, mirror, after, last) else {
             return Outcome::Failed;
         };
-        match recheck(&before, &mirror, &after) {
+        match recheck([&before, &after], [&mirror, &last]) {
             Recheck::Agreed => return Outcome::Transient,
             Recheck::Confirmed => return Outcome::Different,
             Recheck::InFlux => {}

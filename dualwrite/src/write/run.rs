@@ -12,6 +12,7 @@ use crate::backend::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::observe::{MethodStats, count};
+use crate::position::{Epoch, Position};
 use crate::repository::Repository;
 use crate::route::{Operation, Plan, route};
 use crate::shared::Shared;
@@ -62,7 +63,9 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     let plan = route(position, Operation::Write, bucket);
     let mirror = match plan.mirror {
         Some(side) => {
-            let repairable = shared.copier.as_ref().is_some_and(|copier| copier.can_copy_to(side));
+            let copier = shared.copier.as_ref();
+            let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
+                && decide::is_repairable(side, shared.is_copied(), shared.options.lazy);
             decide::mirror(position, side, shared.options.mirror, repairable)
         }
         None => Mirror::Strict,
@@ -139,12 +142,13 @@ impl<T, E> Write<'_, T, E> {
         E: From<Error>,
     {
         self.record(side, &answer);
+        let forgiven = !matches!(answer.0, Ok(Ok(_)))
+            && self.is_forgiving(side)
+            && self.forgive(side, tx).await.map_err(|error| error.of(&self.shared.name))?;
         match answer.0 {
             Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
             Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) if self.is_forgiving(side) => {
-                self.forgive(side, tx).await.map_err(|error| error.of(&self.shared.name))?;
-            }
+            _ if forgiven => {}
             Ok(Err(error)) => return Err(error),
             Err(panic) if side == self.plan.primary => resume_unwind(panic),
             Err(_) => {
@@ -212,11 +216,21 @@ impl<T, E> Write<'_, T, E> {
     }
 
     /// Undoes the mirror write and remembers that the key must be copied again, in the caller's own
-    /// transaction: either both stand or none.
-    async fn forgive<DB: Backend>(&self, side: Side, tx: &mut Tx<'_, DB>) -> Result<(), Error> {
+    /// transaction: either both stand or none. Returns whether it did.
+    async fn forgive<DB: Backend>(
+        &mut self,
+        side: Side,
+        tx: &mut Tx<'_, DB>,
+    ) -> Result<bool, Error> {
         let failed = |error| Error::database("marking a key dirty", error);
         let key = self.key.as_ref().map_or("", |key| key.0.as_str());
         DB::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror").await.map_err(failed)?;
+        let pinned = tx.pinned(&self.shared.name).unwrap_or(Position::start());
+        let others = slowest::<DB>(tx.connection(), self.shared).await.map_err(failed)?;
+        let own = self.shared.position().epoch;
+        if !decide::may_forgive(pinned, own.min(others.unwrap_or(own))) {
+            return Ok(false);
+        }
         mark_dirty::<DB>(tx.connection(), &self.shared.name, side, key).await.map_err(failed)?;
         self.shared.mark_dirty();
         count(&self.shared.counters.mirror_failed);
@@ -226,8 +240,21 @@ impl<T, E> Write<'_, T, E> {
             method = self.stats.method,
             "mirror write failed; the key is marked dirty and will be copied again"
         );
-        Ok(())
+        Ok(true)
     }
+}
+
+/// The epoch that every other live instance has seen.
+async fn slowest<DB: Adapter>(
+    conn: &mut DB::Connection,
+    shared: &Shared,
+) -> sqlx::Result<Option<Epoch>> {
+    let sql = "SELECT min(seen_epoch) FROM dualwrite_instance \
+               WHERE migration = ? AND id <> ? AND expires_at > {now}";
+    let values = [SqlValue::from(&*shared.name), (&*shared.instance).into()];
+    let rows = DB::fetch(conn, sql, &values).await?;
+    let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
+    Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
 }
 
 /// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.

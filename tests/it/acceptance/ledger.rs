@@ -74,10 +74,6 @@ impl<R: Versioned> Ledger<R> {
         Self { keys: keys.chain(born).collect(), hot }
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key<R>> {
-        self.keys.values()
-    }
-
     /// A key; every other draw is a hot one.
     pub(super) fn pick(&self, draw: u64) -> &Key<R> {
         let place = usize::try_from(draw >> 1 & 0xffff_ffff).unwrap_or(0);
@@ -220,7 +216,10 @@ impl<R: Versioned> Drop for Draw<'_, R> {
             drop(history);
             let (id, version) = (self.key.id, self.version);
             // Not while another failure is on its way: a panic in a destructor then ends the process.
-            assert!(!seen || std::thread::panicking(), "key {id}: {version} was read, then rolled back");
+            assert!(
+                !seen || std::thread::panicking(),
+                "key {id}: {version} was read, then rolled back"
+            );
         }
     }
 }

@@ -47,8 +47,7 @@ impl<D: Sql> Kind<D> for Rename {
     type Copy = CopyEmail<D>;
 
     const MIGRATION: &'static str = "customer-email";
-    const EXPANSION: &'static str =
-        "ALTER TABLE [customer] ADD COLUMN [email_address] VARCHAR(60)";
+    const EXPANSION: &'static str = "ALTER TABLE [customer] ADD COLUMN [email_address] VARCHAR(60)";
     const ORPHANS: &'static str = "SELECT 0";
 
     fn old(pool: sqlx::Pool<D::Db>) -> Self::Old {
@@ -102,12 +101,8 @@ impl<D: Sql> Records for Customers<D> {
         Ok(customers(rows).pop())
     }
 
-    async fn lock(
-        &self,
-        tx: &mut Tx<'_, D::Db>,
-        id: i64,
-    ) -> Result<Option<Customer>, sqlx::Error> {
-        let rows = D::rows_in(tx, &self.select(&format!("= {id}{}", for_update::<D>()))).await?;
+    async fn lock(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<Option<Customer>, sqlx::Error> {
+        let rows = D::read(tx, &self.select(&format!("= {id}{}", for_update::<D>()))).await?;
         Ok(customers(rows).pop())
     }
 
@@ -123,7 +118,8 @@ impl<D: Sql> Records for Customers<D> {
         customer: &Customer,
     ) -> Result<(), sqlx::Error> {
         let column = self.column;
-        let (placeholder, nothing) = if self.placeholder { (", [email]", ", ''") } else { ("", "") };
+        let (placeholder, nothing) =
+            if self.placeholder { (", [email]", ", ''") } else { ("", "") };
         let (first_name, email) = (text(Some(&customer.first_name)), text(Some(&customer.email)));
         let insert = format!(
             "INSERT INTO [customer] ([customer_id], [first_name], [last_name], {column}{placeholder}) \
@@ -188,6 +184,6 @@ impl<D: Sql> CopyKeys for CopyEmail<D> {
         let select = format!(
             "SELECT [customer_id] FROM [customer] WHERE [customer_id] IN ({keys}) AND {differ}"
         );
-        super::ids(D::rows_in(tx, &sql::<D>(&select)).await?)
+        super::numbers(D::texts(tx, &sql::<D>(&select)).await?)
     }
 }

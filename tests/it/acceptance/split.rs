@@ -120,10 +120,11 @@ async fn lock<D: Sql>(
     select: &str,
     id: i64,
 ) -> Result<Option<Track>, sqlx::Error> {
-    let row = format!("SELECT [track_id] FROM [track] WHERE [track_id] = {id}{}", for_update::<D>());
-    D::rows_in(tx, &sql::<D>(&row)).await?;
+    let row =
+        format!("SELECT [track_id] FROM [track] WHERE [track_id] = {id}{}", for_update::<D>());
+    D::read(tx, &sql::<D>(&row)).await?;
     let select = sql::<D>(&format!("{select} WHERE t.[track_id] = {id}"));
-    Ok(tracks(D::rows_in(tx, &select).await?).pop())
+    Ok(tracks(D::read(tx, &select).await?).pop())
 }
 
 /// Puts the track's row there, or overwrites these of its columns.
@@ -162,12 +163,7 @@ impl<D: Sql> Records for TrackRows<D> {
         page::<D>(&self.0, OLD, from, to).await
     }
 
-    async fn save(
-        &self,
-        tx: &mut Tx<'_, D::Db>,
-        _: i64,
-        track: &Track,
-    ) -> Result<(), sqlx::Error> {
+    async fn save(&self, tx: &mut Tx<'_, D::Db>, _: i64, track: &Track) -> Result<(), sqlx::Error> {
         put_row::<D>(tx, track, &["[name]", "[composer]", "[milliseconds]"]).await
     }
 
@@ -282,6 +278,6 @@ impl<D: Sql> CopyKeys for CopyTrack<D> {
         let (behind, orphaned) = (behind::<D>(&ids), orphaned(&ids));
         let select =
             format!("SELECT t.[track_id] {behind} UNION SELECT DISTINCT [track_id] {orphaned}");
-        super::ids(D::rows_in(tx, &sql::<D>(&select)).await?)
+        super::numbers(D::texts(tx, &sql::<D>(&select)).await?)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, Error, KeySource, Migration, Runtime, Side, Tx,
+    Backend, BoxError, Copied, CopyKeys, Error, KeySource, Migration, POLL, Runtime, Side, Tx,
 };
 use sqlx::Pool;
 use tokio::sync::{Semaphore, watch};
@@ -62,15 +62,18 @@ pub(crate) fn both<D: Sql>(
     DualCustomers::new(migration, store(Side::Old), store(Side::New))
 }
 
-/// A runtime with the migration registered: lazy, and with a copy function.
+/// A runtime with the migration registered.
 pub(crate) async fn join<D: Sql>(
     pool: &Pool<D::Db>,
     lease: Duration,
-    poll: Duration,
+    lazy: bool,
     copy: CopyCustomers<D>,
 ) -> Result<(Runtime<D::Db>, Migration), Error> {
+    let poll = POLL.min(lease / 4);
     let runtime = Runtime::builder(pool.clone()).lease(lease).poll(poll).start().await?;
-    let migration = runtime.migration(MIGRATION).backfill(copy).lazy().register().await?;
+    let registration = runtime.migration(MIGRATION).backfill(copy);
+    let registration = if lazy { registration.lazy() } else { registration };
+    let migration = registration.register().await?;
     Ok((runtime, migration))
 }
 
@@ -162,7 +165,8 @@ impl<D: Sql> Customers<D::Db> for Store<D> {
         let (table, column) = table(self.side);
         let Customer { id, name, visits } = customer;
         let insert = format!("INSERT INTO {table} (id, {column}, visits)");
-        let sql = format!("{insert} VALUES ({id}, '{name}', {visits}){}", overwrite::<D>(self.side));
+        let sql =
+            format!("{insert} VALUES ({id}, '{name}', {visits}){}", overwrite::<D>(self.side));
         D::run(tx, &sql).await.map(drop)
     }
 
@@ -273,8 +277,8 @@ async fn carry<D: Sql>(
         "DELETE FROM {table} WHERE id IN ({ids}) \
          AND NOT EXISTS (SELECT 1 FROM {other} WHERE {other}.id = {table}.id)"
     );
-    let removed = D::run(tx, &gone).await?;
     D::run(tx, &copy_rows::<D>(to, &ids)).await?;
+    let removed = D::run(tx, &gone).await?;
     let migrated = removed + found.iter().filter(|(_, differs)| *differs).count() as u64;
     Ok(Copied { migrated, skipped: keys.len() as u64 - migrated })
 }
@@ -317,9 +321,9 @@ fn overwrite<D: TestDb>(side: Side) -> String {
     let conflict = "ON CONFLICT (id) DO UPDATE SET";
     match D::sql("", "", "mysql") {
         "" => format!(" {conflict} {column} = excluded.{column}, visits = excluded.visits"),
-        _ => format!(
-            " ON DUPLICATE KEY UPDATE {column} = VALUES({column}), visits = VALUES(visits)"
-        ),
+        _ => {
+            format!(" ON DUPLICATE KEY UPDATE {column} = VALUES({column}), visits = VALUES(visits)")
+        }
     }
 }
 

@@ -11,7 +11,7 @@ where
     T: Clone + PartialEq + Send + Sync + 'static,
     Self::Row: Debug,
 {
-    type Error: Debug + Send + 'static;
+    type Error: Debug + Send + Sync + 'static;
     type Row: Clone + PartialEq + Send + Sync + Into<T> + 'static;
     type Db: Backend;
 
@@ -40,7 +40,7 @@ where
 }
 
 #[dualwrite::repository]
-trait Errors<'e, E: Send + 'static> {
+trait Errors<'e, E: Send + Sync + 'static> {
     #[read(key = id)]
     async fn count(&self, id: i64) -> Result<u64, E>;
     #[write(key = name)]
