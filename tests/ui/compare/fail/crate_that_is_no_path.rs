@@ -1,7 +1,0 @@
-#[derive(dualwrite::Compare)]
-#[compare(crate = "dualwrite")]
-struct Order {
-    id: u64,
-}
-
-fn main() {}

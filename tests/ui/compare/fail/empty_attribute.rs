@@ -1,8 +1,0 @@
-#[derive(dualwrite::Compare)]
-#[compare()]
-struct Order {
-    #[compare]
-    id: u64,
-}
-
-fn main() {}

@@ -1,7 +1,0 @@
-#[derive(dualwrite::Compare)]
-struct Order {
-    #[compare = "ignore"]
-    id: u64,
-}
-
-fn main() {}

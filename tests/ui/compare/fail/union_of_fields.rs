@@ -1,7 +1,0 @@
-#[derive(dualwrite::Compare)]
-union Bits {
-    number: u32,
-    float: f32,
-}
-
-fn main() {}
