@@ -27,6 +27,7 @@ fn refused() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/repository/fail/*.rs");
     cases.compile_fail("tests/ui/dual/fail/*.rs");
+    cases.compile_fail("tests/ui/compare/fail/*.rs");
 }
 
 fn rustc_version() -> String {

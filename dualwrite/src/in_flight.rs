@@ -8,20 +8,23 @@
 //! Writes need no count: they hold the fence, and no position changes while they do.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::SeqCst};
 
 use crate::position::Epoch;
+use crate::slots::{SLOTS, Slot};
 
-const SHARDS: usize = 16;
-
-/// One cache line, so that threads do not slow each other down.
+/// The counts of one thread, by phase: a cache line, so that threads do not slow each other down. An
+/// operation may end on another thread than it began on, so only the sums over all threads say anything.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-struct Shard([AtomicU64; 2]);
+struct Counts {
+    entered: [AtomicU64; 2],
+    left: [AtomicU64; 2],
+}
 
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    shards: [Shard; SHARDS],
+    threads: [Counts; SLOTS],
     phase: AtomicUsize,
     drain: Mutex<Drain>,
 }
@@ -35,28 +38,23 @@ struct Drain {
 
 /// An operation in flight; ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Entered<'a>(&'a AtomicU64);
+pub(crate) struct Entered<'a> {
+    flights: &'a InFlight,
+    phase: usize,
+}
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+        let slot = Slot::current();
+        slot.add(&self.flights.threads[slot.index()].left[self.phase], 1);
     }
-}
-
-thread_local! {
-    static SHARD: usize = next_shard();
-}
-
-fn next_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    NEXT.fetch_add(1, SeqCst) % SHARDS
 }
 
 impl InFlight {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Self {
-            shards: Default::default(),
+            threads: Default::default(),
             phase: AtomicUsize::new(0),
             drain: Mutex::new(Drain { drained: epoch, pending: None }),
         }
@@ -65,10 +63,10 @@ impl InFlight {
     /// Counts an operation in. The position must be loaded *after* this, with `SeqCst`.
     #[inline]
     pub(crate) fn enter(&self) -> Entered<'_> {
-        let shard = SHARD.with(|shard| *shard);
-        let count = &self.shards[shard].0[self.phase.load(SeqCst) & 1];
-        count.fetch_add(1, SeqCst);
-        Entered(count)
+        let phase = self.phase.load(SeqCst) & 1;
+        // Locked, although only this thread writes it: the load of the position must not overtake it.
+        self.threads[Slot::current().index()].entered[phase].fetch_add(1, SeqCst);
+        Entered { flights: self, phase }
     }
 
     /// Tells the epoch below which nothing is in flight. `published` is the epoch that everyone who
@@ -95,8 +93,15 @@ impl InFlight {
         }
     }
 
+    /// Whether nothing is in flight in a phase. Those that left are summed up first: each of them is
+    /// then found among those that entered, so the sums can only be equal if everyone left.
     fn is_empty(&self, phase: usize) -> bool {
-        self.shards.iter().all(|shard| shard.0[phase & 1].load(SeqCst) == 0)
+        let left = self.sum(|counts| counts.left[phase & 1].load(Acquire));
+        left == self.sum(|counts| counts.entered[phase & 1].load(SeqCst))
+    }
+
+    fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {
+        self.threads.iter().map(of).fold(0, u64::wrapping_add)
     }
 }
 

@@ -29,6 +29,7 @@ mod copy;
 mod in_flight;
 mod observe;
 mod shared;
+mod slots;
 // 3. deciders and 4. runners
 mod backfill;
 mod lazy;

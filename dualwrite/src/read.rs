@@ -3,6 +3,7 @@
 //! The wrapper calls [`read`] or [`scan`], then the side that [`Read::side`] names, then one of the
 //! `finish_…` functions. Nothing here allocates unless a comparison or a lazy copy is due.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::backend::Backend;
@@ -13,7 +14,7 @@ use crate::key::{EncodedKey, Key};
 use crate::lazy::decide::{Missing, before_all_is_copied, may_copy};
 use crate::lazy::run as lazy;
 use crate::position::{Epoch, Percent, Position};
-use crate::repository::Repository;
+use crate::repository::{Entry, Repository};
 use crate::route::{Operation, Plan, route};
 use crate::shadow::decide::is_sampled;
 use crate::shadow::run as shadow;
@@ -25,7 +26,7 @@ use crate::write::run::not_pinned;
 /// One read under way.
 pub struct Read<'r> {
     repository: &'r Repository,
-    method: usize,
+    method: &'r Entry,
     /// The epoch of the position that it was planned by.
     epoch: Epoch,
     plan: Plan,
@@ -42,7 +43,7 @@ pub struct Read<'r> {
 ///
 /// # Errors
 /// `StageUnknown` past the lease, `WrongKey`.
-#[inline]
+#[inline(always)]
 pub fn read<'r, K: Key + ?Sized>(
     repository: &'r Repository,
     method: usize,
@@ -54,7 +55,8 @@ pub fn read<'r, K: Key + ?Sized>(
     let position = shared.position();
     shared.check_lease(start, start)?;
     let plan = keyed(shared, position, key)?;
-    let lazy = lazy_key(repository, method, plan, key)?;
+    let method = repository.method(method);
+    let lazy = lazy_key(shared, method, plan, key)?;
     let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
     let epoch = position.epoch;
     Ok(Read { repository, method, epoch, plan, shadow, lazy, start, entered: Some(entered) })
@@ -64,12 +66,13 @@ pub fn read<'r, K: Key + ?Sized>(
 ///
 /// # Errors
 /// `StageUnknown` past the lease.
-#[inline]
+#[inline(always)]
 pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let shared = &**repository.shared();
     let start = shared.clock.now();
     let entered = shared.in_flight.enter();
     let position = shared.position();
+    let method = repository.method(method);
     let plan = scanned(shared, position);
     shared.check_lease(start, start)?;
     let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
@@ -90,7 +93,8 @@ pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     let plan = keyed(shared, position, key)?;
-    let lazy = lazy_key(repository, method, plan, key)?;
+    let method = repository.method(method);
+    let lazy = lazy_key(shared, method, plan, key)?;
     let start = shared.clock.now();
     let epoch = position.epoch;
     Ok(Read { repository, method, epoch, plan, shadow: false, lazy, start, entered: None })
@@ -107,6 +111,7 @@ pub fn scan_in<'r, DB: Backend>(
 ) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
+    let method = repository.method(method);
     let plan = scanned(shared, position);
     let start = shared.clock.now();
     let epoch = position.epoch;
@@ -137,13 +142,12 @@ fn scanned(shared: &Shared, position: Position) -> Plan {
 
 #[inline]
 fn lazy_key<K: Key + ?Sized>(
-    repository: &Repository,
-    method: usize,
+    shared: &Shared,
+    method: &Entry,
     plan: Plan,
     key: &K,
 ) -> Result<Option<EncodedKey>, Error> {
-    let shared = repository.shared();
-    match repository.is_lazy(method) && !shared.is_copied() && may_copy(plan) {
+    match method.lazy && !shared.is_copied() && may_copy(plan) {
         true => EncodedKey::new(key).map(Some).map_err(|error| error.of(&shared.name)),
         false => Ok(None),
     }
@@ -181,12 +185,12 @@ impl Read<'_> {
     }
 
     /// Times the call, ends it, and makes sure that the stage still held when it ended.
-    #[inline]
+    #[inline(always)]
     fn settle<T, E: From<Error>>(&mut self, answer: Result<T, E>) -> Result<T, E> {
         let shared = self.repository.shared();
         let end = shared.clock.now();
         let nanos = end.saturating_sub(self.start);
-        self.repository.method(self.method).side(self.plan.primary).record(nanos, answer.is_ok());
+        self.method.stats.side(self.plan.primary).record(nanos, answer.is_ok());
         if self.entered.take().is_some() {
             shared.check_lease(self.start, end)?;
         }
@@ -208,7 +212,7 @@ pub fn finish_plain<T, E: From<Error>>(mut call: Read<'_>, answer: Result<T, E>)
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub async fn finish_read<T, E, F, Fut>(
+pub fn finish_read<T, E, F, Fut>(
     mut call: Read<'_>,
     answer: Result<T, E>,
     again: Option<F>,
@@ -226,60 +230,35 @@ where
     answer
 }
 
-/// Ends a scan that may be compared.
+/// Copies the key that new misses, reads again, and ends the read. It is in flight until the last
+/// answer: as long as it is, no stage is entered in which a side lacks a write. Boxed, so that reads
+/// that copy nothing do not carry it.
 ///
 /// # Errors
-/// The answer's, or `StageUnknown` where the lease ran out meanwhile.
-#[inline]
-pub async fn finish_scan<T, E, F, Fut>(
-    call: Read<'_>,
+/// Those of the side that is read again, or `StageUnknown` where the lease ran out meanwhile.
+#[cold]
+pub fn copy_and_ask<'r, T, E, F, Fut>(
+    mut call: Read<'r>,
     answer: Result<T, E>,
     again: Option<F>,
-) -> Result<T, E>
+) -> Pin<Box<impl Future<Output = Result<T, E>> + use<'r, T, E, F, Fut>>>
 where
-    T: PartialEq + Clone + Send + Sync + 'static,
-    E: From<Error> + Send + 'static,
-    F: Fn(Side) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send,
+    E: From<Error>,
+    F: Fn(Side) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
 {
-    finish_read(call, answer, again).await
-}
-
-/// Ends a read that may be compared, and copies the key where new misses it.
-///
-/// # Errors
-/// The answer's, or `StageUnknown` where the lease ran out meanwhile.
-#[inline]
-pub async fn finish_lazy<T, E, F, Fut>(
-    mut call: Read<'_>,
-    answer: Result<T, E>,
-    again: Option<F>,
-) -> Result<T, E>
-where
-    T: Missing + PartialEq + Clone + Send + Sync + 'static,
-    E: From<Error> + Send + 'static,
-    F: Fn(Side) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send,
-{
-    if call.wants_copy(&answer)
-        && let (Some(key), Some(again)) = (call.lazy.take(), &again)
-    {
-        // In flight until the last answer: as long as this call is, no stage is entered in which a side
-        // lacks a write.
+    Box::pin(async move {
+        let (Some(key), Some(again)) = (call.lazy.take(), again) else {
+            return call.settle(answer);
+        };
         let answer = match lazy::copy(call.repository.shared(), &key).await {
             // Also where the copy was not allowed: new has got the key from somebody else since, and
             // answers alone now.
             Ok(_) => again(Side::New).await,
             Err(_) => again(Side::Old).await,
         };
-        return call.settle(answer);
-    }
-    let answer = call.settle(answer);
-    let Some(again) = again else { return answer };
-    if call.shadow {
-        compare(&call, &answer, again);
-    }
-    answer
+        call.settle(answer)
+    })
 }
 
 fn compare<T, E, F, Fut>(call: &Read<'_>, answer: &Result<T, E>, again: F)
@@ -290,6 +269,6 @@ where
     Fut: Future<Output = Result<T, E>> + Send,
 {
     let shared = Arc::clone(call.repository.shared());
-    let method = Arc::clone(call.repository.method_arc(call.method));
+    let method = Arc::clone(&call.method.stats);
     shadow::start(shared, method, call.epoch, call.plan.primary, answer.as_ref().ok(), again);
 }

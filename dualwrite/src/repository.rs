@@ -18,9 +18,10 @@ pub struct Method {
     pub lazy: bool,
 }
 
-struct Entry {
-    stats: Arc<MethodStats>,
-    lazy: bool,
+pub(crate) struct Entry {
+    pub(crate) stats: Arc<MethodStats>,
+    /// Whether the method copies missing keys, and the migration allows it.
+    pub(crate) lazy: bool,
 }
 
 /// The part of a wrapper that does not depend on its trait.
@@ -37,7 +38,10 @@ impl Repository {
         let shared = Arc::clone(migration.shared());
         let methods = methods
             .iter()
-            .map(|method| Entry { stats: shared.method(name, method.name), lazy: method.lazy })
+            .map(|method| Entry {
+                stats: shared.method(name, method.name),
+                lazy: method.lazy && shared.options.lazy,
+            })
             .collect();
         Self { shared, methods }
     }
@@ -48,18 +52,8 @@ impl Repository {
     }
 
     #[inline]
-    pub(crate) fn method(&self, index: usize) -> &MethodStats {
-        &self.methods[index].stats
-    }
-
-    pub(crate) fn method_arc(&self, index: usize) -> &Arc<MethodStats> {
-        &self.methods[index].stats
-    }
-
-    /// Whether the method copies missing keys, and the migration allows it.
-    #[inline]
-    pub(crate) fn is_lazy(&self, index: usize) -> bool {
-        self.methods[index].lazy && self.shared.options.lazy
+    pub(crate) fn method(&self, index: usize) -> &Entry {
+        &self.methods[index]
     }
 }
 

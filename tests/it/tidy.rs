@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
         "compare/text",
         "compare/wrappers",
     ],
-    &["clock", "backend", "control", "copy", "in_flight", "observe", "shared"],
+    &["clock", "backend", "control", "copy", "slots", "in_flight", "observe", "shared"],
     &["readiness", "write/decide", "lazy/decide", "shadow/decide", "backfill/decide"],
     &[
         "transaction",

@@ -158,7 +158,7 @@ where
                     <N as Documents>::find(&*self.new, tenant, filter).await
                 }
             };
-            ::dualwrite::__private::finish_read(call, answer, again).await
+            ::dualwrite::__private::finish_read(call, answer, again)
         }
     }
     fn all(
@@ -208,7 +208,7 @@ where
                 ::dualwrite::Side::Old => <O as Documents>::all(&*self.old, ids).await,
                 ::dualwrite::Side::New => <N as Documents>::all(&*self.new, ids).await,
             };
-            ::dualwrite::__private::finish_scan(call, answer, again).await
+            ::dualwrite::__private::finish_read(call, answer, again)
         }
     }
 }

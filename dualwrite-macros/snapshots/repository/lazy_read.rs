@@ -127,7 +127,10 @@ where
                 ::dualwrite::Side::Old => <O as Customers>::find(&*self.old, id).await,
                 ::dualwrite::Side::New => <N as Customers>::find(&*self.new, id).await,
             };
-            ::dualwrite::__private::finish_lazy(call, answer, again).await
+            if call.wants_copy(&answer) {
+                return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
+            }
+            ::dualwrite::__private::finish_read(call, answer, again)
         }
     }
 }

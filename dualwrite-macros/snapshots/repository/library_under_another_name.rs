@@ -139,7 +139,6 @@ where
                 }
             };
             crate::reexports::migrations::__private::finish_read(call, answer, again)
-                .await
         }
     }
 }

@@ -155,7 +155,7 @@ where
                     <New as Cache<'c, T, E, SIZE>>::all::<K, LIMIT>(&*self.new, of).await
                 }
             };
-            ::dualwrite::__private::finish_scan(call, answer, again).await
+            ::dualwrite::__private::finish_read(call, answer, again)
         }
     }
 }

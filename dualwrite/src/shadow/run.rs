@@ -88,6 +88,7 @@ where
     if answer == mirror {
         return Outcome::Equal;
     }
+    let mut primary_moved = false;
     for _ in 0..RECHECKS {
         clock::sleep(RECHECK_PAUSE).await;
         let before = again(primary).await;
@@ -100,10 +101,12 @@ where
         match recheck([&before, &after], [&mirror, &last]) {
             Recheck::Agreed => return Outcome::Transient,
             Recheck::Confirmed => return Outcome::Different,
-            Recheck::InFlux => {}
+            Recheck::InFlux => primary_moved |= before != after,
         }
     }
-    Outcome::Transient
+    // A mirror that answers otherwise each time, beside a primary that stands still, is no write in
+    // flight: a write changes both.
+    if primary_moved { Outcome::Transient } else { Outcome::Different }
 }
 
 async fn read_mirror<T, E, F, Fut>(

@@ -74,7 +74,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
         Mirror::Strict => None,
     };
-    let stats = repository.method(method);
+    let stats = &repository.method(method).stats;
     Ok(Write { shared, stats, plan, mirror, key, start: 0, answer: None })
 }
 

@@ -16,9 +16,8 @@ impl Body<'_> {
         let rest = match &read.kind {
             ReadKind::Plain { .. } => self.plain(),
             ReadKind::LazyIn { tx } => self.lazy_in(tx),
-            ReadKind::Lazy => self.asked_again("finish_lazy"),
-            ReadKind::Compared if read.key.is_none() => self.asked_again("finish_scan"),
-            ReadKind::Compared => self.asked_again("finish_read"),
+            ReadKind::Lazy => self.asked_again(Some(self.copied())),
+            ReadKind::Compared => self.asked_again(None),
         };
         quote_spanned!(mixed()=> async move { #start #rest })
     }
@@ -49,15 +48,27 @@ impl Body<'_> {
         }
     }
 
-    fn asked_again(&self, function: &str) -> TokenStream {
+    fn asked_again(&self, copied: Option<TokenStream>) -> TokenStream {
         let (again, answer) = (self.again(), self.answer(Handing::Last));
         // What is wrong with keeping the arguments is shown at the method's name.
         let kept = Ident::new("again", located(self.method.signature.ident.span()));
-        let finish = self.finish(function, Some(&kept));
+        let finish = self.finish("finish_read", Some(&kept));
         quote_spanned! {mixed()=>
             let again = #again;
             let answer = #answer;
+            #copied
             #finish
+        }
+    }
+
+    /// Copies the record if it is missing in new, and asks again.
+    fn copied(&self) -> TokenStream {
+        let private = self.model.root.private();
+        let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
+        quote_spanned! {mixed()=>
+            if #wants_copy {
+                return #private::copy_and_ask(call, answer, again).await;
+            }
         }
     }
 
@@ -67,7 +78,7 @@ impl Body<'_> {
         let place = located(self.method.answer);
         let (private, function) = (self.model.root.private_at(place), Ident::new(function, place));
         match again {
-            Some(again) => quote_spanned!(place=> #private::#function(call, answer, #again).await),
+            Some(again) => quote_spanned!(place=> #private::#function(call, answer, #again)),
             None => quote_spanned!(place=> #private::#function(call, answer)),
         }
     }

@@ -1,0 +1,7 @@
+#[derive(dualwrite::Compare)]
+#[compare(crate = "dualwrite")]
+struct Order {
+    id: u64,
+}
+
+fn main() {}

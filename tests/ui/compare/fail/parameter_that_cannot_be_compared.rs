@@ -1,0 +1,14 @@
+use dualwrite::{Compare, Differences};
+
+struct Foreign;
+
+#[derive(Compare)]
+struct Page<T> {
+    items: Vec<T>,
+}
+
+fn main() {
+    let page = Page { items: vec![Foreign] };
+    let _ = Differences::between(&page, &page);
+    let _ = Differences::between(&Foreign, &Foreign);
+}

@@ -1,0 +1,7 @@
+#[derive(dualwrite::Compare)]
+struct Order {
+    #[compare = "ignore"]
+    id: u64,
+}
+
+fn main() {}
