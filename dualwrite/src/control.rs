@@ -30,14 +30,16 @@ pub(crate) struct Record {
     pub(crate) backfilled: bool,
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty: bool,
-    /// Some key could not be copied.
+    /// Some key could not be copied to new.
     pub(crate) buried: bool,
+    pub(crate) old_generation: Generation,
 }
 
 impl Record {
-    /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied.
+    /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied; once
+    /// new alone has been written, old is no longer where they would come from.
     pub(crate) fn is_copied(&self) -> bool {
-        self.backfilled && !self.buried
+        self.backfilled && (!self.buried || self.old_generation > Generation::FIRST)
     }
 }
 
@@ -98,9 +100,11 @@ pub(crate) struct Acknowledgement {
 }
 
 /// How far a backfill has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackfillProgress {
+    /// The side that is copied to: new, or old in a reverse copy.
+    pub side: Side,
     /// The generation it is for.
     pub generation: u64,
     /// Keys in its range, counted at the start.
@@ -143,6 +147,8 @@ impl BackfillProgress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeadLetter {
+    /// The side that it could not be copied to.
+    pub side: Side,
     /// The key, as JSON.
     pub key: String,
     /// What the copy function said last.
@@ -199,11 +205,11 @@ pub(crate) trait Control: Send + Sync + 'static {
     /// The newest changes, newest first.
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;
 
-    /// Records that a verification found the sides equal in this generation.
+    /// Records that a verification found the sides equal, in these generations of new and old.
     fn verified<'a>(
         &'a self,
         name: &'a str,
-        generation: Generation,
+        generations: [Generation; 2],
     ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// The progress of the newest backfill.
@@ -224,6 +230,7 @@ pub(crate) trait Control: Send + Sync + 'static {
     fn bury<'a>(
         &'a self,
         name: &'a str,
+        side: Side,
         generation: Generation,
         key: &'a EncodedKey,
         error: &'a str,
@@ -237,8 +244,29 @@ pub(crate) trait Control: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>>;
 
     /// Takes a key out of the dead letters.
-    fn exhume<'a>(&'a self, name: &'a str, key: &'a EncodedKey)
-    -> BoxFuture<'a, Result<(), Error>>;
+    fn exhume<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Records an approval for the present stage.
+    fn approve<'a>(
+        &'a self,
+        name: &'a str,
+        approval: &'a str,
+        actor: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Says that a release which does not know this library runs, or that it is gone.
+    fn declare<'a>(
+        &'a self,
+        name: &'a str,
+        release: &'a str,
+        gone: bool,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Keeps a sample of a confirmed mismatch; only the newest [`SAMPLES_MAX`] stay.
     fn sample<'a>(

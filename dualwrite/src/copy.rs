@@ -137,6 +137,9 @@ pub(crate) trait Copier: Send + Sync {
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;
 
+    /// Whether everything can be copied back, keys that old has never seen included.
+    fn can_run_back(&self) -> bool;
+
     /// Copies one key in a transaction of its own and clears its dirty mark. `None` where the present
     /// stage forbids it.
     fn copy_key<'a>(

@@ -26,11 +26,17 @@ pub enum Gate {
     DeadLetters,
     /// The stage has lasted for its soak.
     Soaked,
+    /// Old has got back what was written to new alone, before it may answer again.
+    CopiedBack,
+    /// Somebody has given the named approval since this stage was entered.
+    Approved,
+    /// Every release that writes old without this library is gone, and so are its writes.
+    Released,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Drained,
         Self::Supported,
         Self::Backfilled,
@@ -38,6 +44,9 @@ impl Gate {
         Self::Clean,
         Self::DeadLetters,
         Self::Soaked,
+        Self::CopiedBack,
+        Self::Approved,
+        Self::Released,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -51,6 +60,9 @@ impl Gate {
             Self::Clean => "clean",
             Self::DeadLetters => "dead_letters",
             Self::Soaked => "soaked",
+            Self::CopiedBack => "copied_back",
+            Self::Approved => "approved",
+            Self::Released => "released",
         }
     }
 
@@ -63,7 +75,7 @@ impl Gate {
     /// Whether an operator may override this gate with a reason. The others protect data.
     #[must_use]
     pub const fn may_be_overridden(self) -> bool {
-        matches!(self, Self::Verified | Self::DeadLetters | Self::Soaked)
+        matches!(self, Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved)
     }
 }
 

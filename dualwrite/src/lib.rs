@@ -74,7 +74,7 @@ pub use position::{Epoch, Generation, Percent, Position};
 pub use readiness::InstanceReport;
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
-pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT};
+pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use stage::{Side, Stage};
 pub use status::Status;
 pub use transaction::Tx;

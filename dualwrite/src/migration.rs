@@ -142,7 +142,42 @@ impl Migration {
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
-        Ok(blockers(&facts, wish, to, self.0.terms()))
+        Ok(blockers(&facts, wish, to, &self.0.terms()))
+    }
+
+    /// Gives an approval that the registration asks for. It holds until the stage is left.
+    ///
+    /// # Errors
+    /// `InvalidInput` where no stage needs it, `Database`.
+    pub async fn approve(&self, name: &str, by: &str, because: &str) -> Result<(), Error> {
+        let known = &self.0.options.approvals;
+        if !known.iter().any(|(_, approval)| approval == name) {
+            let known: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!("no stage needs the approval `{name}`; asked for are: {known}");
+            return Err(Error::new(ErrorKind::InvalidInput, message).of(&self.0.name));
+        }
+        check_actor(by).map_err(|error| error.of(&self.0.name))?;
+        self.0.control.approve(&self.0.name, name, by, because).await
+    }
+
+    /// Says that a release runs which writes old without this library: `Complete` is refused until
+    /// [`release_gone`](Self::release_gone).
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or too long name, `Database`.
+    pub async fn release_runs(&self, release: &str) -> Result<(), Error> {
+        check_actor(release).map_err(|error| error.of(&self.0.name))?;
+        self.0.control.declare(&self.0.name, release, false).await
+    }
+
+    /// Says that such a release is gone from everywhere.
+    ///
+    /// # Errors
+    /// As [`release_runs`](Self::release_runs).
+    pub async fn release_gone(&self, release: &str) -> Result<(), Error> {
+        check_actor(release).map_err(|error| error.of(&self.0.name))?;
+        self.0.control.declare(&self.0.name, release, true).await
     }
 
     /// The backfill.
@@ -183,15 +218,16 @@ impl Migration {
         let mut copied = 0;
         for letter in self.dead_letters().await? {
             let key = EncodedKey(letter.key);
-            match copier.copy_key(&self.0, &key, Side::New).await {
+            match copier.copy_key(&self.0, &key, letter.side).await {
                 Ok(Some(_)) => {
-                    self.0.control.exhume(&self.0.name, &key).await?;
+                    self.0.control.exhume(&self.0.name, letter.side, &key).await?;
                     copied += 1;
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::CopyFailed => {
                     let cause = error.to_string();
-                    self.0.control.bury(&self.0.name, self.0.generation(), &key, &cause).await?;
+                    let (name, generation) = (&self.0.name, self.0.generation());
+                    self.0.control.bury(name, letter.side, generation, &key, &cause).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -374,11 +410,17 @@ impl<'m> Waiting<'m> {
     }
 }
 
-fn check_audit(change: &Change) -> Result<(), Error> {
-    if change.actor.is_empty() || change.actor.len() > NAME_BYTES_MAX {
-        let message = format!("the actor must have 1 to {NAME_BYTES_MAX} bytes");
+fn check_actor(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        let message =
+            format!("the name of an actor or a release must have 1 to {NAME_BYTES_MAX} bytes");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
+    Ok(())
+}
+
+fn check_audit(change: &Change) -> Result<(), Error> {
+    check_actor(&change.actor)?;
     if !change.overridden.is_empty() && change.reason.is_empty() {
         let message = "a gate is overridden only with a reason; add `.because(…)`";
         return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -404,6 +446,14 @@ pub struct Backfill<'m> {
 }
 
 impl Backfill<'_> {
+    /// Copies from new to old instead, what was written to new alone: after `Complete` (or a ramp
+    /// toward it) the migration steps back to `RampDown`, where both are written again, and with this
+    /// and a verification old may answer once more. Needs `copy_back` and `new_source`.
+    pub fn reverse(mut self) -> Self {
+        self.options.to = Side::Old;
+        self
+    }
+
     /// Keys per transaction, at most; 1,000 by default. Shrinks by itself around rows that fail.
     pub fn batch(mut self, keys: u32) -> Self {
         self.options.batch = keys.max(1);

@@ -22,7 +22,8 @@ pub enum Move {
     StepBack(Stage),
     /// Another ramp within the stage.
     Ramp(Percent),
-    /// Back to where old answers every read and nothing is lost.
+    /// Back as far as loses nothing: to where old answers every read, or from where new alone is written
+    /// to where both are.
     Rollback,
 }
 
@@ -49,6 +50,12 @@ impl Destination {
     /// Whether some key may be taken further by this move than it was.
     pub(crate) fn goes_forward(self, from: Position) -> bool {
         (self.stage, self.ramp) > (from.stage, from.ramp)
+    }
+
+    /// The generation of old from then on. Writes that go to new alone leave old stale.
+    pub(crate) fn old_generation(self, from: Position, before: Generation) -> Generation {
+        let to = from.with_stage(self.stage).with_ramp(self.ramp);
+        raised_if(self.goes_forward(from) && to.reaches() == Stage::Complete, before)
     }
 }
 
@@ -100,9 +107,6 @@ fn advance(from: Position, to: Stage) -> Result<Stage, Error> {
 }
 
 fn step_back(from: Position, to: Stage) -> Result<Stage, Error> {
-    if from.reaches() == Stage::Complete {
-        return Err(no_way_back());
-    }
     if from.ramp > Percent::ZERO {
         return Err(illegal(format!(
             "{} of the keys already behave as {}; set the ramp to 0 before stepping back to {to}",
@@ -124,36 +128,25 @@ fn ramp_to(from: Position, ramp: Percent) -> Result<Percent, Error> {
     if from.stage == Stage::Complete {
         return Err(illegal("a complete migration has no stage to ramp toward".to_owned()));
     }
-    if from.stage == Stage::RampDown && ramp < from.ramp {
-        return Err(no_way_back());
-    }
     Ok(ramp)
 }
 
 fn rollback(from: Position) -> Result<Stage, Error> {
-    if from.reaches() == Stage::Complete {
-        return Err(no_way_back());
-    }
     match (from.stage, from.ramp > Percent::ZERO) {
-        (Stage::RampDown | Stage::Live, _) | (Stage::Shadow, true) => Ok(Stage::Shadow),
+        // Old lacks what was written to new alone: it is written again, and must be copied to before it
+        // can answer.
+        (Stage::Complete, _) | (Stage::RampDown, true) => Ok(Stage::RampDown),
+        (Stage::RampDown, false) | (Stage::Live, _) | (Stage::Shadow, true) => Ok(Stage::Shadow),
         (Stage::Shadow, false) | (Stage::DualWrite, true) => Ok(Stage::DualWrite),
         (Stage::Off, true) => Ok(Stage::Off),
         (Stage::DualWrite, false) => Err(illegal(
             "old already answers everything; a step back to off is possible, and costs the backfill"
                 .to_owned(),
         )),
-        (Stage::Off | Stage::Complete, false) | (Stage::Complete, true) => {
+        (Stage::Off, false) => {
             Err(illegal("the migration is off: there is nothing to roll back".to_owned()))
         }
     }
-}
-
-fn no_way_back() -> Error {
-    illegal(
-        "writes already went to new alone, so old lacks them; a way back needs a reverse copy (new \
-         to old) and a verification first"
-            .to_owned(),
-    )
 }
 
 fn illegal(message: String) -> Error {
@@ -180,14 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn no_move_leaves_complete_or_takes_writes_back_from_it() {
+    fn from_new_alone_one_step_leads_back_and_the_generation_of_old_says_so() {
         for from in [at(Stage::Complete, 0), at(Stage::RampDown, 500)] {
             for wish in every_move() {
                 if let Ok(to) = destination(from, Generation::FIRST, wish) {
-                    assert!((to.stage, to.ramp) >= (from.stage, from.ramp), "{from}: {wish}");
+                    assert!(to.stage >= Stage::RampDown, "{from}: {wish}");
+                    let raised = to.old_generation(from, Generation(3)) == Generation(4);
+                    assert_eq!(raised, to.goes_forward(from), "{from}: {wish}");
                 }
             }
         }
+        let go = |from, wish| {
+            destination(from, Generation::FIRST, wish).unwrap().old_generation(from, Generation(3))
+        };
+        assert_eq!(go(at(Stage::RampDown, 0), Move::Advance(Stage::Complete)), Generation(4));
+        assert_eq!(go(at(Stage::RampDown, 0), Move::Ramp(Percent::FULL)), Generation(4));
+        assert_eq!(go(at(Stage::Live, 0), Move::Advance(Stage::RampDown)), Generation(3));
+        assert_eq!(go(at(Stage::Live, 0), Move::Ramp(Percent::FULL)), Generation(3));
     }
 
     #[test]
@@ -225,7 +227,7 @@ mod tests {
             for ramp in [0, 500] {
                 let from = at(stage, ramp);
                 if from.reaches() == Stage::Complete {
-                    continue;
+                    continue; // old lacks writes
                 }
                 if let Ok(to) = destination(from, Generation::FIRST, Move::Rollback) {
                     assert_eq!(to.stage.reads(), crate::Side::Old);

@@ -43,19 +43,36 @@ pub(crate) struct Facts {
     pub(crate) dirty_old: u64,
     pub(crate) dirty_new: u64,
     pub(crate) dead_letters: u64,
+    /// Raised whenever new alone begins to be written.
+    pub(crate) old_generation: Generation,
+    pub(crate) old_backfilled: bool,
+    pub(crate) old_verified: Option<Generation>,
+    pub(crate) old_dead_letters: u64,
+    /// Approvals that were given since the present stage was entered.
+    pub(crate) approvals: Vec<String>,
+    /// Releases without this library that are said to run.
+    pub(crate) releases: Vec<String>,
+    /// How long ago old was last written without this library, as far as known.
+    pub(crate) unaware: Option<Duration>,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
 }
 
 /// What the release that asks for the move declares about its migration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
     pub(crate) lazy: bool,
     pub(crate) soak: Duration,
+    /// What new alone got can be copied to old.
+    pub(crate) can_copy_back: bool,
+    /// Approvals, and the stage that no key enters without them.
+    pub(crate) approvals: Vec<(Stage, String)>,
+    /// How long old must not have been written without this library before new alone is.
+    pub(crate) unaware_window: Duration,
 }
 
 /// Lists what stands between the present position and a destination; empty means go.
-pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: Terms) -> Vec<Blocker> {
+pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms) -> Vec<Blocker> {
     let mut found = Vec::new();
     let forward = to.goes_forward(facts.position);
     if wish != Move::Rollback && (forward || to.stage == Stage::Off) {
@@ -76,6 +93,12 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: Terms)
     if forward && reaches == Stage::Complete {
         backfilled(facts, &mut found);
         verified(facts, &mut found);
+        released(facts, terms, &mut found);
+    }
+    if forward {
+        approved(facts, reaches, terms, &mut found);
+    } else {
+        copied_back(facts, to, terms, &mut found);
     }
     found
 }
@@ -139,7 +162,7 @@ fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
     }
 }
 
-fn copied(facts: &Facts, terms: Terms, found: &mut Vec<Blocker>) {
+fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     if facts.dead_letters > 0 {
         let reason =
             format!("{} keys could not be copied; retry or waive them", facts.dead_letters);
@@ -168,6 +191,58 @@ fn verified(facts: &Facts, found: &mut Vec<Blocker>) {
     }
 }
 
+fn approved(facts: &Facts, reaches: Stage, terms: &Terms, found: &mut Vec<Blocker>) {
+    for (stage, name) in &terms.approvals {
+        let entered = facts.position.reaches() < *stage && reaches >= *stage;
+        if entered && !facts.approvals.contains(name) {
+            let reason = format!("{stage} needs the approval `{name}`: `migration.approve(…)`");
+            block(found, Gate::Approved, reason);
+        }
+    }
+}
+
+fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
+    for release in &facts.releases {
+        let reason = format!("release {release} still writes old; say when it is gone");
+        block(found, Gate::Released, reason);
+    }
+    if let Some(age) = facts.unaware
+        && age < terms.unaware_window
+    {
+        let reason = format!(
+            "old was written without this library {age:.0?} ago; {:.0?} must pass without",
+            terms.unaware_window
+        );
+        block(found, Gate::Released, reason);
+    }
+}
+
+/// What was written to new alone must be in old before old is compared, and before it answers.
+fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
+    if facts.position.reaches() == Stage::Complete && !terms.can_copy_back {
+        let reason = "new alone was written, and there is no way to copy that to old: give the copy \
+                      function `copy_back` and `new_source`";
+        block(found, Gate::CopiedBack, reason.to_owned());
+    }
+    let leaves = facts.position.stage >= Stage::RampDown && to.stage <= Stage::Live;
+    if !leaves || facts.old_generation == Generation::FIRST {
+        return;
+    }
+    if !facts.old_backfilled {
+        let reason =
+            "old lacks what was written to new alone: run `migration.backfill().reverse()`";
+        block(found, Gate::CopiedBack, reason.to_owned());
+    }
+    if facts.old_dead_letters > 0 {
+        let reason = format!("{} keys could not be copied back", facts.old_dead_letters);
+        block(found, Gate::DeadLetters, reason);
+    }
+    if facts.old_verified != Some(facts.old_generation) {
+        let reason = "run the verification of what was copied back";
+        block(found, Gate::Verified, reason.to_owned());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +260,13 @@ mod tests {
             dirty_old: 0,
             dirty_new: 0,
             dead_letters: 0,
+            old_generation: Generation::FIRST,
+            old_backfilled: false,
+            old_verified: None,
+            old_dead_letters: 0,
+            approvals: Vec::new(),
+            releases: Vec::new(),
+            unaware: None,
             instances: vec![InstanceReport {
                 id: "a".into(),
                 release: "1.0".into(),
@@ -198,7 +280,7 @@ mod tests {
 
     fn gates(facts: &Facts, wish: Move, terms: Terms) -> Vec<Gate> {
         let to = destination(facts.position, facts.generation, wish).unwrap();
-        blockers(facts, wish, to, terms).into_iter().map(|blocker| blocker.gate).collect()
+        blockers(facts, wish, to, &terms).into_iter().map(|blocker| blocker.gate).collect()
     }
 
     #[test]
@@ -228,10 +310,10 @@ mod tests {
         for wish in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
             assert_eq!(gates(&facts, wish, Terms::default()), [Gate::Backfilled, Gate::Verified]);
             let lazy = Terms { lazy: true, ..Terms::default() };
-            assert_eq!(gates(&facts, wish, lazy), [Gate::Backfilled, Gate::Verified]);
+            assert_eq!(gates(&facts, wish, lazy.clone()), [Gate::Backfilled, Gate::Verified]);
             facts.generation = Generation::FIRST;
             facts.verified = None;
-            assert_eq!(gates(&facts, wish, lazy), []);
+            assert_eq!(gates(&facts, wish, lazy.clone()), []);
             facts.generation = Generation(2);
         }
     }
@@ -244,7 +326,7 @@ mod tests {
         facts.verified = None;
         let lazy = Terms { lazy: true, ..Terms::default() };
         let wanted = [Gate::Backfilled, Gate::Verified];
-        assert_eq!(gates(&facts, Move::Advance(Stage::Complete), lazy), wanted);
+        assert_eq!(gates(&facts, Move::Advance(Stage::Complete), lazy.clone()), wanted);
         assert_eq!(gates(&facts, Move::Ramp(Percent::new(1).unwrap()), lazy), wanted);
     }
 
@@ -269,6 +351,56 @@ mod tests {
             gates(&facts, Move::Advance(Stage::Complete), Terms::default()),
             [Gate::Supported]
         );
+    }
+
+    #[test]
+    fn old_answers_again_only_with_what_new_alone_got() {
+        let mut complete = facts(Stage::Complete, 0);
+        complete.old_generation = Generation(2);
+        let able = Terms { can_copy_back: true, ..Terms::default() };
+        for wish in [Move::StepBack(Stage::RampDown), Move::Rollback] {
+            assert_eq!(gates(&complete, wish, Terms::default()), [Gate::CopiedBack]);
+            assert_eq!(gates(&complete, wish, able.clone()), []);
+        }
+        let mut back = facts(Stage::RampDown, 0);
+        back.old_generation = Generation(2);
+        let all = [Gate::CopiedBack, Gate::DeadLetters, Gate::Verified];
+        back.old_dead_letters = 1;
+        for wish in [Move::StepBack(Stage::Live), Move::Rollback] {
+            assert_eq!(gates(&back, wish, able.clone()), all);
+        }
+        back.old_backfilled = true;
+        back.old_dead_letters = 0;
+        back.old_verified = Some(Generation(2));
+        assert_eq!(gates(&back, Move::Rollback, able), []);
+    }
+
+    #[test]
+    fn an_approval_is_asked_for_at_the_door_of_its_stage() {
+        let terms = Terms { approvals: vec![(Stage::Live, "dba".into())], ..Terms::default() };
+        let mut shadow = facts(Stage::Shadow, 0);
+        let first = Move::Ramp(Percent::new(1).unwrap());
+        assert_eq!(gates(&shadow, first, terms.clone()), [Gate::Approved]);
+        assert_eq!(gates(&shadow, Move::Advance(Stage::Live), terms.clone()), [Gate::Approved]);
+        shadow.approvals.push("dba".into());
+        assert_eq!(gates(&shadow, first, terms.clone()), []);
+        let wish = Move::Advance(Stage::RampDown);
+        assert_eq!(gates(&facts(Stage::Live, 0), wish, terms), []);
+    }
+
+    #[test]
+    fn complete_waits_for_releases_without_the_library_and_for_their_writes() {
+        let window = Duration::from_secs(60);
+        let terms = Terms { unaware_window: window, ..Terms::default() };
+        let wish = Move::Advance(Stage::Complete);
+        let mut facts = facts(Stage::RampDown, 0);
+        facts.releases.push("0.9".into());
+        assert_eq!(gates(&facts, wish, terms.clone()), [Gate::Released]);
+        facts.releases.clear();
+        facts.unaware = Some(Duration::from_secs(59));
+        assert_eq!(gates(&facts, wish, terms.clone()), [Gate::Released]);
+        facts.unaware = Some(window);
+        assert_eq!(gates(&facts, wish, terms), []);
     }
 
     #[test]

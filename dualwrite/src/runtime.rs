@@ -211,6 +211,20 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
+    /// No key enters this stage, not even by a ramp, before somebody has given the approval of this name
+    /// in the stage before; see [`Migration::approve`].
+    pub fn approval(mut self, before: Stage, name: impl Into<String>) -> Self {
+        self.options.approvals.push((before, name.into()));
+        self
+    }
+
+    /// How long old must not have been written without this library before new alone is; see
+    /// [`UNAWARE_WINDOW`](crate::UNAWARE_WINDOW).
+    pub fn unaware_window(mut self, window: Duration) -> Self {
+        self.options.unaware_window = window;
+        self
+    }
+
     /// The share of reads that are compared in `Shadow` and `Live`; all by default.
     pub fn shadow_sample(mut self, share: Percent) -> Self {
         self.options.shadow_sample = share;

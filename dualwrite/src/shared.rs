@@ -20,6 +20,7 @@ use crate::lazy::run::Flights;
 use crate::observe::{Counters, MethodStats};
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
+use crate::stage::Stage;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) lazy: bool,
     pub(crate) mirror: MirrorPolicy,
     pub(crate) soak: Duration,
+    pub(crate) approvals: Vec<(Stage, String)>,
+    pub(crate) unaware_window: Duration,
     pub(crate) shadow_sample: Percent,
     pub(crate) shadow_timeout: Duration,
     pub(crate) shadow_concurrency: usize,
@@ -54,6 +57,9 @@ pub const SHADOW_CONCURRENCY: usize = 64;
 /// Default limit on the time of one shadow read.
 pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long old must not have been written without this library before `Complete`, by default.
+pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -61,6 +67,8 @@ impl Default for Options {
             lazy: false,
             mirror: MirrorPolicy::default(),
             soak: Duration::ZERO,
+            approvals: Vec::new(),
+            unaware_window: UNAWARE_WINDOW,
             shadow_sample: Percent::FULL,
             shadow_timeout: SHADOW_TIMEOUT,
             shadow_concurrency: SHADOW_CONCURRENCY,
@@ -184,7 +192,13 @@ impl Shared {
     }
 
     pub(crate) fn terms(&self) -> Terms {
-        Terms { lazy: self.options.lazy, soak: self.options.soak }
+        Terms {
+            lazy: self.options.lazy,
+            soak: self.options.soak,
+            can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
+            approvals: self.options.approvals.clone(),
+            unaware_window: self.options.unaware_window,
+        }
     }
 
     /// Whether no key can be missing in new any more.

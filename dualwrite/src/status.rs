@@ -71,7 +71,7 @@ impl Migration {
         let blockers = next
             .and_then(|wish| {
                 let to = destination(facts.position, facts.generation, wish).ok()?;
-                Some(blockers(&facts, wish, to, shared.terms()))
+                Some(blockers(&facts, wish, to, &shared.terms()))
             })
             .unwrap_or_default();
         Ok(Status {

@@ -19,6 +19,7 @@ mod lazy;
 #[cfg(unix)]
 mod processes;
 mod read;
+mod reverse;
 mod transaction;
 
 // The tests' own tools.

@@ -8,6 +8,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     stage_epoch         BIGINT  NOT NULL,
     stage_at            BIGINT  NOT NULL,
     verified_generation BIGINT ,
+    old_generation      BIGINT  NOT NULL DEFAULT 1,
+    old_verified_generation BIGINT ,
     paused              BIGINT  NOT NULL DEFAULT 0,
     contract_notes      TEXT    NOT NULL,
     created_at          BIGINT  NOT NULL
@@ -40,6 +42,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   VARCHAR(100)    NOT NULL,
+    part        VARCHAR(16)     NOT NULL,
     generation  BIGINT  NOT NULL,
     state       VARCHAR(16)    NOT NULL,
     range_end   VARCHAR(512),
@@ -51,27 +54,29 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     failed      BIGINT  NOT NULL DEFAULT 0,
     started_at  BIGINT  NOT NULL,
     finished_at BIGINT ,
-    PRIMARY KEY (migration, generation)
+    PRIMARY KEY (migration, part, generation)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  VARCHAR(100)    NOT NULL,
+    part        VARCHAR(16)     NOT NULL,
     generation BIGINT  NOT NULL,
     number     BIGINT  NOT NULL,
     cursor_key VARCHAR(512),
     last_key   VARCHAR(512)    NOT NULL,
     owner      VARCHAR(100)    NOT NULL,
     expires_at BIGINT  NOT NULL,
-    PRIMARY KEY (migration, generation, number)
+    PRIMARY KEY (migration, part, generation, number)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
     migration       VARCHAR(100)    NOT NULL,
+    side            VARCHAR(16)     NOT NULL,
     key_text        VARCHAR(512)    NOT NULL,
     generation      BIGINT  NOT NULL,
     error           TEXT    NOT NULL,
     attempts        BIGINT  NOT NULL,
     failed_at       BIGINT  NOT NULL,
     next_attempt_at BIGINT  NOT NULL,
-    PRIMARY KEY (migration, key_text)
+    PRIMARY KEY (migration, side, key_text)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     migration VARCHAR(100)    NOT NULL,
@@ -86,4 +91,29 @@ CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     method    VARCHAR(100)    NOT NULL,
     key_text  VARCHAR(512),
     at        BIGINT  NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_approval (
+    migration   VARCHAR(100)    NOT NULL,
+    name        VARCHAR(100)    NOT NULL,
+    stage_epoch BIGINT  NOT NULL,
+    actor       VARCHAR(100)    NOT NULL,
+    reason      TEXT    NOT NULL,
+    at          BIGINT  NOT NULL,
+    PRIMARY KEY (migration, name, stage_epoch)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_release (
+    migration    VARCHAR(100)    NOT NULL,
+    release_name VARCHAR(100)    NOT NULL,
+    declared_at  BIGINT  NOT NULL,
+    gone_at      BIGINT ,
+    PRIMARY KEY (migration, release_name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Minutes in which somebody wrote old without the library, and transactions that are its own.
+CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+    migration VARCHAR(100)    NOT NULL,
+    minute    BIGINT  NOT NULL,
+    PRIMARY KEY (migration, minute)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_fenced (
+    connection BIGINT  NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

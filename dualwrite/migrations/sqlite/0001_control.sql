@@ -8,6 +8,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     stage_epoch         INTEGER NOT NULL,
     stage_at            INTEGER NOT NULL,
     verified_generation INTEGER,
+    old_generation      INTEGER NOT NULL DEFAULT 1,
+    old_verified_generation INTEGER,
     paused              INTEGER NOT NULL DEFAULT 0,
     contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          INTEGER NOT NULL
@@ -40,6 +42,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   TEXT    NOT NULL,
+    part        TEXT    NOT NULL,
     generation  INTEGER NOT NULL,
     state       TEXT    NOT NULL,
     range_end   TEXT,
@@ -51,27 +54,29 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     failed      INTEGER NOT NULL DEFAULT 0,
     started_at  INTEGER NOT NULL,
     finished_at INTEGER,
-    PRIMARY KEY (migration, generation)
+    PRIMARY KEY (migration, part, generation)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  TEXT    NOT NULL,
+    part        TEXT    NOT NULL,
     generation INTEGER NOT NULL,
     number     INTEGER NOT NULL,
     cursor_key TEXT,
     last_key   TEXT    NOT NULL,
     owner      TEXT    NOT NULL,
     expires_at INTEGER NOT NULL,
-    PRIMARY KEY (migration, generation, number)
+    PRIMARY KEY (migration, part, generation, number)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
     migration       TEXT    NOT NULL,
+    side            TEXT    NOT NULL,
     key_text        TEXT    NOT NULL,
     generation      INTEGER NOT NULL,
     error           TEXT    NOT NULL,
     attempts        INTEGER NOT NULL,
     failed_at       INTEGER NOT NULL,
     next_attempt_at INTEGER NOT NULL,
-    PRIMARY KEY (migration, key_text)
+    PRIMARY KEY (migration, side, key_text)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     migration TEXT    NOT NULL,
@@ -86,4 +91,29 @@ CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     method    TEXT    NOT NULL,
     key_text  TEXT,
     at        INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dualwrite_approval (
+    migration   TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    stage_epoch INTEGER NOT NULL,
+    actor       TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (migration, name, stage_epoch)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_release (
+    migration    TEXT    NOT NULL,
+    release_name TEXT    NOT NULL,
+    declared_at  INTEGER NOT NULL,
+    gone_at      INTEGER,
+    PRIMARY KEY (migration, release_name)
+);
+-- Minutes in which somebody wrote old without the library, and transactions that are its own.
+CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+    migration TEXT    NOT NULL,
+    minute    INTEGER NOT NULL,
+    PRIMARY KEY (migration, minute)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_fenced (
+    connection INTEGER NOT NULL PRIMARY KEY
 );

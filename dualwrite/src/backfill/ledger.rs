@@ -11,11 +11,38 @@ use crate::control::BackfillProgress;
 use crate::copy::Copied;
 use crate::key::EncodedKey;
 use crate::position::Generation;
+use crate::stage::Side;
 
-/// The backfill of one generation.
+/// What a backfill runs over, by the side that is copied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Keys that this side has and the other has not: left from a time when it was not written.
+    Strays(Side),
+    /// The keys of the other side.
+    All(Side),
+}
+
+impl Part {
+    pub(crate) fn to(self) -> Side {
+        match self {
+            Self::Strays(side) | Self::All(side) => side,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Strays(Side::New) => "new_strays",
+            Self::Strays(Side::Old) => "old_strays",
+            Self::All(side) => side.as_str(),
+        }
+    }
+}
+
+/// One part of the backfill of one generation.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger<'a> {
     pub(crate) migration: &'a str,
+    pub(crate) part: Part,
     pub(crate) generation: Generation,
     pub(crate) owner: &'a str,
     pub(crate) lease: Duration,
@@ -43,8 +70,8 @@ fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>>
 }
 
 impl Ledger<'_> {
-    fn id(&self) -> [SqlValue; 2] {
-        [self.migration.into(), self.generation.0.into()]
+    fn id(&self) -> [SqlValue; 3] {
+        [self.migration.into(), self.part.as_str().into(), self.generation.0.into()]
     }
 
     fn values<const N: usize>(&self, first: [SqlValue; N]) -> Vec<SqlValue> {
@@ -62,7 +89,7 @@ impl Ledger<'_> {
     ) -> sqlx::Result<Option<Head>> {
         let sql = format!(
             "SELECT claimed, range_end, batches, state FROM dualwrite_backfill \
-             WHERE migration = ? AND generation = ?{}",
+             WHERE migration = ? AND part = ? AND generation = ?{}",
             DB::DIALECT.for_update
         );
         let rows = DB::fetch(conn, &sql, &self.id()).await?;
@@ -86,9 +113,9 @@ impl Ledger<'_> {
         total: u64,
     ) -> sqlx::Result<()> {
         let sql = format!(
-            "INSERT INTO dualwrite_backfill (range_end, total, migration, generation, state, started_at) \
-             VALUES (?, ?, ?, ?, 'running', {{now}}){}",
-            DB::DIALECT.upsert("migration, generation", &[])
+            "INSERT INTO dualwrite_backfill (range_end, total, migration, part, generation, state, \
+             started_at) VALUES (?, ?, ?, ?, ?, 'running', {{now}}){}",
+            DB::DIALECT.upsert("migration, part, generation", &[])
         );
         let end = SqlValue::Text(range_end.map(|key| key.0.clone()));
         DB::execute(conn, &sql, &self.values([end, total.into()])).await.map(drop)
@@ -101,7 +128,7 @@ impl Ledger<'_> {
     ) -> sqlx::Result<Option<Range>> {
         let sql = format!(
             "SELECT number, cursor_key, last_key FROM dualwrite_batch \
-             WHERE migration = ? AND generation = ? AND expires_at < {{now}} ORDER BY number LIMIT 1{}",
+             WHERE migration = ? AND part = ? AND generation = ? AND expires_at < {{now}} ORDER BY number LIMIT 1{}",
             DB::DIALECT.for_update_skip
         );
         let rows = DB::fetch(conn, &sql, &self.id()).await?;
@@ -114,7 +141,7 @@ impl Ledger<'_> {
             last: EncodedKey(row.text(2)?.to_owned()),
         };
         let sql = "UPDATE dualwrite_batch SET owner = ?, expires_at = {now} + ? \
-                   WHERE number = ? AND migration = ? AND generation = ?";
+                   WHERE number = ? AND migration = ? AND part = ? AND generation = ?";
         let values = self.values([self.owner.into(), self.lease_us(), range.number.into()]);
         DB::execute(conn, sql, &values).await?;
         Ok(Some(range))
@@ -130,8 +157,8 @@ impl Ledger<'_> {
         let range =
             Range { number: head.batches + 1, after: head.claimed.clone(), last: last.clone() };
         let sql = "INSERT INTO dualwrite_batch \
-                   (number, cursor_key, last_key, owner, expires_at, migration, generation) \
-                   VALUES (?, ?, ?, ?, {now} + ?, ?, ?)";
+                   (number, cursor_key, last_key, owner, expires_at, migration, part, generation) \
+                   VALUES (?, ?, ?, ?, {now} + ?, ?, ?, ?)";
         let after = SqlValue::Text(range.after.as_ref().map(|key| key.0.clone()));
         let first = [
             range.number.into(),
@@ -142,7 +169,7 @@ impl Ledger<'_> {
         ];
         DB::execute(conn, sql, &self.values(first)).await?;
         let sql = "UPDATE dualwrite_backfill SET claimed = ?, batches = ? \
-                   WHERE migration = ? AND generation = ?";
+                   WHERE migration = ? AND part = ? AND generation = ?";
         DB::execute(conn, sql, &self.values([last.0.as_str().into(), range.number.into()])).await?;
         Ok(range)
     }
@@ -152,8 +179,7 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<bool> {
-        let sql =
-            "SELECT number FROM dualwrite_batch WHERE migration = ? AND generation = ? LIMIT 1";
+        let sql = "SELECT number FROM dualwrite_batch WHERE migration = ? AND part = ? AND generation = ? LIMIT 1";
         Ok(!DB::fetch(conn, sql, &self.id()).await?.is_empty())
     }
 
@@ -167,7 +193,7 @@ impl Ledger<'_> {
         cursor: Option<&EncodedKey>,
     ) -> sqlx::Result<bool> {
         let held = "WHERE number = ? AND owner = ? AND COALESCE(cursor_key, '') = ? \
-                    AND migration = ? AND generation = ?";
+                    AND migration = ? AND part = ? AND generation = ?";
         let after = range.after.as_ref().map_or("", |key| key.0.as_str());
         let holder = [range.number.into(), self.owner.into(), after.into()];
         let touched = match cursor {
@@ -187,6 +213,26 @@ impl Ledger<'_> {
         Ok(touched > 0)
     }
 
+    /// How far this part has come.
+    pub(crate) async fn progress<DB: Adapter>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<BackfillProgress> {
+        let sql = "SELECT total, migrated, skipped, failed, state FROM dualwrite_backfill \
+                   WHERE migration = ? AND part = ? AND generation = ?";
+        let rows = DB::fetch(conn, sql, &self.id()).await?;
+        let number = |column| rows.first().map_or(Ok(0), |row| row.unsigned(column));
+        Ok(BackfillProgress {
+            side: self.part.to(),
+            generation: self.generation.0,
+            total: number(0)?,
+            migrated: number(1)?,
+            skipped: number(2)?,
+            failed: number(3)?,
+            complete: matches!(rows.first(), Some(row) if row.text(4)? == "complete"),
+        })
+    }
+
     /// Adds to the counters.
     pub(crate) async fn count<DB: Adapter>(
         &self,
@@ -195,7 +241,7 @@ impl Ledger<'_> {
         failed: u64,
     ) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
-                   failed = failed + ? WHERE migration = ? AND generation = ?";
+                   failed = failed + ? WHERE migration = ? AND part = ? AND generation = ?";
         let first = [copied.migrated.into(), copied.skipped.into(), failed.into()];
         DB::execute(conn, sql, &self.values(first)).await.map(drop)
     }
@@ -206,25 +252,44 @@ impl Ledger<'_> {
         conn: &mut DB::Connection,
     ) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_backfill SET state = 'complete', finished_at = {now} \
-                   WHERE migration = ? AND generation = ?";
+                   WHERE migration = ? AND part = ? AND generation = ?";
         DB::execute(conn, sql, &self.id()).await.map(drop)
     }
 }
 
-/// The generation in force.
+/// The generation in force of a side.
 pub(crate) async fn generation<DB: Adapter>(
     conn: &mut DB::Connection,
     migration: &str,
+    side: Side,
 ) -> sqlx::Result<Option<Generation>> {
-    let sql = "SELECT generation FROM dualwrite_migration WHERE name = ?";
+    let sql = "SELECT generation, old_generation FROM dualwrite_migration WHERE name = ?";
     let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
-    rows.first().map(|row| row.unsigned(0).map(Generation)).transpose()
+    let column = match side {
+        Side::New => 0,
+        Side::Old => 1,
+    };
+    rows.first().map(|row| row.unsigned(column).map(Generation)).transpose()
+}
+
+/// Whether old holds everything that was ever written: nothing went to new alone, or it was copied back.
+pub(crate) async fn is_old_whole<DB: Adapter>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT m.old_generation, b.state FROM dualwrite_migration m \
+               LEFT JOIN dualwrite_backfill b ON b.migration = m.name AND b.part = 'old' \
+               AND b.generation = m.old_generation WHERE m.name = ?";
+    let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
+    let Some(row) = rows.first() else { return Ok(false) };
+    Ok(row.unsigned(0)? == Generation::FIRST.0 || row.optional_text(1)? == Some("complete"))
 }
 
 /// Puts a key into the dead letters, or counts another attempt.
 pub(crate) async fn bury<DB: Adapter>(
     conn: &mut DB::Connection,
     migration: &str,
+    side: Side,
     generation: Generation,
     key: &EncodedKey,
     error: &str,
@@ -236,17 +301,22 @@ pub(crate) async fn bury<DB: Adapter>(
              generation = VALUES(generation), failed_at = VALUES(failed_at)"
         }
         false => {
-            " ON CONFLICT (migration, key_text) DO UPDATE SET \
+            " ON CONFLICT (migration, side, key_text) DO UPDATE SET \
              attempts = dualwrite_failure.attempts + 1, error = excluded.error, \
              generation = excluded.generation, failed_at = excluded.failed_at"
         }
     };
     let sql = format!(
-        "INSERT INTO dualwrite_failure (migration, key_text, generation, error, attempts, \
-         failed_at, next_attempt_at) VALUES (?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
+        "INSERT INTO dualwrite_failure (migration, side, key_text, generation, error, attempts, \
+         failed_at, next_attempt_at) VALUES (?, ?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
     );
-    let values =
-        [migration.into(), key.0.as_str().into(), generation.0.into(), error.as_str().into()];
+    let values = [
+        migration.into(),
+        side.as_str().into(),
+        key.0.as_str().into(),
+        generation.0.into(),
+        error.as_str().into(),
+    ];
     DB::execute(conn, &sql, &values).await.map(drop)
 }
 
@@ -255,12 +325,14 @@ pub(crate) async fn progress<DB: Adapter>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<Option<BackfillProgress>> {
-    let sql = "SELECT generation, total, migrated, skipped, failed, state FROM dualwrite_backfill \
-               WHERE migration = ? ORDER BY generation DESC LIMIT 1";
+    let sql = "SELECT generation, total, migrated, skipped, failed, state, part \
+               FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
+               ORDER BY started_at DESC, generation DESC LIMIT 1";
     let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
     rows.first()
         .map(|row| {
             Ok(BackfillProgress {
+                side: if row.text(6)? == "old" { Side::Old } else { Side::New },
                 generation: row.unsigned(0)?,
                 total: row.unsigned(1)?,
                 migrated: row.unsigned(2)?,

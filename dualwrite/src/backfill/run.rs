@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use super::decide::{BATCH_KEYS, FAILURES_MAX, Next, Pace};
-use super::ledger::{self, Head, Ledger, Range};
+use super::ledger::{self, Head, Ledger, Part, Range};
 use super::progress::Display;
 use crate::backend::sealed::Adapter;
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::run::{SqlCopier, typed_key};
-use crate::copy::source::{KeyParts, key_of};
+use crate::copy::source::{KeyParts, Pages, key_of};
 use crate::copy::{Copied, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
@@ -21,7 +21,7 @@ use crate::migration::Waiting;
 use crate::position::{Generation, Position};
 use crate::readiness::drained;
 use crate::shared::Shared;
-use crate::stage::Stage;
+use crate::stage::{Side, Stage};
 use crate::transaction::Tx;
 
 /// Batches in a range that a worker claims at once.
@@ -32,6 +32,8 @@ const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 /// What one run of the backfill was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct BackfillOptions {
+    /// The side that is copied to.
+    pub(crate) to: Side,
     pub(crate) batch: u32,
     pub(crate) lease: Duration,
     pub(crate) failures_max: u64,
@@ -41,6 +43,7 @@ pub(crate) struct BackfillOptions {
 impl Default for BackfillOptions {
     fn default() -> Self {
         Self {
+            to: Side::New,
             batch: BATCH_KEYS,
             lease: Duration::from_secs(30),
             failures_max: FAILURES_MAX,
@@ -49,10 +52,39 @@ impl Default for BackfillOptions {
     }
 }
 
-pub(crate) struct Worker<'a, C: CopyKeys> {
+/// Runs a worker until the backfill is complete: first the keys that are only on the side that is copied
+/// to, so that the end of the rest proves the whole.
+pub(crate) async fn run<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    shared: &Shared,
+    options: BackfillOptions,
+) -> Result<BackfillProgress, Error> {
+    let to = options.to;
+    if to == Side::Old && !(copier.copy.can_copy_back() && copier.new_pages.is_some()) {
+        let message = "a reverse copy needs `copy_back`, `can_copy_back` and `new_source`";
+        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+    }
+    let strays = copier.new_pages.as_ref().and_then(|new| match to {
+        Side::New => new.missing_in(&copier.pages),
+        Side::Old => copier.pages.missing_in(new),
+    });
+    if let Some(pages) = strays {
+        Worker::new(copier, shared, options.clone(), Part::Strays(to), pages).run().await?;
+    }
+    let pages = match (to, &copier.new_pages) {
+        (Side::Old, Some(pages)) => pages.clone(),
+        _ => copier.pages.clone(),
+    };
+    Worker::new(copier, shared, options, Part::All(to), pages).run().await
+}
+
+struct Worker<'a, C: CopyKeys> {
     copier: &'a SqlCopier<C>,
     shared: &'a Shared,
     options: BackfillOptions,
+    part: Part,
+    /// The keys that it runs over.
+    pages: Pages,
     generation: Generation,
     pace: Pace,
     /// The first key of the page that was tried last.
@@ -74,17 +106,20 @@ enum Page {
 }
 
 impl<'a, C: CopyKeys> Worker<'a, C> {
-    pub(crate) fn new(
+    fn new(
         copier: &'a SqlCopier<C>,
         shared: &'a Shared,
         options: BackfillOptions,
+        part: Part,
+        pages: Pages,
     ) -> Self {
         let pace = Pace::new(options.batch);
-        Self { copier, shared, options, generation: shared.generation(), pace, tried: None }
+        let generation = Generation::FIRST;
+        Self { copier, shared, options, part, pages, generation, pace, tried: None }
     }
 
     /// Works until the backfill of this generation is complete.
-    pub(crate) async fn run(mut self) -> Result<BackfillProgress, Error> {
+    async fn run(mut self) -> Result<BackfillProgress, Error> {
         self.start().await?;
         let mut display = Display::new(&self.shared.name);
         loop {
@@ -103,6 +138,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     fn ledger(&self) -> Ledger<'_> {
         Ledger {
             migration: &self.shared.name,
+            part: self.part,
             generation: self.generation,
             owner: &self.options.owner,
             lease: self.options.lease,
@@ -124,13 +160,21 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 Ok(()) => break,
             }
         }
-        self.generation = self.shared.refresh().await?.generation;
+        let record = self.shared.refresh().await?;
+        self.generation = match self.part.to() {
+            Side::New => record.generation,
+            Side::Old => record.old_generation,
+        };
         Ok(())
     }
 
     async fn check_drained(&self) -> Result<(), Error> {
         let facts = self.shared.control.facts(&self.shared.name).await?;
-        check_stage(facts.position, &self.shared.name)?;
+        check_stage(facts.position, self.part.to(), &self.shared.name)?;
+        if self.part.to() == Side::Old && facts.old_generation == Generation::FIRST {
+            let message = "nothing was ever written to new alone: there is nothing to copy back";
+            return Err(Error::new(ErrorKind::Blocked, message));
+        }
         let blockers = drained(&facts);
         if blockers.is_empty() { Ok(()) } else { Err(Error::blocked(blockers)) }
     }
@@ -138,10 +182,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// A transaction of this generation's backfill.
     async fn begin(&self) -> Result<Tx<'static, C::Database>, Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
-        check_stage(position, &self.shared.name)?;
+        check_stage(position, self.part.to(), &self.shared.name)?;
         // Asked under the fence: a worker that slept may know nothing but its own generation, and what
         // it takes for missing in new is long there.
-        let generation = ledger::generation::<C::Database>(tx.connection(), &self.shared.name);
+        let (name, to) = (&self.shared.name, self.part.to());
+        let generation = ledger::generation::<C::Database>(tx.connection(), name, to);
         if generation.await.map_err(self.failed("reading the generation"))? != Some(self.generation)
         {
             let message = "the generation was raised meanwhile; start the backfill again";
@@ -183,7 +228,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let (after, end) = (parts(&head.claimed)?, parts(&head.range_end)?);
         let keys = self.options.batch.saturating_mul(RANGE_BATCHES);
         let next = match end {
-            Some(_) => self.copier.pages.range_end(after.as_ref(), end.as_ref(), keys),
+            Some(_) => self.pages.range_end(after.as_ref(), end.as_ref(), keys),
             None => return self.finish(conn).await,
         };
         let rows =
@@ -219,12 +264,12 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         conn: &mut <C::Database as sqlx::Database>::Connection,
     ) -> Result<Head, Error> {
         let failed = self.failed("fixing the range of the backfill");
-        let (sql, values) = self.copier.pages.greatest();
+        let (sql, values) = self.pages.greatest();
         let rows = <C::Database as Adapter>::fetch(conn, &sql, &values).await.map_err(&failed)?;
         let end = rows.into_iter().next().map(|row| key_of(row, KIND::<C>())).transpose()?;
         let total = match &end {
             Some(end) => {
-                let (sql, values) = self.copier.pages.count(Some(end));
+                let (sql, values) = self.pages.count(Some(end));
                 let rows =
                     <C::Database as Adapter>::fetch(conn, &sql, &values).await.map_err(&failed)?;
                 rows[0].unsigned(0).map_err(&failed)?
@@ -294,7 +339,17 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let cursor = EncodedKey::from_parts(last)?;
         self.tried = keys.first().map(|key| EncodedKey::from_parts(key)).transpose()?;
         let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-        let copied = self.copier.copy_locked(self.shared, &mut tx, &typed).await?;
+        let (copier, shared) = (self.copier, self.shared);
+        let copied = match self.part {
+            Part::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
+            Part::Strays(Side::New) => copier.remove_strays(shared, &mut tx, &typed).await?,
+            Part::Strays(Side::Old) => copier.copy_back_locked(shared, &mut tx, &typed).await?,
+            Part::All(Side::Old) => {
+                let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
+                let between = (after.as_ref(), last);
+                copier.copy_back_page(shared, &mut tx, &typed, between).await?
+            }
+        };
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied(cursor))
@@ -308,7 +363,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     ) -> Result<Vec<KeyParts>, Error> {
         let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
         let last = range.last.parts(KIND::<C>())?;
-        let (sql, values) = self.copier.pages.page(after.as_ref(), Some(&last), limit, true);
+        // Only rows of old are locked before they are copied: that is the order of every write.
+        let in_old = matches!(self.part, Part::All(Side::New) | Part::Strays(Side::Old));
+        let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
         let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("reading a page of keys"))?;
@@ -350,8 +407,8 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         }
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
         let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-        let (name, generation) = (&self.shared.name, self.generation);
-        ledger::bury::<C::Database>(tx.connection(), name, generation, &key, &cause)
+        let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
+        ledger::bury::<C::Database>(tx.connection(), name, to, generation, &key, &cause)
             .await
             .map_err(self.failed("storing a dead letter"))?;
         tx.commit().await?;
@@ -368,8 +425,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     async fn progress(&self) -> Result<BackfillProgress, Error> {
         let failed = self.failed("reading the progress");
         let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
-        let progress = ledger::progress::<C::Database>(&mut conn, &self.shared.name).await;
-        Ok(progress.map_err(&failed)?.unwrap_or_default())
+        self.ledger().progress::<C::Database>(&mut conn).await.map_err(&failed)
     }
 
     fn lease_lost(&self) -> Error {
@@ -383,12 +439,18 @@ fn KIND<C: CopyKeys>() -> KeyKind {
     <C::Key as Key>::KIND
 }
 
-/// A backfill may run while every write goes to both sides, whatever the key.
-pub(crate) fn check_stage(position: Position, name: &str) -> Result<(), Error> {
-    if position.stage.writes_both() && position.reaches() != Stage::Complete {
+/// A backfill may run while every write goes to both sides, whatever the key; a reverse copy moreover
+/// only while new answers.
+pub(crate) fn check_stage(position: Position, to: Side, name: &str) -> Result<(), Error> {
+    let both = position.stage.writes_both() && position.reaches() != Stage::Complete;
+    if both && (to == Side::New || position.stage.reads() == Side::New) {
         return Ok(());
     }
-    let message =
-        format!("a backfill cannot run at {}; it needs dual_write to ramp_down", position);
+    let message = match to {
+        Side::New => {
+            format!("a backfill cannot run at {position}; it needs dual_write to ramp_down")
+        }
+        Side::Old => format!("a reverse copy cannot run at {position}; it needs live or ramp_down"),
+    };
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }

@@ -29,6 +29,9 @@ pub(crate) struct MemoryControl {
 #[derive(Debug)]
 struct Entry {
     record: Record,
+    old_verified: Option<Generation>,
+    approvals: Vec<(Epoch, String)>,
+    releases: Vec<String>,
     stage_at: u64,
     events: Vec<Event>,
     instances: BTreeMap<String, (InstanceReport, u64)>,
@@ -75,7 +78,11 @@ impl Entry {
                 verified: None,
                 dirty: false,
                 buried: false,
+                old_generation: Generation::FIRST,
             },
+            old_verified: None,
+            approvals: Vec::new(),
+            releases: Vec::new(),
             stage_at: now,
             events: Vec::new(),
             instances: BTreeMap::new(),
@@ -89,6 +96,10 @@ impl Entry {
         self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
     }
 
+    fn buried_for(&self, side: Side) -> u64 {
+        self.buried.iter().filter(|letter| letter.side == side).count() as u64
+    }
+
     fn facts(&self, now: u64) -> Facts {
         Facts {
             position: self.record.position,
@@ -99,7 +110,19 @@ impl Entry {
             verified: self.record.verified,
             dirty_old: self.dirty_on(Side::Old),
             dirty_new: self.dirty_on(Side::New),
-            dead_letters: self.buried.len() as u64,
+            dead_letters: self.buried_for(Side::New),
+            old_generation: self.record.old_generation,
+            old_backfilled: false,
+            old_verified: self.old_verified,
+            old_dead_letters: self.buried_for(Side::Old),
+            approvals: self
+                .approvals
+                .iter()
+                .filter(|(epoch, _)| *epoch == self.record.stage_epoch)
+                .map(|(_, name)| name.clone())
+                .collect(),
+            releases: self.releases.clone(),
+            unaware: None,
             instances: self
                 .instances
                 .values()
@@ -137,6 +160,7 @@ impl Entry {
         }
         self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
         self.record.generation = to.generation;
+        self.record.old_generation = to.old_generation(from, self.record.old_generation);
         self.events.push(Event {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
             actor: change.actor.clone(),
@@ -223,11 +247,12 @@ impl Control for MemoryControl {
     fn verified<'a>(
         &'a self,
         name: &'a str,
-        generation: Generation,
+        [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<(), Error>> {
         done(self.with(name, |entry| {
-            if entry.record.generation == generation {
-                entry.record.verified = Some(generation);
+            if (entry.record.generation, entry.record.old_generation) == (new, old) {
+                entry.record.verified = Some(new);
+                entry.old_verified = Some(old);
             }
         }))
     }
@@ -254,21 +279,24 @@ impl Control for MemoryControl {
     fn bury<'a>(
         &'a self,
         name: &'a str,
+        side: Side,
         _generation: Generation,
         key: &'a EncodedKey,
         error: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         let failed_at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
         done(self.with(name, |entry| {
-            let known = entry.buried.iter().position(|letter| letter.key == key.0);
+            let known = |letter: &DeadLetter| (letter.side, &letter.key) == (side, &key.0);
+            let known = entry.buried.iter().position(known);
             let before = known.map_or(0, |index| entry.buried.remove(index).attempts);
             entry.buried.push(DeadLetter {
+                side,
                 key: key.0.clone(),
                 error: error.to_owned(),
                 attempts: before + 1,
                 failed_at_us,
             });
-            entry.record.buried = true;
+            entry.record.buried = entry.buried_for(Side::New) > 0;
         }))
     }
 
@@ -283,11 +311,40 @@ impl Control for MemoryControl {
     fn exhume<'a>(
         &'a self,
         name: &'a str,
+        side: Side,
         key: &'a EncodedKey,
     ) -> BoxFuture<'a, Result<(), Error>> {
         done(self.with(name, |entry| {
-            entry.buried.retain(|letter| letter.key != key.0);
-            entry.record.buried = !entry.buried.is_empty();
+            entry.buried.retain(|letter| (letter.side, &letter.key) != (side, &key.0));
+            entry.record.buried = entry.buried_for(Side::New) > 0;
+        }))
+    }
+
+    fn approve<'a>(
+        &'a self,
+        name: &'a str,
+        approval: &'a str,
+        _actor: &'a str,
+        _reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(self.with(name, |entry| {
+            let given = (entry.record.stage_epoch, approval.to_owned());
+            entry.approvals.retain(|known| *known != given);
+            entry.approvals.push(given);
+        }))
+    }
+
+    fn declare<'a>(
+        &'a self,
+        name: &'a str,
+        release: &'a str,
+        gone: bool,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(self.with(name, |entry| {
+            entry.releases.retain(|known| known != release);
+            if !gone {
+                entry.releases.push(release.to_owned());
+            }
         }))
     }
 

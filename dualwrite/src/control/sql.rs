@@ -37,9 +37,10 @@ type Conn<DB> = <DB as sqlx::Database>::Connection;
 const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
      m.verified_generation, b.state, \
      (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
-     (SELECT min(f.generation) FROM dualwrite_failure f WHERE f.migration = m.name) \
+     (SELECT min(f.generation) FROM dualwrite_failure f \
+     WHERE f.migration = m.name AND f.side = 'new'), m.old_generation \
      FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
-     ON b.migration = m.name AND b.generation = m.generation";
+     ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
 fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
@@ -52,6 +53,7 @@ fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         backfilled: row.optional_text(7)? == Some("complete"),
         dirty: row.optional_text(8)?.is_some(),
         buried: row.optional_integer(9)?.is_some(),
+        old_generation: Generation(row.unsigned(10)?),
     })
 }
 
@@ -175,7 +177,7 @@ pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Des
     if (to.stage, to.ramp) == (now.stage, now.ramp) {
         return Ok(None);
     }
-    admit(&blockers(facts, change.wish, to, change.terms), &change.overridden)?;
+    admit(&blockers(facts, change.wish, to, &change.terms), &change.overridden)?;
     Ok(Some(to))
 }
 
@@ -194,13 +196,14 @@ async fn apply<DB: Backend>(
     // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
     let sql = "UPDATE dualwrite_migration SET \
                stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
-               epoch = ?, generation = ?, stage_epoch = ? WHERE name = ? AND epoch = ?";
+               epoch = ?, generation = ?, old_generation = ?, stage_epoch = ? WHERE name = ? AND epoch = ?";
     let values = [
         code(to.stage),
         code(to.stage),
         ramp(to.ramp),
         epoch.into(),
         to.generation.0.into(),
+        to.old_generation(from, facts.old_generation).0.into(),
         stage_epoch.into(),
         name.into(),
         from.epoch.0.into(),
@@ -236,8 +239,12 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
     let sql = "SELECT {now} - stage_at, \
                (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'old'), \
                (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'new'), \
-               (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name) \
-               FROM dualwrite_migration WHERE name = ?";
+               (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name AND f.side = 'new'), \
+               (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name AND f.side = 'old'), \
+               (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
+               AND b.part = 'old' AND b.generation = old_generation), old_verified_generation, \
+               {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
+               WHERE u.migration = name) FROM dualwrite_migration WHERE name = ?";
     let counts = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
@@ -245,7 +252,20 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
                FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
     let rows = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
+    let optional = |column| counts[0].optional_integer(column).map_err(failed);
+    let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
+    let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
+    let approvals = DB::fetch(conn, sql, &[name.into(), record.stage_epoch.0.into()]).await;
+    let sql = "SELECT release_name FROM dualwrite_release WHERE migration = ? AND gone_at IS NULL";
+    let releases = DB::fetch(conn, sql, &[name.into()]).await;
     Ok(Facts {
+        old_generation: record.old_generation,
+        old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
+        old_verified: optional(6)?.map(unsigned).map(Generation),
+        old_dead_letters: count(4)?,
+        approvals: texts(approvals).map_err(failed)?,
+        releases: texts(releases).map_err(failed)?,
+        unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
         position: record.position,
         generation: record.generation,
         stage_epoch: record.stage_epoch,
@@ -257,6 +277,10 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
         dead_letters: count(3)?,
         instances,
     })
+}
+
+fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
+    rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
 fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
@@ -396,13 +420,13 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn verified<'a>(
         &'a self,
         name: &'a str,
-        generation: Generation,
+        [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let sql = "UPDATE dualwrite_migration SET verified_generation = ? \
-                       WHERE name = ? AND generation = ?";
-            let number = SqlValue::from(generation.0);
-            let values = [number.clone(), name.into(), number];
+            let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
+                       old_verified_generation = ? \
+                       WHERE name = ? AND generation = ? AND old_generation = ?";
+            let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
             self.execute("recording the verification", sql, &values).await.map(drop)
         })
     }
@@ -440,6 +464,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn bury<'a>(
         &'a self,
         name: &'a str,
+        side: Side,
         generation: Generation,
         key: &'a EncodedKey,
         error: &'a str,
@@ -447,7 +472,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(async move {
             let failed = |error| Error::database("storing a dead letter", error).of(name);
             let mut conn = self.pool.acquire().await.map_err(failed)?;
-            ledger::bury::<DB>(&mut conn, name, generation, key, error).await.map_err(failed)
+            ledger::bury::<DB>(&mut conn, name, side, generation, key, error).await.map_err(failed)
         })
     }
 
@@ -458,12 +483,13 @@ impl<DB: Backend> Control for SqlControl<DB> {
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
         Box::pin(async move {
             let sql = format!(
-                "SELECT key_text, error, attempts, failed_at FROM dualwrite_failure \
+                "SELECT key_text, error, attempts, failed_at, side FROM dualwrite_failure \
                  WHERE migration = ? ORDER BY failed_at LIMIT {limit}"
             );
             let rows = self.fetch("reading dead letters", &sql, &[name.into()]).await?;
             let letters = rows.iter().map(|row| {
                 Ok(DeadLetter {
+                    side: if row.text(4)? == "old" { Side::Old } else { Side::New },
                     key: row.text(0)?.to_owned(),
                     error: row.text(1)?.to_owned(),
                     attempts: row.unsigned(2)?,
@@ -478,12 +504,51 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn exhume<'a>(
         &'a self,
         name: &'a str,
+        side: Side,
         key: &'a EncodedKey,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let sql = "DELETE FROM dualwrite_failure WHERE migration = ? AND key_text = ?";
-            let values = [name.into(), key.0.as_str().into()];
+            let sql =
+                "DELETE FROM dualwrite_failure WHERE migration = ? AND side = ? AND key_text = ?";
+            let values = [name.into(), side.as_str().into(), key.0.as_str().into()];
             self.execute("clearing a dead letter", sql, &values).await.map(drop)
+        })
+    }
+
+    fn approve<'a>(
+        &'a self,
+        name: &'a str,
+        approval: &'a str,
+        actor: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let sql = format!(
+                "INSERT INTO dualwrite_approval (migration, name, stage_epoch, actor, reason, at) \
+                 SELECT m.name, ?, m.stage_epoch, ?, ?, {{now}} FROM dualwrite_migration m \
+                 WHERE m.name = ?{}",
+                DB::DIALECT.upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
+            );
+            let values = [approval.into(), actor.into(), reason.into(), name.into()];
+            self.execute("recording an approval", &sql, &values).await.map(drop)
+        })
+    }
+
+    fn declare<'a>(
+        &'a self,
+        name: &'a str,
+        release: &'a str,
+        gone: bool,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let gone = if gone { "{now}" } else { "NULL" };
+            let sql = format!(
+                "INSERT INTO dualwrite_release (migration, release_name, declared_at, gone_at) \
+                 VALUES (?, ?, {{now}}, {gone}){}",
+                DB::DIALECT.upsert("migration, release_name", &["gone_at"])
+            );
+            let values = [name.into(), release.into()];
+            self.execute("declaring a release", &sql, &values).await.map(drop)
         })
     }
 

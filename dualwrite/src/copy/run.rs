@@ -1,17 +1,19 @@
 //! Runs the copy function: rows locked in the side that is copied from, dirty marks cleared in the same
 //! transaction.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::source::{KeyParts, Pages};
+use super::source::{KeyParts, Pages, key_of};
 use super::{Copied, Copier, CopyKeys};
 use crate::backend::sealed::Adapter;
 use crate::backend::{Backend, Isolation, SqlValue};
-use crate::backfill::run::{BackfillOptions, Worker};
+use crate::backfill::ledger;
+use crate::backfill::run::BackfillOptions;
 use crate::bucket::Bucket;
 use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
@@ -64,6 +66,75 @@ impl<C: CopyKeys> SqlCopier<C> {
             clear_dirty::<C>(shared, tx, keys, Side::New).await?;
         }
         Ok(copied)
+    }
+
+    /// Removes keys from new that old has not. Nobody can lock a row that is not there, so afterwards
+    /// they are looked for again; where one was born meanwhile, the transaction must be rolled back.
+    pub(crate) async fn remove_strays(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        keys: &[C::Key],
+    ) -> Result<Copied, Error> {
+        let copied = self.call(shared, tx, keys, Side::New).await?;
+        for key in keys {
+            if self.find_old(shared, tx, key, false).await? {
+                return Err(comes_and_goes(shared));
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Copies a page of keys from new to old. The order is that of every write: old, the marks, new.
+    pub(crate) async fn copy_back_page(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        keys: &[C::Key],
+        (after, last): (Option<&KeyParts>, &KeyParts),
+    ) -> Result<Copied, Error> {
+        let failed = |error| Error::database("locking rows to copy back", error).of(&shared.name);
+        let missing = match self.pages.has_row_locks() {
+            true => {
+                let (sql, values) = self.pages.page(after, Some(last), u32::MAX, true);
+                let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+                let kind = <C::Key as Key>::KIND;
+                let held: HashSet<KeyParts> = rows
+                    .map_err(failed)?
+                    .into_iter()
+                    .map(|row| key_of(row, kind))
+                    .collect::<Result<_, _>>()?;
+                let lacks = |key: &&C::Key| !held.contains(&key.parts());
+                keys.iter().filter(lacks).cloned().collect()
+            }
+            false => Vec::new(),
+        };
+        if shared.is_dirty() {
+            clear_dirty::<C>(shared, tx, keys, Side::Old).await?;
+        }
+        let copied = self.call(shared, tx, keys, Side::Old).await?;
+        if let (false, Some(new)) = (missing.is_empty(), &self.new_pages) {
+            // Rows that old lacked could not be locked before they were there. Who wrote such a key
+            // meanwhile has written old before we did, and holds new until it commits.
+            let (sql, values) = new.page(after, Some(last), u32::MAX, true);
+            let locked = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+            locked.map_err(failed)?;
+            self.call(shared, tx, &missing, Side::Old).await?;
+        }
+        Ok(copied)
+    }
+
+    /// Copies keys to old whose rows in old the transaction holds locked.
+    pub(crate) async fn copy_back_locked(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        keys: &[C::Key],
+    ) -> Result<Copied, Error> {
+        if shared.is_dirty() {
+            clear_dirty::<C>(shared, tx, keys, Side::Old).await?;
+        }
+        self.call(shared, tx, keys, Side::Old).await
     }
 
     /// Calls the copy function.
@@ -148,7 +219,10 @@ impl<C: CopyKeys> SqlCopier<C> {
         let may_be_stale =
             |position: Position| to == Side::New && position.stage.reads() == Side::New;
         if tx.pinned(&shared.name).is_some_and(may_be_stale)
-            && is_marked::<C>(shared, tx, key, Side::Old).await?
+            && (is_marked::<C>(shared, tx, key, Side::Old).await?
+                || !ledger::is_old_whole::<C::Database>(tx.connection(), &shared.name)
+                    .await
+                    .map_err(|error| Error::database("asking whether old is whole", error))?)
         {
             return Ok(One::Stale);
         }
@@ -326,6 +400,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
         side == Side::New || self.copier.copy.can_copy_back()
     }
 
+    fn can_run_back(&self) -> bool {
+        self.copier.copy.can_copy_back() && self.copier.new_pages.is_some()
+    }
+
     fn copy_key<'a>(
         &'a self,
         shared: &'a Shared,
@@ -340,7 +418,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
         shared: &'a Shared,
         options: BackfillOptions,
     ) -> BoxFuture<'a, Result<BackfillProgress, Error>> {
-        Box::pin(async move { Worker::new(&self.copier, shared, options).run().await })
+        Box::pin(crate::backfill::run::run(&self.copier, shared, options))
     }
 
     fn verify<'a>(

@@ -109,7 +109,7 @@ impl KeySource {
             let message = format!("the key is {kind}, but {} columns are named", columns.len());
             return Err(Error::new(ErrorKind::WrongKey, message));
         }
-        Ok(Pages { dialect, table: quoted(&self.table)?.join("."), columns })
+        Ok(Pages { dialect, table: quoted(&self.table)?.join("."), columns, except: None })
     }
 }
 
@@ -122,12 +122,25 @@ pub(crate) struct Pages {
     dialect: &'static Dialect,
     table: String,
     columns: Vec<String>,
+    /// Only keys for which this table has no row.
+    except: Option<Box<Pages>>,
 }
 
 /// A statement with its values.
 pub(crate) type Bound = (String, Vec<SqlValue>);
 
 impl Pages {
+    /// The keys that another table lacks; `None` where it is the same table.
+    pub(crate) fn missing_in(&self, other: &Self) -> Option<Self> {
+        let same = (&self.table, &self.columns) == (&other.table, &other.columns);
+        (!same).then(|| Self { except: Some(Box::new(other.clone())), ..self.clone() })
+    }
+
+    /// Whether any row of a key has to be locked by a statement.
+    pub(crate) fn has_row_locks(&self) -> bool {
+        !self.dialect.for_update.is_empty()
+    }
+
     /// The keys after `after`, up to and including `last`, in order, `limit` at the most; with their
     /// rows locked where the database has row locks.
     pub(crate) fn page(
@@ -166,7 +179,9 @@ impl Pages {
     /// The greatest key.
     pub(crate) fn greatest(&self) -> Bound {
         let (columns, table) = (self.columns.join(", "), &self.table);
-        (format!("SELECT {columns} FROM {table} ORDER BY {} LIMIT 1", self.descending()), vec![])
+        let (condition, values) = self.between(None, None);
+        let order = self.descending();
+        (format!("SELECT {columns} FROM {table}{condition} ORDER BY {order} LIMIT 1"), values)
     }
 
     /// How many keys there are up to `last`.
@@ -202,6 +217,13 @@ impl Pages {
             if let Some(key) = key {
                 conditions.push(self.compare(key, strict, or_equal, &mut values));
             }
+        }
+        if let Some(other) = &self.except {
+            let pairs = self.columns.iter().zip(&other.columns);
+            let (mine, theirs) = (&self.table, &other.table);
+            let equal = pairs.map(|(own, their)| format!("{theirs}.{their} = {mine}.{own}"));
+            let equal = equal.collect::<Vec<_>>().join(" AND ");
+            conditions.push(format!("NOT EXISTS (SELECT 1 FROM {theirs} WHERE {equal})"));
         }
         match conditions.is_empty() {
             true => (String::new(), values),
@@ -292,6 +314,20 @@ mod tests {
             r#"SELECT "id" FROM "t" WHERE "id" > ? AND "id" <= ? ORDER BY "id" LIMIT 100 FOR UPDATE"#
         );
         assert_eq!(values, [SqlValue::from(5_i64), SqlValue::from(9_i64)]);
+    }
+
+    #[test]
+    fn strays_are_keys_that_the_other_table_lacks() {
+        let pages =
+            |table| KeySource::table(table).column("id").pages(&PLAIN, KeyKind::INTEGER).unwrap();
+        let strays = pages("new").missing_in(&pages("old")).unwrap();
+        let (sql, values) = strays.page(Some(&parts(&[5])), None, 10, false);
+        assert_eq!(
+            sql,
+            r#"SELECT "id" FROM "new" WHERE "id" > ? AND NOT EXISTS (SELECT 1 FROM "old" WHERE "old"."id" = "new"."id") ORDER BY "id" LIMIT 10"#
+        );
+        assert_eq!(values, [SqlValue::from(5_i64)]);
+        assert!(pages("new").missing_in(&pages("new")).is_none());
     }
 
     #[test]

@@ -66,7 +66,9 @@ async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
     // The cause, not the frame around it: that is what one has to mend.
     let cause =
         std::error::Error::source(error).map_or_else(|| error.to_string(), |c| c.to_string());
-    if let Err(error) = shared.control.bury(&shared.name, shared.generation(), key, &cause).await {
+    let (name, generation) = (&shared.name, shared.generation());
+    let buried = shared.control.bury(name, Side::New, generation, key, &cause).await;
+    if let Err(error) = buried {
         tracing::error!(migration = &*shared.name, %error, "a dead letter could not be stored");
     }
 }

@@ -10,6 +10,7 @@ use crate::copy::source::{KeyParts, Pages, key_of};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::shared::Shared;
+use crate::stage::Stage;
 
 /// How many differing keys a report names.
 pub const DIFFERING_MAX: usize = 100;
@@ -49,7 +50,8 @@ pub(crate) async fn verify<C: CopyKeys>(
         pass(copier, shared, pages, batch, &mut report).await?;
     }
     if report.is_clean() {
-        shared.control.verified(&shared.name, record.generation).await?;
+        let generations = [record.generation, record.old_generation];
+        shared.control.verified(&shared.name, generations).await?;
         shared.refresh().await?;
     }
     tracing::info!(
@@ -72,7 +74,7 @@ async fn pass<C: CopyKeys>(
     let mut after: Option<KeyParts> = None;
     loop {
         let (mut tx, position) = copier.begin(shared).await?;
-        if !position.stage.writes_both() {
+        if !position.stage.writes_both() || position.reaches() == Stage::Complete {
             let message =
                 format!("a verification cannot run at {position}: old and new drift apart");
             return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));

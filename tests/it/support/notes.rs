@@ -65,12 +65,18 @@ impl<D: Sql> Notes<D::Db> for Store<D> {
 /// The copy function. Refuses the word `poison`, and counts its calls.
 pub(crate) struct CopyNotes<D: Sql> {
     pub(crate) calls: Arc<AtomicU64>,
+    both_ways: bool,
     database: PhantomData<D>,
 }
 
 impl<D: Sql> CopyNotes<D> {
     pub(crate) fn new() -> Self {
-        Self { calls: Arc::default(), database: PhantomData }
+        Self { calls: Arc::default(), both_ways: false, database: PhantomData }
+    }
+
+    /// With a way back.
+    pub(crate) fn both_ways() -> Self {
+        Self { both_ways: true, ..Self::new() }
     }
 }
 
@@ -102,6 +108,20 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
             }
         }
         Ok(copied)
+    }
+
+    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        let mut copied = Copied::default();
+        for id in keys {
+            D::run(tx, &format!("DELETE FROM old_note WHERE id = {id}")).await?;
+            let sql = "INSERT INTO old_note (id, word) SELECT id, word FROM new_note WHERE id =";
+            copied.migrated += D::run(tx, &format!("{sql} {id}")).await?;
+        }
+        Ok(copied)
+    }
+
+    fn can_copy_back(&self) -> bool {
+        self.both_ways
     }
 
     async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
@@ -152,6 +172,17 @@ impl<D: Sql> World<D> {
         rows: u32,
         options: fn(Registration<'_, D::Db>) -> Registration<'_, D::Db>,
     ) -> Self {
+        Self::copying(db, stage, rows, options, CopyNotes::new()).await
+    }
+
+    /// The same with this copy function.
+    pub(crate) async fn copying(
+        db: Scratch<D>,
+        stage: Stage,
+        rows: u32,
+        options: fn(Registration<'_, D::Db>) -> Registration<'_, D::Db>,
+        copy: CopyNotes<D>,
+    ) -> Self {
         db.execute(
             "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
              CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
@@ -162,7 +193,6 @@ impl<D: Sql> World<D> {
                 .await;
         }
         let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
-        let copy = CopyNotes::<D>::new();
         let copies = Arc::clone(&copy.calls);
         let registration = options(runtime.migration("notes").backfill(copy));
         let migration = registration.register().await.unwrap();
