@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::control::Watch;
 use crate::error::Error;
-use crate::key::KeyPart;
+use crate::key::{KeyKind, KeyPart};
 use crate::position::{Epoch, Position};
 use crate::stage::Stage;
 
@@ -236,6 +236,27 @@ impl Pin {
     }
 }
 
+/// A table of old whose writers are watched.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct Watched {
+    /// A validated name.
+    pub(crate) migration: String,
+    /// Quoted, as are the columns of the key.
+    pub(crate) table: String,
+    pub(crate) columns: Vec<(String, KeyKind)>,
+    /// Of the trigger, and of the function on PostgreSQL.
+    pub(crate) name: String,
+}
+
+impl Watched {
+    pub(crate) fn new(migration: &str, table: String, columns: Vec<(String, KeyKind)>) -> Self {
+        let hash = xxhash_rust::xxh3::xxh3_64(migration.as_bytes());
+        let name = format!("dualwrite_watch_{hash:016x}");
+        Self { migration: migration.to_owned(), table, columns, name }
+    }
+}
+
 /// What taking the fence found.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -243,7 +264,8 @@ pub enum Fenced {
     /// The positions are as the pins say.
     Confirmed,
     /// The positions in force, in the order of the pins; `None` where there is no such migration.
-    Read(Vec<Option<Position>>),
+    /// `watched`: a trigger records writes that do not bear the mark of a fenced transaction.
+    Read { positions: Vec<Option<Position>>, watched: bool },
     /// Some position is another one; the transaction was rolled back.
     Moved,
 }
@@ -275,12 +297,24 @@ pub(crate) mod sealed {
             sql: &'static str,
         ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+        /// Runs one statement without values, unprepared.
+        fn run_text(
+            conn: &mut Self::Connection,
+            sql: String,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
         /// Opens a transaction that holds the fence of every pin, shared.
         fn begin_fenced(
             conn: &mut Self::Connection,
             pins: &[Pin],
             isolation: Isolation,
         ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
+
+        /// Removes the mark of a fenced transaction, which a trigger looks at, before it commits.
+        fn unmark(conn: &mut Self::Connection) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+        /// The statements that make, or remove, the trigger on a table of old.
+        fn triggers(watched: &Watched, create: bool) -> Vec<String>;
 
         /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
         /// error, after about a second of waiting, so that no queue of writers builds up behind it.
@@ -332,14 +366,21 @@ async fn read_positions<DB: sealed::Adapter>(
     conn: &mut DB::Connection,
     pins: &[Pin],
     lock: &str,
+    mark: &'static str,
 ) -> sqlx::Result<Fenced> {
     let mut found = Vec::with_capacity(pins.len());
-    let sql = format!("SELECT stage, ramp, epoch FROM dualwrite_migration WHERE name = ?{lock}");
+    let mut watched = false;
+    let sql =
+        format!("SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?{lock}");
     for pin in pins {
         let rows = DB::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
         found.push(rows.first().map(|row| position_of(row, 0)).transpose()?);
+        watched |= matches!(rows.first(), Some(row) if row.integer(3)? != 0);
     }
-    Ok(Fenced::Read(found))
+    if watched {
+        DB::run(conn, mark).await?;
+    }
+    Ok(Fenced::Read { positions: found, watched })
 }
 
 /// Connections for the control tables, per process.

@@ -156,6 +156,16 @@ pub(crate) trait Copier: Send + Sync {
         options: BackfillOptions,
     ) -> BoxFuture<'a, Result<BackfillProgress, Error>>;
 
+    /// The statements that make, or remove, the trigger on old.
+    fn triggers(&self, migration: &str, create: bool) -> Vec<String>;
+
+    /// Runs them.
+    fn set_triggers<'a>(
+        &'a self,
+        migration: &'a str,
+        create: bool,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
     /// Compares every key.
     fn verify<'a>(
         &'a self,

@@ -180,6 +180,34 @@ impl Migration {
         self.0.control.declare(&self.0.name, release, true).await
     }
 
+    /// The statements of a trigger that records every key of old which somebody writes without this
+    /// library: such keys are copied again, and `Complete` waits until no such write has been seen for
+    /// the [window](crate::Registration::unaware_window). Run them where the application's own schema
+    /// changes run, or let [`install_trigger`](Self::install_trigger) do it. On MySQL and SQLite each
+    /// fenced transaction then takes two statements more.
+    ///
+    /// # Errors
+    /// `Unsupported` without a copy function.
+    pub fn trigger_sql(&self) -> Result<Vec<String>, Error> {
+        Ok(self.0.copier()?.triggers(&self.0.name, true))
+    }
+
+    /// Runs the statements of [`trigger_sql`](Self::trigger_sql). May be called again and again.
+    ///
+    /// # Errors
+    /// `Unsupported` without a copy function; `Database`, also where the service may not make triggers.
+    pub async fn install_trigger(&self) -> Result<(), Error> {
+        self.0.copier()?.set_triggers(&self.0.name, true).await
+    }
+
+    /// Removes the trigger.
+    ///
+    /// # Errors
+    /// As [`install_trigger`](Self::install_trigger).
+    pub async fn remove_trigger(&self) -> Result<(), Error> {
+        self.0.copier()?.set_triggers(&self.0.name, false).await
+    }
+
     /// The backfill.
     pub fn backfill(&self) -> Backfill<'_> {
         Backfill { shared: &self.0, options: BackfillOptions::default() }

@@ -45,6 +45,8 @@ pub struct Tx<'c, DB: Backend> {
     spoiled: Option<&'static str>,
     /// Statements went by that we did not see the results of.
     touched: bool,
+    /// It bears the mark that a trigger looks at.
+    marked: bool,
     /// The savepoint before a mirror write exists at this level.
     pub(crate) savepoint: bool,
 }
@@ -129,8 +131,9 @@ impl<DB: Backend> Tx<'static, DB> {
                 DB::begin_fenced(tx.connection(), &pins, isolation).await.map_err(failed)?;
             match fenced {
                 Fenced::Confirmed => tx.opened(pins.into()),
-                Fenced::Read(positions) => {
+                Fenced::Read { positions, watched } => {
                     tx.opened(Arc::from([]));
+                    tx.marked = watched;
                     tx.pins = pinned(pins, positions)?;
                 }
                 Fenced::Moved => {
@@ -155,6 +158,7 @@ impl<DB: Backend> Tx<'static, DB> {
             state: State::Opening,
             spoiled: None,
             touched: false,
+            marked: false,
             savepoint: false,
         }
     }
@@ -252,11 +256,15 @@ impl<DB: Backend> Tx<'_, DB> {
             state: State::Open,
             spoiled: None,
             touched: false,
+            marked: false,
             savepoint: false,
         })
     }
 
     async fn end(&mut self, commit: bool) -> sqlx::Result<()> {
+        if commit && self.marked {
+            DB::unmark(self.connection()).await?;
+        }
         let conn = self.connection();
         match commit {
             true => DB::TransactionManager::commit(conn).await?,

@@ -21,6 +21,7 @@ mod processes;
 mod read;
 mod reverse;
 mod transaction;
+mod unaware;
 
 // The tests' own tools.
 mod harness;

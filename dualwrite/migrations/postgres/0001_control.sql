@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_generation      BIGINT  NOT NULL DEFAULT 1,
     old_verified_generation BIGINT ,
     paused              BIGINT  NOT NULL DEFAULT 0,
+    watched             BIGINT  NOT NULL DEFAULT 0,
     contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          BIGINT  NOT NULL
 );

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_generation      INTEGER NOT NULL DEFAULT 1,
     old_verified_generation INTEGER,
     paused              INTEGER NOT NULL DEFAULT 0,
+    watched             INTEGER NOT NULL DEFAULT 0,
     contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          INTEGER NOT NULL
 );

@@ -1,6 +1,8 @@
 //! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
+mod trigger;
+
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlPoolOptions, MySqlRow};
 use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
@@ -8,8 +10,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind,
-    install_error, migrator, safe,
+    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched,
+    bind, install_error, migrator, safe,
 };
 use crate::control::Watch;
 use crate::error::{Error, ErrorKind};
@@ -55,6 +57,10 @@ impl Adapter for MySql {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
     }
 
+    async fn run_text(conn: &mut MySqlConnection, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
+    }
+
     async fn begin_fenced(
         conn: &mut MySqlConnection,
         pins: &[Pin],
@@ -65,7 +71,7 @@ impl Adapter for MySql {
         let level = isolation.as_sql();
         let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-        super::read_positions::<Self>(conn, pins, " LOCK IN SHARE MODE").await
+        super::read_positions::<Self>(conn, pins, " LOCK IN SHARE MODE", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
@@ -76,6 +82,14 @@ impl Adapter for MySql {
         let restore = "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout";
         Self::run(conn, restore).await?;
         locked.map(drop)
+    }
+
+    async fn unmark(conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        Self::run(conn, trigger::UNMARK).await
+    }
+
+    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
+        if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

@@ -4,6 +4,8 @@
 //! snapshot, taken before the wait. All of it travels as one simple-protocol message, in which every
 //! statement has its own snapshot under READ COMMITTED, so the fence costs no round trip of its own.
 
+mod trigger;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind,
-    install_error, migrator, safe,
+    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched,
+    bind, install_error, migrator, safe,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -63,6 +65,10 @@ impl Adapter for Postgres {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
     }
 
+    async fn run_text(conn: &mut PgConnection, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
+    }
+
     async fn begin_fenced(
         conn: &mut PgConnection,
         pins: &[Pin],
@@ -87,6 +93,14 @@ impl Adapter for Postgres {
              SELECT 1 FROM dualwrite_migration WHERE name='{name}' FOR UPDATE"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+    }
+
+    async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
+        Ok(()) // the setting ends with the transaction
+    }
+
+    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
+        if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -133,6 +147,7 @@ fn fenced_begin(pins: &[Pin], isolation: Isolation) -> String {
         let key = Pin::lock_key(&pin.name);
         let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({key})"); // a String takes all
     }
+    let _ = write!(sql, ";SELECT {}", trigger::MARK);
     for pin in pins {
         let (name, epoch) = (&pin.name, pin.position.epoch);
         let row = format!("FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}");

@@ -1,5 +1,7 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
+mod trigger;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,8 +10,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind, install_error, migrator,
-    safe,
+    Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error,
+    migrator, safe,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -55,17 +57,29 @@ impl Adapter for Sqlite {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
     }
 
+    async fn run_text(conn: &mut SqliteConnection, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
+    }
+
     async fn begin_fenced(
         conn: &mut SqliteConnection,
         pins: &[Pin],
         _isolation: Isolation,
     ) -> sqlx::Result<Fenced> {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        super::read_positions::<Self>(conn, pins, "").await
+        super::read_positions::<Self>(conn, pins, "", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    }
+
+    async fn unmark(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        Self::run(conn, trigger::UNMARK).await
+    }
+
+    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
+        if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

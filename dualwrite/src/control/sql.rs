@@ -98,7 +98,13 @@ impl<DB: Backend> SqlControl<DB> {
                 .map_err(failed)?
             {
                 Fenced::Confirmed => record.position,
-                Fenced::Read(found) => found[0].ok_or_else(|| unknown_migration(name))?,
+                // What is registered here is no write that a trigger would look at.
+                Fenced::Read { positions, watched } => {
+                    if watched {
+                        DB::unmark(conn).await.map_err(failed)?;
+                    }
+                    positions[0].ok_or_else(|| unknown_migration(name))?
+                }
                 Fenced::Moved => continue,
             };
             tx.opened([].into());
@@ -385,7 +391,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
             // The expired are taken along, or every restart would leave a row.
             let sql =
                 "DELETE FROM dualwrite_instance WHERE id = ? OR expires_at < {now} - 86400000000";
-            self.execute("leaving", sql, &[instance.into()]).await.map(drop)
+            self.execute("leaving", sql, &[instance.into()]).await?;
+            let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
+            self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
         })
     }
 

@@ -421,6 +421,33 @@ impl<C: CopyKeys> Copier for Registered<C> {
         Box::pin(crate::backfill::run::run(&self.copier, shared, options))
     }
 
+    fn triggers(&self, migration: &str, create: bool) -> Vec<String> {
+        let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
+        // The mark of fenced transactions comes before the trigger, and goes after it.
+        let flag = format!(
+            "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
+            u8::from(create)
+        );
+        let mut statements = <C::Database as Adapter>::triggers(&watched, create);
+        statements.insert(if create { 0 } else { statements.len() }, flag);
+        statements
+    }
+
+    fn set_triggers<'a>(
+        &'a self,
+        migration: &'a str,
+        create: bool,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("setting the trigger", error).of(migration);
+            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            for sql in self.triggers(migration, create) {
+                <C::Database as Adapter>::run_text(&mut conn, sql).await.map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+
     fn verify<'a>(
         &'a self,
         shared: &'a Shared,

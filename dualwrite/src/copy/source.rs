@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::backend::{Dialect, SqlRow, SqlValue};
+use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
 
@@ -134,6 +134,12 @@ impl Pages {
     pub(crate) fn missing_in(&self, other: &Self) -> Option<Self> {
         let same = (&self.table, &self.columns) == (&other.table, &other.columns);
         (!same).then(|| Self { except: Some(Box::new(other.clone())), ..self.clone() })
+    }
+
+    /// The table and its key, for a trigger.
+    pub(crate) fn watched(&self, migration: &str, kind: KeyKind) -> Watched {
+        let columns = self.columns.iter().cloned().zip(kind.columns()).collect();
+        Watched::new(migration, self.table.clone(), columns)
     }
 
     /// Whether any row of a key has to be locked by a statement.
