@@ -14,6 +14,7 @@ mod compare;
 #[cfg(unix)]
 mod crash;
 mod input;
+mod interleavings;
 mod isolation;
 mod lazy;
 #[cfg(unix)]

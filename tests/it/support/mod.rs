@@ -4,6 +4,7 @@ pub(crate) mod chinook;
 #[cfg(unix)]
 pub(crate) mod customers;
 pub(crate) mod db;
+pub(crate) mod hook;
 pub(crate) mod notes;
 #[cfg(unix)]
 pub(crate) mod process;

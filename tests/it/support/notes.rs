@@ -11,6 +11,7 @@ use dualwrite::{
 use tokio::sync::Notify;
 
 use super::db::Scratch;
+use super::hook::Hook;
 use super::sql::Sql;
 
 /// Rows `(id, word)` in a table of their own on each side.
@@ -20,6 +21,8 @@ pub(crate) trait Notes<DB: Backend> {
     async fn find(&self, id: i64) -> Result<Option<String>, sqlx::Error>;
     #[write(key = id)]
     async fn save(&self, tx: &mut Tx<'_, DB>, id: i64, word: &str) -> Result<(), sqlx::Error>;
+    #[write(key = id)]
+    async fn remove(&self, tx: &mut Tx<'_, DB>, id: i64) -> Result<(), sqlx::Error>;
 }
 
 pub(crate) const WORKS: u8 = 0;
@@ -33,10 +36,13 @@ pub(crate) struct Store<D: Sql> {
     pub(crate) pool: sqlx::Pool<D::Db>,
     pub(crate) mood: Arc<AtomicU8>,
     pub(crate) hanging: Arc<Notify>,
+    /// Before a read.
+    pub(crate) reading: Hook,
 }
 
 impl<D: Sql> Notes<D::Db> for Store<D> {
     async fn find(&self, id: i64) -> Result<Option<String>, sqlx::Error> {
+        self.reading.pass().await;
         let sql = format!("SELECT word FROM {} WHERE id = {id}", self.table);
         Ok(D::rows(&self.pool, &sql).await?.pop().and_then(|mut row| row.pop().flatten()))
     }
@@ -60,18 +66,29 @@ impl<D: Sql> Notes<D::Db> for Store<D> {
         };
         Ok(())
     }
+
+    async fn remove(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<(), sqlx::Error> {
+        D::run(tx, &format!("DELETE FROM {} WHERE id = {id}", self.table)).await.map(drop)
+    }
 }
 
 /// The copy function. Refuses the word `poison`, and counts its calls.
 pub(crate) struct CopyNotes<D: Sql> {
     pub(crate) calls: Arc<AtomicU64>,
     both_ways: bool,
+    /// Between what it reads and what it writes.
+    pub(crate) between: Hook,
     database: PhantomData<D>,
 }
 
 impl<D: Sql> CopyNotes<D> {
     pub(crate) fn new() -> Self {
-        Self { calls: Arc::default(), both_ways: false, database: PhantomData }
+        Self {
+            calls: Arc::default(),
+            both_ways: false,
+            between: Hook::default(),
+            database: PhantomData,
+        }
     }
 
     /// With a way back.
@@ -96,15 +113,20 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
         self.calls.fetch_add(1, SeqCst);
         let mut copied = Copied::default();
         for id in keys {
-            let sql = format!("SELECT word FROM old_note WHERE id = {id} AND word = 'poison'");
-            if !D::texts(tx, &sql).await?.is_empty() {
+            let sql = format!("SELECT word FROM old_note WHERE id = {id}");
+            let word = D::texts(tx, &sql).await?.pop();
+            if word.as_deref() == Some("poison") {
                 return Err(format!("note {id} cannot be copied").into());
             }
+            // What a copy that goes through Rust has in hand is stale where nothing locks it.
+            self.between.pass().await;
             D::run(tx, &format!("DELETE FROM new_note WHERE id = {id}")).await?;
-            let sql = "INSERT INTO new_note (id, word) SELECT id, word FROM old_note WHERE id =";
-            match D::run(tx, &format!("{sql} {id}")).await? {
-                0 => copied.skipped += 1,
-                _ => copied.migrated += 1,
+            match word {
+                Some(word) => {
+                    let sql = format!("INSERT INTO new_note (id, word) VALUES ({id}, '{word}')");
+                    copied.migrated += D::run(tx, &sql).await?;
+                }
+                None => copied.skipped += 1,
             }
         }
         Ok(copied)
@@ -157,6 +179,10 @@ pub(crate) struct World<D: Sql> {
     pub(crate) new_mood: Arc<AtomicU8>,
     pub(crate) hanging: Arc<Notify>,
     pub(crate) copies: Arc<AtomicU64>,
+    /// In the copy function, between what it reads and what it writes.
+    pub(crate) copying: Hook,
+    /// Before a read of either side.
+    pub(crate) reading: Hook,
 }
 
 impl<D: Sql> World<D> {
@@ -193,7 +219,8 @@ impl<D: Sql> World<D> {
                 .await;
         }
         let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
-        let copies = Arc::clone(&copy.calls);
+        let (copies, copying) = (Arc::clone(&copy.calls), copy.between.clone());
+        let reading = Hook::default();
         let registration = options(runtime.migration("notes").backfill(copy));
         let migration = registration.register().await.unwrap();
         while migration.position().stage < stage {
@@ -207,10 +234,22 @@ impl<D: Sql> World<D> {
             pool: db.pool().clone(),
             mood: Arc::clone(mood),
             hanging: Arc::clone(&hanging),
+            reading: reading.clone(),
         };
         let notes =
             DualNotes::new(&migration, store("old_note", &old_mood), store("new_note", &new_mood));
-        Self { db, runtime, migration, notes, old_mood, new_mood, hanging, copies }
+        Self {
+            db,
+            runtime,
+            migration,
+            notes,
+            old_mood,
+            new_mood,
+            hanging,
+            copies,
+            copying,
+            reading,
+        }
     }
 
     /// Saves one note in a transaction of its own.
