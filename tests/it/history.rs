@@ -51,14 +51,16 @@ impl Stall {
         self.changed.notify_all();
     }
 
-    /// Blocks the only thread of the instance.
-    fn pass(&self) {
+    /// Blocks the only thread of the instance. Returns whether it did.
+    fn pass(&self) -> bool {
         let mut wanted = self.wanted.lock().unwrap();
+        let stood = *wanted;
         while *wanted {
             self.stands.store(true, SeqCst);
             wanted = self.changed.wait(wanted).unwrap();
         }
         self.stands.store(false, SeqCst);
+        stood
     }
 }
 
@@ -89,7 +91,12 @@ impl Instance {
                 let (history, stall, stop, done) = client;
                 let mut client = Client::<D>::new(migration, pool, history, seed);
                 while !stop.load(SeqCst) {
-                    stall.pass();
+                    if stall.pass() {
+                        // Before its background work has looked around.
+                        for key in 0..KEYS {
+                            client.read(key).await;
+                        }
+                    }
                     client.operate().await;
                     done.fetch_add(1, SeqCst);
                 }
@@ -249,25 +256,28 @@ async fn nobody_ever_sees_a_superseded_value<D: Sql>(db: Scratch<D>) {
         Advance(Shadow),
         Advance(Live),
     ];
+    // The first stands still from where old answers until some keys are written to new alone; then
+    // from where new answers until old alone is written; the others shortly, here and there.
+    let stalls = [(1, 1, 1), (5, 6, 2), (10, 13, 0), (15, 15, 1), (19, 24, 0), (26, 27, 2)];
     for (number, step) in steps.into_iter().enumerate() {
-        let (stalls, moves) = (number % 4 == 1, number % 7 == 3);
-        let stalled = number % instances.len();
-        if stalls {
-            stall(&world, &instances[stalled]).await;
+        for (_, _, which) in stalls.iter().filter(|(from, ..)| *from == number) {
+            stall(&world, &instances[*which]).await;
         }
         take(&world.migration, step).await;
         let goals: Vec<u64> =
             instances.iter().map(|one| one.done.load(SeqCst) + OPERATIONS).collect();
-        for (number, instance) in instances.iter().enumerate() {
-            while !(stalls && number == stalled) && instance.done.load(SeqCst) < goals[number] {
+        for (instance, goal) in instances.iter().zip(goals) {
+            while !instance.stall.stands.load(SeqCst) && instance.done.load(SeqCst) < goal {
                 assert!(!instance.thread.is_finished(), "a client has failed");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        instances[stalled].stall.set(false);
-        if moves {
-            instances.remove(0).leave().await;
-            instances.push(Instance::join(&world, &history, 100 + number as u64).await);
+        for (.., which) in stalls.iter().filter(|(_, until, _)| *until == number) {
+            instances[*which].stall.set(false);
+        }
+        if number % 7 == 3 {
+            instances.remove(1).leave().await;
+            instances.insert(1, Instance::join(&world, &history, 100 + number as u64).await);
         }
     }
     for instance in instances {
