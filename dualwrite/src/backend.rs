@@ -11,6 +11,8 @@ mod sqlite;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use self::sealed::Adapter as _;
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr};
 use uuid::Uuid;
@@ -35,9 +37,12 @@ use crate::stage::Stage;
     note = "use sqlx::Sqlite, sqlx::Postgres or sqlx::MySql, and enable the feature `sqlite`, \
             `postgres` or `mysql` of dualwrite"
 )]
-pub trait Backend: Database + sealed::Adapter {}
-
-impl<DB: Database + sealed::Adapter> Backend for DB {}
+pub trait Backend: Database {
+    /// How this library speaks to it. Not among the methods of the database itself: those would be in
+    /// the way of the names in code that is generic over it.
+    #[doc(hidden)]
+    type Adapter: sealed::Adapter<Db = Self>;
+}
 
 /// A value on its way to or from a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -274,44 +279,48 @@ pub(crate) mod sealed {
     use super::*;
 
     /// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
-    pub trait Adapter: Database {
+    type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
+
+    pub trait Adapter: Send + Sync + 'static {
+        type Db: Database;
+
         const DIALECT: Dialect;
 
         /// Runs one statement with bound values; answers with the rows affected.
         fn execute(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             sql: &str,
             values: &[SqlValue],
         ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
         /// Runs one query with bound values.
         fn fetch(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             sql: &str,
             values: &[SqlValue],
         ) -> impl Future<Output = sqlx::Result<Vec<SqlRow>>> + Send;
 
         /// Runs statements without values, unprepared.
         fn run(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             sql: &'static str,
         ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
         /// Runs one statement without values, unprepared.
         fn run_text(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             sql: String,
         ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
         /// Opens a transaction that holds the fence of every pin, shared.
         fn begin_fenced(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             pins: &[Pin],
             isolation: Isolation,
         ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
         /// Removes the mark of a fenced transaction, which a trigger looks at, before it commits.
-        fn unmark(conn: &mut Self::Connection) -> impl Future<Output = sqlx::Result<()>> + Send;
+        fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
         /// The statements that make, or remove, the trigger on a table of old.
         fn triggers(watched: &Watched, create: bool) -> Vec<String>;
@@ -319,7 +328,7 @@ pub(crate) mod sealed {
         /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
         /// error, after about a second of waiting, so that no queue of writers builds up behind it.
         fn begin_exclusive(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             name: &str,
         ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
@@ -328,26 +337,26 @@ pub(crate) mod sealed {
 
         /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
         fn check_alive(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
         ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
         /// Tells other processes that a position changed, at commit.
         fn notify(
-            conn: &mut Self::Connection,
+            conn: &mut Connection<Self>,
             name: &str,
         ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
         /// Hints of changes, where the database can push them.
         fn watch(
-            pool: &Pool<Self>,
+            pool: &Pool<Self::Db>,
         ) -> impl Future<Output = sqlx::Result<Option<Box<dyn Watch>>>> + Send;
 
         /// A small pool for the control tables alone, so that a busy application cannot starve the
         /// heartbeat; the application's own where the database has a single writer anyway.
-        fn control_pool(pool: &Pool<Self>) -> Pool<Self>;
+        fn control_pool(pool: &Pool<Self::Db>) -> Pool<Self::Db>;
 
         /// Makes or upgrades the control tables.
-        fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>>;
+        fn install(pool: &Pool<Self::Db>) -> BoxFuture<'_, Result<(), Error>>;
     }
 }
 
@@ -362,7 +371,7 @@ pub(crate) fn position_of(row: &SqlRow, first: usize) -> sqlx::Result<Position> 
 
 /// Reads the positions of all pins inside the transaction that holds their fences.
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
-async fn read_positions<DB: sealed::Adapter>(
+async fn read_positions<DB: Backend>(
     conn: &mut DB::Connection,
     pins: &[Pin],
     lock: &str,
@@ -373,12 +382,12 @@ async fn read_positions<DB: sealed::Adapter>(
     let sql =
         format!("SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?{lock}");
     for pin in pins {
-        let rows = DB::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
+        let rows = DB::Adapter::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
         found.push(rows.first().map(|row| position_of(row, 0)).transpose()?);
         watched |= matches!(rows.first(), Some(row) if row.integer(3)? != 0);
     }
     if watched {
-        DB::run(conn, mark).await?;
+        DB::Adapter::run(conn, mark).await?;
     }
     Ok(Fenced::Read { positions: found, watched })
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
 use crate::bucket::BucketRule;
 use crate::clock::{self, Clock};
 use crate::control::sql::SqlControl;
@@ -89,7 +90,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             let message = "the lease must be at least three polls long, or it runs out by itself";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let control: Arc<dyn Control> = Arc::new(SqlControl::new(DB::control_pool(&self.pool)));
+        let control: Arc<dyn Control> =
+            Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
         let inner = Arc::new(Inner::new(control, Clock::system(), self.beat, self.shutdown));
         let stop = inner.stop.clone();

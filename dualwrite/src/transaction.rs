@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
+use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -127,8 +128,9 @@ impl<DB: Backend> Tx<'static, DB> {
             pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
             let conn = pool.acquire().await.map_err(failed)?;
             let mut tx = Self::opening(conn);
-            let fenced =
-                DB::begin_fenced(tx.connection(), &pins, isolation).await.map_err(failed)?;
+            let fenced = DB::Adapter::begin_fenced(tx.connection(), &pins, isolation)
+                .await
+                .map_err(failed)?;
             match fenced {
                 Fenced::Confirmed => tx.opened(pins.into()),
                 Fenced::Read { positions, watched } => {
@@ -213,7 +215,7 @@ impl<DB: Backend> Tx<'_, DB> {
             ));
         }
         if self.touched
-            && let Err(error) = DB::check_alive(self.connection()).await
+            && let Err(error) = DB::Adapter::check_alive(self.connection()).await
         {
             let message = "nothing was committed, because an earlier statement failed and its error \
                            was not handled";
@@ -263,7 +265,7 @@ impl<DB: Backend> Tx<'_, DB> {
 
     async fn end(&mut self, commit: bool) -> sqlx::Result<()> {
         if commit && self.marked {
-            DB::unmark(self.connection()).await?;
+            DB::Adapter::unmark(self.connection()).await?;
         }
         let conn = self.connection();
         match commit {

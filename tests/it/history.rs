@@ -200,7 +200,7 @@ fn is_unknown(error: &sqlx::Error) -> bool {
 #[derive(Clone, Copy)]
 enum Step {
     Advance(Stage),
-    StepBack(Stage),
+    Back(Stage),
     Ramp(u16),
     Rollback,
     /// The backfill and the verification.
@@ -211,7 +211,7 @@ enum Step {
 
 async fn nobody_ever_sees_a_superseded_value<D: Sql>(db: Scratch<D>) {
     use Stage::{Complete, DualWrite, Live, Off, RampDown, Shadow};
-    use Step::{Advance, Copy, CopyBack, Ramp, Rollback, StepBack};
+    use Step::{Advance, Back, Copy, CopyBack, Ramp, Rollback};
     let world = World::copying(db, Off, 0, plain, CopyNotes::both_ways()).await;
     world.db.execute("CREATE TABLE drawn (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)").await;
     for key in 0..KEYS {
@@ -249,8 +249,8 @@ async fn nobody_ever_sees_a_superseded_value<D: Sql>(db: Scratch<D>) {
         Rollback,
         CopyBack,
         Rollback,
-        StepBack(DualWrite),
-        StepBack(Off),
+        Back(DualWrite),
+        Back(Off),
         Advance(DualWrite),
         Copy,
         Advance(Shadow),
@@ -313,7 +313,7 @@ async fn take(migration: &Migration, step: Step) {
     let patience = Duration::from_secs(20);
     let moved = match step {
         Step::Advance(stage) => migration.advance(stage).within(patience).await,
-        Step::StepBack(stage) => migration.step_back(stage).within(patience).await,
+        Step::Back(stage) => migration.step_back(stage).within(patience).await,
         Step::Ramp(percent) => {
             migration.ramp_to(Percent::new(percent).unwrap()).within(patience).await
         }

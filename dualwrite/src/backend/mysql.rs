@@ -10,8 +10,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched,
-    bind, install_error, migrator, safe,
+    Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
+    Watched, bind, install_error, migrator, safe,
 };
 use crate::control::Watch;
 use crate::error::{Error, ErrorKind};
@@ -22,7 +22,18 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
 
-impl Adapter for MySql {
+impl Backend for MySql {
+    type Adapter = MySqlAdapter;
+}
+
+/// Speaks to the database.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct MySqlAdapter;
+
+impl Adapter for MySqlAdapter {
+    type Db = MySql;
+
     const DIALECT: Dialect = Dialect {
         now: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
         quote: '`',
@@ -71,7 +82,7 @@ impl Adapter for MySql {
         let level = isolation.as_sql();
         let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-        super::read_positions::<Self>(conn, pins, " LOCK IN SHARE MODE", trigger::MARK).await
+        super::read_positions::<MySql>(conn, pins, " LOCK IN SHARE MODE", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
@@ -107,16 +118,16 @@ impl Adapter for MySql {
         Ok(())
     }
 
-    async fn watch(_pool: &Pool<Self>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+    async fn watch(_pool: &Pool<MySql>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         Ok(None)
     }
 
-    fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
+    fn control_pool(pool: &Pool<MySql>) -> Pool<MySql> {
         let options = (*pool.connect_options()).clone();
         MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
     }
 
-    fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
+    fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(install(pool))
     }
 }
@@ -128,7 +139,7 @@ async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
     // A dropped or failed installation must not keep the session's lock.
     conn.close_on_drop();
     let sql = "SELECT GET_LOCK(LEFT(CONCAT('dualwrite.', DATABASE()), 64), ?)";
-    let rows = MySql::fetch(&mut conn, sql, &[SqlValue::from(INSTALL_WAIT_S)]).await;
+    let rows = MySqlAdapter::fetch(&mut conn, sql, &[SqlValue::from(INSTALL_WAIT_S)]).await;
     if rows.and_then(|rows| rows[0].optional_integer(0)).map_err(failed)? != Some(1) {
         let message = "another process has been making the control tables for too long";
         return Err(Error::new(ErrorKind::Timeout, message));
@@ -140,7 +151,7 @@ async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
         // since every statement says IF NOT EXISTS.
         Err(sqlx::migrate::MigrateError::Dirty(_)) => {
             let sql = "DELETE FROM _dualwrite_migrations WHERE success = 0";
-            MySql::execute(&mut conn, sql, &[]).await.map_err(failed)?;
+            MySqlAdapter::execute(&mut conn, sql, &[]).await.map_err(failed)?;
             migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
         }
         result => result.map_err(install_error),

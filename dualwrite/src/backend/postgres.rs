@@ -16,8 +16,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched,
-    bind, install_error, migrator, safe,
+    Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
+    Watched, bind, install_error, migrator, safe,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -34,7 +34,18 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
-impl Adapter for Postgres {
+impl Backend for Postgres {
+    type Adapter = PostgresAdapter;
+}
+
+/// Speaks to the database.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct PostgresAdapter;
+
+impl Adapter for PostgresAdapter {
+    type Db = Postgres;
+
     const DIALECT: Dialect = Dialect {
         now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         quote: '"',
@@ -116,7 +127,7 @@ impl Adapter for Postgres {
         Self::fetch(conn, "SELECT CAST(pg_notify(?, ?) AS TEXT)", &values).await.map(drop)
     }
 
-    async fn watch(pool: &Pool<Self>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+    async fn watch(pool: &Pool<Postgres>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         // A connection of its own: the listener keeps it for good.
         let options = (*pool.connect_options()).clone();
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
@@ -125,12 +136,12 @@ impl Adapter for Postgres {
         Ok(Some(Box::new(Listener(listener))))
     }
 
-    fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
+    fn control_pool(pool: &Pool<Postgres>) -> Pool<Postgres> {
         let options = (*pool.connect_options()).clone();
         PgPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
     }
 
-    fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
+    fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(install(pool))
     }
 }
@@ -186,7 +197,7 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     let mut waits = 0;
     loop {
         let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
-        let rows = Postgres::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
+        let rows = PostgresAdapter::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
         let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
         if taken == 1 {
             break;

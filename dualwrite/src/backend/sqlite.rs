@@ -10,8 +10,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error,
-    migrator, safe,
+    Backend, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    install_error, migrator, safe,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -22,7 +22,18 @@ const INSTALL_ATTEMPTS: u32 = 10;
 
 type Manager = <Sqlite as sqlx::Database>::TransactionManager;
 
-impl Adapter for Sqlite {
+impl Backend for Sqlite {
+    type Adapter = SqliteAdapter;
+}
+
+/// Speaks to the database.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct SqliteAdapter;
+
+impl Adapter for SqliteAdapter {
+    type Db = Sqlite;
+
     const DIALECT: Dialect = Dialect {
         now: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         quote: '"',
@@ -67,7 +78,7 @@ impl Adapter for Sqlite {
         _isolation: Isolation,
     ) -> sqlx::Result<Fenced> {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        super::read_positions::<Self>(conn, pins, "", trigger::MARK).await
+        super::read_positions::<Sqlite>(conn, pins, "", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -98,15 +109,15 @@ impl Adapter for Sqlite {
         Ok(())
     }
 
-    async fn watch(_pool: &Pool<Self>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+    async fn watch(_pool: &Pool<Sqlite>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         Ok(None)
     }
 
-    fn control_pool(pool: &Pool<Self>) -> Pool<Self> {
+    fn control_pool(pool: &Pool<Sqlite>) -> Pool<Sqlite> {
         pool.clone()
     }
 
-    fn install(pool: &Pool<Self>) -> BoxFuture<'_, Result<(), Error>> {
+    fn install(pool: &Pool<Sqlite>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             // sqlx takes no lock on SQLite, so of several processes that start at once one may lose
             // the race; the tables are made with IF NOT EXISTS and the loser finds them done.

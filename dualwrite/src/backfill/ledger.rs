@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::backend::Backend;
-use crate::backend::sealed::Adapter;
+use crate::backend::sealed::Adapter as _;
 use crate::backend::{SqlRow, SqlValue};
 use crate::control::BackfillProgress;
 use crate::copy::Copied;
@@ -83,16 +83,16 @@ impl Ledger<'_> {
     }
 
     /// Locks and reads the head; `None` before the start.
-    pub(crate) async fn head<DB: Adapter>(
+    pub(crate) async fn head<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<Option<Head>> {
         let sql = format!(
             "SELECT claimed, range_end, batches, state FROM dualwrite_backfill \
              WHERE migration = ? AND part = ? AND generation = ?{}",
-            DB::DIALECT.for_update
+            DB::Adapter::DIALECT.for_update
         );
-        let rows = DB::fetch(conn, &sql, &self.id()).await?;
+        let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
         rows.first()
             .map(|row| {
                 Ok(Head {
@@ -106,7 +106,7 @@ impl Ledger<'_> {
     }
 
     /// Fixes the range. A worker that comes second finds it fixed.
-    pub(crate) async fn start<DB: Adapter>(
+    pub(crate) async fn start<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
         range_end: Option<&EncodedKey>,
@@ -115,10 +115,10 @@ impl Ledger<'_> {
         let sql = format!(
             "INSERT INTO dualwrite_backfill (range_end, total, migration, part, generation, state, \
              started_at) VALUES (?, ?, ?, ?, ?, 'running', {{now}}){}",
-            DB::DIALECT.upsert("migration, part, generation", &[])
+            DB::Adapter::DIALECT.upsert("migration, part, generation", &[])
         );
         let end = SqlValue::Text(range_end.map(|key| key.0.clone()));
-        DB::execute(conn, &sql, &self.values([end, total.into()])).await.map(drop)
+        DB::Adapter::execute(conn, &sql, &self.values([end, total.into()])).await.map(drop)
     }
 
     /// Takes over a range whose worker's lease ran out.
@@ -129,9 +129,9 @@ impl Ledger<'_> {
         let sql = format!(
             "SELECT number, cursor_key, last_key FROM dualwrite_batch \
              WHERE migration = ? AND part = ? AND generation = ? AND expires_at < {{now}} ORDER BY number LIMIT 1{}",
-            DB::DIALECT.for_update_skip
+            DB::Adapter::DIALECT.for_update_skip
         );
-        let rows = DB::fetch(conn, &sql, &self.id()).await?;
+        let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
@@ -143,12 +143,12 @@ impl Ledger<'_> {
         let sql = "UPDATE dualwrite_batch SET owner = ?, expires_at = {now} + ? \
                    WHERE number = ? AND migration = ? AND part = ? AND generation = ?";
         let values = self.values([self.owner.into(), self.lease_us(), range.number.into()]);
-        DB::execute(conn, sql, &values).await?;
+        DB::Adapter::execute(conn, sql, &values).await?;
         Ok(Some(range))
     }
 
     /// Claims the next range, behind the head's lock.
-    pub(crate) async fn claim<DB: Adapter>(
+    pub(crate) async fn claim<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
         head: &Head,
@@ -167,26 +167,31 @@ impl Ledger<'_> {
             self.owner.into(),
             self.lease_us(),
         ];
-        DB::execute(conn, sql, &self.values(first)).await?;
+        DB::Adapter::execute(conn, sql, &self.values(first)).await?;
         let sql = "UPDATE dualwrite_backfill SET claimed = ?, batches = ? \
                    WHERE migration = ? AND part = ? AND generation = ?";
-        DB::execute(conn, sql, &self.values([last.0.as_str().into(), range.number.into()])).await?;
+        DB::Adapter::execute(
+            conn,
+            sql,
+            &self.values([last.0.as_str().into(), range.number.into()]),
+        )
+        .await?;
         Ok(range)
     }
 
     /// Whether some range is still held by somebody.
-    pub(crate) async fn has_open_ranges<DB: Adapter>(
+    pub(crate) async fn has_open_ranges<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<bool> {
         let sql = "SELECT number FROM dualwrite_batch WHERE migration = ? AND part = ? AND generation = ? LIMIT 1";
-        Ok(!DB::fetch(conn, sql, &self.id()).await?.is_empty())
+        Ok(!DB::Adapter::fetch(conn, sql, &self.id()).await?.is_empty())
     }
 
     /// Moves the cursor of a range, or ends the range. `false` where the lease went to another worker, or
     /// where the cursor is not where this worker believes it to be (a commit was applied although it
     /// was answered by an error): then the transaction must not commit.
-    pub(crate) async fn checkpoint<DB: Adapter>(
+    pub(crate) async fn checkpoint<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
         range: &Range,
@@ -203,24 +208,24 @@ impl Ledger<'_> {
                 );
                 let [number, owner, after] = holder;
                 let first = [cursor.0.as_str().into(), self.lease_us(), number, owner, after];
-                DB::execute(conn, &sql, &self.values(first)).await?
+                DB::Adapter::execute(conn, &sql, &self.values(first)).await?
             }
             None => {
                 let sql = format!("DELETE FROM dualwrite_batch {held}");
-                DB::execute(conn, &sql, &self.values(holder)).await?
+                DB::Adapter::execute(conn, &sql, &self.values(holder)).await?
             }
         };
         Ok(touched > 0)
     }
 
     /// How far this part has come.
-    pub(crate) async fn progress<DB: Adapter>(
+    pub(crate) async fn progress<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<BackfillProgress> {
         let sql = "SELECT total, migrated, skipped, failed, state FROM dualwrite_backfill \
                    WHERE migration = ? AND part = ? AND generation = ?";
-        let rows = DB::fetch(conn, sql, &self.id()).await?;
+        let rows = DB::Adapter::fetch(conn, sql, &self.id()).await?;
         let number = |column| rows.first().map_or(Ok(0), |row| row.unsigned(column));
         Ok(BackfillProgress {
             side: self.part.to(),
@@ -234,7 +239,7 @@ impl Ledger<'_> {
     }
 
     /// Adds to the counters.
-    pub(crate) async fn count<DB: Adapter>(
+    pub(crate) async fn count<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
         copied: Copied,
@@ -243,28 +248,28 @@ impl Ledger<'_> {
         let sql = "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
                    failed = failed + ? WHERE migration = ? AND part = ? AND generation = ?";
         let first = [copied.migrated.into(), copied.skipped.into(), failed.into()];
-        DB::execute(conn, sql, &self.values(first)).await.map(drop)
+        DB::Adapter::execute(conn, sql, &self.values(first)).await.map(drop)
     }
 
     /// Records that an empty page, read in this transaction, proved the end.
-    pub(crate) async fn complete<DB: Adapter>(
+    pub(crate) async fn complete<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_backfill SET state = 'complete', finished_at = {now} \
                    WHERE migration = ? AND part = ? AND generation = ?";
-        DB::execute(conn, sql, &self.id()).await.map(drop)
+        DB::Adapter::execute(conn, sql, &self.id()).await.map(drop)
     }
 }
 
 /// The generation in force of a side.
-pub(crate) async fn generation<DB: Adapter>(
+pub(crate) async fn generation<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     side: Side,
 ) -> sqlx::Result<Option<Generation>> {
     let sql = "SELECT generation, old_generation FROM dualwrite_migration WHERE name = ?";
-    let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
+    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     let column = match side {
         Side::New => 0,
         Side::Old => 1,
@@ -273,20 +278,20 @@ pub(crate) async fn generation<DB: Adapter>(
 }
 
 /// Whether old holds everything that was ever written: nothing went to new alone, or it was copied back.
-pub(crate) async fn is_old_whole<DB: Adapter>(
+pub(crate) async fn is_old_whole<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<bool> {
     let sql = "SELECT m.old_generation, b.state FROM dualwrite_migration m \
                LEFT JOIN dualwrite_backfill b ON b.migration = m.name AND b.part = 'old' \
                AND b.generation = m.old_generation WHERE m.name = ?";
-    let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
+    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     let Some(row) = rows.first() else { return Ok(false) };
     Ok(row.unsigned(0)? == Generation::FIRST.0 || row.optional_text(1)? == Some("complete"))
 }
 
 /// Puts a key into the dead letters, or counts another attempt.
-pub(crate) async fn bury<DB: Adapter>(
+pub(crate) async fn bury<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     side: Side,
@@ -295,7 +300,7 @@ pub(crate) async fn bury<DB: Adapter>(
     error: &str,
 ) -> sqlx::Result<()> {
     let error: String = error.chars().take(1_000).collect();
-    let set = match DB::DIALECT.on_duplicate_key {
+    let set = match DB::Adapter::DIALECT.on_duplicate_key {
         true => {
             " ON DUPLICATE KEY UPDATE attempts = attempts + 1, error = VALUES(error), \
              generation = VALUES(generation), failed_at = VALUES(failed_at)"
@@ -317,18 +322,18 @@ pub(crate) async fn bury<DB: Adapter>(
         generation.0.into(),
         error.as_str().into(),
     ];
-    DB::execute(conn, &sql, &values).await.map(drop)
+    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
 }
 
 /// The newest backfill of a migration.
-pub(crate) async fn progress<DB: Adapter>(
+pub(crate) async fn progress<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<Option<BackfillProgress>> {
     let sql = "SELECT generation, total, migrated, skipped, failed, state, part \
                FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
                ORDER BY started_at DESC, generation DESC LIMIT 1";
-    let rows = DB::fetch(conn, sql, &[migration.into()]).await?;
+    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     rows.first()
         .map(|row| {
             Ok(BackfillProgress {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::decide::{BATCH_KEYS, FAILURES_MAX, Next, Pace};
 use super::ledger::{self, Head, Ledger, Part, Range};
 use super::progress::Display;
-use crate::backend::sealed::Adapter;
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::run::{SqlCopier, typed_key};
@@ -231,8 +232,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             Some(_) => self.pages.range_end(after.as_ref(), end.as_ref(), keys),
             None => return self.finish(conn).await,
         };
-        let rows =
-            <C::Database as Adapter>::fetch(conn, &next.0, &next.1).await.map_err(&failed)?;
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, &next.0, &next.1)
+            .await
+            .map_err(&failed)?;
         match rows.into_iter().next() {
             Some(row) => {
                 let last = EncodedKey::from_parts(&key_of(row, KIND::<C>())?)?;
@@ -265,13 +267,15 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     ) -> Result<Head, Error> {
         let failed = self.failed("fixing the range of the backfill");
         let (sql, values) = self.pages.greatest();
-        let rows = <C::Database as Adapter>::fetch(conn, &sql, &values).await.map_err(&failed)?;
+        let rows =
+            <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await.map_err(&failed)?;
         let end = rows.into_iter().next().map(|row| key_of(row, KIND::<C>())).transpose()?;
         let total = match &end {
             Some(end) => {
                 let (sql, values) = self.pages.count(Some(end));
-                let rows =
-                    <C::Database as Adapter>::fetch(conn, &sql, &values).await.map_err(&failed)?;
+                let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values)
+                    .await
+                    .map_err(&failed)?;
                 rows[0].unsigned(0).map_err(&failed)?
             }
             None => 0,
@@ -366,7 +370,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         // Only rows of old are locked before they are copied: that is the order of every write.
         let in_old = matches!(self.part, Part::All(Side::New) | Part::Strays(Side::Old));
         let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
-        let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values)
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("reading a page of keys"))?;
         rows.into_iter().map(|row| key_of(row, KIND::<C>())).collect()

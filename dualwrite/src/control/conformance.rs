@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::memory::MemoryControl;
 use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX};
+use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
@@ -285,7 +286,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         let mut conn = pool.acquire().await.unwrap();
         for table in tables {
             let sql = format!("DELETE FROM dualwrite_{table}");
-            DB::execute(&mut conn, &sql, &[]).await.unwrap();
+            DB::Adapter::execute(&mut conn, &sql, &[]).await.unwrap();
         }
         Arc::new(SqlControl::new(pool.clone())) as Arc<dyn Control>
     };
@@ -298,12 +299,12 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
     }
     let mut conn = pool.acquire().await.unwrap();
     let count = "SELECT count(*) FROM dualwrite_mismatch";
-    let rows = DB::fetch(&mut conn, count, &[]).await.unwrap();
+    let rows = DB::Adapter::fetch(&mut conn, count, &[]).await.unwrap();
     assert_eq!(rows[0].unsigned(0).unwrap(), u64::from(SAMPLES_MAX));
 
     // A release that knows more has been here.
     let newer = "UPDATE _dualwrite_migrations SET version = 99";
-    DB::execute(&mut conn, newer, &[]).await.unwrap();
+    DB::Adapter::execute(&mut conn, newer, &[]).await.unwrap();
     drop(conn);
     let error = control.install().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerControlTables);

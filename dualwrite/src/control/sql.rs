@@ -10,6 +10,7 @@ use super::{
     Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
     SAMPLES_MAX, Watch,
 };
+use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
 use crate::backfill::ledger;
 use crate::clock;
@@ -70,13 +71,13 @@ impl<DB: Backend> SqlControl<DB> {
     ) -> Result<Vec<SqlRow>, Error> {
         let failed = |error| Error::database(doing, error);
         let mut conn = self.pool.acquire().await.map_err(failed)?;
-        DB::fetch(&mut conn, sql, values).await.map_err(failed)
+        DB::Adapter::fetch(&mut conn, sql, values).await.map_err(failed)
     }
 
     async fn execute(&self, doing: &str, sql: &str, values: &[SqlValue]) -> Result<u64, Error> {
         let failed = |error| Error::database(doing, error);
         let mut conn = self.pool.acquire().await.map_err(failed)?;
-        DB::execute(&mut conn, sql, values).await.map_err(failed)
+        DB::Adapter::execute(&mut conn, sql, values).await.map_err(failed)
     }
 
     async fn join_in(&self, name: &str, beat: &Heartbeat) -> Result<Record, Error> {
@@ -84,7 +85,7 @@ impl<DB: Backend> SqlControl<DB> {
         let insert = format!(
             "INSERT INTO dualwrite_migration (name, stage, ramp, epoch, generation, stage_epoch, \
              stage_at, created_at, contract_notes) VALUES (?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
-            DB::DIALECT.upsert("name", &[])
+            DB::Adapter::DIALECT.upsert("name", &[])
         );
         self.execute("registering", &insert, &[name.into()]).await?;
         // Whatever the position is when the fence is ours, it stays until the instance is registered.
@@ -93,7 +94,7 @@ impl<DB: Backend> SqlControl<DB> {
             let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
             let conn = tx.connection();
             let pin = Pin { name: name.into(), position: record.position };
-            let position = match DB::begin_fenced(conn, &[pin], Isolation::ReadCommitted)
+            let position = match DB::Adapter::begin_fenced(conn, &[pin], Isolation::ReadCommitted)
                 .await
                 .map_err(failed)?
             {
@@ -101,7 +102,7 @@ impl<DB: Backend> SqlControl<DB> {
                 // What is registered here is no write that a trigger would look at.
                 Fenced::Read { positions, watched } => {
                     if watched {
-                        DB::unmark(conn).await.map_err(failed)?;
+                        DB::Adapter::unmark(conn).await.map_err(failed)?;
                     }
                     positions[0].ok_or_else(|| unknown_migration(name))?
                 }
@@ -130,14 +131,14 @@ impl<DB: Backend> SqlControl<DB> {
         let failed = |error| Error::database("changing the position", error).of(name);
         for attempt in 1.. {
             let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
-            match DB::begin_exclusive(tx.connection(), name).await {
+            match DB::Adapter::begin_exclusive(tx.connection(), name).await {
                 Ok(()) => tx.opened([].into()),
-                Err(error) if DB::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS => {
+                Err(error) if DB::Adapter::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS => {
                     drop(tx);
                     clock::sleep(FENCE_PAUSE).await;
                     continue;
                 }
-                Err(error) if DB::is_lock_timeout(&error) => {
+                Err(error) if DB::Adapter::is_lock_timeout(&error) => {
                     let message = "writes in flight did not end in time, so the stage stays; look for \
                                    a transaction that is held open";
                     return Err(Error::new(ErrorKind::Timeout, message).caused_by(error).of(name));
@@ -147,7 +148,7 @@ impl<DB: Backend> SqlControl<DB> {
             let conn = tx.connection();
             if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
                 apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
-                DB::notify(conn, name).await.map_err(failed)?;
+                DB::Adapter::notify(conn, name).await.map_err(failed)?;
             }
             tx.commit().await?;
             return self.record(name).await;
@@ -214,7 +215,7 @@ async fn apply<DB: Backend>(
         name.into(),
         from.epoch.0.into(),
     ];
-    if DB::execute(conn, sql, &values).await? != 1 {
+    if DB::Adapter::execute(conn, sql, &values).await? != 1 {
         return Err(unexpected(0, "at the epoch that the fence guards"));
     }
     let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
@@ -233,13 +234,13 @@ async fn apply<DB: Backend>(
         to.generation.0.into(),
         overridden.join(",").as_str().into(),
     ];
-    DB::execute(conn, sql, &values).await.map(drop)
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
 }
 
 async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Error> {
     let failed = |error| Error::database("reading what the gates need", error).of(name);
     let sql = format!("{RECORD} WHERE m.name = ?");
-    let rows = DB::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
+    let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let record = record_of(row).map_err(failed)?;
     let sql = "SELECT {now} - stage_at, \
@@ -251,19 +252,20 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
                AND b.part = 'old' AND b.generation = old_generation), old_verified_generation, \
                {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
                WHERE u.migration = name) FROM dualwrite_migration WHERE name = ?";
-    let counts = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
+    let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
     let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage \
                FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
-    let rows = DB::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
+    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
     let optional = |column| counts[0].optional_integer(column).map_err(failed);
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
     let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
-    let approvals = DB::fetch(conn, sql, &[name.into(), record.stage_epoch.0.into()]).await;
+    let approvals =
+        DB::Adapter::fetch(conn, sql, &[name.into(), record.stage_epoch.0.into()]).await;
     let sql = "SELECT release_name FROM dualwrite_release WHERE migration = ? AND gone_at IS NULL";
-    let releases = DB::fetch(conn, sql, &[name.into()]).await;
+    let releases = DB::Adapter::fetch(conn, sql, &[name.into()]).await;
     Ok(Facts {
         old_generation: record.old_generation,
         old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
@@ -308,7 +310,8 @@ async fn acknowledge<DB: Backend>(
     let sql = format!(
         "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, \
          seen_epoch, drained_epoch, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
-        DB::DIALECT.upsert("id, migration", &["seen_epoch", "drained_epoch", "expires_at"])
+        DB::Adapter::DIALECT
+            .upsert("id, migration", &["seen_epoch", "drained_epoch", "expires_at"])
     );
     let lease = u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX);
     let values = [
@@ -321,7 +324,7 @@ async fn acknowledge<DB: Backend>(
         seen.drained.0.into(),
         lease.into(),
     ];
-    DB::execute(conn, &sql, &values).await.map(drop)
+    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
 }
 
 fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
@@ -352,7 +355,7 @@ fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
 
 impl<DB: Backend> Control for SqlControl<DB> {
     fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
-        DB::install(&self.pool)
+        DB::Adapter::install(&self.pool)
     }
 
     fn join<'a>(
@@ -535,7 +538,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
                 "INSERT INTO dualwrite_approval (migration, name, stage_epoch, actor, reason, at) \
                  SELECT m.name, ?, m.stage_epoch, ?, ?, {{now}} FROM dualwrite_migration m \
                  WHERE m.name = ?{}",
-                DB::DIALECT.upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
+                DB::Adapter::DIALECT
+                    .upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
             );
             let values = [approval.into(), actor.into(), reason.into(), name.into()];
             self.execute("recording an approval", &sql, &values).await.map(drop)
@@ -553,7 +557,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let sql = format!(
                 "INSERT INTO dualwrite_release (migration, release_name, declared_at, gone_at) \
                  VALUES (?, ?, {{now}}, {gone}){}",
-                DB::DIALECT.upsert("migration, release_name", &["gone_at"])
+                DB::Adapter::DIALECT.upsert("migration, release_name", &["gone_at"])
             );
             let values = [name.into(), release.into()];
             self.execute("declaring a release", &sql, &values).await.map(drop)
@@ -588,7 +592,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
         Box::pin(async move {
-            let watch = DB::watch(&self.pool).await;
+            let watch = DB::Adapter::watch(&self.pool).await;
             watch.map_err(|error| Error::database("listening for changes", error))
         })
     }

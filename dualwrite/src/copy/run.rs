@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::source::{KeyParts, Pages, key_of};
 use super::{Copied, Copier, CopyKeys};
-use crate::backend::sealed::Adapter;
+use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
 use crate::backfill::ledger;
 use crate::backfill::run::BackfillOptions;
@@ -97,7 +97,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         let missing = match self.pages.has_row_locks() {
             true => {
                 let (sql, values) = self.pages.page(after, Some(last), u32::MAX, true);
-                let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+                let rows =
+                    <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
                 let kind = <C::Key as Key>::KIND;
                 let held: HashSet<KeyParts> = rows
                     .map_err(failed)?
@@ -117,7 +118,8 @@ impl<C: CopyKeys> SqlCopier<C> {
             // Rows that old lacked could not be locked before they were there. Who wrote such a key
             // meanwhile has written old before we did, and holds new until it commits.
             let (sql, values) = new.page(after, Some(last), u32::MAX, true);
-            let locked = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+            let locked =
+                <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
             locked.map_err(failed)?;
             self.call(shared, tx, &missing, Side::Old).await?;
         }
@@ -238,7 +240,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         lock: bool,
     ) -> Result<bool, Error> {
         let (sql, values) = self.pages.row(&key.parts(), lock);
-        let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows =
             rows.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
         Ok(!rows.is_empty())
@@ -337,7 +339,7 @@ async fn clear_dirty<C: CopyKeys>(
     for key in keys {
         let key = EncodedKey::new(key)?;
         let values = [SqlValue::from(&*shared.name), side.as_str().into(), key.0.as_str().into()];
-        <C::Database as Adapter>::execute(tx.connection(), sql, &values)
+        <C::Database as Backend>::Adapter::execute(tx.connection(), sql, &values)
             .await
             .map_err(|error| Error::database("clearing a dirty mark", error).of(&shared.name))?;
     }
@@ -355,14 +357,14 @@ async fn is_marked<C: CopyKeys>(
         "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text = ?";
     let key = EncodedKey::new(key)?;
     let values = [SqlValue::from(&*shared.name), side.as_str().into(), key.0.as_str().into()];
-    let rows = <C::Database as Adapter>::fetch(tx.connection(), sql, &values).await;
+    let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), sql, &values).await;
     let rows =
         rows.map_err(|error| Error::database("reading a dirty mark", error).of(&shared.name))?;
     Ok(!rows.is_empty())
 }
 
 pub(crate) fn dialect<DB: Backend>() -> &'static crate::backend::Dialect {
-    const { &DB::DIALECT }
+    const { &DB::Adapter::DIALECT }
 }
 
 /// The key of a page's row.
@@ -428,7 +430,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
             "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
             u8::from(create)
         );
-        let mut statements = <C::Database as Adapter>::triggers(&watched, create);
+        let mut statements = <C::Database as Backend>::Adapter::triggers(&watched, create);
         statements.insert(if create { 0 } else { statements.len() }, flag);
         statements
     }
@@ -442,7 +444,9 @@ impl<C: CopyKeys> Copier for Registered<C> {
             let failed = |error| Error::database("setting the trigger", error).of(migration);
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             for sql in self.triggers(migration, create) {
-                <C::Database as Adapter>::run_text(&mut conn, sql).await.map_err(failed)?;
+                <C::Database as Backend>::Adapter::run_text(&mut conn, sql)
+                    .await
+                    .map_err(failed)?;
             }
             Ok(())
         })

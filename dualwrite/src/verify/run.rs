@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use crate::backend::sealed::Adapter;
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
 use crate::copy::CopyKeys;
 use crate::copy::run::{SqlCopier, typed_key};
 use crate::copy::source::{KeyParts, Pages, key_of};
@@ -80,7 +81,7 @@ async fn pass<C: CopyKeys>(
             return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
         }
         let (sql, values) = pages.page(after.as_ref(), None, batch, true);
-        let rows = <C::Database as Adapter>::fetch(tx.connection(), &sql, &values).await;
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows = rows.map_err(|error| Error::database("reading keys to verify", error))?;
         let keys: Vec<KeyParts> = rows
             .into_iter()

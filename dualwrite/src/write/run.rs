@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use futures_util::FutureExt;
 
 use super::decide::{self, Mirror};
-use crate::backend::sealed::Adapter;
+use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
@@ -224,7 +224,9 @@ impl<T, E> Write<'_, T, E> {
     ) -> Result<bool, Error> {
         let failed = |error| Error::database("marking a key dirty", error);
         let key = self.key.as_ref().map_or("", |key| key.0.as_str());
-        DB::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror").await.map_err(failed)?;
+        DB::Adapter::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror")
+            .await
+            .map_err(failed)?;
         let pinned = tx.pinned(&self.shared.name).unwrap_or(Position::start());
         let others = slowest::<DB>(tx.connection(), self.shared).await.map_err(failed)?;
         let own = self.shared.position().epoch;
@@ -245,30 +247,30 @@ impl<T, E> Write<'_, T, E> {
 }
 
 /// The epoch that every other live instance has seen.
-async fn slowest<DB: Adapter>(
+async fn slowest<DB: Backend>(
     conn: &mut DB::Connection,
     shared: &Shared,
 ) -> sqlx::Result<Option<Epoch>> {
     let sql = "SELECT min(seen_epoch) FROM dualwrite_instance \
                WHERE migration = ? AND id <> ? AND expires_at > {now}";
     let values = [SqlValue::from(&*shared.name), (&*shared.instance).into()];
-    let rows = DB::fetch(conn, sql, &values).await?;
+    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
     let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
     Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
 }
 
 /// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
 async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
-    let sql = match tx.savepoint && !DB::DIALECT.savepoint_replaces {
+    let sql = match tx.savepoint && !DB::Adapter::DIALECT.savepoint_replaces {
         true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
         false => "SAVEPOINT dualwrite_mirror",
     };
-    DB::run(tx.connection(), sql).await?;
+    DB::Adapter::run(tx.connection(), sql).await?;
     tx.savepoint = true;
     Ok(())
 }
 
-pub(crate) async fn mark_dirty<DB: Adapter>(
+pub(crate) async fn mark_dirty<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     side: Side,
@@ -276,8 +278,8 @@ pub(crate) async fn mark_dirty<DB: Adapter>(
 ) -> sqlx::Result<()> {
     let sql = format!(
         "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES (?, ?, ?, {{now}}){}",
-        DB::DIALECT.upsert("migration, side, key_text", &["marked_at"])
+        DB::Adapter::DIALECT.upsert("migration, side, key_text", &["marked_at"])
     );
     let values = [SqlValue::from(migration), side.as_str().into(), key.into()];
-    DB::execute(conn, &sql, &values).await.map(drop)
+    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
 }
