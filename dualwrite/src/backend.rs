@@ -11,7 +11,7 @@ mod sqlite;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::sealed::Adapter as _;
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr};
@@ -370,7 +370,7 @@ pub(crate) fn position_of(row: &SqlRow, first: usize) -> sqlx::Result<Position> 
 }
 
 /// Reads the positions of all pins inside the transaction that holds their fences.
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 async fn read_positions<DB: Backend>(
     conn: &mut DB::Connection,
     pins: &[Pin],

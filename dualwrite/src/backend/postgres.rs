@@ -1,8 +1,9 @@
 //! PostgreSQL: an advisory lock, shared by writers and exclusive for a change of the position.
 //!
 //! The stage must be read in a statement after the one that takes the lock: one statement has one
-//! snapshot, taken before the wait. All of it travels as one simple-protocol message, in which every
-//! statement has its own snapshot under READ COMMITTED, so the fence costs no round trip of its own.
+//! snapshot, taken before the wait. Both are in one function, `dualwrite_fence`, whose statements have
+//! their own snapshots under READ COMMITTED, and whose plans the server keeps; it is called in the message
+//! that begins the transaction, so the fence costs no round trip of its own.
 
 mod trigger;
 
@@ -28,7 +29,9 @@ const CHANNEL: &str = "dualwrite";
 const INSTALL_WAITS: u32 = 300;
 const INSTALL_WAIT: Duration = Duration::from_millis(100);
 
-/// SQLSTATE of a division by zero: how the fence says that the epoch is another one.
+/// SQLSTATEs by which the fence says that the epoch is another one: of `dualwrite_fence`, and of the
+/// division by zero above READ COMMITTED.
+const MOVED: &str = "DW001";
 const DIVISION_BY_ZERO: &str = "22012";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -90,7 +93,13 @@ impl Adapter for PostgresAdapter {
             Ok(()) => Ok(Fenced::Confirmed),
             Err(error) if is_moved(&error, isolation) => {
                 Self::run(conn, "ROLLBACK").await?;
-                Ok(Fenced::Moved)
+                if isolation != Isolation::ReadCommitted {
+                    return Ok(Fenced::Moved);
+                }
+                // Under the locks the positions stand still, so they can be read at leisure.
+                let sql = locked_begin(pins);
+                Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
+                super::read_positions::<Postgres>(conn, pins, "", trigger::MARK).await
             }
             Err(error) => Err(error),
         }
@@ -154,25 +163,34 @@ impl Adapter for PostgresAdapter {
 fn fenced_begin(pins: &[Pin], isolation: Isolation) -> String {
     let mut sql = format!("BEGIN ISOLATION LEVEL {}", isolation.as_sql());
     let advisory = isolation == Isolation::ReadCommitted;
-    for pin in pins.iter().filter(|_| advisory) {
-        let key = Pin::lock_key(&pin.name);
-        let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({key})"); // a String takes all
-    }
-    let _ = write!(sql, ";SELECT {}", trigger::MARK);
     for pin in pins {
         let (name, epoch) = (&pin.name, pin.position.epoch);
         let row = format!("FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}");
+        let key = Pin::lock_key(name);
         let _ = match advisory {
-            true => write!(sql, ";SELECT 1/count(*) {row}"),
+            true => write!(sql, ";SELECT dualwrite_fence({key},'{name}',{epoch})"),
             false => write!(sql, ";SELECT 1/count(*) FROM (SELECT 1 {row} FOR SHARE) fence"),
-        };
+        }; // a String takes all
+    }
+    if !advisory {
+        sql.push(';');
+        sql.push_str(trigger::MARK);
+    }
+    sql
+}
+
+/// BEGIN and the locks alone.
+fn locked_begin(pins: &[Pin]) -> String {
+    let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+    for pin in pins {
+        let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({})", Pin::lock_key(&pin.name));
     }
     sql
 }
 
 fn is_moved(error: &sqlx::Error, isolation: Isolation) -> bool {
     let serialization = isolation != Isolation::ReadCommitted && has_code(error, "40001");
-    serialization || has_code(error, DIVISION_BY_ZERO)
+    serialization || has_code(error, MOVED) || has_code(error, DIVISION_BY_ZERO)
 }
 
 struct Listener(PgListener);

@@ -2,6 +2,7 @@
 
 mod trigger;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -77,6 +78,12 @@ impl Adapter for SqliteAdapter {
         pins: &[Pin],
         _isolation: Isolation,
     ) -> sqlx::Result<Fenced> {
+        // One message to the connection's thread instead of two, as long as nothing has changed.
+        match Manager::begin(conn, Some(safe(confirming_begin(pins)).into_sql_str())).await {
+            Ok(()) => return Ok(Fenced::Confirmed),
+            Err(error) if is_moved(&error) => Self::run(conn, "ROLLBACK").await?,
+            Err(error) => return Err(error),
+        }
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
         super::read_positions::<Sqlite>(conn, pins, "", trigger::MARK).await
     }
@@ -133,6 +140,26 @@ impl Adapter for SqliteAdapter {
             }
         })
     }
+}
+
+/// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails on purpose
+/// where they are not. Names are validated (letters, digits, `.`, `_`, `-`).
+fn confirming_begin(pins: &[Pin]) -> String {
+    let mut sql = "BEGIN IMMEDIATE".to_owned();
+    for pin in pins {
+        let (name, epoch) = (&pin.name, pin.position.epoch);
+        let _ = write!(
+            sql,
+            ";SELECT CASE WHEN EXISTS (SELECT 1 FROM dualwrite_migration WHERE name='{name}' \
+             AND epoch={epoch} AND watched=0) THEN 1 ELSE abs(-9223372036854775807-1) END"
+        ); // a String takes all
+    }
+    sql
+}
+
+/// There is no positive number for the smallest one.
+fn is_moved(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.message().contains("integer overflow"))
 }
 
 /// SQLite has types per value, not per column.

@@ -4,7 +4,7 @@ use crate::backend::Watched;
 use crate::key::KeyKind;
 
 /// What a fenced transaction sets for its own life; the trigger looks at it.
-pub(super) const MARK: &str = "set_config('dualwrite.fenced','1',true)";
+pub(super) const MARK: &str = "SELECT set_config('dualwrite.fenced','1',true)";
 
 pub(super) fn create(watched: &Watched) -> Vec<String> {
     let Watched { migration, table, name, .. } = watched;
