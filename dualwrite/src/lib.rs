@@ -46,6 +46,11 @@ mod runtime;
 mod status;
 // 6. for tests of services
 pub mod testing;
+/// Guides: what the reference of each item is too short for.
+pub mod guide {
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
+}
 // 7. for generated code
 #[doc(hidden)]
 #[path = "private.rs"]

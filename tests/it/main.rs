@@ -13,6 +13,7 @@ mod backfill;
 mod compare;
 #[cfg(unix)]
 mod crash;
+mod dropped;
 mod history;
 mod input;
 mod interleavings;
