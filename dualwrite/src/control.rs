@@ -97,6 +97,7 @@ pub(crate) struct Acknowledgement {
     pub(crate) migration: String,
     pub(crate) seen: Epoch,
     pub(crate) drained: Epoch,
+    pub(crate) lazy: bool,
 }
 
 /// How far a backfill has come.
@@ -177,6 +178,7 @@ pub(crate) trait Control: Send + Sync + 'static {
         &'a self,
         name: &'a str,
         beat: &'a Heartbeat,
+        lazy: bool,
     ) -> BoxFuture<'a, Result<Record, Error>>;
 
     /// All migrations.

@@ -83,7 +83,9 @@ pub trait CopyKeys: Send + Sync + 'static {
     /// Where the keys of old are.
     fn source(&self) -> KeySource;
 
-    /// Where the keys of new are, so that a verification finds rows that only new has.
+    /// Where the keys of new are, so that a verification finds rows that only new has, and a backfill
+    /// removes them. Where new is in other columns of the same rows, it is [`source`](Self::source). A
+    /// migration that was back at `Off` cannot go live again without it.
     fn new_source(&self) -> Option<KeySource> {
         None
     }
@@ -136,6 +138,9 @@ pub(crate) trait Copier: Send + Sync {
 
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;
+
+    /// Whether the keys of new can be listed.
+    fn sees_new(&self) -> bool;
 
     /// Whether everything can be copied back, keys that old has never seen included.
     fn can_run_back(&self) -> bool;

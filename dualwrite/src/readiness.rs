@@ -28,6 +28,8 @@ pub struct InstanceReport {
     pub min_stage: Stage,
     /// The last stage that its build can run.
     pub max_stage: Stage,
+    /// Whether its lazy reads copy what they miss in new.
+    pub lazy: bool,
 }
 
 /// What the control tables know, read under the exclusive fence.
@@ -63,6 +65,8 @@ pub(crate) struct Facts {
 pub(crate) struct Terms {
     pub(crate) lazy: bool,
     pub(crate) soak: Duration,
+    /// The keys of new can be listed.
+    pub(crate) sees_new: bool,
     /// What new alone got can be copied to old.
     pub(crate) can_copy_back: bool,
     /// Approvals, and the stage that no key enters without them.
@@ -85,6 +89,11 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
     let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
     if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
         copied(facts, terms, &mut found);
+    }
+    if forward && reaches == Stage::RampDown {
+        // From there on no read falls back to old, in a lazy migration either.
+        no_dead_letters(facts, &mut found);
+        backfilled(facts, &mut found);
     }
     if forward && facts.position.stage == Stage::Live && facts.stage_age < terms.soak {
         let left = terms.soak - facts.stage_age;
@@ -162,19 +171,36 @@ fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
     }
 }
 
-fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
+fn no_dead_letters(facts: &Facts, found: &mut Vec<Blocker>) {
     if facts.dead_letters > 0 {
         let reason =
             format!("{} keys could not be copied; retry or waive them", facts.dead_letters);
         block(found, Gate::DeadLetters, reason);
     }
+}
+
+fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
+    no_dead_letters(facts, found);
     // A lazy migration copies a key that is missing in new; only in the first generation can a key
     // that is there not be stale.
     if terms.lazy && facts.generation == Generation::FIRST {
+        for instance in facts.instances.iter().filter(|one| !facts.backfilled && !one.lazy) {
+            let reason = format!(
+                "instance {} (release {}) does not copy what it misses in new; replace it, or run the \
+                 backfill first",
+                instance.id, instance.release
+            );
+            block(found, Gate::Supported, reason);
+        }
         return;
     }
     backfilled(facts, found);
     verified(facts, found);
+    if facts.generation > Generation::FIRST && !terms.sees_new {
+        let reason = "keys deleted from old at off may still be in new, where nobody finds them: give \
+                      the copy function `new_source`";
+        block(found, Gate::Verified, reason.to_owned());
+    }
 }
 
 fn backfilled(facts: &Facts, found: &mut Vec<Blocker>) {
@@ -274,13 +300,18 @@ mod tests {
                 drained: Epoch(8),
                 min_stage: Stage::Off,
                 max_stage: Stage::Complete,
+                lazy: true,
             }],
         }
     }
 
     fn gates(facts: &Facts, wish: Move, terms: Terms) -> Vec<Gate> {
+        blockers_of(facts, wish, &Terms { sees_new: true, ..terms })
+    }
+
+    fn blockers_of(facts: &Facts, wish: Move, terms: &Terms) -> Vec<Gate> {
         let to = destination(facts.position, facts.generation, wish).unwrap();
-        blockers(facts, wish, to, &terms).into_iter().map(|blocker| blocker.gate).collect()
+        blockers(facts, wish, to, terms).into_iter().map(|blocker| blocker.gate).collect()
     }
 
     #[test]
@@ -316,6 +347,41 @@ mod tests {
             assert_eq!(gates(&facts, wish, lazy.clone()), []);
             facts.generation = Generation(2);
         }
+    }
+
+    #[test]
+    fn a_lazy_migration_leaves_live_when_all_is_copied() {
+        let mut facts = facts(Stage::Live, 0);
+        (facts.backfilled, facts.dead_letters) = (false, 1);
+        let lazy = Terms { lazy: true, ..Terms::default() };
+        let wanted = [Gate::DeadLetters, Gate::Backfilled];
+        assert_eq!(gates(&facts, Move::Advance(Stage::RampDown), lazy.clone()), wanted);
+        assert_eq!(gates(&facts, Move::Ramp(Percent::new(1).unwrap()), lazy), wanted);
+    }
+
+    #[test]
+    fn a_lazy_migration_needs_instances_that_are() {
+        let mut facts = facts(Stage::Shadow, 0);
+        facts.generation = Generation::FIRST;
+        facts.backfilled = false;
+        facts.instances[0].lazy = false;
+        let lazy = Terms { lazy: true, ..Terms::default() };
+        let wish = Move::Advance(Stage::Live);
+        assert_eq!(gates(&facts, wish, lazy.clone()), [Gate::Supported]);
+        facts.backfilled = true;
+        assert_eq!(gates(&facts, wish, lazy), []);
+    }
+
+    #[test]
+    fn of_keys_that_only_new_has_somebody_must_know() {
+        let blind = Terms::default();
+        let wish = Move::Advance(Stage::Live);
+        let mut facts = facts(Stage::Shadow, 0);
+        let found = blockers_of(&facts, wish, &blind);
+        assert_eq!(found, [Gate::Verified], "the second generation");
+        facts.generation = Generation::FIRST;
+        facts.verified = Some(Generation::FIRST);
+        assert_eq!(blockers_of(&facts, wish, &blind), []);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl<DB: Backend> Registration<'_, DB> {
     }
 
     /// Reads marked `lazy` copy a key that new misses; the migration may then go live before its
-    /// backfill is complete. Needs a copy function.
+    /// backfill is complete, and on to `RampDown` when it is. Needs a copy function.
     pub fn lazy(mut self) -> Self {
         self.options.lazy = true;
         self
@@ -342,7 +342,7 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
-        let record = self.control.join(name, &self.beat).await?;
+        let record = self.control.join(name, &self.beat, options.lazy).await?;
         let context = Context {
             clock: self.clock.clone(),
             control: Arc::clone(&self.control),
@@ -379,6 +379,7 @@ impl Inner {
             migration: shared.name.to_string(),
             seen: shared.position().epoch,
             drained: shared.drained(),
+            lazy: shared.options.lazy,
         };
         self.migrations().iter().map(acknowledge).collect()
     }

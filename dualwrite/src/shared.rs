@@ -195,6 +195,7 @@ impl Shared {
         Terms {
             lazy: self.options.lazy,
             soak: self.options.soak,
+            sees_new: self.copier.as_ref().is_some_and(|copier| copier.sees_new()),
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,

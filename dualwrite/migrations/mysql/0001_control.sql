@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     release_name  VARCHAR(100)    NOT NULL,
     min_stage     BIGINT  NOT NULL,
     max_stage     BIGINT  NOT NULL,
+    lazy          BIGINT  NOT NULL,
     seen_epoch    BIGINT  NOT NULL,
     drained_epoch BIGINT  NOT NULL,
     expires_at    BIGINT  NOT NULL,

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     release_name  TEXT    NOT NULL,
     min_stage     INTEGER NOT NULL,
     max_stage     INTEGER NOT NULL,
+    lazy          INTEGER NOT NULL,
     seen_epoch    INTEGER NOT NULL,
     drained_epoch INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,

@@ -140,6 +140,7 @@ impl Entry {
             drained: seen.drained,
             min_stage: beat.min_stage,
             max_stage: beat.max_stage,
+            lazy: seen.lazy,
         };
         let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
         self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
@@ -190,12 +191,14 @@ impl Control for MemoryControl {
         &'a self,
         name: &'a str,
         beat: &'a Heartbeat,
+        lazy: bool,
     ) -> BoxFuture<'a, Result<Record, Error>> {
         let now = self.clock.now();
         let mut migrations = self.lock();
         let entry = migrations.entry(name.to_owned()).or_insert_with(|| Entry::new(name, now));
         let epoch = entry.record.position.epoch;
-        let seen = Acknowledgement { migration: name.to_owned(), seen: epoch, drained: epoch };
+        let seen =
+            Acknowledgement { migration: name.to_owned(), seen: epoch, drained: epoch, lazy };
         entry.acknowledge(beat, &seen, now);
         done(Ok(entry.record.clone()))
     }

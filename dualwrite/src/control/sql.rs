@@ -80,7 +80,7 @@ impl<DB: Backend> SqlControl<DB> {
         DB::Adapter::execute(&mut conn, sql, values).await.map_err(failed)
     }
 
-    async fn join_in(&self, name: &str, beat: &Heartbeat) -> Result<Record, Error> {
+    async fn join_in(&self, name: &str, beat: &Heartbeat, lazy: bool) -> Result<Record, Error> {
         let failed = |error| Error::database("joining", error).of(name);
         let insert = format!(
             "INSERT INTO dualwrite_migration (name, stage, ramp, epoch, generation, stage_epoch, \
@@ -113,6 +113,7 @@ impl<DB: Backend> SqlControl<DB> {
                 migration: name.to_owned(),
                 seen: position.epoch,
                 drained: position.epoch,
+                lazy,
             };
             acknowledge::<DB>(tx.connection(), beat, &seen).await.map_err(failed)?;
             tx.commit().await?;
@@ -255,7 +256,7 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
-    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage \
+    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage, lazy \
                FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
     let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
@@ -299,6 +300,7 @@ fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
         drained: Epoch(row.unsigned(3)?),
         min_stage: row.stage(4)?,
         max_stage: row.stage(5)?,
+        lazy: row.integer(6)? != 0,
     })
 }
 
@@ -308,8 +310,8 @@ async fn acknowledge<DB: Backend>(
     seen: &Acknowledgement,
 ) -> sqlx::Result<()> {
     let sql = format!(
-        "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, \
-         seen_epoch, drained_epoch, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
+        "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, lazy, \
+         seen_epoch, drained_epoch, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
         DB::Adapter::DIALECT
             .upsert("id, migration", &["seen_epoch", "drained_epoch", "expires_at"])
     );
@@ -320,6 +322,7 @@ async fn acknowledge<DB: Backend>(
         beat.release.as_str().into(),
         i64::from(beat.min_stage.code()).into(),
         i64::from(beat.max_stage.code()).into(),
+        i64::from(seen.lazy).into(),
         seen.seen.0.into(),
         seen.drained.0.into(),
         lease.into(),
@@ -362,8 +365,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
         beat: &'a Heartbeat,
+        lazy: bool,
     ) -> BoxFuture<'a, Result<Record, Error>> {
-        Box::pin(self.join_in(name, beat))
+        Box::pin(self.join_in(name, beat, lazy))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {

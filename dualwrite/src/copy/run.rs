@@ -402,6 +402,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
         side == Side::New || self.copier.copy.can_copy_back()
     }
 
+    fn sees_new(&self) -> bool {
+        self.copier.new_pages.is_some()
+    }
+
     fn can_run_back(&self) -> bool {
         self.copier.copy.can_copy_back() && self.copier.new_pages.is_some()
     }

@@ -31,11 +31,12 @@ impl<T> Missing for Vec<T> {
     }
 }
 
-/// New answers, and old still gets every write. Not at `Complete`: what new misses then was deleted, and
-/// old still has it.
+/// New answers, and old gets every write for as long as this read lasts: at `Live`. Not from `RampDown`
+/// on, which is entered when all is copied: an instance that has not learned that yet would ask old
+/// beside writes of `Complete`, and what new misses then was deleted.
 #[inline]
 pub(crate) fn may_copy(plan: Plan) -> bool {
-    matches!(plan.primary, Side::New) && may_copy_at(plan.stage)
+    matches!(plan.stage, Stage::Live)
 }
 
 /// Whether a key in this stage may be copied from old to new: while every write goes to both.
@@ -65,7 +66,7 @@ mod tests {
             let plan = Plan::of(stage, Operation::Scan);
             let found = before_all_is_copied(plan);
             match stage {
-                Stage::Live | Stage::RampDown => {
+                Stage::Live => {
                     assert_eq!((found.primary, found.mirror), (Side::Old, None), "{stage}");
                 }
                 _ => assert_eq!(found, plan),
@@ -74,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn only_reads_of_new_while_both_are_written_copy() {
+    fn only_reads_at_live_copy() {
         for stage in Stage::ALL {
-            let expected = matches!(stage, Stage::Live | Stage::RampDown);
+            let expected = stage == Stage::Live;
             assert_eq!(may_copy(Plan::of(stage, Operation::Read)), expected, "{stage}");
         }
     }
