@@ -56,7 +56,9 @@ pub mod guide {
 #[path = "private.rs"]
 pub mod __private;
 mod dual;
-// the proof: every interleaving of a small world
+// the proof: every interleaving of a few rows, instances and transactions
+#[cfg(test)]
+mod model;
 
 pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, FAILURES_MAX};

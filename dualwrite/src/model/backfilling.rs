@@ -1,0 +1,120 @@
+//! The backfill, page by page, and the verification, key by key.
+
+use super::locks::Who;
+use super::state::{ABSENT, State, Verification, Worker, index};
+use super::world::{Guard, World};
+use crate::backfill::decide::{Next, Pace};
+use crate::backfill::run::check_stage;
+use crate::position::Generation;
+use crate::readiness::drained;
+use crate::stage::Side;
+
+impl World {
+    /// The next step of the worker: start, lock a page, copy and commit it, or prove the end.
+    pub(super) fn go_on_backfilling(&self, state: &mut State) -> Option<()> {
+        match state.worker {
+            Worker::Idle => self.start_backfill(state),
+            Worker::Ready(generation) => self.next_page(state, generation),
+            Worker::Page(generation, key, value) => {
+                let row = &mut state.rows[key];
+                self.copy_onto(row, Side::New, value);
+                row.dirty[index(Side::New)] = false;
+                self.check_in(state, generation, key);
+                Some(())
+            }
+        }
+    }
+
+    fn check_in(&self, state: &mut State, generation: Generation, key: usize) {
+        state.control.ledger(generation).cursor = key as u8 + 1;
+        state.worker = Worker::Ready(generation);
+    }
+
+    /// Waits for the acknowledgements and fixes the range.
+    fn start_backfill(&self, state: &mut State) -> Option<()> {
+        let generation = state.control.generation;
+        check_stage(state.control.position, "").ok()?;
+        if state.control.is_backfilled() || !drained(&self.facts(state)).is_empty() {
+            return None;
+        }
+        let there = |key: &usize| state.rows[*key].side(Side::Old) != ABSENT;
+        let end = (0..self.keys).rev().find(there).map_or(0, |key| key as u8 + 1);
+        state.control.ledger(generation).end.get_or_insert(end);
+        state.worker = Worker::Ready(generation);
+        Some(())
+    }
+
+    fn next_page(&self, state: &mut State, generation: Generation) -> Option<()> {
+        let control = &mut state.control;
+        let passed = control.generation != generation && !self.lacks(Guard::GenerationOfPage);
+        if check_stage(control.position, "").is_err() || passed {
+            state.worker = Worker::Idle;
+            return Some(());
+        }
+        let ledger = control.ledger(generation);
+        let there = |key: &u8| state.rows[usize::from(*key)].side(Side::Old) != ABSENT;
+        let next = (ledger.cursor..ledger.end.unwrap_or(0)).find(there).map(usize::from);
+        match next {
+            Some(key) if self.is_locked(state, Who::Worker, key, Side::Old) => return None,
+            Some(key) => {
+                state.worker = Worker::Page(generation, key, state.rows[key].side(Side::Old));
+            }
+            None => {
+                state.control.ledger(generation).complete = true;
+                state.worker = Worker::Idle;
+            }
+        }
+        Some(())
+    }
+
+    /// The worker's database fails, or (`buries`) the copy function does, until the worker gives up.
+    pub(super) fn fail_to_backfill(&self, state: &mut State, buries: bool) -> Option<()> {
+        let mut pace = Pace::new(1);
+        let end = loop {
+            match pace.failed(buries) {
+                Next::Retry | Next::Halve => {}
+                end => break end,
+            }
+        };
+        match (end, state.worker) {
+            (Next::Bury, Worker::Page(generation, key, _)) => {
+                state.left.burials = state.left.burials.checked_sub(1)?;
+                state.rows[key].buried = true;
+                self.check_in(state, generation, key);
+            }
+            (Next::Stop, Worker::Ready(_) | Worker::Page(..)) => {
+                state.left.crashes = state.left.crashes.checked_sub(1)?;
+                state.worker = Worker::Idle;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The next step of a verification: start, or compare one key.
+    pub(super) fn go_on_verifying(&self, state: &mut State) -> Option<()> {
+        let control = state.control;
+        let both = control.position.stage.writes_both();
+        let Some(Verification { generation, key }) = state.verification else {
+            let generation = control.generation;
+            // Earlier it would prove nothing.
+            let useful = control.is_backfilled() && control.verified != Some(generation);
+            state.verification = Some(Verification { generation, key: 0 });
+            return (useful && both).then_some(());
+        };
+        let row = state.rows[key];
+        let waits =
+            |side| row.side(side) != ABSENT && self.is_locked(state, Who::Verification, key, side);
+        if waits(Side::Old) || waits(Side::New) {
+            return None;
+        }
+        let [old, new] = row.sides;
+        let equal = old == new || self.lacks(Guard::VerifiedNew) && old == ABSENT;
+        let next = Verification { generation, key: key + 1 };
+        state.verification = (equal && both && next.key < self.keys).then_some(next);
+        if equal && both && next.key == self.keys && control.generation == generation {
+            state.control.verified = Some(generation);
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,143 @@
+//! A transaction that copies one key, for a lazy read, a repair or by hand: step by step what
+//! `copy/run.rs` does.
+
+use super::locks::Who;
+use super::state::{ABSENT, CopyStep, Copying, Row, State, Version, bucket, index};
+use super::world::{Guard, World};
+use crate::copy::run::may_copy_to;
+use crate::stage::Side;
+
+pub(super) enum Outcome {
+    Step(Copying),
+    /// Committed.
+    Done,
+    /// Rolled back: the side copied from is the stale one.
+    Stale,
+    /// Rolled back, to be tried again: the row was born meanwhile.
+    Born,
+}
+
+impl World {
+    pub(super) fn may_copy_to(&self, state: &State, key: usize, to: Side) -> bool {
+        may_copy_to(state.control.position, bucket(key), to) || self.lacks(Guard::StageOfCopy)
+    }
+
+    /// Locks the row in old where it is there, and deletes the mark. `None`: it has to wait.
+    pub(super) fn begin_copy(
+        &self,
+        state: &State,
+        who: Who,
+        key: usize,
+        to: Side,
+    ) -> Option<Copying> {
+        let row = state.rows[key];
+        let there = row.side(Side::Old) != ABSENT;
+        if there && self.is_locked(state, who, key, Side::Old) {
+            return None;
+        }
+        let unmarked = row.dirty[index(to)] && !self.lacks(Guard::MarkFirst);
+        if unmarked && self.is_mark_locked(state, who, key, to) {
+            return None;
+        }
+        let step = if there { CopyStep::Locked } else { CopyStep::Free };
+        Some(Copying { key, to, unmarked, target: None, step })
+    }
+
+    /// The next statement. `None`: it has to wait.
+    pub(super) fn go_on_copying(
+        &self,
+        state: &mut State,
+        who: Who,
+        copying: Copying,
+    ) -> Option<Outcome> {
+        let Copying { key, to, target, .. } = copying;
+        let row = state.rows[key];
+        let step = |step| Some(Outcome::Step(Copying { step, ..copying }));
+        let saw = |locked| CopyStep::Saw {
+            locked,
+            source: row.side(to.other()),
+            target: target.unwrap_or(row.side(to)),
+        };
+        match copying.step {
+            CopyStep::Free => step(saw(false)),
+            // What is locked stands still.
+            CopyStep::Locked if to == Side::New => {
+                Some(self.end_copy(state, copying, Some(row.side(Side::Old))))
+            }
+            CopyStep::Locked => step(saw(true)),
+            CopyStep::Saw { locked: true, source, .. } => {
+                Some(self.end_copy(state, copying, Some(source)))
+            }
+            CopyStep::Saw { locked: false, source, target: before } => {
+                // A row that was not there when the statement began is not deleted by it.
+                let writes = source != ABSENT || before != ABSENT;
+                if writes && self.is_locked(state, who, key, to) {
+                    return None;
+                }
+                let target = if writes { Some(source) } else { target };
+                Some(Outcome::Step(Copying { step: CopyStep::Written, target, ..copying }))
+            }
+            CopyStep::Written => {
+                let own = target.filter(|_| to == Side::Old);
+                let there = own.unwrap_or(row.side(Side::Old)) != ABSENT;
+                match to {
+                    _ if !there || self.lacks(Guard::Births) => {
+                        Some(self.end_copy(state, copying, target))
+                    }
+                    Side::New => Some(Outcome::Born),
+                    Side::Old if self.is_locked(state, who, key, Side::Old) => None,
+                    Side::Old => step(CopyStep::Locked),
+                }
+            }
+        }
+    }
+
+    fn end_copy(&self, state: &mut State, copying: Copying, value: Option<Version>) -> Outcome {
+        let Copying { key, to, unmarked, .. } = copying;
+        let row = &mut state.rows[key];
+        let stale = to == Side::New && row.dirty[index(Side::Old)];
+        if stale && !self.lacks(Guard::StaleSource) {
+            return Outcome::Stale;
+        }
+        if let Some(value) = value {
+            self.copy_onto(row, to, value);
+        }
+        if unmarked || self.lacks(Guard::MarkFirst) {
+            row.dirty[index(to)] = false;
+        }
+        Outcome::Done
+    }
+
+    /// What the user's copy function does to the target.
+    pub(super) fn copy_onto(&self, row: &mut Row, to: Side, value: Version) {
+        let inserts = self.lacks(Guard::OverwritingCopy);
+        if !inserts || row.side(to) == ABSENT {
+            row.sides[index(to)] = value;
+        }
+    }
+
+    /// A repair of a dirty key, or a copy by hand.
+    pub(super) fn begin_repair(&self, state: &mut State, key: usize, to: Side) -> Option<()> {
+        self.may_copy_to(state, key, to).then_some(())?;
+        if !state.rows[key].dirty[index(to)] {
+            (to == Side::New).then_some(())?;
+            state.left.copies = state.left.copies.checked_sub(1)?;
+        }
+        state.repair = Some(self.begin_copy(state, Who::Repair, key, to)?);
+        Some(())
+    }
+
+    pub(super) fn go_on_repairing(&self, state: &mut State) -> Option<()> {
+        let copying = state.repair?;
+        state.repair = match self.go_on_copying(state, Who::Repair, copying)? {
+            Outcome::Step(copying) => Some(copying),
+            Outcome::Done | Outcome::Stale | Outcome::Born => None,
+        };
+        Some(())
+    }
+
+    pub(super) fn cancel_repair(&self, state: &mut State) -> Option<()> {
+        state.left.crashes = state.left.crashes.checked_sub(1)?;
+        state.repair.take().map(drop)
+    }
+}

@@ -1,0 +1,157 @@
+//! An operator who turns the dial wherever the library lets it, and what instances tell of themselves.
+
+use std::time::Duration;
+
+use super::state::{Instance, Read, ReadStep, State, Worker, Write, WriteStep};
+use super::world::{Guard, World};
+use crate::control::Change;
+use crate::control::sql::decide_change;
+use crate::moves::{Destination, Move};
+use crate::position::{Epoch, Position};
+use crate::readiness::{Facts, InstanceReport, Terms};
+use crate::stage::Stage;
+
+impl World {
+    /// What the control tables know.
+    pub(super) fn facts(&self, state: &State) -> Facts {
+        let control = &state.control;
+        let dirty = |side: usize| state.rows.iter().filter(|row| row.dirty[side]).count() as u64;
+        let report = |instance: &Instance| InstanceReport {
+            id: String::new(),
+            release: String::new(),
+            seen: instance.seen,
+            drained: instance.drained,
+            min_stage: Stage::Off,
+            max_stage: Stage::Complete,
+        };
+        Facts {
+            position: control.position,
+            generation: control.generation,
+            stage_epoch: control.stage_epoch,
+            stage_age: Duration::ZERO,
+            backfilled: control.is_backfilled(),
+            verified: control.verified,
+            dirty_old: dirty(0),
+            dirty_new: dirty(1),
+            dead_letters: state.rows.iter().filter(|row| row.buried).count() as u64,
+            instances: state.instances.iter().filter(|i| i.listed).map(report).collect(),
+        }
+    }
+
+    /// Where a move leads, if the library lets it through now.
+    pub(super) fn decide(&self, state: &State, wish: Move) -> Option<Destination> {
+        let mut facts = self.facts(state);
+        self.mislead(&mut facts, wish);
+        let change = Change {
+            expected: None,
+            wish,
+            actor: String::new(),
+            reason: String::new(),
+            overridden: Vec::new(),
+            terms: Terms { lazy: self.lazy, soak: Duration::ZERO },
+        };
+        decide_change(&facts, &change).ok().flatten()
+    }
+
+    /// A gate is taken out by telling it what it wants to hear.
+    fn mislead(&self, facts: &mut Facts, wish: Move) {
+        match self.without {
+            Some(Guard::CleanRollback) => facts.dirty_old = 0,
+            Some(Guard::CleanAdvance) => facts.dirty_new = 0,
+            Some(Guard::ProvenAdvance) => {
+                facts.backfilled = true;
+                facts.verified = Some(facts.generation);
+            }
+            Some(Guard::LazyEnd) if facts.position.stage == Stage::Live => facts.backfilled = true,
+            Some(Guard::AcknowledgedComplete) if facts.position.stage >= Stage::Live => {
+                facts.instances.clear();
+            }
+            Some(Guard::AcknowledgedOff) if wish == Move::StepBack(Stage::Off) => {
+                facts.instances.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether nobody holds the fence, so that a change can have it alone.
+    pub(super) fn is_unfenced(&self, state: &State) -> bool {
+        let open = |write: Write| write.step != WriteStep::Committed;
+        let copies = |read: Read| matches!(read.step, ReadStep::Copying(_));
+        let busy = |instance: &Instance| {
+            instance.write.is_some_and(open) && !self.lacks(Guard::Fence)
+                || instance.read.is_some_and(copies)
+        };
+        let page = matches!(state.worker, Worker::Page(..));
+        !page && state.repair.is_none() && !state.instances.iter().any(busy)
+    }
+
+    /// Makes a change that was let through.
+    pub(super) fn change(&self, state: &mut State, to: Destination) -> Option<()> {
+        state.left.moves = state.left.moves.checked_sub(1)?;
+        let control = &mut state.control;
+        let from = control.position;
+        let epoch = Epoch(from.epoch.0 + 1);
+        if to.stage != from.stage {
+            control.stage_epoch = epoch;
+        }
+        control.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        if !self.lacks(Guard::Generation) {
+            control.generation = to.generation;
+        }
+        Some(())
+    }
+
+    /// An instance reads the control tables; after a heartbeat it holds its lease again.
+    pub(super) fn look(&self, state: &mut State, number: usize) -> Option<()> {
+        let (position, copied) = (state.control.position, self.is_copied(state));
+        let instance = &mut state.instances[number];
+        let before = *instance;
+        (instance.cached, instance.copied) = (position, copied);
+        if instance.beaten {
+            (instance.valid, instance.beaten) = (true, false);
+        }
+        (before != *instance).then_some(())
+    }
+
+    /// `Record::is_copied`.
+    fn is_copied(&self, state: &State) -> bool {
+        let buried = state.rows.iter().any(|row| row.buried);
+        state.control.is_backfilled() && (!buried || self.lacks(Guard::BuriedKeys))
+    }
+
+    /// An instance sends a heartbeat, with what it has seen and drained.
+    pub(super) fn beat(&self, state: &mut State, number: usize) -> Option<()> {
+        let instance = &mut state.instances[number];
+        let before = *instance;
+        instance.seen = instance.cached.epoch;
+        instance.drained = self.drained(instance);
+        instance.listed = true;
+        instance.beaten = !instance.valid;
+        (before != *instance).then_some(())
+    }
+
+    /// What `InFlight` answers: the epoch below which nothing is in flight.
+    fn drained(&self, instance: &Instance) -> Epoch {
+        let seen = instance.cached.epoch;
+        let ended = |read: &Read| {
+            self.lacks(Guard::Drained)
+                || self.lacks(Guard::LazyInFlight) && read.step != ReadStep::Planned
+        };
+        match instance.read {
+            Some(read) if !ended(&read) => seen.min(read.pin.epoch),
+            _ => seen,
+        }
+    }
+
+    /// The lease of an instance runs out, for itself and for the others.
+    pub(super) fn lapse(&self, state: &mut State, number: usize) -> Option<()> {
+        let instance = &mut state.instances[number];
+        instance.valid.then_some(())?;
+        state.left.lapses = state.left.lapses.checked_sub(1)?;
+        (instance.valid, instance.listed) = (false, false);
+        if let Some(read) = &mut instance.read {
+            read.gap = !self.lacks(Guard::LeaseWithoutGap);
+        }
+        Some(())
+    }
+}

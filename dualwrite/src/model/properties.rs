@@ -1,0 +1,78 @@
+//! What must hold in every state, and what must be reachable.
+
+use stateright::Property;
+
+use super::state::{ABSENT, KEYS, Read, ReadStep, State, bucket};
+use super::world::World;
+use crate::lazy::decide::may_copy;
+use crate::position::Generation;
+use crate::route::{Operation, route, stage_of};
+use crate::stage::{Side, Stage};
+
+pub(super) const SUPERSEDED: &str =
+    "a read begun after an acknowledgement never returns a superseded value";
+pub(super) const BACKWARDS: &str = "reads never go backwards";
+pub(super) const GIVEN_UP: &str = "no read answers from a side that writes have left";
+pub(super) const LOST: &str = "the side that answers has every acknowledged write";
+pub(super) const EQUAL: &str = "old equals new when quiet";
+
+/// What must be reachable, or the search proves nothing.
+pub(super) type Goal = (&'static str, fn(&World, &State) -> bool);
+
+pub(super) const COMPLETE: Goal = ("complete is reached", |_, state| at(state, Stage::Complete));
+pub(super) const OFF: Goal = ("off is reached", |_, state| at(state, Stage::Off));
+pub(super) const LIVE: Goal = ("live is reached", |_, state| at(state, Stage::Live));
+pub(super) const SECOND: Goal = ("the second generation goes live", |_, state| {
+    at(state, Stage::Live) && state.control.generation == Generation(2)
+});
+pub(super) const LAZILY: Goal = ("a lazy read copies a key", |_, state| {
+    let asks = |read: Read| read.step == ReadStep::Again(Side::New);
+    state.instances.iter().any(|instance| instance.read.is_some_and(asks))
+});
+pub(super) const REPAIRED: Goal =
+    ("a repair deletes a mark", |_, state| state.repair.is_some_and(|copying| copying.unmarked));
+
+fn at(state: &State, stage: Stage) -> bool {
+    state.control.position.stage == stage
+}
+
+pub(super) fn all(goals: &[Goal]) -> Vec<Property<World>> {
+    let goals = goals.iter().map(|&(name, reached)| Property::sometimes(name, reached));
+    let always = [
+        Property::always(SUPERSEDED, |_, state: &State| !state.wrong.superseded),
+        Property::always(BACKWARDS, |_, state: &State| !state.wrong.backwards),
+        Property::always(GIVEN_UP, |_, state: &State| !state.wrong.given_up),
+        Property::always(LOST, |world: &World, state: &State| {
+            (0..KEYS).all(|key| world.is_kept(state, key))
+        }),
+        Property::always(EQUAL, |world: &World, state: &State| {
+            (0..KEYS).all(|key| world.agrees(state, key))
+        }),
+    ];
+    always.into_iter().chain(goals).collect()
+}
+
+impl World {
+    /// In a lazy migration old may have it, of a key that is missing in new.
+    fn is_kept(&self, state: &State, key: usize) -> bool {
+        let row = state.rows[key];
+        let plan = route(state.control.position, Operation::Read, bucket(key));
+        let has = |side| row.meaning(row.side(side), row.acked).is_some();
+        let lazy = self.lazy && may_copy(plan) && row.side(Side::New) == ABSENT;
+        has(plan.primary) || lazy && has(Side::Old)
+    }
+
+    /// While nothing happens to a key, nothing of it waits to be copied, and writes go to both sides:
+    /// what is proven or copied is equal, and before that new is missing rather than stale.
+    fn agrees(&self, state: &State, key: usize) -> bool {
+        let row = state.rows[key];
+        let [old, new] = row.sides;
+        let stage = stage_of(state.control.position, bucket(key));
+        let waits = row.dirty != [false; 2] || row.buried || self.is_busy(state, key);
+        let proven = state.control.verified == Some(state.control.generation);
+        let copied = state.control.is_backfilled() && old != ABSENT;
+        let first = state.control.generation == Generation::FIRST && new != ABSENT;
+        let expected = stage.writes_both() && !waits && (proven || copied || first);
+        !expected || old == new
+    }
+}

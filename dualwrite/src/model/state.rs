@@ -1,0 +1,219 @@
+//! What there is: control tables, rows, instances and what they have in flight.
+
+use super::world::Budget;
+use crate::bucket::Bucket;
+use crate::position::{Epoch, Generation, Percent, Position};
+use crate::stage::Side;
+
+/// A value of a row: which write it is from. 0: the row is not there.
+pub(super) type Version = u8;
+
+pub(super) const ABSENT: Version = 0;
+pub(super) const KEYS: usize = 2;
+pub(super) const INSTANCES: usize = 2;
+pub(super) const GENERATIONS: usize = 3;
+
+/// The bucket of a key: the first is reached by any ramp, the second by none but the full one.
+pub(super) fn bucket(key: usize) -> Bucket {
+    Bucket::new([0, 9_999][key]).unwrap()
+}
+
+/// A ramp that has reached the first key alone.
+pub(super) fn half() -> Percent {
+    Percent::new(50).unwrap()
+}
+
+/// Where a pair has what belongs to this side.
+pub(super) const fn index(side: Side) -> usize {
+    match side {
+        Side::Old => 0,
+        Side::New => 1,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    pub(super) control: Control,
+    pub(super) rows: [Row; KEYS],
+    pub(super) instances: [Instance; INSTANCES],
+    pub(super) repair: Option<Copying>,
+    pub(super) worker: Worker,
+    pub(super) verification: Option<Verification>,
+    pub(super) left: Budget,
+    pub(super) wrong: Wrong,
+}
+
+/// What a read must not have answered, and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Wrong {
+    pub(super) superseded: bool,
+    pub(super) backwards: bool,
+    pub(super) given_up: bool,
+}
+
+/// One key, as committed, and what is known of its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Row {
+    pub(super) sides: [Version; 2],
+    pub(super) dirty: [bool; 2],
+    pub(super) buried: bool,
+    /// The newest version committed, acknowledged, returned by a read.
+    pub(super) latest: Version,
+    pub(super) acked: Version,
+    pub(super) seen: Version,
+    /// Bit by bit, the versions that are a deletion.
+    pub(super) deletions: u8,
+}
+
+impl Row {
+    pub(super) fn side(&self, side: Side) -> Version {
+        self.sides[index(side)]
+    }
+
+    /// The oldest version, not older than `floor`, that a read may have meant by this answer.
+    pub(super) fn meaning(&self, answer: Version, floor: Version) -> Option<Version> {
+        match answer {
+            ABSENT => (floor..=self.latest).find(|version| self.deletions & (1 << version) != 0),
+            version => (version >= floor).then_some(version),
+        }
+    }
+}
+
+/// The control tables, without the instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Control {
+    pub(super) position: Position,
+    pub(super) generation: Generation,
+    pub(super) stage_epoch: Epoch,
+    pub(super) verified: Option<Generation>,
+    /// The backfill of each generation.
+    pub(super) ledgers: [Ledger; GENERATIONS],
+}
+
+impl Control {
+    pub(super) fn ledger(&mut self, generation: Generation) -> &mut Ledger {
+        &mut self.ledgers[generation.0 as usize - 1]
+    }
+
+    pub(super) fn is_backfilled(&self) -> bool {
+        self.ledgers[self.generation.0 as usize - 1].complete
+    }
+}
+
+/// Where a backfill has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Ledger {
+    /// Keys from 0 up to here are in its range; fixed at its start.
+    pub(super) end: Option<u8>,
+    pub(super) cursor: u8,
+    pub(super) complete: bool,
+}
+
+/// One process of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Instance {
+    pub(super) cached: Position,
+    /// It knows that the backfill is complete.
+    pub(super) copied: bool,
+    /// It holds its lease, by its own clock.
+    pub(super) valid: bool,
+    /// Since the lease was lost a heartbeat has arrived.
+    pub(super) beaten: bool,
+    /// The control tables count it as alive.
+    pub(super) listed: bool,
+    /// What it acknowledged last.
+    pub(super) seen: Epoch,
+    pub(super) drained: Epoch,
+    pub(super) read: Option<Read>,
+    pub(super) write: Option<Write>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Write {
+    pub(super) key: usize,
+    pub(super) delete: bool,
+    pub(super) pin: Position,
+    pub(super) step: WriteStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum WriteStep {
+    /// The position is pinned, nothing is written.
+    Begun,
+    /// Old is written and its row locked.
+    OldWritten,
+    /// The write to old failed and was forgiven: the mark is written, no row is locked.
+    OldForgiven,
+    /// The caller does not know it yet.
+    Committed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Read {
+    pub(super) key: usize,
+    /// Without a key, by the stage alone.
+    pub(super) scan: bool,
+    pub(super) pin: Position,
+    /// The backfill was known to be complete.
+    pub(super) copied: bool,
+    /// The newest version acknowledged, and returned by some read, when it began.
+    pub(super) acked: Version,
+    pub(super) seen: Version,
+    /// The lease was lost since it began.
+    pub(super) gap: bool,
+    pub(super) step: ReadStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ReadStep {
+    /// The side is chosen; it counts as in flight.
+    Planned,
+    /// New has no such row; a copy may bring it.
+    Missed,
+    Copying(Copying),
+    /// Reads this side again.
+    Again(Side),
+}
+
+/// A transaction that copies one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Copying {
+    pub(super) key: usize,
+    pub(super) to: Side,
+    /// It deleted the mark, and holds the mark's lock.
+    pub(super) unmarked: bool,
+    /// What the target will say; its row is locked.
+    pub(super) target: Option<Version>,
+    pub(super) step: CopyStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum CopyStep {
+    /// No row was there to lock.
+    Free,
+    Locked,
+    /// The copy statement began, and saw this.
+    Saw {
+        locked: bool,
+        source: Version,
+        target: Version,
+    },
+    /// The copy statement is done, on a row that was not locked.
+    Written,
+}
+
+/// A worker of the backfill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Worker {
+    Idle,
+    Ready(Generation),
+    /// A page of one key, which old had as this version.
+    Page(Generation, usize, Version),
+}
+
+/// A verification that has come to this key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Verification {
+    pub(super) generation: Generation,
+    pub(super) key: usize,
+}

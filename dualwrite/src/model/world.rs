@@ -1,0 +1,138 @@
+//! The bounds of a world, and the guard that it may lack.
+
+use super::properties::Goal;
+use super::state::{
+    ABSENT, Control, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker, Wrong,
+};
+use crate::moves::Move;
+use crate::position::{Generation, Position};
+use crate::stage::Stage;
+
+/// How much of everything may still happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    pub(super) writes: u8,
+    pub(super) deletes: u8,
+    pub(super) moves: u8,
+    /// Writes to a mirror that fail.
+    pub(super) failures: u8,
+    /// Transactions that crash, are cancelled, or lose a deadlock.
+    pub(super) crashes: u8,
+    /// Leases that run out.
+    pub(super) lapses: u8,
+    /// Keys that the copy function fails on.
+    pub(super) burials: u8,
+    /// Copies that somebody asks for by hand.
+    pub(super) copies: u8,
+}
+
+/// A guard of the library that a world may lack.
+#[rustfmt::skip]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    Fence,                // a write pins the position in force and holds it
+    Drained,              // acknowledged is what nothing earlier is in flight of, not what was seen
+    OverwritingCopy,      // a copy overwrites, and does not only insert
+    UpsertingWrite,       // a dual write brings a row that is missing, and does not only update
+    LockedCopy,           // the backfill locks the row that it copies
+    Generation,           // old-only writes raise the generation
+    AcknowledgedComplete, // on the way to `Complete` every instance has drained the stage before
+    AcknowledgedOff,      // on the way to `Off` likewise
+    CleanRollback,        // old does not answer again while keys wait to be copied back to it
+    CleanAdvance,         // new does not answer while keys wait to be copied to it
+    ProvenAdvance,        // new does not answer before it is backfilled and verified
+    VerifiedNew,          // a verification looks at rows that new alone has
+    SeenForgiveness,      // a failed mirror write is forgiven only when all have seen the position,
+    UnscannedForgiveness, // and only where no scan reads the mirror,
+    RepairableForgiveness,// and in old only when nothing is copied from there any more
+    StaleSource,          // a key that waits to be copied to old is not copied from it
+    MarkFirst,            // a mark is deleted before its key is copied
+    Births,               // after the copy of a key that was not there: was it born meanwhile?
+    StageOfCopy,          // a key is copied only while every write goes to both sides
+    GenerationOfPage,     // a page is copied only in the worker's own generation
+    LazyScans,            // scans of a lazy migration ask old until all is copied
+    LazyInFlight,         // a lazy read is in flight until its last answer
+    LazyEnd,              // a lazy migration leaves `Live` when all is copied; no read copies then
+    BuriedKeys,           // with a key in the dead letters, all is not copied
+    LeaseWithoutGap,      // a read that began before a gap in the lease does not answer after it
+}
+
+/// A bounded world.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) keys: usize,
+    pub(super) instances: usize,
+    /// How many of the instances read, and how many write.
+    pub(super) readers: usize,
+    pub(super) writers: usize,
+    pub(super) stage: Stage,
+    /// The versions in old and new at the beginning.
+    pub(super) rows: [[Version; 2]; KEYS],
+    /// New is backfilled and verified at the beginning.
+    pub(super) ready: bool,
+    /// It is the second generation, and a worker of the first has slept since before its first page.
+    pub(super) sleeper: bool,
+    pub(super) moves: Vec<Move>,
+    pub(super) budget: Budget,
+    pub(super) lazy: bool,
+    pub(super) scans: bool,
+    /// A commit and its acknowledgement are two steps.
+    pub(super) late_acks: bool,
+    pub(super) goals: &'static [Goal],
+    pub(super) without: Option<Guard>,
+}
+
+impl World {
+    pub(super) fn lacks(&self, guard: Guard) -> bool {
+        self.without == Some(guard)
+    }
+
+    pub(super) fn start(&self) -> State {
+        let position = Position::start().with_stage(self.stage);
+        let generation = Generation(1 + u64::from(self.sleeper));
+        let row = |[old, new]: [Version; 2]| {
+            let latest = old.max(new);
+            Row {
+                sides: [old, new],
+                dirty: [false; 2],
+                buried: false,
+                latest,
+                acked: latest,
+                seen: ABSENT,
+                deletions: u8::from(latest == ABSENT),
+            }
+        };
+        let mut control = Control {
+            position,
+            generation,
+            stage_epoch: position.epoch,
+            verified: self.ready.then_some(generation),
+            ledgers: [Ledger::default(); GENERATIONS],
+        };
+        control.ledger(generation).complete = self.ready;
+        if self.sleeper {
+            control.ledger(Generation::FIRST).end = Some(1);
+        }
+        let instance = |number| Instance {
+            cached: position,
+            copied: self.ready,
+            valid: number < self.instances,
+            beaten: false,
+            listed: number < self.instances,
+            seen: position.epoch,
+            drained: position.epoch,
+            read: None,
+            write: None,
+        };
+        State {
+            control,
+            rows: self.rows.map(row),
+            instances: [instance(0), instance(1)],
+            repair: None,
+            worker: if self.sleeper { Worker::Ready(Generation::FIRST) } else { Worker::Idle },
+            verification: None,
+            left: self.budget,
+            wrong: Wrong::default(),
+        }
+    }
+}

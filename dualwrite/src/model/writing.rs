@@ -1,0 +1,131 @@
+//! A write in its steps: fence and first side, last side and commit, acknowledgement.
+
+use super::locks::Who;
+use super::state::{ABSENT, State, Write, WriteStep, bucket, index};
+use super::world::{Guard, World};
+use crate::route::{Operation, Plan, route};
+use crate::shared::MirrorPolicy;
+use crate::stage::Side;
+use crate::write::decide::{self, Mirror};
+
+/// A write that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    pub(super) key: usize,
+    pub(super) delete: bool,
+    /// Old is the mirror, and the write to it fails.
+    pub(super) fails: bool,
+}
+
+fn plan(write: &Write) -> Plan {
+    route(write.pin, Operation::Write, bucket(write.key))
+}
+
+fn has(plan: Plan, side: Side) -> bool {
+    plan.primary == side || plan.mirror == Some(side)
+}
+
+impl World {
+    /// Takes the fence, which pins the position in force, and writes the first side. A write that fails
+    /// and is not forgiven has no effect, and so is no step.
+    pub(super) fn begin_write(&self, state: &mut State, number: usize, begin: Begin) -> Option<()> {
+        let Begin { key, delete, fails } = begin;
+        let fenced = !self.lacks(Guard::Fence);
+        let instance = &mut state.instances[number];
+        let pin = if fenced { state.control.position } else { instance.cached };
+        let write = Write { key, delete, pin, step: WriteStep::Begun };
+        if delete && state.rows[key].side(plan(&write).primary) == ABSENT {
+            return None;
+        }
+        instance.write = Some(write);
+        let left = if delete { &mut state.left.deletes } else { &mut state.left.writes };
+        *left = left.checked_sub(1)?;
+        match fenced {
+            true => self.go_on_writing(state, number, fails),
+            false => (!fails).then_some(()),
+        }
+    }
+
+    /// The next side; with the last one, the commit; then the caller learns of it.
+    pub(super) fn go_on_writing(
+        &self,
+        state: &mut State,
+        number: usize,
+        fails: bool,
+    ) -> Option<()> {
+        let write = state.instances[number].write?;
+        let plan = plan(&write);
+        let side = match write.step {
+            WriteStep::Begun if has(plan, Side::Old) => Side::Old,
+            WriteStep::Committed if fails => return None,
+            WriteStep::Committed => return self.acknowledge(state, number),
+            _ => Side::New,
+        };
+        if fails {
+            state.left.failures = state.left.failures.checked_sub(1)?;
+            self.forgives(state, number, write, side).then_some(())?;
+        } else if self.is_locked(state, Who::Write(number), write.key, side) {
+            return None;
+        }
+        if side == Side::Old && has(plan, Side::New) {
+            let step = if fails { WriteStep::OldForgiven } else { WriteStep::OldWritten };
+            state.instances[number].write = Some(Write { step, ..write });
+        } else {
+            self.commit(state, number, write, fails.then_some(side));
+        }
+        Some(())
+    }
+
+    /// Whether a failed write to the mirror is left for later.
+    fn forgives(&self, state: &State, number: usize, write: Write, side: Side) -> bool {
+        let own = &state.instances[number];
+        let others = state.instances.iter().enumerate();
+        let others = others.filter(|(other, instance)| *other != number && instance.listed);
+        let seen = others.map(|(_, other)| other.seen).fold(own.cached.epoch, Ord::min);
+        let repairable = decide::is_repairable(side, own.copied, self.lazy)
+            || self.lacks(Guard::RepairableForgiveness);
+        let decided = decide::mirror(write.pin, side, MirrorPolicy::MarkDirty, repairable);
+        plan(&write).mirror == Some(side)
+            && (decided == Mirror::Forgiving || self.lacks(Guard::UnscannedForgiveness))
+            && (decide::may_forgive(write.pin, seen) || self.lacks(Guard::SeenForgiveness))
+            && !self.is_mark_locked(state, Who::Write(number), write.key, side)
+    }
+
+    /// `forgiven`: the side that this last step failed to write.
+    fn commit(&self, state: &mut State, number: usize, write: Write, forgiven: Option<Side>) {
+        let plan = plan(&write);
+        let row = &mut state.rows[write.key];
+        row.latest += 1;
+        row.deletions |= u8::from(write.delete) << row.latest;
+        let value = if write.delete { ABSENT } else { row.latest };
+        for side in [Side::Old, Side::New].into_iter().filter(|side| has(plan, *side)) {
+            let failed =
+                forgiven == Some(side) || side == Side::Old && write.step == WriteStep::OldForgiven;
+            let updates = self.lacks(Guard::UpsertingWrite) && plan.mirror == Some(side);
+            if failed {
+                row.dirty[index(side)] = true;
+            } else if !updates || row.side(side) != ABSENT {
+                row.sides[index(side)] = value;
+            }
+        }
+        state.instances[number].write = Some(Write { step: WriteStep::Committed, ..write });
+        if !self.late_acks {
+            self.acknowledge(state, number);
+        }
+    }
+
+    /// Nobody else writes in a world of late acknowledgements, so the newest is this one's.
+    fn acknowledge(&self, state: &mut State, number: usize) -> Option<()> {
+        let write = state.instances[number].write.take()?;
+        let row = &mut state.rows[write.key];
+        row.acked = row.latest;
+        Some(())
+    }
+
+    /// The future is dropped, or the process dies, before the commit.
+    pub(super) fn cancel_write(&self, state: &mut State, number: usize) -> Option<()> {
+        (state.instances[number].write?.step != WriteStep::Committed).then_some(())?;
+        state.left.crashes = state.left.crashes.checked_sub(1)?;
+        state.instances[number].write.take().map(drop)
+    }
+}
