@@ -33,7 +33,7 @@ impl World {
     /// Waits for the acknowledgements and fixes the range.
     fn start_backfill(&self, state: &mut State) -> Option<()> {
         let generation = state.control.generation;
-        check_stage(state.control.position, "").ok()?;
+        check_stage(state.control.position, Side::New, "").ok()?;
         if state.control.is_backfilled() || !drained(&self.facts(state)).is_empty() {
             return None;
         }
@@ -47,7 +47,7 @@ impl World {
     fn next_page(&self, state: &mut State, generation: Generation) -> Option<()> {
         let control = &mut state.control;
         let passed = control.generation != generation && !self.lacks(Guard::GenerationOfPage);
-        if check_stage(control.position, "").is_err() || passed {
+        if check_stage(control.position, Side::New, "").is_err() || passed {
             state.worker = Worker::Idle;
             return Some(());
         }

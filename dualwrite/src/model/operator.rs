@@ -7,7 +7,7 @@ use super::world::{Guard, World};
 use crate::control::Change;
 use crate::control::sql::decide_change;
 use crate::moves::{Destination, Move};
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, Generation, Position};
 use crate::readiness::{Facts, InstanceReport, Terms};
 use crate::stage::Stage;
 
@@ -23,6 +23,7 @@ impl World {
             drained: instance.drained,
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
+            lazy: self.lazy,
         };
         Facts {
             position: control.position,
@@ -33,6 +34,14 @@ impl World {
             verified: control.verified,
             dirty_old: dirty(0),
             dirty_new: dirty(1),
+            // Complete is where this world ends: nobody here can copy back.
+            old_generation: Generation::FIRST,
+            old_backfilled: false,
+            old_verified: None,
+            old_dead_letters: 0,
+            approvals: Vec::new(),
+            releases: Vec::new(),
+            unaware: None,
             dead_letters: state.rows.iter().filter(|row| row.buried).count() as u64,
             instances: state.instances.iter().filter(|i| i.listed).map(report).collect(),
         }
@@ -48,7 +57,7 @@ impl World {
             actor: String::new(),
             reason: String::new(),
             overridden: Vec::new(),
-            terms: Terms { lazy: self.lazy, soak: Duration::ZERO },
+            terms: Terms { lazy: self.lazy, sees_new: true, ..Terms::default() },
         };
         decide_change(&facts, &change).ok().flatten()
     }
