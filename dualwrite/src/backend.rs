@@ -148,6 +148,8 @@ pub struct Dialect {
     pub(crate) expand_row_comparison: bool,
     /// Replaces an older savepoint of the same name by itself.
     pub(crate) savepoint_replaces: bool,
+    /// There is a server, and a connection to it can be thrown away without losing anything.
+    pub(crate) server: bool,
 }
 
 impl Dialect {
@@ -471,6 +473,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: true,
     };
 
     #[test]

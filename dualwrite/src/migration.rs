@@ -157,7 +157,7 @@ impl Migration {
             let message = format!("no stage needs the approval `{name}`; asked for are: {known}");
             return Err(Error::new(ErrorKind::InvalidInput, message).of(&self.0.name));
         }
-        check_actor(by).map_err(|error| error.of(&self.0.name))?;
+        check_named("actor", by).map_err(|error| error.of(&self.0.name))?;
         self.0.control.approve(&self.0.name, name, by, because).await
     }
 
@@ -167,7 +167,7 @@ impl Migration {
     /// # Errors
     /// `InvalidInput` for an empty or too long name, `Database`.
     pub async fn release_runs(&self, release: &str) -> Result<(), Error> {
-        check_actor(release).map_err(|error| error.of(&self.0.name))?;
+        check_named("release", release).map_err(|error| error.of(&self.0.name))?;
         self.0.control.declare(&self.0.name, release, false).await
     }
 
@@ -176,7 +176,7 @@ impl Migration {
     /// # Errors
     /// As [`release_runs`](Self::release_runs).
     pub async fn release_gone(&self, release: &str) -> Result<(), Error> {
-        check_actor(release).map_err(|error| error.of(&self.0.name))?;
+        check_named("release", release).map_err(|error| error.of(&self.0.name))?;
         self.0.control.declare(&self.0.name, release, true).await
     }
 
@@ -438,17 +438,16 @@ impl<'m> Waiting<'m> {
     }
 }
 
-fn check_actor(name: &str) -> Result<(), Error> {
+fn check_named(what: &str, name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        let message =
-            format!("the name of an actor or a release must have 1 to {NAME_BYTES_MAX} bytes");
+        let message = format!("the {what} must have 1 to {NAME_BYTES_MAX} bytes");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     Ok(())
 }
 
 fn check_audit(change: &Change) -> Result<(), Error> {
-    check_actor(&change.actor)?;
+    check_named("actor", &change.actor)?;
     if !change.overridden.is_empty() && change.reason.is_empty() {
         let message = "a gate is overridden only with a reason; add `.because(…)`";
         return Err(Error::new(ErrorKind::InvalidInput, message));

@@ -43,6 +43,7 @@ impl Adapter for MySqlAdapter {
         for_update_skip: " FOR UPDATE SKIP LOCKED",
         expand_row_comparison: true,
         savepoint_replaces: true,
+        server: true,
     };
 
     async fn execute(

@@ -58,6 +58,7 @@ impl Adapter for PostgresAdapter {
         for_update_skip: " FOR UPDATE SKIP LOCKED",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: true,
     };
 
     async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {

@@ -44,6 +44,7 @@ impl Adapter for SqliteAdapter {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: false,
     };
 
     async fn execute(

@@ -304,6 +304,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: true,
     };
     static EXPANDED: Dialect = Dialect { expand_row_comparison: true, quote: '`', ..PLAIN };
 
