@@ -19,6 +19,7 @@ mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
+mod lost_control;
 #[cfg(unix)]
 mod processes;
 mod read;
