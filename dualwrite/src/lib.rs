@@ -41,7 +41,9 @@ mod transaction;
 mod verify;
 mod write;
 // 5. composition
+mod jobs;
 mod migration;
+mod moving;
 mod runtime;
 mod status;
 // 6. for tests of services
@@ -72,10 +74,12 @@ pub use copy::{Copied, CopyKeys, Identifier, KeySource};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use gate::{Blocker, Gate};
+pub use jobs::{Backfill, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
-pub use migration::{Backfill, Migration, Moving, PATIENCE, Verification};
+pub use migration::Migration;
 pub use moves::Move;
+pub use moving::{Moving, PATIENCE};
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use position::{Epoch, Generation, Percent, Position};
 pub use readiness::InstanceReport;

@@ -45,7 +45,7 @@ const LAYERS: &[&[&str]] = &[
         "verify/run",
         "repository",
     ],
-    &["migration", "runtime", "status"],
+    &["jobs", "moving", "migration", "runtime", "status"],
     &[
         "backend/sqlite",
         "backend/postgres",
@@ -78,7 +78,7 @@ const KNOTS: &[(&str, &str)] = &[
     // A wrapper is made for the user's handle, and waits with its patience.
     ("repository", "migration"),
     ("transaction", "migration"),
-    ("backfill/run", "migration"),
+    ("backfill/run", "moving"),
 ];
 
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[

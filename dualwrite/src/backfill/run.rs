@@ -18,7 +18,7 @@ use crate::copy::source::{KeyParts, Pages, key_of};
 use crate::copy::{Copied, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
-use crate::migration::Waiting;
+use crate::moving::Waiting;
 use crate::position::{Generation, Position};
 use crate::readiness::drained;
 use crate::shared::Shared;
