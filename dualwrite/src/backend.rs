@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr};
 use uuid::Uuid;
 
 use crate::control::Watch;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::key::KeyPart;
 use crate::position::{Epoch, Position};
 use crate::stage::Stage;
@@ -124,6 +124,16 @@ pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     sqlx::Error::Decode(message.into())
 }
 
+/// When two columns say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Alike {
+    /// The database says that they are equal.
+    Equal,
+    /// They are the same text to the letter, whatever the collation says.
+    Letters,
+}
+
 /// How a database spells what standard SQL leaves open.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -168,6 +178,23 @@ impl Dialect {
             }
         }
         Cow::Owned(numbered)
+    }
+
+    /// The condition that two columns do not say the same; NULL is the same as NULL.
+    pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
+        match (self.numbered, self.on_duplicate_key, alike) {
+            (true, _, Alike::Equal) => format!("{left} IS DISTINCT FROM {right}"),
+            (true, _, Alike::Letters) => {
+                format!("CAST({left} AS text) IS DISTINCT FROM CAST({right} AS text)")
+            }
+            (_, true, Alike::Equal) => format!("NOT ({left} <=> {right})"),
+            // Bytes have no collation, which would take letters for equal or leave blanks out.
+            (_, true, Alike::Letters) => {
+                let bytes = |side: &str| format!("CAST(CONVERT({side} USING utf8mb4) AS BINARY)");
+                format!("NOT ({} <=> {})", bytes(left), bytes(right))
+            }
+            (_, false, _) => format!("{left} IS NOT {right} COLLATE BINARY"),
+        }
     }
 
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
@@ -269,6 +296,29 @@ pub(crate) mod sealed {
             values: &[SqlValue],
         ) -> impl Future<Output = sqlx::Result<Vec<SqlRow>>> + Send;
 
+        /// Runs one query whose values are of the user's types.
+        fn rows(
+            conn: &mut Self::Connection,
+            sql: &str,
+            values: Self::Arguments,
+        ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
+
+        /// Runs one statement whose values are of the user's types; answers with the rows affected.
+        fn change(
+            conn: &mut Self::Connection,
+            sql: &str,
+            values: Self::Arguments,
+        ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+        /// Adds a value of ours to the user's.
+        fn push(values: &mut Self::Arguments, value: &SqlValue) -> Result<(), BoxError>;
+
+        /// The first columns of a row, as values of ours.
+        fn key_columns(row: &Self::Row, count: usize) -> sqlx::Result<SqlRow>;
+
+        /// A column as it came.
+        fn raw(row: &Self::Row, column: usize) -> sqlx::Result<Self::ValueRef<'_>>;
+
         /// Runs statements without values, unprepared.
         fn run(
             conn: &mut Self::Connection,
@@ -368,6 +418,52 @@ macro_rules! bind {
 }
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use bind;
+
+/// The part of an adapter that moves values of the user's types; the same text for each database.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+macro_rules! typed_values {
+    () => {
+        async fn rows(
+            conn: &mut Self::Connection,
+            sql: &str,
+            values: Self::Arguments,
+        ) -> sqlx::Result<Vec<Self::Row>> {
+            let sql = safe(Self::DIALECT.statement(sql));
+            sqlx::query_with(sql, values).fetch_all(conn).await
+        }
+
+        async fn change(
+            conn: &mut Self::Connection,
+            sql: &str,
+            values: Self::Arguments,
+        ) -> sqlx::Result<u64> {
+            let sql = safe(Self::DIALECT.statement(sql));
+            Ok(sqlx::query_with(sql, values).execute(conn).await?.rows_affected())
+        }
+
+        fn push(values: &mut Self::Arguments, value: &SqlValue) -> Result<(), BoxError> {
+            use sqlx_core::arguments::Arguments as _;
+            match value {
+                SqlValue::Integer(value) => values.add(*value),
+                SqlValue::Text(value) => values.add(value.clone()),
+                SqlValue::Uuid(value) => values.add(*value),
+            }
+        }
+
+        fn key_columns(row: &Self::Row, count: usize) -> sqlx::Result<SqlRow> {
+            decode(row, count)
+        }
+
+        fn raw(
+            row: &Self::Row,
+            column: usize,
+        ) -> sqlx::Result<<Self as sqlx::Database>::ValueRef<'_>> {
+            row.try_get_raw(column)
+        }
+    };
+}
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(crate) use typed_values;
 
 /// Runs the embedded sqlx migrations of the control tables under their own history table, so that they
 /// cannot collide with the application's.
