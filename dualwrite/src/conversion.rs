@@ -100,7 +100,10 @@ impl fmt::Display for ConversionError {
             Reason::Failed(_) => write!(f, " cannot be converted to {to}"),
             Reason::Missing => {
                 let from = to.other();
-                write!(f, " is missing in {from}, and {to} must have it: make {to} optional, or fill {from}")
+                write!(
+                    f,
+                    " is missing in {from}, and {to} must have it: make {to} optional, or fill {from}"
+                )
             }
             Reason::Absent { record } => {
                 write!(f, " has no `{record}` to be written to: fill that first")
@@ -135,13 +138,22 @@ pub struct Conversion {
 }
 
 impl Conversion {
+    /// What was converted, or the error that names this place.
+    pub fn checked<T>(
+        self,
+        converted: Result<T, BoxError>,
+        key: impl FnOnce() -> Option<String>,
+    ) -> Result<T, ConversionError> {
+        converted.map_err(|source| self.failed(key(), source))
+    }
+
     #[cold]
-    pub fn failed(self, key: Option<String>, source: BoxError) -> ConversionError {
+    pub(crate) fn failed(self, key: Option<String>, source: BoxError) -> ConversionError {
         self.error(key, Reason::Failed(source))
     }
 
     #[cold]
-    pub fn missing(self, key: Option<String>) -> ConversionError {
+    pub(crate) fn missing(self, key: Option<String>) -> ConversionError {
         self.error(key, Reason::Missing)
     }
 

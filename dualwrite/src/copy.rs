@@ -20,6 +20,7 @@ use crate::transaction::Tx;
 use crate::verify::run::VerifyReport;
 
 pub use columns::CopyColumns;
+pub use convert::ConvertColumns;
 pub use source::{Identifier, KeySource};
 pub use table::DualTable;
 

@@ -61,9 +61,9 @@ pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
-pub use conversion::ConversionError;
 pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
-pub use copy::{Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
+pub use conversion::ConversionError;
+pub use copy::{ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use gate::{Blocker, Gate};

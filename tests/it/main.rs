@@ -13,6 +13,7 @@ mod backfill;
 mod compare;
 #[cfg(unix)]
 mod crash;
+mod dual;
 mod input;
 mod isolation;
 mod lazy;

@@ -9,8 +9,7 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, bind,
-    install_error, migrator, safe,
-    typed_values,
+    install_error, migrator, safe, typed_values,
 };
 use crate::control::Watch;
 use crate::error::{BoxError, Error, ErrorKind};

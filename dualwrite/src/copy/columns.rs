@@ -128,7 +128,10 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
 enum Row<DB: Backend> {
     /// The other side says the same already.
     Same,
-    Differs { set: Vec<String>, values: DB::Arguments },
+    Differs {
+        set: Vec<String>,
+        values: DB::Arguments,
+    },
     Unconvertible(ConversionError),
 }
 
@@ -258,7 +261,10 @@ fn shown(key: &KeyParts) -> Option<String> {
 /// may quote the value. All else stays what it is.
 fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxError {
     let about_data = |error: &dyn sqlx::error::DatabaseError| {
-        let class = error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
+        // Only SQLSTATE has five characters; SQLite has numbers of its own, and of another meaning.
+        let class = error.code().is_some_and(|code| {
+            code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))
+        });
         class || error.kind() != sqlx::error::ErrorKind::Other
     };
     match error.as_database_error() {

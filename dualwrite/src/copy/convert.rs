@@ -27,21 +27,32 @@ where
 {
 }
 
-/// The conversions of a struct, for a database that has its columns. Derived.
+/// A struct whose columns can be converted on a database: derived together with
+/// [`DualTable`](crate::DualTable), and needed by name only where code is generic over the database.
+///
+/// ```
+/// use dualwrite::{Backend, ConvertColumns, CopyColumns, DualTable};
+///
+/// fn ready<T: ConvertColumns<DB>, DB: Backend>() -> CopyColumns<T, DB> {
+///     T::copy_columns()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the columns of `{Self}` cannot be converted on `{DB}`",
     note = "give the struct `#[dual(table = \"…\", key = \"…\")]`; all converted fields must be columns \
             of that database"
 )]
-#[doc(hidden)]
 pub trait ConvertColumns<DB: Backend>: DualTable {
-    /// Converts the field with this index of `CARRIED`.
+    #[doc(hidden)]
+    /// Converts the field with this index of `CARRIED`; there is nothing to do where all are renames.
     fn convert(
-        index: usize,
-        to: Side,
-        row: &mut Columns<'_, DB>,
-        into: &mut Assigned<DB>,
-    ) -> Result<(), Unconverted>;
+        _index: usize,
+        _to: Side,
+        _row: &mut Columns<'_, DB>,
+        _into: &mut Assigned<DB>,
+    ) -> Result<(), Unconverted> {
+        Ok(())
+    }
 }
 
 /// Why a row was not converted.

@@ -185,11 +185,7 @@ impl Statements {
     }
 
     /// The rows of these keys, locked: the key, then old and new columns of what Rust converts.
-    pub(crate) fn rows(
-        &self,
-        converted: &[usize],
-        keys: &[KeyParts],
-    ) -> Result<Bound, Error> {
+    pub(crate) fn rows(&self, converted: &[usize], keys: &[KeyParts]) -> Result<Bound, Error> {
         let mut columns = self.key.clone();
         for index in converted {
             let Carried { old, new, .. } = self.carried[*index];
@@ -303,12 +299,7 @@ mod tests {
         const NEW_COLUMNS: &'static [&'static str] = &[];
         const RECORD: &'static str = "Customer";
         const CARRIED: &'static [Carried] = &[
-            Carried {
-                field: "b",
-                old: &["a"],
-                new: &["b"],
-                how: Carry::Rename(Alike::Equal),
-            },
+            Carried { field: "b", old: &["a"], new: &["b"], how: Carry::Rename(Alike::Equal) },
             Carried { field: "d", old: &["c"], new: &["d"], how: Carry::Sql(&["upper(c)"]) },
             Carried { field: "e", old: &["e"], new: &["f", "g"], how: Carry::Rust },
         ];
