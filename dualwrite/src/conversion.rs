@@ -200,12 +200,14 @@ pub struct Always;
 #[doc(hidden)]
 pub struct Perhaps;
 
+#[diagnostic::do_not_recommend]
 impl<T> Answers<T, Always> for T {
     fn answer(self) -> Result<T, BoxError> {
         Ok(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E: Into<BoxError>> Answers<T, Perhaps> for Result<T, E> {
     fn answer(self) -> Result<T, BoxError> {
         self.map_err(Into::into)

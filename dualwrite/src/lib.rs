@@ -86,4 +86,7 @@ pub use verify::run::{DIFFERING_MAX, VerifyReport};
 #[doc = include_str!("docs/compare.md")]
 pub use dualwrite_macros::Compare;
 #[cfg(feature = "macros")]
-pub use dualwrite_macros::{Dual, repository};
+#[doc = include_str!("docs/dual.md")]
+pub use dualwrite_macros::Dual;
+#[cfg(feature = "macros")]
+pub use dualwrite_macros::repository;

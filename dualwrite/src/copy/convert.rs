@@ -20,6 +20,7 @@ pub trait Column<DB: Backend>:
 {
 }
 
+#[diagnostic::do_not_recommend]
 impl<DB, T> Column<DB> for T
 where
     DB: Backend,

@@ -4,7 +4,6 @@ use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 
 use super::super::model::{Dual, Pair, Part, View};
-use super::code;
 use super::shown;
 use super::side::{Which, all, convert, locals, or_failed, present, tuple, views, with};
 use crate::names;

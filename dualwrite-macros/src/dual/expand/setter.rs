@@ -4,10 +4,9 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
 
 use super::super::model::{Dual, Pair, Place};
-use super::code;
 use super::shown;
 use super::side::{
-    Which, convert, locals, or_failed, refuse_absent, tuple, views_of_values, write,
+    Which, cloned, convert, locals, or_failed, refuse_absent, tuple, views_of_values, write,
 };
 use crate::names;
 
@@ -128,8 +127,8 @@ fn write_old(model: &Dual, pair: &Pair) -> TokenStream {
             code!(let #pattern = #converted; #write)
         }
         None => {
-            let copies: Vec<_> =
-                arguments.iter().map(|value| code!(::core::clone::Clone::clone(&#value))).collect();
+            let values = pair.new.iter().zip(&arguments);
+            let copies: Vec<_> = values.map(|(part, value)| cloned(part, code!(&#value))).collect();
             write(pair, Which::Old, &copies)
         }
     }

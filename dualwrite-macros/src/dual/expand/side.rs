@@ -1,10 +1,10 @@
 //! Pieces of code about one side of a pair: looking at its values, converting them, writing them.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
+use syn::spanned::Spanned as _;
 
 use super::super::model::{Absent, Dual, How, Pair, Part, Place, Present, View};
-use super::code;
 use super::plain;
 
 /// Which side a piece of code is about.
@@ -62,6 +62,21 @@ pub(super) fn locals(name: &str, count: usize) -> Vec<Ident> {
         _ => format_ident!("{name}_{index}", span = Span::mixed_site()),
     };
     (0..count).map(local).collect()
+}
+
+/// The same tokens, which errors show as if they stood at a piece of the user's source.
+pub(super) fn at(place: Span, tokens: TokenStream) -> TokenStream {
+    let moved = tokens.into_iter().map(|token| {
+        let mut token = match token {
+            TokenTree::Group(group) => {
+                TokenTree::Group(Group::new(group.delimiter(), at(place, group.stream())))
+            }
+            token => token,
+        };
+        token.set_span(token.span().located_at(place));
+        token
+    });
+    moved.collect()
 }
 
 /// `a`, or `(a, b)`.
@@ -200,7 +215,8 @@ pub(super) fn convert(
         Which::Old => backward,
     };
     let (private, types) = (model.root.private(), types(to.parts(pair)));
-    Some(code!(#private::answered::<#types, _>(#function(#(#arguments),*))))
+    let converted = code!(#private::answered::<#types, _>(#function(#(#arguments),*)));
+    Some(at(function.span(), converted))
 }
 
 /// Values of the side `to` out of references to the values of the other one, in a function that answers
@@ -210,13 +226,27 @@ pub(super) fn values(model: &Dual, pair: &Pair, to: Which) -> TokenStream {
     let locals = from.locals(pair);
     match convert(model, pair, to, &views(from.parts(pair), &locals)) {
         Some(converted) => or_failed(model, pair, to, converted),
-        None => tuple(
-            &locals
-                .iter()
-                .map(|local| code!(::core::clone::Clone::clone(#local)))
-                .collect::<Vec<_>>(),
-        ),
+        None => {
+            // What is said about the type is said at the new field, once.
+            let parts = pair.new.iter().zip(&locals);
+            tuple(&parts.map(|(part, local)| cloned(part, code!(#local))).collect::<Vec<_>>())
+        }
     }
+}
+
+/// A copy of the value behind a reference.
+pub(super) fn cloned(part: &Part, reference: TokenStream) -> TokenStream {
+    at(part.value.span(), code!(::core::clone::Clone::clone(#reference)))
+}
+
+/// Whether two values, given by references or places, differ.
+pub(super) fn unequal(parts: &[Part], left: &[TokenStream], right: &[Ident]) -> TokenStream {
+    let each = parts
+        .iter()
+        .zip(left)
+        .zip(right)
+        .map(|((part, left), right)| at(part.value.span(), code!(#left != *#right)));
+    code!(#(#each)||*)
 }
 
 /// Turns what a conversion function said into our error.
@@ -245,7 +275,7 @@ pub(super) fn key(model: &Dual) -> TokenStream {
     let private = model.root.private();
     match model.key.as_slice() {
         [] => code!(::core::option::Option::None),
-        [only] => code!(#private::shown_key(&self.#only)),
+        [only] => at(only.span(), code!(#private::shown_key(&self.#only))),
         several => code!(#private::shown_key(&(#(&self.#several),*))),
     }
 }

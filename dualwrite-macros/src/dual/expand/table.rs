@@ -6,7 +6,6 @@ use syn::{GenericParam, WhereClause, parse_quote};
 
 use super::super::model::{Dual, Pair, Part, Table};
 use super::super::types::is_text;
-use super::code;
 use super::plain;
 use super::side::{Which, convert, locals, tuple, views};
 use crate::names;

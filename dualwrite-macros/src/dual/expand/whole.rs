@@ -3,11 +3,10 @@
 use proc_macro2::{Ident, Span, TokenStream};
 
 use super::super::model::{Dual, Pair, Present};
-use super::code;
 use super::plain;
 use super::side::{
-    Which, all, convert, is_present, locals, present, refuse_absent, tuple, values, views, with,
-    write,
+    Which, all, convert, is_present, locals, present, refuse_absent, tuple, unequal, values, views,
+    with, write,
 };
 use crate::names;
 use crate::paths::Root;
@@ -136,13 +135,18 @@ fn disagree(model: &Dual, pair: &Pair) -> TokenStream {
     let (olds, news) = (Which::Old.locals(pair), Which::New.locals(pair));
     let (old_pattern, new_pattern) = (tuple(&olds), tuple(&news));
     let differ = match convert(model, pair, Which::New, &views(&pair.old, &olds)) {
-        None => code!(#(*#olds != *#news)||*),
+        None => {
+            let olds: Vec<_> = olds.iter().map(|old| code!(*#old)).collect();
+            unequal(&pair.new, &olds, &news)
+        }
         Some(converted) => {
             let values = locals("value", pair.new.len());
             let pattern = tuple(&values);
+            let values: Vec<_> = values.iter().map(|value| code!(#value)).collect();
+            let unequal = unequal(&pair.new, &values, &news);
             code! {
                 match #converted {
-                    ::core::result::Result::Ok(#pattern) => #(#values != *#news)||*,
+                    ::core::result::Result::Ok(#pattern) => #unequal,
                     ::core::result::Result::Err(_) => true,
                 }
             }

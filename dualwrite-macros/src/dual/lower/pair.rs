@@ -237,7 +237,7 @@ impl Reading<'_> {
         let Some((key, given)) = self.settings.value("present", value::PRESENT, errors) else {
             return Some(Present::Filled);
         };
-        let path = value::function(&key, &given, errors)?;
+        let path = value::function(&key, &given, value::PRESENT, errors)?;
         Some(if path.is_ident("non_default") { Present::NonDefault } else { Present::By(path) })
     }
 
@@ -328,8 +328,8 @@ fn how(forward: Given, backward: Given, errors: &mut Errors) -> Option<How> {
     match (forward, backward) {
         (None, None) => Some(How::Rename),
         (Some((forward, to_new)), Some((backward, to_old))) => {
-            let to_new = value::function(&forward, &to_new, errors);
-            let to_old = value::function(&backward, &to_old, errors);
+            let to_new = value::function(&forward, &to_new, value::FUNCTION, errors);
+            let to_old = value::function(&backward, &to_old, value::FUNCTION, errors);
             Some(How::Convert { forward: to_new?, backward: to_old? })
         }
         (Some((key, _)), None) => {

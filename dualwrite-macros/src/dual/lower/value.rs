@@ -65,14 +65,14 @@ fn ident(given: &Expr) -> Option<Ident> {
     }
 }
 
-/// A function by its path.
-pub(super) fn function(key: &Ident, given: &Expr, errors: &mut Errors) -> Option<Path> {
+/// A function by its path; `what` tells in the message what else the key takes.
+pub(super) fn function(key: &Ident, given: &Expr, what: &str, errors: &mut Errors) -> Option<Path> {
     match given {
         Expr::Path(path) if path.qself.is_none() => Some(path.path.clone()),
         _ => {
             errors.on(
                 given,
-                format!("`{key}` takes {FUNCTION}: write a function and name it, without quotes"),
+                format!("`{key}` takes {what}: write a function and name it, without quotes"),
             );
             None
         }
@@ -182,10 +182,7 @@ pub(super) fn sql(given: &Expr, columns: usize, errors: &mut Errors) -> Option<V
         given => vec![given],
     };
     if given_each.len() != columns {
-        errors.on(
-            given,
-            format!("`sql` takes one expression for each new field: there are {columns}"),
-        );
+        errors.on(given, format!("`sql` takes one expression for each new field, here {columns}"));
         return None;
     }
     let before = errors.count();
