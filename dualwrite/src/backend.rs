@@ -297,27 +297,27 @@ pub(crate) mod sealed {
         ) -> impl Future<Output = sqlx::Result<Vec<SqlRow>>> + Send;
 
         /// Runs one query whose values are of the user's types.
-        fn rows(
+        fn fetch_typed(
             conn: &mut Self::Connection,
             sql: &str,
             values: Self::Arguments,
         ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
 
         /// Runs one statement whose values are of the user's types; answers with the rows affected.
-        fn change(
+        fn execute_typed(
             conn: &mut Self::Connection,
             sql: &str,
             values: Self::Arguments,
         ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
         /// Adds a value of ours to the user's.
-        fn push(values: &mut Self::Arguments, value: &SqlValue) -> Result<(), BoxError>;
+        fn push_value(values: &mut Self::Arguments, value: &SqlValue) -> Result<(), BoxError>;
 
         /// The first columns of a row, as values of ours.
         fn key_columns(row: &Self::Row, count: usize) -> sqlx::Result<SqlRow>;
 
         /// A column as it came.
-        fn raw(row: &Self::Row, column: usize) -> sqlx::Result<Self::ValueRef<'_>>;
+        fn raw_column(row: &Self::Row, column: usize) -> sqlx::Result<Self::ValueRef<'_>>;
 
         /// Runs statements without values, unprepared.
         fn run(
@@ -423,7 +423,7 @@ pub(crate) use bind;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 macro_rules! typed_values {
     () => {
-        async fn rows(
+        async fn fetch_typed(
             conn: &mut Self::Connection,
             sql: &str,
             values: Self::Arguments,
@@ -432,7 +432,7 @@ macro_rules! typed_values {
             sqlx::query_with(sql, values).fetch_all(conn).await
         }
 
-        async fn change(
+        async fn execute_typed(
             conn: &mut Self::Connection,
             sql: &str,
             values: Self::Arguments,
@@ -441,7 +441,7 @@ macro_rules! typed_values {
             Ok(sqlx::query_with(sql, values).execute(conn).await?.rows_affected())
         }
 
-        fn push(values: &mut Self::Arguments, value: &SqlValue) -> Result<(), BoxError> {
+        fn push_value(values: &mut Self::Arguments, value: &SqlValue) -> Result<(), BoxError> {
             use sqlx_core::arguments::Arguments as _;
             match value {
                 SqlValue::Integer(value) => values.add(*value),
@@ -454,7 +454,7 @@ macro_rules! typed_values {
             decode(row, count)
         }
 
-        fn raw(
+        fn raw_column(
             row: &Self::Row,
             column: usize,
         ) -> sqlx::Result<<Self as sqlx::Database>::ValueRef<'_>> {
@@ -534,5 +534,14 @@ mod tests {
         let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
         assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
         assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+    }
+
+    #[test]
+    fn null_is_the_same_as_null_in_every_dialect() {
+        let mysql = Dialect { numbered: false, on_duplicate_key: true, ..NUMBERED };
+        let sqlite = Dialect { numbered: false, ..NUMBERED };
+        assert_eq!(NUMBERED.differs("a", "b", Alike::Equal), "a IS DISTINCT FROM b");
+        assert_eq!(mysql.differs("a", "b", Alike::Equal), "NOT (a <=> b)");
+        assert_eq!(sqlite.differs("a", "b", Alike::Letters), "a IS NOT b COLLATE BINARY");
     }
 }

@@ -178,9 +178,9 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
             Row::Differs { set, mut values } => {
                 let (sql, bound) = statements.update(&set, &key);
                 for value in &bound {
-                    DB::push(&mut values, value)?;
+                    DB::push_value(&mut values, value)?;
                 }
-                let done = DB::change(tx.connection(), &sql, values).await;
+                let done = DB::execute_typed(tx.connection(), &sql, values).await;
                 done.map_err(|error| blame::<T>(error, std::slice::from_ref(&key), to))?;
                 written.insert(key);
             }
@@ -219,10 +219,10 @@ async fn convert<T: ConvertColumns<DB>, DB: Backend>(
     let (sql, bound) = statements.rows(indices, keys)?;
     let mut arguments = DB::Arguments::default();
     for value in &bound {
-        DB::push(&mut arguments, value)?;
+        DB::push_value(&mut arguments, value)?;
     }
     let mut found = Vec::with_capacity(keys.len());
-    for row in DB::rows(tx.connection(), &sql, arguments).await? {
+    for row in DB::fetch_typed(tx.connection(), &sql, arguments).await? {
         let key = key_of(DB::key_columns(&row, T::KEY.len())?, T::Key::KIND)?;
         let row = convert_row::<T, DB>(&row, &key, indices, columns.clone(), to)?;
         found.push((key, row));

@@ -89,7 +89,7 @@ impl<'r, DB: Backend> Columns<'r, DB> {
 
     /// The next column; `None` for NULL.
     pub fn take<T: Column<DB>>(&mut self) -> Result<Option<T>, Unconverted> {
-        let value = DB::raw(self.row, self.next).map_err(Unconverted::Column)?;
+        let value = DB::raw_column(self.row, self.next).map_err(Unconverted::Column)?;
         self.next += 1;
         if value.is_null() {
             return Ok(None);

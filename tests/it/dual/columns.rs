@@ -15,6 +15,7 @@ on_all_databases!(
     an_expression_is_checked_against_the_function,
     what_the_database_refuses_is_told_without_the_value,
     several_columns_become_others_under_a_key_of_two,
+    null_needs_an_optional_field,
     it_copies_back,
     a_column_of_another_type_is_no_fault_of_a_row,
 );
@@ -304,6 +305,50 @@ where
     let error = Employee::copy_columns().copy_back(&mut tx, &keys).await.unwrap_err();
     let expected = r#"`wage` of `Employee` with the key [1,"b"] cannot be converted to old"#;
     assert_eq!(error.to_string(), expected);
+}
+
+#[derive(Dual)]
+#[dual(table = "scores", key = "id")]
+struct Score {
+    id: uuid::Uuid,
+    #[dual(new = points, forward = points, backward = score)]
+    score: Option<String>,
+    points: i64,
+}
+
+fn points(score: &str) -> Result<i64, std::num::ParseIntError> {
+    score.parse()
+}
+
+fn score(points: i64) -> String {
+    points.to_string()
+}
+
+async fn null_needs_an_optional_field<D: Sql>(db: Scratch<D>)
+where
+    Score: ConvertColumns<D::Db>,
+{
+    let uuid = D::sql("BLOB", "UUID", "BINARY(16)");
+    db.execute(&format!(
+        "CREATE TABLE scores (id {uuid} PRIMARY KEY, score VARCHAR(40), points BIGINT NOT NULL DEFAULT 0)"
+    ))
+    .await;
+    let id = |last: u8| match D::sql("", "postgres", "") {
+        "" => format!("x'0000000000000000000000000000000{last}'"),
+        _ => format!("'00000000-0000-0000-0000-00000000000{last}'"),
+    };
+    let (one, two) = (id(1), id(2));
+    db.execute(&format!("INSERT INTO scores (id, score) VALUES ({one}, '7'), ({two}, NULL)")).await;
+    let (_runtime, migration) = dual_write::<Score, D>(&db).await;
+    let done = migration.backfill().run().await.unwrap();
+    assert_eq!((done.migrated, done.failed), (1, 1));
+    assert_eq!(db.number("SELECT sum(points) FROM scores").await, 7);
+    let letters = migration.dead_letters().await.unwrap();
+    assert_eq!(
+        letters[0].error,
+        "`points` of `Score` with the key \"00000000-0000-0000-0000-000000000002\" is missing in old, \
+         and new must have it: make new optional, or fill old"
+    );
 }
 
 async fn it_copies_back<D: Sql>(db: Scratch<D>)
