@@ -180,6 +180,16 @@ pub fn is_filled<T: Default + PartialEq>(value: &T) -> bool {
     *value != T::default()
 }
 
+/// Whether two values are the same, where a `NaN` is the same as a `NaN`.
+#[doc(hidden)]
+pub fn same<T: PartialEq>(left: &T, right: &T) -> bool {
+    let is_itself = |value: &T| {
+        let again = value;
+        value == again
+    };
+    left == right || !(is_itself(left) || is_itself(right))
+}
+
 /// What a conversion function answers: the value, or a `Result` of it.
 #[diagnostic::on_unimplemented(
     message = "a conversion answers `{T}`, or a `Result` of it, and not `{Self}`",
@@ -251,6 +261,16 @@ mod tests {
             "`age` of `Customer` has no `version` to be written to: fill that first"
         );
         assert!(PLACE.missing(None).is_absent() && PLACE.missing(None).source().is_none());
+    }
+
+    #[test]
+    fn nan_is_the_same_as_nan() {
+        assert!(
+            same(&1.0, &1.0)
+                && same(&f64::NAN, &f64::NAN)
+                && same(&Some(f32::NAN), &Some(f32::NAN))
+        );
+        assert!(!same(&1.0, &2.0) && !same(&f64::NAN, &1.0) && !same(&None, &Some(f32::NAN)));
     }
 
     #[test]

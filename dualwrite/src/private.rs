@@ -5,7 +5,7 @@ pub use crate::compare::{
     ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
     near, unordered, variants,
 };
-pub use crate::conversion::{Conversion, answered, is_filled, shown_key};
+pub use crate::conversion::{Conversion, answered, is_filled, same, shown_key};
 pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
 pub use crate::copy::table::{Carried, Carry};
 pub use crate::read::{

@@ -353,7 +353,7 @@ impl ::dualwrite::Dual for Goal {
             },
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !::dualwrite::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,
@@ -370,7 +370,7 @@ impl ::dualwrite::Dual for Goal {
             },
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !::dualwrite::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,

@@ -206,7 +206,9 @@ impl ::dualwrite::Dual for Customer {
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
                 match ::dualwrite::__private::answered::<i64, _>(parse_age(&**old)) {
-                    ::core::result::Result::Ok(value) => value != *new,
+                    ::core::result::Result::Ok(value) => {
+                        !::dualwrite::__private::same(&value, new)
+                    }
                     ::core::result::Result::Err(_) => true,
                 }
             }

@@ -312,7 +312,8 @@ impl ::dualwrite::Dual for Person {
                     _,
                 >(split(&**old)) {
                     ::core::result::Result::Ok((value_0, value_1)) => {
-                        value_0 != *new_0 || value_1 != *new_1
+                        !::dualwrite::__private::same(&value_0, new_0)
+                            || !::dualwrite::__private::same(&value_1, new_1)
                     }
                     ::core::result::Result::Err(_) => true,
                 }

@@ -208,7 +208,7 @@ where
             ::core::option::Option::as_ref(&self.tag_list),
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !migrations::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,
@@ -220,7 +220,7 @@ where
             ::core::option::Option::Some(&self.r#type),
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !migrations::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,

@@ -254,7 +254,7 @@ impl ::dualwrite::Dual for Customer {
             ),
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !::dualwrite::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,
@@ -269,7 +269,7 @@ impl ::dualwrite::Dual for Customer {
             ),
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !::dualwrite::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,

@@ -307,7 +307,9 @@ impl ::dualwrite::Dual for Payment {
                     Money,
                     _,
                 >(Money::of(*old_0, &**old_1)) {
-                    ::core::result::Result::Ok(value) => value != *new,
+                    ::core::result::Result::Ok(value) => {
+                        !::dualwrite::__private::same(&value, new)
+                    }
                     ::core::result::Result::Err(_) => true,
                 }
             }

@@ -403,7 +403,7 @@ impl ::dualwrite::Dual for Customer {
             ::core::option::Option::as_ref(&self.email_address),
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
-                *old != *new
+                !::dualwrite::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
             (_, ::core::option::Option::None) => false,
@@ -416,7 +416,9 @@ impl ::dualwrite::Dual for Customer {
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
                 match ::dualwrite::__private::answered::<i64, _>(parse_age(&**old)) {
-                    ::core::result::Result::Ok(value) => value != *new,
+                    ::core::result::Result::Ok(value) => {
+                        !::dualwrite::__private::same(&value, new)
+                    }
                     ::core::result::Result::Err(_) => true,
                 }
             }
@@ -431,7 +433,9 @@ impl ::dualwrite::Dual for Customer {
         ) {
             (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
                 match ::dualwrite::__private::answered::<i64, _>(year(&**old)) {
-                    ::core::result::Result::Ok(value) => value != *new,
+                    ::core::result::Result::Ok(value) => {
+                        !::dualwrite::__private::same(&value, new)
+                    }
                     ::core::result::Result::Err(_) => true,
                 }
             }

@@ -1,6 +1,7 @@
 //! What has been proven valid: the two sides of each logical field, and how one becomes the other.
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, Span};
+use syn::spanned::Spanned;
 use syn::{Generics, Member, Path, Type, Visibility};
 
 use crate::paths::Root;
@@ -106,6 +107,16 @@ impl Part {
     /// Whether there may be no value.
     pub(super) fn may_be_absent(&self) -> bool {
         self.is_optional || matches!(self.place, Place::Within { is_optional: true, .. })
+    }
+
+    /// Where to say that something is wrong with its type.
+    pub(super) fn span(&self) -> Span {
+        match &self.place {
+            Place::Field(_) => self.value.span(),
+            Place::Within { record, rest, .. } => {
+                rest.last().map_or_else(|| record.span(), Spanned::span)
+            }
+        }
     }
 
     /// How it is called in messages and documentation.

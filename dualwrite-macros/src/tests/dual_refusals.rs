@@ -148,6 +148,14 @@ fn dual_sides() {
 }
 
 #[test]
+fn dual_fields_named_twice() {
+    check(
+        "struct S { #[dual(new = (b, b), forward = f, backward = g)] a: A, b: A }",
+        &["`b` is named twice: each field once"],
+    );
+}
+
+#[test]
 fn dual_other_records() {
     check(
         "struct S {

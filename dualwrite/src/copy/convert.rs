@@ -6,6 +6,7 @@ use sqlx_core::arguments::Arguments;
 
 use super::table::DualTable;
 use crate::backend::Backend;
+use crate::conversion::same;
 use crate::error::BoxError;
 use crate::stage::Side;
 
@@ -134,7 +135,7 @@ impl<DB: Backend> Assigned<DB> {
         current: Option<T>,
     ) -> Result<(), Unconverted> {
         let column = self.columns.next().unwrap_or_default();
-        self.differs |= value != current;
+        self.differs |= !same(&value, &current);
         match value {
             Some(value) => {
                 self.values.add(value)?;

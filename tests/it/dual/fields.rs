@@ -323,6 +323,20 @@ fn a_field_may_move_to_another_record() {
     assert_eq!(goal.divergence(), ["owner_id"]);
 }
 
+#[derive(Dual)]
+struct Reading {
+    #[dual(new = degrees)]
+    celsius: f64,
+    degrees: Option<f64>,
+}
+
+#[test]
+fn no_number_agrees_with_no_number() {
+    let reading = Reading { celsius: f64::NAN, degrees: Some(f64::NAN) };
+    assert!(reading.divergence().is_empty());
+    assert_eq!(Reading { degrees: Some(0.0), ..reading }.divergence(), ["degrees"]);
+}
+
 #[derive(Clone, Debug, Dual, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Served<T> {

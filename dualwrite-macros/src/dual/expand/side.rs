@@ -236,16 +236,22 @@ pub(super) fn values(model: &Dual, pair: &Pair, to: Which) -> TokenStream {
 
 /// A copy of the value behind a reference.
 pub(super) fn cloned(part: &Part, reference: TokenStream) -> TokenStream {
-    at(part.value.span(), code!(::core::clone::Clone::clone(#reference)))
+    at(part.span(), code!(::core::clone::Clone::clone(#reference)))
 }
 
-/// Whether two values, given by references or places, differ.
-pub(super) fn unequal(parts: &[Part], left: &[TokenStream], right: &[Ident]) -> TokenStream {
+/// Whether any of these values, given by references, differ.
+pub(super) fn unequal(
+    model: &Dual,
+    parts: &[Part],
+    left: &[TokenStream],
+    right: &[Ident],
+) -> TokenStream {
+    let private = model.root.private();
     let each = parts
         .iter()
         .zip(left)
         .zip(right)
-        .map(|((part, left), right)| at(part.value.span(), code!(#left != *#right)));
+        .map(|((part, left), right)| at(part.span(), code!(!#private::same(#left, #right))));
     code!(#(#each)||*)
 }
 
@@ -287,7 +293,7 @@ pub(super) fn write(pair: &Pair, which: Which, values: &[TokenStream]) -> TokenS
             true => code!(::core::option::Option::Some(#value)),
             false => code!(#value),
         };
-        match (&part.place, pair.absent) {
+        let assignment = match (&part.place, pair.absent) {
             (Place::Field(name), _) => code!(self.#name = #value;),
             (Place::Within { record, is_optional: false, rest }, _) => {
                 code!(self.#record #(.#rest)* = #value;)
@@ -300,7 +306,8 @@ pub(super) fn write(pair: &Pair, which: Which, values: &[TokenStream]) -> TokenS
                     record #(.#rest)* = #value;
                 }
             },
-        }
+        };
+        at(part.span(), assignment)
     });
     code!(#(#each)*)
 }

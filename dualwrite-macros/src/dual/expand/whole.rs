@@ -136,14 +136,14 @@ fn disagree(model: &Dual, pair: &Pair) -> TokenStream {
     let (old_pattern, new_pattern) = (tuple(&olds), tuple(&news));
     let differ = match convert(model, pair, Which::New, &views(&pair.old, &olds)) {
         None => {
-            let olds: Vec<_> = olds.iter().map(|old| code!(*#old)).collect();
-            unequal(&pair.new, &olds, &news)
+            let olds: Vec<_> = olds.iter().map(|old| code!(#old)).collect();
+            unequal(model, &pair.new, &olds, &news)
         }
         Some(converted) => {
             let values = locals("value", pair.new.len());
             let pattern = tuple(&values);
-            let values: Vec<_> = values.iter().map(|value| code!(#value)).collect();
-            let unequal = unequal(&pair.new, &values, &news);
+            let values: Vec<_> = values.iter().map(|value| code!(&#value)).collect();
+            let unequal = unequal(model, &pair.new, &values, &news);
             code! {
                 match #converted {
                     ::core::result::Result::Ok(#pattern) => #unequal,

@@ -42,6 +42,13 @@ pub(super) fn check(pairs: &[Pair], errors: &mut Errors) {
 }
 
 fn check_fields(pair: &Pair, earlier: &[Pair], all: &[Pair], errors: &mut Errors) {
+    for parts in [&pair.old, &pair.new] {
+        for (index, part) in parts.iter().enumerate() {
+            if let (Some(name), true) = (field(part), has(&parts[..index], &part.shown())) {
+                errors.on(name, format!("`{}` is named twice: each field once", part.shown()));
+            }
+        }
+    }
     let Some(first) = pair.old.first().and_then(field) else { return };
     for part in &pair.new {
         let name = part.shown();
