@@ -307,7 +307,11 @@ pub(super) fn write(pair: &Pair, which: Which, values: &[TokenStream]) -> TokenS
                 }
             },
         };
-        at(part.span(), assignment)
+        // The type of a field of another record was taken on trust; here it may turn out wrong.
+        match part.place {
+            Place::Within { .. } => at(part.span(), assignment),
+            Place::Field(_) => assignment,
+        }
     });
     code!(#(#each)*)
 }
