@@ -12,8 +12,8 @@ use syn::ext::IdentExt as _;
 /// The inherent functions of the wrapper, which would hide a method of the same name.
 pub(crate) const WRAPPER_FUNCTIONS: [&str; 3] = ["new", "old_side", "new_side"];
 
-/// The inherent method that the `Dual` derive adds beside getters and setters.
-pub(crate) const IS_MIGRATED: &str = "is_migrated";
+/// The inherent methods that the `Dual` derive adds beside getters and setters.
+pub(crate) const DUAL_METHODS: [&str; 3] = ["is_migrated", "migrate", "divergence"];
 
 /// `DualCustomers` for `Customers`.
 pub(crate) fn wrapper(item: &Ident) -> Ident {
@@ -23,6 +23,16 @@ pub(crate) fn wrapper(item: &Ident) -> Ident {
 /// `set_email_address` for `email_address`.
 pub(crate) fn setter(field: &Ident) -> Ident {
     format_ident!("set_{}", field, span = field.span())
+}
+
+/// `email_address_by` for `email_address`: the form that follows a plan.
+pub(crate) fn by_plan(method: &Ident) -> Ident {
+    format_ident!("{}_by", method, span = method.span())
+}
+
+/// `email_address_source` for `email_address`.
+pub(crate) fn source(getter: &Ident) -> Ident {
+    format_ident!("{}_source", getter, span = getter.span())
 }
 
 /// `type` for `r#type`: how a name is shown and compared.

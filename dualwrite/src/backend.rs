@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr};
 use uuid::Uuid;
 
 use crate::control::Watch;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::key::{KeyKind, KeyPart};
 use crate::position::{Epoch, Position};
 use crate::stage::Stage;
@@ -129,6 +129,16 @@ pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     sqlx::Error::Decode(message.into())
 }
 
+/// When two columns say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Alike {
+    /// The database says that they are equal.
+    Equal,
+    /// They are the same text to the letter, whatever the collation says.
+    Letters,
+}
+
 /// How a database spells what standard SQL leaves open.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -175,6 +185,23 @@ impl Dialect {
             }
         }
         Cow::Owned(numbered)
+    }
+
+    /// The condition that two columns do not say the same; NULL is the same as NULL.
+    pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
+        match (self.numbered, self.on_duplicate_key, alike) {
+            (true, _, Alike::Equal) => format!("{left} IS DISTINCT FROM {right}"),
+            (true, _, Alike::Letters) => {
+                format!("CAST({left} AS text) IS DISTINCT FROM CAST({right} AS text)")
+            }
+            (_, true, Alike::Equal) => format!("NOT ({left} <=> {right})"),
+            // Bytes have no collation, which would take letters for equal or leave blanks out.
+            (_, true, Alike::Letters) => {
+                let bytes = |side: &str| format!("CAST(CONVERT({side} USING utf8mb4) AS BINARY)");
+                format!("NOT ({} <=> {})", bytes(left), bytes(right))
+            }
+            (_, false, _) => format!("{left} IS NOT {right} COLLATE BINARY"),
+        }
     }
 
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
@@ -302,6 +329,35 @@ pub(crate) mod sealed {
             values: &[SqlValue],
         ) -> impl Future<Output = sqlx::Result<Vec<SqlRow>>> + Send;
 
+        /// Runs one query whose values are of the user's types.
+        fn fetch_typed(
+            conn: &mut Connection<Self>,
+            sql: &str,
+            values: <Self::Db as Database>::Arguments,
+        ) -> impl Future<Output = sqlx::Result<Vec<<Self::Db as Database>::Row>>> + Send;
+
+        /// Runs one statement whose values are of the user's types; answers with the rows affected.
+        fn execute_typed(
+            conn: &mut Connection<Self>,
+            sql: &str,
+            values: <Self::Db as Database>::Arguments,
+        ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+        /// Adds a value of ours to the user's.
+        fn push_value(
+            values: &mut <Self::Db as Database>::Arguments,
+            value: &SqlValue,
+        ) -> Result<(), BoxError>;
+
+        /// The first columns of a row, as values of ours.
+        fn key_columns(row: &<Self::Db as Database>::Row, count: usize) -> sqlx::Result<SqlRow>;
+
+        /// A column as it came.
+        fn raw_column(
+            row: &<Self::Db as Database>::Row,
+            column: usize,
+        ) -> sqlx::Result<<Self::Db as Database>::ValueRef<'_>>;
+
         /// Runs statements without values, unprepared.
         fn run(
             conn: &mut Connection<Self>,
@@ -421,6 +477,58 @@ macro_rules! bind {
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use bind;
 
+/// The part of an adapter that moves values of the user's types; the same text for each database.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+macro_rules! typed_values {
+    () => {
+        async fn fetch_typed(
+            conn: &mut <Self::Db as sqlx::Database>::Connection,
+            sql: &str,
+            values: <Self::Db as sqlx::Database>::Arguments,
+        ) -> sqlx::Result<Vec<<Self::Db as sqlx::Database>::Row>> {
+            let sql = safe(Self::DIALECT.statement(sql));
+            sqlx::query_with(sql, values).fetch_all(conn).await
+        }
+
+        async fn execute_typed(
+            conn: &mut <Self::Db as sqlx::Database>::Connection,
+            sql: &str,
+            values: <Self::Db as sqlx::Database>::Arguments,
+        ) -> sqlx::Result<u64> {
+            let sql = safe(Self::DIALECT.statement(sql));
+            Ok(sqlx::query_with(sql, values).execute(conn).await?.rows_affected())
+        }
+
+        fn push_value(
+            values: &mut <Self::Db as sqlx::Database>::Arguments,
+            value: &SqlValue,
+        ) -> Result<(), BoxError> {
+            use sqlx_core::arguments::Arguments as _;
+            match value {
+                SqlValue::Integer(value) => values.add(*value),
+                SqlValue::Text(value) => values.add(value.clone()),
+                SqlValue::Uuid(value) => values.add(*value),
+            }
+        }
+
+        fn key_columns(
+            row: &<Self::Db as sqlx::Database>::Row,
+            count: usize,
+        ) -> sqlx::Result<SqlRow> {
+            decode(row, count)
+        }
+
+        fn raw_column(
+            row: &<Self::Db as sqlx::Database>::Row,
+            column: usize,
+        ) -> sqlx::Result<<Self::Db as sqlx::Database>::ValueRef<'_>> {
+            row.try_get_raw(column)
+        }
+    };
+}
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(crate) use typed_values;
+
 /// Runs the embedded sqlx migrations of the control tables under their own history table, so that they
 /// cannot collide with the application's.
 pub(crate) fn migrator(sql: &'static str) -> sqlx::migrate::Migrator {
@@ -491,5 +599,14 @@ mod tests {
         let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
         assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
         assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+    }
+
+    #[test]
+    fn null_is_the_same_as_null_in_every_dialect() {
+        let mysql = Dialect { numbered: false, on_duplicate_key: true, ..NUMBERED };
+        let sqlite = Dialect { numbered: false, ..NUMBERED };
+        assert_eq!(NUMBERED.differs("a", "b", Alike::Equal), "a IS DISTINCT FROM b");
+        assert_eq!(mysql.differs("a", "b", Alike::Equal), "NOT (a <=> b)");
+        assert_eq!(sqlite.differs("a", "b", Alike::Letters), "a IS NOT b COLLATE BINARY");
     }
 }

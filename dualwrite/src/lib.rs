@@ -14,6 +14,7 @@
 // 1. values
 mod bucket;
 mod compare;
+mod conversion;
 mod error;
 mod gate;
 mod key;
@@ -70,7 +71,8 @@ pub use compare::{
     SHOWN_CHARS_MAX, Shown,
 };
 pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
-pub use copy::{Copied, CopyKeys, Identifier, KeySource};
+pub use conversion::ConversionError;
+pub use copy::{ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use gate::{Blocker, Gate};
@@ -95,4 +97,7 @@ pub use verify::run::{DIFFERING_MAX, VerifyReport};
 #[doc = include_str!("docs/compare.md")]
 pub use dualwrite_macros::Compare;
 #[cfg(feature = "macros")]
-pub use dualwrite_macros::{Dual, repository};
+#[doc = include_str!("docs/dual.md")]
+pub use dualwrite_macros::Dual;
+#[cfg(feature = "macros")]
+pub use dualwrite_macros::repository;

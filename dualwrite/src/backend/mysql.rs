@@ -11,10 +11,10 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, install_error, migrator, safe,
+    Watched, bind, install_error, migrator, safe, typed_values,
 };
 use crate::control::Watch;
-use crate::error::{Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind};
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
@@ -62,8 +62,10 @@ impl Adapter for MySqlAdapter {
     ) -> sqlx::Result<Vec<SqlRow>> {
         let sql = safe(Self::DIALECT.statement(sql));
         let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
-        rows.iter().map(decode).collect()
+        rows.iter().map(|row| decode(row, row.len())).collect()
     }
+
+    typed_values!();
 
     async fn run(conn: &mut MySqlConnection, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
@@ -159,9 +161,10 @@ async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
     }
 }
 
-fn decode(row: &MySqlRow) -> sqlx::Result<SqlRow> {
-    let mut values = Vec::with_capacity(row.len());
-    for column in row.columns() {
+/// The first columns of a row.
+fn decode(row: &MySqlRow, count: usize) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(count);
+    for column in row.columns().iter().take(count) {
         let index = column.ordinal();
         let name = column.type_info().name();
         values.push(match name {

@@ -1,0 +1,4 @@
+//! `#[derive(Dual)]`: what the generated methods do.
+
+mod columns;
+mod fields;
