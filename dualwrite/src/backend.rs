@@ -10,6 +10,7 @@ mod sqlite;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::sealed::Adapter as _;
@@ -291,6 +292,25 @@ impl Watched {
     }
 }
 
+/// What a database says of its own load; `None` where it does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pressure {
+    pub(crate) lock_waits: Option<u64>,
+    pub(crate) active: Option<u64>,
+    pub(crate) lag: Option<Duration>,
+}
+
+impl Pressure {
+    /// From a row of the adapter's `PRESSURE`.
+    pub(crate) fn of(row: &SqlRow) -> sqlx::Result<Self> {
+        let number = |column| -> sqlx::Result<Option<u64>> {
+            Ok(row.optional_integer(column)?.and_then(|value| u64::try_from(value).ok()))
+        };
+        let lag = number(2)?.map(Duration::from_micros);
+        Ok(Self { lock_waits: number(0)?, active: number(1)?, lag })
+    }
+}
+
 /// What taking the fence found.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -314,6 +334,13 @@ pub(crate) mod sealed {
         type Db: Database;
 
         const DIALECT: Dialect;
+
+        /// Asks for sessions that wait for a lock, sessions that are active, and microseconds that a
+        /// replica is behind, each NULL where unknown.
+        const PRESSURE: Option<&'static str>;
+
+        /// Asks the catalogue for the number of rows of `{table}`, quoted.
+        const ESTIMATE: Option<&'static str>;
 
         /// Runs one statement with bound values; answers with the rows affected.
         fn execute(
@@ -392,6 +419,10 @@ pub(crate) mod sealed {
 
         /// Whether an error says that the exclusive fence was not to be had in time.
         fn is_lock_timeout(error: &sqlx::Error) -> bool;
+
+        /// Whether an error says that a savepoint is gone, and the transaction with it: the server has
+        /// rolled all of it back.
+        fn is_savepoint_gone(error: &sqlx::Error) -> bool;
 
         /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
         fn check_alive(

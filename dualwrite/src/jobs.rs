@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::backfill::decide::BATCH_KEYS;
 use crate::backfill::run::BackfillOptions;
-use crate::control::BackfillProgress;
+use crate::backfill::throttle::Throttle;
+use crate::control::{BackfillProgress, Order};
 use crate::error::Error;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -31,9 +32,36 @@ impl<'m> Backfill<'m> {
         self
     }
 
-    /// Keys per transaction, at most; 1,000 by default. Shrinks by itself around rows that fail.
+    /// Keys per transaction, at most; see [`BATCH_KEYS`](crate::BATCH_KEYS). How many there are follows
+    /// from [`batch_time`](Self::batch_time), and shrinks around rows that fail.
     pub fn batch(mut self, keys: u32) -> Self {
         self.options.batch = keys.max(1);
+        self
+    }
+
+    /// The time that a transaction shall take; see [`BATCH_TIME`](crate::BATCH_TIME).
+    pub fn batch_time(mut self, target: Duration) -> Self {
+        self.options.batch_time = target;
+        self
+    }
+
+    /// The most keys a second, of all workers together; also while it runs, from any process, by
+    /// [`set_rate`](Self::set_rate).
+    pub fn rate(mut self, keys: u64) -> Self {
+        self.options.rate = Some(keys);
+        self
+    }
+
+    /// When it makes way for others.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.options.throttle = throttle;
+        self
+    }
+
+    /// Counts the keys at the start, instead of believing the catalogue of PostgreSQL where that speaks of
+    /// more than 100,000.
+    pub fn exact_total(mut self) -> Self {
+        self.options.exact_total = true;
         self
     }
 
@@ -47,6 +75,44 @@ impl<'m> Backfill<'m> {
     pub fn stop_after_failures(mut self, keys: u64) -> Self {
         self.options.failures_max = keys;
         self
+    }
+
+    /// Makes its workers, in all processes, wait; also after a restart, until it is resumed. Returns
+    /// whether there was one that ran.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn pause(&self) -> Result<bool, Error> {
+        self.order(Order::Pause).await
+    }
+
+    /// Lets a backfill go on that was paused or cancelled. What was cancelled needs workers again: `run`.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn resume(&self) -> Result<bool, Error> {
+        self.order(Order::Resume).await
+    }
+
+    /// Ends its workers, in all processes, with `Halted`. What is copied stays copied.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn cancel(&self) -> Result<bool, Error> {
+        self.order(Order::Cancel).await
+    }
+
+    /// Changes the rate of a backfill under way; `None` takes the limit away.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn set_rate(&self, keys: Option<u64>) -> Result<bool, Error> {
+        self.order(Order::Rate(keys)).await
+    }
+
+    async fn order(&self, order: Order) -> Result<bool, Error> {
+        let shared = self.shared;
+        shared.control.order(&shared.name, self.options.to, order).await
     }
 
     /// Copies until every key of this generation is done, alone or beside workers in other processes;

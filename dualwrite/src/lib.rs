@@ -64,7 +64,8 @@ mod dual;
 mod model;
 
 pub use backend::{Backend, Isolation};
-pub use backfill::decide::{BATCH_KEYS, FAILURES_MAX};
+pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
+pub use backfill::throttle::Throttle;
 pub use bucket::{Bucket, BucketRule, salt};
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,

@@ -42,7 +42,14 @@ const LAYERS: &[&[&str]] = &[
         "observe",
         "shared",
     ],
-    &["readiness", "write/decide", "lazy/decide", "shadow/decide", "backfill/decide"],
+    &[
+        "readiness",
+        "write/decide",
+        "lazy/decide",
+        "shadow/decide",
+        "backfill/decide",
+        "backfill/throttle",
+    ],
     &[
         "transaction",
         "read",

@@ -19,6 +19,13 @@ use crate::error::{BoxError, Error, ErrorKind};
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
+const NO_SUCH_SAVEPOINT: u16 = 1305;
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
 
@@ -45,6 +52,14 @@ impl Adapter for MySqlAdapter {
         savepoint_replaces: true,
         server: true,
     };
+
+    const PRESSURE: Option<&'static str> = Some(
+        "SELECT (SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'), \
+         (SELECT count(*) FROM information_schema.processlist \
+         WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump')), CAST(NULL AS SIGNED)",
+    );
+
+    const ESTIMATE: Option<&'static str> = None;
 
     async fn execute(
         conn: &mut MySqlConnection,
@@ -107,10 +122,11 @@ impl Adapter for MySqlAdapter {
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
-        error
-            .as_database_error()
-            .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
-            .is_some_and(|error| error.number() == LOCK_WAIT_TIMEOUT)
+        number(error) == Some(LOCK_WAIT_TIMEOUT)
+    }
+
+    fn is_savepoint_gone(error: &sqlx::Error) -> bool {
+        number(error) == Some(NO_SUCH_SAVEPOINT)
     }
 
     async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {

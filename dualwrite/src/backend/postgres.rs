@@ -61,6 +61,16 @@ impl Adapter for PostgresAdapter {
         server: true,
     };
 
+    const PRESSURE: Option<&'static str> = Some(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'), (SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND state = 'active'), \
+         (SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint FROM pg_stat_replication)",
+    );
+
+    const ESTIMATE: Option<&'static str> =
+        Some("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
+
     async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
         let sql = safe(Self::DIALECT.statement(sql));
         Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())
@@ -128,6 +138,10 @@ impl Adapter for PostgresAdapter {
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         has_code(error, LOCK_NOT_AVAILABLE)
+    }
+
+    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
+        false
     }
 
     async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {

@@ -47,6 +47,10 @@ impl Adapter for SqliteAdapter {
         server: false,
     };
 
+    const PRESSURE: Option<&'static str> = None;
+
+    const ESTIMATE: Option<&'static str> = None;
+
     async fn execute(
         conn: &mut SqliteConnection,
         sql: &str,
@@ -109,6 +113,10 @@ impl Adapter for SqliteAdapter {
             .as_database_error()
             .and_then(|error| error.code()?.parse::<u32>().ok())
             .is_some_and(|code| code & 0xff == 5)
+    }
+
+    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
+        false
     }
 
     async fn check_alive(_conn: &mut SqliteConnection) -> sqlx::Result<()> {

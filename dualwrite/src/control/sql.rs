@@ -8,8 +8,8 @@ use sqlx::Pool;
 use sqlx::pool::PoolConnection;
 
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
-    SAMPLES_MAX, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
+    Record, SAMPLES_MAX, Watch,
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
@@ -485,6 +485,18 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let mut lent = self.lend().await.map_err(failed)?;
             let progress = ledger::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
             lent.done(progress)
+        })
+    }
+
+    fn order<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        order: Order,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let (sql, values) = ledger::order(name, side, order);
+            Ok(self.execute("giving an order to the backfill", &sql, &values).await? > 0)
         })
     }
 
