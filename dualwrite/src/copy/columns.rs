@@ -80,6 +80,11 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         source::<T>()
     }
 
+    /// The same rows.
+    fn new_source(&self) -> Option<KeySource> {
+        Some(source::<T>())
+    }
+
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
         carry_all::<T, DB>(tx, keys, Side::New).await
     }

@@ -130,6 +130,8 @@ fn text(given: &Expr) -> Option<&LitStr> {
             Lit::Str(text) => Some(text),
             _ => None,
         },
+        // What a `macro_rules!` hands on is wrapped up invisibly.
+        Expr::Group(group) => text(&group.expr),
         _ => None,
     }
 }
