@@ -5,3 +5,4 @@ pub(crate) mod ledger;
 pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod throttle;
+pub(crate) mod walk;

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::backend::Backend;
 use crate::backfill::run::BackfillOptions;
+use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error};
 use crate::key::{EncodedKey, KeyKind, OwnedKey};
@@ -166,6 +167,9 @@ pub(crate) trait Copier: Send + Sync {
         shared: &'a Shared,
         options: BackfillOptions,
     ) -> BoxFuture<'a, Result<BackfillProgress, Error>>;
+
+    /// Copies a range of keys, or only tries to.
+    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>>;
 
     /// The statements that make, or remove, the trigger on old.
     fn triggers(&self, migration: &str, create: bool) -> Vec<String>;

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::backfill::decide::BATCH_KEYS;
 use crate::backfill::run::BackfillOptions;
 use crate::backfill::throttle::Throttle;
+use crate::backfill::walk::{Walk, Way};
 use crate::control::{BackfillProgress, Order};
 use crate::error::Error;
+use crate::key::Key;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::verify::run::VerifyReport;
@@ -113,6 +115,28 @@ impl<'m> Backfill<'m> {
     async fn order(&self, order: Order) -> Result<bool, Error> {
         let shared = self.shared;
         shared.control.order(&shared.name, self.options.to, order).await
+    }
+
+    /// A rehearsal: copies every key and rolls it back again, in any stage. Says what would be written, and
+    /// which keys would fail. Locks rows as the backfill does.
+    ///
+    /// # Errors
+    /// `Unsupported` without a copy function, `Database`. A key that cannot be copied is no error.
+    pub async fn dry_run(&self) -> Result<Walk, Error> {
+        let way = Way { from: None, to: None, keep: false };
+        self.shared.copier()?.walk(self.shared, way).await
+    }
+
+    /// Copies the keys from one to another, both included, now and without recording progress. Keys that
+    /// fail are in the answer alone.
+    ///
+    /// # Errors
+    /// `WrongKey`, `Blocked` in a stage that does not write both sides, `Unsupported` without a copy
+    /// function, `Database`.
+    pub async fn copy_range<K: Key>(&self, from: &K, to: &K) -> Result<Walk, Error> {
+        self.shared.check_kind(K::KIND)?;
+        let way = Way { from: Some(from.parts()), to: Some(to.parts()), keep: true };
+        self.shared.copier()?.walk(self.shared, way).await
     }
 
     /// Copies until every key of this generation is done, alone or beside workers in other processes;

@@ -66,6 +66,7 @@ mod model;
 pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
 pub use backfill::throttle::Throttle;
+pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
 pub use bucket::{Bucket, BucketRule, salt};
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,

@@ -24,6 +24,8 @@ on_all_databases!(
     a_verification_names_what_differs,
     it_can_be_paused_resumed_and_cancelled,
     it_keeps_to_its_rate_and_makes_way,
+    a_rehearsal_writes_nothing_and_names_what_fails,
+    a_range_is_copied_with_both_its_ends,
 );
 
 async fn every_key_is_copied_and_counted<D: Sql>(db: Scratch<D>) {
@@ -269,4 +271,31 @@ async fn it_keeps_to_its_rate_and_makes_way<D: Sql>(db: Scratch<D>) {
     let ended = tokio::time::timeout(Duration::from_millis(600), waiting).await;
     assert!(ended.is_err());
     assert_eq!(world.copies.load(SeqCst), calls);
+}
+
+async fn a_rehearsal_writes_nothing_and_names_what_fails<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 30, plain).await;
+    world.save(17, "poison").await;
+    let walk = world.migration.backfill().dry_run().await.unwrap();
+    assert_eq!((walk.migrated, walk.skipped, walk.failed), (29, 0, 1));
+    assert_eq!(walk.failures, [("17".to_owned(), "note 17 cannot be copied".to_owned())]);
+    let [old, new] = world.words().await;
+    assert_eq!((old.len(), new.len()), (30, 0));
+    assert!(world.migration.dead_letters().await.unwrap().is_empty());
+}
+
+async fn a_range_is_copied_with_both_its_ends<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 10, plain).await;
+    let early = world.migration.backfill().copy_range(&3_i64, &5).await.unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Blocked);
+    let wrong = world.migration.backfill().copy_range(&"3", &"5").await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::WrongKey);
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    let walk = world.migration.backfill().copy_range(&3_i64, &5).await.unwrap();
+    assert_eq!((walk.migrated, walk.failed), (3, 0));
+    assert_eq!(world.words().await[1], ["word 3", "word 4", "word 5"]);
+    let none = world.migration.backfill().copy_range(&90_i64, &99).await.unwrap();
+    assert_eq!((none.migrated, none.skipped), (0, 0));
+    let done = world.migration.backfill().run().await.unwrap();
+    assert_eq!(done.done(), 10, "it knows nothing of the range");
 }

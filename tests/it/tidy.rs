@@ -62,6 +62,7 @@ const LAYERS: &[&[&str]] = &[
         "backfill/ledger",
         "backfill/progress",
         "backfill/run",
+        "backfill/walk",
         "verify/run",
         "repository",
     ],
@@ -91,6 +92,7 @@ const KNOTS: &[(&str, &str)] = &[
     ("control", "readiness"),
     // The erased copy function names the reports of its runners.
     ("copy", "backfill/run"),
+    ("copy", "backfill/walk"),
     ("copy", "verify/run"),
     ("copy", "transaction"),
     // The one place that picks an adapter.

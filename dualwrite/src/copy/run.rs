@@ -14,6 +14,7 @@ use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
 use crate::backfill::ledger;
 use crate::backfill::run::BackfillOptions;
+use crate::backfill::walk::{Walk, Way};
 use crate::bucket::Bucket;
 use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
@@ -425,6 +426,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
         options: BackfillOptions,
     ) -> BoxFuture<'a, Result<BackfillProgress, Error>> {
         Box::pin(crate::backfill::run::run(&self.copier, shared, options))
+    }
+
+    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>> {
+        Box::pin(crate::backfill::walk::walk(&self.copier, shared, way))
     }
 
     fn triggers(&self, migration: &str, create: bool) -> Vec<String> {
