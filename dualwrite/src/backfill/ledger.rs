@@ -214,6 +214,13 @@ impl Ledger<'_> {
         Ok(range)
     }
 
+    /// Gives the ranges of this worker back.
+    pub(crate) async fn release<DB: Backend>(&self, conn: &mut DB::Connection) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_batch SET expires_at = 0 \
+                   WHERE owner = ? AND migration = ? AND part = ? AND generation = ?";
+        DB::Adapter::execute(conn, sql, &self.values([self.owner.into()])).await.map(drop)
+    }
+
     /// Whether some range is still held by somebody.
     pub(crate) async fn has_open_ranges<DB: Backend>(
         &self,

@@ -159,7 +159,12 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let mut display = Display::new(&self.shared.name);
         loop {
             match self.claim().await? {
-                Claim::Range(range) => self.work_off(range, &mut display).await?,
+                Claim::Range(range) => {
+                    if let Err(error) = self.work_off(range, &mut display).await {
+                        self.release().await;
+                        return Err(error);
+                    }
+                }
                 Claim::Wait => clock::sleep(WAIT_FOR_OTHERS).await,
                 Claim::Complete => break,
             }
@@ -168,6 +173,17 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let progress = self.progress().await?;
         display.show(&progress);
         Ok(progress)
+    }
+
+    /// A worker that gives up leaves its range to the others at once, if it can.
+    async fn release(&self) {
+        let released = async {
+            let mut conn = self.copier.pool.acquire().await?;
+            self.ledger().release::<C::Database>(&mut conn).await
+        };
+        if let Err(error) = released.await {
+            tracing::debug!(migration = &*self.shared.name, %error, "a range stays claimed");
+        }
     }
 
     fn ledger(&self) -> Ledger<'_> {
