@@ -5,7 +5,7 @@ pub use crate::compare::{
     near, unordered, variants,
 };
 pub use crate::read::{
-    Read, copy_and_ask, finish_plain, finish_read, read, read_in, scan, scan_in,
+    Read, compare_by, copy_and_ask, finish_plain, finish_read, read, read_in, scan, scan_in,
 };
 pub use crate::repository::{Method, Repository};
 pub use crate::write::run::{Answer, Sides, Write, write};

@@ -19,6 +19,7 @@ mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
+mod options;
 #[cfg(unix)]
 mod processes;
 mod read;

@@ -21,7 +21,7 @@ trait Customers {
     > + ::core::marker::Send;
 }
 ::core::compile_error! {
-    "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`"
+    "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`"
 }
 ::core::compile_error! {
     "say how `all` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"

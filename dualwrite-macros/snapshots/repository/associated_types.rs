@@ -43,13 +43,14 @@ impl<O, N> DualStore<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Store",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "put",
-                        operation: ::dualwrite::Operation::Write,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "put",
+                            ::dualwrite::Operation::Write,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),

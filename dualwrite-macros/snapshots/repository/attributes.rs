@@ -70,26 +70,25 @@ impl<O, N> DualFlags<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Flags",
-                &[
-                    #[cfg(feature = "a")]
-                    #[cfg(unix)]
-                    ::dualwrite::__private::Method {
-                        name: "first",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                    #[cfg(not(windows))]
-                    ::dualwrite::__private::Method {
-                        name: "second",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                    ::dualwrite::__private::Method {
-                        name: "third",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        #[cfg(feature = "a")]
+                        #[cfg(unix)]
+                        ::dualwrite::__private::Method::new(
+                            "first",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                        #[cfg(not(windows))]
+                        ::dualwrite::__private::Method::new(
+                            "second",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                        ::dualwrite::__private::Method::new(
+                            "third",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),

@@ -44,18 +44,18 @@ impl<O, N> DualDocuments<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Documents",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "find",
-                        operation: ::dualwrite::Operation::Read,
-                        lazy: false,
-                    },
-                    ::dualwrite::__private::Method {
-                        name: "all",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "find",
+                            ::dualwrite::Operation::Read,
+                        ),
+                        ::dualwrite::__private::Method::new(
+                            "all",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),
@@ -158,7 +158,18 @@ where
                     <N as Documents>::find(&*self.new, tenant, filter).await
                 }
             };
-            ::dualwrite::__private::finish_read(call, answer, again)
+            ::dualwrite::__private::finish_read(
+                call,
+                answer,
+                again,
+                |pair, at: &mut ::dualwrite::Comparison<'_>| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{
+                        ByEquality as _, ByFields as _, ByNothing as _,
+                    };
+                    (&&&pair).compare_or_eq(at)
+                },
+            )
         }
     }
     fn all(
@@ -208,7 +219,18 @@ where
                 ::dualwrite::Side::Old => <O as Documents>::all(&*self.old, ids).await,
                 ::dualwrite::Side::New => <N as Documents>::all(&*self.new, ids).await,
             };
-            ::dualwrite::__private::finish_read(call, answer, again)
+            ::dualwrite::__private::finish_read(
+                call,
+                answer,
+                again,
+                |pair, at: &mut ::dualwrite::Comparison<'_>| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{
+                        ByEquality as _, ByFields as _, ByNothing as _,
+                    };
+                    (&&&pair).compare_or_eq(at)
+                },
+            )
         }
     }
 }

@@ -57,13 +57,14 @@ impl<O, N> DualCounters<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Counters",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "get",
-                        operation: ::dualwrite::Operation::Read,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "get",
+                            ::dualwrite::Operation::Read,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),

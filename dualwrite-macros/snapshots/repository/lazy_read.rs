@@ -38,13 +38,15 @@ impl<O, N> DualCustomers<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Customers",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "find",
-                        operation: ::dualwrite::Operation::Read,
-                        lazy: true,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                                "find",
+                                ::dualwrite::Operation::Read,
+                            )
+                            .lazy(),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),
@@ -130,7 +132,18 @@ where
             if call.wants_copy(&answer) {
                 return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
             }
-            ::dualwrite::__private::finish_read(call, answer, again)
+            ::dualwrite::__private::finish_read(
+                call,
+                answer,
+                again,
+                |pair, at: &mut ::dualwrite::Comparison<'_>| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{
+                        ByEquality as _, ByFields as _, ByNothing as _,
+                    };
+                    (&&&pair).compare_or_eq(at)
+                },
+            )
         }
     }
 }

@@ -40,13 +40,14 @@ impl<O, N> DualCustomers<O, N> {
             repository: crate::reexports::migrations::__private::Repository::new(
                 migration,
                 "Customers",
-                &[
-                    crate::reexports::migrations::__private::Method {
-                        name: "find",
-                        operation: crate::reexports::migrations::Operation::Read,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        crate::reexports::migrations::__private::Method::new(
+                            "find",
+                            crate::reexports::migrations::Operation::Read,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),
@@ -138,7 +139,18 @@ where
                     <N as Customers>::find(&*self.new, id).await
                 }
             };
-            crate::reexports::migrations::__private::finish_read(call, answer, again)
+            crate::reexports::migrations::__private::finish_read(
+                call,
+                answer,
+                again,
+                |pair, at: &mut crate::reexports::migrations::Comparison<'_>| {
+                    #[allow(unused_imports)]
+                    use crate::reexports::migrations::__private::{
+                        ByEquality as _, ByFields as _, ByNothing as _,
+                    };
+                    (&&&pair).compare_or_eq(at)
+                },
+            )
         }
     }
 }

@@ -42,13 +42,14 @@ impl<Old, New> DualCache<Old, New> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Cache",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "all",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "all",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),
@@ -155,7 +156,18 @@ where
                     <New as Cache<'c, T, E, SIZE>>::all::<K, LIMIT>(&*self.new, of).await
                 }
             };
-            ::dualwrite::__private::finish_read(call, answer, again)
+            ::dualwrite::__private::finish_read(
+                call,
+                answer,
+                again,
+                |pair, at: &mut ::dualwrite::Comparison<'_>| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{
+                        ByEquality as _, ByFields as _, ByNothing as _,
+                    };
+                    (&&&pair).compare_or_eq(at)
+                },
+            )
         }
     }
 }

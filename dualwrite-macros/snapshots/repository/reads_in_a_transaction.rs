@@ -56,23 +56,23 @@ impl<O, N> DualAccounts<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Accounts",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "balance",
-                        operation: ::dualwrite::Operation::Read,
-                        lazy: false,
-                    },
-                    ::dualwrite::__private::Method {
-                        name: "total",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                    ::dualwrite::__private::Method {
-                        name: "lock",
-                        operation: ::dualwrite::Operation::Read,
-                        lazy: true,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "balance",
+                            ::dualwrite::Operation::Read,
+                        ),
+                        ::dualwrite::__private::Method::new(
+                            "total",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                        ::dualwrite::__private::Method::new(
+                                "lock",
+                                ::dualwrite::Operation::Read,
+                            )
+                            .lazy(),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),

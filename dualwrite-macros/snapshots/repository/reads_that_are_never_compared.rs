@@ -45,18 +45,18 @@ impl<O, N> DualDocuments<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Documents",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "version",
-                        operation: ::dualwrite::Operation::Read,
-                        lazy: false,
-                    },
-                    ::dualwrite::__private::Method {
-                        name: "pick",
-                        operation: ::dualwrite::Operation::Scan,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "version",
+                            ::dualwrite::Operation::Read,
+                        ),
+                        ::dualwrite::__private::Method::new(
+                            "pick",
+                            ::dualwrite::Operation::Scan,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),

@@ -45,13 +45,14 @@ impl<O, N> DualCustomers<O, N> {
             repository: ::dualwrite::__private::Repository::new(
                 migration,
                 "Customers",
-                &[
-                    ::dualwrite::__private::Method {
-                        name: "save",
-                        operation: ::dualwrite::Operation::Write,
-                        lazy: false,
-                    },
-                ],
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "save",
+                            ::dualwrite::Operation::Write,
+                        ),
+                    ]
+                },
             ),
             old: ::std::sync::Arc::new(old),
             new: ::std::sync::Arc::new(new),

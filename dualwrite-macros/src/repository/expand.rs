@@ -6,7 +6,7 @@ use syn::{Attribute, Meta, parse_quote};
 
 use super::body::Body;
 use super::docs;
-use super::model::{Method, Repository, Route};
+use super::model::{Method, Read, ReadKind, Repository, Route};
 use crate::names;
 
 /// Everything that is added beside the user's trait.
@@ -57,7 +57,7 @@ fn functions(model: &Repository) -> TokenStream {
             #[must_use]
             pub fn new(migration: &#root::Migration, old: #old, new: #new) -> Self {
                 Self {
-                    repository: #private::Repository::new(migration, #name, &[#(#entries),*]),
+                    repository: #private::Repository::new(migration, #name, const { &[#(#entries),*] }),
                     old: ::std::sync::Arc::new(old),
                     new: ::std::sync::Arc::new(new),
                 }
@@ -78,14 +78,31 @@ fn functions(model: &Repository) -> TokenStream {
     }
 }
 
+/// A row of the wrapper's table of methods.
 fn entry(model: &Repository, method: &Method) -> TokenStream {
     let (root, private, cfg) = (&model.root, model.root.private(), &method.cfg);
     let name = names::plain(&method.signature.ident);
     let operation = Ident::new(method.route.operation(), Span::call_site());
-    let lazy = method.route.is_lazy();
-    quote! {
-        #(#cfg)* #private::Method { name: #name, operation: #root::Operation::#operation, lazy: #lazy }
-    }
+    let options = match &method.route {
+        Route::Read(read) => read_options(read),
+        Route::Write(write) => write.on_mirror_error.map(|policy| {
+            let policy = Ident::new(policy.name(), Span::call_site());
+            quote!(.on_mirror_error(#root::MirrorPolicy::#policy))
+        }),
+    };
+    quote!(#(#cfg)* #private::Method::new(#name, #root::Operation::#operation) #options)
+}
+
+fn read_options(read: &Read) -> Option<TokenStream> {
+    let lazy = read.is_lazy().then(|| quote!(.lazy()));
+    let (sample, timeout) = match (&read.kind, read.comparing()) {
+        (_, Some(comparing)) => (comparing.sample, comparing.timeout_ms),
+        (ReadKind::Lazy(None), _) => (Some(0), None),
+        _ => (None, None),
+    };
+    let sample = sample.map(Literal::u16_unsuffixed).map(|share| quote!(.sample(#share)));
+    let timeout = timeout.map(Literal::u64_unsuffixed).map(|limit| quote!(.timeout_ms(#limit)));
+    Some(quote!(#lazy #sample #timeout))
 }
 
 /// Written out, since a derive would ask for `Clone` of both sides.

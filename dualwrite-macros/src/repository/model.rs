@@ -3,7 +3,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Expr, Generics, ItemTrait, Signature, Token, Type, WherePredicate};
+use syn::{Attribute, Expr, ExprPath, Generics, ItemTrait, Signature, Token, Type, WherePredicate};
 
 use crate::paths::Root;
 
@@ -84,17 +84,47 @@ pub(super) enum ReadKind {
     /// Nothing: never compared, or inside the caller's transaction.
     Plain { tx: Option<Ident> },
     /// The other side is asked too, after the call, and the answers are compared.
-    Compared,
-    /// Compared, and a record missing in new is copied.
-    Lazy,
+    Compared(Comparing),
+    /// A record missing in new is copied; compared too, unless nothing is said how.
+    Lazy(Option<Comparing>),
     /// A record missing in new is copied in the caller's transaction.
     LazyIn { tx: Ident },
+}
+
+/// How the answers of a read are compared, where the method says so itself.
+#[derive(Default)]
+pub(super) struct Comparing {
+    /// A function that decides; else fields or equality do.
+    pub(super) by: Option<ExprPath>,
+    /// The share of calls that is compared, in basis points.
+    pub(super) sample: Option<u16>,
+    /// The limit on the shadow read.
+    pub(super) timeout_ms: Option<u64>,
 }
 
 /// A call that changes one record, in the caller's transaction.
 pub(super) struct Write {
     pub(super) key: Expr,
     pub(super) tx: Ident,
+    /// What a failing mirror does to the caller, where the method says so itself.
+    pub(super) on_mirror_error: Option<MirrorPolicy>,
+}
+
+/// `dualwrite::MirrorPolicy`.
+#[derive(Clone, Copy)]
+pub(super) enum MirrorPolicy {
+    Abort,
+    MarkDirty,
+}
+
+impl MirrorPolicy {
+    /// The name of the variant.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Abort => "Abort",
+            Self::MarkDirty => "MarkDirty",
+        }
+    }
 }
 
 /// An argument after `&self`.
@@ -123,12 +153,21 @@ impl Read {
         match &self.kind {
             ReadKind::Plain { tx } => tx.as_ref(),
             ReadKind::LazyIn { tx } => Some(tx),
-            ReadKind::Compared | ReadKind::Lazy => None,
+            ReadKind::Compared(_) | ReadKind::Lazy(_) => None,
         }
     }
 
     pub(super) fn is_lazy(&self) -> bool {
-        matches!(self.kind, ReadKind::Lazy | ReadKind::LazyIn { .. })
+        matches!(self.kind, ReadKind::Lazy(_) | ReadKind::LazyIn { .. })
+    }
+
+    /// How it is compared, if it is.
+    pub(super) fn comparing(&self) -> Option<&Comparing> {
+        match &self.kind {
+            ReadKind::Compared(comparing) => Some(comparing),
+            ReadKind::Lazy(comparing) => comparing.as_ref(),
+            ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
+        }
     }
 }
 
@@ -140,10 +179,6 @@ impl Route {
             Self::Read(Read { key: None, .. }) => "Scan",
             Self::Write(_) => "Write",
         }
-    }
-
-    pub(super) fn is_lazy(&self) -> bool {
-        matches!(self, Self::Read(read) if read.is_lazy())
     }
 }
 

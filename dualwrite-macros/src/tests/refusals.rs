@@ -36,10 +36,6 @@ fn routes() {
         "#[read(scan, lazy)] async fn all(&self) -> Result<(), E>;",
         &["`lazy` copies the record of a key, and a scan has none: remove `lazy`"],
     );
-    check_method(
-        "#[read(key = 1, lazy, shadow = never)] async fn all(&self) -> Result<(), E>;",
-        &["`lazy` reads are compared while both sides are written: remove `shadow = never`"],
-    );
 }
 
 #[test]
@@ -47,14 +43,14 @@ fn settings() {
     check_method(
         "#[read(kye = id, scn, key = id, key = id)] async fn find(&self, id: i64) -> Result<(), E>;",
         &[
-            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
-            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
+            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
             "`key` is given twice: keep one",
         ],
     );
     check_method(
         "#[write(by = id)] async fn save(&self, id: i64, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
-        &["unknown key `by`; `#[write]` takes `key`"],
+        &["unknown key `by`; `#[write]` takes `key`, `on_mirror_error`"],
     );
     check_method(
         "#[read(key, lazy = true, shadow = no)] async fn find(&self) -> Result<(), E>;",
@@ -67,13 +63,13 @@ fn settings() {
     check_method(
         "#[read(key = )] async fn find(&self) -> Result<(), E>;",
         &[
-            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
         ],
     );
     check_method(
         "#[read = \"id\"] async fn find(&self) -> Result<(), E>;",
         &[
-            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
         ],
     );
     check(

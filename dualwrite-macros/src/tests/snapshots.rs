@@ -73,6 +73,23 @@ trait Documents {
 }
 
 #[test]
+fn reads_with_options() {
+    check(
+        "repository/reads_with_options.rs",
+        "
+#[repository]
+trait Documents {
+    #[read(key = id, sample = 0.5, timeout = \"2s\", compare = rules::same)]
+    async fn find(&self, id: i64) -> Result<Document, sqlx::Error>;
+    #[read(key = id, lazy, shadow = never)]
+    async fn latest(&self, id: i64) -> Result<Option<Document>, sqlx::Error>;
+    #[write(key = id, on_mirror_error = abort)]
+    async fn remove(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> Result<(), sqlx::Error>;
+}",
+    );
+}
+
+#[test]
 fn reads_in_a_transaction() {
     check(
         "repository/reads_in_a_transaction.rs",

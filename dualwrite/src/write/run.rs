@@ -61,12 +61,13 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     shared.check_kind(K::KIND)?;
     let bucket = shared.options.rule.bucket(key, shared.salt)?;
     let plan = route(position, Operation::Write, bucket);
+    let method = repository.method(method);
     let mirror = match plan.mirror {
         Some(side) => {
             let copier = shared.copier.as_ref();
             let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
                 && decide::is_repairable(side, shared.is_copied(), shared.options.lazy);
-            decide::mirror(position, side, shared.options.mirror, repairable)
+            decide::mirror(position, side, method.mirror(shared), repairable)
         }
         None => Mirror::Strict,
     };
@@ -74,7 +75,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
         Mirror::Strict => None,
     };
-    let stats = &repository.method(method).stats;
+    let stats = &method.stats;
     Ok(Write { shared, stats, plan, mirror, key, start: 0, answer: None })
 }
 

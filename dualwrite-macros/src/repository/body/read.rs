@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use super::super::model::{Argument, Passing, Read, ReadKind, Side};
+use super::super::model::{Argument, Comparing, Passing, Read, ReadKind, Side};
 use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
@@ -16,8 +16,8 @@ impl Body<'_> {
         let rest = match &read.kind {
             ReadKind::Plain { .. } => self.plain(),
             ReadKind::LazyIn { tx } => self.lazy_in(tx),
-            ReadKind::Lazy => self.asked_again(Some(self.copied())),
-            ReadKind::Compared => self.asked_again(None),
+            ReadKind::Lazy(comparing) => self.asked_again(Some(self.copied()), comparing.as_ref()),
+            ReadKind::Compared(comparing) => self.asked_again(None, Some(comparing)),
         };
         quote_spanned!(mixed()=> async move { #start #rest })
     }
@@ -41,18 +41,23 @@ impl Body<'_> {
 
     fn plain(&self) -> TokenStream {
         let answer = self.answer(Handing::Last);
-        let finish = self.finish("finish_plain", None);
+        let finish = self.finish_plain();
         quote_spanned! {mixed()=>
             let answer = #answer;
             #finish
         }
     }
 
-    fn asked_again(&self, copied: Option<TokenStream>) -> TokenStream {
+    fn asked_again(
+        &self,
+        copied: Option<TokenStream>,
+        comparing: Option<&Comparing>,
+    ) -> TokenStream {
         let (again, answer) = (self.again(), self.answer(Handing::Last));
-        // What is wrong with keeping the arguments is shown at the method's name.
-        let kept = Ident::new("again", located(self.method.signature.ident.span()));
-        let finish = self.finish("finish_read", Some(&kept));
+        let finish = match comparing {
+            Some(comparing) => self.finish_read(comparing),
+            None => self.finish_plain(),
+        };
         quote_spanned! {mixed()=>
             let again = #again;
             let answer = #answer;
@@ -74,12 +79,39 @@ impl Body<'_> {
 
     /// Ends the read. All of it stands at the type of the answer, so that the compiler says only once
     /// what is wrong with that type.
-    fn finish(&self, function: &str, again: Option<&Ident>) -> TokenStream {
+    fn finish_plain(&self) -> TokenStream {
         let place = located(self.method.answer);
-        let (private, function) = (self.model.root.private_at(place), Ident::new(function, place));
-        match again {
-            Some(again) => quote_spanned!(place=> #private::#function(call, answer, #again)),
-            None => quote_spanned!(place=> #private::#function(call, answer)),
+        let private = self.model.root.private_at(place);
+        quote_spanned!(place=> #private::finish_plain(call, answer))
+    }
+
+    /// The same, with the comparison.
+    fn finish_read(&self, comparing: &Comparing) -> TokenStream {
+        let place = located(self.method.answer);
+        let private = self.model.root.private_at(place);
+        // What is wrong with keeping the arguments is shown at the method's name.
+        let again = Ident::new("again", located(self.method.signature.ident.span()));
+        let compare = self.compare(comparing);
+        quote_spanned!(place=> #private::finish_read(call, answer, #again, #compare))
+    }
+
+    /// How two answers are compared: by the user's function, else field by field where the type can,
+    /// else by equality. The compiler chooses here, where it knows the type.
+    fn compare(&self, comparing: &Comparing) -> TokenStream {
+        let place = located(self.method.answer);
+        let (root, private) = (&self.model.root, self.model.root.private());
+        if let Some(function) = &comparing.by {
+            return quote_spanned! {located(function.span())=>
+                |pair, at| #private::compare_by(#function, pair, at)
+            };
+        }
+        let chosen = quote_spanned!(place=> (&&&pair).compare_or_eq(at));
+        quote_spanned! {mixed()=>
+            |pair, at: &mut #root::Comparison<'_>| {
+                #[allow(unused_imports)]
+                use #private::{ByEquality as _, ByFields as _, ByNothing as _};
+                #chosen
+            }
         }
     }
 
@@ -131,7 +163,7 @@ impl Body<'_> {
     fn lazy_in(&self, tx: &Ident) -> TokenStream {
         let answer = self.answer(Handing::Again);
         let new = self.ask(Side::New, Handing::Last);
-        let finish = self.finish("finish_plain", None);
+        let finish = self.finish_plain();
         let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
         let copied = self.or_return(&quote_spanned!(mixed()=> call.copy_in(&mut *#tx).await));
         quote_spanned! {mixed()=>

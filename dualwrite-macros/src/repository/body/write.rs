@@ -8,7 +8,7 @@ use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
     /// The body of a write.
-    pub(in crate::repository) fn write(&self, Write { key, tx }: &Write) -> TokenStream {
+    pub(in crate::repository) fn write(&self, Write { key, tx, .. }: &Write) -> TokenStream {
         let (private, this, position) =
             (self.model.root.private(), &self.method.this, &self.position);
         let key = borrowed(key);

@@ -7,6 +7,7 @@ use syn::{Attribute, Safety, Signature, TraitItemFn, Type};
 use super::super::desugar;
 use super::super::model::{Argument, Method, Read, ReadKind, Route, Write};
 use super::answer::Answer;
+use super::options::Shadow;
 use super::route::Declared;
 use super::{answer, arguments, owned, route, self_types};
 use crate::diag::Errors;
@@ -90,26 +91,44 @@ fn route_of(
     errors: &mut Errors,
 ) -> Option<Route> {
     match (declared, tx) {
-        (Declared::Write { key }, Some(tx)) => Some(Route::Write(Write { key, tx })),
+        (Declared::Write { key, on_mirror_error }, Some(tx)) => {
+            Some(Route::Write(Write { key, tx, on_mirror_error }))
+        }
         (Declared::Write { .. }, None) => {
             arguments::report_missing_transaction(&signature.ident, arguments, errors);
             None
         }
-        (Declared::Read { key, lazy, compared }, tx) => {
-            let kind = read_kind(lazy, compared, tx);
+        (Declared::Read { key, lazy, shadow }, tx) => {
+            if tx.is_some() {
+                report_never_compared(&shadow, errors);
+            }
+            let kind = read_kind(lazy, shadow, tx);
             check_kept(&kind, signature, arguments, errors);
             Some(Route::Read(Read { key, kind }))
         }
     }
 }
 
-fn read_kind(lazy: bool, compared: bool, tx: Option<Ident>) -> ReadKind {
-    match (lazy, compared, tx) {
+fn read_kind(lazy: bool, Shadow { never, comparing, .. }: Shadow, tx: Option<Ident>) -> ReadKind {
+    let comparing = never.is_none().then_some(comparing);
+    match (lazy, comparing, tx) {
         (true, _, Some(tx)) => ReadKind::LazyIn { tx },
-        (true, _, None) => ReadKind::Lazy,
-        (false, true, None) => ReadKind::Compared,
+        (true, comparing, None) => ReadKind::Lazy(comparing),
+        (false, Some(comparing), None) => ReadKind::Compared(comparing),
         // Inside the caller's transaction there is no later moment at which to compare.
         (false, _, tx) => ReadKind::Plain { tx },
+    }
+}
+
+fn report_never_compared(shadow: &Shadow, errors: &mut Errors) {
+    if shadow.never.is_some() {
+        return; // which has been reported already
+    }
+    for name in &shadow.given {
+        errors.on(
+            name,
+            format!("a read in the caller's transaction is never compared: remove `{name}`"),
+        );
     }
 }
 
@@ -124,8 +143,8 @@ fn check_kept(kind: &ReadKind, signature: &Signature, arguments: &[Argument], er
 /// What else than owned values a read that is asked again could use; none if it is not.
 fn way_out(kind: &ReadKind) -> Option<&'static str> {
     match kind {
-        ReadKind::Compared => Some(", or write `shadow = never`"),
-        ReadKind::Lazy => Some(""),
+        ReadKind::Compared(_) => Some(", or write `shadow = never`"),
+        ReadKind::Lazy(_) => Some(""),
         ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
     }
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod arguments;
 mod method;
+mod options;
 mod owned;
 mod route;
 mod self_types;

@@ -3,6 +3,8 @@
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident};
 
+use super::super::model::MirrorPolicy;
+use super::options::{self, Shadow};
 use crate::diag::Errors;
 use crate::settings::Settings;
 
@@ -12,10 +14,11 @@ pub(super) enum Declared {
         /// None for scans.
         key: Option<Expr>,
         lazy: bool,
-        compared: bool,
+        shadow: Shadow,
     },
     Write {
         key: Expr,
+        on_mirror_error: Option<MirrorPolicy>,
     },
 }
 
@@ -44,23 +47,24 @@ pub(super) fn lower(name: &Ident, routing: &[Attribute], errors: &mut Errors) ->
 }
 
 fn write(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
-    let mut settings = Settings::new("`#[write]`", &["key"]);
+    let mut settings = Settings::new("`#[write]`", &["key", "on_mirror_error"]);
     settings.add_attribute(attribute, errors);
     let key = key(&mut settings, errors);
+    let on_mirror_error = options::on_mirror_error(&mut settings, errors);
     if key.is_none() && !settings.is_flawed() {
         errors.on(attribute.path(), "say which record is written: `#[write(key = …)]`");
     }
-    Some(Declared::Write { key: key?.1 })
+    Some(Declared::Write { key: key?.1, on_mirror_error })
 }
 
 fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
-    let mut settings = Settings::new("`#[read]`", &["key", "scan", "lazy", "shadow"]);
+    const KEYS: &[&str] = &["key", "scan", "lazy", "shadow", "sample", "timeout", "compare"];
+    let mut settings = Settings::new("`#[read]`", KEYS);
     settings.add_attribute(attribute, errors);
     let key = key(&mut settings, errors);
     let scan = settings.flag("scan", errors);
     let lazy = settings.flag("lazy", errors);
-    let shadow = shadow(&mut settings, errors);
-    let compared = shadow.is_none();
+    let shadow = options::shadow(&mut settings, errors);
     if settings.is_flawed() {
         return None;
     }
@@ -77,22 +81,7 @@ fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
     if let (Some(lazy), None, Some(_)) = (&lazy, &key, &scan) {
         errors.on(lazy, "`lazy` copies the record of a key, and a scan has none: remove `lazy`");
     }
-    if let (Some(lazy), Some(shadow)) = (&lazy, &shadow) {
-        errors.on(
-            shadow,
-            format!("`{lazy}` reads are compared while both sides are written: remove `{shadow} = never`"),
-        );
-    }
-    Some(Declared::Read { key: key.map(|(_, key)| key), lazy: lazy.is_some(), compared })
-}
-
-fn shadow(settings: &mut Settings, errors: &mut Errors) -> Option<Ident> {
-    let (name, value) = settings.value("shadow", "which is `never`", errors)?;
-    let is_never = matches!(&value, Expr::Path(ExprPath { path, .. }) if path.is_ident("never"));
-    if !is_never {
-        errors.on(&value, format!("`{name}` takes `never`; without it the read is compared"));
-    }
-    Some(name)
+    Some(Declared::Read { key: key.map(|(_, key)| key), lazy: lazy.is_some(), shadow })
 }
 
 fn key(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Expr)> {
