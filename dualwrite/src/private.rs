@@ -5,7 +5,8 @@ pub use crate::compare::{
     near, unordered, variants,
 };
 pub use crate::read::{
-    Read, compare_by, copy_and_ask, finish_plain, finish_read, read, read_in, scan, scan_in,
+    Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_in,
+    scan, scan_in,
 };
-pub use crate::repository::{Method, Repository};
+pub use crate::repository::{Method, Repository, is_same_text};
 pub use crate::write::run::{Answer, Sides, Write, write};

@@ -119,6 +119,29 @@ pub fn scan_in<'r, DB: Backend>(
     Ok(Read { repository, method, epoch, plan, shadow: false, lazy: None, start, entered: None })
 }
 
+/// A call that neither reads nor writes, under way.
+pub struct Primary<'r> {
+    side: Side,
+    /// It may look at data all the same, so the next position waits for it as for a read.
+    _entered: Entered<'r>,
+}
+
+impl Primary<'_> {
+    /// The side that answers.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+}
+
+/// Plans a call that neither reads nor writes: it goes where scans go, by the position last known.
+pub fn primary(repository: &Repository) -> Primary<'_> {
+    let shared = repository.shared();
+    let entered = shared.in_flight.enter();
+    let side = scanned(shared, shared.position()).primary;
+    Primary { side, _entered: entered }
+}
+
 #[inline]
 fn keyed<K: Key + ?Sized>(shared: &Shared, position: Position, key: &K) -> Result<Plan, Error> {
     shared.check_kind(K::KIND)?;

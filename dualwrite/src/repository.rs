@@ -118,6 +118,17 @@ impl Repository {
     }
 }
 
+/// `==` for constants.
+#[must_use]
+pub const fn is_same_text(old: &str, new: &str) -> bool {
+    let (old, new) = (old.as_bytes(), new.as_bytes());
+    let mut at = 0;
+    while at < old.len() && at < new.len() && old[at] == new[at] {
+        at += 1;
+    }
+    old.len() == new.len() && at == old.len()
+}
+
 impl std::fmt::Debug for Repository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Repository").field("migration", &self.shared.name).finish()

@@ -14,6 +14,7 @@ mod compare;
 #[cfg(unix)]
 mod crash;
 mod dropped;
+mod forms;
 mod history;
 mod input;
 mod interleavings;

@@ -24,5 +24,5 @@ trait Customers {
     "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`"
 }
 ::core::compile_error! {
-    "say how `all` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"
+    "say how `all` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or `#[primary]` where it does neither"
 }

@@ -38,6 +38,7 @@ fn routing(route: &Route) -> String {
             };
             format!("a write of `{}`{policy}", shown(&key.to_token_stream()))
         }
+        Route::Primary => "passed to the side that answers".to_owned(),
         Route::Read(read @ Read { key, kind }) => {
             let what = match key {
                 Some(key) => format!("a read of `{}`", shown(&key.to_token_stream())),

@@ -16,12 +16,20 @@ pub(super) struct Repository {
     pub(super) wrapper: Ident,
     /// The type parameters that stand for the two sides.
     pub(super) sides: Sides<Ident>,
+    /// The type parameter that stands for what writes both at once.
+    pub(super) both: Ident,
+    /// `#[async_trait]` below our attribute: it is repeated on the wrapper's `impl`.
+    pub(super) async_trait: Option<Attribute>,
+    /// `#[cfg(…)]` of the trait: without it, there is no wrapper.
+    pub(super) cfg: Vec<Attribute>,
     /// The generics of the trait, where `Self::Error` has become `<O as Trait>::Error`.
     pub(super) generics: Generics,
     /// The trait's own supertraits and where clauses on the wrapper, `Self` replaced in the same way.
     pub(super) predicates: Vec<WherePredicate>,
     /// Associated types: the old side's, which the new side must share.
     pub(super) associated: Vec<Ident>,
+    /// Associated constants: the old side's, which the new side must share.
+    pub(super) constants: Vec<Constant>,
     /// Error types that depend on the trait's parameters, which must be made from our error.
     pub(super) errors: Vec<Type>,
     pub(super) methods: Vec<Method>,
@@ -63,13 +71,48 @@ pub(super) struct Method {
     /// Where to say what the compiler finds wrong with the answer's type. One place for all of it:
     /// the compiler then says each thing once.
     pub(super) answer: Span,
+    pub(super) form: Form,
     pub(super) route: Route,
+}
+
+/// How a method hands out its answer.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// `-> impl Future`, also where `async fn` was typed.
+    Future,
+    /// `-> Pin<Box<dyn Future>>`, as `#[async_trait]` above our attribute makes it of `async fn`.
+    Boxed,
+    /// `async fn`, of which `#[async_trait]` will make a boxed future.
+    Async,
+    /// Without waiting.
+    Sync,
+}
+
+/// An associated constant.
+pub(super) struct Constant {
+    pub(super) name: Ident,
+    pub(super) ty: Type,
+    pub(super) cfg: Vec<Attribute>,
+    pub(super) equality: Equality,
+}
+
+/// How the values of a constant on both sides can be compared by the compiler.
+#[derive(Clone, Copy)]
+pub(super) enum Equality {
+    /// By `==`.
+    Operator,
+    /// As `&str`.
+    Text,
+    /// Not at all.
+    Unknown,
 }
 
 /// How calls of a method find their side.
 pub(super) enum Route {
     Read(Read),
     Write(Write),
+    /// Passed to the side that answers.
+    Primary,
 }
 
 /// A call that changes nothing.
@@ -172,12 +215,13 @@ impl Read {
 }
 
 impl Route {
-    /// The name of the `dualwrite::Operation`.
-    pub(super) fn operation(&self) -> &'static str {
+    /// The name of the `dualwrite::Operation`, if it is one.
+    pub(super) fn operation(&self) -> Option<&'static str> {
         match self {
-            Self::Read(Read { key: Some(_), .. }) => "Read",
-            Self::Read(Read { key: None, .. }) => "Scan",
-            Self::Write(_) => "Write",
+            Self::Read(Read { key: Some(_), .. }) => Some("Read"),
+            Self::Read(Read { key: None, .. }) => Some("Scan"),
+            Self::Write(_) => Some("Write"),
+            Self::Primary => None,
         }
     }
 }

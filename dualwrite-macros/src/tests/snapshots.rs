@@ -119,7 +119,6 @@ trait Customers {
         tx: &mut Tx<'_, Sqlite>,
         customer: &Customer,
         note: String,
-        version: &mut i64,
     ) -> Result<(), sqlx::Error>;
 }",
     );
@@ -178,6 +177,79 @@ trait Flags {
     async fn second(&self) -> Result<bool, sqlx::Error>;
     #[read(scan, shadow = never)]
     async fn third(&self) -> Result<bool, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn methods_of_the_primary() {
+    check(
+        "repository/methods_of_the_primary.rs",
+        "
+#[repository]
+trait Documents {
+    /// What this is.
+    #[primary]
+    fn name(&self) -> &'static str;
+    #[cfg(unix)]
+    #[primary]
+    async fn ping(&self, pings: &mut u64);
+    #[read(scan, shadow = never)]
+    async fn count(&self) -> Result<i64, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn async_trait_above() {
+    check(
+        "repository/async_trait_above.rs",
+        "
+#[repository]
+trait Documents: Send + Sync {
+    #[read(key = id, shadow = never)]
+    fn find<'life0, 'async_trait>(
+        &'life0 self,
+        id: i64,
+    ) -> ::core::pin::Pin<Box<
+        dyn ::core::future::Future<Output = Result<Document, sqlx::Error>> + ::core::marker::Send + 'async_trait,
+    >>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait;
+}",
+    );
+}
+
+#[test]
+fn async_trait_below() {
+    check(
+        "repository/async_trait_below.rs",
+        "
+#[repository]
+#[async_trait]
+trait Documents: Send + Sync {
+    #[read(key = id, shadow = never)]
+    async fn find(&self, id: i64) -> Result<Document, sqlx::Error>;
+    #[primary]
+    fn name(&self) -> String;
+}",
+    );
+}
+
+#[test]
+fn associated_constants() {
+    check(
+        "repository/associated_constants.rs",
+        "
+#[repository]
+#[cfg(unix)]
+trait Documents {
+    const LIMIT: u32 = 100;
+    const TABLE: &'static str;
+    const KINDS: [Kind; 3];
+    #[read(scan, shadow = never)]
+    async fn count(&self) -> Result<i64, sqlx::Error>;
 }",
     );
 }

@@ -119,6 +119,12 @@ impl<T, E> Write<'_, T, E> {
         Ok(())
     }
 
+    /// Before a dual write that one implementation makes alone. No savepoint: what fails there has
+    /// written neither side.
+    pub fn enter_both<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
+        tx.spoil(UNFINISHED);
+    }
+
     /// Runs one side and catches its panic.
     pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
         self.start = self.shared.clock.now();
@@ -182,7 +188,7 @@ impl<T, E> Write<'_, T, E> {
         }
     }
 
-    /// After the only side of a write that goes to one.
+    /// After the only side of a write that goes to one, or after a write of both at once.
     ///
     /// # Errors
     /// That side's.

@@ -19,7 +19,7 @@ impl Body<'_> {
             ReadKind::Lazy(comparing) => self.asked_again(Some(self.copied()), comparing.as_ref()),
             ReadKind::Compared(comparing) => self.asked_again(None, Some(comparing)),
         };
-        quote_spanned!(mixed()=> async move { #start #rest })
+        self.in_form(&quote_spanned!(mixed()=> #start #rest))
     }
 
     fn start(&self, read: &Read) -> TokenStream {

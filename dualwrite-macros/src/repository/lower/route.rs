@@ -1,7 +1,7 @@
 //! `#[read(…)]` and `#[write(…)]`: what a method says about its routing.
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident};
+use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident, Meta};
 
 use super::super::model::MirrorPolicy;
 use super::options::{self, Shadow};
@@ -20,6 +20,12 @@ pub(super) enum Declared {
         key: Expr,
         on_mirror_error: Option<MirrorPolicy>,
     },
+    Primary,
+}
+
+/// Whether the attribute says that the method reads or writes.
+pub(super) fn is_keyed(attribute: &Attribute) -> bool {
+    !attribute.path().is_ident("primary")
 }
 
 /// Reads the one attribute that a method must carry.
@@ -28,7 +34,8 @@ pub(super) fn lower(name: &Ident, routing: &[Attribute], errors: &mut Errors) ->
         errors.on(
             name,
             format!(
-                "say how `{name}` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"
+                "say how `{name}` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or \
+                 `#[primary]` where it does neither"
             ),
         );
         return None;
@@ -36,11 +43,13 @@ pub(super) fn lower(name: &Ident, routing: &[Attribute], errors: &mut Errors) ->
     for other in others {
         errors.on(
             other.path(),
-            "a method is routed in one way: keep one `#[read(…)]` or `#[write(…)]`",
+            "a method is routed in one way: keep one `#[read(…)]`, `#[write(…)]` or `#[primary]`",
         );
     }
     if attribute.path().is_ident("write") {
         write(attribute, errors)
+    } else if attribute.path().is_ident("primary") {
+        primary(attribute, errors)
     } else {
         read(attribute, errors)
     }
@@ -55,6 +64,14 @@ fn write(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
         errors.on(attribute.path(), "say which record is written: `#[write(key = …)]`");
     }
     Some(Declared::Write { key: key?.1, on_mirror_error })
+}
+
+fn primary(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
+    if !matches!(attribute.meta, Meta::Path(_)) {
+        let rule = "`#[primary]` takes nothing, the call goes to the side that answers";
+        errors.on(&attribute.meta, format!("{rule}: write `#[primary]` alone"));
+    }
+    Some(Declared::Primary)
 }
 
 fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
