@@ -18,6 +18,7 @@ mod error;
 mod gate;
 mod key;
 mod moves;
+mod needs;
 mod position;
 mod route;
 mod stage;

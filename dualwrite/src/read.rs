@@ -14,6 +14,7 @@ use crate::in_flight::Entered;
 use crate::key::{EncodedKey, Key};
 use crate::lazy::decide::{Missing, before_all_is_copied, may_copy};
 use crate::lazy::run as lazy;
+use crate::needs::{Answered, Failure};
 use crate::position::{Epoch, Percent, Position};
 use crate::repository::{Entry, Repository};
 use crate::route::{Operation, Plan, route};
@@ -227,7 +228,7 @@ impl Read<'_> {
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub fn finish_plain<T, E: From<Error>>(mut call: Read<'_>, answer: Result<T, E>) -> Result<T, E> {
+pub fn finish_plain<T, E: Failure>(mut call: Read<'_>, answer: Result<T, E>) -> Result<T, E> {
     call.settle(answer)
 }
 
@@ -243,8 +244,8 @@ pub fn finish_read<T, E, F, Fut, C>(
     compare: C,
 ) -> Result<T, E>
 where
-    T: Clone + Send + Sync + 'static,
-    E: From<Error> + Send + 'static,
+    T: Answered,
+    E: Failure + Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
     C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
@@ -279,7 +280,7 @@ pub fn copy_and_ask<'r, T, E, F, Fut>(
     again: Option<F>,
 ) -> Pin<Box<impl Future<Output = Result<T, E>> + use<'r, T, E, F, Fut>>>
 where
-    E: From<Error>,
+    E: Failure,
     F: Fn(Side) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
@@ -299,7 +300,7 @@ where
 
 fn shadow<T, E, F, Fut, C>(call: &Read<'_>, answer: &Result<T, E>, again: F, compare: C)
 where
-    T: Clone + Send + Sync + 'static,
+    T: Answered,
     E: Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use dualwrite::testing::TestMigration;
-use dualwrite::{Percent, Stage, Tx};
-use sqlx::Error;
+use dualwrite::{Backend, Percent, Stage, Tx};
+use sqlx::{Error, Sqlite};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{World, plain};
@@ -15,13 +15,13 @@ use crate::support::sql::Sql;
 /// Above ours, `#[async_trait]` has boxed the futures before we see them.
 #[async_trait]
 #[dualwrite::repository]
-trait Boxed: Send + Sync {
+trait Boxed<DB: Backend>: Send + Sync {
     #[read(key = name)]
     async fn find(&self, name: &str) -> Result<String, Error>;
     #[read(key = id, lazy)]
     async fn get(&self, id: i64) -> Result<Option<String>, Error>;
     #[write(key = id)]
-    async fn save(&self, tx: &mut Tx<'_, sqlx::Sqlite>, id: i64) -> Result<String, Error>;
+    async fn save(&self, tx: &mut Tx<'_, DB>, id: i64) -> Result<String, Error>;
     #[primary]
     fn label(&self) -> &'static str;
     #[primary]
@@ -34,13 +34,13 @@ trait Boxed: Send + Sync {
 /// Below ours, it boxes what we have generated.
 #[dualwrite::repository]
 #[async_trait::async_trait]
-trait BoxedLater: Send + Sync {
+trait BoxedLater<DB: Backend>: Send + Sync {
     #[read(key = name)]
     async fn find(&self, name: &str) -> Result<String, Error>;
     #[read(key = id, lazy)]
     async fn get(&self, id: i64) -> Result<Option<String>, Error>;
     #[write(key = id)]
-    async fn save(&self, tx: &mut Tx<'_, sqlx::Sqlite>, id: i64) -> Result<String, Error>;
+    async fn save(&self, tx: &mut Tx<'_, DB>, id: i64) -> Result<String, Error>;
     #[primary]
     fn label(&self) -> &'static str;
     #[primary]
@@ -52,14 +52,14 @@ struct Side(&'static str);
 macro_rules! boxed {
     ($name:ident) => {
         #[async_trait]
-        impl $name for Side {
+        impl<DB: Backend> $name<DB> for Side {
             async fn find(&self, name: &str) -> Result<String, Error> {
                 Ok(format!("{name} of {}", self.0))
             }
             async fn get(&self, id: i64) -> Result<Option<String>, Error> {
                 Ok(Some(format!("{id} of {}", self.0)))
             }
-            async fn save(&self, _: &mut Tx<'_, sqlx::Sqlite>, _: i64) -> Result<String, Error> {
+            async fn save(&self, _: &mut Tx<'_, DB>, _: i64) -> Result<String, Error> {
                 Ok(self.0.to_owned())
             }
             fn label(&self) -> &'static str {
@@ -84,10 +84,10 @@ async fn test_at(stage: Stage) -> TestMigration {
 #[tokio::test(start_paused = true)]
 async fn trait_objects_are_repositories() {
     let test = test_at(Stage::Live).await;
-    let old: Arc<dyn Boxed> = Arc::new(Side("old"));
-    let new: Arc<dyn Boxed> = Arc::new(Side("new"));
+    let old: Arc<dyn Boxed<Sqlite>> = Arc::new(Side("old"));
+    let new: Arc<dyn Boxed<Sqlite>> = Arc::new(Side("new"));
     let both = DualBoxed::from_arcs(test.migration(), old, new);
-    let wrapped: Arc<dyn Boxed> = Arc::new(both);
+    let wrapped: Arc<dyn Boxed<Sqlite>> = Arc::new(both);
     assert_eq!(wrapped.find("a").await.unwrap(), "a of new");
     assert_eq!(wrapped.twice("a").await.unwrap(), "a of newa of new");
     assert_eq!(wrapped.get(1).await.unwrap().unwrap(), "1 of new");
@@ -101,8 +101,8 @@ async fn trait_objects_are_repositories() {
 #[tokio::test(start_paused = true)]
 async fn trait_objects_may_be_made_later() {
     let test = test_at(Stage::Shadow).await;
-    let old: Arc<dyn BoxedLater> = Arc::new(Side("old"));
-    let wrapped: Box<dyn BoxedLater> =
+    let old: Arc<dyn BoxedLater<Sqlite>> = Arc::new(Side("old"));
+    let wrapped: Box<dyn BoxedLater<Sqlite>> =
         Box::new(DualBoxedLater::from_arcs(test.migration(), old, Arc::new(Side("new"))));
     assert_eq!(wrapped.find("a").await.unwrap(), "a of old");
     assert_eq!(wrapped.get(1).await.unwrap().unwrap(), "1 of old");
@@ -115,9 +115,8 @@ async fn trait_objects_may_be_made_later() {
 async fn the_primary_is_the_side_that_answers() {
     for stage in Stage::ALL {
         let test = test_at(stage).await;
-        let both: DualBoxed<Side, Side> =
-            DualBoxed::new(test.migration(), Side("old"), Side("new"));
-        assert_eq!(both.label(), stage.reads().as_str(), "{stage}");
+        let both = DualBoxed::new(test.migration(), Side("old"), Side("new"));
+        assert_eq!(Boxed::<Sqlite>::label(&both), stage.reads().as_str(), "{stage}");
         let methods = test.migration().status().await.unwrap().methods;
         assert!(methods.iter().all(|method| method.method != "label"), "it is not counted");
     }
@@ -149,10 +148,30 @@ async fn constants_are_shared() {
     assert_eq!(shown(&both), ("limit", 10));
 }
 
+on_all_databases!(trait_objects_write_both);
+
+async fn trait_objects_write_both<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let [old, new] = ["old", "new"].map(|name| Arc::new(Side(name)) as Arc<dyn Boxed<D::Db>>);
+    let boxed: Box<dyn Boxed<D::Db>> = Box::new(DualBoxed::from_arcs(&world.migration, old, new));
+    let later = DualBoxedLater::new(&world.migration, Side("old"), Side("new"));
+    let later: Box<dyn BoxedLater<D::Db>> = Box::new(later);
+    let mut tx = world.begin().await;
+    assert_eq!(boxed.save(&mut tx, 1).await.unwrap(), "old");
+    assert_eq!(later.save(&mut tx, 2).await.unwrap(), "old");
+    tx.commit().await.unwrap();
+    let methods = world.migration.status().await.unwrap().methods;
+    let saves = methods.iter().filter(|method| method.method == "save" && method.new.calls == 1);
+    assert_eq!(saves.count(), 2);
+    let mut pings = 0;
+    later.ping(&mut pings).await;
+    assert_eq!(pings, 1);
+}
+
 on_all_databases!(one_statement_may_write_both);
 
 #[dualwrite::repository]
-trait Pairs<DB: dualwrite::Backend> {
+trait Pairs<DB: Backend> {
     #[read(key = id, shadow = never)]
     async fn find(&self, id: i64) -> Result<&'static str, Error>;
     #[write(key = id)]
@@ -165,7 +184,7 @@ struct Logged {
     log: Arc<Mutex<Vec<&'static str>>>,
 }
 
-impl<DB: dualwrite::Backend> Pairs<DB> for Logged {
+impl<DB: Backend> Pairs<DB> for Logged {
     async fn find(&self, _: i64) -> Result<&'static str, Error> {
         Ok(self.name)
     }

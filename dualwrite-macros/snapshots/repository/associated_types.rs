@@ -148,7 +148,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -178,7 +178,7 @@ where
                         .await
                     {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                     let answer = write
@@ -186,8 +186,8 @@ where
                             <O as Store>::put(
                                 &*self.old,
                                 &mut *tx,
-                                ::core::clone::Clone::clone(&id),
-                                ::core::clone::Clone::clone(&row),
+                                ::dualwrite::__private::handed(&id),
+                                ::dualwrite::__private::handed(&row),
                             ),
                         )
                         .await;
@@ -202,7 +202,7 @@ where
                         .await
                     {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                     let answer = write

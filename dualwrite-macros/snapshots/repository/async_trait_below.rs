@@ -124,7 +124,9 @@ where
         let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
             ::core::result::Result::Ok(value) => value,
             ::core::result::Result::Err(error) => {
-                return ::core::result::Result::Err(::core::convert::From::from(error));
+                return ::core::result::Result::Err(
+                    ::dualwrite::__private::failure(error),
+                );
             }
         };
         let answer = match call.side() {

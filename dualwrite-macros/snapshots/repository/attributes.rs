@@ -179,7 +179,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -206,7 +206,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -231,7 +231,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };

@@ -145,20 +145,20 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let tenant = <str as ::std::borrow::ToOwned>::to_owned(tenant);
-                let filter = ::core::clone::Clone::clone(&filter);
+                let tenant = ::dualwrite::__private::owned::<str>(tenant);
+                let filter = ::dualwrite::__private::kept(&filter);
                 ::core::option::Option::Some(move |side: ::dualwrite::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let tenant = ::core::clone::Clone::clone(&tenant);
-                    let filter = ::core::clone::Clone::clone(&filter);
+                    let tenant = ::dualwrite::__private::kept(&tenant);
+                    let filter = ::dualwrite::__private::kept(&filter);
                     async move {
                         match side {
                             ::dualwrite::Side::Old => {
@@ -214,18 +214,18 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let ids = <[i64] as ::std::borrow::ToOwned>::to_owned(ids);
+                let ids = ::dualwrite::__private::owned::<[i64]>(ids);
                 ::core::option::Option::Some(move |side: ::dualwrite::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let ids = ::core::clone::Clone::clone(&ids);
+                    let ids = ::dualwrite::__private::kept(&ids);
                     async move {
                         match side {
                             ::dualwrite::Side::Old => {

@@ -132,18 +132,18 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::core::clone::Clone::clone(&id);
+                let id = ::dualwrite::__private::kept(&id);
                 ::core::option::Option::Some(move |side: ::dualwrite::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let id = ::core::clone::Clone::clone(&id);
+                    let id = ::dualwrite::__private::kept(&id);
                     async move {
                         match side {
                             ::dualwrite::Side::Old => {

@@ -136,20 +136,20 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        crate::reexports::migrations::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::core::clone::Clone::clone(&id);
+                let id = crate::reexports::migrations::__private::kept(&id);
                 ::core::option::Option::Some(move |
                     side: crate::reexports::migrations::Side|
                 {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let id = ::core::clone::Clone::clone(&id);
+                    let id = crate::reexports::migrations::__private::kept(&id);
                     async move {
                         match side {
                             crate::reexports::migrations::Side::Old => {

@@ -146,18 +146,18 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let of = <O as ::std::borrow::ToOwned>::to_owned(of);
+                let of = ::dualwrite::__private::owned::<O>(of);
                 ::core::option::Option::Some(move |side: ::dualwrite::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let of = ::core::clone::Clone::clone(&of);
+                    let of = ::dualwrite::__private::kept(&of);
                     async move {
                         match side {
                             ::dualwrite::Side::Old => {

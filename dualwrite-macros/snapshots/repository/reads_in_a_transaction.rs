@@ -163,7 +163,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -189,7 +189,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -221,7 +221,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -229,7 +229,7 @@ where
                 ::dualwrite::Side::Old => {
                     <O as Accounts>::lock(
                             &*self.old,
-                            ::core::clone::Clone::clone(&name),
+                            ::dualwrite::__private::handed(&name),
                             &mut *tx,
                         )
                         .await
@@ -237,7 +237,7 @@ where
                 ::dualwrite::Side::New => {
                     <N as Accounts>::lock(
                             &*self.new,
-                            ::core::clone::Clone::clone(&name),
+                            ::dualwrite::__private::handed(&name),
                             &mut *tx,
                         )
                         .await
@@ -248,7 +248,7 @@ where
                     ::core::result::Result::Ok(value) => value,
                     ::core::result::Result::Err(error) => {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                 };

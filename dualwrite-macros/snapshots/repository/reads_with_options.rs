@@ -160,18 +160,18 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::core::clone::Clone::clone(&id);
+                let id = ::dualwrite::__private::kept(&id);
                 ::core::option::Option::Some(move |side: ::dualwrite::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let id = ::core::clone::Clone::clone(&id);
+                    let id = ::dualwrite::__private::kept(&id);
                     async move {
                         match side {
                             ::dualwrite::Side::Old => {
@@ -209,18 +209,18 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
             let again = if call.again() {
                 let old = ::core::clone::Clone::clone(&self.old);
                 let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::core::clone::Clone::clone(&id);
+                let id = ::dualwrite::__private::kept(&id);
                 ::core::option::Option::Some(move |side: ::dualwrite::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
-                    let id = ::core::clone::Clone::clone(&id);
+                    let id = ::dualwrite::__private::kept(&id);
                     async move {
                         match side {
                             ::dualwrite::Side::Old => {
@@ -262,7 +262,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -292,7 +292,7 @@ where
                         .await
                     {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                     let answer = write
@@ -300,7 +300,7 @@ where
                             <O as Documents>::remove(
                                 &*self.old,
                                 &mut *tx,
-                                ::core::clone::Clone::clone(&id),
+                                ::dualwrite::__private::handed(&id),
                             ),
                         )
                         .await;
@@ -315,7 +315,7 @@ where
                         .await
                     {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                     let answer = write

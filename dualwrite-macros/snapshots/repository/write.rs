@@ -142,7 +142,7 @@ where
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
-                        ::core::convert::From::from(error),
+                        ::dualwrite::__private::failure(error),
                     );
                 }
             };
@@ -178,7 +178,7 @@ where
                         .await
                     {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                     let answer = write
@@ -187,7 +187,7 @@ where
                                 &*self.old,
                                 &mut *tx,
                                 customer,
-                                ::core::clone::Clone::clone(&note),
+                                ::dualwrite::__private::handed(&note),
                             ),
                         )
                         .await;
@@ -202,7 +202,7 @@ where
                         .await
                     {
                         return ::core::result::Result::Err(
-                            ::core::convert::From::from(error),
+                            ::dualwrite::__private::failure(error),
                         );
                     }
                     let answer = write

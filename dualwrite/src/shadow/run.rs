@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use super::decide::{Recheck, recheck};
 use crate::clock;
 use crate::compare::{Comparison, Differences, Pair};
+use crate::needs::Answered;
 use crate::observe::{MethodStats, count};
 use crate::position::Epoch;
 use crate::shared::Shared;
@@ -43,7 +44,7 @@ enum Outcome {
 
 impl<T, E, F, Fut, C> Shadow<F, C>
 where
-    T: Clone + Send + Sync + 'static,
+    T: Answered,
     E: Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,

@@ -11,6 +11,7 @@ use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
+use crate::needs::Failure;
 use crate::observe::{MethodStats, count};
 use crate::position::{Epoch, Position};
 use crate::repository::Repository;
@@ -146,7 +147,7 @@ impl<T, E> Write<'_, T, E> {
         answer: Answer<T, E>,
     ) -> Result<(), E>
     where
-        E: From<Error>,
+        E: Failure,
     {
         self.record(side, &answer);
         let forgiven = !matches!(answer.0, Ok(Ok(_)))
@@ -177,7 +178,7 @@ impl<T, E> Write<'_, T, E> {
     /// The primary's; but then `leave` has returned it already.
     pub fn finish(self) -> Result<T, E>
     where
-        E: From<Error>,
+        E: Failure,
     {
         match self.answer {
             Some(answer) => answer,

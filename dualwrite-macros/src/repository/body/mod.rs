@@ -68,7 +68,7 @@ impl Body<'_> {
     ) -> TokenStream {
         let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
         let turbofish = self.turbofish();
-        let arguments = self.method.arguments.iter().map(|argument| hand(argument, handing));
+        let arguments = self.method.arguments.iter().map(|argument| self.hand(argument, handing));
         quote_spanned! {mixed()=>
             <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
         }
@@ -103,21 +103,25 @@ impl Body<'_> {
 
     /// Our `error` as the user's, shown at the answer's type if it cannot be made.
     fn converted(&self) -> TokenStream {
-        quote_spanned!(located(self.method.answer)=> ::core::convert::From::from(error))
+        let place = located(self.method.answer);
+        let private = self.model.root.private_at(place);
+        quote_spanned!(place=> #private::failure(error))
     }
-}
 
-fn hand(Argument { name, ty, passing }: &Argument, handing: Handing) -> TokenStream {
-    let span = located(ty.span());
-    match (passing, handing) {
-        (Passing::Tx | Passing::Exclusive, _) => quote_spanned!(span=> &mut *#name),
-        (Passing::Value, Handing::Again) => {
-            quote_spanned!(span=> ::core::clone::Clone::clone(&#name))
+    fn hand(&self, argument: &Argument, handing: Handing) -> TokenStream {
+        let Argument { name, ty, passing } = argument;
+        let span = located(ty.span());
+        let private = self.model.root.private_at(span);
+        match (passing, handing) {
+            (Passing::Tx | Passing::Exclusive, _) => quote_spanned!(span=> &mut *#name),
+            (Passing::Value, Handing::Again) => {
+                quote_spanned!(span=> #private::handed(&#name))
+            }
+            (Passing::Shared, Handing::Owned) => {
+                quote_spanned!(span=> ::core::borrow::Borrow::borrow(&#name))
+            }
+            (Passing::Value | Passing::Shared, _) => quote!(#name),
         }
-        (Passing::Shared, Handing::Owned) => {
-            quote_spanned!(span=> ::core::borrow::Borrow::borrow(&#name))
-        }
-        (Passing::Value | Passing::Shared, _) => quote!(#name),
     }
 }
 

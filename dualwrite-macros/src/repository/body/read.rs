@@ -134,9 +134,11 @@ impl Body<'_> {
     /// The second ask, which may run after this call: it owns all that it needs.
     fn again(&self) -> TokenStream {
         let (root, this) = (&self.model.root, &self.method.this);
-        let kept = self.method.arguments.iter().map(keep);
+        let kept = self.method.arguments.iter().map(|argument| self.keep(argument));
         let clones = self.method.arguments.iter().map(|Argument { name, ty, .. }| {
-            quote_spanned!(located(ty.span())=> let #name = ::core::clone::Clone::clone(&#name);)
+            let span = located(ty.span());
+            let private = self.model.root.private_at(span);
+            quote_spanned!(span=> let #name = #private::kept(&#name);)
         });
         let old = self.call(Side::Old, &quote_spanned!(mixed()=> &*old), Handing::Owned);
         let new = self.call(Side::New, &quote_spanned!(mixed()=> &*new), Handing::Owned);
@@ -178,17 +180,18 @@ impl Body<'_> {
             #finish
         }
     }
-}
 
-/// `let id = <an owned copy of id>;`
-fn keep(Argument { name, ty, passing }: &Argument) -> TokenStream {
-    let span = located(ty.span());
-    match (passing, ty) {
-        // With the type written out, the compiler points at it if it cannot be owned.
-        (Passing::Shared, Type::Reference(reference)) => {
-            let lent = &reference.elem;
-            quote_spanned!(span=> let #name = <#lent as ::std::borrow::ToOwned>::to_owned(#name);)
+    /// `let id = <an owned copy of id>;`
+    fn keep(&self, Argument { name, ty, passing }: &Argument) -> TokenStream {
+        let span = located(ty.span());
+        let private = self.model.root.private_at(span);
+        match (passing, ty) {
+            // With the type written out, the compiler points at it if it cannot be owned.
+            (Passing::Shared, Type::Reference(reference)) => {
+                let lent = &reference.elem;
+                quote_spanned!(span=> let #name = #private::owned::<#lent>(#name);)
+            }
+            _ => quote_spanned!(span=> let #name = #private::kept(&#name);),
         }
-        _ => quote_spanned!(span=> let #name = ::core::clone::Clone::clone(&#name);),
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn lower(
     let declared = route::lower(&signature.ident, routing, errors);
     check_signature(signature, associated, errors);
     let this = arguments::receiver(signature, errors);
-    let answer = match routing.first().is_some_and(|attribute| route::is_keyed(attribute)) {
+    let answer = match routing.first().is_some_and(route::is_keyed) {
         true => answer::lower(signature, of_async_fn, errors),
         false => answer::of_primary(signature, of_async_fn, errors),
     };
