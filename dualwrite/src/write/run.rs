@@ -43,6 +43,8 @@ pub struct Write<'r, T, E> {
     plan: Plan,
     mirror: Mirror,
     key: Option<EncodedKey>,
+    /// Another write has failed in this transaction before: this one cannot make that good.
+    spoiled_before: bool,
     start: u64,
     answer: Option<Result<T, E>>,
 }
@@ -77,7 +79,8 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         Mirror::Strict => None,
     };
     let stats = &method.stats;
-    Ok(Write { shared, stats, plan, mirror, key, start: 0, answer: None })
+    let spoiled_before = tx.is_spoiled();
+    Ok(Write { shared, stats, plan, mirror, key, spoiled_before, start: 0, answer: None })
 }
 
 #[cold]
@@ -167,7 +170,7 @@ impl<T, E> Write<'_, T, E> {
             }
         }
         if side == Side::New {
-            tx.mend();
+            self.mend(tx);
         }
         Ok(())
     }
@@ -204,7 +207,7 @@ impl<T, E> Write<'_, T, E> {
         self.record(self.plan.primary, &answer);
         match answer.0 {
             Ok(Ok(value)) => {
-                tx.mend();
+                self.mend(tx);
                 Ok(value)
             }
             Ok(Err(error)) => {
@@ -215,6 +218,12 @@ impl<T, E> Write<'_, T, E> {
                 tx.spoil(UNFINISHED);
                 resume_unwind(panic)
             }
+        }
+    }
+
+    fn mend<DB: Backend>(&self, tx: &mut Tx<'_, DB>) {
+        if !self.spoiled_before {
+            tx.mend();
         }
     }
 
