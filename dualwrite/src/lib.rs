@@ -51,6 +51,9 @@ pub mod testing;
 pub mod guide {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/repository.md")]
+    pub mod repository {}
 }
 // 7. for generated code
 #[doc(hidden)]
