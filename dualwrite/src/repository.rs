@@ -118,7 +118,27 @@ impl Repository {
     }
 }
 
-/// `==` for constants.
+/// `==` for constants. The wrapper of sides that disagree is not built:
+///
+/// ```compile_fail
+/// #[dualwrite::repository]
+/// trait Limits {
+///     const TABLE: &'static str;
+/// }
+///
+/// struct Old;
+/// struct New;
+///
+/// impl Limits for Old {
+///     const TABLE: &'static str = "customer";
+/// }
+///
+/// impl Limits for New {
+///     const TABLE: &'static str = "customer_new"; // with "customer" it compiles
+/// }
+///
+/// assert_eq!(<DualLimits<Old, New> as Limits>::TABLE, "customer");
+/// ```
 #[must_use]
 pub const fn is_same_text(old: &str, new: &str) -> bool {
     let (old, new) = (old.as_bytes(), new.as_bytes());
