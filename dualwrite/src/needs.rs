@@ -19,8 +19,8 @@ impl<T: Clone + Send + Sync + 'static> Answered for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is the error of a repository, and cannot be made from `dualwrite::Error`",
     label = "must be `From<dualwrite::Error>`",
-    note = "a call may fail in this library too: implement `From<dualwrite::Error>` for it, as is done \
-            for `sqlx::Error`"
+    note = "a call may fail in this library too: implement `From<dualwrite::Error>` for it; sqlx's error \
+            has it"
 )]
 pub trait Failure: From<Error> {}
 
@@ -38,18 +38,6 @@ pub trait Kept: Clone + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Kept for T {}
-
-/// What an argument of such a read refers to.
-#[diagnostic::on_unimplemented(
-    message = "`&{Self}` is an argument of a read that may be asked again, and cannot be kept for that",
-    label = "must be `ToOwned`, and what it owns `Clone + Send + Sync + 'static`",
-    note = "the other side is asked after the call, with copies of the arguments",
-    note = "derive `Clone` on it and on what it holds, or write `shadow = never` on a method that is not lazy"
-)]
-pub trait Lent: ToOwned<Owned: Kept> {}
-
-#[diagnostic::do_not_recommend]
-impl<T: ToOwned<Owned: Kept> + ?Sized> Lent for T {}
 
 /// An argument that both sides get.
 #[diagnostic::on_unimplemented(
@@ -72,12 +60,6 @@ pub fn failure<E: Failure>(error: Error) -> E {
 #[must_use]
 pub fn kept<T: Kept>(argument: &T) -> T {
     argument.clone()
-}
-
-/// An owned copy of what an argument refers to.
-#[must_use]
-pub fn owned<T: Lent + ?Sized>(argument: &T) -> T::Owned {
-    argument.to_owned()
 }
 
 /// A copy of an argument, for the first of two sides.

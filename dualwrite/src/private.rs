@@ -4,7 +4,7 @@ pub use crate::compare::{
     ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
     near, unordered, variants,
 };
-pub use crate::needs::{failure, handed, kept, owned};
+pub use crate::needs::{failure, handed, kept};
 pub use crate::read::{
     Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_in,
     scan, scan_in,

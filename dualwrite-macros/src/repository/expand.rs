@@ -20,7 +20,7 @@ pub(super) fn expand(model: &Repository) -> TokenStream {
 }
 
 fn wrapper(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, item, cfg, .. } = model;
+    let Repository { wrapper, sides, both, item, cfg, unsized_, .. } = model;
     let (old, new, vis, private) = (&sides.old, &sides.new, &item.vis, model.root.private());
     let docs = docs::wrapper(model);
     let attributes = item.attrs.iter().filter(|attribute| is_inherited(attribute));
@@ -28,7 +28,7 @@ fn wrapper(model: &Repository) -> TokenStream {
         #(#[doc = #docs])*
         #(#cfg)*
         #(#attributes)*
-        #vis struct #wrapper<#old: ?Sized, #new: ?Sized, #both: ?Sized = #old> {
+        #vis struct #wrapper<#old #unsized_, #new #unsized_, #both #unsized_ = #old> {
             repository: #private::Repository,
             old: ::std::sync::Arc<#old>,
             new: ::std::sync::Arc<#new>,
@@ -46,7 +46,7 @@ fn is_inherited(attribute: &Attribute) -> bool {
 }
 
 fn functions(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, root, cfg, .. } = model;
+    let Repository { wrapper, sides, both, root, cfg, unsized_, .. } = model;
     let (old, new, private) = (&sides.old, &sides.new, root.private());
     let name = names::plain(&model.item.ident);
     let entries = model.methods.iter().filter_map(|method| entry(model, method));
@@ -65,7 +65,7 @@ fn functions(model: &Repository) -> TokenStream {
 
         #(#cfg)*
         #allow
-        impl<#old: ?Sized, #new: ?Sized> #wrapper<#old, #new> {
+        impl<#old #unsized_, #new #unsized_> #wrapper<#old, #new> {
             /// The same for implementations that are shared already, or are trait objects.
             #[must_use]
             pub fn from_arcs(
@@ -101,7 +101,7 @@ fn functions(model: &Repository) -> TokenStream {
 
         #(#cfg)*
         #allow
-        impl<#old: ?Sized, #new: ?Sized, #both: ?Sized> #wrapper<#old, #new, #both> {
+        impl<#old #unsized_, #new #unsized_, #both #unsized_> #wrapper<#old, #new, #both> {
             /// The old side itself, past the migration.
             #[must_use]
             pub fn old_side(&self) -> &#old {
@@ -149,14 +149,14 @@ fn read_options(read: &Read) -> Option<TokenStream> {
 
 /// Written out, since a derive would ask for `Clone` of both sides.
 fn clone(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, cfg, .. } = model;
+    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     let allow = allow_deprecated(model);
     quote! {
         #(#cfg)*
         #[automatically_derived]
         #allow
-        impl<#old: ?Sized, #new: ?Sized, #both: ?Sized> ::core::clone::Clone
+        impl<#old #unsized_, #new #unsized_, #both #unsized_> ::core::clone::Clone
             for #wrapper<#old, #new, #both>
         {
             fn clone(&self) -> Self {
@@ -172,7 +172,7 @@ fn clone(model: &Repository) -> TokenStream {
 }
 
 fn debug(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, cfg, .. } = model;
+    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     let name = wrapper.to_string();
     let allow = allow_deprecated(model);
@@ -180,7 +180,7 @@ fn debug(model: &Repository) -> TokenStream {
         #(#cfg)*
         #[automatically_derived]
         #allow
-        impl<#old: ?Sized, #new: ?Sized, #both: ?Sized> ::core::fmt::Debug
+        impl<#old #unsized_, #new #unsized_, #both #unsized_> ::core::fmt::Debug
             for #wrapper<#old, #new, #both>
         {
             fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -247,11 +247,11 @@ fn constant(model: &Repository, constant: &Constant) -> TokenStream {
 
 /// The trait's parameters and the two sides, and what each of them must be.
 fn implementation_generics(model: &Repository) -> syn::Generics {
-    let Repository { sides, both, associated, root, errors, .. } = model;
+    let Repository { sides, both, associated, root, errors, unsized_, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let mut generics = model.generics.clone();
     for (place, parameter) in [old, new, both].into_iter().enumerate() {
-        generics.params.insert(place, parse_quote!(#parameter: ?Sized));
+        generics.params.insert(place, parse_quote!(#parameter #unsized_));
     }
     let same_trait_path = with_bindings(
         model,

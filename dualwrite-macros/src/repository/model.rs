@@ -18,6 +18,8 @@ pub(super) struct Repository {
     pub(super) sides: Sides<Ident>,
     /// The type parameter that stands for what writes both at once.
     pub(super) both: Ident,
+    /// `: ?Sized` for all three, where there can be trait objects.
+    pub(super) unsized_: Option<TokenStream>,
     /// `#[async_trait]` below our attribute: it is repeated on the wrapper's `impl`.
     pub(super) async_trait: Option<Attribute>,
     /// `#[cfg(…)]` of the trait: without it, there is no wrapper.

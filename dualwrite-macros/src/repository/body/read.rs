@@ -101,8 +101,9 @@ impl Body<'_> {
         let place = located(self.method.answer);
         let (root, private) = (&self.model.root, self.model.root.private());
         if let Some(function) = &comparing.by {
+            // Called, and not handed on, so that `&String` may become `&str`.
             return quote_spanned! {located(function.span())=>
-                |pair, at| #private::compare_by(#function, pair, at)
+                |pair, at| #private::compare_by(|old, new| #function(old, new), pair, at)
             };
         }
         let chosen = quote_spanned!(place=> (&&&pair).compare_or_eq(at));
@@ -135,10 +136,12 @@ impl Body<'_> {
     fn again(&self) -> TokenStream {
         let (root, this) = (&self.model.root, &self.method.this);
         let kept = self.method.arguments.iter().map(|argument| self.keep(argument));
-        let clones = self.method.arguments.iter().map(|Argument { name, ty, .. }| {
-            let span = located(ty.span());
-            let private = self.model.root.private_at(span);
-            quote_spanned!(span=> let #name = #private::kept(&#name);)
+        let clones = self.method.arguments.iter().map(|argument| match argument.passing {
+            Passing::Value => self.copied_for_later(argument),
+            Passing::Tx | Passing::Shared | Passing::Exclusive => {
+                let Argument { name, ty, .. } = argument;
+                quote_spanned!(located(ty.span())=> let #name = ::core::clone::Clone::clone(&#name);)
+            }
         });
         let old = self.call(Side::Old, &quote_spanned!(mixed()=> &*old), Handing::Owned);
         let new = self.call(Side::New, &quote_spanned!(mixed()=> &*new), Handing::Owned);
@@ -182,16 +185,22 @@ impl Body<'_> {
     }
 
     /// `let id = <an owned copy of id>;`
-    fn keep(&self, Argument { name, ty, passing }: &Argument) -> TokenStream {
+    fn keep(&self, argument: &Argument) -> TokenStream {
+        let Argument { name, ty, passing } = argument;
         let span = located(ty.span());
-        let private = self.model.root.private_at(span);
         match (passing, ty) {
             // With the type written out, the compiler points at it if it cannot be owned.
             (Passing::Shared, Type::Reference(reference)) => {
                 let lent = &reference.elem;
-                quote_spanned!(span=> let #name = #private::owned::<#lent>(#name);)
+                quote_spanned!(span=> let #name = <#lent as ::std::borrow::ToOwned>::to_owned(#name);)
             }
-            _ => quote_spanned!(span=> let #name = #private::kept(&#name);),
+            _ => self.copied_for_later(argument),
         }
+    }
+
+    fn copied_for_later(&self, Argument { name, ty, .. }: &Argument) -> TokenStream {
+        let span = located(ty.span());
+        let private = self.model.root.private_at(span);
+        quote_spanned!(span=> let #name = #private::kept(&#name);)
     }
 }

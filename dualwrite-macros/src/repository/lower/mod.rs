@@ -11,8 +11,8 @@ mod route;
 mod self_types;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::ToTokens as _;
-use syn::{Attribute, ItemTrait, Meta, TraitItem, WherePredicate, parse_quote};
+use quote::{ToTokens as _, quote};
+use syn::{Attribute, ItemTrait, Meta, TraitItem, TypeParamBound, WherePredicate, parse_quote};
 
 use super::model::{Constant, Form, Repository, Sides};
 use super::syntax::Source;
@@ -41,6 +41,7 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         errors: error_types(item, &methods, &substitute),
         sides: Sides { old, new },
         both,
+        unsized_: may_be_unsized(&methods).then(|| quote!(: ?::core::marker::Sized)),
         async_trait: source.async_trait().cloned(),
         cfg: item
             .attrs
@@ -83,6 +84,32 @@ fn not_send(attribute: &Attribute) -> Option<TokenStream> {
         }
         _ => None,
     }
+}
+
+/// Whether the sides can be trait objects.
+fn may_be_unsized(methods: &[method::Lowered]) -> bool {
+    let is_native = |lowered: &method::Lowered| matches!(lowered.method.form, Form::Future);
+    let clauses = methods
+        .iter()
+        .filter_map(|lowered| lowered.method.signature.generics.where_clause.as_ref());
+    !methods.iter().any(is_native)
+        && !clauses.flat_map(|clause| &clause.predicates).any(asks_for_size)
+}
+
+/// `Self: Sized`.
+fn asks_for_size(predicate: &WherePredicate) -> bool {
+    let WherePredicate::Type(predicate) = predicate else {
+        return false;
+    };
+    let is_sized = |bound: &TypeParamBound| match bound {
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().is_some_and(|last| last.ident == "Sized")
+        }
+        _ => false,
+    };
+    let of_self =
+        answer::last_segment(&predicate.bounded_ty).is_some_and(|segment| segment.ident == "Self");
+    of_self && predicate.bounds.iter().any(is_sized)
 }
 
 fn constants(item: &ItemTrait) -> Vec<Constant> {

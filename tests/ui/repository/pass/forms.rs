@@ -20,6 +20,14 @@ trait ByHand: Send + Sync {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
+#[dualwrite::repository]
+trait OfSize {
+    #[read(key = id)]
+    async fn find(&self, id: i64) -> Result<i64, Error>
+    where
+        Self: Sized + Send;
+}
+
 #[async_trait]
 #[dualwrite::repository]
 trait Above<T: Debug + Clone + PartialEq + Send + Sync + 'static>: Send + Sync {
@@ -32,7 +40,7 @@ trait Above<T: Debug + Clone + PartialEq + Send + Sync + 'static>: Send + Sync {
     #[write(key = key.0)]
     async fn save(&self, tx: &mut Tx<'_, Sqlite>, key: &(i64, T), note: String) -> Result<(), Self::Error>;
     #[primary]
-    async fn size(&self, of: &mut Vec<T>, by: &dyn Debug) -> usize
+    async fn size(&self, of: &mut Vec<T>, by: &(dyn Debug + Sync)) -> usize
     where
         T: 'async_trait,
         Self: Sized;
