@@ -49,12 +49,12 @@ struct Copy<DB>(std::marker::PhantomData<DB>);
 
 /// What differs between the databases: sqlx' bounds for a prepared statement.
 trait Bench: Backend {
-    async fn run(
+    fn run(
         conn: &mut Self::Connection,
         sql: &'static str,
         id: i64,
         email: &str,
-    ) -> sqlx::Result<()>;
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
 macro_rules! bench {
@@ -239,16 +239,21 @@ where
     Store: Customers<DB>,
 {
     let start = Instant::now();
-    let client = async || {
-        for _ in 0..load.writes {
-            match fenced {
-                true => load.fenced().await?,
-                false => load.by_hand().await?,
+    let clients = (0..load.clients).map(|_| {
+        let load = Arc::clone(load);
+        tokio::spawn(async move {
+            for _ in 0..load.writes {
+                match fenced {
+                    true => load.fenced().await?,
+                    false => load.by_hand().await?,
+                }
             }
-        }
-        Ok::<(), BoxError>(())
-    };
-    futures_util::future::try_join_all((0..load.clients).map(|_| client())).await?;
+            Ok::<(), BoxError>(())
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await??;
+    }
     Ok((load.clients * load.writes) as f64 / start.elapsed().as_secs_f64())
 }
 
@@ -282,26 +287,28 @@ async fn stage_changes<DB: Bench>(name: &str, load: &Arc<Load<DB>>) -> Result<()
 where
     Store: Customers<DB>,
 {
-    let stop = AtomicBool::new(false);
-    let client = async || {
-        while !stop.load(Relaxed) {
-            load.fenced().await?;
-        }
-        Ok::<(), BoxError>(())
-    };
-    let clients = futures_util::future::try_join_all((0..load.clients).map(|_| client()));
-    let operator = async {
-        let mut waits = Vec::new();
-        for number in 0..CHANGES {
-            let ramp = Percent::from_basis_points((number % 2) as u16)?;
-            let start = Instant::now();
-            load.migration.ramp_to(ramp).await?;
-            waits.push(start.elapsed().as_secs_f64() * 1_000.0);
-        }
-        stop.store(true, Relaxed);
-        Ok::<_, BoxError>(waits)
-    };
-    let (_, mut waits) = futures_util::future::try_join(clients, operator).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients = (0..load.clients).map(|_| {
+        let (load, stop) = (Arc::clone(load), Arc::clone(&stop));
+        tokio::spawn(async move {
+            while !stop.load(Relaxed) {
+                load.fenced().await?;
+            }
+            Ok::<(), BoxError>(())
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let mut waits = Vec::new();
+    for number in 0..CHANGES {
+        let ramp = Percent::from_basis_points((number % 2) as u16)?;
+        let start = Instant::now();
+        load.migration.ramp_to(ramp).await?;
+        waits.push(start.elapsed().as_secs_f64() * 1_000.0);
+    }
+    stop.store(true, Relaxed);
+    for client in clients {
+        client.await??;
+    }
     println!(
         "{:<44} {:>9.1} ms {:>9.1} ms",
         format!("{name}, a change: p50, p99"),

@@ -13,8 +13,8 @@ use syn::ext::IdentExt as _;
 pub(crate) const WRAPPER_FUNCTIONS: [&str; 5] =
     ["new", "from_arcs", "with_both", "old_side", "new_side"];
 
-/// The inherent method that the `Dual` derive adds beside getters and setters.
-pub(crate) const IS_MIGRATED: &str = "is_migrated";
+/// The inherent methods that the `Dual` derive adds beside getters and setters.
+pub(crate) const DUAL_METHODS: [&str; 3] = ["is_migrated", "migrate", "divergence"];
 
 /// `DualCustomers` for `Customers`.
 pub(crate) fn wrapper(item: &Ident) -> Ident {
@@ -24,6 +24,16 @@ pub(crate) fn wrapper(item: &Ident) -> Ident {
 /// `set_email_address` for `email_address`.
 pub(crate) fn setter(field: &Ident) -> Ident {
     format_ident!("set_{}", field, span = field.span())
+}
+
+/// `email_address_by` for `email_address`: the form that follows a plan.
+pub(crate) fn by_plan(method: &Ident) -> Ident {
+    format_ident!("{}_by", method, span = method.span())
+}
+
+/// `email_address_source` for `email_address`.
+pub(crate) fn source(getter: &Ident) -> Ident {
+    format_ident!("{}_source", getter, span = getter.span())
 }
 
 /// `type` for `r#type`: how a name is shown and compared.

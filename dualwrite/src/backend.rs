@@ -10,6 +10,7 @@ mod sqlite;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::sealed::Adapter as _;
@@ -18,7 +19,7 @@ use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr};
 use uuid::Uuid;
 
 use crate::control::Watch;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::key::{KeyKind, KeyPart};
 use crate::position::{Epoch, Position};
 use crate::stage::Stage;
@@ -129,6 +130,16 @@ pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     sqlx::Error::Decode(message.into())
 }
 
+/// When two columns say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Alike {
+    /// The database says that they are equal.
+    Equal,
+    /// They are the same text to the letter, whatever the collation says.
+    Letters,
+}
+
 /// How a database spells what standard SQL leaves open.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -148,6 +159,8 @@ pub struct Dialect {
     pub(crate) expand_row_comparison: bool,
     /// Replaces an older savepoint of the same name by itself.
     pub(crate) savepoint_replaces: bool,
+    /// There is a server, and a connection to it can be thrown away without losing anything.
+    pub(crate) server: bool,
 }
 
 impl Dialect {
@@ -173,6 +186,23 @@ impl Dialect {
             }
         }
         Cow::Owned(numbered)
+    }
+
+    /// The condition that two columns do not say the same; NULL is the same as NULL.
+    pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
+        match (self.numbered, self.on_duplicate_key, alike) {
+            (true, _, Alike::Equal) => format!("{left} IS DISTINCT FROM {right}"),
+            (true, _, Alike::Letters) => {
+                format!("CAST({left} AS text) IS DISTINCT FROM CAST({right} AS text)")
+            }
+            (_, true, Alike::Equal) => format!("NOT ({left} <=> {right})"),
+            // Bytes have no collation, which would take letters for equal or leave blanks out.
+            (_, true, Alike::Letters) => {
+                let bytes = |side: &str| format!("CAST(CONVERT({side} USING utf8mb4) AS BINARY)");
+                format!("NOT ({} <=> {})", bytes(left), bytes(right))
+            }
+            (_, false, _) => format!("{left} IS NOT {right} COLLATE BINARY"),
+        }
     }
 
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
@@ -262,6 +292,25 @@ impl Watched {
     }
 }
 
+/// What a database says of its own load; `None` where it does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pressure {
+    pub(crate) lock_waits: Option<u64>,
+    pub(crate) active: Option<u64>,
+    pub(crate) lag: Option<Duration>,
+}
+
+impl Pressure {
+    /// From a row of the adapter's `PRESSURE`.
+    pub(crate) fn of(row: &SqlRow) -> sqlx::Result<Self> {
+        let number = |column| -> sqlx::Result<Option<u64>> {
+            Ok(row.optional_integer(column)?.and_then(|value| u64::try_from(value).ok()))
+        };
+        let lag = number(2)?.map(Duration::from_micros);
+        Ok(Self { lock_waits: number(0)?, active: number(1)?, lag })
+    }
+}
+
 /// What taking the fence found.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -286,6 +335,13 @@ pub(crate) mod sealed {
 
         const DIALECT: Dialect;
 
+        /// Asks for sessions that wait for a lock, sessions that are active, and microseconds that a
+        /// replica is behind, each NULL where unknown.
+        const PRESSURE: Option<&'static str>;
+
+        /// Asks the catalogue for the number of rows of `{table}`, quoted.
+        const ESTIMATE: Option<&'static str>;
+
         /// Runs one statement with bound values; answers with the rows affected.
         fn execute(
             conn: &mut Connection<Self>,
@@ -299,6 +355,35 @@ pub(crate) mod sealed {
             sql: &str,
             values: &[SqlValue],
         ) -> impl Future<Output = sqlx::Result<Vec<SqlRow>>> + Send;
+
+        /// Runs one query whose values are of the user's types.
+        fn fetch_typed(
+            conn: &mut Connection<Self>,
+            sql: &str,
+            values: <Self::Db as Database>::Arguments,
+        ) -> impl Future<Output = sqlx::Result<Vec<<Self::Db as Database>::Row>>> + Send;
+
+        /// Runs one statement whose values are of the user's types; answers with the rows affected.
+        fn execute_typed(
+            conn: &mut Connection<Self>,
+            sql: &str,
+            values: <Self::Db as Database>::Arguments,
+        ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+        /// Adds a value of ours to the user's.
+        fn push_value(
+            values: &mut <Self::Db as Database>::Arguments,
+            value: &SqlValue,
+        ) -> Result<(), BoxError>;
+
+        /// The first columns of a row, as values of ours.
+        fn key_columns(row: &<Self::Db as Database>::Row, count: usize) -> sqlx::Result<SqlRow>;
+
+        /// A column as it came.
+        fn raw_column(
+            row: &<Self::Db as Database>::Row,
+            column: usize,
+        ) -> sqlx::Result<<Self::Db as Database>::ValueRef<'_>>;
 
         /// Runs statements without values, unprepared.
         fn run(
@@ -334,6 +419,10 @@ pub(crate) mod sealed {
 
         /// Whether an error says that the exclusive fence was not to be had in time.
         fn is_lock_timeout(error: &sqlx::Error) -> bool;
+
+        /// Whether an error says that a savepoint is gone, and the transaction with it: the server has
+        /// rolled all of it back.
+        fn is_savepoint_gone(error: &sqlx::Error) -> bool;
 
         /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
         fn check_alive(
@@ -419,6 +508,58 @@ macro_rules! bind {
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use bind;
 
+/// The part of an adapter that moves values of the user's types; the same text for each database.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+macro_rules! typed_values {
+    () => {
+        async fn fetch_typed(
+            conn: &mut <Self::Db as sqlx::Database>::Connection,
+            sql: &str,
+            values: <Self::Db as sqlx::Database>::Arguments,
+        ) -> sqlx::Result<Vec<<Self::Db as sqlx::Database>::Row>> {
+            let sql = safe(Self::DIALECT.statement(sql));
+            sqlx::query_with(sql, values).fetch_all(conn).await
+        }
+
+        async fn execute_typed(
+            conn: &mut <Self::Db as sqlx::Database>::Connection,
+            sql: &str,
+            values: <Self::Db as sqlx::Database>::Arguments,
+        ) -> sqlx::Result<u64> {
+            let sql = safe(Self::DIALECT.statement(sql));
+            Ok(sqlx::query_with(sql, values).execute(conn).await?.rows_affected())
+        }
+
+        fn push_value(
+            values: &mut <Self::Db as sqlx::Database>::Arguments,
+            value: &SqlValue,
+        ) -> Result<(), BoxError> {
+            use sqlx_core::arguments::Arguments as _;
+            match value {
+                SqlValue::Integer(value) => values.add(*value),
+                SqlValue::Text(value) => values.add(value.clone()),
+                SqlValue::Uuid(value) => values.add(*value),
+            }
+        }
+
+        fn key_columns(
+            row: &<Self::Db as sqlx::Database>::Row,
+            count: usize,
+        ) -> sqlx::Result<SqlRow> {
+            decode(row, count)
+        }
+
+        fn raw_column(
+            row: &<Self::Db as sqlx::Database>::Row,
+            column: usize,
+        ) -> sqlx::Result<<Self::Db as sqlx::Database>::ValueRef<'_>> {
+            row.try_get_raw(column)
+        }
+    };
+}
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(crate) use typed_values;
+
 /// Runs the embedded sqlx migrations of the control tables under their own history table, so that they
 /// cannot collide with the application's.
 pub(crate) fn migrator(sql: &'static str) -> sqlx::migrate::Migrator {
@@ -471,6 +612,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: true,
     };
 
     #[test]
@@ -488,5 +630,14 @@ mod tests {
         let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
         assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
         assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+    }
+
+    #[test]
+    fn null_is_the_same_as_null_in_every_dialect() {
+        let mysql = Dialect { numbered: false, on_duplicate_key: true, ..NUMBERED };
+        let sqlite = Dialect { numbered: false, ..NUMBERED };
+        assert_eq!(NUMBERED.differs("a", "b", Alike::Equal), "a IS DISTINCT FROM b");
+        assert_eq!(mysql.differs("a", "b", Alike::Equal), "NOT (a <=> b)");
+        assert_eq!(sqlite.differs("a", "b", Alike::Letters), "a IS NOT b COLLATE BINARY");
     }
 }

@@ -4,3 +4,4 @@ pub(crate) mod decide;
 pub(crate) mod ledger;
 pub(crate) mod progress;
 pub(crate) mod run;
+pub(crate) mod throttle;

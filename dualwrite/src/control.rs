@@ -118,6 +118,16 @@ pub struct BackfillProgress {
     pub failed: u64,
     /// Whether an empty page proved the end.
     pub complete: bool,
+    /// Somebody paused it.
+    pub paused: bool,
+    /// Somebody cancelled it.
+    pub cancelled: bool,
+    /// Why it makes way at present.
+    pub throttled: Option<String>,
+    /// The most keys a second, of all workers together.
+    pub rate: Option<u64>,
+    /// Microseconds from its start to its end, or until now.
+    pub elapsed_us: u64,
 }
 
 impl BackfillProgress {
@@ -131,6 +141,22 @@ impl BackfillProgress {
     #[must_use]
     pub fn remaining(&self) -> u64 {
         if self.complete { 0 } else { self.total.saturating_sub(self.done()) }
+    }
+
+    /// Keys a second since the start, pauses included.
+    #[must_use]
+    pub fn keys_per_second(&self) -> f64 {
+        self.done() as f64 / Duration::from_micros(self.elapsed_us.max(1)).as_secs_f64()
+    }
+
+    /// The time that is left if it goes on as it has on average; `None` before the first key.
+    #[must_use]
+    pub fn eta(&self) -> Option<Duration> {
+        let speed = self.keys_per_second();
+        (speed > 0.0).then(|| {
+            let seconds = self.remaining() as f64 / speed;
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        })
     }
 
     /// Share handled, 0.0 to 100.0; 100.0 only when complete.
@@ -158,6 +184,17 @@ pub struct DeadLetter {
     pub attempts: u64,
     /// When it failed last, by the database's clock, in microseconds since 1970.
     pub failed_at_us: i64,
+}
+
+/// What an operator tells a backfill that runs, in whichever process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Pause,
+    /// Also what was cancelled.
+    Resume,
+    Cancel,
+    /// Keys a second.
+    Rate(Option<u64>),
 }
 
 /// A stream of hints that some position changed.
@@ -219,6 +256,14 @@ pub(crate) trait Control: Send + Sync + 'static {
         &'a self,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>>;
+
+    /// Gives an order to the newest backfill toward a side. Returns whether there was one to take it.
+    fn order<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        order: Order,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Keys whose `side` must be copied again, oldest first.
     fn dirty<'a>(

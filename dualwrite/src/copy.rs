@@ -1,8 +1,11 @@
 //! The copy function: the one piece of code that a user writes to describe how data gets from old to
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
+pub(crate) mod columns;
+pub(crate) mod convert;
 pub(crate) mod run;
 pub(crate) mod source;
+pub(crate) mod table;
 
 use futures_util::future::BoxFuture;
 
@@ -16,7 +19,10 @@ use crate::stage::Side;
 use crate::transaction::Tx;
 use crate::verify::run::VerifyReport;
 
+pub use columns::CopyColumns;
+pub use convert::ConvertColumns;
 pub use source::{Identifier, KeySource};
+pub use table::DualTable;
 
 /// What a copy did, in keys.
 ///

@@ -14,6 +14,7 @@
 // 1. values
 mod bucket;
 mod compare;
+mod conversion;
 mod error;
 mod gate;
 mod key;
@@ -42,7 +43,9 @@ mod transaction;
 mod verify;
 mod write;
 // 5. composition
+mod jobs;
 mod migration;
+mod moving;
 mod runtime;
 mod status;
 // 6. for tests of services
@@ -65,21 +68,25 @@ mod dual;
 mod model;
 
 pub use backend::{Backend, Isolation};
-pub use backfill::decide::{BATCH_KEYS, FAILURES_MAX};
+pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
+pub use backfill::throttle::Throttle;
 pub use bucket::{Bucket, BucketRule, salt};
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
 pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
-pub use copy::{Copied, CopyKeys, Identifier, KeySource};
+pub use conversion::ConversionError;
+pub use copy::{ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use gate::{Blocker, Gate};
+pub use jobs::{Backfill, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
-pub use migration::{Backfill, Migration, Moving, PATIENCE, Verification};
+pub use migration::Migration;
 pub use moves::Move;
+pub use moving::{Moving, PATIENCE};
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use position::{Epoch, Generation, Percent, Position};
 pub use readiness::InstanceReport;
@@ -95,4 +102,7 @@ pub use verify::run::{DIFFERING_MAX, VerifyReport};
 #[doc = include_str!("docs/compare.md")]
 pub use dualwrite_macros::Compare;
 #[cfg(feature = "macros")]
-pub use dualwrite_macros::{Dual, repository};
+#[doc = include_str!("docs/dual.md")]
+pub use dualwrite_macros::Dual;
+#[cfg(feature = "macros")]
+pub use dualwrite_macros::repository;

@@ -1,34 +1,22 @@
 //! [`Migration`]: the handle of one migration in this process.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::future::BoxFuture;
 
 use crate::backend::{Backend, Isolation};
-use crate::backfill::run::BackfillOptions;
-use crate::clock;
-use crate::control::{BackfillProgress, Change, DeadLetter, Event};
+use crate::control::{DeadLetter, Event};
 use crate::error::{Error, ErrorKind};
-use crate::gate::{Blocker, Gate};
+use crate::gate::Blocker;
+use crate::jobs::{Backfill, Verification};
 use crate::key::{EncodedKey, Key};
 use crate::moves::{Move, destination};
-use crate::observe::count;
-use crate::position::{Epoch, Generation, Percent, Position};
+use crate::moving::{Moving, check_named, repair};
+use crate::position::{Generation, Percent, Position};
 use crate::readiness::blockers;
 use crate::shared::Shared;
 use crate::stage::{Side, Stage};
 use crate::transaction::Tx;
-use crate::verify::run::VerifyReport;
 
-/// How long a move, or the start of a backfill, waits for gates that open by themselves.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
-const REPAIR_PAGE: u32 = 500;
 const EVENTS: u32 = 20;
-/// The most bytes of an actor's name.
-pub(crate) const NAME_BYTES_MAX: usize = 100;
 
 /// One migration. Cheap to clone; all clones are the same migration.
 ///
@@ -123,15 +111,7 @@ impl Migration {
     }
 
     fn moving(&self, wish: Move) -> Moving<'_> {
-        let change = Change {
-            expected: None,
-            wish,
-            actor: self.0.actor.to_string(),
-            reason: String::new(),
-            overridden: Vec::new(),
-            terms: self.0.terms(),
-        };
-        Moving { shared: &self.0, change, within: None }
+        Moving::new(&self.0, wish)
     }
 
     /// What still stands between the present position and a move; empty means that it would be made.
@@ -157,7 +137,7 @@ impl Migration {
             let message = format!("no stage needs the approval `{name}`; asked for are: {known}");
             return Err(Error::new(ErrorKind::InvalidInput, message).of(&self.0.name));
         }
-        check_actor(by).map_err(|error| error.of(&self.0.name))?;
+        check_named("actor", by).map_err(|error| error.of(&self.0.name))?;
         self.0.control.approve(&self.0.name, name, by, because).await
     }
 
@@ -167,7 +147,7 @@ impl Migration {
     /// # Errors
     /// `InvalidInput` for an empty or too long name, `Database`.
     pub async fn release_runs(&self, release: &str) -> Result<(), Error> {
-        check_actor(release).map_err(|error| error.of(&self.0.name))?;
+        check_named("release", release).map_err(|error| error.of(&self.0.name))?;
         self.0.control.declare(&self.0.name, release, false).await
     }
 
@@ -176,7 +156,7 @@ impl Migration {
     /// # Errors
     /// As [`release_runs`](Self::release_runs).
     pub async fn release_gone(&self, release: &str) -> Result<(), Error> {
-        check_actor(release).map_err(|error| error.of(&self.0.name))?;
+        check_named("release", release).map_err(|error| error.of(&self.0.name))?;
         self.0.control.declare(&self.0.name, release, true).await
     }
 
@@ -210,12 +190,12 @@ impl Migration {
 
     /// The backfill.
     pub fn backfill(&self) -> Backfill<'_> {
-        Backfill { shared: &self.0, options: BackfillOptions::default() }
+        Backfill::new(&self.0)
     }
 
     /// The verification.
     pub fn verify(&self) -> Verification<'_> {
-        Verification { shared: &self.0, batch: crate::backfill::decide::BATCH_KEYS }
+        Verification::new(&self.0)
     }
 
     /// Copies one key from old to new now. Returns whether the present stage allowed it.
@@ -294,246 +274,6 @@ impl std::fmt::Debug for Migration {
             .field("name", &self.0.name)
             .field("position", &self.0.position())
             .finish()
-    }
-}
-
-/// Copies dirty keys of one side again.
-pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
-    let Some(copier) = &shared.copier else {
-        return Ok(0);
-    };
-    let mut repaired = 0;
-    loop {
-        let keys = shared.control.dirty(&shared.name, side, REPAIR_PAGE).await?;
-        let before = repaired;
-        if !keys.is_empty() {
-            shared.mark_dirty(); // perhaps another process marked them, and we have not looked since
-        }
-        for key in &keys {
-            if copier.copy_key(shared, key, side).await?.is_some() {
-                repaired += 1;
-                count(&shared.counters.dirty_repaired);
-            }
-        }
-        if repaired == before || keys.len() < REPAIR_PAGE as usize {
-            return Ok(repaired);
-        }
-    }
-}
-
-/// A move about to be made; `.await` makes it and answers with the new position.
-///
-/// # Errors
-/// `IllegalMove` where there is no such step, `Blocked` with every gate that is closed, `Conflict` where
-/// [`expecting`](Moving::expecting) does not hold, `Timeout` where writes in flight do not end,
-/// `Database`.
-#[must_use = "a move is made when it is awaited"]
-#[derive(Debug)]
-pub struct Moving<'m> {
-    shared: &'m Shared,
-    change: Change,
-    /// `None`: [`PATIENCE`], with gates that open by themselves alone.
-    within: Option<Duration>,
-}
-
-impl<'m> Moving<'m> {
-    /// Who moves, for the audit; at most 100 bytes. By default the instance.
-    pub fn by(mut self, actor: impl Into<String>) -> Self {
-        self.change.actor = actor.into();
-        self
-    }
-
-    /// Why, for the audit.
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
-        self.change.reason = reason.into();
-        self
-    }
-
-    /// Moves only if nobody has since this epoch.
-    pub fn expecting(mut self, epoch: Epoch) -> Self {
-        self.change.expected = Some(epoch);
-        self
-    }
-
-    /// Overrides a gate that protects no data; give the reason with [`because`](Self::because).
-    pub fn overriding(mut self, gate: Gate) -> Self {
-        self.change.overridden.push(gate);
-        self
-    }
-
-    /// Waits this long for closed gates to open, whichever they are. Unless told otherwise, a move
-    /// waits for [`PATIENCE`], and only while what it waits for comes by itself: other instances catch
-    /// up, dirty keys are copied again.
-    pub fn within(mut self, patience: Duration) -> Self {
-        self.within = Some(patience);
-        self
-    }
-
-    async fn run(self) -> Result<Position, Error> {
-        check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
-        let waiting = Waiting::new(self.shared, self.within);
-        loop {
-            match self.attempt().await {
-                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
-                result => return result,
-            }
-        }
-    }
-
-    async fn attempt(&self) -> Result<Position, Error> {
-        let shared = self.shared;
-        if self.change.wish == Move::Rollback && shared.is_dirty() {
-            // Old is about to answer again: what it misses is copied back first.
-            repair(shared, Side::Old).await?;
-        }
-        let before = shared.position();
-        let record = shared.control.change(&shared.name, &self.change).await;
-        let record = record?;
-        shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
-        shared.apply(&record);
-        if before.epoch != record.position.epoch {
-            tracing::info!(
-                migration = &*shared.name,
-                from = %before,
-                to = %record.position,
-                generation = record.generation.0,
-                actor = self.change.actor,
-                reason = self.change.reason,
-                "position changed"
-            );
-        }
-        Ok(record.position)
-    }
-}
-
-/// Patience with closed gates.
-pub(crate) struct Waiting<'m> {
-    shared: &'m Shared,
-    start: u64,
-    within: Option<Duration>,
-}
-
-impl<'m> Waiting<'m> {
-    pub(crate) fn new(shared: &'m Shared, within: Option<Duration>) -> Self {
-        Self { shared, start: shared.clock.now(), within }
-    }
-
-    /// Whether to try again after this error.
-    pub(crate) fn goes_on(&self, error: &Error) -> bool {
-        let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(self.start));
-        let hopeful = match self.within {
-            Some(_) => true,
-            None => error.blockers().iter().all(|blocker| blocker.gate.opens_by_itself()),
-        };
-        error.kind() == ErrorKind::Blocked
-            && !error.blockers().is_empty()
-            && hopeful
-            && waited < self.within.unwrap_or(PATIENCE)
-    }
-
-    pub(crate) async fn pause(&self) {
-        // What this instance has drained must be known, or it waits for itself.
-        self.shared.nudge.notify_one();
-        clock::sleep(LOOK_AGAIN).await;
-    }
-}
-
-fn check_actor(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        let message =
-            format!("the name of an actor or a release must have 1 to {NAME_BYTES_MAX} bytes");
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    Ok(())
-}
-
-fn check_audit(change: &Change) -> Result<(), Error> {
-    check_actor(&change.actor)?;
-    if !change.overridden.is_empty() && change.reason.is_empty() {
-        let message = "a gate is overridden only with a reason; add `.because(…)`";
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    Ok(())
-}
-
-impl<'m> IntoFuture for Moving<'m> {
-    type Output = Result<Position, Error>;
-    type IntoFuture = BoxFuture<'m, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
-    }
-}
-
-/// A backfill about to run.
-#[must_use = "call `run`"]
-#[derive(Debug)]
-pub struct Backfill<'m> {
-    shared: &'m Shared,
-    options: BackfillOptions,
-}
-
-impl Backfill<'_> {
-    /// Copies from new to old instead, what was written to new alone: after `Complete` (or a ramp
-    /// toward it) the migration steps back to `RampDown`, where both are written again, and with this
-    /// and a verification old may answer once more. Needs `copy_back` and `new_source`.
-    pub fn reverse(mut self) -> Self {
-        self.options.to = Side::Old;
-        self
-    }
-
-    /// Keys per transaction, at most; 1,000 by default. Shrinks by itself around rows that fail.
-    pub fn batch(mut self, keys: u32) -> Self {
-        self.options.batch = keys.max(1);
-        self
-    }
-
-    /// How long a range stays claimed by a worker that shows no progress; 30 seconds by default.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.options.lease = lease;
-        self
-    }
-
-    /// Halts after more failed keys than this; 1,000 by default.
-    pub fn stop_after_failures(mut self, keys: u64) -> Self {
-        self.options.failures_max = keys;
-        self
-    }
-
-    /// Copies until every key of this generation is done, alone or beside workers in other processes;
-    /// goes on where an earlier run ended. Answers with the counts.
-    ///
-    /// # Errors
-    /// `Blocked` while some instance may still write old alone, `Halted` after too many failures,
-    /// `Conflict` where the generation is raised meanwhile, `Unsupported` without a copy function,
-    /// `Database`.
-    pub async fn run(self) -> Result<BackfillProgress, Error> {
-        self.shared.copier()?.backfill(self.shared, self.options).await
-    }
-}
-
-/// A verification about to run.
-#[must_use = "call `run`"]
-#[derive(Debug)]
-pub struct Verification<'m> {
-    shared: &'m Shared,
-    batch: u32,
-}
-
-impl Verification<'_> {
-    /// Keys per transaction; 1,000 by default.
-    pub fn batch(mut self, keys: u32) -> Self {
-        self.batch = keys.max(1);
-        self
-    }
-
-    /// Compares every key and records a clean result for the gates.
-    ///
-    /// # Errors
-    /// `Blocked` in a stage that writes one side only, `CopyFailed` where the comparison itself fails,
-    /// `Unsupported` without a copy function, `Database`. A difference is no error; see the report.
-    pub async fn run(self) -> Result<VerifyReport, Error> {
-        self.shared.copier()?.verify(self.shared, self.batch).await
     }
 }
 

@@ -1,9 +1,13 @@
 //! What generated code names. Not for use by hand; no promises about it.
 
+pub use crate::backend::Alike;
 pub use crate::compare::{
     ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
     near, unordered, variants,
 };
+pub use crate::conversion::{Conversion, answered, is_filled, same, shown_key};
+pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
+pub use crate::copy::table::{Carried, Carry};
 pub use crate::needs::{failure, handed, kept};
 pub use crate::read::{
     Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_in,

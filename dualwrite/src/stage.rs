@@ -127,6 +127,12 @@ impl Stage {
         !matches!(self, Self::Off | Self::Complete)
     }
 
+    /// Whether writes go to this side in this stage.
+    #[must_use]
+    pub const fn writes(self, side: Side) -> bool {
+        !matches!((self, side), (Self::Off, Side::New) | (Self::Complete, Side::Old))
+    }
+
     /// Whether reads are compared with the other side in this stage.
     #[must_use]
     pub const fn compares(self) -> bool {

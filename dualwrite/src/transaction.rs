@@ -48,6 +48,8 @@ pub struct Tx<'c, DB: Backend> {
     touched: bool,
     /// It bears the mark that a trigger looks at.
     marked: bool,
+    /// Dropped halfway, its connection is closed instead of being used again.
+    throwaway: bool,
     /// The savepoint before a mirror write exists at this level.
     pub(crate) savepoint: bool,
 }
@@ -161,8 +163,18 @@ impl<DB: Backend> Tx<'static, DB> {
             spoiled: None,
             touched: false,
             marked: false,
+            throwaway: false,
             savepoint: false,
         }
+    }
+
+    /// The same for one of the few connections that the control tables have: a statement that is dropped
+    /// halfway may leave a connection waiting for an answer that never comes, and nobody else would get
+    /// it.
+    pub(crate) fn opening_control(conn: PoolConnection<DB>) -> Self {
+        let mut tx = Self::opening(conn);
+        tx.throwaway = DB::Adapter::DIALECT.server;
+        tx
     }
 
     /// BEGIN has succeeded.
@@ -259,6 +271,7 @@ impl<DB: Backend> Tx<'_, DB> {
             spoiled: None,
             touched: false,
             marked: false,
+            throwaway: false,
             savepoint: false,
         })
     }
@@ -324,6 +337,7 @@ impl<DB: Backend> Drop for Tx<'_, DB> {
     fn drop(&mut self) {
         match (&self.state, &mut self.conn) {
             (State::Opening, Conn::Root(conn)) => conn.close_on_drop(),
+            (State::Open, Conn::Root(conn)) if self.throwaway => conn.close_on_drop(),
             (State::Open, _) => DB::TransactionManager::start_rollback(self.connection()),
             (State::Opening, Conn::Nested(_)) | (State::Closed, _) => {}
         }

@@ -1,8 +1,10 @@
 //! The backfill: what it copies, what it counts, what it does with rows that cannot be copied.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
-use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage, Tx};
+use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage, Throttle, Tx};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
@@ -20,6 +22,8 @@ on_all_databases!(
     back_at_off_everything_is_copied_again,
     composite_and_text_keys_are_paged_in_order,
     a_verification_names_what_differs,
+    it_can_be_paused_resumed_and_cancelled,
+    it_keeps_to_its_rate_and_makes_way,
 );
 
 async fn every_key_is_copied_and_counted<D: Sql>(db: Scratch<D>) {
@@ -32,7 +36,9 @@ async fn every_key_is_copied_and_counted<D: Sql>(db: Scratch<D>) {
     assert_eq!((old.len(), old), (57, new));
     assert!(world.migration.verify().run().await.unwrap().is_clean());
     let status = world.migration.status().await.unwrap();
-    assert_eq!(status.backfill, Some(done));
+    let shown = status.backfill.clone().unwrap();
+    assert_eq!((shown.migrated, shown.complete, shown.eta()), (57, true, Some(Duration::ZERO)));
+    assert_eq!(shown.elapsed_us, done.elapsed_us, "it stands still at the end");
     assert!(status.blockers.is_empty(), "{:?}", status.blockers);
     assert!(serde_json::to_string(&status).unwrap().contains("\"migrated\":57"));
 }
@@ -202,4 +208,65 @@ async fn a_verification_names_what_differs<D: Sql>(db: Scratch<D>) {
     }
     assert!(world.migration.verify().run().await.unwrap().is_clean());
     assert_eq!(world.notes.find(99).await.unwrap(), None);
+}
+
+async fn it_can_be_paused_resumed_and_cancelled<D: Sql>(db: Scratch<D>) {
+    let world = Arc::new(World::with(db, Stage::DualWrite, 30, plain).await);
+    assert!(!world.migration.backfill().pause().await.unwrap(), "there is none yet");
+    let start = |world: &Arc<World<D>>| {
+        let migration = world.migration.clone();
+        // Slow enough for orders to come in between, also where there is one writer at a time.
+        tokio::spawn(async move { migration.backfill().batch(1).rate(50).run().await })
+    };
+    world.copying.hold();
+    let run = start(&world);
+    world.copying.reached().await;
+    if D::NAME == "sqlite" {
+        world.copying.let_go(); // the one writer, so the order waits for it
+    }
+    assert!(world.migration.backfill().pause().await.unwrap());
+    world.copying.let_go();
+    let progress = async || world.migration.status().await.unwrap().backfill.unwrap();
+    while progress().await.throttled.as_deref() != Some("paused") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let before = progress().await;
+    assert!(before.paused && before.done() < 30 && !run.is_finished(), "{before:?}");
+
+    assert!(world.migration.backfill().cancel().await.unwrap());
+    let ended = run.await.unwrap().unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Halted);
+    assert!(ended.to_string().contains("`resume` it to go on"), "{ended}");
+    assert!(progress().await.cancelled);
+    assert_eq!(start(&world).await.unwrap().unwrap_err().kind(), ErrorKind::Halted);
+
+    assert!(world.migration.backfill().resume().await.unwrap());
+    let done = start(&world).await.unwrap().unwrap();
+    assert_eq!((done.complete, done.migrated), (true, 30));
+    assert!(!world.migration.backfill().pause().await.unwrap(), "it is complete");
+}
+
+async fn it_keeps_to_its_rate_and_makes_way<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 20, plain).await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let hook = Arc::clone(&asked);
+    let reason = move || match hook.fetch_add(1, SeqCst) {
+        0 => Some("the host is busy".to_owned()),
+        _ => None,
+    };
+    let throttle = Throttle::default().when(reason);
+    let backfill = world.migration.backfill().batch(5).rate(200).throttle(throttle);
+    let done = backfill.run().await.unwrap();
+    assert_eq!((done.migrated, done.rate, &done.throttled), (20, Some(200), &None));
+    assert!(asked.load(SeqCst) >= 4, "after every batch");
+    assert!(done.elapsed_us >= 90_000, "20 keys at 200 a second: {done:?}");
+    // At an hour that is not allowed nothing is copied at all.
+    world.migration.step_back(Stage::Off).await.unwrap();
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    let never = Throttle::default().hours(0, 0);
+    let waiting = world.migration.backfill().throttle(never).run();
+    let calls = world.copies.load(SeqCst);
+    let ended = tokio::time::timeout(Duration::from_millis(600), waiting).await;
+    assert!(ended.is_err());
+    assert_eq!(world.copies.load(SeqCst), calls);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dualwrite::{ErrorKind, Isolation, Migration, Runtime, Stage, Tx};
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{DualNotes, Notes, Store, World};
+use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World};
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -42,7 +42,9 @@ async fn every_level_writes_under_the_stage_in_force<D: Sql>(db: Scratch<D>) {
         let hour = Duration::from_secs(3600);
         let builder = Runtime::builder(world.db.pool().clone()).poll(hour).lease(hour * 4);
         let stale = builder.start().await.unwrap();
-        let elsewhere = stale.migration("notes").register().await.unwrap();
+        let copy = CopyNotes::<D>::new();
+        let registration = stale.migration("notes").backfill(copy).lazy();
+        let elsewhere = registration.register().await.unwrap();
         world.migration.advance(stage).await.unwrap();
         let tx = elsewhere.begin_at(world.db.pool(), level).await.unwrap();
         assert_eq!(tx.position(&elsewhere).unwrap().stage, stage, "{level:?}");

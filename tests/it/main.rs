@@ -14,12 +14,14 @@ mod compare;
 #[cfg(unix)]
 mod crash;
 mod dropped;
+mod dual;
 mod forms;
 mod history;
 mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
+mod lost_control;
 mod options;
 #[cfg(unix)]
 mod processes;

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "gate",
         "error",
         "needs",
+        "conversion",
         "compare",
         "compare/cancel",
         "compare/comparison",
@@ -30,8 +31,26 @@ const LAYERS: &[&[&str]] = &[
         "compare/text",
         "compare/wrappers",
     ],
-    &["clock", "backend", "control", "copy", "slots", "in_flight", "observe", "shared"],
-    &["readiness", "write/decide", "lazy/decide", "shadow/decide", "backfill/decide"],
+    &[
+        "clock",
+        "backend",
+        "control",
+        "copy",
+        "copy/table",
+        "copy/convert",
+        "slots",
+        "in_flight",
+        "observe",
+        "shared",
+    ],
+    &[
+        "readiness",
+        "write/decide",
+        "lazy/decide",
+        "shadow/decide",
+        "backfill/decide",
+        "backfill/throttle",
+    ],
     &[
         "transaction",
         "read",
@@ -40,13 +59,14 @@ const LAYERS: &[&[&str]] = &[
         "shadow/run",
         "copy/run",
         "copy/source",
+        "copy/columns",
         "backfill/ledger",
         "backfill/progress",
         "backfill/run",
         "verify/run",
         "repository",
     ],
-    &["migration", "runtime", "status"],
+    &["jobs", "moving", "migration", "runtime", "status"],
     &[
         "backend/sqlite",
         "backend/postgres",
@@ -79,7 +99,7 @@ const KNOTS: &[(&str, &str)] = &[
     // A wrapper is made for the user's handle, and waits with its patience.
     ("repository", "migration"),
     ("transaction", "migration"),
-    ("backfill/run", "migration"),
+    ("backfill/run", "moving"),
 ];
 
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[

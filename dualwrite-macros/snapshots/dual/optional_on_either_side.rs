@@ -11,31 +11,122 @@
 //     pub(crate) r#type: [u8; SIZE],
 // }
 
-impl<T: Clone, const SIZE: usize> Record<T, SIZE> {
+impl<T: Clone, const SIZE: usize> Record<T, SIZE>
+where
+    Vec<T>: ::core::clone::Clone + ::core::cmp::PartialEq,
+{
     /// `tag_list` where it is filled, else `tags`.
     #[must_use]
     #[allow(dead_code, deprecated)]
     fn tag_list(&self) -> ::core::option::Option<&[T]> {
-        ::core::option::Option::or(
-            ::core::option::Option::as_deref(&self.tag_list),
-            ::core::option::Option::as_deref(&self.tags),
-        )
+        match ::core::option::Option::as_ref(&self.tag_list) {
+            ::core::option::Option::Some(new) => ::core::option::Option::Some(&**new),
+            ::core::option::Option::None => {
+                match ::core::option::Option::as_ref(&self.tags) {
+                    ::core::option::Option::Some(old) => {
+                        ::core::option::Option::Some(&**old)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
+        }
+    }
+    /// The side that `tag_list` answers from.
+    #[must_use]
+    #[allow(dead_code, deprecated)]
+    fn tag_list_source(&self) -> migrations::Side {
+        if ::core::option::Option::is_some(
+            &::core::option::Option::as_ref(&self.tag_list),
+        ) || ::core::option::Option::is_none(&::core::option::Option::as_ref(&self.tags))
+        {
+            migrations::Side::New
+        } else {
+            migrations::Side::Old
+        }
+    }
+    /// `tags` alone, or `tag_list` alone: the side that answers under this plan.
+    #[must_use]
+    #[allow(dead_code, deprecated)]
+    fn tag_list_by(&self, plan: &migrations::Plan) -> ::core::option::Option<&[T]> {
+        match plan.primary {
+            migrations::Side::Old => {
+                match ::core::option::Option::as_ref(&self.tags) {
+                    ::core::option::Option::Some(old) => {
+                        ::core::option::Option::Some(&**old)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
+            migrations::Side::New => {
+                match ::core::option::Option::as_ref(&self.tag_list) {
+                    ::core::option::Option::Some(new) => {
+                        ::core::option::Option::Some(&**new)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
+        }
     }
     /// Writes `tags` and `tag_list`.
     #[allow(dead_code, deprecated)]
-    fn set_tag_list(&mut self, value: impl ::core::convert::Into<Vec<T>>)
-    where
-        Vec<T>: ::core::clone::Clone,
-    {
+    fn set_tag_list(&mut self, value: impl ::core::convert::Into<Vec<T>>) {
         let value: Vec<T> = ::core::convert::Into::into(value);
         self.tags = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.tag_list = ::core::option::Option::Some(value);
+    }
+    /// Writes `tags`, `tag_list`, or both, as this plan says.
+    #[allow(dead_code, deprecated)]
+    fn set_tag_list_by(
+        &mut self,
+        plan: &migrations::Plan,
+        value: impl ::core::convert::Into<Vec<T>>,
+    ) {
+        let value: Vec<T> = ::core::convert::Into::into(value);
+        if plan.stage.writes(migrations::Side::Old) {
+            self.tags = ::core::option::Option::Some(
+                ::core::clone::Clone::clone(&value),
+            );
+        }
+        if plan.stage.writes(migrations::Side::New) {
+            self.tag_list = ::core::option::Option::Some(value);
+        }
     }
     /// `type`, which has taken the place of `kind`.
     #[must_use]
     #[allow(dead_code, deprecated)]
     pub(crate) fn r#type(&self) -> &[u8; SIZE] {
-        &self.r#type
+        {
+            let new = &self.r#type;
+            new
+        }
+    }
+    /// The side that `type` answers from.
+    #[must_use]
+    #[allow(dead_code, deprecated)]
+    pub(crate) fn type_source(&self) -> migrations::Side {
+        migrations::Side::New
+    }
+    /// `kind` alone, or `type` alone: the side that answers under this plan.
+    #[must_use]
+    #[allow(dead_code, deprecated)]
+    pub(crate) fn type_by(
+        &self,
+        plan: &migrations::Plan,
+    ) -> ::core::option::Option<&[u8; SIZE]> {
+        match plan.primary {
+            migrations::Side::Old => {
+                match ::core::option::Option::as_ref(&self.kind) {
+                    ::core::option::Option::Some(old) => {
+                        ::core::option::Option::Some(old)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
+            migrations::Side::New => {
+                let new = &self.r#type;
+                ::core::option::Option::Some(new)
+            }
+        }
     }
     /// Writes `kind` and `type`.
     #[allow(dead_code, deprecated)]
@@ -44,17 +135,98 @@ impl<T: Clone, const SIZE: usize> Record<T, SIZE> {
         self.kind = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.r#type = value;
     }
-    /// Whether every new field is filled.
+    /// Writes `kind`, `type`, or both, as this plan says.
+    #[allow(dead_code, deprecated)]
+    pub(crate) fn set_type_by(
+        &mut self,
+        plan: &migrations::Plan,
+        value: impl ::core::convert::Into<[u8; SIZE]>,
+    ) {
+        let value: [u8; SIZE] = ::core::convert::Into::into(value);
+        if plan.stage.writes(migrations::Side::Old) {
+            self.kind = ::core::option::Option::Some(
+                ::core::clone::Clone::clone(&value),
+            );
+        }
+        if plan.stage.writes(migrations::Side::New) {
+            self.r#type = value;
+        }
+    }
+    /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
     #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         migrations::Dual::is_migrated(self)
     }
+    /// Fills the new fields that are not there from old.
+    ///
+    /// # Errors
+    /// The first field that cannot be filled.
+    #[allow(dead_code)]
+    pub fn migrate(
+        &mut self,
+    ) -> ::core::result::Result<(), migrations::ConversionError> {
+        migrations::Dual::migrate(self)
+    }
+    /// The fields whose two sides disagree.
+    #[must_use]
+    #[allow(dead_code)]
+    pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
+        migrations::Dual::divergence(self)
+    }
 }
 #[automatically_derived]
 #[allow(deprecated)]
-impl<T: Clone, const SIZE: usize> migrations::Dual for Record<T, SIZE> {
+impl<T: Clone, const SIZE: usize> migrations::Dual for Record<T, SIZE>
+where
+    Vec<T>: ::core::clone::Clone + ::core::cmp::PartialEq,
+{
     fn is_migrated(&self) -> bool {
-        ::core::option::Option::is_some(&self.tag_list)
+        (::core::option::Option::is_some(&::core::option::Option::as_ref(&self.tag_list))
+            || ::core::option::Option::is_none(
+                &::core::option::Option::as_ref(&self.tags),
+            ))
+    }
+    fn migrate(&mut self) -> ::core::result::Result<(), migrations::ConversionError> {
+        if ::core::option::Option::is_none(
+            &::core::option::Option::as_ref(&self.tag_list),
+        ) {
+            match ::core::option::Option::as_ref(&self.tags) {
+                ::core::option::Option::Some(old) => {
+                    let value = ::core::clone::Clone::clone(old);
+                    self.tag_list = ::core::option::Option::Some(value);
+                }
+                ::core::option::Option::None => {}
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
+        let mut fields = ::std::vec::Vec::new();
+        if match (
+            ::core::option::Option::as_ref(&self.tags),
+            ::core::option::Option::as_ref(&self.tag_list),
+        ) {
+            (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
+                !migrations::__private::same(old, new)
+            }
+            (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
+            (_, ::core::option::Option::None) => false,
+        } {
+            fields.push("tag_list");
+        }
+        if match (
+            ::core::option::Option::as_ref(&self.kind),
+            ::core::option::Option::Some(&self.r#type),
+        ) {
+            (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
+                !migrations::__private::same(old, new)
+            }
+            (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
+            (_, ::core::option::Option::None) => false,
+        } {
+            fields.push("type");
+        }
+        fields
     }
 }

@@ -6,9 +6,6 @@
 //     #[dual(new = email_address)]
 //     email: String,
 //     email_address: Option<String>,
-//     #[dual(new = years)]
-//     age: u8,
-//     pub years: Option<u8>,
 // }
 
 impl Customer {
@@ -16,9 +13,46 @@ impl Customer {
     #[must_use]
     #[allow(dead_code, deprecated)]
     fn email_address(&self) -> &::core::primitive::str {
-        match &self.email_address {
-            ::core::option::Option::Some(value) => value,
-            ::core::option::Option::None => &self.email,
+        match ::core::option::Option::as_ref(&self.email_address) {
+            ::core::option::Option::Some(new) => &**new,
+            ::core::option::Option::None => {
+                let old = &self.email;
+                &**old
+            }
+        }
+    }
+    /// The side that `email_address` answers from.
+    #[must_use]
+    #[allow(dead_code, deprecated)]
+    fn email_address_source(&self) -> ::dualwrite::Side {
+        if ::core::option::Option::is_some(
+            &::core::option::Option::as_ref(&self.email_address),
+        ) {
+            ::dualwrite::Side::New
+        } else {
+            ::dualwrite::Side::Old
+        }
+    }
+    /// `email` alone, or `email_address` alone: the side that answers under this plan.
+    #[must_use]
+    #[allow(dead_code, deprecated)]
+    fn email_address_by(
+        &self,
+        plan: &::dualwrite::Plan,
+    ) -> ::core::option::Option<&::core::primitive::str> {
+        match plan.primary {
+            ::dualwrite::Side::Old => {
+                let old = &self.email;
+                ::core::option::Option::Some(&**old)
+            }
+            ::dualwrite::Side::New => {
+                match ::core::option::Option::as_ref(&self.email_address) {
+                    ::core::option::Option::Some(new) => {
+                        ::core::option::Option::Some(&**new)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
         }
     }
     /// Writes `email` and `email_address`.
@@ -28,34 +62,80 @@ impl Customer {
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = ::core::option::Option::Some(value);
     }
-    /// `years` where it is filled, else `age`.
-    #[must_use]
+    /// Writes `email`, `email_address`, or both, as this plan says.
     #[allow(dead_code, deprecated)]
-    pub fn years(&self) -> u8 {
-        match self.years {
-            ::core::option::Option::Some(value) => value,
-            ::core::option::Option::None => self.age,
+    fn set_email_address_by(
+        &mut self,
+        plan: &::dualwrite::Plan,
+        value: impl ::core::convert::Into<String>,
+    ) {
+        let value: String = ::core::convert::Into::into(value);
+        if plan.stage.writes(::dualwrite::Side::Old) {
+            self.email = ::core::clone::Clone::clone(&value);
+        }
+        if plan.stage.writes(::dualwrite::Side::New) {
+            self.email_address = ::core::option::Option::Some(value);
         }
     }
-    /// Writes `age` and `years`.
-    #[allow(dead_code, deprecated)]
-    pub fn set_years(&mut self, value: impl ::core::convert::Into<u8>) {
-        let value: u8 = ::core::convert::Into::into(value);
-        self.age = ::core::clone::Clone::clone(&value);
-        self.years = ::core::option::Option::Some(value);
-    }
-    /// Whether every new field is filled.
+    /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
     #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
+    }
+    /// Fills the new fields that are not there from old.
+    ///
+    /// # Errors
+    /// The first field that cannot be filled.
+    #[allow(dead_code)]
+    pub fn migrate(
+        &mut self,
+    ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
+        ::dualwrite::Dual::migrate(self)
+    }
+    /// The fields whose two sides disagree.
+    #[must_use]
+    #[allow(dead_code)]
+    pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
+        ::dualwrite::Dual::divergence(self)
     }
 }
 #[automatically_derived]
 #[allow(deprecated)]
 impl ::dualwrite::Dual for Customer {
     fn is_migrated(&self) -> bool {
-        ::core::option::Option::is_some(&self.email_address)
-            && ::core::option::Option::is_some(&self.years)
+        ::core::option::Option::is_some(
+            &::core::option::Option::as_ref(&self.email_address),
+        )
+    }
+    fn migrate(&mut self) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
+        if ::core::option::Option::is_none(
+            &::core::option::Option::as_ref(&self.email_address),
+        ) {
+            {
+                let old = &self.email;
+                {
+                    let value = ::core::clone::Clone::clone(old);
+                    self.email_address = ::core::option::Option::Some(value);
+                }
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
+        let mut fields = ::std::vec::Vec::new();
+        if match (
+            ::core::option::Option::Some(&self.email),
+            ::core::option::Option::as_ref(&self.email_address),
+        ) {
+            (::core::option::Option::Some(old), ::core::option::Option::Some(new)) => {
+                !::dualwrite::__private::same(old, new)
+            }
+            (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
+            (_, ::core::option::Option::None) => false,
+        } {
+            fields.push("email_address");
+        }
+        fields
     }
 }

@@ -1,5 +1,5 @@
-//! `#[derive(Dual)]`: a struct that holds an old and a new field for the same value gets getters that
-//! read new where it is filled, and setters that write both.
+//! `#[derive(Dual)]`: a struct that holds an old and a new side for the same value gets getters that
+//! read new where it is there, setters that write both, and forms of both that follow a plan.
 //!
 //! `lower` proves the pairs of fields, `model` is the proof, `expand` writes the methods. With any
 //! mistake a placeholder for the trait's `impl` comes out next to all the mistakes, so that code which
@@ -25,7 +25,7 @@ pub(crate) fn dual(item: TokenStream) -> TokenStream {
     match lower::dual(&input) {
         Ok(model) => expand::expand(&model),
         Err(error) => {
-            let root = lower::root(&input, &mut Errors::default());
+            let root = lower::Header::of(&input, &mut Errors::default()).root;
             let placeholder = expand::placeholder(&input, &root);
             let error = error.into_compile_error();
             quote!(#placeholder #error)

@@ -1,7 +1,8 @@
-//! What has been proven valid: pairs of fields that hold one value.
+//! What has been proven valid: the two sides of each logical field, and how one becomes the other.
 
-use proc_macro2::Ident;
-use syn::{Generics, Type, Visibility};
+use proc_macro2::{Ident, Span};
+use syn::spanned::Spanned;
+use syn::{Generics, Member, Path, Type, Visibility};
 
 use crate::paths::Root;
 
@@ -10,27 +11,82 @@ pub(super) struct Dual {
     pub(super) root: Root,
     pub(super) name: Ident,
     pub(super) generics: Generics,
+    /// The fields of the key, where the struct names them.
+    pub(super) key: Vec<Ident>,
+    pub(super) table: Option<Table>,
     pub(super) pairs: Vec<Pair>,
 }
 
-/// An old and a new field for the same value.
-pub(super) struct Pair {
-    pub(super) old: Field,
-    pub(super) new: Field,
-    /// The type of the value, without `Option`.
-    pub(super) value: Type,
-    pub(super) view: View,
-    /// Of the new field, hence of getter and setter.
-    pub(super) visibility: Visibility,
-    pub(super) setter: Ident,
-    /// Whether the setter must ask for `Clone`, since parameters decide the type.
-    pub(super) is_generic: bool,
+/// The table that the struct is a row of.
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) key_types: Vec<Type>,
+    pub(super) key: Vec<String>,
+    pub(super) columns: Vec<String>,
+    pub(super) old_columns: Vec<String>,
+    pub(super) new_columns: Vec<String>,
 }
 
-/// One field of a pair.
-pub(super) struct Field {
+/// Old and new parts that hold one value: a logical field.
+pub(super) struct Pair {
+    /// The getter, and the name of the logical field.
     pub(super) name: Ident,
+    pub(super) setter: Ident,
+    /// Of the new field, hence of getter and setter.
+    pub(super) visibility: Visibility,
+    pub(super) old: Vec<Part>,
+    pub(super) new: Vec<Part>,
+    pub(super) how: How,
+    /// One expression for each new column, where SQL converts forward.
+    pub(super) sql: Vec<String>,
+    pub(super) present: Present,
+    pub(super) absent: Absent,
+}
+
+/// One field of a side.
+pub(super) struct Part {
+    pub(super) place: Place,
+    /// The type of the value, without `Option`.
+    pub(super) value: Type,
     pub(super) is_optional: bool,
+    pub(super) view: View,
+    /// Whether parameters decide the type.
+    pub(super) is_generic: bool,
+    pub(super) column: String,
+}
+
+/// Where a value is.
+pub(super) enum Place {
+    Field(Ident),
+    /// In a record that a field holds.
+    Within {
+        record: Ident,
+        is_optional: bool,
+        rest: Vec<Member>,
+    },
+}
+
+/// How old becomes new, and new old.
+pub(super) enum How {
+    Rename,
+    Convert { forward: Path, backward: Path },
+}
+
+/// When the new side counts as there.
+pub(super) enum Present {
+    /// `Some`; always, where it is no `Option`.
+    Filled,
+    /// And not the default.
+    NonDefault,
+    /// And this function says so.
+    By(Path),
+}
+
+/// What a setter does where the record of the new side is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    Refuse,
+    MakeDefault,
 }
 
 /// What a getter answers.
@@ -39,8 +95,70 @@ pub(super) enum View {
     Str,
     /// `&[T]` for a `Vec<T>`.
     Slice(Box<Type>),
+    /// `&T` for a `Box<T>`.
+    Boxed(Box<Type>),
     /// The value itself, for numbers and the like.
     Copied,
     /// `&T`.
     Whole,
+}
+
+impl Part {
+    /// Whether there may be no value.
+    pub(super) fn may_be_absent(&self) -> bool {
+        self.is_optional || matches!(self.place, Place::Within { is_optional: true, .. })
+    }
+
+    /// Where to say that something is wrong with its type.
+    pub(super) fn span(&self) -> Span {
+        match &self.place {
+            Place::Field(_) => self.value.span(),
+            Place::Within { record, rest, .. } => {
+                rest.last().map_or_else(|| record.span(), Spanned::span)
+            }
+        }
+    }
+
+    /// How it is called in messages and documentation.
+    pub(super) fn shown(&self) -> String {
+        match &self.place {
+            Place::Field(name) => crate::names::plain(name),
+            Place::Within { record, rest, .. } => {
+                rest.iter().fold(crate::names::plain(record), |path, member| match member {
+                    Member::Named(name) => format!("{path}.{}", crate::names::plain(name)),
+                    Member::Unnamed(index) => format!("{path}.{}", index.index),
+                })
+            }
+        }
+    }
+}
+
+impl Pair {
+    pub(super) fn old_is_total(&self) -> bool {
+        !self.old.iter().any(Part::may_be_absent)
+    }
+
+    pub(super) fn new_is_total(&self) -> bool {
+        !self.new.iter().any(Part::may_be_absent)
+    }
+
+    /// Whether the new side is there in every value of the struct.
+    pub(super) fn is_always_new(&self) -> bool {
+        self.new_is_total() && matches!(self.present, Present::Filled)
+    }
+
+    pub(super) fn is_converted(&self) -> bool {
+        matches!(self.how, How::Convert { .. })
+    }
+
+    /// The record that a setter cannot do without.
+    pub(super) fn needed_record(&self) -> Option<&Ident> {
+        match (self.absent, self.new.as_slice()) {
+            (
+                Absent::Refuse,
+                [Part { place: Place::Within { record, is_optional: true, .. }, .. }],
+            ) => Some(record),
+            _ => None,
+        }
+    }
 }

@@ -22,6 +22,9 @@ pub(super) fn view(ty: &Type) -> View {
     if let Some(element) = generic_argument(ty, "Vec") {
         return View::Slice(Box::new(element.clone()));
     }
+    if let Some(inner) = generic_argument(ty, "Box") {
+        return View::Boxed(Box::new(inner.clone()));
+    }
     match peel(ty) {
         Type::Path(path)
             if path.path.segments.last().is_some_and(|last| last.ident == "String") =>
@@ -30,6 +33,18 @@ pub(super) fn view(ty: &Type) -> View {
         }
         Type::Path(path) if COPIED.iter().any(|name| path.path.is_ident(name)) => View::Copied,
         _ => View::Whole,
+    }
+}
+
+/// Whether values of the type are stored as text, so that a collation may take different ones for equal
+/// (or, as with JSON, there may be no equality at all).
+pub(super) fn is_text(ty: &Type) -> bool {
+    let inner = ["Box", "Arc", "Rc", "Cow"].iter().find_map(|name| generic_argument(ty, name));
+    match peel(inner.unwrap_or(ty)) {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            ["String", "str", "Value", "Json"].iter().any(|name| last.ident == name)
+        }),
+        _ => false,
     }
 }
 

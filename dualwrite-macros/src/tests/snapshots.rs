@@ -301,39 +301,3 @@ trait Customers {
 }",
     );
 }
-
-#[test]
-fn rename() {
-    check(
-        "dual/rename.rs",
-        "
-#[derive(Dual)]
-pub struct Customer {
-    id: i64,
-    #[dual(new = email_address)]
-    email: String,
-    email_address: Option<String>,
-    #[dual(new = years)]
-    age: u8,
-    pub years: Option<u8>,
-}",
-    );
-}
-
-#[test]
-fn optional_on_either_side() {
-    check(
-        "dual/optional_on_either_side.rs",
-        "
-#[derive(Dual)]
-#[dual(crate = migrations)]
-struct Record<T: Clone, const SIZE: usize> {
-    #[dual(new = tag_list)]
-    tags: Option<Vec<T>>,
-    tag_list: Option<Vec<T>>,
-    #[dual(new = r#type)]
-    kind: Option<[u8; SIZE]>,
-    pub(crate) r#type: [u8; SIZE],
-}",
-    );
-}

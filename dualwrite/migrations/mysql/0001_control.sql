@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migrated    BIGINT  NOT NULL DEFAULT 0,
     skipped     BIGINT  NOT NULL DEFAULT 0,
     failed      BIGINT  NOT NULL DEFAULT 0,
+    rate        BIGINT ,
+    throttled   VARCHAR(200)   ,
     started_at  BIGINT  NOT NULL,
     finished_at BIGINT ,
     PRIMARY KEY (migration, part, generation)

@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migrated    BIGINT  NOT NULL DEFAULT 0,
     skipped     BIGINT  NOT NULL DEFAULT 0,
     failed      BIGINT  NOT NULL DEFAULT 0,
+    rate        BIGINT ,
+    throttled   TEXT   ,
     started_at  BIGINT  NOT NULL,
     finished_at BIGINT ,
     PRIMARY KEY (migration, part, generation)
@@ -120,13 +122,22 @@ CREATE TABLE IF NOT EXISTS dualwrite_fenced (
     connection BIGINT  NOT NULL PRIMARY KEY
 );
 -- The fence of one migration, in one call: the lock, then, in a snapshot of its own as every statement of
--- a volatile function under READ COMMITTED, the check that the epoch is the caller's.
+-- a volatile function under READ COMMITTED, the check that the epoch is the caller's. An assignment of a
+-- plain expression costs no query of its own.
 CREATE OR REPLACE FUNCTION dualwrite_fence(lock_key BIGINT, migration TEXT, expected BIGINT)
 RETURNS void LANGUAGE plpgsql VOLATILE AS $dualwrite$
+DECLARE
+    is_watched BIGINT;
+    ignored TEXT;
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(lock_key), set_config('dualwrite.fenced', '1', true);
-    IF NOT EXISTS (SELECT 1 FROM dualwrite_migration WHERE name = migration AND epoch = expected) THEN
+    ignored := pg_advisory_xact_lock_shared(lock_key);
+    SELECT m.watched INTO is_watched FROM dualwrite_migration m
+        WHERE m.name = migration AND m.epoch = expected;
+    IF is_watched IS NULL THEN
         RAISE EXCEPTION 'the position of migration % has changed: begin again', migration
             USING ERRCODE = 'DW001';
+    END IF;
+    IF is_watched <> 0 THEN
+        ignored := set_config('dualwrite.fenced', '1', true);
     END IF;
 END $dualwrite$;

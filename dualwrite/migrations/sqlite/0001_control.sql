@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migrated    INTEGER NOT NULL DEFAULT 0,
     skipped     INTEGER NOT NULL DEFAULT 0,
     failed      INTEGER NOT NULL DEFAULT 0,
+    rate        INTEGER,
+    throttled   TEXT   ,
     started_at  INTEGER NOT NULL,
     finished_at INTEGER,
     PRIMARY KEY (migration, part, generation)

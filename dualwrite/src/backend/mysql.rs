@@ -11,14 +11,21 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, install_error, migrator, safe,
+    Watched, bind, install_error, migrator, safe, typed_values,
 };
 use crate::control::Watch;
-use crate::error::{Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind};
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
+const NO_SUCH_SAVEPOINT: u16 = 1305;
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
 
@@ -43,7 +50,16 @@ impl Adapter for MySqlAdapter {
         for_update_skip: " FOR UPDATE SKIP LOCKED",
         expand_row_comparison: true,
         savepoint_replaces: true,
+        server: true,
     };
+
+    const PRESSURE: Option<&'static str> = Some(
+        "SELECT (SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'), \
+         (SELECT count(*) FROM information_schema.processlist \
+         WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump')), CAST(NULL AS SIGNED)",
+    );
+
+    const ESTIMATE: Option<&'static str> = None;
 
     async fn execute(
         conn: &mut MySqlConnection,
@@ -61,8 +77,10 @@ impl Adapter for MySqlAdapter {
     ) -> sqlx::Result<Vec<SqlRow>> {
         let sql = safe(Self::DIALECT.statement(sql));
         let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
-        rows.iter().map(decode).collect()
+        rows.iter().map(|row| decode(row, row.len())).collect()
     }
+
+    typed_values!();
 
     async fn run(conn: &mut MySqlConnection, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
@@ -104,10 +122,11 @@ impl Adapter for MySqlAdapter {
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
-        error
-            .as_database_error()
-            .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
-            .is_some_and(|error| error.number() == LOCK_WAIT_TIMEOUT)
+        number(error) == Some(LOCK_WAIT_TIMEOUT)
+    }
+
+    fn is_savepoint_gone(error: &sqlx::Error) -> bool {
+        number(error) == Some(NO_SUCH_SAVEPOINT)
     }
 
     async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
@@ -158,9 +177,10 @@ async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
     }
 }
 
-fn decode(row: &MySqlRow) -> sqlx::Result<SqlRow> {
-    let mut values = Vec::with_capacity(row.len());
-    for column in row.columns() {
+/// The first columns of a row.
+fn decode(row: &MySqlRow, count: usize) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(count);
+    for column in row.columns().iter().take(count) {
         let index = column.ordinal();
         let name = column.type_info().name();
         values.push(match name {

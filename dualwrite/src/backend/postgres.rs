@@ -18,11 +18,11 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, install_error, migrator, safe,
+    Watched, bind, install_error, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
-use crate::error::{Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind};
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
@@ -58,7 +58,18 @@ impl Adapter for PostgresAdapter {
         for_update_skip: " FOR UPDATE SKIP LOCKED",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: true,
     };
+
+    const PRESSURE: Option<&'static str> = Some(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'), (SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND state = 'active'), \
+         (SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint FROM pg_stat_replication)",
+    );
+
+    const ESTIMATE: Option<&'static str> =
+        Some("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
 
     async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
         let sql = safe(Self::DIALECT.statement(sql));
@@ -72,8 +83,10 @@ impl Adapter for PostgresAdapter {
     ) -> sqlx::Result<Vec<SqlRow>> {
         let sql = safe(Self::DIALECT.statement(sql));
         let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
-        rows.iter().map(decode).collect()
+        rows.iter().map(|row| decode(row, row.len())).collect()
     }
+
+    typed_values!();
 
     async fn run(conn: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
@@ -125,6 +138,10 @@ impl Adapter for PostgresAdapter {
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         has_code(error, LOCK_NOT_AVAILABLE)
+    }
+
+    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
+        false
     }
 
     async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -238,9 +255,10 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|found| found == code)
 }
 
-fn decode(row: &PgRow) -> sqlx::Result<SqlRow> {
-    let mut values = Vec::with_capacity(row.len());
-    for column in row.columns() {
+/// The first columns of a row.
+fn decode(row: &PgRow, count: usize) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(count);
+    for column in row.columns().iter().take(count) {
         let index = column.ordinal();
         values.push(match column.type_info().name() {
             "INT8" => SqlValue::Integer(row.try_get(index)?),

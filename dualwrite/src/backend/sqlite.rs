@@ -12,11 +12,11 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     Backend, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
-    install_error, migrator, safe,
+    install_error, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
 const INSTALL_ATTEMPTS: u32 = 10;
@@ -44,7 +44,12 @@ impl Adapter for SqliteAdapter {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: false,
     };
+
+    const PRESSURE: Option<&'static str> = None;
+
+    const ESTIMATE: Option<&'static str> = None;
 
     async fn execute(
         conn: &mut SqliteConnection,
@@ -62,8 +67,10 @@ impl Adapter for SqliteAdapter {
     ) -> sqlx::Result<Vec<SqlRow>> {
         let sql = safe(Self::DIALECT.statement(sql));
         let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
-        rows.iter().map(decode).collect()
+        rows.iter().map(|row| decode(row, row.len())).collect()
     }
+
+    typed_values!();
 
     async fn run(conn: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(conn).await.map(drop)
@@ -106,6 +113,10 @@ impl Adapter for SqliteAdapter {
             .as_database_error()
             .and_then(|error| error.code()?.parse::<u32>().ok())
             .is_some_and(|code| code & 0xff == 5)
+    }
+
+    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
+        false
     }
 
     async fn check_alive(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -162,10 +173,10 @@ fn is_moved(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.message().contains("integer overflow"))
 }
 
-/// SQLite has types per value, not per column.
-fn decode(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<SqlRow> {
-    let mut values = Vec::with_capacity(row.len());
-    for column in row.columns() {
+/// The first columns of a row. SQLite has types per value, not per column.
+fn decode(row: &sqlx::sqlite::SqliteRow, count: usize) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(count);
+    for column in row.columns().iter().take(count) {
         let index = column.ordinal();
         let raw = row.try_get_raw(index)?;
         values.push(match (raw.is_null(), raw.type_info().name()) {

@@ -1,11 +1,21 @@
-//! How a worker reacts to success and failure of a batch.
+//! How a worker reacts to success, failure and slowness of a batch.
 
-/// The most keys in a batch, by default.
-pub const BATCH_KEYS: u32 = 1_000;
+use std::time::Duration;
+
+/// The most keys in a batch, by default. Beyond it throughput hardly grows, and whoever writes beside a
+/// batch waits longer.
+pub const BATCH_KEYS: u32 = 5_000;
+/// The time that a batch shall take, by default: a writer that meets it waits no longer than this.
+pub const BATCH_TIME: Duration = Duration::from_millis(50);
+/// Keys in the first batch, until its time is known.
+const FIRST_KEYS: u32 = 500;
 /// How often a batch is tried before it is halved, and a single key before it is buried.
 pub(crate) const ATTEMPTS: u32 = 3;
 /// Keys that may fail before the backfill halts, by default.
 pub const FAILURES_MAX: u64 = 1_000;
+/// The longest pause between two batches of a worker that is throttled.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// What to do after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +30,21 @@ pub(crate) enum Next {
     Stop,
 }
 
-/// The size of batches, and the memory of failures. Grows by doubling, shrinks by halving.
+/// The size of batches, and the memory of failures.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     limit: u32,
     most: u32,
+    target: Duration,
     attempts: u32,
+    /// The last batch failed: the size shrank around a bad row, not for its time.
+    halved: bool,
 }
 
 impl Pace {
-    pub(crate) fn new(most: u32) -> Self {
+    pub(crate) fn new(most: u32, target: Duration) -> Self {
         let most = most.max(1);
-        Self { limit: most, most, attempts: 0 }
+        Self { limit: most.min(FIRST_KEYS), most, target, attempts: 0, halved: false }
     }
 
     /// How many keys the next batch may have.
@@ -39,9 +52,26 @@ impl Pace {
         self.limit
     }
 
-    pub(crate) fn succeeded(&mut self) {
+    /// After a batch of so many keys that took so long. Shrinks at once to what fits the time, grows by a
+    /// quarter at the most; after failures it doubles, since the size was not the trouble.
+    pub(crate) fn succeeded(&mut self, keys: u32, spent: Duration) {
         self.attempts = 0;
-        self.limit = self.limit.saturating_mul(2).min(self.most);
+        if self.halved {
+            self.limit = self.limit.saturating_mul(2).min(self.most);
+            self.halved = self.limit < self.most.min(FIRST_KEYS);
+            return;
+        }
+        let fits = match spent.as_nanos() {
+            0 => u128::from(self.most),
+            spent => u128::from(keys.max(1)) * self.target.as_nanos() / spent,
+        };
+        let fits = u32::try_from(fits).unwrap_or(u32::MAX).clamp(1, self.most);
+        if fits < self.limit && spent > self.target {
+            self.limit = fits;
+        } else if fits > self.limit && keys >= self.limit {
+            let grown = self.limit.saturating_add(self.limit / 4).saturating_add(1);
+            self.limit = fits.min(grown);
+        }
     }
 
     /// `blame`: the copy function itself failed, not the database around it.
@@ -53,9 +83,13 @@ impl Pace {
         self.attempts = 0;
         match (blame, self.limit) {
             (false, _) => Next::Stop,
-            (true, 1) => Next::Bury,
+            (true, 1) => {
+                self.halved = true;
+                Next::Bury
+            }
             (true, _) => {
                 self.limit /= 2;
+                self.halved = true;
                 // A bad row in a thousand is found in ten steps; retrying each of them helps nobody.
                 self.attempts = ATTEMPTS - 1;
                 Next::Halve
@@ -64,30 +98,110 @@ impl Pace {
     }
 }
 
+/// How long to wait after a batch so that all workers together stay below `rate` keys a second.
+pub(crate) fn rate_pause(keys: u64, spent: Duration, rate: Option<u64>, workers: u64) -> Duration {
+    let Some(rate) = rate else { return Duration::ZERO };
+    let share = rate as f64 / workers.max(1) as f64;
+    let wanted = Duration::try_from_secs_f64(keys as f64 / share.max(0.001)).unwrap_or(PAUSE_MAX);
+    wanted.saturating_sub(spent).min(PAUSE_MAX)
+}
+
+/// The pause between batches while something asks for one: doubled at once as long as the reason lasts,
+/// given back by a quarter with each batch after that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Brake {
+    pause: Duration,
+}
+
+impl Brake {
+    /// Answers with the pause before the next batch.
+    pub(crate) fn judge(&mut self, pressed: bool) -> Duration {
+        self.pause = match pressed {
+            true => (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
+            false if self.pause <= PAUSE_MIN => Duration::ZERO,
+            false => self.pause * 3 / 4,
+        };
+        self.pause
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const TARGET: Duration = BATCH_TIME;
 
     #[test]
     fn a_bad_row_ends_up_alone_and_the_pace_comes_back() {
-        let mut pace = Pace::new(8);
+        let mut pace = Pace::new(8, TARGET);
         let steps: Vec<Next> = (0..6).map(|_| pace.failed(true)).collect();
         use Next::{Bury, Halve, Retry};
         assert_eq!(steps, [Retry, Retry, Halve, Halve, Halve, Bury]);
         assert_eq!(pace.limit(), 1);
         for expected in [2, 4, 8, 8] {
-            pace.succeeded();
+            pace.succeeded(1, Duration::ZERO);
             assert_eq!(pace.limit(), expected);
         }
     }
 
     #[test]
     fn a_sick_database_stops_the_worker_and_blames_no_row() {
-        let mut pace = Pace::new(8);
+        let mut pace = Pace::new(8, TARGET);
         assert_eq!(
             [pace.failed(false), pace.failed(false), pace.failed(false)],
             [Next::Retry, Next::Retry, Next::Stop]
         );
         assert_eq!(pace.limit(), 8);
+    }
+
+    #[test]
+    fn a_batch_grows_gently_and_shrinks_at_once() {
+        let mut pace = Pace::new(BATCH_KEYS, TARGET);
+        pace.succeeded(500, TARGET / 10);
+        assert_eq!(pace.limit(), 626);
+        pace.succeeded(626, TARGET * 4);
+        assert_eq!(pace.limit(), 156);
+        // The last page of a range says nothing about the size.
+        pace.succeeded(3, Duration::from_micros(10));
+        assert_eq!(pace.limit(), 156);
+    }
+
+    #[test]
+    fn a_brake_is_pulled_at_once_and_released_gradually() {
+        let mut brake = Brake::default();
+        assert_eq!(brake.judge(false), Duration::ZERO);
+        let pulled: Vec<Duration> = (0..12).map(|_| brake.judge(true)).collect();
+        assert_eq!((pulled[0], pulled[1], pulled[11]), (PAUSE_MIN, PAUSE_MIN * 2, PAUSE_MAX));
+        let released = (1..).find(|_| brake.judge(false).is_zero()).unwrap();
+        assert!((10..30).contains(&released), "{released}");
+    }
+
+    #[test]
+    fn a_rate_is_shared_by_all_workers() {
+        let none = Duration::ZERO;
+        assert_eq!(rate_pause(100, none, None, 1), none);
+        assert_eq!(rate_pause(100, none, Some(1_000), 1), Duration::from_millis(100));
+        assert_eq!(rate_pause(100, none, Some(1_000), 4), Duration::from_millis(400));
+        assert_eq!(
+            rate_pause(100, Duration::from_millis(300), Some(1_000), 4),
+            Duration::from_millis(100)
+        );
+        assert_eq!(rate_pause(u64::MAX, none, Some(0), 1), PAUSE_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_finds_the_time(per_key_us in 1_u64..2_000) {
+            let mut pace = Pace::new(BATCH_KEYS, TARGET);
+            for _ in 0..60 {
+                let keys = pace.limit();
+                pace.succeeded(keys, Duration::from_micros(per_key_us * u64::from(keys)));
+                prop_assert!((1..=BATCH_KEYS).contains(&pace.limit()));
+            }
+            let spent = Duration::from_micros(per_key_us * u64::from(pace.limit()));
+            prop_assert!(spent <= TARGET + Duration::from_micros(per_key_us), "{spent:?}");
+            prop_assert!(pace.limit() == BATCH_KEYS || spent >= TARGET / 2, "{spent:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{SqlRow, SqlValue};
-use crate::control::BackfillProgress;
+use crate::control::{BackfillProgress, Order};
 use crate::copy::Copied;
 use crate::key::EncodedKey;
 use crate::position::Generation;
@@ -54,6 +54,38 @@ pub(crate) struct Range {
     pub(crate) number: u64,
     pub(crate) after: Option<EncodedKey>,
     pub(crate) last: EncodedKey,
+}
+
+/// What is to be done, as of the transaction that asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub(crate) generation: Generation,
+    pub(crate) state: State,
+    /// Keys a second, of all workers together.
+    pub(crate) rate: Option<u64>,
+    pub(crate) workers: u64,
+    /// The hour of the day, UTC.
+    pub(crate) hour: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Or not begun.
+    Running,
+    Paused,
+    Cancelled,
+    Complete,
+}
+
+impl State {
+    fn of(text: Option<&str>) -> Self {
+        match text {
+            Some("paused") => Self::Paused,
+            Some("cancelled") => Self::Cancelled,
+            Some("complete") => Self::Complete,
+            _ => Self::Running,
+        }
+    }
 }
 
 /// The head of a backfill, locked.
@@ -111,14 +143,17 @@ impl Ledger<'_> {
         conn: &mut DB::Connection,
         range_end: Option<&EncodedKey>,
         total: u64,
+        rate: Option<u64>,
     ) -> sqlx::Result<()> {
         let sql = format!(
-            "INSERT INTO dualwrite_backfill (range_end, total, migration, part, generation, state, \
-             started_at) VALUES (?, ?, ?, ?, ?, 'running', {{now}}){}",
+            "INSERT INTO dualwrite_backfill (range_end, total, rate, migration, part, generation, \
+             state, started_at) VALUES (?, ?, ?, ?, ?, ?, 'running', {{now}}){}",
             DB::Adapter::DIALECT.upsert("migration, part, generation", &[])
         );
         let end = SqlValue::Text(range_end.map(|key| key.0.clone()));
-        DB::Adapter::execute(conn, &sql, &self.values([end, total.into()])).await.map(drop)
+        DB::Adapter::execute(conn, &sql, &self.values([end, total.into(), limit(rate)]))
+            .await
+            .map(drop)
     }
 
     /// Takes over a range whose worker's lease ran out.
@@ -223,19 +258,73 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<BackfillProgress> {
-        let sql = "SELECT total, migrated, skipped, failed, state FROM dualwrite_backfill \
+        let sql = format!(
+            "SELECT {PROGRESS} FROM dualwrite_backfill \
+             WHERE migration = ? AND part = ? AND generation = ?"
+        );
+        let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
+        match rows.first() {
+            Some(row) => progress_of(row),
+            None => Ok(BackfillProgress {
+                side: self.part.to(),
+                generation: self.generation.0,
+                total: 0,
+                migrated: 0,
+                skipped: 0,
+                failed: 0,
+                complete: false,
+                paused: false,
+                cancelled: false,
+                throttled: None,
+                rate: None,
+                elapsed_us: 0,
+            }),
+        }
+    }
+
+    /// What is to be done now. Asked under the fence.
+    pub(crate) async fn orders<DB: Backend>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<Option<Orders>> {
+        let generation = match self.part.to() {
+            Side::New => "m.generation",
+            Side::Old => "m.old_generation",
+        };
+        let sql = format!(
+            "SELECT {generation}, b.state, b.rate, (SELECT count(DISTINCT t.owner) \
+             FROM dualwrite_batch t WHERE t.migration = m.name AND t.part = b.part \
+             AND t.generation = b.generation AND t.expires_at > {{now}}), {{now}} \
+             FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
+             ON b.migration = m.name AND b.part = ? AND b.generation = ? WHERE m.name = ?"
+        );
+        let values = [self.part.as_str().into(), self.generation.0.into(), self.migration.into()];
+        let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
+        rows.first()
+            .map(|row| {
+                let rate = row.optional_integer(2)?.and_then(|rate| u64::try_from(rate).ok());
+                Ok(Orders {
+                    generation: Generation(row.unsigned(0)?),
+                    state: State::of(row.optional_text(1)?),
+                    rate,
+                    workers: row.unsigned(3)?,
+                    hour: (row.unsigned(4)? / 3_600_000_000 % 24) as u8,
+                })
+            })
+            .transpose()
+    }
+
+    /// Tells why this worker makes way.
+    pub(crate) async fn tell<DB: Backend>(
+        &self,
+        conn: &mut DB::Connection,
+        reason: Option<&str>,
+    ) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_backfill SET throttled = ? \
                    WHERE migration = ? AND part = ? AND generation = ?";
-        let rows = DB::Adapter::fetch(conn, sql, &self.id()).await?;
-        let number = |column| rows.first().map_or(Ok(0), |row| row.unsigned(column));
-        Ok(BackfillProgress {
-            side: self.part.to(),
-            generation: self.generation.0,
-            total: number(0)?,
-            migrated: number(1)?,
-            skipped: number(2)?,
-            failed: number(3)?,
-            complete: matches!(rows.first(), Some(row) if row.text(4)? == "complete"),
-        })
+        let reason = reason.map(|reason| reason.chars().take(200).collect());
+        let values = self.values([SqlValue::Text(reason)]);
+        DB::Adapter::execute(conn, sql, &values).await.map(drop)
     }
 
     /// Adds to the counters.
@@ -262,19 +351,34 @@ impl Ledger<'_> {
     }
 }
 
-/// The generation in force of a side.
-pub(crate) async fn generation<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-    side: Side,
-) -> sqlx::Result<Option<Generation>> {
-    let sql = "SELECT generation, old_generation FROM dualwrite_migration WHERE name = ?";
-    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
-    let column = match side {
-        Side::New => 0,
-        Side::Old => 1,
+fn limit(rate: Option<u64>) -> SqlValue {
+    SqlValue::Integer(rate.map(|rate| i64::try_from(rate).unwrap_or(i64::MAX)))
+}
+
+/// The statement of an order, with its values.
+pub(crate) fn order(migration: &str, side: Side, order: Order) -> (String, Vec<SqlValue>) {
+    let (set, states) = match order {
+        Order::Pause => ("state = 'paused'", "'running'"),
+        Order::Resume => ("state = 'running'", "'paused', 'cancelled'"),
+        Order::Cancel => ("state = 'cancelled'", "'running', 'paused'"),
+        Order::Rate(_) => ("rate = ?", "'running', 'paused', 'cancelled'"),
     };
-    rows.first().map(|row| row.unsigned(column).map(Generation)).transpose()
+    let generation = match side {
+        Side::New => "generation",
+        Side::Old => "old_generation",
+    };
+    let sql = format!(
+        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part IN (?, ?) \
+         AND state IN ({states}) AND generation = \
+         (SELECT m.{generation} FROM dualwrite_migration m WHERE m.name = ?)"
+    );
+    let rate = match order {
+        Order::Rate(rate) => Some(limit(rate)),
+        _ => None,
+    };
+    let parts = [Part::All(side).as_str().into(), Part::Strays(side).as_str().into()];
+    let values = rate.into_iter().chain([migration.into()]).chain(parts);
+    (sql, values.chain([migration.into()]).collect())
 }
 
 /// Whether old holds everything that was ever written: nothing went to new alone, or it was copied back.
@@ -325,26 +429,36 @@ pub(crate) async fn bury<DB: Backend>(
     DB::Adapter::execute(conn, &sql, &values).await.map(drop)
 }
 
+const PROGRESS: &str = "generation, total, migrated, skipped, failed, state, part, throttled, rate, \
+                        COALESCE(finished_at, {now}) - started_at";
+
+fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
+    let state = State::of(row.optional_text(5)?);
+    Ok(BackfillProgress {
+        side: if row.text(6)?.starts_with("old") { Side::Old } else { Side::New },
+        generation: row.unsigned(0)?,
+        total: row.unsigned(1)?,
+        migrated: row.unsigned(2)?,
+        skipped: row.unsigned(3)?,
+        failed: row.unsigned(4)?,
+        complete: state == State::Complete,
+        paused: state == State::Paused,
+        cancelled: state == State::Cancelled,
+        throttled: row.optional_text(7)?.map(str::to_owned),
+        rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
+        elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
+    })
+}
+
 /// The newest backfill of a migration.
 pub(crate) async fn progress<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<Option<BackfillProgress>> {
-    let sql = "SELECT generation, total, migrated, skipped, failed, state, part \
-               FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
-               ORDER BY started_at DESC, generation DESC LIMIT 1";
-    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
-    rows.first()
-        .map(|row| {
-            Ok(BackfillProgress {
-                side: if row.text(6)? == "old" { Side::Old } else { Side::New },
-                generation: row.unsigned(0)?,
-                total: row.unsigned(1)?,
-                migrated: row.unsigned(2)?,
-                skipped: row.unsigned(3)?,
-                failed: row.unsigned(4)?,
-                complete: row.text(5)? == "complete",
-            })
-        })
-        .transpose()
+    let sql = format!(
+        "SELECT {PROGRESS} FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
+         ORDER BY started_at DESC, generation DESC LIMIT 1"
+    );
+    let rows = DB::Adapter::fetch(conn, &sql, &[migration.into()]).await?;
+    rows.first().map(progress_of).transpose()
 }

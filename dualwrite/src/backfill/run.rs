@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use super::decide::{BATCH_KEYS, FAILURES_MAX, Next, Pace};
-use super::ledger::{self, Head, Ledger, Part, Range};
+use super::decide::{BATCH_KEYS, BATCH_TIME, Brake, FAILURES_MAX, Next, Pace, rate_pause};
+use super::ledger::{self, Head, Ledger, Orders, Part, Range, State};
 use super::progress::Display;
-use crate::backend::Backend;
+use super::throttle::Throttle;
 use crate::backend::sealed::Adapter as _;
+use crate::backend::{Backend, Pressure};
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::run::{SqlCopier, typed_key};
@@ -18,7 +19,7 @@ use crate::copy::source::{KeyParts, Pages, key_of};
 use crate::copy::{Copied, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
-use crate::migration::Waiting;
+use crate::moving::Waiting;
 use crate::position::{Generation, Position};
 use crate::readiness::drained;
 use crate::shared::Shared;
@@ -29,6 +30,11 @@ use crate::transaction::Tx;
 const RANGE_BATCHES: u32 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+const PAUSED_LOOK: Duration = Duration::from_millis(250);
+const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
+const SHOW_EVERY_NS: u64 = 500_000_000;
+/// Below this counting is quick.
+const ESTIMATE_FROM: u64 = 100_000;
 
 /// What one run of the backfill was asked for.
 #[derive(Clone, Debug)]
@@ -36,6 +42,10 @@ pub(crate) struct BackfillOptions {
     /// The side that is copied to.
     pub(crate) to: Side,
     pub(crate) batch: u32,
+    pub(crate) batch_time: Duration,
+    pub(crate) rate: Option<u64>,
+    pub(crate) throttle: Throttle,
+    pub(crate) exact_total: bool,
     pub(crate) lease: Duration,
     pub(crate) failures_max: u64,
     pub(crate) owner: String,
@@ -46,6 +56,10 @@ impl Default for BackfillOptions {
         Self {
             to: Side::New,
             batch: BATCH_KEYS,
+            batch_time: BATCH_TIME,
+            rate: None,
+            throttle: Throttle::default(),
+            exact_total: false,
             lease: Duration::from_secs(30),
             failures_max: FAILURES_MAX,
             owner: uuid::Uuid::new_v4().to_string(),
@@ -88,6 +102,13 @@ struct Worker<'a, C: CopyKeys> {
     pages: Pages,
     generation: Generation,
     pace: Pace,
+    brake: Brake,
+    orders: Option<Orders>,
+    /// Why it makes way, as far as told, and when the database was asked last.
+    told: Option<String>,
+    asked: u64,
+    pressed: Option<String>,
+    shown: u64,
     /// The first key of the page that was tried last.
     tried: Option<EncodedKey>,
 }
@@ -102,7 +123,7 @@ enum Claim {
 
 /// What one page came to.
 enum Page {
-    Copied(EncodedKey),
+    Copied { cursor: EncodedKey, keys: u32 },
     RangeDone,
 }
 
@@ -114,9 +135,22 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         part: Part,
         pages: Pages,
     ) -> Self {
-        let pace = Pace::new(options.batch);
-        let generation = Generation::FIRST;
-        Self { copier, shared, options, part, pages, generation, pace, tried: None }
+        Self {
+            copier,
+            shared,
+            part,
+            pages,
+            generation: Generation::FIRST,
+            pace: Pace::new(options.batch, options.batch_time),
+            options,
+            brake: Brake::default(),
+            orders: None,
+            told: None,
+            asked: 0,
+            pressed: None,
+            shown: 0,
+            tried: None,
+        }
     }
 
     /// Works until the backfill of this generation is complete.
@@ -180,23 +214,102 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         if blockers.is_empty() { Ok(()) } else { Err(Error::blocked(blockers)) }
     }
 
-    /// A transaction of this generation's backfill.
-    async fn begin(&self) -> Result<Tx<'static, C::Database>, Error> {
+    /// A transaction of this generation's backfill. Waits while it is paused, or the hour is wrong.
+    async fn begin(&mut self) -> Result<Tx<'static, C::Database>, Error> {
+        loop {
+            let (tx, orders) = self.begin_under_orders().await?;
+            let reason = match orders.state {
+                State::Cancelled => {
+                    let message = "the backfill was cancelled; `resume` it to go on";
+                    return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
+                }
+                State::Paused => "paused",
+                State::Running if !self.options.throttle.allows(orders.hour) => {
+                    "outside the allowed hours"
+                }
+                State::Running | State::Complete => {
+                    self.orders = Some(orders);
+                    return Ok(tx);
+                }
+            };
+            tx.rollback().await?;
+            self.tell(Some(reason.to_owned())).await;
+            clock::sleep(PAUSED_LOOK).await;
+        }
+    }
+
+    async fn begin_under_orders(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
         check_stage(position, self.part.to(), &self.shared.name)?;
         // Asked under the fence: a worker that slept may know nothing but its own generation, and what
         // it takes for missing in new is long there.
-        let (name, to) = (&self.shared.name, self.part.to());
-        let generation = ledger::generation::<C::Database>(tx.connection(), name, to);
-        if generation.await.map_err(self.failed("reading the generation"))? != Some(self.generation)
-        {
-            let message = "the generation was raised meanwhile; start the backfill again";
-            return Err(Error::new(ErrorKind::Conflict, message).of(&self.shared.name));
+        let orders = self.ledger().orders::<C::Database>(tx.connection()).await;
+        let orders = orders.map_err(self.failed("reading the generation"))?;
+        match orders.filter(|orders| orders.generation == self.generation) {
+            Some(orders) => Ok((tx, orders)),
+            None => {
+                let message = "the generation was raised meanwhile; start the backfill again";
+                Err(Error::new(ErrorKind::Conflict, message).of(&self.shared.name))
+            }
         }
-        Ok(tx)
     }
 
-    async fn claim(&self) -> Result<Claim, Error> {
+    /// After a batch: pauses for the rate, and for whoever needs the database more.
+    async fn breathe(&mut self, keys: u64, spent: Duration) {
+        let reason = match self.options.throttle.asks_host() {
+            Some(reason) => Some(reason),
+            None => self.pressed().await,
+        };
+        let (rate, workers) = self.orders.as_ref().map_or((None, 1), |o| (o.rate, o.workers));
+        let pause = self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, rate, workers));
+        self.tell(reason).await;
+        if !pause.is_zero() {
+            clock::sleep(pause).await;
+        }
+    }
+
+    /// What the database says of itself, asked now and then.
+    async fn pressed(&mut self) -> Option<String> {
+        let now = self.shared.clock.now();
+        if now.saturating_sub(self.asked) >= PRESSURE_EVERY_NS
+            && let Some(sql) = <C::Database as Backend>::Adapter::PRESSURE
+        {
+            self.asked = now;
+            self.pressed = match self.pressure(sql).await {
+                Ok(pressure) => self.options.throttle.judge(pressure),
+                Err(error) => {
+                    // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
+                    tracing::debug!(migration = &*self.shared.name, %error, "no word of the load");
+                    None
+                }
+            };
+        }
+        self.pressed.clone()
+    }
+
+    async fn pressure(&self, sql: &str) -> sqlx::Result<Pressure> {
+        let mut conn = self.copier.pool.acquire().await?;
+        let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
+        rows.first().map_or(Ok(Pressure::default()), Pressure::of)
+    }
+
+    /// Stores and logs why it makes way, where that has changed.
+    async fn tell(&mut self, reason: Option<String>) {
+        if reason == self.told {
+            return;
+        }
+        tracing::info!(migration = &*self.shared.name, reason, "the backfill makes way");
+        let stored = async {
+            let mut conn = self.copier.pool.acquire().await?;
+            self.ledger().tell::<C::Database>(&mut conn, reason.as_deref()).await
+        };
+        match stored.await {
+            Ok(()) => self.told = reason,
+            Err(error) => tracing::debug!(migration = &*self.shared.name, %error, "not stored"),
+        }
+    }
+
+    async fn claim(&mut self) -> Result<Claim, Error> {
         let failed = self.failed("claiming a range to copy");
         let mut tx = self.begin().await?;
         let conn = tx.connection();
@@ -227,7 +340,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let parts =
             |key: &Option<EncodedKey>| key.as_ref().map(|key| key.parts(KIND::<C>())).transpose();
         let (after, end) = (parts(&head.claimed)?, parts(&head.range_end)?);
-        let keys = self.options.batch.saturating_mul(RANGE_BATCHES);
+        let keys = self.pace.limit().saturating_mul(RANGE_BATCHES);
         let next = match end {
             Some(_) => self.pages.range_end(after.as_ref(), end.as_ref(), keys),
             None => return self.finish(conn).await,
@@ -271,29 +384,52 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await.map_err(&failed)?;
         let end = rows.into_iter().next().map(|row| key_of(row, KIND::<C>())).transpose()?;
         let total = match &end {
-            Some(end) => {
-                let (sql, values) = self.pages.count(Some(end));
-                let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values)
-                    .await
-                    .map_err(&failed)?;
-                rows[0].unsigned(0).map_err(&failed)?
-            }
+            Some(end) => self.total(conn, end).await.map_err(&failed)?,
             None => 0,
         };
         let end = end.map(|parts| EncodedKey::from_parts(&parts)).transpose()?;
         let ledger = self.ledger();
-        ledger.start::<C::Database>(conn, end.as_ref(), total).await.map_err(&failed)?;
+        let rate = self.options.rate;
+        ledger.start::<C::Database>(conn, end.as_ref(), total, rate).await.map_err(&failed)?;
         let head = ledger.head::<C::Database>(conn).await.map_err(&failed)?;
         head.ok_or_else(|| Error::new(ErrorKind::Conflict, "the backfill was removed meanwhile"))
     }
 
+    /// How many keys there are: by the catalogue where counting would take long.
+    async fn total(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        end: &KeyParts,
+    ) -> sqlx::Result<u64> {
+        let estimate = <C::Database as Backend>::Adapter::ESTIMATE;
+        if let (false, Some(sql)) =
+            (self.options.exact_total, estimate.and_then(|sql| self.pages.estimate(sql)))
+        {
+            let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &[]).await?;
+            let estimate = rows.first().and_then(|row| row.unsigned(0).ok());
+            if let Some(many) = estimate.filter(|estimate| *estimate >= ESTIMATE_FROM) {
+                return Ok(many);
+            }
+        }
+        let (sql, values) = self.pages.count(Some(end));
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await?;
+        rows[0].unsigned(0)
+    }
+
     async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
         loop {
+            let start = self.shared.clock.now();
             let error = match self.page(&range).await {
-                Ok(Page::Copied(cursor)) => {
+                Ok(Page::Copied { cursor, keys }) => {
                     range.after = Some(cursor);
-                    self.pace.succeeded();
-                    display.show(&self.progress().await?);
+                    let end = self.shared.clock.now();
+                    let spent = Duration::from_nanos(end.saturating_sub(start));
+                    self.pace.succeeded(keys, spent);
+                    if end.saturating_sub(self.shown) >= SHOW_EVERY_NS {
+                        self.shown = end;
+                        display.show(&self.progress().await?);
+                    }
+                    self.breathe(u64::from(keys), spent).await;
                     continue;
                 }
                 Ok(Page::RangeDone) => return Ok(()),
@@ -326,8 +462,8 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// Copies the next page of a range.
     async fn page(&mut self, range: &Range) -> Result<Page, Error> {
         let failed = self.failed("copying a page");
-        let ledger = self.ledger();
         let mut tx = self.begin().await?;
+        let ledger = self.ledger();
         let keys = self.lock_page(&mut tx, range, self.pace.limit()).await?;
         let Some(last) = keys.last() else {
             if !ledger
@@ -356,7 +492,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         };
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
-        Ok(Page::Copied(cursor))
+        Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
     }
 
     async fn lock_page(
@@ -397,7 +533,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash
     /// in between would leave a key behind that nobody remembers. `None` where that key was deleted
     /// meanwhile, and the next one must not pay for it.
-    async fn bury(&self, range: &Range, error: &Error) -> Result<Option<EncodedKey>, Error> {
+    async fn bury(&mut self, range: &Range, error: &Error) -> Result<Option<EncodedKey>, Error> {
         let mut tx = self.begin().await?;
         let keys = self.lock_page(&mut tx, range, 1).await?;
         let Some(key) = keys.first() else {

@@ -108,7 +108,7 @@ impl fmt::Display for Differences {
 /// ```
 /// use dualwrite::{DifferenceKind, Differences, Shown};
 ///
-/// let found = Differences::between(&(1, Some("a")), &(1, None));
+/// let found = Differences::between(&(1, Some("a")), &(1, None::<&str>));
 /// let difference = &found.kept()[0];
 /// assert_eq!((difference.path.as_str(), difference.kind), ("1", DifferenceKind::MissingInNew));
 /// assert_eq!((&difference.old, &difference.new), (&Some(Shown::Redacted), &None));

@@ -9,8 +9,8 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::sql::decide_change;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
-    SAMPLES_MAX, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
+    Record, SAMPLES_MAX, Watch,
 };
 use crate::clock::Clock;
 use crate::error::Error;
@@ -265,6 +265,15 @@ impl Control for MemoryControl {
         _name: &'a str,
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
         done(Ok(None))
+    }
+
+    fn order<'a>(
+        &'a self,
+        _name: &'a str,
+        _side: Side,
+        _order: Order,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(Ok(false))
     }
 
     fn dirty<'a>(

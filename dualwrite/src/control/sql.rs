@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::Pool;
+use sqlx::pool::PoolConnection;
 
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Record,
-    SAMPLES_MAX, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
+    Record, SAMPLES_MAX, Watch,
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
@@ -30,6 +31,28 @@ const FENCE_PAUSE: Duration = Duration::from_millis(100);
 /// Control tables reached through a pool.
 pub(crate) struct SqlControl<DB: Backend> {
     pool: Pool<DB>,
+}
+
+/// One of the few connections that the control tables have. Dropped in the middle of a statement it is
+/// closed, for it may be waiting for an answer that never comes.
+struct Lent<DB: Backend> {
+    conn: PoolConnection<DB>,
+    busy: bool,
+}
+
+impl<DB: Backend> Lent<DB> {
+    fn done<T>(mut self, result: T) -> T {
+        self.busy = false;
+        result
+    }
+}
+
+impl<DB: Backend> Drop for Lent<DB> {
+    fn drop(&mut self) {
+        if self.busy {
+            self.conn.close_on_drop();
+        }
+    }
 }
 
 type Conn<DB> = <DB as sqlx::Database>::Connection;
@@ -63,6 +86,10 @@ impl<DB: Backend> SqlControl<DB> {
         Self { pool }
     }
 
+    async fn lend(&self) -> sqlx::Result<Lent<DB>> {
+        Ok(Lent { conn: self.pool.acquire().await?, busy: DB::Adapter::DIALECT.server })
+    }
+
     async fn fetch(
         &self,
         doing: &str,
@@ -70,14 +97,16 @@ impl<DB: Backend> SqlControl<DB> {
         values: &[SqlValue],
     ) -> Result<Vec<SqlRow>, Error> {
         let failed = |error| Error::database(doing, error);
-        let mut conn = self.pool.acquire().await.map_err(failed)?;
-        DB::Adapter::fetch(&mut conn, sql, values).await.map_err(failed)
+        let mut lent = self.lend().await.map_err(failed)?;
+        let rows = DB::Adapter::fetch(&mut lent.conn, sql, values).await.map_err(failed);
+        lent.done(rows)
     }
 
     async fn execute(&self, doing: &str, sql: &str, values: &[SqlValue]) -> Result<u64, Error> {
         let failed = |error| Error::database(doing, error);
-        let mut conn = self.pool.acquire().await.map_err(failed)?;
-        DB::Adapter::execute(&mut conn, sql, values).await.map_err(failed)
+        let mut lent = self.lend().await.map_err(failed)?;
+        let affected = DB::Adapter::execute(&mut lent.conn, sql, values).await.map_err(failed);
+        lent.done(affected)
     }
 
     async fn join_in(&self, name: &str, beat: &Heartbeat, lazy: bool) -> Result<Record, Error> {
@@ -91,7 +120,7 @@ impl<DB: Backend> SqlControl<DB> {
         // Whatever the position is when the fence is ours, it stays until the instance is registered.
         loop {
             let record = self.record(name).await?;
-            let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
+            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
             let conn = tx.connection();
             let pin = Pin { name: name.into(), position: record.position };
             let position = match DB::Adapter::begin_fenced(conn, &[pin], Isolation::ReadCommitted)
@@ -131,7 +160,7 @@ impl<DB: Backend> SqlControl<DB> {
     async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
         let failed = |error| Error::database("changing the position", error).of(name);
         for attempt in 1.. {
-            let mut tx = Tx::opening(self.pool.acquire().await.map_err(failed)?);
+            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
             match DB::Adapter::begin_exclusive(tx.connection(), name).await {
                 Ok(()) => tx.opened([].into()),
                 Err(error) if DB::Adapter::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS => {
@@ -385,11 +414,11 @@ impl<DB: Backend> Control for SqlControl<DB> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("sending the heartbeat", error);
-            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            let mut lent = self.lend().await.map_err(failed)?;
             for seen in acknowledged {
-                acknowledge::<DB>(&mut conn, beat, seen).await.map_err(failed)?;
+                acknowledge::<DB>(&mut lent.conn, beat, seen).await.map_err(failed)?;
             }
-            Ok(())
+            lent.done(Ok(()))
         })
     }
 
@@ -415,8 +444,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("reading what the gates need", error);
-            let mut conn = self.pool.acquire().await.map_err(failed)?;
-            facts::<DB>(&mut conn, name).await
+            let mut lent = self.lend().await.map_err(failed)?;
+            let facts = facts::<DB>(&mut lent.conn, name).await;
+            lent.done(facts)
         })
     }
 
@@ -452,8 +482,21 @@ impl<DB: Backend> Control for SqlControl<DB> {
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("reading the progress", error).of(name);
-            let mut conn = self.pool.acquire().await.map_err(failed)?;
-            ledger::progress::<DB>(&mut conn, name).await.map_err(failed)
+            let mut lent = self.lend().await.map_err(failed)?;
+            let progress = ledger::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
+            lent.done(progress)
+        })
+    }
+
+    fn order<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        order: Order,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let (sql, values) = ledger::order(name, side, order);
+            Ok(self.execute("giving an order to the backfill", &sql, &values).await? > 0)
         })
     }
 
@@ -486,8 +529,10 @@ impl<DB: Backend> Control for SqlControl<DB> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("storing a dead letter", error).of(name);
-            let mut conn = self.pool.acquire().await.map_err(failed)?;
-            ledger::bury::<DB>(&mut conn, name, side, generation, key, error).await.map_err(failed)
+            let mut lent = self.lend().await.map_err(failed)?;
+            let conn = &mut lent.conn;
+            let buried = ledger::bury::<DB>(conn, name, side, generation, key, error).await;
+            lent.done(buried.map_err(failed))
         })
     }
 

@@ -190,6 +190,11 @@ impl Pages {
         (format!("SELECT {columns} FROM {table}{condition} ORDER BY {order} LIMIT 1"), values)
     }
 
+    /// What the catalogue says of the number of rows, where it can be asked.
+    pub(crate) fn estimate(&self, sql: &str) -> Option<String> {
+        self.except.is_none().then(|| sql.replace("{table}", &self.table))
+    }
+
     /// How many keys there are up to `last`.
     pub(crate) fn count(&self, last: Option<&KeyParts>) -> Bound {
         let (condition, values) = self.between(None, last);
@@ -304,6 +309,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        server: true,
     };
     static EXPANDED: Dialect = Dialect { expand_row_comparison: true, quote: '`', ..PLAIN };
 

@@ -69,7 +69,7 @@ impl World {
 
     /// The worker's database fails, or (`buries`) the copy function does, until the worker gives up.
     pub(super) fn fail_to_backfill(&self, state: &mut State, buries: bool) -> Option<()> {
-        let mut pace = Pace::new(1);
+        let mut pace = Pace::new(1, crate::backfill::decide::BATCH_TIME);
         let end = loop {
             match pace.failed(buries) {
                 Next::Retry | Next::Halve => {}

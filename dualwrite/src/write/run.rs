@@ -241,9 +241,12 @@ impl<T, E> Write<'_, T, E> {
     ) -> Result<bool, Error> {
         let failed = |error| Error::database("marking a key dirty", error);
         let key = self.key.as_ref().map_or("", |key| key.0.as_str());
-        DB::Adapter::run(tx.connection(), "ROLLBACK TO SAVEPOINT dualwrite_mirror")
-            .await
-            .map_err(failed)?;
+        let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
+        match DB::Adapter::run(tx.connection(), undo).await {
+            // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
+            Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
+            undone => undone.map_err(failed)?,
+        }
         let pinned = tx.pinned(&self.shared.name).unwrap_or(Position::start());
         let others = slowest::<DB>(tx.connection(), self.shared).await.map_err(failed)?;
         let own = self.shared.position().epoch;

@@ -52,7 +52,7 @@ fn main() {
     customer.set_rating(0.5_f32);
     customer.set_place(Address("place"));
     customer.set_spot(Address("spot"));
-    assert!(!customer.is_migrated());
+    assert!(customer.is_migrated(), "old has no name either");
     customer.set_full_name("A");
     assert!(customer.is_migrated() && Dual::is_migrated(&customer));
 

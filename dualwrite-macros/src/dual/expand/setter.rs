@@ -1,0 +1,140 @@
+//! The setter of a logical field, which writes both sides, and the one that follows a plan.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::format_ident;
+
+use super::super::model::{Dual, Pair, Place};
+use super::shown;
+use super::side::{
+    Which, cloned, convert, locals, or_failed, refuse_absent, tuple, views_of_values, write,
+};
+use crate::names;
+
+/// Both setters.
+pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
+    let plain = {
+        let (absent, old, new) =
+            (refuse_absent(model, pair, None), write_old(model, pair), write_new(pair));
+        let docs = format!(" Writes {} and {}.", shown(&pair.old), shown(&pair.new));
+        setter(model, pair, &pair.setter, &docs, None, code!(#absent #old #new))
+    };
+    let by_plan = {
+        let root = &model.root;
+        let writes = |which: Which| {
+            let variant = which.variant();
+            code!(plan.stage.writes(#root::Side::#variant))
+        };
+        let (to_old, to_new) = (writes(Which::Old), writes(Which::New));
+        let absent = refuse_absent(model, pair, Some(to_new.clone()));
+        let (old, new) = (write_old(model, pair), write_new(pair));
+        let docs = format!(
+            " Writes {}, {}, or both, as this plan says.",
+            shown(&pair.old),
+            shown(&pair.new)
+        );
+        setter(
+            model,
+            pair,
+            &names::by_plan(&pair.setter),
+            &docs,
+            Some(code!(plan: &#root::Plan,)),
+            code! {
+                #absent
+                if #to_old { #old }
+                if #to_new { #new }
+            },
+        )
+    };
+    code!(#plain #by_plan)
+}
+
+fn setter(
+    model: &Dual,
+    pair: &Pair,
+    name: &Ident,
+    docs: &str,
+    plan: Option<TokenStream>,
+    body: TokenStream,
+) -> TokenStream {
+    let visibility = &pair.visibility;
+    let arguments = arguments(pair);
+    let types: Vec<_> = pair.new.iter().map(|part| &part.value).collect();
+    let root = &model.root;
+    let can_fail = pair.is_converted() || pair.needed_record().is_some();
+    let (errors, answer, ok) = match can_fail {
+        true => {
+            let what = match (pair.is_converted(), pair.needed_record().is_some()) {
+                (true, false) => " The value cannot be converted to old; then nothing is written.",
+                (false, _) => " The record to write to is not there; then nothing is written.",
+                (true, true) => {
+                    " The value cannot be converted to old, or the record to write to is not there; then nothing is written."
+                }
+            };
+            (
+                Some(code! {
+                    ///
+                    /// # Errors
+                    #[doc = #what]
+                }),
+                Some(code!(-> ::core::result::Result<(), #root::ConversionError>)),
+                Some(code!(::core::result::Result::Ok(()))),
+            )
+        }
+        false => (None, None, None),
+    };
+    code! {
+        #[doc = #docs]
+        #errors
+        #[allow(dead_code, deprecated)]
+        #visibility fn #name(
+            &mut self,
+            #plan
+            #(#arguments: impl ::core::convert::Into<#types>),*
+        ) #answer {
+            #(let #arguments: #types = ::core::convert::Into::into(#arguments);)*
+            #body
+            #ok
+        }
+    }
+}
+
+/// One argument for each part of the new side, called as the part.
+fn arguments(pair: &Pair) -> Vec<Ident> {
+    if let [_] = pair.new.as_slice() {
+        return vec![Ident::new("value", Span::mixed_site())];
+    }
+    let name = |part: &super::super::model::Part| match &part.place {
+        Place::Field(name) => names::plain(name),
+        Place::Within { .. } => "value".to_owned(),
+    };
+    let fresh = |name: String| match syn::parse_str::<Ident>(&name) {
+        Ok(name) if name != "plan" => Ident::new(&name.to_string(), Span::mixed_site()),
+        _ => format_ident!("new_{name}", span = Span::mixed_site()),
+    };
+    pair.new.iter().map(name).map(fresh).collect()
+}
+
+fn write_old(model: &Dual, pair: &Pair) -> TokenStream {
+    let arguments = arguments(pair);
+    let views = views_of_values(&pair.new, &arguments);
+    match convert(model, pair, Which::Old, &views) {
+        Some(converted) => {
+            let converted = or_failed(model, pair, Which::Old, converted);
+            let values = locals("old", pair.old.len());
+            let pattern = tuple(&values);
+            let values: Vec<_> = values.iter().map(|value| code!(#value)).collect();
+            let write = write(pair, Which::Old, &values);
+            code!(let #pattern = #converted; #write)
+        }
+        None => {
+            let values = pair.new.iter().zip(&arguments);
+            let copies: Vec<_> = values.map(|(part, value)| cloned(part, code!(&#value))).collect();
+            write(pair, Which::Old, &copies)
+        }
+    }
+}
+
+fn write_new(pair: &Pair) -> TokenStream {
+    let values: Vec<_> = arguments(pair).iter().map(|value| code!(#value)).collect();
+    write(pair, Which::New, &values)
+}

@@ -1,0 +1,167 @@
+//! What `#[dual(…)]` on the struct says: where the library is, the key, and the table.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt as _;
+use syn::{Attribute, DeriveInput, Expr, FieldsNamed, LitStr};
+
+use super::super::model::{Pair, Place, Table};
+use super::value;
+use super::{column, is_ours};
+use crate::diag::{Errors, suggestion};
+use crate::names;
+use crate::paths::Root;
+use crate::settings::Settings;
+
+/// The attribute on the struct, before anything is known of the fields.
+pub(in super::super) struct Header {
+    pub(in super::super) root: Root,
+    table: Option<(Ident, Expr)>,
+    key: Option<(Ident, Expr)>,
+}
+
+impl Header {
+    pub(in super::super) fn of(input: &DeriveInput, errors: &mut Errors) -> Self {
+        let mut settings = Settings::new("`#[dual]` on a struct", &["crate", "table", "key"]);
+        for attribute in input.attrs.iter().filter(|attribute| is_ours(attribute)) {
+            settings.add_attribute(attribute, errors);
+        }
+        Self {
+            root: Root::from_settings(&mut settings, errors),
+            table: settings.value("table", value::TABLE, errors),
+            key: settings.value("key", value::KEY, errors),
+        }
+    }
+
+    pub(super) fn has_table(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The fields of the key.
+    pub(super) fn key<'f>(
+        &self,
+        fields: &'f FieldsNamed,
+        errors: &mut Errors,
+    ) -> Vec<&'f syn::Field> {
+        let Some((_, given)) = &self.key else {
+            if let Some((table, _)) = &self.table {
+                errors.on(
+                    table,
+                    "`table` needs the key of its rows: add `key = \"…\"`, the field's name",
+                );
+            }
+            return Vec::new();
+        };
+        let wanted = value::key(given, errors).unwrap_or_default();
+        let mut found: Vec<&syn::Field> = Vec::new();
+        for (name, span) in wanted {
+            match find(fields, &name) {
+                Some(field) if found.iter().any(|other| std::ptr::eq(*other, field)) => {
+                    errors.at(span, format!("`{name}` is in the key twice: keep one"));
+                }
+                Some(field) => found.push(field),
+                None => errors.at(span, missing(fields, &name)),
+            }
+        }
+        found
+    }
+
+    /// The table, with its columns in the order of the fields.
+    pub(super) fn table(
+        &self,
+        input: &DeriveInput,
+        fields: &FieldsNamed,
+        key: &[&syn::Field],
+        pairs: &[Pair],
+        errors: &mut Errors,
+    ) -> Option<Table> {
+        let (_, given) = self.table.as_ref()?;
+        let name = value::identifier("table", given, 2, errors);
+        if let Some(lifetime) = input.generics.lifetimes().next() {
+            errors.on(
+                &lifetime.lifetime,
+                "a struct with `table` owns its values: use `String` and the like, or drop `table`",
+            );
+        }
+        refuse_renaming_of_all(&input.attrs, errors);
+        let is_in = |parts: &dyn Fn(&Pair) -> Vec<String>, name: &str| {
+            pairs.iter().any(|pair| parts(pair).iter().any(|part| part == name))
+        };
+        let old = |pair: &Pair| pair.old.iter().map(|part| part.shown()).collect::<Vec<_>>();
+        let new = |pair: &Pair| pair.new.iter().map(|part| part.shown()).collect::<Vec<_>>();
+        let (mut columns, mut old_columns, mut new_columns) = (Vec::new(), Vec::new(), Vec::new());
+        for field in &fields.named {
+            let (Some(ident), false) = (&field.ident, column::is_elsewhere(field)) else {
+                continue;
+            };
+            let (name, column) = (names::plain(ident), column::name(field, errors));
+            value::check_column(&column, ident.span(), errors);
+            if columns.contains(&column) {
+                errors.on(
+                    ident,
+                    format!("`{column}` is the column of another field: each has its own"),
+                );
+            }
+            let (is_old, is_new) = (is_in(&old, &name), is_in(&new, &name));
+            if (is_old || is_new) && key.iter().any(|key| key.ident.as_ref() == Some(ident)) {
+                errors.on(ident, "the key tells which row it is: it cannot be old or new itself");
+            }
+            if !is_new {
+                old_columns.push(column.clone());
+            }
+            if !is_old {
+                new_columns.push(column.clone());
+            }
+            columns.push(column);
+        }
+        for part in pairs.iter().flat_map(|pair| &pair.new) {
+            if let Place::Within { record, .. } = &part.place {
+                errors.on(
+                    record,
+                    format!(
+                        "`{}` is in another record, and the ready copy works within one row: drop `table`, and write a `CopyKeys`",
+                        part.shown()
+                    ),
+                );
+            }
+        }
+        Some(Table {
+            name: name?,
+            key_types: key.iter().map(|field| field.ty.clone()).collect(),
+            key: key.iter().map(|field| column::name(field, &mut Errors::default())).collect(),
+            columns,
+            old_columns,
+            new_columns,
+        })
+    }
+}
+
+/// sqlx would look for other columns than we name.
+fn refuse_renaming_of_all(attributes: &[Attribute], errors: &mut Errors) {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("sqlx")) {
+        let _ = attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("rename_all") {
+                errors.on(
+                    &meta.path,
+                    "with `table`, name the columns one by one: `#[sqlx(rename = \"…\")]` on the fields",
+                );
+            }
+            if meta.input.peek(syn::Token![=]) {
+                let _: LitStr = meta.value()?.parse()?;
+            }
+            Ok(())
+        });
+    }
+}
+
+/// A field by its name without `r#`.
+pub(super) fn find<'f>(fields: &'f FieldsNamed, name: &str) -> Option<&'f syn::Field> {
+    fields
+        .named
+        .iter()
+        .find(|field| field.ident.as_ref().is_some_and(|ident| ident.unraw() == name))
+}
+
+fn missing(fields: &FieldsNamed, name: &str) -> String {
+    let known = fields.named.iter().filter_map(|field| field.ident.as_ref()).map(names::plain);
+    format!("this struct has no field `{name}`{}", suggestion(name, known))
+}

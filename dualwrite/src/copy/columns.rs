@@ -1,0 +1,297 @@
+//! [`CopyColumns`]: the ready copy function for old and new columns in one row.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::convert::{Assigned, Columns, ConvertColumns, Unconverted};
+use super::run::{dialect, typed_key};
+use super::source::{KeyParts, key_of};
+use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
+use super::{Copied, CopyKeys, KeySource};
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::conversion::{Conversion, ConversionError};
+use crate::error::{BoxError, is_serialization};
+use crate::key::{EncodedKey, Key};
+use crate::stage::Side;
+use crate::transaction::Tx;
+
+/// Keys in one statement: every database takes so many values, also in keys of four columns.
+const KEYS: usize = 200;
+
+/// Copies between old and new columns of the same row, both ways, and compares them: a backfill, a
+/// repair and a verification without SQL of your own. From
+/// [`copy_columns`](DualTable::copy_columns) of a struct with `#[dual(table = "…", key = "…")]`.
+///
+/// - A rename is one `UPDATE … SET new = old` for many rows.
+/// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
+///   expression says something else than `forward`.
+/// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
+///   is not there already.
+///
+/// A row that cannot be converted fails with a [`ConversionError`] and ends as a dead letter of its key;
+/// a verification counts it as different.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use dualwrite::{Dual, DualTable, Error, Runtime, Stage};
+///
+/// #[derive(Dual)]
+/// #[dual(table = "customers", key = "id")]
+/// struct Customer {
+///     id: i64,
+///     #[dual(new = email_address)]
+///     email: String,
+///     email_address: Option<String>,
+/// }
+///
+/// async fn rename(runtime: &Runtime<sqlx::Sqlite>) -> Result<(), Error> {
+///     let migration =
+///         runtime.migration("customer-email").backfill(Customer::copy_columns()).register().await?;
+///     migration.advance(Stage::DualWrite).await?;
+///     migration.backfill().run().await?;
+///     assert!(migration.verify().run().await?.is_clean());
+///     Ok(())
+/// }
+/// # }
+/// ```
+pub struct CopyColumns<T, DB> {
+    types: PhantomData<fn() -> (T, DB)>,
+}
+
+impl<T, DB> CopyColumns<T, DB> {
+    pub(crate) fn new() -> Self {
+        Self { types: PhantomData }
+    }
+}
+
+impl<T: DualTable, DB> fmt::Debug for CopyColumns<T, DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyColumns").field("table", &T::TABLE).finish()
+    }
+}
+
+impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
+    type Database = DB;
+    type Key = T::Key;
+
+    fn source(&self) -> KeySource {
+        source::<T>()
+    }
+
+    /// The same rows.
+    fn new_source(&self) -> Option<KeySource> {
+        Some(source::<T>())
+    }
+
+    async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
+        carry_all::<T, DB>(tx, keys, Side::New).await
+    }
+
+    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
+        carry_all::<T, DB>(tx, keys, Side::Old).await
+    }
+
+    fn can_copy_back(&self) -> bool {
+        true
+    }
+
+    async fn differing(
+        &self,
+        tx: &mut Tx<'_, DB>,
+        keys: &[T::Key],
+    ) -> Result<Vec<T::Key>, BoxError> {
+        let statements = Statements::of::<T>(dialect::<DB>())?;
+        let mut differing = Vec::new();
+        for keys in keys.chunks(KEYS) {
+            let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
+            let mut found = HashSet::new();
+            let looked = statements.differing(Side::New, &keys, Looking::ToReport)?;
+            if let Some((sql, values)) = looked {
+                for row in DB::Adapter::fetch(tx.connection(), &sql, &values).await? {
+                    found.insert(key_of(row, T::Key::KIND)?);
+                }
+            }
+            // Renames are told by the database; all else by Rust, also what has an expression.
+            let indices = indices::<T>(|carried| !matches!(carried.how, Carry::Rename(_)));
+            for (key, found_row) in
+                convert::<T, DB>(tx, &statements, &indices, &keys, Side::New).await?
+            {
+                if !matches!(found_row, Row::Same) {
+                    found.insert(key);
+                }
+            }
+            for key in keys.iter().filter(|key| found.contains(*key)) {
+                differing.push(typed_key(key)?);
+            }
+        }
+        Ok(differing)
+    }
+}
+
+/// One row as the conversion found it.
+enum Row<DB: Backend> {
+    /// The other side says the same already.
+    Same,
+    Differs {
+        set: Vec<String>,
+        values: DB::Arguments,
+    },
+    Unconvertible(ConversionError),
+}
+
+async fn carry_all<T: ConvertColumns<DB>, DB: Backend>(
+    tx: &mut Tx<'_, DB>,
+    keys: &[T::Key],
+    to: Side,
+) -> Result<Copied, BoxError> {
+    let statements = Statements::of::<T>(dialect::<DB>())?;
+    let mut copied = Copied::default();
+    for keys in keys.chunks(KEYS) {
+        let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
+        let migrated = carry::<T, DB>(tx, &statements, &keys, to).await?;
+        copied.migrated += migrated;
+        copied.skipped += (keys.len() as u64).saturating_sub(migrated);
+    }
+    Ok(copied)
+}
+
+/// Carries these rows; answers how many were written.
+async fn carry<T: ConvertColumns<DB>, DB: Backend>(
+    tx: &mut Tx<'_, DB>,
+    statements: &Statements,
+    keys: &[KeyParts],
+    to: Side,
+) -> Result<u64, BoxError> {
+    let indices = indices::<T>(|carried| !carried.is_set_based(to));
+    let set_based = statements.carry(to, keys)?;
+    if indices.is_empty() {
+        return match set_based {
+            Some((sql, values)) => {
+                let written = DB::Adapter::execute(tx.connection(), &sql, &values).await;
+                written.map_err(|error| blame::<T>(error, keys, to))
+            }
+            None => Ok(0),
+        };
+    }
+    // Rust goes first: a row that it refuses costs no write.
+    let mut written = HashSet::new();
+    for (key, row) in convert::<T, DB>(tx, statements, &indices, keys, to).await? {
+        match row {
+            Row::Same => {}
+            Row::Unconvertible(error) => return Err(error.into()),
+            Row::Differs { set, mut values } => {
+                let (sql, bound) = statements.update(&set, &key);
+                for value in &bound {
+                    DB::Adapter::push_value(&mut values, value)?;
+                }
+                let done = DB::Adapter::execute_typed(tx.connection(), &sql, values).await;
+                done.map_err(|error| blame::<T>(error, std::slice::from_ref(&key), to))?;
+                written.insert(key);
+            }
+        }
+    }
+    if let Some((sql, values)) = set_based {
+        if let Some((sql, values)) = statements.differing(to, keys, Looking::ToOverwrite)? {
+            let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
+            for row in rows.map_err(|error| blame::<T>(error, keys, to))? {
+                written.insert(key_of(row, T::Key::KIND)?);
+            }
+        }
+        let done = DB::Adapter::execute(tx.connection(), &sql, &values).await;
+        done.map_err(|error| blame::<T>(error, keys, to))?;
+    }
+    Ok(written.len() as u64)
+}
+
+/// The fields that Rust shall look at.
+fn indices<T: DualTable>(wanted: impl Fn(&Carried) -> bool) -> Vec<usize> {
+    T::CARRIED.iter().enumerate().filter(|(_, carried)| wanted(carried)).map(|(at, _)| at).collect()
+}
+
+/// Converts the rows of these keys in Rust, without writing them.
+async fn convert<T: ConvertColumns<DB>, DB: Backend>(
+    tx: &mut Tx<'_, DB>,
+    statements: &Statements,
+    indices: &[usize],
+    keys: &[KeyParts],
+    to: Side,
+) -> Result<Vec<(KeyParts, Row<DB>)>, BoxError> {
+    if indices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = statements.columns(indices, to)?;
+    let (sql, bound) = statements.rows(indices, keys)?;
+    let mut arguments = DB::Arguments::default();
+    for value in &bound {
+        DB::Adapter::push_value(&mut arguments, value)?;
+    }
+    let mut found = Vec::with_capacity(keys.len());
+    for row in DB::Adapter::fetch_typed(tx.connection(), &sql, arguments).await? {
+        let key = key_of(DB::Adapter::key_columns(&row, T::KEY.len())?, T::Key::KIND)?;
+        let row = convert_row::<T, DB>(&row, &key, indices, columns.clone(), to)?;
+        found.push((key, row));
+    }
+    Ok(found)
+}
+
+fn convert_row<T: ConvertColumns<DB>, DB: Backend>(
+    row: &DB::Row,
+    key: &KeyParts,
+    indices: &[usize],
+    columns: Vec<String>,
+    to: Side,
+) -> Result<Row<DB>, BoxError> {
+    let mut row = Columns::<DB>::after(row, T::KEY.len());
+    let mut into = Assigned::<DB>::to(columns);
+    for &index in indices {
+        let place = Conversion { record: T::RECORD, field: T::CARRIED[index].field, to };
+        let error = match T::convert(index, to, &mut row, &mut into) {
+            Ok(()) => continue,
+            Err(Unconverted::Column(error)) => return Err(error.into()),
+            Err(Unconverted::Failed(cause)) => place.failed(shown(key), cause),
+            Err(Unconverted::Missing) => place.missing(shown(key)),
+        };
+        return Ok(Row::Unconvertible(error));
+    }
+    let Assigned { set, values, differs, .. } = into;
+    Ok(if differs { Row::Differs { set, values } } else { Row::Same })
+}
+
+fn shown(key: &KeyParts) -> Option<String> {
+    EncodedKey::from_parts(key).ok().map(|key| key.0)
+}
+
+/// What the database refuses for the data's sake becomes the error of a conversion, because its own text
+/// may quote the value. All else stays what it is.
+fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxError {
+    let about_data = |error: &dyn sqlx::error::DatabaseError| {
+        // Only SQLSTATE has five characters; SQLite has numbers of its own, and of another meaning.
+        let class = error.code().is_some_and(|code| {
+            code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))
+        });
+        class || error.kind() != sqlx::error::ErrorKind::Other
+    };
+    match error.as_database_error() {
+        Some(found) if about_data(found) && !is_serialization(&error) => {
+            let field = match T::CARRIED {
+                [only] => only.field,
+                _ => "columns",
+            };
+            let key = match keys {
+                [only] => shown(only),
+                _ => None,
+            };
+            Conversion { record: T::RECORD, field, to }.failed(key, error.into()).into()
+        }
+        _ => error.into(),
+    }
+}
+
+/// So that a repository which answers with `sqlx::Error` can use `?`.
+impl From<ConversionError> for sqlx::Error {
+    fn from(error: ConversionError) -> Self {
+        Self::Decode(Box::new(error))
+    }
+}

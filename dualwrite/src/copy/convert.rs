@@ -1,0 +1,161 @@
+//! What generated code calls to convert the columns of a row: it takes values of the user's types out of
+//! a row, one after the other, and assigns those of the other side.
+
+use sqlx::{Decode, Encode, Type, TypeInfo, ValueRef};
+use sqlx_core::arguments::Arguments;
+
+use super::table::DualTable;
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::conversion::same;
+use crate::error::BoxError;
+use crate::stage::Side;
+
+/// A type that can be a column: `sqlx::Type`, `Encode` and `Decode` for the database.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a column of `{DB}`",
+    note = "a field that is converted needs `sqlx::Type`, `sqlx::Encode` and `sqlx::Decode` for it"
+)]
+#[doc(hidden)]
+pub trait Column<DB: Backend>:
+    Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send
+{
+}
+
+#[diagnostic::do_not_recommend]
+impl<DB, T> Column<DB> for T
+where
+    DB: Backend,
+    T: Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send,
+{
+}
+
+/// A struct whose columns can be converted on a database: derived together with
+/// [`DualTable`](crate::DualTable), and needed by name only where code is generic over the database.
+///
+/// ```
+/// use dualwrite::{Backend, ConvertColumns, CopyColumns, DualTable};
+///
+/// fn ready<T: ConvertColumns<DB>, DB: Backend>() -> CopyColumns<T, DB> {
+///     T::copy_columns()
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "the columns of `{Self}` cannot be converted on `{DB}`",
+    note = "give the struct `#[dual(table = \"…\", key = \"…\")]`; all converted fields must be columns \
+            of that database"
+)]
+pub trait ConvertColumns<DB: Backend>: DualTable {
+    #[doc(hidden)]
+    /// Converts the field with this index of `CARRIED`; there is nothing to do where all are renames.
+    fn convert(
+        _index: usize,
+        _to: Side,
+        _row: &mut Columns<'_, DB>,
+        _into: &mut Assigned<DB>,
+    ) -> Result<(), Unconverted> {
+        Ok(())
+    }
+}
+
+/// Why a row was not converted.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Unconverted {
+    /// A column is not of the type that the struct says: nothing about this row.
+    Column(sqlx::Error),
+    /// The conversion failed.
+    Failed(BoxError),
+    /// There is no value, and the other side needs one.
+    Missing,
+}
+
+impl From<BoxError> for Unconverted {
+    fn from(error: BoxError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The columns of a row, taken one after the other.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Columns<'r, DB: Backend> {
+    row: &'r DB::Row,
+    next: usize,
+}
+
+impl<'r, DB: Backend> Columns<'r, DB> {
+    pub(crate) fn after(row: &'r DB::Row, key_columns: usize) -> Self {
+        Self { row, next: key_columns }
+    }
+
+    /// The next column; `None` for NULL.
+    pub fn take<T: Column<DB>>(&mut self) -> Result<Option<T>, Unconverted> {
+        let value = DB::Adapter::raw_column(self.row, self.next).map_err(Unconverted::Column)?;
+        self.next += 1;
+        if value.is_null() {
+            return Ok(None);
+        }
+        let found = value.type_info();
+        if !found.is_null() && !T::compatible(&found) {
+            let message = format!(
+                "the column is of the type `{}`, which is not what the struct says (`{}`)",
+                found.name(),
+                std::any::type_name::<T>()
+            );
+            return Err(Unconverted::Column(sqlx::Error::Decode(message.into())));
+        }
+        T::decode(value).map(Some).map_err(Unconverted::Failed)
+    }
+}
+
+/// What one row gets on the other side.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Assigned<DB: Backend> {
+    columns: std::vec::IntoIter<String>,
+    pub(crate) set: Vec<String>,
+    pub(crate) values: DB::Arguments,
+    pub(crate) differs: bool,
+}
+
+impl<DB: Backend> Assigned<DB> {
+    pub(crate) fn to(columns: Vec<String>) -> Self {
+        Self {
+            set: Vec::with_capacity(columns.len()),
+            columns: columns.into_iter(),
+            values: DB::Arguments::default(),
+            differs: false,
+        }
+    }
+
+    /// Gives the next column a value; `None` is NULL.
+    pub fn set<T: Column<DB>>(
+        &mut self,
+        value: Option<T>,
+        current: Option<T>,
+    ) -> Result<(), Unconverted> {
+        let column = self.columns.next().unwrap_or_default();
+        self.differs |= !same(&value, &current);
+        match value {
+            Some(value) => {
+                self.values.add(value)?;
+                self.set.push(format!("{column} = ?"));
+            }
+            None => self.set.push(format!("{column} = NULL")),
+        }
+        Ok(())
+    }
+
+    /// The same for a column that is never NULL.
+    pub fn fill<T: Column<DB>>(
+        &mut self,
+        value: Option<T>,
+        current: Option<T>,
+    ) -> Result<(), Unconverted> {
+        match value {
+            None => Err(Unconverted::Missing),
+            value => self.set(value, current),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A struct that is a row with old and new columns side by side: which columns there are, and the
+//! statements that carry rows from one side to the other. Pure: texts and values to bind.
+
+use super::columns::CopyColumns;
+use super::convert::ConvertColumns;
+use super::source::{Bound, Identifier, KeyParts, KeySource};
+use crate::backend::{Alike, Backend, Dialect, SqlValue};
+use crate::error::Error;
+use crate::key::OwnedKey;
+use crate::route::Plan;
+use crate::stage::{Side, Stage};
+
+/// A struct that is one row of a table, with old and new columns side by side: derived with `Dual`, by
+/// `#[dual(table = "…", key = "…")]`.
+///
+/// ```
+/// use dualwrite::{Dual, DualTable, Operation, Plan, Stage};
+///
+/// #[derive(Dual)]
+/// #[dual(table = "customers", key = "id")]
+/// struct Customer {
+///     id: i64,
+///     name: String,
+///     #[dual(new = email_address)]
+///     email: String,
+///     email_address: Option<String>,
+/// }
+///
+/// assert_eq!(Customer::COLUMNS, ["id", "name", "email", "email_address"]);
+/// assert_eq!(Customer::OLD_COLUMNS, ["id", "name", "email"]);
+/// assert_eq!(Customer::NEW_COLUMNS, ["id", "name", "email_address"]);
+///
+/// let plan = Plan::of(Stage::Complete, Operation::Write);
+/// assert_eq!(Customer::columns_for(&plan), Customer::NEW_COLUMNS);
+/// ```
+pub trait DualTable: Sized + Send + 'static {
+    /// The key: the type of its field, or a tuple.
+    type Key: OwnedKey;
+
+    /// The table, perhaps with its schema before a dot.
+    const TABLE: &'static str;
+    /// The columns of the key.
+    const KEY: &'static [&'static str];
+    /// All columns, in the order of the fields.
+    const COLUMNS: &'static [&'static str];
+    /// The columns without those that are new.
+    const OLD_COLUMNS: &'static [&'static str];
+    /// The columns without those that are old.
+    const NEW_COLUMNS: &'static [&'static str];
+    /// The struct's name, for errors.
+    #[doc(hidden)]
+    const RECORD: &'static str;
+    /// What is carried from old to new.
+    #[doc(hidden)]
+    const CARRIED: &'static [Carried];
+
+    /// The columns that a statement names under this plan: old ones at `Off`, new ones at `Complete`,
+    /// all of them while both sides are written.
+    #[must_use]
+    fn columns_for(plan: &Plan) -> &'static [&'static str] {
+        match plan.stage {
+            Stage::Off => Self::OLD_COLUMNS,
+            Stage::Complete => Self::NEW_COLUMNS,
+            _ => Self::COLUMNS,
+        }
+    }
+
+    /// The ready copy function, for `backfill` of a registration: see [`CopyColumns`].
+    #[must_use]
+    fn copy_columns<DB: Backend>() -> CopyColumns<Self, DB>
+    where
+        Self: ConvertColumns<DB>,
+    {
+        CopyColumns::new()
+    }
+}
+
+/// One logical field and its columns.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct Carried {
+    pub field: &'static str,
+    pub old: &'static [&'static str],
+    pub new: &'static [&'static str],
+    pub how: Carry,
+}
+
+/// How a logical field gets from old to new.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub enum Carry {
+    /// As it is.
+    Rename(Alike),
+    /// By one SQL expression for each new column; back, and for a verification, in Rust.
+    Sql(&'static [&'static str]),
+    /// In Rust.
+    Rust,
+}
+
+impl Carried {
+    pub(crate) fn columns(&self, side: Side) -> &'static [&'static str] {
+        match side {
+            Side::Old => self.old,
+            Side::New => self.new,
+        }
+    }
+
+    /// Whether the database carries it to `side` by itself.
+    pub(crate) fn is_set_based(&self, side: Side) -> bool {
+        match self.how {
+            Carry::Rename(_) => true,
+            Carry::Sql(_) => side == Side::New,
+            Carry::Rust => false,
+        }
+    }
+}
+
+/// The statements of one table, its names checked and quoted.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    dialect: &'static Dialect,
+    table: String,
+    key: Vec<String>,
+    carried: &'static [Carried],
+}
+
+/// Why rows are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looking {
+    /// To overwrite what is not the same to the last bit: rather too many than too few.
+    ToOverwrite,
+    /// To report what says something else.
+    ToReport,
+}
+
+impl Statements {
+    pub(crate) fn of<T: DualTable>(dialect: &'static Dialect) -> Result<Self, Error> {
+        source::<T>().check()?;
+        let table = T::TABLE.split('.').map(|part| quoted(part, dialect));
+        let key = T::KEY.iter().map(|column| quoted(column, dialect));
+        let columns = T::CARRIED.iter().flat_map(|carried| carried.old.iter().chain(carried.new));
+        columns.copied().try_for_each(|column| Identifier::new(column).map(drop))?;
+        Ok(Self {
+            dialect,
+            table: table.collect::<Result<Vec<_>, _>>()?.join("."),
+            key: key.collect::<Result<_, _>>()?,
+            carried: T::CARRIED,
+        })
+    }
+
+    /// Carries the rows of these keys to `to`, those that differ, as far as the database can by itself.
+    pub(crate) fn carry(&self, to: Side, keys: &[KeyParts]) -> Result<Option<Bound>, Error> {
+        let pairs = self.pairs(to)?;
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let set: Vec<String> =
+            pairs.iter().map(|(column, value, _)| format!("{column} = {value}")).collect();
+        let (among, values) = self.among(keys);
+        let differ = self.differ(&pairs, Looking::ToOverwrite);
+        let table = &self.table;
+        let sql = format!("UPDATE {table} SET {} WHERE ({among}) AND ({differ})", set.join(", "));
+        Ok(Some((sql, values)))
+    }
+
+    /// Those of these keys that differ, as far as the database can say; nothing where it cannot.
+    pub(crate) fn differing(
+        &self,
+        to: Side,
+        keys: &[KeyParts],
+        looking: Looking,
+    ) -> Result<Option<Bound>, Error> {
+        let mut pairs = self.pairs(to)?;
+        if looking == Looking::ToReport {
+            // An expression is not its own witness: Rust looks at these.
+            pairs.retain(|(_, _, alike)| alike.is_some());
+        }
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let (among, values) = self.among(keys);
+        let differ = self.differ(&pairs, looking);
+        let (columns, table) = (self.key.join(", "), &self.table);
+        Ok(Some((format!("SELECT {columns} FROM {table} WHERE ({among}) AND ({differ})"), values)))
+    }
+
+    /// The rows of these keys, locked: the key, then old and new columns of what Rust converts.
+    pub(crate) fn rows(&self, converted: &[usize], keys: &[KeyParts]) -> Result<Bound, Error> {
+        let mut columns = self.key.clone();
+        for index in converted {
+            let Carried { old, new, .. } = self.carried[*index];
+            for column in old.iter().chain(new) {
+                columns.push(quoted(column, self.dialect)?);
+            }
+        }
+        let (among, values) = self.among(keys);
+        let (columns, table, lock) = (columns.join(", "), &self.table, self.dialect.for_update);
+        Ok((format!("SELECT {columns} FROM {table} WHERE {among}{lock}"), values))
+    }
+
+    /// The columns of `side` of what Rust converts.
+    pub(crate) fn columns(&self, converted: &[usize], side: Side) -> Result<Vec<String>, Error> {
+        let columns = converted.iter().flat_map(|index| self.carried[*index].columns(side));
+        columns.map(|column| quoted(column, self.dialect)).collect()
+    }
+
+    /// Writes one row; the values of `set` are bound before the key.
+    pub(crate) fn update(&self, set: &[String], key: &KeyParts) -> Bound {
+        let (among, values) = self.among(std::slice::from_ref(key));
+        (format!("UPDATE {} SET {} WHERE {among}", self.table, set.join(", ")), values)
+    }
+
+    /// What the database carries by itself: column, value, and how to compare them; `None` for an
+    /// expression.
+    fn pairs(&self, to: Side) -> Result<Vec<(String, String, Option<Alike>)>, Error> {
+        let mut pairs = Vec::new();
+        for carried in self.carried.iter().filter(|carried| carried.is_set_based(to)) {
+            let from = carried.columns(to.other());
+            for (index, column) in carried.columns(to).iter().enumerate() {
+                let column = quoted(column, self.dialect)?;
+                pairs.push(match carried.how {
+                    Carry::Sql(values) => (column, format!("({})", values[index]), None),
+                    Carry::Rename(alike) => {
+                        (column, quoted(from[index], self.dialect)?, Some(alike))
+                    }
+                    Carry::Rust => continue,
+                });
+            }
+        }
+        Ok(pairs)
+    }
+
+    fn differ(&self, pairs: &[(String, String, Option<Alike>)], looking: Looking) -> String {
+        let differ = pairs.iter().map(|(column, value, alike)| {
+            let differs = |alike| self.dialect.differs(column, value, alike);
+            let letters = differs(Alike::Letters);
+            match (looking, alike) {
+                (Looking::ToReport, Some(alike)) => differs(*alike),
+                // On MySQL bytes that are no text are compared by equality only.
+                _ if self.dialect.on_duplicate_key => {
+                    format!("{} OR {letters}", differs(Alike::Equal))
+                }
+                // On PostgreSQL not every type has an equality, but every type has a text.
+                _ => letters,
+            }
+        });
+        differ.collect::<Vec<_>>().join(" OR ")
+    }
+
+    /// `id IN (?, ?)`; for keys of several columns `a = ? AND b = ? OR …`, which every database reads.
+    fn among(&self, keys: &[KeyParts]) -> Bound {
+        let values = keys.iter().flatten().cloned().map(SqlValue::from).collect();
+        if let [column] = self.key.as_slice() {
+            return (format!("{column} IN ({})", vec!["?"; keys.len()].join(", ")), values);
+        }
+        let equal: Vec<String> = self.key.iter().map(|column| format!("{column} = ?")).collect();
+        let one = format!("({})", equal.join(" AND "));
+        (format!("({})", vec![one; keys.len()].join(" OR ")), values)
+    }
+}
+
+/// Where the keys of the table are.
+pub(crate) fn source<T: DualTable>() -> KeySource {
+    let source = match T::TABLE.split_once('.') {
+        Some((schema, table)) => KeySource::table(table).schema(schema),
+        None => KeySource::table(T::TABLE),
+    };
+    T::KEY.iter().fold(source, |source, column| source.column(*column))
+}
+
+fn quoted(name: &str, dialect: &Dialect) -> Result<String, Error> {
+    Ok(Identifier::new(name)?.quoted(dialect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyPart;
+
+    static PLAIN: Dialect = Dialect {
+        now: "now",
+        quote: '"',
+        numbered: true,
+        on_duplicate_key: false,
+        for_update: " FOR UPDATE",
+        for_update_skip: "",
+        expand_row_comparison: false,
+        savepoint_replaces: false,
+        server: true,
+    };
+
+    struct Customer;
+
+    impl DualTable for Customer {
+        type Key = (i64, String);
+        const TABLE: &'static str = "shop.customers";
+        const KEY: &'static [&'static str] = &["tenant", "id"];
+        const COLUMNS: &'static [&'static str] = &[];
+        const OLD_COLUMNS: &'static [&'static str] = &[];
+        const NEW_COLUMNS: &'static [&'static str] = &[];
+        const RECORD: &'static str = "Customer";
+        const CARRIED: &'static [Carried] = &[
+            Carried { field: "b", old: &["a"], new: &["b"], how: Carry::Rename(Alike::Equal) },
+            Carried { field: "d", old: &["c"], new: &["d"], how: Carry::Sql(&["upper(c)"]) },
+            Carried { field: "e", old: &["e"], new: &["f", "g"], how: Carry::Rust },
+        ];
+    }
+
+    fn key() -> KeyParts {
+        vec![KeyPart::Integer(1), KeyPart::Text("x".into())]
+    }
+
+    #[test]
+    fn what_the_database_can_carry_is_one_statement() {
+        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let (sql, values) = statements.carry(Side::New, &[key(), key()]).unwrap().unwrap();
+        assert_eq!(
+            sql,
+            r#"UPDATE "shop"."customers" SET "b" = "a", "d" = (upper(c)) WHERE ((("tenant" = ? AND "id" = ?) OR ("tenant" = ? AND "id" = ?))) AND (CAST("b" AS text) IS DISTINCT FROM CAST("a" AS text) OR CAST("d" AS text) IS DISTINCT FROM CAST((upper(c)) AS text))"#
+        );
+        assert_eq!(values.len(), 4);
+        let (sql, _) = statements.carry(Side::Old, &[key()]).unwrap().unwrap();
+        assert!(sql.contains(r#"SET "a" = "b" WHERE"#), "an expression has no way back: {sql}");
+    }
+
+    #[test]
+    fn an_expression_is_no_witness() {
+        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let looked = statements.differing(Side::New, &[key()], Looking::ToReport);
+        let (sql, _) = looked.unwrap().unwrap();
+        assert!(sql.ends_with(r#"AND ("b" IS DISTINCT FROM "a")"#), "{sql}");
+    }
+
+    #[test]
+    fn rows_are_read_under_a_lock() {
+        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let (sql, _) = statements.rows(&[2], &[key()]).unwrap();
+        assert!(sql.starts_with(r#"SELECT "tenant", "id", "e", "f", "g" FROM"#), "{sql}");
+        assert!(sql.ends_with(" FOR UPDATE"), "{sql}");
+        assert_eq!(statements.columns(&[2], Side::New).unwrap(), [r#""f""#, r#""g""#]);
+    }
+}

@@ -1,0 +1,5 @@
+//! `#[derive(Dual)]`: what the generated methods do.
+
+mod columns;
+mod fields;
+mod life;
