@@ -17,6 +17,15 @@ mod settings;
 mod tests;
 
 /// Generates `Dual<Trait>`, the repository over an old and a new implementation of this trait.
+///
+/// | on a method | options |
+/// |---|---|
+/// | `#[read(key = …)]` | `lazy`, `shadow = never`, `sample = 5`, `timeout = "500ms"`, `compare = function` |
+/// | `#[read(scan)]` | the same without `lazy` |
+/// | `#[write(key = …)]` | `on_mirror_error = abort` or `mark_dirty` |
+/// | `#[primary]` | none: neither a read nor a write, passed to the side that answers |
+///
+/// The guide is `dualwrite::guide::repository`.
 #[proc_macro_attribute]
 pub fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
     repository::repository(args.into(), item.into()).into()

@@ -10,7 +10,8 @@ use quote::format_ident;
 use syn::ext::IdentExt as _;
 
 /// The inherent functions of the wrapper, which would hide a method of the same name.
-pub(crate) const WRAPPER_FUNCTIONS: [&str; 3] = ["new", "old_side", "new_side"];
+pub(crate) const WRAPPER_FUNCTIONS: [&str; 5] =
+    ["new", "from_arcs", "with_both", "old_side", "new_side"];
 
 /// The inherent methods that the `Dual` derive adds beside getters and setters.
 pub(crate) const DUAL_METHODS: [&str; 3] = ["is_migrated", "migrate", "divergence"];
@@ -40,19 +41,19 @@ pub(crate) fn plain(ident: &Ident) -> String {
     ident.unraw().to_string()
 }
 
-/// Names for the type parameters of the wrapper, the old side's and the new side's: the first pair
-/// that does not stand anywhere in the user's item, where it would be shadowed.
-pub(crate) fn side_parameters(item: TokenStream) -> (Ident, Ident) {
+/// Names for the type parameters of the wrapper, for old, new and what writes both: the first three
+/// that do not stand anywhere in the user's item, where they would be shadowed.
+pub(crate) fn side_parameters(item: TokenStream) -> [Ident; 3] {
     let mut taken = HashSet::new();
     collect(item, &mut taken);
-    let plain = [("O", "N"), ("Old", "New")].map(|(old, new)| (old.to_owned(), new.to_owned()));
-    let numbered = (1..).map(|n| (format!("Old{n}"), format!("New{n}")));
-    let (old, new) = plain
+    let plain = [["O", "N", "B"], ["Old", "New", "Both"]].map(|names| names.map(str::to_owned));
+    let numbered = (1..).map(|n| ["Old", "New", "Both"].map(|name| format!("{name}{n}")));
+    let names = plain
         .into_iter()
         .chain(numbered)
-        .find(|(old, new)| !taken.contains(old) && !taken.contains(new))
+        .find(|names| names.iter().all(|name| !taken.contains(name)))
         .unwrap_or_default();
-    (Ident::new(&old, Span::call_site()), Ident::new(&new, Span::call_site()))
+    names.map(|name| Ident::new(&name, Span::call_site()))
 }
 
 fn collect(tokens: TokenStream, into: &mut HashSet<String>) {

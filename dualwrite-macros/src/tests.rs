@@ -4,6 +4,7 @@ mod compare_refusals;
 mod compare_snapshots;
 mod dual_refusals;
 mod dual_snapshots;
+mod option_refusals;
 mod refusals;
 mod snapshots;
 

@@ -62,8 +62,9 @@ pub use text::{PATH_CHARS_MAX, SHOWN_CHARS_MAX};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be compared with `{New}`",
     label = "not comparable",
-    note = "derive `Compare` on it for differences by field; `PartialEq` is enough for the type of a field",
-    note = "or say `#[compare(with = …)]` or `#[compare(ignore)]` on the field"
+    note = "derive `Compare` on it for differences by field; `PartialEq` is enough for the type of a field and for the answer of a method",
+    note = "or say `#[compare(with = …)]` or `#[compare(ignore)]` on the field, `compare = …` or `shadow = never` \
+            on the method"
 )]
 pub trait Compare<New: ?Sized = Self> {
     /// Reports where the two differ. Must report nothing for two equal values.

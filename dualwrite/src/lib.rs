@@ -19,6 +19,7 @@ mod error;
 mod gate;
 mod key;
 mod moves;
+mod needs;
 mod position;
 mod route;
 mod stage;
@@ -53,6 +54,9 @@ pub mod testing;
 pub mod guide {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/repository.md")]
+    pub mod repository {}
 }
 // 7. for generated code
 #[doc(hidden)]

@@ -8,8 +8,10 @@ pub use crate::compare::{
 pub use crate::conversion::{Conversion, answered, is_filled, same, shown_key};
 pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
 pub use crate::copy::table::{Carried, Carry};
+pub use crate::needs::{failure, handed, kept};
 pub use crate::read::{
-    Read, copy_and_ask, finish_plain, finish_read, read, read_in, scan, scan_in,
+    Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_in,
+    scan, scan_in,
 };
-pub use crate::repository::{Method, Repository};
+pub use crate::repository::{Method, Repository, is_same_text};
 pub use crate::write::run::{Answer, Sides, Write, write};

@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::bucket::Bucket;
+use crate::compare::{Comparison, Pair};
 use crate::error::Error;
 use crate::in_flight::Entered;
 use crate::key::{EncodedKey, Key};
 use crate::lazy::decide::{Missing, before_all_is_copied, may_copy};
 use crate::lazy::run as lazy;
+use crate::needs::{Answered, Failure};
 use crate::position::{Epoch, Percent, Position};
 use crate::repository::{Entry, Repository};
 use crate::route::{Operation, Plan, route};
 use crate::shadow::decide::is_sampled;
-use crate::shadow::run as shadow;
+use crate::shadow::run::Shadow;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -57,7 +59,7 @@ pub fn read<'r, K: Key + ?Sized>(
     let plan = keyed(shared, position, key)?;
     let method = repository.method(method);
     let lazy = lazy_key(shared, method, plan, key)?;
-    let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
+    let shadow = plan.mirror.is_some() && is_sampled(method.sample(shared), start);
     let epoch = position.epoch;
     Ok(Read { repository, method, epoch, plan, shadow, lazy, start, entered: Some(entered) })
 }
@@ -75,7 +77,7 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let method = repository.method(method);
     let plan = scanned(shared, position);
     shared.check_lease(start, start)?;
-    let shadow = plan.mirror.is_some() && is_sampled(shared.options.shadow_sample, start);
+    let shadow = plan.mirror.is_some() && is_sampled(method.sample(shared), start);
     let epoch = position.epoch;
     Ok(Read { repository, method, epoch, plan, shadow, lazy: None, start, entered: Some(entered) })
 }
@@ -116,6 +118,29 @@ pub fn scan_in<'r, DB: Backend>(
     let start = shared.clock.now();
     let epoch = position.epoch;
     Ok(Read { repository, method, epoch, plan, shadow: false, lazy: None, start, entered: None })
+}
+
+/// A call that neither reads nor writes, under way.
+pub struct Primary<'r> {
+    side: Side,
+    /// It may look at data all the same, so the next position waits for it as for a read.
+    _entered: Entered<'r>,
+}
+
+impl Primary<'_> {
+    /// The side that answers.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+}
+
+/// Plans a call that neither reads nor writes: it goes where scans go, by the position last known.
+pub fn primary(repository: &Repository) -> Primary<'_> {
+    let shared = repository.shared();
+    let entered = shared.in_flight.enter();
+    let side = scanned(shared, shared.position()).primary;
+    Primary { side, _entered: entered }
 }
 
 #[inline]
@@ -203,31 +228,43 @@ impl Read<'_> {
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub fn finish_plain<T, E: From<Error>>(mut call: Read<'_>, answer: Result<T, E>) -> Result<T, E> {
+pub fn finish_plain<T, E: Failure>(mut call: Read<'_>, answer: Result<T, E>) -> Result<T, E> {
     call.settle(answer)
 }
 
-/// Ends a read that may be compared.
+/// Ends a read that may be compared, in the way given.
 ///
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub fn finish_read<T, E, F, Fut>(
+pub fn finish_read<T, E, F, Fut, C>(
     mut call: Read<'_>,
     answer: Result<T, E>,
     again: Option<F>,
+    compare: C,
 ) -> Result<T, E>
 where
-    T: PartialEq + Clone + Send + Sync + 'static,
-    E: From<Error> + Send + 'static,
+    T: Answered,
+    E: Failure + Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
+    C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
 {
     let answer = call.settle(answer);
     if let (true, Some(again)) = (call.shadow, again) {
-        compare(&call, &answer, again);
+        shadow(&call, &answer, again, compare);
     }
     answer
+}
+
+/// Compares two answers by a function of the user.
+#[inline]
+pub fn compare_by<T>(
+    is_same: impl Fn(&T, &T) -> bool,
+    pair: Pair<'_, T, T>,
+    at: &mut Comparison<'_>,
+) {
+    pair.judged(is_same, at);
 }
 
 /// Copies the key that new misses, reads again, and ends the read. It is in flight until the last
@@ -243,7 +280,7 @@ pub fn copy_and_ask<'r, T, E, F, Fut>(
     again: Option<F>,
 ) -> Pin<Box<impl Future<Output = Result<T, E>> + use<'r, T, E, F, Fut>>>
 where
-    E: From<Error>,
+    E: Failure,
     F: Fn(Side) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
@@ -261,14 +298,23 @@ where
     })
 }
 
-fn compare<T, E, F, Fut>(call: &Read<'_>, answer: &Result<T, E>, again: F)
+fn shadow<T, E, F, Fut, C>(call: &Read<'_>, answer: &Result<T, E>, again: F, compare: C)
 where
-    T: PartialEq + Clone + Send + Sync + 'static,
+    T: Answered,
     E: Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
+    C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
 {
-    let shared = Arc::clone(call.repository.shared());
-    let method = Arc::clone(&call.method.stats);
-    shadow::start(shared, method, call.epoch, call.plan.primary, answer.as_ref().ok(), again);
+    let shared = call.repository.shared();
+    let asked = Shadow {
+        shared: Arc::clone(shared),
+        method: Arc::clone(&call.method.stats),
+        epoch: call.epoch,
+        primary: call.plan.primary,
+        limit: call.method.timeout(shared),
+        again,
+        compare,
+    };
+    asked.start(answer.as_ref().ok());
 }

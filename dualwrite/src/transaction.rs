@@ -289,12 +289,18 @@ impl<DB: Backend> Tx<'_, DB> {
         Ok(())
     }
 
+    /// Whether it must not be committed as it stands.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.spoiled.is_some()
+    }
+
     /// From now on this transaction must not be committed, unless [`Tx::mend`] follows.
     pub(crate) fn spoil(&mut self, reason: &'static str) {
         self.spoiled = Some(reason);
     }
 
-    /// Takes back the last `spoil`: a write came to its end, so the server's transaction is alive.
+    /// Takes back the `spoil` of a write that came to its end, so the server's transaction is alive. Only
+    /// for a write that found the transaction whole: what another left undone stays so.
     pub(crate) fn mend(&mut self) {
         self.spoiled = None;
         self.touched = false;

@@ -15,12 +15,14 @@ mod compare;
 mod crash;
 mod dropped;
 mod dual;
+mod forms;
 mod history;
 mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
 mod lost_control;
+mod options;
 #[cfg(unix)]
 mod processes;
 mod read;

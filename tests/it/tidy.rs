@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "moves",
         "gate",
         "error",
+        "needs",
         "conversion",
         "compare",
         "compare/cancel",

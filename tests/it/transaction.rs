@@ -17,6 +17,7 @@ use crate::support::sql::Sql;
 on_all_databases!(
     both_sides_or_none,
     a_failed_primary_write_cannot_be_committed,
+    a_write_that_succeeds_does_not_heal_one_that_failed,
     a_failure_in_a_nested_transaction_spoils_only_that,
     a_failed_mirror_write_is_forgiven_and_repaired,
     a_failed_mirror_write_aborts_where_that_was_chosen,
@@ -64,6 +65,19 @@ async fn a_failed_primary_write_cannot_be_committed<D: Sql>(db: Scratch<D>) {
         assert_eq!(world.words().await, NONE);
     }
     drop(db);
+}
+
+async fn a_write_that_succeeds_does_not_heal_one_that_failed<D: Sql>(db: Scratch<D>) {
+    let world =
+        World::with(db, Stage::DualWrite, 0, |r| r.lazy().mirror(MirrorPolicy::Abort)).await;
+    world.new_mood.store(PANICS, SeqCst);
+    let mut tx = world.begin().await;
+    // Old is written, new is not; and the caller does not care.
+    world.notes.save(&mut tx, 1, "one").await.unwrap_err();
+    world.new_mood.store(WORKS, SeqCst);
+    world.notes.save(&mut tx, 2, "two").await.unwrap();
+    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(world.words().await, NONE);
 }
 
 async fn a_failure_in_a_nested_transaction_spoils_only_that<D: Sql>(db: Scratch<D>) {

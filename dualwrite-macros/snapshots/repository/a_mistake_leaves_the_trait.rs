@@ -21,8 +21,8 @@ trait Customers {
     > + ::core::marker::Send;
 }
 ::core::compile_error! {
-    "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`"
+    "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`"
 }
 ::core::compile_error! {
-    "say how `all` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"
+    "say how `all` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or `#[primary]` where it does neither"
 }

@@ -1,9 +1,9 @@
 //! The documentation of the generated wrapper.
 
+use proc_macro2::TokenStream;
 use quote::ToTokens as _;
-use syn::Expr;
 
-use super::model::{Method, Read, ReadKind, Repository, Route, Write};
+use super::model::{Comparing, Method, MirrorPolicy, Read, ReadKind, Repository, Route, Write};
 use crate::names;
 
 /// Lines of documentation: what the wrapper is, and how each method is routed.
@@ -30,28 +30,53 @@ fn row(method: &Method) -> String {
 
 fn routing(route: &Route) -> String {
     match route {
-        Route::Write(Write { key, .. }) => format!("a write of `{}`", shown(key)),
-        Route::Read(Read { key, kind }) => {
+        Route::Write(Write { key, on_mirror_error, .. }) => {
+            let policy = match on_mirror_error {
+                Some(MirrorPolicy::Abort) => ", which fails if the mirror does",
+                Some(MirrorPolicy::MarkDirty) => ", which goes on if the mirror fails",
+                None => "",
+            };
+            format!("a write of `{}`{policy}", shown(&key.to_token_stream()))
+        }
+        Route::Primary => "passed to the side that answers".to_owned(),
+        Route::Read(read @ Read { key, kind }) => {
             let what = match key {
-                Some(key) => format!("a read of `{}`", shown(key)),
+                Some(key) => format!("a read of `{}`", shown(&key.to_token_stream())),
                 None => "a scan".to_owned(),
             };
-            what + match kind {
-                ReadKind::Compared => "",
+            let kind = match kind {
+                ReadKind::Compared(_) => "",
                 ReadKind::Plain { tx: None } => ", never compared",
                 ReadKind::Plain { tx: Some(_) } => ", in the caller's transaction",
-                ReadKind::Lazy => ", copied to new when first read",
+                ReadKind::Lazy(Some(_)) => ", copied to new when first read",
+                ReadKind::Lazy(None) => ", copied to new when first read, never compared",
                 ReadKind::LazyIn { .. } => {
                     ", copied to new when first read, in the caller's transaction"
                 }
-            }
+            };
+            what + kind + &read.comparing().map(compared).unwrap_or_default()
         }
     }
 }
 
+fn compared(comparing: &Comparing) -> String {
+    let mut text = String::new();
+    if let Some(by) = &comparing.by {
+        text += &format!(", compared by `{}`", shown(&by.to_token_stream()));
+    }
+    if let Some(share) = comparing.sample {
+        let percent = f64::from(share) / 100.0;
+        text += &format!(", {percent} % of calls compared");
+    }
+    if let Some(millis) = comparing.timeout_ms {
+        text += &format!(", compared within {millis} ms");
+    }
+    text
+}
+
 /// The key as the user would write it: tokens alone have spaces between all of them.
-fn shown(key: &Expr) -> String {
-    let spaced = key.to_token_stream().to_string();
+fn shown(key: &TokenStream) -> String {
+    let spaced = key.to_string();
     let tight = [
         (" . ", "."),
         (" :: ", "::"),

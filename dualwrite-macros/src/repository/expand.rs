@@ -6,7 +6,7 @@ use syn::{Attribute, Meta, parse_quote};
 
 use super::body::Body;
 use super::docs;
-use super::model::{Method, Repository, Route};
+use super::model::{Constant, Equality, Method, Read, ReadKind, Repository, Route, Side};
 use crate::names;
 
 /// Everything that is added beside the user's trait.
@@ -20,17 +20,19 @@ pub(super) fn expand(model: &Repository) -> TokenStream {
 }
 
 fn wrapper(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, item, .. } = model;
+    let Repository { wrapper, sides, both, item, cfg, unsized_, .. } = model;
     let (old, new, vis, private) = (&sides.old, &sides.new, &item.vis, model.root.private());
     let docs = docs::wrapper(model);
     let attributes = item.attrs.iter().filter(|attribute| is_inherited(attribute));
     quote! {
         #(#[doc = #docs])*
+        #(#cfg)*
         #(#attributes)*
-        #vis struct #wrapper<#old, #new> {
+        #vis struct #wrapper<#old #unsized_, #new #unsized_, #both #unsized_ = #old> {
             repository: #private::Repository,
             old: ::std::sync::Arc<#old>,
             new: ::std::sync::Arc<#new>,
+            both: ::core::option::Option<::std::sync::Arc<#both>>,
         }
     }
 }
@@ -44,25 +46,62 @@ fn is_inherited(attribute: &Attribute) -> bool {
 }
 
 fn functions(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, root, .. } = model;
+    let Repository { wrapper, sides, both, root, cfg, unsized_, .. } = model;
     let (old, new, private) = (&sides.old, &sides.new, root.private());
     let name = names::plain(&model.item.ident);
-    let entries = model.methods.iter().map(|method| entry(model, method));
+    let entries = model.methods.iter().filter_map(|method| entry(model, method));
     let allow = allow_deprecated(model);
     quote! {
+        #(#cfg)*
         #allow
         impl<#old, #new> #wrapper<#old, #new> {
             /// Puts an old and a new implementation under one migration, whose stage decides which of
             /// them is asked.
             #[must_use]
             pub fn new(migration: &#root::Migration, old: #old, new: #new) -> Self {
+                Self::from_arcs(migration, ::std::sync::Arc::new(old), ::std::sync::Arc::new(new))
+            }
+        }
+
+        #(#cfg)*
+        #allow
+        impl<#old #unsized_, #new #unsized_> #wrapper<#old, #new> {
+            /// The same for implementations that are shared already, or are trait objects.
+            #[must_use]
+            pub fn from_arcs(
+                migration: &#root::Migration,
+                old: ::std::sync::Arc<#old>,
+                new: ::std::sync::Arc<#new>,
+            ) -> Self {
                 Self {
-                    repository: #private::Repository::new(migration, #name, &[#(#entries),*]),
-                    old: ::std::sync::Arc::new(old),
-                    new: ::std::sync::Arc::new(new),
+                    repository: #private::Repository::new(
+                        migration,
+                        #name,
+                        const { &[#(#entries),*] },
+                    ),
+                    old,
+                    new,
+                    both: ::core::option::Option::None,
                 }
             }
 
+            /// Adds an implementation whose writes bring a record to old and new at once, as one
+            /// statement does that sets two columns of a row. Where a write goes to both sides, it is
+            /// called alone, and its failure is the caller's; it is never read.
+            #[must_use]
+            pub fn with_both<#both>(self, both: #both) -> #wrapper<#old, #new, #both> {
+                #wrapper {
+                    repository: self.repository,
+                    old: self.old,
+                    new: self.new,
+                    both: ::core::option::Option::Some(::std::sync::Arc::new(both)),
+                }
+            }
+        }
+
+        #(#cfg)*
+        #allow
+        impl<#old #unsized_, #new #unsized_, #both #unsized_> #wrapper<#old, #new, #both> {
             /// The old side itself, past the migration.
             #[must_use]
             pub fn old_side(&self) -> &#old {
@@ -78,30 +117,54 @@ fn functions(model: &Repository) -> TokenStream {
     }
 }
 
-fn entry(model: &Repository, method: &Method) -> TokenStream {
+/// A row of the wrapper's table of methods.
+fn entry(model: &Repository, method: &Method) -> Option<TokenStream> {
     let (root, private, cfg) = (&model.root, model.root.private(), &method.cfg);
     let name = names::plain(&method.signature.ident);
-    let operation = Ident::new(method.route.operation(), Span::call_site());
-    let lazy = method.route.is_lazy();
-    quote! {
-        #(#cfg)* #private::Method { name: #name, operation: #root::Operation::#operation, lazy: #lazy }
-    }
+    let operation = Ident::new(method.route.operation()?, Span::call_site());
+    let options = match &method.route {
+        Route::Read(read) => read_options(read),
+        Route::Write(write) => write.on_mirror_error.map(|policy| {
+            let policy = Ident::new(policy.name(), Span::call_site());
+            quote!(.on_mirror_error(#root::MirrorPolicy::#policy))
+        }),
+        Route::Primary => None,
+    };
+    Some(quote! {
+        #(#cfg)* #private::Method::new(#name, #root::Operation::#operation) #options
+    })
+}
+
+fn read_options(read: &Read) -> Option<TokenStream> {
+    let lazy = read.is_lazy().then(|| quote!(.lazy()));
+    let (sample, timeout) = match (&read.kind, read.comparing()) {
+        (_, Some(comparing)) => (comparing.sample, comparing.timeout_ms),
+        (ReadKind::Lazy(None), _) => (Some(0), None),
+        _ => (None, None),
+    };
+    let sample = sample.map(Literal::u16_unsuffixed).map(|share| quote!(.sample(#share)));
+    let timeout = timeout.map(Literal::u64_unsuffixed).map(|limit| quote!(.timeout_ms(#limit)));
+    Some(quote!(#lazy #sample #timeout))
 }
 
 /// Written out, since a derive would ask for `Clone` of both sides.
 fn clone(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, .. } = model;
+    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     let allow = allow_deprecated(model);
     quote! {
+        #(#cfg)*
         #[automatically_derived]
         #allow
-        impl<#old, #new> ::core::clone::Clone for #wrapper<#old, #new> {
+        impl<#old #unsized_, #new #unsized_, #both #unsized_> ::core::clone::Clone
+            for #wrapper<#old, #new, #both>
+        {
             fn clone(&self) -> Self {
                 Self {
                     repository: ::core::clone::Clone::clone(&self.repository),
                     old: ::core::clone::Clone::clone(&self.old),
                     new: ::core::clone::Clone::clone(&self.new),
+                    both: ::core::clone::Clone::clone(&self.both),
                 }
             }
         }
@@ -109,14 +172,17 @@ fn clone(model: &Repository) -> TokenStream {
 }
 
 fn debug(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, .. } = model;
+    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     let name = wrapper.to_string();
     let allow = allow_deprecated(model);
     quote! {
+        #(#cfg)*
         #[automatically_derived]
         #allow
-        impl<#old, #new> ::core::fmt::Debug for #wrapper<#old, #new> {
+        impl<#old #unsized_, #new #unsized_, #both #unsized_> ::core::fmt::Debug
+            for #wrapper<#old, #new, #both>
+        {
             fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::DebugStruct::finish_non_exhaustive(
                     &mut ::core::fmt::Formatter::debug_struct(formatter, #name),
@@ -127,10 +193,11 @@ fn debug(model: &Repository) -> TokenStream {
 }
 
 fn implementation(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, associated, .. } = model;
+    let Repository { wrapper, sides, both, associated, cfg, async_trait, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let generics = implementation_generics(model);
     let (parameters, _, predicates) = generics.split_for_impl();
+    let constants = model.constants.iter().map(|constant| self::constant(model, constant));
     let positions = positions(&model.methods);
     let methods = model.methods.iter().zip(positions).map(|(method, position)| {
         let Method { signature, cfg, attributes, .. } = method;
@@ -138,34 +205,61 @@ fn implementation(model: &Repository) -> TokenStream {
         let body = match &method.route {
             Route::Read(read) => writer.read(read),
             Route::Write(write) => writer.write(write),
+            Route::Primary => writer.primary(),
         };
         quote!(#(#cfg)* #(#attributes)* #signature { #body })
     });
     let allow = allow_deprecated(model);
     quote! {
+        #(#cfg)*
         #[automatically_derived]
         #allow
-        impl #parameters #trait_path for #wrapper<#old, #new> #predicates {
+        #async_trait
+        impl #parameters #trait_path for #wrapper<#old, #new, #both> #predicates {
             #(type #associated = <#old as #trait_path>::#associated;)*
+            #(#constants)*
             #(#methods)*
         }
     }
 }
 
+/// The old side's constant. Where the compiler can tell, it makes sure that the new side has the same.
+fn constant(model: &Repository, constant: &Constant) -> TokenStream {
+    let (trait_path, private) = (model.trait_path(), model.root.private());
+    let Constant { name, ty, cfg, equality } = constant;
+    let of = |side| {
+        let side = model.sides.of(side);
+        quote!(<#side as #trait_path>::#name)
+    };
+    let (old, new) = (of(Side::Old), of(Side::New));
+    let is_same = match equality {
+        Equality::Operator => Some(quote!(#old == #new)),
+        Equality::Text => Some(quote!(#private::is_same_text(#old, #new))),
+        Equality::Unknown => None,
+    };
+    let message = format!("`{}` is not the same on the old and the new side", names::plain(name));
+    let value = match is_same {
+        Some(is_same) => quote!({ ::core::assert!(#is_same, #message); #old }),
+        None => old,
+    };
+    quote!(#(#cfg)* const #name: #ty = #value;)
+}
+
 /// The trait's parameters and the two sides, and what each of them must be.
 fn implementation_generics(model: &Repository) -> syn::Generics {
-    let Repository { sides, associated, root, errors, .. } = model;
+    let Repository { sides, both, associated, root, errors, unsized_, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let mut generics = model.generics.clone();
-    generics.params.insert(0, parse_quote!(#old));
-    generics.params.insert(1, parse_quote!(#new));
-    let new_trait_path = with_bindings(
+    for (place, parameter) in [old, new, both].into_iter().enumerate() {
+        generics.params.insert(place, parse_quote!(#parameter #unsized_));
+    }
+    let same_trait_path = with_bindings(
         model,
         associated.iter().map(|name| quote!(#name = <#old as #trait_path>::#name)),
     );
     let clause = generics.make_where_clause();
     clause.predicates.extend(model.predicates.iter().cloned());
-    for (side, path) in [(old, &trait_path), (new, &new_trait_path)] {
+    for (side, path) in [(old, &trait_path), (new, &same_trait_path), (both, &same_trait_path)] {
         clause.predicates.push(parse_quote! {
             #side: #path + ::core::marker::Send + ::core::marker::Sync + 'static
         });
@@ -198,6 +292,10 @@ fn positions(methods: &[Method]) -> Vec<TokenStream> {
     let mut sometimes = TokenStream::new();
     let mut positions = Vec::new();
     for method in methods {
+        if let Route::Primary = method.route {
+            positions.push(TokenStream::new()); // not in the table
+            continue;
+        }
         let count = Literal::usize_unsuffixed(always);
         positions.push(quote!(#count #sometimes));
         if method.cfg.is_empty() {

@@ -1,5 +1,5 @@
 //! `#[repository]` on a trait: the trait stays as written (`async fn` becomes `fn … -> impl Future +
-//! Send`), and `Dual<Trait>` is added, which implements it over an old and a new implementation.
+//! Send`, unless `#[async_trait]` boxes it), and `Dual<Trait>` is added, which implements it over an old and a new implementation.
 //!
 //! `syntax` splits what was typed from our attributes, `lower` proves it valid, `model` is the
 //! proof, `expand` and `docs` write the added items. With any mistake only the trait comes out, next
@@ -25,7 +25,10 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
             return quote!(#item #error);
         }
     };
-    let trait_item = desugar::trait_item(&source.item);
+    let trait_item = match source.async_trait() {
+        Some(_) => source.item.clone(),
+        None => desugar::trait_item(&source.item),
+    };
     let added = match lower::repository(args, &source) {
         Ok(model) => expand::expand(&model),
         Err(error) => error.into_compile_error(),

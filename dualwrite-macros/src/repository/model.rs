@@ -3,7 +3,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Expr, Generics, ItemTrait, Signature, Token, Type, WherePredicate};
+use syn::{Attribute, Expr, ExprPath, Generics, ItemTrait, Signature, Token, Type, WherePredicate};
 
 use crate::paths::Root;
 
@@ -16,12 +16,22 @@ pub(super) struct Repository {
     pub(super) wrapper: Ident,
     /// The type parameters that stand for the two sides.
     pub(super) sides: Sides<Ident>,
+    /// The type parameter that stands for what writes both at once.
+    pub(super) both: Ident,
+    /// `: ?Sized` for all three, where there can be trait objects.
+    pub(super) unsized_: Option<TokenStream>,
+    /// `#[async_trait]` below our attribute: it is repeated on the wrapper's `impl`.
+    pub(super) async_trait: Option<Attribute>,
+    /// `#[cfg(…)]` of the trait: without it, there is no wrapper.
+    pub(super) cfg: Vec<Attribute>,
     /// The generics of the trait, where `Self::Error` has become `<O as Trait>::Error`.
     pub(super) generics: Generics,
     /// The trait's own supertraits and where clauses on the wrapper, `Self` replaced in the same way.
     pub(super) predicates: Vec<WherePredicate>,
     /// Associated types: the old side's, which the new side must share.
     pub(super) associated: Vec<Ident>,
+    /// Associated constants: the old side's, which the new side must share.
+    pub(super) constants: Vec<Constant>,
     /// Error types that depend on the trait's parameters, which must be made from our error.
     pub(super) errors: Vec<Type>,
     pub(super) methods: Vec<Method>,
@@ -63,13 +73,48 @@ pub(super) struct Method {
     /// Where to say what the compiler finds wrong with the answer's type. One place for all of it:
     /// the compiler then says each thing once.
     pub(super) answer: Span,
+    pub(super) form: Form,
     pub(super) route: Route,
+}
+
+/// How a method hands out its answer.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// `-> impl Future`, also where `async fn` was typed.
+    Future,
+    /// `-> Pin<Box<dyn Future>>`, as `#[async_trait]` above our attribute makes it of `async fn`.
+    Boxed,
+    /// `async fn`, of which `#[async_trait]` will make a boxed future.
+    Async,
+    /// Without waiting.
+    Sync,
+}
+
+/// An associated constant.
+pub(super) struct Constant {
+    pub(super) name: Ident,
+    pub(super) ty: Type,
+    pub(super) cfg: Vec<Attribute>,
+    pub(super) equality: Equality,
+}
+
+/// How the values of a constant on both sides can be compared by the compiler.
+#[derive(Clone, Copy)]
+pub(super) enum Equality {
+    /// By `==`.
+    Operator,
+    /// As `&str`.
+    Text,
+    /// Not at all.
+    Unknown,
 }
 
 /// How calls of a method find their side.
 pub(super) enum Route {
     Read(Read),
     Write(Write),
+    /// Passed to the side that answers.
+    Primary,
 }
 
 /// A call that changes nothing.
@@ -84,17 +129,47 @@ pub(super) enum ReadKind {
     /// Nothing: never compared, or inside the caller's transaction.
     Plain { tx: Option<Ident> },
     /// The other side is asked too, after the call, and the answers are compared.
-    Compared,
-    /// Compared, and a record missing in new is copied.
-    Lazy,
+    Compared(Comparing),
+    /// A record missing in new is copied; compared too, unless nothing is said how.
+    Lazy(Option<Comparing>),
     /// A record missing in new is copied in the caller's transaction.
     LazyIn { tx: Ident },
+}
+
+/// How the answers of a read are compared, where the method says so itself.
+#[derive(Default)]
+pub(super) struct Comparing {
+    /// A function that decides; else fields or equality do.
+    pub(super) by: Option<ExprPath>,
+    /// The share of calls that is compared, in basis points.
+    pub(super) sample: Option<u16>,
+    /// The limit on the shadow read.
+    pub(super) timeout_ms: Option<u64>,
 }
 
 /// A call that changes one record, in the caller's transaction.
 pub(super) struct Write {
     pub(super) key: Expr,
     pub(super) tx: Ident,
+    /// What a failing mirror does to the caller, where the method says so itself.
+    pub(super) on_mirror_error: Option<MirrorPolicy>,
+}
+
+/// `dualwrite::MirrorPolicy`.
+#[derive(Clone, Copy)]
+pub(super) enum MirrorPolicy {
+    Abort,
+    MarkDirty,
+}
+
+impl MirrorPolicy {
+    /// The name of the variant.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Abort => "Abort",
+            Self::MarkDirty => "MarkDirty",
+        }
+    }
 }
 
 /// An argument after `&self`.
@@ -123,27 +198,33 @@ impl Read {
         match &self.kind {
             ReadKind::Plain { tx } => tx.as_ref(),
             ReadKind::LazyIn { tx } => Some(tx),
-            ReadKind::Compared | ReadKind::Lazy => None,
+            ReadKind::Compared(_) | ReadKind::Lazy(_) => None,
         }
     }
 
     pub(super) fn is_lazy(&self) -> bool {
-        matches!(self.kind, ReadKind::Lazy | ReadKind::LazyIn { .. })
+        matches!(self.kind, ReadKind::Lazy(_) | ReadKind::LazyIn { .. })
+    }
+
+    /// How it is compared, if it is.
+    pub(super) fn comparing(&self) -> Option<&Comparing> {
+        match &self.kind {
+            ReadKind::Compared(comparing) => Some(comparing),
+            ReadKind::Lazy(comparing) => comparing.as_ref(),
+            ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
+        }
     }
 }
 
 impl Route {
-    /// The name of the `dualwrite::Operation`.
-    pub(super) fn operation(&self) -> &'static str {
+    /// The name of the `dualwrite::Operation`, if it is one.
+    pub(super) fn operation(&self) -> Option<&'static str> {
         match self {
-            Self::Read(Read { key: Some(_), .. }) => "Read",
-            Self::Read(Read { key: None, .. }) => "Scan",
-            Self::Write(_) => "Write",
+            Self::Read(Read { key: Some(_), .. }) => Some("Read"),
+            Self::Read(Read { key: None, .. }) => Some("Scan"),
+            Self::Write(_) => Some("Write"),
+            Self::Primary => None,
         }
-    }
-
-    pub(super) fn is_lazy(&self) -> bool {
-        matches!(self, Self::Read(read) if read.is_lazy())
     }
 }
 

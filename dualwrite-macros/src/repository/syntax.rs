@@ -27,6 +27,17 @@ pub(super) fn parse(item: TokenStream) -> syn::Result<Source> {
     Ok(Source { item, routing })
 }
 
+impl Source {
+    /// `#[async_trait]` below our attribute. Above ours, it has done its work already.
+    pub(super) fn async_trait(&self) -> Option<&Attribute> {
+        self.item.attrs.iter().find(|attribute| is_async_trait(attribute))
+    }
+}
+
+fn is_async_trait(attribute: &Attribute) -> bool {
+    attribute.path().segments.last().is_some_and(|last| last.ident == "async_trait")
+}
+
 fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
     match item {
         TraitItem::Fn(method) => {
@@ -37,5 +48,5 @@ fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
 }
 
 fn is_ours(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("read") || attribute.path().is_ident("write")
+    ["read", "write", "primary"].iter().any(|name| attribute.path().is_ident(name))
 }

@@ -12,7 +12,10 @@ fn check_method(method: &str, expected: &[&str]) {
 fn routes() {
     check_method(
         "async fn find(&self, id: i64) -> Result<(), E>;",
-        &["say how `find` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"],
+        &[
+            "say how `find` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or \
+           `#[primary]` where it does neither",
+        ],
     );
     check_method(
         "#[read] async fn find(&self) -> Result<(), E>;",
@@ -26,7 +29,7 @@ fn routes() {
     );
     check_method(
         "#[read(scan)] #[write(key = id)] #[read(scan)] async fn both(&self) -> Result<(), E>;",
-        &["a method is routed in one way: keep one `#[read(…)]` or `#[write(…)]`"; 2],
+        &["a method is routed in one way: keep one `#[read(…)]`, `#[write(…)]` or `#[primary]`"; 2],
     );
     check_method(
         "#[read(scan, key = id)] async fn find(&self, id: i64) -> Result<(), E>;",
@@ -36,10 +39,6 @@ fn routes() {
         "#[read(scan, lazy)] async fn all(&self) -> Result<(), E>;",
         &["`lazy` copies the record of a key, and a scan has none: remove `lazy`"],
     );
-    check_method(
-        "#[read(key = 1, lazy, shadow = never)] async fn all(&self) -> Result<(), E>;",
-        &["`lazy` reads are compared while both sides are written: remove `shadow = never`"],
-    );
 }
 
 #[test]
@@ -47,14 +46,14 @@ fn settings() {
     check_method(
         "#[read(kye = id, scn, key = id, key = id)] async fn find(&self, id: i64) -> Result<(), E>;",
         &[
-            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
-            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
+            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
             "`key` is given twice: keep one",
         ],
     );
     check_method(
         "#[write(by = id)] async fn save(&self, id: i64, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
-        &["unknown key `by`; `#[write]` takes `key`"],
+        &["unknown key `by`; `#[write]` takes `key`, `on_mirror_error`"],
     );
     check_method(
         "#[read(key, lazy = true, shadow = no)] async fn find(&self) -> Result<(), E>;",
@@ -67,13 +66,13 @@ fn settings() {
     check_method(
         "#[read(key = )] async fn find(&self) -> Result<(), E>;",
         &[
-            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
         ],
     );
     check_method(
         "#[read = \"id\"] async fn find(&self) -> Result<(), E>;",
         &[
-            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `lazy`, `shadow`",
+            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
         ],
     );
     check(
@@ -163,7 +162,8 @@ fn signatures() {
 #[test]
 fn answers() {
     const SYNC: &str = "a call may wait for a database: write `async fn`, or answer `impl \
-                        Future<Output = Result<T, E>> + Send`";
+                        Future<Output = Result<T, E>> + Send`; what does not read or write is \
+                        marked `#[primary]`";
     check_method("#[read(scan)] fn all(&self) -> Result<(), E>;", &[SYNC]);
     check_method("#[read(scan)] fn all(&self);", &[SYNC]);
     check_method(
@@ -191,10 +191,14 @@ fn answers() {
         &["this is not a future: write `impl Future<Output = Result<T, E>> + Send`"],
     );
     check_method(
-        "#[read(scan)] fn all<'a>(&'a self) -> Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'a>>;",
+        "#[read(scan)] fn all<'a>(&'a self) -> Pin<Box<dyn Future<Output = Result<(), E>> + 'a>>;",
+        &["a future that is not `Send` cannot be spawned: add `+ Send`"],
+    );
+    check_method("#[read(scan)] fn all(&self) -> Pin<&mut dyn Future<Output = A>>;", &[SYNC]);
+    check_method(
+        "#[read(scan)] fn all(&self) -> BoxFuture<'_, Vec<A>>;",
         &[
-            "boxed futures, as `#[async_trait]` makes them, are not supported yet: write `async fn` and \
-           remove `#[async_trait]`",
+            "this is not a `Result`: write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`",
         ],
     );
 }
@@ -233,7 +237,7 @@ fn reads_that_are_asked_twice() {
 #[test]
 fn traits() {
     check(
-        "#[repository] #[async_trait::async_trait] unsafe auto trait Things {
+        "#[repository] #[async_trait::async_trait(?Send)] unsafe auto trait Things {
             const A: i64;
             type Row<'r>;
             #[cfg(unix)] type Error;
@@ -242,12 +246,60 @@ fn traits() {
         &[
             "an unsafe trait cannot be implemented by generated code: remove `unsafe`",
             "an auto trait has no methods to route: remove `auto`",
-            "`#[repository]` makes `async fn` futures `Send` itself: remove `#[async_trait]` here and on \
-             the implementations",
+            "a future that is not `Send` cannot be spawned: remove `?Send`",
             "an associated type with parameters cannot be shared by both sides: remove the parameters",
             "an associated type cannot come and go: remove `#[cfg]`",
-            "an associated constant has a value on each side: make it a plain `const` beside the trait",
-            "only methods and associated types can stand here: write them out",
+            "only methods, types and constants can stand here: write them out",
+        ],
+    );
+}
+
+#[test]
+fn methods_of_the_primary() {
+    check_method(
+        "#[primary(key = id)] fn name(&self) -> impl Display;",
+        &[
+            "`#[primary]` takes nothing, the call goes to the side that answers: write `#[primary]` alone",
+            "this is not a future: write `impl Future<Output = Result<T, E>> + Send`",
+        ],
+    );
+    check_method(
+        "#[primary] fn all(&self) -> Vec<impl Display>;",
+        &["each side would answer with a type of its own: name the type"],
+    );
+    check_method(
+        "#[primary] async fn lock(&self, tx: &mut Tx<'_, Db>);",
+        &["a call in a transaction reads or writes: say `#[read(…)]` or `#[write(…)]`"],
+    );
+    check_method(
+        "fn name(&self) -> String;",
+        &[
+            "say how `name` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or \
+           `#[primary]` where it does neither",
+        ],
+    );
+    check_method(
+        "#[primary] fn with_both(&self);",
+        &[
+            "the generated wrapper has a function `with_both` of its own, which would hide this: rename it",
+        ],
+    );
+}
+
+#[test]
+fn exclusive_borrows() {
+    check_method(
+        "#[write(key = 1)] async fn save(&self, tx: &mut Tx<'_, Db>, v: &mut i64) -> Result<(), E>;",
+        &[
+            "a write may go to both sides, and each would change this: take `&T` or `T`, and answer what \
+           changes",
+        ],
+    );
+    check_method(
+        "#[read(key = 1, lazy)] async fn get(&self, tx: &mut Tx<'_, Db>, v: &mut i64) -> Result<(), E>;",
+        &[
+            "a lazy read may ask both sides, and each would change this: take `&T` or `T`, and answer \
+           what changes",
         ],
     );
 }

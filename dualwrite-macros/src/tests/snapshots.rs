@@ -73,6 +73,23 @@ trait Documents {
 }
 
 #[test]
+fn reads_with_options() {
+    check(
+        "repository/reads_with_options.rs",
+        "
+#[repository]
+trait Documents {
+    #[read(key = id, sample = 0.5, timeout = \"2s\", compare = rules::same)]
+    async fn find(&self, id: i64) -> Result<Document, sqlx::Error>;
+    #[read(key = id, lazy, shadow = never)]
+    async fn latest(&self, id: i64) -> Result<Option<Document>, sqlx::Error>;
+    #[write(key = id, on_mirror_error = abort)]
+    async fn remove(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> Result<(), sqlx::Error>;
+}",
+    );
+}
+
+#[test]
 fn reads_in_a_transaction() {
     check(
         "repository/reads_in_a_transaction.rs",
@@ -102,7 +119,6 @@ trait Customers {
         tx: &mut Tx<'_, Sqlite>,
         customer: &Customer,
         note: String,
-        version: &mut i64,
     ) -> Result<(), sqlx::Error>;
 }",
     );
@@ -161,6 +177,79 @@ trait Flags {
     async fn second(&self) -> Result<bool, sqlx::Error>;
     #[read(scan, shadow = never)]
     async fn third(&self) -> Result<bool, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn methods_of_the_primary() {
+    check(
+        "repository/methods_of_the_primary.rs",
+        "
+#[repository]
+trait Documents {
+    /// What this is.
+    #[primary]
+    fn name(&self) -> &'static str;
+    #[cfg(unix)]
+    #[primary]
+    async fn ping(&self, pings: &mut u64);
+    #[read(scan, shadow = never)]
+    async fn count(&self) -> Result<i64, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn async_trait_above() {
+    check(
+        "repository/async_trait_above.rs",
+        "
+#[repository]
+trait Documents: Send + Sync {
+    #[read(key = id, shadow = never)]
+    fn find<'life0, 'async_trait>(
+        &'life0 self,
+        id: i64,
+    ) -> ::core::pin::Pin<Box<
+        dyn ::core::future::Future<Output = Result<Document, sqlx::Error>> + ::core::marker::Send + 'async_trait,
+    >>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait;
+}",
+    );
+}
+
+#[test]
+fn async_trait_below() {
+    check(
+        "repository/async_trait_below.rs",
+        "
+#[repository]
+#[async_trait]
+trait Documents: Send + Sync {
+    #[read(key = id, shadow = never)]
+    async fn find(&self, id: i64) -> Result<Document, sqlx::Error>;
+    #[primary]
+    fn name(&self) -> String;
+}",
+    );
+}
+
+#[test]
+fn associated_constants() {
+    check(
+        "repository/associated_constants.rs",
+        "
+#[repository]
+#[cfg(unix)]
+trait Documents {
+    const LIMIT: u32 = 100;
+    const TABLE: &'static str;
+    const KINDS: [Kind; 3];
+    #[read(scan, shadow = never)]
+    async fn count(&self) -> Result<i64, sqlx::Error>;
 }",
     );
 }

@@ -43,6 +43,13 @@ impl<'p, Old: ?Sized, New: ?Sized> Pair<'p, Old, New> {
         Differences::exist(|at| compare(self, at))
     }
 
+    /// Reports what a function of the user decides about both.
+    pub(crate) fn judged(self, is_same: impl FnOnce(&Old, &New) -> bool, at: &mut Comparison<'_>) {
+        if let (Some(old), Some(new)) = (self.old, self.new) {
+            judge(is_same(old, new), at);
+        }
+    }
+
     /// All differences between the two, as `compare` sees them.
     #[must_use]
     pub fn differences(self, compare: impl FnOnce(Self, &mut Comparison<'_>)) -> Differences {

@@ -31,13 +31,21 @@ pub(crate) enum Recheck {
 /// Judges a second look: the primary read before and after the mirror, then the mirror once more. The
 /// primary alone may look as if it stood still: a row that is inserted and deleted again leaves it as it
 /// was, and the mirror was read in between.
-pub(crate) fn recheck<T: PartialEq>(primary: [&T; 2], mirror: [&T; 2]) -> Recheck {
-    if primary.contains(&mirror[0]) || mirror[1] == primary[1] {
+///
+/// `agrees` compares an answer of the primary with one of the mirror, `stands` two of the same side.
+pub(crate) fn recheck<T>(
+    primary: [&T; 2],
+    mirror: [&T; 2],
+    agrees: impl Fn(&T, &T) -> bool,
+    stands: impl Fn(&T, &T) -> bool,
+) -> Recheck {
+    let pairs = [(primary[0], mirror[0]), (primary[1], mirror[0]), (primary[1], mirror[1])];
+    if pairs.into_iter().any(|(primary, mirror)| agrees(primary, mirror)) {
         Recheck::Agreed
-    } else if primary[0] != primary[1] || mirror[0] != mirror[1] {
-        Recheck::InFlux
-    } else {
+    } else if stands(primary[0], primary[1]) && stands(mirror[0], mirror[1]) {
         Recheck::Confirmed
+    } else {
+        Recheck::InFlux
     }
 }
 
@@ -54,12 +62,24 @@ mod tests {
         assert!(!(0..100).any(|draw| is_sampled(Percent::ZERO, draw)));
     }
 
+    fn recheck<T: PartialEq>(primary: [&T; 2], mirror: [&T; 2]) -> Recheck {
+        super::recheck(primary, mirror, T::eq, T::eq)
+    }
+
     #[test]
     fn only_a_difference_that_stands_still_is_confirmed() {
         assert_eq!(recheck([&1, &2], [&1, &2]), Recheck::Agreed);
         assert_eq!(recheck([&1, &2], [&2, &2]), Recheck::Agreed);
         assert_eq!(recheck([&1, &2], [&3, &3]), Recheck::InFlux);
         assert_eq!(recheck([&1, &1], [&3, &3]), Recheck::Confirmed);
+    }
+
+    #[test]
+    fn old_and_new_may_be_compared_otherwise_than_two_answers_of_one_side() {
+        let agrees = |old: &i32, new: &i32| old + 100 == *new;
+        let judge = |mirror| super::recheck([&1, &1], mirror, agrees, i32::eq);
+        assert_eq!(judge([&101, &101]), Recheck::Agreed);
+        assert_eq!(judge([&1, &1]), Recheck::Confirmed);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
+use crate::needs::Failure;
 use crate::observe::{MethodStats, count};
 use crate::position::{Epoch, Position};
 use crate::repository::Repository;
@@ -42,6 +43,8 @@ pub struct Write<'r, T, E> {
     plan: Plan,
     mirror: Mirror,
     key: Option<EncodedKey>,
+    /// Another write has failed in this transaction before: this one cannot make that good.
+    spoiled_before: bool,
     start: u64,
     answer: Option<Result<T, E>>,
 }
@@ -61,12 +64,13 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     shared.check_kind(K::KIND)?;
     let bucket = shared.options.rule.bucket(key, shared.salt)?;
     let plan = route(position, Operation::Write, bucket);
+    let method = repository.method(method);
     let mirror = match plan.mirror {
         Some(side) => {
             let copier = shared.copier.as_ref();
             let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
                 && decide::is_repairable(side, shared.is_copied(), shared.options.lazy);
-            decide::mirror(position, side, shared.options.mirror, repairable)
+            decide::mirror(position, side, method.mirror(shared), repairable)
         }
         None => Mirror::Strict,
     };
@@ -74,8 +78,9 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
         Mirror::Strict => None,
     };
-    let stats = &repository.method(method).stats;
-    Ok(Write { shared, stats, plan, mirror, key, start: 0, answer: None })
+    let stats = &method.stats;
+    let spoiled_before = tx.is_spoiled();
+    Ok(Write { shared, stats, plan, mirror, key, spoiled_before, start: 0, answer: None })
 }
 
 #[cold]
@@ -118,6 +123,12 @@ impl<T, E> Write<'_, T, E> {
         Ok(())
     }
 
+    /// Before a dual write that one implementation makes alone. No savepoint: what fails there has
+    /// written neither side.
+    pub fn enter_both<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
+        tx.spoil(UNFINISHED);
+    }
+
     /// Runs one side and catches its panic.
     pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
         self.start = self.shared.clock.now();
@@ -139,7 +150,7 @@ impl<T, E> Write<'_, T, E> {
         answer: Answer<T, E>,
     ) -> Result<(), E>
     where
-        E: From<Error>,
+        E: Failure,
     {
         self.record(side, &answer);
         let forgiven = !matches!(answer.0, Ok(Ok(_)))
@@ -159,7 +170,7 @@ impl<T, E> Write<'_, T, E> {
             }
         }
         if side == Side::New {
-            tx.mend();
+            self.mend(tx);
         }
         Ok(())
     }
@@ -170,7 +181,7 @@ impl<T, E> Write<'_, T, E> {
     /// The primary's; but then `leave` has returned it already.
     pub fn finish(self) -> Result<T, E>
     where
-        E: From<Error>,
+        E: Failure,
     {
         match self.answer {
             Some(answer) => answer,
@@ -181,7 +192,7 @@ impl<T, E> Write<'_, T, E> {
         }
     }
 
-    /// After the only side of a write that goes to one.
+    /// After the only side of a write that goes to one, or after a write of both at once.
     ///
     /// # Errors
     /// That side's.
@@ -196,7 +207,7 @@ impl<T, E> Write<'_, T, E> {
         self.record(self.plan.primary, &answer);
         match answer.0 {
             Ok(Ok(value)) => {
-                tx.mend();
+                self.mend(tx);
                 Ok(value)
             }
             Ok(Err(error)) => {
@@ -207,6 +218,12 @@ impl<T, E> Write<'_, T, E> {
                 tx.spoil(UNFINISHED);
                 resume_unwind(panic)
             }
+        }
+    }
+
+    fn mend<DB: Backend>(&self, tx: &mut Tx<'_, DB>) {
+        if !self.spoiled_before {
+            tx.mend();
         }
     }
 

@@ -29,7 +29,6 @@ macro_rules! customer {
             #[dual(table = $table, key = "id")]
             pub(super) struct Customer {
                 #[sqlx(rename = $id)]
-                #[expect(dead_code, reason = "only its column matters here")]
                 id: i32,
                 #[sqlx(rename = $email)]
                 #[dual(new = email_address)]

@@ -6,6 +6,7 @@
 //! user, whatever its name. Where the compiler may find a type of the user wanting, the span is
 //! located at that type.
 
+mod primary;
 mod read;
 mod write;
 
@@ -14,7 +15,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Expr, ExprReference, GenericParam};
 
-use super::model::{Argument, Method, Passing, Repository, Side};
+use super::model::{Argument, Form, Method, Passing, Repository, Side};
 
 /// A method whose body is written.
 pub(super) struct Body<'m> {
@@ -36,6 +37,17 @@ enum Handing {
 }
 
 impl Body<'_> {
+    /// Statements as the body of a method of this form.
+    fn in_form(&self, statements: &TokenStream) -> TokenStream {
+        match self.method.form {
+            Form::Future => quote_spanned!(mixed()=> async move { #statements }),
+            Form::Boxed => {
+                quote_spanned!(mixed()=> ::std::boxed::Box::pin(async move { #statements }))
+            }
+            Form::Async | Form::Sync => statements.clone(),
+        }
+    }
+
     /// A future of what one side of the wrapper answers.
     fn ask(&self, side: Side, handing: Handing) -> TokenStream {
         let (this, field) = (&self.method.this, field(side));
@@ -45,10 +57,18 @@ impl Body<'_> {
     /// A call of the trait's method. Written out in full, so that an inherent method of the same name
     /// on the user's type is not taken instead.
     fn call(&self, side: Side, receiver: &TokenStream, handing: Handing) -> TokenStream {
-        let implementer = self.model.sides.of(side);
+        self.call_of(self.model.sides.of(side), receiver, handing)
+    }
+
+    fn call_of(
+        &self,
+        implementer: &Ident,
+        receiver: &TokenStream,
+        handing: Handing,
+    ) -> TokenStream {
         let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
         let turbofish = self.turbofish();
-        let arguments = self.method.arguments.iter().map(|argument| hand(argument, handing));
+        let arguments = self.method.arguments.iter().map(|argument| self.hand(argument, handing));
         quote_spanned! {mixed()=>
             <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
         }
@@ -83,21 +103,25 @@ impl Body<'_> {
 
     /// Our `error` as the user's, shown at the answer's type if it cannot be made.
     fn converted(&self) -> TokenStream {
-        quote_spanned!(located(self.method.answer)=> ::core::convert::From::from(error))
+        let place = located(self.method.answer);
+        let private = self.model.root.private_at(place);
+        quote_spanned!(place=> #private::failure(error))
     }
-}
 
-fn hand(Argument { name, ty, passing }: &Argument, handing: Handing) -> TokenStream {
-    let span = located(ty.span());
-    match (passing, handing) {
-        (Passing::Tx | Passing::Exclusive, _) => quote_spanned!(span=> &mut *#name),
-        (Passing::Value, Handing::Again) => {
-            quote_spanned!(span=> ::core::clone::Clone::clone(&#name))
+    fn hand(&self, argument: &Argument, handing: Handing) -> TokenStream {
+        let Argument { name, ty, passing } = argument;
+        let span = located(ty.span());
+        let private = self.model.root.private_at(span);
+        match (passing, handing) {
+            (Passing::Tx | Passing::Exclusive, _) => quote_spanned!(span=> &mut *#name),
+            (Passing::Value, Handing::Again) => {
+                quote_spanned!(span=> #private::handed(&#name))
+            }
+            (Passing::Shared, Handing::Owned) => {
+                quote_spanned!(span=> ::core::borrow::Borrow::borrow(&#name))
+            }
+            (Passing::Value | Passing::Shared, _) => quote!(#name),
         }
-        (Passing::Shared, Handing::Owned) => {
-            quote_spanned!(span=> ::core::borrow::Borrow::borrow(&#name))
-        }
-        (Passing::Value | Passing::Shared, _) => quote!(#name),
     }
 }
 

@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use super::super::model::{Argument, Passing, Read, ReadKind, Side};
+use super::super::model::{Argument, Comparing, Passing, Read, ReadKind, Side};
 use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
@@ -16,10 +16,10 @@ impl Body<'_> {
         let rest = match &read.kind {
             ReadKind::Plain { .. } => self.plain(),
             ReadKind::LazyIn { tx } => self.lazy_in(tx),
-            ReadKind::Lazy => self.asked_again(Some(self.copied())),
-            ReadKind::Compared => self.asked_again(None),
+            ReadKind::Lazy(comparing) => self.asked_again(Some(self.copied()), comparing.as_ref()),
+            ReadKind::Compared(comparing) => self.asked_again(None, Some(comparing)),
         };
-        quote_spanned!(mixed()=> async move { #start #rest })
+        self.in_form(&quote_spanned!(mixed()=> #start #rest))
     }
 
     fn start(&self, read: &Read) -> TokenStream {
@@ -41,18 +41,23 @@ impl Body<'_> {
 
     fn plain(&self) -> TokenStream {
         let answer = self.answer(Handing::Last);
-        let finish = self.finish("finish_plain", None);
+        let finish = self.finish_plain();
         quote_spanned! {mixed()=>
             let answer = #answer;
             #finish
         }
     }
 
-    fn asked_again(&self, copied: Option<TokenStream>) -> TokenStream {
+    fn asked_again(
+        &self,
+        copied: Option<TokenStream>,
+        comparing: Option<&Comparing>,
+    ) -> TokenStream {
         let (again, answer) = (self.again(), self.answer(Handing::Last));
-        // What is wrong with keeping the arguments is shown at the method's name.
-        let kept = Ident::new("again", located(self.method.signature.ident.span()));
-        let finish = self.finish("finish_read", Some(&kept));
+        let finish = match comparing {
+            Some(comparing) => self.finish_read(comparing),
+            None => self.finish_plain(),
+        };
         quote_spanned! {mixed()=>
             let again = #again;
             let answer = #answer;
@@ -74,12 +79,40 @@ impl Body<'_> {
 
     /// Ends the read. All of it stands at the type of the answer, so that the compiler says only once
     /// what is wrong with that type.
-    fn finish(&self, function: &str, again: Option<&Ident>) -> TokenStream {
+    fn finish_plain(&self) -> TokenStream {
         let place = located(self.method.answer);
-        let (private, function) = (self.model.root.private_at(place), Ident::new(function, place));
-        match again {
-            Some(again) => quote_spanned!(place=> #private::#function(call, answer, #again)),
-            None => quote_spanned!(place=> #private::#function(call, answer)),
+        let private = self.model.root.private_at(place);
+        quote_spanned!(place=> #private::finish_plain(call, answer))
+    }
+
+    /// The same, with the comparison.
+    fn finish_read(&self, comparing: &Comparing) -> TokenStream {
+        let place = located(self.method.answer);
+        let private = self.model.root.private_at(place);
+        // What is wrong with keeping the arguments is shown at the method's name.
+        let again = Ident::new("again", located(self.method.signature.ident.span()));
+        let compare = self.compare(comparing);
+        quote_spanned!(place=> #private::finish_read(call, answer, #again, #compare))
+    }
+
+    /// How two answers are compared: by the user's function, else field by field where the type can,
+    /// else by equality. The compiler chooses here, where it knows the type.
+    fn compare(&self, comparing: &Comparing) -> TokenStream {
+        let place = located(self.method.answer);
+        let (root, private) = (&self.model.root, self.model.root.private());
+        if let Some(function) = &comparing.by {
+            // Called, and not handed on, so that `&String` may become `&str`.
+            return quote_spanned! {located(function.span())=>
+                |pair, at| #private::compare_by(|old, new| #function(old, new), pair, at)
+            };
+        }
+        let chosen = quote_spanned!(place=> (&&&pair).compare_or_eq(at));
+        quote_spanned! {mixed()=>
+            |pair, at: &mut #root::Comparison<'_>| {
+                #[allow(unused_imports)]
+                use #private::{ByEquality as _, ByFields as _, ByNothing as _};
+                #chosen
+            }
         }
     }
 
@@ -102,9 +135,13 @@ impl Body<'_> {
     /// The second ask, which may run after this call: it owns all that it needs.
     fn again(&self) -> TokenStream {
         let (root, this) = (&self.model.root, &self.method.this);
-        let kept = self.method.arguments.iter().map(keep);
-        let clones = self.method.arguments.iter().map(|Argument { name, ty, .. }| {
-            quote_spanned!(located(ty.span())=> let #name = ::core::clone::Clone::clone(&#name);)
+        let kept = self.method.arguments.iter().map(|argument| self.keep(argument));
+        let clones = self.method.arguments.iter().map(|argument| match argument.passing {
+            Passing::Value => self.copied_for_later(argument),
+            Passing::Tx | Passing::Shared | Passing::Exclusive => {
+                let Argument { name, ty, .. } = argument;
+                quote_spanned!(located(ty.span())=> let #name = ::core::clone::Clone::clone(&#name);)
+            }
         });
         let old = self.call(Side::Old, &quote_spanned!(mixed()=> &*old), Handing::Owned);
         let new = self.call(Side::New, &quote_spanned!(mixed()=> &*new), Handing::Owned);
@@ -131,7 +168,7 @@ impl Body<'_> {
     fn lazy_in(&self, tx: &Ident) -> TokenStream {
         let answer = self.answer(Handing::Again);
         let new = self.ask(Side::New, Handing::Last);
-        let finish = self.finish("finish_plain", None);
+        let finish = self.finish_plain();
         let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
         let copied = self.or_return(&quote_spanned!(mixed()=> call.copy_in(&mut *#tx).await));
         quote_spanned! {mixed()=>
@@ -146,17 +183,24 @@ impl Body<'_> {
             #finish
         }
     }
-}
 
-/// `let id = <an owned copy of id>;`
-fn keep(Argument { name, ty, passing }: &Argument) -> TokenStream {
-    let span = located(ty.span());
-    match (passing, ty) {
-        // With the type written out, the compiler points at it if it cannot be owned.
-        (Passing::Shared, Type::Reference(reference)) => {
-            let lent = &reference.elem;
-            quote_spanned!(span=> let #name = <#lent as ::std::borrow::ToOwned>::to_owned(#name);)
+    /// `let id = <an owned copy of id>;`
+    fn keep(&self, argument: &Argument) -> TokenStream {
+        let Argument { name, ty, passing } = argument;
+        let span = located(ty.span());
+        match (passing, ty) {
+            // With the type written out, the compiler points at it if it cannot be owned.
+            (Passing::Shared, Type::Reference(reference)) => {
+                let lent = &reference.elem;
+                quote_spanned!(span=> let #name = <#lent as ::std::borrow::ToOwned>::to_owned(#name);)
+            }
+            _ => self.copied_for_later(argument),
         }
-        _ => quote_spanned!(span=> let #name = ::core::clone::Clone::clone(&#name);),
+    }
+
+    fn copied_for_later(&self, Argument { name, ty, .. }: &Argument) -> TokenStream {
+        let span = located(ty.span());
+        let private = self.model.root.private_at(span);
+        quote_spanned!(span=> let #name = #private::kept(&#name);)
     }
 }

@@ -8,7 +8,7 @@ use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
     /// The body of a write.
-    pub(in crate::repository) fn write(&self, Write { key, tx }: &Write) -> TokenStream {
+    pub(in crate::repository) fn write(&self, Write { key, tx, .. }: &Write) -> TokenStream {
         let (private, this, position) =
             (self.model.root.private(), &self.method.this, &self.position);
         let key = borrowed(key);
@@ -19,18 +19,32 @@ impl Body<'_> {
         let first = self.one_of_two(Side::Old, tx, Handing::Again);
         let second = self.one_of_two(Side::New, tx, Handing::Last);
         let finish = quote_spanned!(located(self.method.answer)=> write.finish());
-        quote_spanned! {mixed()=>
-            async move {
-                let mut write = #start;
-                match write.sides() {
-                    #private::Sides::Old => { #old_alone }
-                    #private::Sides::New => { #new_alone }
-                    #private::Sides::Both => {
-                        #first
-                        #second
-                        #finish
-                    }
+        let at_once = self.at_once(tx);
+        self.in_form(&quote_spanned! {mixed()=>
+            let mut write = #start;
+            match write.sides() {
+                #private::Sides::Old => { #old_alone }
+                #private::Sides::New => { #new_alone }
+                #private::Sides::Both => {
+                    #at_once
+                    #first
+                    #second
+                    #finish
                 }
+            }
+        })
+    }
+
+    /// Leaves the write to the implementation for both, where one was given.
+    fn at_once(&self, tx: &Ident) -> TokenStream {
+        let this = &self.method.this;
+        let receiver = quote_spanned!(mixed()=> &**both);
+        let call = self.call_of(&self.model.both, &receiver, Handing::Last);
+        quote_spanned! {mixed()=>
+            if let ::core::option::Option::Some(both) = &#this.both {
+                write.enter_both(&mut *#tx);
+                let answer = write.run(#call).await;
+                return write.leave_only(&mut *#tx, answer);
             }
         }
     }

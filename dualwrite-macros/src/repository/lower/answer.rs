@@ -1,10 +1,14 @@
-//! What a method answers: a `Result` in a future that is `Send`.
+//! What a method answers, and in which form: a `Result` in a future that is `Send`, and for methods
+//! that are passed to the primary anything at all.
 
+use proc_macro2::Span;
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned as _;
 use syn::{
-    GenericArgument, PathArguments, PathSegment, ReturnType, Signature, Type, TypeImplTrait,
-    TypeParamBound,
+    GenericArgument, PathArguments, PathSegment, ReturnType, Signature, Token, Type, TypeParamBound,
 };
 
+use super::super::model::Form;
 use super::owned;
 use crate::diag::Errors;
 
@@ -14,13 +18,26 @@ pub(super) struct Answer {
     pub(super) ty: Type,
     /// `E`, where it is spelt out.
     pub(super) error: Option<Type>,
+    /// Where to say what is wrong with it.
+    pub(super) place: Span,
+    pub(super) form: Form,
 }
 
 /// Finds the `Result` in a signature as it was typed.
-pub(super) fn lower(signature: &Signature, errors: &mut Errors) -> Option<Answer> {
-    let output = match (&signature.output, &signature.asyncness) {
-        (ReturnType::Type(_, ty), Some(_)) => (**ty).clone(),
-        (ReturnType::Type(_, ty), None) => future_output(signature, ty, errors)?,
+pub(super) fn lower(
+    signature: &Signature,
+    of_async_fn: Form,
+    errors: &mut Errors,
+) -> Option<Answer> {
+    let (ty, form) = match (&signature.output, &signature.asyncness) {
+        (ReturnType::Type(_, ty), Some(_)) => ((**ty).clone(), of_async_fn),
+        (ReturnType::Type(_, ty), None) => {
+            let (future, form) = future(ty).or_else(|| {
+                errors.on(&signature.fn_token, SYNC);
+                None
+            })?;
+            (future_output(ty, future, errors)?, form)
+        }
         (ReturnType::Default, Some(_)) => {
             errors.on(&signature.ident, format!("`{}` cannot fail: {RESULT}", signature.ident));
             return None;
@@ -30,57 +47,99 @@ pub(super) fn lower(signature: &Signature, errors: &mut Errors) -> Option<Answer
             return None;
         }
     };
-    if let Some(hidden) = owned::impl_trait_in(&output) {
-        errors.on(hidden, "each side would answer with a type of its own: name the type");
-        return None;
-    }
-    let Some(segment) = last_segment(&output).filter(|segment| segment.ident == "Result") else {
-        errors.on(&output, format!("this is not a `Result`: {RESULT}"));
+    check_named(&ty, errors)?;
+    let Some(segment) = last_segment(&ty).filter(|segment| segment.ident == "Result") else {
+        errors.on(&ty, format!("this is not a `Result`: {RESULT}"));
         return None;
     };
-    Some(Answer { error: error_of(segment), ty: output })
+    Some(Answer { error: error_of(segment), place: ty.span(), form, ty })
+}
+
+/// The answer of a method that is passed to the primary: of any type, waited for or not.
+pub(super) fn of_primary(
+    signature: &Signature,
+    of_async_fn: Form,
+    errors: &mut Errors,
+) -> Option<Answer> {
+    let output = match &signature.output {
+        ReturnType::Type(_, ty) => (**ty).clone(),
+        ReturnType::Default => syn::parse_quote!(()),
+    };
+    let (ty, form) = match (&signature.asyncness, future(&output)) {
+        (Some(_), _) => (output, of_async_fn),
+        (None, Some((future, form))) => (future_output(&output, future, errors)?, form),
+        (None, None) => (output, Form::Sync),
+    };
+    check_named(&ty, errors)?;
+    Some(Answer { error: None, place: ty.span(), form, ty })
 }
 
 const RESULT: &str = "write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`";
-const SYNC: &str = "a call may wait for a database: write `async fn`, or answer `impl Future<Output = Result<T, E>> + Send`";
+const SYNC: &str = "a call may wait for a database: write `async fn`, or answer `impl Future<Output = Result<T, E>> + Send`; \
+                    what does not read or write is marked `#[primary]`";
 
-/// The `R` of `impl Future<Output = R> + Send`.
-fn future_output(signature: &Signature, ty: &Type, errors: &mut Errors) -> Option<Type> {
-    let ty = peel(ty);
-    if last_segment(ty)
-        .is_some_and(|segment| segment.ident == "Pin" || segment.ident == "BoxFuture")
-    {
-        errors.on(
-            ty,
-            "boxed futures, as `#[async_trait]` makes them, are not supported yet: write `async fn` and \
-             remove `#[async_trait]`",
-        );
-        return None;
-    }
-    let Type::ImplTrait(future) = ty else {
-        errors.on(&signature.fn_token, SYNC);
-        return None;
+/// Two sides have one type of answer only if it has a name.
+fn check_named(ty: &Type, errors: &mut Errors) -> Option<()> {
+    let Some(hidden) = owned::impl_trait_in(ty) else {
+        return Some(());
     };
-    let Some(output) = output_of(future) else {
+    errors.on(hidden, "each side would answer with a type of its own: name the type");
+    None
+}
+
+type Bounds = Punctuated<TypeParamBound, Token![+]>;
+
+/// A type that is a future.
+enum Future<'t> {
+    /// The bounds of `impl Future<…> + Send` or `dyn Future<…> + Send`.
+    Bounds(&'t Bounds),
+    /// `BoxFuture<'_, R>` and its `R`.
+    Alias(&'t Type),
+}
+
+/// `impl Future<…>`, `Pin<Box<dyn Future<…>>>` or `BoxFuture<…>`, and the form of such a method.
+fn future(ty: &Type) -> Option<(Future<'_>, Form)> {
+    if let Type::ImplTrait(future) = peel(ty) {
+        return Some((Future::Bounds(&future.bounds), Form::Future));
+    }
+    let segment = last_segment(ty)?;
+    if segment.ident == "BoxFuture" {
+        return Some((Future::Alias(types(segment).next()?), Form::Boxed));
+    }
+    let pointer = types(segment).next().filter(|_| segment.ident == "Pin")?;
+    let pointer = last_segment(pointer).filter(|pointer| pointer.ident == "Box")?;
+    match peel(types(pointer).next()?) {
+        Type::TraitObject(future) => Some((Future::Bounds(&future.bounds), Form::Boxed)),
+        _ => None,
+    }
+}
+
+/// The `R` of a future of `R` that is `Send`.
+fn future_output(ty: &Type, future: Future<'_>, errors: &mut Errors) -> Option<Type> {
+    let bounds = match future {
+        Future::Alias(output) => return Some(output.clone()),
+        Future::Bounds(bounds) => bounds,
+    };
+    let Some(output) = output_of(bounds) else {
         errors.on(ty, "this is not a future: write `impl Future<Output = Result<T, E>> + Send`");
         return None;
     };
-    if !bounds(future).any(|segment| segment.ident == "Send") {
+    if !traits(bounds).any(|segment| segment.ident == "Send") {
         errors.on(ty, "a future that is not `Send` cannot be spawned: add `+ Send`");
         return None;
     }
     Some(output)
 }
 
-fn bounds(future: &TypeImplTrait) -> impl Iterator<Item = &PathSegment> {
-    future.bounds.iter().filter_map(|bound| match bound {
+fn traits(bounds: &Bounds) -> impl Iterator<Item = &PathSegment> {
+    bounds.iter().filter_map(|bound| match bound {
         TypeParamBound::Trait(bound) => bound.path.segments.last(),
         _ => None,
     })
 }
 
-fn output_of(future: &TypeImplTrait) -> Option<Type> {
-    let segment = bounds(future).find(|segment| segment.ident == "Future")?;
+fn output_of(bounds: &Bounds) -> Option<Type> {
+    let segment = traits(bounds).find(|segment| segment.ident == "Future")?;
     arguments(segment).find_map(|argument| match argument {
         GenericArgument::AssocType(binding) if binding.ident == "Output" => {
             Some(binding.ty.clone())
@@ -90,11 +149,14 @@ fn output_of(future: &TypeImplTrait) -> Option<Type> {
 }
 
 fn error_of(result: &PathSegment) -> Option<Type> {
-    let mut types = arguments(result).filter_map(|argument| match argument {
+    types(result).nth(1).cloned()
+}
+
+fn types(segment: &PathSegment) -> impl Iterator<Item = &Type> {
+    arguments(segment).filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
-    });
-    types.nth(1).cloned()
+    })
 }
 
 fn arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {

@@ -1,12 +1,12 @@
 //! One method: its attribute, receiver, arguments and answer, put together.
 
 use proc_macro2::Ident;
-use syn::spanned::Spanned as _;
 use syn::{Attribute, Safety, Signature, TraitItemFn, Type};
 
 use super::super::desugar;
-use super::super::model::{Argument, Method, Read, ReadKind, Route, Write};
+use super::super::model::{Argument, Form, Method, Passing, Read, ReadKind, Route, Write};
 use super::answer::Answer;
+use super::options::Shadow;
 use super::route::Declared;
 use super::{answer, arguments, owned, route, self_types};
 use crate::diag::Errors;
@@ -24,6 +24,7 @@ pub(super) fn lower(
     function: &TraitItemFn,
     routing: &[Attribute],
     associated: &[Ident],
+    of_async_fn: Form,
     errors: &mut Errors,
 ) -> Option<Lowered> {
     if routing.is_empty() && function.default.is_some() {
@@ -34,7 +35,10 @@ pub(super) fn lower(
     let declared = route::lower(&signature.ident, routing, errors);
     check_signature(signature, associated, errors);
     let this = arguments::receiver(signature, errors);
-    let answer = answer::lower(signature, errors);
+    let answer = match routing.first().is_some_and(route::is_keyed) {
+        true => answer::lower(signature, of_async_fn, errors),
+        false => answer::of_primary(signature, of_async_fn, errors),
+    };
     let arguments = arguments::lower(signature, errors);
     let tx = arguments::transaction(&arguments, errors);
     let route = declared.and_then(|declared| route_of(declared, tx, signature, &arguments, errors));
@@ -45,12 +49,16 @@ pub(super) fn lower(
     }
     Some(Lowered {
         method: Method {
-            signature: desugar::signature(signature),
+            signature: match answer.form {
+                Form::Async => signature.clone(),
+                _ => desugar::signature(signature),
+            },
             this,
             arguments,
             cfg: attributes(function, &["cfg"]),
-            attributes: attributes(function, &["doc", "allow"]),
-            answer: answer.ty.span(),
+            attributes: attributes(function, &["doc", "allow", "warn", "deny"]),
+            answer: answer.place,
+            form: answer.form,
             route,
         },
         error: answer.error,
@@ -90,26 +98,66 @@ fn route_of(
     errors: &mut Errors,
 ) -> Option<Route> {
     match (declared, tx) {
-        (Declared::Write { key }, Some(tx)) => Some(Route::Write(Write { key, tx })),
+        (Declared::Write { key, on_mirror_error }, Some(tx)) => {
+            report_exclusive(WRITES_BOTH, arguments, errors);
+            Some(Route::Write(Write { key, tx, on_mirror_error }))
+        }
         (Declared::Write { .. }, None) => {
             arguments::report_missing_transaction(&signature.ident, arguments, errors);
             None
         }
-        (Declared::Read { key, lazy, compared }, tx) => {
-            let kind = read_kind(lazy, compared, tx);
+        (Declared::Read { key, lazy, shadow }, tx) => {
+            if tx.is_some() {
+                report_never_compared(&shadow, errors);
+            }
+            let kind = read_kind(lazy, shadow, tx);
+            if let ReadKind::LazyIn { .. } = kind {
+                report_exclusive(READS_BOTH, arguments, errors);
+            }
             check_kept(&kind, signature, arguments, errors);
             Some(Route::Read(Read { key, kind }))
+        }
+        (Declared::Primary, None) => Some(Route::Primary),
+        (Declared::Primary, Some(tx)) => {
+            errors.on(
+                &tx,
+                "a call in a transaction reads or writes: say `#[read(…)]` or `#[write(…)]`",
+            );
+            None
         }
     }
 }
 
-fn read_kind(lazy: bool, compared: bool, tx: Option<Ident>) -> ReadKind {
-    match (lazy, compared, tx) {
+const WRITES_BOTH: &str = "a write may go to both sides, and each would change this";
+const READS_BOTH: &str = "a lazy read may ask both sides, and each would change this";
+
+/// Reports what only one side can be lent.
+fn report_exclusive(rule: &str, arguments: &[Argument], errors: &mut Errors) {
+    for argument in arguments.iter().filter(|argument| argument.passing == Passing::Exclusive) {
+        errors.on(&argument.ty, format!("{rule}: take `&T` or `T`, and answer what changes"));
+    }
+}
+
+fn read_kind(lazy: bool, Shadow { never, comparing, .. }: Shadow, tx: Option<Ident>) -> ReadKind {
+    let comparing = never.is_none().then_some(comparing);
+    match (lazy, comparing, tx) {
         (true, _, Some(tx)) => ReadKind::LazyIn { tx },
-        (true, _, None) => ReadKind::Lazy,
-        (false, true, None) => ReadKind::Compared,
+        (true, comparing, None) => ReadKind::Lazy(comparing),
+        (false, Some(comparing), None) => ReadKind::Compared(comparing),
         // Inside the caller's transaction there is no later moment at which to compare.
         (false, _, tx) => ReadKind::Plain { tx },
+    }
+}
+
+fn report_never_compared(shadow: &Shadow, errors: &mut Errors) {
+    if shadow.never.is_some() {
+        return; // which has been reported already
+    }
+    for name in &shadow.given {
+        errors.on(
+            name,
+            format!("a read in the caller's transaction is never compared: remove `{name}`"),
+        );
     }
 }
 
@@ -124,8 +172,8 @@ fn check_kept(kind: &ReadKind, signature: &Signature, arguments: &[Argument], er
 /// What else than owned values a read that is asked again could use; none if it is not.
 fn way_out(kind: &ReadKind) -> Option<&'static str> {
     match kind {
-        ReadKind::Compared => Some(", or write `shadow = never`"),
-        ReadKind::Lazy => Some(""),
+        ReadKind::Compared(_) => Some(", or write `shadow = never`"),
+        ReadKind::Lazy(_) => Some(""),
         ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
     }
 }
@@ -134,7 +182,7 @@ fn check_answer(answer: &Answer, route: &Route, errors: &mut Errors) {
     let way_out = match route {
         Route::Read(Read { kind: ReadKind::LazyIn { .. }, .. }) => Some(""),
         Route::Read(read) => way_out(&read.kind),
-        Route::Write(_) => None,
+        Route::Write(_) | Route::Primary => None,
     };
     if let (Some(way_out), Some(borrow)) = (way_out, owned::borrow_in(&answer.ty)) {
         errors.on(

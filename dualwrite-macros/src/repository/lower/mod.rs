@@ -3,16 +3,18 @@
 
 mod answer;
 mod arguments;
+mod associated;
 mod method;
+mod options;
 mod owned;
 mod route;
 mod self_types;
 
-use proc_macro2::{Ident, TokenStream};
-use quote::ToTokens as _;
-use syn::{Attribute, ItemTrait, TraitItem, WherePredicate, parse_quote};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
+use syn::{Attribute, ItemTrait, Meta, TraitItem, TypeParamBound, WherePredicate, parse_quote};
 
-use super::model::{Repository, Sides};
+use super::model::{Constant, Form, Repository, Sides};
 use super::syntax::Source;
 use crate::diag::Errors;
 use crate::names;
@@ -27,9 +29,9 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let mut settings = Settings::new("`#[repository]`", &["crate"]);
     settings.add(args, &mut errors);
     let root = Root::from_settings(&mut settings, &mut errors);
-    check_trait(item, &mut errors);
-    let associated = associated_types(item, &mut errors);
-    let (old, new) = names::side_parameters(item.to_token_stream());
+    check_trait(source, &mut errors);
+    let associated = associated::types(item, &mut errors);
+    let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
     let methods = methods(source, &associated, &mut errors);
     let (generics, predicates) = generics(item, &substitute);
@@ -38,16 +40,27 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         wrapper: names::wrapper(&item.ident),
         errors: error_types(item, &methods, &substitute),
         sides: Sides { old, new },
+        both,
+        unsized_: may_be_unsized(&methods).then(|| quote!(: ?::core::marker::Sized)),
+        async_trait: source.async_trait().cloned(),
+        cfg: item
+            .attrs
+            .iter()
+            .filter(|attribute| attribute.path().is_ident("cfg"))
+            .cloned()
+            .collect(),
         generics,
         predicates,
         associated,
+        constants: constants(item),
         methods: methods.into_iter().map(|lowered| lowered.method).collect(),
         item: item.clone(),
     };
     errors.into_result(model)
 }
 
-fn check_trait(item: &ItemTrait, errors: &mut Errors) {
+fn check_trait(source: &Source, errors: &mut Errors) {
+    let item = &source.item;
     if let Some(token) = &item.unsafety {
         errors
             .on(token, "an unsafe trait cannot be implemented by generated code: remove `unsafe`");
@@ -55,52 +68,73 @@ fn check_trait(item: &ItemTrait, errors: &mut Errors) {
     if let Some(token) = &item.modifiers.auto_token {
         errors.on(token, "an auto trait has no methods to route: remove `auto`");
     }
-    for attribute in item.attrs.iter().filter(|attribute| is_async_trait(attribute)) {
-        errors.on(
-            attribute.path(),
-            "`#[repository]` makes `async fn` futures `Send` itself: remove `#[async_trait]` here and \
-             on the implementations",
-        );
+    if let Some(not_send) = source.async_trait().and_then(not_send) {
+        errors.on(&not_send, "a future that is not `Send` cannot be spawned: remove `?Send`");
     }
 }
 
-fn is_async_trait(attribute: &Attribute) -> bool {
-    attribute.path().segments.last().is_some_and(|last| last.ident == "async_trait")
+/// The `?Send` of `#[async_trait(?Send)]`.
+fn not_send(attribute: &Attribute) -> Option<TokenStream> {
+    match &attribute.meta {
+        Meta::List(list) => {
+            let mut tokens = list.tokens.clone().into_iter();
+            let found =
+                tokens.any(|token| matches!(token, TokenTree::Ident(name) if name == "Send"));
+            found.then(|| list.tokens.clone())
+        }
+        _ => None,
+    }
 }
 
-fn associated_types(item: &ItemTrait, errors: &mut Errors) -> Vec<Ident> {
-    let mut found = Vec::new();
-    for item in &item.items {
-        let TraitItem::Type(associated) = item else {
-            continue;
-        };
-        if !associated.generics.params.is_empty() {
-            errors.on(
-                &associated.generics,
-                "an associated type with parameters cannot be shared by both sides: remove the parameters",
-            );
+/// Whether the sides can be trait objects.
+fn may_be_unsized(methods: &[method::Lowered]) -> bool {
+    let is_native = |lowered: &method::Lowered| matches!(lowered.method.form, Form::Future);
+    let clauses = methods
+        .iter()
+        .filter_map(|lowered| lowered.method.signature.generics.where_clause.as_ref());
+    !methods.iter().any(is_native)
+        && !clauses.flat_map(|clause| &clause.predicates).any(asks_for_size)
+}
+
+/// `Self: Sized`.
+fn asks_for_size(predicate: &WherePredicate) -> bool {
+    let WherePredicate::Type(predicate) = predicate else {
+        return false;
+    };
+    let is_sized = |bound: &TypeParamBound| match bound {
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().is_some_and(|last| last.ident == "Sized")
         }
-        if let Some(cfg) =
-            associated.attrs.iter().find(|attribute| attribute.path().is_ident("cfg"))
-        {
-            errors.on(cfg.path(), "an associated type cannot come and go: remove `#[cfg]`");
-        }
-        found.push(associated.ident.clone());
-    }
-    found
+        _ => false,
+    };
+    let of_self =
+        answer::last_segment(&predicate.bounded_ty).is_some_and(|segment| segment.ident == "Self");
+    of_self && predicate.bounds.iter().any(is_sized)
+}
+
+fn constants(item: &ItemTrait) -> Vec<Constant> {
+    let constants = item.items.iter().filter_map(|item| match item {
+        TraitItem::Const(constant) => Some(associated::constant(constant)),
+        _ => None,
+    });
+    constants.collect()
 }
 
 fn methods(source: &Source, associated: &[Ident], errors: &mut Errors) -> Vec<method::Lowered> {
+    let of_async_fn = match source.async_trait() {
+        Some(_) => Form::Async,
+        None => Form::Future,
+    };
     let mut methods = Vec::new();
     for (item, routing) in source.item.items.iter().zip(&source.routing) {
         match item {
-            TraitItem::Fn(function) => methods.extend(method::lower(function, routing, associated, errors)),
-            TraitItem::Type(_) => {}
-            TraitItem::Const(constant) => errors.on(
-                &constant.ident,
-                "an associated constant has a value on each side: make it a plain `const` beside the trait",
-            ),
-            other => errors.on(other, "only methods and associated types can stand here: write them out"),
+            TraitItem::Fn(function) => {
+                methods.extend(method::lower(function, routing, associated, of_async_fn, errors))
+            }
+            TraitItem::Type(_) | TraitItem::Const(_) => {}
+            other => {
+                errors.on(other, "only methods, types and constants can stand here: write them out")
+            }
         }
     }
     methods

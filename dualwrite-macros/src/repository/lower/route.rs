@@ -1,8 +1,10 @@
 //! `#[read(…)]` and `#[write(…)]`: what a method says about its routing.
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident};
+use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident, Meta};
 
+use super::super::model::MirrorPolicy;
+use super::options::{self, Shadow};
 use crate::diag::Errors;
 use crate::settings::Settings;
 
@@ -12,11 +14,18 @@ pub(super) enum Declared {
         /// None for scans.
         key: Option<Expr>,
         lazy: bool,
-        compared: bool,
+        shadow: Shadow,
     },
     Write {
         key: Expr,
+        on_mirror_error: Option<MirrorPolicy>,
     },
+    Primary,
+}
+
+/// Whether the attribute says that the method reads or writes.
+pub(super) fn is_keyed(attribute: &Attribute) -> bool {
+    !attribute.path().is_ident("primary")
 }
 
 /// Reads the one attribute that a method must carry.
@@ -25,7 +34,8 @@ pub(super) fn lower(name: &Ident, routing: &[Attribute], errors: &mut Errors) ->
         errors.on(
             name,
             format!(
-                "say how `{name}` is routed: `#[read(key = …)]`, `#[read(scan)]` or `#[write(key = …)]`"
+                "say how `{name}` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or \
+                 `#[primary]` where it does neither"
             ),
         );
         return None;
@@ -33,34 +43,45 @@ pub(super) fn lower(name: &Ident, routing: &[Attribute], errors: &mut Errors) ->
     for other in others {
         errors.on(
             other.path(),
-            "a method is routed in one way: keep one `#[read(…)]` or `#[write(…)]`",
+            "a method is routed in one way: keep one `#[read(…)]`, `#[write(…)]` or `#[primary]`",
         );
     }
     if attribute.path().is_ident("write") {
         write(attribute, errors)
+    } else if attribute.path().is_ident("primary") {
+        primary(attribute, errors)
     } else {
         read(attribute, errors)
     }
 }
 
 fn write(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
-    let mut settings = Settings::new("`#[write]`", &["key"]);
+    let mut settings = Settings::new("`#[write]`", &["key", "on_mirror_error"]);
     settings.add_attribute(attribute, errors);
     let key = key(&mut settings, errors);
+    let on_mirror_error = options::on_mirror_error(&mut settings, errors);
     if key.is_none() && !settings.is_flawed() {
         errors.on(attribute.path(), "say which record is written: `#[write(key = …)]`");
     }
-    Some(Declared::Write { key: key?.1 })
+    Some(Declared::Write { key: key?.1, on_mirror_error })
+}
+
+fn primary(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
+    if !matches!(attribute.meta, Meta::Path(_)) {
+        let rule = "`#[primary]` takes nothing, the call goes to the side that answers";
+        errors.on(&attribute.meta, format!("{rule}: write `#[primary]` alone"));
+    }
+    Some(Declared::Primary)
 }
 
 fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
-    let mut settings = Settings::new("`#[read]`", &["key", "scan", "lazy", "shadow"]);
+    const KEYS: &[&str] = &["key", "scan", "lazy", "shadow", "sample", "timeout", "compare"];
+    let mut settings = Settings::new("`#[read]`", KEYS);
     settings.add_attribute(attribute, errors);
     let key = key(&mut settings, errors);
     let scan = settings.flag("scan", errors);
     let lazy = settings.flag("lazy", errors);
-    let shadow = shadow(&mut settings, errors);
-    let compared = shadow.is_none();
+    let shadow = options::shadow(&mut settings, errors);
     if settings.is_flawed() {
         return None;
     }
@@ -77,22 +98,7 @@ fn read(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
     if let (Some(lazy), None, Some(_)) = (&lazy, &key, &scan) {
         errors.on(lazy, "`lazy` copies the record of a key, and a scan has none: remove `lazy`");
     }
-    if let (Some(lazy), Some(shadow)) = (&lazy, &shadow) {
-        errors.on(
-            shadow,
-            format!("`{lazy}` reads are compared while both sides are written: remove `{shadow} = never`"),
-        );
-    }
-    Some(Declared::Read { key: key.map(|(_, key)| key), lazy: lazy.is_some(), compared })
-}
-
-fn shadow(settings: &mut Settings, errors: &mut Errors) -> Option<Ident> {
-    let (name, value) = settings.value("shadow", "which is `never`", errors)?;
-    let is_never = matches!(&value, Expr::Path(ExprPath { path, .. }) if path.is_ident("never"));
-    if !is_never {
-        errors.on(&value, format!("`{name}` takes `never`; without it the read is compared"));
-    }
-    Some(name)
+    Some(Declared::Read { key: key.map(|(_, key)| key), lazy: lazy.is_some(), shadow })
 }
 
 fn key(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Expr)> {

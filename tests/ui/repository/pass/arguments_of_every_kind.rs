@@ -33,7 +33,6 @@ pub trait Documents {
         tenant: &'t str,
         filter: Filter,
         tx: &mut Tx<'t, Sqlite>,
-        buffer: &mut Vec<u8>,
     ) -> Result<Option<String>, Error>;
     #[write(key = -id)]
     async fn save<'c>(
@@ -41,7 +40,6 @@ pub trait Documents {
         id: i64,
         body: String,
         tx: &mut Tx<'c, Sqlite>,
-        version: &mut i64,
         tag: Option<&str>,
         by: impl AsRef<str> + Clone + Send,
     ) -> Result<i64, Error>;

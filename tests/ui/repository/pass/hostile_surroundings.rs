@@ -18,6 +18,9 @@ struct String;
 struct Arc;
 struct O;
 struct N(i64);
+struct B;
+struct Old;
+struct Both;
 trait Send {}
 trait Sync {}
 trait Clone {}
@@ -32,7 +35,10 @@ mod dualwrite {}
 trait Things {
     #[read(key = call, lazy)]
     async fn find(&self, call: i64) -> Result<Option<i64>>;
-    #[read(scan)]
+    const LIMIT: u32 = 1;
+    #[primary]
+    async fn both(&self, call: i64) -> i64;
+    #[read(scan, sample = 1, timeout = "1s")]
     async fn list(&self, old: &str, new: u32, side: u8, again: bool) -> Result<i64>;
     #[read(key = (answer, error), lazy)]
     async fn find_in(

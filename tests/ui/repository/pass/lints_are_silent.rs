@@ -24,9 +24,41 @@ pub trait Customers {
     #[cfg(not(windows))]
     #[write(key = id)]
     async fn save(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> Result<(), sqlx::Error>;
+    /// The most that there can be.
+    const LIMIT: u32 = 1;
+    /// Not to be missed.
+    #[primary]
+    #[must_use]
+    #[allow(clippy::needless_lifetimes)]
+    fn label<'s>(&'s self) -> &'s str;
+    /// Found now and then.
+    #[read(key = id, lazy, shadow = never)]
+    async fn found(&self, id: i64) -> Result<Option<String>, sqlx::Error>;
+    /// Compared by a function.
+    #[read(key = id, sample = 5, compare = same)]
+    async fn compared(&self, id: i64) -> Result<String, sqlx::Error>;
     /// Lists all.
     #[read(scan)]
     async fn all(&self) -> Result<Vec<String>, sqlx::Error>;
+}
+
+fn same(old: &str, new: &str) -> bool {
+    old == new
+}
+
+/// Boxed customers.
+#[dualwrite::repository]
+#[async_trait::async_trait]
+pub trait Boxed: Send + Sync {
+    /// Finds one.
+    #[read(key = id, lazy)]
+    async fn find(&self, id: i64) -> Result<Option<String>, sqlx::Error>;
+    /// Saves one.
+    #[write(key = id)]
+    async fn save(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> Result<(), sqlx::Error>;
+    /// Not to be missed.
+    #[primary]
+    fn label(&self) -> &str;
 }
 
 pub(crate) mod inner {

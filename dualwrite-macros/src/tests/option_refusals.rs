@@ -1,0 +1,99 @@
+//! What `#[repository]` says about mistakes in the options of a method.
+
+use super::check_refused;
+
+fn check_read(options: &str, expected: &[&str]) {
+    let method = format!("#[read({options})] async fn find(&self, id: i64) -> Result<(), E>;");
+    check_refused(&format!("#[repository] trait Things {{ {method} }}"), expected);
+}
+
+fn check_write(options: &str, expected: &[&str]) {
+    let method = format!(
+        "#[write({options})] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<(), E>;"
+    );
+    check_refused(&format!("#[repository] trait Things {{ {method} }}"), expected);
+}
+
+#[test]
+fn samples() {
+    const RULE: &str = "`sample` takes a percentage of up to 100, with at most two decimals: write \
+                        `sample = 5` or `sample = 0.5`";
+    for wrong in ["101", "0.123", "-1", "5u8", "\"5 %\"", "half", "100.01", "1e1", "99999999999"] {
+        check_read(&format!("key = id, sample = {wrong}"), &[RULE]);
+    }
+    check_read(
+        "key = id, sample = 0.0",
+        &["nothing would be compared: write `shadow = never` instead"],
+    );
+    check_read(
+        "key = id, sample",
+        &["`sample` needs a value: write `sample = …`, a percentage such as `5` or `0.5`"],
+    );
+}
+
+#[test]
+fn limits() {
+    const RULE: &str = "`timeout` takes a length of time above zero, in `ms`, `s` or `min`: write \
+                        `timeout = \"500ms\"` or `timeout = \"2s\"`";
+    for wrong in
+        ["500", "\"500\"", "\"ms\"", "\"0s\"", "\"1h\"", "\"-1s\"", "\"99999999999999999999s\""]
+    {
+        check_read(&format!("key = id, timeout = {wrong}"), &[RULE]);
+    }
+}
+
+#[test]
+fn functions() {
+    const RULE: &str = "`compare` takes a function `fn(&T, &T) -> bool` by name: write `compare = \
+                        is_same`, without quotes";
+    check_read("key = id, compare = \"is_same\"", &[RULE]);
+    check_read("key = id, compare = |a, b| a == b", &[RULE]);
+}
+
+#[test]
+fn options_that_exclude_each_other() {
+    let never = |name: &str| {
+        format!(
+            "`{name}` says how answers are compared, and `shadow = never` that they are not: keep one"
+        )
+    };
+    check_read(
+        "scan, shadow = never, timeout = \"1s\", sample = 5, compare = f",
+        &[&never("compare"), &never("sample"), &never("timeout")],
+    );
+    check_refused(
+        "#[repository] trait Things {
+            #[read(scan, sample = 5, compare = f)]
+            async fn all(&self, tx: &mut Tx<'_, Db>) -> Result<(), E>;
+        }",
+        &[
+            "a read in the caller's transaction is never compared: remove `compare`",
+            "a read in the caller's transaction is never compared: remove `sample`",
+        ],
+    );
+    check_read(
+        "key = id, shadow = nevr",
+        &["`shadow` takes `never`; without it the read is compared"],
+    );
+    check_read("key = id, sample = 1, sample = 2", &["`sample` is given twice: keep one"]);
+}
+
+#[test]
+fn policies() {
+    check_write(
+        "key = id, on_mirror_error = mark_diry",
+        &["`on_mirror_error` takes `abort` or `mark_dirty`, did you mean `mark_dirty`?"],
+    );
+    check_write(
+        "key = id, on_mirror_error = \"abort\"",
+        &["`on_mirror_error` takes `abort` or `mark_dirty`"],
+    );
+    check_write(
+        "key = id, on_miror_error = abort, shadow = never",
+        &[
+            "unknown key `on_miror_error`, did you mean `on_mirror_error`? `#[write]` takes `key`, \
+             `on_mirror_error`",
+            "unknown key `shadow`; `#[write]` takes `key`, `on_mirror_error`",
+        ],
+    );
+}

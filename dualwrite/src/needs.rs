@@ -1,0 +1,69 @@
+//! What generated code needs of the user's types. Each need is a trait that every fitting type has, with
+//! the words that the compiler shows where a type does not fit.
+
+use crate::error::Error;
+
+/// The answer of a read that is compared.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the answer of a read that is compared, and cannot be copied for that",
+    label = "must be `Clone + Send + Sync + 'static`",
+    note = "the caller gets the answer, and a task that outlives the call compares a copy of it",
+    note = "derive `Clone` on it and on what it holds, or write `shadow = never` on the method"
+)]
+pub trait Answered: Clone + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> Answered for T {}
+
+/// The error of a method.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the error of a repository, and cannot be made from `dualwrite::Error`",
+    label = "must be `From<dualwrite::Error>`",
+    note = "a call may fail in this library too: implement `From<dualwrite::Error>` for it; sqlx's error \
+            has it"
+)]
+pub trait Failure: From<Error> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<Error>> Failure for E {}
+
+/// An argument of a read that is asked again.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is an argument of a read that may be asked again, and cannot be kept for that",
+    label = "must be `Clone + Send + Sync + 'static`",
+    note = "the other side is asked after the call, with copies of the arguments",
+    note = "derive `Clone` on it and on what it holds, or write `shadow = never` on a method that is not lazy"
+)]
+pub trait Kept: Clone + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> Kept for T {}
+
+/// An argument that both sides get.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is an argument that both sides may get, and cannot be copied",
+    label = "must be `Clone`",
+    note = "derive `Clone` on it, or take it by reference"
+)]
+pub trait Handed: Clone {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Handed for T {}
+
+/// Our error as the user's.
+#[must_use]
+pub fn failure<E: Failure>(error: Error) -> E {
+    error.into()
+}
+
+/// A copy of an argument, for a call to come.
+#[must_use]
+pub fn kept<T: Kept>(argument: &T) -> T {
+    argument.clone()
+}
+
+/// A copy of an argument, for the first of two sides.
+#[must_use]
+pub fn handed<T: Handed>(argument: &T) -> T {
+    argument.clone()
+}
