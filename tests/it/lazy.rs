@@ -19,11 +19,20 @@ on_all_databases!(
 
 async fn a_missing_key_is_copied_once_however_many_read_it<D: Sql>(db: Scratch<D>) {
     let world = Arc::new(World::with(db, Stage::Live, 5, lazy).await);
+    world.copying.hold();
     let readers = (0..20).map(|_| {
         let world = Arc::clone(&world);
         tokio::spawn(async move { world.notes.find(3).await.unwrap() })
     });
-    for reader in readers.collect::<Vec<_>>() {
+    let readers: Vec<_> = readers.collect();
+    world.copying.reached().await;
+    // The others come meanwhile: the row is not there before the copy that is held.
+    for _ in 0..300 {
+        let sql = "SELECT count(*) FROM old_note";
+        assert_eq!(world.db.number(sql).await, 5);
+    }
+    world.copying.let_go();
+    for reader in readers {
         assert_eq!(reader.await.unwrap().as_deref(), Some("word 3"));
     }
     // Readers that come after the copy find the row; those that come before it wait for it.
