@@ -41,7 +41,7 @@ impl Slot {
 
     #[inline]
     pub(crate) fn index(self) -> usize {
-        self.0
+        self.0 & OWN // it is not greater anyway, and now the compiler knows
     }
 
     /// Adds to a counter of this slot. What was done before it is seen by whoever acquires the sum.
