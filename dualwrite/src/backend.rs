@@ -286,7 +286,12 @@ pub struct Watched {
 
 impl Watched {
     pub(crate) fn new(migration: &str, table: String, columns: Vec<(String, KeyKind)>) -> Self {
-        let hash = xxhash_rust::xxh3::xxh3_64(migration.as_bytes());
+        // Of all that it depends on, so that one of this name is this one, and need not be replaced:
+        // in between, writes would go by unseen.
+        let parts = columns.iter().map(|(column, kind)| format!("{column} {kind}"));
+        let parts: Vec<String> =
+            [migration.to_owned(), table.clone()].into_iter().chain(parts).collect();
+        let hash = xxhash_rust::xxh3::xxh3_64(parts.join("\0").as_bytes());
         let name = format!("dualwrite_watch_{hash:016x}");
         Self { migration: migration.to_owned(), table, columns, name }
     }

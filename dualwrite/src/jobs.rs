@@ -131,8 +131,8 @@ impl<'m> Backfill<'m> {
     /// fail are in the answer alone.
     ///
     /// # Errors
-    /// `WrongKey`, `Blocked` in a stage that does not write both sides, `Unsupported` without a copy
-    /// function, `Database`.
+    /// `WrongKey`, `Blocked` in a stage that does not write both sides or in which new answers for some
+    /// key, `Unsupported` without a copy function, `Database`.
     pub async fn copy_range<K: Key>(&self, from: &K, to: &K) -> Result<Walk, Error> {
         self.shared.check_kind(K::KIND)?;
         let way = Way { from: Some(from.parts()), to: Some(to.parts()), keep: true };

@@ -156,7 +156,14 @@ async fn a_stale_old_is_never_copied_to_new<D: Sql>(db: Scratch<D>) {
     for key in [3_i64, 5, 100] {
         assert!(!world.migration.copy(&key).await.unwrap(), "{key}");
     }
-    world.migration.backfill().run().await.unwrap();
+    // Not even where somebody forgot that all this was done before `Complete`.
+    world.db.execute("DELETE FROM dualwrite_backfill WHERE part = 'new_strays'").await;
+    for refused in [
+        world.migration.backfill().run().await.unwrap_err(),
+        world.migration.backfill().copy_range(&1_i64, &200).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::Blocked, "{refused}");
+    }
     assert_eq!(world.notes.find(3).await.unwrap().as_deref(), Some("changed in new"));
     assert_eq!(world.notes.find(5).await.unwrap(), None);
     assert_eq!(world.notes.find(100).await.unwrap().as_deref(), Some("born in new"));

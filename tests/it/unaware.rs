@@ -14,6 +14,7 @@ on_all_databases!(
     what_goes_through_the_fence_is_not_recorded,
     complete_waits_until_nobody_writes_old_any_more,
     keys_are_recorded_as_the_library_writes_them,
+    a_uuid_is_recorded_as_the_library_writes_it,
     without_the_trigger_nothing_is_recorded,
 );
 
@@ -137,4 +138,36 @@ async fn without_the_trigger_nothing_is_recorded<D: Sql>(db: Scratch<D>) {
     world.db.execute(BEHIND_OUR_BACK).await;
     assert_eq!(recorded(&world).await, (0, 0));
     assert!(world.migration.trigger_sql().unwrap().len() >= 3);
+}
+
+struct CopyTokens<D: Sql>(PhantomData<D>);
+
+impl<D: Sql> CopyKeys for CopyTokens<D> {
+    type Database = D::Db;
+    type Key = uuid::Uuid;
+
+    fn source(&self) -> KeySource {
+        KeySource::table("token").column("id")
+    }
+
+    async fn copy(&self, _: &mut Tx<'_, D::Db>, _: &[uuid::Uuid]) -> Result<Copied, BoxError> {
+        Ok(Copied::default())
+    }
+}
+
+async fn a_uuid_is_recorded_as_the_library_writes_it<D: Sql>(db: Scratch<D>) {
+    let kind = D::sql("BLOB", "UUID", "BINARY(16)");
+    db.execute(&format!("CREATE TABLE token (id {kind} PRIMARY KEY)")).await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let copy = CopyTokens::<D>(PhantomData);
+    let migration = runtime.migration("tokens").backfill(copy).register().await.unwrap();
+    migration.install_trigger().await.unwrap();
+    let id = uuid::Uuid::from_u128(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210);
+    let literal = match D::sql("", "uuid", "") {
+        "" => format!("x'{}'", id.simple()),
+        _ => format!("'{id}'"),
+    };
+    db.execute(&format!("INSERT INTO token VALUES ({literal})")).await;
+    let rows = db.rows("SELECT key_text FROM dualwrite_dirty").await;
+    assert_eq!(rows, [[Some(serde_json::to_string(&id.to_string()).unwrap())]]);
 }

@@ -352,7 +352,7 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<()> {
-        let sql = "UPDATE dualwrite_backfill SET state = 'complete', finished_at = {now} \
+        let sql = "UPDATE dualwrite_backfill SET state = 'complete', throttled = NULL, finished_at = {now} \
                    WHERE migration = ? AND part = ? AND generation = ?";
         DB::Adapter::execute(conn, sql, &self.id()).await.map(drop)
     }
@@ -366,8 +366,8 @@ fn limit(rate: Option<u64>) -> SqlValue {
 pub(crate) fn order(migration: &str, side: Side, order: Order) -> (String, Vec<SqlValue>) {
     let (set, states) = match order {
         Order::Pause => ("state = 'paused'", "'running'"),
-        Order::Resume => ("state = 'running'", "'paused', 'cancelled'"),
-        Order::Cancel => ("state = 'cancelled'", "'running', 'paused'"),
+        Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'"),
+        Order::Cancel => ("state = 'cancelled', throttled = NULL", "'running', 'paused'"),
         Order::Rate(_) => ("rate = ?", "'running', 'paused', 'cancelled'"),
     };
     let generation = match side {

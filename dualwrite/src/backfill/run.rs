@@ -257,6 +257,14 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     async fn begin_under_orders(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
         check_stage(position, self.part.to(), &self.shared.name)?;
+        if self.part.to() == Side::New && position.stage.reads() == Side::New {
+            let whole = ledger::is_old_whole::<C::Database>(tx.connection(), &self.shared.name);
+            if !whole.await.map_err(self.failed("asking whether old is whole"))? {
+                let message = "old lacks what was written to new alone, so nothing is copied from it: \
+                               run `backfill().reverse()`";
+                return Err(Error::new(ErrorKind::Blocked, message).of(&self.shared.name));
+            }
+        }
         // Asked under the fence: a worker that slept may know nothing but its own generation, and what
         // it takes for missing in new is long there.
         let orders = self.ledger().orders::<C::Database>(tx.connection()).await;

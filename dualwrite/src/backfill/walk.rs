@@ -122,6 +122,13 @@ async fn attempt<C: CopyKeys>(
     let (mut tx, position) = copier.begin(shared).await?;
     if way.keep {
         check_stage(position, Side::New, &shared.name)?;
+        // Where new answers, a key may be stale in old alone; `copy` looks at that, for each key.
+        if position.reaches().reads() == Side::New {
+            let message = format!(
+                "a range is not copied at {position}, where new answers already; copy single keys"
+            );
+            return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
+        }
     }
     let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), sql, values).await;
     let rows = rows.map_err(|error| Error::database("reading keys", error).of(&shared.name))?;

@@ -24,14 +24,14 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
     let trigger = |(suffix, event, rows): &(&str, &str, &[&str])| {
         let marks: Vec<String> = rows.iter().map(dirty).collect();
         format!(
-            "CREATE TRIGGER {name}_{suffix} AFTER {event} ON {table} FOR EACH ROW BEGIN \
+            "CREATE TRIGGER IF NOT EXISTS {name}_{suffix} AFTER {event} ON {table} FOR EACH ROW BEGIN \
              IF NOT EXISTS (SELECT 1 FROM dualwrite_fenced WHERE connection = CONNECTION_ID()) THEN \
              INSERT IGNORE INTO dualwrite_unaware (migration, minute) \
              VALUES ('{migration}', FLOOR(UNIX_TIMESTAMP(SYSDATE()) / 60)); {} END IF; END",
             marks.join(" ")
         )
     };
-    drop(watched).into_iter().chain(EVENTS.iter().map(trigger)).collect()
+    EVENTS.iter().map(trigger).collect()
 }
 
 pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {

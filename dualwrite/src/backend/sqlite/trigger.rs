@@ -26,7 +26,7 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
     let trigger = |(suffix, event, rows): &(&str, &str, &[&str])| {
         let marks: Vec<String> = rows.iter().map(dirty).collect();
         format!(
-            "CREATE TRIGGER {name}_{suffix} AFTER {event} ON {table} FOR EACH ROW \
+            "CREATE TRIGGER IF NOT EXISTS {name}_{suffix} AFTER {event} ON {table} FOR EACH ROW \
              WHEN NOT EXISTS (SELECT 1 FROM dualwrite_fenced) BEGIN \
              INSERT INTO dualwrite_unaware (migration, minute) \
              SELECT '{migration}', unixepoch() / 60 WHERE NOT EXISTS (SELECT 1 FROM dualwrite_unaware \
@@ -34,7 +34,7 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
             marks.join(" ")
         )
     };
-    drop(watched).into_iter().chain(EVENTS.iter().map(trigger)).collect()
+    EVENTS.iter().map(trigger).collect()
 }
 
 pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {
