@@ -44,6 +44,9 @@ async fn main() -> ExitCode {
                 eprintln!("  because: {cause}");
                 source = cause.source();
             }
+            if let Some(sqlx::Error::Io(_)) = error.downcast_ref::<sqlx::Error>() {
+                eprintln!("Start that server, check its URL, or leave out --database for SQLite.");
+            }
             ExitCode::FAILURE
         }
     }
