@@ -37,7 +37,27 @@ impl Clock {
     /// Nanoseconds since the base.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        self.quanta.delta_as_nanos(self.base, self.quanta.raw())
+        self.nanos(self.base, self.ticks())
+    }
+
+    /// The time in the counter's own unit, for calls that need its value only seldom.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.quanta.raw()
+    }
+
+    /// Nanoseconds from one time in ticks to another, zero where that came before.
+    #[inline]
+    pub(crate) fn nanos(&self, from: u64, to: u64) -> u64 {
+        self.quanta.delta_as_nanos(from, to)
+    }
+
+    /// How many ticks last as long as that.
+    pub(crate) fn ticks_in(&self, duration: Duration) -> u64 {
+        const MANY: u64 = 1 << 40;
+        let nanos_in_many = u128::from(self.nanos(0, MANY)).max(1);
+        let ticks = duration.as_nanos().saturating_mul(u128::from(MANY)) / nanos_in_many;
+        u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 }
 
@@ -58,4 +78,21 @@ pub(crate) async fn limit<F: Future>(duration: Duration, future: F) -> Result<F:
 pub(crate) fn jittered(duration: Duration, draw: u64) -> Duration {
     let share = 750 + (draw % 501) as u32; // 0.750 to 1.250
     duration * share / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_last_as_long_as_they_say() {
+        for clock in [Clock::system(), Clock::manual().0] {
+            for seconds in [1, 15, 3_600] {
+                let lease = Duration::from_secs(seconds);
+                let nanos = clock.nanos(0, clock.ticks_in(lease));
+                assert!(nanos.abs_diff(seconds * 1_000_000_000) < 10_000, "{clock:?}: {nanos}");
+            }
+            assert_eq!(clock.nanos(7, 3), 0);
+        }
+    }
 }

@@ -36,19 +36,11 @@ struct Drain {
     pending: Option<Epoch>,
 }
 
-/// An operation in flight; ends when dropped.
-#[derive(Debug)]
-pub(crate) struct Entered<'a> {
-    flights: &'a InFlight,
-    phase: usize,
-}
-
-impl Drop for Entered<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let slot = Slot::current();
-        slot.add(&self.flights.threads[slot.index()].left[self.phase], 1);
-    }
+/// The phase that an operation was counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Even,
+    Odd,
 }
 
 impl InFlight {
@@ -60,13 +52,21 @@ impl InFlight {
         }
     }
 
-    /// Counts an operation in. The position must be loaded *after* this, with `SeqCst`.
+    /// Counts an operation in; it must [`leave`](Self::leave). The position must be loaded *after* this,
+    /// with `SeqCst`.
     #[inline]
-    pub(crate) fn enter(&self) -> Entered<'_> {
-        let phase = self.phase.load(SeqCst) & 1;
+    pub(crate) fn enter(&self) -> Phase {
+        let phase = if self.phase.load(SeqCst) & 1 == 0 { Phase::Even } else { Phase::Odd };
         // Locked, although only this thread writes it: the load of the position must not overtake it.
-        self.threads[Slot::current().index()].entered[phase].fetch_add(1, SeqCst);
-        Entered { flights: self, phase }
+        self.threads[Slot::current().index()].entered[phase as usize].fetch_add(1, SeqCst);
+        phase
+    }
+
+    /// Counts an operation out, once.
+    #[inline]
+    pub(crate) fn leave(&self, phase: Phase) {
+        let slot = Slot::current();
+        slot.add(&self.threads[slot.index()].left[phase as usize], 1);
     }
 
     /// Tells the epoch below which nothing is in flight. `published` is the epoch that everyone who
@@ -116,10 +116,10 @@ mod tests {
         assert_eq!(flights.drained(Epoch(2)), Epoch(1));
         let late = flights.enter();
         assert_eq!(flights.drained(Epoch(2)), Epoch(1));
-        drop(early);
+        flights.leave(early);
         assert_eq!(flights.drained(Epoch(2)), Epoch(2), "the late one saw epoch 2");
         assert_eq!(flights.drained(Epoch(3)), Epoch(2), "it has not seen epoch 3");
-        drop(late);
+        flights.leave(late);
         assert_eq!(flights.drained(Epoch(3)), Epoch(3));
     }
 
@@ -130,7 +130,7 @@ mod tests {
         for epoch in 2..6 {
             assert_eq!(flights.drained(Epoch(epoch)), Epoch(1));
         }
-        drop(slow);
+        flights.leave(slow);
         assert_eq!(flights.drained(Epoch(6)), Epoch(6));
     }
 
@@ -141,9 +141,9 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let other = flights.enter();
-                drop(entered);
+                flights.leave(entered);
                 assert_eq!(flights.drained(Epoch(2)), Epoch(1));
-                drop(other);
+                flights.leave(other);
             });
         });
         assert_eq!(flights.drained(Epoch(2)), Epoch(2));

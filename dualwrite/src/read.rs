@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::bucket::Bucket;
 use crate::compare::{Comparison, Pair};
 use crate::error::Error;
-use crate::in_flight::Entered;
+use crate::in_flight::Phase;
 use crate::key::{EncodedKey, Key};
 use crate::lazy::decide::{Missing, before_all_is_copied, may_copy};
 use crate::lazy::run as lazy;
@@ -25,20 +25,29 @@ use crate::stage::Side;
 use crate::transaction::Tx;
 use crate::write::run::not_pinned;
 
-/// One read under way.
+/// One read under way. Small, because every call moves it in and out of its future.
 pub struct Read<'r> {
     repository: &'r Repository,
     method: &'r Entry,
+    /// In ticks.
+    start: u64,
     /// The epoch of the position that it was planned by.
     epoch: Epoch,
-    plan: Plan,
-    /// Present where the answer will be compared.
-    shadow: bool,
     /// Present where a missing answer would be copied.
-    lazy: Option<EncodedKey>,
-    start: u64,
+    lazy: Option<Box<EncodedKey>>,
+    /// The side that answers.
+    primary: Side,
+    /// Whether the answer will be compared.
+    shadow: bool,
     /// Reads outside a transaction hold back the acknowledgement of the next position.
-    entered: Option<Entered<'r>>,
+    entered: Option<Phase>,
+}
+
+impl Drop for Read<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 /// Plans the read of one key.
@@ -51,17 +60,19 @@ pub fn read<'r, K: Key + ?Sized>(
     method: usize,
     key: &K,
 ) -> Result<Read<'r>, Error> {
-    let shared = &**repository.shared();
-    let start = shared.clock.now();
-    let entered = shared.in_flight.enter();
+    let (shared, method) = (&**repository.shared(), repository.method(method));
+    let start = shared.clock.ticks();
+    let phase = shared.in_flight.enter();
     let position = shared.position();
-    shared.check_lease(start, start)?;
-    let plan = keyed(shared, position, key)?;
-    let method = repository.method(method);
-    let lazy = lazy_key(shared, method, plan, key)?;
-    let shadow = plan.mirror.is_some() && is_sampled(method.sample(shared), start);
-    let epoch = position.epoch;
-    Ok(Read { repository, method, epoch, plan, shadow, lazy, start, entered: Some(entered) })
+    // Nothing of the user's runs before the guard is made, unless there is another one: it might panic.
+    let is_known = shared.holds_lease(start, start) && shared.is_kind(K::KIND);
+    let is_plain = position.ramp == Percent::ZERO && !(method.lazy && !shared.is_copied());
+    let (plan, lazy) = if is_known && is_plain {
+        (route(position, Operation::Read, Bucket::FIRST), None)
+    } else {
+        by_key(Flying { shared, phase }, method, start, position, key)?
+    };
+    Ok(Read::begun(repository, method, start, phase, position, plan, lazy))
 }
 
 /// Plans a read without a key.
@@ -70,16 +81,44 @@ pub fn read<'r, K: Key + ?Sized>(
 /// `StageUnknown` past the lease.
 #[inline(always)]
 pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
-    let shared = &**repository.shared();
-    let start = shared.clock.now();
-    let entered = shared.in_flight.enter();
+    let (shared, method) = (&**repository.shared(), repository.method(method));
+    let start = shared.clock.ticks();
+    let phase = shared.in_flight.enter();
     let position = shared.position();
-    let method = repository.method(method);
-    let plan = scanned(shared, position);
+    if !shared.holds_lease(start, start) {
+        drop(Flying { shared, phase });
+        return Err(shared.stage_unknown());
+    }
+    Ok(Read::begun(repository, method, start, phase, position, scanned(shared, position), None))
+}
+
+/// Counts a call out, unless it goes on.
+struct Flying<'r> {
+    shared: &'r Shared,
+    phase: Phase,
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.shared.in_flight.leave(self.phase);
+    }
+}
+
+/// What needs the key, or is refused.
+#[inline(never)]
+fn by_key<K: Key + ?Sized>(
+    flying: Flying<'_>,
+    method: &Entry,
+    start: u64,
+    position: Position,
+    key: &K,
+) -> Result<(Plan, Option<Box<EncodedKey>>), Error> {
+    let shared = flying.shared;
     shared.check_lease(start, start)?;
-    let shadow = plan.mirror.is_some() && is_sampled(method.sample(shared), start);
-    let epoch = position.epoch;
-    Ok(Read { repository, method, epoch, plan, shadow, lazy: None, start, entered: Some(entered) })
+    let plan = keyed(shared, position, key)?;
+    let lazy = lazy_key(shared, method, plan, key)?;
+    std::mem::forget(flying);
+    Ok((plan, lazy))
 }
 
 /// Plans the read of one key inside a transaction: by the position that it pins, never compared.
@@ -95,11 +134,8 @@ pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     let plan = keyed(shared, position, key)?;
-    let method = repository.method(method);
-    let lazy = lazy_key(shared, method, plan, key)?;
-    let start = shared.clock.now();
-    let epoch = position.epoch;
-    Ok(Read { repository, method, epoch, plan, shadow: false, lazy, start, entered: None })
+    let lazy = lazy_key(shared, repository.method(method), plan, key)?;
+    Ok(Read::pinned(repository, method, plan, lazy))
 }
 
 /// Plans a read without a key inside a transaction.
@@ -113,18 +149,21 @@ pub fn scan_in<'r, DB: Backend>(
 ) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    let method = repository.method(method);
-    let plan = scanned(shared, position);
-    let start = shared.clock.now();
-    let epoch = position.epoch;
-    Ok(Read { repository, method, epoch, plan, shadow: false, lazy: None, start, entered: None })
+    Ok(Read::pinned(repository, method, scanned(shared, position), None))
 }
 
 /// A call that neither reads nor writes, under way.
 pub struct Primary<'r> {
     side: Side,
+    shared: &'r Shared,
     /// It may look at data all the same, so the next position waits for it as for a read.
-    _entered: Entered<'r>,
+    entered: Phase,
+}
+
+impl Drop for Primary<'_> {
+    fn drop(&mut self) {
+        self.shared.in_flight.leave(self.entered);
+    }
 }
 
 impl Primary<'_> {
@@ -140,7 +179,7 @@ pub fn primary(repository: &Repository) -> Primary<'_> {
     let shared = repository.shared();
     let entered = shared.in_flight.enter();
     let side = scanned(shared, shared.position()).primary;
-    Primary { side, _entered: entered }
+    Primary { side, shared, entered }
 }
 
 #[inline]
@@ -171,19 +210,59 @@ fn lazy_key<K: Key + ?Sized>(
     method: &Entry,
     plan: Plan,
     key: &K,
-) -> Result<Option<EncodedKey>, Error> {
+) -> Result<Option<Box<EncodedKey>>, Error> {
     match method.lazy && !shared.is_copied() && may_copy(plan) {
-        true => EncodedKey::new(key).map(Some).map_err(|error| error.of(&shared.name)),
+        true => {
+            let key = EncodedKey::new(key).map_err(|error| error.of(&shared.name))?;
+            Ok(Some(Box::new(key)))
+        }
         false => Ok(None),
     }
 }
 
-impl Read<'_> {
+impl<'r> Read<'r> {
+    /// Outside a transaction.
+    #[inline(always)]
+    fn begun(
+        repository: &'r Repository,
+        method: &'r Entry,
+        start: u64,
+        phase: Phase,
+        position: Position,
+        plan: Plan,
+        lazy: Option<Box<EncodedKey>>,
+    ) -> Self {
+        let shadow = plan.mirror.is_some() && is_sampled(method.sample(repository.shared()), start);
+        let (epoch, primary, entered) = (position.epoch, plan.primary, Some(phase));
+        Self { repository, method, start, epoch, lazy, primary, shadow, entered }
+    }
+
+    /// Inside a transaction, which holds the fence.
+    fn pinned(
+        repository: &'r Repository,
+        method: usize,
+        plan: Plan,
+        lazy: Option<Box<EncodedKey>>,
+    ) -> Self {
+        let (method, start) = (repository.method(method), repository.shared().clock.ticks());
+        let (epoch, primary) = (Epoch(0), plan.primary); // it is never compared
+        Self { repository, method, start, epoch, lazy, primary, shadow: false, entered: None }
+    }
+
+    #[inline(always)]
+    fn leave(&mut self) -> bool {
+        let entered = self.entered.take();
+        if let Some(phase) = entered {
+            self.repository.shared().in_flight.leave(phase);
+        }
+        entered.is_some()
+    }
+
     /// The side to read.
     #[inline]
     #[must_use]
     pub fn side(&self) -> Side {
-        self.plan.primary
+        self.primary
     }
 
     /// Whether the arguments must be kept, because a side may have to be read again.
@@ -213,10 +292,10 @@ impl Read<'_> {
     #[inline(always)]
     fn settle<T, E: From<Error>>(&mut self, answer: Result<T, E>) -> Result<T, E> {
         let shared = self.repository.shared();
-        let end = shared.clock.now();
-        let nanos = end.saturating_sub(self.start);
-        self.method.stats.side(self.plan.primary).record(nanos, answer.is_ok());
-        if self.entered.take().is_some() {
+        let end = shared.clock.ticks();
+        let nanos = shared.clock.nanos(self.start, end);
+        self.method.stats.side(self.primary).record(nanos, answer.is_ok());
+        if self.leave() {
             shared.check_lease(self.start, end)?;
         }
         answer
@@ -228,7 +307,7 @@ impl Read<'_> {
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub fn finish_plain<T, E: Failure>(mut call: Read<'_>, answer: Result<T, E>) -> Result<T, E> {
+pub fn finish_plain<T, E: Failure>(call: &mut Read<'_>, answer: Result<T, E>) -> Result<T, E> {
     call.settle(answer)
 }
 
@@ -238,7 +317,7 @@ pub fn finish_plain<T, E: Failure>(mut call: Read<'_>, answer: Result<T, E>) -> 
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
 pub fn finish_read<T, E, F, Fut, C>(
-    mut call: Read<'_>,
+    call: &mut Read<'_>,
     answer: Result<T, E>,
     again: Option<F>,
     compare: C,
@@ -252,7 +331,7 @@ where
 {
     let answer = call.settle(answer);
     if let (true, Some(again)) = (call.shadow, again) {
-        shadow(&call, &answer, again, compare);
+        shadow(call, &answer, again, compare);
     }
     answer
 }
@@ -298,6 +377,7 @@ where
     })
 }
 
+#[inline(never)]
 fn shadow<T, E, F, Fut, C>(call: &Read<'_>, answer: &Result<T, E>, again: F, compare: C)
 where
     T: Answered,
@@ -311,7 +391,7 @@ where
         shared: Arc::clone(shared),
         method: Arc::clone(&call.method.stats),
         epoch: call.epoch,
-        primary: call.plan.primary,
+        primary: call.primary,
         limit: call.method.timeout(shared),
         again,
         compare,

@@ -363,13 +363,14 @@ impl Inner {
     /// drained, may the positions that we read *after* that be trusted for a lease, counted from
     /// *before* the heartbeat was sent.
     pub(crate) async fn beat(&self) -> Result<(), Error> {
-        let sent = self.clock.now();
+        let sent = self.clock.ticks();
         let acknowledged = self.acknowledgements();
         self.control.heartbeat(&self.beat, &acknowledged).await?;
-        let received = self.clock.now();
+        let received = self.clock.ticks();
         self.look().await?;
         if !self.stop.is_cancelled() {
-            self.lease.extend(sent, received, self.clock.now(), self.beat.lease);
+            let lease = self.clock.ticks_in(self.beat.lease);
+            self.lease.extend(sent, received, self.clock.ticks(), lease);
         }
         self.last_beat.store(sent, Relaxed);
         Ok(())
@@ -401,7 +402,7 @@ impl Inner {
     async fn round(&self, told: &mut Vec<Acknowledgement>) -> Result<(), Error> {
         self.look().await?;
         let acknowledged = self.acknowledgements();
-        let since = self.clock.now().saturating_sub(self.last_beat.load(Relaxed));
+        let since = self.clock.nanos(self.last_beat.load(Relaxed), self.clock.ticks());
         let due = Duration::from_nanos(since) >= self.beat.lease / 3;
         if due || acknowledged != *told {
             self.beat().await?;

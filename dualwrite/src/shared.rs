@@ -109,7 +109,7 @@ pub(crate) struct Shared {
 /// one stage behind.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
-    /// Held without a gap since then, by our clock.
+    /// Held without a gap since then, in our clock's ticks.
     since: AtomicU64,
     until: AtomicU64,
 }
@@ -124,12 +124,11 @@ impl Lease {
     }
 
     /// Extends it after a heartbeat that was sent and acknowledged at these times. By `now` the
-    /// positions have been read again.
-    pub(crate) fn extend(&self, sent: u64, acknowledged: u64, now: u64, lease: Duration) {
+    /// positions have been read again. All in ticks.
+    pub(crate) fn extend(&self, sent: u64, acknowledged: u64, now: u64, lease: u64) {
         if acknowledged > self.until.load(Relaxed) {
             self.since.fetch_max(now, Relaxed);
         }
-        let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
         self.until.fetch_max(sent.saturating_add(lease), Release);
     }
 
@@ -216,21 +215,33 @@ impl Shared {
         self.dirty.store(true, Relaxed);
     }
 
-    /// Fails where the lease was not held all the time: the position may have changed without us. The
-    /// start must be taken *before* the position is loaded.
+    /// Fails where the lease was not held all the time, in ticks: the position may have changed without
+    /// us. The start must be taken *before* the position is loaded.
     #[inline]
     pub(crate) fn check_lease(&self, start: u64, end: u64) -> Result<(), Error> {
-        if self.lease.was_held(start, end) { Ok(()) } else { Err(self.stage_unknown()) }
+        if self.holds_lease(start, end) { Ok(()) } else { Err(self.stage_unknown()) }
+    }
+
+    /// The same as a question.
+    #[inline]
+    pub(crate) fn holds_lease(&self, start: u64, end: u64) -> bool {
+        self.lease.was_held(start, end)
     }
 
     #[cold]
-    fn stage_unknown(&self) -> Error {
+    pub(crate) fn stage_unknown(&self) -> Error {
         Error::new(
             ErrorKind::StageUnknown,
             "the control tables have not been reached for longer than the lease, so the stage is \
              unknown; reads resume by themselves when they are",
         )
         .of(&self.name)
+    }
+
+    /// Whether keys of that kind are those of the copy function.
+    #[inline]
+    pub(crate) fn is_kind(&self, found: KeyKind) -> bool {
+        self.kind.is_none_or(|expected| expected == found)
     }
 
     #[inline]

@@ -168,7 +168,7 @@ where
         Self: 'async_trait,
     {
         ::std::boxed::Box::pin(async move {
-            let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
+            let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -180,7 +180,7 @@ where
                 ::dualwrite::Side::Old => <O as Documents>::find(&*self.old, id).await,
                 ::dualwrite::Side::New => <N as Documents>::find(&*self.new, id).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         })
     }
 }

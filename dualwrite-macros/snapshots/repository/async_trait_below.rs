@@ -141,7 +141,7 @@ where
     B: Documents + ::core::marker::Send + ::core::marker::Sync + 'static,
 {
     async fn find(&self, id: i64) -> Result<Document, sqlx::Error> {
-        let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
+        let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
             ::core::result::Result::Ok(value) => value,
             ::core::result::Result::Err(error) => {
                 return ::core::result::Result::Err(
@@ -153,7 +153,7 @@ where
             ::dualwrite::Side::Old => <O as Documents>::find(&*self.old, id).await,
             ::dualwrite::Side::New => <N as Documents>::find(&*self.new, id).await,
         };
-        ::dualwrite::__private::finish_plain(call, answer)
+        ::dualwrite::__private::finish_plain(&mut call, answer)
     }
     fn name(&self) -> String {
         let call = ::dualwrite::__private::primary(&self.repository);

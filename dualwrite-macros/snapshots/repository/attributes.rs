@@ -175,7 +175,7 @@ where
         Output = Result<bool, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan(&self.repository, 0) {
+            let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -187,7 +187,7 @@ where
                 ::dualwrite::Side::Old => <O as Flags>::first(&*self.old).await,
                 ::dualwrite::Side::New => <N as Flags>::first(&*self.new).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
     #[cfg(not(windows))]
@@ -199,7 +199,7 @@ where
         Output = Result<bool, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan(
+            let mut call = match ::dualwrite::__private::scan(
                 &self.repository,
                 0 + ::core::cfg!(all(feature = "a", unix)) as usize,
             ) {
@@ -214,7 +214,7 @@ where
                 ::dualwrite::Side::Old => <O as Flags>::second(&*self.old).await,
                 ::dualwrite::Side::New => <N as Flags>::second(&*self.new).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
     fn third(
@@ -223,7 +223,7 @@ where
         Output = Result<bool, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan(
+            let mut call = match ::dualwrite::__private::scan(
                 &self.repository,
                 0 + ::core::cfg!(all(feature = "a", unix)) as usize
                     + ::core::cfg!(all(not(windows))) as usize,
@@ -239,7 +239,7 @@ where
                 ::dualwrite::Side::Old => <O as Flags>::third(&*self.old).await,
                 ::dualwrite::Side::New => <N as Flags>::third(&*self.new).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
 }

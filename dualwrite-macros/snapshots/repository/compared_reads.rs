@@ -137,7 +137,7 @@ where
         Output = sqlx::Result<Document>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read(
+            let mut call = match ::dualwrite::__private::read(
                 &self.repository,
                 0,
                 &(&tenant, &filter.id),
@@ -192,7 +192,7 @@ where
                 }
             };
             ::dualwrite::__private::finish_read(
-                call,
+                &mut call,
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {
@@ -210,7 +210,7 @@ where
         ids: &[i64],
     ) -> impl Future<Output = Result<Vec<Document>, sqlx::Error>> + Send {
         async move {
-            let call = match ::dualwrite::__private::scan(&self.repository, 1) {
+            let mut call = match ::dualwrite::__private::scan(&self.repository, 1) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -253,7 +253,7 @@ where
                 ::dualwrite::Side::New => <N as Documents>::all(&*self.new, ids).await,
             };
             ::dualwrite::__private::finish_read(
-                call,
+                &mut call,
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {

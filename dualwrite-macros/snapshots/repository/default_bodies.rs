@@ -146,7 +146,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
+            let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -158,7 +158,7 @@ where
                 ::dualwrite::Side::Old => <O as Counters>::get(&*self.old, id).await,
                 ::dualwrite::Side::New => <N as Counters>::get(&*self.new, id).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
 }

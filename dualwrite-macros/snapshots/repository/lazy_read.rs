@@ -128,7 +128,7 @@ where
         Output = Result<Option<Customer>, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
+            let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -166,7 +166,7 @@ where
                 return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
             }
             ::dualwrite::__private::finish_read(
-                call,
+                &mut call,
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {

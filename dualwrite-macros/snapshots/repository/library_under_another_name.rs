@@ -128,7 +128,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match crate::reexports::migrations::__private::read(
+            let mut call = match crate::reexports::migrations::__private::read(
                 &self.repository,
                 0,
                 &-id,
@@ -173,7 +173,7 @@ where
                 }
             };
             crate::reexports::migrations::__private::finish_read(
-                call,
+                &mut call,
                 answer,
                 again,
                 |pair, at: &mut crate::reexports::migrations::Comparison<'_>| {

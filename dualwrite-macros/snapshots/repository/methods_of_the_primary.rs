@@ -162,7 +162,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan(&self.repository, 0) {
+            let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -174,7 +174,7 @@ where
                 ::dualwrite::Side::Old => <O as Documents>::count(&*self.old).await,
                 ::dualwrite::Side::New => <N as Documents>::count(&*self.new).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
 }

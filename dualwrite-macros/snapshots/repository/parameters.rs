@@ -133,7 +133,7 @@ where
         Output = Result<[T; LIMIT], E>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan(&self.repository, 0) {
+            let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -190,7 +190,7 @@ where
                 }
             };
             ::dualwrite::__private::finish_read(
-                call,
+                &mut call,
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {

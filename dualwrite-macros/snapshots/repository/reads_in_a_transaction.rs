@@ -154,7 +154,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read_in(
+            let mut call = match ::dualwrite::__private::read_in(
                 &self.repository,
                 0,
                 &*tx,
@@ -175,7 +175,7 @@ where
                     <N as Accounts>::balance(&*self.new, &mut *tx, id).await
                 }
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
     fn total(
@@ -185,7 +185,11 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan_in(&self.repository, 1, &*tx) {
+            let mut call = match ::dualwrite::__private::scan_in(
+                &self.repository,
+                1,
+                &*tx,
+            ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -201,7 +205,7 @@ where
                     <N as Accounts>::total(&*self.new, &mut *tx).await
                 }
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
     fn lock(
@@ -212,7 +216,7 @@ where
         Output = Result<Option<Account>, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read_in(
+            let mut call = match ::dualwrite::__private::read_in(
                 &self.repository,
                 2,
                 &*tx,
@@ -254,10 +258,10 @@ where
                 };
                 if copied {
                     let answer = <N as Accounts>::lock(&*self.new, name, &mut *tx).await;
-                    return ::dualwrite::__private::finish_plain(call, answer);
+                    return ::dualwrite::__private::finish_plain(&mut call, answer);
                 }
             }
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
 }

@@ -137,7 +137,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
+            let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -149,7 +149,7 @@ where
                 ::dualwrite::Side::Old => <O as Documents>::version(&*self.old, id).await,
                 ::dualwrite::Side::New => <N as Documents>::version(&*self.new, id).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
     fn pick<'n>(
@@ -159,7 +159,7 @@ where
         Output = Result<&'n str, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::scan(&self.repository, 1) {
+            let mut call = match ::dualwrite::__private::scan(&self.repository, 1) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -171,7 +171,7 @@ where
                 ::dualwrite::Side::Old => <O as Documents>::pick(&*self.old, names).await,
                 ::dualwrite::Side::New => <N as Documents>::pick(&*self.new, names).await,
             };
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
 }

@@ -156,7 +156,7 @@ where
         Output = Result<Document, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
+            let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -191,7 +191,7 @@ where
                 ::dualwrite::Side::New => <N as Documents>::find(&*self.new, id).await,
             };
             ::dualwrite::__private::finish_read(
-                call,
+                &mut call,
                 answer,
                 again,
                 |pair, at| ::dualwrite::__private::compare_by(
@@ -209,7 +209,7 @@ where
         Output = Result<Option<Document>, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
-            let call = match ::dualwrite::__private::read(&self.repository, 1, &id) {
+            let mut call = match ::dualwrite::__private::read(&self.repository, 1, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
                     return ::core::result::Result::Err(
@@ -246,7 +246,7 @@ where
             if call.wants_copy(&answer) {
                 return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
             }
-            ::dualwrite::__private::finish_plain(call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer)
         }
     }
     fn remove(

@@ -36,7 +36,7 @@ impl Body<'_> {
         let call = self.or_return(&quote_spanned! {mixed()=>
             #private::#function(&#this.repository, #position #tx #key)
         });
-        quote_spanned!(mixed()=> let call = #call;)
+        quote_spanned!(mixed()=> let mut call = #call;)
     }
 
     fn plain(&self) -> TokenStream {
@@ -82,7 +82,7 @@ impl Body<'_> {
     fn finish_plain(&self) -> TokenStream {
         let place = located(self.method.answer);
         let private = self.model.root.private_at(place);
-        quote_spanned!(place=> #private::finish_plain(call, answer))
+        quote_spanned!(place=> #private::finish_plain(&mut call, answer))
     }
 
     /// The same, with the comparison.
@@ -92,7 +92,7 @@ impl Body<'_> {
         // What is wrong with keeping the arguments is shown at the method's name.
         let again = Ident::new("again", located(self.method.signature.ident.span()));
         let compare = self.compare(comparing);
-        quote_spanned!(place=> #private::finish_read(call, answer, #again, #compare))
+        quote_spanned!(place=> #private::finish_read(&mut call, answer, #again, #compare))
     }
 
     /// How two answers are compared: by the user's function, else field by field where the type can,
