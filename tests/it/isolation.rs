@@ -15,6 +15,7 @@ on_all_databases!(
     every_level_writes_under_the_stage_in_force,
     writers_and_a_changing_stage_never_meet_a_passed_one,
     a_conflict_says_that_it_may_be_tried_again,
+    the_level_asked_for_holds_where_the_default_is_another,
 );
 
 const LEVELS: [Isolation; 3] =
@@ -50,6 +51,36 @@ async fn every_level_writes_under_the_stage_in_force<D: Sql>(db: Scratch<D>) {
         assert_eq!(tx.position(&elsewhere).unwrap().stage, stage, "{level:?}");
         drop(tx);
         stale.shutdown().await.unwrap();
+    }
+}
+
+/// A plain `BEGIN` takes over the default; above READ COMMITTED a transaction would read by a snapshot from
+/// before it had the fence.
+async fn the_level_asked_for_holds_where_the_default_is_another<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::DualWrite, db).await;
+    if D::NAME == "postgres" {
+        let name = world.db.rows("SELECT current_database()").await.remove(0).remove(0).unwrap();
+        let level = "SET default_transaction_isolation = 'serializable'";
+        world.db.execute(&format!("ALTER DATABASE \"{name}\" {level}")).await;
+    }
+    let pool = world.db.another_pool(1).await;
+    let session = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    D::execute(&pool, D::sql("SELECT 1", "SELECT 1", session)).await.unwrap();
+    world.save(1, "first").await;
+    let count = "SELECT CAST(count(*) AS CHAR(9)) FROM old_note";
+    for id in 2..5 {
+        let mut tx = world.migration.begin(&pool).await.unwrap();
+        let before = D::texts(&mut tx, count).await.unwrap();
+        if D::NAME == "sqlite" {
+            assert_eq!(before[0].trim(), (id - 1).to_string());
+            tx.rollback().await.unwrap(); // it has a single writer
+            world.save(id, "another").await;
+        } else {
+            world.save(id, "another").await;
+            let after = D::texts(&mut tx, count).await.unwrap();
+            assert_eq!(after[0].trim(), id.to_string(), "{before:?}");
+            tx.commit().await.unwrap();
+        }
     }
 }
 

@@ -122,14 +122,18 @@ CREATE TABLE IF NOT EXISTS dualwrite_fenced (
     connection BIGINT  NOT NULL PRIMARY KEY
 );
 -- The fence of one migration, in one call: the lock, then, in a snapshot of its own as every statement of
--- a volatile function under READ COMMITTED, the check that the epoch is the caller's. An assignment of a
--- plain expression costs no query of its own.
-CREATE OR REPLACE FUNCTION dualwrite_fence(lock_key BIGINT, migration TEXT, expected BIGINT)
-RETURNS void LANGUAGE plpgsql VOLATILE AS $dualwrite$
+-- a procedure under READ COMMITTED, the check that the epoch is the caller's. A procedure, because CALL is
+-- not planned and sends no row; an assignment of a plain expression costs no query of its own.
+CREATE OR REPLACE PROCEDURE dualwrite_fence(lock_key BIGINT, migration TEXT, expected BIGINT)
+LANGUAGE plpgsql AS $dualwrite$
 DECLARE
     is_watched BIGINT;
     ignored TEXT;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the default isolation level is another: begin at READ COMMITTED'
+            USING ERRCODE = 'DW002';
+    END IF;
     ignored := pg_advisory_xact_lock_shared(lock_key);
     SELECT m.watched INTO is_watched FROM dualwrite_migration m
         WHERE m.name = migration AND m.epoch = expected;

@@ -1,13 +1,14 @@
 //! PostgreSQL: an advisory lock, shared by writers and exclusive for a change of the position.
 //!
 //! The stage must be read in a statement after the one that takes the lock: one statement has one
-//! snapshot, taken before the wait. Both are in one function, `dualwrite_fence`, whose statements have
-//! their own snapshots under READ COMMITTED, and whose plans the server keeps; it is called in the message
-//! that begins the transaction, so the fence costs no round trip of its own.
+//! snapshot, taken before the wait. Both are in one procedure, `dualwrite_fence`, whose statements
+//! have their own snapshots under READ COMMITTED, and whose plans the server keeps; it is called in the
+//! message that begins the transaction, so the fence costs no round trip of its own.
 
 mod trigger;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -32,6 +33,11 @@ const INSTALL_WAIT: Duration = Duration::from_millis(100);
 /// SQLSTATEs by which the fence says that the epoch is another one: of `dualwrite_fence`, and of the
 /// division by zero above READ COMMITTED.
 const MOVED: &str = "DW001";
+/// By which `dualwrite_fence` says that a plain `BEGIN` has begun above READ COMMITTED.
+const OTHER_LEVEL: &str = "DW002";
+/// Some server has another default level than READ COMMITTED: from then on the level is said each time,
+/// which costs the server a little.
+static DEFAULTS_DIFFER: AtomicBool = AtomicBool::new(false);
 const DIVISION_BY_ZERO: &str = "22012";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -105,6 +111,7 @@ impl Adapter for PostgresAdapter {
         match Manager::begin(conn, Some(safe(sql).into_sql_str())).await {
             Ok(()) => Ok(Fenced::Confirmed),
             Err(error) if is_moved(&error, isolation) => {
+                DEFAULTS_DIFFER.fetch_or(has_code(&error, OTHER_LEVEL), Relaxed);
                 Self::run(conn, "ROLLBACK").await?;
                 if isolation != Isolation::ReadCommitted {
                     return Ok(Fenced::Moved);
@@ -178,14 +185,17 @@ impl Adapter for PostgresAdapter {
 /// Above READ COMMITTED the whole transaction has one snapshot, taken before the wait for an advisory
 /// lock would end; so there the row itself is locked, and a change meanwhile is a serialization failure.
 fn fenced_begin(pins: &[Pin], isolation: Isolation) -> String {
-    let mut sql = format!("BEGIN ISOLATION LEVEL {}", isolation.as_sql());
     let advisory = isolation == Isolation::ReadCommitted;
+    let mut sql = match advisory && !DEFAULTS_DIFFER.load(Relaxed) {
+        true => "BEGIN".to_owned(),
+        false => format!("BEGIN ISOLATION LEVEL {}", isolation.as_sql()),
+    };
     for pin in pins {
         let (name, epoch) = (&pin.name, pin.position.epoch);
         let row = format!("FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}");
         let key = Pin::lock_key(name);
         let _ = match advisory {
-            true => write!(sql, ";SELECT dualwrite_fence({key},'{name}',{epoch})"),
+            true => write!(sql, ";CALL dualwrite_fence({key},'{name}',{epoch})"),
             false => write!(sql, ";SELECT 1/count(*) FROM (SELECT 1 {row} FOR SHARE) fence"),
         }; // a String takes all
     }
@@ -207,7 +217,10 @@ fn locked_begin(pins: &[Pin]) -> String {
 
 fn is_moved(error: &sqlx::Error, isolation: Isolation) -> bool {
     let serialization = isolation != Isolation::ReadCommitted && has_code(error, "40001");
-    serialization || has_code(error, MOVED) || has_code(error, DIVISION_BY_ZERO)
+    serialization
+        || has_code(error, MOVED)
+        || has_code(error, OTHER_LEVEL)
+        || has_code(error, DIVISION_BY_ZERO)
 }
 
 struct Listener(PgListener);
