@@ -66,7 +66,7 @@ pub fn read<'r, K: Key + ?Sized>(
     let position = shared.position();
     // Nothing of the user's runs before the guard is made, unless there is another one: it might panic.
     let is_known = shared.holds_lease(start, start) && shared.is_kind(K::KIND);
-    let is_plain = position.ramp == Percent::ZERO && !(method.lazy && !shared.is_copied());
+    let is_plain = position.ramp == Percent::ZERO && (!method.lazy || shared.is_copied());
     let (plan, lazy) = if is_known && is_plain {
         (route(position, Operation::Read, Bucket::FIRST), None)
     } else {
@@ -281,10 +281,16 @@ impl<'r> Read<'r> {
     ///
     /// # Errors
     /// `CopyFailed`; the transaction goes on as it was.
-    pub async fn copy_in<DB: Backend>(&self, tx: &mut Tx<'_, DB>) -> Result<bool, Error> {
-        match &self.lazy {
-            Some(key) => lazy::copy_in(self.repository.shared(), tx, key).await,
-            None => Ok(false),
+    pub fn copy_in<DB: Backend>(
+        &self,
+        tx: &mut Tx<'_, DB>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        let key = self.lazy.as_deref();
+        async move {
+            match key {
+                Some(key) => lazy::copy_in(self.repository.shared(), tx, key).await,
+                None => Ok(false),
+            }
         }
     }
 

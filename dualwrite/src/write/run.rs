@@ -1,5 +1,8 @@
 //! Carries out one write of a repository. The wrapper calls, in this order: [`write()`], then for each
 //! side old before new [`Write::enter`], [`Write::run`], [`Write::leave`], then [`Write::finish`].
+//!
+//! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
+//! drivers, for every method of every wrapper.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -108,19 +111,22 @@ impl<T, E> Write<'_, T, E> {
     ///
     /// # Errors
     /// `Database`.
-    pub async fn enter<DB: Backend>(
+    pub fn enter<DB: Backend>(
         &mut self,
         side: Side,
         tx: &mut Tx<'_, DB>,
-    ) -> Result<(), Error> {
+    ) -> impl Future<Output = Result<(), Error>> + Send {
         // Until the last side has answered, the transaction is half a write.
         tx.spoil(UNFINISHED);
-        if self.is_forgiving(side) {
-            set_savepoint(tx).await.map_err(|error| {
-                Error::database("setting a savepoint", error).of(&self.shared.name)
-            })?;
+        let (shared, is_forgiving) = (self.shared, self.is_forgiving(side));
+        async move {
+            if is_forgiving {
+                set_savepoint(tx).await.map_err(|error| {
+                    Error::database("setting a savepoint", error).of(&shared.name)
+                })?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     /// Before a dual write that one implementation makes alone. No savepoint: what fails there has
@@ -155,7 +161,9 @@ impl<T, E> Write<'_, T, E> {
         self.record(side, &answer);
         let forgiven = !matches!(answer.0, Ok(Ok(_)))
             && self.is_forgiving(side)
-            && self.forgive(side, tx).await.map_err(|error| error.of(&self.shared.name))?;
+            && forgive(self.shared, self.stats.method, self.key.as_ref(), side, tx)
+                .await
+                .map_err(|error| error.of(&self.shared.name))?;
         match answer.0 {
             Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
             Ok(Ok(_)) => {}
@@ -231,35 +239,39 @@ impl<T, E> Write<'_, T, E> {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
         self.stats.side(side).record(nanos, matches!(answer.0, Ok(Ok(_))));
     }
+}
 
-    /// Undoes the mirror write and remembers that the key must be copied again, in the caller's own
-    /// transaction: either both stand or none. Returns whether it did.
-    async fn forgive<DB: Backend>(
-        &mut self,
-        side: Side,
-        tx: &mut Tx<'_, DB>,
-    ) -> Result<bool, Error> {
+/// Undoes the mirror write and remembers that the key must be copied again, in the caller's own
+/// transaction: either both stand or none. Returns whether it did.
+fn forgive<DB: Backend>(
+    shared: &Shared,
+    method: &'static str,
+    key: Option<&EncodedKey>,
+    side: Side,
+    tx: &mut Tx<'_, DB>,
+) -> impl Future<Output = Result<bool, Error>> + Send {
+    let key = key.map_or("", |key| key.0.as_str());
+    async move {
         let failed = |error| Error::database("marking a key dirty", error);
-        let key = self.key.as_ref().map_or("", |key| key.0.as_str());
         let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
         match DB::Adapter::run(tx.connection(), undo).await {
             // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
             Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
             undone => undone.map_err(failed)?,
         }
-        let pinned = tx.pinned(&self.shared.name).unwrap_or(Position::start());
-        let others = slowest::<DB>(tx.connection(), self.shared).await.map_err(failed)?;
-        let own = self.shared.position().epoch;
+        let pinned = tx.pinned(&shared.name).unwrap_or(Position::start());
+        let others = slowest::<DB>(tx.connection(), shared).await.map_err(failed)?;
+        let own = shared.position().epoch;
         if !decide::may_forgive(pinned, own.min(others.unwrap_or(own))) {
             return Ok(false);
         }
-        mark_dirty::<DB>(tx.connection(), &self.shared.name, side, key).await.map_err(failed)?;
-        self.shared.mark_dirty();
-        count(&self.shared.counters.mirror_failed);
+        mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await.map_err(failed)?;
+        shared.mark_dirty();
+        count(&shared.counters.mirror_failed);
         tracing::warn!(
-            migration = &*self.shared.name,
+            migration = &*shared.name,
             %side,
-            method = self.stats.method,
+            method,
             "mirror write failed; the key is marked dirty and will be copied again"
         );
         Ok(true)
