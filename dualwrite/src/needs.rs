@@ -56,6 +56,21 @@ pub fn failure<E: Failure>(error: Error) -> E {
     error.into()
 }
 
+/// The answer of a side that has an error type of its own, with that of old.
+///
+/// # Errors
+/// The side's.
+pub fn with_error_of_old<T, E: From<F>, F>(answer: Result<T, F>) -> Result<T, E> {
+    answer.map_err(E::from)
+}
+
+/// The same of an answer that is waited for.
+pub fn answering_error_of_old<T, E: From<F>, F>(
+    call: impl Future<Output = Result<T, F>> + Send,
+) -> impl Future<Output = Result<T, E>> + Send {
+    async move { call.await.map_err(E::from) }
+}
+
 /// A copy of an argument, for a call to come.
 #[must_use]
 pub fn kept<T: Kept>(argument: &T) -> T {

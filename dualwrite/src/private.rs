@@ -8,7 +8,7 @@ pub use crate::compare::{
 pub use crate::conversion::{Conversion, answered, is_filled, same, shown_key};
 pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
 pub use crate::copy::table::{Carried, Carry};
-pub use crate::needs::{failure, handed, kept};
+pub use crate::needs::{answering_error_of_old, failure, handed, kept, with_error_of_old};
 pub use crate::read::{
     Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_in,
     scan, scan_in,

@@ -122,10 +122,12 @@ impl<O, N, B> Store for DualStore<O, N, B>
 where
     Self: Sync,
     O: Store + ::core::marker::Send + ::core::marker::Sync + 'static,
-    N: Store<Error = <O as Store>::Error, Row = <O as Store>::Row> + ::core::marker::Send
-        + ::core::marker::Sync + 'static,
-    B: Store<Error = <O as Store>::Error, Row = <O as Store>::Row> + ::core::marker::Send
-        + ::core::marker::Sync + 'static,
+    N: Store<Row = <O as Store>::Row> + ::core::marker::Send + ::core::marker::Sync
+        + 'static,
+    B: Store<Row = <O as Store>::Row> + ::core::marker::Send + ::core::marker::Sync
+        + 'static,
+    <O as Store>::Error: ::core::convert::From<<N as Store>::Error>
+        + ::core::convert::From<<B as Store>::Error>,
     <O as Store>::Error: ::core::convert::From<::dualwrite::Error>,
 {
     type Error = <O as Store>::Error;
@@ -161,7 +163,11 @@ where
                 }
                 ::dualwrite::__private::Sides::New => {
                     let answer = write
-                        .run(<N as Store>::put(&*self.new, &mut *tx, id, row))
+                        .run(
+                            ::dualwrite::__private::answering_error_of_old(
+                                <N as Store>::put(&*self.new, &mut *tx, id, row),
+                            ),
+                        )
                         .await;
                     write.leave_only(&mut *tx, answer)
                 }
@@ -169,7 +175,11 @@ where
                     if let ::core::option::Option::Some(both) = &self.both {
                         write.enter_both(&mut *tx);
                         let answer = write
-                            .run(<B as Store>::put(&**both, &mut *tx, id, row))
+                            .run(
+                                ::dualwrite::__private::answering_error_of_old(
+                                    <B as Store>::put(&**both, &mut *tx, id, row),
+                                ),
+                            )
                             .await;
                         return write.leave_only(&mut *tx, answer);
                     }
@@ -206,7 +216,11 @@ where
                         );
                     }
                     let answer = write
-                        .run(<N as Store>::put(&*self.new, &mut *tx, id, row))
+                        .run(
+                            ::dualwrite::__private::answering_error_of_old(
+                                <N as Store>::put(&*self.new, &mut *tx, id, row),
+                            ),
+                        )
                         .await;
                     if let ::core::result::Result::Err(error) = write
                         .leave(::dualwrite::Side::New, &mut *tx, answer)

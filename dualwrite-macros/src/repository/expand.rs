@@ -247,7 +247,7 @@ fn constant(model: &Repository, constant: &Constant) -> TokenStream {
 
 /// The trait's parameters and the two sides, and what each of them must be.
 fn implementation_generics(model: &Repository) -> syn::Generics {
-    let Repository { sides, both, associated, root, errors, unsized_, .. } = model;
+    let Repository { sides, both, associated, own_errors, root, errors, unsized_, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let mut generics = model.generics.clone();
     for (place, parameter) in [old, new, both].into_iter().enumerate() {
@@ -255,13 +255,22 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
     }
     let same_trait_path = with_bindings(
         model,
-        associated.iter().map(|name| quote!(#name = <#old as #trait_path>::#name)),
+        associated
+            .iter()
+            .filter(|name| !own_errors.contains(name))
+            .map(|name| quote!(#name = <#old as #trait_path>::#name)),
     );
     let clause = generics.make_where_clause();
     clause.predicates.extend(model.predicates.iter().cloned());
     for (side, path) in [(old, &trait_path), (new, &same_trait_path), (both, &same_trait_path)] {
         clause.predicates.push(parse_quote! {
             #side: #path + ::core::marker::Send + ::core::marker::Sync + 'static
+        });
+    }
+    for error in own_errors {
+        clause.predicates.push(parse_quote! {
+            <#old as #trait_path>::#error: ::core::convert::From<<#new as #trait_path>::#error>
+                + ::core::convert::From<<#both as #trait_path>::#error>
         });
     }
     for error in errors {

@@ -30,6 +30,8 @@ pub(super) struct Repository {
     pub(super) predicates: Vec<WherePredicate>,
     /// Associated types: the old side's, which the new side must share.
     pub(super) associated: Vec<Ident>,
+    /// Those that are errors and nothing else: the new side's need only become the old side's.
+    pub(super) own_errors: Vec<Ident>,
     /// Associated constants: the old side's, which the new side must share.
     pub(super) constants: Vec<Constant>,
     /// Error types that depend on the trait's parameters, which must be made from our error.
@@ -74,6 +76,8 @@ pub(super) struct Method {
     /// the compiler then says each thing once.
     pub(super) answer: Span,
     pub(super) form: Form,
+    /// Its error is an associated type that each side chooses for itself: new's becomes old's.
+    pub(super) converts: bool,
     pub(super) route: Route,
 }
 

@@ -69,8 +69,16 @@ impl Body<'_> {
         let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
         let turbofish = self.turbofish();
         let arguments = self.method.arguments.iter().map(|argument| self.hand(argument, handing));
-        quote_spanned! {mixed()=>
+        let call = quote_spanned! {mixed()=>
             <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
+        };
+        if !self.method.converts || *implementer == self.model.sides.old {
+            return call;
+        }
+        let private = self.model.root.private();
+        match self.method.form {
+            Form::Sync => quote_spanned!(mixed()=> #private::with_error_of_old(#call)),
+            _ => quote_spanned!(mixed()=> #private::answering_error_of_old(#call)),
         }
     }
 

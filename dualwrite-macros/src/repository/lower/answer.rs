@@ -18,6 +18,8 @@ pub(super) struct Answer {
     pub(super) ty: Type,
     /// `E`, where it is spelt out.
     pub(super) error: Option<Type>,
+    /// Whether our own errors become `E`.
+    pub(super) takes_ours: bool,
     /// Where to say what is wrong with it.
     pub(super) place: Span,
     pub(super) form: Form,
@@ -52,7 +54,7 @@ pub(super) fn lower(
         errors.on(&ty, format!("this is not a `Result`: {RESULT}"));
         return None;
     };
-    Some(Answer { error: error_of(segment), place: ty.span(), form, ty })
+    Some(Answer { error: error_of(segment), takes_ours: true, place: ty.span(), form, ty })
 }
 
 /// The answer of a method that is passed to the primary: of any type, waited for or not.
@@ -71,7 +73,9 @@ pub(super) fn of_primary(
         (None, None) => (output, Form::Sync),
     };
     check_named(&ty, errors)?;
-    Some(Answer { error: None, place: ty.span(), form, ty })
+    let result = last_segment(&ty).filter(|segment| segment.ident == "Result");
+    let error = result.and_then(error_of);
+    Some(Answer { error, takes_ours: false, place: ty.span(), form, ty })
 }
 
 const RESULT: &str = "write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`";

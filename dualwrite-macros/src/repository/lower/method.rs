@@ -15,7 +15,9 @@ use crate::names;
 /// A valid method, with what the trait's proof needs of it.
 pub(super) struct Lowered {
     pub(super) method: Method,
+    /// The error, and whether our own become one.
     pub(super) error: Option<Type>,
+    pub(super) takes_ours: bool,
 }
 
 /// Proves one method. None for a method that failed, and for one that is not routed: its default
@@ -59,9 +61,11 @@ pub(super) fn lower(
             attributes: attributes(function, &["doc", "allow", "warn", "deny"]),
             answer: answer.place,
             form: answer.form,
+            converts: false,
             route,
         },
         error: answer.error,
+        takes_ours: answer.takes_ours,
     })
 }
 

@@ -33,7 +33,8 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let associated = associated::types(item, &mut errors);
     let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
-    let methods = methods(source, &associated, &mut errors);
+    let mut methods = methods(source, &associated, &mut errors);
+    let own_errors = associated::own_errors(item, &associated, &mut methods);
     let (generics, predicates) = generics(item, &substitute);
     let model = Repository {
         root,
@@ -52,6 +53,7 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         generics,
         predicates,
         associated,
+        own_errors,
         constants: constants(item),
         methods: methods.into_iter().map(|lowered| lowered.method).collect(),
         item: item.clone(),
@@ -174,7 +176,8 @@ fn error_types(
 ) -> Vec<syn::Type> {
     let mut seen = Vec::new();
     let mut types = Vec::new();
-    for error in methods.iter().filter_map(|lowered| lowered.error.clone()) {
+    for error in methods.iter().filter(|lowered| lowered.takes_ours).filter_map(|m| m.error.clone())
+    {
         if !self_types::depends_on(&error, item) {
             continue;
         }

@@ -1,0 +1,177 @@
+//! How fast a backfill copies, and what it costs those who write beside it.
+//!
+//! ```text
+//! tests/run --servers cargo bench --bench backfill             prints the table
+//! tests/run --servers cargo bench --bench backfill -- --check  and exits with 1 where a target is missed
+//! tests/run --servers cargo bench --bench backfill -- --memory also 1 and 10 times the narrow rows
+//! ```
+//!
+//! Goals of about 200 bytes are copied into versions of goals, and each goal gets a pointer to its version:
+//! the split of a table, which writes both sides. Every way starts from the same fresh tables.
+//! `DUALWRITE_BENCH_ROWS` says how many rows, a million unless it does.
+
+#[path = "backfill/goals.rs"]
+mod goals;
+#[path = "backfill/memory.rs"]
+mod memory;
+#[path = "backfill/writer.rs"]
+mod writer;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use dualwrite::{Backend, BoxError, CopyKeys, Migration, Runtime, Stage};
+use goals::{Goals, Mapped, RustMapping, SqlMapping};
+use sqlx::pool::PoolOptions;
+use sqlx::{MySql, Pool, Postgres};
+
+/// Of the rows per second of one statement over the whole table.
+const SQL_MIN: f64 = 0.9;
+const RUST_MIN: f64 = 0.65;
+const RUST_TWO_MIN: f64 = 0.9;
+const EMBEDDED_MIN: f64 = 0.8;
+/// Times the rows per second of one transaction a row.
+const ROW_BY_ROW_MIN: f64 = 40.0;
+/// Rows of that baseline: it is slow.
+const SINGLE_ROWS: i64 = 10_000;
+/// Each pair of figure and baseline is taken so often, in turns; the medians of the ratios count.
+const ROUNDS: usize = 3;
+
+fn main() -> ExitCode {
+    let asked = |name: &str| std::env::args().any(|argument| argument == name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a tokio runtime");
+    if let Some(code) = memory::child(&runtime) {
+        return code;
+    }
+    let missed = runtime.block_on(measure(asked("--memory"))).expect("it runs");
+    println!("\n{missed} targets missed");
+    if asked("--check") && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn measure(memory: bool) -> Result<u32, BoxError> {
+    let rows = std::env::var("DUALWRITE_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?;
+    let rows: i64 = rows.unwrap_or(1_000_000);
+    println!(
+        "{:<52} {:>10} {:>10} {:>8} {:>9}",
+        "rows per second", "dualwrite", "baseline", "ratio", "target"
+    );
+    let mut missed = 0;
+    let sqlite_rows = rows.min(300_000); // its own bound is the same for fewer
+    let folder = tempfile::tempdir()?;
+    let pool = goals::sqlite(folder.path()).await?;
+    missed += one_statement("SQLite", &pool, sqlite_rows).await?;
+    match std::env::var("DUALWRITE_TEST_MYSQL_URL") {
+        Ok(url) => {
+            let pool: Pool<MySql> = goals::mysql(&url).await?;
+            missed += one_statement("MariaDB", &pool, sqlite_rows).await?;
+        }
+        Err(_) => println!("LEFT OUT, DUALWRITE_TEST_MYSQL_URL is not set: MariaDB"),
+    }
+    match std::env::var("DUALWRITE_TEST_POSTGRES_URL") {
+        Ok(url) => {
+            let pool = goals::postgres(&url).await?;
+            missed += postgres(&pool, rows).await?;
+            if memory {
+                missed += memory::compare(&url)?;
+            }
+        }
+        Err(_) => println!("LEFT OUT, DUALWRITE_TEST_POSTGRES_URL is not set: PostgreSQL"),
+    }
+    Ok(missed)
+}
+
+/// One line; answers with 1 where the target is missed.
+fn line(name: &str, figure: f64, baseline: f64, target: f64) -> u32 {
+    let ratio = figure / baseline;
+    let verdict = if ratio >= target { "ok" } else { "MISSED" };
+    println!(
+        "{name:<52} {figure:>10.0} {baseline:>10.0} {ratio:>8.2} {:>9}  {verdict}",
+        format!("≥ {target}")
+    );
+    u32::from(ratio < target)
+}
+
+/// Takes turns, and shows the turn with the median ratio.
+fn median(mut turns: Vec<[f64; 2]>) -> [f64; 2] {
+    turns.sort_by(|one, other| (one[0] / one[1]).total_cmp(&(other[0] / other[1])));
+    turns[turns.len() / 2]
+}
+
+/// A mapping in SQL against the database's own single statements.
+async fn one_statement<DB: Mapped>(name: &str, pool: &Pool<DB>, rows: i64) -> Result<u32, BoxError>
+where
+    SqlMapping<DB>: CopyKeys<Database = DB>,
+{
+    let goals = Goals::new(pool, rows).await?;
+    let mut turns = Vec::new();
+    for _ in 0..ROUNDS {
+        let baseline = goals.at_once().await?;
+        turns.push([backfill(&goals, SqlMapping::new(), 1).await?, baseline]);
+    }
+    let [figure, baseline] = median(turns);
+    Ok(line(&format!("{name}, SQL, against one statement"), figure, baseline, EMBEDDED_MIN))
+}
+
+async fn postgres(pool: &Pool<Postgres>, rows: i64) -> Result<u32, BoxError> {
+    let goals = Goals::new(pool, rows).await?;
+    let (mut sql, mut rust, mut two) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let baseline = goals.at_once().await?;
+        sql.push([backfill(&goals, SqlMapping::<Postgres>::new(), 1).await?, baseline]);
+        rust.push([backfill(&goals, RustMapping, 1).await?, baseline]);
+        two.push([backfill(&goals, RustMapping, 2).await?, baseline]);
+    }
+    let single = goals.row_by_row(SINGLE_ROWS.min(rows)).await?;
+    let mut missed = 0;
+    let (sql, rust, two) = (median(sql), median(rust), median(two));
+    missed += line("PostgreSQL, SQL, against one statement", sql[0], sql[1], SQL_MIN);
+    missed += line("PostgreSQL, Rust, against one statement", rust[0], rust[1], RUST_MIN);
+    missed += line("PostgreSQL, Rust, two workers", two[0], two[1], RUST_TWO_MIN);
+    missed += line("PostgreSQL, SQL, against a transaction a row", sql[0], single, ROW_BY_ROW_MIN);
+    missed +=
+        line("PostgreSQL, Rust, against a transaction a row", rust[0], single, ROW_BY_ROW_MIN);
+    missed += writer::beside(&goals).await?;
+    Ok(missed)
+}
+
+/// Rows per second of a backfill by so many workers, in one process, over fresh tables.
+async fn backfill<DB, C>(goals: &Goals<DB>, copy: C, workers: usize) -> Result<f64, BoxError>
+where
+    DB: Mapped,
+    C: CopyKeys<Database = DB>,
+{
+    goals.refill().await?;
+    let (runtime, migration) = register(&goals.pool, copy).await?;
+    let start = Instant::now();
+    let running = (0..workers).map(|_| {
+        let migration = migration.clone();
+        tokio::spawn(async move { migration.backfill().run().await })
+    });
+    let mut progress = None;
+    for worker in running.collect::<Vec<_>>() {
+        progress = Some(worker.await??);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let progress = progress.ok_or("no worker ran")?;
+    assert!(progress.complete && progress.migrated == goals.rows as u64, "{progress:?}");
+    goals.check().await?;
+    runtime.shutdown().await?;
+    Ok(goals.rows as f64 / seconds)
+}
+
+/// A migration at `DualWrite`, new each time.
+async fn register<DB: Backend, C: CopyKeys<Database = DB>>(
+    pool: &Pool<DB>,
+    copy: C,
+) -> Result<(Runtime<DB>, Migration), BoxError> {
+    let runtime = Runtime::builder(pool.clone()).start().await?;
+    let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
+    let migration = runtime.migration(name).backfill(copy).register().await?;
+    migration.advance(Stage::DualWrite).await?;
+    Ok((runtime, migration))
+}
+
+fn pool_options<DB: sqlx::Database>() -> PoolOptions<DB> {
+    PoolOptions::new().max_connections(12).acquire_timeout(Duration::from_secs(60))
+}
