@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use dualwrite::{Backend, BoxError, CopyKeys, Migration, Runtime, Stage};
-use goals::{Goals, Mapped, RustMapping, SqlMapping};
+use goals::{Goals, Mapped, RustMapping};
 use sqlx::pool::PoolOptions;
 use sqlx::{MySql, Pool, Postgres};
 
@@ -99,15 +99,16 @@ fn median(mut turns: Vec<[f64; 2]>) -> [f64; 2] {
 }
 
 /// A mapping in SQL against the database's own single statements.
-async fn one_statement<DB: Mapped>(name: &str, pool: &Pool<DB>, rows: i64) -> Result<u32, BoxError>
-where
-    SqlMapping<DB>: CopyKeys<Database = DB>,
-{
+async fn one_statement<DB: Mapped>(
+    name: &str,
+    pool: &Pool<DB>,
+    rows: i64,
+) -> Result<u32, BoxError> {
     let goals = Goals::new(pool, rows).await?;
     let mut turns = Vec::new();
     for _ in 0..ROUNDS {
         let baseline = goals.at_once().await?;
-        turns.push([backfill(&goals, SqlMapping::new(), 1).await?, baseline]);
+        turns.push([backfill(&goals, goals::in_sql(), 1).await?, baseline]);
     }
     let [figure, baseline] = median(turns);
     Ok(line(&format!("{name}, SQL, against one statement"), figure, baseline, EMBEDDED_MIN))
@@ -118,7 +119,7 @@ async fn postgres(pool: &Pool<Postgres>, rows: i64) -> Result<u32, BoxError> {
     let (mut sql, mut rust, mut two) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let baseline = goals.at_once().await?;
-        sql.push([backfill(&goals, SqlMapping::<Postgres>::new(), 1).await?, baseline]);
+        sql.push([backfill(&goals, goals::in_sql(), 1).await?, baseline]);
         rust.push([backfill(&goals, RustMapping, 1).await?, baseline]);
         two.push([backfill(&goals, RustMapping, 2).await?, baseline]);
     }

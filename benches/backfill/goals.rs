@@ -1,10 +1,9 @@
 //! Goals, their versions, and the two ways to copy them.
 
-use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Instant;
 
-use dualwrite::{Backend, BoxError, Copied, CopyKeys, KeySource, Tx};
+use dualwrite::{Backend, BoxError, Copied, CopyKeys, CopySql, KeySource, Tx};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -18,6 +17,9 @@ pub(crate) trait Mapped: Backend {
     fn fill(rows: i64) -> Vec<String>;
     /// `goals` as they were at the beginning, and no versions.
     const REFILL: &'static [&'static str];
+    /// The two statements of a copy.
+    const INSERT: &'static str;
+    const POINT: &'static str;
     /// All in as few statements as can be.
     const AT_ONCE: &'static [&'static str];
 
@@ -29,7 +31,7 @@ pub(crate) trait Mapped: Backend {
 }
 
 macro_rules! mapped {
-    ($($db:ty, $fill:expr, $refill:expr, $at_once:expr;)*) => {$(
+    ($($db:ty, $fill:expr, $refill:expr, $at_once:expr, $insert:expr, $point:expr;)*) => {$(
         impl Mapped for $db {
             fn fill(rows: i64) -> Vec<String> {
                 let fill: fn(i64) -> Vec<String> = $fill;
@@ -38,6 +40,8 @@ macro_rules! mapped {
 
             const REFILL: &'static [&'static str] = $refill;
             const AT_ONCE: &'static [&'static str] = $at_once;
+            const INSERT: &'static str = $insert;
+            const POINT: &'static str = $point;
 
             async fn execute(pool: &Pool<Self>, sql: String) -> sqlx::Result<()> {
                 raw_sql(AssertSqlSafe(sql)).execute(pool).await.map(drop)
@@ -68,7 +72,12 @@ mapped! {
     &["TRUNCATE goals, goal_versions RESTART IDENTITY", "INSERT INTO goals SELECT * FROM goals_all",
       "VACUUM ANALYZE goals", "VACUUM ANALYZE goal_versions", "CHECKPOINT"],
     &[INSERT, "UPDATE goals SET version_id = v.id FROM goal_versions v \
-               WHERE v.goal_id = goals.id AND v.version = 1"];
+               WHERE v.goal_id = goals.id AND v.version = 1"],
+    "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+     SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g ON CONFLICT (goal_id, version) DO UPDATE \
+     SET title = excluded.title, body = excluded.body, owner = excluded.owner",
+    "UPDATE goals SET version_id = v.id FROM goal_versions v \
+     WHERE v.goal_id = goals.id AND v.version = 1 AND {goals.id} AND {v.goal_id}";
 
     MySql,
     |rows| vec![
@@ -84,7 +93,12 @@ mapped! {
     &["TRUNCATE goals", "TRUNCATE goal_versions", "INSERT INTO goals SELECT * FROM goals_all",
       "ANALYZE TABLE goals"],
     &[INSERT, "UPDATE goals JOIN goal_versions v ON v.goal_id = goals.id AND v.version = 1 \
-               SET goals.version_id = v.id"];
+               SET goals.version_id = v.id"],
+    "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+     SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g ON DUPLICATE KEY UPDATE title = VALUES(title), \
+     body = VALUES(body), owner = VALUES(owner)",
+    "UPDATE goals JOIN goal_versions v ON v.goal_id = goals.id AND v.version = 1 \
+     SET goals.version_id = v.id WHERE {goals.id} AND {v.goal_id}";
 
     Sqlite,
     |rows| vec![
@@ -100,7 +114,12 @@ mapped! {
     &["DELETE FROM goals", "DELETE FROM goal_versions", "INSERT INTO goals SELECT * FROM goals_all",
       "PRAGMA wal_checkpoint(TRUNCATE)"],
     &[INSERT, "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
-               WHERE v.goal_id = goals.id AND v.version = 1)"];
+               WHERE v.goal_id = goals.id AND v.version = 1)"],
+    "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+     SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g WHERE true ON CONFLICT (goal_id, version) DO UPDATE \
+     SET title = excluded.title, body = excluded.body, owner = excluded.owner",
+    "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
+     WHERE v.goal_id = goals.id AND v.version = 1) WHERE {id}";
 }
 
 /// The two tables.
@@ -180,13 +199,9 @@ impl Goals<Postgres> {
     }
 }
 
-/// The mapping as statements.
-pub(crate) struct SqlMapping<DB>(PhantomData<DB>);
-
-impl<DB> SqlMapping<DB> {
-    pub(crate) fn new() -> Self {
-        Self(PhantomData)
-    }
+/// What the statements of the mapping are on this database.
+pub(crate) fn in_sql<DB: Mapped>() -> CopySql<DB, i64> {
+    CopySql::new(source()).copying(DB::INSERT).copying(DB::POINT)
 }
 
 fn source() -> KeySource {
@@ -199,87 +214,6 @@ fn all_migrated(keys: &[i64]) -> Copied {
 
 fn ends(keys: &[i64]) -> (i64, i64) {
     (keys.first().copied().unwrap_or(0), keys.last().copied().unwrap_or(0))
-}
-
-impl CopyKeys for SqlMapping<Postgres> {
-    type Database = Postgres;
-    type Key = i64;
-
-    fn source(&self) -> KeySource {
-        source()
-    }
-
-    async fn copy(&self, tx: &mut Tx<'_, Postgres>, keys: &[i64]) -> Result<Copied, BoxError> {
-        let (first, last) = ends(keys);
-        sqlx::query(
-            "WITH copied AS ( \
-                 INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-                 SELECT id, 1, title, body, owner FROM goals \
-                 WHERE id = ANY($1) AND id BETWEEN $2 AND $3 \
-                 ON CONFLICT (goal_id, version) DO UPDATE \
-                 SET title = excluded.title, body = excluded.body, owner = excluded.owner \
-                 RETURNING id, goal_id) \
-             UPDATE goals SET version_id = copied.id FROM copied \
-             WHERE goals.id = copied.goal_id AND goals.id BETWEEN $2 AND $3",
-        )
-        .bind(keys)
-        .bind(first)
-        .bind(last)
-        .execute(&mut **tx)
-        .await?;
-        Ok(all_migrated(keys))
-    }
-}
-
-impl CopyKeys for SqlMapping<Sqlite> {
-    type Database = Sqlite;
-    type Key = i64;
-
-    fn source(&self) -> KeySource {
-        source()
-    }
-
-    async fn copy(&self, tx: &mut Tx<'_, Sqlite>, keys: &[i64]) -> Result<Copied, BoxError> {
-        let keys_json = serde_json::to_string(keys)?;
-        for sql in [
-            "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-             SELECT id, 1, title, body, owner FROM goals WHERE id IN (SELECT value FROM json_each(?)) \
-             ON CONFLICT (goal_id, version) DO UPDATE \
-             SET title = excluded.title, body = excluded.body, owner = excluded.owner",
-            "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
-             WHERE v.goal_id = goals.id AND v.version = 1) WHERE id IN (SELECT value FROM json_each(?))",
-        ] {
-            sqlx::query(sql).bind(&keys_json).execute(&mut **tx).await?;
-        }
-        Ok(all_migrated(keys))
-    }
-}
-
-impl CopyKeys for SqlMapping<MySql> {
-    type Database = MySql;
-    type Key = i64;
-
-    fn source(&self) -> KeySource {
-        source()
-    }
-
-    async fn copy(&self, tx: &mut Tx<'_, MySql>, keys: &[i64]) -> Result<Copied, BoxError> {
-        let keys_json = serde_json::to_string(keys)?;
-        let (first, last) = ends(keys);
-        for sql in [
-            "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-             SELECT id, 1, title, body, owner FROM goals \
-             JOIN JSON_TABLE(?, '$[*]' COLUMNS (k BIGINT PATH '$')) keys_ ON keys_.k = goals.id \
-             WHERE id BETWEEN ? AND ? \
-             ON DUPLICATE KEY UPDATE title = VALUES(title), body = VALUES(body), owner = VALUES(owner)",
-            "UPDATE goals JOIN JSON_TABLE(?, '$[*]' COLUMNS (k BIGINT PATH '$')) keys_ ON keys_.k = goals.id \
-             JOIN goal_versions v ON v.goal_id = goals.id AND v.version = 1 \
-             SET goals.version_id = v.id WHERE goals.id BETWEEN ? AND ?",
-        ] {
-            sqlx::query(sql).bind(&keys_json).bind(first).bind(last).execute(&mut **tx).await?;
-        }
-        Ok(all_migrated(keys))
-    }
 }
 
 /// The mapping in Rust: rows come to the client and go back in one statement.

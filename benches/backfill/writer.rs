@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dualwrite::BoxError;
 use sqlx::{Pool, Postgres};
 
-use crate::goals::{Goals, SqlMapping};
+use crate::goals::Goals;
 
 const PER_SECOND: u32 = 300;
 const ALONE: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub(crate) async fn beside(goals: &Goals<Postgres>) -> Result<u32, BoxError> {
     let stop = Arc::new(AtomicBool::new(false));
     let (pool, rows, until) = (goals.pool.clone(), goals.rows, Arc::clone(&stop));
     goals.refill().await?;
-    let (runtime, migration) = crate::register(&goals.pool, SqlMapping::<Postgres>::new()).await?;
+    let (runtime, migration) = crate::register(&goals.pool, crate::goals::in_sql()).await?;
     let beside = tokio::spawn(write(pool, rows, until));
     let progress = migration.backfill().run().await?;
     assert!(progress.complete, "{progress:?}");

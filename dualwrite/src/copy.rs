@@ -5,6 +5,7 @@ pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod run;
 pub(crate) mod source;
+pub(crate) mod statements;
 pub(crate) mod table;
 
 use futures_util::future::BoxFuture;
@@ -23,6 +24,7 @@ use crate::verify::run::VerifyReport;
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
 pub use source::{Identifier, KeySource};
+pub use statements::CopySql;
 pub use table::DualTable;
 
 /// What a copy did, in keys.
@@ -136,6 +138,20 @@ pub trait CopyKeys: Send + Sync + 'static {
         _keys: &[Self::Key],
     ) -> impl Future<Output = Result<Vec<Self::Key>, BoxError>> + Send {
         async { Err("this copy function has no `differing`, which a verification needs".into()) }
+    }
+
+    /// Statements that copy a whole range of keys, as [`CopySql`] describes them: a backfill then needs no
+    /// list of keys. They must do what [`copy`](Self::copy) does.
+    fn ranges(&self) -> Option<Vec<&'static str>> {
+        None
+    }
+
+    /// Looks at what can be told before anything runs; asked when it is registered.
+    ///
+    /// # Errors
+    /// `InvalidInput` or `WrongKey`, naming what is wrong.
+    fn check(&self) -> Result<(), Error> {
+        self.source().check()
     }
 }
 

@@ -78,7 +78,9 @@ pub use compare::{
 };
 pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
 pub use conversion::ConversionError;
-pub use copy::{ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
+pub use copy::{
+    ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
+};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use gate::{Blocker, Gate};

@@ -1,6 +1,8 @@
 //! What generated code needs of the user's types. Each need is a trait that every fitting type has, with
 //! the words that the compiler shows where a type does not fit.
 
+use futures_util::FutureExt as _;
+
 use crate::error::Error;
 
 /// The answer of a read that is compared.
@@ -68,7 +70,7 @@ pub fn with_error_of_old<T, E: From<F>, F>(answer: Result<T, F>) -> Result<T, E>
 pub fn answering_error_of_old<T, E: From<F>, F>(
     call: impl Future<Output = Result<T, F>> + Send,
 ) -> impl Future<Output = Result<T, E>> + Send {
-    async move { call.await.map_err(E::from) }
+    call.map(with_error_of_old)
 }
 
 /// A copy of an argument, for a call to come.

@@ -485,20 +485,13 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
 
     /// Copies the next page of a range.
     async fn page(&mut self, range: &Range) -> Result<Page, Error> {
-        let failed = self.failed("copying a page");
         let mut tx = self.begin().await?;
-        let ledger = self.ledger();
+        if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
+            return self.stretch(tx, range).await;
+        }
         let keys = self.lock_page(&mut tx, range, self.pace.limit()).await?;
         let Some(last) = keys.last() else {
-            if !ledger
-                .checkpoint::<C::Database>(tx.connection(), range, None)
-                .await
-                .map_err(&failed)?
-            {
-                return Err(self.lease_lost());
-            }
-            tx.commit().await?;
-            return Ok(Page::RangeDone);
+            return self.range_done(tx, range).await;
         };
         let cursor = EncodedKey::from_parts(last)?;
         self.tried = keys.first().map(|key| EncodedKey::from_parts(key)).transpose()?;
@@ -517,6 +510,46 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// Copies the next page by statements over its range, of which only the end is known here.
+    async fn stretch(
+        &mut self,
+        mut tx: Tx<'static, C::Database>,
+        range: &Range,
+    ) -> Result<Page, Error> {
+        let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
+        let last = range.last.parts(KIND::<C>())?;
+        let (sql, values) = self.pages.stretch(after.as_ref(), &last, self.pace.limit());
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
+            .await
+            .map_err(self.failed("finding the end of a page"))?;
+        let Some(row) = rows.into_iter().next() else {
+            return self.range_done(tx, range).await;
+        };
+        let keys = row.unsigned(self.pages.width()).map_err(self.failed("counting keys"))?;
+        let last = key_of(row, KIND::<C>())?;
+        let cursor = EncodedKey::from_parts(&last)?;
+        self.tried = Some(cursor.clone()); // a key that fails stands alone in the end
+        self.copier.copy_range(self.shared, &mut tx, (after.as_ref(), &last)).await?;
+        let copied = Copied { migrated: keys, skipped: 0 };
+        self.check_in(&mut tx, range, &cursor, copied, 0).await?;
+        tx.commit().await?;
+        Ok(Page::Copied { cursor, keys: u32::try_from(keys).unwrap_or(u32::MAX) })
+    }
+
+    /// Nothing is left of a range.
+    async fn range_done(
+        &self,
+        mut tx: Tx<'static, C::Database>,
+        range: &Range,
+    ) -> Result<Page, Error> {
+        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None).await;
+        if !done.map_err(self.failed("ending a range"))? {
+            return Err(self.lease_lost());
+        }
+        tx.commit().await?;
+        Ok(Page::RangeDone)
     }
 
     async fn lock_page(

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::source::{KeyParts, Pages, key_of};
+use super::statements::{Extent, Template};
 use super::{Copied, Copier, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
@@ -33,6 +34,8 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
     pub(crate) pool: sqlx::Pool<C::Database>,
     pub(crate) pages: Pages,
     pub(crate) new_pages: Option<Pages>,
+    /// Statements that copy a range.
+    ranges: Option<Vec<Template>>,
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -41,7 +44,33 @@ impl<C: CopyKeys> SqlCopier<C> {
         let kind = <C::Key as Key>::KIND;
         let pages = copy.source().pages(dialect, kind)?;
         let new_pages = copy.new_source().map(|source| source.pages(dialect, kind)).transpose()?;
-        Ok(Self { copy, pool, pages, new_pages })
+        copy.check()?;
+        let parse = |texts: Vec<&'static str>| {
+            texts.into_iter().map(|text| Template::parse(text, &pages)).collect()
+        };
+        let ranges = copy.ranges().map(parse).transpose()?;
+        Ok(Self { copy, pool, pages, new_pages, ranges })
+    }
+
+    /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.
+    pub(crate) fn has_ranges(&self, shared: &Shared) -> bool {
+        self.ranges.is_some() && !shared.is_dirty()
+    }
+
+    /// Copies a range of keys from old to new by statements, which lock its rows themselves.
+    pub(crate) async fn copy_range(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        (after, last): (Option<&KeyParts>, &KeyParts),
+    ) -> Result<(), Error> {
+        for template in self.ranges.iter().flatten() {
+            let (sql, values) = template.over(&self.pages, Extent::Range(after, last));
+            <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
+                .await
+                .map_err(|error| copy_failed(shared, error.into()))?;
+        }
+        Ok(())
     }
 
     /// A transaction fenced for this migration alone.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::statements::Extent;
 use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
@@ -215,6 +216,49 @@ impl Pages {
         (sql, key.iter().cloned().map(SqlValue::from).collect())
     }
 
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.dialect
+    }
+
+    /// Columns in the key.
+    pub(crate) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The same keys in columns of another name.
+    pub(crate) fn with_columns(&self, columns: Vec<String>) -> Self {
+        Self { columns, except: None, ..self.clone() }
+    }
+
+    /// The condition that a row has one of these keys.
+    pub(crate) fn within(&self, extent: Extent<'_>) -> Bound {
+        match extent {
+            Extent::Keys(keys) => among(&self.columns, keys),
+            Extent::Range(after, last) => self.conditions(after, Some(last)),
+        }
+    }
+
+    /// The rows of these keys, locked where the database has row locks, as a table in a FROM.
+    pub(crate) fn locked_rows(&self, extent: Extent<'_>) -> Bound {
+        let (condition, values) = self.within(extent);
+        let (columns, table, lock) =
+            (self.columns.join(", "), &self.table, self.dialect.for_update);
+        let sql = format!("(SELECT * FROM {table} WHERE {condition} ORDER BY {columns}{lock})");
+        (sql, values)
+    }
+
+    /// The last of the next `limit` keys after `after`, and how many there are up to it.
+    pub(crate) fn stretch(&self, after: Option<&KeyParts>, last: &KeyParts, limit: u32) -> Bound {
+        let (condition, values) = self.conditions(after, Some(last));
+        let (columns, table) = (self.columns.join(", "), &self.table);
+        let sql = format!(
+            "SELECT {columns}, count(*) OVER () AS keys_counted FROM (SELECT {columns} FROM {table} \
+             WHERE {condition} ORDER BY {columns} LIMIT {limit}) stretch ORDER BY {} LIMIT 1",
+            self.descending()
+        );
+        (sql, values)
+    }
+
     fn descending(&self) -> String {
         let columns: Vec<String> =
             self.columns.iter().map(|column| format!("{column} DESC")).collect();
@@ -222,6 +266,14 @@ impl Pages {
     }
 
     fn between(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
+        let (conditions, values) = self.conditions(after, last);
+        match conditions.is_empty() {
+            true => (conditions, values),
+            false => (format!(" WHERE {conditions}"), values),
+        }
+    }
+
+    fn conditions(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
         let mut conditions = Vec::new();
         let mut values = Vec::new();
         for (key, strict, or_equal) in [(after, '>', false), (last, '<', true)] {
@@ -236,10 +288,7 @@ impl Pages {
             let equal = equal.collect::<Vec<_>>().join(" AND ");
             conditions.push(format!("NOT EXISTS (SELECT 1 FROM {theirs} WHERE {equal})"));
         }
-        match conditions.is_empty() {
-            true => (String::new(), values),
-            false => (format!(" WHERE {}", conditions.join(" AND ")), values),
-        }
+        (conditions.join(" AND "), values)
     }
 
     /// `(a, b) > (?, ?)`, or `(a > ? OR (a = ? AND b > ?))` where the short form uses no index; then
@@ -281,6 +330,17 @@ impl Pages {
     }
 }
 
+/// `id IN (?, ?)`; for keys of several columns `a = ? AND b = ? OR …`, which every database reads.
+pub(crate) fn among(columns: &[String], keys: &[KeyParts]) -> Bound {
+    let values = keys.iter().flatten().cloned().map(SqlValue::from).collect();
+    if let [column] = columns {
+        return (format!("{column} IN ({})", vec!["?"; keys.len()].join(", ")), values);
+    }
+    let equal: Vec<String> = columns.iter().map(|column| format!("{column} = ?")).collect();
+    let one = format!("({})", equal.join(" AND "));
+    (format!("({})", vec![one; keys.len()].join(" OR ")), values)
+}
+
 /// The key in a row that [`Pages`] selected.
 pub(crate) fn key_of(row: SqlRow, kind: KeyKind) -> Result<KeyParts, Error> {
     let wrong = || Error::new(ErrorKind::WrongKey, format!("the key columns do not hold {kind}"));
@@ -297,10 +357,10 @@ pub(crate) fn key_of(row: SqlRow, kind: KeyKind) -> Result<KeyParts, Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    static PLAIN: Dialect = Dialect {
+    pub(crate) static PLAIN: Dialect = Dialect {
         now: "now",
         quote: '"',
         numbered: true,

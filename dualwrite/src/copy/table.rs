@@ -3,8 +3,8 @@
 
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
-use super::source::{Bound, Identifier, KeyParts, KeySource};
-use crate::backend::{Alike, Backend, Dialect, SqlValue};
+use super::source::{Bound, Identifier, KeyParts, KeySource, among};
+use crate::backend::{Alike, Backend, Dialect};
 use crate::error::Error;
 use crate::key::OwnedKey;
 use crate::route::Plan;
@@ -156,7 +156,7 @@ impl Statements {
         }
         let set: Vec<String> =
             pairs.iter().map(|(column, value, _)| format!("{column} = {value}")).collect();
-        let (among, values) = self.among(keys);
+        let (among, values) = among(&self.key, keys);
         let differ = self.differ(&pairs, Looking::ToOverwrite);
         let table = &self.table;
         let sql = format!("UPDATE {table} SET {} WHERE ({among}) AND ({differ})", set.join(", "));
@@ -178,7 +178,7 @@ impl Statements {
         if pairs.is_empty() {
             return Ok(None);
         }
-        let (among, values) = self.among(keys);
+        let (among, values) = among(&self.key, keys);
         let differ = self.differ(&pairs, looking);
         let (columns, table) = (self.key.join(", "), &self.table);
         Ok(Some((format!("SELECT {columns} FROM {table} WHERE ({among}) AND ({differ})"), values)))
@@ -193,7 +193,7 @@ impl Statements {
                 columns.push(quoted(column, self.dialect)?);
             }
         }
-        let (among, values) = self.among(keys);
+        let (among, values) = among(&self.key, keys);
         let (columns, table, lock) = (columns.join(", "), &self.table, self.dialect.for_update);
         Ok((format!("SELECT {columns} FROM {table} WHERE {among}{lock}"), values))
     }
@@ -206,7 +206,7 @@ impl Statements {
 
     /// Writes one row; the values of `set` are bound before the key.
     pub(crate) fn update(&self, set: &[String], key: &KeyParts) -> Bound {
-        let (among, values) = self.among(std::slice::from_ref(key));
+        let (among, values) = among(&self.key, std::slice::from_ref(key));
         (format!("UPDATE {} SET {} WHERE {among}", self.table, set.join(", ")), values)
     }
 
@@ -245,17 +245,6 @@ impl Statements {
             }
         });
         differ.collect::<Vec<_>>().join(" OR ")
-    }
-
-    /// `id IN (?, ?)`; for keys of several columns `a = ? AND b = ? OR …`, which every database reads.
-    fn among(&self, keys: &[KeyParts]) -> Bound {
-        let values = keys.iter().flatten().cloned().map(SqlValue::from).collect();
-        if let [column] = self.key.as_slice() {
-            return (format!("{column} IN ({})", vec!["?"; keys.len()].join(", ")), values);
-        }
-        let equal: Vec<String> = self.key.iter().map(|column| format!("{column} = ?")).collect();
-        let one = format!("({})", equal.join(" AND "));
-        (format!("({})", vec![one; keys.len()].join(" OR ")), values)
     }
 }
 
