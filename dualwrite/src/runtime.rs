@@ -21,11 +21,14 @@ use crate::control::{Acknowledgement, Control, Heartbeat, Watch};
 use crate::copy::run::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
+use crate::flags::source::FlagSource;
 use crate::migration::Migration;
 use crate::moving::{NAME_BYTES_MAX, repair};
+use crate::plan::health::{Health, HealthHook};
 use crate::position::Percent;
 use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
 use crate::stage::{Side, Stage};
+use crate::steering::Steering;
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
@@ -43,6 +46,7 @@ pub struct RuntimeBuilder<DB: Backend> {
     beat: Heartbeat,
     poll: Duration,
     shutdown: Duration,
+    steering: Steering,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -78,6 +82,24 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self
     }
 
+    /// Adds a source of flags: [`FileFlags`](crate::FileFlags), [`EnvFlags`](crate::EnvFlags),
+    /// [`OpenFeatureFlags`](crate::OpenFeatureFlags), or one of your own. The first that says where a
+    /// migration shall be is listened to, and any may kill it. See the [guide](crate::guide::flags).
+    pub fn flags(mut self, source: impl FlagSource) -> Self {
+        self.steering.add(Arc::new(source));
+        self
+    }
+
+    /// Where the kill switch `DUALWRITE_KILL` is read; the process' environment by default. It holds names
+    /// of migrations, separated by commas, or `all`.
+    pub fn environment(
+        mut self,
+        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.steering.read_environment(Arc::new(lookup));
+        self
+    }
+
     /// Makes the control tables where they are missing, and starts the background task.
     ///
     /// # Errors
@@ -94,7 +116,9 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let control: Arc<dyn Control> =
             Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
-        let inner = Arc::new(Inner::new(control, Clock::system(), self.beat, self.shutdown));
+        let mut inner = Inner::new(control, Clock::system(), self.beat, self.shutdown);
+        inner.steering = self.steering;
+        let inner = Arc::new(inner);
         let stop = inner.stop.clone();
         inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool })
@@ -141,7 +165,8 @@ impl<DB: Backend> Runtime<DB> {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN }
+        let steering = Steering::of_process();
+        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN, steering }
     }
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
@@ -221,6 +246,12 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
+    /// Asked before a rollout leaves a step, by the instance that leads it. Must not block.
+    pub fn rollout_health(mut self, ask: impl Fn() -> Health + Send + Sync + 'static) -> Self {
+        self.options.rollout_health = HealthHook::new(ask);
+        self
+    }
+
     /// How long old must not have been written without this library before new alone is; see
     /// [`UNAWARE_WINDOW`](crate::UNAWARE_WINDOW).
     pub fn unaware_window(mut self, window: Duration) -> Self {
@@ -280,10 +311,11 @@ pub(crate) struct Inner {
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
     last_beat: AtomicU64,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     nudge: Arc<Notify>,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     shutdown: Duration,
+    pub(crate) steering: Steering,
 }
 
 impl std::fmt::Debug for Inner {
@@ -313,10 +345,15 @@ impl Inner {
             nudge: Arc::default(),
             stop: CancellationToken::new(),
             shutdown,
+            steering: Steering::none(),
         }
     }
 
-    fn migrations(&self) -> Vec<Arc<Shared>> {
+    pub(crate) fn lease_length(&self) -> Duration {
+        self.beat.lease
+    }
+
+    pub(crate) fn migrations(&self) -> Vec<Arc<Shared>> {
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -354,8 +391,10 @@ impl Inner {
             actor: Arc::clone(&self.actor),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
+        self.steering.ask(&shared).await;
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         self.beat().await?;
+        self.steering.kill(&shared).await;
         Ok(Migration::from_shared(shared))
     }
 
@@ -381,6 +420,8 @@ impl Inner {
             seen: shared.position().epoch,
             drained: shared.drained(),
             lazy: shared.options.lazy,
+            wanted: shared.flags().wanted,
+            killed_by: shared.flags().killed_by,
         };
         self.migrations().iter().map(acknowledge).collect()
     }
@@ -447,6 +488,7 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
     let mut told = Vec::new();
     let mut draw = 0_u64;
     let mut repairing: Option<JoinHandle<()>> = None;
+    let mut steering: Option<JoinHandle<()>> = None;
     loop {
         let Some(inner) = inner.upgrade() else { return };
         if stop.is_cancelled() {
@@ -464,6 +506,9 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         // lease must not run out over that.
         if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
             repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
+        }
+        if inner.is_steered() && steering.as_ref().is_none_or(JoinHandle::is_finished) {
+            steering = Some(inner.tasks.spawn(steer_all(Arc::clone(&inner), poll, stop.clone())));
         }
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         let pause = clock::jittered(poll, draw >> 32);
@@ -485,6 +530,13 @@ async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = inner.repair() => {}
+    }
+}
+
+async fn steer_all(inner: Arc<Inner>, poll: Duration, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = inner.steer(poll) => {}
     }
 }
 

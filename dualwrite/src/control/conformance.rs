@@ -36,12 +36,14 @@ fn change(wish: Move) -> Change {
         reason: "because".to_owned(),
         overridden: Vec::new(),
         terms: Terms::default(),
+        plan: None,
+        flag: None,
     }
 }
 
 fn seen(epoch: u64) -> [Acknowledgement; 1] {
     let epoch = Epoch(epoch);
-    [Acknowledgement { migration: NAME.to_owned(), seen: epoch, drained: epoch, lazy: true }]
+    [Acknowledgement::joining(NAME, epoch, true)]
 }
 
 async fn advance(control: &dyn Control, to: Stage) -> Result<super::Record, Error> {
