@@ -118,7 +118,10 @@ async fn a_step_needs_the_row_as_it_was(control: &dyn Control) {
     let running = PlanUpdate::to(RolloutState::Running, &second, String::new());
     assert!(control.update_plan(NAME, second.version, &running).await.unwrap());
     let third = row(control).await;
-    assert_eq!(control.change(NAME, &step(&third, "b")).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(
+        control.change(NAME, &step(&third, "b")).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
     control.change(NAME, &step(&third, "a")).await.unwrap();
     let taken = row(control).await;
     assert_eq!((taken.step, taken.epoch, taken.version), (1, Epoch(2), third.version + 1));
@@ -160,10 +163,8 @@ async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control
 async fn what_flags_did_is_remembered_with_the_move(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     assert_eq!(control.flagged(NAME).await.unwrap(), None);
-    let wanted = Change {
-        flag: Some("shadow".to_owned()),
-        ..change(Move::Advance(Stage::DualWrite))
-    };
+    let wanted =
+        Change { flag: Some("shadow".to_owned()), ..change(Move::Advance(Stage::DualWrite)) };
     control.change(NAME, &wanted).await.unwrap();
     let shadow = Some(("shadow".to_owned(), Epoch(2)));
     assert_eq!(control.flagged(NAME).await.unwrap(), shadow);
@@ -182,7 +183,10 @@ async fn a_kill_switch_on_one_instance_stops_all_and_goes_with_it(control: &dyn 
     control.heartbeat(&beat("b"), &[killed]).await.unwrap();
     let instances = control.facts(NAME).await.unwrap().instances;
     assert_eq!(instances[1].killed_by.as_deref(), Some("DUALWRITE_KILL"));
-    assert_eq!((instances[0].wanted.as_deref(), instances[1].wanted.as_deref()), (None, Some("live")));
+    assert_eq!(
+        (instances[0].wanted.as_deref(), instances[1].wanted.as_deref()),
+        (None, Some("live"))
+    );
     let go = change(Move::Advance(Stage::DualWrite));
     let error = control.change(NAME, &go).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Blocked);
