@@ -156,16 +156,22 @@ impl<'m> Rollout<'m> {
     /// stay as they are.
     ///
     /// # Errors
-    /// As [`pause`](Self::pause).
+    /// As [`pause`](Self::pause); `Unsupported` where it is held.
     pub async fn skip_soak(&self, by: &str, because: &str) -> Result<(), Error> {
         self.order("skip soak", by, because, |row, _| {
+            if row.state == RolloutState::Held {
+                let message = "the rollout is held, and the step lasts anew when it is resumed; \
+                               `resume` it first";
+                return Err(Error::new(ErrorKind::Unsupported, message).of(&self.shared.name));
+            }
             let note = ordered(&format!("soak of step {} skipped", row.step), by, because);
             Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note) })
         })
         .await
     }
 
-    /// Ends it for good; the migration stays where it is. Another plan may be started then.
+    /// Ends it for good; the migration stays where it is. Another plan may be started then. A backfill that
+    /// it began goes on unless it is [cancelled](crate::Backfill::cancel).
     ///
     /// # Errors
     /// As [`pause`](Self::pause).

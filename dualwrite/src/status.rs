@@ -71,6 +71,8 @@ impl Migration {
     /// `Database`, `UnknownMigration`.
     pub async fn status(&self) -> Result<Status, Error> {
         let shared = self.shared();
+        // First, so that the position is that of its step or a newer one.
+        let rollout = self.rollout().status().await?;
         let facts = shared.control.facts(&shared.name).await?;
         let backfill = shared.control.backfill(&shared.name).await?;
         let next = facts.position.stage.next().map(Move::Advance);
@@ -96,7 +98,7 @@ impl Migration {
             counters: shared.counters.report(),
             blockers,
             events: self.events().await?,
-            rollout: self.rollout().status().await?,
+            rollout,
             flags: shared.flags(),
         })
     }

@@ -49,6 +49,8 @@ struct Seen {
     epoch: Epoch,
     work: Option<(Work, JoinHandle<Result<(), String>>)>,
     failed: Option<String>,
+    /// Why the rollout could not be looked at, as told last.
+    complaint: Option<String>,
 }
 
 impl Steering {
@@ -245,9 +247,17 @@ impl Inner {
                     self.tasks.spawn(work_until(Arc::clone(shared), kind, self.stop.clone()));
                 self.steering.with(shared, |seen| seen.work = Some((kind, task)));
             }
-            Ok(_) => self.steering.with(shared, |seen| seen.failed = None),
+            Ok(_) => {
+                self.steering.with(shared, |seen| (seen.failed, seen.complaint) = (None, None))
+            }
             Err(error) => {
-                tracing::warn!(migration = &*shared.name, %error, "the rollout was not looked at");
+                let complaint = Some(error.to_string());
+                let known = self.steering.with(shared, |seen| {
+                    std::mem::replace(&mut seen.complaint, complaint.clone()) == complaint
+                });
+                if !known {
+                    tracing::warn!(migration = &*shared.name, %error, "the rollout was not looked at");
+                }
             }
         }
     }

@@ -168,7 +168,7 @@ async fn a_kill_switch_takes_every_process_back_and_holds_it_there<D: Sql>(db: S
     for migration in [here, &killer.migration] {
         let refused = migration.advance(Stage::Shadow).by("eve").await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Blocked);
-        assert_eq!(refused.blockers().iter().map(|b| b.gate).collect::<Vec<_>>(), [Gate::Killed]);
+        assert!(refused.blockers().iter().any(|blocker| blocker.gate == Gate::Killed));
         assert!(refused.to_string().contains("the kill switch DUALWRITE_KILL is set on instance"));
     }
     let forced = here.advance(Stage::Shadow).because("now").overriding(Gate::Killed).await;

@@ -211,6 +211,8 @@ async fn a_rollback_holds_it_until_it_is_resumed<D: Sql>(db: Scratch<D>) {
     assert_eq!(here.refresh().await.unwrap().stage, Stage::Shadow);
 
     // From the step that fits, which lasts anew.
+    let early = here.rollout().skip_soak("eve", "").await.unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Unsupported);
     here.rollout().resume("eve", "fixed").await.unwrap();
     crew.until(here, "the soak again", |now| waits_for(now, "step 2 (shadow) lasts")).await;
     crew.passes(HOUR).await;
