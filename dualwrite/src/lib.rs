@@ -66,6 +66,8 @@ pub mod guide {
     #[cfg(all(feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/repository.md")]
     pub mod repository {}
+    #[doc = include_str!("docs/rollout.md")]
+    pub mod rollout {}
 }
 // 7. for generated code
 #[doc(hidden)]
