@@ -71,7 +71,8 @@ impl Migration {
     /// `Database`, `UnknownMigration`.
     pub async fn status(&self) -> Result<Status, Error> {
         let shared = self.shared();
-        // First, so that the position is that of its step or a newer one.
+        // First, so that the position is that of which they speak, or a newer one.
+        let flags = shared.flags();
         let rollout = self.rollout().status().await?;
         let facts = shared.control.facts(&shared.name).await?;
         let backfill = shared.control.backfill(&shared.name).await?;
@@ -99,7 +100,7 @@ impl Migration {
             blockers,
             events: self.events().await?,
             rollout,
-            flags: shared.flags(),
+            flags,
         })
     }
 }

@@ -8,6 +8,9 @@ use crate::error::{Error, ErrorKind};
 use crate::moving::Moving;
 use crate::shared::Shared;
 
+/// How often a kill switch begins again in one look when others move the migration at the same time.
+const CONFLICTS_MAX: u32 = 8;
+
 /// One move at the most. Answers with what it waits for.
 ///
 /// # Errors
@@ -51,6 +54,7 @@ pub(crate) async fn kill(shared: &Shared, switch: &str) -> Result<Option<String>
     if killing(shared.position()).is_none() {
         return Ok(None);
     }
+    let mut conflicts = 0;
     let mut position = shared.refresh().await?.position;
     while let Some(wish) = killing(position) {
         let moved = Moving::new(shared, wish)
@@ -61,6 +65,11 @@ pub(crate) async fn kill(shared: &Shared, switch: &str) -> Result<Option<String>
             .await;
         match moved {
             Ok(moved) => position = moved,
+            // Another instance, or another task of this one, was first: perhaps there is more to do.
+            Err(error) if error.kind() == ErrorKind::Conflict && conflicts < CONFLICTS_MAX => {
+                conflicts += 1;
+                position = shared.refresh().await?.position;
+            }
             Err(error) => return waits(Err(error)),
         }
     }
