@@ -21,14 +21,12 @@ use crate::control::{Acknowledgement, Control, Heartbeat, Watch};
 use crate::copy::run::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
-use crate::flags::source::FlagSource;
 use crate::migration::Migration;
 use crate::moving::{NAME_BYTES_MAX, repair};
-use crate::plan::health::{Health, HealthHook};
 use crate::position::Percent;
 use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
 use crate::stage::{Side, Stage};
-use crate::steering::Steering;
+use crate::steering::{Steering, steer_all};
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
@@ -46,7 +44,7 @@ pub struct RuntimeBuilder<DB: Backend> {
     beat: Heartbeat,
     poll: Duration,
     shutdown: Duration,
-    steering: Steering,
+    pub(crate) steering: Steering,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -79,24 +77,6 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     pub fn stages(mut self, first: Stage, last: Stage) -> Self {
         self.beat.min_stage = first;
         self.beat.max_stage = last;
-        self
-    }
-
-    /// Adds a source of flags: [`FileFlags`](crate::FileFlags), [`EnvFlags`](crate::EnvFlags),
-    /// [`OpenFeatureFlags`](crate::OpenFeatureFlags), or one of your own. The first that says where a
-    /// migration shall be is listened to, and any may kill it. See the [guide](crate::guide::flags).
-    pub fn flags(mut self, source: impl FlagSource) -> Self {
-        self.steering.add(Arc::new(source));
-        self
-    }
-
-    /// Where the kill switch `DUALWRITE_KILL` is read; the process' environment by default. It holds names
-    /// of migrations, separated by commas, or `all`.
-    pub fn environment(
-        mut self,
-        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
-    ) -> Self {
-        self.steering.read_environment(Arc::new(lookup));
         self
     }
 
@@ -202,7 +182,7 @@ impl<DB: Backend> Runtime<DB> {
 pub struct Registration<'r, DB: Backend> {
     runtime: &'r Runtime<DB>,
     name: String,
-    options: Options,
+    pub(crate) options: Options,
     copier: Option<Result<Arc<dyn Copier>, Error>>,
 }
 
@@ -243,12 +223,6 @@ impl<DB: Backend> Registration<'_, DB> {
     /// in the stage before; see [`Migration::approve`].
     pub fn approval(mut self, before: Stage, name: impl Into<String>) -> Self {
         self.options.approvals.push((before, name.into()));
-        self
-    }
-
-    /// Asked before a rollout leaves a step, by the instance that leads it. Must not block.
-    pub fn rollout_health(mut self, ask: impl Fn() -> Health + Send + Sync + 'static) -> Self {
-        self.options.rollout_health = HealthHook::new(ask);
         self
     }
 
@@ -530,13 +504,6 @@ async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = inner.repair() => {}
-    }
-}
-
-async fn steer_all(inner: Arc<Inner>, poll: Duration, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = inner.steer(poll) => {}
     }
 }
 

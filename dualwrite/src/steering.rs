@@ -12,16 +12,18 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Backend;
 use crate::clock;
 use crate::error::BoxError;
 use crate::flags::report::FlagReport;
 use crate::flags::run::{kill, reconcile};
-use crate::flags::source::{AnySource, KILL, Lookup, is_killed, told};
+use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told};
 use crate::flags::wanted::Wanted;
 use crate::plan::decide::{Work, Working};
+use crate::plan::health::{Health, HealthHook};
 use crate::plan::run::{Look, look, work};
 use crate::position::Epoch;
-use crate::runtime::Inner;
+use crate::runtime::{Inner, Registration, RuntimeBuilder};
 use crate::shared::Shared;
 
 /// How long a source of flags may take to answer.
@@ -62,14 +64,6 @@ impl Steering {
     /// No sources, and the kill switch of this process' environment.
     pub(crate) fn of_process() -> Self {
         Self { environment: Arc::new(|name| std::env::var(name).ok()), ..Self::none() }
-    }
-
-    pub(crate) fn add(&mut self, source: Arc<dyn AnySource>) {
-        self.sources.push(source);
-    }
-
-    pub(crate) fn read_environment(&mut self, lookup: Lookup) {
-        self.environment = lookup;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Seen>> {
@@ -204,6 +198,34 @@ async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<Wanted>, 
     }
 }
 
+impl<DB: Backend> RuntimeBuilder<DB> {
+    /// Adds a source of flags: [`FileFlags`](crate::FileFlags), [`EnvFlags`](crate::EnvFlags),
+    /// [`OpenFeatureFlags`](crate::OpenFeatureFlags), or one of your own. The first that says where a
+    /// migration shall be is listened to, and any may kill it. See the [guide](crate::guide::flags).
+    pub fn flags(mut self, source: impl FlagSource) -> Self {
+        self.steering.sources.push(Arc::new(source));
+        self
+    }
+
+    /// Where the kill switch `DUALWRITE_KILL` is read; the process' environment by default. It holds names
+    /// of migrations, separated by commas, or `all`.
+    pub fn environment(
+        mut self,
+        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.steering.environment = Arc::new(lookup);
+        self
+    }
+}
+
+impl<DB: Backend> Registration<'_, DB> {
+    /// Asked before a rollout leaves a step, by the instance that leads it. Must not block.
+    pub fn rollout_health(mut self, ask: impl Fn() -> Health + Send + Sync + 'static) -> Self {
+        self.options.rollout_health = HealthHook::new(ask);
+        self
+    }
+}
+
 impl fmt::Debug for Steering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources: Vec<&str> = self.sources.iter().map(|source| source.name()).collect();
@@ -271,5 +293,13 @@ async fn work_until(
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         done = work(&shared, kind) => done,
+    }
+}
+
+/// One look at everything, unless the runtime stops.
+pub(crate) async fn steer_all(inner: Arc<Inner>, poll: Duration, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = inner.steer(poll) => {}
     }
 }

@@ -190,7 +190,8 @@ fn works(known: &Known<'_>, next: &RolloutStep) -> Option<Decision> {
     }
     let compared = next.target().is_some_and(|(stage, _)| stage >= Stage::Shadow);
     let closed = |gate| known.blockers.iter().any(|blocker| blocker.gate == gate);
-    let drained = !closed(Gate::Drained);
+    // Before all is drained it would not begin; and nobody begins anything under a kill switch.
+    let open = !closed(Gate::Drained) && !closed(Gate::Killed);
     let backfill = plan.backfill && !known.backfilled && (compared || closed(Gate::Backfilled));
     let verify = plan.verify && !known.verified && (compared || closed(Gate::Verified));
     let wanted = match (backfill, verify) {
@@ -208,7 +209,7 @@ fn works(known: &Known<'_>, next: &RolloutStep) -> Option<Decision> {
     if wanted == Work::Verify && !known.backfilled {
         return None;
     }
-    drained.then_some(Decision::Work(wanted))
+    open.then_some(Decision::Work(wanted))
 }
 
 #[cfg(test)]
@@ -321,10 +322,11 @@ mod tests {
         let here = at(Stage::DualWrite, 0);
         let nothing = Known { backfilled: false, verified: false, ..known(&plan, &row, here) };
         assert_eq!(decide(&nothing), Decision::Work(Work::Backfill));
-        let late = [Blocker { gate: Gate::Drained, reason: "instance a".to_owned() }];
-        assert!(
-            waits(decide(&Known { blockers: &late, ..nothing.clone() })).contains("instance a")
-        );
+        for gate in [Gate::Drained, Gate::Killed] {
+            let closed = [Blocker { gate, reason: "instance a".to_owned() }];
+            let seen = Known { blockers: &closed, ..nothing.clone() };
+            assert!(waits(decide(&seen)).contains("instance a"));
+        }
         let busy = Known { work: Working::Busy(Work::Backfill), ..nothing.clone() };
         assert_eq!(waits(decide(&busy)), "the backfill runs");
         let copied = Known { backfilled: true, ..nothing.clone() };
