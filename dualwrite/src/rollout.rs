@@ -124,7 +124,7 @@ impl<'m> Rollout<'m> {
     /// `Unsupported` where no rollout is under way, `Conflict` where it changes at the same moment (look
     /// and order again), `InvalidInput` for an actor without a name, `Database`.
     pub async fn pause(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order("pause", by, because, |row, _| {
+        self.order("pause", by, because, |row| {
             Ok(PlanUpdate::to(RolloutState::Paused, row, ordered("paused", by, because)))
         })
         .await
@@ -137,7 +137,9 @@ impl<'m> Rollout<'m> {
     /// As [`pause`](Self::pause); `IllegalMove` where the next step is more than one move from here.
     pub async fn resume(&self, by: &str, because: &str) -> Result<(), Error> {
         let position = self.shared.refresh().await?.position;
-        self.order("resume", by, because, |row, plan| {
+        self.order("resume", by, because, |row| {
+            // Whoever stops a rollout need not understand its plan; whoever resumes it must.
+            let plan = row.plan().map_err(|error| error.of(&self.shared.name))?;
             let note = ordered("resumed", by, because);
             let mut update = PlanUpdate::to(RolloutState::Running, row, note);
             if row.epoch != position.epoch || row.state == RolloutState::Held {
@@ -146,7 +148,7 @@ impl<'m> Rollout<'m> {
                 update.restarts = true;
                 update.soak_skipped = false;
             }
-            next_move(plan, update.step, position).map_err(|problem| self.illegal(problem))?;
+            next_move(&plan, update.step, position).map_err(|problem| self.illegal(problem))?;
             Ok(update)
         })
         .await
@@ -158,7 +160,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause); `Unsupported` where it is held.
     pub async fn skip_soak(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order("skip soak", by, because, |row, _| {
+        self.order("skip soak", by, because, |row| {
             if row.state == RolloutState::Held {
                 let message = "the rollout is held, and the step lasts anew when it is resumed; \
                                `resume` it first";
@@ -176,7 +178,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause).
     pub async fn abort(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order("abort", by, because, |row, _| {
+        self.order("abort", by, because, |row| {
             Ok(PlanUpdate::to(RolloutState::Aborted, row, ordered("aborted", by, because)))
         })
         .await
@@ -205,7 +207,7 @@ impl<'m> Rollout<'m> {
         what: &str,
         by: &str,
         because: &str,
-        change: impl FnOnce(&PlanRow, &RolloutPlan) -> Result<PlanUpdate, Error> + Send,
+        change: impl FnOnce(&PlanRow) -> Result<PlanUpdate, Error> + Send,
     ) -> Result<(), Error> {
         let shared = self.shared;
         check_named("actor", by).map_err(|error| error.of(&shared.name))?;
@@ -214,12 +216,7 @@ impl<'m> Rollout<'m> {
             let message = "no rollout is under way; `start` one";
             return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
         };
-        // Whoever stops a rollout need not understand its plan.
-        let plan = match what {
-            "resume" => row.plan().map_err(|error| error.of(&shared.name))?,
-            _ => RolloutPlan::new(),
-        };
-        let update = change(&row, &plan)?;
+        let update = change(&row)?;
         if !shared.control.update_plan(&shared.name, row.version, &update).await? {
             let message = "the rollout changed at the same moment; look at it and order again";
             return Err(Error::new(ErrorKind::Conflict, message).of(&shared.name));
