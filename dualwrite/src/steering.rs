@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::clock;
 use crate::error::BoxError;
 use crate::flags::report::FlagReport;
-use crate::flags::run::{kill, reconcile};
+use crate::flags::run::{Reconciled, kill, reconcile};
 use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told};
 use crate::flags::wanted::Wanted;
 use crate::plan::decide::{Work, Working};
@@ -249,7 +249,8 @@ impl Inner {
             }
             if shared.flags().wanted.is_some() {
                 match reconcile(shared).await {
-                    Ok(waiting) => shared.set_waiting(waiting),
+                    Ok(Reconciled::Waits(waiting)) => shared.set_waiting(waiting),
+                    Ok(Reconciled::Unheard) => self.steering.with(shared, |seen| seen.next = 0),
                     Err(error) => {
                         tracing::warn!(migration = &*shared.name, %error, "flags did not move it yet");
                     }

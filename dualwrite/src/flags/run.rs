@@ -11,27 +11,35 @@ use crate::shared::Shared;
 /// How often a kill switch begins again in one look when others move the migration at the same time.
 const CONFLICTS_MAX: u32 = 8;
 
-/// One move at the most. Answers with what it waits for.
+/// What a look at the flags came to.
+pub(crate) enum Reconciled {
+    /// What it waits for, if anything.
+    Waits(Option<String>),
+    /// The heartbeat has yet to tell what this instance wants; look again after it.
+    Unheard,
+}
+
+/// One move at the most.
 ///
 /// # Errors
 /// `Database`; the next look tries again.
-pub(crate) async fn reconcile(shared: &Shared) -> Result<Option<String>, Error> {
+pub(crate) async fn reconcile(shared: &Shared) -> Result<Reconciled, Error> {
     let report = shared.flags();
     let facts = shared.control.facts(&shared.name).await?;
     let told = facts.instances.iter().find(|one| *one.id == *shared.instance);
     if told.is_none_or(|one| one.wanted != report.wanted) {
-        // All instances must go by the same wishes: ours is not in the control tables yet.
+        // All instances must go by the same wishes.
         shared.nudge.notify_one();
-        return Ok(Some("the other instances do not know yet what this one wants".to_owned()));
+        return Ok(Reconciled::Unheard);
     }
     let flagged = shared.control.flagged(&shared.name).await?;
-    match decide(facts.position, &facts.instances, flagged.as_ref()) {
-        Heading::Stay => Ok(None),
+    let waiting = match decide(facts.position, &facts.instances, flagged.as_ref()) {
+        Heading::Stay => None,
         Heading::Arrived(wanted) => {
             shared.control.note_flag(&shared.name, &wanted, facts.position.epoch).await?;
-            Ok(None)
+            None
         }
-        Heading::Overruled(reason) | Heading::Wait(reason) => Ok(Some(reason)),
+        Heading::Overruled(reason) | Heading::Wait(reason) => Some(reason),
         Heading::Go(wish, wanted) => {
             let source = report.source.unwrap_or_default();
             let moved = Moving::new(shared, wish)
@@ -41,9 +49,10 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<Option<String>, Error> 
                 .flagged(wanted)
                 .within(Duration::ZERO)
                 .await;
-            waits(moved.map(drop))
+            waits(moved.map(drop))?
         }
-    }
+    };
+    Ok(Reconciled::Waits(waiting))
 }
 
 /// Goes back as far as loses nothing. Answers with what it waits for.
