@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod conformance;
 pub(crate) mod memory;
+pub(crate) mod plans;
 pub(crate) mod sql;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::moves::Move;
+use crate::plan::state::PlanMove;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::{Facts, Terms};
 use crate::stage::{Side, Stage};
@@ -33,6 +35,8 @@ pub(crate) struct Record {
     /// Some key could not be copied to new.
     pub(crate) buried: bool,
     pub(crate) old_generation: Generation,
+    /// A rollout is running.
+    pub(crate) planned: bool,
 }
 
 impl Record {
@@ -53,6 +57,10 @@ pub(crate) struct Change {
     pub(crate) reason: String,
     pub(crate) overridden: Vec<Gate>,
     pub(crate) terms: Terms,
+    /// The step of a rollout that this is.
+    pub(crate) plan: Option<PlanMove>,
+    /// What the flags say that want it.
+    pub(crate) flag: Option<String>,
 }
 
 /// One line of the audit: a position changed.
@@ -98,6 +106,24 @@ pub(crate) struct Acknowledgement {
     pub(crate) seen: Epoch,
     pub(crate) drained: Epoch,
     pub(crate) lazy: bool,
+    /// Where its flags want the migration.
+    pub(crate) wanted: Option<String>,
+    /// The kill switch that it sees set.
+    pub(crate) killed_by: Option<String>,
+}
+
+impl Acknowledgement {
+    /// Of an instance that has just come.
+    pub(crate) fn joining(migration: &str, epoch: Epoch, lazy: bool) -> Self {
+        Self {
+            migration: migration.to_owned(),
+            seen: epoch,
+            drained: epoch,
+            lazy,
+            wanted: None,
+            killed_by: None,
+        }
+    }
 }
 
 /// How far a backfill has come.
@@ -205,7 +231,7 @@ pub trait Watch: Send {
 }
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
-pub(crate) trait Control: Send + Sync + 'static {
+pub(crate) trait Control: plans::Plans + 'static {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 

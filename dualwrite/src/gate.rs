@@ -32,11 +32,13 @@ pub enum Gate {
     Approved,
     /// Every release that writes old without this library is gone, and so are its writes.
     Released,
+    /// No live instance sees a kill switch set.
+    Killed,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Drained,
         Self::Supported,
         Self::Backfilled,
@@ -47,6 +49,7 @@ impl Gate {
         Self::CopiedBack,
         Self::Approved,
         Self::Released,
+        Self::Killed,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -63,6 +66,7 @@ impl Gate {
             Self::CopiedBack => "copied_back",
             Self::Approved => "approved",
             Self::Released => "released",
+            Self::Killed => "killed",
         }
     }
 

@@ -17,12 +17,15 @@ mod compare;
 mod conversion;
 mod error;
 mod gate;
+mod hours;
 mod key;
 mod moves;
 mod needs;
 mod position;
 mod route;
 mod stage;
+#[cfg(feature = "toml")]
+mod toml_text;
 // 2. ports
 mod backend;
 mod clock;
@@ -34,7 +37,9 @@ mod shared;
 mod slots;
 // 3. deciders and 4. runners
 mod backfill;
+mod flags;
 mod lazy;
+mod plan;
 mod read;
 mod readiness;
 mod repository;
@@ -46,17 +51,23 @@ mod write;
 mod jobs;
 mod migration;
 mod moving;
+mod rollout;
 mod runtime;
 mod status;
+mod steering;
 // 6. for tests of services
 pub mod testing;
 /// Guides: what the reference of each item is too short for.
 pub mod guide {
+    #[doc = include_str!("docs/flags.md")]
+    pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/repository.md")]
     pub mod repository {}
+    #[doc = include_str!("docs/rollout.md")]
+    pub mod rollout {}
 }
 // 7. for generated code
 #[doc(hidden)]
@@ -83,6 +94,14 @@ pub use copy::{
 };
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
+pub use flags::env::EnvFlags;
+#[cfg(feature = "toml")]
+pub use flags::file::{FLAG_FILE_BYTES_MAX, FileFlags};
+#[cfg(feature = "open-feature")]
+pub use flags::open_feature::OpenFeatureFlags;
+pub use flags::report::FlagReport;
+pub use flags::source::FlagSource;
+pub use flags::wanted::Wanted;
 pub use gate::{Blocker, Gate};
 pub use jobs::{Backfill, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
@@ -91,13 +110,18 @@ pub use migration::Migration;
 pub use moves::Move;
 pub use moving::{Moving, PATIENCE};
 pub use observe::{CallReport, CounterReport, MethodReport};
+pub use plan::health::Health;
+pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};
+pub use plan::state::RolloutState;
 pub use position::{Epoch, Generation, Percent, Position};
 pub use readiness::InstanceReport;
+pub use rollout::{Rollout, RolloutStatus};
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
 pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use stage::{Side, Stage};
 pub use status::Status;
+pub use steering::FLAG_TIMEOUT;
 pub use transaction::Tx;
 pub use verify::run::{DIFFERING_MAX, VerifyReport};
 

@@ -125,14 +125,16 @@ impl Migration {
         Ok(blockers(&facts, wish, to, &self.0.terms()))
     }
 
-    /// Gives an approval that the registration asks for. It holds until the stage is left.
+    /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.
     ///
     /// # Errors
-    /// `InvalidInput` where no stage needs it, `Database`.
+    /// `InvalidInput` where nothing needs it, `Database`.
     pub async fn approve(&self, name: &str, by: &str, because: &str) -> Result<(), Error> {
-        let known = &self.0.options.approvals;
-        if !known.iter().any(|(_, approval)| approval == name) {
-            let known: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
+        let asked = &self.0.options.approvals;
+        let plan = self.rollout().plan().await.ok().flatten();
+        let steps = plan.iter().flat_map(|plan| &plan.steps).filter_map(|s| s.approval.as_deref());
+        let known: Vec<&str> = asked.iter().map(|(_, name)| name.as_str()).chain(steps).collect();
+        if !known.contains(&name) {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let message = format!("no stage needs the approval `{name}`; asked for are: {known}");
             return Err(Error::new(ErrorKind::InvalidInput, message).of(&self.0.name));

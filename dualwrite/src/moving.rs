@@ -70,6 +70,8 @@ impl<'m> Moving<'m> {
             reason: String::new(),
             overridden: Vec::new(),
             terms: shared.terms(),
+            plan: None,
+            flag: None,
         };
         Self { shared, change, within: None }
     }
@@ -95,6 +97,12 @@ impl<'m> Moving<'m> {
     /// Overrides a gate that protects no data; give the reason with [`because`](Self::because).
     pub fn overriding(mut self, gate: Gate) -> Self {
         self.change.overridden.push(gate);
+        self
+    }
+
+    /// A move that flags want; what they say is remembered with it.
+    pub(crate) fn flagged(mut self, wanted: String) -> Self {
+        self.change.flag = Some(wanted);
         self
     }
 

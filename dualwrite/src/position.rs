@@ -1,6 +1,7 @@
 //! Where a migration stands: stage, ramp and epoch, and the counters that belong to it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +78,37 @@ impl fmt::Display for Percent {
             (whole, part) if part % 10 == 0 => write!(f, "{whole}.{} %", part / 10),
             (whole, part) => write!(f, "{whole}.{part:02} %"),
         }
+    }
+}
+
+impl FromStr for Percent {
+    type Err = Error;
+
+    /// Reads `5`, `5%`, `0.25 %`: percent, with two digits after the point at most.
+    ///
+    /// ```
+    /// assert_eq!("0.25 %".parse::<dualwrite::Percent>()?.basis_points(), 25);
+    /// # Ok::<(), dualwrite::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no such number, or above 100.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let refused = || {
+            let message =
+                format!("`{text}` is no share of keys; write `5 %` or `0.25 %`, at most 100 %");
+            Error::new(ErrorKind::InvalidInput, message)
+        };
+        let digits = text.trim().trim_end_matches('%').trim_end();
+        let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+        let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        if !plain(whole) || !plain(part) || part.len() > 2 {
+            return Err(refused());
+        }
+        let whole: u16 = whole.parse().map_err(|_| refused())?;
+        let part: u16 = format!("{part:0<2}").parse().map_err(|_| refused())?;
+        let points = whole.checked_mul(100).and_then(|points| points.checked_add(part));
+        points.and_then(|points| Self::from_basis_points(points).ok()).ok_or_else(refused)
     }
 }
 
@@ -207,6 +239,22 @@ mod tests {
                     assert_eq!(Position::from_bits(position.to_bits()), position);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_share_is_read_as_it_is_shown() {
+        for points in [0, 1, 10, 25, 100, 550, 9_999, 10_000] {
+            let share = Percent::from_basis_points(points).unwrap();
+            assert_eq!(share.to_string().parse::<Percent>().unwrap(), share);
+        }
+        assert_eq!("5".parse::<Percent>().unwrap(), Percent::new(5).unwrap());
+        for text in ["", "%", "-1", "1.234", "101", "100.01", "x", "1.", ".5", "70000"] {
+            assert_eq!(
+                text.parse::<Percent>().unwrap_err().kind(),
+                ErrorKind::InvalidInput,
+                "{text}"
+            );
         }
     }
 

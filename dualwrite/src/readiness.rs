@@ -30,6 +30,10 @@ pub struct InstanceReport {
     pub max_stage: Stage,
     /// Whether its lazy reads copy what they miss in new.
     pub lazy: bool,
+    /// Where its flags want the migration.
+    pub wanted: Option<String>,
+    /// The kill switch that it sees set.
+    pub killed_by: Option<String>,
 }
 
 /// What the control tables know, read under the exclusive fence.
@@ -83,6 +87,7 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
         found.extend(drained(facts));
     }
     if forward {
+        killed(facts, &mut found);
         supported(facts, to, &mut found);
     }
     clean(facts, to, &mut found);
@@ -143,6 +148,19 @@ pub(crate) fn drained(facts: &Facts) -> Vec<Blocker> {
         ),
     })
     .collect()
+}
+
+fn killed(facts: &Facts, found: &mut Vec<Blocker>) {
+    for instance in &facts.instances {
+        if let Some(switch) = &instance.killed_by {
+            let reason = format!(
+                "the kill switch {switch} is set on instance {} (release {}); unset it there before \
+                 anything goes forward",
+                instance.id, instance.release
+            );
+            block(found, Gate::Killed, reason);
+        }
+    }
 }
 
 fn supported(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
@@ -301,6 +319,8 @@ mod tests {
                 min_stage: Stage::Off,
                 max_stage: Stage::Complete,
                 lazy: true,
+                wanted: None,
+                killed_by: None,
             }],
         }
     }

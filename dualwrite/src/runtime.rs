@@ -26,6 +26,7 @@ use crate::moving::{NAME_BYTES_MAX, repair};
 use crate::position::Percent;
 use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
 use crate::stage::{Side, Stage};
+use crate::steering::{Steering, steer_all};
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
@@ -43,6 +44,7 @@ pub struct RuntimeBuilder<DB: Backend> {
     beat: Heartbeat,
     poll: Duration,
     shutdown: Duration,
+    pub(crate) steering: Steering,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -94,7 +96,9 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let control: Arc<dyn Control> =
             Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
-        let inner = Arc::new(Inner::new(control, Clock::system(), self.beat, self.shutdown));
+        let mut inner = Inner::new(control, Clock::system(), self.beat, self.shutdown);
+        inner.steering = self.steering;
+        let inner = Arc::new(inner);
         let stop = inner.stop.clone();
         inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool })
@@ -141,7 +145,8 @@ impl<DB: Backend> Runtime<DB> {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN }
+        let steering = Steering::of_process();
+        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN, steering }
     }
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
@@ -177,7 +182,7 @@ impl<DB: Backend> Runtime<DB> {
 pub struct Registration<'r, DB: Backend> {
     runtime: &'r Runtime<DB>,
     name: String,
-    options: Options,
+    pub(crate) options: Options,
     copier: Option<Result<Arc<dyn Copier>, Error>>,
 }
 
@@ -280,10 +285,11 @@ pub(crate) struct Inner {
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
     last_beat: AtomicU64,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     nudge: Arc<Notify>,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     shutdown: Duration,
+    pub(crate) steering: Steering,
 }
 
 impl std::fmt::Debug for Inner {
@@ -313,10 +319,15 @@ impl Inner {
             nudge: Arc::default(),
             stop: CancellationToken::new(),
             shutdown,
+            steering: Steering::none(),
         }
     }
 
-    fn migrations(&self) -> Vec<Arc<Shared>> {
+    pub(crate) fn lease_length(&self) -> Duration {
+        self.beat.lease
+    }
+
+    pub(crate) fn migrations(&self) -> Vec<Arc<Shared>> {
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -354,8 +365,10 @@ impl Inner {
             actor: Arc::clone(&self.actor),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
+        self.steering.ask(&shared).await;
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         self.beat().await?;
+        self.steering.kill(&shared).await;
         Ok(Migration::from_shared(shared))
     }
 
@@ -382,6 +395,8 @@ impl Inner {
             seen: shared.position().epoch,
             drained: shared.drained(),
             lazy: shared.options.lazy,
+            wanted: shared.flags().wanted,
+            killed_by: shared.flags().killed_by,
         };
         self.migrations().iter().map(acknowledge).collect()
     }
@@ -448,6 +463,7 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
     let mut told = Vec::new();
     let mut draw = 0_u64;
     let mut repairing: Option<JoinHandle<()>> = None;
+    let mut steering: Option<JoinHandle<()>> = None;
     loop {
         let Some(inner) = inner.upgrade() else { return };
         if stop.is_cancelled() {
@@ -465,6 +481,9 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         // lease must not run out over that.
         if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
             repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
+        }
+        if inner.is_steered() && steering.as_ref().is_none_or(JoinHandle::is_finished) {
+            steering = Some(inner.tasks.spawn(steer_all(Arc::clone(&inner), poll, stop.clone())));
         }
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         let pause = clock::jittered(poll, draw >> 32);

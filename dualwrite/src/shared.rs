@@ -14,10 +14,12 @@ use crate::clock::Clock;
 use crate::control::{Control, Record};
 use crate::copy::Copier;
 use crate::error::{Error, ErrorKind};
+use crate::flags::report::FlagReport;
 use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::{Counters, MethodStats};
+use crate::plan::health::HealthHook;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
 use crate::stage::Stage;
@@ -46,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) mirror: MirrorPolicy,
     pub(crate) soak: Duration,
     pub(crate) approvals: Vec<(Stage, String)>,
+    pub(crate) rollout_health: HealthHook,
     pub(crate) unaware_window: Duration,
     pub(crate) shadow_sample: Percent,
     pub(crate) shadow_timeout: Duration,
@@ -68,6 +71,7 @@ impl Default for Options {
             mirror: MirrorPolicy::default(),
             soak: Duration::ZERO,
             approvals: Vec::new(),
+            rollout_health: HealthHook::default(),
             unaware_window: UNAWARE_WINDOW,
             shadow_sample: Percent::FULL,
             shadow_timeout: SHADOW_TIMEOUT,
@@ -87,6 +91,8 @@ pub(crate) struct Shared {
     /// No key can be missing in new any more.
     copied: AtomicBool,
     dirty: AtomicBool,
+    /// A rollout is running.
+    planned: AtomicBool,
     lease: Arc<Lease>,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
@@ -97,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) copier: Option<Arc<dyn Copier>>,
     pub(crate) flights: Flights,
+    /// What the flags of this process say.
+    flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
     pub(crate) nudge: Arc<Notify>,
     /// This process, among the instances.
@@ -163,6 +171,7 @@ impl Shared {
             generation: AtomicU64::new(record.generation.0),
             copied: AtomicBool::new(record.is_copied()),
             dirty: AtomicBool::new(record.dirty),
+            planned: AtomicBool::new(record.planned),
             lease: context.lease,
             clock: context.clock,
             in_flight: InFlight::new(record.position.epoch),
@@ -173,6 +182,7 @@ impl Shared {
             control: context.control,
             copier,
             flights: Flights::new(),
+            flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,
             actor: context.actor,
@@ -209,6 +219,11 @@ impl Shared {
 
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty.load(Relaxed)
+    }
+
+    /// Whether a rollout is running, as far as known here.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.planned.load(Relaxed)
     }
 
     pub(crate) fn mark_dirty(&self) {
@@ -278,6 +293,7 @@ impl Shared {
             self.generation.store(record.generation.0, SeqCst);
             self.copied.store(record.is_copied(), SeqCst);
             self.dirty.store(record.dirty, Relaxed);
+            self.planned.store(record.planned, Relaxed);
         }
         raised
     }
@@ -289,6 +305,20 @@ impl Shared {
         let record = record.ok_or_else(|| unknown_migration(&self.name))?;
         self.apply(&record);
         Ok(record)
+    }
+
+    /// What the flags of this process say.
+    pub(crate) fn flags(&self) -> FlagReport {
+        self.flags.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_flags(&self, report: FlagReport) {
+        *self.flags.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// Why the migration is not where flags want it.
+    pub(crate) fn set_waiting(&self, waiting: Option<String>) {
+        self.flags.lock().unwrap_or_else(PoisonError::into_inner).waiting = waiting;
     }
 
     /// What a transaction is fenced for.

@@ -4,12 +4,14 @@ use serde::Serialize;
 
 use crate::control::{BackfillProgress, Event};
 use crate::error::Error;
+use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
 use crate::migration::Migration;
 use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
 use crate::position::{Generation, Position};
 use crate::readiness::{InstanceReport, blockers};
+use crate::rollout::RolloutStatus;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
 /// control tables; calls and counters those of this process.
@@ -56,6 +58,10 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
     pub events: Vec<Event>,
+    /// The rollout, where there ever was one.
+    pub rollout: Option<RolloutStatus>,
+    /// What the flags of this process say.
+    pub flags: FlagReport,
 }
 
 impl Migration {
@@ -65,6 +71,9 @@ impl Migration {
     /// `Database`, `UnknownMigration`.
     pub async fn status(&self) -> Result<Status, Error> {
         let shared = self.shared();
+        // First, so that the position is that of which they speak, or a newer one.
+        let flags = shared.flags();
+        let rollout = self.rollout().status().await?;
         let facts = shared.control.facts(&shared.name).await?;
         let backfill = shared.control.backfill(&shared.name).await?;
         let next = facts.position.stage.next().map(Move::Advance);
@@ -90,6 +99,8 @@ impl Migration {
             counters: shared.counters.report(),
             blockers,
             events: self.events().await?,
+            rollout,
+            flags,
         })
     }
 }

@@ -15,6 +15,7 @@ mod compare;
 mod crash;
 mod dropped;
 mod dual;
+mod flags;
 mod forms;
 mod history;
 mod input;
@@ -27,6 +28,7 @@ mod options;
 mod processes;
 mod read;
 mod reverse;
+mod rollout;
 mod transaction;
 mod unaware;
 

@@ -12,6 +12,9 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_verified_generation BIGINT ,
     paused              BIGINT  NOT NULL DEFAULT 0,
     watched             BIGINT  NOT NULL DEFAULT 0,
+    -- What a flag said when it last moved the migration, or found it there, and the epoch since.
+    flag_wanted         TEXT,
+    flag_epoch          BIGINT,
     contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          BIGINT  NOT NULL
 );
@@ -37,6 +40,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     min_stage     BIGINT  NOT NULL,
     max_stage     BIGINT  NOT NULL,
     lazy          BIGINT  NOT NULL,
+    wanted        TEXT,
+    killed_by     TEXT,
     seen_epoch    BIGINT  NOT NULL,
     drained_epoch BIGINT  NOT NULL,
     expires_at    BIGINT  NOT NULL,
@@ -111,6 +116,21 @@ CREATE TABLE IF NOT EXISTS dualwrite_release (
     declared_at  BIGINT  NOT NULL,
     gone_at      BIGINT ,
     PRIMARY KEY (migration, release_name)
+);
+-- The rollout of a migration. A step and an order raise the version.
+CREATE TABLE IF NOT EXISTS dualwrite_plan (
+    migration    TEXT    NOT NULL PRIMARY KEY,
+    version      BIGINT  NOT NULL,
+    plan         TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    step         BIGINT  NOT NULL,
+    epoch        BIGINT  NOT NULL,
+    step_since   BIGINT  NOT NULL,
+    soak_skipped BIGINT  NOT NULL,
+    leader       TEXT   ,
+    leader_until BIGINT  NOT NULL,
+    note         TEXT    NOT NULL,
+    waiting      TEXT
 );
 -- Minutes in which somebody wrote old without the library, and transactions that are its own.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (

@@ -12,6 +12,9 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_verified_generation INTEGER,
     paused              INTEGER NOT NULL DEFAULT 0,
     watched             INTEGER NOT NULL DEFAULT 0,
+    -- What a flag said when it last moved the migration, or found it there, and the epoch since.
+    flag_wanted         TEXT,
+    flag_epoch          INTEGER,
     contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          INTEGER NOT NULL
 );
@@ -37,6 +40,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     min_stage     INTEGER NOT NULL,
     max_stage     INTEGER NOT NULL,
     lazy          INTEGER NOT NULL,
+    wanted        TEXT,
+    killed_by     TEXT,
     seen_epoch    INTEGER NOT NULL,
     drained_epoch INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
@@ -111,6 +116,21 @@ CREATE TABLE IF NOT EXISTS dualwrite_release (
     declared_at  INTEGER NOT NULL,
     gone_at      INTEGER,
     PRIMARY KEY (migration, release_name)
+);
+-- The rollout of a migration. A step and an order raise the version.
+CREATE TABLE IF NOT EXISTS dualwrite_plan (
+    migration    TEXT    NOT NULL PRIMARY KEY,
+    version      INTEGER NOT NULL,
+    plan         TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    step         INTEGER NOT NULL,
+    epoch        INTEGER NOT NULL,
+    step_since   INTEGER NOT NULL,
+    soak_skipped INTEGER NOT NULL,
+    leader       TEXT   ,
+    leader_until INTEGER NOT NULL,
+    note         TEXT    NOT NULL,
+    waiting      TEXT
 );
 -- Minutes in which somebody wrote old without the library, and transactions that are its own.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (

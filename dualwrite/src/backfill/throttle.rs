@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Pressure;
+use crate::hours::Hours;
 
 /// Limits above which a backfill makes way: it backs off at once, and comes back gradually. The reason is
 /// in its progress.
@@ -26,7 +27,7 @@ pub struct Throttle {
     lock_waits: u64,
     active: u64,
     lag: Duration,
-    hours: Option<(u8, u8)>,
+    hours: Option<Hours>,
     hook: Option<Hook>,
 }
 
@@ -62,7 +63,7 @@ impl Throttle {
     /// The hours of the day, in UTC by the database's clock, in which it copies at all: from the first up
     /// to and without the last; 22 and 6 are the night.
     pub fn hours(mut self, from: u8, until: u8) -> Self {
-        self.hours = Some((from, until));
+        self.hours = Some(Hours(from, until));
         self
     }
 
@@ -74,11 +75,7 @@ impl Throttle {
 
     /// Whether this hour is one to copy in.
     pub(crate) fn allows(&self, hour: u8) -> bool {
-        match self.hours {
-            None => true,
-            Some((from, until)) if from <= until => (from..until).contains(&hour),
-            Some((from, until)) => hour >= from || hour < until,
-        }
+        self.hours.is_none_or(|hours| hours.contain(hour))
     }
 
     pub(crate) fn asks_host(&self) -> Option<String> {

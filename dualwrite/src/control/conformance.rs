@@ -1,6 +1,8 @@
 //! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
+mod plans;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +38,14 @@ fn change(wish: Move) -> Change {
         reason: "because".to_owned(),
         overridden: Vec::new(),
         terms: Terms::default(),
+        plan: None,
+        flag: None,
     }
 }
 
 fn seen(epoch: u64) -> [Acknowledgement; 1] {
     let epoch = Epoch(epoch);
-    [Acknowledgement { migration: NAME.to_owned(), seen: epoch, drained: epoch, lazy: true }]
+    [Acknowledgement::joining(NAME, epoch, true)]
 }
 
 async fn advance(control: &dyn Control, to: Stage) -> Result<super::Record, Error> {
@@ -236,6 +240,7 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     a_verification_counts_for_both_sides(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
+    plans::suite(fresh).await;
 }
 
 #[tokio::test]
@@ -268,6 +273,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         "mismatch",
         "approval",
         "release",
+        "plan",
     ];
     let fresh = || async {
         let mut conn = pool.acquire().await.unwrap();

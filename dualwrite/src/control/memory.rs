@@ -1,12 +1,15 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod plans;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 
+use super::plans::outdated;
 use super::sql::decide_change;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
@@ -38,6 +41,8 @@ struct Entry {
     dirty: Vec<(Side, EncodedKey)>,
     buried: Vec<DeadLetter>,
     samples: Vec<(String, Option<EncodedKey>)>,
+    plan: Option<plans::Stored>,
+    flag: Option<(String, Epoch)>,
 }
 
 impl MemoryControl {
@@ -79,6 +84,7 @@ impl Entry {
                 dirty: false,
                 buried: false,
                 old_generation: Generation::FIRST,
+                planned: false,
             },
             old_verified: None,
             approvals: Vec::new(),
@@ -89,6 +95,8 @@ impl Entry {
             dirty: Vec::new(),
             buried: Vec::new(),
             samples: Vec::new(),
+            plan: None,
+            flag: None,
         }
     }
 
@@ -141,6 +149,8 @@ impl Entry {
             min_stage: beat.min_stage,
             max_stage: beat.max_stage,
             lazy: seen.lazy,
+            wanted: seen.wanted.clone(),
+            killed_by: seen.killed_by.clone(),
         };
         let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
         self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
@@ -152,6 +162,14 @@ impl Entry {
         };
         let from = self.record.position;
         let epoch = Epoch(from.epoch.0 + 1);
+        if let Some(step) = &change.plan {
+            let stored = self.plan.as_mut().filter(|stored| stored.fits(step));
+            let stored = stored.ok_or_else(|| outdated(&self.record.name))?;
+            stored.take_step(step, epoch, now);
+        }
+        if let Some(wanted) = &change.flag {
+            self.flag = Some((wanted.clone(), epoch));
+        }
         if to.stage != from.stage {
             self.record.stage_epoch = epoch;
             self.stage_at = now;
@@ -197,8 +215,7 @@ impl Control for MemoryControl {
         let mut migrations = self.lock();
         let entry = migrations.entry(name.to_owned()).or_insert_with(|| Entry::new(name, now));
         let epoch = entry.record.position.epoch;
-        let seen =
-            Acknowledgement { migration: name.to_owned(), seen: epoch, drained: epoch, lazy };
+        let seen = Acknowledgement::joining(name, epoch, lazy);
         entry.acknowledge(beat, &seen, now);
         done(Ok(entry.record.clone()))
     }
@@ -220,7 +237,10 @@ impl Control for MemoryControl {
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        self.lock().values_mut().for_each(|entry| drop(entry.instances.remove(instance)));
+        for entry in self.lock().values_mut() {
+            entry.instances.remove(instance);
+            entry.plan.iter_mut().for_each(|plan| plan.leave(instance));
+        }
         done(Ok(()))
     }
 

@@ -1,12 +1,15 @@
 //! The control tables in a SQL database: statements written once, over the narrow waist of
 //! [`backend`](crate::backend).
 
+mod plans;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::Pool;
 use sqlx::pool::PoolConnection;
 
+use super::plans::outdated;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
     Record, SAMPLES_MAX, Watch,
@@ -62,7 +65,8 @@ const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.s
      m.verified_generation, b.state, \
      (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
      (SELECT min(f.generation) FROM dualwrite_failure f \
-     WHERE f.migration = m.name AND f.side = 'new'), m.old_generation \
+     WHERE f.migration = m.name AND f.side = 'new'), m.old_generation, \
+     (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name) \
      FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -78,6 +82,7 @@ fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         dirty: row.optional_text(8)?.is_some(),
         buried: row.optional_integer(9)?.is_some(),
         old_generation: Generation(row.unsigned(10)?),
+        planned: row.optional_text(11)? == Some("running"),
     })
 }
 
@@ -138,12 +143,7 @@ impl<DB: Backend> SqlControl<DB> {
                 Fenced::Moved => continue,
             };
             tx.opened([].into());
-            let seen = Acknowledgement {
-                migration: name.to_owned(),
-                seen: position.epoch,
-                drained: position.epoch,
-                lazy,
-            };
+            let seen = Acknowledgement::joining(name, position.epoch, lazy);
             acknowledge::<DB>(tx.connection(), beat, &seen).await.map_err(failed)?;
             tx.commit().await?;
             return self.record(name).await;
@@ -178,6 +178,17 @@ impl<DB: Backend> SqlControl<DB> {
             let conn = tx.connection();
             if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
                 apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
+                let epoch = facts.position.epoch.0 + 1;
+                if let Some(step) = &change.plan
+                    && !plans::take_step::<DB>(conn, name, step, epoch).await.map_err(failed)?
+                {
+                    tx.rollback().await?;
+                    return Err(outdated(name));
+                }
+                if let Some(wanted) = &change.flag {
+                    let flagged = plans::flag_moved::<DB>(conn, name, wanted, epoch).await;
+                    flagged.map_err(failed)?;
+                }
                 DB::Adapter::notify(conn, name).await.map_err(failed)?;
             }
             tx.commit().await?;
@@ -285,7 +296,7 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
-    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage, lazy \
+    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage, lazy, wanted, killed_by \
                FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
     let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
@@ -330,6 +341,8 @@ fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
         min_stage: row.stage(4)?,
         max_stage: row.stage(5)?,
         lazy: row.integer(6)? != 0,
+        wanted: row.optional_text(7)?.map(str::to_owned),
+        killed_by: row.optional_text(8)?.map(str::to_owned),
     })
 }
 
@@ -340,9 +353,12 @@ async fn acknowledge<DB: Backend>(
 ) -> sqlx::Result<()> {
     let sql = format!(
         "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, lazy, \
-         seen_epoch, drained_epoch, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
-        DB::Adapter::DIALECT
-            .upsert("id, migration", &["seen_epoch", "drained_epoch", "expires_at"])
+         wanted, killed_by, seen_epoch, drained_epoch, expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
+        DB::Adapter::DIALECT.upsert(
+            "id, migration",
+            &["wanted", "killed_by", "seen_epoch", "drained_epoch", "expires_at"]
+        )
     );
     let lease = u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX);
     let values = [
@@ -352,6 +368,8 @@ async fn acknowledge<DB: Backend>(
         i64::from(beat.min_stage.code()).into(),
         i64::from(beat.max_stage.code()).into(),
         i64::from(seen.lazy).into(),
+        SqlValue::Text(seen.wanted.clone()),
+        SqlValue::Text(seen.killed_by.clone()),
         seen.seen.0.into(),
         seen.drained.0.into(),
         lease.into(),
@@ -428,6 +446,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let sql =
                 "DELETE FROM dualwrite_instance WHERE id = ? OR expires_at < {now} - 86400000000";
             self.execute("leaving", sql, &[instance.into()]).await?;
+            let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
+            self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
             let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
             self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
         })

@@ -24,6 +24,8 @@ impl World {
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
             lazy: self.lazy,
+            wanted: None,
+            killed_by: None,
         };
         Facts {
             position: control.position,
@@ -58,6 +60,8 @@ impl World {
             reason: String::new(),
             overridden: Vec::new(),
             terms: Terms { lazy: self.lazy, sees_new: true, ..Terms::default() },
+            plan: None,
+            flag: None,
         };
         decide_change(&facts, &change).ok().flatten()
     }

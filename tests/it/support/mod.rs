@@ -1,6 +1,7 @@
 //! What tests share: databases and data.
 
 pub(crate) mod chinook;
+pub(crate) mod crew;
 #[cfg(unix)]
 pub(crate) mod customers;
 pub(crate) mod db;

@@ -1,0 +1,103 @@
+//! [`FlagSource`]: whoever says where a migration shall be, beside the control tables.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::wanted::Wanted;
+use crate::error::{BoxError, Error};
+
+/// A source of flags. It *wishes*; the library moves the control table's position toward the wish through
+/// the same gates as an operator, and says why where one is closed.
+///
+/// It is asked once a [poll](crate::POLL), off the path of every call, for a second at the most. Where it
+/// fails, its last answer holds.
+///
+/// ```
+/// use dualwrite::{BoxError, FlagSource, Stage, Wanted};
+///
+/// struct Fixed;
+///
+/// impl FlagSource for Fixed {
+///     fn name(&self) -> &str {
+///         "fixed"
+///     }
+///
+///     async fn wanted(&self, migration: &str) -> Result<Option<Wanted>, BoxError> {
+///         Ok((migration == "customer-email").then_some(Wanted::stage(Stage::Shadow)))
+///     }
+/// }
+/// ```
+pub trait FlagSource: Send + Sync + 'static {
+    /// Its name, for the audit and errors.
+    fn name(&self) -> &str;
+
+    /// What it says about this migration; `None` where it says nothing.
+    ///
+    /// # Errors
+    /// Any: it cannot be reached, or what it says cannot be understood.
+    fn wanted(
+        &self,
+        migration: &str,
+    ) -> impl Future<Output = Result<Option<Wanted>, BoxError>> + Send;
+}
+
+/// A source without its type.
+pub(crate) trait AnySource: Send + Sync {
+    fn name(&self) -> &str;
+
+    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<Wanted>, BoxError>>;
+}
+
+impl<S: FlagSource> AnySource for S {
+    fn name(&self) -> &str {
+        FlagSource::name(self)
+    }
+
+    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<Wanted>, BoxError>> {
+        Box::pin(FlagSource::wanted(self, migration))
+    }
+}
+
+/// Reads a variable of the environment.
+pub(crate) type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The variable that is the kill switch.
+pub(crate) const KILL: &str = "DUALWRITE_KILL";
+
+/// Whether the kill switch names this migration.
+pub(crate) fn is_killed(value: &str, migration: &str) -> bool {
+    let mut names = value.split(|c: char| c == ',' || c.is_whitespace());
+    names.any(|name| name == migration || ["all", "1", "true"].contains(&name))
+}
+
+/// What an error says, in full: its text and those of its causes.
+pub(crate) fn told(error: &BoxError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.to_string(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kill_switch_names_some_or_all() {
+        for value in ["all", "a,b", "b", "a b", "x, b ,c", "1", "true"] {
+            assert!(is_killed(value, "b"), "{value}");
+        }
+        for value in ["", "a", "bb", "a,c", "none"] {
+            assert!(!is_killed(value, "b"), "{value}");
+        }
+    }
+}

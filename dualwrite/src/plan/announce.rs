@@ -1,0 +1,43 @@
+//! What a rollout tells the world. One place, so that whoever wants to hear it is called from here.
+
+use crate::position::Position;
+use crate::shared::Shared;
+
+/// Something happened to a rollout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Announcement<'a> {
+    /// An order: start, pause, resume, skip, abort; who gave it, and why.
+    Ordered {
+        what: &'a str,
+        by: &'a str,
+        because: &'a str,
+    },
+    Moved {
+        step: usize,
+        to: Position,
+    },
+    /// The leader waits for something else than before.
+    Waits {
+        reason: &'a str,
+    },
+    Held {
+        reason: &'a str,
+    },
+    Done,
+}
+
+/// Tells it.
+pub(crate) fn announce(shared: &Shared, what: Announcement<'_>) {
+    let migration = &*shared.name;
+    match what {
+        Announcement::Ordered { what, by, because } => {
+            tracing::info!(migration, what, by, because, "an order for the rollout");
+        }
+        Announcement::Moved { step, to } => {
+            tracing::info!(migration, step, %to, "the rollout took a step");
+        }
+        Announcement::Waits { reason } => tracing::debug!(migration, reason, "the rollout waits"),
+        Announcement::Held { reason } => tracing::warn!(migration, reason, "the rollout holds"),
+        Announcement::Done => tracing::info!(migration, "the rollout is done"),
+    }
+}
