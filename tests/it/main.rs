@@ -11,6 +11,7 @@ mod support;
 mod acceptance;
 mod backfill;
 mod compare;
+mod copy_sql;
 #[cfg(unix)]
 mod crash;
 mod dropped;

@@ -1,0 +1,159 @@
+//! The copy function that is SQL text: over ranges beside writers, over single keys, and what it refuses.
+
+use std::sync::Arc;
+
+use dualwrite::{CopySql, ErrorKind, KeySource, Runtime, Stage};
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::{Notes, World, plain};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    ranges_are_copied_beside_writers,
+    a_range_with_a_bad_row_is_halved_until_it_stands_alone,
+    what_old_has_no_more_is_removed,
+    keys_of_two_columns_are_named_in_order,
+    what_it_cannot_mean_is_refused_when_it_is_registered,
+);
+
+/// From `old_note` to `new_note`.
+fn notes<D: Sql>() -> CopySql<D::Db, i64> {
+    CopySql::new(KeySource::table("old_note").column("id"))
+        .new_source(KeySource::table("new_note").column("id"))
+        .copying(D::sql(
+            "INSERT INTO new_note (id, word) SELECT r.id, r.word FROM {rows} r WHERE true \
+             ON CONFLICT (id) DO UPDATE SET word = excluded.word",
+            "INSERT INTO new_note (id, word) SELECT r.id, r.word FROM {rows} r \
+             ON CONFLICT (id) DO UPDATE SET word = excluded.word",
+            "INSERT INTO new_note (id, word) SELECT r.id, r.word FROM {rows} r \
+             ON DUPLICATE KEY UPDATE word = VALUES(word)",
+        ))
+        .removing(
+            "DELETE FROM new_note WHERE {id} \
+             AND NOT EXISTS (SELECT 1 FROM old_note WHERE old_note.id = new_note.id)",
+        )
+}
+
+/// Rows are born, changed and deleted ahead of the cursor, in the page, and behind it. A row that is born
+/// and changed within one page must not be overwritten by what it was at its birth.
+async fn ranges_are_copied_beside_writers<D: Sql>(db: Scratch<D>) {
+    let world = Arc::new(World::with(db, Stage::DualWrite, 300, plain).await);
+    world.db.execute("DELETE FROM old_note WHERE id IN (10, 20, 30, 140, 150, 260)").await;
+    let runtime = Runtime::builder(world.db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("notes").backfill(notes::<D>()).register().await.unwrap();
+    let writers = (0..3_i64).map(|writer| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            for round in 0..120_i64 {
+                // The same few keys again and again, some of them unborn, and all of them once.
+                let id = [10, 20, 30, 140, 150, 260][(round % 6) as usize] + writer;
+                let mut tx = world.begin().await;
+                match round % 5 {
+                    4 => world.notes.remove(&mut tx, id).await.unwrap(),
+                    _ => world.notes.save(&mut tx, id, &format!("{writer} {round}")).await.unwrap(),
+                }
+                tx.commit().await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let done = migration.backfill().batch(9).run().await.unwrap();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!((done.complete, done.failed), (true, 0));
+    let [old, new] = world.words().await;
+    assert_eq!(old, new);
+    runtime.shutdown().await.unwrap();
+}
+
+/// Two tables, of which the new one refuses a word.
+async fn two_tables<D: Sql>(db: &Scratch<D>) {
+    db.execute(
+        "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+         CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL CHECK (word <> 'poison'))",
+    )
+    .await;
+    for id in 1..=40 {
+        db.execute(&format!("INSERT INTO old_note (id, word) VALUES ({id}, 'word {id}')")).await;
+    }
+}
+
+async fn a_range_with_a_bad_row_is_halved_until_it_stands_alone<D: Sql>(db: Scratch<D>) {
+    two_tables(&db).await;
+    db.execute("UPDATE old_note SET word = 'poison' WHERE id = 23").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("notes").backfill(notes::<D>()).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().batch(16).run().await.unwrap();
+    assert_eq!((done.total, done.migrated, done.failed, done.complete), (40, 39, 1, true));
+    assert_eq!(migration.dead_letters().await.unwrap()[0].key, "23");
+    assert_eq!(db.number("SELECT count(*) FROM new_note").await, 39);
+    db.execute("UPDATE old_note SET word = 'mended' WHERE id = 23").await;
+    assert_eq!(migration.retry_dead_letters().await.unwrap(), 1);
+    assert_eq!(db.number("SELECT count(*) FROM new_note WHERE word = 'mended'").await, 1);
+    runtime.shutdown().await.unwrap();
+}
+
+async fn what_old_has_no_more_is_removed<D: Sql>(db: Scratch<D>) {
+    two_tables(&db).await;
+    db.execute("INSERT INTO new_note (id, word) VALUES (7, 'stale'), (99, 'a stray')").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("notes").backfill(notes::<D>()).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    let same = "SELECT count(*) FROM old_note o JOIN new_note n ON n.id = o.id AND n.word = o.word";
+    assert_eq!(db.number(same).await, 40);
+    assert_eq!(db.number("SELECT count(*) FROM new_note").await, 40);
+    db.execute("DELETE FROM old_note WHERE id = 5").await; // behind our back
+    migration.copy(&5_i64).await.unwrap();
+    assert_eq!(db.number("SELECT count(*) FROM new_note WHERE id = 5").await, 0);
+    runtime.shutdown().await.unwrap();
+}
+
+async fn keys_of_two_columns_are_named_in_order<D: Sql>(db: Scratch<D>) {
+    db.execute(
+        "CREATE TABLE pair (a INTEGER NOT NULL, b VARCHAR(20) NOT NULL, copies INTEGER NOT NULL,
+                            PRIMARY KEY (a, b))",
+    )
+    .await;
+    for a in 0..5 {
+        for b in ["", "B", "a", "zebra", "äpfel", "y quoted"] {
+            db.execute(&format!("INSERT INTO pair VALUES ({a}, '{b}', 0)")).await;
+        }
+    }
+    let copy =
+        CopySql::<D::Db, (i64, String)>::new(KeySource::table("pair").column("a").column("b"))
+            .copying("UPDATE pair SET copies = copies + 1 WHERE {a, b}");
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("pairs").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().batch(4).run().await.unwrap();
+    assert_eq!((done.total, done.migrated), (30, 30));
+    assert_eq!(db.number("SELECT count(*) FROM pair WHERE copies = 1").await, 30);
+    migration.copy(&(3_i64, "a".to_owned())).await.unwrap();
+    assert_eq!(db.number("SELECT copies FROM pair WHERE a = 3 AND b = 'a'").await, 2);
+    runtime.shutdown().await.unwrap();
+}
+
+async fn what_it_cannot_mean_is_refused_when_it_is_registered<D: Sql>(db: Scratch<D>) {
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let copy = || CopySql::<D::Db, i64>::new(KeySource::table("old_note").column("id"));
+    let good = "DELETE FROM new_note WHERE {id}";
+    for (copy, kind, named) in [
+        (copy(), ErrorKind::InvalidInput, "`.copying("),
+        (copy().copying("DELETE FROM new_note"), ErrorKind::InvalidInput, "whole table"),
+        (
+            copy().copying(good).removing("DELETE FROM n WHERE {the id}"),
+            ErrorKind::InvalidInput,
+            "`{the id}`",
+        ),
+        (copy().copying("DELETE FROM n WHERE {id} AND x = ?"), ErrorKind::InvalidInput, "`?`"),
+        (copy().copying("DELETE FROM n WHERE {id, b}"), ErrorKind::WrongKey, "2 columns"),
+    ] {
+        let error = runtime.migration("notes").backfill(copy).register().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    runtime.shutdown().await.unwrap();
+}
