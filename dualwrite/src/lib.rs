@@ -17,6 +17,7 @@ mod compare;
 mod conversion;
 mod error;
 mod gate;
+mod guard;
 mod key;
 mod moves;
 mod needs;
@@ -28,6 +29,7 @@ mod backend;
 mod clock;
 mod control;
 mod copy;
+mod events;
 mod in_flight;
 mod observe;
 mod shared;
@@ -43,6 +45,7 @@ mod transaction;
 mod verify;
 mod write;
 // 5. composition
+mod health;
 mod jobs;
 mod migration;
 mod moving;
@@ -54,6 +57,8 @@ pub mod testing;
 pub mod guide {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[doc = include_str!("docs/metrics.md")]
+    pub mod metrics {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/repository.md")]
     pub mod repository {}
@@ -81,13 +86,20 @@ pub use conversion::ConversionError;
 pub use copy::{ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
+pub use events::{EVENTS_WAITING_MAX, RuntimeEvent};
 pub use gate::{Blocker, Gate};
+pub use guard::rules::{
+    Breach, GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX, Guard,
+    GuardReport, Guards, Unjudged,
+};
+pub use health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use jobs::{Backfill, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
 pub use migration::Migration;
 pub use moves::Move;
 pub use moving::{Moving, PATIENCE};
+pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use position::{Epoch, Generation, Percent, Position};
 pub use readiness::InstanceReport;

@@ -129,6 +129,9 @@ impl<'m> Moving<'m> {
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
         shared.apply(&record);
         if before.epoch != record.position.epoch {
+            if self.change.wish == Move::Rollback {
+                count(&shared.counters.rollbacks);
+            }
             tracing::info!(
                 migration = &*shared.name,
                 from = %before,

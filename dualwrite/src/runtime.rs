@@ -3,6 +3,10 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+mod watching;
+
+pub(crate) use watching::watch;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -21,6 +25,7 @@ use crate::control::{Acknowledgement, Control, Heartbeat, Watch};
 use crate::copy::run::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
+use crate::events::{Events, Hooks};
 use crate::migration::Migration;
 use crate::moving::{NAME_BYTES_MAX, repair};
 use crate::position::Percent;
@@ -43,6 +48,8 @@ pub struct RuntimeBuilder<DB: Backend> {
     beat: Heartbeat,
     poll: Duration,
     shutdown: Duration,
+    clock: Clock,
+    hooks: Hooks,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -94,8 +101,14 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let control: Arc<dyn Control> =
             Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
-        let inner = Arc::new(Inner::new(control, Clock::system(), self.beat, self.shutdown));
+        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
+        let (events, waiting) = watching::events(&self.hooks);
+        inner.events = events;
+        let inner = Arc::new(inner);
         let stop = inner.stop.clone();
+        if let Some(waiting) = waiting {
+            inner.tasks.spawn(watching::deliver(waiting, self.hooks, stop.clone()));
+        }
         inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool })
     }
@@ -141,7 +154,8 @@ impl<DB: Backend> Runtime<DB> {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN }
+        let (clock, hooks) = (Clock::system(), Hooks::default());
+        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN, clock, hooks }
     }
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
@@ -280,6 +294,9 @@ pub(crate) struct Inner {
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
     last_beat: AtomicU64,
+    /// When the figures were looked at last.
+    watched: AtomicU64,
+    events: Events,
     tasks: TaskTracker,
     nudge: Arc<Notify>,
     stop: CancellationToken,
@@ -309,6 +326,8 @@ impl Inner {
             migrations: Mutex::default(),
             lease: Arc::default(),
             last_beat: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
+            events: Events::default(),
             tasks: TaskTracker::new(),
             nudge: Arc::default(),
             stop: CancellationToken::new(),
@@ -343,6 +362,8 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
+        watching::check(options.guards.as_ref(), &options.critical)
+            .map_err(|error| error.of(name))?;
         let record = self.control.join(name, &self.beat, options.lazy).await?;
         let context = Context {
             clock: self.clock.clone(),
@@ -352,6 +373,7 @@ impl Inner {
             nudge: Arc::clone(&self.nudge),
             instance: self.beat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
+            events: self.events.clone(),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
@@ -447,6 +469,7 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
     let mut told = Vec::new();
     let mut draw = 0_u64;
     let mut repairing: Option<JoinHandle<()>> = None;
+    let mut watching: Option<JoinHandle<()>> = None;
     loop {
         let Some(inner) = inner.upgrade() else { return };
         if stop.is_cancelled() {
@@ -458,12 +481,16 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         // A round is never dropped halfway: a heartbeat that is already on its way would bring the
         // instance back after it has left.
         if let Err(error) = inner.round(&mut told).await {
+            inner.count_control_failure();
             tracing::warn!(%error, "the control tables could not be reached; trying again");
         }
         // Beside the rounds: a repair may be long, or wait for a row that somebody has locked, and the
         // lease must not run out over that.
         if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
             repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
+        }
+        if inner.is_watch_due() && watching.as_ref().is_none_or(JoinHandle::is_finished) {
+            watching = Some(inner.tasks.spawn(watching::watch_all(Arc::clone(&inner), stop.clone())));
         }
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         let pause = clock::jittered(poll, draw >> 32);

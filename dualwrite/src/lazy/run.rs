@@ -63,6 +63,7 @@ async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
     if error.kind() != ErrorKind::CopyFailed {
         return; // the database, a conflict: not this key's fault
     }
+    count(&shared.counters.copies_failed);
     // The cause, not the frame around it: that is what one has to mend.
     let cause =
         std::error::Error::source(error).map_or_else(|| error.to_string(), |c| c.to_string());

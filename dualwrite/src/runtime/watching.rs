@@ -1,0 +1,303 @@
+//! Beside the rounds of the runtime: takes the figures in, judges by the guards, goes back where they say
+//! so, publishes, and tells the service. In tasks of their own, so that neither a slow recorder nor a hook
+//! that panics costs the lease.
+
+#[cfg(feature = "metrics")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Inner, Registration, RuntimeBuilder};
+use crate::backend::Backend;
+use crate::clock::{Clock, ManualClock};
+use crate::error::{Error, ErrorKind};
+use crate::events::{Events, Hooks, RuntimeEvent};
+use crate::guard::decide::goes_back;
+use crate::guard::rules::{Breach, GuardReport, Guards};
+use crate::guard::run::{dead_letters, facts, guards, look, tell, verdict, wants_facts};
+use crate::moves::Move;
+use crate::moving::Moving;
+use crate::observe::count;
+use crate::observe::window::Cut;
+use crate::position::Position;
+use crate::shared::Shared;
+
+/// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
+const PUBLISH: Duration = Duration::from_secs(1);
+/// The most bytes of a reason in the audit.
+const REASON_BYTES_MAX: usize = 1_000;
+/// How many fields may be critical.
+const CRITICAL_MAX: usize = 50;
+
+impl<DB: Backend> RuntimeBuilder<DB> {
+    /// Calls this with whatever happens, in order, from a thread where it may take its time. At most
+    /// [`EVENTS_WAITING_MAX`](crate::EVENTS_WAITING_MAX) events wait for it; more are dropped and counted.
+    /// A panic in it is caught. May be given several times.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Runtime, RuntimeEvent};
+    ///
+    /// async fn start(pool: sqlx::SqlitePool) -> Result<Runtime<sqlx::Sqlite>, dualwrite::Error> {
+    ///     let page = |event: &RuntimeEvent| {
+    ///         if let RuntimeEvent::RolledBack { migration, reason, .. } = event {
+    ///             eprintln!("{migration} was rolled back: {reason}");
+    ///         }
+    ///     };
+    ///     Runtime::builder(pool).on_event(page).start().await
+    /// }
+    /// # }
+    /// ```
+    pub fn on_event(mut self, hook: impl Fn(&RuntimeEvent) + Send + Sync + 'static) -> Self {
+        self.hooks.add(Arc::new(hook));
+        self
+    }
+
+    /// For tests of services: latencies, periods of guards and the lease follow a clock that the test
+    /// moves. The control tables keep the time of their database, and polls that of tokio.
+    pub fn manual_clock(mut self) -> (Self, ManualClock) {
+        let (clock, hands) = Clock::manual();
+        self.clock = clock;
+        (self, hands)
+    }
+}
+
+impl<DB: Backend> Registration<'_, DB> {
+    /// Goes back by itself where a guard is breached, as far as loses nothing. Without this, nothing is
+    /// ever rolled back by itself, and [`Migration::health`](crate::Migration::health) judges by the
+    /// default guards.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Error, Guard, Guards, Migration, Runtime};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     runtime
+    ///         .migration("orders")
+    ///         .critical("total")
+    ///         .critical("lines[].price")
+    ///         .guards(Guards::default().with(Guard::p99_times_old(2.0)))
+    ///         .register()
+    ///         .await
+    /// }
+    /// # }
+    /// ```
+    pub fn guards(mut self, guards: Guards) -> Self {
+        self.options.guards = Some(guards);
+        self
+    }
+
+    /// Marks a field as critical: by default a guard takes no difference in it. The path is that of
+    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`); what lies
+    /// within the field is meant too. At most 50.
+    pub fn critical(mut self, path: impl Into<String>) -> Self {
+        self.options.critical.push(path.into());
+        self
+    }
+}
+
+/// # Errors
+/// `InvalidInput`.
+pub(super) fn check(guards: Option<&Guards>, critical: &[String]) -> Result<(), Error> {
+    if critical.len() > CRITICAL_MAX || critical.iter().any(String::is_empty) {
+        let message = format!("critical are at most {CRITICAL_MAX} fields, each with a path");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    guards.map_or(Ok(()), Guards::check)
+}
+
+impl Inner {
+    /// Whether it is time to look at the figures again.
+    pub(super) fn is_watch_due(&self) -> bool {
+        let since = self.clock.now().saturating_sub(self.watched.load(Relaxed));
+        Duration::from_nanos(since) >= PUBLISH
+    }
+
+    pub(super) fn count_control_failure(&self) {
+        for shared in self.migrations() {
+            count(&shared.counters.control_failed);
+        }
+    }
+}
+
+/// One round: all migrations, one after the other.
+pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
+    inner.watched.store(inner.clock.now(), Relaxed);
+    let watch = async {
+        for shared in inner.migrations() {
+            watch(&shared).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watch => {}
+    }
+}
+
+/// One migration: takes the figures in and publishes them, and judges when that is due.
+pub(crate) async fn watch(shared: &Shared) {
+    let guards = guards(shared);
+    look(shared, guards.period, Cut::WhenDue);
+    let now = shared.clock.now();
+    let since = now.saturating_sub(shared.evaluated.load(Relaxed));
+    if Duration::from_nanos(since) >= guards.period {
+        shared.evaluated.store(now, Relaxed);
+        evaluate(shared, &guards).await;
+    }
+    publish(shared);
+}
+
+async fn evaluate(shared: &Shared, guards: &Guards) {
+    let facts = match wants_facts(guards) || cfg!(feature = "metrics") {
+        true => facts(shared).await,
+        false => None,
+    };
+    let (position, report) = verdict(shared, guards, facts.as_ref().map(dead_letters));
+    #[cfg(feature = "metrics")]
+    publish_facts(shared, facts.as_ref()).await;
+    if shared.options.guards.is_none() {
+        return;
+    }
+    tell(shared, &report);
+    if let GuardReport::Breached(breaches) = report {
+        breached(shared, position, breaches).await;
+    }
+}
+
+async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
+    let reason = reason(&breaches);
+    let will_go_back = goes_back(position);
+    tracing::warn!(
+        migration = &*shared.name,
+        %position,
+        reason,
+        will_go_back,
+        "a guard is breached"
+    );
+    let migration = || shared.name.to_string();
+    shared.tell(|| RuntimeEvent::GuardBreached { migration: migration(), position, breaches });
+    if !will_go_back {
+        return;
+    }
+    // Bound to the epoch that was judged: of several instances one goes back, and nobody goes back
+    // twice for the same figures.
+    let rollback = Moving::new(shared, Move::Rollback)
+        .expecting(position.epoch)
+        .by(format!("guard, {}", shared.actor))
+        .because(&*reason);
+    match rollback.await {
+        Ok(to) => {
+            count(&shared.counters.guard_rollbacks);
+            shared.tell(|| RuntimeEvent::RolledBack {
+                migration: migration(),
+                from: position,
+                to,
+                reason,
+            });
+        }
+        // Somebody else moved it: the figures say nothing of where it stands now.
+        Err(error) if error.kind() == ErrorKind::Conflict => {}
+        Err(error) => {
+            count(&shared.counters.guard_rollbacks_failed);
+            tracing::error!(migration = &*shared.name, %error, "a guard could not roll back");
+            shared.tell(|| RuntimeEvent::RollbackFailed {
+                migration: migration(),
+                position,
+                error: error.to_string(),
+            });
+        }
+    }
+}
+
+fn reason(breaches: &[Breach]) -> String {
+    let breaches: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+    let mut reason = breaches.join("; ");
+    if reason.len() > REASON_BYTES_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason.push('…');
+    }
+    reason
+}
+
+#[cfg(not(feature = "metrics"))]
+fn publish(_: &Shared) {}
+
+/// A recorder that panics must not keep the guards from their work.
+#[cfg(feature = "metrics")]
+fn publish(shared: &Shared) {
+    use crate::observe::publish::{Series, describe};
+    use std::sync::PoisonError;
+
+    let publish = || {
+        let mut told = shared.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = shared.figures();
+        let series = Series(&shared.name);
+        if told.is_none() {
+            describe();
+        }
+        let news = totals.since(told.as_ref().unwrap_or(&Default::default()));
+        *told = Some(totals);
+        series.news(&news);
+        series.position(shared.position(), shared.generation());
+    };
+    if catch_unwind(AssertUnwindSafe(publish)).is_err() {
+        tracing::error!(migration = &*shared.name, "the recorder of metrics panicked");
+    }
+}
+
+#[cfg(feature = "metrics")]
+async fn publish_facts(shared: &Shared, facts: Option<&crate::readiness::Facts>) {
+    use crate::moves::destination;
+    use crate::observe::publish::Series;
+    use crate::readiness::blockers;
+
+    let Some(facts) = facts else { return };
+    let backfill = shared.control.backfill(&shared.name).await.ok().flatten();
+    let closed = facts.position.stage.next().and_then(|next| {
+        let wish = Move::Advance(next);
+        let to = destination(facts.position, facts.generation, wish).ok()?;
+        Some(blockers(facts, wish, to, &shared.terms()))
+    });
+    let series = Series(&shared.name);
+    let publish = || {
+        series.facts(facts, &closed.unwrap_or_default());
+        if let Some(backfill) = &backfill {
+            series.backfill(backfill);
+        }
+    };
+    if catch_unwind(AssertUnwindSafe(publish)).is_err() {
+        tracing::error!(migration = &*shared.name, "the recorder of metrics panicked");
+    }
+}
+
+/// The queue of a runtime with these hooks, and what empties it.
+pub(super) fn events(hooks: &Hooks) -> (Events, Option<mpsc::Receiver<RuntimeEvent>>) {
+    if hooks.is_empty() {
+        return (Events::default(), None);
+    }
+    let (events, waiting) = Events::queue();
+    (events, Some(waiting))
+}
+
+/// Tells the hooks, one event after the other; at the end what is still waiting.
+pub(super) async fn deliver(
+    mut waiting: mpsc::Receiver<RuntimeEvent>,
+    hooks: Hooks,
+    stop: CancellationToken,
+) {
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = waiting.recv() => event,
+            () = stop.cancelled() => waiting.try_recv().ok(),
+        };
+        let Some(event) = event else { return };
+        let hooks = hooks.clone();
+        // Fails only where the whole runtime of tokio ends.
+        let _ = tokio::task::spawn_blocking(move || hooks.tell(&event)).await;
+    }
+}
