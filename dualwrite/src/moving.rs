@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tracing::Instrument as _;
 
 use crate::clock;
 use crate::control::Change;
@@ -200,6 +201,8 @@ impl<'m> IntoFuture for Moving<'m> {
     type IntoFuture = BoxFuture<'m, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        let (migration, wish) = (&*self.shared.name, self.change.wish);
+        let span = tracing::info_span!("move", migration, %wish);
+        Box::pin(self.run().instrument(span))
     }
 }

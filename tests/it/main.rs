@@ -16,12 +16,14 @@ mod crash;
 mod dropped;
 mod dual;
 mod forms;
+mod guard;
 mod history;
 mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
 mod lost_control;
+mod metrics;
 mod options;
 #[cfg(unix)]
 mod processes;

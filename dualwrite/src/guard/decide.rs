@@ -38,12 +38,11 @@ pub(crate) fn judge(guards: &Guards, evidence: &Evidence<'_>) -> GuardReport {
         judged += 1;
         // The newest alone, or what has just gone wrong would hide among what went well before. Too few
         // samples there are no matter.
-        let newest = (guards.period * NEWEST_PERIODS).min(guard.window);
-        let newest = look(guard, &(evidence.figures)(newest), guards.period, evidence);
-        let whole = || look(guard, &(evidence.figures)(guard.window), guards.period, evidence);
-        match newest {
+        let newest = guards.period * NEWEST_PERIODS;
+        let over = |time| look(guard, &(evidence.figures)(time), guards.period, evidence);
+        match over(newest) {
             Finding::Breached(breach) => breaches.push(breach),
-            Finding::Fine | Finding::Missing(_) => match whole() {
+            Finding::Fine | Finding::Missing(_) => match over(guard.window.max(newest)) {
                 Finding::Breached(breach) => breaches.push(breach),
                 Finding::Missing(missing) => unjudged.push(Unjudged { guard: guard.name(), missing }),
                 Finding::Fine => {}

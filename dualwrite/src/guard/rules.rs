@@ -155,8 +155,8 @@ impl Guard {
         Self::new(Limit::DatabaseErrors(above))
     }
 
-    /// How far it looks back, at most an hour; see [`GUARD_WINDOW`]. It looks at its newest two periods
-    /// besides, and never back to before the last change of the position.
+    /// How far it looks back, at most an hour and at least two periods; see [`GUARD_WINDOW`]. It looks at
+    /// the newest two periods besides, and never back to before the last change of the position.
     #[must_use]
     pub const fn window(self, window: Duration) -> Self {
         Self { window, ..self }
@@ -264,7 +264,7 @@ impl Guards {
         self
     }
 
-    /// The pause between two evaluations, at least a second; see [`GUARD_PERIOD`].
+    /// The pause between two evaluations, a second to half an hour; see [`GUARD_PERIOD`].
     #[must_use]
     pub const fn every(mut self, period: Duration) -> Self {
         self.period = period;
@@ -279,8 +279,8 @@ impl Guards {
     /// # Errors
     /// `InvalidInput` for what can never be meant.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.period < PERIOD_MIN {
-            let message = "guards are evaluated once a second at the most";
+        if !(PERIOD_MIN..=WINDOW_MAX / 2).contains(&self.period) {
+            let message = "guards are evaluated once in a second at the most, in half an hour at least";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if self.guards.len() > GUARDS_MAX {
@@ -394,6 +394,7 @@ mod tests {
             assert_eq!(with(guard).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
         assert!(Guards::default().every(Duration::from_millis(999)).check().is_err());
+        assert!(Guards::default().every(Duration::from_secs(1_801)).check().is_err());
         assert!(Guards::default().check().is_ok());
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{Inner, Registration, RuntimeBuilder};
 use crate::backend::Backend;
@@ -146,7 +147,8 @@ pub(crate) async fn watch(shared: &Shared) {
     let since = now.saturating_sub(shared.evaluated.load(Relaxed));
     if Duration::from_nanos(since) >= guards.period {
         shared.evaluated.store(now, Relaxed);
-        evaluate(shared, &guards).await;
+        let span = tracing::debug_span!("guards", migration = &*shared.name);
+        evaluate(shared, &guards).instrument(span).await;
     }
     publish(shared);
 }

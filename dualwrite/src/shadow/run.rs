@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tracing::Instrument as _;
 
 use super::decide::{Recheck, recheck};
 use crate::clock;
@@ -58,10 +59,13 @@ where
         };
         let answer = answer.cloned();
         let tasks = self.shared.tasks.clone();
-        tasks.spawn(async move {
+        let (migration, method) = (&*self.shared.name, &*self.method.name);
+        let span = tracing::debug_span!("shadow", migration, method);
+        let shadow = async move {
             self.run(answer).await;
             drop(permit);
-        });
+        };
+        tasks.spawn(shadow.instrument(span));
     }
 
     async fn run(&self, answer: Option<T>) {
