@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::guard::rules::GuardReport;
 use crate::guard::run::{guards, health, look, with_window};
 use crate::migration::Migration;
+use crate::observe::CallReport;
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::{Cut, Sum};
-use crate::observe::CallReport;
 use crate::shared::Shared;
 
 /// The times that `status` looks back, in minutes.

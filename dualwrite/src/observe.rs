@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-pub(crate) use methods::{MethodStats, Timed};
 pub use methods::{CallReport, MethodReport};
+pub(crate) use methods::{MethodStats, Timed};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

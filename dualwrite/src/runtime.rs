@@ -490,7 +490,8 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
             repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
         }
         if inner.is_watch_due() && watching.as_ref().is_none_or(JoinHandle::is_finished) {
-            watching = Some(inner.tasks.spawn(watching::watch_all(Arc::clone(&inner), stop.clone())));
+            watching =
+                Some(inner.tasks.spawn(watching::watch_all(Arc::clone(&inner), stop.clone())));
         }
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         let pause = clock::jittered(poll, draw >> 32);

@@ -349,5 +349,8 @@ async fn a_breach_beside_old_answers_is_told_and_nothing_else<D: Sql>(db: Scratc
     assert_eq!((counters.guard_rollbacks, counters.guard_rollbacks_failed), (0, 0));
     assert_eq!(instance.migration.position().stage, Stage::Shadow);
     let fields = instance.migration.status().await.unwrap().fields;
-    assert!(fields.iter().any(|field| field.field == "word" && field.differences > 0), "{fields:?}");
+    assert!(
+        fields.iter().any(|field| field.field == "word" && field.differences > 0),
+        "{fields:?}"
+    );
 }

@@ -30,6 +30,8 @@ const LAYERS: &[&[&str]] = &[
         "compare/strings",
         "compare/text",
         "compare/wrappers",
+        "guard/rules",
+        "guard/statistics",
     ],
     &[
         "clock",
@@ -41,6 +43,13 @@ const LAYERS: &[&[&str]] = &[
         "slots",
         "in_flight",
         "observe",
+        "observe/figures",
+        "observe/histogram",
+        "observe/methods",
+        "observe/publish",
+        "observe/tally",
+        "observe/window",
+        "events",
         "shared",
     ],
     &[
@@ -50,6 +59,7 @@ const LAYERS: &[&[&str]] = &[
         "shadow/decide",
         "backfill/decide",
         "backfill/throttle",
+        "guard/decide",
     ],
     &[
         "transaction",
@@ -65,9 +75,10 @@ const LAYERS: &[&[&str]] = &[
         "backfill/run",
         "backfill/walk",
         "verify/run",
+        "guard/run",
         "repository",
     ],
-    &["jobs", "moving", "migration", "runtime", "status"],
+    &["jobs", "moving", "migration", "health", "runtime", "runtime/watching", "status"],
     &[
         "backend/sqlite",
         "backend/postgres",
@@ -89,6 +100,8 @@ const KNOTS: &[(&str, &str)] = &[
     // The state of a migration holds what runners keep in it.
     ("shared", "lazy/run"),
     ("shared", "readiness"),
+    // The facts that are published are those that gates are judged by.
+    ("observe/publish", "readiness"),
     // The port answers with facts that the deciders judge, and decides by them.
     ("control", "readiness"),
     // The erased copy function names the reports of its runners.
@@ -189,6 +202,8 @@ fn every_module_has_a_layer() {
         "shadow",
         "backfill",
         "verify",
+        "guard",
+        "guard/simulation",
         "control/conformance",
     ];
     let homeless: Vec<String> = sources()

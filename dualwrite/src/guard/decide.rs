@@ -44,7 +44,9 @@ pub(crate) fn judge(guards: &Guards, evidence: &Evidence<'_>) -> GuardReport {
             Finding::Breached(breach) => breaches.push(breach),
             Finding::Fine | Finding::Missing(_) => match over(guard.window.max(newest)) {
                 Finding::Breached(breach) => breaches.push(breach),
-                Finding::Missing(missing) => unjudged.push(Unjudged { guard: guard.name(), missing }),
+                Finding::Missing(missing) => {
+                    unjudged.push(Unjudged { guard: guard.name(), missing })
+                }
                 Finding::Fine => {}
             },
         }
@@ -98,17 +100,20 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
         Limit::Latency(quantile, limit) => {
             by_method(guard, sum, |method| latency(guard, quantile, limit, method, sum.covered))
         }
-        Limit::LatencyTimesOld(quantile, times) => by_method(guard, sum, |method| {
-            times_old(guard, quantile, times, method, sum.covered)
-        }),
+        Limit::LatencyTimesOld(quantile, times) => {
+            by_method(guard, sum, |method| times_old(guard, quantile, times, method, sum.covered))
+        }
         Limit::MismatchRate(limit) => {
             let different = counters.shadow_different;
             let (low, _) = share_between(different, compared, guard.deviation);
             let share = Share { hits: different, samples: compared, low };
             match compared >= guard.samples {
-                true if low > limit => breach(guard, None, |text| {
-                    write!(text, "{share} comparisons differ, limit {}", percent(limit))
-                }, sum.covered),
+                true if low > limit => breach(
+                    guard,
+                    None,
+                    |text| write!(text, "{share} comparisons differ, limit {}", percent(limit)),
+                    sum.covered,
+                ),
                 true => Finding::Fine,
                 false => Finding::Missing(too_few(compared, "comparisons", guard)),
             }
@@ -116,10 +121,18 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
         Limit::CriticalMismatches(limit) => {
             let critical = counters.critical_different;
             match critical > limit {
-                true => breach(guard, None, |text| {
-                    write!(text, "{critical} of {compared} comparisons differ in a critical field, \
-                                  limit {limit}")
-                }, sum.covered),
+                true => breach(
+                    guard,
+                    None,
+                    |text| {
+                        write!(
+                            text,
+                            "{critical} of {compared} comparisons differ in a critical field, \
+                                  limit {limit}"
+                        )
+                    },
+                    sum.covered,
+                ),
                 false if compared >= guard.samples => Finding::Fine,
                 false => Finding::Missing(too_few(compared, "comparisons", guard)),
             }
@@ -142,11 +155,7 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
 }
 
 /// The finding of the first method that is breached; too few where no method could be judged.
-fn by_method(
-    guard: &Guard,
-    sum: &Sum,
-    judge: impl Fn(&MethodFigures) -> Finding,
-) -> Finding {
+fn by_method(guard: &Guard, sum: &Sum, judge: impl Fn(&MethodFigures) -> Finding) -> Finding {
     let (mut judged, mut missing) = (false, None);
     for method in &sum.figures.methods {
         if method.new.calls() < guard.samples {
@@ -208,11 +217,16 @@ fn judge_share(
     if low <= limit || !is_worse {
         return Finding::Fine;
     }
-    breach(guard, Some(method), |text| {
-        write!(text, "{} ", Share { hits, samples, low })?;
-        say(text)?;
-        write!(text, "; old {} of {}", old.0, old.1)
-    }, covered)
+    breach(
+        guard,
+        Some(method),
+        |text| {
+            write!(text, "{} ", Share { hits, samples, low })?;
+            say(text)?;
+            write!(text, "; old {} of {}", old.0, old.1)
+        },
+        covered,
+    )
 }
 
 fn times_old(
@@ -239,15 +253,20 @@ fn times_old(
     if low <= rest {
         return Finding::Fine;
     }
-    breach(guard, Some(method), |text| {
-        let [found] = method.new.latency.quantiles([quantile.share()]);
-        let share = Share { hits: slow, samples, low };
-        write!(
-            text,
-            "{share} calls of new take more than {limit:.1?}, {times} times the {quantile} of old \
+    breach(
+        guard,
+        Some(method),
+        |text| {
+            let [found] = method.new.latency.quantiles([quantile.share()]);
+            let share = Share { hits: slow, samples, low };
+            write!(
+                text,
+                "{share} calls of new take more than {limit:.1?}, {times} times the {quantile} of old \
              over {old} calls; {quantile} of new {found:.1?}"
-        )
-    }, covered)
+            )
+        },
+        covered,
+    )
 }
 
 fn number(

@@ -80,12 +80,7 @@ pub struct Guard {
 
 impl Guard {
     const fn new(limit: Limit) -> Self {
-        Self {
-            limit,
-            window: GUARD_WINDOW,
-            samples: GUARD_SAMPLES_MIN,
-            deviation: GUARD_DEVIATION,
-        }
+        Self { limit, window: GUARD_WINDOW, samples: GUARD_SAMPLES_MIN, deviation: GUARD_DEVIATION }
     }
 
     /// The share of calls of new that end with an error, 0 to 1, per method. Where old is called too, new
@@ -193,7 +188,9 @@ impl Guard {
 
     fn check(&self) -> Result<(), Error> {
         let wrong = match self.limit {
-            Limit::ErrorRate(share) | Limit::MismatchRate(share) if !(0.0..1.0).contains(&share) => {
+            Limit::ErrorRate(share) | Limit::MismatchRate(share)
+                if !(0.0..1.0).contains(&share) =>
+            {
                 Some("a rate is a share of at least 0 and below 1")
             }
             Limit::LatencyTimesOld(_, times) if !(times >= 1.0 && times.is_finite()) => {
@@ -280,7 +277,8 @@ impl Guards {
     /// `InvalidInput` for what can never be meant.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !(PERIOD_MIN..=WINDOW_MAX / 2).contains(&self.period) {
-            let message = "guards are evaluated once in a second at the most, in half an hour at least";
+            let message =
+                "guards are evaluated once in a second at the most, in half an hour at least";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if self.guards.len() > GUARDS_MAX {

@@ -301,7 +301,10 @@ fn missing_data_is_never_good() {
     let report = judge_at(&mut service, live, &Guards::none(), Some(0));
     assert!(matches!(report, GuardReport::NotEnoughData(_)), "{report}");
     let report = judge_at(&mut service, Position::start(), &Guards::default(), Some(0));
-    assert_eq!(report.to_string(), "not enough data: no guard has anything to look at, at off, epoch 1");
+    assert_eq!(
+        report.to_string(),
+        "not enough data: no guard has anything to look at, at off, epoch 1"
+    );
     // Old was not called enough to compare with.
     let mut alone = Service::new(1, 0);
     alone.side(true, 5_000, Fault::None);
@@ -313,9 +316,8 @@ fn missing_data_is_never_good() {
 
 #[test]
 fn one_goes_back_only_where_new_answers_or_keys_are_ramped_to_it() {
-    let at = |stage, ramp| {
-        Position::start().with_stage(stage).with_ramp(Percent::new(ramp).unwrap())
-    };
+    let at =
+        |stage, ramp| Position::start().with_stage(stage).with_ramp(Percent::new(ramp).unwrap());
     let stages = [Stage::Off, Stage::Shadow, Stage::Live, Stage::RampDown];
     for stage in Stage::ALL {
         assert_eq!(goes_back(at(stage, 5)), stages.contains(&stage), "{stage}, ramped");

@@ -112,12 +112,7 @@ impl Series<'_> {
         metrics::counter!(name, self.labels(labels)).increment(by);
     }
 
-    fn set<const N: usize>(
-        &self,
-        name: &'static str,
-        to: f64,
-        labels: [(&'static str, &str); N],
-    ) {
+    fn set<const N: usize>(&self, name: &'static str, to: f64, labels: [(&'static str, &str); N]) {
         metrics::gauge!(name, self.labels(labels)).set(to);
     }
 

@@ -136,10 +136,11 @@ impl Window {
     /// The figures of so long, as of the last slice; of one epoch, or of all.
     pub(crate) fn sum(&self, length: Duration, epoch: Option<Epoch>) -> Sum {
         let end = self.fine.back().map_or(0, |slice| slice.end);
-        let from = end.saturating_sub(nanos(length));
+        let from = end.checked_sub(nanos(length));
         let mut sum = Sum::default();
         for slice in self.coarse.iter().chain(&self.fine) {
-            if slice.end > from && (epoch.is_none() || slice.epoch == epoch) {
+            if from.is_none_or(|from| slice.end > from) && (epoch.is_none() || slice.epoch == epoch)
+            {
                 sum.figures.add(&slice.figures);
                 sum.covered += Duration::from_nanos(slice.length());
             }
@@ -162,12 +163,7 @@ mod tests {
     fn look(seconds: u64, total: u64, drained: u64, epoch: u64) -> Look {
         let mut totals = Figures::default();
         totals.counters.shadow_equal = total;
-        Look {
-            drained: Epoch(drained),
-            totals,
-            epoch: Epoch(epoch),
-            now: seconds * 1_000_000_000,
-        }
+        Look { drained: Epoch(drained), totals, epoch: Epoch(epoch), now: seconds * 1_000_000_000 }
     }
 
     fn equal(window: &Window, seconds: u64, epoch: Option<u64>) -> (u64, u64) {
