@@ -140,3 +140,38 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    fn event() -> RuntimeEvent {
+        let migration = "orders".to_owned();
+        RuntimeEvent::PositionChanged { migration, from: Position::start(), to: Position::start() }
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_never_waits() {
+        let (events, waiting) = Events::queue();
+        for _ in 0..EVENTS_WAITING_MAX {
+            assert!(events.send(event));
+        }
+        assert!(!events.send(event));
+        drop(waiting);
+        assert!(!events.send(event));
+        let nobody_listens = Events::default();
+        assert!(nobody_listens.send(|| panic!("made for nobody")));
+    }
+
+    #[test]
+    fn a_hook_that_panics_keeps_no_other_from_hearing() {
+        let (mut hooks, heard) = (Hooks::default(), Arc::new(AtomicU64::new(0)));
+        hooks.add(Arc::new(|_| panic!("a bug in a hook")));
+        let counter = Arc::clone(&heard);
+        hooks.add(Arc::new(move |_| drop(counter.fetch_add(1, SeqCst))));
+        hooks.tell(&event());
+        hooks.tell(&event());
+        assert_eq!(heard.load(SeqCst), 2);
+    }
+}

@@ -42,7 +42,7 @@ pub struct RecentReport {
     /// How much of that time the figures cover, in seconds: less in a process that is younger, and a
     /// little more where a slice of time lies across the edge.
     pub covered_s: f64,
-    /// The methods, in the order of their first use.
+    /// The methods that were called.
     pub methods: Vec<RecentMethod>,
     /// Share of the answers that came from new, 0 to 1; `None` without an answer.
     pub answered_by_new: Option<f64>,

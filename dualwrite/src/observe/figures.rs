@@ -81,6 +81,14 @@ impl Figures {
         }
     }
 
+    /// Without what counts nothing: for keeping.
+    pub(crate) fn pruned(mut self) -> Self {
+        self.methods.retain(|method| method.old.calls() + method.new.calls() > 0);
+        self.fields.retain(|_, count| *count > 0);
+        self.breaches.retain(|_, count| *count > 0);
+        self
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for method in &other.methods {
             match self.methods.iter_mut().find(|known| known.name == method.name) {

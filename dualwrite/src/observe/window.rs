@@ -101,7 +101,7 @@ impl Window {
             start: open.now,
             end: look.now,
             epoch: is_pure.then_some(look.epoch),
-            figures: look.totals.since(&open.totals),
+            figures: look.totals.since(&open.totals).pruned(),
         };
         let joined = self.fine.back_mut().is_some_and(|last| last.absorb(&slice, nanos(length)));
         if !joined {
