@@ -3,6 +3,7 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+mod repairing;
 mod watching;
 
 pub(crate) use watching::watch;
@@ -27,10 +28,10 @@ use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Hooks};
 use crate::migration::Migration;
-use crate::moving::{NAME_BYTES_MAX, repair};
+use crate::moving::NAME_BYTES_MAX;
 use crate::position::Percent;
 use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
-use crate::stage::{Side, Stage};
+use crate::stage::Stage;
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
@@ -102,13 +103,9 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
         let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
-        let (events, waiting) = watching::events(&self.hooks);
-        inner.events = events;
+        inner.tell(self.hooks);
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
-        if let Some(waiting) = waiting {
-            inner.tasks.spawn(watching::deliver(waiting, self.hooks, stop.clone()));
-        }
         inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool })
     }
@@ -432,23 +429,6 @@ impl Inner {
         Ok(())
     }
 
-    fn is_dirty(&self) -> bool {
-        self.migrations().iter().any(|shared| shared.is_dirty())
-    }
-
-    async fn repair(&self) {
-        for shared in self.migrations() {
-            if !shared.is_dirty() {
-                continue;
-            }
-            for side in [Side::Old, Side::New] {
-                if let Err(error) = repair(&shared, side).await {
-                    tracing::warn!(migration = &*shared.name, %side, %error, "dirty keys stay dirty");
-                }
-            }
-        }
-    }
-
     async fn shutdown(&self) -> Result<(), Error> {
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
@@ -487,7 +467,8 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         // Beside the rounds: a repair may be long, or wait for a row that somebody has locked, and the
         // lease must not run out over that.
         if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
-            repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
+            repairing =
+                Some(inner.tasks.spawn(repairing::repair_all(Arc::clone(&inner), stop.clone())));
         }
         if inner.is_watch_due() && watching.as_ref().is_none_or(JoinHandle::is_finished) {
             watching =
@@ -506,13 +487,6 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         if lost {
             watch = None;
         }
-    }
-}
-
-async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = inner.repair() => {}
     }
 }
 

@@ -257,6 +257,21 @@ fn three_bad_calls_do_not_trigger() {
 }
 
 #[test]
+fn what_chance_brings_does_not_trigger_where_old_is_not_called() {
+    let mut service = Service::new(11, 0);
+    let guards = Guards::none().with(Guard::error_rate(0.01).window(2 * GUARD_PERIOD));
+    let mut above = 0;
+    for _ in 0..300 {
+        let before = service.totals.methods[0].new.errors;
+        service.side(true, 120, Fault::None);
+        above += u32::from(service.totals.methods[0].new.errors - before > 1);
+        let report = service.period(&guards, Fault::None);
+        assert!(report.is_healthy(), "{report}");
+    }
+    assert!(above > 3, "the test is too easy: {above} periods were above the limit by chance");
+}
+
+#[test]
 fn what_fails_on_both_sides_is_not_news_fault() {
     let mut service = Service::new(3, 200);
     let guards = Guards::default();

@@ -112,6 +112,16 @@ pub(super) fn check(guards: Option<&Guards>, critical: &[String]) -> Result<(), 
 }
 
 impl Inner {
+    /// From now on these hooks hear of what happens: one task for all of them.
+    pub(super) fn tell(&mut self, hooks: Hooks) {
+        if hooks.is_empty() {
+            return;
+        }
+        let (events, waiting) = Events::queue();
+        self.events = events;
+        self.tasks.spawn(deliver(waiting, hooks, self.stop.clone()));
+    }
+
     /// Whether it is time to look at the figures again.
     pub(super) fn is_watch_due(&self) -> bool {
         let since = self.clock.now().saturating_sub(self.watched.load(Relaxed));
@@ -276,21 +286,8 @@ async fn publish_facts(shared: &Shared, facts: Option<&crate::readiness::Facts>)
     }
 }
 
-/// The queue of a runtime with these hooks, and what empties it.
-pub(super) fn events(hooks: &Hooks) -> (Events, Option<mpsc::Receiver<RuntimeEvent>>) {
-    if hooks.is_empty() {
-        return (Events::default(), None);
-    }
-    let (events, waiting) = Events::queue();
-    (events, Some(waiting))
-}
-
 /// Tells the hooks, one event after the other; at the end what is still waiting.
-pub(super) async fn deliver(
-    mut waiting: mpsc::Receiver<RuntimeEvent>,
-    hooks: Hooks,
-    stop: CancellationToken,
-) {
+async fn deliver(mut waiting: mpsc::Receiver<RuntimeEvent>, hooks: Hooks, stop: CancellationToken) {
     loop {
         let event = tokio::select! {
             biased;
