@@ -3,6 +3,8 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+#[cfg(feature = "metrics")]
+mod publishing;
 mod repairing;
 mod watching;
 

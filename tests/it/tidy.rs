@@ -84,6 +84,7 @@ const LAYERS: &[&[&str]] = &[
         "migration",
         "health",
         "runtime",
+        "runtime/publishing",
         "runtime/repairing",
         "runtime/watching",
         "status",

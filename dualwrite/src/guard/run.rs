@@ -13,7 +13,7 @@ use crate::readiness::Facts;
 use crate::shared::Shared;
 
 /// How long the control tables may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Guards in force, or those that health is judged by where none were registered.
 pub(crate) fn guards(shared: &Shared) -> Guards {
@@ -22,9 +22,8 @@ pub(crate) fn guards(shared: &Shared) -> Guards {
 
 /// Lets the window see what was counted until now.
 pub(crate) fn look(shared: &Shared, period: Duration, cut: Cut) {
-    // In this order; see `Look`.
-    let look = shared.look();
-    with_window(shared, |window| window.take(look, period, cut));
+    // Looked at under the lock: of two who look at once, the later one's look is the later one.
+    with_window(shared, |window| window.take(shared.look(), period, cut));
 }
 
 pub(crate) fn with_window<T>(shared: &Shared, act: impl FnOnce(&mut Window) -> T) -> T {

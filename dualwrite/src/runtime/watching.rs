@@ -2,12 +2,11 @@
 //! so, publishes, and tells the service. In tasks of their own, so that neither a slow recorder nor a hook
 //! that panics costs the lease.
 
-#[cfg(feature = "metrics")]
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -135,17 +134,15 @@ impl Inner {
     }
 }
 
-/// One round: all migrations, one after the other.
+/// One round: all migrations.
 pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
     inner.watched.store(inner.clock.now(), Relaxed);
-    let watch = async {
-        for shared in inner.migrations() {
-            watch(&shared).await;
-        }
-    };
+    let migrations = inner.migrations();
+    // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
+    let all = join_all(migrations.iter().map(|shared| watch(shared)));
     tokio::select! {
         () = stop.cancelled() => {}
-        () = watch => {}
+        _ = all => {}
     }
 }
 
@@ -160,7 +157,8 @@ pub(crate) async fn watch(shared: &Shared) {
         let span = tracing::debug_span!("guards", migration = &*shared.name);
         evaluate(shared, &guards).instrument(span).await;
     }
-    publish(shared);
+    #[cfg(feature = "metrics")]
+    super::publishing::news(shared);
 }
 
 async fn evaluate(shared: &Shared, guards: &Guards) {
@@ -169,15 +167,14 @@ async fn evaluate(shared: &Shared, guards: &Guards) {
         false => None,
     };
     let (position, report) = verdict(shared, guards, facts.as_ref().map(dead_letters));
+    if shared.options.guards.is_some() {
+        tell(shared, &report);
+        if let GuardReport::Breached(breaches) = report {
+            breached(shared, position, breaches).await;
+        }
+    }
     #[cfg(feature = "metrics")]
-    publish_facts(shared, facts.as_ref()).await;
-    if shared.options.guards.is_none() {
-        return;
-    }
-    tell(shared, &report);
-    if let GuardReport::Breached(breaches) = report {
-        breached(shared, position, breaches).await;
-    }
+    super::publishing::facts(shared, facts.as_ref()).await;
 }
 
 async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
@@ -233,57 +230,6 @@ fn reason(breaches: &[Breach]) -> String {
         reason.push('…');
     }
     reason
-}
-
-#[cfg(not(feature = "metrics"))]
-fn publish(_: &Shared) {}
-
-/// A recorder that panics must not keep the guards from their work.
-#[cfg(feature = "metrics")]
-fn publish(shared: &Shared) {
-    use crate::observe::publish::{Series, describe};
-    use std::sync::PoisonError;
-
-    let publish = || {
-        let mut told = shared.published.lock().unwrap_or_else(PoisonError::into_inner);
-        let totals = shared.figures();
-        let series = Series(&shared.name);
-        if told.is_none() {
-            describe();
-        }
-        let news = totals.since(told.as_ref().unwrap_or(&Default::default()));
-        *told = Some(totals);
-        series.news(&news);
-        series.position(shared.position(), shared.generation());
-    };
-    if catch_unwind(AssertUnwindSafe(publish)).is_err() {
-        tracing::error!(migration = &*shared.name, "the recorder of metrics panicked");
-    }
-}
-
-#[cfg(feature = "metrics")]
-async fn publish_facts(shared: &Shared, facts: Option<&crate::readiness::Facts>) {
-    use crate::moves::destination;
-    use crate::observe::publish::Series;
-    use crate::readiness::blockers;
-
-    let Some(facts) = facts else { return };
-    let backfill = shared.control.backfill(&shared.name).await.ok().flatten();
-    let closed = facts.position.stage.next().and_then(|next| {
-        let wish = Move::Advance(next);
-        let to = destination(facts.position, facts.generation, wish).ok()?;
-        Some(blockers(facts, wish, to, &shared.terms()))
-    });
-    let series = Series(&shared.name);
-    let publish = || {
-        series.facts(facts, &closed.unwrap_or_default());
-        if let Some(backfill) = &backfill {
-            series.backfill(backfill);
-        }
-    };
-    if catch_unwind(AssertUnwindSafe(publish)).is_err() {
-        tracing::error!(migration = &*shared.name, "the recorder of metrics panicked");
-    }
 }
 
 /// Tells the hooks, one event after the other; at the end what is still waiting.
