@@ -151,9 +151,7 @@ impl<D: Sql> Instance<D> {
     }
 
     async fn until(&self, holds: impl Fn(&CounterReport) -> bool) {
-        while !holds(&self.counters().await) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        soon(async || holds(&self.counters().await).then_some(())).await;
     }
 
     /// Lets a period pass, and waits until the guards have looked.
@@ -168,21 +166,25 @@ impl<D: Sql> Instance<D> {
 
     /// Waits until this instance follows a position of this stage.
     async fn reaches(&self, stage: Stage) {
-        while self.migration.position().stage != stage {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        soon(async || (self.migration.position().stage == stage).then_some(())).await;
     }
 
     /// What the service was told, when it was told as much.
     async fn told(&self, least: usize) -> Vec<RuntimeEvent> {
-        loop {
-            let events = self.events.lock().unwrap().clone();
-            if events.len() >= least {
-                return events;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        soon(async || Some(self.events.lock().unwrap().clone()).filter(|told| told.len() >= least))
+            .await
     }
+}
+
+/// Asks until there is an answer, and not for ever.
+async fn soon<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..6_000 {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("what the test waits for does not come");
 }
 
 async fn tables<D: Sql>(db: &Scratch<D>) {
