@@ -12,12 +12,16 @@
 //! and of each row the pass with the smallest difference is shown.
 
 use std::alloc::System;
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dualwrite::testing::TestMigration;
 use dualwrite::{Error, Percent, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, Stage};
+use metrics::{KeyName, Metadata, SharedString, Unit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -37,6 +41,8 @@ const SLOW: Duration = Duration::from_millis(200);
 const IDLE_NANOS_MAX: f64 = 40.0;
 /// For a call that is compared.
 const SHADOW_NANOS_MAX: f64 = 2_000.0;
+/// What publishing metrics may add to a call.
+const METRICS_NANOS_MAX: f64 = 15.0;
 /// What a caller may notice of a mirror that takes 200,000 µs.
 const WAIT_NANOS_MAX: f64 = 100_000.0;
 
@@ -188,6 +194,9 @@ async fn measure() -> Result<Vec<Row>, Error> {
         let allocations = allocations(name, &test, &wrapped, method).await;
         add(&mut rows, Row { target: target.map(|_| 0.0), ..allocations });
     }
+    for row in metrics_rows().await? {
+        add(&mut rows, row);
+    }
     for (name, stage) in [
         ("read at Shadow, 100 % compared", Stage::Shadow),
         ("read at Live, 100 % compared", Stage::Live),
@@ -254,6 +263,129 @@ async fn pass<C: Customers>(
         difference: quantile(&mut differences, 0.5),
         target,
     })
+}
+
+/// Calls of a service whose metrics are published before each round, to a recorder that takes them,
+/// against calls of one whose metrics are not. The runtime publishes once a second; here it is thousands
+/// of times as often.
+async fn metrics_rows() -> Result<Vec<Row>, Error> {
+    // Fails where it is installed already.
+    let _ = metrics::set_global_recorder(Takes::default());
+    let mut rows: Vec<Row> = Vec::new();
+    for (name, stage) in
+        [("read at Off, metrics published", Stage::Off), ("read at Live, likewise", Stage::Live)]
+    {
+        let [off, on] = [Percent::ZERO; 2].map(|sample| test_migration(sample, SHADOW_CONCURRENCY));
+        let (off, on) = (off.await?, on.await?);
+        off.put(stage, Percent::ZERO)?;
+        on.put(stage, Percent::ZERO)?;
+        let unwatched = DualCustomers::new(off.migration(), Ready, Ready);
+        let watched = DualCustomers::new(on.migration(), Ready, Ready);
+        // Of all passes: the smallest difference of two that should be none would flatter.
+        let (mut figures, mut baselines, mut differences) = (vec![], vec![], vec![]);
+        let mut publishing = Vec::new();
+        for _ in 0..PASSES {
+            for _ in 0..ROUNDS {
+                off.beat().await?;
+                on.beat().await?;
+                let baseline = round(&unwatched, Method::Find).await;
+                let start = Instant::now();
+                on.watch().await;
+                publishing.push(start.elapsed().as_nanos() as f64 / 1_000.0);
+                let figure = round(&watched, Method::Find).await;
+                figures.push(figure);
+                baselines.push(baseline);
+                differences.push(figure - baseline);
+            }
+            tokio::time::sleep(BETWEEN_PASSES).await;
+        }
+        rows.push(Row {
+            name,
+            unit: "ns",
+            figure: quantile(&mut figures, 0.5),
+            baseline: quantile(&mut baselines, 0.5),
+            difference: quantile(&mut differences, 0.5),
+            target: Some(METRICS_NANOS_MAX),
+        });
+        let published = quantile(&mut publishing, 0.5);
+        rows.push(Row {
+            name: "publishing once, three methods",
+            unit: "µs",
+            figure: published,
+            baseline: 0.0,
+            difference: published,
+            target: None,
+        });
+    }
+    Ok(rows)
+}
+
+/// Adds everything up, as a recorder does.
+#[derive(Default)]
+struct Takes(Mutex<HashMap<metrics::Key, Arc<Sum>>>);
+
+#[derive(Default)]
+struct Sum(AtomicU64);
+
+impl metrics::CounterFn for Sum {
+    fn increment(&self, by: u64) {
+        self.0.fetch_add(by, Relaxed);
+    }
+
+    fn absolute(&self, to: u64) {
+        self.0.store(to, Relaxed);
+    }
+}
+
+impl metrics::GaugeFn for Sum {
+    fn increment(&self, by: f64) {
+        self.0.fetch_add(by as u64, Relaxed);
+    }
+
+    fn decrement(&self, by: f64) {
+        self.0.fetch_sub(by as u64, Relaxed);
+    }
+
+    fn set(&self, to: f64) {
+        self.0.store(to as u64, Relaxed);
+    }
+}
+
+impl metrics::HistogramFn for Sum {
+    fn record(&self, value: f64) {
+        self.0.fetch_add(value as u64, Relaxed);
+    }
+
+    fn record_many(&self, _: f64, count: usize) {
+        self.0.fetch_add(count as u64, Relaxed);
+    }
+}
+
+impl Takes {
+    fn sum(&self, key: &metrics::Key) -> Arc<Sum> {
+        let mut sums = self.0.lock().expect("nobody panics with it");
+        Arc::clone(sums.entry(key.clone()).or_default())
+    }
+}
+
+impl metrics::Recorder for Takes {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &metrics::Key, _: &Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::from_arc(self.sum(key))
+    }
+
+    fn register_gauge(&self, key: &metrics::Key, _: &Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::from_arc(self.sum(key))
+    }
+
+    fn register_histogram(&self, key: &metrics::Key, _: &Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::from_arc(self.sum(key))
+    }
 }
 
 /// Nanoseconds per call of one round.

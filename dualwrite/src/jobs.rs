@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::backfill::decide::BATCH_KEYS;
 use crate::backfill::run::BackfillOptions;
 use crate::backfill::throttle::Throttle;
@@ -147,7 +149,8 @@ impl<'m> Backfill<'m> {
     /// `Conflict` where the generation is raised meanwhile, `Unsupported` without a copy function,
     /// `Database`.
     pub async fn run(self) -> Result<BackfillProgress, Error> {
-        self.shared.copier()?.backfill(self.shared, self.options).await
+        let span = tracing::info_span!("backfill", migration = &*self.shared.name, side = %self.options.to);
+        self.shared.copier()?.backfill(self.shared, self.options).instrument(span).await
     }
 }
 
@@ -176,6 +179,7 @@ impl<'m> Verification<'m> {
     /// `Blocked` in a stage that writes one side only, `CopyFailed` where the comparison itself fails,
     /// `Unsupported` without a copy function, `Database`. A difference is no error; see the report.
     pub async fn run(self) -> Result<VerifyReport, Error> {
-        self.shared.copier()?.verify(self.shared, self.batch).await
+        let span = tracing::info_span!("verify", migration = &*self.shared.name);
+        self.shared.copier()?.verify(self.shared, self.batch).instrument(span).await
     }
 }

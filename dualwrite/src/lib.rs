@@ -17,6 +17,7 @@ mod compare;
 mod conversion;
 mod error;
 mod gate;
+mod guard;
 mod hours;
 mod key;
 mod moves;
@@ -31,6 +32,7 @@ mod backend;
 mod clock;
 mod control;
 mod copy;
+mod events;
 mod in_flight;
 mod observe;
 mod shared;
@@ -48,6 +50,7 @@ mod transaction;
 mod verify;
 mod write;
 // 5. composition
+mod health;
 mod jobs;
 mod migration;
 mod moving;
@@ -63,6 +66,8 @@ pub mod guide {
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[doc = include_str!("docs/metrics.md")]
+    pub mod metrics {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/repository.md")]
     pub mod repository {}
@@ -94,6 +99,7 @@ pub use copy::{
 };
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
+pub use events::{EVENTS_WAITING_MAX, RuntimeEvent};
 pub use flags::env::EnvFlags;
 #[cfg(feature = "toml")]
 pub use flags::file::{FLAG_FILE_BYTES_MAX, FileFlags};
@@ -103,12 +109,18 @@ pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;
 pub use flags::wanted::Wanted;
 pub use gate::{Blocker, Gate};
+pub use guard::rules::{
+    Breach, GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX, Guard,
+    GuardReport, Guards, Unjudged,
+};
+pub use health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use jobs::{Backfill, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
 pub use migration::Migration;
 pub use moves::Move;
 pub use moving::{Moving, PATIENCE};
+pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use plan::health::Health;
 pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tracing::Instrument as _;
 
 use crate::clock;
 use crate::control::Change;
@@ -137,6 +138,9 @@ impl<'m> Moving<'m> {
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
         shared.apply(&record);
         if before.epoch != record.position.epoch {
+            if self.change.wish == Move::Rollback {
+                count(&shared.counters.rollbacks);
+            }
             tracing::info!(
                 migration = &*shared.name,
                 from = %before,
@@ -205,6 +209,8 @@ impl<'m> IntoFuture for Moving<'m> {
     type IntoFuture = BoxFuture<'m, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        let (migration, wish) = (&*self.shared.name, self.change.wish);
+        let span = tracing::info_span!("move", migration, %wish);
+        Box::pin(self.run().instrument(span))
     }
 }

@@ -3,6 +3,13 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+#[cfg(feature = "metrics")]
+mod publishing;
+mod repairing;
+mod watching;
+
+pub(crate) use watching::watch;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -21,11 +28,12 @@ use crate::control::{Acknowledgement, Control, Heartbeat, Watch};
 use crate::copy::run::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
+use crate::events::{Events, Hooks};
 use crate::migration::Migration;
-use crate::moving::{NAME_BYTES_MAX, repair};
+use crate::moving::NAME_BYTES_MAX;
 use crate::position::Percent;
 use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
-use crate::stage::{Side, Stage};
+use crate::stage::Stage;
 use crate::steering::{Steering, steer_all};
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
@@ -45,6 +53,8 @@ pub struct RuntimeBuilder<DB: Backend> {
     poll: Duration,
     shutdown: Duration,
     pub(crate) steering: Steering,
+    clock: Clock,
+    hooks: Hooks,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -96,7 +106,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let control: Arc<dyn Control> =
             Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
-        let mut inner = Inner::new(control, Clock::system(), self.beat, self.shutdown);
+        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
+        inner.tell(self.hooks);
         inner.steering = self.steering;
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
@@ -145,8 +156,9 @@ impl<DB: Backend> Runtime<DB> {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
+        let (clock, hooks) = (Clock::system(), Hooks::default());
         let steering = Steering::of_process();
-        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN, steering }
+        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN, clock, hooks, steering }
     }
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
@@ -285,6 +297,9 @@ pub(crate) struct Inner {
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
     last_beat: AtomicU64,
+    /// When the figures were looked at last.
+    watched: AtomicU64,
+    events: Events,
     pub(crate) tasks: TaskTracker,
     nudge: Arc<Notify>,
     pub(crate) stop: CancellationToken,
@@ -315,6 +330,8 @@ impl Inner {
             migrations: Mutex::default(),
             lease: Arc::default(),
             last_beat: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
+            events: Events::default(),
             tasks: TaskTracker::new(),
             nudge: Arc::default(),
             stop: CancellationToken::new(),
@@ -354,6 +371,8 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
+        watching::check(options.guards.as_ref(), &options.critical)
+            .map_err(|error| error.of(name))?;
         let record = self.control.join(name, &self.beat, options.lazy).await?;
         let context = Context {
             clock: self.clock.clone(),
@@ -363,6 +382,7 @@ impl Inner {
             nudge: Arc::clone(&self.nudge),
             instance: self.beat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
+            events: self.events.clone(),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
         self.steering.ask(&shared).await;
@@ -426,23 +446,6 @@ impl Inner {
         Ok(())
     }
 
-    fn is_dirty(&self) -> bool {
-        self.migrations().iter().any(|shared| shared.is_dirty())
-    }
-
-    async fn repair(&self) {
-        for shared in self.migrations() {
-            if !shared.is_dirty() {
-                continue;
-            }
-            for side in [Side::Old, Side::New] {
-                if let Err(error) = repair(&shared, side).await {
-                    tracing::warn!(migration = &*shared.name, %side, %error, "dirty keys stay dirty");
-                }
-            }
-        }
-    }
-
     async fn shutdown(&self) -> Result<(), Error> {
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
@@ -464,6 +467,7 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
     let mut draw = 0_u64;
     let mut repairing: Option<JoinHandle<()>> = None;
     let mut steering: Option<JoinHandle<()>> = None;
+    let mut watching: Option<JoinHandle<()>> = None;
     loop {
         let Some(inner) = inner.upgrade() else { return };
         if stop.is_cancelled() {
@@ -475,12 +479,18 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         // A round is never dropped halfway: a heartbeat that is already on its way would bring the
         // instance back after it has left.
         if let Err(error) = inner.round(&mut told).await {
+            inner.count_control_failure();
             tracing::warn!(%error, "the control tables could not be reached; trying again");
         }
         // Beside the rounds: a repair may be long, or wait for a row that somebody has locked, and the
         // lease must not run out over that.
         if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
-            repairing = Some(inner.tasks.spawn(repair_all(Arc::clone(&inner), stop.clone())));
+            repairing =
+                Some(inner.tasks.spawn(repairing::repair_all(Arc::clone(&inner), stop.clone())));
+        }
+        if inner.is_watch_due() && watching.as_ref().is_none_or(JoinHandle::is_finished) {
+            watching =
+                Some(inner.tasks.spawn(watching::watch_all(Arc::clone(&inner), stop.clone())));
         }
         if inner.is_steered() && steering.as_ref().is_none_or(JoinHandle::is_finished) {
             steering = Some(inner.tasks.spawn(steer_all(Arc::clone(&inner), poll, stop.clone())));
@@ -498,13 +508,6 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         if lost {
             watch = None;
         }
-    }
-}
-
-async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = inner.repair() => {}
     }
 }
 

@@ -14,11 +14,16 @@ use crate::clock::Clock;
 use crate::control::{Control, Record};
 use crate::copy::Copier;
 use crate::error::{Error, ErrorKind};
+use crate::events::{Events, RuntimeEvent};
 use crate::flags::report::FlagReport;
+use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
-use crate::observe::{Counters, MethodStats};
+use crate::observe::figures::Figures;
+use crate::observe::tally::{FIELDS_MAX, Tally, field_label, is_within};
+use crate::observe::window::{Look, Window};
+use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
@@ -53,6 +58,10 @@ pub(crate) struct Options {
     pub(crate) shadow_sample: Percent,
     pub(crate) shadow_timeout: Duration,
     pub(crate) shadow_concurrency: usize,
+    /// `None`: nothing is rolled back by itself.
+    pub(crate) guards: Option<Guards>,
+    /// Fields, as [`field_label`] writes them.
+    pub(crate) critical: Vec<String>,
 }
 
 /// Default bound on shadow reads at a time, per migration and process.
@@ -76,6 +85,8 @@ impl Default for Options {
             shadow_sample: Percent::FULL,
             shadow_timeout: SHADOW_TIMEOUT,
             shadow_concurrency: SHADOW_CONCURRENCY,
+            guards: None,
+            critical: Vec::new(),
         }
     }
 }
@@ -98,6 +109,17 @@ pub(crate) struct Shared {
     pub(crate) in_flight: InFlight,
     pub(crate) counters: Counters,
     methods: Mutex<Vec<Arc<MethodStats>>>,
+    /// Differences by field.
+    fields: Tally,
+    /// Breaches by guard.
+    pub(crate) breaches: Tally,
+    pub(crate) window: Mutex<Window>,
+    /// When the guards looked last.
+    pub(crate) evaluated: AtomicU64,
+    /// What the recorder of metrics knows.
+    #[cfg(feature = "metrics")]
+    pub(crate) published: Mutex<Option<Figures>>,
+    events: Events,
     pub(crate) mirrors: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) control: Arc<dyn Control>,
@@ -154,6 +176,7 @@ pub(crate) struct Context {
     pub(crate) nudge: Arc<Notify>,
     pub(crate) instance: Arc<str>,
     pub(crate) actor: Arc<str>,
+    pub(crate) events: Events,
 }
 
 impl Shared {
@@ -163,7 +186,9 @@ impl Shared {
         copier: Option<Arc<dyn Copier>>,
         context: Context,
     ) -> Self {
-        Self {
+        let guards = options.guards.iter().flat_map(Guards::iter).map(Guard::name);
+        let fields = options.critical.iter().map(String::as_str);
+        let shared = Self {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
             kind: copier.as_ref().map(|copier| copier.kind()),
@@ -173,10 +198,17 @@ impl Shared {
             dirty: AtomicBool::new(record.dirty),
             planned: AtomicBool::new(record.planned),
             lease: context.lease,
-            clock: context.clock,
+            clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
             counters: Counters::default(),
             methods: Mutex::default(),
+            fields: Tally::new(FIELDS_MAX, fields),
+            breaches: Tally::new(GUARDS_MAX, guards),
+            window: Mutex::default(),
+            evaluated: AtomicU64::new(context.clock.now()),
+            #[cfg(feature = "metrics")]
+            published: Mutex::default(),
+            events: context.events,
             mirrors: Arc::new(Semaphore::new(options.shadow_concurrency)),
             tasks: context.tasks,
             control: context.control,
@@ -187,7 +219,11 @@ impl Shared {
             instance: context.instance,
             actor: context.actor,
             options,
-        }
+        };
+        // What is counted from here on belongs to a slice.
+        let look = shared.look();
+        shared.window.lock().unwrap_or_else(PoisonError::into_inner).begin(look);
+        shared
     }
 
     /// The cached position. For a call, load it after [`InFlight::enter`].
@@ -288,6 +324,7 @@ impl Shared {
             .fetch_update(SeqCst, SeqCst, |known| {
                 (Position::from_bits(known).epoch <= record.position.epoch).then_some(bits)
             })
+            .inspect(|before| self.tell_position(*before, bits))
             .is_ok_and(|before| before != bits);
         if self.position().epoch == record.position.epoch {
             self.generation.store(record.generation.0, SeqCst);
@@ -345,6 +382,54 @@ impl Shared {
         let stats = Arc::new(MethodStats::new(repository, method));
         methods.push(Arc::clone(&stats));
         stats
+    }
+
+    /// Everything counted so far.
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            methods: self.methods().iter().map(|method| method.figures()).collect(),
+            counters: self.counters.report(),
+            fields: self.fields.sum(),
+            breaches: self.breaches.sum(),
+        }
+    }
+
+    /// A look at the counters, for [`Window`].
+    pub(crate) fn look(&self) -> Look {
+        let drained = self.drained();
+        let totals = self.figures();
+        Look { drained, totals, epoch: self.position().epoch, now: self.clock.now() }
+    }
+
+    /// Counts a comparison whose differences stay, in these fields.
+    pub(crate) fn count_different<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        let mut is_critical = false;
+        for path in paths {
+            let field = field_label(path);
+            if !self.fields.count(&field) {
+                count(&self.counters.fields_beyond);
+            }
+            is_critical |= self.options.critical.iter().any(|whole| is_within(&field, whole));
+        }
+        if is_critical {
+            count(&self.counters.critical_different);
+        }
+        count(&self.counters.shadow_different);
+    }
+
+    /// Tells the service, if it wants to hear.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> RuntimeEvent) {
+        if !self.events.send(event) {
+            count(&self.counters.events_dropped);
+        }
+    }
+
+    fn tell_position(&self, before: u64, now: u64) {
+        if before != now {
+            let (from, to) = (Position::from_bits(before), Position::from_bits(now));
+            let migration = self.name.to_string();
+            self.tell(|| RuntimeEvent::PositionChanged { migration, from, to });
+        }
     }
 
     pub(crate) fn methods(&self) -> Vec<Arc<MethodStats>> {

@@ -6,6 +6,9 @@ use crate::control::{BackfillProgress, Event};
 use crate::error::Error;
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
+use crate::guard::rules::GuardReport;
+use crate::guard::run::{dead_letters, guards, verdict};
+use crate::health::{FieldReport, RecentReport, fields, recent};
 use crate::migration::Migration;
 use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
@@ -54,6 +57,12 @@ pub struct Status {
     pub methods: Vec<MethodReport>,
     /// Comparisons, lazy copies and repairs.
     pub counters: CounterReport,
+    /// Calls of the last 1, 5 and 60 minutes.
+    pub recent: Vec<RecentReport>,
+    /// Differences by field.
+    pub fields: Vec<FieldReport>,
+    /// What the guards say; see [`Migration::health`].
+    pub health: GuardReport,
     /// What stands between here and the next stage.
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
@@ -83,7 +92,11 @@ impl Migration {
                 Some(blockers(&facts, wish, to, &shared.terms()))
             })
             .unwrap_or_default();
+        let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
+            recent: recent(shared),
+            fields: fields(shared),
+            health,
             migration: shared.name.to_string(),
             position: facts.position,
             generation: facts.generation,

@@ -11,7 +11,7 @@ use crate::control::memory::MemoryControl;
 use crate::error::Error;
 use crate::migration::Migration;
 use crate::position::{Epoch, Percent};
-use crate::runtime::{Inner, LEASE, SHUTDOWN};
+use crate::runtime::{Inner, LEASE, SHUTDOWN, watch};
 use crate::shared::Options;
 use crate::stage::Stage;
 
@@ -116,6 +116,12 @@ impl TestMigration {
     /// None so far.
     pub async fn beat(&self) -> Result<(), Error> {
         self.inner.beat().await
+    }
+
+    /// Looks at the figures, judges and publishes them where that is due, as the background task of a
+    /// runtime does once a second.
+    pub async fn watch(&self) {
+        watch(self.migration.shared()).await;
     }
 
     /// Waits until all shadow reads have ended.

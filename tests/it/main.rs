@@ -18,12 +18,14 @@ mod dropped;
 mod dual;
 mod flags;
 mod forms;
+mod guard;
 mod history;
 mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
 mod lost_control;
+mod metrics;
 mod options;
 #[cfg(unix)]
 mod processes;

@@ -38,6 +38,8 @@ const LAYERS: &[&[&str]] = &[
         "compare/strings",
         "compare/text",
         "compare/wrappers",
+        "guard/rules",
+        "guard/statistics",
     ],
     &[
         "clock",
@@ -51,6 +53,13 @@ const LAYERS: &[&[&str]] = &[
         "slots",
         "in_flight",
         "observe",
+        "observe/figures",
+        "observe/histogram",
+        "observe/methods",
+        "observe/publish",
+        "observe/tally",
+        "observe/window",
+        "events",
         "shared",
     ],
     &[
@@ -62,6 +71,7 @@ const LAYERS: &[&[&str]] = &[
         "backfill/throttle",
         "plan/decide",
         "flags/decide",
+        "guard/decide",
     ],
     &[
         "transaction",
@@ -77,11 +87,25 @@ const LAYERS: &[&[&str]] = &[
         "backfill/run",
         "backfill/walk",
         "verify/run",
+        "guard/run",
         "repository",
         "plan/announce",
         "plan/run",
     ],
-    &["jobs", "moving", "migration", "runtime", "status", "flags/run", "rollout", "steering"],
+    &[
+        "jobs",
+        "moving",
+        "migration",
+        "health",
+        "runtime",
+        "runtime/publishing",
+        "runtime/repairing",
+        "runtime/watching",
+        "status",
+        "flags/run",
+        "rollout",
+        "steering",
+    ],
     &[
         "backend/sqlite",
         "backend/postgres",
@@ -108,6 +132,8 @@ const KNOTS: &[(&str, &str)] = &[
     // The state of a migration holds what runners keep in it.
     ("shared", "lazy/run"),
     ("shared", "readiness"),
+    // The facts that are published are those that gates are judged by.
+    ("observe/publish", "readiness"),
     // The port answers with facts that the deciders judge, and decides by them.
     ("control", "readiness"),
     // The erased copy function names the reports of its runners.
@@ -211,6 +237,8 @@ fn every_module_has_a_layer() {
         "verify",
         "flags",
         "plan",
+        "guard",
+        "guard/simulation",
         "control/conformance",
         "control/conformance/plans",
     ];
@@ -258,6 +286,7 @@ fn nothing_is_spawned_without_a_bound() {
     for (module, code) in sources() {
         let may = [
             "runtime",
+            "runtime/watching",
             "steering",
             "shadow/run",
             "control/conformance",

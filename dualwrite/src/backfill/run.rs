@@ -20,6 +20,7 @@ use crate::copy::{Copied, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
 use crate::moving::Waiting;
+use crate::observe::count;
 use crate::position::{Generation, Position};
 use crate::readiness::drained;
 use crate::shared::Shared;
@@ -609,6 +610,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             .await
             .map_err(self.failed("storing a dead letter"))?;
         tx.commit().await?;
+        count(&self.shared.counters.copies_failed);
         let failed = self.progress().await?.failed;
         if failed > self.options.failures_max {
             let message = format!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use moka::future::Cache;
+use tracing::Instrument as _;
 
 use crate::backend::Backend;
 use crate::copy::run::copy_one_in;
@@ -34,15 +35,12 @@ impl Flights {
 /// # Errors
 /// `CopyFailed` and whatever kept the copy from running; shared by all who waited for it.
 pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<Error>> {
-    let flown = shared
-        .flights
-        .0
-        .try_get_with_by_ref(key, async {
-            let copier = shared.copier()?;
-            let copied = copier.copy_key(shared, key, Side::New).await?;
-            Ok::<bool, Error>(copied.is_some())
-        })
-        .await;
+    let copy = async {
+        let copied = shared.copier()?.copy_key(shared, key, Side::New).await?;
+        Ok::<bool, Error>(copied.is_some())
+    };
+    let span = tracing::debug_span!("lazy_copy", migration = &*shared.name);
+    let flown = shared.flights.0.try_get_with_by_ref(key, copy.instrument(span)).await;
     shared.flights.0.invalidate(key).await;
     match &flown {
         Ok(_) => count(&shared.counters.lazy_copied),
@@ -63,6 +61,7 @@ async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
     if error.kind() != ErrorKind::CopyFailed {
         return; // the database, a conflict: not this key's fault
     }
+    count(&shared.counters.copies_failed);
     // The cause, not the frame around it: that is what one has to mend.
     let cause =
         std::error::Error::source(error).map_or_else(|| error.to_string(), |c| c.to_string());

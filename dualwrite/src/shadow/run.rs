@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tracing::Instrument as _;
 
 use super::decide::{Recheck, recheck};
 use crate::clock;
 use crate::compare::{Comparison, Differences, Pair};
 use crate::needs::Answered;
-use crate::observe::{MethodStats, count};
+use crate::observe::{MethodStats, Timed, count};
 use crate::position::Epoch;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -58,10 +59,13 @@ where
         };
         let answer = answer.cloned();
         let tasks = self.shared.tasks.clone();
-        tasks.spawn(async move {
+        let (migration, method) = (&*self.shared.name, &*self.method.name);
+        let span = tracing::debug_span!("shadow", migration, method);
+        let shadow = async move {
             self.run(answer).await;
             drop(permit);
-        });
+        };
+        tasks.spawn(shadow.instrument(span));
     }
 
     async fn run(&self, answer: Option<T>) {
@@ -78,7 +82,8 @@ where
             Ok(Ok(Outcome::Failed)) | Ok(Err(_)) => count(&counters.shadow_failed),
             Err(()) => count(&counters.shadow_timed_out),
             Ok(Ok(Outcome::Different(found))) => {
-                count(&counters.shadow_different);
+                let kept = found.kept().iter();
+                shared.count_different(kept.map(|difference| difference.path.as_str()));
                 report(shared, &self.method, &found).await;
             }
         }
@@ -122,10 +127,11 @@ where
 
     async fn ask_mirror(&self) -> Option<T> {
         let side = self.primary.other();
-        let start = self.shared.clock.now();
+        // What answers a position that has passed says nothing of the present one.
+        let counts = || self.shared.position().epoch == self.epoch;
+        let timed = Timed::start(&self.method, side, &self.shared.clock, &counts);
         let answer = (self.again)(side).await;
-        let nanos = self.shared.clock.now().saturating_sub(start);
-        self.method.side(side).record(nanos, answer.is_ok());
+        timed.end(answer.is_ok());
         answer.ok()
     }
 

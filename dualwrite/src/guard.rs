@@ -1,0 +1,9 @@
+//! Watches over a migration: when is new so much worse than old that one must go back?
+
+pub(crate) mod decide;
+pub(crate) mod rules;
+pub(crate) mod run;
+pub(crate) mod statistics;
+
+#[cfg(test)]
+mod simulation;

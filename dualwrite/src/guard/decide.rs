@@ -1,0 +1,324 @@
+//! What the guards say, and what is to be done about it. Pure: figures in, a verdict out.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::rules::{Breach, Guard, GuardReport, Guards, Limit, Quantile, Unjudged};
+use super::statistics::{excess_at_least, share_between};
+use crate::observe::figures::{MethodFigures, SideFigures};
+use crate::observe::window::Sum;
+use crate::position::{Percent, Position};
+use crate::stage::Stage;
+
+/// How many periods the look at the newest takes in: what is wrong from one moment on fills them by the
+/// third evaluation after it.
+const NEWEST_PERIODS: u32 = 2;
+
+/// What there is to judge by.
+pub(crate) struct Evidence<'e> {
+    pub(crate) position: Position,
+    /// Figures of so long, of calls and comparisons under this position alone.
+    pub(crate) figures: &'e dyn Fn(Duration) -> Sum,
+    /// In the control tables; `None` where they did not say.
+    pub(crate) dead_letters: Option<u64>,
+    /// Whether fields are marked as critical.
+    pub(crate) has_critical: bool,
+}
+
+enum Finding {
+    Fine,
+    Breached(Breach),
+    Missing(String),
+}
+
+/// Judges the present position.
+pub(crate) fn judge(guards: &Guards, evidence: &Evidence<'_>) -> GuardReport {
+    let (mut breaches, mut unjudged, mut judged) = (Vec::new(), Vec::new(), 0);
+    for guard in guards.iter().filter(|guard| applies(guard.limit, evidence)) {
+        judged += 1;
+        // The newest alone, or what has just gone wrong would hide among what went well before. Too few
+        // samples there are no matter.
+        let newest = guards.period * NEWEST_PERIODS;
+        let over = |time| look(guard, &(evidence.figures)(time), guards.period, evidence);
+        match over(newest) {
+            Finding::Breached(breach) => breaches.push(breach),
+            Finding::Fine | Finding::Missing(_) => match over(guard.window.max(newest)) {
+                Finding::Breached(breach) => breaches.push(breach),
+                Finding::Missing(missing) => {
+                    unjudged.push(Unjudged { guard: guard.name(), missing })
+                }
+                Finding::Fine => {}
+            },
+        }
+    }
+    if !breaches.is_empty() {
+        GuardReport::Breached(breaches)
+    } else if judged == 0 {
+        let missing = format!("no guard has anything to look at, at {}", evidence.position);
+        GuardReport::NotEnoughData(vec![Unjudged { guard: "", missing }])
+    } else if unjudged.is_empty() {
+        GuardReport::Healthy
+    } else {
+        GuardReport::NotEnoughData(unjudged)
+    }
+}
+
+/// Whether a breach is answered by going back: only where new answers somebody, or where keys are ramped
+/// toward dual writes. Elsewhere old answers everything already, or alone cannot any more.
+pub(crate) fn goes_back(position: Position) -> bool {
+    let ramps = position.ramp > Percent::ZERO;
+    match position.stage {
+        Stage::Off => ramps,
+        Stage::DualWrite => false,
+        Stage::Shadow => ramps,
+        Stage::Live | Stage::RampDown => true,
+        Stage::Complete => false,
+    }
+}
+
+/// Whether there can be anything for this guard at this position.
+fn applies(limit: Limit, evidence: &Evidence<'_>) -> bool {
+    let position = evidence.position;
+    let compares = position.stage.compares() || position.reaches().compares();
+    let calls_new = position.reaches() >= Stage::DualWrite;
+    match limit {
+        Limit::ErrorRate(_) | Limit::Latency(..) => calls_new,
+        Limit::LatencyTimesOld(..) => calls_new && position.stage <= Stage::Live,
+        Limit::MismatchRate(_) => compares,
+        Limit::CriticalMismatches(_) => compares && evidence.has_critical,
+        Limit::CopyFailures(_) | Limit::DeadLetters(_) | Limit::DatabaseErrors(_) => calls_new,
+    }
+}
+
+fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> Finding {
+    let counters = &sum.figures.counters;
+    let compared = counters.shadow_equal + counters.shadow_different + counters.shadow_transient;
+    match guard.limit {
+        Limit::ErrorRate(limit) => {
+            by_method(guard, sum, |method| error_rate(guard, limit, method, sum.covered))
+        }
+        Limit::Latency(quantile, limit) => {
+            by_method(guard, sum, |method| latency(guard, quantile, limit, method, sum.covered))
+        }
+        Limit::LatencyTimesOld(quantile, times) => {
+            by_method(guard, sum, |method| times_old(guard, quantile, times, method, sum.covered))
+        }
+        Limit::MismatchRate(limit) => {
+            let different = counters.shadow_different;
+            let (low, _) = share_between(different, compared, guard.deviation);
+            let share = Share { hits: different, samples: compared, low };
+            match compared >= guard.samples {
+                true if low > limit => breach(
+                    guard,
+                    None,
+                    |text| write!(text, "{share} comparisons differ, limit {}", percent(limit)),
+                    sum.covered,
+                ),
+                true => Finding::Fine,
+                false => Finding::Missing(too_few(compared, "comparisons", guard)),
+            }
+        }
+        Limit::CriticalMismatches(limit) => {
+            let critical = counters.critical_different;
+            match critical > limit {
+                true => breach(
+                    guard,
+                    None,
+                    |text| {
+                        write!(
+                            text,
+                            "{critical} of {compared} comparisons differ in a critical field, \
+                                  limit {limit}"
+                        )
+                    },
+                    sum.covered,
+                ),
+                false if compared >= guard.samples => Finding::Fine,
+                false => Finding::Missing(too_few(compared, "comparisons", guard)),
+            }
+        }
+        Limit::CopyFailures(limit) => {
+            let failed = counters.copies_failed;
+            number(guard, failed, limit, "keys could not be copied", sum.covered, period)
+        }
+        Limit::DatabaseErrors(limit) => {
+            let failed = counters.control_failed;
+            number(guard, failed, limit, "failures of the control tables", sum.covered, period)
+        }
+        Limit::DeadLetters(limit) => match evidence.dead_letters {
+            Some(letters) => {
+                number(guard, letters, limit, "keys in the dead letters", sum.covered, period)
+            }
+            None => Finding::Missing("the control tables did not answer".to_owned()),
+        },
+    }
+}
+
+/// The finding of the first method that is breached; too few where no method could be judged.
+fn by_method(guard: &Guard, sum: &Sum, judge: impl Fn(&MethodFigures) -> Finding) -> Finding {
+    let (mut judged, mut missing) = (false, None);
+    for method in &sum.figures.methods {
+        if method.new.calls() < guard.samples {
+            continue;
+        }
+        match judge(method) {
+            Finding::Breached(breach) => return Finding::Breached(breach),
+            Finding::Fine => judged = true,
+            Finding::Missing(text) => missing = Some(text),
+        }
+    }
+    let most = sum.figures.methods.iter().map(|method| method.new.calls()).max().unwrap_or(0);
+    match (judged, missing) {
+        (true, _) => Finding::Fine,
+        (false, Some(missing)) => Finding::Missing(missing),
+        (false, None) => Finding::Missing(too_few(most, "calls of new's busiest method", guard)),
+    }
+}
+
+fn error_rate(guard: &Guard, limit: f64, method: &MethodFigures, covered: Duration) -> Finding {
+    let errors = |side: &SideFigures| (side.errors, side.calls());
+    judge_share(guard, limit, method, covered, errors, |text| {
+        write!(text, "calls of new fail, limit {}", percent(limit))
+    })
+}
+
+/// A quantile exceeds a limit where the share of what is slower than the limit exceeds what the quantile
+/// leaves over: a question about a share again, with nothing assumed about the distribution (the sign test
+/// for quantiles; Conover, Practical Nonparametric Statistics, 1999, 3.2).
+fn latency(
+    guard: &Guard,
+    quantile: Quantile,
+    limit: Duration,
+    method: &MethodFigures,
+    covered: Duration,
+) -> Finding {
+    let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    let slow = |side: &SideFigures| (side.latency.slower_than(nanos), side.calls());
+    judge_share(guard, 1.0 - quantile.share(), method, covered, slow, |text| {
+        let [found] = method.new.latency.quantiles([quantile.share()]);
+        write!(text, "calls of new take more than {limit:?}; {quantile} {found:.1?}")
+    })
+}
+
+/// Breached where the share of new is above the limit for sure and, where old is called enough, above old's
+/// for sure: what fails on both sides is not new's fault.
+fn judge_share(
+    guard: &Guard,
+    limit: f64,
+    method: &MethodFigures,
+    covered: Duration,
+    of: impl Fn(&SideFigures) -> (u64, u64),
+    say: impl FnOnce(&mut String) -> std::fmt::Result,
+) -> Finding {
+    let ((hits, samples), old) = (of(&method.new), of(&method.old));
+    let (low, _) = share_between(hits, samples, guard.deviation);
+    let is_old_known = old.1 >= guard.samples;
+    let is_worse = !is_old_known || excess_at_least((hits, samples), old, guard.deviation) > 0.0;
+    if low <= limit || !is_worse {
+        return Finding::Fine;
+    }
+    breach(
+        guard,
+        Some(method),
+        |text| {
+            write!(text, "{} ", Share { hits, samples, low })?;
+            say(text)?;
+            write!(text, "; old {} of {}", old.0, old.1)
+        },
+        covered,
+    )
+}
+
+fn times_old(
+    guard: &Guard,
+    quantile: Quantile,
+    times: f64,
+    method: &MethodFigures,
+    covered: Duration,
+) -> Finding {
+    let rest = 1.0 - quantile.share();
+    let old = method.old.calls();
+    // The most that old's quantile can be.
+    let bound = method.old.latency.buckets().map(|(nanos, _)| nanos).find(|nanos| {
+        let slower = method.old.latency.slower_than(*nanos);
+        share_between(slower, old, guard.deviation).1 <= rest
+    });
+    let Some(bound) = bound.filter(|_| old >= guard.samples) else {
+        return Finding::Missing(format!("{old} calls of old are too few to know its {quantile}"));
+    };
+    let limit = Duration::from_nanos((bound as f64 * times) as u64);
+    let slow = method.new.latency.slower_than(limit.as_nanos() as u64);
+    let samples = method.new.calls();
+    let (low, _) = share_between(slow, samples, guard.deviation);
+    if low <= rest {
+        return Finding::Fine;
+    }
+    breach(
+        guard,
+        Some(method),
+        |text| {
+            let [found] = method.new.latency.quantiles([quantile.share()]);
+            let share = Share { hits: slow, samples, low };
+            write!(
+                text,
+                "{share} calls of new take more than {limit:.1?}, {times} times the {quantile} of old \
+             over {old} calls; {quantile} of new {found:.1?}"
+            )
+        },
+        covered,
+    )
+}
+
+fn number(
+    guard: &Guard,
+    found: u64,
+    limit: u64,
+    what: &str,
+    covered: Duration,
+    period: Duration,
+) -> Finding {
+    match found > limit {
+        true => breach(guard, None, |text| write!(text, "{found} {what}, limit {limit}"), covered),
+        // Nothing failed, but nobody looked for long either.
+        false if covered < period => {
+            Finding::Missing(format!("watched for {covered:.1?}, less than {period:?}"))
+        }
+        false => Finding::Fine,
+    }
+}
+
+fn breach(
+    guard: &Guard,
+    method: Option<&MethodFigures>,
+    say: impl FnOnce(&mut String) -> std::fmt::Result,
+    covered: Duration,
+) -> Finding {
+    let mut figures = String::new();
+    // Writing to a string cannot fail.
+    let _ = say(&mut figures);
+    let _ = write!(figures, "; over {:.0} s", covered.as_secs_f64());
+    let method = method.map(|method| method.name.to_string());
+    Finding::Breached(Breach { guard: guard.name(), method, figures })
+}
+
+fn too_few(found: u64, what: &str, guard: &Guard) -> String {
+    format!("{found} {what}, {} are needed", guard.samples)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+struct Share {
+    hits: u64,
+    samples: u64,
+    low: f64,
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let share = self.hits as f64 / self.samples.max(1) as f64;
+        let (share, low) = (percent(share), percent(self.low));
+        write!(f, "{} of {} ({share}, at least {low})", self.hits, self.samples)
+    }
+}

@@ -1,0 +1,122 @@
+//! Sums and differences of what was counted: plain values, for publishing and for judging.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::CounterReport;
+use super::histogram::Counts;
+
+/// Calls of one method on one side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SideFigures {
+    pub(crate) errors: u64,
+    /// Calls beside the primary's.
+    pub(crate) mirrored: u64,
+    pub(crate) latency: Counts,
+}
+
+impl SideFigures {
+    pub(crate) fn calls(&self) -> u64 {
+        self.latency.total()
+    }
+
+    /// Calls whose answer the caller got. A write that goes to both sides counts for both.
+    pub(crate) fn answered(&self) -> u64 {
+        self.calls().saturating_sub(self.mirrored)
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            errors: self.errors.saturating_sub(earlier.errors),
+            mirrored: self.mirrored.saturating_sub(earlier.mirrored),
+            latency: self.latency.since(&earlier.latency),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.errors += other.errors;
+        self.mirrored += other.mirrored;
+        self.latency.add(&other.latency);
+    }
+}
+
+/// Calls of one method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MethodFigures {
+    pub(crate) name: Arc<str>,
+    pub(crate) old: SideFigures,
+    pub(crate) new: SideFigures,
+}
+
+/// Everything that a migration counts in this process, from the start or over some time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) methods: Vec<MethodFigures>,
+    pub(crate) counters: CounterReport,
+    /// Differences by field.
+    pub(crate) fields: BTreeMap<Arc<str>, u64>,
+    /// Breaches by guard.
+    pub(crate) breaches: BTreeMap<Arc<str>, u64>,
+}
+
+impl Figures {
+    /// What was counted since `earlier`; methods and labels without any news are there too.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let method = |now: &MethodFigures| {
+            let before = earlier.methods.iter().find(|before| before.name == now.name);
+            before.map_or_else(
+                || now.clone(),
+                |before| MethodFigures {
+                    name: Arc::clone(&now.name),
+                    old: now.old.since(&before.old),
+                    new: now.new.since(&before.new),
+                },
+            )
+        };
+        Self {
+            methods: self.methods.iter().map(method).collect(),
+            counters: self.counters.since(&earlier.counters),
+            fields: tally_since(&self.fields, &earlier.fields),
+            breaches: tally_since(&self.breaches, &earlier.breaches),
+        }
+    }
+
+    /// Without what counts nothing: for keeping.
+    pub(crate) fn pruned(mut self) -> Self {
+        self.methods.retain(|method| method.old.calls() + method.new.calls() > 0);
+        self.fields.retain(|_, count| *count > 0);
+        self.breaches.retain(|_, count| *count > 0);
+        self
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for method in &other.methods {
+            match self.methods.iter_mut().find(|known| known.name == method.name) {
+                Some(known) => {
+                    known.old.add(&method.old);
+                    known.new.add(&method.new);
+                }
+                None => self.methods.push(method.clone()),
+            }
+        }
+        self.counters.add(&other.counters);
+        for (sums, more) in
+            [(&mut self.fields, &other.fields), (&mut self.breaches, &other.breaches)]
+        {
+            for (label, count) in more {
+                *sums.entry(Arc::clone(label)).or_default() += count;
+            }
+        }
+    }
+}
+
+fn tally_since(
+    now: &BTreeMap<Arc<str>, u64>,
+    earlier: &BTreeMap<Arc<str>, u64>,
+) -> BTreeMap<Arc<str>, u64> {
+    let since = |(label, count): (&Arc<str>, &u64)| {
+        let before = earlier.get(label).copied().unwrap_or(0);
+        (Arc::clone(label), count.saturating_sub(before))
+    };
+    now.iter().map(since).collect()
+}

@@ -1,0 +1,57 @@
+//! Publishes the metrics of a migration. A recorder that panics must not keep the guards from their work.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+
+use crate::clock;
+use crate::guard::run::PATIENCE;
+use crate::moves::{Move, destination};
+use crate::observe::figures::Figures;
+use crate::observe::publish::{Series, describe};
+use crate::readiness::{Facts, blockers};
+use crate::shared::Shared;
+
+/// What was counted since the last time, and the position.
+pub(super) fn news(shared: &Shared) {
+    guarded(shared, || {
+        let mut told = shared.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = shared.figures();
+        let news = match &*told {
+            Some(before) => totals.since(before),
+            None => {
+                describe();
+                totals.since(&Figures::default())
+            }
+        };
+        // Told now, also where the recorder panics halfway: better too little than twice.
+        *told = Some(totals);
+        let series = Series(&shared.name);
+        series.news(&news);
+        series.position(shared.position(), shared.generation());
+    });
+}
+
+/// What the control tables say.
+pub(super) async fn facts(shared: &Shared, facts: Option<&Facts>) {
+    let Some(facts) = facts else { return };
+    let backfill = clock::limit(PATIENCE, shared.control.backfill(&shared.name)).await;
+    let backfill = backfill.ok().and_then(Result::ok).flatten();
+    let closed = facts.position.stage.next().and_then(|next| {
+        let wish = Move::Advance(next);
+        let to = destination(facts.position, facts.generation, wish).ok()?;
+        Some(blockers(facts, wish, to, &shared.terms()))
+    });
+    guarded(shared, || {
+        let series = Series(&shared.name);
+        series.facts(facts, &closed.unwrap_or_default());
+        if let Some(backfill) = &backfill {
+            series.backfill(backfill);
+        }
+    });
+}
+
+fn guarded(shared: &Shared, publish: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(publish)).is_err() {
+        tracing::error!(migration = &*shared.name, "the recorder of metrics panicked");
+    }
+}

@@ -1,0 +1,248 @@
+//! Beside the rounds of the runtime: takes the figures in, judges by the guards, goes back where they say
+//! so, publishes, and tells the service. In tasks of their own, so that neither a slow recorder nor a hook
+//! that panics costs the lease.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::{Inner, Registration, RuntimeBuilder};
+use crate::backend::Backend;
+use crate::clock::{Clock, ManualClock};
+use crate::error::{Error, ErrorKind};
+use crate::events::{Events, Hooks, RuntimeEvent};
+use crate::guard::decide::goes_back;
+use crate::guard::rules::{Breach, GuardReport, Guards};
+use crate::guard::run::{dead_letters, facts, guards, look, tell, verdict, wants_facts};
+use crate::moves::Move;
+use crate::moving::Moving;
+use crate::observe::count;
+use crate::observe::window::Cut;
+use crate::position::Position;
+use crate::shared::Shared;
+
+/// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
+const PUBLISH: Duration = Duration::from_secs(1);
+/// The most bytes of a reason in the audit.
+const REASON_BYTES_MAX: usize = 1_000;
+/// How many fields may be critical.
+const CRITICAL_MAX: usize = 50;
+
+impl<DB: Backend> RuntimeBuilder<DB> {
+    /// Calls this with whatever happens, in order, from a thread where it may take its time. At most
+    /// [`EVENTS_WAITING_MAX`](crate::EVENTS_WAITING_MAX) events wait for it; more are dropped and counted.
+    /// A panic in it is caught. May be given several times.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Runtime, RuntimeEvent};
+    ///
+    /// async fn start(pool: sqlx::SqlitePool) -> Result<Runtime<sqlx::Sqlite>, dualwrite::Error> {
+    ///     let page = |event: &RuntimeEvent| {
+    ///         if let RuntimeEvent::RolledBack { migration, reason, .. } = event {
+    ///             eprintln!("{migration} was rolled back: {reason}");
+    ///         }
+    ///     };
+    ///     Runtime::builder(pool).on_event(page).start().await
+    /// }
+    /// # }
+    /// ```
+    pub fn on_event(mut self, hook: impl Fn(&RuntimeEvent) + Send + Sync + 'static) -> Self {
+        self.hooks.add(Arc::new(hook));
+        self
+    }
+
+    /// For tests of services: latencies, periods of guards and the lease follow a clock that the test
+    /// moves. The control tables keep the time of their database, and polls that of tokio.
+    pub fn manual_clock(mut self) -> (Self, ManualClock) {
+        let (clock, hands) = Clock::manual();
+        self.clock = clock;
+        (self, hands)
+    }
+}
+
+impl<DB: Backend> Registration<'_, DB> {
+    /// Goes back by itself where a guard is breached, as far as loses nothing. Without this, nothing is
+    /// ever rolled back by itself, and [`Migration::health`](crate::Migration::health) judges by the
+    /// default guards.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Error, Guard, Guards, Migration, Runtime};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     runtime
+    ///         .migration("orders")
+    ///         .critical("total")
+    ///         .critical("lines[].price")
+    ///         .guards(Guards::default().with(Guard::p99_times_old(2.0)))
+    ///         .register()
+    ///         .await
+    /// }
+    /// # }
+    /// ```
+    pub fn guards(mut self, guards: Guards) -> Self {
+        self.options.guards = Some(guards);
+        self
+    }
+
+    /// Marks a field as critical: by default a guard takes no difference in it. The path is that of
+    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`); what lies
+    /// within the field is meant too. At most 50.
+    pub fn critical(mut self, path: impl Into<String>) -> Self {
+        self.options.critical.push(path.into());
+        self
+    }
+}
+
+/// # Errors
+/// `InvalidInput`.
+pub(super) fn check(guards: Option<&Guards>, critical: &[String]) -> Result<(), Error> {
+    if critical.len() > CRITICAL_MAX || critical.iter().any(String::is_empty) {
+        let message = format!("critical are at most {CRITICAL_MAX} fields, each with a path");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    guards.map_or(Ok(()), Guards::check)
+}
+
+impl Inner {
+    /// From now on these hooks hear of what happens: one task for all of them.
+    pub(super) fn tell(&mut self, hooks: Hooks) {
+        if hooks.is_empty() {
+            return;
+        }
+        let (events, waiting) = Events::queue();
+        self.events = events;
+        self.tasks.spawn(deliver(waiting, hooks, self.stop.clone()));
+    }
+
+    /// Whether it is time to look at the figures again.
+    pub(super) fn is_watch_due(&self) -> bool {
+        let since = self.clock.now().saturating_sub(self.watched.load(Relaxed));
+        Duration::from_nanos(since) >= PUBLISH
+    }
+
+    pub(super) fn count_control_failure(&self) {
+        for shared in self.migrations() {
+            count(&shared.counters.control_failed);
+        }
+    }
+}
+
+/// One round: all migrations.
+pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
+    inner.watched.store(inner.clock.now(), Relaxed);
+    let migrations = inner.migrations();
+    // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
+    let all = join_all(migrations.iter().map(|shared| watch(shared)));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = all => {}
+    }
+}
+
+/// One migration: takes the figures in and publishes them, and judges when that is due.
+pub(crate) async fn watch(shared: &Shared) {
+    let guards = guards(shared);
+    look(shared, guards.period, Cut::WhenDue);
+    let now = shared.clock.now();
+    let since = now.saturating_sub(shared.evaluated.load(Relaxed));
+    if Duration::from_nanos(since) >= guards.period {
+        shared.evaluated.store(now, Relaxed);
+        let span = tracing::debug_span!("guards", migration = &*shared.name);
+        evaluate(shared, &guards).instrument(span).await;
+    }
+    #[cfg(feature = "metrics")]
+    super::publishing::news(shared);
+}
+
+async fn evaluate(shared: &Shared, guards: &Guards) {
+    let facts = match wants_facts(guards) || cfg!(feature = "metrics") {
+        true => facts(shared).await,
+        false => None,
+    };
+    let (position, report) = verdict(shared, guards, facts.as_ref().map(dead_letters));
+    if shared.options.guards.is_some() {
+        tell(shared, &report);
+        if let GuardReport::Breached(breaches) = report {
+            breached(shared, position, breaches).await;
+        }
+    }
+    #[cfg(feature = "metrics")]
+    super::publishing::facts(shared, facts.as_ref()).await;
+}
+
+async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
+    let reason = reason(&breaches);
+    let will_go_back = goes_back(position);
+    tracing::warn!(
+        migration = &*shared.name,
+        %position,
+        reason,
+        will_go_back,
+        "a guard is breached"
+    );
+    let migration = || shared.name.to_string();
+    shared.tell(|| RuntimeEvent::GuardBreached { migration: migration(), position, breaches });
+    if !will_go_back {
+        return;
+    }
+    // Bound to the epoch that was judged: of several instances one goes back, and nobody goes back
+    // twice for the same figures.
+    let rollback = Moving::new(shared, Move::Rollback)
+        .expecting(position.epoch)
+        .by(format!("guard, {}", shared.actor))
+        .because(&*reason);
+    match rollback.await {
+        Ok(to) => {
+            count(&shared.counters.guard_rollbacks);
+            shared.tell(|| RuntimeEvent::RolledBack {
+                migration: migration(),
+                from: position,
+                to,
+                reason,
+            });
+        }
+        // Somebody else moved it: the figures say nothing of where it stands now.
+        Err(error) if error.kind() == ErrorKind::Conflict => {}
+        Err(error) => {
+            count(&shared.counters.guard_rollbacks_failed);
+            tracing::error!(migration = &*shared.name, %error, "a guard could not roll back");
+            shared.tell(|| RuntimeEvent::RollbackFailed {
+                migration: migration(),
+                position,
+                error: error.to_string(),
+            });
+        }
+    }
+}
+
+fn reason(breaches: &[Breach]) -> String {
+    let breaches: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+    let mut reason = breaches.join("; ");
+    if reason.len() > REASON_BYTES_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason.push('…');
+    }
+    reason
+}
+
+/// Tells the hooks, one event after the other; at the end what is still waiting.
+async fn deliver(mut waiting: mpsc::Receiver<RuntimeEvent>, hooks: Hooks, stop: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = waiting.recv() => event,
+            () = stop.cancelled() => waiting.try_recv().ok(),
+        };
+        let Some(event) = event else { return };
+        let hooks = hooks.clone();
+        // Fails only where the whole runtime of tokio ends.
+        let _ = tokio::task::spawn_blocking(move || hooks.tell(&event)).await;
+    }
+}
