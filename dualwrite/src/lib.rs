@@ -78,11 +78,14 @@ pub use compare::{
 };
 pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
 pub use conversion::ConversionError;
-pub use copy::{ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource};
+pub use copy::{
+    ConvertColumns, Copied, CopyColumns, CopyKeys, DualTable, Identifier, KeySource,
+    MAPPED_FIELDS_MAX, Mapping,
+};
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use gate::{Blocker, Gate};
-pub use jobs::{Backfill, Verification};
+pub use jobs::{Backfill, Repair, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
 pub use migration::Migration;
@@ -97,7 +100,11 @@ pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDO
 pub use stage::{Side, Stage};
 pub use status::Status;
 pub use transaction::Tx;
-pub use verify::run::{DIFFERING_MAX, VerifyReport};
+pub use verify::decide::{
+    DIFFERING_MAX, FIELDS_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
+};
+pub use verify::repair::RepairReport;
+pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/compare.md")]

@@ -29,6 +29,7 @@ mod read;
 mod reverse;
 mod transaction;
 mod unaware;
+mod verify;
 
 // The tests' own tools.
 mod harness;

@@ -23,6 +23,7 @@ use crate::readiness::{Facts, InstanceReport, admit, blockers};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
 use crate::transaction::Tx;
+use crate::verify::decide::{Part, Recorded, VerifyState};
 
 /// How often a change waits, about a second each time, for writes in flight.
 const FENCE_ATTEMPTS: u32 = 5;
@@ -317,6 +318,45 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
     })
 }
 
+/// The columns of a [`VerifyState`]; the counters stand beside the report for whoever looks into the table.
+const VERIFICATION: &str = "generation, old_generation, part, cursor_key, state, compared, differing, \
+     transient, report";
+
+fn verification_values(
+    owner: &str,
+    state: &VerifyState,
+    name: &str,
+) -> Result<Vec<SqlValue>, Error> {
+    let report = serde_json::to_string(&state.report).map_err(|error| {
+        Error::new(ErrorKind::Database, "a report cannot be written").caused_by(error)
+    })?;
+    let [new, old] = state.generations;
+    Ok(vec![
+        owner.into(),
+        new.into(),
+        old.into(),
+        state.part.as_str().into(),
+        SqlValue::Text(state.cursor.clone()),
+        if state.done { "complete".into() } else { "running".into() },
+        state.report.compared.into(),
+        state.report.differing.into(),
+        state.report.transient.into(),
+        report.as_str().into(),
+        name.into(),
+    ])
+}
+
+fn verification_of(row: &SqlRow) -> sqlx::Result<VerifyState> {
+    let report = serde_json::from_str(row.text(8)?);
+    Ok(VerifyState {
+        generations: [row.unsigned(0)?, row.unsigned(1)?],
+        part: Part::named(row.text(2)?),
+        cursor: row.optional_text(3)?.map(str::to_owned),
+        done: row.text(4)? == "complete",
+        report: report.map_err(|error| sqlx::Error::Decode(error.into()))?,
+    })
+}
+
 fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
     rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
@@ -466,13 +506,86 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
         [new, old]: [Generation; 2],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
                        old_verified_generation = ? \
                        WHERE name = ? AND generation = ? AND old_generation = ?";
             let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-            self.execute("recording the verification", sql, &values).await.map(drop)
+            Ok(self.execute("recording the verification", sql, &values).await? > 0)
+        })
+    }
+
+    fn begin_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        fresh: &'a VerifyState,
+        afresh: bool,
+    ) -> BoxFuture<'a, Result<VerifyState, Error>> {
+        Box::pin(async move {
+            let known = self.verification(name).await?;
+            let state = VerifyState::begin(known.as_ref(), fresh, afresh);
+            let sql = format!(
+                "INSERT INTO dualwrite_verification (owner, {VERIFICATION}, migration, started_at, \
+                 recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}}, {{now}}){}",
+                DB::Adapter::DIALECT.upsert(
+                    "migration",
+                    &[
+                        "owner",
+                        "generation",
+                        "old_generation",
+                        "part",
+                        "cursor_key",
+                        "state",
+                        "compared",
+                        "differing",
+                        "transient",
+                        "report",
+                        "started_at",
+                        "recorded_at",
+                    ]
+                )
+            );
+            let values = verification_values(owner, &state, name)?;
+            self.execute("beginning a verification", &sql, &values).await?;
+            Ok(state)
+        })
+    }
+
+    fn record_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        state: &'a VerifyState,
+    ) -> BoxFuture<'a, Result<Recorded, Error>> {
+        Box::pin(async move {
+            let set: Vec<String> =
+                VERIFICATION.split(", ").map(|column| format!("{column} = ?")).collect();
+            // The time always changes, so a row that was found counts as affected everywhere.
+            let sql = format!(
+                "UPDATE dualwrite_verification SET recorded_at = {{now}}, {} \
+                 WHERE migration = ? AND owner = ?",
+                set.join(", ")
+            );
+            let mut values = verification_values(owner, state, name)?;
+            values.rotate_left(1); // the owner goes last
+            let found = self.execute("recording how far a verification is", &sql, &values).await?;
+            Ok(if found > 0 { Recorded::Kept } else { Recorded::Superseded })
+        })
+    }
+
+    fn verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
+        Box::pin(async move {
+            let doing = "reading the verification";
+            let sql =
+                format!("SELECT {VERIFICATION} FROM dualwrite_verification WHERE migration = ?");
+            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
+            let state = rows.first().map(verification_of).transpose();
+            state.map_err(|error| Error::database(doing, error).of(name))
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::mapping::Mapping;
 use super::source::{KeyParts, Pages, key_of};
 use super::{Copied, Copier, CopyKeys};
 use crate::backend::sealed::Adapter as _;
@@ -25,7 +26,9 @@ use crate::route::stage_of;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
-use crate::verify::run::VerifyReport;
+use crate::verify::decide::VerifyReport;
+use crate::verify::repair::RepairReport;
+use crate::verify::run::VerifyOptions;
 
 /// A copy function with the pool it works on.
 pub(crate) struct SqlCopier<C: CopyKeys> {
@@ -33,6 +36,7 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
     pub(crate) pool: sqlx::Pool<C::Database>,
     pub(crate) pages: Pages,
     pub(crate) new_pages: Option<Pages>,
+    pub(crate) mapping: Option<Mapping<C::Database>>,
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -41,7 +45,9 @@ impl<C: CopyKeys> SqlCopier<C> {
         let kind = <C::Key as Key>::KIND;
         let pages = copy.source().pages(dialect, kind)?;
         let new_pages = copy.new_source().map(|source| source.pages(dialect, kind)).transpose()?;
-        Ok(Self { copy, pool, pages, new_pages })
+        let mapping = copy.mapping();
+        mapping.as_ref().map_or(Ok(()), Mapping::check)?;
+        Ok(Self { copy, pool, pages, new_pages, mapping })
     }
 
     /// A transaction fenced for this migration alone.
@@ -464,9 +470,18 @@ impl<C: CopyKeys> Copier for Registered<C> {
     fn verify<'a>(
         &'a self,
         shared: &'a Shared,
-        batch: u32,
+        options: VerifyOptions,
     ) -> BoxFuture<'a, Result<VerifyReport, Error>> {
-        Box::pin(crate::verify::run::verify(&self.copier, shared, batch))
+        Box::pin(crate::verify::run::verify(&self.copier, shared, options))
+    }
+
+    fn repair_differences<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: VerifyOptions,
+        keep: bool,
+    ) -> BoxFuture<'a, Result<RepairReport, Error>> {
+        Box::pin(crate::verify::repair::repair(&self.copier, shared, options, keep))
     }
 
     fn in_transaction(&self) -> &(dyn std::any::Any + Send + Sync) {

@@ -136,6 +136,16 @@ impl Pages {
         (!same).then(|| Self { except: Some(Box::new(other.clone())), ..self.clone() })
     }
 
+    /// The table, quoted.
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The columns of the key, quoted.
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
     /// The table and its key, for a trigger.
     pub(crate) fn watched(&self, migration: &str, kind: KeyKind) -> Watched {
         let columns = self.columns.iter().cloned().zip(kind.columns()).collect();
@@ -221,7 +231,7 @@ impl Pages {
         columns.join(", ")
     }
 
-    fn between(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
+    pub(crate) fn between(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
         let mut conditions = Vec::new();
         let mut values = Vec::new();
         for (key, strict, or_equal) in [(after, '>', false), (last, '<', true)] {
