@@ -239,8 +239,9 @@ async fn fill<DB: Bench>(pool: &Pool<DB>, rows: i64) -> Result<(), BoxError> {
         DB::run(pool, create).await?;
         for first in (1..=rows).step_by(100_000) {
             let last = (first + 99_999).min(rows);
-            let series =
-                DB::SERIES.replace("{first}", &first.to_string()).replace("{last}", &last.to_string());
+            let series = DB::SERIES
+                .replace("{first}", &first.to_string())
+                .replace("{last}", &last.to_string());
             // 4 × 48 bytes: a hash, and something that all rows share.
             let texts = (1..=4).map(|number| {
                 let hash = DB::HASH.replace("{}", &number.to_string());
@@ -400,7 +401,8 @@ assert not found, found[:3]
 mod url {
     /// The URL of another database of the server.
     pub(super) fn with_database(url: &str, name: &str) -> String {
-        let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
+        let (url, query) =
+            url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
         let server = url.rfind('/').map_or(url, |slash| &url[..slash]);
         match query {
             Some(query) => format!("{server}/{name}?{query}"),
@@ -429,9 +431,7 @@ impl Lines {
         let ratio = median(&mut self.ratios);
         let (target, verdict) = match target {
             None => ("–".to_owned(), ""),
-            Some(least) => {
-                (format!("≥ {least:.1}"), if ratio >= least { "ok" } else { "MISSED" })
-            }
+            Some(least) => (format!("≥ {least:.1}"), if ratio >= least { "ok" } else { "MISSED" }),
         };
         println!(
             "{name:<58} {:>10.3} {:>10.3} {ratio:>7.2} {target:>8}  {verdict}",

@@ -57,6 +57,9 @@ pub mod guide {
     #[cfg(all(feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/repository.md")]
     pub mod repository {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/verify.md")]
+    pub mod verify {}
 }
 // 7. for generated code
 #[doc(hidden)]

@@ -38,6 +38,7 @@ const LAYERS: &[&[&str]] = &[
         "copy",
         "copy/table",
         "copy/convert",
+        "copy/mapping",
         "slots",
         "in_flight",
         "observe",
@@ -50,6 +51,7 @@ const LAYERS: &[&[&str]] = &[
         "shadow/decide",
         "backfill/decide",
         "backfill/throttle",
+        "verify/decide",
     ],
     &[
         "transaction",
@@ -64,7 +66,13 @@ const LAYERS: &[&[&str]] = &[
         "backfill/progress",
         "backfill/run",
         "backfill/walk",
+        "verify/statements",
+        "verify/look",
+        "verify/hashed",
+        "verify/chunk",
+        "verify/confirm",
         "verify/run",
+        "verify/repair",
         "repository",
     ],
     &["jobs", "moving", "migration", "runtime", "status"],
@@ -91,9 +99,13 @@ const KNOTS: &[(&str, &str)] = &[
     ("shared", "readiness"),
     // The port answers with facts that the deciders judge, and decides by them.
     ("control", "readiness"),
+    // It keeps what a verification has found so far.
+    ("control", "verify/decide"),
     // The erased copy function names the reports of its runners.
     ("copy", "backfill/run"),
     ("copy", "backfill/walk"),
+    ("copy", "verify/decide"),
+    ("copy", "verify/repair"),
     ("copy", "verify/run"),
     ("copy", "transaction"),
     // The one place that picks an adapter.
@@ -109,7 +121,7 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "control/sql",
     "copy",
     "backfill",
-    "verify/run",
+    "verify",
     "write/run",
     "transaction",
     "runtime",

@@ -66,10 +66,8 @@ impl Adapter for MySqlAdapter {
     fn digest(values: &[String]) -> Option<(String, String)> {
         let spelled: Vec<String> = values.iter().map(|value| Self::spelled(value)).collect();
         // 60 of the bits of MD5: a number that is not negative.
-        let row = format!(
-            "CAST(CONV(LEFT(MD5(CONCAT({})), 15), 16, 10) AS SIGNED)",
-            spelled.join(", ")
-        );
+        let row =
+            format!("CAST(CONV(LEFT(MD5(CONCAT({})), 15), 16, 10) AS SIGNED)", spelled.join(", "));
         let folded = format!("CAST(BIT_XOR({row}) AS SIGNED)");
         Some((row, folded))
     }

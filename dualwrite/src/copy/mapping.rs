@@ -99,7 +99,12 @@ impl<DB: Backend> Mapping<DB> {
     /// says, so `a` is not `A`, `1.0` is not `1.00`, and a blank at the end counts. Named by its column in
     /// old.
     pub fn column(self, old: &str, new: &str) -> Self {
-        self.field(old, Mapped::Column(old.to_owned()), Mapped::Column(new.to_owned()), Same::Exactly)
+        self.field(
+            old,
+            Mapped::Column(old.to_owned()),
+            Mapped::Column(new.to_owned()),
+            Same::Exactly,
+        )
     }
 
     /// The same, but equal is what the database takes for equal: by the collation, and `1.0` is `1.00`.
@@ -194,10 +199,12 @@ impl<DB: Backend> Mapping<DB> {
         new: &[&str],
         judge: impl Fn(&DB::Row, &DB::Row) -> Result<Vec<String>, sqlx::Error> + Send + Sync + 'static,
     ) -> Self {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let owned =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let mut both = owned(old);
         both.extend(owned(new).into_iter().filter(|name| !old.contains(&name.as_str())));
-        self.rows = Some(RowMapping { old: owned(old), new: owned(new), both, judge: Arc::new(judge) });
+        self.rows =
+            Some(RowMapping { old: owned(old), new: owned(new), both, judge: Arc::new(judge) });
         self
     }
 
@@ -262,7 +269,8 @@ fn fields_between<Old: Compare<New>, New>(old: &Old, new: &New) -> Vec<String> {
     fields
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! The walk of a verification: chunk after chunk of keys, each looked at without locks. While one is looked
 //! at, the end of the next is asked for on a second connection, if the pool has one to spare.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use futures_util::future::join;
@@ -16,7 +17,7 @@ use crate::copy::mapping::Mapping;
 use crate::copy::run::{SqlCopier, dialect, typed_key};
 use crate::copy::source::{Bound, KeyParts, Pages, key_of};
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key, KeyKind};
+use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
 use crate::position::Percent;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -192,7 +193,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
             (true, _, _) => (self.look(&mut conn, which).await, None),
         };
         let suspects = match suspects {
-            Ok(suspects) => suspects,
+            Ok(suspects) => in_order(suspects),
             Err(error) => {
                 self.end = Some(end);
                 return Err(error);
@@ -259,9 +260,8 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         let wanted = self.is_wanted()?;
         let acquired = plan.copier.pool.acquire().await;
         let mut conn = acquired.map_err(plan.failed("taking a connection to verify"))?;
-        let keys = plan
-            .keys(&mut conn, &pages.page(self.after.as_ref(), None, self.limit, false))
-            .await?;
+        let keys =
+            plan.keys(&mut conn, &pages.page(self.after.as_ref(), None, self.limit, false)).await?;
         let last = keys.last().cloned();
         let compared = if wanted { keys.len() as u64 } else { 0 };
         let suspects = match wanted {
@@ -270,6 +270,21 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         };
         Ok(Looked { compared, suspects, ..self.looked(last)? })
     }
+}
+
+/// By key, so that reports read the same however a database joins.
+fn in_order(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
+    suspects.sort_by(|one, other| {
+        let pairs = one.key.iter().zip(&other.key);
+        let mut unequal = pairs.map(|(one, other)| match (one, other) {
+            (KeyPart::Integer(one), KeyPart::Integer(other)) => one.cmp(other),
+            (KeyPart::Text(one), KeyPart::Text(other)) => one.cmp(other),
+            (KeyPart::Uuid(one), KeyPart::Uuid(other)) => one.cmp(other),
+            _ => Ordering::Equal, // a column has one kind
+        });
+        unequal.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    });
+    suspects
 }
 
 fn of_kind(suspects: &[Suspect], kind: KeyDifferenceKind) -> u64 {

@@ -196,7 +196,9 @@ fn pair<C: CopyKeys>(
         let key = key::<C>(left)?;
         match rest.remove(&key) {
             Some(right) => found.extend(judge(plan, mapping, left, right)?),
-            None => found.push(Suspect { kind: KeyDifferenceKind::MissingInNew, ..Suspect::of(key) }),
+            None => {
+                found.push(Suspect { kind: KeyDifferenceKind::MissingInNew, ..Suspect::of(key) })
+            }
         }
     }
     let strays = rest.into_keys();

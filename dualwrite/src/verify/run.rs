@@ -233,8 +233,7 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
             Some(reason) => Some(reason),
             None => self.pressed().await,
         };
-        let pause =
-            self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, self.rate, 1));
+        let pause = self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, self.rate, 1));
         if reason != self.told {
             let migration = &*self.plan.shared.name;
             tracing::info!(migration, reason, "the verification makes way");

@@ -321,3 +321,86 @@ fn condition(pages: &Pages, which: Which<'_>, values: &mut Vec<SqlValue>) -> Str
     let one = format!("({})", equal.join(" AND "));
     format!(" WHERE ({})", vec![one; keys.len()].join(" OR "))
 }
+
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::source::KeySource;
+    use crate::key::{KeyKind, KeyPart};
+
+    fn statements<DB: Backend>(mapping: &Mapping<DB>, new: &str, text: bool) -> Statements {
+        let pages = |table: &str| {
+            let source = KeySource::table(table).column("id");
+            source.pages(dialect::<DB>(), if text { KeyKind::TEXT } else { KeyKind::INTEGER })
+        };
+        let (old, new) = (pages("old").unwrap(), pages(new).unwrap());
+        Statements::new(mapping, &old, &new, text).unwrap()
+    }
+
+    fn at(id: i64) -> KeyParts {
+        vec![KeyPart::Integer(id)]
+    }
+
+    #[test]
+    fn a_full_join_is_bounded_on_both_sides() {
+        let mapping = Mapping::<sqlx::Postgres>::new().same("a", "b");
+        let statements = statements(&mapping, "new", false);
+        let (sql, values) = statements.differing(Which::Between(Some(&at(5)), Some(&at(9))));
+        assert_eq!(
+            sql,
+            r#"SELECT COALESCE(o.k0, n.k0), CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END, CASE WHEN o.f0 IS DISTINCT FROM n.f0 THEN 1 ELSE 0 END FROM (SELECT "id" AS k0, "a" AS f0 FROM "old" WHERE "id" > ? AND "id" <= ?) o FULL JOIN (SELECT "id" AS k0, "b" AS f0 FROM "new" WHERE "id" > ? AND "id" <= ?) n ON o.k0 = n.k0 WHERE o.k0 IS NULL OR n.k0 IS NULL OR o.f0 IS DISTINCT FROM n.f0"#
+        );
+        assert_eq!(values, [5_i64, 9, 5, 9].map(SqlValue::from));
+    }
+
+    #[test]
+    fn one_row_needs_no_join() {
+        let mapping = Mapping::<sqlx::Sqlite>::new().same("a", "b");
+        let statements = statements(&mapping, "old", false);
+        assert!(statements.one_row);
+        let (sql, _) = statements.differing(Which::Between(None, None));
+        assert!(sql.ends_with(r#"FROM "old" WHERE ("a" IS NOT "b" COLLATE BINARY)"#), "{sql}");
+        let (sql, _) = statements.differing(Which::These(&[at(1), at(2)]));
+        assert!(sql.contains(r#"WHERE "id" IN (?, ?) AND ("#), "{sql}");
+    }
+
+    #[test]
+    fn texts_are_joined_by_key_and_strays_are_a_pass_of_their_own() {
+        let mapping = Mapping::<sqlx::Sqlite>::new();
+        let apart = statements(&mapping, "new", true);
+        assert!(apart.strays_apart);
+        let (sql, values) = apart.differing(Which::Between(Some(&at(5)), Some(&at(9))));
+        assert!(!sql.contains("UNION ALL") && values.len() == 2, "{sql}");
+        let (sql, values) = apart.differing(Which::These(&[at(1)]));
+        assert!(sql.contains("UNION ALL") && values.len() == 3, "{sql}");
+        let together = statements(&mapping, "new", false);
+        let (sql, values) = together.differing(Which::Between(Some(&at(5)), Some(&at(9))));
+        assert!(sql.contains("UNION ALL") && values.len() == 6, "{sql}");
+    }
+
+    #[test]
+    fn a_chunk_ends_where_the_first_side_is_full() {
+        let statements = statements(&Mapping::<sqlx::Sqlite>::new(), "new", false);
+        let both = [Side::Old, Side::New];
+        let (sql, values) = statements.chunk_end(&both, (Some(&at(5)), None), 10);
+        assert_eq!(sql.matches("LIMIT 1 OFFSET 9").count(), 2, "{sql}");
+        assert!(sql.ends_with("ends ORDER BY k0, side LIMIT 1"), "{sql}");
+        assert_eq!(values.len(), 2);
+    }
+
+    #[test]
+    fn a_hash_is_made_of_the_key_and_of_texts() {
+        let mapping = Mapping::<sqlx::Postgres>::new().column("a", "b").same("c", "d");
+        let pg = statements(&mapping, "new", false);
+        let (sql, _) = pg.digest::<sqlx::Postgres>(Side::New, Which::Between(None, None)).unwrap();
+        assert!(
+            sql.contains(r#"hash_record_extended(ROW("id", CAST("b" AS text), "d"), 0)"#),
+            "{sql}"
+        );
+        let lite = statements(&Mapping::<sqlx::Sqlite>::new().column("a", "b"), "new", false);
+        assert!(lite.digest::<sqlx::Sqlite>(Side::Old, Which::Between(None, None)).is_none());
+        let (sql, _) = lite.digests::<sqlx::Sqlite>(Side::Old, Which::Between(None, None));
+        assert!(sql.starts_with(r#"SELECT "id", quote("a") FROM "old""#), "{sql}");
+    }
+}

@@ -150,7 +150,8 @@ async fn many_strays_are_looked_at_in_chunks<D: People>(db: Scratch<D>) {
 
 async fn a_sample_is_quick_and_proves_nothing<D: People>(db: Scratch<D>) {
     let world = World::new(db, 100, CopyPeople::<D, i64>::new(Way::Sql)).await;
-    let sampled = |percent| world.migration.verify().batch(2).sample(Percent::new(percent).unwrap());
+    let sampled =
+        |percent| world.migration.verify().batch(2).sample(Percent::new(percent).unwrap());
     let report = sampled(40).run().await.unwrap();
     assert!((20..=60).contains(&report.compared), "{}", report.compared);
     assert_eq!(sampled(40).run().await.unwrap().compared, report.compared, "the same chunks");
