@@ -271,6 +271,13 @@ pub(crate) trait Control: Send + Sync + 'static {
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>>;
 
+    /// Pauses the newest verification, or lets it go on. Returns whether there is one.
+    fn pause_verification<'a>(
+        &'a self,
+        name: &'a str,
+        pause: bool,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
     /// The newest verification.
     fn verification<'a>(
         &'a self,

@@ -206,6 +206,24 @@ impl<'m> Verification<'m> {
         self
     }
 
+    /// Makes it wait, in whichever process it runs, within a second or its next
+    /// [checkpoint](Self::checkpoint); also one that begins, until it is resumed. Returns whether there ever
+    /// was one.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn pause(&self) -> Result<bool, Error> {
+        self.shared.control.pause_verification(&self.shared.name, true).await
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn resume(&self) -> Result<bool, Error> {
+        self.shared.control.pause_verification(&self.shared.name, false).await
+    }
+
     /// Compares the keys, goes on where an earlier run ended in the middle, and records a clean result of
     /// all keys for the gates. What seems to differ is compared again under the lock of a copy before
     /// it counts.

@@ -123,6 +123,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     compared       BIGINT  NOT NULL,
     differing      BIGINT  NOT NULL,
     transient      BIGINT  NOT NULL,
+    paused         BIGINT  NOT NULL DEFAULT 0,
     report         TEXT    NOT NULL,
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL

@@ -123,6 +123,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     compared       INTEGER NOT NULL,
     differing      INTEGER NOT NULL,
     transient      INTEGER NOT NULL,
+    paused         INTEGER NOT NULL DEFAULT 0,
     report         TEXT    NOT NULL,
     started_at     INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL

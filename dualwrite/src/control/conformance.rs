@@ -204,6 +204,7 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
+    assert!(!control.pause_verification(NAME, true).await.unwrap(), "there is none");
     let fresh = VerifyState::new([Generation(1), Generation(1)], None);
     let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
     assert_eq!(state, fresh);
@@ -217,6 +218,13 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     // The same once more, as after a commit whose answer was lost.
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
     assert_eq!(control.verification(NAME).await.unwrap(), Some(state.clone()));
+
+    for (pause, recorded) in [(true, Recorded::Paused), (false, Recorded::Kept)] {
+        for _ in 0..2 {
+            assert!(control.pause_verification(NAME, pause).await.unwrap());
+        }
+        assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), recorded);
+    }
 
     let resumed = control.begin_verification(NAME, "two", &fresh, false).await.unwrap();
     assert_eq!((resumed.cursor.clone(), resumed.report.resumed), (state.cursor.clone(), true));

@@ -33,6 +33,7 @@ struct Entry {
     old_verified: Option<Generation>,
     /// With its owner.
     verification: Option<(String, VerifyState)>,
+    verification_paused: bool,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -85,6 +86,7 @@ impl Entry {
             },
             old_verified: None,
             verification: None,
+            verification_paused: false,
             approvals: Vec::new(),
             releases: Vec::new(),
             stage_at: now,
@@ -290,9 +292,21 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| match &mut entry.verification {
             Some((known, stored)) if known == owner => {
                 *stored = state.clone();
-                Recorded::Kept
+                if entry.verification_paused { Recorded::Paused } else { Recorded::Kept }
             }
             _ => Recorded::Superseded,
+        }))
+    }
+
+    fn pause_verification<'a>(
+        &'a self,
+        name: &'a str,
+        pause: bool,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| {
+            let known = entry.verification.is_some();
+            entry.verification_paused = known && pause;
+            known
         }))
     }
 

@@ -570,8 +570,26 @@ impl<DB: Backend> Control for SqlControl<DB> {
             );
             let mut values = verification_values(owner, state, name)?;
             values.rotate_left(1); // the owner goes last
-            let found = self.execute("recording how far a verification is", &sql, &values).await?;
-            Ok(if found > 0 { Recorded::Kept } else { Recorded::Superseded })
+            let doing = "recording how far a verification is";
+            if self.execute(doing, &sql, &values).await? == 0 {
+                return Ok(Recorded::Superseded);
+            }
+            let sql = "SELECT paused FROM dualwrite_verification WHERE migration = ?";
+            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let paused = rows.first().is_some_and(|row| row.integer(0).is_ok_and(|flag| flag != 0));
+            Ok(if paused { Recorded::Paused } else { Recorded::Kept })
+        })
+    }
+
+    fn pause_verification<'a>(
+        &'a self,
+        name: &'a str,
+        pause: bool,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let sql = "UPDATE dualwrite_verification SET paused = ? WHERE migration = ?";
+            let values = [i64::from(pause).into(), name.into()];
+            Ok(self.execute("pausing a verification", sql, &values).await? > 0)
         })
     }
 

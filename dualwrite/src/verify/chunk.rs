@@ -122,7 +122,6 @@ pub(crate) struct Chunks<'p, 'a, C: CopyKeys> {
     after: Option<KeyParts>,
     /// The end of the next chunk, where it is known.
     end: Option<End>,
-    finished: bool,
 }
 
 impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
@@ -134,18 +133,16 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     ) -> Result<Self, Error> {
         let kind = <C::Key as Key>::KIND;
         let after = cursor.map(|key| EncodedKey(key.to_owned()).parts(kind)).transpose()?;
-        Ok(Self { plan, limit, sample, part, after, end: None, finished: false })
+        Ok(Self { plan, limit, sample, part, after, end: None })
     }
 
     /// The next chunk; `None` when all are done. After an error it may be called again.
     pub(crate) async fn next(&mut self) -> Result<Option<Looked>, Error> {
-        if self.finished {
-            return Ok(None);
-        }
         match (self.part, self.plan.mapping()) {
             (Part::Old, Some(_)) => self.mapped().await.map(Some),
             (Part::Old, None) => self.asked().await.map(Some),
             (Part::Strays, _) => self.stray().await.map(Some),
+            (Part::End, _) => Ok(None),
         }
     }
 
@@ -157,12 +154,11 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     }
 
     fn looked(&mut self, last: Option<KeyParts>) -> Result<Looked, Error> {
-        let part = self.part;
-        match (&last, &self.plan.strays, part) {
-            (Some(_), _, _) => {}
-            (None, Some(_), Part::Old) => self.part = Part::Strays,
-            (None, _, _) => self.finished = true,
-        }
+        self.part = match (&last, &self.plan.strays, self.part) {
+            (Some(_), _, part) => part,
+            (None, Some(_), Part::Old) => Part::Strays,
+            (None, _, _) => Part::End,
+        };
         let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
         self.after = last;
         Ok(Looked { part: self.part, cursor: cursor.map(|key| key.0), ..Looked::default() })

@@ -146,6 +146,8 @@ pub(crate) enum Part {
     Old,
     /// Those that new has and old has not.
     Strays,
+    /// All keys were looked at.
+    End,
 }
 
 impl Part {
@@ -153,11 +155,13 @@ impl Part {
         match self {
             Self::Old => "old",
             Self::Strays => "strays",
+            Self::End => "end",
         }
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        if name == "strays" { Self::Strays } else { Self::Old }
+        let all = [Self::Strays, Self::End];
+        all.into_iter().find(|part| part.as_str() == name).unwrap_or_default()
     }
 }
 
@@ -194,6 +198,8 @@ impl VerifyState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
     Kept,
+    /// The same, and somebody has paused it.
+    Paused,
     /// Another verification of this migration has begun since.
     Superseded,
 }

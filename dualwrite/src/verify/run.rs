@@ -14,7 +14,7 @@ use crate::clock;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::error::{Error, ErrorKind};
-use crate::position::Percent;
+use crate::position::{Generation, Percent};
 use crate::shared::Shared;
 
 /// Keys in a chunk that the database or Rust compares, by default.
@@ -28,6 +28,7 @@ const CHECKPOINT_NS: u64 = 1_000_000_000;
 const ATTEMPTS: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
+const PAUSED_LOOK: Duration = Duration::from_millis(250);
 const WRONG_HOUR_LOOK: Duration = Duration::from_secs(1);
 
 /// What a verification was asked for.
@@ -79,6 +80,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     let cursor = (cursor.0, cursor.1.as_deref());
     let mut chunks = Chunks::new(&plan, limit, options.sample, cursor)?;
     let mut breath = Breath::new(&plan, &options);
+    run.record().await?; // perhaps it is paused
     loop {
         let start = shared.clock.now();
         let Some(looked) = next(&mut chunks).await? else { break };
@@ -154,13 +156,17 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         Ok(())
     }
 
+    /// Stores how far it is. Waits while it is paused, unless nothing is left to do.
     async fn record(&self) -> Result<(), Error> {
         let (shared, owner) = (self.plan.shared, &self.owner);
-        match shared.control.record_verification(&shared.name, owner, &self.state).await? {
-            Recorded::Kept => Ok(()),
-            Recorded::Superseded => {
-                let message = "another verification of this migration has begun; this one ends";
-                Err(Error::new(ErrorKind::LeaseLost, message).of(&shared.name))
+        loop {
+            match shared.control.record_verification(&shared.name, owner, &self.state).await? {
+                Recorded::Paused if !self.state.done => clock::sleep(PAUSED_LOOK).await,
+                Recorded::Kept | Recorded::Paused => return Ok(()),
+                Recorded::Superseded => {
+                    let message = "another verification of this migration has begun; this one ends";
+                    return Err(Error::new(ErrorKind::LeaseLost, message).of(&shared.name));
+                }
             }
         }
     }
@@ -180,15 +186,15 @@ impl<C: CopyKeys> Run<'_, '_, C> {
     async fn finish(mut self) -> Result<VerifyReport, Error> {
         let shared = self.plan.shared;
         self.check_generation().await?;
-        self.state.done = true;
-        // First the mark that this run is still the one, then what it proves.
+        // Whoever was superseded proves nothing.
         self.record().await?;
         if self.state.report.may_prove() {
-            let generations = self.state.generations.map(crate::position::Generation);
+            let generations = self.state.generations.map(Generation);
             self.state.report.proven = shared.control.verified(&shared.name, generations).await?;
-            self.record().await?;
             shared.refresh().await?;
         }
+        self.state.done = true;
+        self.record().await?;
         let report = self.state.report;
         tracing::info!(
             migration = &*shared.name,

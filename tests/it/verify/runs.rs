@@ -85,6 +85,34 @@ async fn the_newer_of_two_runs_wins<D: People>(db: Scratch<D>) {
     assert_eq!(run.unwrap_err().kind(), ErrorKind::LeaseLost);
 }
 
+async fn waits_while_it_is_paused<D: People>(db: Scratch<D>) {
+    let world = World::new(db, 30, CopyPeople::<D, i64>::new(Way::Sql)).await;
+    assert!(!world.migration.verify().pause().await.unwrap(), "there was none yet");
+    let migration = world.migration.clone();
+    let pausing = once(move || {
+        assert!(here(migration.verify().pause()).unwrap());
+    });
+    let mut run =
+        Box::pin(world.migration.verify().batch(10).checkpoint(1).throttle(pausing).run());
+    // It ends after it was resumed, and not before; nobody resumes it but us.
+    let resumed = async {
+        loop {
+            let seen = world.migration.status().await.unwrap().verification;
+            if seen.is_some_and(|report| report.compared == 20) {
+                assert!(world.migration.verify().resume().await.unwrap());
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut run => panic!("it did not wait"),
+        () = resumed => {}
+    }
+    assert!(run.await.unwrap().proven);
+}
+
 async fn moving_rows_are_no_differences<D: People>(db: Scratch<D>) {
     moving::<D>(db, Way::Sql).await;
 }
@@ -235,6 +263,7 @@ on_all_databases!(
     goes_on_after_a_crash,
     another_generation_is_not_stamped,
     the_newer_of_two_runs_wins,
+    waits_while_it_is_paused,
     moving_rows_are_no_differences,
     moving_rows_are_no_differences_in_rust,
     moving_rows_are_no_differences_asked,
