@@ -55,7 +55,7 @@ trait Bench: Backend {
     /// Reads both sides at once, page after page, and compares them; answers with the rows that differ.
     fn by_hand(pool: &Pool<Self>) -> BoxFuture<'_, sqlx::Result<u64>>;
     fn run(pool: &Pool<Self>, sql: String) -> BoxFuture<'_, sqlx::Result<()>>;
-    fn number(pool: &Pool<Self>, sql: &'static str) -> BoxFuture<'_, sqlx::Result<i64>>;
+    fn number<'a>(pool: &'a Pool<Self>, sql: &'static str) -> BoxFuture<'a, sqlx::Result<i64>>;
     /// The numbers from `{first}` to `{last}`.
     const SERIES: &'static str;
     const HASH: &'static str;
@@ -114,7 +114,7 @@ macro_rules! bench {
                 Box::pin(async move { raw_sql(AssertSqlSafe(sql)).execute(pool).await.map(drop) })
             }
 
-            fn number(pool: &Pool<Self>, sql: &'static str) -> BoxFuture<'_, sqlx::Result<i64>> {
+            fn number<'a>(pool: &'a Pool<Self>, sql: &'static str) -> BoxFuture<'a, sqlx::Result<i64>> {
                 Box::pin(async move { sqlx::query_scalar(sql).fetch_one(pool).await })
             }
         }
@@ -196,7 +196,8 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
             let admin = Pool::<Postgres>::connect(&url).await?;
             Postgres::run(&admin, format!("CREATE DATABASE {name}")).await?;
             let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.database(&name);
-            let pool = PoolOptions::new().max_connections(4).connect_with(options).await?;
+            let pool =
+                PoolOptions::<Postgres>::new().max_connections(4).connect_with(options).await?;
             missed += postgres(&pool, &url, &name, rows, folder.path()).await?;
             pool.close().await;
             Postgres::run(&admin, format!("DROP DATABASE {name} WITH (FORCE)")).await?;
@@ -209,7 +210,7 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
             let admin = Pool::<MySql>::connect(&url).await?;
             MySql::run(&admin, format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")).await?;
             let options = url.parse::<sqlx::mysql::MySqlConnectOptions>()?.database(&name);
-            let pool = PoolOptions::new().max_connections(4).connect_with(options).await?;
+            let pool = PoolOptions::<MySql>::new().max_connections(4).connect_with(options).await?;
             same_database("MariaDB", &pool, rows).await?;
             pool.close().await;
             MySql::run(&admin, format!("DROP DATABASE {name}")).await?;
@@ -220,7 +221,7 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
         .filename(folder.path().join("bench.db"))
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal);
-    let pool = PoolOptions::new().max_connections(4).connect_with(options).await?;
+    let pool = PoolOptions::<Sqlite>::new().max_connections(4).connect_with(options).await?;
     same_database("SQLite", &pool, rows).await?;
     Ok(missed)
 }
@@ -399,10 +400,11 @@ assert not found, found[:3]
 }
 
 mod url {
-    /// The URL of another database of the server.
+    /// The URL of another database of the server, as Python knows its scheme.
     pub(super) fn with_database(url: &str, name: &str) -> String {
+        let url = url.replacen("postgres://", "postgresql://", 1);
         let (url, query) =
-            url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
+            url.split_once('?').map_or((url.as_str(), None), |(url, query)| (url, Some(query)));
         let server = url.rfind('/').map_or(url, |slash| &url[..slash]);
         match query {
             Some(query) => format!("{server}/{name}?{query}"),
