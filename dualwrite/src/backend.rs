@@ -219,9 +219,10 @@ impl Dialect {
                 self.differs(left, right, Alike::Equal),
                 self.differs(left, right, Alike::Letters)
             ),
-            // A column of numbers takes the text `1.0` for 1; two numbers may have one text.
+            // A column of numbers takes the text `1.0` for 1; of one type nothing is converted.
             (_, false) => format!(
-                "({} OR CAST({left} AS TEXT) IS NOT CAST({right} AS TEXT))",
+                "({} OR (typeof({left}) <> typeof({right}) \
+                 AND CAST({left} AS TEXT) IS NOT CAST({right} AS TEXT)))",
                 self.differs(left, right, Alike::Letters)
             ),
         }

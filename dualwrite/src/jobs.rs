@@ -304,7 +304,8 @@ pub struct Repair<'m> {
 }
 
 impl Repair<'_> {
-    /// Does all of it, and rolls each key back again.
+    /// Does all of it, and rolls each key back again. Where new is on another server, whose writes could
+    /// not be rolled back, the copy function is not called.
     ///
     /// # Errors
     /// As [`run`](Self::run).

@@ -8,7 +8,7 @@ use super::chunk::Plan;
 use super::decide::{KeyDifference, KeyDifferenceKind};
 use super::statements::Which;
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlValue};
+use crate::backend::{Backend, SqlRow, SqlValue};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::{RowMapping, UNREADABLE};
 use crate::copy::source::{Bound, KeyParts, key_of};
@@ -165,10 +165,14 @@ async fn fetch<C: CopyKeys>(
     rows.map_err(plan.failed("reading rows to compare"))
 }
 
+fn key_columns<C: CopyKeys>(row: &Row<C>, count: usize) -> Result<SqlRow, Error> {
+    let row = <C::Database as Backend>::Adapter::key_columns(row, count);
+    row.map_err(|error| Error::database("reading a key", error))
+}
+
 fn key<C: CopyKeys>(row: &Row<C>) -> Result<KeyParts, Error> {
     let kind = <C::Key as Key>::KIND;
-    let row = <C::Database as Backend>::Adapter::key_columns(row, kind.columns().count());
-    key_of(row.map_err(|error| Error::database("reading a key", error))?, kind)
+    key_of(key_columns::<C>(row, kind.columns().count())?, kind)
 }
 
 /// Rows of both sides, each in the order of keys. They go in step as long as the keys are the same; from
@@ -180,9 +184,9 @@ fn pair<C: CopyKeys>(
     new: &[Row<C>],
 ) -> Result<Vec<Suspect>, Error> {
     let mut found = Vec::new();
-    let mut at = 0;
+    let (mut at, count) = (0, <C::Key as Key>::KIND.columns().count());
     while let (Some(left), Some(right)) = (old.get(at), new.get(at)) {
-        if key::<C>(left)? != key::<C>(right)? {
+        if key_columns::<C>(left, count)?.0 != key_columns::<C>(right, count)?.0 {
             break;
         }
         found.extend(judge(plan, mapping, left, right)?);

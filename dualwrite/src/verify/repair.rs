@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
 use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
+use super::look::Suspect;
 use super::run::{Breath, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -155,6 +156,21 @@ async fn mend_once<C: CopyKeys>(
         tx.rollback().await?;
         return Ok(Mended::Equal);
     };
+    // What the side that answers lacks is removed from the other one.
+    let removes = match to {
+        Side::New => found.kind == KeyDifferenceKind::MissingInOld,
+        Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
+    };
+    let mended = |found: Suspect| -> Result<Mended, Error> {
+        let found = found.report()?;
+        Ok(if removes { Mended::Removed(found) } else { Mended::Copied(found) })
+    };
+    let elsewhere = plan.mapping().is_some_and(|mapping| mapping.elsewhere.is_some());
+    if elsewhere && !keep {
+        // What is written on another server would stay there.
+        tx.rollback().await?;
+        return mended(found);
+    }
     let typed = std::slice::from_ref(&typed);
     match copy(plan, &mut tx, typed, to, held.contains(key)).await {
         Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -172,13 +188,7 @@ async fn mend_once<C: CopyKeys>(
         true => tx.commit().await?,
         false => tx.rollback().await?,
     }
-    // What the side that answers lacks is removed from the other one.
-    let removes = match to {
-        Side::New => found.kind == KeyDifferenceKind::MissingInOld,
-        Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
-    };
-    let found = found.report()?;
-    Ok(if removes { Mended::Removed(found) } else { Mended::Copied(found) })
+    mended(found)
 }
 
 async fn copy<C: CopyKeys>(

@@ -108,6 +108,13 @@ async fn another_server_is_compared_by_hashes<D: People>(db: Scratch<D>) {
             .collect();
         assert_eq!(found, expected);
     }
+
+    let would = migration.verify().repair().dry_run().await.unwrap();
+    assert_eq!((would.copied, would.removed, would.failed), (11, 2, 0), "{would:?}");
+    assert_eq!(migration.verify().run().await.unwrap().differing, 13, "nothing was written");
+    let did = migration.verify().repair().run().await.unwrap();
+    assert_eq!((did.copied, did.removed, did.failed), (11, 2, 0), "{did:?}");
+    assert!(migration.verify().run().await.unwrap().proven);
 }
 
 on_all_databases!(another_server_is_compared_by_hashes);
