@@ -85,6 +85,7 @@ const LAYERS: &[&[&str]] = &[
         "backend/mysql/trigger",
         "control/memory",
         "control/sql",
+        "control/sql/verification",
         "testing",
     ],
 ];
@@ -119,6 +120,7 @@ const KNOTS: &[(&str, &str)] = &[
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "backend",
     "control/sql",
+    "control/sql/verification",
     "copy",
     "backfill",
     "verify",

@@ -1,6 +1,8 @@
 //! The control tables in a SQL database: statements written once, over the narrow waist of
 //! [`backend`](crate::backend).
 
+mod verification;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,7 +25,7 @@ use crate::readiness::{Facts, InstanceReport, admit, blockers};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
 use crate::transaction::Tx;
-use crate::verify::decide::{Part, Recorded, VerifyState};
+use crate::verify::decide::{Recorded, VerifyState};
 
 /// How often a change waits, about a second each time, for writes in flight.
 const FENCE_ATTEMPTS: u32 = 5;
@@ -318,45 +320,6 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
     })
 }
 
-/// The columns of a [`VerifyState`]; the counters stand beside the report for whoever looks into the table.
-const VERIFICATION: &str = "generation, old_generation, part, cursor_key, state, compared, differing, \
-     transient, report";
-
-fn verification_values(
-    owner: &str,
-    state: &VerifyState,
-    name: &str,
-) -> Result<Vec<SqlValue>, Error> {
-    let report = serde_json::to_string(&state.report).map_err(|error| {
-        Error::new(ErrorKind::Database, "a report cannot be written").caused_by(error)
-    })?;
-    let [new, old] = state.generations;
-    Ok(vec![
-        owner.into(),
-        new.into(),
-        old.into(),
-        state.part.as_str().into(),
-        SqlValue::Text(state.cursor.clone()),
-        if state.done { "complete".into() } else { "running".into() },
-        state.report.compared.into(),
-        state.report.differing.into(),
-        state.report.transient.into(),
-        report.as_str().into(),
-        name.into(),
-    ])
-}
-
-fn verification_of(row: &SqlRow) -> sqlx::Result<VerifyState> {
-    let report = serde_json::from_str(row.text(8)?);
-    Ok(VerifyState {
-        generations: [row.unsigned(0)?, row.unsigned(1)?],
-        part: Part::named(row.text(2)?),
-        cursor: row.optional_text(3)?.map(str::to_owned),
-        done: row.text(4)? == "complete",
-        report: report.map_err(|error| sqlx::Error::Decode(error.into()))?,
-    })
-}
-
 fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
     rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
@@ -526,28 +489,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(async move {
             let known = self.verification(name).await?;
             let state = VerifyState::begin(known.as_ref(), fresh, afresh);
-            let sql = format!(
-                "INSERT INTO dualwrite_verification (owner, {VERIFICATION}, migration, started_at, \
-                 recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}}, {{now}}){}",
-                DB::Adapter::DIALECT.upsert(
-                    "migration",
-                    &[
-                        "owner",
-                        "generation",
-                        "old_generation",
-                        "part",
-                        "cursor_key",
-                        "state",
-                        "compared",
-                        "differing",
-                        "transient",
-                        "report",
-                        "started_at",
-                        "recorded_at",
-                    ]
-                )
-            );
-            let values = verification_values(owner, &state, name)?;
+            let sql = verification::begin(&DB::Adapter::DIALECT);
+            let values = verification::values(owner, &state, name)?;
             self.execute("beginning a verification", &sql, &values).await?;
             Ok(state)
         })
@@ -560,15 +503,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>> {
         Box::pin(async move {
-            let set: Vec<String> =
-                VERIFICATION.split(", ").map(|column| format!("{column} = ?")).collect();
-            // The time always changes, so a row that was found counts as affected everywhere.
-            let sql = format!(
-                "UPDATE dualwrite_verification SET recorded_at = {{now}}, {} \
-                 WHERE migration = ? AND owner = ?",
-                set.join(", ")
-            );
-            let mut values = verification_values(owner, state, name)?;
+            let sql = verification::record();
+            let mut values = verification::values(owner, state, name)?;
             values.rotate_left(1); // the owner goes last
             let doing = "recording how far a verification is";
             if self.execute(doing, &sql, &values).await? == 0 {
@@ -599,10 +535,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
     ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
         Box::pin(async move {
             let doing = "reading the verification";
-            let sql =
-                format!("SELECT {VERIFICATION} FROM dualwrite_verification WHERE migration = ?");
+            let sql = verification::read();
             let rows = self.fetch(doing, &sql, &[name.into()]).await?;
-            let state = rows.first().map(verification_of).transpose();
+            let state = rows.first().map(verification::state_of).transpose();
             state.map_err(|error| Error::database(doing, error).of(name))
         })
     }
