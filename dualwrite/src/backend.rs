@@ -205,6 +205,29 @@ impl Dialect {
         }
     }
 
+    /// The condition that two values are not the same to the letter or not by the database's own equality;
+    /// NULL is the same as NULL.
+    pub(crate) fn differs_exactly(&self, left: &str, right: &str) -> String {
+        match (self.numbered, self.on_duplicate_key) {
+            // Two columns of two collations have no order and no equality, unless they are given one.
+            (true, _) => format!(
+                "CAST({left} AS text) COLLATE \"C\" IS DISTINCT FROM CAST({right} AS text) COLLATE \"C\""
+            ),
+            // Bytes that are no text are compared by equality only.
+            (_, true) => format!(
+                "({} OR {})",
+                self.differs(left, right, Alike::Equal),
+                self.differs(left, right, Alike::Letters)
+            ),
+            // A column of numbers takes the text `1.0` for 1; of one type nothing is converted.
+            (_, false) => format!(
+                "({} OR (typeof({left}) <> typeof({right}) \
+                 AND CAST({left} AS TEXT) IS NOT CAST({right} AS TEXT)))",
+                self.differs(left, right, Alike::Letters)
+            ),
+        }
+    }
+
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
     pub(crate) fn upsert(&self, key: &str, columns: &[&str]) -> String {
         let assign = |column: &&str| match self.on_duplicate_key {
@@ -346,6 +369,17 @@ pub(crate) mod sealed {
 
         /// Asks the catalogue for the number of rows of `{table}`, quoted.
         const ESTIMATE: Option<&'static str>;
+
+        /// There is a full join that uses the order of keys, and comparing texts of two collations is an
+        /// error; elsewhere a left join and a look for the rest do it.
+        const FULL_JOIN: bool;
+
+        /// A number for a tuple of values, which other tuples do not have but by chance, below 2⁶³; and the
+        /// aggregate of such numbers, in any order. `None` where the library has to hash.
+        fn digest(values: &[String]) -> Option<(String, String)>;
+
+        /// A value as a text that no other value has.
+        fn spelled(value: &str) -> String;
 
         /// Runs one statement with bound values; answers with the rows affected.
         fn execute(
@@ -644,5 +678,8 @@ mod tests {
         assert_eq!(NUMBERED.differs("a", "b", Alike::Equal), "a IS DISTINCT FROM b");
         assert_eq!(mysql.differs("a", "b", Alike::Equal), "NOT (a <=> b)");
         assert_eq!(sqlite.differs("a", "b", Alike::Letters), "a IS NOT b COLLATE BINARY");
+        assert!(NUMBERED.differs_exactly("a", "b").contains("COLLATE \"C\" IS DISTINCT FROM"));
+        assert!(mysql.differs_exactly("a", "b").contains("AS BINARY"));
+        assert!(sqlite.differs_exactly("a", "b").contains("CAST(a AS TEXT) IS NOT"));
     }
 }

@@ -20,6 +20,7 @@ use crate::plan::state::PlanMove;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::{Facts, Terms};
 use crate::stage::{Side, Stage};
+use crate::verify::decide::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,12 +271,44 @@ pub(crate) trait Control: plans::Plans + 'static {
     /// The newest changes, newest first.
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;
 
-    /// Records that a verification found the sides equal, in these generations of new and old.
+    /// Records that a verification found the sides equal, in these generations of new and old. Returns
+    /// whether they are still those.
     fn verified<'a>(
         &'a self,
         name: &'a str,
         generations: [Generation; 2],
-    ) -> BoxFuture<'a, Result<(), Error>>;
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Begins a verification, or goes on with one that ended in the middle and was asked for the same, unless
+    /// it shall begin `afresh`. Whoever runs one is superseded.
+    fn begin_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        fresh: &'a VerifyState,
+        afresh: bool,
+    ) -> BoxFuture<'a, Result<VerifyState, Error>>;
+
+    /// Stores how far a verification has come, unless its owner was superseded.
+    fn record_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        state: &'a VerifyState,
+    ) -> BoxFuture<'a, Result<Recorded, Error>>;
+
+    /// Pauses the newest verification, or lets it go on. Returns whether there is one.
+    fn pause_verification<'a>(
+        &'a self,
+        name: &'a str,
+        pause: bool,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// The newest verification.
+    fn verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>>;
 
     /// The progress of the newest backfill.
     fn backfill<'a>(

@@ -3,6 +3,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod convert;
+pub(crate) mod mapping;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -19,10 +20,13 @@ use crate::key::{EncodedKey, KeyKind, OwnedKey};
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
-use crate::verify::run::VerifyReport;
+use crate::verify::decide::VerifyReport;
+use crate::verify::repair::RepairReport;
+use crate::verify::run::VerifyOptions;
 
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
+pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
 pub use source::{Identifier, KeySource};
 pub use statements::CopySql;
 pub use table::DualTable;
@@ -127,8 +131,17 @@ pub trait CopyKeys: Send + Sync + 'static {
         false
     }
 
+    /// What a verification compares, so that the database does it, or your types do, chunk by chunk and
+    /// without locks; what differs is then looked at again under the lock of a copy. Needs
+    /// [`new_source`](Self::new_source), unless new is [on another server](Mapping::new_on). Asked once, at
+    /// registration.
+    fn mapping(&self) -> Option<Mapping<Self::Database>> {
+        None
+    }
+
     /// Finds those of these keys that old and new disagree on: missing in new, missing in old, or
-    /// different. The rows are locked as for [`copy`](Self::copy).
+    /// different. A verification without a [`mapping`](Self::mapping) asks it for pages of keys without
+    /// locks, and about what it finds again, with the rows locked as for [`copy`](Self::copy).
     ///
     /// # Errors
     /// Any; without an implementation, always.
@@ -197,12 +210,20 @@ pub(crate) trait Copier: Send + Sync {
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Compares every key.
+    /// Compares keys.
     fn verify<'a>(
         &'a self,
         shared: &'a Shared,
-        batch: u32,
+        options: VerifyOptions,
     ) -> BoxFuture<'a, Result<VerifyReport, Error>>;
+
+    /// Copies again what differs, or only tries to.
+    fn repair_differences<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: VerifyOptions,
+        keep: bool,
+    ) -> BoxFuture<'a, Result<RepairReport, Error>>;
 
     /// The same for transactions that a caller has open: an `InTransaction` of the copy function's
     /// database.

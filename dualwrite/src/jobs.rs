@@ -1,19 +1,23 @@
 //! What runs for minutes or hours: the handles of a backfill and of a verification.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use crate::backfill::decide::BATCH_KEYS;
 use crate::backfill::run::BackfillOptions;
 use crate::backfill::throttle::Throttle;
 use crate::backfill::walk::{Walk, Way};
+use crate::clock;
 use crate::control::{BackfillProgress, Order};
 use crate::error::Error;
 use crate::key::Key;
+use crate::position::Percent;
 use crate::shared::Shared;
 use crate::stage::Side;
-use crate::verify::run::VerifyReport;
+use crate::verify::decide::VerifyReport;
+use crate::verify::repair::RepairReport;
+use crate::verify::run::VerifyOptions;
 
 /// A backfill about to run.
 #[must_use = "call `run`"]
@@ -159,27 +163,166 @@ impl<'m> Backfill<'m> {
 #[derive(Debug)]
 pub struct Verification<'m> {
     shared: &'m Shared,
-    batch: u32,
+    options: VerifyOptions,
 }
 
 impl<'m> Verification<'m> {
     pub(crate) fn new(shared: &'m Shared) -> Self {
-        Self { shared, batch: BATCH_KEYS }
+        Self { shared, options: VerifyOptions::default() }
     }
 
-    /// Keys per transaction; 1,000 by default.
+    /// Keys in a chunk; [`CHUNK_KEYS`](crate::CHUNK_KEYS) by default, and without a
+    /// [`mapping`](crate::CopyKeys::mapping) [`ASKED_KEYS`](crate::ASKED_KEYS).
     pub fn batch(mut self, keys: u32) -> Self {
-        self.batch = keys.max(1);
+        self.options.batch = Some(keys.max(1));
         self
     }
 
-    /// Compares every key and records a clean result for the gates.
+    /// Looks at this share of the chunks only, always the same ones: a quick answer that proves nothing.
+    pub fn sample(mut self, share: Percent) -> Self {
+        self.options.sample = Some(share);
+        self
+    }
+
+    /// The most keys a second.
+    pub fn rate(mut self, keys: u64) -> Self {
+        self.options.rate = Some(keys);
+        self
+    }
+
+    /// When it makes way for others.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.options.throttle = throttle;
+        self
+    }
+
+    /// Keys between two records of its progress, from which it goes on after a crash;
+    /// [`CHECKPOINT_KEYS`](crate::CHECKPOINT_KEYS) by default. A second ends them too.
+    pub fn checkpoint(mut self, keys: u64) -> Self {
+        self.options.checkpoint = keys.max(1);
+        self
+    }
+
+    /// Begins with the first key, although an earlier run ended in the middle.
+    pub fn afresh(mut self) -> Self {
+        self.options.afresh = true;
+        self
+    }
+
+    /// Makes it wait, in whichever process it runs, within a second or its next
+    /// [checkpoint](Self::checkpoint); also one that begins, until it is resumed. Returns whether there ever
+    /// was one.
     ///
     /// # Errors
-    /// `Blocked` in a stage that writes one side only, `CopyFailed` where the comparison itself fails,
-    /// `Unsupported` without a copy function, `Database`. A difference is no error; see the report.
+    /// `Database`.
+    pub async fn pause(&self) -> Result<bool, Error> {
+        self.shared.control.pause_verification(&self.shared.name, true).await
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn resume(&self) -> Result<bool, Error> {
+        self.shared.control.pause_verification(&self.shared.name, false).await
+    }
+
+    /// Compares the keys, goes on where an earlier run ended in the middle, and records a clean result of
+    /// all keys for the gates. What seems to differ is compared again under the lock of a copy before
+    /// it counts.
+    ///
+    /// # Errors
+    /// `Blocked` in a stage that writes one side only, `Conflict` where the generation is raised meanwhile,
+    /// `LeaseLost` where another verification of this migration begins, `CopyFailed` where the comparison
+    /// itself fails, `Unsupported` without a copy function, `Database`. A difference is no error; see the
+    /// report.
     pub async fn run(self) -> Result<VerifyReport, Error> {
         let span = tracing::info_span!("verify", migration = &*self.shared.name);
-        self.shared.copier()?.verify(self.shared, self.batch).instrument(span).await
+        self.shared.copier()?.verify(self.shared, self.options).instrument(span).await
+    }
+
+    /// Runs again and again, with this pause in between, for as long as `each` says so, which is told every
+    /// result. It ends when the future is dropped, too.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use std::ops::ControlFlow;
+    /// use std::time::Duration;
+    ///
+    /// async fn watch(migration: &dualwrite::Migration) {
+    ///     let hour = Duration::from_secs(3600);
+    ///     let told = migration.verify().every(hour, |result| match result {
+    ///         Ok(report) if report.is_clean() => ControlFlow::Continue(()),
+    ///         Ok(report) => ControlFlow::Break(report.differing),
+    ///         Err(_) => ControlFlow::Continue(()),
+    ///     });
+    ///     println!("{} keys differ", told.await);
+    /// }
+    /// # }
+    /// ```
+    pub async fn every<T>(
+        self,
+        pause: Duration,
+        mut each: impl FnMut(Result<VerifyReport, Error>) -> ControlFlow<T>,
+    ) -> T {
+        loop {
+            let result = match self.shared.copier() {
+                Ok(copier) => copier.verify(self.shared, self.options.clone()).await,
+                Err(error) => Err(error),
+            };
+            if let ControlFlow::Break(value) = each(result) {
+                return value;
+            }
+            clock::sleep(pause).await;
+        }
+    }
+
+    /// Copies again what differs; see [`Repair`].
+    pub fn repair(self) -> Repair<'m> {
+        Repair { shared: self.shared, options: self.options }
+    }
+}
+
+/// A repair of differences about to run: compares as the verification that it was made from, and copies
+/// again by the copy function what still differs under the lock, in the same transaction. So it never goes
+/// over a newer write. The side that answers reads of a key is right, the other one is written. (Keys that
+/// a failed mirror write left dirty are another matter, [`Migration::repair`](crate::Migration::repair).)
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// async fn mend(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+///     let would = migration.verify().repair().dry_run().await?;
+///     println!("{} to copy, {} to remove", would.copied, would.removed);
+///     let did = migration.verify().repair().run().await?;
+///     assert_eq!(did.failed, 0);
+///     assert!(migration.verify().run().await?.is_clean());
+///     Ok(())
+/// }
+/// # }
+/// ```
+#[must_use = "call `run` or `dry_run`"]
+#[derive(Debug)]
+pub struct Repair<'m> {
+    shared: &'m Shared,
+    options: VerifyOptions,
+}
+
+impl Repair<'_> {
+    /// Does all of it, and rolls each key back again. Where new is on another server, whose writes could
+    /// not be rolled back, the copy function is not called.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn dry_run(&self) -> Result<RepairReport, Error> {
+        let copier = self.shared.copier()?;
+        copier.repair_differences(self.shared, self.options.clone(), false).await
+    }
+
+    /// Repairs, each key in a transaction of its own. It may be run again at any time.
+    ///
+    /// # Errors
+    /// As [`Verification::run`]. A key that cannot be copied is no error; see the report.
+    pub async fn run(self) -> Result<RepairReport, Error> {
+        self.shared.copier()?.repair_differences(self.shared, self.options, true).await
     }
 }

@@ -73,6 +73,9 @@ pub mod guide {
     pub mod repository {}
     #[doc = include_str!("docs/rollout.md")]
     pub mod rollout {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/verify.md")]
+    pub mod verify {}
 }
 // 7. for generated code
 #[doc(hidden)]
@@ -96,6 +99,7 @@ pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
 pub use conversion::ConversionError;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
+    MAPPED_FIELDS_MAX, Mapping,
 };
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
@@ -114,7 +118,7 @@ pub use guard::rules::{
     GuardReport, Guards, Unjudged,
 };
 pub use health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
-pub use jobs::{Backfill, Verification};
+pub use jobs::{Backfill, Repair, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use lazy::decide::Missing;
 pub use migration::Migration;
@@ -135,7 +139,11 @@ pub use stage::{Side, Stage};
 pub use status::Status;
 pub use steering::FLAG_TIMEOUT;
 pub use transaction::Tx;
-pub use verify::run::{DIFFERING_MAX, VerifyReport};
+pub use verify::decide::{
+    DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
+};
+pub use verify::repair::RepairReport;
+pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/compare.md")]

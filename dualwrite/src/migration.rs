@@ -195,7 +195,7 @@ impl Migration {
         Backfill::new(&self.0)
     }
 
-    /// The verification.
+    /// The verification, and the repair of what it finds.
     pub fn verify(&self) -> Verification<'_> {
         Verification::new(&self.0)
     }
@@ -210,7 +210,8 @@ impl Migration {
         Ok(self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some())
     }
 
-    /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself.
+    /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself. (What a
+    /// verification finds is repaired by [`verify().repair()`](crate::Verification::repair).)
     /// Returns how many were repaired.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::observe::{CounterReport, MethodReport};
 use crate::position::{Generation, Position};
 use crate::readiness::{InstanceReport, blockers};
 use crate::rollout::RolloutStatus;
+use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
 /// control tables; calls and counters those of this process.
@@ -43,6 +44,8 @@ pub struct Status {
     pub remaining: Option<u64>,
     /// Share of the keys that the backfill has handled, 0 to 100.
     pub percent: Option<f64>,
+    /// What the newest verification found, or has found so far.
+    pub verification: Option<VerifyReport>,
     /// The generation that a verification found equal.
     pub verified: Option<Generation>,
     /// Keys that wait to be copied to old again.
@@ -85,6 +88,7 @@ impl Migration {
         let rollout = self.rollout().status().await?;
         let facts = shared.control.facts(&shared.name).await?;
         let backfill = shared.control.backfill(&shared.name).await?;
+        let verification = shared.control.verification(&shared.name).await?;
         let next = facts.position.stage.next().map(Move::Advance);
         let blockers = next
             .and_then(|wish| {
@@ -103,6 +107,7 @@ impl Migration {
             remaining: backfill.as_ref().map(BackfillProgress::remaining),
             percent: backfill.as_ref().map(BackfillProgress::percent),
             backfill,
+            verification: verification.map(|state| state.report),
             verified: facts.verified,
             dirty_old: facts.dirty_old,
             dirty_new: facts.dirty_new,

@@ -1,3 +1,11 @@
-//! Verification: every key compared, under the same lock as a copy.
+//! Verification: every key compared, chunk by chunk and without locks; what differs is looked at again under
+//! the lock of a copy before it counts.
 
+pub(crate) mod chunk;
+pub(crate) mod confirm;
+pub(crate) mod decide;
+pub(crate) mod hashed;
+pub(crate) mod look;
+pub(crate) mod repair;
 pub(crate) mod run;
+pub(crate) mod statements;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dualwrite::{CopySql, ErrorKind, KeySource, Runtime, Stage};
+use dualwrite::{CopySql, ErrorKind, KeySource, Mapping, Runtime, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
@@ -32,6 +32,7 @@ fn notes<D: Sql>() -> CopySql<D::Db, i64> {
             "DELETE FROM new_note WHERE {id} \
              AND NOT EXISTS (SELECT 1 FROM old_note WHERE old_note.id = new_note.id)",
         )
+        .compared_by(|| Mapping::new().column("word", "word"))
 }
 
 /// Rows are born, changed and deleted ahead of the cursor, in the page, and behind it. A row that is born
@@ -64,6 +65,7 @@ async fn ranges_are_copied_beside_writers<D: Sql>(db: Scratch<D>) {
     assert_eq!((done.complete, done.failed), (true, 0));
     let [old, new] = world.words().await;
     assert_eq!(old, new);
+    assert!(migration.verify().run().await.unwrap().is_clean());
     runtime.shutdown().await.unwrap();
 }
 

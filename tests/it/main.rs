@@ -34,6 +34,7 @@ mod reverse;
 mod rollout;
 mod transaction;
 mod unaware;
+mod verify;
 
 // The tests' own tools.
 mod harness;

@@ -132,6 +132,22 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_verification (
+    migration      VARCHAR(100)    NOT NULL PRIMARY KEY,
+    owner          VARCHAR(100)    NOT NULL,
+    generation     BIGINT  NOT NULL,
+    old_generation BIGINT  NOT NULL,
+    part           VARCHAR(100)    NOT NULL,
+    cursor_key     VARCHAR(512),
+    state          VARCHAR(100)    NOT NULL,
+    compared       BIGINT  NOT NULL,
+    differing      BIGINT  NOT NULL,
+    transient      BIGINT  NOT NULL,
+    paused         BIGINT  NOT NULL DEFAULT 0,
+    report         MEDIUMTEXT    NOT NULL,
+    started_at     BIGINT  NOT NULL,
+    recorded_at    BIGINT  NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- Minutes in which somebody wrote old without the library, and transactions that are its own.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (
     migration VARCHAR(100)    NOT NULL,

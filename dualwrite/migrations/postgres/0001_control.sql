@@ -132,6 +132,22 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 );
+CREATE TABLE IF NOT EXISTS dualwrite_verification (
+    migration      TEXT    NOT NULL PRIMARY KEY,
+    owner          TEXT    NOT NULL,
+    generation     BIGINT  NOT NULL,
+    old_generation BIGINT  NOT NULL,
+    part           TEXT    NOT NULL,
+    cursor_key     TEXT,
+    state          TEXT    NOT NULL,
+    compared       BIGINT  NOT NULL,
+    differing      BIGINT  NOT NULL,
+    transient      BIGINT  NOT NULL,
+    paused         BIGINT  NOT NULL DEFAULT 0,
+    report         TEXT    NOT NULL,
+    started_at     BIGINT  NOT NULL,
+    recorded_at    BIGINT  NOT NULL
+);
 -- Minutes in which somebody wrote old without the library, and transactions that are its own.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (
     migration TEXT    NOT NULL,

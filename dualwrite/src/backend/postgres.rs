@@ -77,6 +77,18 @@ impl Adapter for PostgresAdapter {
     const ESTIMATE: Option<&'static str> =
         Some("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
 
+    const FULL_JOIN: bool = true;
+
+    fn digest(values: &[String]) -> Option<(String, String)> {
+        let row = format!("hash_record_extended(ROW({}), 0)", values.join(", "));
+        let folded = format!("COALESCE(bit_xor({row}), 0)");
+        Some((row, folded))
+    }
+
+    fn spelled(value: &str) -> String {
+        format!("quote_nullable({value})")
+    }
+
     async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
         let sql = safe(Self::DIALECT.statement(sql));
         Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())

@@ -51,6 +51,16 @@ impl Adapter for SqliteAdapter {
 
     const ESTIMATE: Option<&'static str> = None;
 
+    const FULL_JOIN: bool = false;
+
+    fn digest(_values: &[String]) -> Option<(String, String)> {
+        None
+    }
+
+    fn spelled(value: &str) -> String {
+        format!("quote({value})")
+    }
+
     async fn execute(
         conn: &mut SqliteConnection,
         sql: &str,

@@ -17,6 +17,7 @@ use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent};
 use crate::readiness::Terms;
 use crate::stage::{Side, Stage};
+use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 
 const NAME: &str = "customer-email";
 
@@ -195,10 +196,56 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.old_generation, facts.old_verified), (Generation(1), None));
-    control.verified(NAME, [Generation(1), Generation(2)]).await.unwrap();
+    assert!(!control.verified(NAME, [Generation(1), Generation(2)]).await.unwrap());
     assert_eq!(control.facts(NAME).await.unwrap().old_verified, None);
-    control.verified(NAME, [Generation(1), Generation(1)]).await.unwrap();
+    // Also the second time, when nothing is left to change.
+    for _ in 0..2 {
+        assert!(control.verified(NAME, [Generation(1), Generation(1)]).await.unwrap());
+    }
     assert_eq!(control.facts(NAME).await.unwrap().old_verified, Some(Generation(1)));
+}
+
+async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    assert_eq!(control.verification(NAME).await.unwrap(), None);
+    assert!(!control.pause_verification(NAME, true).await.unwrap(), "there is none");
+    let fresh = VerifyState::new([Generation(1), Generation(1)], None);
+    let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
+    assert_eq!(state, fresh);
+    state.report.compared = 10;
+    for kind in [KeyDifferenceKind::MissingInNew, KeyDifferenceKind::Different] {
+        let fields = vec!["e-mail".to_owned(), "ü".to_owned()];
+        state.report.add(KeyDifference { key: "\"k\"".to_owned(), kind, fields });
+    }
+    (state.part, state.cursor) = (Part::Strays, Some("[1,\"a\"]".to_owned()));
+    assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
+    // The same once more, as after a commit whose answer was lost.
+    assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
+    assert_eq!(control.verification(NAME).await.unwrap(), Some(state.clone()));
+
+    for (pause, recorded) in [(true, Recorded::Paused), (false, Recorded::Kept)] {
+        for _ in 0..2 {
+            assert!(control.pause_verification(NAME, pause).await.unwrap());
+        }
+        assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), recorded);
+    }
+
+    let resumed = control.begin_verification(NAME, "two", &fresh, false).await.unwrap();
+    assert_eq!((resumed.cursor.clone(), resumed.report.resumed), (state.cursor.clone(), true));
+    assert_eq!((resumed.report.compared, resumed.report.differing), (10, 2));
+    let late = control.record_verification(NAME, "one", &state).await.unwrap();
+    assert_eq!(late, Recorded::Superseded);
+    assert_eq!(control.verification(NAME).await.unwrap(), Some(resumed.clone()));
+
+    let raised = VerifyState::new([Generation(2), Generation(1)], None);
+    for (wanted, afresh) in [(&raised, false), (&fresh, true)] {
+        let begun = control.begin_verification(NAME, "three", wanted, afresh).await.unwrap();
+        assert_eq!(begun, *wanted);
+    }
+    let done = VerifyState { done: true, ..resumed };
+    let kept = control.record_verification(NAME, "three", &done).await.unwrap();
+    assert_eq!(kept, Recorded::Kept);
+    assert_eq!(control.begin_verification(NAME, "four", &fresh, false).await.unwrap(), fresh);
 }
 
 async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
@@ -238,6 +285,8 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     dead_letters_are_counted_and_can_be_taken_out(&*fresh().await).await;
     samples_of_mismatches_are_bounded(&*fresh().await).await;
     a_verification_counts_for_both_sides(&*fresh().await).await;
+    a_verification_is_resumed_and_superseded(&*fresh().await).await;
+    a_verification_counts_for_both_sides(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
     plans::suite(fresh).await;
@@ -267,6 +316,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         "event",
         "instance",
         "backfill",
+        "verification",
         "batch",
         "failure",
         "dirty",

@@ -22,6 +22,7 @@ use crate::position::{Epoch, Generation, Position};
 use crate::readiness::{Facts, InstanceReport};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
+use crate::verify::decide::{Recorded, VerifyState};
 
 #[derive(Debug)]
 pub(crate) struct MemoryControl {
@@ -33,6 +34,9 @@ pub(crate) struct MemoryControl {
 struct Entry {
     record: Record,
     old_verified: Option<Generation>,
+    /// With its owner.
+    verification: Option<(String, VerifyState)>,
+    verification_paused: bool,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -87,6 +91,8 @@ impl Entry {
                 planned: false,
             },
             old_verified: None,
+            verification: None,
+            verification_paused: false,
             approvals: Vec::new(),
             releases: Vec::new(),
             stage_at: now,
@@ -271,13 +277,65 @@ impl Control for MemoryControl {
         &'a self,
         name: &'a str,
         [new, old]: [Generation; 2],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
-            if (entry.record.generation, entry.record.old_generation) == (new, old) {
+            let current = (entry.record.generation, entry.record.old_generation) == (new, old);
+            if current {
                 entry.record.verified = Some(new);
                 entry.old_verified = Some(old);
             }
+            current
         }))
+    }
+
+    fn begin_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        fresh: &'a VerifyState,
+        afresh: bool,
+    ) -> BoxFuture<'a, Result<VerifyState, Error>> {
+        done(self.with(name, |entry| {
+            let known = entry.verification.as_ref().map(|(_, state)| state);
+            let state = VerifyState::begin(known, fresh, afresh);
+            entry.verification = Some((owner.to_owned(), state.clone()));
+            state
+        }))
+    }
+
+    fn record_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        state: &'a VerifyState,
+    ) -> BoxFuture<'a, Result<Recorded, Error>> {
+        done(self.with(name, |entry| match &mut entry.verification {
+            Some((known, stored)) if known == owner => {
+                *stored = state.clone();
+                if entry.verification_paused { Recorded::Paused } else { Recorded::Kept }
+            }
+            _ => Recorded::Superseded,
+        }))
+    }
+
+    fn pause_verification<'a>(
+        &'a self,
+        name: &'a str,
+        pause: bool,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| {
+            let known = entry.verification.is_some();
+            entry.verification_paused = known && pause;
+            known
+        }))
+    }
+
+    fn verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
+        let state = |entry: &mut Entry| entry.verification.as_ref().map(|(_, state)| state.clone());
+        done(self.with(name, state))
     }
 
     fn backfill<'a>(

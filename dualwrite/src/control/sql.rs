@@ -2,6 +2,7 @@
 //! [`backend`](crate::backend).
 
 mod plans;
+mod verification;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::readiness::{Facts, InstanceReport, admit, blockers};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
 use crate::transaction::Tx;
+use crate::verify::decide::{Recorded, VerifyState};
 
 /// How often a change waits, about a second each time, for writes in flight.
 const FENCE_ATTEMPTS: u32 = 5;
@@ -486,13 +488,76 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
         [new, old]: [Generation; 2],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
                        old_verified_generation = ? \
                        WHERE name = ? AND generation = ? AND old_generation = ?";
             let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-            self.execute("recording the verification", sql, &values).await.map(drop)
+            Ok(self.execute("recording the verification", sql, &values).await? > 0)
+        })
+    }
+
+    fn begin_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        fresh: &'a VerifyState,
+        afresh: bool,
+    ) -> BoxFuture<'a, Result<VerifyState, Error>> {
+        Box::pin(async move {
+            let known = self.verification(name).await?;
+            let state = VerifyState::begin(known.as_ref(), fresh, afresh);
+            let sql = verification::begin(&DB::Adapter::DIALECT);
+            let values = verification::values(owner, &state, name)?;
+            self.execute("beginning a verification", &sql, &values).await?;
+            Ok(state)
+        })
+    }
+
+    fn record_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        state: &'a VerifyState,
+    ) -> BoxFuture<'a, Result<Recorded, Error>> {
+        Box::pin(async move {
+            let sql = verification::record();
+            let mut values = verification::values(owner, state, name)?;
+            values.rotate_left(1); // the owner goes last
+            let doing = "recording how far a verification is";
+            if self.execute(doing, &sql, &values).await? == 0 {
+                return Ok(Recorded::Superseded);
+            }
+            let sql = "SELECT paused FROM dualwrite_verification WHERE migration = ?";
+            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let paused = rows.first().is_some_and(|row| row.integer(0).is_ok_and(|flag| flag != 0));
+            Ok(if paused { Recorded::Paused } else { Recorded::Kept })
+        })
+    }
+
+    fn pause_verification<'a>(
+        &'a self,
+        name: &'a str,
+        pause: bool,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let sql = "UPDATE dualwrite_verification SET paused = ? WHERE migration = ?";
+            let values = [i64::from(pause).into(), name.into()];
+            Ok(self.execute("pausing a verification", sql, &values).await? > 0)
+        })
+    }
+
+    fn verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
+        Box::pin(async move {
+            let doing = "reading the verification";
+            let sql = verification::read();
+            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
+            let state = rows.first().map(verification::state_of).transpose();
+            state.map_err(|error| Error::database(doing, error).of(name))
         })
     }
 

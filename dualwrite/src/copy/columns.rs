@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::convert::{Assigned, Columns, ConvertColumns, Unconverted};
+use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
 use super::source::{KeyParts, key_of};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
@@ -85,6 +87,11 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         Some(source::<T>())
     }
 
+    /// Renames are told by the database; all else by Rust, also what has an expression.
+    fn mapping(&self) -> Option<Mapping<DB>> {
+        Some(mapping_of::<T, DB>())
+    }
+
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
         carry_all::<T, DB>(tx, keys, Side::New).await
     }
@@ -128,6 +135,56 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         }
         Ok(differing)
     }
+}
+
+fn mapping_of<T: ConvertColumns<DB>, DB: Backend>() -> Mapping<DB> {
+    let mut mapping = Mapping::new();
+    for Carried { field, old, new, how } in T::CARRIED {
+        if let Carry::Rename(alike) = how {
+            for (old, new) in old.iter().zip(*new) {
+                let [old, new] = [old, new].map(|name| Mapped::Column((*name).to_owned()));
+                mapping = mapping.field(field, old, new, Same::As(*alike));
+            }
+        }
+    }
+    let indices = indices::<T>(|carried| !matches!(carried.how, Carry::Rename(_)));
+    let columns = |side| -> Vec<String> {
+        let columns = indices.iter().flat_map(|index| T::CARRIED[*index].columns(side));
+        columns.map(|name| (*name).to_owned()).collect()
+    };
+    let both = indices.iter().flat_map(|index| {
+        let Carried { old, new, .. } = T::CARRIED[*index];
+        old.iter().chain(new).map(|name| (*name).to_owned())
+    });
+    let (old, new, both) = (columns(Side::Old), columns(Side::New), both.collect());
+    if !indices.is_empty() {
+        let judge = Arc::new(move |row: &DB::Row, _: &DB::Row| judge::<T, DB>(row, &indices));
+        mapping.rows = Some(RowMapping { old, new, both, judge });
+    }
+    mapping
+}
+
+/// The fields of a row that Rust takes for different.
+fn judge<T: ConvertColumns<DB>, DB: Backend>(
+    row: &DB::Row,
+    indices: &[usize],
+) -> sqlx::Result<Vec<String>> {
+    let mut row = Columns::<DB>::after(row, T::KEY.len());
+    let mut fields = Vec::new();
+    for &index in indices {
+        let mut into = Assigned::<DB>::to(Vec::new());
+        let found = T::convert(index, Side::New, &mut row, &mut into);
+        if found.is_err() || into.differs {
+            fields.push(T::CARRIED[index].field.to_owned());
+        }
+        match found {
+            Ok(()) => {}
+            Err(Unconverted::Column(error)) => return Err(error),
+            // Where the next field begins is not known then.
+            Err(Unconverted::Failed(_) | Unconverted::Missing) => break,
+        }
+    }
+    Ok(fields)
 }
 
 /// One row as the conversion found it.

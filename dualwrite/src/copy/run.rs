@@ -8,8 +8,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::source::{KeyParts, Pages, key_of};
-use super::statements::{Extent, Template};
+use super::mapping::Mapping;
+use super::source::{Extent, KeyParts, Pages, key_of};
+use super::statements::Template;
 use super::{Copied, Copier, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
@@ -26,7 +27,9 @@ use crate::route::stage_of;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
-use crate::verify::run::VerifyReport;
+use crate::verify::decide::VerifyReport;
+use crate::verify::repair::RepairReport;
+use crate::verify::run::VerifyOptions;
 
 /// A copy function with the pool it works on.
 pub(crate) struct SqlCopier<C: CopyKeys> {
@@ -36,6 +39,7 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
     pub(crate) new_pages: Option<Pages>,
     /// Statements that copy a range.
     ranges: Option<Vec<Template>>,
+    pub(crate) mapping: Option<Mapping<C::Database>>,
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -45,11 +49,13 @@ impl<C: CopyKeys> SqlCopier<C> {
         let pages = copy.source().pages(dialect, kind)?;
         let new_pages = copy.new_source().map(|source| source.pages(dialect, kind)).transpose()?;
         copy.check()?;
+        let mapping = copy.mapping();
+        mapping.as_ref().map_or(Ok(()), Mapping::check)?;
         let parse = |texts: Vec<&'static str>| {
             texts.into_iter().map(|text| Template::parse(text, &pages)).collect()
         };
         let ranges = copy.ranges().map(parse).transpose()?;
-        Ok(Self { copy, pool, pages, new_pages, ranges })
+        Ok(Self { copy, pool, pages, new_pages, ranges, mapping })
     }
 
     /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.
@@ -493,9 +499,18 @@ impl<C: CopyKeys> Copier for Registered<C> {
     fn verify<'a>(
         &'a self,
         shared: &'a Shared,
-        batch: u32,
+        options: VerifyOptions,
     ) -> BoxFuture<'a, Result<VerifyReport, Error>> {
-        Box::pin(crate::verify::run::verify(&self.copier, shared, batch))
+        Box::pin(crate::verify::run::verify(&self.copier, shared, options))
+    }
+
+    fn repair_differences<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: VerifyOptions,
+        keep: bool,
+    ) -> BoxFuture<'a, Result<RepairReport, Error>> {
+        Box::pin(crate::verify::repair::repair(&self.copier, shared, options, keep))
     }
 
     fn in_transaction(&self) -> &(dyn std::any::Any + Send + Sync) {

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use super::statements::Extent;
 use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
@@ -117,6 +116,14 @@ impl KeySource {
 /// A key as it is bound: one value per column.
 pub(crate) type KeyParts = Vec<KeyPart>;
 
+/// The keys that a statement is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Extent<'k> {
+    Keys(&'k [KeyParts]),
+    /// After the one, up to and including the other.
+    Range(Option<&'k KeyParts>, &'k KeyParts),
+}
+
 /// The statements that page through the keys of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
@@ -135,6 +142,16 @@ impl Pages {
     pub(crate) fn missing_in(&self, other: &Self) -> Option<Self> {
         let same = (&self.table, &self.columns) == (&other.table, &other.columns);
         (!same).then(|| Self { except: Some(Box::new(other.clone())), ..self.clone() })
+    }
+
+    /// The table, quoted.
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The columns of the key, quoted.
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// The table and its key, for a trigger.
@@ -265,7 +282,7 @@ impl Pages {
         columns.join(", ")
     }
 
-    fn between(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
+    pub(crate) fn between(&self, after: Option<&KeyParts>, last: Option<&KeyParts>) -> Bound {
         let (conditions, values) = self.conditions(after, last);
         match conditions.is_empty() {
             true => (conditions, values),

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::mapping::Mapping;
 use super::run::dialect;
-use super::source::{Bound, Identifier, KeyParts, KeySource, Pages};
+use super::source::{Bound, Extent, Identifier, KeyParts, KeySource, Pages};
 use super::{Copied, CopyKeys};
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
@@ -31,7 +32,7 @@ const KEYS: usize = 200;
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] mod example {
-/// use dualwrite::{CopySql, KeySource};
+/// use dualwrite::{CopySql, KeySource, Mapping};
 ///
 /// fn goals() -> CopySql<sqlx::Postgres, i64> {
 ///     CopySql::new(KeySource::table("goals").column("id"))
@@ -49,14 +50,16 @@ const KEYS: usize = 200;
 ///             "DELETE FROM goal_versions WHERE {goal_id} \
 ///              AND NOT EXISTS (SELECT 1 FROM goals WHERE goals.id = goal_id)",
 ///         )
+///         .compared_by(|| Mapping::new().column("title", "title"))
 /// }
 /// # }
 /// ```
-pub struct CopySql<DB, K> {
+pub struct CopySql<DB: Backend, K> {
     source: KeySource,
     new_source: Option<KeySource>,
     copying: Vec<&'static str>,
     removing: Vec<&'static str>,
+    mapping: Option<fn() -> Mapping<DB>>,
     types: PhantomData<fn() -> (DB, K)>,
 }
 
@@ -68,6 +71,7 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
             new_source: None,
             copying: Vec::new(),
             removing: Vec::new(),
+            mapping: None,
             types: PhantomData,
         }
     }
@@ -94,12 +98,19 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
         self
     }
 
+    /// What a verification compares, as [`CopyKeys::mapping`]; without it none can run.
+    #[must_use]
+    pub fn compared_by(mut self, mapping: fn() -> Mapping<DB>) -> Self {
+        self.mapping = Some(mapping);
+        self
+    }
+
     fn pages(&self) -> Result<Pages, Error> {
         self.source.pages(dialect::<DB>(), K::KIND)
     }
 }
 
-impl<DB, K> fmt::Debug for CopySql<DB, K> {
+impl<DB: Backend, K> fmt::Debug for CopySql<DB, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CopySql").field("source", &self.source).finish_non_exhaustive()
     }
@@ -133,6 +144,10 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
         Some(self.copying.clone())
     }
 
+    fn mapping(&self) -> Option<Mapping<DB>> {
+        self.mapping.map(|mapping| mapping())
+    }
+
     fn check(&self) -> Result<(), Error> {
         let pages = self.pages()?;
         if self.copying.is_empty() {
@@ -142,14 +157,6 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
         let mut statements = self.copying.iter().chain(&self.removing);
         statements.try_for_each(|text| Template::parse(text, &pages).map(drop))
     }
-}
-
-/// The keys that a statement is for.
-#[derive(Clone, Copy)]
-pub(crate) enum Extent<'k> {
-    Keys(&'k [KeyParts]),
-    /// After the one, up to and including the other.
-    Range(Option<&'k KeyParts>, &'k KeyParts),
 }
 
 /// A statement with places for the keys.

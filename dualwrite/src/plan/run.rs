@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::moves::{Move, destination};
 use crate::readiness::blockers;
 use crate::shared::Shared;
+use crate::verify::run::VerifyOptions;
 
 /// What one look came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -165,7 +166,7 @@ pub(crate) async fn work(shared: &Shared, work: Work) -> Result<(), String> {
         Ok::<_, Error>(match work {
             Work::Backfill => copier.backfill(shared, Default::default()).await.map(|_| None)?,
             Work::Verify => {
-                let report = copier.verify(shared, crate::backfill::decide::BATCH_KEYS).await?;
+                let report = copier.verify(shared, VerifyOptions::default()).await?;
                 (!report.is_clean()).then_some(report.differing)
             }
         })

@@ -1,112 +1,292 @@
-//! Compares all keys, page by page, while the service goes on writing. The rows are locked while they are
-//! compared, so a difference is a difference and no write in flight.
+//! Runs a verification: chunk by chunk, its progress stored every so many keys, so that it goes on after a
+//! crash; records a clean result for the gates.
 
-use serde::Serialize;
+use std::time::Duration;
 
-use crate::backend::Backend;
+use super::chunk::{Chunks, Looked, Plan};
+use super::confirm::{check_stage, confirm};
+use super::decide::{Recorded, VerifyReport, VerifyState};
 use crate::backend::sealed::Adapter as _;
+use crate::backend::{Backend, Pressure};
+use crate::backfill::decide::{Brake, rate_pause};
+use crate::backfill::throttle::Throttle;
+use crate::clock;
 use crate::copy::CopyKeys;
-use crate::copy::run::{SqlCopier, typed_key};
-use crate::copy::source::{KeyParts, Pages, key_of};
+use crate::copy::run::SqlCopier;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key};
+use crate::position::{Generation, Percent};
 use crate::shared::Shared;
-use crate::stage::Stage;
 
-/// How many differing keys a report names.
-pub const DIFFERING_MAX: usize = 100;
+/// Keys in a chunk that the database or Rust compares, by default.
+pub const CHUNK_KEYS: u32 = 10_000;
+/// Keys in a page that the copy function's `differing` is asked about, by default.
+pub const ASKED_KEYS: u32 = 1_000;
+/// Keys between two records of progress, by default. A second ends them too.
+pub const CHECKPOINT_KEYS: u64 = 100_000;
+const CHECKPOINT_NS: u64 = 1_000_000_000;
+/// How often a chunk is tried again that the database failed at.
+const ATTEMPTS: u32 = 3;
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
+const PAUSED_LOOK: Duration = Duration::from_millis(250);
+const WRONG_HOUR_LOOK: Duration = Duration::from_secs(1);
 
-/// What a verification found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// Keys compared; a key that both passes see counts twice.
-    pub compared: u64,
-    /// Keys that old and new disagree on.
-    pub differing: u64,
-    /// The first of them, as JSON.
-    pub keys: Vec<String>,
-    /// The generation that this proves, where nothing differs.
-    pub generation: u64,
+/// What a verification was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct VerifyOptions {
+    pub(crate) batch: Option<u32>,
+    pub(crate) sample: Option<Percent>,
+    pub(crate) rate: Option<u64>,
+    pub(crate) throttle: Throttle,
+    pub(crate) checkpoint: u64,
+    pub(crate) afresh: bool,
 }
 
-impl VerifyReport {
-    /// Whether old and new agree.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.differing == 0
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            batch: None,
+            sample: None,
+            rate: None,
+            throttle: Throttle::default(),
+            checkpoint: CHECKPOINT_KEYS,
+            afresh: false,
+        }
     }
 }
 
-/// Runs over the keys of old, then over those of new, and records a clean result.
+impl VerifyOptions {
+    pub(crate) fn limit(&self, is_mapped: bool) -> u32 {
+        self.batch.unwrap_or(if is_mapped { CHUNK_KEYS } else { ASKED_KEYS })
+    }
+}
+
 pub(crate) async fn verify<C: CopyKeys>(
     copier: &SqlCopier<C>,
     shared: &Shared,
-    batch: u32,
+    options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
+    let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
-    let mut report = VerifyReport { generation: record.generation.0, ..VerifyReport::default() };
-    pass(copier, shared, &copier.pages, batch, &mut report).await?;
-    if let Some(pages) = &copier.new_pages {
-        pass(copier, shared, pages, batch, &mut report).await?;
+    check_stage(record.position, &shared.name)?;
+    let owner = uuid::Uuid::new_v4().to_string();
+    let generations = [record.generation, record.old_generation];
+    let fresh = VerifyState::new(generations, options.sample);
+    let state =
+        shared.control.begin_verification(&shared.name, &owner, &fresh, options.afresh).await?;
+    let mut run = Run { plan: &plan, state, owner, since: 0, stored_at: shared.clock.now() };
+    let cursor = (run.state.part, run.state.cursor.clone());
+    let limit = options.limit(copier.mapping.is_some());
+    let cursor = (cursor.0, cursor.1.as_deref());
+    let mut chunks = Chunks::new(&plan, limit, options.sample, cursor)?;
+    let mut breath = Breath::new(&plan, &options);
+    run.record().await?; // perhaps it is paused
+    loop {
+        let start = shared.clock.now();
+        let Some(looked) = next(&mut chunks).await? else { break };
+        let keys = looked.compared;
+        run.count(looked).await?;
+        run.record_now_and_then(options.checkpoint).await?;
+        let spent = Duration::from_nanos(shared.clock.now().saturating_sub(start));
+        breath.take(keys, spent).await;
     }
-    if report.is_clean() {
-        let generations = [record.generation, record.old_generation];
-        shared.control.verified(&shared.name, generations).await?;
-        shared.refresh().await?;
-    }
-    tracing::info!(
-        migration = &*shared.name,
-        generation = report.generation,
-        compared = report.compared,
-        differing = report.differing,
-        "verification"
-    );
-    Ok(report)
+    run.finish().await
 }
 
-async fn pass<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    shared: &Shared,
-    pages: &Pages,
-    batch: u32,
-    report: &mut VerifyReport,
-) -> Result<(), Error> {
-    let mut after: Option<KeyParts> = None;
+/// The next chunk; what may pass is tried again a few times.
+pub(crate) async fn next<C: CopyKeys>(
+    chunks: &mut Chunks<'_, '_, C>,
+) -> Result<Option<Looked>, Error> {
+    let mut attempt = 1;
     loop {
-        let (mut tx, position) = copier.begin(shared).await?;
-        if !position.stage.writes_both() || position.reaches() == Stage::Complete {
-            let message =
-                format!("a verification cannot run at {position}: old and new drift apart");
-            return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
+        match chunks.next().await {
+            Err(error) if may_pass(&error) && attempt < ATTEMPTS => {
+                attempt += 1;
+                clock::sleep(RETRY_PAUSE).await;
+            }
+            result => return result,
         }
-        let (sql, values) = pages.page(after.as_ref(), None, batch, true);
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
-        let rows = rows.map_err(|error| Error::database("reading keys to verify", error))?;
-        let keys: Vec<KeyParts> = rows
-            .into_iter()
-            .map(|row| key_of(row, <C::Key as Key>::KIND))
-            .collect::<Result<_, _>>()?;
-        let Some(last) = keys.last().cloned() else {
-            return tx.rollback().await;
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Database)
+}
+
+struct Run<'p, 'a, C: CopyKeys> {
+    plan: &'p Plan<'a, C>,
+    state: VerifyState,
+    owner: String,
+    /// Keys since progress was stored.
+    since: u64,
+    stored_at: u64,
+}
+
+impl<C: CopyKeys> Run<'_, '_, C> {
+    async fn count(&mut self, looked: Looked) -> Result<(), Error> {
+        let mut attempt = 1;
+        let confirmed = loop {
+            match confirm(self.plan, &looked.suspects).await {
+                Err(error) if may_pass(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    clock::sleep(RETRY_PAUSE).await;
+                }
+                result => break result?,
+            }
         };
-        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-        let differing = copier.copy.differing(&mut tx, &typed).await.map_err(|error| {
-            Error::new(ErrorKind::CopyFailed, "the comparison failed")
-                .caused_by(error)
-                .of(&shared.name)
-        })?;
-        tx.rollback().await?;
-        report.compared += typed.len() as u64;
-        for key in differing {
-            let key = EncodedKey::new(&key)?.0;
-            if !report.keys.contains(&key) {
-                report.differing += 1;
-                if report.keys.len() < DIFFERING_MAX {
-                    report.keys.push(key);
+        let report = &mut self.state.report;
+        report.compared += looked.compared;
+        report.transient += (looked.suspects.len() - confirmed.len()) as u64;
+        for suspect in confirmed {
+            report.add(suspect.report()?);
+        }
+        self.state.part = looked.part;
+        self.state.cursor = looked.cursor;
+        self.since += looked.compared;
+        Ok(())
+    }
+
+    async fn record_now_and_then(&mut self, keys: u64) -> Result<(), Error> {
+        let now = self.plan.shared.clock.now();
+        if self.since >= keys || now.saturating_sub(self.stored_at) >= CHECKPOINT_NS {
+            (self.since, self.stored_at) = (0, now);
+            self.check_generation().await?;
+            self.record().await?;
+        }
+        Ok(())
+    }
+
+    /// Stores how far it is. Waits while it is paused, unless nothing is left to do.
+    async fn record(&self) -> Result<(), Error> {
+        let (shared, owner) = (self.plan.shared, &self.owner);
+        loop {
+            match shared.control.record_verification(&shared.name, owner, &self.state).await? {
+                Recorded::Paused if !self.state.done => clock::sleep(PAUSED_LOOK).await,
+                Recorded::Kept | Recorded::Paused => return Ok(()),
+                Recorded::Superseded => {
+                    let message = "another verification of this migration has begun; this one ends";
+                    return Err(Error::new(ErrorKind::LeaseLost, message).of(&shared.name));
                 }
             }
         }
-        after = Some(last);
+    }
+
+    /// What was found belongs to one generation.
+    async fn check_generation(&self) -> Result<(), Error> {
+        let shared = self.plan.shared;
+        let record = shared.refresh().await?;
+        check_stage(record.position, &shared.name)?;
+        if [record.generation.0, record.old_generation.0] == self.state.generations {
+            return Ok(());
+        }
+        let message = "the generation was raised meanwhile; start the verification again";
+        Err(Error::new(ErrorKind::Conflict, message).of(&shared.name))
+    }
+
+    async fn finish(mut self) -> Result<VerifyReport, Error> {
+        let shared = self.plan.shared;
+        self.check_generation().await?;
+        // Whoever was superseded proves nothing.
+        self.record().await?;
+        if self.state.report.may_prove() {
+            let generations = self.state.generations.map(Generation);
+            self.state.report.proven = shared.control.verified(&shared.name, generations).await?;
+            shared.refresh().await?;
+        }
+        self.state.done = true;
+        self.record().await?;
+        let report = self.state.report;
+        tracing::info!(
+            migration = &*shared.name,
+            generation = report.generation,
+            compared = report.compared,
+            differing = report.differing,
+            transient = report.transient,
+            proven = report.proven,
+            "verification"
+        );
+        Ok(report)
+    }
+}
+
+/// Pauses between chunks: for the rate, and for whoever needs the database more. The deciders are those of
+/// the backfill.
+pub(crate) struct Breath<'p, 'a, C: CopyKeys> {
+    plan: &'p Plan<'a, C>,
+    throttle: Throttle,
+    rate: Option<u64>,
+    brake: Brake,
+    asked: u64,
+    pressed: Option<String>,
+    told: Option<String>,
+}
+
+impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
+    pub(crate) fn new(plan: &'p Plan<'a, C>, options: &VerifyOptions) -> Self {
+        Self {
+            plan,
+            throttle: options.throttle.clone(),
+            rate: options.rate,
+            brake: Brake::default(),
+            asked: 0,
+            pressed: None,
+            told: None,
+        }
+    }
+
+    pub(crate) async fn take(&mut self, keys: u64, spent: Duration) {
+        let reason = match self.throttle.asks_host() {
+            Some(reason) => Some(reason),
+            None => self.pressed().await,
+        };
+        let pause = self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, self.rate, 1));
+        if reason != self.told {
+            let migration = &*self.plan.shared.name;
+            tracing::info!(migration, reason, "the verification makes way");
+            self.told = reason;
+        }
+        if !pause.is_zero() {
+            clock::sleep(pause).await;
+        }
+    }
+
+    /// What the database says of itself, asked now and then. Waits for the allowed hours.
+    async fn pressed(&mut self) -> Option<String> {
+        loop {
+            let now = self.plan.shared.clock.now();
+            if now.saturating_sub(self.asked) < PRESSURE_EVERY_NS {
+                return self.pressed.clone();
+            }
+            self.asked = now;
+            match self.ask().await {
+                Ok((hour, _)) if !self.throttle.allows(hour) => {
+                    clock::sleep(WRONG_HOUR_LOOK).await;
+                    self.asked = 0;
+                }
+                Ok((_, pressure)) => self.pressed = self.throttle.judge(pressure),
+                Err(error) => {
+                    // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
+                    let migration = &*self.plan.shared.name;
+                    tracing::debug!(migration, %error, "no word of the load");
+                    self.pressed = None;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self) -> sqlx::Result<(u8, Pressure)> {
+        let mut conn = self.plan.copier.pool.acquire().await?;
+        let sql = "SELECT {now}";
+        let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
+        let now = rows.first().map_or(Ok(0), |row| row.unsigned(0))?;
+        let hour = (now / 3_600_000_000 % 24) as u8;
+        let pressure = match <C::Database as Backend>::Adapter::PRESSURE {
+            Some(sql) => {
+                let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
+                rows.first().map_or(Ok(Pressure::default()), Pressure::of)?
+            }
+            None => Pressure::default(),
+        };
+        Ok((hour, pressure))
     }
 }

@@ -1,0 +1,288 @@
+//! The walk of a verification: chunk after chunk of keys, each looked at without locks. While one is looked
+//! at, the end of the next is asked for on a second connection, if the pool has one to spare.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use futures_util::future::join;
+
+use super::decide::{KeyDifferenceKind, Part, is_sampled};
+use super::hashed;
+use super::look::{Suspect, look};
+use super::statements::{Statements, Which};
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::copy::CopyKeys;
+use crate::copy::mapping::Mapping;
+use crate::copy::run::{SqlCopier, dialect, typed_key};
+use crate::copy::source::{Bound, KeyParts, Pages, key_of};
+use crate::error::{Error, ErrorKind};
+use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
+use crate::position::Percent;
+use crate::shared::Shared;
+use crate::stage::Side;
+
+/// What is compared, and how.
+pub(crate) struct Plan<'a, C: CopyKeys> {
+    pub(crate) copier: &'a SqlCopier<C>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) statements: Statements,
+    /// The keys that new alone has, where a pass of its own finds them.
+    strays: Option<Pages>,
+}
+
+impl<'a, C: CopyKeys> Plan<'a, C> {
+    pub(crate) fn new(copier: &'a SqlCopier<C>, shared: &'a Shared) -> Result<Self, Error> {
+        let kind = <C::Key as Key>::KIND;
+        let has_text_key = kind.columns().any(|column| column == KeyKind::TEXT);
+        let none = Mapping::new();
+        let mapping = copier.mapping.as_ref();
+        let elsewhere = mapping.and_then(|mapping| mapping.elsewhere.as_ref());
+        let new = match (elsewhere, &copier.new_pages, mapping) {
+            (Some((_, source)), _, _) => source.pages(dialect::<C::Database>(), kind)?,
+            (None, Some(pages), _) => pages.clone(),
+            (None, None, None) => copier.pages.clone(),
+            (None, None, Some(_)) => {
+                let message = "a verification by a `mapping` needs `new_source`";
+                return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+            }
+        };
+        let mapped = mapping.unwrap_or(&none);
+        let statements = Statements::new(mapped, &copier.pages, &new, has_text_key)?;
+        let apart = mapping.is_none() || statements.strays_apart;
+        let strays = copier.new_pages.as_ref().filter(|_| apart && elsewhere.is_none());
+        let strays = strays.and_then(|pages| pages.missing_in(&copier.pages));
+        Ok(Self { copier, shared, statements, strays })
+    }
+
+    pub(crate) fn mapping(&self) -> Option<&Mapping<C::Database>> {
+        self.copier.mapping.as_ref()
+    }
+
+    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
+        let name = self.shared.name.clone();
+        move |error| Error::database(doing, error).of(&name)
+    }
+
+    /// Keys that a statement answers with.
+    pub(crate) async fn keys(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        (sql, values): &Bound,
+    ) -> Result<Vec<KeyParts>, Error> {
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, sql, values).await;
+        let rows = rows.map_err(self.failed("reading keys to verify"))?;
+        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
+    }
+
+    async fn end(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        after: Option<&KeyParts>,
+        limit: u32,
+    ) -> Result<End, Error> {
+        let here = self.mapping().is_none_or(|mapping| mapping.elsewhere.is_none());
+        let both = here && !self.statements.strays_apart && !self.statements.one_row;
+        let sides: &[Side] = if both { &[Side::Old, Side::New] } else { &[Side::Old] };
+        let (sql, values) = self.statements.chunk_end(sides, (after, None), limit);
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
+        let rows = rows.map_err(self.failed("looking for the end of a chunk"))?;
+        let Some(row) = rows.into_iter().next() else { return Ok(End::All) };
+        let side = row.integer(row.0.len() - 1).map_err(self.failed("reading a chunk's end"))?;
+        let side = if side == 0 { Side::Old } else { Side::New };
+        Ok(End::At(key_of(row, <C::Key as Key>::KIND)?, side))
+    }
+}
+
+/// The end of a chunk.
+#[derive(Clone, Debug)]
+enum End {
+    /// The key, and the side that has a full chunk of keys up to it.
+    At(KeyParts, Side),
+    /// What is left is less than a chunk.
+    All,
+}
+
+/// A chunk that was looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    pub(crate) part: Part,
+    /// Where to go on after a crash.
+    pub(crate) cursor: Option<String>,
+    pub(crate) compared: u64,
+    pub(crate) suspects: Vec<Suspect>,
+}
+
+/// A walk over all chunks.
+pub(crate) struct Chunks<'p, 'a, C: CopyKeys> {
+    plan: &'p Plan<'a, C>,
+    limit: u32,
+    sample: Option<Percent>,
+    part: Part,
+    after: Option<KeyParts>,
+    /// The end of the next chunk, where it is known.
+    end: Option<End>,
+}
+
+impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
+    pub(crate) fn new(
+        plan: &'p Plan<'a, C>,
+        limit: u32,
+        sample: Option<Percent>,
+        (part, cursor): (Part, Option<&str>),
+    ) -> Result<Self, Error> {
+        let kind = <C::Key as Key>::KIND;
+        let after = cursor.map(|key| EncodedKey(key.to_owned()).parts(kind)).transpose()?;
+        Ok(Self { plan, limit, sample, part, after, end: None })
+    }
+
+    /// The next chunk; `None` when all are done. After an error it may be called again.
+    pub(crate) async fn next(&mut self) -> Result<Option<Looked>, Error> {
+        match (self.part, self.plan.mapping()) {
+            (Part::Old, Some(_)) => self.mapped().await.map(Some),
+            (Part::Old, None) => self.asked().await.map(Some),
+            (Part::Strays, _) => self.stray().await.map(Some),
+            (Part::End, _) => Ok(None),
+        }
+    }
+
+    /// Whether the chunk that begins here belongs to the sample.
+    fn is_wanted(&self) -> Result<bool, Error> {
+        let after = self.after.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
+        let after = after.map_or_else(String::new, |key| key.0);
+        Ok(is_sampled(self.sample, self.plan.shared.salt, &after))
+    }
+
+    fn looked(&mut self, last: Option<KeyParts>) -> Result<Looked, Error> {
+        self.part = match (&last, &self.plan.strays, self.part) {
+            (Some(_), _, part) => part,
+            (None, Some(_), Part::Old) => Part::Strays,
+            (None, _, _) => Part::End,
+        };
+        let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
+        self.after = last;
+        Ok(Looked { part: self.part, cursor: cursor.map(|key| key.0), ..Looked::default() })
+    }
+
+    async fn mapped(&mut self) -> Result<Looked, Error> {
+        let plan = self.plan;
+        let pool = &plan.copier.pool;
+        let failed = plan.failed("taking a connection to verify");
+        let mut conn = pool.acquire().await.map_err(&failed)?;
+        let end = match self.end.take() {
+            Some(end) => end,
+            None => plan.end(&mut conn, self.after.as_ref(), self.limit).await?,
+        };
+        let wanted = self.is_wanted()?;
+        let last = match &end {
+            End::At(key, _) => Some(key.clone()),
+            End::All => None,
+        };
+        let which = Which::Between(self.after.as_ref(), last.as_ref());
+        let (suspects, next) = match (wanted, &last, pool.try_acquire()) {
+            (false, _, _) => (Ok(Vec::new()), None),
+            (true, Some(key), Some(mut second)) => {
+                let next = plan.end(&mut second, Some(key), self.limit);
+                let (suspects, next) = join(self.look(&mut conn, which), next).await;
+                (suspects, next.ok())
+            }
+            (true, _, _) => (self.look(&mut conn, which).await, None),
+        };
+        let suspects = match suspects {
+            Ok(suspects) => in_order(suspects),
+            Err(error) => {
+                self.end = Some(end);
+                return Err(error);
+            }
+        };
+        let compared = match (wanted, &end) {
+            (false, _) => 0,
+            (true, End::At(_, Side::Old)) => {
+                u64::from(self.limit) + of_kind(&suspects, KeyDifferenceKind::MissingInOld)
+            }
+            (true, End::At(_, Side::New)) => {
+                u64::from(self.limit) + of_kind(&suspects, KeyDifferenceKind::MissingInNew)
+            }
+            (true, End::All) => {
+                let (sql, values) = plan.statements.count(which);
+                let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &values).await;
+                let failed = plan.failed("counting keys");
+                let count = rows.and_then(|rows| rows[0].unsigned(0)).map_err(failed)?;
+                count + of_kind(&suspects, KeyDifferenceKind::MissingInOld)
+            }
+        };
+        self.end = next;
+        Ok(Looked { compared, suspects, ..self.looked(last)? })
+    }
+
+    async fn look(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        which: Which<'_>,
+    ) -> Result<Vec<Suspect>, Error> {
+        match self.plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
+            Some((there, _)) => hashed::look(self.plan, conn, there, which).await,
+            None => look(self.plan, conn, which, true).await,
+        }
+    }
+
+    /// Without a mapping: asks the copy function about a page of old's keys.
+    async fn asked(&mut self) -> Result<Looked, Error> {
+        let plan = self.plan;
+        let wanted = self.is_wanted()?;
+        let (mut tx, _) = plan.copier.begin(plan.shared).await?;
+        let page = plan.copier.pages.page(self.after.as_ref(), None, self.limit, false);
+        let keys = plan.keys(tx.connection(), &page).await?;
+        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+        let found = match wanted && !typed.is_empty() {
+            true => plan.copier.copy.differing(&mut tx, &typed).await.map_err(|error| {
+                let message = "the comparison failed";
+                Error::new(ErrorKind::CopyFailed, message).caused_by(error).of(&plan.shared.name)
+            })?,
+            false => Vec::new(),
+        };
+        tx.rollback().await?;
+        let found: HashSet<KeyParts> = found.iter().map(Key::parts).collect();
+        let suspects = keys.iter().filter(|key| found.contains(*key));
+        let suspects = suspects.map(|key| Suspect::of(key.clone())).collect();
+        let compared = if wanted { keys.len() as u64 } else { 0 };
+        Ok(Looked { compared, suspects, ..self.looked(keys.last().cloned())? })
+    }
+
+    /// A page of keys that old has not.
+    async fn stray(&mut self) -> Result<Looked, Error> {
+        let plan = self.plan;
+        let Some(pages) = &plan.strays else { return self.looked(None) };
+        let wanted = self.is_wanted()?;
+        let acquired = plan.copier.pool.acquire().await;
+        let mut conn = acquired.map_err(plan.failed("taking a connection to verify"))?;
+        let keys =
+            plan.keys(&mut conn, &pages.page(self.after.as_ref(), None, self.limit, false)).await?;
+        let last = keys.last().cloned();
+        let compared = if wanted { keys.len() as u64 } else { 0 };
+        let suspects = match wanted {
+            true => keys.into_iter().map(Suspect::of).collect(),
+            false => Vec::new(),
+        };
+        Ok(Looked { compared, suspects, ..self.looked(last)? })
+    }
+}
+
+/// By key, so that reports read the same however a database joins.
+fn in_order(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
+    suspects.sort_by(|one, other| {
+        let pairs = one.key.iter().zip(&other.key);
+        let mut unequal = pairs.map(|(one, other)| match (one, other) {
+            (KeyPart::Integer(one), KeyPart::Integer(other)) => one.cmp(other),
+            (KeyPart::Text(one), KeyPart::Text(other)) => one.cmp(other),
+            (KeyPart::Uuid(one), KeyPart::Uuid(other)) => one.cmp(other),
+            _ => Ordering::Equal, // a column has one kind
+        });
+        unequal.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    });
+    suspects
+}
+
+fn of_kind(suspects: &[Suspect], kind: KeyDifferenceKind) -> u64 {
+    suspects.iter().filter(|suspect| suspect.kind == kind).count() as u64
+}

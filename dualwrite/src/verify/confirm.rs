@@ -1,0 +1,161 @@
+//! A second look, under the lock of a copy: whatever differs then, differs. Few keys in a transaction, so
+//! that no writer waits long.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::chunk::Plan;
+use super::decide::KeyDifferenceKind;
+use super::hashed;
+use super::look::{Suspect, look};
+use super::statements::Which;
+use crate::clock;
+use crate::copy::CopyKeys;
+use crate::copy::run::typed_key;
+use crate::copy::source::KeyParts;
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+use crate::position::Position;
+use crate::stage::Stage;
+use crate::transaction::Tx;
+
+/// Keys that are locked at once.
+const KEYS: usize = 50;
+/// How often rows may be born while they are looked at, and a transaction be chosen to fail.
+const ATTEMPTS: u32 = 4;
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A verification may run while every write goes to both sides, whatever the key.
+pub(crate) fn check_stage(position: Position, name: &str) -> Result<(), Error> {
+    if position.stage.writes_both() && position.reaches() != Stage::Complete {
+        return Ok(());
+    }
+    let message = format!("a verification cannot run at {position}: old and new drift apart");
+    Err(Error::new(ErrorKind::Blocked, message).of(name))
+}
+
+/// Those of the suspects that really differ.
+pub(crate) async fn confirm<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    suspects: &[Suspect],
+) -> Result<Vec<Suspect>, Error> {
+    let mut confirmed = Vec::new();
+    for suspects in suspects.chunks(KEYS) {
+        let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
+        let mut attempt = 1;
+        loop {
+            match confirm_these(plan, &keys).await {
+                Ok(found) => {
+                    confirmed.extend(found);
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    clock::sleep(RETRY_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(confirmed)
+}
+
+async fn confirm_these<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    keys: &[KeyParts],
+) -> Result<Vec<Suspect>, Error> {
+    let (mut tx, position) = plan.copier.begin(plan.shared).await?;
+    check_stage(position, &plan.shared.name)?;
+    let found = differing_locked(plan, &mut tx, keys).await?.0;
+    tx.rollback().await?;
+    Ok(found)
+}
+
+/// What differs among these keys, in their order, with the rows of old locked; and the keys that old has.
+///
+/// Nobody can lock a row that is not there. So where old seems to lack a key, it is looked for again
+/// afterwards: a row that was born meanwhile is looked at once more, now locked.
+pub(crate) async fn differing_locked<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[KeyParts],
+) -> Result<(Vec<Suspect>, HashSet<KeyParts>), Error> {
+    let mut attempt = 1;
+    loop {
+        let held = lock(plan, tx, keys).await?;
+        let mut found = differing(plan, tx, keys, &held).await?;
+        let missing: Vec<KeyParts> = found
+            .iter()
+            .filter(|suspect| suspect.kind == KeyDifferenceKind::MissingInOld)
+            .map(|suspect| suspect.key.clone())
+            .collect();
+        let born = match missing.is_empty() {
+            true => HashSet::new(),
+            false => lock(plan, tx, &missing).await?,
+        };
+        if born.is_empty() || attempt == ATTEMPTS {
+            found.retain(|suspect| !born.contains(&suspect.key));
+            return Ok((in_order(found, keys), held));
+        }
+        attempt += 1;
+    }
+}
+
+fn in_order(mut found: Vec<Suspect>, keys: &[KeyParts]) -> Vec<Suspect> {
+    found.sort_by_cached_key(|suspect| keys.iter().position(|key| *key == suspect.key));
+    found
+}
+
+async fn lock<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[KeyParts],
+) -> Result<HashSet<KeyParts>, Error> {
+    let held = plan.keys(tx.connection(), &plan.statements.lock(keys)).await?;
+    Ok(held.into_iter().collect())
+}
+
+async fn differing<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[KeyParts],
+    held: &HashSet<KeyParts>,
+) -> Result<Vec<Suspect>, Error> {
+    let which = Which::These(keys);
+    match plan.mapping() {
+        Some(mapping) => match &mapping.elsewhere {
+            Some((there, _)) => hashed::look(plan, tx.connection(), there, which).await,
+            None => look(plan, tx.connection(), which, false).await,
+        },
+        None => asked(plan, tx, keys, held).await,
+    }
+}
+
+/// Without a mapping: what the copy function says, and which side lacks the key.
+async fn asked<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[KeyParts],
+    held: &HashSet<KeyParts>,
+) -> Result<Vec<Suspect>, Error> {
+    let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+    let found = plan.copier.copy.differing(tx, &typed).await.map_err(|error| {
+        let message = "the comparison failed";
+        Error::new(ErrorKind::CopyFailed, message).caused_by(error).of(&plan.shared.name)
+    })?;
+    let mut suspects = Vec::new();
+    for key in found {
+        let key = key.parts();
+        let in_new = match &plan.copier.new_pages {
+            Some(pages) => !plan.keys(tx.connection(), &pages.row(&key, false)).await?.is_empty(),
+            None => true,
+        };
+        let kind = match (held.contains(&key), in_new) {
+            (false, _) => KeyDifferenceKind::MissingInOld,
+            (true, false) => KeyDifferenceKind::MissingInNew,
+            (true, true) => KeyDifferenceKind::Different,
+        };
+        suspects.push(Suspect { kind, ..Suspect::of(key) });
+    }
+    Ok(suspects)
+}

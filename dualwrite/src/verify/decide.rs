@@ -1,0 +1,265 @@
+//! What a verification makes of what it finds: the report, bounded, and whether it proves anything. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::Bucket;
+use crate::position::{Generation, Percent};
+
+/// How many differing keys a report names.
+pub const DIFFERING_MAX: usize = 100;
+/// How many fields a report counts by name; differences of further ones are counted under `…`.
+pub const FIELDS_NAMED_MAX: usize = 200;
+const OTHER_FIELDS: &str = "…";
+
+/// What is wrong with a key.
+///
+/// ```
+/// assert_eq!(dualwrite::KeyDifferenceKind::MissingInNew.to_string(), "missing in new");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeyDifferenceKind {
+    /// Old has a row, new has none.
+    MissingInNew,
+    /// New has a row, old has none.
+    MissingInOld,
+    /// Both have a row, and the rows say something else.
+    Different,
+}
+
+impl std::fmt::Display for KeyDifferenceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::MissingInNew => "missing in new",
+            Self::MissingInOld => "missing in old",
+            Self::Different => "different",
+        })
+    }
+}
+
+/// A key that old and new disagree on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeyDifference {
+    /// The key, as JSON.
+    pub key: String,
+    /// What is wrong.
+    pub kind: KeyDifferenceKind,
+    /// The fields that differ, where a [`Mapping`](crate::Mapping) names them.
+    pub fields: Vec<String>,
+}
+
+/// What a verification found. Serialized, it holds keys and names of fields, never values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Keys compared, on either side.
+    pub compared: u64,
+    /// Keys that old and new disagree on: the sum of the next three.
+    pub differing: u64,
+    /// Keys that new lacks.
+    pub missing_in_new: u64,
+    /// Keys that old lacks.
+    pub missing_in_old: u64,
+    /// Keys with other values.
+    pub different: u64,
+    /// Keys that seemed to differ, and did not under the lock: writes in flight.
+    pub transient: u64,
+    /// How many keys differ in which field; [`FIELDS_NAMED_MAX`] names at the most.
+    pub fields: BTreeMap<String, u64>,
+    /// The first [`DIFFERING_MAX`] differing keys, as JSON.
+    pub keys: Vec<String>,
+    /// What is wrong with these keys.
+    pub differences: Vec<KeyDifference>,
+    /// The generation that was verified.
+    pub generation: u64,
+    /// The share of the chunks that was looked at, in basis points; `None` for all.
+    pub sample: Option<u16>,
+    /// Whether it went on where an earlier run ended.
+    pub resumed: bool,
+    /// Whether it counts for the gates: nothing differs, every key was looked at, and the generation is
+    /// still the one that it began in.
+    pub proven: bool,
+}
+
+impl VerifyReport {
+    pub(crate) fn new(generation: Generation, sample: Option<Percent>) -> Self {
+        let sample = sample.map(Percent::basis_points);
+        Self { generation: generation.0, sample, ..Self::default() }
+    }
+
+    /// Whether old and new agree on what was compared.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.differing == 0
+    }
+
+    /// Whether this may be recorded for the gates.
+    pub(crate) fn may_prove(&self) -> bool {
+        self.is_clean() && self.sample.is_none()
+    }
+
+    pub(crate) fn add(&mut self, found: KeyDifference) {
+        self.differing += 1;
+        match found.kind {
+            KeyDifferenceKind::MissingInNew => self.missing_in_new += 1,
+            KeyDifferenceKind::MissingInOld => self.missing_in_old += 1,
+            KeyDifferenceKind::Different => self.different += 1,
+        }
+        for field in &found.fields {
+            let known = self.fields.contains_key(field) || self.fields.len() < FIELDS_NAMED_MAX - 1;
+            let name = if known { field.as_str() } else { OTHER_FIELDS };
+            *self.fields.entry(name.to_owned()).or_default() += 1;
+        }
+        if self.keys.len() < DIFFERING_MAX {
+            self.keys.push(found.key.clone());
+            self.differences.push(found);
+        }
+    }
+}
+
+/// Whether a sample contains the chunk that begins after this key.
+pub(crate) fn is_sampled(sample: Option<Percent>, salt: u64, after: &str) -> bool {
+    sample.is_none_or(|share| Bucket::of(after, salt).is_below(share))
+}
+
+/// Where a verification stands: what a crash must not lose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct VerifyState {
+    /// Of new and of old.
+    pub(crate) generations: [u64; 2],
+    pub(crate) part: Part,
+    /// The last key of this part that was looked at.
+    pub(crate) cursor: Option<String>,
+    pub(crate) report: VerifyReport,
+    pub(crate) done: bool,
+}
+
+/// The keys that a verification runs over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Those of old, and of new between them where both have one order.
+    #[default]
+    Old,
+    /// Those that new has and old has not.
+    Strays,
+    /// All keys were looked at.
+    End,
+}
+
+impl Part {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::Strays => "strays",
+            Self::End => "end",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
+        let all = [Self::Strays, Self::End];
+        all.into_iter().find(|part| part.as_str() == name).unwrap_or_default()
+    }
+}
+
+impl VerifyState {
+    pub(crate) fn new(generations: [Generation; 2], sample: Option<Percent>) -> Self {
+        Self {
+            generations: generations.map(|generation| generation.0),
+            report: VerifyReport::new(generations[0], sample),
+            ..Self::default()
+        }
+    }
+
+    /// What a run that was asked for like `fresh` begins with, where `known` is stored.
+    pub(crate) fn begin(known: Option<&Self>, fresh: &Self, afresh: bool) -> Self {
+        match known.filter(|known| !afresh && known.can_be_resumed_as(fresh)) {
+            Some(known) => {
+                let resumed = known.cursor.is_some() || known.part != Part::Old;
+                let report = VerifyReport { resumed, ..known.report.clone() };
+                Self { report, ..known.clone() }
+            }
+            None => fresh.clone(),
+        }
+    }
+
+    /// Whether a run that was asked for like `fresh` can go on from here.
+    pub(crate) fn can_be_resumed_as(&self, fresh: &Self) -> bool {
+        !self.done
+            && self.generations == fresh.generations
+            && self.report.sample == fresh.report.sample
+    }
+}
+
+/// What became of a record of progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    Kept,
+    /// The same, and somebody has paused it.
+    Paused,
+    /// Another verification of this migration has begun since.
+    Superseded,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn found(kind: KeyDifferenceKind, number: usize) -> KeyDifference {
+        KeyDifference { key: number.to_string(), kind, fields: vec![format!("f{number}")] }
+    }
+
+    #[test]
+    fn a_sample_proves_nothing_and_a_difference_neither() {
+        let fresh = VerifyReport::new(Generation::FIRST, None);
+        assert!(fresh.may_prove());
+        assert!(!VerifyReport::new(Generation::FIRST, Some(Percent::FULL)).may_prove());
+        let mut dirty = fresh;
+        dirty.add(found(KeyDifferenceKind::Different, 1));
+        assert!(!dirty.may_prove() && !dirty.is_clean());
+    }
+
+    #[test]
+    fn only_the_same_question_is_taken_up_again() {
+        let fresh = VerifyState::new([Generation::FIRST; 2], None);
+        assert!(fresh.can_be_resumed_as(&fresh));
+        let done = VerifyState { done: true, ..fresh.clone() };
+        let raised = VerifyState { generations: [2, 1], ..fresh.clone() };
+        let sampled = VerifyState::new([Generation::FIRST; 2], Some(Percent::FULL));
+        for other in [done, raised, sampled] {
+            assert!(!other.can_be_resumed_as(&fresh));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_report_is_bounded_and_its_counts_add_up(kinds in prop::collection::vec(0..3_u8, 0..400)) {
+            use KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
+            let mut report = VerifyReport::default();
+            for (number, kind) in kinds.iter().enumerate() {
+                report.add(found([MissingInNew, MissingInOld, Different][usize::from(*kind)], number));
+            }
+            prop_assert_eq!(report.differing, kinds.len() as u64);
+            prop_assert_eq!(
+                report.differing,
+                report.missing_in_new + report.missing_in_old + report.different
+            );
+            prop_assert_eq!(report.fields.values().sum::<u64>(), report.differing);
+            prop_assert!(report.fields.len() <= FIELDS_NAMED_MAX);
+            prop_assert_eq!(report.keys.len(), kinds.len().min(DIFFERING_MAX));
+            prop_assert_eq!(report.differences.len(), report.keys.len());
+        }
+
+        #[test]
+        fn a_larger_sample_only_adds_chunks(after: String, low in 0_u16..=10_000, more in 0_u16..=10_000) {
+            let share = |points: u16| Some(Percent::from_basis_points(points.min(10_000)).unwrap());
+            let small = is_sampled(share(low), 7, &after);
+            prop_assert!(!small || is_sampled(share(low.saturating_add(more)), 7, &after));
+            prop_assert!(is_sampled(None, 7, &after));
+        }
+    }
+}

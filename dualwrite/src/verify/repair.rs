@@ -1,0 +1,221 @@
+//! Repair of what a verification finds: each key that seems to differ is compared once more under the lock
+//! of a copy, and copied in the same transaction if it still differs. So it never goes over a newer write.
+
+use serde::Serialize;
+
+use super::chunk::{Chunks, Plan};
+use super::confirm::{check_stage, differing_locked};
+use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
+use super::look::Suspect;
+use super::run::{Breath, VerifyOptions, next};
+use crate::clock;
+use crate::copy::CopyKeys;
+use crate::copy::run::{SqlCopier, typed_key};
+use crate::copy::source::KeyParts;
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+use crate::route::stage_of;
+use crate::shared::Shared;
+use crate::stage::Side;
+use crate::transaction::Tx;
+
+/// How often one key is tried whose transaction the database chose to fail, or whose row came and went.
+const ATTEMPTS: u32 = 4;
+const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+/// Failures that a report names.
+const FAILURES_MAX: usize = 100;
+
+/// What a repair did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// Keys that were compared, on either side.
+    pub compared: u64,
+    /// Keys whose row was, or would be, written again.
+    pub copied: u64,
+    /// Keys whose row was, or would be, removed, because the side that answers has none.
+    pub removed: u64,
+    /// Keys that seemed to differ and were equal under the lock: nothing was done.
+    pub already_equal: u64,
+    /// Keys that cannot be copied, or differ after it.
+    pub failed: u64,
+    /// The first 100 of these, as JSON, with the reason.
+    pub failures: Vec<(String, String)>,
+    /// The first [`DIFFERING_MAX`] keys that were, or would be, changed, as they were found.
+    pub changed: Vec<KeyDifference>,
+}
+
+/// What became of one key.
+enum Mended {
+    Equal,
+    Copied(KeyDifference),
+    Removed(KeyDifference),
+    Failed(String),
+    Again,
+}
+
+pub(crate) async fn repair<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    shared: &Shared,
+    options: VerifyOptions,
+    keep: bool,
+) -> Result<RepairReport, Error> {
+    let plan = Plan::new(copier, shared)?;
+    check_stage(shared.refresh().await?.position, &shared.name)?;
+    let limit = options.limit(copier.mapping.is_some());
+    let mut chunks = Chunks::new(&plan, limit, options.sample, (Part::Old, None))?;
+    let mut breath = Breath::new(&plan, &options);
+    let mut report = RepairReport::default();
+    loop {
+        let start = shared.clock.now();
+        let Some(looked) = next(&mut chunks).await? else { break };
+        report.compared += looked.compared;
+        for suspect in &looked.suspects {
+            let mended = mend(&plan, &suspect.key, keep).await?;
+            report.add(&suspect.key, mended)?;
+        }
+        let spent = std::time::Duration::from_nanos(shared.clock.now().saturating_sub(start));
+        breath.take(looked.compared, spent).await;
+    }
+    tracing::info!(
+        migration = &*shared.name,
+        keep,
+        copied = report.copied,
+        removed = report.removed,
+        already_equal = report.already_equal,
+        failed = report.failed,
+        "repair"
+    );
+    Ok(report)
+}
+
+impl RepairReport {
+    fn add(&mut self, key: &KeyParts, mended: Mended) -> Result<(), Error> {
+        match mended {
+            Mended::Equal | Mended::Again => self.already_equal += 1,
+            Mended::Copied(found) => {
+                self.copied += 1;
+                self.name(found);
+            }
+            Mended::Removed(found) => {
+                self.removed += 1;
+                self.name(found);
+            }
+            Mended::Failed(reason) => {
+                self.failed += 1;
+                if self.failures.len() < FAILURES_MAX {
+                    self.failures.push((EncodedKey::from_parts(key)?.0, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, found: KeyDifference) {
+        if self.changed.len() < DIFFERING_MAX {
+            self.changed.push(found);
+        }
+    }
+}
+
+async fn mend<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    key: &KeyParts,
+    keep: bool,
+) -> Result<Mended, Error> {
+    for attempt in 1..=ATTEMPTS {
+        match mend_once(plan, key, keep).await {
+            Ok(Mended::Again) => {}
+            Err(error) if error.kind() == ErrorKind::CopyFailed => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                return Ok(Mended::Failed(cause.unwrap_or_else(|| error.to_string())));
+            }
+            Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {}
+            result => return result,
+        }
+        clock::sleep(RETRY_PAUSE).await;
+    }
+    Ok(Mended::Failed("the row kept coming and going; repair it again".to_owned()))
+}
+
+async fn mend_once<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    key: &KeyParts,
+    keep: bool,
+) -> Result<Mended, Error> {
+    let shared = plan.shared;
+    let (mut tx, position) = plan.copier.begin(shared).await?;
+    check_stage(position, &shared.name)?;
+    let typed: C::Key = typed_key(key)?;
+    // The side that answers for this key is right, the other one is written.
+    let bucket = shared.options.rule.bucket(&typed, shared.salt)?;
+    let to = stage_of(position, bucket).reads().other();
+    let keys = std::slice::from_ref(key);
+    let (found, held) = differing_locked(plan, &mut tx, keys).await?;
+    let Some(found) = found.into_iter().next() else {
+        tx.rollback().await?;
+        return Ok(Mended::Equal);
+    };
+    // What the side that answers lacks is removed from the other one.
+    let removes = match to {
+        Side::New => found.kind == KeyDifferenceKind::MissingInOld,
+        Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
+    };
+    let mended = |found: Suspect| -> Result<Mended, Error> {
+        let found = found.report()?;
+        Ok(if removes { Mended::Removed(found) } else { Mended::Copied(found) })
+    };
+    let elsewhere = plan.mapping().is_some_and(|mapping| mapping.elsewhere.is_some());
+    if elsewhere && !keep {
+        // What is written on another server would stay there.
+        tx.rollback().await?;
+        return mended(found);
+    }
+    let typed = std::slice::from_ref(&typed);
+    match copy(plan, &mut tx, typed, to, held.contains(key)).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            tx.rollback().await?;
+            return Ok(Mended::Again);
+        }
+        result => result?,
+    }
+    let (left, _) = differing_locked(plan, &mut tx, keys).await?;
+    if !left.is_empty() {
+        tx.rollback().await?;
+        return Ok(Mended::Failed("the copy function left it different".to_owned()));
+    }
+    match keep {
+        true => tx.commit().await?,
+        false => tx.rollback().await?,
+    }
+    mended(found)
+}
+
+async fn copy<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[C::Key],
+    to: Side,
+    in_old: bool,
+) -> Result<(), Error> {
+    let (copier, shared) = (plan.copier, plan.shared);
+    match to {
+        Side::New if in_old => copier.copy_locked(shared, tx, keys).await.map(drop),
+        Side::New => copier.remove_strays(shared, tx, keys).await.map(drop),
+        Side::Old if !copier.copy.can_copy_back() => {
+            let message = "new answers for this key, and the copy function has no `copy_back`";
+            let error = Error::new(ErrorKind::CopyFailed, "the repair failed");
+            Err(error.caused_by(message).of(&shared.name))
+        }
+        Side::Old => {
+            copier.copy_back_locked(shared, tx, keys).await?;
+            if !in_old {
+                // It is ours now, or another's that has committed: then once more, now locked.
+                let key: Vec<KeyParts> = keys.iter().map(crate::key::Key::parts).collect();
+                plan.keys(tx.connection(), &plan.statements.lock(&key)).await?;
+                copier.copy_back_locked(shared, tx, keys).await?;
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The statements of a verification: chunks of keys, bounded on both sides, and what differs in them. Pure:
+//! texts and values to bind.
+
+use crate::backend::sealed::Adapter as _;
+use crate::backend::{Backend, Dialect, SqlValue};
+use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
+use crate::copy::run::dialect;
+use crate::copy::source::{Bound, Identifier, KeyParts, Pages};
+use crate::error::Error;
+use crate::stage::Side;
+
+/// Which keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    /// After the first up to and including the second.
+    Between(Option<&'a KeyParts>, Option<&'a KeyParts>),
+    These(&'a [KeyParts]),
+}
+
+/// Old and new of one migration.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    old: Pages,
+    new: Pages,
+    fields: Vec<Field>,
+    /// Old and new are columns of one row.
+    pub(crate) one_row: bool,
+    /// There is a full join.
+    full_join: bool,
+    /// What new alone has is found by a pass of its own: texts may be sorted otherwise on either side.
+    pub(crate) strays_apart: bool,
+    quote: &'static Dialect,
+}
+
+#[derive(Debug)]
+struct Field {
+    old: String,
+    new: String,
+    same: Same,
+}
+
+impl Statements {
+    pub(crate) fn new<DB: Backend>(
+        mapping: &Mapping<DB>,
+        old: &Pages,
+        new: &Pages,
+        has_text_key: bool,
+    ) -> Result<Self, Error> {
+        let quote = dialect::<DB>();
+        let spelled = |mapped: &Mapped| -> Result<String, Error> {
+            Ok(match mapped {
+                Mapped::Column(name) => Identifier::new(name.as_str())?.quoted(quote),
+                Mapped::Expression(text) => format!("({text})"),
+            })
+        };
+        let field = |field: &MappedField| -> Result<Field, Error> {
+            Ok(Field { old: spelled(&field.old)?, new: spelled(&field.new)?, same: field.same })
+        };
+        let one_row = mapping.elsewhere.is_none() && new.missing_in(old).is_none();
+        let apart = has_text_key && !DB::Adapter::FULL_JOIN && mapping.elsewhere.is_none();
+        Ok(Self {
+            old: old.clone(),
+            new: new.clone(),
+            fields: mapping.fields.iter().map(field).collect::<Result<_, _>>()?,
+            one_row,
+            full_join: DB::Adapter::FULL_JOIN,
+            strays_apart: apart && !one_row,
+            quote,
+        })
+    }
+
+    pub(crate) fn field_count(&self) -> usize {
+        self.fields.len()
+    }
+
+    fn key_count(&self) -> usize {
+        self.old.columns().len()
+    }
+
+    fn pages(&self, side: Side) -> &Pages {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+
+    /// `k0, k1` with a prefix.
+    fn keys(&self, prefix: &str) -> String {
+        let keys: Vec<String> = (0..self.key_count()).map(|at| format!("{prefix}k{at}")).collect();
+        keys.join(", ")
+    }
+
+    fn named_keys(pages: &Pages) -> String {
+        let named = pages.columns().iter().enumerate().map(|(at, own)| format!("{own} AS k{at}"));
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The end of the next chunk: the key with which one of these sides has `limit` keys, the lesser of
+    /// two; and which of them that is. No row where what is left is one chunk.
+    pub(crate) fn chunk_end(
+        &self,
+        sides: &[Side],
+        (after, last): (Option<&KeyParts>, Option<&KeyParts>),
+        limit: u32,
+    ) -> Bound {
+        let mut values = Vec::new();
+        let offset = limit.max(1) - 1;
+        let ends: Vec<String> = sides
+            .iter()
+            .enumerate()
+            .map(|(number, side)| {
+                let pages = self.pages(*side);
+                let (condition, bound) = pages.between(after, last);
+                values.extend(bound);
+                let (keys, order) = (Self::named_keys(pages), pages.columns().join(", "));
+                let table = pages.table();
+                format!(
+                    "SELECT {}, {number} AS side FROM (SELECT {keys} FROM {table}{condition} \
+                     ORDER BY {order} LIMIT 1 OFFSET {offset}) end{number}",
+                    self.keys("")
+                )
+            })
+            .collect();
+        let (keys, all) = (self.keys(""), ends.join(" UNION ALL "));
+        (format!("SELECT {keys}, side FROM ({all}) ends ORDER BY {keys}, side LIMIT 1"), values)
+    }
+
+    /// How many keys of old these are.
+    pub(crate) fn count(&self, which: Which<'_>) -> Bound {
+        let mut values = Vec::new();
+        let condition = condition(&self.old, which, &mut values);
+        (format!("SELECT count(*) FROM {}{condition}", self.old.table()), values)
+    }
+
+    /// What differs: the key, 0 for other values, 1 for missing in new, 2 for missing in old, and a
+    /// number for each field that is 1 where it differs. `Between` leaves out what is only in new where
+    /// [`strays_apart`](Self::strays_apart).
+    pub(crate) fn differing(&self, which: Which<'_>) -> Bound {
+        if self.one_row {
+            return self.differing_in_one_row(which);
+        }
+        let (differ, flags) = self.compared("o.", "n.");
+        let differ: String = differ.iter().map(|one| format!(" OR {one}")).collect();
+        let on: Vec<String> =
+            (0..self.key_count()).map(|at| format!("o.k{at} = n.k{at}")).collect();
+        let on = on.join(" AND ");
+        let mut values = Vec::new();
+        let old = self.side(Side::Old, Some(which), &mut values);
+        let apart = self.strays_apart && matches!(which, Which::Between(..));
+        let new = self.side(Side::New, (!apart).then_some(which), &mut values);
+        if self.full_join {
+            let keys: Vec<String> =
+                (0..self.key_count()).map(|at| format!("COALESCE(o.k{at}, n.k{at})")).collect();
+            let sql = format!(
+                "SELECT {}, CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END{flags} \
+                 FROM {old} o FULL JOIN {new} n ON {on} \
+                 WHERE o.k0 IS NULL OR n.k0 IS NULL{differ}",
+                keys.join(", ")
+            );
+            return (sql, values);
+        }
+        let mut sql = format!(
+            "SELECT {}, CASE WHEN n.k0 IS NULL THEN 1 ELSE 0 END{flags} \
+             FROM {old} o LEFT JOIN {new} n ON {on} WHERE n.k0 IS NULL{differ}",
+            self.keys("o.")
+        );
+        if !apart {
+            let condition = condition(&self.new, which, &mut values);
+            let (own, table) = (Self::named_keys(&self.new), self.new.table());
+            let theirs: Vec<String> = self
+                .old
+                .columns()
+                .iter()
+                .enumerate()
+                .map(|(at, column)| format!("{}.{column} = n.k{at}", self.old.table()))
+                .collect();
+            sql.push_str(&format!(
+                " UNION ALL SELECT {}, 2{} FROM (SELECT {own} FROM {table}{condition}) n \
+                 WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {})",
+                self.keys("n."),
+                ", 0".repeat(self.fields.len()),
+                self.old.table(),
+                theirs.join(" AND ")
+            ));
+        }
+        (sql, values)
+    }
+
+    fn differing_in_one_row(&self, which: Which<'_>) -> Bound {
+        let mut values = Vec::new();
+        let (differ, flags) = self.compared("", "");
+        let condition = condition(&self.old, which, &mut values);
+        let word = if condition.is_empty() { "WHERE" } else { "AND" };
+        let differ = if differ.is_empty() { "1 = 0".to_owned() } else { differ.join(" OR ") };
+        let (keys, table) = (self.old.columns().join(", "), self.old.table());
+        (format!("SELECT {keys}, 0{flags} FROM {table}{condition} {word} ({differ})"), values)
+    }
+
+    /// The conditions that a field differs, and the columns that say so. Behind a prefix fields are
+    /// numbered, as [`side`](Self::side) names them.
+    fn compared(&self, old: &str, new: &str) -> (Vec<String>, String) {
+        let conditions: Vec<String> = self
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| {
+                let (left, right) = match old.is_empty() {
+                    true => (field.old.clone(), field.new.clone()),
+                    false => (format!("{old}f{at}"), format!("{new}f{at}")),
+                };
+                match field.same {
+                    Same::Exactly => self.quote.differs_exactly(&left, &right),
+                    Same::As(alike) => self.quote.differs(&left, &right, alike),
+                }
+            })
+            .collect();
+        let flags = conditions.iter().map(|one| format!(", CASE WHEN {one} THEN 1 ELSE 0 END"));
+        let flags = flags.collect();
+        (conditions, flags)
+    }
+
+    /// Keys and fields of one side, as a table in brackets.
+    fn side(&self, side: Side, which: Option<Which<'_>>, values: &mut Vec<SqlValue>) -> String {
+        let pages = self.pages(side);
+        let mut columns = Self::named_keys(pages);
+        for (at, field) in self.fields.iter().enumerate() {
+            columns.push_str(&format!(", {} AS f{at}", field.of(side)));
+        }
+        let condition = which.map_or_else(String::new, |which| condition(pages, which, values));
+        format!("(SELECT {columns} FROM {}{condition})", pages.table())
+    }
+
+    /// Rows of one side, in the order of keys: the key, then these columns.
+    pub(crate) fn rows(
+        &self,
+        side: Side,
+        columns: &[String],
+        which: Which<'_>,
+    ) -> Result<Bound, Error> {
+        let pages = self.pages(side);
+        let mut values = Vec::new();
+        let mut all = pages.columns().to_vec();
+        for name in columns {
+            all.push(Identifier::new(name.as_str())?.quoted(self.quote));
+        }
+        let condition = condition(pages, which, &mut values);
+        let (all, table, order) = (all.join(", "), pages.table(), pages.columns().join(", "));
+        Ok((format!("SELECT {all} FROM {table}{condition} ORDER BY {order}"), values))
+    }
+
+    /// Locks the rows of old, and answers with their keys.
+    pub(crate) fn lock(&self, keys: &[KeyParts]) -> Bound {
+        let mut values = Vec::new();
+        let condition = condition(&self.old, Which::These(keys), &mut values);
+        let (columns, table) = (self.old.columns().join(", "), self.old.table());
+        (format!("SELECT {columns} FROM {table}{condition}{}", self.quote.for_update), values)
+    }
+
+    /// The values of a side that a hash is made of: to the letter where that is asked for.
+    fn hashed(&self, side: Side, text: &str) -> Vec<String> {
+        let value = |field: &Field| match field.same {
+            Same::Exactly if !text.is_empty() => format!("CAST({} AS {text})", field.of(side)),
+            _ => field.of(side).to_owned(),
+        };
+        self.fields.iter().map(value).collect()
+    }
+
+    /// The number of rows of one side, and one hash of all of them; `None` where the database has none.
+    pub(crate) fn digest<DB: Backend>(&self, side: Side, which: Which<'_>) -> Option<Bound> {
+        let pages = self.pages(side);
+        let mut all = pages.columns().to_vec();
+        all.extend(self.hashed(side, self.text_type()));
+        let (_, folded) = DB::Adapter::digest(&all)?;
+        let mut values = Vec::new();
+        let condition = condition(pages, which, &mut values);
+        Some((format!("SELECT count(*), {folded} FROM {}{condition}", pages.table()), values))
+    }
+
+    /// The rows of one side: the key, and of each field a hash, or a text that no other value has.
+    pub(crate) fn digests<DB: Backend>(&self, side: Side, which: Which<'_>) -> Bound {
+        let pages = self.pages(side);
+        let mut values = Vec::new();
+        let mut columns = pages.columns().to_vec();
+        for value in self.hashed(side, self.text_type()) {
+            let one = DB::Adapter::digest(std::slice::from_ref(&value));
+            columns.push(one.map_or_else(|| DB::Adapter::spelled(&value), |(row, _)| row));
+        }
+        let condition = condition(pages, which, &mut values);
+        let (columns, order) = (columns.join(", "), pages.columns().join(", "));
+        (format!("SELECT {columns} FROM {}{condition} ORDER BY {order}", pages.table()), values)
+    }
+
+    fn text_type(&self) -> &'static str {
+        if self.full_join { "text" } else { "" }
+    }
+}
+
+impl Field {
+    fn of(&self, side: Side) -> &str {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+}
+
+fn condition(pages: &Pages, which: Which<'_>, values: &mut Vec<SqlValue>) -> String {
+    let keys = match which {
+        Which::Between(after, last) => {
+            let (condition, bound) = pages.between(after, last);
+            values.extend(bound);
+            return condition;
+        }
+        Which::These(keys) => keys,
+    };
+    values.extend(keys.iter().flatten().cloned().map(SqlValue::from));
+    if let [column] = pages.columns() {
+        return format!(" WHERE {column} IN ({})", vec!["?"; keys.len()].join(", "));
+    }
+    let equal: Vec<String> = pages.columns().iter().map(|column| format!("{column} = ?")).collect();
+    let one = format!("({})", equal.join(" AND "));
+    format!(" WHERE ({})", vec![one; keys.len()].join(" OR "))
+}
+
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::source::KeySource;
+    use crate::key::{KeyKind, KeyPart};
+
+    fn statements<DB: Backend>(mapping: &Mapping<DB>, new: &str, text: bool) -> Statements {
+        let pages = |table: &str| {
+            let source = KeySource::table(table).column("id");
+            source.pages(dialect::<DB>(), if text { KeyKind::TEXT } else { KeyKind::INTEGER })
+        };
+        let (old, new) = (pages("old").unwrap(), pages(new).unwrap());
+        Statements::new(mapping, &old, &new, text).unwrap()
+    }
+
+    fn at(id: i64) -> KeyParts {
+        vec![KeyPart::Integer(id)]
+    }
+
+    #[test]
+    fn a_full_join_is_bounded_on_both_sides() {
+        let mapping = Mapping::<sqlx::Postgres>::new().same("a", "b");
+        let statements = statements(&mapping, "new", false);
+        let (sql, values) = statements.differing(Which::Between(Some(&at(5)), Some(&at(9))));
+        assert_eq!(
+            sql,
+            r#"SELECT COALESCE(o.k0, n.k0), CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END, CASE WHEN o.f0 IS DISTINCT FROM n.f0 THEN 1 ELSE 0 END FROM (SELECT "id" AS k0, "a" AS f0 FROM "old" WHERE "id" > ? AND "id" <= ?) o FULL JOIN (SELECT "id" AS k0, "b" AS f0 FROM "new" WHERE "id" > ? AND "id" <= ?) n ON o.k0 = n.k0 WHERE o.k0 IS NULL OR n.k0 IS NULL OR o.f0 IS DISTINCT FROM n.f0"#
+        );
+        assert_eq!(values, [5_i64, 9, 5, 9].map(SqlValue::from));
+    }
+
+    #[test]
+    fn one_row_needs_no_join() {
+        let mapping = Mapping::<sqlx::Sqlite>::new().same("a", "b");
+        let statements = statements(&mapping, "old", false);
+        assert!(statements.one_row);
+        let (sql, _) = statements.differing(Which::Between(None, None));
+        assert!(sql.ends_with(r#"FROM "old" WHERE ("a" IS NOT "b" COLLATE BINARY)"#), "{sql}");
+        let (sql, _) = statements.differing(Which::These(&[at(1), at(2)]));
+        assert!(sql.contains(r#"WHERE "id" IN (?, ?) AND ("#), "{sql}");
+    }
+
+    #[test]
+    fn texts_are_joined_by_key_and_strays_are_a_pass_of_their_own() {
+        let mapping = Mapping::<sqlx::Sqlite>::new();
+        let apart = statements(&mapping, "new", true);
+        assert!(apart.strays_apart);
+        let (sql, values) = apart.differing(Which::Between(Some(&at(5)), Some(&at(9))));
+        assert!(!sql.contains("UNION ALL") && values.len() == 2, "{sql}");
+        let (sql, values) = apart.differing(Which::These(&[at(1)]));
+        assert!(sql.contains("UNION ALL") && values.len() == 3, "{sql}");
+        let together = statements(&mapping, "new", false);
+        let (sql, values) = together.differing(Which::Between(Some(&at(5)), Some(&at(9))));
+        assert!(sql.contains("UNION ALL") && values.len() == 6, "{sql}");
+    }
+
+    #[test]
+    fn a_chunk_ends_where_the_first_side_is_full() {
+        let statements = statements(&Mapping::<sqlx::Sqlite>::new(), "new", false);
+        let both = [Side::Old, Side::New];
+        let (sql, values) = statements.chunk_end(&both, (Some(&at(5)), None), 10);
+        assert_eq!(sql.matches("LIMIT 1 OFFSET 9").count(), 2, "{sql}");
+        assert!(sql.ends_with("ends ORDER BY k0, side LIMIT 1"), "{sql}");
+        assert_eq!(values.len(), 2);
+    }
+
+    #[test]
+    fn a_hash_is_made_of_the_key_and_of_texts() {
+        let mapping = Mapping::<sqlx::Postgres>::new().column("a", "b").same("c", "d");
+        let pg = statements(&mapping, "new", false);
+        let (sql, _) = pg.digest::<sqlx::Postgres>(Side::New, Which::Between(None, None)).unwrap();
+        assert!(
+            sql.contains(r#"hash_record_extended(ROW("id", CAST("b" AS text), "d"), 0)"#),
+            "{sql}"
+        );
+        let lite = statements(&Mapping::<sqlx::Sqlite>::new().column("a", "b"), "new", false);
+        assert!(lite.digest::<sqlx::Sqlite>(Side::Old, Which::Between(None, None)).is_none());
+        let (sql, _) = lite.digests::<sqlx::Sqlite>(Side::Old, Which::Between(None, None));
+        assert!(sql.starts_with(r#"SELECT "id", quote("a") FROM "old""#), "{sql}");
+    }
+}
