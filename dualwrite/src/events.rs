@@ -75,6 +75,30 @@ pub enum RuntimeEvent {
         /// Why.
         error: String,
     },
+    /// A rollout of which this process is the leader took a step.
+    #[non_exhaustive]
+    RolloutStepped {
+        /// The migration.
+        migration: String,
+        /// The step, from 1.
+        step: usize,
+        /// The position since.
+        to: Position,
+    },
+    /// A rollout of which this process is the leader goes no further until somebody resumes it.
+    #[non_exhaustive]
+    RolloutHeld {
+        /// The migration.
+        migration: String,
+        /// Why.
+        reason: String,
+    },
+    /// A rollout of which this process is the leader has taken its last step.
+    #[non_exhaustive]
+    RolloutDone {
+        /// The migration.
+        migration: String,
+    },
 }
 
 impl RuntimeEvent {
@@ -85,7 +109,10 @@ impl RuntimeEvent {
             Self::PositionChanged { migration, .. }
             | Self::GuardBreached { migration, .. }
             | Self::RolledBack { migration, .. }
-            | Self::RollbackFailed { migration, .. } => migration,
+            | Self::RollbackFailed { migration, .. }
+            | Self::RolloutStepped { migration, .. }
+            | Self::RolloutHeld { migration, .. }
+            | Self::RolloutDone { migration } => migration,
         }
     }
 }

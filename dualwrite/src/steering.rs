@@ -219,7 +219,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
 }
 
 impl<DB: Backend> Registration<'_, DB> {
-    /// Asked before a rollout leaves a step, by the instance that leads it. Must not block.
+    /// Asked before a rollout leaves a step, by the instance that leads it; where guards are registered,
+    /// they are asked too, and the worse of both counts. Must not block.
     pub fn rollout_health(mut self, ask: impl Fn() -> Health + Send + Sync + 'static) -> Self {
         self.options.rollout_health = HealthHook::new(ask);
         self

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
 use dualwrite::{
-    Compare, CounterReport, Event, GuardReport, Guards, Migration, Percent, Runtime, RuntimeEvent,
-    Stage,
+    Compare, CounterReport, Event, GuardReport, Guards, Migration, Percent, RolloutPlan,
+    RolloutState, RolloutStatus, RolloutStep, Runtime, RuntimeEvent, Stage,
 };
 use sqlx::Error;
 
@@ -24,6 +24,7 @@ on_all_databases!(
     of_two_instances_that_find_it_at_once_one_goes_back,
     without_guards_nothing_moves_by_itself,
     a_breach_beside_old_answers_is_told_and_nothing_else,
+    a_rollout_goes_on_only_where_the_guards_are_content,
 );
 
 /// Long enough for hundreds of calls that take three seconds each.
@@ -355,4 +356,38 @@ async fn a_breach_beside_old_answers_is_told_and_nothing_else<D: Sql>(db: Scratc
         fields.iter().any(|field| field.field == "word" && field.differences > 0),
         "{fields:?}"
     );
+}
+
+async fn a_rollout_goes_on_only_where_the_guards_are_content<D: Sql>(db: Scratch<D>) {
+    let instance = live(&db, Some(Guards::default())).await;
+    instance.migration.rollback("back to where the plan begins").await.unwrap();
+    let plan = RolloutPlan::new()
+        .step(RolloutStep::stage(Stage::Shadow))
+        .step(RolloutStep::ramp(Percent::new(50).unwrap()))
+        .step(RolloutStep::ramp(Percent::FULL));
+    instance.migration.rollout().start(&plan, "ada", "").await.unwrap();
+    let until = async |holds: &dyn Fn(&RolloutStatus) -> bool| {
+        soon(async || instance.migration.rollout().status().await.unwrap().filter(holds)).await
+    };
+    let waits =
+        |now: &RolloutStatus| now.waiting.as_ref().is_some_and(|w| w.contains("too little"));
+    assert_eq!(until(&waits).await.step, 1);
+    // Too little is known of the next step again, whatever was known of this one.
+    instance.period().await;
+    instance.read(300).await;
+    instance.until(|counters| counters.shadow_equal > 200).await;
+    instance.hands.advance(PERIOD);
+    until(&|now| now.step == 2 && waits(now)).await;
+    instance.fault.store(IS_WRONG, SeqCst);
+    instance.period().await;
+    instance.read(100).await;
+    instance.until(|counters| counters.critical_different > 0).await;
+    instance.hands.advance(PERIOD);
+    let held = until(&|now| now.state == RolloutState::Held).await;
+    assert!(
+        held.note.contains("critical_mismatches") || held.note.contains("breached"),
+        "{held:?}"
+    );
+    let told = |event: &RuntimeEvent| matches!(event, RuntimeEvent::RolloutHeld { .. });
+    soon(async || instance.events.lock().unwrap().iter().any(told).then_some(())).await;
 }

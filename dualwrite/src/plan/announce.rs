@@ -1,5 +1,6 @@
 //! What a rollout tells the world. One place, so that whoever wants to hear it is called from here.
 
+use crate::events::RuntimeEvent;
 use crate::position::Position;
 use crate::shared::Shared;
 
@@ -26,18 +27,27 @@ pub(crate) enum Announcement<'a> {
     Done,
 }
 
-/// Tells it.
+/// Tells it: the log of everything, the service's hooks of what it may want to act upon.
 pub(crate) fn announce(shared: &Shared, what: Announcement<'_>) {
     let migration = &*shared.name;
+    let name = || migration.to_owned();
     match what {
         Announcement::Ordered { what, by, because } => {
             tracing::info!(migration, what, by, because, "an order for the rollout");
         }
+        Announcement::Waits { reason } => tracing::debug!(migration, reason, "the rollout waits"),
         Announcement::Moved { step, to } => {
             tracing::info!(migration, step, %to, "the rollout took a step");
+            shared.tell(|| RuntimeEvent::RolloutStepped { migration: name(), step, to });
         }
-        Announcement::Waits { reason } => tracing::debug!(migration, reason, "the rollout waits"),
-        Announcement::Held { reason } => tracing::warn!(migration, reason, "the rollout holds"),
-        Announcement::Done => tracing::info!(migration, "the rollout is done"),
+        Announcement::Held { reason } => {
+            tracing::warn!(migration, reason, "the rollout holds");
+            let reason = reason.to_owned();
+            shared.tell(|| RuntimeEvent::RolloutHeld { migration: name(), reason });
+        }
+        Announcement::Done => {
+            tracing::info!(migration, "the rollout is done");
+            shared.tell(|| RuntimeEvent::RolloutDone { migration: name() });
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// ```
 /// assert_eq!(dualwrite::Health::default(), dualwrite::Health::Healthy);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// Nothing speaks against going on. What is said where nobody watches.
     #[default]

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use super::announce::{Announcement, announce};
 use super::decide::{Decision, Known, Work, Working, decide, next_move};
+use super::health::Health;
 use super::rollout::RolloutPlan;
 use super::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::control::Change;
 use crate::error::{Error, ErrorKind};
+use crate::guard;
+use crate::guard::rules::GuardReport;
 use crate::moves::{Move, destination};
 use crate::readiness::blockers;
 use crate::shared::Shared;
+use crate::stage::Stage;
 use crate::verify::run::VerifyOptions;
 
 /// What one look came to.
@@ -89,7 +93,7 @@ pub(crate) async fn follow(
         approvals: &facts.approvals,
         backfilled: facts.backfilled,
         verified: facts.verified == Some(facts.generation),
-        health: shared.options.rollout_health.ask(),
+        health: health(shared).await,
         blockers: to.as_deref().unwrap_or_default(),
         work,
     };
@@ -114,6 +118,21 @@ pub(crate) async fn follow(
             Ok(Look::Waiting)
         }
     }
+}
+
+/// The worse of what the service says and of what the registered guards find. Where nothing calls new, they
+/// have nothing to find.
+async fn health(shared: &Shared) -> Health {
+    let asked = shared.options.rollout_health.ask();
+    if shared.options.guards.is_none() || shared.position().reaches() < Stage::DualWrite {
+        return asked;
+    }
+    let found = match guard::run::health(shared).await {
+        GuardReport::Healthy => Health::Healthy,
+        GuardReport::NotEnoughData(_) => Health::NotEnoughData,
+        GuardReport::Breached(_) => Health::Breached,
+    };
+    found.max(asked)
 }
 
 async fn tell(shared: &Shared, row: &PlanRow, reason: &str) -> Result<Look, Error> {
