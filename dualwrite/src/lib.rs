@@ -62,6 +62,9 @@ mod steering;
 pub mod testing;
 /// Guides: what the reference of each item is too short for.
 pub mod guide {
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/backfill.md")]
+    pub mod backfill {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
