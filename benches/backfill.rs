@@ -137,7 +137,7 @@ async fn postgres(pool: &Pool<Postgres>, rows: i64) -> Result<u32, BoxError> {
 }
 
 /// Rows per second of a backfill by so many workers, in one process, over fresh tables.
-async fn backfill<DB, C>(goals: &Goals<DB>, copy: C, workers: usize) -> Result<f64, BoxError>
+async fn backfill<DB, C>(goals: &Goals<DB>, copy: C, workers: u32) -> Result<f64, BoxError>
 where
     DB: Mapped,
     C: CopyKeys<Database = DB>,
@@ -145,16 +145,8 @@ where
     goals.refill().await?;
     let (runtime, migration) = register(&goals.pool, copy).await?;
     let start = Instant::now();
-    let running = (0..workers).map(|_| {
-        let migration = migration.clone();
-        tokio::spawn(async move { migration.backfill().run().await })
-    });
-    let mut progress = None;
-    for worker in running.collect::<Vec<_>>() {
-        progress = Some(worker.await??);
-    }
+    let progress = migration.backfill().workers(workers).run().await?;
     let seconds = start.elapsed().as_secs_f64();
-    let progress = progress.ok_or("no worker ran")?;
     assert!(progress.complete && progress.migrated == goals.rows as u64, "{progress:?}");
     goals.check().await?;
     runtime.shutdown().await?;

@@ -370,6 +370,10 @@ pub(crate) mod sealed {
         /// Asks the catalogue for the number of rows of `{table}`, quoted.
         const ESTIMATE: Option<&'static str>;
 
+        /// Lets the transaction's commit return before it is on disk. For what can be lost as a whole:
+        /// whoever commits later and waits, waits for this one too.
+        const RELAX: Option<&'static str>;
+
         /// There is a full join that uses the order of keys, and comparing texts of two collations is an
         /// error; elsewhere a left join and a look for the rest do it.
         const FULL_JOIN: bool;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use crate::backfill::run::BackfillOptions;
+use crate::backfill::run::{BackfillOptions, WORKERS_MAX};
 use crate::backfill::throttle::Throttle;
 use crate::backfill::walk::{Walk, Way};
 use crate::clock;
@@ -44,6 +44,14 @@ impl<'m> Backfill<'m> {
     /// from [`batch_time`](Self::batch_time), and shrinks around rows that fail.
     pub fn batch(mut self, keys: u32) -> Self {
         self.options.batch = keys.max(1);
+        self
+    }
+
+    /// How many workers of this process share the backfill, each with a connection of its own and a range of
+    /// keys at a time; one by default, at most [`WORKERS_MAX`](crate::WORKERS_MAX). While one waits for the
+    /// database, another may convert rows.
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.options.workers = workers.clamp(1, WORKERS_MAX);
         self
     }
 

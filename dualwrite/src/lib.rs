@@ -91,6 +91,7 @@ mod model;
 
 pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
+pub use backfill::run::WORKERS_MAX;
 pub use backfill::throttle::Throttle;
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
 pub use bucket::{Bucket, BucketRule, salt};

@@ -18,6 +18,7 @@ on_all_databases!(
     too_many_failures_halt_it,
     it_does_not_run_where_old_alone_is_written,
     two_workers_share_one_backfill,
+    one_run_may_have_several_workers,
     a_second_run_finds_nothing_to_do,
     back_at_off_everything_is_copied_again,
     composite_and_text_keys_are_paged_in_order,
@@ -116,6 +117,14 @@ async fn two_workers_share_one_backfill<D: Sql>(db: Scratch<D>) {
     assert_eq!(one.unwrap().complete, two.unwrap().complete);
     let done = world.migration.status().await.unwrap().backfill.unwrap();
     assert_eq!((done.migrated, done.skipped, done.failed), (200, 0, 0));
+}
+
+async fn one_run_may_have_several_workers<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 200, plain).await;
+    let done = world.migration.backfill().batch(2).workers(4).run().await.unwrap();
+    assert_eq!((done.total, done.migrated, done.skipped, done.complete), (200, 200, 0, true));
+    let [old, new] = world.words().await;
+    assert_eq!(old, new);
 }
 
 async fn a_second_run_finds_nothing_to_do<D: Sql>(db: Scratch<D>) {

@@ -61,6 +61,8 @@ impl Adapter for MySqlAdapter {
 
     const ESTIMATE: Option<&'static str> = None;
 
+    const RELAX: Option<&'static str> = None;
+
     const FULL_JOIN: bool = false;
 
     fn digest(values: &[String]) -> Option<(String, String)> {

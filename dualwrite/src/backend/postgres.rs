@@ -60,8 +60,9 @@ impl Adapter for PostgresAdapter {
         quote: '"',
         numbered: true,
         on_duplicate_key: false,
-        for_update: " FOR UPDATE",
-        for_update_skip: " FOR UPDATE SKIP LOCKED",
+        // Excludes whoever changes or deletes the row, and not those who refer to it by a foreign key.
+        for_update: " FOR NO KEY UPDATE",
+        for_update_skip: " FOR NO KEY UPDATE SKIP LOCKED",
         expand_row_comparison: false,
         savepoint_replaces: false,
         server: true,
@@ -76,6 +77,8 @@ impl Adapter for PostgresAdapter {
 
     const ESTIMATE: Option<&'static str> =
         Some("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
+
+    const RELAX: Option<&'static str> = Some("SET LOCAL synchronous_commit = off");
 
     const FULL_JOIN: bool = true;
 

@@ -51,6 +51,8 @@ impl Adapter for SqliteAdapter {
 
     const ESTIMATE: Option<&'static str> = None;
 
+    const RELAX: Option<&'static str> = None;
+
     const FULL_JOIN: bool = false;
 
     fn digest(_values: &[String]) -> Option<(String, String)> {

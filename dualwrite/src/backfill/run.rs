@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::{join, join_all};
+
 use super::decide::{BATCH_KEYS, BATCH_TIME, Brake, FAILURES_MAX, Next, Pace, rate_pause};
 use super::ledger::{self, Head, Ledger, Orders, Part, Range, State};
 use super::progress::Display;
@@ -27,6 +29,8 @@ use crate::shared::Shared;
 use crate::stage::{Side, Stage};
 use crate::transaction::Tx;
 
+/// The most workers of one run in one process.
+pub const WORKERS_MAX: u32 = 16;
 /// Batches in a range that a worker claims at once.
 const RANGE_BATCHES: u32 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -50,6 +54,8 @@ pub(crate) struct BackfillOptions {
     pub(crate) lease: Duration,
     pub(crate) failures_max: u64,
     pub(crate) owner: String,
+    /// At least one.
+    pub(crate) workers: u32,
 }
 
 impl Default for BackfillOptions {
@@ -64,6 +70,7 @@ impl Default for BackfillOptions {
             lease: Duration::from_secs(30),
             failures_max: FAILURES_MAX,
             owner: uuid::Uuid::new_v4().to_string(),
+            workers: 1,
         }
     }
 }
@@ -91,7 +98,14 @@ pub(crate) async fn run<C: CopyKeys>(
         (Side::Old, Some(pages)) => pages.clone(),
         _ => copier.pages.clone(),
     };
-    Worker::new(copier, shared, options, Part::All(to), pages).run().await
+    let worker = |options| Worker::new(copier, shared, options, Part::All(to), pages.clone()).run();
+    let others = (1..options.workers).map(|_| {
+        let owner = uuid::Uuid::new_v4().to_string();
+        worker(BackfillOptions { owner, ..options.clone() })
+    });
+    // What one leaves undone the others take over: whichever comes to the end has seen that all is copied.
+    let (first, others) = join(worker(options.clone()), join_all(others)).await;
+    others.into_iter().fold(first, Result::or)
 }
 
 struct Worker<'a, C: CopyKeys> {
@@ -487,6 +501,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// Copies the next page of a range.
     async fn page(&mut self, range: &Range) -> Result<Page, Error> {
         let mut tx = self.begin().await?;
+        // A page and its cursor are lost together, if at all, and copied again.
+        if let Some(sql) = <C::Database as Backend>::Adapter::RELAX {
+            let relaxed = <C::Database as Backend>::Adapter::run(tx.connection(), sql).await;
+            relaxed.map_err(self.failed("relaxing the commit"))?;
+        }
         if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
             return self.stretch(tx, range).await;
         }

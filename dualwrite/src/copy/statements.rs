@@ -23,7 +23,7 @@ const KEYS: usize = 200;
 ///
 /// | written | becomes |
 /// |---|---|
-/// | `{rows}` | the rows of old to copy, all columns, locked: `(SELECT * FROM goals WHERE id > … AND id <= … FOR UPDATE)`; give it an alias |
+/// | `{rows}` | the rows of old to copy, all columns, locked: `(SELECT * FROM goals WHERE id > … AND id <= … FOR …)`; give it an alias |
 /// | `{goal_id}`, `{goals.id}` | the condition that this column is one of the keys; for a key of several columns name them in order, `{a, b}` |
 ///
 /// A backfill runs them over ranges of keys, everything else over single keys. They must overwrite: afterwards
