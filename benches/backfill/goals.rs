@@ -97,8 +97,9 @@ mapped! {
     "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
      SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g ON DUPLICATE KEY UPDATE title = VALUES(title), \
      body = VALUES(body), owner = VALUES(owner)",
-    "UPDATE goals JOIN goal_versions v ON v.goal_id = goals.id AND v.version = 1 \
-     SET goals.version_id = v.id WHERE {goals.id} AND {v.goal_id}";
+    // Not a join: with the statistics of an empty table MariaDB would read all versions for each batch.
+    "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
+     WHERE v.goal_id = goals.id AND v.version = 1) WHERE {id}";
 
     Sqlite,
     |rows| vec![
