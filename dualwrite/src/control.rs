@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub(crate) mod letters;
 pub(crate) mod memory;
 pub(crate) mod plans;
 pub(crate) mod sql;
@@ -33,8 +34,12 @@ pub(crate) struct Record {
     pub(crate) backfilled: bool,
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty: bool,
-    /// Some key could not be copied to new.
+    /// Some key could not be copied to new, waived or not.
     pub(crate) buried: bool,
+    /// Some key could not be copied to either side.
+    pub(crate) letters: bool,
+    /// One of them is to be tried again now.
+    pub(crate) due: bool,
     pub(crate) old_generation: Generation,
     /// A rollout is running.
     pub(crate) planned: bool,
@@ -197,22 +202,6 @@ impl BackfillProgress {
     }
 }
 
-/// A key that could not be copied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct DeadLetter {
-    /// The side that it could not be copied to.
-    pub side: Side,
-    /// The key, as JSON.
-    pub key: String,
-    /// What the copy function said last.
-    pub error: String,
-    /// How often it was tried.
-    pub attempts: u64,
-    /// When it failed last, by the database's clock, in microseconds since 1970.
-    pub failed_at_us: i64,
-}
-
 /// What an operator tells a backfill that runs, in whichever process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -232,7 +221,7 @@ pub trait Watch: Send {
 }
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
-pub(crate) trait Control: plans::Plans + 'static {
+pub(crate) trait Control: letters::Letters + plans::Plans + 'static {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 
@@ -331,31 +320,6 @@ pub(crate) trait Control: plans::Plans + 'static {
         side: Side,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>>;
-
-    /// Puts a key into the dead letters, or counts another attempt.
-    fn bury<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        generation: Generation,
-        key: &'a EncodedKey,
-        error: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>>;
-
-    /// The dead letters, oldest first.
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
-        limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>>;
-
-    /// Takes a key out of the dead letters.
-    fn exhume<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        key: &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Records an approval for the present stage.
     fn approve<'a>(

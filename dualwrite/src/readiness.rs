@@ -48,12 +48,15 @@ pub(crate) struct Facts {
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty_old: u64,
     pub(crate) dirty_new: u64,
+    /// Keys that could not be copied to new, and nobody waived.
     pub(crate) dead_letters: u64,
+    pub(crate) waived: u64,
     /// Raised whenever new alone begins to be written.
     pub(crate) old_generation: Generation,
     pub(crate) old_backfilled: bool,
     pub(crate) old_verified: Option<Generation>,
     pub(crate) old_dead_letters: u64,
+    pub(crate) old_waived: u64,
     /// Approvals that were given since the present stage was entered.
     pub(crate) approvals: Vec<String>,
     /// Releases without this library that are said to run.
@@ -191,10 +194,17 @@ fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 
 fn no_dead_letters(facts: &Facts, found: &mut Vec<Blocker>) {
     if facts.dead_letters > 0 {
-        let reason =
-            format!("{} keys could not be copied; retry or waive them", facts.dead_letters);
+        let reason = format!(
+            "{} keys could not be copied{}; retry or waive them",
+            facts.dead_letters,
+            besides(facts.waived)
+        );
         block(found, Gate::DeadLetters, reason);
     }
+}
+
+fn besides(waived: u64) -> String {
+    if waived == 0 { String::new() } else { format!(" ({waived} more are waived)") }
 }
 
 fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
@@ -278,7 +288,11 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
         block(found, Gate::CopiedBack, reason.to_owned());
     }
     if facts.old_dead_letters > 0 {
-        let reason = format!("{} keys could not be copied back", facts.old_dead_letters);
+        let reason = format!(
+            "{} keys could not be copied back{}; retry or waive them",
+            facts.old_dead_letters,
+            besides(facts.old_waived)
+        );
         block(found, Gate::DeadLetters, reason);
     }
     if facts.old_verified != Some(facts.old_generation) {
@@ -304,10 +318,12 @@ mod tests {
             dirty_old: 0,
             dirty_new: 0,
             dead_letters: 0,
+            waived: 0,
             old_generation: Generation::FIRST,
             old_backfilled: false,
             old_verified: None,
             old_dead_letters: 0,
+            old_waived: 0,
             approvals: Vec::new(),
             releases: Vec::new(),
             unaware: None,

@@ -24,6 +24,7 @@ mod input;
 mod interleavings;
 mod isolation;
 mod lazy;
+mod letters;
 mod lost_control;
 mod metrics;
 mod options;

@@ -85,6 +85,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     attempts        BIGINT  NOT NULL,
     failed_at       BIGINT  NOT NULL,
     next_attempt_at BIGINT  NOT NULL,
+    -- Who said that this key need not be copied, why, and when.
+    waived_by       VARCHAR(100),
+    waived_because  TEXT,
+    waived_at       BIGINT,
     PRIMARY KEY (migration, side, key_text)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (

@@ -85,6 +85,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     attempts        BIGINT  NOT NULL,
     failed_at       BIGINT  NOT NULL,
     next_attempt_at BIGINT  NOT NULL,
+    -- Who said that this key need not be copied, why, and when.
+    waived_by       TEXT,
+    waived_because  TEXT,
+    waived_at       BIGINT,
     PRIMARY KEY (migration, side, key_text)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (

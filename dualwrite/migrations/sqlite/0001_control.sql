@@ -85,6 +85,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     attempts        INTEGER NOT NULL,
     failed_at       INTEGER NOT NULL,
     next_attempt_at INTEGER NOT NULL,
+    -- Who said that this key need not be copied, why, and when.
+    waived_by       TEXT,
+    waived_because  TEXT,
+    waived_at       INTEGER,
     PRIMARY KEY (migration, side, key_text)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (

@@ -4,6 +4,7 @@
 //! One transaction per page: fence, lease check, rows locked, copied, cursor and counters moved, commit.
 //! A crash between two commits loses nothing and repeats nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::decide::{BATCH_KEYS, BATCH_TIME, Brake, FAILURES_MAX, Next, Pace, rate_pause};
@@ -34,6 +35,8 @@ const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 const PAUSED_LOOK: Duration = Duration::from_millis(250);
 const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
 const SHOW_EVERY_NS: u64 = 500_000_000;
+/// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
+const LETTERS_KNOWN: u32 = 1_000;
 /// Below this counting is quick.
 const ESTIMATE_FROM: u64 = 100_000;
 
@@ -112,6 +115,8 @@ struct Worker<'a, C: CopyKeys> {
     shown: u64,
     /// The first key of the page that was tried last.
     tried: Option<EncodedKey>,
+    /// Keys ahead that could not be copied before.
+    letters: HashSet<EncodedKey>,
 }
 
 /// What claiming found.
@@ -151,6 +156,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             pressed: None,
             shown: 0,
             tried: None,
+            letters: HashSet::new(),
         }
     }
 
@@ -442,6 +448,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     }
 
     async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
+        self.remember_letters().await?;
         loop {
             let start = self.shared.clock.now();
             let error = match self.page(&range).await {
@@ -508,9 +515,37 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 copier.copy_back_page(shared, &mut tx, &typed, between).await?
             }
         };
+        self.unbury(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// What was copied after all is no dead letter any more.
+    async fn unbury(&self, tx: &mut Tx<'_, C::Database>, copied: &[KeyParts]) -> Result<(), Error> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for key in copied {
+            keys.push(EncodedKey::from_parts(key)?);
+        }
+        keys.retain(|key| self.letters.contains(key));
+        let (name, to) = (&self.shared.name, self.part.to());
+        let unburied = ledger::unbury::<C::Database>(tx.connection(), name, to, &keys).await;
+        unburied.map_err(self.failed("clearing dead letters"))
+    }
+
+    /// Dead letters from before that this range may bring to an end.
+    async fn remember_letters(&mut self) -> Result<(), Error> {
+        self.letters.clear();
+        if self.shared.has_letters() {
+            let (name, to) = (&self.shared.name, self.part.to());
+            let known = self.shared.control.dead_letters(name, false, LETTERS_KNOWN).await?;
+            let known = known.into_iter().filter(|letter| letter.side == to);
+            self.letters.extend(known.map(|letter| EncodedKey(letter.key)));
+        }
+        Ok(())
     }
 
     /// Copies the next page by statements over its range, of which only the end is known here.

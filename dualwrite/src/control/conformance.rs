@@ -1,6 +1,7 @@
 //! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
+mod letters;
 mod plans;
 
 use std::sync::Arc;
@@ -169,29 +170,6 @@ async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(2)));
 }
 
-async fn dead_letters_are_counted_and_can_be_taken_out(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
-    let keys = [EncodedKey("1".to_owned()), EncodedKey("\"a\"".to_owned())];
-    for key in [&keys[0], &keys[1], &keys[0]] {
-        control.bury(NAME, Side::New, Generation(1), key, "no such country").await.unwrap();
-    }
-    let mut letters = control.dead_letters(NAME, 10).await.unwrap();
-    letters.sort_by(|a, b| b.key.cmp(&a.key));
-    let found: Vec<_> =
-        letters.iter().map(|letter| (letter.key.as_str(), letter.attempts)).collect();
-    assert_eq!(found, [("1", 2), ("\"a\"", 1)]);
-    assert_eq!(letters[0].error, "no such country");
-    assert_eq!(control.facts(NAME).await.unwrap().dead_letters, 2);
-    control.exhume(NAME, Side::Old, &keys[0]).await.unwrap();
-    control.exhume(NAME, Side::New, &keys[0]).await.unwrap();
-    assert_eq!(control.dead_letters(NAME, 10).await.unwrap().len(), 1);
-    // What cannot be copied back is another matter, of the same key.
-    control.bury(NAME, Side::Old, Generation(1), &keys[1], "too long").await.unwrap();
-    assert_eq!(control.dead_letters(NAME, 10).await.unwrap().len(), 2);
-    let facts = control.facts(NAME).await.unwrap();
-    assert_eq!((facts.dead_letters, facts.old_dead_letters), (1, 1));
-}
-
 async fn a_verification_counts_for_both_sides(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
@@ -282,13 +260,13 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     an_illegal_move_changes_nothing(&*fresh().await).await;
     every_change_is_in_the_audit(&*fresh().await).await;
     a_step_back_to_off_raises_the_generation(&*fresh().await).await;
-    dead_letters_are_counted_and_can_be_taken_out(&*fresh().await).await;
     samples_of_mismatches_are_bounded(&*fresh().await).await;
     a_verification_counts_for_both_sides(&*fresh().await).await;
     a_verification_is_resumed_and_superseded(&*fresh().await).await;
     a_verification_counts_for_both_sides(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
+    letters::suite(&fresh).await;
     plans::suite(fresh).await;
 }
 

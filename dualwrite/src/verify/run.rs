@@ -1,11 +1,13 @@
 //! Runs a verification: chunk by chunk, its progress stored every so many keys, so that it goes on after a
 //! crash; records a clean result for the gates.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::chunk::{Chunks, Looked, Plan};
 use super::confirm::{check_stage, confirm};
-use super::decide::{Recorded, VerifyReport, VerifyState};
+use super::decide::{KeyDifference, Recorded, VerifyReport, VerifyState};
+use super::look::Suspect;
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Pressure};
 use crate::backfill::decide::{Brake, rate_pause};
@@ -14,6 +16,7 @@ use crate::clock;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
 use crate::position::{Generation, Percent};
 use crate::shared::Shared;
 
@@ -134,16 +137,33 @@ impl<C: CopyKeys> Run<'_, '_, C> {
                 result => break result?,
             }
         };
+        let transient = looked.suspects.len() - confirmed.len();
+        let found = confirmed.into_iter().map(Suspect::report).collect::<Result<Vec<_>, _>>()?;
+        let waived = self.waived(&found).await?;
         let report = &mut self.state.report;
         report.compared += looked.compared;
-        report.transient += (looked.suspects.len() - confirmed.len()) as u64;
-        for suspect in confirmed {
-            report.add(suspect.report()?);
+        report.transient += transient as u64;
+        for found in found {
+            match waived.contains(&found.key) {
+                true => report.waived += 1,
+                false => report.add(found),
+            }
         }
         self.state.part = looked.part;
         self.state.cursor = looked.cursor;
         self.since += looked.compared;
         Ok(())
+    }
+
+    /// Those of these keys that somebody waived.
+    async fn waived(&self, found: &[KeyDifference]) -> Result<HashSet<String>, Error> {
+        let shared = self.plan.shared;
+        if found.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<EncodedKey> = found.iter().map(|one| EncodedKey(one.key.clone())).collect();
+        let waived = shared.control.waived(&shared.name, &keys).await?;
+        Ok(waived.into_iter().map(|key| key.0).collect())
     }
 
     async fn record_now_and_then(&mut self, keys: u64) -> Result<(), Error> {
@@ -202,6 +222,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
             compared = report.compared,
             differing = report.differing,
             transient = report.transient,
+            waived = report.waived,
             proven = report.proven,
             "verification"
         );
