@@ -160,6 +160,28 @@ pub struct BackfillProgress {
     pub rate: Option<u64>,
     /// Microseconds from its start to its end, or until now.
     pub elapsed_us: u64,
+    /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
+    pub workers: Vec<WorkerProgress>,
+}
+
+/// How many workers a progress shows.
+pub const WORKERS_SHOWN_MAX: u32 = 100;
+
+/// A range of keys that a worker of a backfill has claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerProgress {
+    /// The worker: the [instance](crate::Runtime::instance), `/`, and a name of its own.
+    pub owner: String,
+    /// The last key of the range that is done, as JSON; `None` before the first key of all.
+    pub after: Option<String>,
+    /// The last key of the range, as JSON.
+    pub last: String,
+    /// Keys done in this range, by this worker and by those that it took the range over from.
+    pub done: u64,
+    /// Microseconds until another worker may take the range over, unless there is progress; zero where it
+    /// may already.
+    pub lease_left_us: u64,
 }
 
 impl BackfillProgress {
@@ -211,6 +233,27 @@ pub(crate) enum Order {
     Cancel,
     /// Keys a second.
     Rate(Option<u64>),
+}
+
+/// What an operator told a verification last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum VerifyOrder {
+    #[default]
+    GoOn,
+    Pause,
+    /// Until it is told to go on.
+    Cancel,
+}
+
+impl VerifyOrder {
+    pub(crate) fn code(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn of(code: i64) -> Self {
+        let all = [Self::Pause, Self::Cancel];
+        all.into_iter().find(|order| order.code() == code).unwrap_or_default()
+    }
 }
 
 /// A stream of hints that some position changed.
@@ -286,11 +329,12 @@ pub(crate) trait Control: letters::Letters + plans::Plans + 'static {
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>>;
 
-    /// Pauses the newest verification, or lets it go on. Returns whether there is one.
-    fn pause_verification<'a>(
+    /// Gives an order to the newest verification. Returns whether there is one to take it; one that is
+    /// complete cannot be cancelled.
+    fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        pause: bool,
+        order: VerifyOrder,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The newest verification.

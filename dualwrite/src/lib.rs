@@ -89,7 +89,7 @@ mod model;
 
 pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
-pub use backfill::throttle::Throttle;
+pub use backfill::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
 pub use bucket::{Bucket, BucketRule, salt};
 pub use compare::{
@@ -97,7 +97,7 @@ pub use compare::{
     SHOWN_CHARS_MAX, Shown,
 };
 pub use control::letters::{DeadLetter, Waiver};
-pub use control::{BackfillProgress, Event, SAMPLES_MAX};
+pub use control::{BackfillProgress, Event, SAMPLES_MAX, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use conversion::ConversionError;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,

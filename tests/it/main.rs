@@ -14,6 +14,7 @@ mod compare;
 mod copy_sql;
 #[cfg(unix)]
 mod crash;
+mod cursor;
 mod dropped;
 mod dual;
 mod flags;
@@ -33,6 +34,7 @@ mod processes;
 mod read;
 mod reverse;
 mod rollout;
+mod throttle;
 mod transaction;
 mod unaware;
 mod verify;

@@ -88,6 +88,7 @@ const LAYERS: &[&[&str]] = &[
         "copy/columns",
         "backfill/ledger",
         "backfill/letters",
+        "backfill/load",
         "backfill/progress",
         "backfill/run",
         "backfill/walk",
@@ -171,6 +172,7 @@ const KNOTS: &[(&str, &str)] = &[
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "backend",
     "control/sql",
+    "control/sql/letters",
     "control/sql/plans",
     "control/sql/verification",
     "copy",
@@ -260,6 +262,7 @@ fn every_module_has_a_layer() {
         "guard",
         "guard/simulation",
         "control/conformance",
+        "control/conformance/letters",
         "control/conformance/plans",
     ];
     let homeless: Vec<String> = sources()

@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_batch (
     last_key   TEXT    NOT NULL,
     owner      TEXT    NOT NULL,
     expires_at INTEGER NOT NULL,
+    done       INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, part, generation, number)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
@@ -147,7 +148,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     compared       INTEGER NOT NULL,
     differing      INTEGER NOT NULL,
     transient      INTEGER NOT NULL,
-    paused         INTEGER NOT NULL DEFAULT 0,
+    ordered        INTEGER NOT NULL DEFAULT 0,
     report         TEXT    NOT NULL,
     started_at     INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::decide::{BATCH_KEYS, BATCH_TIME, Brake, FAILURES_MAX, Next, Pace, rate_pause};
 use super::ledger::{self, Head, Ledger, Orders, Part, Range, State};
+use super::load::{self, Scales};
 use super::progress::Display;
 use super::throttle::Throttle;
+use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Pressure};
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::run::{SqlCopier, typed_key};
@@ -33,7 +34,6 @@ const RANGE_BATCHES: u32 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 const PAUSED_LOOK: Duration = Duration::from_millis(250);
-const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
 const SHOW_EVERY_NS: u64 = 500_000_000;
 /// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
 const LETTERS_KNOWN: u32 = 1_000;
@@ -112,6 +112,7 @@ struct Worker<'a, C: CopyKeys> {
     told: Option<String>,
     asked: u64,
     pressed: Option<String>,
+    scales: Scales,
     shown: u64,
     /// The first key of the page that was tried last.
     tried: Option<EncodedKey>,
@@ -154,6 +155,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             told: None,
             asked: 0,
             pressed: None,
+            scales: Scales::default(),
             shown: 0,
             tried: None,
             letters: HashSet::new(),
@@ -302,12 +304,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// What the database says of itself, asked now and then.
     async fn pressed(&mut self) -> Option<String> {
         let now = self.shared.clock.now();
-        if now.saturating_sub(self.asked) >= PRESSURE_EVERY_NS
-            && let Some(sql) = <C::Database as Backend>::Adapter::PRESSURE
-        {
+        if now.saturating_sub(self.asked) >= load::EVERY_NS {
             self.asked = now;
-            self.pressed = match self.pressure(sql).await {
-                Ok(pressure) => self.options.throttle.judge(pressure),
+            let throttle = &self.options.throttle;
+            self.pressed = match self.scales.read(&self.copier.pool, self.shared, throttle).await {
+                Ok(load) => throttle.judge(&load),
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
                     tracing::debug!(migration = &*self.shared.name, %error, "no word of the load");
@@ -316,12 +317,6 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             };
         }
         self.pressed.clone()
-    }
-
-    async fn pressure(&self, sql: &str) -> sqlx::Result<Pressure> {
-        let mut conn = self.copier.pool.acquire().await?;
-        let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
-        rows.first().map_or(Ok(Pressure::default()), Pressure::of)
     }
 
     /// Stores and logs why it makes way, where that has changed.
@@ -580,7 +575,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         mut tx: Tx<'static, C::Database>,
         range: &Range,
     ) -> Result<Page, Error> {
-        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None).await;
+        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None, 0).await;
         if !done.map_err(self.failed("ending a range"))? {
             return Err(self.lease_lost());
         }
@@ -617,7 +612,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let failed = self.failed("moving the cursor");
         let ledger = self.ledger();
         let conn = tx.connection();
-        if !ledger.checkpoint::<C::Database>(conn, range, Some(cursor)).await.map_err(&failed)? {
+        let keys = copied.migrated + copied.skipped + buried;
+        let held = ledger.checkpoint::<C::Database>(conn, range, Some(cursor), keys).await;
+        if !held.map_err(&failed)? {
             return Err(self.lease_lost());
         }
         ledger.count::<C::Database>(conn, copied, buried).await.map_err(&failed)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::MemoryControl;
-use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX};
+use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX, VerifyOrder};
 use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -17,7 +17,7 @@ use crate::key::EncodedKey;
 use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent};
 use crate::readiness::Terms;
-use crate::stage::{Side, Stage};
+use crate::stage::Stage;
 use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 
 const NAME: &str = "customer-email";
@@ -186,7 +186,10 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
-    assert!(!control.pause_verification(NAME, true).await.unwrap(), "there is none");
+    let all = [VerifyOrder::Pause, VerifyOrder::Cancel, VerifyOrder::GoOn];
+    for order in all {
+        assert!(!control.order_verification(NAME, order).await.unwrap(), "there is none");
+    }
     let fresh = VerifyState::new([Generation(1), Generation(1)], None);
     let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
     assert_eq!(state, fresh);
@@ -201,9 +204,11 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
     assert_eq!(control.verification(NAME).await.unwrap(), Some(state.clone()));
 
-    for (pause, recorded) in [(true, Recorded::Paused), (false, Recorded::Kept)] {
+    for (order, recorded) in
+        all.into_iter().zip([Recorded::Paused, Recorded::Cancelled, Recorded::Kept])
+    {
         for _ in 0..2 {
-            assert!(control.pause_verification(NAME, pause).await.unwrap());
+            assert!(control.order_verification(NAME, order).await.unwrap());
         }
         assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), recorded);
     }
@@ -220,10 +225,15 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         let begun = control.begin_verification(NAME, "three", wanted, afresh).await.unwrap();
         assert_eq!(begun, *wanted);
     }
+    // It was complete before it heard of the order.
+    assert!(control.order_verification(NAME, VerifyOrder::Cancel).await.unwrap());
     let done = VerifyState { done: true, ..resumed };
     let kept = control.record_verification(NAME, "three", &done).await.unwrap();
     assert_eq!(kept, Recorded::Kept);
+    assert!(!control.order_verification(NAME, VerifyOrder::Cancel).await.unwrap(), "complete");
     assert_eq!(control.begin_verification(NAME, "four", &fresh, false).await.unwrap(), fresh);
+    let kept = control.record_verification(NAME, "four", &fresh).await.unwrap();
+    assert_eq!(kept, Recorded::Kept, "the order was for the one before");
 }
 
 async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {

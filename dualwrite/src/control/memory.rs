@@ -15,7 +15,7 @@ use super::plans::outdated;
 use super::sql::decide_change;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Order, Record,
-    SAMPLES_MAX, Watch,
+    SAMPLES_MAX, VerifyOrder, Watch,
 };
 use crate::clock::Clock;
 use crate::error::Error;
@@ -38,7 +38,7 @@ struct Entry {
     old_verified: Option<Generation>,
     /// With its owner.
     verification: Option<(String, VerifyState)>,
-    verification_paused: bool,
+    verification_order: VerifyOrder,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -96,7 +96,7 @@ impl Entry {
             },
             old_verified: None,
             verification: None,
-            verification_paused: false,
+            verification_order: VerifyOrder::GoOn,
             approvals: Vec::new(),
             releases: Vec::new(),
             stage_at: now,
@@ -324,21 +324,32 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| match &mut entry.verification {
             Some((known, stored)) if known == owner => {
                 *stored = state.clone();
-                if entry.verification_paused { Recorded::Paused } else { Recorded::Kept }
+                match entry.verification_order {
+                    VerifyOrder::Cancel if state.done => {
+                        entry.verification_order = VerifyOrder::GoOn;
+                        Recorded::Kept
+                    }
+                    VerifyOrder::Cancel => Recorded::Cancelled,
+                    VerifyOrder::Pause => Recorded::Paused,
+                    VerifyOrder::GoOn => Recorded::Kept,
+                }
             }
             _ => Recorded::Superseded,
         }))
     }
 
-    fn pause_verification<'a>(
+    fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        pause: bool,
+        order: VerifyOrder,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
-            let known = entry.verification.is_some();
-            entry.verification_paused = known && pause;
-            known
+            let known = entry.verification.as_ref();
+            let takes = known.is_some_and(|(_, state)| order != VerifyOrder::Cancel || !state.done);
+            if takes {
+                entry.verification_order = order;
+            }
+            takes
         }))
     }
 

@@ -14,7 +14,7 @@ use sqlx::pool::PoolConnection;
 use super::plans::outdated;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Order, Record,
-    SAMPLES_MAX, Watch,
+    SAMPLES_MAX, VerifyOrder, Watch,
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
@@ -545,29 +545,34 @@ impl<DB: Backend> Control for SqlControl<DB> {
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>> {
         Box::pin(async move {
-            let sql = verification::record();
+            let sql = verification::record(state.done);
             let mut values = verification::values(owner, state, name)?;
             values.rotate_left(1); // the owner goes last
             let doing = "recording how far a verification is";
             if self.execute(doing, &sql, &values).await? == 0 {
                 return Ok(Recorded::Superseded);
             }
-            let sql = "SELECT paused FROM dualwrite_verification WHERE migration = ?";
+            let sql = "SELECT ordered FROM dualwrite_verification WHERE migration = ?";
             let rows = self.fetch(doing, sql, &[name.into()]).await?;
-            let paused = rows.first().is_some_and(|row| row.integer(0).is_ok_and(|flag| flag != 0));
-            Ok(if paused { Recorded::Paused } else { Recorded::Kept })
+            let code = rows.first().map_or(Ok(0), |row| row.integer(0));
+            let code = code.map_err(|error| Error::database(doing, error).of(name))?;
+            Ok(match VerifyOrder::of(code) {
+                VerifyOrder::GoOn => Recorded::Kept,
+                VerifyOrder::Pause => Recorded::Paused,
+                VerifyOrder::Cancel => Recorded::Cancelled,
+            })
         })
     }
 
-    fn pause_verification<'a>(
+    fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        pause: bool,
+        order: VerifyOrder,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let sql = "UPDATE dualwrite_verification SET paused = ? WHERE migration = ?";
-            let values = [i64::from(pause).into(), name.into()];
-            Ok(self.execute("pausing a verification", sql, &values).await? > 0)
+            let values = [order.code().into(), name.into()];
+            let sql = verification::order(order);
+            Ok(self.execute("giving an order to a verification", sql, &values).await? > 0)
         })
     }
 

@@ -204,6 +204,8 @@ pub(crate) enum Recorded {
     Kept,
     /// The same, and somebody has paused it.
     Paused,
+    /// The same, and somebody has cancelled it.
+    Cancelled,
     /// Another verification of this migration has begun since.
     Superseded,
 }
