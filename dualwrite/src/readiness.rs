@@ -193,18 +193,17 @@ fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 }
 
 fn no_dead_letters(facts: &Facts, found: &mut Vec<Blocker>) {
-    if facts.dead_letters > 0 {
-        let reason = format!(
-            "{} keys could not be copied{}; retry or waive them",
-            facts.dead_letters,
-            besides(facts.waived)
-        );
-        block(found, Gate::DeadLetters, reason);
-    }
+    no_letters(facts.dead_letters, facts.waived, "", found);
 }
 
-fn besides(waived: u64) -> String {
-    if waived == 0 { String::new() } else { format!(" ({waived} more are waived)") }
+fn no_letters(letters: u64, waived: u64, back: &str, found: &mut Vec<Blocker>) {
+    if letters > 0 {
+        let waived =
+            if waived > 0 { format!(" ({waived} more are waived)") } else { String::new() };
+        let reason =
+            format!("{letters} keys could not be copied{back}{waived}; retry or waive them");
+        block(found, Gate::DeadLetters, reason);
+    }
 }
 
 fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
@@ -287,14 +286,7 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
             "old lacks what was written to new alone: run `migration.backfill().reverse()`";
         block(found, Gate::CopiedBack, reason.to_owned());
     }
-    if facts.old_dead_letters > 0 {
-        let reason = format!(
-            "{} keys could not be copied back{}; retry or waive them",
-            facts.old_dead_letters,
-            besides(facts.old_waived)
-        );
-        block(found, Gate::DeadLetters, reason);
-    }
+    no_letters(facts.old_dead_letters, facts.old_waived, " back", found);
     if facts.old_verified != Some(facts.old_generation) {
         let reason = "run the verification of what was copied back";
         block(found, Gate::Verified, reason.to_owned());
