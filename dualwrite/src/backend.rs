@@ -367,6 +367,10 @@ pub(crate) mod sealed {
         /// replica is behind, each NULL where unknown.
         const PRESSURE: Option<&'static str>;
 
+        /// Asks for a name, and the bytes that were ever written to the log, as a text; `None` where there is
+        /// no such number.
+        const LOG_WRITTEN: Option<&'static str>;
+
         /// Asks the catalogue for the number of rows of `{table}`, quoted.
         const ESTIMATE: Option<&'static str>;
 

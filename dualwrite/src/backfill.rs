@@ -2,6 +2,8 @@
 
 pub(crate) mod decide;
 pub(crate) mod ledger;
+pub(crate) mod letters;
+pub(crate) mod load;
 pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod throttle;

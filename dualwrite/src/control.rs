@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub(crate) mod letters;
 pub(crate) mod memory;
 pub(crate) mod plans;
 pub(crate) mod sql;
@@ -33,8 +34,12 @@ pub(crate) struct Record {
     pub(crate) backfilled: bool,
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty: bool,
-    /// Some key could not be copied to new.
+    /// Some key could not be copied to new, waived or not.
     pub(crate) buried: bool,
+    /// Some key could not be copied to either side.
+    pub(crate) letters: bool,
+    /// One of them is to be tried again now.
+    pub(crate) due: bool,
     pub(crate) old_generation: Generation,
     /// A rollout is running.
     pub(crate) planned: bool,
@@ -155,6 +160,28 @@ pub struct BackfillProgress {
     pub rate: Option<u64>,
     /// Microseconds from its start to its end, or until now.
     pub elapsed_us: u64,
+    /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
+    pub workers: Vec<WorkerProgress>,
+}
+
+/// How many workers a progress shows.
+pub const WORKERS_SHOWN_MAX: u32 = 100;
+
+/// A range of keys that a worker of a backfill has claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerProgress {
+    /// The worker: the [instance](crate::Runtime::instance), `/`, and a name of its own.
+    pub owner: String,
+    /// The last key of the range that is done, as JSON; `None` before the first key of all.
+    pub after: Option<String>,
+    /// The last key of the range, as JSON.
+    pub last: String,
+    /// Keys done in this range, by this worker and by those that it took the range over from.
+    pub done: u64,
+    /// Microseconds until another worker may take the range over, unless there is progress; zero where it
+    /// may already.
+    pub lease_left_us: u64,
 }
 
 impl BackfillProgress {
@@ -197,22 +224,6 @@ impl BackfillProgress {
     }
 }
 
-/// A key that could not be copied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct DeadLetter {
-    /// The side that it could not be copied to.
-    pub side: Side,
-    /// The key, as JSON.
-    pub key: String,
-    /// What the copy function said last.
-    pub error: String,
-    /// How often it was tried.
-    pub attempts: u64,
-    /// When it failed last, by the database's clock, in microseconds since 1970.
-    pub failed_at_us: i64,
-}
-
 /// What an operator tells a backfill that runs, in whichever process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -224,6 +235,27 @@ pub(crate) enum Order {
     Rate(Option<u64>),
 }
 
+/// What an operator told a verification last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum VerifyOrder {
+    #[default]
+    GoOn,
+    Pause,
+    /// Until it is told to go on.
+    Cancel,
+}
+
+impl VerifyOrder {
+    pub(crate) fn code(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn of(code: i64) -> Self {
+        let all = [Self::Pause, Self::Cancel];
+        all.into_iter().find(|order| order.code() == code).unwrap_or_default()
+    }
+}
+
 /// A stream of hints that some position changed.
 #[doc(hidden)]
 pub trait Watch: Send {
@@ -232,7 +264,7 @@ pub trait Watch: Send {
 }
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
-pub(crate) trait Control: plans::Plans + 'static {
+pub(crate) trait Control: letters::Letters + plans::Plans + 'static {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 
@@ -297,11 +329,12 @@ pub(crate) trait Control: plans::Plans + 'static {
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>>;
 
-    /// Pauses the newest verification, or lets it go on. Returns whether there is one.
-    fn pause_verification<'a>(
+    /// Gives an order to the newest verification. Returns whether there is one to take it; one that is
+    /// complete cannot be cancelled.
+    fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        pause: bool,
+        order: VerifyOrder,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The newest verification.
@@ -331,31 +364,6 @@ pub(crate) trait Control: plans::Plans + 'static {
         side: Side,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>>;
-
-    /// Puts a key into the dead letters, or counts another attempt.
-    fn bury<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        generation: Generation,
-        key: &'a EncodedKey,
-        error: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>>;
-
-    /// The dead letters, oldest first.
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
-        limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>>;
-
-    /// Takes a key out of the dead letters.
-    fn exhume<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        key: &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Records an approval for the present stage.
     fn approve<'a>(

@@ -9,7 +9,7 @@ use crate::backfill::run::{BackfillOptions, WORKERS_MAX};
 use crate::backfill::throttle::Throttle;
 use crate::backfill::walk::{Walk, Way};
 use crate::clock;
-use crate::control::{BackfillProgress, Order};
+use crate::control::{BackfillProgress, Order, VerifyOrder};
 use crate::error::Error;
 use crate::key::Key;
 use crate::position::Percent;
@@ -29,7 +29,8 @@ pub struct Backfill<'m> {
 
 impl<'m> Backfill<'m> {
     pub(crate) fn new(shared: &'m Shared) -> Self {
-        Self { shared, options: BackfillOptions::default() }
+        let owner = format!("{}/{}", shared.instance, uuid::Uuid::new_v4().simple());
+        Self { shared, options: BackfillOptions { owner, ..BackfillOptions::default() } }
     }
 
     /// Copies from new to old instead, what was written to new alone: after `Complete` (or a ramp
@@ -224,15 +225,29 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn pause(&self) -> Result<bool, Error> {
-        self.shared.control.pause_verification(&self.shared.name, true).await
+        self.order(VerifyOrder::Pause).await
     }
 
-    /// Lets it go on.
+    /// Lets a verification go on that was paused or cancelled. What was cancelled needs [`run`](Self::run) again.
     ///
     /// # Errors
     /// `Database`.
     pub async fn resume(&self) -> Result<bool, Error> {
-        self.shared.control.pause_verification(&self.shared.name, false).await
+        self.order(VerifyOrder::GoOn).await
+    }
+
+    /// Ends it with `Halted`, in whichever process it runs, as soon as [`pause`](Self::pause) would make it
+    /// wait; also one that begins, until it is resumed. What was found so far is kept, and the next run goes on
+    /// from there. Returns whether there was one that was not complete.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn cancel(&self) -> Result<bool, Error> {
+        self.order(VerifyOrder::Cancel).await
+    }
+
+    async fn order(&self, order: VerifyOrder) -> Result<bool, Error> {
+        self.shared.control.order_verification(&self.shared.name, order).await
     }
 
     /// Compares the keys, goes on where an earlier run ended in the middle, and records a clean result of
@@ -241,7 +256,7 @@ impl<'m> Verification<'m> {
     ///
     /// # Errors
     /// `Blocked` in a stage that writes one side only, `Conflict` where the generation is raised meanwhile,
-    /// `LeaseLost` where another verification of this migration begins, `CopyFailed` where the comparison
+    /// `LeaseLost` where another verification of this migration begins, `Halted` where it is cancelled, `CopyFailed` where the comparison
     /// itself fails, `Unsupported` without a copy function, `Database`. A difference is no error; see the
     /// report.
     pub async fn run(self) -> Result<VerifyReport, Error> {

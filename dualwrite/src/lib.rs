@@ -48,6 +48,7 @@ mod repository;
 mod shadow;
 mod transaction;
 mod verify;
+mod waiving;
 mod write;
 // 5. composition
 mod health;
@@ -90,16 +91,17 @@ mod dual;
 mod model;
 
 pub use backend::{Backend, Isolation};
-pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
+pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
 pub use backfill::run::WORKERS_MAX;
-pub use backfill::throttle::Throttle;
+pub use backfill::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
 pub use bucket::{Bucket, BucketRule, salt};
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
-pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
+pub use control::letters::{DeadLetter, Waiver};
+pub use control::{BackfillProgress, Event, SAMPLES_MAX, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use conversion::ConversionError;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
@@ -148,6 +150,7 @@ pub use verify::decide::{
 };
 pub use verify::repair::RepairReport;
 pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
+pub use waiving::Waiving;
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/compare.md")]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::backend::{Backend, Isolation};
-use crate::control::{DeadLetter, Event};
+use crate::backfill::letters::{LETTERS_MAX, retry_all};
+use crate::control::Event;
+use crate::control::letters::DeadLetter;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::jobs::{Backfill, Verification};
@@ -15,6 +17,7 @@ use crate::readiness::blockers;
 use crate::shared::Shared;
 use crate::stage::{Side, Stage};
 use crate::transaction::Tx;
+use crate::waiving::Waiving;
 
 const EVENTS: u32 = 20;
 
@@ -200,14 +203,19 @@ impl Migration {
         Verification::new(&self.0)
     }
 
-    /// Copies one key from old to new now. Returns whether the present stage allowed it.
+    /// Copies one key from old to new now, and takes it out of the dead letters. Returns whether the present
+    /// stage allowed it.
     ///
     /// # Errors
     /// `CopyFailed`, `WrongKey`, `Unsupported` without a copy function, `Database`.
     pub async fn copy<K: Key + ?Sized>(&self, key: &K) -> Result<bool, Error> {
         self.0.check_kind(K::KIND)?;
         let key = EncodedKey::new(key)?;
-        Ok(self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some())
+        let copied = self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some();
+        if copied && self.0.has_letters() {
+            self.0.control.exhume(&self.0.name, Side::New, &key, None).await?;
+        }
+        Ok(copied)
     }
 
     /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself. (What a
@@ -220,38 +228,30 @@ impl Migration {
         Ok(repair(&self.0, Side::Old).await? + repair(&self.0, Side::New).await?)
     }
 
-    /// Tries the dead letters again. Returns how many were copied.
+    /// Tries the dead letters again now, waived or not, 10,000 at the most. The runtime does so by itself:
+    /// first after [`RETRY_AFTER`](crate::RETRY_AFTER), then at doubled intervals up to
+    /// [`RETRY_AFTER_MAX`](crate::RETRY_AFTER_MAX), one instance at a time. Returns how many were copied;
+    /// their letters are gone.
     ///
     /// # Errors
-    /// `Database`; a key that fails again stays where it is.
+    /// `Unsupported` without a copy function, `Database`; a key that fails again stays where it is.
     pub async fn retry_dead_letters(&self) -> Result<u64, Error> {
-        let copier = self.0.copier()?;
-        let mut copied = 0;
-        for letter in self.dead_letters().await? {
-            let key = EncodedKey(letter.key);
-            match copier.copy_key(&self.0, &key, letter.side).await {
-                Ok(Some(_)) => {
-                    self.0.control.exhume(&self.0.name, letter.side, &key).await?;
-                    copied += 1;
-                }
-                Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                    let cause = error.to_string();
-                    let (name, generation) = (&self.0.name, self.0.generation());
-                    self.0.control.bury(name, letter.side, generation, &key, &cause).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let copied = retry_all(&self.0).await?;
+        self.0.refresh().await?;
         Ok(copied)
     }
 
-    /// The keys that could not be copied, oldest first, 10,000 at the most.
+    /// The keys that could not be copied, with who waived them, oldest failure first, 10,000 at the most.
     ///
     /// # Errors
     /// `Database`.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
-        self.0.control.dead_letters(&self.0.name, 10_000).await
+        self.0.control.dead_letters(&self.0.name, false, LETTERS_MAX).await
+    }
+
+    /// Says that this key, which is in the dead letters, need not be copied; see [`Waiving`].
+    pub fn waive<K: Key + ?Sized>(&self, key: &K) -> Waiving<'_> {
+        Waiving::new(&self.0, key)
     }
 
     /// The last changes, newest first.

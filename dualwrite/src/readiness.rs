@@ -48,12 +48,15 @@ pub(crate) struct Facts {
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty_old: u64,
     pub(crate) dirty_new: u64,
+    /// Keys that could not be copied to new, and nobody waived.
     pub(crate) dead_letters: u64,
+    pub(crate) waived: u64,
     /// Raised whenever new alone begins to be written.
     pub(crate) old_generation: Generation,
     pub(crate) old_backfilled: bool,
     pub(crate) old_verified: Option<Generation>,
     pub(crate) old_dead_letters: u64,
+    pub(crate) old_waived: u64,
     /// Approvals that were given since the present stage was entered.
     pub(crate) approvals: Vec<String>,
     /// Releases without this library that are said to run.
@@ -190,9 +193,15 @@ fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 }
 
 fn no_dead_letters(facts: &Facts, found: &mut Vec<Blocker>) {
-    if facts.dead_letters > 0 {
+    no_letters(facts.dead_letters, facts.waived, "", found);
+}
+
+fn no_letters(letters: u64, waived: u64, back: &str, found: &mut Vec<Blocker>) {
+    if letters > 0 {
+        let waived =
+            if waived > 0 { format!(" ({waived} more are waived)") } else { String::new() };
         let reason =
-            format!("{} keys could not be copied; retry or waive them", facts.dead_letters);
+            format!("{letters} keys could not be copied{back}{waived}; retry or waive them");
         block(found, Gate::DeadLetters, reason);
     }
 }
@@ -277,10 +286,7 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
             "old lacks what was written to new alone: run `migration.backfill().reverse()`";
         block(found, Gate::CopiedBack, reason.to_owned());
     }
-    if facts.old_dead_letters > 0 {
-        let reason = format!("{} keys could not be copied back", facts.old_dead_letters);
-        block(found, Gate::DeadLetters, reason);
-    }
+    no_letters(facts.old_dead_letters, facts.old_waived, " back", found);
     if facts.old_verified != Some(facts.old_generation) {
         let reason = "run the verification of what was copied back";
         block(found, Gate::Verified, reason.to_owned());
@@ -304,10 +310,12 @@ mod tests {
             dirty_old: 0,
             dirty_new: 0,
             dead_letters: 0,
+            waived: 0,
             old_generation: Generation::FIRST,
             old_backfilled: false,
             old_verified: None,
             old_dead_letters: 0,
+            old_waived: 0,
             approvals: Vec::new(),
             releases: Vec::new(),
             unaware: None,

@@ -484,7 +484,7 @@ async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
         }
         // Beside the rounds: a repair may be long, or wait for a row that somebody has locked, and the
         // lease must not run out over that.
-        if inner.is_dirty() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
+        if inner.wants_repair() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
             repairing =
                 Some(inner.tasks.spawn(repairing::repair_all(Arc::clone(&inner), stop.clone())));
         }

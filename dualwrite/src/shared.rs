@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     /// No key can be missing in new any more.
     copied: AtomicBool,
     dirty: AtomicBool,
+    letters: AtomicBool,
+    due: AtomicBool,
     /// A rollout is running.
     planned: AtomicBool,
     lease: Arc<Lease>,
@@ -196,6 +198,8 @@ impl Shared {
             generation: AtomicU64::new(record.generation.0),
             copied: AtomicBool::new(record.is_copied()),
             dirty: AtomicBool::new(record.dirty),
+            letters: AtomicBool::new(record.letters),
+            due: AtomicBool::new(record.due),
             planned: AtomicBool::new(record.planned),
             lease: context.lease,
             clock: context.clock.clone(),
@@ -255,6 +259,16 @@ impl Shared {
 
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty.load(Relaxed)
+    }
+
+    /// Whether some key could not be copied, as far as known here.
+    pub(crate) fn has_letters(&self) -> bool {
+        self.letters.load(Relaxed)
+    }
+
+    /// Whether such a key is to be tried again, as far as known here.
+    pub(crate) fn has_due_letters(&self) -> bool {
+        self.due.load(Relaxed)
     }
 
     /// Whether a rollout is running, as far as known here.
@@ -330,6 +344,8 @@ impl Shared {
             self.generation.store(record.generation.0, SeqCst);
             self.copied.store(record.is_copied(), SeqCst);
             self.dirty.store(record.dirty, Relaxed);
+            self.letters.store(record.letters, Relaxed);
+            self.due.store(record.due, Relaxed);
             self.planned.store(record.planned, Relaxed);
         }
         raised

@@ -52,8 +52,10 @@ pub struct Status {
     pub dirty_old: u64,
     /// Keys that wait to be copied to new again.
     pub dirty_new: u64,
-    /// Keys that could not be copied.
+    /// Keys that could not be copied to new, those that somebody waived left out.
     pub dead_letters: u64,
+    /// Keys that could not be copied to either side, and that somebody waived.
+    pub waived: u64,
     /// Live instances.
     pub instances: Vec<InstanceReport>,
     /// Calls, errors and latency per method and side.
@@ -112,6 +114,7 @@ impl Migration {
             dirty_old: facts.dirty_old,
             dirty_new: facts.dirty_new,
             dead_letters: facts.dead_letters,
+            waived: facts.waived + facts.old_waived,
             instances: facts.instances,
             methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),

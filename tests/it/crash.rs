@@ -9,6 +9,8 @@
 mod halfway;
 mod model;
 mod rounds;
+mod workers;
 mod writers;
 
+pub(crate) use workers::work;
 pub(crate) use writers::serve;

@@ -275,6 +275,10 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     is("dualwrite_calls_total", &method("Notes::find"), 3.0);
     is("dualwrite_answers_total", &method("Notes::find"), 3.0);
     is("dualwrite_answers_total", &[("method", "Notes::find"), ("side", "new")], 0.0);
+    // The caller of a double write got the primary's answer.
+    is("dualwrite_calls_total", &[("method", "Notes::save"), ("side", "new")], 1.0);
+    is("dualwrite_answers_total", &method("Notes::save"), 1.0);
+    is("dualwrite_answers_total", &[("method", "Notes::save"), ("side", "new")], 0.0);
     is("dualwrite_call_errors_total", &[("method", "Notes::save"), ("side", "new")], 1.0);
     is("dualwrite_call_duration_seconds", &method("Notes::save"), 1.0);
     is("dualwrite_shadow_reads_total", &[("outcome", "different")], 1.0);

@@ -36,6 +36,7 @@ async fn serve<D: Sql>(call: Call) {
     match call.role() {
         "service" => service::serve::<D>(call).await,
         "crash" => crash::serve::<D>(call).await,
+        "worker" => crash::work::<D>(call).await,
         other => panic!("no role is called {other}"),
     }
 }
@@ -55,7 +56,7 @@ impl<D: Sql> Operator<D> {
 
     pub(crate) async fn with(db: Scratch<D>, lazy: bool) -> Self {
         db.execute(TABLES).await;
-        let copy = CopyCustomers::<D>::new(&Default::default()).immune();
+        let copy = CopyCustomers::<D>::new(&Default::default());
         let (runtime, migration) = join(db.pool(), LEASE, lazy, copy).await.unwrap();
         Self { db, _runtime: runtime, migration }
     }

@@ -45,6 +45,7 @@ const LAYERS: &[&[&str]] = &[
         "clock",
         "backend",
         "control",
+        "control/letters",
         "control/plans",
         "flags/source",
         "copy",
@@ -86,6 +87,8 @@ const LAYERS: &[&[&str]] = &[
         "copy/statements",
         "copy/columns",
         "backfill/ledger",
+        "backfill/letters",
+        "backfill/load",
         "backfill/progress",
         "backfill/run",
         "backfill/walk",
@@ -104,6 +107,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "jobs",
         "moving",
+        "waiving",
         "migration",
         "health",
         "runtime",
@@ -124,7 +128,9 @@ const LAYERS: &[&[&str]] = &[
         "backend/mysql/trigger",
         "control/memory",
         "control/sql",
+        "control/memory/letters",
         "control/memory/plans",
+        "control/sql/letters",
         "control/sql/plans",
         "flags/env",
         "flags/file",
@@ -166,6 +172,7 @@ const KNOTS: &[(&str, &str)] = &[
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "backend",
     "control/sql",
+    "control/sql/letters",
     "control/sql/plans",
     "control/sql/verification",
     "copy",
@@ -255,6 +262,7 @@ fn every_module_has_a_layer() {
         "guard",
         "guard/simulation",
         "control/conformance",
+        "control/conformance/letters",
         "control/conformance/plans",
     ];
     let homeless: Vec<String> = sources()

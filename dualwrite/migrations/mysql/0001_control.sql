@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_batch (
     last_key   VARCHAR(512)    NOT NULL,
     owner      VARCHAR(100)    NOT NULL,
     expires_at BIGINT  NOT NULL,
+    done       BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, part, generation, number)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
@@ -85,6 +86,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     attempts        BIGINT  NOT NULL,
     failed_at       BIGINT  NOT NULL,
     next_attempt_at BIGINT  NOT NULL,
+    -- Who said that this key need not be copied, why, and when.
+    waived_by       VARCHAR(100),
+    waived_because  TEXT,
+    waived_at       BIGINT,
     PRIMARY KEY (migration, side, key_text)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
@@ -143,7 +148,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     compared       BIGINT  NOT NULL,
     differing      BIGINT  NOT NULL,
     transient      BIGINT  NOT NULL,
-    paused         BIGINT  NOT NULL DEFAULT 0,
+    ordered        BIGINT  NOT NULL DEFAULT 0,
     report         MEDIUMTEXT    NOT NULL,
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL

@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_batch (
     last_key   TEXT    NOT NULL,
     owner      TEXT    NOT NULL,
     expires_at INTEGER NOT NULL,
+    done       INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, part, generation, number)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
@@ -85,6 +86,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     attempts        INTEGER NOT NULL,
     failed_at       INTEGER NOT NULL,
     next_attempt_at INTEGER NOT NULL,
+    -- Who said that this key need not be copied, why, and when.
+    waived_by       TEXT,
+    waived_because  TEXT,
+    waived_at       INTEGER,
     PRIMARY KEY (migration, side, key_text)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
@@ -143,7 +148,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     compared       INTEGER NOT NULL,
     differing      INTEGER NOT NULL,
     transient      INTEGER NOT NULL,
-    paused         INTEGER NOT NULL DEFAULT 0,
+    ordered        INTEGER NOT NULL DEFAULT 0,
     report         TEXT    NOT NULL,
     started_at     INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL

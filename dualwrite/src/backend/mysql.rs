@@ -59,6 +59,9 @@ impl Adapter for MySqlAdapter {
          WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump')), CAST(NULL AS SIGNED)",
     );
 
+    const LOG_WRITTEN: Option<&'static str> =
+        Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");
+
     const ESTIMATE: Option<&'static str> = None;
 
     const RELAX: Option<&'static str> = None;

@@ -75,6 +75,9 @@ impl Adapter for PostgresAdapter {
          (SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint FROM pg_stat_replication)",
     );
 
+    const LOG_WRITTEN: Option<&'static str> =
+        Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
+
     const ESTIMATE: Option<&'static str> =
         Some("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
 

@@ -49,6 +49,8 @@ impl Adapter for SqliteAdapter {
 
     const PRESSURE: Option<&'static str> = None;
 
+    const LOG_WRITTEN: Option<&'static str> = None;
+
     const ESTIMATE: Option<&'static str> = None;
 
     const RELAX: Option<&'static str> = None;

@@ -4,14 +4,18 @@
 
 use std::time::Duration;
 
+use super::decide::retry_after;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{SqlRow, SqlValue};
-use crate::control::{BackfillProgress, Order};
+use crate::control::{BackfillProgress, Order, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::copy::Copied;
 use crate::key::EncodedKey;
 use crate::position::Generation;
 use crate::stage::Side;
+
+/// Dead letters that one statement takes out.
+const UNBURIED_AT_ONCE: usize = 200;
 
 /// What a backfill runs over, by the side that is copied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +242,7 @@ impl Ledger<'_> {
         conn: &mut DB::Connection,
         range: &Range,
         cursor: Option<&EncodedKey>,
+        keys: u64,
     ) -> sqlx::Result<bool> {
         let held = "WHERE number = ? AND owner = ? AND COALESCE(cursor_key, '') = ? \
                     AND migration = ? AND part = ? AND generation = ?";
@@ -246,10 +251,12 @@ impl Ledger<'_> {
         let touched = match cursor {
             Some(cursor) => {
                 let sql = format!(
-                    "UPDATE dualwrite_batch SET cursor_key = ?, expires_at = {{now}} + ? {held}"
+                    "UPDATE dualwrite_batch SET cursor_key = ?, done = done + ?, \
+                     expires_at = {{now}} + ? {held}"
                 );
                 let [number, owner, after] = holder;
-                let first = [cursor.0.as_str().into(), self.lease_us(), number, owner, after];
+                let cursor = cursor.0.as_str().into();
+                let first = [cursor, keys.into(), self.lease_us(), number, owner, after];
                 DB::Adapter::execute(conn, &sql, &self.values(first)).await?
             }
             None => {
@@ -271,7 +278,10 @@ impl Ledger<'_> {
         );
         let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
         match rows.first() {
-            Some(row) => progress_of(row),
+            Some(row) => {
+                let progress = progress_of(row)?;
+                with_workers::<DB>(conn, self.migration, progress).await
+            }
             None => Ok(BackfillProgress {
                 side: self.part.to(),
                 generation: self.generation.0,
@@ -285,6 +295,7 @@ impl Ledger<'_> {
                 throttled: None,
                 rate: None,
                 elapsed_us: 0,
+                workers: Vec::new(),
             }),
         }
     }
@@ -411,6 +422,7 @@ pub(crate) async fn bury<DB: Backend>(
     error: &str,
 ) -> sqlx::Result<()> {
     let error: String = error.chars().take(1_000).collect();
+    let pause = u64::try_from(retry_after(1).as_micros()).unwrap_or(u64::MAX);
     let set = match DB::Adapter::DIALECT.on_duplicate_key {
         true => {
             " ON DUPLICATE KEY UPDATE attempts = attempts + 1, error = VALUES(error), \
@@ -424,7 +436,7 @@ pub(crate) async fn bury<DB: Backend>(
     };
     let sql = format!(
         "INSERT INTO dualwrite_failure (migration, side, key_text, generation, error, attempts, \
-         failed_at, next_attempt_at) VALUES (?, ?, ?, ?, ?, 1, {{now}}, {{now}}){set}"
+         failed_at, next_attempt_at) VALUES (?, ?, ?, ?, ?, 1, {{now}}, {{now}} + ?){set}"
     );
     let values = [
         migration.into(),
@@ -432,8 +444,29 @@ pub(crate) async fn bury<DB: Backend>(
         key.0.as_str().into(),
         generation.0.into(),
         error.as_str().into(),
+        pause.into(),
     ];
     DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+}
+
+/// Takes keys out of the dead letters, in the transaction that copied them.
+pub(crate) async fn unbury<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    side: Side,
+    keys: &[EncodedKey],
+) -> sqlx::Result<()> {
+    for keys in keys.chunks(UNBURIED_AT_ONCE) {
+        let sql = format!(
+            "DELETE FROM dualwrite_failure WHERE migration = ? AND side = ? AND key_text IN ({})",
+            vec!["?"; keys.len()].join(", ")
+        );
+        let keys = keys.iter().map(|key| SqlValue::from(key.0.as_str()));
+        let first = [migration.into(), side.as_str().into()];
+        let values: Vec<SqlValue> = first.into_iter().chain(keys).collect();
+        DB::Adapter::execute(conn, &sql, &values).await?;
+    }
+    Ok(())
 }
 
 const PROGRESS: &str = "generation, total, migrated, skipped, failed, state, part, throttled, rate, \
@@ -454,6 +487,7 @@ fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
         throttled: row.optional_text(7)?.map(str::to_owned),
         rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
         elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
+        workers: Vec::new(),
     })
 }
 
@@ -467,5 +501,38 @@ pub(crate) async fn progress<DB: Backend>(
          ORDER BY started_at DESC, generation DESC LIMIT 1"
     );
     let rows = DB::Adapter::fetch(conn, &sql, &[migration.into()]).await?;
-    rows.first().map(progress_of).transpose()
+    match rows.first() {
+        Some(row) => with_workers::<DB>(conn, migration, progress_of(row)?).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Adds the ranges that are claimed, whichever of its parts they belong to.
+async fn with_workers<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    mut progress: BackfillProgress,
+) -> sqlx::Result<BackfillProgress> {
+    if progress.complete {
+        return Ok(progress);
+    }
+    let side = progress.side;
+    let sql = format!(
+        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
+         WHERE migration = ? AND generation = ? AND part IN (?, ?) ORDER BY number \
+         LIMIT {WORKERS_SHOWN_MAX}"
+    );
+    let parts = [Part::All(side).as_str().into(), Part::Strays(side).as_str().into()];
+    let values: Vec<SqlValue> =
+        [migration.into(), progress.generation.into()].into_iter().chain(parts).collect();
+    for row in DB::Adapter::fetch(conn, &sql, &values).await? {
+        progress.workers.push(WorkerProgress {
+            owner: row.text(0)?.to_owned(),
+            after: row.optional_text(1)?.map(str::to_owned),
+            last: row.text(2)?.to_owned(),
+            done: row.unsigned(3)?,
+            lease_left_us: u64::try_from(row.integer(4)?).unwrap_or(0),
+        });
+    }
+    Ok(progress)
 }

@@ -4,16 +4,18 @@
 //! One transaction per page: fence, lease check, rows locked, copied, cursor and counters moved, commit.
 //! A crash between two commits loses nothing and repeats nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
 use super::decide::{BATCH_KEYS, BATCH_TIME, Brake, FAILURES_MAX, Next, Pace, rate_pause};
 use super::ledger::{self, Head, Ledger, Orders, Part, Range, State};
+use super::load::{self, Scales};
 use super::progress::Display;
 use super::throttle::Throttle;
+use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Pressure};
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::run::{SqlCopier, typed_key};
@@ -36,8 +38,9 @@ const RANGE_BATCHES: u32 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 const PAUSED_LOOK: Duration = Duration::from_millis(250);
-const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
 const SHOW_EVERY_NS: u64 = 500_000_000;
+/// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
+const LETTERS_KNOWN: u32 = 1_000;
 /// Below this counting is quick.
 const ESTIMATE_FROM: u64 = 100_000;
 
@@ -123,9 +126,12 @@ struct Worker<'a, C: CopyKeys> {
     told: Option<String>,
     asked: u64,
     pressed: Option<String>,
+    scales: Scales,
     shown: u64,
     /// The first key of the page that was tried last.
     tried: Option<EncodedKey>,
+    /// Keys ahead that could not be copied before.
+    letters: HashSet<EncodedKey>,
 }
 
 /// What claiming found.
@@ -163,8 +169,10 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             told: None,
             asked: 0,
             pressed: None,
+            scales: Scales::default(),
             shown: 0,
             tried: None,
+            letters: HashSet::new(),
         }
     }
 
@@ -310,12 +318,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// What the database says of itself, asked now and then.
     async fn pressed(&mut self) -> Option<String> {
         let now = self.shared.clock.now();
-        if now.saturating_sub(self.asked) >= PRESSURE_EVERY_NS
-            && let Some(sql) = <C::Database as Backend>::Adapter::PRESSURE
-        {
+        if now.saturating_sub(self.asked) >= load::EVERY_NS {
             self.asked = now;
-            self.pressed = match self.pressure(sql).await {
-                Ok(pressure) => self.options.throttle.judge(pressure),
+            let throttle = &self.options.throttle;
+            self.pressed = match self.scales.read(&self.copier.pool, self.shared, throttle).await {
+                Ok(load) => throttle.judge(&load),
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
                     tracing::debug!(migration = &*self.shared.name, %error, "no word of the load");
@@ -324,12 +331,6 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             };
         }
         self.pressed.clone()
-    }
-
-    async fn pressure(&self, sql: &str) -> sqlx::Result<Pressure> {
-        let mut conn = self.copier.pool.acquire().await?;
-        let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
-        rows.first().map_or(Ok(Pressure::default()), Pressure::of)
     }
 
     /// Stores and logs why it makes way, where that has changed.
@@ -456,6 +457,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     }
 
     async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
+        self.remember_letters().await?;
         loop {
             let start = self.shared.clock.now();
             let error = match self.page(&range).await {
@@ -527,9 +529,37 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 copier.copy_back_page(shared, &mut tx, &typed, between).await?
             }
         };
+        self.unbury(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// What was copied after all is no dead letter any more.
+    async fn unbury(&self, tx: &mut Tx<'_, C::Database>, copied: &[KeyParts]) -> Result<(), Error> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for key in copied {
+            keys.push(EncodedKey::from_parts(key)?);
+        }
+        keys.retain(|key| self.letters.contains(key));
+        let (name, to) = (&self.shared.name, self.part.to());
+        let unburied = ledger::unbury::<C::Database>(tx.connection(), name, to, &keys).await;
+        unburied.map_err(self.failed("clearing dead letters"))
+    }
+
+    /// Dead letters from before that this range may bring to an end.
+    async fn remember_letters(&mut self) -> Result<(), Error> {
+        self.letters.clear();
+        if self.shared.has_letters() {
+            let (name, to) = (&self.shared.name, self.part.to());
+            let known = self.shared.control.dead_letters(name, false, LETTERS_KNOWN).await?;
+            let known = known.into_iter().filter(|letter| letter.side == to);
+            self.letters.extend(known.map(|letter| EncodedKey(letter.key)));
+        }
+        Ok(())
     }
 
     /// Copies the next page by statements over its range, of which only the end is known here.
@@ -564,7 +594,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         mut tx: Tx<'static, C::Database>,
         range: &Range,
     ) -> Result<Page, Error> {
-        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None).await;
+        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None, 0).await;
         if !done.map_err(self.failed("ending a range"))? {
             return Err(self.lease_lost());
         }
@@ -601,7 +631,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let failed = self.failed("moving the cursor");
         let ledger = self.ledger();
         let conn = tx.connection();
-        if !ledger.checkpoint::<C::Database>(conn, range, Some(cursor)).await.map_err(&failed)? {
+        let keys = copied.migrated + copied.skipped + buried;
+        let held = ledger.checkpoint::<C::Database>(conn, range, Some(cursor), keys).await;
+        if !held.map_err(&failed)? {
             return Err(self.lease_lost());
         }
         ledger.count::<C::Database>(conn, copied, buried).await.map_err(&failed)

@@ -1,13 +1,14 @@
 //! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
+mod letters;
 mod plans;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::MemoryControl;
-use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX};
+use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX, VerifyOrder};
 use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -16,7 +17,7 @@ use crate::key::EncodedKey;
 use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent};
 use crate::readiness::Terms;
-use crate::stage::{Side, Stage};
+use crate::stage::Stage;
 use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 
 const NAME: &str = "customer-email";
@@ -169,29 +170,6 @@ async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(2)));
 }
 
-async fn dead_letters_are_counted_and_can_be_taken_out(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
-    let keys = [EncodedKey("1".to_owned()), EncodedKey("\"a\"".to_owned())];
-    for key in [&keys[0], &keys[1], &keys[0]] {
-        control.bury(NAME, Side::New, Generation(1), key, "no such country").await.unwrap();
-    }
-    let mut letters = control.dead_letters(NAME, 10).await.unwrap();
-    letters.sort_by(|a, b| b.key.cmp(&a.key));
-    let found: Vec<_> =
-        letters.iter().map(|letter| (letter.key.as_str(), letter.attempts)).collect();
-    assert_eq!(found, [("1", 2), ("\"a\"", 1)]);
-    assert_eq!(letters[0].error, "no such country");
-    assert_eq!(control.facts(NAME).await.unwrap().dead_letters, 2);
-    control.exhume(NAME, Side::Old, &keys[0]).await.unwrap();
-    control.exhume(NAME, Side::New, &keys[0]).await.unwrap();
-    assert_eq!(control.dead_letters(NAME, 10).await.unwrap().len(), 1);
-    // What cannot be copied back is another matter, of the same key.
-    control.bury(NAME, Side::Old, Generation(1), &keys[1], "too long").await.unwrap();
-    assert_eq!(control.dead_letters(NAME, 10).await.unwrap().len(), 2);
-    let facts = control.facts(NAME).await.unwrap();
-    assert_eq!((facts.dead_letters, facts.old_dead_letters), (1, 1));
-}
-
 async fn a_verification_counts_for_both_sides(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
@@ -208,7 +186,10 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
-    assert!(!control.pause_verification(NAME, true).await.unwrap(), "there is none");
+    let all = [VerifyOrder::Pause, VerifyOrder::Cancel, VerifyOrder::GoOn];
+    for order in all {
+        assert!(!control.order_verification(NAME, order).await.unwrap(), "there is none");
+    }
     let fresh = VerifyState::new([Generation(1), Generation(1)], None);
     let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
     assert_eq!(state, fresh);
@@ -223,9 +204,11 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
     assert_eq!(control.verification(NAME).await.unwrap(), Some(state.clone()));
 
-    for (pause, recorded) in [(true, Recorded::Paused), (false, Recorded::Kept)] {
+    for (order, recorded) in
+        all.into_iter().zip([Recorded::Paused, Recorded::Cancelled, Recorded::Kept])
+    {
         for _ in 0..2 {
-            assert!(control.pause_verification(NAME, pause).await.unwrap());
+            assert!(control.order_verification(NAME, order).await.unwrap());
         }
         assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), recorded);
     }
@@ -242,10 +225,15 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         let begun = control.begin_verification(NAME, "three", wanted, afresh).await.unwrap();
         assert_eq!(begun, *wanted);
     }
+    // It was complete before it heard of the order.
+    assert!(control.order_verification(NAME, VerifyOrder::Cancel).await.unwrap());
     let done = VerifyState { done: true, ..resumed };
     let kept = control.record_verification(NAME, "three", &done).await.unwrap();
     assert_eq!(kept, Recorded::Kept);
+    assert!(!control.order_verification(NAME, VerifyOrder::Cancel).await.unwrap(), "complete");
     assert_eq!(control.begin_verification(NAME, "four", &fresh, false).await.unwrap(), fresh);
+    let kept = control.record_verification(NAME, "four", &fresh).await.unwrap();
+    assert_eq!(kept, Recorded::Kept, "the order was for the one before");
 }
 
 async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
@@ -282,13 +270,13 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     an_illegal_move_changes_nothing(&*fresh().await).await;
     every_change_is_in_the_audit(&*fresh().await).await;
     a_step_back_to_off_raises_the_generation(&*fresh().await).await;
-    dead_letters_are_counted_and_can_be_taken_out(&*fresh().await).await;
     samples_of_mismatches_are_bounded(&*fresh().await).await;
     a_verification_counts_for_both_sides(&*fresh().await).await;
     a_verification_is_resumed_and_superseded(&*fresh().await).await;
     a_verification_counts_for_both_sides(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
+    letters::suite(&fresh).await;
     plans::suite(fresh).await;
 }
 

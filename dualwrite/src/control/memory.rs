@@ -1,6 +1,7 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod letters;
 mod plans;
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 
+use super::letters::DeadLetter;
 use super::plans::outdated;
 use super::sql::decide_change;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
-    Record, SAMPLES_MAX, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Order, Record,
+    SAMPLES_MAX, VerifyOrder, Watch,
 };
 use crate::clock::Clock;
 use crate::error::Error;
@@ -36,7 +38,7 @@ struct Entry {
     old_verified: Option<Generation>,
     /// With its owner.
     verification: Option<(String, VerifyState)>,
-    verification_paused: bool,
+    verification_order: VerifyOrder,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -87,12 +89,14 @@ impl Entry {
                 verified: None,
                 dirty: false,
                 buried: false,
+                letters: false,
+                due: false,
                 old_generation: Generation::FIRST,
                 planned: false,
             },
             old_verified: None,
             verification: None,
-            verification_paused: false,
+            verification_order: VerifyOrder::GoOn,
             approvals: Vec::new(),
             releases: Vec::new(),
             stage_at: now,
@@ -110,10 +114,6 @@ impl Entry {
         self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
     }
 
-    fn buried_for(&self, side: Side) -> u64 {
-        self.buried.iter().filter(|letter| letter.side == side).count() as u64
-    }
-
     fn facts(&self, now: u64) -> Facts {
         Facts {
             position: self.record.position,
@@ -124,11 +124,13 @@ impl Entry {
             verified: self.record.verified,
             dirty_old: self.dirty_on(Side::Old),
             dirty_new: self.dirty_on(Side::New),
-            dead_letters: self.buried_for(Side::New),
+            dead_letters: self.letters_for(Side::New, false),
+            waived: self.letters_for(Side::New, true),
             old_generation: self.record.old_generation,
             old_backfilled: false,
             old_verified: self.old_verified,
-            old_dead_letters: self.buried_for(Side::Old),
+            old_dead_letters: self.letters_for(Side::Old, false),
+            old_waived: self.letters_for(Side::Old, true),
             approvals: self
                 .approvals
                 .iter()
@@ -182,10 +184,15 @@ impl Entry {
         }
         if to.generation != self.record.generation {
             self.record.backfilled = false;
+            self.forget_waivers(Side::New, now);
         }
         self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
         self.record.generation = to.generation;
-        self.record.old_generation = to.old_generation(from, self.record.old_generation);
+        let old_generation = to.old_generation(from, self.record.old_generation);
+        if old_generation != self.record.old_generation {
+            self.forget_waivers(Side::Old, now);
+        }
+        self.record.old_generation = old_generation;
         self.events.push(Event {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
             actor: change.actor.clone(),
@@ -227,7 +234,12 @@ impl Control for MemoryControl {
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
-        done(Ok(self.lock().values().map(|entry| entry.record.clone()).collect()))
+        let now = self.clock.now();
+        let record = |entry: &mut Entry| {
+            entry.note_letters(now);
+            entry.record.clone()
+        };
+        done(Ok(self.lock().values_mut().map(record).collect()))
     }
 
     fn heartbeat<'a>(
@@ -312,21 +324,32 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| match &mut entry.verification {
             Some((known, stored)) if known == owner => {
                 *stored = state.clone();
-                if entry.verification_paused { Recorded::Paused } else { Recorded::Kept }
+                match entry.verification_order {
+                    VerifyOrder::Cancel if state.done => {
+                        entry.verification_order = VerifyOrder::GoOn;
+                        Recorded::Kept
+                    }
+                    VerifyOrder::Cancel => Recorded::Cancelled,
+                    VerifyOrder::Pause => Recorded::Paused,
+                    VerifyOrder::GoOn => Recorded::Kept,
+                }
             }
             _ => Recorded::Superseded,
         }))
     }
 
-    fn pause_verification<'a>(
+    fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        pause: bool,
+        order: VerifyOrder,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
-            let known = entry.verification.is_some();
-            entry.verification_paused = known && pause;
-            known
+            let known = entry.verification.as_ref();
+            let takes = known.is_some_and(|(_, state)| order != VerifyOrder::Cancel || !state.done);
+            if takes {
+                entry.verification_order = order;
+            }
+            takes
         }))
     }
 
@@ -363,50 +386,6 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| {
             let keys = entry.dirty.iter().filter(|(dirty, _)| *dirty == side);
             keys.take(limit as usize).map(|(_, key)| key.clone()).collect()
-        }))
-    }
-
-    fn bury<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        _generation: Generation,
-        key: &'a EncodedKey,
-        error: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        let failed_at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
-        done(self.with(name, |entry| {
-            let known = |letter: &DeadLetter| (letter.side, &letter.key) == (side, &key.0);
-            let known = entry.buried.iter().position(known);
-            let before = known.map_or(0, |index| entry.buried.remove(index).attempts);
-            entry.buried.push(DeadLetter {
-                side,
-                key: key.0.clone(),
-                error: error.to_owned(),
-                attempts: before + 1,
-                failed_at_us,
-            });
-            entry.record.buried = entry.buried_for(Side::New) > 0;
-        }))
-    }
-
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
-        limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
-        done(self.with(name, |entry| entry.buried.iter().take(limit as usize).cloned().collect()))
-    }
-
-    fn exhume<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        key: &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        done(self.with(name, |entry| {
-            entry.buried.retain(|letter| (letter.side, &letter.key) != (side, &key.0));
-            entry.record.buried = entry.buried_for(Side::New) > 0;
         }))
     }
 

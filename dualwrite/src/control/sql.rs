@@ -1,6 +1,7 @@
 //! The control tables in a SQL database: statements written once, over the narrow waist of
 //! [`backend`](crate::backend).
 
+mod letters;
 mod plans;
 mod verification;
 
@@ -12,8 +13,8 @@ use sqlx::pool::PoolConnection;
 
 use super::plans::outdated;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, DeadLetter, Event, Heartbeat, Order,
-    Record, SAMPLES_MAX, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Order, Record,
+    SAMPLES_MAX, VerifyOrder, Watch,
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
@@ -68,7 +69,9 @@ const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.s
      (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
      (SELECT min(f.generation) FROM dualwrite_failure f \
      WHERE f.migration = m.name AND f.side = 'new'), m.old_generation, \
-     (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name) \
+     (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name), \
+     (SELECT min(f.side) FROM dualwrite_failure f WHERE f.migration = m.name), \
+     (SELECT min(f.next_attempt_at) FROM dualwrite_failure f WHERE f.migration = m.name) - {now} \
      FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -85,6 +88,8 @@ fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         buried: row.optional_integer(9)?.is_some(),
         old_generation: Generation(row.unsigned(10)?),
         planned: row.optional_text(11)? == Some("running"),
+        letters: row.optional_text(12)?.is_some(),
+        due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
     })
 }
 
@@ -261,6 +266,15 @@ async fn apply<DB: Backend>(
     if DB::Adapter::execute(conn, sql, &values).await? != 1 {
         return Err(unexpected(0, "at the epoch that the fence guards"));
     }
+    let old_generation = to.old_generation(from, facts.old_generation);
+    let raised = [
+        (Side::New, to.generation != facts.generation),
+        (Side::Old, old_generation != facts.old_generation),
+    ];
+    for (side, _) in raised.into_iter().filter(|(_, is_raised)| *is_raised) {
+        let values = [name.into(), side.as_str().into()];
+        DB::Adapter::execute(conn, letters::FORGET_WAIVERS, &values).await?;
+    }
     let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
     let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \
                to_stage, to_ramp, epoch, generation, overridden) \
@@ -289,12 +303,19 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
     let sql = "SELECT {now} - stage_at, \
                (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'old'), \
                (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'new'), \
-               (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name AND f.side = 'new'), \
-               (SELECT count(*) FROM dualwrite_failure f WHERE f.migration = name AND f.side = 'old'), \
+               (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
+               WHERE f.migration = name AND f.side = 'new'), \
+               (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
+               WHERE f.migration = name AND f.side = 'old'), \
                (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
                AND b.part = 'old' AND b.generation = old_generation), old_verified_generation, \
                {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
-               WHERE u.migration = name) FROM dualwrite_migration WHERE name = ?";
+               WHERE u.migration = name), \
+               (SELECT count(f.waived_at) FROM dualwrite_failure f \
+               WHERE f.migration = name AND f.side = 'new'), \
+               (SELECT count(f.waived_at) FROM dualwrite_failure f \
+               WHERE f.migration = name AND f.side = 'old') \
+               FROM dualwrite_migration WHERE name = ?";
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
@@ -314,6 +335,7 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
         old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
         old_verified: optional(6)?.map(unsigned).map(Generation),
         old_dead_letters: count(4)?,
+        old_waived: count(9)?,
         approvals: texts(approvals).map_err(failed)?,
         releases: texts(releases).map_err(failed)?,
         unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
@@ -326,6 +348,7 @@ async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Er
         dirty_old: count(1)?,
         dirty_new: count(2)?,
         dead_letters: count(3)?,
+        waived: count(8)?,
         instances,
     })
 }
@@ -522,29 +545,34 @@ impl<DB: Backend> Control for SqlControl<DB> {
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>> {
         Box::pin(async move {
-            let sql = verification::record();
+            let sql = verification::record(state.done);
             let mut values = verification::values(owner, state, name)?;
             values.rotate_left(1); // the owner goes last
             let doing = "recording how far a verification is";
             if self.execute(doing, &sql, &values).await? == 0 {
                 return Ok(Recorded::Superseded);
             }
-            let sql = "SELECT paused FROM dualwrite_verification WHERE migration = ?";
+            let sql = "SELECT ordered FROM dualwrite_verification WHERE migration = ?";
             let rows = self.fetch(doing, sql, &[name.into()]).await?;
-            let paused = rows.first().is_some_and(|row| row.integer(0).is_ok_and(|flag| flag != 0));
-            Ok(if paused { Recorded::Paused } else { Recorded::Kept })
+            let code = rows.first().map_or(Ok(0), |row| row.integer(0));
+            let code = code.map_err(|error| Error::database(doing, error).of(name))?;
+            Ok(match VerifyOrder::of(code) {
+                VerifyOrder::GoOn => Recorded::Kept,
+                VerifyOrder::Pause => Recorded::Paused,
+                VerifyOrder::Cancel => Recorded::Cancelled,
+            })
         })
     }
 
-    fn pause_verification<'a>(
+    fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        pause: bool,
+        order: VerifyOrder,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let sql = "UPDATE dualwrite_verification SET paused = ? WHERE migration = ?";
-            let values = [i64::from(pause).into(), name.into()];
-            Ok(self.execute("pausing a verification", sql, &values).await? > 0)
+            let values = [order.code().into(), name.into()];
+            let sql = verification::order(order);
+            Ok(self.execute("giving an order to a verification", sql, &values).await? > 0)
         })
     }
 
@@ -601,62 +629,6 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let keys = rows.iter().map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
             let keys = keys.collect::<sqlx::Result<_>>();
             keys.map_err(|error| Error::database("reading dirty keys", error).of(name))
-        })
-    }
-
-    fn bury<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        generation: Generation,
-        key: &'a EncodedKey,
-        error: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("storing a dead letter", error).of(name);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let conn = &mut lent.conn;
-            let buried = ledger::bury::<DB>(conn, name, side, generation, key, error).await;
-            lent.done(buried.map_err(failed))
-        })
-    }
-
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
-        limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
-        Box::pin(async move {
-            let sql = format!(
-                "SELECT key_text, error, attempts, failed_at, side FROM dualwrite_failure \
-                 WHERE migration = ? ORDER BY failed_at LIMIT {limit}"
-            );
-            let rows = self.fetch("reading dead letters", &sql, &[name.into()]).await?;
-            let letters = rows.iter().map(|row| {
-                Ok(DeadLetter {
-                    side: if row.text(4)? == "old" { Side::Old } else { Side::New },
-                    key: row.text(0)?.to_owned(),
-                    error: row.text(1)?.to_owned(),
-                    attempts: row.unsigned(2)?,
-                    failed_at_us: row.integer(3)?,
-                })
-            });
-            let letters = letters.collect::<sqlx::Result<_>>();
-            letters.map_err(|error| Error::database("reading dead letters", error).of(name))
-        })
-    }
-
-    fn exhume<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        key: &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let sql =
-                "DELETE FROM dualwrite_failure WHERE migration = ? AND side = ? AND key_text = ?";
-            let values = [name.into(), side.as_str().into(), key.0.as_str().into()];
-            self.execute("clearing a dead letter", sql, &values).await.map(drop)
         })
     }
 

@@ -41,6 +41,8 @@ impl World {
             old_backfilled: false,
             old_verified: None,
             old_dead_letters: 0,
+            old_waived: 0,
+            waived: 0,
             approvals: Vec::new(),
             releases: Vec::new(),
             unaware: None,

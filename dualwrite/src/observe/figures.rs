@@ -20,7 +20,7 @@ impl SideFigures {
         self.latency.total()
     }
 
-    /// Calls whose answer the caller got. A write that goes to both sides counts for both.
+    /// Calls whose answer the caller got.
     pub(crate) fn answered(&self) -> u64 {
         self.calls().saturating_sub(self.mirrored)
     }
@@ -44,6 +44,8 @@ impl SideFigures {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MethodFigures {
     pub(crate) name: Arc<str>,
+    /// It has written.
+    pub(crate) writes: bool,
     pub(crate) old: SideFigures,
     pub(crate) new: SideFigures,
 }
@@ -68,6 +70,7 @@ impl Figures {
                 || now.clone(),
                 |before| MethodFigures {
                     name: Arc::clone(&now.name),
+                    writes: now.writes,
                     old: now.old.since(&before.old),
                     new: now.new.since(&before.new),
                 },
@@ -93,6 +96,7 @@ impl Figures {
         for method in &other.methods {
             match self.methods.iter_mut().find(|known| known.name == method.name) {
                 Some(known) => {
+                    known.writes |= method.writes;
                     known.old.add(&method.old);
                     known.new.add(&method.new);
                 }

@@ -1,7 +1,7 @@
 //! Calls of one method, per side.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
@@ -116,6 +116,7 @@ pub(crate) struct MethodStats {
     pub(crate) method: &'static str,
     /// Both, for labels and reports.
     pub(crate) name: Arc<str>,
+    writes: AtomicBool,
     old: SideStats,
     new: SideStats,
 }
@@ -126,6 +127,7 @@ impl MethodStats {
             repository,
             method,
             name: format!("{repository}::{method}").into(),
+            writes: AtomicBool::new(false),
             old: SideStats::new(),
             new: SideStats::new(),
         }
@@ -139,10 +141,22 @@ impl MethodStats {
         }
     }
 
+    /// Records one side of a write. The primary's answer is the caller's.
+    pub(crate) fn record_write(&self, side: Side, is_primary: bool, nanos: u64, ok: bool) {
+        if !self.writes.load(Relaxed) {
+            self.writes.store(true, Relaxed);
+        }
+        match is_primary {
+            true => self.side(side).record(nanos, ok),
+            false => self.side(side).record_mirror(nanos, ok),
+        }
+    }
+
     /// Everything counted so far.
     pub(crate) fn figures(&self) -> MethodFigures {
         MethodFigures {
             name: Arc::clone(&self.name),
+            writes: self.writes.load(Relaxed),
             old: self.old.figures(),
             new: self.new.figures(),
         }

@@ -44,6 +44,7 @@ const EPOCH: &str = "dualwrite_epoch";
 const GENERATION: &str = "dualwrite_generation";
 const INSTANCES: &str = "dualwrite_instances";
 const DEAD_LETTERS: &str = "dualwrite_dead_letters";
+const WAIVED: &str = "dualwrite_waived_keys";
 const DIRTY: &str = "dualwrite_dirty_keys";
 const GATES: &str = "dualwrite_gate_closed";
 const BACKFILL_KEYS: &str = "dualwrite_backfill_keys";
@@ -73,7 +74,13 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (EPOCH, Kind::Gauge, Unit::Count, "Epoch of the position that this process follows"),
     (GENERATION, Kind::Gauge, Unit::Count, "Generation"),
     (INSTANCES, Kind::Gauge, Unit::Count, "Live instances"),
-    (DEAD_LETTERS, Kind::Gauge, Unit::Count, "Keys that could not be copied to a side"),
+    (
+        DEAD_LETTERS,
+        Kind::Gauge,
+        Unit::Count,
+        "Keys that could not be copied to a side, the waived left out",
+    ),
+    (WAIVED, Kind::Gauge, Unit::Count, "Keys that need not be copied to a side"),
     (DIRTY, Kind::Gauge, Unit::Count, "Keys that wait to be copied to a side again"),
     (GATES, Kind::Gauge, Unit::Count, "Whether a gate before the next stage is closed, 0 or 1"),
     (BACKFILL_KEYS, Kind::Gauge, Unit::Count, "Keys of the newest backfill"),
@@ -195,6 +202,8 @@ impl Series<'_> {
         self.set(INSTANCES, facts.instances.len() as f64, []);
         self.set(DEAD_LETTERS, facts.old_dead_letters as f64, [("side", "old")]);
         self.set(DEAD_LETTERS, facts.dead_letters as f64, [("side", "new")]);
+        self.set(WAIVED, facts.old_waived as f64, [("side", "old")]);
+        self.set(WAIVED, facts.waived as f64, [("side", "new")]);
         self.set(DIRTY, facts.dirty_old as f64, [("side", "old")]);
         self.set(DIRTY, facts.dirty_new as f64, [("side", "new")]);
         for gate in Gate::ALL {

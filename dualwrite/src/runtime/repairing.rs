@@ -1,20 +1,28 @@
-//! Beside the rounds of the runtime: copies dirty keys again.
+//! Beside the rounds of the runtime: copies dirty keys again, and dead letters whose time has come.
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
+use crate::backfill::letters::retry_due;
 use crate::moving::repair;
+use crate::shared::Shared;
 use crate::stage::Side;
 
 impl Inner {
-    pub(super) fn is_dirty(&self) -> bool {
-        self.migrations().iter().any(|shared| shared.is_dirty())
+    /// Whether there is something to copy again, as far as known here.
+    pub(super) fn wants_repair(&self) -> bool {
+        self.migrations().iter().any(|shared| shared.is_dirty() || has_due_letters(shared))
     }
 
     async fn repair(&self) {
         for shared in self.migrations() {
+            if has_due_letters(&shared)
+                && let Err(error) = retry_due(&shared).await
+            {
+                tracing::warn!(migration = &*shared.name, %error, "dead letters are tried later");
+            }
             if !shared.is_dirty() {
                 continue;
             }
@@ -25,6 +33,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// Without a copy function there is nobody to try them.
+fn has_due_letters(shared: &Shared) -> bool {
+    shared.has_due_letters() && shared.copier.is_some()
 }
 
 pub(super) async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {

@@ -68,6 +68,10 @@ pub struct VerifyReport {
     pub different: u64,
     /// Keys that seemed to differ, and did not under the lock: writes in flight.
     pub transient: u64,
+    /// Keys that differ, and that somebody [waived](crate::Migration::waive): in none of the numbers above
+    /// but `compared`.
+    #[serde(default)]
+    pub waived: u64,
     /// How many keys differ in which field; [`FIELDS_NAMED_MAX`] names at the most.
     pub fields: BTreeMap<String, u64>,
     /// The first [`DIFFERING_MAX`] differing keys, as JSON.
@@ -200,6 +204,8 @@ pub(crate) enum Recorded {
     Kept,
     /// The same, and somebody has paused it.
     Paused,
+    /// The same, and somebody has cancelled it.
+    Cancelled,
     /// Another verification of this migration has begun since.
     Superseded,
 }

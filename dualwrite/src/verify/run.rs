@@ -1,19 +1,23 @@
 //! Runs a verification: chunk by chunk, its progress stored every so many keys, so that it goes on after a
 //! crash; records a clean result for the gates.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::chunk::{Chunks, Looked, Plan};
 use super::confirm::{check_stage, confirm};
-use super::decide::{Recorded, VerifyReport, VerifyState};
+use super::decide::{KeyDifference, Recorded, VerifyReport, VerifyState};
+use super::look::Suspect;
+use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Pressure};
 use crate::backfill::decide::{Brake, rate_pause};
-use crate::backfill::throttle::Throttle;
+use crate::backfill::load::{self, Scales};
+use crate::backfill::throttle::{Load, Throttle};
 use crate::clock;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
 use crate::position::{Generation, Percent};
 use crate::shared::Shared;
 
@@ -27,7 +31,6 @@ const CHECKPOINT_NS: u64 = 1_000_000_000;
 /// How often a chunk is tried again that the database failed at.
 const ATTEMPTS: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-const PRESSURE_EVERY_NS: u64 = 1_000_000_000;
 const PAUSED_LOOK: Duration = Duration::from_millis(250);
 const WRONG_HOUR_LOOK: Duration = Duration::from_secs(1);
 
@@ -134,16 +137,33 @@ impl<C: CopyKeys> Run<'_, '_, C> {
                 result => break result?,
             }
         };
+        let transient = looked.suspects.len() - confirmed.len();
+        let found = confirmed.into_iter().map(Suspect::report).collect::<Result<Vec<_>, _>>()?;
+        let waived = self.waived(&found).await?;
         let report = &mut self.state.report;
         report.compared += looked.compared;
-        report.transient += (looked.suspects.len() - confirmed.len()) as u64;
-        for suspect in confirmed {
-            report.add(suspect.report()?);
+        report.transient += transient as u64;
+        for found in found {
+            match waived.contains(&found.key) {
+                true => report.waived += 1,
+                false => report.add(found),
+            }
         }
         self.state.part = looked.part;
         self.state.cursor = looked.cursor;
         self.since += looked.compared;
         Ok(())
+    }
+
+    /// Those of these keys that somebody waived.
+    async fn waived(&self, found: &[KeyDifference]) -> Result<HashSet<String>, Error> {
+        let shared = self.plan.shared;
+        if found.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<EncodedKey> = found.iter().map(|one| EncodedKey(one.key.clone())).collect();
+        let waived = shared.control.waived(&shared.name, &keys).await?;
+        Ok(waived.into_iter().map(|key| key.0).collect())
     }
 
     async fn record_now_and_then(&mut self, keys: u64) -> Result<(), Error> {
@@ -163,6 +183,11 @@ impl<C: CopyKeys> Run<'_, '_, C> {
             match shared.control.record_verification(&shared.name, owner, &self.state).await? {
                 Recorded::Paused if !self.state.done => clock::sleep(PAUSED_LOOK).await,
                 Recorded::Kept | Recorded::Paused => return Ok(()),
+                Recorded::Cancelled if self.state.done => return Ok(()),
+                Recorded::Cancelled => {
+                    let message = "the verification was cancelled; `resume` it, and `run` it again";
+                    return Err(Error::new(ErrorKind::Halted, message).of(&shared.name));
+                }
                 Recorded::Superseded => {
                     let message = "another verification of this migration has begun; this one ends";
                     return Err(Error::new(ErrorKind::LeaseLost, message).of(&shared.name));
@@ -202,6 +227,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
             compared = report.compared,
             differing = report.differing,
             transient = report.transient,
+            waived = report.waived,
             proven = report.proven,
             "verification"
         );
@@ -217,6 +243,7 @@ pub(crate) struct Breath<'p, 'a, C: CopyKeys> {
     rate: Option<u64>,
     brake: Brake,
     asked: u64,
+    scales: Scales,
     pressed: Option<String>,
     told: Option<String>,
 }
@@ -229,6 +256,7 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
             rate: options.rate,
             brake: Brake::default(),
             asked: 0,
+            scales: Scales::default(),
             pressed: None,
             told: None,
         }
@@ -254,7 +282,7 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
     async fn pressed(&mut self) -> Option<String> {
         loop {
             let now = self.plan.shared.clock.now();
-            if now.saturating_sub(self.asked) < PRESSURE_EVERY_NS {
+            if now.saturating_sub(self.asked) < load::EVERY_NS {
                 return self.pressed.clone();
             }
             self.asked = now;
@@ -263,7 +291,7 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
                     clock::sleep(WRONG_HOUR_LOOK).await;
                     self.asked = 0;
                 }
-                Ok((_, pressure)) => self.pressed = self.throttle.judge(pressure),
+                Ok((_, load)) => self.pressed = self.throttle.judge(&load),
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
                     let migration = &*self.plan.shared.name;
@@ -274,19 +302,14 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
         }
     }
 
-    async fn ask(&self) -> sqlx::Result<(u8, Pressure)> {
+    async fn ask(&mut self) -> sqlx::Result<(u8, Load)> {
         let mut conn = self.plan.copier.pool.acquire().await?;
         let sql = "SELECT {now}";
         let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
         let now = rows.first().map_or(Ok(0), |row| row.unsigned(0))?;
         let hour = (now / 3_600_000_000 % 24) as u8;
-        let pressure = match <C::Database as Backend>::Adapter::PRESSURE {
-            Some(sql) => {
-                let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
-                rows.first().map_or(Ok(Pressure::default()), Pressure::of)?
-            }
-            None => Pressure::default(),
-        };
-        Ok((hour, pressure))
+        drop(conn); // it may be the only one
+        let (pool, shared) = (&self.plan.copier.pool, self.plan.shared);
+        Ok((hour, self.scales.read(pool, shared, &self.throttle).await?))
     }
 }

@@ -237,7 +237,8 @@ impl<T, E> Write<'_, T, E> {
 
     fn record(&self, side: Side, answer: &Answer<T, E>) {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
-        self.stats.side(side).record(nanos, matches!(answer.0, Ok(Ok(_))));
+        let is_primary = side == self.plan.primary;
+        self.stats.record_write(side, is_primary, nanos, matches!(answer.0, Ok(Ok(_))));
     }
 }
 

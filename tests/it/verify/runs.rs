@@ -113,6 +113,28 @@ async fn waits_while_it_is_paused<D: People>(db: Scratch<D>) {
     assert!(run.await.unwrap().proven);
 }
 
+async fn ends_when_it_is_cancelled_and_goes_on_when_it_is_resumed<D: People>(db: Scratch<D>) {
+    let world = World::new(db, 50, CopyPeople::<D, i64>::new(Way::Sql)).await;
+    world.plant("new_person", 3, "a = 'x'").await;
+    assert!(!world.migration.verify().cancel().await.unwrap(), "there is none yet");
+    let migration = world.migration.clone();
+    let cancelling = once(move || {
+        assert!(here(migration.verify().cancel()).unwrap());
+    });
+    let run = world.migration.verify().batch(10).checkpoint(1).throttle(cancelling).run().await;
+    assert_eq!(run.unwrap_err().kind(), ErrorKind::Halted);
+    let again = world.migration.verify().batch(10).checkpoint(1).run().await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Halted);
+    assert!(again.to_string().contains("`resume` it, and `run` it again"), "{again}");
+    assert!(world.migration.verify().resume().await.unwrap());
+    let report = world.migration.verify().batch(10).checkpoint(1).run().await.unwrap();
+    assert!(report.resumed);
+    assert_eq!((report.compared, report.keys), (50, vec!["21".to_owned()]));
+    assert!(!world.migration.verify().cancel().await.unwrap(), "it is complete");
+    world.migration.verify().repair().run().await.unwrap();
+    assert!(world.migration.verify().run().await.unwrap().proven);
+}
+
 async fn moving_rows_are_no_differences<D: People>(db: Scratch<D>) {
     moving::<D>(db, Way::Sql).await;
 }
@@ -264,6 +286,7 @@ on_all_databases!(
     another_generation_is_not_stamped,
     the_newer_of_two_runs_wins,
     waits_while_it_is_paused,
+    ends_when_it_is_cancelled_and_goes_on_when_it_is_resumed,
     moving_rows_are_no_differences,
     moving_rows_are_no_differences_in_rust,
     moving_rows_are_no_differences_asked,

@@ -1,6 +1,7 @@
 //! The row in which a verification keeps how far it has come.
 
 use crate::backend::{Dialect, SqlRow, SqlValue};
+use crate::control::VerifyOrder;
 use crate::error::{Error, ErrorKind};
 use crate::verify::decide::{Part, VerifyState};
 
@@ -22,13 +23,29 @@ pub(super) fn begin(dialect: &Dialect) -> String {
     )
 }
 
-/// Stores how far it is, for its owner alone.
-pub(super) fn record() -> String {
-    let set: Vec<String> = COLUMNS.split(", ").map(|column| format!("{column} = ?")).collect();
+/// Stores how far it is, for its owner alone. What is complete cannot be cancelled any more.
+pub(super) fn record(is_done: bool) -> String {
+    let mut set: Vec<String> = COLUMNS.split(", ").map(|column| format!("{column} = ?")).collect();
+    if is_done {
+        let cancelled = VerifyOrder::Cancel.code();
+        set.push(format!("ordered = CASE WHEN ordered = {cancelled} THEN 0 ELSE ordered END"));
+    }
     format!(
         "UPDATE dualwrite_verification SET recorded_at = {{now}}, {} WHERE migration = ? AND owner = ?",
         set.join(", ")
     )
+}
+
+/// Gives an order; its code is bound, then the migration.
+pub(super) fn order(order: VerifyOrder) -> &'static str {
+    match order {
+        VerifyOrder::Cancel => {
+            "UPDATE dualwrite_verification SET ordered = ? WHERE migration = ? AND state = 'running'"
+        }
+        VerifyOrder::Pause | VerifyOrder::GoOn => {
+            "UPDATE dualwrite_verification SET ordered = ? WHERE migration = ?"
+        }
+    }
 }
 
 pub(super) fn read() -> String {

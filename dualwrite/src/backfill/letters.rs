@@ -1,0 +1,59 @@
+//! Tries dead letters again: keys that could not be copied.
+
+use crate::backfill::decide::retry_after;
+use crate::control::letters::DeadLetter;
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+use crate::position::Generation;
+use crate::shared::Shared;
+
+/// Letters that are listed, or tried in one go, at the most.
+pub(crate) const LETTERS_MAX: u32 = 10_000;
+/// Letters that one round of the maintenance tries at the most; the next round goes on.
+pub(crate) const LETTERS_A_ROUND: u32 = 100;
+
+/// Tries letters again, whether or not their time has come. Returns how many were copied.
+pub(crate) async fn retry_all(shared: &Shared) -> Result<u64, Error> {
+    let letters = shared.control.dead_letters(&shared.name, false, LETTERS_MAX).await?;
+    retry(shared, letters).await
+}
+
+/// Tries those again whose time has come.
+pub(crate) async fn retry_due(shared: &Shared) -> Result<u64, Error> {
+    let letters = shared.control.dead_letters(&shared.name, true, LETTERS_A_ROUND).await?;
+    retry(shared, letters).await
+}
+
+async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> {
+    let copier = shared.copier()?;
+    let (control, name) = (&shared.control, &shared.name);
+    let mut copied = 0;
+    for letter in letters {
+        // The next try is fixed before this one: of several instances one tries, and one that dies in the
+        // middle is followed by another when that time has come.
+        let pause = retry_after(letter.attempts.saturating_add(1));
+        if !control.claim_letter(name, &letter, pause).await? {
+            continue;
+        }
+        let (key, side) = (EncodedKey(letter.key), letter.side);
+        match copier.copy_key(shared, &key, side).await {
+            // Not where it failed again meanwhile, elsewhere: that letter is a new one.
+            Ok(Some(_)) => {
+                control.exhume(name, side, &key, Some(letter.attempts)).await?;
+                copied += 1;
+            }
+            Ok(None) => {} // this stage does not copy to that side
+            Err(error) if error.kind() == ErrorKind::CopyFailed => {
+                let cause = std::error::Error::source(&error);
+                let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+                let generation = Generation(letter.generation);
+                control.bury(name, side, generation, &key, &cause).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if copied > 0 {
+        tracing::info!(migration = &**name, copied, "dead letters were copied after all");
+    }
+    Ok(copied)
+}

@@ -1,0 +1,155 @@
+//! When a backfill makes way, and who can see that and who works on it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use dualwrite::{BackfillProgress, Migration, Runtime, Stage, Throttle};
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::hook::Hook;
+use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    it_makes_way_for_the_log,
+    it_makes_way_for_the_writes_of_its_own_service,
+    every_process_sees_who_copies_what,
+);
+
+/// A migration at dual write, of a process whose clock runs as fast as it can.
+struct Fast<D: Sql> {
+    db: Scratch<D>,
+    runtime: Runtime<D::Db>,
+    migration: Migration,
+    ticking: tokio::task::JoinHandle<()>,
+}
+
+impl<D: Sql> Fast<D> {
+    async fn new(db: Scratch<D>, rows: u32) -> Self {
+        db.execute(
+            "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+             CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
+        )
+        .await;
+        for id in 1..=rows {
+            db.execute(&format!("INSERT INTO old_note (id, word) VALUES ({id}, 'word')")).await;
+        }
+        let builder = Runtime::builder(db.pool().clone()).lease(Duration::from_secs(1_000_000));
+        let (builder, hands) = builder.manual_clock();
+        let runtime = builder.start().await.unwrap();
+        let copy = CopyNotes::<D>::new();
+        let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let ticking = tokio::spawn(async move {
+            loop {
+                hands.advance(Duration::from_millis(1));
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+        });
+        Self { db, runtime, migration, ticking }
+    }
+
+    fn copies(&self, throttle: Throttle) -> tokio::task::JoinHandle<BackfillProgress> {
+        let migration = self.migration.clone();
+        tokio::spawn(async move {
+            // Batches of one key, so that it is still under way when it is looked at.
+            migration.backfill().batch(1).rate(200).throttle(throttle).run().await.unwrap()
+        })
+    }
+
+    async fn ends(self) {
+        self.ticking.abort();
+        self.runtime.shutdown().await.unwrap();
+    }
+
+    /// Why it makes way, once it does.
+    async fn reason(&self) -> String {
+        loop {
+            let progress = self.migration.status().await.unwrap().backfill;
+            if let Some(reason) = progress.and_then(|progress| progress.throttled) {
+                return reason;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn it_makes_way_for_the_log<D: Sql>(db: Scratch<D>) {
+    // A database without a log of which it tells is copied without a word.
+    if D::NAME == "sqlite" {
+        let fast = Fast::new(db, 50).await;
+        let done = fast.copies(Throttle::default().log_rate(0)).await.unwrap();
+        assert_eq!((done.migrated, done.throttled), (50, None));
+        return fast.ends().await;
+    }
+    let fast = Fast::new(db, 2_000).await;
+    let run = fast.copies(Throttle::default().log_rate(0));
+    let reason = fast.reason().await;
+    assert!(reason.starts_with("the log grows by "), "{reason}");
+    assert!(reason.ends_with(" MiB/s, more than 0.0"), "{reason}");
+    fast.migration.backfill().cancel().await.unwrap();
+    run.abort();
+    fast.ends().await;
+}
+
+async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) {
+    let fast = Fast::new(db, 2_000).await;
+    let store = |table| Store::<D> {
+        table,
+        pool: fast.db.pool().clone(),
+        mood: Arc::default(),
+        hanging: Arc::default(),
+        reading: Hook::default(),
+    };
+    let notes = DualNotes::new(&fast.migration, store("old_note"), store("new_note"));
+    let enough = Arc::new(AtomicBool::new(false));
+    let write = async {
+        for id in 10_000.. {
+            if enough.load(SeqCst) {
+                break;
+            }
+            let mut tx = fast.migration.begin(fast.db.pool()).await.unwrap();
+            notes.save(&mut tx, id, "written").await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    let run = fast.copies(Throttle::default().write_p99(Duration::from_nanos(1)));
+    let look = async {
+        let reason = fast.reason().await;
+        enough.store(true, SeqCst);
+        reason
+    };
+    let ((), reason) = tokio::join!(write, look);
+    assert!(reason.starts_with("99 % of the writes take up to "), "{reason}");
+    fast.migration.backfill().cancel().await.unwrap();
+    run.abort();
+    fast.ends().await;
+}
+
+async fn every_process_sees_who_copies_what<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 30, plain).await;
+    let runtime = Runtime::builder(world.db.pool().clone()).start().await.unwrap();
+    let copy = CopyNotes::<D>::new();
+    let second = runtime.migration("notes").backfill(copy).register().await.unwrap();
+    assert_eq!(second.status().await.unwrap().backfill, None);
+    let lease = Duration::from_secs(60);
+    let migration = world.migration.clone();
+    let run = tokio::spawn(async move {
+        migration.backfill().batch(1).rate(50).lease(lease).run().await.unwrap()
+    });
+    let seen = loop {
+        let progress = second.status().await.unwrap().backfill;
+        let worker = progress.and_then(|progress| progress.workers.first().cloned());
+        match worker {
+            Some(worker) if worker.done >= 2 => break worker,
+            _ => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    };
+    assert!(seen.owner.starts_with(&format!("{}/", world.runtime.instance())), "{seen:?}");
+    assert_eq!((seen.after, seen.last.as_str()), (Some(seen.done.to_string()), "20"));
+    assert!((1..=60_000_000).contains(&seen.lease_left_us), "{}", seen.lease_left_us);
+    let done = run.await.unwrap();
+    assert_eq!((done.migrated, done.workers), (30, vec![]));
+}
