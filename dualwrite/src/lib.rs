@@ -95,7 +95,7 @@ pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
-pub use control::{BackfillProgress, DeadLetter, Event, SAMPLES_MAX};
+pub use control::{BackfillProgress, DeadLetter, Event, Mismatch};
 pub use conversion::ConversionError;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
@@ -134,6 +134,12 @@ pub use readiness::InstanceReport;
 pub use rollout::{Rollout, RolloutStatus};
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
+pub use shadow::noise::{
+    NOISE_ABSOLUTE, NOISE_LOOKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
+};
+pub use shadow::outcome::ComparedReport;
+pub use shadow::rules::ShadowRules;
+pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use stage::{Side, Stage};
 pub use status::Status;

@@ -32,6 +32,7 @@ use crate::events::{Events, Hooks};
 use crate::migration::Migration;
 use crate::moving::NAME_BYTES_MAX;
 use crate::position::Percent;
+use crate::shadow::rules::ShadowRules;
 use crate::shared::{Context, Lease, MirrorPolicy, Options, Shared, unknown_migration};
 use crate::stage::Stage;
 use crate::steering::{Steering, steer_all};
@@ -263,6 +264,23 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
+    /// What comparisons leave out, and how they tell errors apart.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Error, Migration, Runtime, ShadowRules};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     let rules = ShadowRules::default().ignore_field("read_at");
+    ///     runtime.migration("orders").shadow_rules(rules).register().await
+    /// }
+    /// # }
+    /// ```
+    pub fn shadow_rules(mut self, rules: ShadowRules) -> Self {
+        self.options.rules = rules;
+        self
+    }
+
     /// Registers this process for the migration, which is created at `Off` where it is new.
     ///
     /// # Errors
@@ -371,6 +389,7 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
+        options.rules.check().map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
         let record = self.control.join(name, &self.beat, options.lazy).await?;

@@ -1,5 +1,6 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +22,16 @@ use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::figures::Figures;
-use crate::observe::tally::{FIELDS_MAX, Tally, field_label, is_within};
+use crate::observe::tally::{FIELDS_MAX, Tally, is_within};
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
+use crate::shadow::noise::Baseline;
+use crate::shadow::outcome::Outcome;
+use crate::shadow::rules::ShadowRules;
+use crate::shadow::samples::Stored;
 use crate::stage::Stage;
 
 /// What a mirror write that fails does to the caller's write.
@@ -60,8 +65,9 @@ pub(crate) struct Options {
     pub(crate) shadow_concurrency: usize,
     /// `None`: nothing is rolled back by itself.
     pub(crate) guards: Option<Guards>,
-    /// Fields, as [`field_label`] writes them.
+    /// Fields, as [`field_label`](crate::observe::tally::field_label) writes them.
     pub(crate) critical: Vec<String>,
+    pub(crate) rules: ShadowRules,
 }
 
 /// Default bound on shadow reads at a time, per migration and process.
@@ -87,6 +93,7 @@ impl Default for Options {
             shadow_concurrency: SHADOW_CONCURRENCY,
             guards: None,
             critical: Vec::new(),
+            rules: ShadowRules::default(),
         }
     }
 }
@@ -113,6 +120,9 @@ pub(crate) struct Shared {
     fields: Tally,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
+    pub(crate) baseline: Baseline,
+    /// Samples of mismatches stored from here.
+    stored: Mutex<Stored>,
     pub(crate) window: Mutex<Window>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
@@ -204,6 +214,8 @@ impl Shared {
             methods: Mutex::default(),
             fields: Tally::new(FIELDS_MAX, fields),
             breaches: Tally::new(GUARDS_MAX, guards),
+            baseline: Baseline::default(),
+            stored: Mutex::default(),
             window: Mutex::default(),
             evaluated: AtomicU64::new(context.clock.now()),
             #[cfg(feature = "metrics")]
@@ -401,20 +413,44 @@ impl Shared {
         Look { drained, totals, epoch: self.position().epoch, now: self.clock.now() }
     }
 
-    /// Counts a comparison whose differences stay, in these fields.
-    pub(crate) fn count_different<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+    /// Counts what came of a comparison.
+    pub(crate) fn count_compared(&self, method: &MethodStats, outcome: Outcome) {
+        method.compared.count(outcome);
+        count(self.counters.compared(outcome));
+    }
+
+    /// Counts the fields of a comparison whose differences stay.
+    pub(crate) fn count_fields(&self, fields: &BTreeSet<String>) {
         let mut is_critical = false;
-        for path in paths {
-            let field = field_label(path);
-            if !self.fields.count(&field) {
+        for field in fields {
+            if !self.fields.count(field) {
                 count(&self.counters.fields_beyond);
             }
-            is_critical |= self.options.critical.iter().any(|whole| is_within(&field, whole));
+            is_critical |= self.options.critical.iter().any(|whole| is_within(field, whole));
         }
         if is_critical {
             count(&self.counters.critical_different);
         }
-        count(&self.counters.shadow_different);
+    }
+
+    /// The fields of a method whose differences are noise at present; never a critical one.
+    pub(crate) fn noise(&self, method: &str) -> BTreeSet<String> {
+        if self.options.rules.noise == Percent::ZERO {
+            return BTreeSet::new();
+        }
+        let mut noise = self.baseline.noise(method);
+        noise.retain(|field| !self.options.critical.iter().any(|whole| is_within(field, whole)));
+        noise
+    }
+
+    /// Whether this process may store one more sample of a mismatch in this field.
+    pub(crate) fn may_sample(&self, field: &str) -> bool {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
+    }
+
+    /// The samples are gone.
+    pub(crate) fn forget_samples(&self) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
     }
 
     /// Tells the service, if it wants to hear.

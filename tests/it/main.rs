@@ -32,6 +32,7 @@ mod processes;
 mod read;
 mod reverse;
 mod rollout;
+mod shadow;
 mod transaction;
 mod unaware;
 mod verify;

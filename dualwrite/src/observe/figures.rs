@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::CounterReport;
 use super::histogram::Counts;
+use crate::shadow::outcome::ComparedReport;
 
 /// Calls of one method on one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(crate) struct MethodFigures {
     pub(crate) name: Arc<str>,
     pub(crate) old: SideFigures,
     pub(crate) new: SideFigures,
+    /// What came of its comparisons.
+    pub(crate) compared: ComparedReport,
 }
 
 /// Everything that a migration counts in this process, from the start or over some time.
@@ -70,6 +73,7 @@ impl Figures {
                     name: Arc::clone(&now.name),
                     old: now.old.since(&before.old),
                     new: now.new.since(&before.new),
+                    compared: now.compared.since(&before.compared),
                 },
             )
         };
@@ -95,6 +99,7 @@ impl Figures {
                 Some(known) => {
                     known.old.add(&method.old);
                     known.new.add(&method.new);
+                    known.compared.add(&method.compared);
                 }
                 None => self.methods.push(method.clone()),
             }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::figures::{MethodFigures, SideFigures};
 use super::histogram::Histogram;
 use crate::clock::Clock;
+use crate::shadow::outcome::{ComparedReport, Outcomes};
 use crate::stage::Side;
 
 /// Calls of one method on one side.
@@ -118,6 +119,7 @@ pub(crate) struct MethodStats {
     pub(crate) name: Arc<str>,
     old: SideStats,
     new: SideStats,
+    pub(crate) compared: Outcomes,
 }
 
 impl MethodStats {
@@ -128,6 +130,7 @@ impl MethodStats {
             name: format!("{repository}::{method}").into(),
             old: SideStats::new(),
             new: SideStats::new(),
+            compared: Outcomes::default(),
         }
     }
 
@@ -145,6 +148,7 @@ impl MethodStats {
             name: Arc::clone(&self.name),
             old: self.old.figures(),
             new: self.new.figures(),
+            compared: self.compared.report(),
         }
     }
 
@@ -155,6 +159,7 @@ impl MethodStats {
             method: self.method.to_owned(),
             old: CallReport::of(&figures.old),
             new: CallReport::of(&figures.new),
+            compared: figures.compared,
         }
     }
 }
@@ -171,6 +176,8 @@ pub struct MethodReport {
     pub old: CallReport,
     /// Calls that new answered or took part in.
     pub new: CallReport,
+    /// What came of its comparisons.
+    pub compared: ComparedReport,
 }
 
 #[cfg(test)]
