@@ -73,6 +73,8 @@ pub mod guide {
     pub mod repository {}
     #[doc = include_str!("docs/rollout.md")]
     pub mod rollout {}
+    #[doc = include_str!("docs/shadow.md")]
+    pub mod shadow {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
@@ -134,6 +136,7 @@ pub use readiness::InstanceReport;
 pub use rollout::{Rollout, RolloutStatus};
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
+pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
 pub use shadow::noise::{
     NOISE_ABSOLUTE, NOISE_LOOKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
 };

@@ -75,6 +75,9 @@ counters! {
     /// Differences in fields beyond those that are counted by name; see
     /// [`FIELDS_MAX`](crate::FIELDS_MAX).
     fields_beyond,
+    /// Comparisons of cohorts beyond those that are counted by name; see
+    /// [`COHORTS_MAX`](crate::COHORTS_MAX).
+    cohorts_beyond,
     /// Mismatches of which no sample was kept; see [`SAMPLES_MAX`](crate::SAMPLES_MAX) and
     /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX).
     samples_dropped,

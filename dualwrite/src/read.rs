@@ -74,7 +74,11 @@ pub fn read<'r, K: Key + ?Sized>(
     } else {
         by_key(Flying { shared, phase }, method, start, position, key)?
     };
-    let (shadow, copies) = (is_shadowed(shared, method, plan, start), lazy.is_some());
+    let draw = match plan.mirror.is_some() && shared.options.shadow_by_key {
+        true => drawn(Flying { shared, phase }, key),
+        false => start,
+    };
+    let (shadow, copies) = (is_shadowed(shared, method, plan, draw), lazy.is_some());
     let key = match shadow && !copies {
         true => noted(Flying { shared, phase }, key),
         false => lazy,
@@ -102,8 +106,16 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
 }
 
 #[inline(always)]
-fn is_shadowed(shared: &Shared, method: &Entry, plan: Plan, start: u64) -> bool {
-    plan.mirror.is_some() && is_sampled(method.sample(shared), start)
+fn is_shadowed(shared: &Shared, method: &Entry, plan: Plan, draw: u64) -> bool {
+    plan.mirror.is_some() && is_sampled(method.sample(shared), draw)
+}
+
+/// The same number for the same key, another one than its bucket's.
+#[inline(never)]
+fn drawn<K: Key + ?Sized>(flying: Flying<'_>, key: &K) -> u64 {
+    let draw = key.hash(!flying.shared.salt);
+    std::mem::forget(flying);
+    draw
 }
 
 /// The key of a call that will be compared; without one that is too long to be stored.
@@ -442,6 +454,7 @@ fn shadow<T, E, F, Fut, C, N>(
         method: Arc::clone(&call.method.stats),
         epoch: call.epoch,
         primary: call.primary,
+        cohort: shared.cohort(),
         key,
         limit: call.method.timeout(shared),
         again,

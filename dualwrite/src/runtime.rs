@@ -249,6 +249,16 @@ impl<DB: Backend> Registration<'_, DB> {
     /// The share of reads that are compared in `Shadow` and `Live`; all by default.
     pub fn shadow_sample(mut self, share: Percent) -> Self {
         self.options.shadow_sample = share;
+        self.options.shadow_by_key = false;
+        self
+    }
+
+    /// The share of *keys* whose reads are compared, always the same ones, so that a record can be
+    /// followed; scans are sampled by the call. Which keys these are does not depend on which the ramp
+    /// has reached. A method's own `sample` is then a share of keys too.
+    pub fn shadow_sample_by_key(mut self, share: Percent) -> Self {
+        self.options.shadow_sample = share;
+        self.options.shadow_by_key = true;
         self
     }
 

@@ -28,8 +28,9 @@ use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
+use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
-use crate::shadow::outcome::Outcome;
+use crate::shadow::outcome::{Outcome, Outcomes};
 use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
 use crate::stage::Stage;
@@ -61,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) rollout_health: HealthHook,
     pub(crate) unaware_window: Duration,
     pub(crate) shadow_sample: Percent,
+    /// Whether the key, and not the call, decides what is sampled.
+    pub(crate) shadow_by_key: bool,
     pub(crate) shadow_timeout: Duration,
     pub(crate) shadow_concurrency: usize,
     /// `None`: nothing is rolled back by itself.
@@ -89,6 +92,7 @@ impl Default for Options {
             rollout_health: HealthHook::default(),
             unaware_window: UNAWARE_WINDOW,
             shadow_sample: Percent::FULL,
+            shadow_by_key: false,
             shadow_timeout: SHADOW_TIMEOUT,
             shadow_concurrency: SHADOW_CONCURRENCY,
             guards: None,
@@ -121,6 +125,7 @@ pub(crate) struct Shared {
     /// Breaches by guard.
     pub(crate) breaches: Tally,
     pub(crate) baseline: Baseline,
+    pub(crate) cohorts: Cohorts,
     /// Samples of mismatches stored from here.
     stored: Mutex<Stored>,
     pub(crate) window: Mutex<Window>,
@@ -215,6 +220,7 @@ impl Shared {
             fields: Tally::new(FIELDS_MAX, fields),
             breaches: Tally::new(GUARDS_MAX, guards),
             baseline: Baseline::default(),
+            cohorts: Cohorts::default(),
             stored: Mutex::default(),
             window: Mutex::default(),
             evaluated: AtomicU64::new(context.clock.now()),
@@ -417,6 +423,15 @@ impl Shared {
     pub(crate) fn count_compared(&self, method: &MethodStats, outcome: Outcome) {
         method.compared.count(outcome);
         count(self.counters.compared(outcome));
+    }
+
+    /// Where the present task wants a comparison counted besides.
+    pub(crate) fn cohort(&self) -> Option<Arc<Outcomes>> {
+        let counted = self.cohorts.current()?;
+        if !counted.is_named {
+            count(&self.counters.cohorts_beyond);
+        }
+        Some(counted.outcomes)
     }
 
     /// Counts the fields of a comparison whose differences stay.

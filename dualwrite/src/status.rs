@@ -15,6 +15,7 @@ use crate::observe::{CounterReport, MethodReport};
 use crate::position::{Generation, Position};
 use crate::readiness::{InstanceReport, blockers};
 use crate::rollout::RolloutStatus;
+use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
 use crate::verify::decide::VerifyReport;
 
@@ -65,6 +66,8 @@ pub struct Status {
     pub recent: Vec<RecentReport>,
     /// Differences by field.
     pub fields: Vec<FieldReport>,
+    /// What came of comparisons, by [`cohort`](crate::cohort()), in this process.
+    pub cohorts: Vec<CohortReport>,
     /// Fields that differed on the comparisons on which old was read again, in this process; see
     /// [`ShadowRules::noise`](crate::ShadowRules::noise).
     pub noise: Vec<NoiseReport>,
@@ -106,6 +109,7 @@ impl Migration {
         Ok(Status {
             recent: recent(shared),
             fields: fields(shared),
+            cohorts: shared.cohorts.report(),
             noise: shared.baseline.report(),
             mismatches: self.mismatches().await?,
             health,

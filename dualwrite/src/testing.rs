@@ -76,6 +76,15 @@ impl TestMigration {
         Self::build(name, Clock::system(), options).await
     }
 
+    /// A migration that compares the reads of this share of keys, always the same ones.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn with_shadow_by_key(name: &str, share: Percent) -> Result<Self, Error> {
+        let options = Options { shadow_sample: share, shadow_by_key: true, ..Options::default() };
+        Self::build(name, Clock::system(), options).await
+    }
+
     /// A migration whose shadow reads, all of them, follow these rules.
     ///
     /// # Errors

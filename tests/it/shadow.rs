@@ -2,6 +2,7 @@
 //! the samples that are kept.
 
 mod classes;
+mod cohorts;
 mod noise;
 mod samples;
 mod table;
@@ -126,6 +127,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn at(stage: Stage, rules: ShadowRules) -> Self {
         let test = TestMigration::with_shadow_rules("rows", rules).await.unwrap();
+        Self::of(test, stage)
+    }
+
+    pub(crate) fn of(test: TestMigration, stage: Stage) -> Self {
         test.put(stage, dualwrite::Percent::ZERO).unwrap();
         let (old, new) = (Side::new(), Side::new());
         let rows = DualRows::new(test.migration(), old.clone(), new.clone());

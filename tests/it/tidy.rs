@@ -63,6 +63,7 @@ const LAYERS: &[&[&str]] = &[
         "observe/tally",
         "observe/window",
         "events",
+        "shadow/cohort",
         "shadow/noise",
         "shadow/rules",
         "shadow/samples",

@@ -161,6 +161,7 @@ impl Series<'_> {
             ("shadow_timeout", counted.shadow_timed_out),
             ("fields", counted.fields_beyond),
             ("samples", counted.samples_dropped),
+            ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
         ] {
             self.count(BOUNDS, by, [("bound", bound)]);

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::decide::{Failures, Recheck, failed, recheck};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Outcomes};
 use super::rules::SeenError;
 use crate::clock;
 use crate::compare::{Comparison, Differences, Pair};
@@ -38,6 +38,7 @@ pub(crate) struct Shadow<F, C, N> {
     pub(crate) epoch: Epoch,
     /// The side that has answered the caller.
     pub(crate) primary: Side,
+    pub(crate) cohort: Option<Arc<Outcomes>>,
     /// That of a read of one key.
     pub(crate) key: Option<Box<EncodedKey>>,
     pub(crate) limit: Duration,
@@ -79,6 +80,9 @@ where
 
     fn count(&self, outcome: Outcome) {
         self.shared.count_compared(&self.method, outcome);
+        if let Some(cohort) = &self.cohort {
+            cohort.count(outcome);
+        }
     }
 
     async fn run(&self, answer: Result<T, SeenError>) {
