@@ -262,6 +262,25 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
+    /// The share of dual writes after which both sides are read back in the caller's transaction and
+    /// compared as a verification compares them; none by default. What comes of it counts for the method of
+    /// the write. It is the caller who waits for the reads, without a limit, so take a small share. Needs
+    /// a copy function with [`differing`](CopyKeys::differing) or a [`mapping`](CopyKeys::mapping).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Percent, Registration};
+    ///
+    /// fn compared(registration: Registration<'_, sqlx::Sqlite>) -> Registration<'_, sqlx::Sqlite> {
+    ///     registration.compare_writes(Percent::from_basis_points(50).expect("half a percent"))
+    /// }
+    /// # }
+    /// ```
+    pub fn compare_writes(mut self, share: Percent) -> Self {
+        self.options.compare_writes = share;
+        self
+    }
+
     /// The limit on one shadow read; see [`SHADOW_TIMEOUT`](crate::SHADOW_TIMEOUT).
     pub fn shadow_timeout(mut self, limit: Duration) -> Self {
         self.options.shadow_timeout = limit;

@@ -8,3 +8,4 @@ pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod samples;
 pub(crate) mod sampling;
+pub(crate) mod writes;

@@ -64,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) shadow_sample: Percent,
     /// Whether the key, and not the call, decides what is sampled.
     pub(crate) shadow_by_key: bool,
+    pub(crate) compare_writes: Percent,
     pub(crate) shadow_timeout: Duration,
     pub(crate) shadow_concurrency: usize,
     /// `None`: nothing is rolled back by itself.
@@ -93,6 +94,7 @@ impl Default for Options {
             unaware_window: UNAWARE_WINDOW,
             shadow_sample: Percent::FULL,
             shadow_by_key: false,
+            compare_writes: Percent::ZERO,
             shadow_timeout: SHADOW_TIMEOUT,
             shadow_concurrency: SHADOW_CONCURRENCY,
             guards: None,

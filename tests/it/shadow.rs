@@ -1,11 +1,13 @@
 //! What came of comparisons: the table stage × operation × outcome, the classes that are counted, and
 //! the samples that are kept.
 
+mod bounds;
 mod classes;
 mod cohorts;
 mod noise;
 mod samples;
 mod table;
+mod writes;
 
 use std::fmt;
 use std::sync::Arc;

@@ -87,6 +87,7 @@ const LAYERS: &[&[&str]] = &[
         "write/run",
         "lazy/run",
         "shadow/run",
+        "shadow/writes",
         "copy/run",
         "copy/source",
         "copy/statements",
@@ -312,6 +313,7 @@ fn nothing_is_spawned_without_a_bound() {
             "runtime/watching",
             "steering",
             "shadow/run",
+            "shadow/writes",
             "control/conformance",
             "control/conformance/plans",
         ]

@@ -27,6 +27,8 @@ use crate::stage::Side;
 /// How often a difference is looked at again before it counts as a write in flight.
 const RECHECKS: u32 = 4;
 const RECHECK_PAUSE: Duration = Duration::from_millis(2);
+/// The field of a whole answer.
+pub(super) const WHOLE: &str = "*";
 /// How many paths a report names.
 const PATHS_MAX: usize = 10;
 
@@ -96,7 +98,8 @@ where
                 self.shared.count_fields(&fields);
                 self.count(Outcome::Different);
                 self.warn(&found);
-                let stored = clock::limit(self.limit, self.store(&found)).await;
+                let stored =
+                    clock::limit(self.limit, store(&self.shared, self.samples(&found))).await;
                 if stored.is_err() {
                     let migration = &*self.shared.name;
                     tracing::warn!(migration, "mismatches could not be stored in time");
@@ -254,29 +257,36 @@ where
         );
     }
 
-    /// Keeps the first of the differences in each field, while there is room.
-    async fn store(&self, found: &Differences) {
+    /// The first of the differences in each field.
+    fn samples(&self, found: &Differences) -> Vec<Sample> {
         let mut seen = BTreeSet::new();
+        let mut samples = Vec::new();
         for difference in found.kept() {
             let field = field_label(&difference.path);
-            if !seen.insert(field.clone()) {
-                continue;
+            if seen.insert(field.clone()) {
+                let (old, new) = difference.shown();
+                let method = self.method.name.to_string();
+                let key = self.key.as_deref().cloned();
+                samples.push(Sample { method, field, key, old, new });
             }
-            if !self.shared.may_sample(&field) {
-                count(&self.shared.counters.samples_dropped);
-                continue;
-            }
-            let (old, new) = difference.shown();
-            let method = self.method.name.to_string();
-            let key = self.key.as_deref().cloned();
-            let sample = Sample { method, field, key, old, new };
-            match self.shared.control.sample(&self.shared.name, &sample).await {
-                Ok(true) => {}
-                Ok(false) => count(&self.shared.counters.samples_dropped),
-                Err(error) => {
-                    let migration = &*self.shared.name;
-                    tracing::warn!(migration, %error, "a mismatch could not be stored");
-                }
+        }
+        samples
+    }
+}
+
+/// Keeps samples while there is room.
+pub(super) async fn store(shared: &Shared, samples: Vec<Sample>) {
+    for sample in samples {
+        if !shared.may_sample(&sample.field) {
+            count(&shared.counters.samples_dropped);
+            continue;
+        }
+        match shared.control.sample(&shared.name, &sample).await {
+            Ok(true) => {}
+            Ok(false) => count(&shared.counters.samples_dropped),
+            Err(error) => {
+                let migration = &*shared.name;
+                tracing::warn!(migration, %error, "a mismatch could not be stored");
             }
         }
     }
