@@ -1,6 +1,5 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +21,7 @@ use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::figures::Figures;
-use crate::observe::tally::{FIELDS_MAX, Tally, is_within};
+use crate::observe::tally::{FIELDS_MAX, Tally};
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
@@ -30,7 +29,6 @@ use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
-use crate::shadow::outcome::{Outcome, Outcomes};
 use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
 use crate::stage::Stage;
@@ -123,13 +121,13 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     methods: Mutex<Vec<Arc<MethodStats>>>,
     /// Differences by field.
-    fields: Tally,
+    pub(crate) fields: Tally,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
     pub(crate) baseline: Baseline,
     pub(crate) cohorts: Cohorts,
     /// Samples of mismatches stored from here.
-    stored: Mutex<Stored>,
+    pub(crate) stored: Mutex<Stored>,
     pub(crate) window: Mutex<Window>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
@@ -419,55 +417,6 @@ impl Shared {
         let drained = self.drained();
         let totals = self.figures();
         Look { drained, totals, epoch: self.position().epoch, now: self.clock.now() }
-    }
-
-    /// Counts what came of a comparison.
-    pub(crate) fn count_compared(&self, method: &MethodStats, outcome: Outcome) {
-        method.compared.count(outcome);
-        count(self.counters.compared(outcome));
-    }
-
-    /// Where the present task wants a comparison counted besides.
-    pub(crate) fn cohort(&self) -> Option<Arc<Outcomes>> {
-        let counted = self.cohorts.current()?;
-        if !counted.is_named {
-            count(&self.counters.cohorts_beyond);
-        }
-        Some(counted.outcomes)
-    }
-
-    /// Counts the fields of a comparison whose differences stay.
-    pub(crate) fn count_fields(&self, fields: &BTreeSet<String>) {
-        let mut is_critical = false;
-        for field in fields {
-            if !self.fields.count(field) {
-                count(&self.counters.fields_beyond);
-            }
-            is_critical |= self.options.critical.iter().any(|whole| is_within(field, whole));
-        }
-        if is_critical {
-            count(&self.counters.critical_different);
-        }
-    }
-
-    /// The fields of a method whose differences are noise at present; never a critical one.
-    pub(crate) fn noise(&self, method: &str) -> BTreeSet<String> {
-        if self.options.rules.noise == Percent::ZERO {
-            return BTreeSet::new();
-        }
-        let mut noise = self.baseline.noise(method);
-        noise.retain(|field| !self.options.critical.iter().any(|whole| is_within(field, whole)));
-        noise
-    }
-
-    /// Whether this process may store one more sample of a mismatch in this field.
-    pub(crate) fn may_sample(&self, field: &str) -> bool {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
-    }
-
-    /// The samples are gone.
-    pub(crate) fn forget_samples(&self) {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
     }
 
     /// Tells the service, if it wants to hear.

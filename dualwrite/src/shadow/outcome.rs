@@ -14,6 +14,7 @@ macro_rules! outcomes {
             pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Its name in metrics.
+            #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
             pub(crate) fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($name)),* }
             }

@@ -69,7 +69,10 @@ where
             return;
         };
         // The error is the caller's; what is compared of it is noted here.
-        let answer = answer.as_ref().map(T::clone).map_err(|error| self.see(error));
+        let answer = match answer {
+            Ok(value) => Ok(value.clone()),
+            Err(error) => Err(self.see(error)),
+        };
         let tasks = self.shared.tasks.clone();
         let (migration, method) = (&*self.shared.name, &*self.method.name);
         let span = tracing::debug_span!("shadow", migration, method);
