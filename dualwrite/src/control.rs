@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
+use crate::compare::Shown;
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
@@ -224,6 +225,34 @@ impl BackfillProgress {
     }
 }
 
+/// One of the first mismatches that were found in a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Mismatch {
+    /// The trait and the method: `Customers::find`.
+    pub method: String,
+    /// The path of the field, without what stands in brackets; `*` for the whole answer.
+    pub field: String,
+    /// The key that was read, as JSON; `None` for a read without a key.
+    pub key: Option<String>,
+    /// What old had there, where it had anything; redacted unless the field is revealed.
+    pub old: Option<Shown>,
+    /// What new had there.
+    pub new: Option<Shown>,
+    /// When it was found, by the database's clock, in microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// A mismatch to keep.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) method: String,
+    pub(crate) field: String,
+    pub(crate) key: Option<EncodedKey>,
+    pub(crate) old: Option<Shown>,
+    pub(crate) new: Option<Shown>,
+}
+
 /// What an operator tells a backfill that runs, in whichever process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -382,17 +411,21 @@ pub(crate) trait Control: letters::Letters + plans::Plans + 'static {
         gone: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Keeps a sample of a confirmed mismatch; only the newest [`SAMPLES_MAX`] stay.
+    /// Keeps a sample of a confirmed mismatch where there is room: [`SAMPLES_MAX`](crate::SAMPLES_MAX)
+    /// and [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX). Instances that store at the same
+    /// moment may exceed these by one each. Returns whether it was kept.
     fn sample<'a>(
         &'a self,
         name: &'a str,
-        method: &'a str,
-        key: Option<&'a EncodedKey>,
-    ) -> BoxFuture<'a, Result<(), Error>>;
+        sample: &'a Sample,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// The samples, oldest first, [`SAMPLES_MAX`](crate::SAMPLES_MAX) at the most.
+    fn samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Mismatch>, Error>>;
+
+    /// Removes the samples. Returns how many there were.
+    fn forget_samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
 
     /// Hints of changes, where the database can push them.
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>>;
 }
-
-/// How many samples of mismatches are kept per migration.
-pub const SAMPLES_MAX: u32 = 100;

@@ -77,6 +77,8 @@ pub mod guide {
     pub mod repository {}
     #[doc = include_str!("docs/rollout.md")]
     pub mod rollout {}
+    #[doc = include_str!("docs/shadow.md")]
+    pub mod shadow {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
@@ -101,7 +103,7 @@ pub use compare::{
     SHOWN_CHARS_MAX, Shown,
 };
 pub use control::letters::{DeadLetter, Waiver};
-pub use control::{BackfillProgress, Event, SAMPLES_MAX, WORKERS_SHOWN_MAX, WorkerProgress};
+pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use conversion::ConversionError;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
@@ -140,6 +142,13 @@ pub use readiness::InstanceReport;
 pub use rollout::{Rollout, RolloutStatus};
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
+pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
+pub use shadow::noise::{
+    NOISE_ABSOLUTE, NOISE_LOOKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
+};
+pub use shadow::outcome::ComparedReport;
+pub use shadow::rules::ShadowRules;
+pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use stage::{Side, Stage};
 pub use status::Status;

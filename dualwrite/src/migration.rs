@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, Isolation};
 use crate::backfill::letters::{LETTERS_MAX, retry_all};
-use crate::control::Event;
 use crate::control::letters::DeadLetter;
+use crate::control::{Event, Mismatch};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::jobs::{Backfill, Verification};
@@ -252,6 +252,39 @@ impl Migration {
     /// Says that this key, which is in the dead letters, need not be copied; see [`Waiving`].
     pub fn waive<K: Key + ?Sized>(&self, key: &K) -> Waiving<'_> {
         Waiving::new(&self.0, key)
+    }
+
+    /// The first mismatches that shadow comparison found in each field, oldest first: at most
+    /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX) of a field and
+    /// [`SAMPLES_MAX`](crate::SAMPLES_MAX) in all. They are in the control tables and survive a restart.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    ///     for found in migration.mismatches().await? {
+    ///         println!("{}, {}, key {:?}", found.method, found.field, found.key);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn mismatches(&self) -> Result<Vec<Mismatch>, Error> {
+        self.0.control.samples(&self.0.name).await
+    }
+
+    /// Forgets the samples of mismatches, so that new ones are kept: after the cause was mended. Other
+    /// processes go on counting what they have stored, and store again after their next start. Returns
+    /// how many there were.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn forget_mismatches(&self) -> Result<u64, Error> {
+        let forgotten = self.0.control.forget_samples(&self.0.name).await?;
+        self.0.forget_samples();
+        Ok(forgotten)
     }
 
     /// The last changes, newest first.

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
+use crate::shadow::outcome::Outcome;
+
 pub use methods::{CallReport, MethodReport};
 pub(crate) use methods::{MethodStats, Timed};
 
@@ -54,8 +56,16 @@ counters! {
     shadow_different,
     /// Shadow reads that differed at first and agreed, or were in flux, when read again.
     shadow_transient,
-    /// Shadow reads of which one side failed.
-    shadow_failed,
+    /// Shadow reads whose differences or errors are to be ignored, or are noise.
+    shadow_ignored,
+    /// Shadow reads of which the mirror alone failed.
+    shadow_mirror_failed,
+    /// Shadow reads of which the side that answers alone failed.
+    shadow_primary_failed,
+    /// Shadow reads of which both sides failed, with errors of one kind.
+    shadow_failed_alike,
+    /// Shadow reads of which both sides failed, with errors of different kinds.
+    shadow_failed_differently,
     /// Shadow reads that took longer than the limit.
     shadow_timed_out,
     /// Shadow reads not made because the bound on concurrent ones was reached.
@@ -65,6 +75,12 @@ counters! {
     /// Differences in fields beyond those that are counted by name; see
     /// [`FIELDS_MAX`](crate::FIELDS_MAX).
     fields_beyond,
+    /// Comparisons of cohorts beyond those that are counted by name; see
+    /// [`COHORTS_MAX`](crate::COHORTS_MAX).
+    cohorts_beyond,
+    /// Mismatches of which no sample was kept; see [`SAMPLES_MAX`](crate::SAMPLES_MAX) and
+    /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX).
+    samples_dropped,
     /// Keys copied because a read missed them in new.
     lazy_copied,
     /// Lazy copies that failed; the answer came from old.
@@ -92,6 +108,23 @@ counters! {
     /// Events that the hook did not get because too many were waiting; see
     /// [`EVENTS_WAITING_MAX`](crate::EVENTS_WAITING_MAX).
     events_dropped,
+}
+
+impl Counters {
+    pub(crate) fn compared(&self, outcome: Outcome) -> &AtomicU64 {
+        match outcome {
+            Outcome::Equal => &self.shadow_equal,
+            Outcome::Different => &self.shadow_different,
+            Outcome::Transient => &self.shadow_transient,
+            Outcome::Ignored => &self.shadow_ignored,
+            Outcome::MirrorFailed => &self.shadow_mirror_failed,
+            Outcome::PrimaryFailed => &self.shadow_primary_failed,
+            Outcome::FailedAlike => &self.shadow_failed_alike,
+            Outcome::FailedDifferently => &self.shadow_failed_differently,
+            Outcome::TimedOut => &self.shadow_timed_out,
+            Outcome::Dropped => &self.shadow_dropped,
+        }
+    }
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

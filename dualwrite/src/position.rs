@@ -22,6 +22,8 @@ use crate::stage::Stage;
 pub struct Percent(u16);
 
 impl Percent {
+    /// One in a hundred.
+    pub(crate) const ONE: Self = Self(100);
     /// No key.
     pub const ZERO: Self = Self(0);
     /// Every key.

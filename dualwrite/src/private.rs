@@ -14,4 +14,5 @@ pub use crate::read::{
     scan, scan_in,
 };
 pub use crate::repository::{Method, Repository, is_same_text};
+pub use crate::shadow::rules::{ByNoText, ByText, Failed};
 pub use crate::write::run::{Answer, Sides, Write, write};

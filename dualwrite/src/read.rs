@@ -18,8 +18,8 @@ use crate::needs::{Answered, Failure};
 use crate::position::{Epoch, Percent, Position};
 use crate::repository::{Entry, Repository};
 use crate::route::{Operation, Plan, route};
-use crate::shadow::decide::is_sampled;
 use crate::shadow::run::Shadow;
+use crate::shadow::sampling::is_sampled;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -33,12 +33,14 @@ pub struct Read<'r> {
     start: u64,
     /// The epoch of the position that it was planned by.
     epoch: Epoch,
-    /// Present where a missing answer would be copied.
-    lazy: Option<Box<EncodedKey>>,
+    /// Present where a missing answer would be copied, or where it will be compared.
+    key: Option<Box<EncodedKey>>,
     /// The side that answers.
     primary: Side,
     /// Whether the answer will be compared.
     shadow: bool,
+    /// Whether a missing answer would be copied.
+    copies: bool,
     /// Reads outside a transaction hold back the acknowledgement of the next position.
     entered: Option<Phase>,
 }
@@ -72,7 +74,16 @@ pub fn read<'r, K: Key + ?Sized>(
     } else {
         by_key(Flying { shared, phase }, method, start, position, key)?
     };
-    Ok(Read::begun(repository, method, start, phase, position, plan, lazy))
+    let draw = match plan.mirror.is_some() && shared.options.shadow_by_key {
+        true => drawn(Flying { shared, phase }, key),
+        false => start,
+    };
+    let (shadow, copies) = (is_shadowed(shared, method, plan, draw), lazy.is_some());
+    let key = match shadow && !copies {
+        true => noted(Flying { shared, phase }, key),
+        false => lazy,
+    };
+    Ok(Read::begun(repository, method, start, phase, position, plan, key, copies, shadow))
 }
 
 /// Plans a read without a key.
@@ -89,7 +100,30 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
         drop(Flying { shared, phase });
         return Err(shared.stage_unknown());
     }
-    Ok(Read::begun(repository, method, start, phase, position, scanned(shared, position), None))
+    let plan = scanned(shared, position);
+    let shadow = is_shadowed(shared, method, plan, start);
+    Ok(Read::begun(repository, method, start, phase, position, plan, None, false, shadow))
+}
+
+#[inline(always)]
+fn is_shadowed(shared: &Shared, method: &Entry, plan: Plan, draw: u64) -> bool {
+    plan.mirror.is_some() && is_sampled(method.sample(shared), draw)
+}
+
+/// The same number for the same key, another one than its bucket's.
+#[inline(never)]
+fn drawn<K: Key + ?Sized>(flying: Flying<'_>, key: &K) -> u64 {
+    let draw = key.hash(!flying.shared.salt);
+    std::mem::forget(flying);
+    draw
+}
+
+/// The key of a call that will be compared; without one that is too long to be stored.
+#[inline(never)]
+fn noted<K: Key + ?Sized>(flying: Flying<'_>, key: &K) -> Option<Box<EncodedKey>> {
+    let key = EncodedKey::new(key).ok().map(Box::new);
+    std::mem::forget(flying);
+    key
 }
 
 /// Counts a call out, unless it goes on.
@@ -223,6 +257,7 @@ fn lazy_key<K: Key + ?Sized>(
 impl<'r> Read<'r> {
     /// Outside a transaction.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "it is built in one expression, without a copy")]
     fn begun(
         repository: &'r Repository,
         method: &'r Entry,
@@ -230,11 +265,12 @@ impl<'r> Read<'r> {
         phase: Phase,
         position: Position,
         plan: Plan,
-        lazy: Option<Box<EncodedKey>>,
+        key: Option<Box<EncodedKey>>,
+        copies: bool,
+        shadow: bool,
     ) -> Self {
-        let shadow = plan.mirror.is_some() && is_sampled(method.sample(repository.shared()), start);
         let (epoch, primary, entered) = (position.epoch, plan.primary, Some(phase));
-        Self { repository, method, start, epoch, lazy, primary, shadow, entered }
+        Self { repository, method, start, epoch, key, primary, shadow, copies, entered }
     }
 
     /// Inside a transaction, which holds the fence.
@@ -242,11 +278,22 @@ impl<'r> Read<'r> {
         repository: &'r Repository,
         method: usize,
         plan: Plan,
-        lazy: Option<Box<EncodedKey>>,
+        key: Option<Box<EncodedKey>>,
     ) -> Self {
         let (method, start) = (repository.method(method), repository.shared().clock.ticks());
         let (epoch, primary) = (Epoch(0), plan.primary); // it is never compared
-        Self { repository, method, start, epoch, lazy, primary, shadow: false, entered: None }
+        let copies = key.is_some();
+        Self {
+            repository,
+            method,
+            start,
+            epoch,
+            key,
+            primary,
+            shadow: false,
+            copies,
+            entered: None,
+        }
     }
 
     #[inline(always)]
@@ -269,12 +316,12 @@ impl<'r> Read<'r> {
     #[inline]
     #[must_use]
     pub fn again(&self) -> bool {
-        self.shadow || self.lazy.is_some()
+        self.shadow || self.copies
     }
 
     /// Whether this answer is missing a key that a copy may bring.
     pub fn wants_copy<T: Missing, E>(&self, answer: &Result<T, E>) -> bool {
-        self.lazy.is_some() && matches!(answer, Ok(value) if value.is_missing())
+        self.copies && matches!(answer, Ok(value) if value.is_missing())
     }
 
     /// Copies the key inside the caller's transaction. Returns whether there was anything to copy.
@@ -285,7 +332,7 @@ impl<'r> Read<'r> {
         &self,
         tx: &mut Tx<'_, DB>,
     ) -> impl Future<Output = Result<bool, Error>> + Send {
-        let key = self.lazy.as_deref();
+        let key = self.key.as_deref();
         async move {
             match key {
                 Some(key) => lazy::copy_in(self.repository.shared(), tx, key).await,
@@ -322,11 +369,12 @@ pub fn finish_plain<T, E: Failure>(call: &mut Read<'_>, answer: Result<T, E>) ->
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub fn finish_read<T, E, F, Fut, C>(
+pub fn finish_read<T, E, F, Fut, C, N>(
     call: &mut Read<'_>,
     answer: Result<T, E>,
     again: Option<F>,
     compare: C,
+    fingerprint: N,
 ) -> Result<T, E>
 where
     T: Answered,
@@ -334,10 +382,11 @@ where
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
     C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
+    N: Fn(&E) -> u64 + Send + Sync + 'static,
 {
     let answer = call.settle(answer);
     if let (true, Some(again)) = (call.shadow, again) {
-        shadow(call, &answer, again, compare);
+        shadow(call, &answer, again, compare, fingerprint);
     }
     answer
 }
@@ -370,7 +419,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     Box::pin(async move {
-        let (Some(key), Some(again)) = (call.lazy.take(), again) else {
+        let (Some(key), Some(again)) = (call.key.take(), again) else {
             return call.settle(answer);
         };
         let answer = match lazy::copy(call.repository.shared(), &key).await {
@@ -384,23 +433,33 @@ where
 }
 
 #[inline(never)]
-fn shadow<T, E, F, Fut, C>(call: &Read<'_>, answer: &Result<T, E>, again: F, compare: C)
-where
+fn shadow<T, E, F, Fut, C, N>(
+    call: &mut Read<'_>,
+    answer: &Result<T, E>,
+    again: F,
+    compare: C,
+    fingerprint: N,
+) where
     T: Answered,
     E: Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
     C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
+    N: Fn(&E) -> u64 + Send + Sync + 'static,
 {
+    let key = call.key.take();
     let shared = call.repository.shared();
     let asked = Shadow {
         shared: Arc::clone(shared),
         method: Arc::clone(&call.method.stats),
         epoch: call.epoch,
         primary: call.primary,
+        cohort: shared.cohort(),
+        key,
         limit: call.method.timeout(shared),
         again,
         compare,
+        fingerprint,
     };
-    asked.start(answer.as_ref().ok());
+    asked.start(answer);
 }

@@ -3,6 +3,7 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+mod comparing;
 #[cfg(feature = "metrics")]
 mod publishing;
 mod repairing;
@@ -248,6 +249,7 @@ impl<DB: Backend> Registration<'_, DB> {
     /// The share of reads that are compared in `Shadow` and `Live`; all by default.
     pub fn shadow_sample(mut self, share: Percent) -> Self {
         self.options.shadow_sample = share;
+        self.options.shadow_by_key = false;
         self
     }
 
@@ -371,6 +373,7 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
+        options.rules.check().map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
         let record = self.control.join(name, &self.beat, options.lazy).await?;

@@ -21,12 +21,16 @@ use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::figures::Figures;
-use crate::observe::tally::{FIELDS_MAX, Tally, field_label, is_within};
+use crate::observe::tally::{FIELDS_MAX, Tally};
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::readiness::Terms;
+use crate::shadow::cohort::Cohorts;
+use crate::shadow::noise::Baseline;
+use crate::shadow::rules::ShadowRules;
+use crate::shadow::samples::Stored;
 use crate::stage::Stage;
 
 /// What a mirror write that fails does to the caller's write.
@@ -56,12 +60,16 @@ pub(crate) struct Options {
     pub(crate) rollout_health: HealthHook,
     pub(crate) unaware_window: Duration,
     pub(crate) shadow_sample: Percent,
+    /// Whether the key, and not the call, decides what is sampled.
+    pub(crate) shadow_by_key: bool,
+    pub(crate) compare_writes: Percent,
     pub(crate) shadow_timeout: Duration,
     pub(crate) shadow_concurrency: usize,
     /// `None`: nothing is rolled back by itself.
     pub(crate) guards: Option<Guards>,
-    /// Fields, as [`field_label`] writes them.
+    /// Fields, as [`field_label`](crate::observe::tally::field_label) writes them.
     pub(crate) critical: Vec<String>,
+    pub(crate) rules: ShadowRules,
 }
 
 /// Default bound on shadow reads at a time, per migration and process.
@@ -83,10 +91,13 @@ impl Default for Options {
             rollout_health: HealthHook::default(),
             unaware_window: UNAWARE_WINDOW,
             shadow_sample: Percent::FULL,
+            shadow_by_key: false,
+            compare_writes: Percent::ZERO,
             shadow_timeout: SHADOW_TIMEOUT,
             shadow_concurrency: SHADOW_CONCURRENCY,
             guards: None,
             critical: Vec::new(),
+            rules: ShadowRules::default(),
         }
     }
 }
@@ -112,9 +123,13 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     methods: Mutex<Vec<Arc<MethodStats>>>,
     /// Differences by field.
-    fields: Tally,
+    pub(crate) fields: Tally,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
+    pub(crate) baseline: Baseline,
+    pub(crate) cohorts: Cohorts,
+    /// Samples of mismatches stored from here.
+    pub(crate) stored: Mutex<Stored>,
     pub(crate) window: Mutex<Window>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
@@ -208,6 +223,9 @@ impl Shared {
             methods: Mutex::default(),
             fields: Tally::new(FIELDS_MAX, fields),
             breaches: Tally::new(GUARDS_MAX, guards),
+            baseline: Baseline::default(),
+            cohorts: Cohorts::default(),
+            stored: Mutex::default(),
             window: Mutex::default(),
             evaluated: AtomicU64::new(context.clock.now()),
             #[cfg(feature = "metrics")]
@@ -415,22 +433,6 @@ impl Shared {
         let drained = self.drained();
         let totals = self.figures();
         Look { drained, totals, epoch: self.position().epoch, now: self.clock.now() }
-    }
-
-    /// Counts a comparison whose differences stay, in these fields.
-    pub(crate) fn count_different<'p>(&self, paths: impl Iterator<Item = &'p str>) {
-        let mut is_critical = false;
-        for path in paths {
-            let field = field_label(path);
-            if !self.fields.count(&field) {
-                count(&self.counters.fields_beyond);
-            }
-            is_critical |= self.options.critical.iter().any(|whole| is_within(&field, whole));
-        }
-        if is_critical {
-            count(&self.counters.critical_different);
-        }
-        count(&self.counters.shadow_different);
     }
 
     /// Tells the service, if it wants to hear.

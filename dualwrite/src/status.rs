@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::control::{BackfillProgress, Event};
+use crate::control::{BackfillProgress, Event, Mismatch};
 use crate::error::Error;
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
@@ -15,6 +15,8 @@ use crate::observe::{CounterReport, MethodReport};
 use crate::position::{Generation, Position};
 use crate::readiness::{InstanceReport, blockers};
 use crate::rollout::RolloutStatus;
+use crate::shadow::cohort::CohortReport;
+use crate::shadow::noise::NoiseReport;
 use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
@@ -66,6 +68,13 @@ pub struct Status {
     pub recent: Vec<RecentReport>,
     /// Differences by field.
     pub fields: Vec<FieldReport>,
+    /// What came of comparisons, by [`cohort`](crate::cohort()), in this process.
+    pub cohorts: Vec<CohortReport>,
+    /// Fields that differed on the comparisons on which old was read again, in this process; see
+    /// [`ShadowRules::noise`](crate::ShadowRules::noise).
+    pub noise: Vec<NoiseReport>,
+    /// The first mismatches that were found in each field; see [`Migration::mismatches`].
+    pub mismatches: Vec<Mismatch>,
     /// What the guards say; see [`Migration::health`].
     pub health: GuardReport,
     /// What stands between here and the next stage.
@@ -102,6 +111,9 @@ impl Migration {
         Ok(Status {
             recent: recent(shared),
             fields: fields(shared),
+            cohorts: shared.cohorts.report(),
+            noise: shared.baseline.report(),
+            mismatches: self.mismatches().await?,
             health,
             migration: shared.name.to_string(),
             position: facts.position,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::migration::Migration;
 use crate::position::{Epoch, Percent};
 use crate::runtime::{Inner, LEASE, SHUTDOWN, watch};
+use crate::shadow::rules::ShadowRules;
 use crate::shared::Options;
 use crate::stage::Stage;
 
@@ -72,6 +73,24 @@ impl TestMigration {
             shadow_concurrency: concurrency,
             ..Options::default()
         };
+        Self::build(name, Clock::system(), options).await
+    }
+
+    /// A migration that compares the reads of this share of keys, always the same ones.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn with_shadow_by_key(name: &str, share: Percent) -> Result<Self, Error> {
+        let options = Options { shadow_sample: share, shadow_by_key: true, ..Options::default() };
+        Self::build(name, Clock::system(), options).await
+    }
+
+    /// A migration whose shadow reads, all of them, follow these rules.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the rules say what cannot be.
+    pub async fn with_shadow_rules(name: &str, rules: ShadowRules) -> Result<Self, Error> {
+        let options = Options { rules, ..Options::default() };
         Self::build(name, Clock::system(), options).await
     }
 

@@ -162,7 +162,7 @@ async fn end<D: Sql, K: Kind<D>>(db: &Scratch<D>, served: &Served<D, K>, lazy: b
     assert_eq!((status.dirty_old, status.dirty_new, status.dead_letters), (0, 0, 0), "{status:#?}");
     let counters = status.counters;
     assert_eq!(counters.shadow_different, 0, "{counters:?}");
-    assert_eq!(counters.shadow_failed, 0, "{counters:?}");
+    assert_eq!(counters.shadow_mirror_failed, 0, "{counters:?}");
     assert_eq!(counters.lazy_failed, 0, "{counters:?}");
     assert_eq!(counters.mirror_failed, 0, "{counters:?}");
     // The test is worth something only if all of this happened.

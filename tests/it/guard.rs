@@ -140,7 +140,7 @@ impl<D: Sql> Instance<D> {
             counters.shadow_equal
                 + counters.shadow_different
                 + counters.shadow_transient
-                + counters.shadow_failed
+                + counters.shadow_mirror_failed
                 + counters.shadow_dropped
         };
         let reads = self.calls[0].load(SeqCst).min(self.calls[1].load(SeqCst));

@@ -34,6 +34,7 @@ mod processes;
 mod read;
 mod reverse;
 mod rollout;
+mod shadow;
 mod throttle;
 mod transaction;
 mod unaware;

@@ -163,7 +163,7 @@ async fn whatever_the_mirror_does_the_caller_gets_its_answer() {
         let counted = match mood {
             HANGS => counters.shadow_timed_out,
             CHANGES => counters.shadow_different,
-            _ => counters.shadow_failed,
+            _ => counters.shadow_mirror_failed,
         };
         assert_eq!(counted, 1, "mood {mood}");
     }

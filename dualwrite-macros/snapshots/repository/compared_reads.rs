@@ -202,6 +202,11 @@ where
                     };
                     (&&&pair).compare_or_eq(at)
                 },
+                |error| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{ByNoText as _, ByText as _};
+                    (&&::dualwrite::__private::Failed(error)).fingerprint()
+                },
             )
         }
     }
@@ -262,6 +267,11 @@ where
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
+                },
+                |error| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{ByNoText as _, ByText as _};
+                    (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
             )
         }

@@ -183,6 +183,14 @@ where
                     };
                     (&&&pair).compare_or_eq(at)
                 },
+                |error| {
+                    #[allow(unused_imports)]
+                    use crate::reexports::migrations::__private::{
+                        ByNoText as _, ByText as _,
+                    };
+                    (&&crate::reexports::migrations::__private::Failed(error))
+                        .fingerprint()
+                },
             )
         }
     }

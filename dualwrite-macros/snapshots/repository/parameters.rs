@@ -200,6 +200,11 @@ where
                     };
                     (&&&pair).compare_or_eq(at)
                 },
+                |error| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{ByNoText as _, ByText as _};
+                    (&&::dualwrite::__private::Failed(error)).fingerprint()
+                },
             )
         }
     }

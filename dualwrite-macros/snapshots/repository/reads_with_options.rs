@@ -199,6 +199,11 @@ where
                     pair,
                     at,
                 ),
+                |error| {
+                    #[allow(unused_imports)]
+                    use ::dualwrite::__private::{ByNoText as _, ByText as _};
+                    (&&::dualwrite::__private::Failed(error)).fingerprint()
+                },
             )
         }
     }

@@ -103,7 +103,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     migration VARCHAR(100)    NOT NULL,
     method    VARCHAR(100)    NOT NULL,
+    field     VARCHAR(500)    NOT NULL,
     key_text  VARCHAR(512),
+    old_shown VARCHAR(300),
+    new_shown VARCHAR(300),
     at        BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_approval (

@@ -103,7 +103,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     migration TEXT    NOT NULL,
     method    TEXT    NOT NULL,
+    field     TEXT    NOT NULL,
     key_text  TEXT,
+    old_shown TEXT,
+    new_shown TEXT,
     at        INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS dualwrite_approval (

@@ -298,7 +298,7 @@ mod tests {
             ..Default::default()
         };
         let name = format!("Notes::{}", old.len()).into();
-        MethodFigures { name, writes, old: side(old), new: side(new) }
+        MethodFigures { name, writes, old: side(old), new: side(new), compared: Default::default() }
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl Differences {
         &self.kept
     }
 
+    /// Without those at other paths than these; what was not kept stays.
+    pub(crate) fn retain(mut self, counts: impl Fn(&str) -> bool) -> Self {
+        let before = self.kept.len();
+        self.kept.retain(|difference| counts(&difference.path));
+        self.total -= (before - self.kept.len()) as u64;
+        self
+    }
+
     /// How many differences there are, kept or not.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -128,6 +136,17 @@ pub struct Difference {
     /// New's value, where it has one.
     #[serde(skip_serializing_if = "is_hidden")]
     pub new: Option<Shown>,
+}
+
+impl Difference {
+    /// What may be shown of old and of new; of lists of different length that length.
+    pub(crate) fn shown(&self) -> (Option<Shown>, Option<Shown>) {
+        let length = |length: usize| Some(Shown::Revealed(format!("length {length}")));
+        match self.kind {
+            DifferenceKind::Length { old, new } => (length(old), length(new)),
+            _ => (self.old.clone(), self.new.clone()),
+        }
+    }
 }
 
 fn is_hidden(shown: &Option<Shown>) -> bool {
@@ -207,6 +226,14 @@ pub enum Shown {
 
 impl Shown {
     pub(super) const REDACTED: &'static str = "…";
+
+    /// As it was stored.
+    pub(crate) fn stored(text: &str) -> Self {
+        match text {
+            Self::REDACTED => Self::Redacted,
+            text => Self::Revealed(text.to_owned()),
+        }
+    }
 
     /// The text, where it is revealed.
     #[must_use]

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::MemoryControl;
-use super::{Acknowledgement, Change, Control, Heartbeat, SAMPLES_MAX, VerifyOrder};
+use super::{Acknowledgement, Change, Control, Heartbeat, Sample, VerifyOrder};
 use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
+use crate::compare::Shown;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent};
 use crate::readiness::Terms;
+use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 use crate::stage::Stage;
 use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 
@@ -256,9 +258,35 @@ async fn releases_are_declared_and_gone(control: &dyn Control) {
 
 async fn samples_of_mismatches_are_bounded(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
-    for _ in 0..SAMPLES_MAX + 5 {
-        control.sample(NAME, "Customers::find", None).await.unwrap();
+    let sample = |field: &str| Sample {
+        method: "Customers::find".to_owned(),
+        field: field.to_owned(),
+        key: Some(EncodedKey("[1,\"a\"]".to_owned())),
+        old: Some(Shown::Redacted),
+        new: Some(Shown::Revealed("\"new\"".to_owned())),
+    };
+    for number in 0..SAMPLES_PER_FIELD_MAX + 2 {
+        let kept = control.sample(NAME, &sample("email")).await.unwrap();
+        assert_eq!(kept, number < SAMPLES_PER_FIELD_MAX);
     }
+    let absent = Sample { key: None, old: None, ..sample("*") };
+    assert!(control.sample(NAME, &absent).await.unwrap(), "another field has room of its own");
+    let found = control.samples(NAME).await.unwrap();
+    assert_eq!(found.len() as u32, SAMPLES_PER_FIELD_MAX + 1);
+    assert_eq!((&*found[0].method, &*found[0].field), ("Customers::find", "email"));
+    assert_eq!(found[0].key.as_deref(), Some("[1,\"a\"]"));
+    assert_eq!(found[0].old, Some(Shown::Redacted));
+    assert_eq!(found[0].new.as_ref().and_then(Shown::text), Some("\"new\""));
+    let last = found.last().unwrap();
+    assert_eq!((&*last.field, &last.key, &last.old), ("*", &None, &None));
+    for number in 0..SAMPLES_MAX {
+        control.sample(NAME, &sample(&format!("field {number}"))).await.unwrap();
+    }
+    assert_eq!(control.samples(NAME).await.unwrap().len() as u32, SAMPLES_MAX);
+    assert!(!control.sample(NAME, &sample("one more")).await.unwrap());
+    assert_eq!(control.forget_samples(NAME).await.unwrap(), u64::from(SAMPLES_MAX));
+    assert_eq!(control.samples(NAME).await.unwrap(), []);
+    assert!(control.sample(NAME, &sample("email")).await.unwrap());
 }
 
 /// Runs the suite; `fresh` makes empty control tables.
@@ -325,13 +353,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
 
     let control = fresh().await;
     control.join(NAME, &beat("a"), true).await.unwrap();
-    for _ in 0..SAMPLES_MAX + 5 {
-        control.sample(NAME, "Customers::find", Some(&EncodedKey("1".into()))).await.unwrap();
-    }
     let mut conn = pool.acquire().await.unwrap();
-    let count = "SELECT count(*) FROM dualwrite_mismatch";
-    let rows = DB::Adapter::fetch(&mut conn, count, &[]).await.unwrap();
-    assert_eq!(rows[0].unsigned(0).unwrap(), u64::from(SAMPLES_MAX));
 
     // A release that knows more has been here.
     let newer = "UPDATE _dualwrite_migrations SET version = 99";

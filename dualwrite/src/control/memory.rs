@@ -14,14 +14,15 @@ use super::letters::DeadLetter;
 use super::plans::outdated;
 use super::sql::decide_change;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Order, Record,
-    SAMPLES_MAX, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
+    Sample, VerifyOrder, Watch,
 };
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::position::{Epoch, Generation, Position};
 use crate::readiness::{Facts, InstanceReport};
+use crate::shadow::samples::has_room;
 use crate::shared::unknown_migration;
 use crate::stage::Side;
 use crate::verify::decide::{Recorded, VerifyState};
@@ -46,7 +47,7 @@ struct Entry {
     instances: BTreeMap<String, (InstanceReport, u64)>,
     dirty: Vec<(Side, EncodedKey)>,
     buried: Vec<DeadLetter>,
-    samples: Vec<(String, Option<EncodedKey>)>,
+    samples: Vec<Mismatch>,
     plan: Option<plans::Stored>,
     flag: Option<(String, Epoch)>,
 }
@@ -420,14 +421,33 @@ impl Control for MemoryControl {
     fn sample<'a>(
         &'a self,
         name: &'a str,
-        method: &'a str,
-        key: Option<&'a EncodedKey>,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+        sample: &'a Sample,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
         done(self.with(name, |entry| {
-            entry.samples.push((method.to_owned(), key.cloned()));
-            let surplus = entry.samples.len().saturating_sub(SAMPLES_MAX as usize);
-            drop(entry.samples.drain(..surplus));
+            let of_field = entry.samples.iter().filter(|known| known.field == sample.field);
+            let counts = (entry.samples.len(), of_field.count());
+            let kept = has_room(counts.0 as u32, counts.1 as u32);
+            if kept {
+                entry.samples.push(Mismatch {
+                    method: sample.method.clone(),
+                    field: sample.field.clone(),
+                    key: sample.key.as_ref().map(|key| key.0.clone()),
+                    old: sample.old.clone(),
+                    new: sample.new.clone(),
+                    at_us,
+                });
+            }
+            kept
         }))
+    }
+
+    fn samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Mismatch>, Error>> {
+        done(self.with(name, |entry| entry.samples.clone()))
+    }
+
+    fn forget_samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        done(self.with(name, |entry| entry.samples.drain(..).count() as u64))
     }
 
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {

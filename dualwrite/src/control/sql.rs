@@ -2,6 +2,7 @@
 //! [`backend`](crate::backend).
 
 mod letters;
+mod mismatch;
 mod plans;
 mod verification;
 
@@ -13,8 +14,8 @@ use sqlx::pool::PoolConnection;
 
 use super::plans::outdated;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Order, Record,
-    SAMPLES_MAX, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
+    Sample, VerifyOrder, Watch,
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
@@ -673,26 +674,34 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn sample<'a>(
         &'a self,
         name: &'a str,
-        method: &'a str,
-        key: Option<&'a EncodedKey>,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+        sample: &'a Sample,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let doing = "storing a mismatch";
-            let sql = "INSERT INTO dualwrite_mismatch (migration, method, key_text, at) \
-                       VALUES (?, ?, ?, {now})";
-            let key = SqlValue::Text(key.map(|key| key.0.clone()));
-            self.execute(doing, sql, &[name.into(), method.into(), key]).await?;
-            let newest = format!(
-                "SELECT id FROM dualwrite_mismatch WHERE migration = ? ORDER BY id DESC \
-                 LIMIT 1 OFFSET {SAMPLES_MAX}"
-            );
-            let rows = self.fetch(doing, &newest, &[name.into()]).await?;
-            let Some(row) = rows.first() else {
-                return Ok(());
-            };
-            let last = row.integer(0).map_err(|error| Error::database(doing, error))?;
-            let sql = "DELETE FROM dualwrite_mismatch WHERE migration = ? AND id <= ?";
-            self.execute(doing, sql, &[name.into(), last.into()]).await.map(drop)
+            let sql = mismatch::room();
+            let rows = self.fetch(doing, sql, &mismatch::room_values(name, sample)).await?;
+            let has_room = mismatch::has_room_in(&rows);
+            if !has_room.map_err(|error| Error::database(doing, error).of(name))? {
+                return Ok(false);
+            }
+            self.execute(doing, mismatch::insert(), &mismatch::values(name, sample)).await?;
+            Ok(true)
+        })
+    }
+
+    fn samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Mismatch>, Error>> {
+        Box::pin(async move {
+            let doing = "reading the mismatches";
+            let rows = self.fetch(doing, &mismatch::read(), &[name.into()]).await?;
+            let found = rows.iter().map(mismatch::mismatch_of).collect::<sqlx::Result<_>>();
+            found.map_err(|error| Error::database(doing, error).of(name))
+        })
+    }
+
+    fn forget_samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            let sql = "DELETE FROM dualwrite_mismatch WHERE migration = ?";
+            self.execute("forgetting the mismatches", sql, &[name.into()]).await
         })
     }
 

@@ -1,7 +1,7 @@
 //! Runs the copy function: rows locked in the side that is copied from, dirty marks cleared in the same
 //! transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -335,7 +335,19 @@ pub(crate) async fn copy_one_in<DB: Backend>(
 }
 
 /// A copy function for transactions of one database.
-pub(crate) struct InTransaction<DB: Backend>(pub(crate) Box<CopyIn<DB>>);
+pub(crate) struct InTransaction<DB: Backend>(
+    pub(crate) Box<CopyIn<DB>>,
+    pub(crate) Box<DifferIn<DB>>,
+);
+
+/// Whether the two sides of a key differ, and in which fields where that is known.
+pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
+        &'a Shared,
+        &'a mut Tx<'c, DB>,
+        &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, Error>>
+    + Send
+    + Sync;
 
 pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
         &'a Shared,
@@ -344,6 +356,23 @@ pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
     ) -> BoxFuture<'a, Result<One, Error>>
     + Send
     + Sync;
+
+/// As [`DifferIn`].
+async fn differing_in<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    shared: &Shared,
+    tx: &mut Tx<'_, C::Database>,
+    key: &EncodedKey,
+) -> Result<Option<BTreeSet<String>>, Error> {
+    if copier.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some()) {
+        let message = "new is on another server, and cannot be read in this transaction";
+        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+    }
+    let key = key.parts(<C::Key as Key>::KIND).map_err(|error| error.of(&shared.name))?;
+    let plan = crate::verify::chunk::Plan::new(copier, shared)?;
+    let (found, _) = crate::verify::confirm::differing_locked(&plan, tx, &[key]).await?;
+    Ok(found.into_iter().next().map(|suspect| suspect.fields.into_iter().collect()))
+}
 
 /// What went wrong in the user's function: its own fault, which the row has to pay for, or the
 /// database's, which may pass.
@@ -418,13 +447,19 @@ impl<C: CopyKeys> Registered<C> {
     pub(crate) fn new(copy: C, pool: sqlx::Pool<C::Database>) -> Result<Self, Error> {
         let copier = Arc::new(SqlCopier::new(copy, pool)?);
         let inside = Arc::clone(&copier);
-        let in_transaction = InTransaction(Box::new(move |shared, tx, key| {
+        let copy_in: Box<CopyIn<C::Database>> = Box::new(move |shared, tx, key| {
             let copier = Arc::clone(&inside);
             Box::pin(async move {
                 let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
                 copier.copy_one(shared, tx, &key, Side::New).await
             })
-        }));
+        });
+        let comparing = Arc::clone(&copier);
+        let differ_in: Box<DifferIn<C::Database>> = Box::new(move |shared, tx, key| {
+            let copier = Arc::clone(&comparing);
+            Box::pin(async move { differing_in(&copier, shared, tx, key).await })
+        });
+        let in_transaction = InTransaction(copy_in, differ_in);
         Ok(Self { copier, in_transaction })
     }
 }

@@ -37,8 +37,13 @@ struct Service {
 impl Service {
     fn new(seed: u64, calls_per_second: u64) -> Self {
         let side = SideFigures::default;
-        let method =
-            MethodFigures { name: "Notes::find".into(), writes: false, old: side(), new: side() };
+        let method = MethodFigures {
+            name: "Notes::find".into(),
+            writes: false,
+            old: side(),
+            new: side(),
+            compared: Default::default(),
+        };
         let mut service = Self {
             random: seed,
             now: Duration::from_secs(1),

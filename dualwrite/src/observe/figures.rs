@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::CounterReport;
 use super::histogram::Counts;
+use crate::shadow::outcome::ComparedReport;
 
 /// Calls of one method on one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(crate) struct MethodFigures {
     pub(crate) writes: bool,
     pub(crate) old: SideFigures,
     pub(crate) new: SideFigures,
+    /// What came of its comparisons.
+    pub(crate) compared: ComparedReport,
 }
 
 /// Everything that a migration counts in this process, from the start or over some time.
@@ -73,6 +76,7 @@ impl Figures {
                     writes: now.writes,
                     old: now.old.since(&before.old),
                     new: now.new.since(&before.new),
+                    compared: now.compared.since(&before.compared),
                 },
             )
         };
@@ -99,6 +103,7 @@ impl Figures {
                     known.writes |= method.writes;
                     known.old.add(&method.old);
                     known.new.add(&method.new);
+                    known.compared.add(&method.compared);
                 }
                 None => self.methods.push(method.clone()),
             }

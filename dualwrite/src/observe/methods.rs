@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::figures::{MethodFigures, SideFigures};
 use super::histogram::Histogram;
 use crate::clock::Clock;
+use crate::shadow::outcome::{ComparedReport, Outcomes};
 use crate::stage::Side;
 
 /// Calls of one method on one side.
@@ -119,6 +120,7 @@ pub(crate) struct MethodStats {
     writes: AtomicBool,
     old: SideStats,
     new: SideStats,
+    pub(crate) compared: Outcomes,
 }
 
 impl MethodStats {
@@ -130,6 +132,7 @@ impl MethodStats {
             writes: AtomicBool::new(false),
             old: SideStats::new(),
             new: SideStats::new(),
+            compared: Outcomes::default(),
         }
     }
 
@@ -159,6 +162,7 @@ impl MethodStats {
             writes: self.writes.load(Relaxed),
             old: self.old.figures(),
             new: self.new.figures(),
+            compared: self.compared.report(),
         }
     }
 
@@ -169,6 +173,7 @@ impl MethodStats {
             method: self.method.to_owned(),
             old: CallReport::of(&figures.old),
             new: CallReport::of(&figures.new),
+            compared: figures.compared,
         }
     }
 }
@@ -185,6 +190,8 @@ pub struct MethodReport {
     pub old: CallReport,
     /// Calls that new answered or took part in.
     pub new: CallReport,
+    /// What came of its comparisons.
+    pub compared: ComparedReport,
 }
 
 #[cfg(test)]

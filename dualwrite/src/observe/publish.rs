@@ -13,6 +13,7 @@ use crate::control::BackfillProgress;
 use crate::gate::{Blocker, Gate};
 use crate::position::{Generation, Percent, Position};
 use crate::readiness::Facts;
+use crate::shadow::outcome::Outcome;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -128,18 +129,12 @@ impl Series<'_> {
         for method in &news.methods {
             self.side(method, "old", &method.old);
             self.side(method, "new", &method.new);
+            for outcome in Outcome::ALL {
+                let labels = [("method", &*method.name), ("outcome", outcome.as_str())];
+                self.count(SHADOW_READS, method.compared.of(*outcome), labels);
+            }
         }
         let counted = &news.counters;
-        for (outcome, by) in [
-            ("equal", counted.shadow_equal),
-            ("different", counted.shadow_different),
-            ("transient", counted.shadow_transient),
-            ("failed", counted.shadow_failed),
-            ("timed_out", counted.shadow_timed_out),
-            ("dropped", counted.shadow_dropped),
-        ] {
-            self.count(SHADOW_READS, by, [("outcome", outcome)]);
-        }
         for (field, by) in &news.fields {
             self.count(DIFFERENCES, *by, [("field", field)]);
         }
@@ -172,6 +167,8 @@ impl Series<'_> {
             ("shadow_concurrency", counted.shadow_dropped),
             ("shadow_timeout", counted.shadow_timed_out),
             ("fields", counted.fields_beyond),
+            ("samples", counted.samples_dropped),
+            ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
         ] {
             self.count(BOUNDS, by, [("bound", bound)]);

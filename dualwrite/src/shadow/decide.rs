@@ -1,19 +1,25 @@
-//! Which calls are compared, and what a comparison means.
+//! What a comparison means.
 
-use crate::position::Percent;
+use super::outcome::Outcome;
+use super::rules::SeenError;
 
-/// Whether a call is compared. `draw` is any number that differs from call to call.
-#[inline]
-pub(crate) fn is_sampled(sample: Percent, draw: u64) -> bool {
-    match sample {
-        Percent::FULL => true,
-        Percent::ZERO => false,
-        share => {
-            // Multiplying by 2^64 / φ spreads neighbouring numbers evenly (Knuth, TAOCP 6.4).
-            let spread = draw.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let place = (u128::from(spread) * u128::from(Percent::SCALE)) >> 64;
-            place < u128::from(share.basis_points())
-        }
+/// Which sides failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failures {
+    Primary(SeenError),
+    Mirror(SeenError),
+    Both(SeenError, SeenError),
+}
+
+/// What it means that sides failed. An error that is to be ignored decides, whichever side it is of.
+pub(crate) fn failed(failures: Failures) -> Outcome {
+    match failures {
+        Failures::Primary(error) | Failures::Mirror(error) if error.ignored => Outcome::Ignored,
+        Failures::Both(primary, mirror) if primary.ignored || mirror.ignored => Outcome::Ignored,
+        Failures::Primary(_) => Outcome::PrimaryFailed,
+        Failures::Mirror(_) => Outcome::MirrorFailed,
+        Failures::Both(primary, mirror) if primary.kind == mirror.kind => Outcome::FailedAlike,
+        Failures::Both(..) => Outcome::FailedDifferently,
     }
 }
 
@@ -54,12 +60,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sampling_keeps_its_share() {
-        let sample = Percent::new(5).unwrap();
-        let taken = (0..100_000_u64).filter(|draw| is_sampled(sample, draw * 37)).count();
-        assert!((4_500..5_500).contains(&taken), "{taken}");
-        assert!((0..100).all(|draw| is_sampled(Percent::FULL, draw)));
-        assert!(!(0..100).any(|draw| is_sampled(Percent::ZERO, draw)));
+    fn failures_are_told_apart_by_side_and_kind() {
+        let error = |kind, ignored| SeenError { kind, ignored };
+        let (one, two, busy) = (error(1, false), error(2, false), error(3, true));
+        let expected = [
+            (Failures::Primary(one), Outcome::PrimaryFailed),
+            (Failures::Mirror(one), Outcome::MirrorFailed),
+            (Failures::Both(one, one), Outcome::FailedAlike),
+            (Failures::Both(one, two), Outcome::FailedDifferently),
+            (Failures::Primary(busy), Outcome::Ignored),
+            (Failures::Mirror(busy), Outcome::Ignored),
+            (Failures::Both(one, busy), Outcome::Ignored),
+            (Failures::Both(busy, one), Outcome::Ignored),
+        ];
+        for (failures, outcome) in expected {
+            assert_eq!(failed(failures), outcome, "{failures:?}");
+        }
     }
 
     fn recheck<T: PartialEq>(primary: [&T; 2], mirror: [&T; 2]) -> Recheck {

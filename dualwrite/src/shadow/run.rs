@@ -1,17 +1,24 @@
 //! Reads the mirror in a task of its own: bounded in number and time, and panic-proof. The caller has
 //! its answer already.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tracing::Instrument as _;
 
-use super::decide::{Recheck, recheck};
+use super::decide::{Failures, Recheck, failed, recheck};
+use super::outcome::{Outcome, Outcomes};
+use super::rules::SeenError;
 use crate::clock;
 use crate::compare::{Comparison, Differences, Pair};
+use crate::control::Sample;
+use crate::key::EncodedKey;
 use crate::needs::Answered;
+use crate::observe::tally::field_label;
 use crate::observe::{MethodStats, Timed, count};
 use crate::position::Epoch;
 use crate::shared::Shared;
@@ -20,44 +27,52 @@ use crate::stage::Side;
 /// How often a difference is looked at again before it counts as a write in flight.
 const RECHECKS: u32 = 4;
 const RECHECK_PAUSE: Duration = Duration::from_millis(2);
+/// The field of a whole answer.
+pub(super) const WHOLE: &str = "*";
 /// How many paths a report names.
 const PATHS_MAX: usize = 10;
 
 /// One comparison: how to ask both sides again, and how to compare what they answer.
-pub(crate) struct Shadow<F, C> {
+pub(crate) struct Shadow<F, C, N> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) method: Arc<MethodStats>,
     /// One that was in force while the call was in flight.
     pub(crate) epoch: Epoch,
     /// The side that has answered the caller.
     pub(crate) primary: Side,
+    pub(crate) cohort: Option<Arc<Outcomes>>,
+    /// That of a read of one key.
+    pub(crate) key: Option<Box<EncodedKey>>,
     pub(crate) limit: Duration,
     pub(crate) again: F,
     pub(crate) compare: C,
+    /// Of an error; see [`rules`](super::rules).
+    pub(crate) fingerprint: N,
 }
 
-enum Outcome {
-    Equal,
-    Different(Differences),
-    Transient,
-    Failed,
-}
+/// What came of it, with what differs.
+type Found = Result<Outcome, Differences>;
 
-impl<T, E, F, Fut, C> Shadow<F, C>
+impl<T, E, F, Fut, C, N> Shadow<F, C, N>
 where
     T: Answered,
     E: Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
     C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
+    N: Fn(&E) -> u64 + Send + Sync + 'static,
 {
     /// Starts the comparison of an answer, or drops and counts it where too many are under way.
-    pub(crate) fn start(self, answer: Option<&T>) {
+    pub(crate) fn start(self, answer: &Result<T, E>) {
         let Ok(permit) = Arc::clone(&self.shared.mirrors).try_acquire_owned() else {
-            count(&self.shared.counters.shadow_dropped);
+            self.count(Outcome::Dropped);
             return;
         };
-        let answer = answer.cloned();
+        // The error is the caller's; what is compared of it is noted here.
+        let answer = match answer {
+            Ok(value) => Ok(value.clone()),
+            Err(error) => Err(self.see(error)),
+        };
         let tasks = self.shared.tasks.clone();
         let (migration, method) = (&*self.shared.name, &*self.method.name);
         let span = tracing::debug_span!("shadow", migration, method);
@@ -68,51 +83,75 @@ where
         tasks.spawn(shadow.instrument(span));
     }
 
-    async fn run(&self, answer: Option<T>) {
-        let (shared, counters) = (&self.shared, &self.shared.counters);
-        let guarded = AssertUnwindSafe(self.outcome(answer)).catch_unwind();
-        match clock::limit(self.limit, guarded).await {
-            Ok(Ok(Outcome::Equal)) => count(&counters.shadow_equal),
-            Ok(Ok(Outcome::Transient)) => count(&counters.shadow_transient),
-            // The comparison itself is not in flight as a read is, so the migration may have gone on
-            // to a stage in which one side is no longer written, and differs by right.
-            Ok(Ok(Outcome::Different(_))) if shared.position().epoch != self.epoch => {
-                count(&counters.shadow_transient);
-            }
-            Ok(Ok(Outcome::Failed)) | Ok(Err(_)) => count(&counters.shadow_failed),
-            Err(()) => count(&counters.shadow_timed_out),
-            Ok(Ok(Outcome::Different(found))) => {
-                let kept = found.kept().iter();
-                shared.count_different(kept.map(|difference| difference.path.as_str()));
-                report(shared, &self.method, &found).await;
-            }
+    fn count(&self, outcome: Outcome) {
+        self.shared.count_compared(&self.method, outcome);
+        if let Some(cohort) = &self.cohort {
+            cohort.count(outcome);
         }
     }
 
-    async fn outcome(&self, answer: Option<T>) -> Outcome {
-        let (Some(answer), Some(mirror)) = (answer, self.ask_mirror().await) else {
-            return Outcome::Failed;
+    async fn run(&self, answer: Result<T, SeenError>) {
+        let guarded = AssertUnwindSafe(self.find(answer)).catch_unwind();
+        match clock::limit(self.limit, guarded).await {
+            Ok(Ok(Ok(outcome))) => self.count(outcome),
+            Ok(Ok(Err(_))) if self.has_passed() => self.count(Outcome::Transient),
+            Ok(Ok(Err(found))) => {
+                let fields: BTreeSet<String> =
+                    found.kept().iter().map(|difference| field_label(&difference.path)).collect();
+                self.shared.count_fields(&fields);
+                self.count(Outcome::Different);
+                self.warn(&found);
+                let stored =
+                    clock::limit(self.limit, store(&self.shared, self.samples(&found))).await;
+                if stored.is_err() {
+                    let migration = &*self.shared.name;
+                    tracing::warn!(migration, "mismatches could not be stored in time");
+                }
+            }
+            Ok(Err(_)) => self.count(Outcome::MirrorFailed),
+            Err(()) => self.count(Outcome::TimedOut),
+        }
+    }
+
+    /// The comparison itself is not in flight as a read is, so the migration may have gone on to a stage
+    /// in which one side is no longer written, and differs by right.
+    fn has_passed(&self) -> bool {
+        self.shared.position().epoch != self.epoch
+    }
+
+    async fn find(&self, answer: Result<T, SeenError>) -> Found {
+        let (answer, mirror) = match both(answer, self.ask_mirror().await) {
+            Ok(answers) => answers,
+            Err(outcome) => return Ok(outcome),
         };
-        if self.agree(&answer, &mirror) {
-            return Outcome::Equal;
+        if self.shared.baseline.is_due(self.shared.options.rules.noise) {
+            self.look_for_noise(&answer, &mirror).await;
+        }
+        if !self.pair(&answer, &mirror).differ(&self.compare) {
+            return Ok(Outcome::Equal);
+        }
+        let noise = self.shared.noise(&self.method.name);
+        if self.agree(&answer, &mirror, &noise) {
+            return Ok(Outcome::Ignored);
         }
         let (mirror_side, mut last_look) = (self.primary.other(), (answer, mirror));
         let mut primary_moved = false;
         for _ in 0..RECHECKS {
             clock::sleep(RECHECK_PAUSE).await;
-            let before = (self.again)(self.primary).await;
-            let mirror = (self.again)(mirror_side).await;
-            let after = (self.again)(self.primary).await;
-            let last = (self.again)(mirror_side).await;
-            let (Ok(before), Ok(mirror), Ok(after), Ok(last)) = (before, mirror, after, last)
-            else {
-                return Outcome::Failed;
+            let before = self.ask(self.primary).await;
+            let mirror = self.ask(mirror_side).await;
+            let after = self.ask(self.primary).await;
+            let last = self.ask(mirror_side).await;
+            let ((before, mirror), (after, last)) = match (both(before, mirror), both(after, last))
+            {
+                (Ok(first), Ok(second)) => (first, second),
+                (Err(outcome), _) | (_, Err(outcome)) => return Ok(outcome),
             };
-            let agrees = |primary: &T, mirror: &T| self.agree(primary, mirror);
-            let stands = |earlier: &T, later: &T| !Pair::of(earlier, later).differ(&self.compare);
+            let agrees = |primary: &T, mirror: &T| self.agree(primary, mirror, &noise);
+            let stands = |earlier: &T, later: &T| self.is_same(|| Pair::of(earlier, later), &noise);
             match recheck([&before, &after], [&mirror, &last], agrees, stands) {
-                Recheck::Agreed => return Outcome::Transient,
-                Recheck::Confirmed => return self.different(&after, &last),
+                Recheck::Agreed => return Ok(Outcome::Transient),
+                Recheck::Confirmed => return Err(self.differences(&after, &last, &noise)),
                 Recheck::InFlux => primary_moved |= !stands(&before, &after),
             }
             last_look = (after, last);
@@ -120,27 +159,88 @@ where
         // A mirror that answers otherwise each time, beside a primary that stands still, is no write in
         // flight: a write changes both.
         match primary_moved {
-            true => Outcome::Transient,
-            false => self.different(&last_look.0, &last_look.1),
+            true => Ok(Outcome::Transient),
+            false => Err(self.differences(&last_look.0, &last_look.1, &noise)),
         }
     }
 
-    async fn ask_mirror(&self) -> Option<T> {
+    async fn ask(&self, side: Side) -> Result<T, SeenError> {
+        (self.again)(side).await.map_err(|error| self.see(&error))
+    }
+
+    fn see(&self, error: &E) -> SeenError {
+        self.shared.options.rules.see(error, &self.fingerprint)
+    }
+
+    async fn ask_mirror(&self) -> Result<T, SeenError> {
         let side = self.primary.other();
         // What answers a position that has passed says nothing of the present one.
-        let counts = || self.shared.position().epoch == self.epoch;
+        let counts = || !self.has_passed();
         let timed = Timed::start(&self.method, side, &self.shared.clock, &counts);
-        let answer = (self.again)(side).await;
+        let answer = self.ask(side).await;
         timed.end(answer.is_ok());
-        answer.ok()
+        answer
     }
 
-    fn agree(&self, primary: &T, mirror: &T) -> bool {
-        !self.pair(primary, mirror).differ(&self.compare)
+    /// Reads old again; see [`noise`](super::noise).
+    async fn look_for_noise(&self, answer: &T, mirror: &T) {
+        let first = match self.primary {
+            Side::Old => answer,
+            Side::New => mirror,
+        };
+        // A comparison of two types in one may not know a value as its own equal: then old says nothing.
+        if Pair::of(first, first).differ(&self.compare) {
+            return;
+        }
+        let Ok(second) = self.ask(Side::Old).await else { return };
+        let mut noise = self.fields(Pair::of(first, &second));
+        if !noise.is_empty() {
+            let Ok(third) = self.ask(Side::Old).await else { return };
+            let again = self.fields(Pair::of(&second, &third));
+            noise.retain(|field| again.contains(field));
+        }
+        let raw = self.fields(self.pair(answer, mirror));
+        let beyond = self.shared.baseline.take(&self.method.name, &raw, &noise);
+        self.shared.counters.fields_beyond.fetch_add(beyond, Relaxed);
     }
 
-    fn different(&self, primary: &T, mirror: &T) -> Outcome {
-        Outcome::Different(self.pair(primary, mirror).differences(&self.compare))
+    fn fields(&self, pair: Pair<'_, T, T>) -> BTreeSet<String> {
+        let found = pair.differences(&self.compare);
+        found.kept().iter().map(|difference| field_label(&difference.path)).collect()
+    }
+
+    /// Whether nothing differs that counts.
+    fn agree(&self, primary: &T, mirror: &T, noise: &BTreeSet<String>) -> bool {
+        self.is_same(|| self.pair(primary, mirror), noise)
+    }
+
+    fn is_same<'p>(&self, pair: impl Fn() -> Pair<'p, T, T>, noise: &BTreeSet<String>) -> bool
+    where
+        T: 'p,
+    {
+        match self.counts_all(noise) {
+            true => !pair().differ(&self.compare),
+            false => self.that_counts(pair().differences(&self.compare), noise).is_empty(),
+        }
+    }
+
+    fn differences(&self, primary: &T, mirror: &T, noise: &BTreeSet<String>) -> Differences {
+        self.that_counts(self.pair(primary, mirror).differences(&self.compare), noise)
+    }
+
+    fn counts_all(&self, noise: &BTreeSet<String>) -> bool {
+        noise.is_empty() && self.shared.options.rules.fields().is_empty()
+    }
+
+    fn that_counts(&self, found: Differences, noise: &BTreeSet<String>) -> Differences {
+        if self.counts_all(noise) {
+            return found;
+        }
+        let rules = &self.shared.options.rules;
+        found.retain(|path| {
+            let field = field_label(path);
+            !noise.contains(&field) && !rules.ignores(&field)
+        })
     }
 
     /// Comparisons are told which is old's and which is new's.
@@ -150,19 +250,57 @@ where
             Side::New => Pair::of(mirror, primary),
         }
     }
+    fn warn(&self, found: &Differences) {
+        tracing::warn!(
+            migration = &*self.shared.name,
+            method = &*self.method.name,
+            differences = found.total(),
+            paths = paths(found),
+            "old and new differ"
+        );
+    }
+
+    /// The first of the differences in each field.
+    fn samples(&self, found: &Differences) -> Vec<Sample> {
+        let mut seen = BTreeSet::new();
+        let mut samples = Vec::new();
+        for difference in found.kept() {
+            let field = field_label(&difference.path);
+            if seen.insert(field.clone()) {
+                let (old, new) = difference.shown();
+                let method = self.method.name.to_string();
+                let key = self.key.as_deref().cloned();
+                samples.push(Sample { method, field, key, old, new });
+            }
+        }
+        samples
+    }
 }
 
-async fn report(shared: &Shared, method: &MethodStats, found: &Differences) {
-    let name = format!("{}::{}", method.repository, method.method);
-    tracing::warn!(
-        migration = &*shared.name,
-        method = name,
-        differences = found.total(),
-        paths = paths(found),
-        "old and new differ"
-    );
-    if let Err(error) = shared.control.sample(&shared.name, &name, None).await {
-        tracing::warn!(migration = &*shared.name, %error, "a mismatch could not be stored");
+/// Keeps samples while there is room.
+pub(super) async fn store(shared: &Shared, samples: Vec<Sample>) {
+    for sample in samples {
+        if !shared.may_sample(&sample.field) {
+            count(&shared.counters.samples_dropped);
+            continue;
+        }
+        match shared.control.sample(&shared.name, &sample).await {
+            Ok(true) => {}
+            Ok(false) => count(&shared.counters.samples_dropped),
+            Err(error) => {
+                let migration = &*shared.name;
+                tracing::warn!(migration, %error, "a mismatch could not be stored");
+            }
+        }
+    }
+}
+
+fn both<T>(primary: Result<T, SeenError>, mirror: Result<T, SeenError>) -> Result<(T, T), Outcome> {
+    match (primary, mirror) {
+        (Ok(primary), Ok(mirror)) => Ok((primary, mirror)),
+        (Err(primary), Ok(_)) => Err(failed(Failures::Primary(primary))),
+        (Ok(_), Err(mirror)) => Err(failed(Failures::Mirror(mirror))),
+        (Err(primary), Err(mirror)) => Err(failed(Failures::Both(primary, mirror))),
     }
 }
 

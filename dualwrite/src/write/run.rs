@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 
@@ -19,6 +20,8 @@ use crate::observe::{MethodStats, count};
 use crate::position::{Epoch, Position};
 use crate::repository::Repository;
 use crate::route::{Operation, Plan, route};
+use crate::shadow::sampling::is_sampled;
+use crate::shadow::writes::compare;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -41,8 +44,10 @@ pub struct Answer<T, E>(Result<Result<T, E>, Box<dyn Any + Send>>);
 
 /// One write under way.
 pub struct Write<'r, T, E> {
-    shared: &'r Shared,
+    shared: &'r Arc<Shared>,
     stats: &'r MethodStats,
+    /// Whether the sides are read back and compared.
+    compare: bool,
     plan: Plan,
     mirror: Mirror,
     key: Option<EncodedKey>,
@@ -77,13 +82,16 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         }
         None => Mirror::Strict,
     };
+    let share = shared.options.compare_writes;
+    let compare = plan.mirror.is_some() && is_sampled(share, shared.clock.ticks());
     let key = match mirror {
         Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
+        Mirror::Strict if compare => EncodedKey::new(key).ok(),
         Mirror::Strict => None,
     };
     let stats = &method.stats;
     let spoiled_before = tx.is_spoiled();
-    Ok(Write { shared, stats, plan, mirror, key, spoiled_before, start: 0, answer: None })
+    Ok(Write { shared, stats, compare, plan, mirror, key, spoiled_before, start: 0, answer: None })
 }
 
 #[cold]
@@ -164,6 +172,7 @@ impl<T, E> Write<'_, T, E> {
             && forgive(self.shared, self.stats.method, self.key.as_ref(), side, tx)
                 .await
                 .map_err(|error| error.of(&self.shared.name))?;
+        self.compare &= !forgiven;
         match answer.0 {
             Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
             Ok(Ok(_)) => {}
@@ -178,6 +187,10 @@ impl<T, E> Write<'_, T, E> {
             }
         }
         if side == Side::New {
+            // Only a write that left the transaction whole may be looked at, and before it counts as mended.
+            if let (true, false, Some(key)) = (self.compare, self.spoiled_before, &self.key) {
+                compare(self.shared, self.stats, tx, key).await?;
+            }
             self.mend(tx);
         }
         Ok(())

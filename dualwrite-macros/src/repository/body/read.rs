@@ -91,8 +91,22 @@ impl Body<'_> {
         let private = self.model.root.private_at(place);
         // What is wrong with keeping the arguments is shown at the method's name.
         let again = Ident::new("again", located(self.method.signature.ident.span()));
-        let compare = self.compare(comparing);
-        quote_spanned!(place=> #private::finish_read(&mut call, answer, #again, #compare))
+        let (compare, fingerprint) = (self.compare(comparing), self.fingerprint());
+        quote_spanned! {place=>
+            #private::finish_read(&mut call, answer, #again, #compare, #fingerprint)
+        }
+    }
+
+    /// How errors are told apart: by their text where they have one.
+    fn fingerprint(&self) -> TokenStream {
+        let private = self.model.root.private();
+        quote_spanned! {mixed()=>
+            |error| {
+                #[allow(unused_imports)]
+                use #private::{ByNoText as _, ByText as _};
+                (&&#private::Failed(error)).fingerprint()
+            }
+        }
     }
 
     /// How two answers are compared: by the user's function, else field by field where the type can,

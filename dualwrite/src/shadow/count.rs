@@ -1,0 +1,62 @@
+//! Where comparisons count: in the migration, its method, its fields, and the cohort of the caller.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use super::outcome::{Outcome, Outcomes};
+use super::samples::Stored;
+use crate::observe::tally::is_within;
+use crate::observe::{MethodStats, count};
+use crate::position::Percent;
+use crate::shared::Shared;
+
+impl Shared {
+    /// Counts what came of a comparison.
+    pub(crate) fn count_compared(&self, method: &MethodStats, outcome: Outcome) {
+        method.compared.count(outcome);
+        count(self.counters.compared(outcome));
+    }
+
+    /// Where the present task wants a comparison counted besides.
+    pub(crate) fn cohort(&self) -> Option<Arc<Outcomes>> {
+        let counted = self.cohorts.current()?;
+        if !counted.is_named {
+            count(&self.counters.cohorts_beyond);
+        }
+        Some(counted.outcomes)
+    }
+
+    /// Counts the fields of a comparison whose differences stay.
+    pub(crate) fn count_fields(&self, fields: &BTreeSet<String>) {
+        let mut is_critical = false;
+        for field in fields {
+            if !self.fields.count(field) {
+                count(&self.counters.fields_beyond);
+            }
+            is_critical |= self.options.critical.iter().any(|whole| is_within(field, whole));
+        }
+        if is_critical {
+            count(&self.counters.critical_different);
+        }
+    }
+
+    /// The fields of a method whose differences are noise at present; never a critical one.
+    pub(crate) fn noise(&self, method: &str) -> BTreeSet<String> {
+        if self.options.rules.noise == Percent::ZERO {
+            return BTreeSet::new();
+        }
+        let mut noise = self.baseline.noise(method);
+        noise.retain(|field| !self.options.critical.iter().any(|whole| is_within(field, whole)));
+        noise
+    }
+
+    /// Whether this process may store one more sample of a mismatch in this field.
+    pub(crate) fn may_sample(&self, field: &str) -> bool {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
+    }
+
+    /// The samples are gone.
+    pub(crate) fn forget_samples(&self) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
+    }
+}

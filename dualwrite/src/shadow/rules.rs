@@ -1,0 +1,256 @@
+//! What a registration says about comparisons: errors by kind, errors and fields to ignore.
+//!
+//! The error of a call goes to its caller, and need be neither `Clone` nor `PartialEq`. So what is
+//! compared is a fingerprint that is taken of each: of what the registration's function answers, else of
+//! the text of its `Display`, else of nothing, and then all errors are alike.
+
+use std::any::Any;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::{self, Write as _};
+use std::hash::Hasher as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::noise::NOISE_SAMPLE;
+use crate::error::{Error, ErrorKind};
+use crate::observe::tally::is_within;
+use crate::position::Percent;
+
+/// How many bytes of an error's text are looked at.
+const TEXT_BYTES_MAX: usize = 1_000;
+
+/// What is known of an error that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeenError {
+    pub(crate) kind: u64,
+    pub(crate) ignored: bool,
+}
+
+type Kind = Arc<dyn Fn(&dyn Any) -> Option<u64> + Send + Sync>;
+type Ignored = Arc<dyn Fn(&dyn Any) -> bool + Send + Sync>;
+
+/// How many fields may be ignored.
+const IGNORED_MAX: usize = 50;
+
+/// What comparisons leave out, and how they tell errors apart. Given to
+/// [`Registration::shadow_rules`](crate::Registration::shadow_rules).
+///
+/// ```
+/// use dualwrite::ShadowRules;
+///
+/// let rules = ShadowRules::default()
+///     .ignore_field("read_at")
+///     .ignore_errors(|error: &sqlx::Error| matches!(error, sqlx::Error::PoolTimedOut))
+///     .error_kind(|error: &sqlx::Error| matches!(error, sqlx::Error::RowNotFound));
+/// # let _ = rules;
+/// ```
+#[derive(Clone)]
+pub struct ShadowRules {
+    kinds: Vec<Kind>,
+    ignored: Vec<Ignored>,
+    fields: Vec<String>,
+    pub(crate) noise: Percent,
+}
+
+impl Default for ShadowRules {
+    fn default() -> Self {
+        let (kinds, ignored, fields) = (Vec::new(), Vec::new(), Vec::new());
+        Self { kinds, ignored, fields, noise: NOISE_SAMPLE }
+    }
+}
+
+impl fmt::Debug for ShadowRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShadowRules")
+            .field("fields", &self.fields)
+            .field("noise", &self.noise)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ShadowRules {
+    /// A comparison that differs in this field alone counts as ignored. The path is that of
+    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`); what lies
+    /// within the field is meant too. At most 50. Where the type is yours, `#[compare(ignore)]` on the
+    /// field costs less, and nothing is counted.
+    #[must_use]
+    pub fn ignore_field(mut self, path: impl Into<String>) -> Self {
+        self.fields.push(path.into());
+        self
+    }
+
+    /// A comparison of which a side fails with such an error counts as ignored. `E` is the error of the
+    /// repository; errors of other types are not asked about.
+    #[must_use]
+    pub fn ignore_errors<E: 'static>(
+        mut self,
+        ignored: impl Fn(&E) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let ignored = move |error: &dyn Any| error.downcast_ref().is_some_and(&ignored);
+        self.ignored.push(Arc::new(ignored));
+        self
+    }
+
+    /// Two errors are alike where this answers the same. Without it they are where their `Display` writes
+    /// the same; errors without `Display` are all alike. `E` is the error of the repository.
+    #[must_use]
+    pub fn error_kind<E: 'static, K: std::hash::Hash>(
+        mut self,
+        kind: impl Fn(&E) -> K + Send + Sync + 'static,
+    ) -> Self {
+        self.kinds.push(Arc::new(move |error: &dyn Any| {
+            let mut hasher = DefaultHasher::new();
+            kind(error.downcast_ref()?).hash(&mut hasher);
+            Some(hasher.finish())
+        }));
+        self
+    }
+
+    /// The share of the comparisons on which old is read again, to learn which fields are never the same
+    /// twice: [`NOISE_SAMPLE`](crate::NOISE_SAMPLE) unless said otherwise. A comparison that differs in
+    /// such fields alone counts as ignored, unless they are
+    /// [critical](crate::Registration::critical). [`Status::noise`](crate::Status) shows what was seen.
+    /// With [`Percent::ZERO`] nothing is noise.
+    #[must_use]
+    pub fn noise(mut self, share: Percent) -> Self {
+        self.noise = share;
+        self
+    }
+
+    /// # Errors
+    /// `InvalidInput`.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.fields.len() > IGNORED_MAX || self.fields.iter().any(String::is_empty) {
+            let message = format!("ignored are at most {IGNORED_MAX} fields, each with a path");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    /// Whether differences in this field are ignored.
+    pub(crate) fn ignores(&self, field: &str) -> bool {
+        self.fields.iter().any(|whole| is_within(field, whole))
+    }
+
+    /// Looks at an error. A panic in the functions of the user, or in `Display`, is caught: then the
+    /// error is of the kind of which nothing is known.
+    pub(crate) fn see<E: 'static>(
+        &self,
+        error: &E,
+        fingerprint: impl FnOnce(&E) -> u64,
+    ) -> SeenError {
+        let see = || SeenError {
+            kind: self
+                .kinds
+                .iter()
+                .find_map(|kind| kind(error))
+                .unwrap_or_else(|| fingerprint(error)),
+            ignored: self.ignored.iter().any(|ignored| ignored(error)),
+        };
+        catch_unwind(AssertUnwindSafe(see)).unwrap_or(SeenError { kind: 0, ignored: false })
+    }
+}
+
+/// An error of the user's, for the choice that the compiler makes in generated code.
+pub struct Failed<'e, E: ?Sized>(pub &'e E);
+
+/// First choice: by text.
+pub trait ByText {
+    /// A number that is the same for the same text.
+    fn fingerprint(&self) -> u64;
+}
+
+impl<E: fmt::Display + ?Sized> ByText for &Failed<'_, E> {
+    fn fingerprint(&self) -> u64 {
+        let mut text = Hashed { hasher: DefaultHasher::new(), left: TEXT_BYTES_MAX };
+        // An error says that there was enough of it.
+        let _ = write!(text, "{}", self.0);
+        text.hasher.finish()
+    }
+}
+
+/// No choice: all are alike.
+pub trait ByNoText {
+    /// The same for all.
+    fn fingerprint(&self) -> u64;
+}
+
+impl<E: ?Sized> ByNoText for Failed<'_, E> {
+    fn fingerprint(&self) -> u64 {
+        0
+    }
+}
+
+struct Hashed {
+    hasher: DefaultHasher,
+    left: usize,
+}
+
+impl fmt::Write for Hashed {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let taken = piece.len().min(self.left);
+        self.hasher.write(&piece.as_bytes()[..taken]);
+        self.left -= taken;
+        if self.left == 0 { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Opaque;
+
+    fn by_text<E: fmt::Display>(error: &E) -> u64 {
+        (&&Failed(error)).fingerprint()
+    }
+
+    #[test]
+    fn errors_are_told_apart_by_text_where_they_have_one() {
+        assert_eq!(by_text(&"gone"), by_text(&String::from("gone")));
+        assert_ne!(by_text(&"gone"), by_text(&"locked"));
+        assert_eq!(by_text(&"x".repeat(5_000)), by_text(&"x".repeat(6_000)));
+        #[expect(clippy::needless_borrow, reason = "as generated code writes it")]
+        let unknown = (&&Failed(&Opaque)).fingerprint();
+        assert_eq!(unknown, 0);
+    }
+
+    #[test]
+    fn a_registration_knows_better_for_the_types_that_it_names() {
+        let rules = ShadowRules::default()
+            .error_kind(|error: &String| error.len())
+            .ignore_errors(|error: &String| error == "busy");
+        let see = |error: &str| rules.see(&error.to_owned(), by_text);
+        assert_eq!(see("gone"), see("lost"));
+        assert_ne!(see("gone").kind, see("locked").kind);
+        assert!(see("busy").ignored && !see("gone").ignored);
+        assert_ne!(rules.see(&"gone", by_text).kind, rules.see(&"lost", by_text).kind);
+    }
+
+    #[test]
+    fn a_panic_while_looking_is_nobodys() {
+        let rules = ShadowRules::default()
+            .error_kind(|_: &Opaque| -> u8 { panic!("a bug in the service") });
+        assert_eq!(rules.see(&Opaque, |_| 7), SeenError { kind: 0, ignored: false });
+    }
+
+    #[test]
+    fn a_field_without_a_path_and_too_many_are_refused() {
+        assert!(ShadowRules::default().ignore_field("a").check().is_ok());
+        assert!(ShadowRules::default().ignore_field("").check().is_err());
+        let many =
+            (0..=IGNORED_MAX).fold(ShadowRules::default(), |rules, _| rules.ignore_field("a"));
+        assert!(many.check().is_err());
+    }
+
+    #[test]
+    fn a_field_is_ignored_with_what_lies_within() {
+        let rules = ShadowRules::default().ignore_field("address");
+        assert!(rules.ignores("address") && rules.ignores("address.city"));
+        assert!(!rules.ignores("addresses") && !rules.ignores("*"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The noise baseline: what old never answers twice is left out, and hides nothing beside it.
+
+use dualwrite::{NOISE_LOOKS_MIN, Percent, ShadowRules, Stage};
+
+use super::{Row, Rows as _, World, row};
+
+async fn world(stage: Stage, share: Percent) -> World {
+    let world = World::at(stage, ShadowRules::default().noise(share)).await;
+    world.old.answers(|call| Ok(Row { read_at: call, ..row() }));
+    world.new.answers(|call| Ok(Row { read_at: 1_000_000 + call, ..row() }));
+    world
+}
+
+async fn read(world: &World, times: u64) {
+    for _ in 0..times {
+        world.rows.find(1).await.unwrap();
+        world.test.settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_is_never_the_same_twice_is_noise_and_hides_nothing() {
+    for stage in [Stage::Shadow, Stage::Live] {
+        let world = world(stage, Percent::FULL).await;
+        read(&world, NOISE_LOOKS_MIN - 1).await;
+        let counted = world.compared("find").await;
+        assert_eq!((counted.transient, counted.ignored), (NOISE_LOOKS_MIN - 1, 0), "{stage}");
+        read(&world, 3).await;
+        assert_eq!(world.compared("find").await.ignored, 3, "{stage}");
+        let noise = world.test.migration().status().await.unwrap().noise;
+        let (field, seen) = (&*noise[0].field, (noise[0].differed, noise[0].from_itself));
+        let looks = NOISE_LOOKS_MIN + 2;
+        assert_eq!((field, seen, noise[0].looks), ("read_at", (looks, looks), looks), "{stage}");
+        assert!(noise[0].is_noise && noise.len() == 1, "{stage}");
+
+        world.new.answers(|call| Ok(Row { read_at: call, email: "other".into(), ..row() }));
+        read(&world, 1).await;
+        assert_eq!(world.compared("find").await.different, 1, "{stage}");
+        let fields = world.test.migration().status().await.unwrap().fields;
+        assert_eq!(fields.iter().map(|f| &*f.field).collect::<Vec<_>>(), ["email"], "{stage}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_new_alone_never_answers_twice_counts() {
+    let world = world(Stage::Shadow, Percent::FULL).await;
+    world.old.answers(|_| Ok(row()));
+    read(&world, 30).await;
+    let counted = world.compared("find").await;
+    assert_eq!((counted.different, counted.ignored), (30, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_meanwhile_is_no_noise() {
+    let world = world(Stage::Shadow, Percent::FULL).await;
+    // Each comparison sees the old value once, and then the one that was written.
+    let count = std::sync::atomic::AtomicU64::new(0);
+    world.old.answers(move |_| {
+        let call = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(Row { read_at: call.min(1), ..row() })
+    });
+    read(&world, 1).await;
+    let noise = world.test.migration().status().await.unwrap().noise;
+    assert_eq!((noise[0].differed, noise[0].from_itself), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_share_old_is_not_read_again_and_nothing_is_noise() {
+    let world = world(Stage::Shadow, Percent::ZERO).await;
+    world.new.answers(|call| Ok(Row { read_at: call, ..row() }));
+    world.old.answers(|call| Ok(Row { read_at: call, ..row() }));
+    read(&world, 50).await;
+    assert_eq!(world.calls(), [50, 50]);
+    assert!(world.test.migration().status().await.unwrap().noise.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_is_read_again_on_the_share_that_was_asked_for() {
+    let world = world(Stage::Shadow, Percent::new(10).unwrap()).await;
+    world.new.answers(|_| Ok(row()));
+    world.old.answers(|_| Ok(row()));
+    read(&world, 1_000).await;
+    let [old, new] = world.calls();
+    assert_eq!(new, 1_000);
+    assert!((1_080..=1_120).contains(&old), "{old}");
+}
