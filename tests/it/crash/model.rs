@@ -32,6 +32,8 @@ pub(super) struct Model {
     visits: BTreeMap<i64, (i64, i64)>,
     pub(super) acknowledged: u64,
     pub(super) refused: u64,
+    /// Writes that the database rolled back and would have tried again.
+    pub(super) conflicts: u64,
 }
 
 impl Model {
@@ -81,6 +83,10 @@ impl Model {
                     panic!("{line}")
                 };
                 self.refused += 1;
+            }
+            ["conflict", writer] => {
+                let Pending::Write { .. } = self.ended(writer) else { panic!("{line}") };
+                self.conflicts += 1;
             }
             ["read", key, name] => {
                 let key = key.parse().unwrap();

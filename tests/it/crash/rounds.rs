@@ -93,7 +93,9 @@ async fn survives<D: Sql>(db: Scratch<D>, case: Case) {
     child.tell("stop").await;
     until(&mut child, "clean", &mut model).await;
     child.end().await;
-    println!("{} writes acknowledged, {} refused", model.acknowledged, model.refused);
+    let Model { acknowledged, refused, conflicts, .. } = &model;
+    println!("{acknowledged} writes acknowledged, {refused} refused, {conflicts} in conflict");
+    assert!(*conflicts <= 1 + acknowledged / 100, "{conflicts} conflicts");
     is_whole(&operator.db).await;
     is_complete(&operator, &model, &before).await;
     is_equal(&operator, &model).await;

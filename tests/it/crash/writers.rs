@@ -156,7 +156,13 @@ impl<D: Sql> Service<D> {
         match self.write_in(&mut tx, key, name, number, fails).await {
             Err(error) => {
                 drop(tx);
-                say(format_args!("failed {writer} {error:?}"));
+                // InnoDB may take any two transactions that insert and delete one key for a deadlock, and
+                // says that the loser may be tried again.
+                let code = error.as_database_error().and_then(|error| error.code());
+                match D::NAME == "mysql" && code.is_some_and(|code| code == "40001") {
+                    true => say(format_args!("conflict {writer}")),
+                    false => say(format_args!("failed {writer} {error:?}")),
+                }
             }
             Ok(saw) => match tx.commit().await {
                 Ok(()) => say(format_args!("wrote {writer} {saw}")),
