@@ -427,6 +427,7 @@ impl Inner {
     /// Reads the positions. Returns whether any changed.
     async fn look(&self) -> Result<bool, Error> {
         let records = self.control.load().await?;
+        self.steering.check_switch(&records);
         let mut changed = false;
         for shared in self.migrations() {
             if let Some(record) = records.iter().find(|record| *record.name == *shared.name) {

@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::clock;
+use crate::control::Record;
 use crate::error::BoxError;
 use crate::flags::report::FlagReport;
 use crate::flags::run::{Reconciled, kill, reconcile};
-use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told};
+use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told, unknown_in};
 use crate::flags::wanted::Wanted;
 use crate::plan::decide::{Work, Working};
 use crate::plan::health::{Health, HealthHook};
@@ -39,6 +40,8 @@ pub(crate) struct Steering {
     environment: Lookup,
     /// One entry for each registered migration.
     seen: Mutex<HashMap<Arc<str>, Seen>>,
+    /// What the kill switch was complained of last.
+    misnamed: Mutex<String>,
 }
 
 /// What is known of one migration.
@@ -58,7 +61,12 @@ struct Seen {
 impl Steering {
     /// No sources, and a kill switch that nobody can set.
     pub(crate) fn none() -> Self {
-        Self { sources: Vec::new(), environment: Arc::new(|_| None), seen: Mutex::default() }
+        Self {
+            sources: Vec::new(),
+            environment: Arc::new(|_| None),
+            seen: Mutex::default(),
+            misnamed: Mutex::default(),
+        }
     }
 
     /// No sources, and the kill switch of this process' environment.
@@ -79,12 +87,38 @@ impl Steering {
         !self.sources.is_empty()
             || shared.is_planned()
             || shared.flags().killed_by.is_some()
-            || self.switch(shared).is_some()
+            || (self.environment)(KILL).is_some()
+            || !shared.flags().problems.is_empty()
     }
 
     fn switch(&self, shared: &Shared) -> Option<String> {
         let value = (self.environment)(KILL)?;
         is_killed(&value, &shared.name).then(|| KILL.to_owned())
+    }
+
+    /// Warns once of names in the kill switch that no migration of these control tables bears: a switch that
+    /// is misspelt kills nothing.
+    pub(crate) fn check_switch(&self, records: &[Record]) {
+        let value = (self.environment)(KILL).unwrap_or_default();
+        let known: Vec<String> = records.iter().map(|record| record.name.clone()).collect();
+        let names = unknown_in(&value, &known).join(", ");
+        let mut told = self.misnamed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != names {
+            told.clone_from(&names);
+            if !names.is_empty() {
+                tracing::warn!(
+                    names,
+                    known = known.join(", "),
+                    "{KILL} names what is no migration here, and kills nothing by that"
+                );
+            }
+        }
+    }
+
+    /// The names that were warned of.
+    fn misnamed(&self) -> Option<String> {
+        let told = self.misnamed.lock().unwrap_or_else(PoisonError::into_inner);
+        (!told.is_empty()).then(|| format!("{KILL} names no migration: {told}"))
     }
 
     /// Asks every source. What one said before holds where it fails now.
@@ -113,6 +147,7 @@ impl Steering {
             }
         });
         report.killed_by = self.switch(shared).or(report.killed_by);
+        report.problems.extend(self.misnamed());
         let before = shared.flags();
         if (&before.wanted, &before.killed_by) == (&report.wanted, &report.killed_by) {
             report.waiting = before.waiting.clone();
@@ -123,7 +158,7 @@ impl Steering {
             tracing::warn!(
                 migration = name,
                 problems,
-                "flags cannot be read; what they said holds"
+                "there is trouble with the flags; what they said last holds"
             );
         }
         if (&before.wanted, &before.killed_by) != (&report.wanted, &report.killed_by) {

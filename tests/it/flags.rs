@@ -164,6 +164,10 @@ async fn a_kill_switch_takes_every_process_back_and_holds_it_there<D: Sql>(db: S
     assert!(last.actor.starts_with("kill switch, by instance "), "{last:?}");
     assert_eq!(last.reason, "the kill switch DUALWRITE_KILL is set");
 
+    let names =
+        |now: &Status| now.flags.problems.iter().any(|p| p.ends_with("no migration: other"));
+    crew.until(&killer.migration, "a word on the wrong name", names).await;
+
     // Nobody goes forward, whoever it is; the plan holds, and waits when it is resumed.
     for migration in [here, &killer.migration] {
         let refused = migration.advance(Stage::Shadow).by("eve").await.unwrap_err();
@@ -187,6 +191,7 @@ async fn a_kill_switch_takes_every_process_back_and_holds_it_there<D: Sql>(db: S
     // Taken away it lets go; set again while all runs, it pulls back again.
     environment.kill("");
     crew.until(here, "live again", |now| is_at(now, "live, epoch")).await;
+    crew.until(&killer.migration, "no complaint", |now| now.flags.problems.is_empty()).await;
     environment.kill("all");
     crew.until(here, "back again", |now| is_at(now, "dual_write, epoch")).await;
     // A process that dies with its switch set does not hold the others for ever.

@@ -68,8 +68,19 @@ pub(crate) const KILL: &str = "DUALWRITE_KILL";
 
 /// Whether the kill switch names this migration.
 pub(crate) fn is_killed(value: &str, migration: &str) -> bool {
-    let mut names = value.split(|c: char| c == ',' || c.is_whitespace());
-    names.any(|name| name == migration || ["all", "1", "true"].contains(&name))
+    names_in(value).any(|name| name == migration || EVERY.contains(&name))
+}
+
+/// The names in a kill switch that no migration bears.
+pub(crate) fn unknown_in<'v>(value: &'v str, known: &[String]) -> Vec<&'v str> {
+    let is_known = |name: &&str| EVERY.contains(name) || known.iter().any(|one| one == name);
+    names_in(value).filter(|name| !is_known(name)).collect()
+}
+
+const EVERY: [&str; 3] = ["all", "1", "true"];
+
+fn names_in(value: &str) -> impl Iterator<Item = &str> {
+    value.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty())
 }
 
 /// What an error says, in full: its text and those of its causes.
@@ -99,5 +110,12 @@ mod tests {
         for value in ["", "a", "bb", "a,c", "none"] {
             assert!(!is_killed(value, "b"), "{value}");
         }
+    }
+
+    #[test]
+    fn a_name_that_nobody_bears_is_found() {
+        let known = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(unknown_in("a, bb,all  c", &known), ["bb", "c"]);
+        assert!(unknown_in("", &known).is_empty());
     }
 }
