@@ -177,6 +177,7 @@ where
     let mut missed = 0;
     for (policy, label, target) in [
         (MirrorPolicy::MarkDirty, "savepoint", WITH_SAVEPOINT_MIN),
+        (MirrorPolicy::Repeat, "repeat", WITH_SAVEPOINT_MIN),
         (MirrorPolicy::Abort, "abort", ABORTING_MIN),
     ] {
         let copy = Copy(std::marker::PhantomData::<DB>);

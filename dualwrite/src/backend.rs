@@ -339,11 +339,40 @@ impl Pressure {
     }
 }
 
+/// How a fenced transaction begins.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct Begin<'p> {
+    pub pins: &'p [Pin],
+    pub isolation: Isolation,
+    /// Sets the savepoint of the first mirror write right away, in the same message. Only where the
+    /// positions are found as the pins say.
+    pub savepoint: bool,
+}
+
+impl<'p> Begin<'p> {
+    /// At the usual level, without a savepoint.
+    pub(crate) fn plain(pins: &'p [Pin]) -> Self {
+        Self { pins, isolation: Isolation::ReadCommitted, savepoint: false }
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    fn push_savepoint(self, sql: &mut String) {
+        if self.savepoint {
+            sql.push(';');
+            sql.push_str(SAVEPOINT);
+        }
+    }
+}
+
+/// Before a mirror write whose failure would be forgiven.
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT dualwrite_mirror";
+
 /// What taking the fence found.
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum Fenced {
-    /// The positions are as the pins say.
+    /// The positions are as the pins say, and the savepoint is set if it was asked for.
     Confirmed,
     /// The positions in force, in the order of the pins; `None` where there is no such migration.
     /// `watched`: a trigger records writes that do not bear the mark of a fenced transaction.
@@ -447,8 +476,7 @@ pub(crate) mod sealed {
         /// Opens a transaction that holds the fence of every pin, shared.
         fn begin_fenced(
             conn: &mut Connection<Self>,
-            pins: &[Pin],
-            isolation: Isolation,
+            begin: Begin<'_>,
         ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
         /// Removes the mark of a fenced transaction, which a trigger looks at, before it commits.

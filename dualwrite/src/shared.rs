@@ -45,6 +45,14 @@ pub enum MirrorPolicy {
     /// or where reads without a key still look at the side that failed.
     #[default]
     MarkDirty,
+    /// As `MarkDirty`, and one round trip less: the savepoint is set in the message that begins the
+    /// transaction. Where the mirror fails, all since then is undone, and the primary is written a second
+    /// time, alone; so its method is called twice. What it has done in the database counts once, what it
+    /// did elsewhere (a message that it sent, a number that it drew) has been done twice.
+    ///
+    /// Only where the dual write is the first thing that is run in the transaction; otherwise it is
+    /// `MarkDirty`.
+    Repeat,
     /// The caller's write fails.
     Abort,
 }

@@ -13,11 +13,11 @@ use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Fenced, Isolation, Pin};
+use crate::backend::{Backend, Begin, Fenced, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::position::Position;
-use crate::shared::Shared;
+use crate::shared::{MirrorPolicy, Shared};
 
 /// How often the position may change between looking and beginning before we give up.
 const BEGIN_ATTEMPTS: u32 = 8;
@@ -52,6 +52,8 @@ pub struct Tx<'c, DB: Backend> {
     throwaway: bool,
     /// The savepoint before a mirror write exists at this level.
     pub(crate) savepoint: bool,
+    /// It was set in the message that began the transaction, and nothing was run since.
+    untouched: bool,
 }
 
 enum Conn<'c, DB: Backend> {
@@ -124,17 +126,22 @@ impl<DB: Backend> Tx<'static, DB> {
         };
         for _ in 0..BEGIN_ATTEMPTS {
             let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
+            let savepoint = migrations.iter().zip(&pins).any(|(migration, pin)| {
+                migration.options.mirror == MirrorPolicy::Repeat && pin.position.stage.writes_both()
+            });
             // Every transaction takes its fences in one order: a change of one migration queues between
             // those who hold its fence and those who ask for it, so two orders and two changes at
             // once would wait for each other in a circle.
             pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
             let conn = pool.acquire().await.map_err(failed)?;
             let mut tx = Self::opening(conn);
-            let fenced = DB::Adapter::begin_fenced(tx.connection(), &pins, isolation)
-                .await
-                .map_err(failed)?;
+            let begin = Begin { pins: &pins, isolation, savepoint };
+            let fenced = DB::Adapter::begin_fenced(tx.connection(), begin).await.map_err(failed)?;
             match fenced {
-                Fenced::Confirmed => tx.opened(pins.into()),
+                Fenced::Confirmed => {
+                    tx.opened(pins.into());
+                    (tx.savepoint, tx.untouched) = (savepoint, savepoint);
+                }
                 Fenced::Read { positions, watched } => {
                     tx.opened(Arc::from([]));
                     tx.marked = watched;
@@ -165,6 +172,7 @@ impl<DB: Backend> Tx<'static, DB> {
             marked: false,
             throwaway: false,
             savepoint: false,
+            untouched: false,
         }
     }
 
@@ -260,6 +268,7 @@ impl<DB: Backend> Tx<'_, DB> {
     /// ```
     pub async fn begin(&mut self) -> Result<Tx<'_, DB>, Error> {
         let before = self.spoiled.replace("a nested `begin` was dropped");
+        self.untouched = false;
         let begun = DB::TransactionManager::begin(self.connection(), None).await;
         begun.map_err(|error| Error::database("setting a savepoint", error))?;
         self.spoiled = before;
@@ -273,6 +282,7 @@ impl<DB: Backend> Tx<'_, DB> {
             marked: false,
             throwaway: false,
             savepoint: false,
+            untouched: false,
         })
     }
 
@@ -289,6 +299,11 @@ impl<DB: Backend> Tx<'_, DB> {
         Ok(())
     }
 
+    /// Whether going back to the savepoint undoes nothing but what comes from now on.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
     /// Whether it must not be committed as it stands.
     pub(crate) fn is_spoiled(&self) -> bool {
         self.spoiled.is_some()
@@ -297,6 +312,7 @@ impl<DB: Backend> Tx<'_, DB> {
     /// From now on this transaction must not be committed, unless [`Tx::mend`] follows.
     pub(crate) fn spoil(&mut self, reason: &'static str) {
         self.spoiled = Some(reason);
+        self.untouched = false;
     }
 
     /// Takes back the `spoil` of a write that came to its end, so the server's transaction is alive. Only
@@ -329,6 +345,7 @@ impl<DB: Backend> Deref for Tx<'_, DB> {
 impl<DB: Backend> DerefMut for Tx<'_, DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         self.touched = true;
+        self.untouched = false;
         self.connection()
     }
 }

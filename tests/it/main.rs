@@ -32,6 +32,7 @@ mod options;
 #[cfg(unix)]
 mod processes;
 mod read;
+mod repeat;
 mod reverse;
 mod rollout;
 mod shadow;

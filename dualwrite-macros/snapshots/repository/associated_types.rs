@@ -183,50 +183,49 @@ where
                             .await;
                         return write.leave_only(&mut *tx, answer);
                     }
-                    if let ::core::result::Result::Err(error) = write
-                        .enter(::dualwrite::Side::Old, &mut *tx)
-                        .await
-                    {
-                        return ::core::result::Result::Err(
-                            ::dualwrite::__private::failure(error),
-                        );
-                    }
-                    let answer = write
-                        .run(
-                            <O as Store>::put(
-                                &*self.old,
-                                &mut *tx,
-                                ::dualwrite::__private::handed(&id),
-                                ::dualwrite::__private::handed(&row),
-                            ),
-                        )
-                        .await;
-                    if let ::core::result::Result::Err(error) = write
-                        .leave(::dualwrite::Side::Old, &mut *tx, answer)
-                        .await
-                    {
-                        return ::core::result::Result::Err(error);
-                    }
-                    if let ::core::result::Result::Err(error) = write
-                        .enter(::dualwrite::Side::New, &mut *tx)
-                        .await
-                    {
-                        return ::core::result::Result::Err(
-                            ::dualwrite::__private::failure(error),
-                        );
-                    }
-                    let answer = write
-                        .run(
-                            ::dualwrite::__private::answering_error_of_old(
-                                <N as Store>::put(&*self.new, &mut *tx, id, row),
-                            ),
-                        )
-                        .await;
-                    if let ::core::result::Result::Err(error) = write
-                        .leave(::dualwrite::Side::New, &mut *tx, answer)
-                        .await
-                    {
-                        return ::core::result::Result::Err(error);
+                    while let ::core::option::Option::Some(side) = write.next() {
+                        if let ::core::result::Result::Err(error) = write
+                            .enter(side, &mut *tx)
+                            .await
+                        {
+                            return ::core::result::Result::Err(
+                                ::dualwrite::__private::failure(error),
+                            );
+                        }
+                        let answer = match side {
+                            ::dualwrite::Side::Old => {
+                                write
+                                    .run(
+                                        <O as Store>::put(
+                                            &*self.old,
+                                            &mut *tx,
+                                            ::dualwrite::__private::handed(&id),
+                                            ::dualwrite::__private::handed(&row),
+                                        ),
+                                    )
+                                    .await
+                            }
+                            ::dualwrite::Side::New => {
+                                write
+                                    .run(
+                                        ::dualwrite::__private::answering_error_of_old(
+                                            <N as Store>::put(
+                                                &*self.new,
+                                                &mut *tx,
+                                                ::dualwrite::__private::handed(&id),
+                                                ::dualwrite::__private::handed(&row),
+                                            ),
+                                        ),
+                                    )
+                                    .await
+                            }
+                        };
+                        if let ::core::result::Result::Err(error) = write
+                            .leave(side, &mut *tx, answer)
+                            .await
+                        {
+                            return ::core::result::Result::Err(error);
+                        }
                     }
                     write.finish()
                 }

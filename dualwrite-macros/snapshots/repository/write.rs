@@ -173,48 +173,47 @@ where
                             .await;
                         return write.leave_only(&mut *tx, answer);
                     }
-                    if let ::core::result::Result::Err(error) = write
-                        .enter(::dualwrite::Side::Old, &mut *tx)
-                        .await
-                    {
-                        return ::core::result::Result::Err(
-                            ::dualwrite::__private::failure(error),
-                        );
-                    }
-                    let answer = write
-                        .run(
-                            <O as Customers>::save(
-                                &*self.old,
-                                &mut *tx,
-                                customer,
-                                ::dualwrite::__private::handed(&note),
-                            ),
-                        )
-                        .await;
-                    if let ::core::result::Result::Err(error) = write
-                        .leave(::dualwrite::Side::Old, &mut *tx, answer)
-                        .await
-                    {
-                        return ::core::result::Result::Err(error);
-                    }
-                    if let ::core::result::Result::Err(error) = write
-                        .enter(::dualwrite::Side::New, &mut *tx)
-                        .await
-                    {
-                        return ::core::result::Result::Err(
-                            ::dualwrite::__private::failure(error),
-                        );
-                    }
-                    let answer = write
-                        .run(
-                            <N as Customers>::save(&*self.new, &mut *tx, customer, note),
-                        )
-                        .await;
-                    if let ::core::result::Result::Err(error) = write
-                        .leave(::dualwrite::Side::New, &mut *tx, answer)
-                        .await
-                    {
-                        return ::core::result::Result::Err(error);
+                    while let ::core::option::Option::Some(side) = write.next() {
+                        if let ::core::result::Result::Err(error) = write
+                            .enter(side, &mut *tx)
+                            .await
+                        {
+                            return ::core::result::Result::Err(
+                                ::dualwrite::__private::failure(error),
+                            );
+                        }
+                        let answer = match side {
+                            ::dualwrite::Side::Old => {
+                                write
+                                    .run(
+                                        <O as Customers>::save(
+                                            &*self.old,
+                                            &mut *tx,
+                                            customer,
+                                            ::dualwrite::__private::handed(&note),
+                                        ),
+                                    )
+                                    .await
+                            }
+                            ::dualwrite::Side::New => {
+                                write
+                                    .run(
+                                        <N as Customers>::save(
+                                            &*self.new,
+                                            &mut *tx,
+                                            customer,
+                                            ::dualwrite::__private::handed(&note),
+                                        ),
+                                    )
+                                    .await
+                            }
+                        };
+                        if let ::core::result::Result::Err(error) = write
+                            .leave(side, &mut *tx, answer)
+                            .await
+                        {
+                            return ::core::result::Result::Err(error);
+                        }
                     }
                     write.finish()
                 }

@@ -3,6 +3,8 @@
 
 mod trigger;
 
+use std::fmt::Write as _;
+
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlPoolOptions, MySqlRow};
 use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
@@ -10,8 +12,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, install_error, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, SqlRow, SqlSafeStr, SqlValue, Watched,
+    bind, install_error, migrator, safe, typed_values,
 };
 use crate::control::Watch;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -22,9 +24,27 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
 const NO_SUCH_SAVEPOINT: u16 = 1305;
 
+/// A BIGINT value is out of range: by which the fence says that the epoch is another one.
+const OUT_OF_RANGE: u16 = 1690;
+
 fn number(error: &sqlx::Error) -> Option<u16> {
     let error = error.as_database_error()?;
     Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
+
+/// The fence in the message that begins the transaction; fails where an epoch is not the pin's, or
+/// where a trigger looks at the table. Names are validated (letters, digits, `.`, `_`, `-`).
+fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
+    for pin in begin.pins {
+        let (name, epoch) = (&pin.name, pin.position.epoch);
+        let _ = write!(
+            sql,
+            ";SELECT 9223372036854775807 + (1 - count(*)) FROM dualwrite_migration \
+             WHERE name='{name}' AND epoch={epoch} AND watched=0 LOCK IN SHARE MODE"
+        ); // a String takes all
+    }
+    begin.push_savepoint(&mut sql);
+    sql
 }
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
@@ -112,17 +132,21 @@ impl Adapter for MySqlAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(
-        conn: &mut MySqlConnection,
-        pins: &[Pin],
-        isolation: Isolation,
-    ) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(conn: &mut MySqlConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
         // READ COMMITTED unless asked otherwise: above it, gap locks make unrelated writers of
         // neighbouring keys deadlock.
-        let level = isolation.as_sql();
+        let level = begin.isolation.as_sql();
         let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        let confirming = confirming_begin(sql.clone(), begin);
+        match Manager::begin(conn, Some(safe(confirming).into_sql_str())).await {
+            Ok(()) => return Ok(Fenced::Confirmed),
+            Err(error) if number(&error) == Some(OUT_OF_RANGE) => {
+                Self::run(conn, "ROLLBACK").await?
+            }
+            Err(error) => return Err(error),
+        }
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-        super::read_positions::<MySql>(conn, pins, " LOCK IN SHARE MODE", trigger::MARK).await
+        super::read_positions::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {

@@ -18,8 +18,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, install_error, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr,
+    SqlValue, Watched, bind, install_error, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -120,12 +120,9 @@ impl Adapter for PostgresAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(
-        conn: &mut PgConnection,
-        pins: &[Pin],
-        isolation: Isolation,
-    ) -> sqlx::Result<Fenced> {
-        let sql = fenced_begin(pins, isolation);
+    async fn begin_fenced(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+        let Begin { pins, isolation, .. } = begin;
+        let sql = fenced_begin(begin);
         match Manager::begin(conn, Some(safe(sql).into_sql_str())).await {
             Ok(()) => Ok(Fenced::Confirmed),
             Err(error) if is_moved(&error, isolation) => {
@@ -202,7 +199,8 @@ impl Adapter for PostgresAdapter {
 ///
 /// Above READ COMMITTED the whole transaction has one snapshot, taken before the wait for an advisory
 /// lock would end; so there the row itself is locked, and a change meanwhile is a serialization failure.
-fn fenced_begin(pins: &[Pin], isolation: Isolation) -> String {
+fn fenced_begin(begin: Begin<'_>) -> String {
+    let Begin { pins, isolation, .. } = begin;
     let advisory = isolation == Isolation::ReadCommitted;
     let mut sql = match advisory && !DEFAULTS_DIFFER.load(Relaxed) {
         true => "BEGIN".to_owned(),
@@ -221,6 +219,7 @@ fn fenced_begin(pins: &[Pin], isolation: Isolation) -> String {
         sql.push(';');
         sql.push_str(trigger::MARK);
     }
+    begin.push_savepoint(&mut sql);
     sql
 }
 

@@ -11,8 +11,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
-    install_error, migrator, safe, typed_values,
+    Backend, Begin, Dialect, Fenced, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error,
+    migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -94,19 +94,15 @@ impl Adapter for SqliteAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(
-        conn: &mut SqliteConnection,
-        pins: &[Pin],
-        _isolation: Isolation,
-    ) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(conn: &mut SqliteConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
         // One message to the connection's thread instead of two, as long as nothing has changed.
-        match Manager::begin(conn, Some(safe(confirming_begin(pins)).into_sql_str())).await {
+        match Manager::begin(conn, Some(safe(confirming_begin(begin)).into_sql_str())).await {
             Ok(()) => return Ok(Fenced::Confirmed),
             Err(error) if is_moved(&error) => Self::run(conn, "ROLLBACK").await?,
             Err(error) => return Err(error),
         }
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        super::read_positions::<Sqlite>(conn, pins, "", trigger::MARK).await
+        super::read_positions::<Sqlite>(conn, begin.pins, "", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -169,9 +165,9 @@ impl Adapter for SqliteAdapter {
 
 /// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails on purpose
 /// where they are not. Names are validated (letters, digits, `.`, `_`, `-`).
-fn confirming_begin(pins: &[Pin]) -> String {
+fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = "BEGIN IMMEDIATE".to_owned();
-    for pin in pins {
+    for pin in begin.pins {
         let (name, epoch) = (&pin.name, pin.position.epoch);
         let _ = write!(
             sql,
@@ -179,6 +175,7 @@ fn confirming_begin(pins: &[Pin]) -> String {
              AND epoch={epoch} AND watched=0) THEN 1 ELSE abs(-9223372036854775807-1) END"
         ); // a String takes all
     }
+    begin.push_savepoint(&mut sql);
     sql
 }
 

@@ -18,7 +18,7 @@ use super::{
     Sample, VerifyOrder, Watch,
 };
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Fenced, Isolation, Pin, SqlRow, SqlValue, position_of, unexpected};
+use crate::backend::{Backend, Begin, Fenced, Pin, SqlRow, SqlValue, position_of, unexpected};
 use crate::backfill::ledger;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
@@ -136,7 +136,7 @@ impl<DB: Backend> SqlControl<DB> {
             let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
             let conn = tx.connection();
             let pin = Pin { name: name.into(), position: record.position };
-            let position = match DB::Adapter::begin_fenced(conn, &[pin], Isolation::ReadCommitted)
+            let position = match DB::Adapter::begin_fenced(conn, Begin::plain(&[pin]))
                 .await
                 .map_err(failed)?
             {

@@ -38,8 +38,7 @@ pub(crate) fn mirror(
     policy: MirrorPolicy,
     repairable: bool,
 ) -> Mirror {
-    let forgiving =
-        policy == MirrorPolicy::MarkDirty && repairable && !is_scanned(position, mirror);
+    let forgiving = policy != MirrorPolicy::Abort && repairable && !is_scanned(position, mirror);
     if forgiving { Mirror::Forgiving } else { Mirror::Strict }
 }
 

@@ -1,5 +1,6 @@
 //! Carries out one write of a repository. The wrapper calls, in this order: [`write()`], then for each
-//! side old before new [`Write::enter`], [`Write::run`], [`Write::leave`], then [`Write::finish`].
+//! side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`], then
+//! [`Write::finish`].
 //!
 //! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
 //! drivers, for every method of every wrapper.
@@ -12,7 +13,7 @@ use futures_util::FutureExt;
 
 use super::decide::{self, Mirror};
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlValue};
+use crate::backend::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::needs::Failure;
@@ -22,7 +23,7 @@ use crate::repository::Repository;
 use crate::route::{Operation, Plan, route};
 use crate::shadow::sampling::is_sampled;
 use crate::shadow::writes::compare;
-use crate::shared::Shared;
+use crate::shared::{MirrorPolicy, Shared};
 use crate::stage::Side;
 use crate::transaction::Tx;
 
@@ -42,6 +43,16 @@ pub enum Sides {
 /// What one side answered, or how it panicked.
 pub struct Answer<T, E>(Result<Result<T, E>, Box<dyn Any + Send>>);
 
+/// What a dual write does next: old before new, always, so that no two writers wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Old,
+    New,
+    /// The mirror has failed and both sides are undone: old once more, alone.
+    OldAgain,
+    Done,
+}
+
 /// One write under way.
 pub struct Write<'r, T, E> {
     shared: &'r Arc<Shared>,
@@ -53,6 +64,9 @@ pub struct Write<'r, T, E> {
     key: Option<EncodedKey>,
     /// Another write has failed in this transaction before: this one cannot make that good.
     spoiled_before: bool,
+    turn: Turn,
+    /// The savepoint stands before the first side: going back to it undoes both.
+    from_start: bool,
     start: u64,
     answer: Option<Result<T, E>>,
 }
@@ -91,7 +105,19 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     };
     let stats = &method.stats;
     let spoiled_before = tx.is_spoiled();
-    Ok(Write { shared, stats, compare, plan, mirror, key, spoiled_before, start: 0, answer: None })
+    Ok(Write {
+        shared,
+        stats,
+        compare,
+        plan,
+        mirror,
+        key,
+        spoiled_before,
+        turn: Turn::Old,
+        from_start: false,
+        start: 0,
+        answer: None,
+    })
 }
 
 #[cold]
@@ -115,7 +141,17 @@ impl<T, E> Write<'_, T, E> {
         side != self.plan.primary && self.mirror == Mirror::Forgiving
     }
 
-    /// Before a side of a dual write: sets the savepoint where a failure would be forgiven.
+    /// The side that a dual write goes to next.
+    pub fn next(&self) -> Option<Side> {
+        match self.turn {
+            Turn::Old | Turn::OldAgain => Some(Side::Old),
+            Turn::New => Some(Side::New),
+            Turn::Done => None,
+        }
+    }
+
+    /// Before a side of a dual write: sets the savepoint where a failure would be forgiven, unless it
+    /// stands already.
     ///
     /// # Errors
     /// `Database`.
@@ -124,11 +160,15 @@ impl<T, E> Write<'_, T, E> {
         side: Side,
         tx: &mut Tx<'_, DB>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
+        if self.turn == Turn::Old && self.mirror == Mirror::Forgiving {
+            let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
+            self.from_start = tx.is_untouched() && (repeats || self.is_forgiving(side));
+        }
         // Until the last side has answered, the transaction is half a write.
         tx.spoil(UNFINISHED);
-        let (shared, is_forgiving) = (self.shared, self.is_forgiving(side));
+        let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.from_start);
         async move {
-            if is_forgiving {
+            if sets {
                 set_savepoint(tx).await.map_err(|error| {
                     Error::database("setting a savepoint", error).of(&shared.name)
                 })?;
@@ -166,10 +206,13 @@ impl<T, E> Write<'_, T, E> {
     where
         E: Failure,
     {
-        self.record(side, &answer);
+        let turn = self.turn;
+        if turn != Turn::OldAgain {
+            self.record(side, &answer);
+        }
         let forgiven = !matches!(answer.0, Ok(Ok(_)))
             && self.is_forgiving(side)
-            && forgive(self.shared, self.stats.method, self.key.as_ref(), side, tx)
+            && forgive(self.shared, self.stats.method, side, tx)
                 .await
                 .map_err(|error| error.of(&self.shared.name))?;
         self.compare &= !forgiven;
@@ -186,7 +229,19 @@ impl<T, E> Write<'_, T, E> {
                     .into());
             }
         }
-        if side == Side::New {
+        self.turn = match turn {
+            Turn::Old => Turn::New,
+            Turn::New if forgiven && self.from_start => Turn::OldAgain,
+            Turn::New | Turn::OldAgain | Turn::Done => Turn::Done,
+        };
+        if (forgiven && self.turn != Turn::OldAgain) || turn == Turn::OldAgain {
+            // After the primary: whoever copies the key locks its row in old before its mark, too.
+            let mirror = self.plan.primary.other();
+            note_failure(self.shared, self.key.as_ref(), mirror, tx)
+                .await
+                .map_err(|error| error.of(&self.shared.name))?;
+        }
+        if self.turn == Turn::Done {
             // Only a write that left the transaction whole may be looked at, and before it counts as mended.
             if let (true, false, Some(key)) = (self.compare, self.spoiled_before, &self.key) {
                 compare(self.shared, self.stats, tx, key).await?;
@@ -255,18 +310,15 @@ impl<T, E> Write<'_, T, E> {
     }
 }
 
-/// Undoes the mirror write and remembers that the key must be copied again, in the caller's own
-/// transaction: either both stand or none. Returns whether it did.
+/// Undoes the mirror write, if it may fall behind. Returns whether it did.
 fn forgive<DB: Backend>(
     shared: &Shared,
     method: &'static str,
-    key: Option<&EncodedKey>,
     side: Side,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<bool, Error>> + Send {
-    let key = key.map_or("", |key| key.0.as_str());
     async move {
-        let failed = |error| Error::database("marking a key dirty", error);
+        let failed = |error| Error::database("undoing a mirror write", error);
         let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
         match DB::Adapter::run(tx.connection(), undo).await {
             // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
@@ -279,8 +331,6 @@ fn forgive<DB: Backend>(
         if !decide::may_forgive(pinned, own.min(others.unwrap_or(own))) {
             return Ok(false);
         }
-        mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await.map_err(failed)?;
-        shared.mark_dirty();
         count(&shared.counters.mirror_failed);
         tracing::warn!(
             migration = &*shared.name,
@@ -289,6 +339,23 @@ fn forgive<DB: Backend>(
             "mirror write failed; the key is marked dirty and will be copied again"
         );
         Ok(true)
+    }
+}
+
+/// Remembers that the key must be copied again, in the caller's own transaction: either both stand or
+/// none.
+fn note_failure<DB: Backend>(
+    shared: &Shared,
+    key: Option<&EncodedKey>,
+    side: Side,
+    tx: &mut Tx<'_, DB>,
+) -> impl Future<Output = Result<(), Error>> + Send {
+    let key = key.map_or("", |key| key.0.as_str());
+    async move {
+        let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await;
+        marked.map_err(|error| Error::database("marking a key dirty", error))?;
+        shared.mark_dirty();
+        Ok(())
     }
 }
 
@@ -309,7 +376,7 @@ async fn slowest<DB: Backend>(
 async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
     let sql = match tx.savepoint && !DB::Adapter::DIALECT.savepoint_replaces {
         true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
-        false => "SAVEPOINT dualwrite_mirror",
+        false => SAVEPOINT,
     };
     DB::Adapter::run(tx.connection(), sql).await?;
     tx.savepoint = true;

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 
 use super::super::model::{Side, Write};
-use super::{Body, Handing, borrowed, located, mixed, variant};
+use super::{Body, Handing, borrowed, located, mixed};
 
 impl Body<'_> {
     /// The body of a write.
@@ -16,8 +16,7 @@ impl Body<'_> {
             #private::write(&#this.repository, #position, &*#tx, #key)
         });
         let (old_alone, new_alone) = (self.alone(Side::Old, tx), self.alone(Side::New, tx));
-        let first = self.one_of_two(Side::Old, tx, Handing::Again);
-        let second = self.one_of_two(Side::New, tx, Handing::Last);
+        let dual = self.dual(tx);
         let finish = quote_spanned!(located(self.method.answer)=> write.finish());
         let at_once = self.at_once(tx);
         self.in_form(&quote_spanned! {mixed()=>
@@ -27,8 +26,7 @@ impl Body<'_> {
                 #private::Sides::New => { #new_alone }
                 #private::Sides::Both => {
                     #at_once
-                    #first
-                    #second
+                    #dual
                     #finish
                 }
             }
@@ -57,23 +55,28 @@ impl Body<'_> {
         }
     }
 
-    fn one_of_two(&self, side: Side, tx: &Ident, handing: Handing) -> TokenStream {
-        let (root, name) = (&self.model.root, variant(side));
-        let call = self.ask(side, handing);
+    /// Every side that the library names in its turn. Which they are it decides while it goes on, so
+    /// nobody knows which one is the last to use the arguments.
+    fn dual(&self, tx: &Ident) -> TokenStream {
+        let root = &self.model.root;
+        let (old, new) = (self.ask(Side::Old, Handing::Again), self.ask(Side::New, Handing::Again));
         let error = self.converted();
         // All of it at the type of the answer, so that the compiler says only once what is wrong.
         let left = quote_spanned! {located(self.method.answer)=>
-            write.leave(#root::Side::#name, &mut *#tx, answer).await
+            write.leave(side, &mut *#tx, answer).await
         };
         quote_spanned! {mixed()=>
-            if let ::core::result::Result::Err(error) =
-                write.enter(#root::Side::#name, &mut *#tx).await
-            {
-                return ::core::result::Result::Err(#error);
-            }
-            let answer = write.run(#call).await;
-            if let ::core::result::Result::Err(error) = #left {
-                return ::core::result::Result::Err(error);
+            while let ::core::option::Option::Some(side) = write.next() {
+                if let ::core::result::Result::Err(error) = write.enter(side, &mut *#tx).await {
+                    return ::core::result::Result::Err(#error);
+                }
+                let answer = match side {
+                    #root::Side::Old => write.run(#old).await,
+                    #root::Side::New => write.run(#new).await,
+                };
+                if let ::core::result::Result::Err(error) = #left {
+                    return ::core::result::Result::Err(error);
+                }
             }
         }
     }
