@@ -317,8 +317,8 @@ fn forgive<DB: Backend>(
     side: Side,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<bool, Error>> + Send {
+    let failed = |error| Error::database("undoing a mirror write", error);
     async move {
-        let failed = |error| Error::database("undoing a mirror write", error);
         let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
         match DB::Adapter::run(tx.connection(), undo).await {
             // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
