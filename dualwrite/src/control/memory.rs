@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::letters::DeadLetter;
 use super::plans::outdated;
-use super::sql::decide_change;
+use super::sql::change::decide_change;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
     Sample, VerifyOrder, Watch,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::state::{Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::control::sql::decide_change;
+use crate::control::sql::change::decide_change;
 use crate::moves::{Destination, Move};
 use crate::position::{Epoch, Generation, Position};
 use crate::readiness::{Facts, InstanceReport, Terms};
