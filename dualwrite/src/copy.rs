@@ -12,7 +12,7 @@ pub(crate) mod table;
 use futures_util::future::BoxFuture;
 
 use crate::backend::Backend;
-use crate::backfill::run::BackfillOptions;
+use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error};

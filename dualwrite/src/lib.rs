@@ -94,7 +94,7 @@ mod model;
 
 pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
-pub use backfill::run::WORKERS_MAX;
+pub use backfill::options::WORKERS_MAX;
 pub use backfill::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
 pub use bucket::{Bucket, BucketRule, salt};

@@ -94,12 +94,17 @@ const LAYERS: &[&[&str]] = &[
         "copy/source",
         "copy/statements",
         "copy/columns",
+        "backfill/claims",
         "backfill/ledger",
         "backfill/letters",
         "backfill/load",
+        "backfill/options",
+        "backfill/page",
+        "backfill/pressure",
         "backfill/progress",
         "backfill/run",
         "backfill/walk",
+        "backfill/worker",
         "verify/statements",
         "verify/look",
         "verify/hashed",
@@ -168,7 +173,7 @@ const KNOTS: &[(&str, &str)] = &[
     // It keeps what a verification has found so far.
     ("control", "verify/decide"),
     // The erased copy function names the reports of its runners.
-    ("copy", "backfill/run"),
+    ("copy", "backfill/options"),
     ("copy", "backfill/walk"),
     ("copy", "verify/decide"),
     ("copy", "verify/repair"),
@@ -179,7 +184,7 @@ const KNOTS: &[(&str, &str)] = &[
     // A wrapper is made for the user's handle, and waits with its patience.
     ("repository", "migration"),
     ("transaction", "migration"),
-    ("backfill/run", "moving"),
+    ("backfill/worker", "moving"),
 ];
 
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[

@@ -15,7 +15,7 @@ use super::{Copied, Copier, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
 use crate::backfill::ledger;
-use crate::backfill::run::BackfillOptions;
+use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{Walk, Way};
 use crate::bucket::Bucket;
 use crate::control::BackfillProgress;
