@@ -1,5 +1,7 @@
 //! The backfill: every key of old, copied in pages while the service goes on writing.
 
+pub(crate) mod account;
+pub(crate) mod burying;
 mod claims;
 pub(crate) mod decide;
 pub(crate) mod ledger;

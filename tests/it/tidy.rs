@@ -94,6 +94,8 @@ const LAYERS: &[&[&str]] = &[
         "copy/source",
         "copy/statements",
         "copy/columns",
+        "backfill/account",
+        "backfill/burying",
         "backfill/claims",
         "backfill/ledger",
         "backfill/letters",

@@ -1,7 +1,8 @@
 //! One page of a range, in one transaction: fence, lease check, rows locked, copied, cursor and counters
 //! moved, commit. A crash between two commits loses nothing and repeats nothing.
 
-use super::ledger::{self, Part, Range};
+use super::burying::{bury, unbury};
+use super::ledger::{Part, Range};
 use super::worker::{KIND, Worker};
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
@@ -70,7 +71,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
         keys.retain(|key| self.letters.contains(key));
         let (name, to) = (&self.shared.name, self.part.to());
-        let unburied = ledger::unbury::<C::Database>(tx.connection(), name, to, &keys).await;
+        let unburied = unbury::<C::Database>(tx.connection(), name, to, &keys).await;
         unburied.map_err(self.failed("clearing dead letters"))
     }
 
@@ -185,7 +186,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
         let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
         let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
-        ledger::bury::<C::Database>(tx.connection(), name, to, generation, &key, &cause)
+        bury::<C::Database>(tx.connection(), name, to, generation, &key, &cause)
             .await
             .map_err(self.failed("storing a dead letter"))?;
         tx.commit().await?;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlRow, SqlValue, unexpected};
-use crate::backfill::ledger;
+use crate::backfill::{account, ledger};
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::position::{Epoch, Generation, Percent};
@@ -289,7 +289,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(async move {
             let failed = |error| Error::database("reading the progress", error).of(name);
             let mut lent = self.lend().await.map_err(failed)?;
-            let progress = ledger::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
+            let progress = account::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
             lent.done(progress)
         })
     }
