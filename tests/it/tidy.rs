@@ -46,6 +46,11 @@ const LAYERS: &[&[&str]] = &[
     &[
         "clock",
         "backend",
+        "backend/dialect",
+        "backend/fence",
+        "backend/install",
+        "backend/sealed",
+        "backend/values",
         "control",
         "control/letters",
         "control/plans",
