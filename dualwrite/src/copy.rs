@@ -4,6 +4,7 @@
 pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod mapping;
+pub(crate) mod registered;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;

@@ -26,7 +26,7 @@ use crate::bucket::BucketRule;
 use crate::clock::{self, Clock};
 use crate::control::sql::SqlControl;
 use crate::control::{Acknowledgement, Control, Heartbeat, Watch};
-use crate::copy::run::Registered;
+use crate::copy::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Hooks};

@@ -96,6 +96,7 @@ const LAYERS: &[&[&str]] = &[
         "shadow/run",
         "shadow/writes",
         "copy/run",
+        "copy/registered",
         "copy/source",
         "copy/statements",
         "copy/columns",
