@@ -132,8 +132,11 @@ const LAYERS: &[&[&str]] = &[
         "migration",
         "health",
         "runtime",
+        "runtime/builder",
         "runtime/comparing",
+        "runtime/maintaining",
         "runtime/publishing",
+        "runtime/registration",
         "runtime/repairing",
         "runtime/watching",
         "status",
@@ -188,7 +191,7 @@ const KNOTS: &[(&str, &str)] = &[
     ("copy", "verify/run"),
     ("copy", "transaction"),
     // The one place that picks an adapter.
-    ("runtime", "control/sql"),
+    ("runtime/builder", "control/sql"),
     // A wrapper is made for the user's handle, and waits with its patience.
     ("repository", "migration"),
     ("transaction", "migration"),
@@ -338,7 +341,8 @@ fn sqlx_stays_where_sql_is_the_business() {
 fn nothing_is_spawned_without_a_bound() {
     for (module, code) in sources() {
         let may = [
-            "runtime",
+            "runtime/builder",
+            "runtime/maintaining",
             "runtime/watching",
             "steering",
             "shadow/run",
