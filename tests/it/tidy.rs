@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
         "route",
         "moves",
         "gate",
+        "facts",
         "hours",
         "toml_text",
         "plan/health",
@@ -176,11 +177,6 @@ const PROOF: &str = "model";
 const KNOTS: &[(&str, &str)] = &[
     // The state of a migration holds what runners keep in it.
     ("shared", "lazy/run"),
-    ("shared", "readiness"),
-    // The facts that are published are those that gates are judged by.
-    ("observe/publish", "readiness"),
-    // The port answers with facts that the deciders judge, and decides by them.
-    ("control", "readiness"),
     // It keeps what a verification has found so far.
     ("control", "verify/decide"),
     // The erased copy function names the reports of its runners.
@@ -353,4 +349,33 @@ fn nothing_is_spawned_without_a_bound() {
         .contains(&module.as_str());
         assert!(may || !code.contains("spawn("), "{module} spawns");
     }
+}
+
+/// The most lines of a file: one concept, that can be read at a sitting.
+const LINES_MAX: usize = 500;
+
+#[test]
+fn no_file_is_too_long() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> =
+        ["dualwrite/src", "dualwrite-macros/src", "tests", "benches", "examples"]
+            .map(|folder| root.join(folder))
+            .into();
+    let (mut files, mut wrong) = (0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("target")).then_some(path));
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                files += 1;
+                let lines = fs::read_to_string(&path).unwrap().lines().count();
+                if lines > LINES_MAX {
+                    wrong.push(format!("{} has {lines} lines", path.display()));
+                }
+            }
+        }
+    }
+    assert!(files > 200, "the sources were not found");
+    assert!(wrong.is_empty(), "split them, one concept each: {wrong:#?}");
 }

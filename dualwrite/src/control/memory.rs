@@ -19,9 +19,9 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::facts::{Facts, InstanceReport};
 use crate::key::EncodedKey;
 use crate::position::{Epoch, Generation, Position};
-use crate::readiness::{Facts, InstanceReport};
 use crate::shadow::samples::has_room;
 use crate::shared::unknown_migration;
 use crate::stage::Side;

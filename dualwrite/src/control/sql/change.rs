@@ -10,9 +10,10 @@ use crate::clock;
 use crate::control::plans::outdated;
 use crate::control::{Change, Record};
 use crate::error::{Error, ErrorKind};
+use crate::facts::Facts;
 use crate::moves::{Destination, destination};
 use crate::position::Percent;
-use crate::readiness::{Facts, admit, blockers};
+use crate::readiness::{admit, blockers};
 use crate::stage::Side;
 use crate::transaction::Tx;
 

@@ -8,8 +8,8 @@ use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlRow, position_of};
 use crate::control::Record;
 use crate::error::Error;
+use crate::facts::{Facts, InstanceReport};
 use crate::position::{Epoch, Generation};
-use crate::readiness::{Facts, InstanceReport};
 use crate::shared::unknown_migration;
 
 /// The columns of a [`Record`], and the joins that they need.
