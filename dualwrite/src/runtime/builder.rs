@@ -36,19 +36,19 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self
     }
 
-    /// The lease; see [`LEASE`].
+    /// The lease; see [`LEASE`](crate::LEASE).
     pub fn lease(mut self, lease: Duration) -> Self {
         self.beat.lease = lease;
         self
     }
 
-    /// The pause between two looks at the control tables; see [`POLL`].
+    /// The pause between two looks at the control tables; see [`POLL`](crate::POLL).
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
         self
     }
 
-    /// The limit on a shutdown; see [`SHUTDOWN`].
+    /// The limit on a shutdown; see [`SHUTDOWN`](crate::SHUTDOWN).
     pub fn shutdown_within(mut self, limit: Duration) -> Self {
         self.shutdown = limit;
         self
