@@ -1,10 +1,17 @@
 //! The backfill: every key of old, copied in pages while the service goes on writing.
 
+pub(crate) mod account;
+pub(crate) mod burying;
+mod claims;
 pub(crate) mod decide;
 pub(crate) mod ledger;
 pub(crate) mod letters;
 pub(crate) mod load;
+pub(crate) mod options;
+mod page;
+mod pressure;
 pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod throttle;
 pub(crate) mod walk;
+mod worker;

@@ -15,12 +15,12 @@ use serde::Serialize;
 
 use crate::compare::Shown;
 use crate::error::Error;
+use crate::facts::{Facts, Terms};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::moves::Move;
 use crate::plan::state::PlanMove;
 use crate::position::{Epoch, Generation, Percent, Position};
-use crate::readiness::{Facts, Terms};
 use crate::stage::{Side, Stage};
 use crate::verify::decide::{Recorded, VerifyState};
 

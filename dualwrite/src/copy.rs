@@ -4,6 +4,7 @@
 pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod mapping;
+pub(crate) mod registered;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -12,7 +13,7 @@ pub(crate) mod table;
 use futures_util::future::BoxFuture;
 
 use crate::backend::Backend;
-use crate::backfill::run::BackfillOptions;
+use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use crate::backfill::run::{BackfillOptions, WORKERS_MAX};
+use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
 use crate::backfill::throttle::Throttle;
 use crate::backfill::walk::{Walk, Way};
 use crate::clock;

@@ -33,6 +33,7 @@ mod clock;
 mod control;
 mod copy;
 mod events;
+mod facts;
 mod in_flight;
 mod observe;
 mod shared;
@@ -94,7 +95,7 @@ mod model;
 
 pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
-pub use backfill::run::WORKERS_MAX;
+pub use backfill::options::WORKERS_MAX;
 pub use backfill::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
 pub use bucket::{Bucket, BucketRule, salt};
@@ -112,6 +113,7 @@ pub use copy::{
 pub use dual::Dual;
 pub use error::{BoxError, Error, ErrorKind};
 pub use events::{EVENTS_WAITING_MAX, RuntimeEvent};
+pub use facts::InstanceReport;
 pub use flags::env::EnvFlags;
 #[cfg(feature = "toml")]
 pub use flags::file::{FLAG_FILE_BYTES_MAX, FileFlags};
@@ -138,7 +140,6 @@ pub use plan::health::Health;
 pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};
 pub use plan::state::RolloutState;
 pub use position::{Epoch, Generation, Percent, Position};
-pub use readiness::InstanceReport;
 pub use rollout::{Rollout, RolloutStatus};
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};

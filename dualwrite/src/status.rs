@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::control::{BackfillProgress, Event, Mismatch};
 use crate::error::Error;
+use crate::facts::InstanceReport;
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
 use crate::guard::rules::GuardReport;
@@ -13,7 +14,7 @@ use crate::migration::Migration;
 use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
 use crate::position::{Generation, Position};
-use crate::readiness::{InstanceReport, blockers};
+use crate::readiness::blockers;
 use crate::rollout::RolloutStatus;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
         "route",
         "moves",
         "gate",
+        "facts",
         "hours",
         "toml_text",
         "plan/health",
@@ -46,6 +47,11 @@ const LAYERS: &[&[&str]] = &[
     &[
         "clock",
         "backend",
+        "backend/dialect",
+        "backend/fence",
+        "backend/install",
+        "backend/sealed",
+        "backend/values",
         "control",
         "control/letters",
         "control/plans",
@@ -91,15 +97,23 @@ const LAYERS: &[&[&str]] = &[
         "shadow/run",
         "shadow/writes",
         "copy/run",
+        "copy/registered",
         "copy/source",
         "copy/statements",
         "copy/columns",
+        "backfill/account",
+        "backfill/burying",
+        "backfill/claims",
         "backfill/ledger",
         "backfill/letters",
         "backfill/load",
+        "backfill/options",
+        "backfill/page",
+        "backfill/pressure",
         "backfill/progress",
         "backfill/run",
         "backfill/walk",
+        "backfill/worker",
         "verify/statements",
         "verify/look",
         "verify/hashed",
@@ -119,8 +133,11 @@ const LAYERS: &[&[&str]] = &[
         "migration",
         "health",
         "runtime",
+        "runtime/builder",
         "runtime/comparing",
+        "runtime/maintaining",
         "runtime/publishing",
+        "runtime/registration",
         "runtime/repairing",
         "runtime/watching",
         "status",
@@ -137,6 +154,9 @@ const LAYERS: &[&[&str]] = &[
         "backend/mysql/trigger",
         "control/memory",
         "control/sql",
+        "control/sql/change",
+        "control/sql/facts",
+        "control/sql/instances",
         "control/memory/letters",
         "control/memory/plans",
         "control/sql/letters",
@@ -157,31 +177,29 @@ const PROOF: &str = "model";
 const KNOTS: &[(&str, &str)] = &[
     // The state of a migration holds what runners keep in it.
     ("shared", "lazy/run"),
-    ("shared", "readiness"),
-    // The facts that are published are those that gates are judged by.
-    ("observe/publish", "readiness"),
-    // The port answers with facts that the deciders judge, and decides by them.
-    ("control", "readiness"),
     // It keeps what a verification has found so far.
     ("control", "verify/decide"),
     // The erased copy function names the reports of its runners.
-    ("copy", "backfill/run"),
+    ("copy", "backfill/options"),
     ("copy", "backfill/walk"),
     ("copy", "verify/decide"),
     ("copy", "verify/repair"),
     ("copy", "verify/run"),
     ("copy", "transaction"),
     // The one place that picks an adapter.
-    ("runtime", "control/sql"),
+    ("runtime/builder", "control/sql"),
     // A wrapper is made for the user's handle, and waits with its patience.
     ("repository", "migration"),
     ("transaction", "migration"),
-    ("backfill/run", "moving"),
+    ("backfill/worker", "moving"),
 ];
 
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "backend",
     "control/sql",
+    "control/sql/change",
+    "control/sql/facts",
+    "control/sql/instances",
     "control/sql/letters",
     "control/sql/plans",
     "control/sql/mismatch",
@@ -319,7 +337,8 @@ fn sqlx_stays_where_sql_is_the_business() {
 fn nothing_is_spawned_without_a_bound() {
     for (module, code) in sources() {
         let may = [
-            "runtime",
+            "runtime/builder",
+            "runtime/maintaining",
             "runtime/watching",
             "steering",
             "shadow/run",
@@ -330,4 +349,33 @@ fn nothing_is_spawned_without_a_bound() {
         .contains(&module.as_str());
         assert!(may || !code.contains("spawn("), "{module} spawns");
     }
+}
+
+/// The most lines of a file: one concept, that can be read at a sitting.
+const LINES_MAX: usize = 500;
+
+#[test]
+fn no_file_is_too_long() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> =
+        ["dualwrite/src", "dualwrite-macros/src", "tests", "benches", "examples"]
+            .map(|folder| root.join(folder))
+            .into();
+    let (mut files, mut wrong) = (0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("target")).then_some(path));
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                files += 1;
+                let lines = fs::read_to_string(&path).unwrap().lines().count();
+                if lines > LINES_MAX {
+                    wrong.push(format!("{} has {lines} lines", path.display()));
+                }
+            }
+        }
+    }
+    assert!(files > 200, "the sources were not found");
+    assert!(wrong.is_empty(), "split them, one concept each: {wrong:#?}");
 }

@@ -1,6 +1,10 @@
-//! How a worker reacts to success, failure and slowness of a batch.
+//! When a backfill may run, and how a worker reacts to success, failure and slowness of a batch.
 
 use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::position::Position;
+use crate::stage::{Side, Stage};
 
 /// The most keys in a batch, by default. Beyond it throughput hardly grows, and whoever writes beside a
 /// batch waits longer.
@@ -138,6 +142,22 @@ impl Brake {
         };
         self.pause
     }
+}
+
+/// A backfill may run while every write goes to both sides, whatever the key; a reverse copy moreover
+/// only while new answers.
+pub(crate) fn check_stage(position: Position, to: Side, name: &str) -> Result<(), Error> {
+    let both = position.stage.writes_both() && position.reaches() != Stage::Complete;
+    if both && (to == Side::New || position.stage.reads() == Side::New) {
+        return Ok(());
+    }
+    let message = match to {
+        Side::New => {
+            format!("a backfill cannot run at {position}; it needs dual_write to ramp_down")
+        }
+        Side::Old => format!("a reverse copy cannot run at {position}; it needs live or ramp_down"),
+    };
+    Err(Error::new(ErrorKind::Blocked, message).of(name))
 }
 
 #[cfg(test)]

@@ -4,18 +4,14 @@
 
 use std::time::Duration;
 
-use super::decide::retry_after;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{SqlRow, SqlValue};
-use crate::control::{BackfillProgress, Order, WORKERS_SHOWN_MAX, WorkerProgress};
+use crate::control::Order;
 use crate::copy::Copied;
 use crate::key::EncodedKey;
 use crate::position::Generation;
 use crate::stage::Side;
-
-/// Dead letters that one statement takes out.
-const UNBURIED_AT_ONCE: usize = 200;
 
 /// What a backfill runs over, by the side that is copied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +29,7 @@ impl Part {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Strays(Side::New) => "new_strays",
             Self::Strays(Side::Old) => "old_strays",
@@ -82,7 +78,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    fn of(text: Option<&str>) -> Self {
+    pub(super) fn of(text: Option<&str>) -> Self {
         match text {
             Some("paused") => Self::Paused,
             Some("cancelled") => Self::Cancelled,
@@ -106,7 +102,7 @@ fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>>
 }
 
 impl Ledger<'_> {
-    fn id(&self) -> [SqlValue; 3] {
+    pub(super) fn id(&self) -> [SqlValue; 3] {
         [self.migration.into(), self.part.as_str().into(), self.generation.0.into()]
     }
 
@@ -267,39 +263,6 @@ impl Ledger<'_> {
         Ok(touched > 0)
     }
 
-    /// How far this part has come.
-    pub(crate) async fn progress<DB: Backend>(
-        &self,
-        conn: &mut DB::Connection,
-    ) -> sqlx::Result<BackfillProgress> {
-        let sql = format!(
-            "SELECT {PROGRESS} FROM dualwrite_backfill \
-             WHERE migration = ? AND part = ? AND generation = ?"
-        );
-        let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
-        match rows.first() {
-            Some(row) => {
-                let progress = progress_of(row)?;
-                with_workers::<DB>(conn, self.migration, progress).await
-            }
-            None => Ok(BackfillProgress {
-                side: self.part.to(),
-                generation: self.generation.0,
-                total: 0,
-                migrated: 0,
-                skipped: 0,
-                failed: 0,
-                complete: false,
-                paused: false,
-                cancelled: false,
-                throttled: None,
-                rate: None,
-                elapsed_us: 0,
-                workers: Vec::new(),
-            }),
-        }
-    }
-
     /// What is to be done now. Asked under the fence.
     pub(crate) async fn orders<DB: Backend>(
         &self,
@@ -410,129 +373,4 @@ pub(crate) async fn is_old_whole<DB: Backend>(
     let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     let Some(row) = rows.first() else { return Ok(false) };
     Ok(row.unsigned(0)? == Generation::FIRST.0 || row.optional_text(1)? == Some("complete"))
-}
-
-/// Puts a key into the dead letters, or counts another attempt.
-pub(crate) async fn bury<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-    side: Side,
-    generation: Generation,
-    key: &EncodedKey,
-    error: &str,
-) -> sqlx::Result<()> {
-    let error: String = error.chars().take(1_000).collect();
-    let pause = u64::try_from(retry_after(1).as_micros()).unwrap_or(u64::MAX);
-    let set = match DB::Adapter::DIALECT.on_duplicate_key {
-        true => {
-            " ON DUPLICATE KEY UPDATE attempts = attempts + 1, error = VALUES(error), \
-             generation = VALUES(generation), failed_at = VALUES(failed_at)"
-        }
-        false => {
-            " ON CONFLICT (migration, side, key_text) DO UPDATE SET \
-             attempts = dualwrite_failure.attempts + 1, error = excluded.error, \
-             generation = excluded.generation, failed_at = excluded.failed_at"
-        }
-    };
-    let sql = format!(
-        "INSERT INTO dualwrite_failure (migration, side, key_text, generation, error, attempts, \
-         failed_at, next_attempt_at) VALUES (?, ?, ?, ?, ?, 1, {{now}}, {{now}} + ?){set}"
-    );
-    let values = [
-        migration.into(),
-        side.as_str().into(),
-        key.0.as_str().into(),
-        generation.0.into(),
-        error.as_str().into(),
-        pause.into(),
-    ];
-    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
-}
-
-/// Takes keys out of the dead letters, in the transaction that copied them.
-pub(crate) async fn unbury<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-    side: Side,
-    keys: &[EncodedKey],
-) -> sqlx::Result<()> {
-    for keys in keys.chunks(UNBURIED_AT_ONCE) {
-        let sql = format!(
-            "DELETE FROM dualwrite_failure WHERE migration = ? AND side = ? AND key_text IN ({})",
-            vec!["?"; keys.len()].join(", ")
-        );
-        let keys = keys.iter().map(|key| SqlValue::from(key.0.as_str()));
-        let first = [migration.into(), side.as_str().into()];
-        let values: Vec<SqlValue> = first.into_iter().chain(keys).collect();
-        DB::Adapter::execute(conn, &sql, &values).await?;
-    }
-    Ok(())
-}
-
-const PROGRESS: &str = "generation, total, migrated, skipped, failed, state, part, throttled, rate, \
-                        COALESCE(finished_at, {now}) - started_at";
-
-fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
-    let state = State::of(row.optional_text(5)?);
-    Ok(BackfillProgress {
-        side: if row.text(6)?.starts_with("old") { Side::Old } else { Side::New },
-        generation: row.unsigned(0)?,
-        total: row.unsigned(1)?,
-        migrated: row.unsigned(2)?,
-        skipped: row.unsigned(3)?,
-        failed: row.unsigned(4)?,
-        complete: state == State::Complete,
-        paused: state == State::Paused,
-        cancelled: state == State::Cancelled,
-        throttled: row.optional_text(7)?.map(str::to_owned),
-        rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
-        elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
-        workers: Vec::new(),
-    })
-}
-
-/// The newest backfill of a migration.
-pub(crate) async fn progress<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-) -> sqlx::Result<Option<BackfillProgress>> {
-    let sql = format!(
-        "SELECT {PROGRESS} FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
-         ORDER BY started_at DESC, generation DESC LIMIT 1"
-    );
-    let rows = DB::Adapter::fetch(conn, &sql, &[migration.into()]).await?;
-    match rows.first() {
-        Some(row) => with_workers::<DB>(conn, migration, progress_of(row)?).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-/// Adds the ranges that are claimed, whichever of its parts they belong to.
-async fn with_workers<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-    mut progress: BackfillProgress,
-) -> sqlx::Result<BackfillProgress> {
-    if progress.complete {
-        return Ok(progress);
-    }
-    let side = progress.side;
-    let sql = format!(
-        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
-         WHERE migration = ? AND generation = ? AND part IN (?, ?) ORDER BY number \
-         LIMIT {WORKERS_SHOWN_MAX}"
-    );
-    let parts = [Part::All(side).as_str().into(), Part::Strays(side).as_str().into()];
-    let values: Vec<SqlValue> =
-        [migration.into(), progress.generation.into()].into_iter().chain(parts).collect();
-    for row in DB::Adapter::fetch(conn, &sql, &values).await? {
-        progress.workers.push(WorkerProgress {
-            owner: row.text(0)?.to_owned(),
-            after: row.optional_text(1)?.map(str::to_owned),
-            last: row.text(2)?.to_owned(),
-            done: row.unsigned(3)?,
-            lease_left_us: u64::try_from(row.integer(4)?).unwrap_or(0),
-        });
-    }
-    Ok(progress)
 }

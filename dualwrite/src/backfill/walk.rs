@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::run::check_stage;
+use super::decide::check_stage;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::copy::CopyKeys;

@@ -12,16 +12,16 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::letters::DeadLetter;
 use super::plans::outdated;
-use super::sql::decide_change;
+use super::sql::change::decide_change;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
     Sample, VerifyOrder, Watch,
 };
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::facts::{Facts, InstanceReport};
 use crate::key::EncodedKey;
 use crate::position::{Epoch, Generation, Position};
-use crate::readiness::{Facts, InstanceReport};
 use crate::shadow::samples::has_room;
 use crate::shared::unknown_migration;
 use crate::stage::Side;

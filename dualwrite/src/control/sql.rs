@@ -1,39 +1,34 @@
 //! The control tables in a SQL database: statements written once, over the narrow waist of
 //! [`backend`](crate::backend).
 
+pub(crate) mod change;
+mod facts;
+mod instances;
 mod letters;
 mod mismatch;
 mod plans;
 mod verification;
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
 use sqlx::Pool;
 use sqlx::pool::PoolConnection;
 
-use super::plans::outdated;
+use self::facts::{RECORD, facts, record_of};
+use self::instances::acknowledge;
 use super::{
     Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
     Sample, VerifyOrder, Watch,
 };
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Begin, Fenced, Pin, SqlRow, SqlValue, position_of, unexpected};
-use crate::backfill::ledger;
-use crate::clock;
-use crate::error::{Error, ErrorKind};
+use crate::backend::{Backend, SqlRow, SqlValue, unexpected};
+use crate::backfill::{account, ledger};
+use crate::error::Error;
+use crate::facts::Facts;
 use crate::key::EncodedKey;
-use crate::moves::{Destination, destination};
 use crate::position::{Epoch, Generation, Percent};
-use crate::readiness::{Facts, InstanceReport, admit, blockers};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
-use crate::transaction::Tx;
 use crate::verify::decide::{Recorded, VerifyState};
-
-/// How often a change waits, about a second each time, for writes in flight.
-const FENCE_ATTEMPTS: u32 = 5;
-const FENCE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Control tables reached through a pool.
 pub(crate) struct SqlControl<DB: Backend> {
@@ -64,36 +59,6 @@ impl<DB: Backend> Drop for Lent<DB> {
 
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 
-/// The columns of a [`Record`], and the joins that they need.
-const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
-     m.verified_generation, b.state, \
-     (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
-     (SELECT min(f.generation) FROM dualwrite_failure f \
-     WHERE f.migration = m.name AND f.side = 'new'), m.old_generation, \
-     (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name), \
-     (SELECT min(f.side) FROM dualwrite_failure f WHERE f.migration = m.name), \
-     (SELECT min(f.next_attempt_at) FROM dualwrite_failure f WHERE f.migration = m.name) - {now} \
-     FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
-     ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
-
-fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
-    let verified = row.optional_integer(6)?;
-    Ok(Record {
-        name: row.text(0)?.to_owned(),
-        position: position_of(row, 1)?,
-        generation: Generation(row.unsigned(4)?),
-        stage_epoch: Epoch(row.unsigned(5)?),
-        verified: verified.and_then(|value| u64::try_from(value).ok()).map(Generation),
-        backfilled: row.optional_text(7)? == Some("complete"),
-        dirty: row.optional_text(8)?.is_some(),
-        buried: row.optional_integer(9)?.is_some(),
-        old_generation: Generation(row.unsigned(10)?),
-        planned: row.optional_text(11)? == Some("running"),
-        letters: row.optional_text(12)?.is_some(),
-        due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
-    })
-}
-
 impl<DB: Backend> SqlControl<DB> {
     pub(crate) fn new(pool: Pool<DB>) -> Self {
         Self { pool }
@@ -122,285 +87,12 @@ impl<DB: Backend> SqlControl<DB> {
         lent.done(affected)
     }
 
-    async fn join_in(&self, name: &str, beat: &Heartbeat, lazy: bool) -> Result<Record, Error> {
-        let failed = |error| Error::database("joining", error).of(name);
-        let insert = format!(
-            "INSERT INTO dualwrite_migration (name, stage, ramp, epoch, generation, stage_epoch, \
-             stage_at, created_at, contract_notes) VALUES (?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
-            DB::Adapter::DIALECT.upsert("name", &[])
-        );
-        self.execute("registering", &insert, &[name.into()]).await?;
-        // Whatever the position is when the fence is ours, it stays until the instance is registered.
-        loop {
-            let record = self.record(name).await?;
-            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-            let conn = tx.connection();
-            let pin = Pin { name: name.into(), position: record.position };
-            let position = match DB::Adapter::begin_fenced(conn, Begin::plain(&[pin]))
-                .await
-                .map_err(failed)?
-            {
-                Fenced::Confirmed => record.position,
-                // What is registered here is no write that a trigger would look at.
-                Fenced::Read { positions, watched } => {
-                    if watched {
-                        DB::Adapter::unmark(conn).await.map_err(failed)?;
-                    }
-                    positions[0].ok_or_else(|| unknown_migration(name))?
-                }
-                Fenced::Moved => continue,
-            };
-            tx.opened([].into());
-            let seen = Acknowledgement::joining(name, position.epoch, lazy);
-            acknowledge::<DB>(tx.connection(), beat, &seen).await.map_err(failed)?;
-            tx.commit().await?;
-            return self.record(name).await;
-        }
-    }
-
     async fn record(&self, name: &str) -> Result<Record, Error> {
         let sql = format!("{RECORD} WHERE m.name = ?");
         let rows = self.fetch("reading a migration", &sql, &[name.into()]).await?;
         let row = rows.first().ok_or_else(|| unknown_migration(name))?;
         record_of(row).map_err(|error| Error::database("reading a migration", error).of(name))
     }
-
-    async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
-        let failed = |error| Error::database("changing the position", error).of(name);
-        for attempt in 1.. {
-            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-            match DB::Adapter::begin_exclusive(tx.connection(), name).await {
-                Ok(()) => tx.opened([].into()),
-                Err(error) if DB::Adapter::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS => {
-                    drop(tx);
-                    clock::sleep(FENCE_PAUSE).await;
-                    continue;
-                }
-                Err(error) if DB::Adapter::is_lock_timeout(&error) => {
-                    let message = "writes in flight did not end in time, so the stage stays; look for \
-                                   a transaction that is held open";
-                    return Err(Error::new(ErrorKind::Timeout, message).caused_by(error).of(name));
-                }
-                Err(error) => return Err(failed(error)),
-            }
-            let conn = tx.connection();
-            if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
-                apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
-                let epoch = facts.position.epoch.0 + 1;
-                if let Some(step) = &change.plan
-                    && !plans::take_step::<DB>(conn, name, step, epoch).await.map_err(failed)?
-                {
-                    tx.rollback().await?;
-                    return Err(outdated(name));
-                }
-                if let Some(wanted) = &change.flag {
-                    let flagged = plans::flag_moved::<DB>(conn, name, wanted, epoch).await;
-                    flagged.map_err(failed)?;
-                }
-                DB::Adapter::notify(conn, name).await.map_err(failed)?;
-            }
-            tx.commit().await?;
-            return self.record(name).await;
-        }
-        Err(Error::new(ErrorKind::Timeout, "no attempt was made").of(name))
-    }
-}
-
-/// Under the exclusive fence: where does the change lead, and do the gates let it through? `None` where
-/// it changes nothing.
-async fn decide<DB: Backend>(
-    conn: &mut Conn<DB>,
-    name: &str,
-    change: &Change,
-) -> Result<Option<(Facts, Destination)>, Error> {
-    let facts = facts::<DB>(conn, name).await?;
-    decide_change(&facts, change).map_err(|error| error.of(name)).map(|to| to.map(|to| (facts, to)))
-}
-
-/// The decision of every adapter.
-pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Destination>, Error> {
-    let now = facts.position;
-    if let Some(expected) = change.expected
-        && expected != now.epoch
-    {
-        let message = format!(
-            "somebody else changed the position first: it is {now}, and epoch {expected} was expected; \
-             look at it and decide again"
-        );
-        return Err(Error::new(ErrorKind::Conflict, message));
-    }
-    let to = destination(now, facts.generation, change.wish)?;
-    if (to.stage, to.ramp) == (now.stage, now.ramp) {
-        return Ok(None);
-    }
-    admit(&blockers(facts, change.wish, to, &change.terms), &change.overridden)?;
-    Ok(Some(to))
-}
-
-async fn apply<DB: Backend>(
-    conn: &mut Conn<DB>,
-    name: &str,
-    change: &Change,
-    facts: &Facts,
-    to: Destination,
-) -> sqlx::Result<()> {
-    let from = facts.position;
-    let epoch = from.epoch.0 + 1;
-    let stage_epoch = if to.stage == from.stage { facts.stage_epoch.0 } else { epoch };
-    let code = |stage: crate::stage::Stage| SqlValue::from(i64::from(stage.code()));
-    let ramp = |ramp: Percent| SqlValue::from(i64::from(ramp.basis_points()));
-    // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
-    let sql = "UPDATE dualwrite_migration SET \
-               stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
-               epoch = ?, generation = ?, old_generation = ?, stage_epoch = ? WHERE name = ? AND epoch = ?";
-    let values = [
-        code(to.stage),
-        code(to.stage),
-        ramp(to.ramp),
-        epoch.into(),
-        to.generation.0.into(),
-        to.old_generation(from, facts.old_generation).0.into(),
-        stage_epoch.into(),
-        name.into(),
-        from.epoch.0.into(),
-    ];
-    if DB::Adapter::execute(conn, sql, &values).await? != 1 {
-        return Err(unexpected(0, "at the epoch that the fence guards"));
-    }
-    let old_generation = to.old_generation(from, facts.old_generation);
-    let raised = [
-        (Side::New, to.generation != facts.generation),
-        (Side::Old, old_generation != facts.old_generation),
-    ];
-    for (side, _) in raised.into_iter().filter(|(_, is_raised)| *is_raised) {
-        let values = [name.into(), side.as_str().into()];
-        DB::Adapter::execute(conn, letters::FORGET_WAIVERS, &values).await?;
-    }
-    let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
-    let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \
-               to_stage, to_ramp, epoch, generation, overridden) \
-               VALUES (?, {now}, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let values = [
-        name.into(),
-        change.actor.as_str().into(),
-        change.reason.as_str().into(),
-        code(from.stage),
-        ramp(from.ramp),
-        code(to.stage),
-        ramp(to.ramp),
-        epoch.into(),
-        to.generation.0.into(),
-        overridden.join(",").as_str().into(),
-    ];
-    DB::Adapter::execute(conn, sql, &values).await.map(drop)
-}
-
-async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Error> {
-    let failed = |error| Error::database("reading what the gates need", error).of(name);
-    let sql = format!("{RECORD} WHERE m.name = ?");
-    let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
-    let row = rows.first().ok_or_else(|| unknown_migration(name))?;
-    let record = record_of(row).map_err(failed)?;
-    let sql = "SELECT {now} - stage_at, \
-               (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'old'), \
-               (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'new'), \
-               (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'new'), \
-               (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'old'), \
-               (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
-               AND b.part = 'old' AND b.generation = old_generation), old_verified_generation, \
-               {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
-               WHERE u.migration = name), \
-               (SELECT count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'new'), \
-               (SELECT count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'old') \
-               FROM dualwrite_migration WHERE name = ?";
-    let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
-    let count =
-        |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
-    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage, lazy, wanted, killed_by \
-               FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
-    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
-    let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
-    let optional = |column| counts[0].optional_integer(column).map_err(failed);
-    let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
-    let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
-    let approvals =
-        DB::Adapter::fetch(conn, sql, &[name.into(), record.stage_epoch.0.into()]).await;
-    let sql = "SELECT release_name FROM dualwrite_release WHERE migration = ? AND gone_at IS NULL";
-    let releases = DB::Adapter::fetch(conn, sql, &[name.into()]).await;
-    Ok(Facts {
-        old_generation: record.old_generation,
-        old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
-        old_verified: optional(6)?.map(unsigned).map(Generation),
-        old_dead_letters: count(4)?,
-        old_waived: count(9)?,
-        approvals: texts(approvals).map_err(failed)?,
-        releases: texts(releases).map_err(failed)?,
-        unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
-        position: record.position,
-        generation: record.generation,
-        stage_epoch: record.stage_epoch,
-        stage_age: Duration::from_micros(count(0)?),
-        backfilled: record.backfilled,
-        verified: record.verified,
-        dirty_old: count(1)?,
-        dirty_new: count(2)?,
-        dead_letters: count(3)?,
-        waived: count(8)?,
-        instances,
-    })
-}
-
-fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
-    rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
-}
-
-fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
-    Ok(InstanceReport {
-        id: row.text(0)?.to_owned(),
-        release: row.text(1)?.to_owned(),
-        seen: Epoch(row.unsigned(2)?),
-        drained: Epoch(row.unsigned(3)?),
-        min_stage: row.stage(4)?,
-        max_stage: row.stage(5)?,
-        lazy: row.integer(6)? != 0,
-        wanted: row.optional_text(7)?.map(str::to_owned),
-        killed_by: row.optional_text(8)?.map(str::to_owned),
-    })
-}
-
-async fn acknowledge<DB: Backend>(
-    conn: &mut Conn<DB>,
-    beat: &Heartbeat,
-    seen: &Acknowledgement,
-) -> sqlx::Result<()> {
-    let sql = format!(
-        "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, lazy, \
-         wanted, killed_by, seen_epoch, drained_epoch, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
-        DB::Adapter::DIALECT.upsert(
-            "id, migration",
-            &["wanted", "killed_by", "seen_epoch", "drained_epoch", "expires_at"]
-        )
-    );
-    let lease = u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX);
-    let values = [
-        beat.instance.as_str().into(),
-        seen.migration.as_str().into(),
-        beat.release.as_str().into(),
-        i64::from(beat.min_stage.code()).into(),
-        i64::from(beat.max_stage.code()).into(),
-        i64::from(seen.lazy).into(),
-        SqlValue::Text(seen.wanted.clone()),
-        SqlValue::Text(seen.killed_by.clone()),
-        seen.seen.0.into(),
-        seen.drained.0.into(),
-        lease.into(),
-    ];
-    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
 }
 
 fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
@@ -597,7 +289,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(async move {
             let failed = |error| Error::database("reading the progress", error).of(name);
             let mut lent = self.lend().await.map_err(failed)?;
-            let progress = ledger::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
+            let progress = account::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
             lent.done(progress)
         })
     }

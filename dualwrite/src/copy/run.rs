@@ -1,35 +1,27 @@
 //! Runs the copy function: rows locked in the side that is copied from, dirty marks cleared in the same
 //! transaction.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
 use super::mapping::Mapping;
 use super::source::{Extent, KeyParts, Pages, key_of};
 use super::statements::Template;
-use super::{Copied, Copier, CopyKeys};
+use super::{Copied, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
 use crate::backfill::ledger;
-use crate::backfill::run::BackfillOptions;
-use crate::backfill::walk::{Walk, Way};
 use crate::bucket::Bucket;
-use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
-use crate::key::{EncodedKey, Key, KeyKind, OwnedKey};
+use crate::key::{EncodedKey, Key, OwnedKey};
 use crate::lazy::decide::may_copy_at;
 use crate::position::Position;
 use crate::route::stage_of;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
-use crate::verify::decide::VerifyReport;
-use crate::verify::repair::RepairReport;
-use crate::verify::run::VerifyOptions;
 
 /// A copy function with the pool it works on.
 pub(crate) struct SqlCopier<C: CopyKeys> {
@@ -196,7 +188,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
     }
 
-    async fn copy_key_to(
+    pub(super) async fn copy_key_to(
         &self,
         shared: &Shared,
         encoded: &EncodedKey,
@@ -224,7 +216,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// Copies one key. Unless it is [`One::Copied`], the transaction must be rolled back.
-    async fn copy_one(
+    pub(super) async fn copy_one(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
@@ -284,7 +276,7 @@ impl<C: CopyKeys> SqlCopier<C> {
 }
 
 /// How often the copy of a key is tried again because its row was born meanwhile.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// What became of the copy of one key.
 pub(crate) enum One {
@@ -296,7 +288,7 @@ pub(crate) enum One {
 }
 
 #[cold]
-fn comes_and_goes(shared: &Shared) -> Error {
+pub(super) fn comes_and_goes(shared: &Shared) -> Error {
     let message = "the row to copy kept coming and going; try again";
     Error::new(ErrorKind::Conflict, message).of(&shared.name)
 }
@@ -306,72 +298,6 @@ fn comes_and_goes(shared: &Shared) -> Error {
 pub(crate) fn may_copy_to(position: Position, bucket: Bucket, to: Side) -> bool {
     let stage = stage_of(position, bucket);
     may_copy_at(stage) && (to == Side::New || stage.reads() == Side::New)
-}
-
-/// Copies one key inside a caller's transaction, under a savepoint.
-pub(crate) async fn copy_one_in<DB: Backend>(
-    shared: &Shared,
-    tx: &mut Tx<'_, DB>,
-    key: &EncodedKey,
-) -> Result<Option<Copied>, Error> {
-    // The copier's database type is erased; the boxed hook below puts it back.
-    let copier = shared.copier()?;
-    let Some(typed) = copier.in_transaction().downcast_ref::<InTransaction<DB>>() else {
-        let message = "the copy function is for another database than this transaction";
-        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
-    };
-    for _ in 0..ATTEMPTS {
-        let mut nested = tx.begin().await?;
-        match (typed.0)(shared, &mut nested, key).await? {
-            One::Copied(copied) => {
-                nested.commit().await?;
-                return Ok(Some(copied));
-            }
-            One::Stale => return nested.rollback().await.map(|()| None),
-            One::Born => nested.rollback().await?,
-        }
-    }
-    Err(comes_and_goes(shared))
-}
-
-/// A copy function for transactions of one database.
-pub(crate) struct InTransaction<DB: Backend>(
-    pub(crate) Box<CopyIn<DB>>,
-    pub(crate) Box<DifferIn<DB>>,
-);
-
-/// Whether the two sides of a key differ, and in which fields where that is known.
-pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
-        &'a Shared,
-        &'a mut Tx<'c, DB>,
-        &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, Error>>
-    + Send
-    + Sync;
-
-pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
-        &'a Shared,
-        &'a mut Tx<'c, DB>,
-        &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<One, Error>>
-    + Send
-    + Sync;
-
-/// As [`DifferIn`].
-async fn differing_in<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    shared: &Shared,
-    tx: &mut Tx<'_, C::Database>,
-    key: &EncodedKey,
-) -> Result<Option<BTreeSet<String>>, Error> {
-    if copier.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some()) {
-        let message = "new is on another server, and cannot be read in this transaction";
-        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
-    }
-    let key = key.parts(<C::Key as Key>::KIND).map_err(|error| error.of(&shared.name))?;
-    let plan = crate::verify::chunk::Plan::new(copier, shared)?;
-    let (found, _) = crate::verify::confirm::differing_locked(&plan, tx, &[key]).await?;
-    Ok(found.into_iter().next().map(|suspect| suspect.fields.into_iter().collect()))
 }
 
 /// What went wrong in the user's function: its own fault, which the row has to pay for, or the
@@ -435,120 +361,4 @@ pub(crate) fn dialect<DB: Backend>() -> &'static crate::backend::Dialect {
 /// The key of a page's row.
 pub(crate) fn typed_key<K: OwnedKey>(parts: &KeyParts) -> Result<K, Error> {
     K::take(&mut parts.iter().cloned())
-}
-
-/// A copy function as a migration holds it.
-pub(crate) struct Registered<C: CopyKeys> {
-    copier: Arc<SqlCopier<C>>,
-    in_transaction: InTransaction<C::Database>,
-}
-
-impl<C: CopyKeys> Registered<C> {
-    pub(crate) fn new(copy: C, pool: sqlx::Pool<C::Database>) -> Result<Self, Error> {
-        let copier = Arc::new(SqlCopier::new(copy, pool)?);
-        let inside = Arc::clone(&copier);
-        let copy_in: Box<CopyIn<C::Database>> = Box::new(move |shared, tx, key| {
-            let copier = Arc::clone(&inside);
-            Box::pin(async move {
-                let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-                copier.copy_one(shared, tx, &key, Side::New).await
-            })
-        });
-        let comparing = Arc::clone(&copier);
-        let differ_in: Box<DifferIn<C::Database>> = Box::new(move |shared, tx, key| {
-            let copier = Arc::clone(&comparing);
-            Box::pin(async move { differing_in(&copier, shared, tx, key).await })
-        });
-        let in_transaction = InTransaction(copy_in, differ_in);
-        Ok(Self { copier, in_transaction })
-    }
-}
-
-impl<C: CopyKeys> Copier for Registered<C> {
-    fn kind(&self) -> KeyKind {
-        <C::Key as Key>::KIND
-    }
-
-    fn can_copy_to(&self, side: Side) -> bool {
-        side == Side::New || self.copier.copy.can_copy_back()
-    }
-
-    fn sees_new(&self) -> bool {
-        self.copier.new_pages.is_some()
-    }
-
-    fn can_run_back(&self) -> bool {
-        self.copier.copy.can_copy_back() && self.copier.new_pages.is_some()
-    }
-
-    fn copy_key<'a>(
-        &'a self,
-        shared: &'a Shared,
-        key: &'a EncodedKey,
-        to: Side,
-    ) -> BoxFuture<'a, Result<Option<Copied>, Error>> {
-        Box::pin(self.copier.copy_key_to(shared, key, to))
-    }
-
-    fn backfill<'a>(
-        &'a self,
-        shared: &'a Shared,
-        options: BackfillOptions,
-    ) -> BoxFuture<'a, Result<BackfillProgress, Error>> {
-        Box::pin(crate::backfill::run::run(&self.copier, shared, options))
-    }
-
-    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>> {
-        Box::pin(crate::backfill::walk::walk(&self.copier, shared, way))
-    }
-
-    fn triggers(&self, migration: &str, create: bool) -> Vec<String> {
-        let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
-        // The mark of fenced transactions comes before the trigger, and goes after it.
-        let flag = format!(
-            "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
-            u8::from(create)
-        );
-        let mut statements = <C::Database as Backend>::Adapter::triggers(&watched, create);
-        statements.insert(if create { 0 } else { statements.len() }, flag);
-        statements
-    }
-
-    fn set_triggers<'a>(
-        &'a self,
-        migration: &'a str,
-        create: bool,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("setting the trigger", error).of(migration);
-            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
-            for sql in self.triggers(migration, create) {
-                <C::Database as Backend>::Adapter::run_text(&mut conn, sql)
-                    .await
-                    .map_err(failed)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn verify<'a>(
-        &'a self,
-        shared: &'a Shared,
-        options: VerifyOptions,
-    ) -> BoxFuture<'a, Result<VerifyReport, Error>> {
-        Box::pin(crate::verify::run::verify(&self.copier, shared, options))
-    }
-
-    fn repair_differences<'a>(
-        &'a self,
-        shared: &'a Shared,
-        options: VerifyOptions,
-        keep: bool,
-    ) -> BoxFuture<'a, Result<RepairReport, Error>> {
-        Box::pin(crate::verify::repair::repair(&self.copier, shared, options, keep))
-    }
-
-    fn in_transaction(&self) -> &(dyn std::any::Any + Send + Sync) {
-        &self.in_transaction
-    }
 }

@@ -1,9 +1,9 @@
 //! Where flags take a migration next. Pure.
 
 use super::wanted::Wanted;
+use crate::facts::InstanceReport;
 use crate::moves::{Move, destination};
 use crate::position::{Epoch, Generation, Percent, Position};
-use crate::readiness::InstanceReport;
 use crate::stage::Stage;
 
 /// What follows from the flags.

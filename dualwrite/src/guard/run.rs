@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::decide::{Evidence, judge};
 use super::rules::{GuardReport, Guards, Limit};
 use crate::clock;
+use crate::facts::Facts;
 use crate::observe::count;
 use crate::observe::window::{Cut, Window};
 use crate::position::Position;
-use crate::readiness::Facts;
 use crate::shared::Shared;
 
 /// How long the control tables may take to answer.

@@ -6,7 +6,7 @@ use moka::future::Cache;
 use tracing::Instrument as _;
 
 use crate::backend::Backend;
-use crate::copy::run::copy_one_in;
+use crate::copy::registered::copy_one_in;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::observe::count;

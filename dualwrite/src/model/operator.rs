@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::state::{Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::control::sql::decide_change;
+use crate::control::sql::change::decide_change;
+use crate::facts::{Facts, InstanceReport, Terms};
 use crate::moves::{Destination, Move};
 use crate::position::{Epoch, Generation, Position};
-use crate::readiness::{Facts, InstanceReport, Terms};
 use crate::stage::Stage;
 
 impl World {

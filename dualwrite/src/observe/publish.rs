@@ -10,9 +10,9 @@ use metrics::{Label, Unit};
 
 use super::figures::{Figures, MethodFigures, SideFigures};
 use crate::control::BackfillProgress;
+use crate::facts::Facts;
 use crate::gate::{Blocker, Gate};
 use crate::position::{Generation, Percent, Position};
-use crate::readiness::Facts;
 use crate::shadow::outcome::Outcome;
 
 #[derive(Clone, Copy)]

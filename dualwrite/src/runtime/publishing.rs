@@ -4,11 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
 use crate::clock;
+use crate::facts::Facts;
 use crate::guard::run::PATIENCE;
 use crate::moves::{Move, destination};
 use crate::observe::figures::Figures;
 use crate::observe::publish::{Series, describe};
-use crate::readiness::{Facts, blockers};
+use crate::readiness::blockers;
 use crate::shared::Shared;
 
 /// What was counted since the last time, and the position.

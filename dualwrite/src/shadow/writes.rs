@@ -13,7 +13,7 @@ use super::run::{WHOLE, store};
 use crate::backend::Backend;
 use crate::clock;
 use crate::control::Sample;
-use crate::copy::run::InTransaction;
+use crate::copy::registered::InTransaction;
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::observe::MethodStats;

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::SqlControl;
 use crate::backend::{Backend, SqlRow, SqlValue};
-use crate::backfill::ledger;
+use crate::backfill::burying;
 use crate::control::letters::{DeadLetter, Letters, Waiver};
 use crate::error::Error;
 use crate::key::EncodedKey;
@@ -54,7 +54,7 @@ impl<DB: Backend> Letters for SqlControl<DB> {
             let failed = |error| Error::database("storing a dead letter", error).of(name);
             let mut lent = self.lend().await.map_err(failed)?;
             let conn = &mut lent.conn;
-            let buried = ledger::bury::<DB>(conn, name, side, generation, key, error).await;
+            let buried = burying::bury::<DB>(conn, name, side, generation, key, error).await;
             lent.done(buried.map_err(failed))
         })
     }

@@ -1,0 +1,110 @@
+//! How far a backfill has come, as operators and rollouts see it.
+
+use super::ledger::{Ledger, Part, State};
+use crate::backend::sealed::Adapter as _;
+use crate::backend::{Backend, SqlRow, SqlValue};
+use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
+use crate::stage::Side;
+
+impl Ledger<'_> {
+    /// How far this part has come.
+    pub(crate) async fn progress<DB: Backend>(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> sqlx::Result<BackfillProgress> {
+        let sql = format!(
+            "SELECT {PROGRESS} FROM dualwrite_backfill \
+             WHERE migration = ? AND part = ? AND generation = ?"
+        );
+        let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
+        match rows.first() {
+            Some(row) => {
+                let progress = progress_of(row)?;
+                with_workers::<DB>(conn, self.migration, progress).await
+            }
+            None => Ok(BackfillProgress {
+                side: self.part.to(),
+                generation: self.generation.0,
+                total: 0,
+                migrated: 0,
+                skipped: 0,
+                failed: 0,
+                complete: false,
+                paused: false,
+                cancelled: false,
+                throttled: None,
+                rate: None,
+                elapsed_us: 0,
+                workers: Vec::new(),
+            }),
+        }
+    }
+}
+
+const PROGRESS: &str = "generation, total, migrated, skipped, failed, state, part, throttled, rate, \
+                        COALESCE(finished_at, {now}) - started_at";
+
+fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
+    let state = State::of(row.optional_text(5)?);
+    Ok(BackfillProgress {
+        side: if row.text(6)?.starts_with("old") { Side::Old } else { Side::New },
+        generation: row.unsigned(0)?,
+        total: row.unsigned(1)?,
+        migrated: row.unsigned(2)?,
+        skipped: row.unsigned(3)?,
+        failed: row.unsigned(4)?,
+        complete: state == State::Complete,
+        paused: state == State::Paused,
+        cancelled: state == State::Cancelled,
+        throttled: row.optional_text(7)?.map(str::to_owned),
+        rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
+        elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
+        workers: Vec::new(),
+    })
+}
+
+/// The newest backfill of a migration.
+pub(crate) async fn progress<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<Option<BackfillProgress>> {
+    let sql = format!(
+        "SELECT {PROGRESS} FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
+         ORDER BY started_at DESC, generation DESC LIMIT 1"
+    );
+    let rows = DB::Adapter::fetch(conn, &sql, &[migration.into()]).await?;
+    match rows.first() {
+        Some(row) => with_workers::<DB>(conn, migration, progress_of(row)?).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Adds the ranges that are claimed, whichever of its parts they belong to.
+async fn with_workers<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    mut progress: BackfillProgress,
+) -> sqlx::Result<BackfillProgress> {
+    if progress.complete {
+        return Ok(progress);
+    }
+    let side = progress.side;
+    let sql = format!(
+        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
+         WHERE migration = ? AND generation = ? AND part IN (?, ?) ORDER BY number \
+         LIMIT {WORKERS_SHOWN_MAX}"
+    );
+    let parts = [Part::All(side).as_str().into(), Part::Strays(side).as_str().into()];
+    let values: Vec<SqlValue> =
+        [migration.into(), progress.generation.into()].into_iter().chain(parts).collect();
+    for row in DB::Adapter::fetch(conn, &sql, &values).await? {
+        progress.workers.push(WorkerProgress {
+            owner: row.text(0)?.to_owned(),
+            after: row.optional_text(1)?.map(str::to_owned),
+            last: row.text(2)?.to_owned(),
+            done: row.unsigned(3)?,
+            lease_left_us: u64::try_from(row.integer(4)?).unwrap_or(0),
+        });
+    }
+    Ok(progress)
+}

@@ -1,0 +1,134 @@
+//! Which keys a worker copies next: ranges that it claims under a lease, up to the end that was fixed at
+//! the start; and the proof that nothing is left.
+
+use super::ledger::{Head, Range};
+use super::worker::{KIND, Worker};
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::copy::CopyKeys;
+use crate::copy::source::{KeyParts, key_of};
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+
+/// Batches in a range that a worker claims at once.
+const RANGE_BATCHES: u32 = 20;
+/// Below this counting is quick.
+const ESTIMATE_FROM: u64 = 100_000;
+
+/// What claiming found.
+pub(super) enum Claim {
+    Range(Range),
+    /// Other workers hold the rest.
+    Wait,
+    Complete,
+}
+
+impl<C: CopyKeys> Worker<'_, C> {
+    /// The next range to work off: one that a worker left, or the next that nobody claimed.
+    pub(super) async fn claim(&mut self) -> Result<Claim, Error> {
+        let failed = self.failed("claiming a range to copy");
+        let mut tx = self.begin().await?;
+        let conn = tx.connection();
+        let ledger = self.ledger();
+        let head = match ledger.head::<C::Database>(conn).await.map_err(&failed)? {
+            Some(head) => head,
+            None => self.fix_range(conn).await?,
+        };
+        if head.complete {
+            tx.rollback().await?;
+            return Ok(Claim::Complete);
+        }
+        let claim = match ledger.take_over::<C::Database>(conn).await.map_err(&failed)? {
+            Some(range) => Claim::Range(range),
+            None => self.claim_next(conn, &head).await?,
+        };
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    async fn claim_next(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        head: &Head,
+    ) -> Result<Claim, Error> {
+        let failed = self.failed("claiming a range to copy");
+        let ledger = self.ledger();
+        let parts =
+            |key: &Option<EncodedKey>| key.as_ref().map(|key| key.parts(KIND::<C>())).transpose();
+        let (after, end) = (parts(&head.claimed)?, parts(&head.range_end)?);
+        let keys = self.pace.limit().saturating_mul(RANGE_BATCHES);
+        let next = match end {
+            Some(_) => self.pages.range_end(after.as_ref(), end.as_ref(), keys),
+            None => return self.finish(conn).await,
+        };
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, &next.0, &next.1)
+            .await
+            .map_err(&failed)?;
+        match rows.into_iter().next() {
+            Some(row) => {
+                let last = EncodedKey::from_parts(&key_of(row, KIND::<C>())?)?;
+                let claimed = ledger.claim::<C::Database>(conn, head, &last).await;
+                claimed.map(Claim::Range).map_err(&failed)
+            }
+            None => self.finish(conn).await,
+        }
+    }
+
+    /// The page after the last claimed key is empty, and this transaction is healthy. What is left is
+    /// what other workers hold.
+    async fn finish(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+    ) -> Result<Claim, Error> {
+        let failed = self.failed("completing the backfill");
+        let ledger = self.ledger();
+        if ledger.has_open_ranges::<C::Database>(conn).await.map_err(&failed)? {
+            return Ok(Claim::Wait);
+        }
+        ledger.complete::<C::Database>(conn).await.map_err(&failed)?;
+        Ok(Claim::Complete)
+    }
+
+    /// Fixes the end of the range: rows born later belong to the dual write.
+    async fn fix_range(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+    ) -> Result<Head, Error> {
+        let failed = self.failed("fixing the range of the backfill");
+        let (sql, values) = self.pages.greatest();
+        let rows =
+            <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await.map_err(&failed)?;
+        let end = rows.into_iter().next().map(|row| key_of(row, KIND::<C>())).transpose()?;
+        let total = match &end {
+            Some(end) => self.total(conn, end).await.map_err(&failed)?,
+            None => 0,
+        };
+        let end = end.map(|parts| EncodedKey::from_parts(&parts)).transpose()?;
+        let ledger = self.ledger();
+        let rate = self.options.rate;
+        ledger.start::<C::Database>(conn, end.as_ref(), total, rate).await.map_err(&failed)?;
+        let head = ledger.head::<C::Database>(conn).await.map_err(&failed)?;
+        head.ok_or_else(|| Error::new(ErrorKind::Conflict, "the backfill was removed meanwhile"))
+    }
+
+    /// How many keys there are: by the catalogue where counting would take long.
+    async fn total(
+        &self,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+        end: &KeyParts,
+    ) -> sqlx::Result<u64> {
+        let estimate = <C::Database as Backend>::Adapter::ESTIMATE;
+        if let (false, Some(sql)) =
+            (self.options.exact_total, estimate.and_then(|sql| self.pages.estimate(sql)))
+        {
+            let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &[]).await?;
+            let estimate = rows.first().and_then(|row| row.unsigned(0).ok());
+            if let Some(many) = estimate.filter(|estimate| *estimate >= ESTIMATE_FROM) {
+                return Ok(many);
+            }
+        }
+        let (sql, values) = self.pages.count(Some(end));
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await?;
+        rows[0].unsigned(0)
+    }
+}

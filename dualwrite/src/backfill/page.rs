@@ -1,0 +1,203 @@
+//! One page of a range, in one transaction: fence, lease check, rows locked, copied, cursor and counters
+//! moved, commit. A crash between two commits loses nothing and repeats nothing.
+
+use super::burying::{bury, unbury};
+use super::ledger::{Part, Range};
+use super::worker::{KIND, Worker};
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::copy::run::typed_key;
+use crate::copy::source::{KeyParts, key_of};
+use crate::copy::{Copied, CopyKeys};
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+use crate::observe::count;
+use crate::stage::Side;
+use crate::transaction::Tx;
+
+/// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
+const LETTERS_KNOWN: u32 = 1_000;
+
+/// What one page came to.
+pub(super) enum Page {
+    Copied { cursor: EncodedKey, keys: u32 },
+    RangeDone,
+}
+
+impl<C: CopyKeys> Worker<'_, C> {
+    /// Copies the next page of a range.
+    pub(super) async fn page(&mut self, range: &Range) -> Result<Page, Error> {
+        let mut tx = self.begin().await?;
+        // A page and its cursor are lost together, if at all, and copied again.
+        if let Some(sql) = <C::Database as Backend>::Adapter::RELAX {
+            let relaxed = <C::Database as Backend>::Adapter::run(tx.connection(), sql).await;
+            relaxed.map_err(self.failed("relaxing the commit"))?;
+        }
+        if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
+            return self.stretch(tx, range).await;
+        }
+        let keys = self.lock_page(&mut tx, range, self.pace.limit()).await?;
+        let Some(last) = keys.last() else {
+            return self.range_done(tx, range).await;
+        };
+        let cursor = EncodedKey::from_parts(last)?;
+        self.tried = keys.first().map(|key| EncodedKey::from_parts(key)).transpose()?;
+        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+        let (copier, shared) = (self.copier, self.shared);
+        let copied = match self.part {
+            Part::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
+            Part::Strays(Side::New) => copier.remove_strays(shared, &mut tx, &typed).await?,
+            Part::Strays(Side::Old) => copier.copy_back_locked(shared, &mut tx, &typed).await?,
+            Part::All(Side::Old) => {
+                let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
+                let between = (after.as_ref(), last);
+                copier.copy_back_page(shared, &mut tx, &typed, between).await?
+            }
+        };
+        self.unbury(&mut tx, &keys).await?;
+        self.check_in(&mut tx, range, &cursor, copied, 0).await?;
+        tx.commit().await?;
+        Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// What was copied after all is no dead letter any more.
+    async fn unbury(&self, tx: &mut Tx<'_, C::Database>, copied: &[KeyParts]) -> Result<(), Error> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for key in copied {
+            keys.push(EncodedKey::from_parts(key)?);
+        }
+        keys.retain(|key| self.letters.contains(key));
+        let (name, to) = (&self.shared.name, self.part.to());
+        let unburied = unbury::<C::Database>(tx.connection(), name, to, &keys).await;
+        unburied.map_err(self.failed("clearing dead letters"))
+    }
+
+    /// Dead letters from before that this range may bring to an end.
+    pub(super) async fn remember_letters(&mut self) -> Result<(), Error> {
+        self.letters.clear();
+        if self.shared.has_letters() {
+            let (name, to) = (&self.shared.name, self.part.to());
+            let known = self.shared.control.dead_letters(name, false, LETTERS_KNOWN).await?;
+            let known = known.into_iter().filter(|letter| letter.side == to);
+            self.letters.extend(known.map(|letter| EncodedKey(letter.key)));
+        }
+        Ok(())
+    }
+
+    /// Copies the next page by statements over its range, of which only the end is known here.
+    async fn stretch(
+        &mut self,
+        mut tx: Tx<'static, C::Database>,
+        range: &Range,
+    ) -> Result<Page, Error> {
+        let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
+        let last = range.last.parts(KIND::<C>())?;
+        let (sql, values) = self.pages.stretch(after.as_ref(), &last, self.pace.limit());
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
+            .await
+            .map_err(self.failed("finding the end of a page"))?;
+        let Some(row) = rows.into_iter().next() else {
+            return self.range_done(tx, range).await;
+        };
+        let keys = row.unsigned(self.pages.width()).map_err(self.failed("counting keys"))?;
+        let last = key_of(row, KIND::<C>())?;
+        let cursor = EncodedKey::from_parts(&last)?;
+        self.tried = Some(cursor.clone()); // a key that fails stands alone in the end
+        self.copier.copy_range(self.shared, &mut tx, (after.as_ref(), &last)).await?;
+        let copied = Copied { migrated: keys, skipped: 0 };
+        self.check_in(&mut tx, range, &cursor, copied, 0).await?;
+        tx.commit().await?;
+        Ok(Page::Copied { cursor, keys: u32::try_from(keys).unwrap_or(u32::MAX) })
+    }
+
+    /// Nothing is left of a range.
+    async fn range_done(
+        &self,
+        mut tx: Tx<'static, C::Database>,
+        range: &Range,
+    ) -> Result<Page, Error> {
+        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None, 0).await;
+        if !done.map_err(self.failed("ending a range"))? {
+            return Err(self.lease_lost());
+        }
+        tx.commit().await?;
+        Ok(Page::RangeDone)
+    }
+
+    async fn lock_page(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        range: &Range,
+        limit: u32,
+    ) -> Result<Vec<KeyParts>, Error> {
+        let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
+        let last = range.last.parts(KIND::<C>())?;
+        // Only rows of old are locked before they are copied: that is the order of every write.
+        let in_old = matches!(self.part, Part::All(Side::New) | Part::Strays(Side::Old));
+        let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
+            .await
+            .map_err(self.failed("reading a page of keys"))?;
+        rows.into_iter().map(|row| key_of(row, KIND::<C>())).collect()
+    }
+
+    /// Moves cursor and counters in the transaction of the rows.
+    async fn check_in(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        range: &Range,
+        cursor: &EncodedKey,
+        copied: Copied,
+        buried: u64,
+    ) -> Result<(), Error> {
+        let failed = self.failed("moving the cursor");
+        let ledger = self.ledger();
+        let conn = tx.connection();
+        let keys = copied.migrated + copied.skipped + buried;
+        let held = ledger.checkpoint::<C::Database>(conn, range, Some(cursor), keys).await;
+        if !held.map_err(&failed)? {
+            return Err(self.lease_lost());
+        }
+        ledger.count::<C::Database>(conn, copied, buried).await.map_err(&failed)
+    }
+
+    /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash
+    /// in between would leave a key behind that nobody remembers. `None` where that key was deleted
+    /// meanwhile, and the next one must not pay for it.
+    pub(super) async fn bury(
+        &mut self,
+        range: &Range,
+        error: &Error,
+    ) -> Result<Option<EncodedKey>, Error> {
+        let mut tx = self.begin().await?;
+        let keys = self.lock_page(&mut tx, range, 1).await?;
+        let Some(key) = keys.first() else {
+            tx.rollback().await?;
+            return Ok(Some(range.last.clone())); // deleted meanwhile: nothing left to fail
+        };
+        let key = EncodedKey::from_parts(key)?;
+        if self.tried.as_ref() != Some(&key) {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
+        let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
+        bury::<C::Database>(tx.connection(), name, to, generation, &key, &cause)
+            .await
+            .map_err(self.failed("storing a dead letter"))?;
+        tx.commit().await?;
+        count(&self.shared.counters.copies_failed);
+        let failed = self.progress().await?.failed;
+        if failed > self.options.failures_max {
+            let message = format!(
+                "{failed} keys could not be copied, more than allowed; see the dead letters"
+            );
+            return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
+        }
+        Ok(Some(key))
+    }
+}

@@ -1,0 +1,220 @@
+//! A worker of the backfill. Workers in any number of processes share one backfill: each claims ranges
+//! of keys under a lease, copies a range page by page, and takes over the ranges of workers that died.
+//! Here is its loop; what it claims, copies and waits for is in the files beside it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::claims::Claim;
+use super::decide::{Brake, Next, Pace, check_stage};
+use super::ledger::{Ledger, Orders, Part, Range};
+use super::load::Scales;
+use super::options::BackfillOptions;
+use super::page::Page;
+use super::progress::Display;
+use crate::clock;
+use crate::control::BackfillProgress;
+use crate::copy::CopyKeys;
+use crate::copy::run::SqlCopier;
+use crate::copy::source::Pages;
+use crate::error::{Error, ErrorKind};
+use crate::key::{EncodedKey, Key, KeyKind};
+use crate::moving::Waiting;
+use crate::position::Generation;
+use crate::readiness::drained;
+use crate::shared::Shared;
+use crate::stage::Side;
+
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+const SHOW_EVERY_NS: u64 = 500_000_000;
+
+/// One worker, with what it knows of the part that it works on.
+pub(super) struct Worker<'a, C: CopyKeys> {
+    pub(super) copier: &'a SqlCopier<C>,
+    pub(super) shared: &'a Shared,
+    pub(super) options: BackfillOptions,
+    pub(super) part: Part,
+    /// The keys that it runs over.
+    pub(super) pages: Pages,
+    pub(super) generation: Generation,
+    pub(super) pace: Pace,
+    pub(super) brake: Brake,
+    pub(super) orders: Option<Orders>,
+    /// Why it makes way, as far as told, and when the database was asked last.
+    pub(super) told: Option<String>,
+    pub(super) asked: u64,
+    pub(super) pressed: Option<String>,
+    pub(super) scales: Scales,
+    pub(super) shown: u64,
+    /// The first key of the page that was tried last.
+    pub(super) tried: Option<EncodedKey>,
+    /// Keys ahead that could not be copied before.
+    pub(super) letters: HashSet<EncodedKey>,
+}
+
+impl<'a, C: CopyKeys> Worker<'a, C> {
+    pub(super) fn new(
+        copier: &'a SqlCopier<C>,
+        shared: &'a Shared,
+        options: BackfillOptions,
+        part: Part,
+        pages: Pages,
+    ) -> Self {
+        Self {
+            copier,
+            shared,
+            part,
+            pages,
+            generation: Generation::FIRST,
+            pace: Pace::new(options.batch, options.batch_time),
+            options,
+            brake: Brake::default(),
+            orders: None,
+            told: None,
+            asked: 0,
+            pressed: None,
+            scales: Scales::default(),
+            shown: 0,
+            tried: None,
+            letters: HashSet::new(),
+        }
+    }
+
+    /// Works until the backfill of this generation is complete.
+    pub(super) async fn run(mut self) -> Result<BackfillProgress, Error> {
+        self.start().await?;
+        let mut display = Display::new(&self.shared.name);
+        loop {
+            match self.claim().await? {
+                Claim::Range(range) => {
+                    if let Err(error) = self.work_off(range, &mut display).await {
+                        self.release().await;
+                        return Err(error);
+                    }
+                }
+                Claim::Wait => clock::sleep(WAIT_FOR_OTHERS).await,
+                Claim::Complete => break,
+            }
+        }
+        self.shared.refresh().await?;
+        let progress = self.progress().await?;
+        display.show(&progress);
+        Ok(progress)
+    }
+
+    /// A worker that gives up leaves its range to the others at once, if it can.
+    async fn release(&self) {
+        let released = async {
+            let mut conn = self.copier.pool.acquire().await?;
+            self.ledger().release::<C::Database>(&mut conn).await
+        };
+        if let Err(error) = released.await {
+            tracing::debug!(migration = &*self.shared.name, %error, "a range stays claimed");
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            migration: &self.shared.name,
+            part: self.part,
+            generation: self.generation,
+            owner: &self.options.owner,
+            lease: self.options.lease,
+        }
+    }
+
+    pub(super) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
+        let name = self.shared.name.clone();
+        move |error| Error::database(doing, error).of(&name)
+    }
+
+    /// Waits until no old-only write can come any more; learns the generation.
+    async fn start(&mut self) -> Result<(), Error> {
+        let waiting = Waiting::new(self.shared, None);
+        loop {
+            match self.check_drained().await {
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
+                Err(error) => return Err(error.of(&self.shared.name)),
+                Ok(()) => break,
+            }
+        }
+        let record = self.shared.refresh().await?;
+        self.generation = match self.part.to() {
+            Side::New => record.generation,
+            Side::Old => record.old_generation,
+        };
+        Ok(())
+    }
+
+    async fn check_drained(&self) -> Result<(), Error> {
+        let facts = self.shared.control.facts(&self.shared.name).await?;
+        check_stage(facts.position, self.part.to(), &self.shared.name)?;
+        if self.part.to() == Side::Old && facts.old_generation == Generation::FIRST {
+            let message = "nothing was ever written to new alone: there is nothing to copy back";
+            return Err(Error::new(ErrorKind::Blocked, message));
+        }
+        let blockers = drained(&facts);
+        if blockers.is_empty() { Ok(()) } else { Err(Error::blocked(blockers)) }
+    }
+
+    async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
+        self.remember_letters().await?;
+        loop {
+            let start = self.shared.clock.now();
+            let error = match self.page(&range).await {
+                Ok(Page::Copied { cursor, keys }) => {
+                    range.after = Some(cursor);
+                    let end = self.shared.clock.now();
+                    let spent = Duration::from_nanos(end.saturating_sub(start));
+                    self.pace.succeeded(keys, spent);
+                    if end.saturating_sub(self.shown) >= SHOW_EVERY_NS {
+                        self.shown = end;
+                        display.show(&self.progress().await?);
+                    }
+                    self.breathe(u64::from(keys), spent).await;
+                    continue;
+                }
+                Ok(Page::RangeDone) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                    tracing::warn!(
+                        migration = &*self.shared.name,
+                        "a range went to another worker"
+                    );
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let blame = error.kind() == ErrorKind::CopyFailed;
+            if !blame && !error.is_retryable() {
+                return Err(error);
+            }
+            match self.pace.failed(blame) {
+                Next::Retry => clock::sleep(RETRY_PAUSE).await,
+                Next::Halve => {}
+                Next::Stop => return Err(error),
+                Next::Bury => {
+                    if let Some(cursor) = self.bury(&range, &error).await? {
+                        range.after = Some(cursor);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) async fn progress(&self) -> Result<BackfillProgress, Error> {
+        let failed = self.failed("reading the progress");
+        let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
+        self.ledger().progress::<C::Database>(&mut conn).await.map_err(&failed)
+    }
+
+    pub(super) fn lease_lost(&self) -> Error {
+        let message = "the lease on this range went to another worker; nothing was written";
+        Error::new(ErrorKind::LeaseLost, message).of(&self.shared.name)
+    }
+}
+
+#[allow(non_snake_case)]
+pub(super) fn KIND<C: CopyKeys>() -> KeyKind {
+    <C::Key as Key>::KIND
+}

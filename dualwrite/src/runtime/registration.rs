@@ -1,0 +1,115 @@
+//! [`Registration`]: what a process declares of a migration when it joins it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Runtime;
+use crate::backend::Backend;
+use crate::bucket::BucketRule;
+use crate::copy::registered::Registered;
+use crate::copy::{Copier, CopyKeys};
+use crate::error::{Error, ErrorKind};
+use crate::migration::Migration;
+use crate::moving::NAME_BYTES_MAX;
+use crate::position::Percent;
+use crate::shared::{MirrorPolicy, Options};
+use crate::stage::Stage;
+
+/// A migration about to be registered.
+#[must_use = "call `register`"]
+pub struct Registration<'r, DB: Backend> {
+    pub(super) runtime: &'r Runtime<DB>,
+    pub(super) name: String,
+    pub(crate) options: Options,
+    pub(super) copier: Option<Result<Arc<dyn Copier>, Error>>,
+}
+
+impl<DB: Backend> Registration<'_, DB> {
+    /// The copy function.
+    pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
+        let registered = Registered::new(copy, self.runtime.pool.clone());
+        self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
+        self
+    }
+
+    /// Reads marked `lazy` copy a key that new misses; the migration may then go live before its
+    /// backfill is complete, and on to `RampDown` when it is. Needs a copy function.
+    pub fn lazy(mut self) -> Self {
+        self.options.lazy = true;
+        self
+    }
+
+    /// How keys are assigned to buckets; by hash unless said otherwise.
+    pub fn buckets(mut self, rule: BucketRule) -> Self {
+        self.options.rule = rule;
+        self
+    }
+
+    /// What a failed mirror write does; see [`MirrorPolicy`].
+    pub fn mirror(mut self, policy: MirrorPolicy) -> Self {
+        self.options.mirror = policy;
+        self
+    }
+
+    /// How long `Live` must last before `RampDown`; no time at all by default.
+    pub fn soak(mut self, soak: Duration) -> Self {
+        self.options.soak = soak;
+        self
+    }
+
+    /// No key enters this stage, not even by a ramp, before somebody has given the approval of this name
+    /// in the stage before; see [`Migration::approve`].
+    pub fn approval(mut self, before: Stage, name: impl Into<String>) -> Self {
+        self.options.approvals.push((before, name.into()));
+        self
+    }
+
+    /// How long old must not have been written without this library before new alone is; see
+    /// [`UNAWARE_WINDOW`](crate::UNAWARE_WINDOW).
+    pub fn unaware_window(mut self, window: Duration) -> Self {
+        self.options.unaware_window = window;
+        self
+    }
+
+    /// The share of reads that are compared in `Shadow` and `Live`; all by default.
+    pub fn shadow_sample(mut self, share: Percent) -> Self {
+        self.options.shadow_sample = share;
+        self.options.shadow_by_key = false;
+        self
+    }
+
+    /// The limit on one shadow read; see [`SHADOW_TIMEOUT`](crate::SHADOW_TIMEOUT).
+    pub fn shadow_timeout(mut self, limit: Duration) -> Self {
+        self.options.shadow_timeout = limit;
+        self
+    }
+
+    /// How many shadow reads may be under way; see [`SHADOW_CONCURRENCY`](crate::SHADOW_CONCURRENCY).
+    pub fn shadow_concurrency(mut self, most: usize) -> Self {
+        self.options.shadow_concurrency = most;
+        self
+    }
+
+    /// Registers this process for the migration, which is created at `Off` where it is new.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad name, a bad table or column, or a second registration; `Unsupported`
+    /// for `lazy` without a copy function; `WrongKey` for buckets by remainder over a key that is no
+    /// integer; `Database`.
+    pub async fn register(self) -> Result<Migration, Error> {
+        check_name(&self.name)?;
+        let copier = self.copier.transpose().map_err(|error| error.of(&self.name))?;
+        self.runtime.inner.register(&self.name, self.options, copier).await
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+        let message = format!(
+            "`{name}` is no name for a migration; use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
