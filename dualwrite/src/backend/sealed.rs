@@ -63,11 +63,13 @@ pub trait Adapter: Send + Sync + 'static {
         values: <Self::Db as Database>::Arguments,
     ) -> impl Future<Output = sqlx::Result<Vec<<Self::Db as Database>::Row>>> + Send;
 
-    /// Runs one statement whose values are of the user's types; answers with the rows affected.
+    /// Runs one statement whose values are of the user's types; answers with the rows affected. `again`:
+    /// it is worth to be kept prepared.
     fn execute_typed(
         conn: &mut Connection<Self>,
         sql: &str,
         values: <Self::Db as Database>::Arguments,
+        again: bool,
     ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
     /// Adds a value of ours to the user's.

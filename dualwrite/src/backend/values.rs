@@ -136,9 +136,11 @@ macro_rules! typed_values {
             conn: &mut <Self::Db as sqlx::Database>::Connection,
             sql: &str,
             values: <Self::Db as sqlx::Database>::Arguments,
+            again: bool,
         ) -> sqlx::Result<u64> {
             let sql = safe(Self::DIALECT.statement(sql));
-            Ok(sqlx::query_with(sql, values).execute(conn).await?.rows_affected())
+            let query = sqlx::query_with(sql, values).persistent(again);
+            Ok(query.execute(conn).await?.rows_affected())
         }
 
         fn push_value(

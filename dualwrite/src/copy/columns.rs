@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::convert::{Assigned, Columns, ConvertColumns, Unconverted};
+use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
 use super::source::{KeyParts, key_of};
@@ -30,7 +30,7 @@ const KEYS: usize = 200;
 /// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
 ///   expression says something else than `forward`.
 /// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
-///   is not there already.
+///   is not there already, up to 200 rows with one statement.
 ///
 /// A row that cannot be converted fails with a [`ConversionError`] and ends as a dead letter of its key;
 /// a verification counts it as different.
@@ -172,7 +172,7 @@ fn judge<T: ConvertColumns<DB>, DB: Backend>(
     let mut row = Columns::<DB>::after(row, T::KEY.len());
     let mut fields = Vec::new();
     for &index in indices {
-        let mut into = Assigned::<DB>::to(Vec::new());
+        let mut into = Assigned::<DB>::to_compare();
         let found = T::convert(index, Side::New, &mut row, &mut into);
         if found.is_err() || into.differs {
             fields.push(T::CARRIED[index].field.to_owned());
@@ -191,10 +191,7 @@ fn judge<T: ConvertColumns<DB>, DB: Backend>(
 enum Row<DB: Backend> {
     /// The other side says the same already.
     Same,
-    Differs {
-        set: Vec<String>,
-        values: DB::Arguments,
-    },
+    Differs(Vec<Option<Bind<DB>>>),
     Unconvertible(ConversionError),
 }
 
@@ -233,21 +230,25 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         };
     }
     // Rust goes first: a row that it refuses costs no write.
-    let mut written = HashSet::new();
+    let (mut written, mut rows) = (HashSet::new(), Vec::new());
     for (key, row) in convert::<T, DB>(tx, statements, &indices, keys, to).await? {
         match row {
             Row::Same => {}
             Row::Unconvertible(error) => return Err(error.into()),
-            Row::Differs { set, mut values } => {
-                let (sql, bound) = statements.update(&set, &key);
-                for value in &bound {
-                    DB::Adapter::push_value(&mut values, value)?;
-                }
-                let done = DB::Adapter::execute_typed(tx.connection(), &sql, values).await;
-                done.map_err(|error| blame::<T>(error, std::slice::from_ref(&key), to))?;
-                written.insert(key);
-            }
+            Row::Differs(values) => rows.push((key, values)),
         }
+    }
+    if !rows.is_empty() {
+        let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
+        let columns = statements.columns(&indices, to)?;
+        let is_full = keys.len() == KEYS || keys.len() == 1;
+        let has_values = rows.iter().all(|(_, values)| values.iter().all(Option::is_some));
+        let (sql, values) = assign::<DB>(statements, &columns, rows)?;
+        // A text that hardly comes again would take another one's place among the prepared statements.
+        let again = is_full && has_values;
+        let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
+        done.map_err(|error| blame::<T>(error, &keys, to))?;
+        written.extend(keys);
     }
     if let Some((sql, values)) = set_based {
         if let Some((sql, values)) = statements.differing(to, keys, Looking::ToOverwrite)? {
@@ -260,6 +261,36 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         done.map_err(|error| blame::<T>(error, keys, to))?;
     }
     Ok(written.len() as u64)
+}
+
+/// One statement that gives each of these rows its own values.
+fn assign<DB: Backend>(
+    statements: &Statements,
+    columns: &[String],
+    mut rows: Vec<(KeyParts, Vec<Option<Bind<DB>>>)>,
+) -> Result<(String, DB::Arguments), BoxError> {
+    let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
+    let mut values = DB::Arguments::default();
+    let mut set = Vec::with_capacity(columns.len());
+    for (at, column) in columns.iter().enumerate() {
+        let given: Vec<bool> = rows.iter().map(|(_, values)| values[at].is_some()).collect();
+        set.push(statements.assignment(column, &keys, &given));
+        for (key, bind) in &mut rows {
+            if keys.len() > 1 && given.contains(&true) {
+                for part in key.iter() {
+                    DB::Adapter::push_value(&mut values, &part.clone().into())?;
+                }
+            }
+            if let Some(bind) = bind[at].take() {
+                bind(&mut values)?;
+            }
+        }
+    }
+    let (sql, bound) = statements.update(&set, &keys);
+    for value in &bound {
+        DB::Adapter::push_value(&mut values, value)?;
+    }
+    Ok((sql, values))
 }
 
 /// The fields that Rust shall look at.
@@ -278,7 +309,6 @@ async fn convert<T: ConvertColumns<DB>, DB: Backend>(
     if indices.is_empty() {
         return Ok(Vec::new());
     }
-    let columns = statements.columns(indices, to)?;
     let (sql, bound) = statements.rows(indices, keys)?;
     let mut arguments = DB::Arguments::default();
     for value in &bound {
@@ -287,7 +317,7 @@ async fn convert<T: ConvertColumns<DB>, DB: Backend>(
     let mut found = Vec::with_capacity(keys.len());
     for row in DB::Adapter::fetch_typed(tx.connection(), &sql, arguments).await? {
         let key = key_of(DB::Adapter::key_columns(&row, T::KEY.len())?, T::Key::KIND)?;
-        let row = convert_row::<T, DB>(&row, &key, indices, columns.clone(), to)?;
+        let row = convert_row::<T, DB>(&row, &key, indices, to)?;
         found.push((key, row));
     }
     Ok(found)
@@ -297,11 +327,10 @@ fn convert_row<T: ConvertColumns<DB>, DB: Backend>(
     row: &DB::Row,
     key: &KeyParts,
     indices: &[usize],
-    columns: Vec<String>,
     to: Side,
 ) -> Result<Row<DB>, BoxError> {
     let mut row = Columns::<DB>::after(row, T::KEY.len());
-    let mut into = Assigned::<DB>::to(columns);
+    let mut into = Assigned::<DB>::to_write();
     for &index in indices {
         let place = Conversion { record: T::RECORD, field: T::CARRIED[index].field, to };
         let error = match T::convert(index, to, &mut row, &mut into) {
@@ -312,8 +341,7 @@ fn convert_row<T: ConvertColumns<DB>, DB: Backend>(
         };
         return Ok(Row::Unconvertible(error));
     }
-    let Assigned { set, values, differs, .. } = into;
-    Ok(if differs { Row::Differs { set, values } } else { Row::Same })
+    Ok(if into.differs { Row::Differs(into.values) } else { Row::Same })
 }
 
 fn shown(key: &KeyParts) -> Option<String> {

@@ -1,7 +1,9 @@
 //! What generated code calls to convert the columns of a row: it takes values of the user's types out of
 //! a row, one after the other, and assigns those of the other side.
 
-use sqlx::{Decode, Encode, Type, TypeInfo, ValueRef};
+use std::fmt;
+
+use sqlx::{Database, Decode, Encode, Type, TypeInfo, ValueRef};
 use sqlx_core::arguments::Arguments;
 
 use super::table::DualTable;
@@ -18,7 +20,7 @@ use crate::stage::Side;
 )]
 #[doc(hidden)]
 pub trait Column<DB: Backend>:
-    Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send
+    Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send + 'static
 {
 }
 
@@ -26,7 +28,7 @@ pub trait Column<DB: Backend>:
 impl<DB, T> Column<DB> for T
 where
     DB: Backend,
-    T: Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send,
+    T: Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send + 'static,
 {
 }
 
@@ -109,24 +111,27 @@ impl<'r, DB: Backend> Columns<'r, DB> {
     }
 }
 
-/// What one row gets on the other side.
-#[derive(Debug)]
+/// Binds one value of a type that only the struct knows.
+pub(crate) type Bind<DB> =
+    Box<dyn FnOnce(&mut <DB as Database>::Arguments) -> Result<(), BoxError> + Send>;
+
+/// What one row gets on the other side, column by column.
 #[doc(hidden)]
 pub struct Assigned<DB: Backend> {
-    columns: std::vec::IntoIter<String>,
-    pub(crate) set: Vec<String>,
-    pub(crate) values: DB::Arguments,
+    /// `None` is NULL.
+    pub(crate) values: Vec<Option<Bind<DB>>>,
     pub(crate) differs: bool,
+    /// Whether the values are written afterwards.
+    keeps: bool,
 }
 
 impl<DB: Backend> Assigned<DB> {
-    pub(crate) fn to(columns: Vec<String>) -> Self {
-        Self {
-            set: Vec::with_capacity(columns.len()),
-            columns: columns.into_iter(),
-            values: DB::Arguments::default(),
-            differs: false,
-        }
+    pub(crate) fn to_write() -> Self {
+        Self { values: Vec::new(), differs: false, keeps: true }
+    }
+
+    pub(crate) fn to_compare() -> Self {
+        Self { values: Vec::new(), differs: false, keeps: false }
     }
 
     /// Gives the next column a value; `None` is NULL.
@@ -135,14 +140,10 @@ impl<DB: Backend> Assigned<DB> {
         value: Option<T>,
         current: Option<T>,
     ) -> Result<(), Unconverted> {
-        let column = self.columns.next().unwrap_or_default();
         self.differs |= !same(&value, &current);
-        match value {
-            Some(value) => {
-                self.values.add(value)?;
-                self.set.push(format!("{column} = ?"));
-            }
-            None => self.set.push(format!("{column} = NULL")),
+        if self.keeps {
+            self.values
+                .push(value.map(|value| -> Bind<DB> { Box::new(move |values| values.add(value)) }));
         }
         Ok(())
     }
@@ -157,5 +158,11 @@ impl<DB: Backend> Assigned<DB> {
             None => Err(Unconverted::Missing),
             value => self.set(value, current),
         }
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Assigned<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assigned").field("differs", &self.differs).finish_non_exhaustive()
     }
 }

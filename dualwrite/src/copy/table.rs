@@ -1,6 +1,8 @@
 //! A struct that is a row with old and new columns side by side: which columns there are, and the
 //! statements that carry rows from one side to the other. Pure: texts and values to bind.
 
+use std::fmt::Write as _;
+
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
 use super::source::{Bound, Identifier, KeyParts, KeySource, among};
@@ -204,9 +206,29 @@ impl Statements {
         columns.map(|column| quoted(column, self.dialect)).collect()
     }
 
-    /// Writes one row; the values of `set` are bound before the key.
-    pub(crate) fn update(&self, set: &[String], key: &KeyParts) -> Bound {
-        let (among, values) = among(&self.key, std::slice::from_ref(key));
+    /// What a column gets in each of these rows: a value where `given`, else NULL. To be bound for each
+    /// row: its key, unless there is but one row or no value, then the value.
+    pub(crate) fn assignment(&self, column: &str, keys: &[KeyParts], given: &[bool]) -> String {
+        // NULL alone has no type.
+        if !given.contains(&true) {
+            return format!("{column} = NULL");
+        }
+        if keys.len() == 1 {
+            return format!("{column} = ?");
+        }
+        let when =
+            self.key.iter().map(|key| format!("{key} = ?")).collect::<Vec<_>>().join(" AND ");
+        let mut case = format!("{column} = CASE");
+        for given in given {
+            let value = if *given { "?" } else { "NULL" };
+            let _ = write!(case, " WHEN {when} THEN {value}"); // a String takes all
+        }
+        case + " END"
+    }
+
+    /// Writes these rows; the values of `set` are bound before the keys.
+    pub(crate) fn update(&self, set: &[String], keys: &[KeyParts]) -> Bound {
+        let (among, values) = among(&self.key, keys);
         (format!("UPDATE {} SET {} WHERE {among}", self.table, set.join(", ")), values)
     }
 
