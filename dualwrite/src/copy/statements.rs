@@ -27,7 +27,7 @@ const KEYS: usize = 200;
 /// | `{goal_id}`, `{goals.id}` | the condition that this column is one of the keys; for a key of several columns name them in order, `{a, b}` |
 ///
 /// A backfill runs them over ranges of keys, everything else over single keys. They must overwrite: afterwards
-/// new says what old says. [`removing`](Self::removing) takes away what old has no more. The text is part of
+/// new says what old says. A brace that belongs to the text is written twice, `'{{}}'`. [`removing`](Self::removing) takes away what old has no more. The text is part of
 /// the program and binds nothing, so it holds no `?`.
 ///
 /// ```
@@ -181,11 +181,25 @@ impl Template {
             return Err(wrong(message.to_owned()));
         }
         let (mut pieces, mut rest) = (Vec::new(), text);
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, after)) = after.split_once('}') else {
-                return Err(wrong(format!("`{{{after}` is not closed: add a `}}`")));
-            };
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, after) = (&rest[..at], &rest[at + 1..]);
             pieces.push(Piece::Text(before));
+            if rest[at..].starts_with("{{") || rest[at..].starts_with("}}") {
+                pieces.push(Piece::Text(&rest[at..=at]));
+                rest = &rest[at + 2..];
+                continue;
+            }
+            if rest[at..].starts_with('}') {
+                let message =
+                    format!("`{before}}}` closes nothing: a brace of the text is written `}}}}`");
+                return Err(wrong(message));
+            }
+            let Some((name, after)) = after.split_once('}') else {
+                let message = format!(
+                    "`{{{after}` is not closed: add a `}}`, or write `{{{{` for a brace of the text"
+                );
+                return Err(wrong(message));
+            };
             pieces.push(match name.trim() {
                 "rows" => Piece::Rows,
                 columns => Piece::Keys(key_columns(columns, pages)?),
@@ -270,12 +284,21 @@ mod tests {
     }
 
     #[test]
+    fn a_brace_of_the_text_is_written_twice() {
+        let text = "UPDATE v SET tags = '{{a,b}}', json = '{{\"a\":{{}}}}' WHERE {goal_id}";
+        let template = Template::parse(text, &pages()).unwrap();
+        let (sql, _) = template.over(&pages(), Extent::Keys(&[vec![KeyPart::Integer(5)]]));
+        assert_eq!(sql, r#"UPDATE v SET tags = '{a,b}', json = '{"a":{}}' WHERE "goal_id" IN (?)"#);
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         let message = |text| Template::parse(text, &pages()).err().unwrap().to_string();
         assert!(message("DELETE FROM v").contains("whole table"));
         assert!(message("DELETE FROM v WHERE {a b}").contains("`{a b}`"));
         assert!(message("DELETE FROM v WHERE {a, b}").contains("2 columns"));
         assert!(message("DELETE FROM v WHERE {id").contains("not closed"));
+        assert!(message("DELETE FROM v WHERE id} = 1 AND {id}").contains("written `}}`"));
         assert!(message("DELETE FROM v WHERE id = ? AND {id}").contains("`?`"));
     }
 }
