@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::memory::MemoryControl;
 use super::{Acknowledgement, Change, Control, Heartbeat, Sample, VerifyOrder};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
 use crate::compare::Shown;
