@@ -88,6 +88,7 @@ const LAYERS: &[&[&str]] = &[
         "read",
         "write/run",
         "lazy/run",
+        "shadow/keep",
         "shadow/run",
         "shadow/writes",
         "copy/run",

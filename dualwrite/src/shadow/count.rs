@@ -55,6 +55,11 @@ impl Shared {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
     }
 
+    /// The sample that had its place was not stored.
+    pub(crate) fn may_sample_again(&self, field: &str) {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).give_back(field);
+    }
+
     /// The samples are gone.
     pub(crate) fn forget_samples(&self) {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
