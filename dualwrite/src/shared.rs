@@ -425,6 +425,7 @@ impl Shared {
             counters: self.counters.report(),
             fields: self.fields.sum(),
             breaches: self.breaches.sum(),
+            cohorts: self.cohorts.sum(),
         }
     }
 

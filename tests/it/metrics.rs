@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
-use dualwrite::{Guards, Runtime, Stage};
+use dualwrite::{Guards, Runtime, Stage, cohort};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
@@ -255,7 +255,7 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     }
     assert!(migration.verify().run().await.unwrap().is_clean());
     migration.advance(Stage::Shadow).await.unwrap();
-    notes.find(1).await.unwrap();
+    cohort("enterprise", notes.find(1)).await.unwrap();
     emitted.until(&hands, "dualwrite_shadow_reads_total", &[("outcome", "equal")], 1.0).await;
     migration.advance(Stage::Live).await.unwrap();
     emitted.until(&hands, "dualwrite_shadow_reads_total", &[("outcome", "different")], 0.0).await;
@@ -282,6 +282,12 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     is("dualwrite_call_errors_total", &[("method", "Notes::save"), ("side", "new")], 1.0);
     is("dualwrite_call_duration_seconds", &method("Notes::save"), 1.0);
     is("dualwrite_shadow_reads_total", &[("outcome", "different")], 1.0);
+    is(
+        "dualwrite_cohort_comparisons_total",
+        &[("cohort", "enterprise"), ("outcome", "equal")],
+        1.0,
+    );
+    is("dualwrite_cohort_comparisons_total", &[], 1.0);
     is("dualwrite_differences_total", &[("field", "*")], 1.0);
     is("dualwrite_mirror_write_failures_total", &[], 1.0);
     is("dualwrite_repaired_keys_total", &[], 1.0);

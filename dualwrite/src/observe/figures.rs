@@ -62,6 +62,8 @@ pub(crate) struct Figures {
     pub(crate) fields: BTreeMap<Arc<str>, u64>,
     /// Breaches by guard.
     pub(crate) breaches: BTreeMap<Arc<str>, u64>,
+    /// What came of comparisons, by cohort.
+    pub(crate) cohorts: BTreeMap<Arc<str>, ComparedReport>,
 }
 
 impl Figures {
@@ -85,6 +87,7 @@ impl Figures {
             counters: self.counters.since(&earlier.counters),
             fields: tally_since(&self.fields, &earlier.fields),
             breaches: tally_since(&self.breaches, &earlier.breaches),
+            cohorts: cohorts_since(&self.cohorts, &earlier.cohorts),
         }
     }
 
@@ -93,6 +96,7 @@ impl Figures {
         self.methods.retain(|method| method.old.calls() + method.new.calls() > 0);
         self.fields.retain(|_, count| *count > 0);
         self.breaches.retain(|_, count| *count > 0);
+        self.cohorts.retain(|_, compared| compared.total() > 0);
         self
     }
 
@@ -116,7 +120,21 @@ impl Figures {
                 *sums.entry(Arc::clone(label)).or_default() += count;
             }
         }
+        for (label, compared) in &other.cohorts {
+            self.cohorts.entry(Arc::clone(label)).or_default().add(compared);
+        }
     }
+}
+
+fn cohorts_since(
+    now: &BTreeMap<Arc<str>, ComparedReport>,
+    earlier: &BTreeMap<Arc<str>, ComparedReport>,
+) -> BTreeMap<Arc<str>, ComparedReport> {
+    let since = |(label, compared): (&Arc<str>, &ComparedReport)| {
+        let before = earlier.get(label).copied().unwrap_or_default();
+        (Arc::clone(label), compared.since(&before))
+    };
+    now.iter().map(since).collect()
 }
 
 fn tally_since(
