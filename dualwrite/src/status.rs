@@ -12,6 +12,7 @@ use crate::health::{FieldReport, RecentReport, fields, recent};
 use crate::migration::Migration;
 use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
+use crate::plan::order::RolloutOrder;
 use crate::position::{Generation, Position};
 use crate::readiness::{InstanceReport, blockers};
 use crate::rollout::RolloutStatus;
@@ -81,6 +82,8 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
     pub events: Vec<Event>,
+    /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::Rollout::orders).
+    pub orders: Vec<RolloutOrder>,
     /// The rollout, where there ever was one.
     pub rollout: Option<RolloutStatus>,
     /// What the flags of this process say.
@@ -132,6 +135,7 @@ impl Migration {
             counters: shared.counters.report(),
             blockers,
             events: self.events().await?,
+            orders: self.rollout().orders().await?,
             rollout,
             flags,
         })

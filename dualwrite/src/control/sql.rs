@@ -3,6 +3,7 @@
 
 mod letters;
 mod mismatch;
+mod orders;
 mod plans;
 mod verification;
 
@@ -24,6 +25,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::moves::{Destination, destination};
+use crate::plan::order::NewOrder;
 use crate::position::{Epoch, Generation, Percent};
 use crate::readiness::{Facts, InstanceReport, admit, blockers};
 use crate::shared::unknown_migration;
@@ -649,7 +651,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
                     .upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
             );
             let values = [approval.into(), actor.into(), reason.into(), name.into()];
-            self.execute("recording an approval", &sql, &values).await.map(drop)
+            let order = NewOrder::approval(approval, actor, reason);
+            self.obey("recording an approval", name, (&sql, &values), &order).await.map(drop)
         })
     }
 
