@@ -18,6 +18,7 @@ use metrics::{
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, FAILS, Notes, Store, WORKS};
+use crate::support::wait::until;
 use crate::support::{notice, sql::Sql};
 
 on_all_databases!(what_is_emitted_is_what_the_documents_say);
@@ -156,14 +157,11 @@ impl Emitted {
 
     /// Lets time pass until a figure is published.
     async fn until(&self, hands: &ManualClock, name: &str, wanted: &[(&str, &str)], figure: f64) {
-        let reached = async {
-            while self.sum(name, wanted) != figure {
-                hands.advance(Duration::from_secs(1));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let reached = tokio::time::timeout(Duration::from_secs(30), reached).await;
-        assert!(reached.is_ok(), "{name} {wanted:?}: {}", self.sum(name, wanted));
+        until(format_args!("{name} {wanted:?} is {figure}"), async || {
+            hands.advance(Duration::from_secs(1));
+            self.sum(name, wanted) == figure
+        })
+        .await;
     }
 }
 
@@ -250,9 +248,7 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     migration.backfill().run().await.unwrap();
     db.execute("UPDATE old_note SET word = 'two' WHERE id = 2").await;
     migration.retry_dead_letters().await.unwrap();
-    while migration.status().await.unwrap().dirty_new > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("it is repaired", async || migration.status().await.unwrap().dirty_new == 0).await;
     assert!(migration.verify().run().await.unwrap().is_clean());
     migration.advance(Stage::Shadow).await.unwrap();
     cohort("enterprise", notes.find(1)).await.unwrap();
@@ -262,9 +258,8 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     migration.rollback("enough").await.unwrap();
     db.execute("UPDATE new_note SET word = 'another' WHERE id = 1").await;
     notes.find(1).await.unwrap();
-    while migration.status().await.unwrap().counters.critical_different == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let counters = async || migration.status().await.unwrap().counters;
+    until("it is compared", async || counters().await.critical_different > 0).await;
     emitted.until(&hands, "dualwrite_critical_mismatches_total", &[], 1.0).await;
     emitted.until(&hands, "dualwrite_backfill_complete", &[], 1.0).await;
 
