@@ -20,7 +20,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 const SECONDS: u64 = 30;
 /// Before the first look: pools, windows and the allocator have then taken what they take.
 const WARM_UP: Duration = Duration::from_secs(15);
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 const READERS: i64 = 4;
 /// Reads in a row, and the pause after them: some 100,000 reads a second and not all of the machine.
 const BURST: i64 = 50;
@@ -117,7 +117,9 @@ async fn soak(length: Duration) -> Result<f64, BoxError> {
     while start.elapsed() < length {
         let left = length.saturating_sub(start.elapsed());
         tokio::time::sleep(left.min(LOOK_EVERY)).await;
-        most = most.max(resident()?);
+        let now = resident()?;
+        most = most.max(now);
+        println!("{:>4.0} s {now:>9} kB", start.elapsed().as_secs_f64());
     }
     let (last, spent) = (resident()?, start.elapsed().as_secs_f64());
     let made = reads.load(Relaxed) - before;

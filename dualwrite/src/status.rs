@@ -67,7 +67,7 @@ pub struct Status {
     pub counters: CounterReport,
     /// Calls of the last 1, 5 and 60 minutes.
     pub recent: Vec<RecentReport>,
-    /// Differences by field.
+    /// Differences by method and field, in this process.
     pub fields: Vec<FieldReport>,
     /// What came of comparisons, by [`cohort`](crate::cohort()), in this process.
     pub cohorts: Vec<CohortReport>,

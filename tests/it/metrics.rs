@@ -283,7 +283,8 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
         1.0,
     );
     is("dualwrite_cohort_comparisons_total", &[], 1.0);
-    is("dualwrite_differences_total", &[("field", "*")], 1.0);
+    is("dualwrite_differences_total", &[("method", "Notes::find"), ("field", "*")], 1.0);
+    is("dualwrite_differences_total", &[], 1.0);
     is("dualwrite_mirror_write_failures_total", &[], 1.0);
     is("dualwrite_repaired_keys_total", &[], 1.0);
     is("dualwrite_copy_failures_total", &[], 1.0);

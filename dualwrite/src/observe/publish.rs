@@ -60,7 +60,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (ANSWERS, Kind::Counter, Unit::Count, "Calls whose answer the caller got from a side"),
     (SHADOW_READS, Kind::Counter, Unit::Count, "Shadow reads by what they found"),
     (COHORTS, Kind::Counter, Unit::Count, "Comparisons by cohort, by what they found"),
-    (DIFFERENCES, Kind::Counter, Unit::Count, "Differences that stay, by field"),
+    (DIFFERENCES, Kind::Counter, Unit::Count, "Differences that stay, by method and field"),
     (CRITICAL, Kind::Counter, Unit::Count, "Shadow reads that differ in a critical field"),
     (LAZY_COPIES, Kind::Counter, Unit::Count, "Keys copied, or not, because a read missed them"),
     (COPY_FAILURES, Kind::Counter, Unit::Count, "Keys that could not be copied"),
@@ -135,6 +135,9 @@ impl Series<'_> {
                 let labels = [("method", &*method.name), ("outcome", outcome.as_str())];
                 self.count(SHADOW_READS, method.compared.of(*outcome), labels);
             }
+            for (field, by) in &method.fields {
+                self.count(DIFFERENCES, *by, [("method", &*method.name), ("field", field)]);
+            }
         }
         let counted = &news.counters;
         for (cohort, compared) in &news.cohorts {
@@ -142,9 +145,6 @@ impl Series<'_> {
                 let labels = [("cohort", &**cohort), ("outcome", outcome.as_str())];
                 self.count(COHORTS, compared.of(*outcome), labels);
             }
-        }
-        for (field, by) in &news.fields {
-            self.count(DIFFERENCES, *by, [("field", field)]);
         }
         for (guard, by) in &news.breaches {
             self.count(BREACHES, *by, [("guard", guard)]);

@@ -99,7 +99,7 @@ where
             Ok(Ok(Err(found))) => {
                 let fields: BTreeSet<String> =
                     found.kept().iter().map(|difference| field_label(&difference.path)).collect();
-                self.shared.count_fields(&fields);
+                self.shared.count_fields(&self.method, &fields);
                 self.count(Outcome::Different);
                 self.warn(&found);
                 keep(&self.shared, self.limit, &self.samples(&found)).await;

@@ -86,7 +86,7 @@ fn different(
     if fields.is_empty() {
         return Outcome::Ignored;
     }
-    shared.count_fields(&fields);
+    shared.count_fields(method, &fields);
     tracing::warn!(
         migration = &*shared.name,
         method = &*method.name,
