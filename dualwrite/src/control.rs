@@ -394,7 +394,7 @@ pub(crate) trait Control: letters::Letters + plans::Plans + 'static {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>>;
 
-    /// Records an approval for the present stage.
+    /// Records an approval for the present stage, and the order.
     fn approve<'a>(
         &'a self,
         name: &'a str,

@@ -79,6 +79,8 @@ pub struct RecentCalls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FieldReport {
+    /// The trait and the method: `Customers::find`.
+    pub method: String,
     /// Its path, without what stands in brackets; `*` for a whole answer.
     pub field: String,
     /// Differences that stayed, since the start of the process.
@@ -130,9 +132,15 @@ fn calls(figures: &SideFigures, covered_s: f64) -> RecentCalls {
 }
 
 pub(crate) fn fields(shared: &Shared) -> Vec<FieldReport> {
-    let field = |(field, differences): (std::sync::Arc<str>, u64)| FieldReport {
-        field: field.to_string(),
-        differences,
+    let of_method = |method: MethodFigures| {
+        let name = method.name.to_string();
+        let found = method.fields.into_iter().filter(|(_, differences)| *differences > 0);
+        let report = move |(field, differences): (std::sync::Arc<str>, u64)| FieldReport {
+            method: name.clone(),
+            field: field.to_string(),
+            differences,
+        };
+        found.map(report)
     };
-    shared.figures().fields.into_iter().map(field).collect()
+    shared.figures().methods.into_iter().flat_map(of_method).collect()
 }

@@ -12,6 +12,7 @@ use crate::jobs::{Backfill, Verification};
 use crate::key::{EncodedKey, Key};
 use crate::moves::{Move, destination};
 use crate::moving::{Moving, check_named, repair};
+use crate::plan::announce::{Announcement, announce};
 use crate::position::{Generation, Percent, Position};
 use crate::readiness::blockers;
 use crate::shared::Shared;
@@ -129,6 +130,7 @@ impl Migration {
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.
+    /// Who gave it, and why, is among the [orders](crate::Rollout::orders).
     ///
     /// # Errors
     /// `InvalidInput` where nothing needs it, `Database`.
@@ -143,7 +145,9 @@ impl Migration {
             return Err(Error::new(ErrorKind::InvalidInput, message).of(&self.0.name));
         }
         check_named("actor", by).map_err(|error| error.of(&self.0.name))?;
-        self.0.control.approve(&self.0.name, name, by, because).await
+        self.0.control.approve(&self.0.name, name, by, because).await?;
+        announce(&self.0, Announcement::Ordered { what: "approve", by, because });
+        Ok(())
     }
 
     /// Says that a release runs which writes old without this library: `Complete` is refused until

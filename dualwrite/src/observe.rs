@@ -78,8 +78,9 @@ counters! {
     /// Comparisons of cohorts beyond those that are counted by name; see
     /// [`COHORTS_MAX`](crate::COHORTS_MAX).
     cohorts_beyond,
-    /// Mismatches of which no sample was kept; see [`SAMPLES_MAX`](crate::SAMPLES_MAX) and
-    /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX).
+    /// Mismatches of which no sample was kept: for want of room (see [`SAMPLES_MAX`](crate::SAMPLES_MAX) and
+    /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX)), since too many comparisons were under way,
+    /// or since they could not be stored, or not in time.
     samples_dropped,
     /// Keys copied because a read missed them in new.
     lazy_copied,

@@ -3,6 +3,8 @@
 pub(crate) mod announce;
 pub(crate) mod decide;
 pub(crate) mod health;
+pub(crate) mod order;
+pub(crate) mod pace;
 pub(crate) mod rollout;
 pub(crate) mod run;
 pub(crate) mod state;

@@ -10,9 +10,13 @@ use crate::migration::Migration;
 use crate::moving::check_named;
 use crate::plan::announce::{Announcement, announce};
 use crate::plan::decide::next_move;
+use crate::plan::order::{NewOrder, OrderKind, RolloutOrder};
 use crate::plan::rollout::RolloutPlan;
 use crate::plan::state::{PlanRow, PlanUpdate, RolloutState};
 use crate::shared::Shared;
+
+/// How many orders are shown.
+pub const ORDERS_SHOWN_MAX: u32 = 50;
 
 /// The rollout of a migration: one [`RolloutPlan`] at a time, kept in the control tables and followed by one
 /// of the instances, whichever holds the lease of the leader. Orders take effect in all processes; an
@@ -94,7 +98,8 @@ impl<'m> Rollout<'m> {
     }
 
     /// Stores a plan and begins to follow it: at the step that fits the present position. `by` and `because`
-    /// are kept in the rollout's note; `by` has 1 to 100 bytes.
+    /// are kept in the rollout's note and, as those of all orders, in the [audit](Self::orders); `by` has 1 to 100
+    /// bytes.
     ///
     /// # Errors
     /// `InvalidInput` for a plan that cannot be followed, `IllegalMove` where its first step is more than
@@ -112,9 +117,10 @@ impl<'m> Rollout<'m> {
         let step = plan.fits(position);
         next_move(plan, step, position).map_err(|problem| self.illegal(problem))?;
         let note = ordered("started", by, because);
-        let new = NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note };
+        let order = NewOrder::new(OrderKind::Start, by, because);
+        let new = NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, order };
         shared.control.start_plan(&shared.name, &new).await?;
-        self.ordered("start", by, because);
+        self.ordered(OrderKind::Start, by, because);
         Ok(())
     }
 
@@ -124,8 +130,9 @@ impl<'m> Rollout<'m> {
     /// `Unsupported` where no rollout is under way, `Conflict` where it changes at the same moment (look
     /// and order again), `InvalidInput` for an actor without a name, `Database`.
     pub async fn pause(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order("pause", by, because, |row| {
-            Ok(PlanUpdate::to(RolloutState::Paused, row, ordered("paused", by, because)))
+        self.order(OrderKind::Pause, by, because, |row, order| {
+            let note = ordered("paused", by, because);
+            Ok(PlanUpdate::to(RolloutState::Paused, row, note, order))
         })
         .await
     }
@@ -137,11 +144,11 @@ impl<'m> Rollout<'m> {
     /// As [`pause`](Self::pause); `IllegalMove` where the next step is more than one move from here.
     pub async fn resume(&self, by: &str, because: &str) -> Result<(), Error> {
         let position = self.shared.refresh().await?.position;
-        self.order("resume", by, because, |row| {
+        self.order(OrderKind::Resume, by, because, |row, order| {
             // Whoever stops a rollout need not understand its plan; whoever resumes it must.
             let plan = row.plan().map_err(|error| error.of(&self.shared.name))?;
             let note = ordered("resumed", by, because);
-            let mut update = PlanUpdate::to(RolloutState::Running, row, note);
+            let mut update = PlanUpdate::to(RolloutState::Running, row, note, order);
             if row.epoch != position.epoch || row.state == RolloutState::Held {
                 update.step = plan.fits(position);
                 update.epoch = position.epoch;
@@ -160,14 +167,14 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause); `Unsupported` where it is held.
     pub async fn skip_soak(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order("skip soak", by, because, |row| {
+        self.order(OrderKind::SkipSoak, by, because, |row, order| {
             if row.state == RolloutState::Held {
                 let message = "the rollout is held, and the step lasts anew when it is resumed; \
                                `resume` it first";
                 return Err(Error::new(ErrorKind::Unsupported, message).of(&self.shared.name));
             }
             let note = ordered(&format!("soak of step {} skipped", row.step), by, because);
-            Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note) })
+            Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note, order) })
         })
         .await
     }
@@ -178,8 +185,9 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause).
     pub async fn abort(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order("abort", by, because, |row| {
-            Ok(PlanUpdate::to(RolloutState::Aborted, row, ordered("aborted", by, because)))
+        self.order(OrderKind::Abort, by, because, |row, order| {
+            let note = ordered("aborted", by, because);
+            Ok(PlanUpdate::to(RolloutState::Aborted, row, note, order))
         })
         .await
     }
@@ -202,12 +210,33 @@ impl<'m> Rollout<'m> {
         row.map(|row| row.plan()).transpose()
     }
 
+    /// The last orders that were given to rollouts of this migration, approvals among them, and what the
+    /// plans told of themselves, newest first; at most [`ORDERS_SHOWN_MAX`]. The steps that were taken are among
+    /// [`Migration::events`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    ///     for order in migration.rollout().orders().await? {
+    ///         println!("{} by {}: {}", order.kind, order.actor, order.reason);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn orders(&self) -> Result<Vec<RolloutOrder>, Error> {
+        self.shared.control.orders(&self.shared.name, ORDERS_SHOWN_MAX).await
+    }
+
     async fn order(
         &self,
-        what: &str,
+        kind: OrderKind,
         by: &str,
         because: &str,
-        change: impl FnOnce(&PlanRow) -> Result<PlanUpdate, Error> + Send,
+        change: impl FnOnce(&PlanRow, NewOrder) -> Result<PlanUpdate, Error> + Send,
     ) -> Result<(), Error> {
         let shared = self.shared;
         check_named("actor", by).map_err(|error| error.of(&shared.name))?;
@@ -216,17 +245,17 @@ impl<'m> Rollout<'m> {
             let message = "no rollout is under way; `start` one";
             return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
         };
-        let update = change(&row)?;
+        let update = change(&row, NewOrder::new(kind, by, because))?;
         if !shared.control.update_plan(&shared.name, row.version, &update).await? {
             let message = "the rollout changed at the same moment; look at it and order again";
             return Err(Error::new(ErrorKind::Conflict, message).of(&shared.name));
         }
-        self.ordered(what, by, because);
+        self.ordered(kind, by, because);
         Ok(())
     }
 
-    fn ordered(&self, what: &str, by: &str, because: &str) {
-        announce(self.shared, Announcement::Ordered { what, by, because });
+    fn ordered(&self, kind: OrderKind, by: &str, because: &str) {
+        announce(self.shared, Announcement::Ordered { what: kind.as_str(), by, because });
         self.shared.nudge.notify_one();
     }
 

@@ -201,7 +201,7 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
-        options.rules.check().map_err(|error| error.of(name))?;
+        options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
         let record = self.control.join(name, &self.beat, options.lazy).await?;

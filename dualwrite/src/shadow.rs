@@ -3,6 +3,7 @@
 pub(crate) mod cohort;
 pub(crate) mod count;
 pub(crate) mod decide;
+pub(crate) mod keep;
 pub(crate) mod noise;
 pub(crate) mod outcome;
 pub(crate) mod rules;

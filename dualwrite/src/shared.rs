@@ -22,7 +22,7 @@ use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::figures::Figures;
-use crate::observe::tally::{FIELDS_MAX, Tally};
+use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
@@ -130,8 +130,6 @@ pub(crate) struct Shared {
     pub(crate) in_flight: InFlight,
     pub(crate) counters: Counters,
     methods: Mutex<Vec<Arc<MethodStats>>>,
-    /// Differences by field.
-    pub(crate) fields: Tally,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
     pub(crate) baseline: Baseline,
@@ -212,7 +210,6 @@ impl Shared {
         context: Context,
     ) -> Self {
         let guards = options.guards.iter().flat_map(Guards::iter).map(Guard::name);
-        let fields = options.critical.iter().map(String::as_str);
         let shared = Self {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
@@ -229,7 +226,6 @@ impl Shared {
             in_flight: InFlight::new(record.position.epoch),
             counters: Counters::default(),
             methods: Mutex::default(),
-            fields: Tally::new(FIELDS_MAX, fields),
             breaches: Tally::new(GUARDS_MAX, guards),
             baseline: Baseline::default(),
             cohorts: Cohorts::default(),
@@ -421,7 +417,7 @@ impl Shared {
         if let Some(found) = found {
             return Arc::clone(found);
         }
-        let stats = Arc::new(MethodStats::new(repository, method));
+        let stats = Arc::new(MethodStats::new(repository, method, &self.options.critical));
         methods.push(Arc::clone(&stats));
         stats
     }
@@ -431,8 +427,8 @@ impl Shared {
         Figures {
             methods: self.methods().iter().map(|method| method.figures()).collect(),
             counters: self.counters.report(),
-            fields: self.fields.sum(),
             breaches: self.breaches.sum(),
+            cohorts: self.cohorts.sum(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::health::{FieldReport, RecentReport, fields, recent};
 use crate::migration::Migration;
 use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
+use crate::plan::order::RolloutOrder;
 use crate::position::{Generation, Position};
 use crate::readiness::blockers;
 use crate::rollout::RolloutStatus;
@@ -67,7 +68,7 @@ pub struct Status {
     pub counters: CounterReport,
     /// Calls of the last 1, 5 and 60 minutes.
     pub recent: Vec<RecentReport>,
-    /// Differences by field.
+    /// Differences by method and field, in this process.
     pub fields: Vec<FieldReport>,
     /// What came of comparisons, by [`cohort`](crate::cohort()), in this process.
     pub cohorts: Vec<CohortReport>,
@@ -82,6 +83,8 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
     pub events: Vec<Event>,
+    /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::Rollout::orders).
+    pub orders: Vec<RolloutOrder>,
     /// The rollout, where there ever was one.
     pub rollout: Option<RolloutStatus>,
     /// What the flags of this process say.
@@ -133,6 +136,7 @@ impl Migration {
             counters: shared.counters.report(),
             blockers,
             events: self.events().await?,
+            orders: self.rollout().orders().await?,
             rollout,
             flags,
         })

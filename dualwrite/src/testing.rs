@@ -94,6 +94,20 @@ impl TestMigration {
         Self::build(name, Clock::system(), options).await
     }
 
+    /// The same, and in this field no difference is taken; see
+    /// [`Registration::critical`](crate::Registration::critical).
+    ///
+    /// # Errors
+    /// `InvalidInput` where the rules say what cannot be.
+    pub async fn with_critical(
+        name: &str,
+        field: impl Into<String>,
+        rules: ShadowRules,
+    ) -> Result<Self, Error> {
+        let options = Options { rules, critical: vec![field.into()], ..Options::default() };
+        Self::build(name, Clock::system(), options).await
+    }
+
     async fn build(name: &str, clock: Clock, options: Options) -> Result<Self, Error> {
         let control = Arc::new(MemoryControl::new(clock.clone()));
         let beat = Heartbeat {

@@ -88,6 +88,10 @@ impl<'t, 'd> Entry<'t, 'd> {
         self.value.as_str().ok_or_else(|| self.expected("a text"))
     }
 
+    pub(crate) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     pub(crate) fn table(&self) -> Result<&'d DeTable<'t>, Error> {
         self.value.as_table().ok_or_else(|| self.expected("a table"))
     }
@@ -95,6 +99,13 @@ impl<'t, 'd> Entry<'t, 'd> {
     /// Reads a text by its `FromStr`.
     pub(crate) fn parsed<T: std::str::FromStr<Err = Error>>(&self) -> Result<T, Error> {
         self.text()?.parse().map_err(|error: Error| self.error(&error.to_string()))
+    }
+
+    /// A whole number from zero on.
+    pub(crate) fn whole<N: std::str::FromStr>(&self) -> Result<N, Error> {
+        let number = self.value.as_integer().filter(|number| number.radix() == 10);
+        let number = number.ok_or_else(|| self.expected("a whole number"))?;
+        number.as_str().parse().map_err(|_| self.error("expected a whole number in its bounds"))
     }
 
     /// A number, or a text, as text.

@@ -9,6 +9,7 @@ use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(
     every_key_is_copied_and_counted,
@@ -238,9 +239,7 @@ async fn it_can_be_paused_resumed_and_cancelled<D: Sql>(db: Scratch<D>) {
     assert!(world.migration.backfill().pause().await.unwrap());
     world.copying.let_go();
     let progress = async || world.migration.status().await.unwrap().backfill.unwrap();
-    while progress().await.throttled.as_deref() != Some("paused") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is paused", async || progress().await.throttled.as_deref() == Some("paused")).await;
     let before = progress().await;
     assert!(before.paused && before.done() < 30 && !run.is_finished(), "{before:?}");
 

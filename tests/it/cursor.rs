@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::support::db::{Scratch, TestDb, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(
     integers_while_rows_move,
@@ -392,10 +393,8 @@ async fn a_worker_that_lost_its_lease_inside_a_page_commits_nothing<D: Sql>(db: 
     let second = tokio::spawn(async move {
         second.backfill().batch(BATCH).batch_time(MINUTE).run().await.unwrap()
     });
-    while !one_writer && records.db.rows(owner).await == before {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
     if !one_writer {
+        until("the range is taken over", async || records.db.rows(owner).await != before).await;
         // The rows of its page are still locked by the first, which now finds its range gone.
         assert_eq!(others.pages.load(SeqCst), 0);
         records.third.let_go();

@@ -15,6 +15,7 @@ use sqlx::Error;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::CopyNotes;
 use crate::support::sql::Sql;
+use crate::support::wait::soon;
 
 on_all_databases!(
     a_slow_new_side_is_gone_back_from,
@@ -152,7 +153,7 @@ impl<D: Sql> Instance<D> {
     }
 
     async fn until(&self, holds: impl Fn(&CounterReport) -> bool) {
-        soon(async || holds(&self.counters().await).then_some(())).await;
+        soon("what the guards do", async || holds(&self.counters().await).then_some(())).await;
     }
 
     /// Lets a period pass, and waits until the guards have looked.
@@ -167,25 +168,19 @@ impl<D: Sql> Instance<D> {
 
     /// Waits until this instance follows a position of this stage.
     async fn reaches(&self, stage: Stage) {
-        soon(async || (self.migration.position().stage == stage).then_some(())).await;
+        soon("what the guards do", async || {
+            (self.migration.position().stage == stage).then_some(())
+        })
+        .await;
     }
 
     /// What the service was told, when it was told as much.
     async fn told(&self, least: usize) -> Vec<RuntimeEvent> {
-        soon(async || Some(self.events.lock().unwrap().clone()).filter(|told| told.len() >= least))
-            .await
+        soon("what the guards do", async || {
+            Some(self.events.lock().unwrap().clone()).filter(|told| told.len() >= least)
+        })
+        .await
     }
-}
-
-/// Asks until there is an answer, and not for ever.
-async fn soon<T>(ask: impl AsyncFn() -> Option<T>) -> T {
-    for _ in 0..6_000 {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("what the test waits for does not come");
 }
 
 async fn tables<D: Sql>(db: &Scratch<D>) {
@@ -368,7 +363,10 @@ async fn a_rollout_goes_on_only_where_the_guards_are_content<D: Sql>(db: Scratch
         .step(RolloutStep::ramp(Percent::FULL));
     instance.migration.rollout().start(&plan, "ada", "").await.unwrap();
     let until = async |holds: &dyn Fn(&RolloutStatus) -> bool| {
-        soon(async || instance.migration.rollout().status().await.unwrap().filter(holds)).await
+        soon("what the guards do", async || {
+            instance.migration.rollout().status().await.unwrap().filter(holds)
+        })
+        .await
     };
     let waits =
         |now: &RolloutStatus| now.waiting.as_ref().is_some_and(|w| w.contains("too little"));
@@ -390,5 +388,8 @@ async fn a_rollout_goes_on_only_where_the_guards_are_content<D: Sql>(db: Scratch
         "{held:?}"
     );
     let told = |event: &RuntimeEvent| matches!(event, RuntimeEvent::RolloutHeld { .. });
-    soon(async || instance.events.lock().unwrap().iter().any(told).then_some(())).await;
+    soon("what the guards do", async || {
+        instance.events.lock().unwrap().iter().any(told).then_some(())
+    })
+    .await;
 }

@@ -17,6 +17,7 @@ use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(nobody_ever_sees_a_superseded_value);
 
@@ -267,10 +268,11 @@ async fn nobody_ever_sees_a_superseded_value<D: Sql>(db: Scratch<D>) {
         let goals: Vec<u64> =
             instances.iter().map(|one| one.done.load(SeqCst) + OPERATIONS).collect();
         for (instance, goal) in instances.iter().zip(goals) {
-            while !instance.stall.stands.load(SeqCst) && instance.done.load(SeqCst) < goal {
+            until("a client has operated or stands still", async || {
                 assert!(!instance.thread.is_finished(), "a client has failed");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+                instance.stall.stands.load(SeqCst) || instance.done.load(SeqCst) >= goal
+            })
+            .await;
         }
         for (.., which) in stalls.iter().filter(|(_, until, _)| *until == number) {
             instances[*which].stall.set(false);
@@ -296,16 +298,12 @@ async fn nobody_ever_sees_a_superseded_value<D: Sql>(db: Scratch<D>) {
 /// Makes an instance stand still until its lease has run out.
 async fn stall<D: Sql>(world: &World<D>, instance: &Instance) {
     instance.stall.set(true);
-    while !instance.stall.stands.load(SeqCst) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    loop {
+    until("it stands still", async || instance.stall.stands.load(SeqCst)).await;
+    until("its lease has run out", async || {
         let live = world.migration.status().await.unwrap().instances;
-        if live.iter().all(|live| live.id != instance.id) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        live.iter().all(|live| live.id != instance.id)
+    })
+    .await;
 }
 
 /// One step, tried until the gates that open by themselves are open.

@@ -8,6 +8,7 @@ use dualwrite::{ErrorKind, RETRY_AFTER, Runtime, Side, Stage};
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(
     they_are_tried_again_without_anybody_asking,
@@ -39,9 +40,7 @@ async fn attempts<D: Sql>(world: &World<D>) -> Option<u64> {
 }
 
 async fn until_tried<D: Sql>(world: &World<D>, wanted: Option<u64>) {
-    while attempts(world).await != wanted {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is tried", async || attempts(world).await == wanted).await;
 }
 
 async fn they_are_tried_again_without_anybody_asking<D: Sql>(db: Scratch<D>) {

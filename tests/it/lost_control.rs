@@ -9,6 +9,7 @@ use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(past_the_deadline_reads_say_so_and_recover);
 
@@ -36,9 +37,7 @@ async fn past_the_deadline_reads_say_so_and_recover<D: Sql>(db: Scratch<D>) {
 
     world.db.execute(HIDE).await;
     let mut tx = migration.begin(&pool).await.unwrap();
-    while !is_unknown(&notes.find(1).await) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the lease runs out", async || is_unknown(&notes.find(1).await)).await;
     // What is pinned ends as it began, and a new write asks the fence, not the lease.
     notes.save(&mut tx, 1, "pinned before").await.unwrap();
     tx.commit().await.unwrap();
@@ -50,9 +49,7 @@ async fn past_the_deadline_reads_say_so_and_recover<D: Sql>(db: Scratch<D>) {
     assert_eq!(world.words().await[1], words);
 
     world.db.execute(SHOW).await;
-    while is_unknown(&notes.find(1).await) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the lease is held again", async || !is_unknown(&notes.find(1).await)).await;
     assert_eq!(notes.find(1).await.unwrap().as_deref(), Some("pinned before"));
     world.migration.advance(Stage::Shadow).await.unwrap();
     runtime.shutdown().await.unwrap();

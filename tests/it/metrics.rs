@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
-use dualwrite::{Guards, Runtime, Stage};
+use dualwrite::{Guards, Runtime, Stage, cohort};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
@@ -18,6 +18,7 @@ use metrics::{
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, FAILS, Notes, Store, WORKS};
+use crate::support::wait::until;
 use crate::support::{notice, sql::Sql};
 
 on_all_databases!(what_is_emitted_is_what_the_documents_say);
@@ -156,14 +157,11 @@ impl Emitted {
 
     /// Lets time pass until a figure is published.
     async fn until(&self, hands: &ManualClock, name: &str, wanted: &[(&str, &str)], figure: f64) {
-        let reached = async {
-            while self.sum(name, wanted) != figure {
-                hands.advance(Duration::from_secs(1));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let reached = tokio::time::timeout(Duration::from_secs(30), reached).await;
-        assert!(reached.is_ok(), "{name} {wanted:?}: {}", self.sum(name, wanted));
+        until(format_args!("{name} {wanted:?} is {figure}"), async || {
+            hands.advance(Duration::from_secs(1));
+            self.sum(name, wanted) == figure
+        })
+        .await;
     }
 }
 
@@ -250,21 +248,18 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     migration.backfill().run().await.unwrap();
     db.execute("UPDATE old_note SET word = 'two' WHERE id = 2").await;
     migration.retry_dead_letters().await.unwrap();
-    while migration.status().await.unwrap().dirty_new > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("it is repaired", async || migration.status().await.unwrap().dirty_new == 0).await;
     assert!(migration.verify().run().await.unwrap().is_clean());
     migration.advance(Stage::Shadow).await.unwrap();
-    notes.find(1).await.unwrap();
+    cohort("enterprise", notes.find(1)).await.unwrap();
     emitted.until(&hands, "dualwrite_shadow_reads_total", &[("outcome", "equal")], 1.0).await;
     migration.advance(Stage::Live).await.unwrap();
     emitted.until(&hands, "dualwrite_shadow_reads_total", &[("outcome", "different")], 0.0).await;
     migration.rollback("enough").await.unwrap();
     db.execute("UPDATE new_note SET word = 'another' WHERE id = 1").await;
     notes.find(1).await.unwrap();
-    while migration.status().await.unwrap().counters.critical_different == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let counters = async || migration.status().await.unwrap().counters;
+    until("it is compared", async || counters().await.critical_different > 0).await;
     emitted.until(&hands, "dualwrite_critical_mismatches_total", &[], 1.0).await;
     emitted.until(&hands, "dualwrite_backfill_complete", &[], 1.0).await;
 
@@ -282,7 +277,14 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
     is("dualwrite_call_errors_total", &[("method", "Notes::save"), ("side", "new")], 1.0);
     is("dualwrite_call_duration_seconds", &method("Notes::save"), 1.0);
     is("dualwrite_shadow_reads_total", &[("outcome", "different")], 1.0);
-    is("dualwrite_differences_total", &[("field", "*")], 1.0);
+    is(
+        "dualwrite_cohort_comparisons_total",
+        &[("cohort", "enterprise"), ("outcome", "equal")],
+        1.0,
+    );
+    is("dualwrite_cohort_comparisons_total", &[], 1.0);
+    is("dualwrite_differences_total", &[("method", "Notes::find"), ("field", "*")], 1.0);
+    is("dualwrite_differences_total", &[], 1.0);
     is("dualwrite_mirror_write_failures_total", &[], 1.0);
     is("dualwrite_repaired_keys_total", &[], 1.0);
     is("dualwrite_copy_failures_total", &[], 1.0);

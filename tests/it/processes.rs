@@ -16,6 +16,7 @@ use crate::support::customers::{CopyCustomers, TABLES, join};
 use crate::support::db::{MySqlDb, PostgresDb, Scratch, SqliteDb, TestDb};
 use crate::support::process::{Call, Child, PATIENCE};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 /// What the other processes run. In the process of the tests themselves there is nothing to do.
 #[test]
@@ -78,17 +79,12 @@ impl<D: Sql> Operator<D> {
 
     /// Looks at the control tables until this holds for what the instance reported.
     pub(crate) async fn until(&self, instance: &str, holds: impl Fn(u64, u64) -> bool) {
-        let looking = async {
-            loop {
-                let status = self.migration.status().await.unwrap();
-                let report = status.instances.into_iter().find(|report| report.id == instance);
-                if report.is_some_and(|report| holds(report.seen.0, report.drained.0)) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, looking).await.expect("the instance reports it in time");
+        until("the instance reports it", async || {
+            let status = self.migration.status().await.unwrap();
+            let report = status.instances.into_iter().find(|report| report.id == instance);
+            report.is_some_and(|report| holds(report.seen.0, report.drained.0))
+        })
+        .await;
     }
 
     /// Looks until some transaction of this database waits for another one. SQLite does not tell.

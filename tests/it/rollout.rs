@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    ErrorKind, Health, Percent, RolloutPlan, RolloutState, RolloutStatus, RolloutStep, Stage,
-    Status,
+    ErrorKind, Health, OrderKind, Percent, RolloutPlan, RolloutState, RolloutStatus, RolloutStep,
+    Stage, Status,
 };
 
 use crate::support::crew::Crew;
@@ -19,6 +19,7 @@ on_all_databases!(
     a_plan_runs_to_the_end_through_restarts_and_changes_of_the_leader,
     however_often_the_leader_changes_each_step_is_taken_once,
     orders_are_followed,
+    its_backfill_keeps_to_the_pace_of_the_plan,
     a_rollback_holds_it_until_it_is_resumed,
     it_takes_steps_at_its_hours_and_only_in_good_health,
     what_cannot_be_followed_is_refused,
@@ -96,6 +97,11 @@ async fn a_plan_runs_to_the_end_through_restarts_and_changes_of_the_leader<D: Sq
     assert_eq!(crew.db.number("SELECT count(*) FROM dualwrite_event").await, 10);
     leaders.dedup();
     assert_eq!(leaders.len(), 9, "the leader changed every time");
+    let orders = status.orders.iter().map(|order| (order.kind, order.approval.as_deref()));
+    let approved = |name| (OrderKind::Approve, Some(name));
+    let told =
+        [(OrderKind::Done, None), approved("dba"), approved("owner"), (OrderKind::Start, None)];
+    assert_eq!(orders.collect::<Vec<_>>(), told);
     assert_eq!(crew.db.number("SELECT count(*) FROM new_note").await, 30);
 }
 
@@ -184,6 +190,48 @@ async fn orders_are_followed<D: Sql>(db: Scratch<D>) {
     crew.passes(HOUR).await;
     let done = crew.until(here, "the end", |now| rollout(now).state == RolloutState::Done).await;
     assert_eq!(done.position.ramp, percent(7));
+
+    // All of it is in the audit, as every process sees it; a plan that was refused is not.
+    use OrderKind::{Abort, Done, Pause, Resume, SkipSoak, Start};
+    let orders = there.rollout().orders().await.unwrap();
+    let told: Vec<_> = orders.iter().rev().map(|o| (o.kind, &*o.actor, &*o.reason)).collect();
+    let [orders_of_people @ .., end] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        orders_of_people,
+        [
+            (Start, "ada", "it is time"),
+            (Pause, "eve", "lunch"),
+            (Resume, "ada", ""),
+            (SkipSoak, "ada", "it is quiet"),
+            (Abort, "ada", "another way"),
+            (Start, "ada", ""),
+        ]
+    );
+    assert!(end.0 == Done && end.1.starts_with("plan, by instance "), "{end:?}");
+    assert_eq!(here.status().await.unwrap().orders, orders);
+}
+
+async fn its_backfill_keeps_to_the_pace_of_the_plan<D: Sql>(db: Scratch<D>) {
+    let crew = Crew::new(db, 30).await;
+    let member = crew.joins().await;
+    let here = &member.migration;
+    let plan = RolloutPlan::new()
+        .backfill_rate(1)
+        .backfill_workers(2)
+        .backfill_batch_time(Duration::from_millis(20))
+        .step(RolloutStep::stage(Stage::DualWrite))
+        .step(RolloutStep::stage(Stage::Shadow));
+    here.rollout().start(&plan, "ada", "").await.unwrap();
+    let backfill = |now: &Status| now.backfill.clone();
+    let runs = |now: &Status| backfill(now).is_some_and(|backfill| backfill.rate == Some(1));
+    let status = crew.until(here, "the backfill at its rate", runs).await;
+    assert!(rollout(&status).step == 1 && !backfill(&status).unwrap().complete);
+    // Who looks after it changes the rate, and the plan goes on.
+    assert!(here.backfill().set_rate(None).await.unwrap());
+    let status = crew.until(here, "the second step", |now| rollout(now).step == 2).await;
+    let backfill = backfill(&status).unwrap();
+    assert_eq!((backfill.complete, backfill.migrated, backfill.rate), (true, 30, None));
+    assert_eq!(here.rollout().plan().await.unwrap(), Some(plan));
 }
 
 async fn a_rollback_holds_it_until_it_is_resumed<D: Sql>(db: Scratch<D>) {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{Compare, ComparedReport, CounterReport, ShadowRules, Stage};
+use dualwrite::{Compare, ComparedReport, CounterReport, ShadowRules, Stage, Status};
 
 /// A row with a field of each kind.
 #[derive(Clone, Debug, PartialEq, Compare)]
@@ -144,15 +144,18 @@ impl World {
         [&self.old, &self.new].map(|side| side.calls.swap(0, SeqCst))
     }
 
-    pub(crate) async fn counters(&self) -> CounterReport {
+    pub(crate) async fn status(&self) -> Status {
         self.test.settle().await;
-        self.test.migration().status().await.unwrap().counters
+        self.test.migration().status().await.unwrap()
+    }
+
+    pub(crate) async fn counters(&self) -> CounterReport {
+        self.status().await.counters
     }
 
     /// What was counted for a method.
     pub(crate) async fn compared(&self, method: &str) -> ComparedReport {
-        self.test.settle().await;
-        let methods = self.test.migration().status().await.unwrap().methods;
+        let methods = self.status().await.methods;
         methods.iter().find(|found| found.method == method).unwrap().compared
     }
 }

@@ -11,6 +11,7 @@ use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::soon;
 
 on_all_databases!(
     it_makes_way_for_the_log,
@@ -66,13 +67,8 @@ impl<D: Sql> Fast<D> {
 
     /// Why it makes way, once it does.
     async fn reason(&self) -> String {
-        loop {
-            let progress = self.migration.status().await.unwrap().backfill;
-            if let Some(reason) = progress.and_then(|progress| progress.throttled) {
-                return reason;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        soon("it makes way", async || self.migration.status().await.unwrap().backfill?.throttled)
+            .await
     }
 }
 
@@ -139,14 +135,11 @@ async fn every_process_sees_who_copies_what<D: Sql>(db: Scratch<D>) {
     let run = tokio::spawn(async move {
         migration.backfill().batch(1).rate(50).lease(lease).run().await.unwrap()
     });
-    let seen = loop {
-        let progress = second.status().await.unwrap().backfill;
-        let worker = progress.and_then(|progress| progress.workers.first().cloned());
-        match worker {
-            Some(worker) if worker.done >= 2 => break worker,
-            _ => tokio::time::sleep(Duration::from_millis(2)).await,
-        }
-    };
+    let seen = soon("a worker has copied", async || {
+        let progress = second.status().await.unwrap().backfill?;
+        progress.workers.into_iter().next().filter(|worker| worker.done >= 2)
+    })
+    .await;
     assert!(seen.owner.starts_with(&format!("{}/", world.runtime.instance())), "{seen:?}");
     assert_eq!((seen.after, seen.last.as_str()), (Some(seen.done.to_string()), "20"));
     assert!((1..=60_000_000).contains(&seen.lease_left_us), "{}", seen.lease_left_us);

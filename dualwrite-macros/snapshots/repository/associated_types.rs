@@ -181,7 +181,7 @@ where
                                 ),
                             )
                             .await;
-                        return write.leave_only(&mut *tx, answer);
+                        return write.leave_both(&mut *tx, answer).await;
                     }
                     while let ::core::option::Option::Some(side) = write.next() {
                         if let ::core::result::Result::Err(error) = write

@@ -294,7 +294,7 @@ where
                         let answer = write
                             .run(<B as Documents>::remove(&**both, &mut *tx, id))
                             .await;
-                        return write.leave_only(&mut *tx, answer);
+                        return write.leave_both(&mut *tx, answer).await;
                     }
                     while let ::core::option::Option::Some(side) = write.next() {
                         if let ::core::result::Result::Err(error) = write

@@ -171,7 +171,7 @@ where
                                 <B as Customers>::save(&**both, &mut *tx, customer, note),
                             )
                             .await;
-                        return write.leave_only(&mut *tx, answer);
+                        return write.leave_both(&mut *tx, answer).await;
                     }
                     while let ::core::option::Option::Some(side) = write.next() {
                         if let ::core::result::Result::Err(error) = write

@@ -140,6 +140,18 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Orders to rollouts: who, what, and why.
+CREATE TABLE IF NOT EXISTS dualwrite_order (
+    id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    migration VARCHAR(100)    NOT NULL,
+    at        BIGINT  NOT NULL,
+    what      VARCHAR(100)    NOT NULL,
+    approval  VARCHAR(100),
+    actor     VARCHAR(100)    NOT NULL,
+    reason    TEXT    NOT NULL,
+    epoch     BIGINT  NOT NULL,
+    UNIQUE (migration, id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_verification (
     migration      VARCHAR(100)    NOT NULL PRIMARY KEY,
     owner          VARCHAR(100)    NOT NULL,

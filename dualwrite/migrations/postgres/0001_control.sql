@@ -140,6 +140,18 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 );
+-- Orders to rollouts: who, what, and why.
+CREATE TABLE IF NOT EXISTS dualwrite_order (
+    id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration TEXT    NOT NULL,
+    at        BIGINT  NOT NULL,
+    what      TEXT    NOT NULL,
+    approval  TEXT,
+    actor     TEXT    NOT NULL,
+    reason    TEXT    NOT NULL,
+    epoch     BIGINT  NOT NULL,
+    UNIQUE (migration, id)
+);
 CREATE TABLE IF NOT EXISTS dualwrite_verification (
     migration      TEXT    NOT NULL PRIMARY KEY,
     owner          TEXT    NOT NULL,

@@ -140,6 +140,18 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 );
+-- Orders to rollouts: who, what, and why.
+CREATE TABLE IF NOT EXISTS dualwrite_order (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    migration TEXT    NOT NULL,
+    at        INTEGER NOT NULL,
+    what      TEXT    NOT NULL,
+    approval  TEXT,
+    actor     TEXT    NOT NULL,
+    reason    TEXT    NOT NULL,
+    epoch     INTEGER NOT NULL,
+    UNIQUE (migration, id)
+);
 CREATE TABLE IF NOT EXISTS dualwrite_verification (
     migration      TEXT    NOT NULL PRIMARY KEY,
     owner          TEXT    NOT NULL,

@@ -298,7 +298,14 @@ mod tests {
             ..Default::default()
         };
         let name = format!("Notes::{}", old.len()).into();
-        MethodFigures { name, writes, old: side(old), new: side(new), compared: Default::default() }
+        MethodFigures {
+            name,
+            writes,
+            old: side(old),
+            new: side(new),
+            compared: Default::default(),
+            fields: Default::default(),
+        }
     }
 
     #[test]

@@ -341,6 +341,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         "approval",
         "release",
         "plan",
+        "order",
     ];
     let fresh = || async {
         let mut conn = pool.acquire().await.unwrap();

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::facts::{Facts, InstanceReport};
 use crate::key::EncodedKey;
+use crate::plan::order::{NewOrder, RolloutOrder};
 use crate::position::{Epoch, Generation, Position};
 use crate::shadow::samples::has_room;
 use crate::shared::unknown_migration;
@@ -49,6 +50,7 @@ struct Entry {
     buried: Vec<DeadLetter>,
     samples: Vec<Mismatch>,
     plan: Option<plans::Stored>,
+    orders: Vec<RolloutOrder>,
     flag: Option<(String, Epoch)>,
 }
 
@@ -107,6 +109,7 @@ impl Entry {
             buried: Vec::new(),
             samples: Vec::new(),
             plan: None,
+            orders: Vec::new(),
             flag: None,
         }
     }
@@ -394,10 +397,12 @@ impl Control for MemoryControl {
         &'a self,
         name: &'a str,
         approval: &'a str,
-        _actor: &'a str,
-        _reason: &'a str,
+        actor: &'a str,
+        reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
+        let now = self.clock.now();
         done(self.with(name, |entry| {
+            entry.record_order(&NewOrder::approval(approval, actor, reason), now);
             let given = (entry.record.stage_epoch, approval.to_owned());
             entry.approvals.retain(|known| *known != given);
             entry.approvals.push(given);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind};
+use crate::plan::order::{NewOrder, RolloutOrder};
 use crate::plan::state::{PlanRow, PlanUpdate};
 use crate::position::Epoch;
 
@@ -16,6 +17,8 @@ pub(crate) struct NewPlan {
     pub(crate) step: usize,
     pub(crate) epoch: Epoch,
     pub(crate) note: String,
+    /// For the audit.
+    pub(crate) order: NewOrder,
 }
 
 /// Rollouts, and what flags have done.
@@ -23,20 +26,27 @@ pub(crate) trait Plans: Send + Sync {
     /// The rollout, over or not.
     fn plan<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<PlanRow>, Error>>;
 
-    /// Stores a plan, running. `Conflict` where one is under way.
+    /// Stores a plan, running, and records the order. `Conflict` where one is under way.
     fn start_plan<'a>(
         &'a self,
         name: &'a str,
         plan: &'a NewPlan,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Changes the row if it is at this version, and raises that. Returns whether it was.
+    /// Changes the row if it is at this version, raises that, and records the order. Returns whether it was.
     fn update_plan<'a>(
         &'a self,
         name: &'a str,
         version: u64,
         update: &'a PlanUpdate,
     ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// The newest orders, newest first.
+    fn orders<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<RolloutOrder>, Error>>;
 
     /// Takes or extends the leader's lease. Returns whether it is this instance's.
     fn lead_plan<'a>(

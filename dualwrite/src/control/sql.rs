@@ -6,6 +6,7 @@ mod facts;
 mod instances;
 mod letters;
 mod mismatch;
+mod orders;
 mod plans;
 mod verification;
 
@@ -25,6 +26,7 @@ use crate::backfill::{account, ledger};
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::key::EncodedKey;
+use crate::plan::order::NewOrder;
 use crate::position::{Epoch, Generation, Percent};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
@@ -341,7 +343,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
                     .upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
             );
             let values = [approval.into(), actor.into(), reason.into(), name.into()];
-            self.execute("recording an approval", &sql, &values).await.map(drop)
+            let order = NewOrder::approval(approval, actor, reason);
+            self.obey("recording an approval", name, (&sql, &values), &order).await.map(drop)
         })
     }
 

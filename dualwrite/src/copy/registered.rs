@@ -1,7 +1,6 @@
 //! A copy function as a migration holds it, with its types erased; and the way back to them inside a
 //! caller's transaction.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -19,6 +18,7 @@ use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
 use crate::verify::decide::VerifyReport;
+use crate::verify::look::Suspect;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 
@@ -54,12 +54,12 @@ pub(crate) struct InTransaction<DB: Backend>(
     pub(crate) Box<DifferIn<DB>>,
 );
 
-/// Whether the two sides of a key differ, and in which fields where that is known.
+/// How the two sides of a key differ, if they do, and in which fields where that is known.
 pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
         &'a Shared,
         &'a mut Tx<'c, DB>,
         &'a EncodedKey,
-    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, Error>>
+    ) -> BoxFuture<'a, Result<Option<Suspect>, Error>>
     + Send
     + Sync;
 
@@ -77,7 +77,7 @@ async fn differing_in<C: CopyKeys>(
     shared: &Shared,
     tx: &mut Tx<'_, C::Database>,
     key: &EncodedKey,
-) -> Result<Option<BTreeSet<String>>, Error> {
+) -> Result<Option<Suspect>, Error> {
     if copier.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some()) {
         let message = "new is on another server, and cannot be read in this transaction";
         return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
@@ -85,7 +85,7 @@ async fn differing_in<C: CopyKeys>(
     let key = key.parts(<C::Key as Key>::KIND).map_err(|error| error.of(&shared.name))?;
     let plan = crate::verify::chunk::Plan::new(copier, shared)?;
     let (found, _) = crate::verify::confirm::differing_locked(&plan, tx, &[key]).await?;
-    Ok(found.into_iter().next().map(|suspect| suspect.fields.into_iter().collect()))
+    Ok(found.into_iter().next())
 }
 
 /// A copy function as a migration holds it.

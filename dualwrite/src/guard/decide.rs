@@ -23,6 +23,8 @@ pub(crate) struct Evidence<'e> {
     pub(crate) dead_letters: Option<u64>,
     /// Whether fields are marked as critical.
     pub(crate) has_critical: bool,
+    /// Whether dual writes are compared, which is done in stages too in which no read is.
+    pub(crate) compares_writes: bool,
 }
 
 enum Finding {
@@ -79,7 +81,9 @@ pub(crate) fn goes_back(position: Position) -> bool {
 /// Whether there can be anything for this guard at this position.
 fn applies(limit: Limit, evidence: &Evidence<'_>) -> bool {
     let position = evidence.position;
-    let compares = position.stage.compares() || position.reaches().compares();
+    let compares = [position.stage, position.reaches()]
+        .into_iter()
+        .any(|stage| stage.compares() || (evidence.compares_writes && stage.writes_both()));
     let calls_new = position.reaches() >= Stage::DualWrite;
     match limit {
         Limit::ErrorRate(_) | Limit::Latency(..) => calls_new,

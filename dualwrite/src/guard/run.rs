@@ -9,7 +9,7 @@ use crate::clock;
 use crate::facts::Facts;
 use crate::observe::count;
 use crate::observe::window::{Cut, Window};
-use crate::position::Position;
+use crate::position::{Percent, Position};
 use crate::shared::Shared;
 
 /// How long the control tables may take to answer.
@@ -60,6 +60,7 @@ pub(crate) fn verdict(
                 figures: &|length| window.sum(length, Some(position.epoch)),
                 dead_letters,
                 has_critical: !shared.options.critical.is_empty(),
+                compares_writes: shared.options.compare_writes > Percent::ZERO,
             },
         )
     });

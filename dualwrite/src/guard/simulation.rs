@@ -43,6 +43,7 @@ impl Service {
             old: side(),
             new: side(),
             compared: Default::default(),
+            fields: Default::default(),
         };
         let mut service = Self {
             random: seed,
@@ -141,6 +142,7 @@ impl Service {
                 figures: &|length| self.window.sum(length, Some(self.position.epoch)),
                 dead_letters: Some(0),
                 has_critical: true,
+                compares_writes: false,
             },
         )
     }
@@ -305,7 +307,10 @@ fn missing_data_is_never_good() {
     let judge_at = |service: &mut Service, position, guards: &Guards, dead_letters| {
         service.look(Cut::Now);
         let figures = |length| service.window.sum(length, Some(Epoch(1)));
-        judge(guards, &Evidence { position, figures: &figures, dead_letters, has_critical: false })
+        let figures = &figures;
+        let (has_critical, compares_writes) = (false, false);
+        let evidence = Evidence { position, figures, dead_letters, has_critical, compares_writes };
+        judge(guards, &evidence)
     };
     let live = Position::start().with_stage(Stage::Live);
     // Nothing has been watched yet.
@@ -333,6 +338,30 @@ fn missing_data_is_never_good() {
     let times = Guards::none().with(Guard::p99_times_old(2.0));
     let report = judge_at(&mut alone, live, &times, Some(0));
     assert!(report.to_string().contains("too few to know its p99"), "{report}");
+}
+
+/// Where reads are not compared, compared writes alone may differ.
+#[test]
+fn compared_writes_are_judged_in_every_stage_that_writes_both() {
+    let mut service = Service::new(1, 100);
+    service.run(GUARD_PERIOD, Fault::None);
+    service.totals.counters.shadow_different += 1;
+    service.totals.counters.critical_different += 1;
+    service.now += GUARD_PERIOD;
+    service.look(Cut::Now);
+    let figures = |length| service.window.sum(length, Some(Epoch(1)));
+    let guards = Guards::none().with(Guard::critical_mismatches(0));
+    for stage in Stage::ALL {
+        for compares_writes in [false, true] {
+            let position = Position::start().with_stage(stage);
+            let (figures, has_critical) = (&figures, true);
+            let evidence =
+                Evidence { position, figures, dead_letters: None, has_critical, compares_writes };
+            let report = judge(&guards, &evidence);
+            let judged = stage.compares() || (compares_writes && stage.writes_both());
+            assert_eq!(matches!(report, GuardReport::Breached(_)), judged, "{stage}: {report}");
+        }
+    }
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(crate) struct MethodFigures {
     pub(crate) new: SideFigures,
     /// What came of its comparisons.
     pub(crate) compared: ComparedReport,
+    /// Differences by field.
+    pub(crate) fields: BTreeMap<Arc<str>, u64>,
 }
 
 /// Everything that a migration counts in this process, from the start or over some time.
@@ -58,10 +60,10 @@ pub(crate) struct MethodFigures {
 pub(crate) struct Figures {
     pub(crate) methods: Vec<MethodFigures>,
     pub(crate) counters: CounterReport,
-    /// Differences by field.
-    pub(crate) fields: BTreeMap<Arc<str>, u64>,
     /// Breaches by guard.
     pub(crate) breaches: BTreeMap<Arc<str>, u64>,
+    /// What came of comparisons, by cohort.
+    pub(crate) cohorts: BTreeMap<Arc<str>, ComparedReport>,
 }
 
 impl Figures {
@@ -77,22 +79,29 @@ impl Figures {
                     old: now.old.since(&before.old),
                     new: now.new.since(&before.new),
                     compared: now.compared.since(&before.compared),
+                    fields: tally_since(&now.fields, &before.fields),
                 },
             )
         };
         Self {
             methods: self.methods.iter().map(method).collect(),
             counters: self.counters.since(&earlier.counters),
-            fields: tally_since(&self.fields, &earlier.fields),
             breaches: tally_since(&self.breaches, &earlier.breaches),
+            cohorts: cohorts_since(&self.cohorts, &earlier.cohorts),
         }
     }
 
-    /// Without what counts nothing: for keeping.
+    /// Without what counts nothing, and without cohorts, which nobody asks for over some time: for keeping.
     pub(crate) fn pruned(mut self) -> Self {
-        self.methods.retain(|method| method.old.calls() + method.new.calls() > 0);
-        self.fields.retain(|_, count| *count > 0);
+        let counts = |method: &MethodFigures| {
+            method.old.calls() + method.new.calls() + method.compared.total() > 0
+        };
+        self.methods.retain(counts);
+        for method in &mut self.methods {
+            method.fields.retain(|_, count| *count > 0);
+        }
         self.breaches.retain(|_, count| *count > 0);
+        self.cohorts.clear();
         self
     }
 
@@ -104,19 +113,34 @@ impl Figures {
                     known.old.add(&method.old);
                     known.new.add(&method.new);
                     known.compared.add(&method.compared);
+                    tally_add(&mut known.fields, &method.fields);
                 }
                 None => self.methods.push(method.clone()),
             }
         }
         self.counters.add(&other.counters);
-        for (sums, more) in
-            [(&mut self.fields, &other.fields), (&mut self.breaches, &other.breaches)]
-        {
-            for (label, count) in more {
-                *sums.entry(Arc::clone(label)).or_default() += count;
-            }
+        tally_add(&mut self.breaches, &other.breaches);
+        for (label, compared) in &other.cohorts {
+            self.cohorts.entry(Arc::clone(label)).or_default().add(compared);
         }
     }
+}
+
+fn tally_add(sums: &mut BTreeMap<Arc<str>, u64>, more: &BTreeMap<Arc<str>, u64>) {
+    for (label, count) in more {
+        *sums.entry(Arc::clone(label)).or_default() += count;
+    }
+}
+
+fn cohorts_since(
+    now: &BTreeMap<Arc<str>, ComparedReport>,
+    earlier: &BTreeMap<Arc<str>, ComparedReport>,
+) -> BTreeMap<Arc<str>, ComparedReport> {
+    let since = |(label, compared): (&Arc<str>, &ComparedReport)| {
+        let before = earlier.get(label).copied().unwrap_or_default();
+        (Arc::clone(label), compared.since(&before))
+    };
+    now.iter().map(since).collect()
 }
 
 fn tally_since(

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::figures::{MethodFigures, SideFigures};
 use super::histogram::Histogram;
+use super::tally::{FIELDS_MAX, Tally};
 use crate::clock::Clock;
 use crate::shadow::outcome::{ComparedReport, Outcomes};
 use crate::stage::Side;
@@ -121,10 +122,13 @@ pub(crate) struct MethodStats {
     old: SideStats,
     new: SideStats,
     pub(crate) compared: Outcomes,
+    /// Differences by field.
+    pub(crate) fields: Tally,
 }
 
 impl MethodStats {
-    pub(crate) fn new(repository: &'static str, method: &'static str) -> Self {
+    /// The critical fields have their place among those that are counted by name.
+    pub(crate) fn new(repository: &'static str, method: &'static str, critical: &[String]) -> Self {
         Self {
             repository,
             method,
@@ -133,6 +137,7 @@ impl MethodStats {
             old: SideStats::new(),
             new: SideStats::new(),
             compared: Outcomes::default(),
+            fields: Tally::new(FIELDS_MAX, critical.iter().map(String::as_str)),
         }
     }
 
@@ -163,6 +168,7 @@ impl MethodStats {
             old: self.old.figures(),
             new: self.new.figures(),
             compared: self.compared.report(),
+            fields: self.fields.sum(),
         }
     }
 
@@ -211,7 +217,7 @@ mod tests {
     #[test]
     fn a_read_that_is_given_up_counts_as_failed_and_as_long_as_it_lasted() {
         let (clock, hands) = Clock::manual();
-        let method = MethodStats::new("Notes", "find");
+        let method = MethodStats::new("Notes", "find", &[]);
         drop(Timed::start(&method, Side::New, &clock, &|| false));
         let given_up = Timed::start(&method, Side::New, &clock, &|| true);
         hands.advance(Duration::from_secs(2));

@@ -27,6 +27,7 @@ const CALL_ERRORS: &str = "dualwrite_call_errors_total";
 const CALL_DURATION: &str = "dualwrite_call_duration_seconds";
 const ANSWERS: &str = "dualwrite_answers_total";
 const SHADOW_READS: &str = "dualwrite_shadow_reads_total";
+const COHORTS: &str = "dualwrite_cohort_comparisons_total";
 const DIFFERENCES: &str = "dualwrite_differences_total";
 const CRITICAL: &str = "dualwrite_critical_mismatches_total";
 const LAZY_COPIES: &str = "dualwrite_lazy_copies_total";
@@ -58,7 +59,8 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (CALL_DURATION, Kind::Histogram, Unit::Seconds, "Time that a side took for a call"),
     (ANSWERS, Kind::Counter, Unit::Count, "Calls whose answer the caller got from a side"),
     (SHADOW_READS, Kind::Counter, Unit::Count, "Shadow reads by what they found"),
-    (DIFFERENCES, Kind::Counter, Unit::Count, "Differences that stay, by field"),
+    (COHORTS, Kind::Counter, Unit::Count, "Comparisons by cohort, by what they found"),
+    (DIFFERENCES, Kind::Counter, Unit::Count, "Differences that stay, by method and field"),
     (CRITICAL, Kind::Counter, Unit::Count, "Shadow reads that differ in a critical field"),
     (LAZY_COPIES, Kind::Counter, Unit::Count, "Keys copied, or not, because a read missed them"),
     (COPY_FAILURES, Kind::Counter, Unit::Count, "Keys that could not be copied"),
@@ -133,10 +135,16 @@ impl Series<'_> {
                 let labels = [("method", &*method.name), ("outcome", outcome.as_str())];
                 self.count(SHADOW_READS, method.compared.of(*outcome), labels);
             }
+            for (field, by) in &method.fields {
+                self.count(DIFFERENCES, *by, [("method", &*method.name), ("field", field)]);
+            }
         }
         let counted = &news.counters;
-        for (field, by) in &news.fields {
-            self.count(DIFFERENCES, *by, [("field", field)]);
+        for (cohort, compared) in &news.cohorts {
+            for outcome in Outcome::ALL {
+                let labels = [("cohort", &**cohort), ("outcome", outcome.as_str())];
+                self.count(COHORTS, compared.of(*outcome), labels);
+            }
         }
         for (guard, by) in &news.breaches {
             self.count(BREACHES, *by, [("guard", guard)]);

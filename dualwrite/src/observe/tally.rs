@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many fields differences are counted for by name, per migration; the others are counted together,
-/// as `other`.
+/// How many fields differences are counted for by name, per method; the others are counted together, as
+/// `other`.
 pub const FIELDS_MAX: usize = 100;
 
 /// The label of what has no room for a name of its own.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::BackfillPace;
 use crate::error::{Error, ErrorKind};
 use crate::hours::Hours;
 use crate::position::{Percent, Position};
@@ -44,6 +45,8 @@ const NAME_BYTES_MAX: usize = 100;
 pub struct RolloutPlan {
     #[serde(default)]
     pub(crate) backfill: bool,
+    #[serde(default, skip_serializing_if = "BackfillPace::is_default")]
+    pub(crate) pace: BackfillPace,
     #[serde(default)]
     pub(crate) verify: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +99,39 @@ impl RolloutPlan {
         self
     }
 
+    /// [`backfill`](Self::backfill), with the most keys a second, of all workers together; see
+    /// [`Backfill::rate`](crate::Backfill::rate). While it runs, [`set_rate`](crate::Backfill::set_rate) changes
+    /// it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dualwrite::RolloutPlan;
+    ///
+    /// let plan = RolloutPlan::new()
+    ///     .backfill_rate(5_000)
+    ///     .backfill_workers(2)
+    ///     .backfill_batch_time(Duration::from_millis(20));
+    /// # let _ = plan;
+    /// ```
+    pub fn backfill_rate(mut self, keys: u64) -> Self {
+        self.pace.rate = Some(keys);
+        self.backfill()
+    }
+
+    /// [`backfill`](Self::backfill), with so many workers in the process that leads, at most
+    /// [`WORKERS_MAX`](crate::WORKERS_MAX); see [`Backfill::workers`](crate::Backfill::workers).
+    pub fn backfill_workers(mut self, workers: u32) -> Self {
+        self.pace.workers = Some(workers);
+        self.backfill()
+    }
+
+    /// [`backfill`](Self::backfill), with the time that a transaction shall take, to the millisecond; see
+    /// [`Backfill::batch_time`](crate::Backfill::batch_time).
+    pub fn backfill_batch_time(mut self, target: Duration) -> Self {
+        self.pace = self.pace.with_batch_time(target);
+        self.backfill()
+    }
+
     /// The instance that leads runs the verification before `Shadow`, and again where a later step needs one.
     pub fn verify(mut self) -> Self {
         self.verify = true;
@@ -139,6 +175,7 @@ impl RolloutPlan {
         if self.hours.is_some_and(|hours| !hours.is_sound()) {
             return Err(refused("the plan's hours contain no hour of the day".to_owned()));
         }
+        self.pace.check().map_err(refused)?;
         let mut before: Option<(Stage, Percent)> = None;
         for (index, step) in self.steps.iter().enumerate() {
             let of_step =
@@ -343,9 +380,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pace_of_nothing_is_refused() {
+        let plan = || RolloutPlan::new().step(RolloutStep::stage(Stage::DualWrite));
+        plan().backfill_rate(1).backfill_workers(1).check().unwrap();
+        assert!(problem(plan().backfill_rate(0)).contains("rate is no key a second"));
+        assert!(problem(plan().backfill_workers(0)).contains("workers are none"));
+        let short = plan().backfill_batch_time(Duration::from_micros(999));
+        assert!(problem(short).contains("below a millisecond"));
+        assert!(!plan().to_text().unwrap().contains("pace"), "older releases know none");
+    }
+
+    #[test]
     fn what_is_stored_is_read_again_and_what_is_not_known_is_refused() {
         let plan = RolloutPlan::new()
-            .backfill()
+            .backfill_rate(7)
+            .backfill_batch_time(Duration::from_millis(20))
             .hours(22, 6)
             .step(RolloutStep::stage(Stage::Shadow).soak(Duration::from_millis(1500)))
             .step(RolloutStep::ramp(percent(5)).approval("owner").ignoring_health().hours(1, 2));

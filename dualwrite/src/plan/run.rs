@@ -9,8 +9,11 @@ use std::time::Duration;
 use super::announce::{Announcement, announce};
 use super::decide::{Decision, Known, Work, Working, decide, next_move};
 use super::health::Health;
+use super::order::{NewOrder, OrderKind};
+use super::pace::BackfillPace;
 use super::rollout::RolloutPlan;
 use super::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
+use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
 use crate::control::Change;
 use crate::error::{Error, ErrorKind};
 use crate::guard;
@@ -103,7 +106,8 @@ pub(crate) async fn follow(
         Decision::Work(work) => Ok(Look::Work(work)),
         Decision::Move { wish, step } => take(shared, plan, row, wish, step).await,
         Decision::Hold(reason) => {
-            let update = PlanUpdate::to(RolloutState::Held, row, reason.clone());
+            let order = NewOrder::new(OrderKind::Hold, &actor(shared), &reason);
+            let update = PlanUpdate::to(RolloutState::Held, row, reason.clone(), order);
             if shared.control.update_plan(&shared.name, row.version, &update).await? {
                 announce(shared, Announcement::Held { reason: &reason });
             }
@@ -111,7 +115,8 @@ pub(crate) async fn follow(
         }
         Decision::Done => {
             let note = "every step was taken".to_owned();
-            let update = PlanUpdate::to(RolloutState::Done, row, note);
+            let order = NewOrder::new(OrderKind::Done, &actor(shared), &note);
+            let update = PlanUpdate::to(RolloutState::Done, row, note, order);
             if shared.control.update_plan(&shared.name, row.version, &update).await? {
                 announce(shared, Announcement::Done);
             }
@@ -143,6 +148,10 @@ async fn tell(shared: &Shared, row: &PlanRow, reason: &str) -> Result<Look, Erro
     Ok(Look::Waiting)
 }
 
+fn actor(shared: &Shared) -> String {
+    format!("plan, by {}", shared.actor)
+}
+
 async fn take(
     shared: &Shared,
     plan: &RolloutPlan,
@@ -154,7 +163,7 @@ async fn take(
     let change = Change {
         expected: Some(row.epoch),
         wish,
-        actor: format!("plan, by {}", shared.actor),
+        actor: actor(shared),
         reason: format!("step {step} of {}: {shown}", plan.len()),
         overridden: Vec::new(),
         terms: shared.terms(),
@@ -178,12 +187,32 @@ async fn take(
     }
 }
 
+/// What the plan says of its backfill, at the moment.
+async fn pace(shared: &Shared) -> Result<BackfillPace, Error> {
+    let row = shared.control.plan(&shared.name).await?;
+    let plan = row.map(|row| row.plan()).transpose()?;
+    Ok(plan.map(|plan| plan.pace).unwrap_or_default())
+}
+
+fn backfill_options(pace: &BackfillPace) -> BackfillOptions {
+    let usual = BackfillOptions::default();
+    BackfillOptions {
+        rate: pace.rate,
+        workers: pace.workers.map_or(usual.workers, |workers| workers.clamp(1, WORKERS_MAX)),
+        batch_time: pace.batch_time().unwrap_or(usual.batch_time),
+        ..usual
+    }
+}
+
 /// Does the work. Answers with what a human has to look at, if anything.
 pub(crate) async fn work(shared: &Shared, work: Work) -> Result<(), String> {
     let done = async {
         let copier = shared.copier()?;
         Ok::<_, Error>(match work {
-            Work::Backfill => copier.backfill(shared, Default::default()).await.map(|_| None)?,
+            Work::Backfill => {
+                let options = backfill_options(&pace(shared).await?);
+                copier.backfill(shared, options).await.map(|_| None)?
+            }
             Work::Verify => {
                 let report = copier.verify(shared, VerifyOptions::default()).await?;
                 (!report.is_clean()).then_some(report.differing)
@@ -201,5 +230,24 @@ pub(crate) async fn work(shared: &Shared, work: Work) -> Result<(), String> {
             Ok(())
         }
         Err(error) => Err(format!("the rollout's work failed: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backfill_takes_from_the_plan_what_it_says_and_else_what_is_usual() {
+        let usual = BackfillOptions::default();
+        let options = backfill_options(&BackfillPace::default());
+        let of = |options: &BackfillOptions| (options.rate, options.workers, options.batch_time);
+        assert_eq!(of(&options), of(&usual));
+        let pace = BackfillPace { rate: Some(7), workers: Some(3), batch_time_ms: Some(20) };
+        let options = backfill_options(&pace);
+        assert_eq!(of(&options), (Some(7), 3, Duration::from_millis(20)));
+        assert_eq!((options.to, options.batch), (usual.to, usual.batch));
+        let many = BackfillPace { workers: Some(u32::MAX), ..pace };
+        assert_eq!(backfill_options(&many).workers, WORKERS_MAX);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::order::NewOrder;
 use super::rollout::RolloutPlan;
 use crate::error::Error;
 use crate::position::Epoch;
@@ -103,11 +104,13 @@ pub(crate) struct PlanUpdate {
     pub(crate) restarts: bool,
     pub(crate) soak_skipped: bool,
     pub(crate) note: String,
+    /// For the audit.
+    pub(crate) order: NewOrder,
 }
 
 impl PlanUpdate {
     /// Everything as it is, but for the state and its reason.
-    pub(crate) fn to(state: RolloutState, row: &PlanRow, note: String) -> Self {
+    pub(crate) fn to(state: RolloutState, row: &PlanRow, note: String, order: NewOrder) -> Self {
         Self {
             state,
             step: row.step,
@@ -115,6 +118,7 @@ impl PlanUpdate {
             restarts: false,
             soak_skipped: row.soak_skipped,
             note,
+            order,
         }
     }
 }

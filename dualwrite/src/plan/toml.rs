@@ -2,22 +2,24 @@
 
 use std::fmt::Write as _;
 
+use super::pace::BackfillPace;
 use super::rollout::{RolloutPlan, RolloutStep};
 use crate::error::Error;
 use crate::position::Percent;
 use crate::toml_text::Text;
 
 const PLAN_KEYS: &[&str] = &["backfill", "verify", "hours", "step"];
+const PACE_KEYS: &[&str] = &["rate", "workers", "batch_time"];
 const STEP_KEYS: &[&str] = &["stage", "ramp", "soak", "approval", "hours", "health"];
 
 impl RolloutPlan {
-    /// Reads a plan. Keys: `backfill`, `verify` (true or false), `hours` (two hours, UTC), and `[[step]]`
-    /// with `stage`, `ramp` (percent), `soak` (`10m`, `2d 12h`), `approval`, `hours`, `health = false`.
+    /// Reads a plan. Keys: `backfill` (true, false, or a table with `rate`, `workers` and `batch_time`),
+    /// `verify` (true or false), `hours` (two hours, UTC), and `[[step]]` with `stage`, `ramp` (percent), `soak` (`10m`, `2d 12h`), `approval`, `hours`, `health = false`.
     ///
     /// ```
     /// use dualwrite::{RolloutPlan, RolloutStep, Stage};
     /// let plan = RolloutPlan::from_toml(r#"
-    ///     backfill = true
+    ///     backfill = { rate = 5000, workers = 2, batch_time = "20ms" }
     ///     hours = [8, 18]
     ///
     ///     [[step]]
@@ -52,6 +54,7 @@ impl RolloutPlan {
         let mut plan = Self::new();
         for entry in text.entries(document.get_ref(), PLAN_KEYS)? {
             match entry.key {
+                "backfill" if entry.is_table() => plan = backfill(plan, text, entry.table()?)?,
                 "backfill" => plan.backfill = entry.bool()?,
                 "verify" => plan.verify = entry.bool()?,
                 "hours" => plan = entry.hours().map(|(from, until)| plan.hours(from, until))?,
@@ -69,7 +72,8 @@ impl RolloutPlan {
     /// Writes the plan as [`from_toml`](Self::from_toml) reads it.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut text = format!("backfill = {}\nverify = {}\n", self.backfill, self.verify);
+        let mut text = format!("backfill = {}\n", shown(self.backfill, self.pace));
+        line(&mut text, &format!("verify = {}", self.verify));
         if let Some(hours) = self.hours {
             line(&mut text, &format!("hours = [{}, {}]", hours.0, hours.1));
         }
@@ -106,6 +110,36 @@ impl RolloutPlan {
 
 fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}"); // into a String, which never fails
+}
+
+/// True, false, or what is said of its pace.
+fn shown(backfill: bool, pace: BackfillPace) -> String {
+    if !backfill || pace.is_default() {
+        return backfill.to_string();
+    }
+    let time = pace.batch_time().map(humantime::format_duration);
+    let said = [
+        pace.rate.map(|rate| format!("rate = {rate}")),
+        pace.workers.map(|workers| format!("workers = {workers}")),
+        time.map(|time| format!("batch_time = \"{time}\"")),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    format!("{{ {} }}", said.join(", "))
+}
+
+fn backfill(
+    mut plan: RolloutPlan,
+    text: Text<'_>,
+    table: &::toml::de::DeTable<'_>,
+) -> Result<RolloutPlan, Error> {
+    for entry in text.entries(table, PACE_KEYS)? {
+        match entry.key {
+            "rate" => plan.pace.rate = Some(entry.whole()?),
+            "workers" => plan.pace.workers = Some(entry.whole()?),
+            _ => plan.pace = plan.pace.with_batch_time(entry.duration()?),
+        }
+    }
+    Ok(plan.backfill())
 }
 
 fn step(text: Text<'_>, table: &::toml::de::DeTable<'_>) -> Result<RolloutStep, Error> {
@@ -145,6 +179,11 @@ mod tests {
         for (text, wanted) in [
             ("backfil = true", "line 1: unknown key `backfil`; did you mean `backfill`? (known: "),
             ("backfill = 1", "line 1: `backfill`: expected true or false, found integer"),
+            ("[backfill]\nrat = 1", "line 2: unknown key `rat`; did you mean `rate`?"),
+            ("backfill.rate = \"1\"", "line 1: `rate`: expected a whole number, found string"),
+            ("backfill.rate = -1", "line 1: `rate`: expected a whole number in its bounds"),
+            ("[backfill]\nworkers = 9000000000", "line 2: `workers`: expected a whole number in"),
+            ("[backfill]\nbatch_time = 9", "line 2: `batch_time`: expected a text"),
             ("\nhours = [8]", "line 2: `hours`: expected two hours"),
             ("hours = [8, 99]", "line 1: `hours`: expected two hours"),
             ("step = 3", "line 1: `step`: expected tables"),
@@ -186,10 +225,18 @@ mod tests {
         );
         let ramps = proptest::collection::btree_set(1_u16..=10_000, 0..4);
         let stage = (ramps, proptest::collection::vec(extras, 5));
-        let plan = (any::<bool>(), any::<bool>(), proptest::option::of((0_u8..12, 12_u8..24)));
+        let some = || proptest::option::of(1_u32..1_000_000);
+        let pace = (some(), some(), some()).prop_map(|(rate, workers, millis)| BackfillPace {
+            rate: rate.map(u64::from),
+            workers,
+            batch_time_ms: millis.map(u64::from),
+        });
+        let backfill = proptest::option::of(pace);
+        let plan = (backfill, any::<bool>(), proptest::option::of((0_u8..12, 12_u8..24)));
         (plan, 1_u8..5, proptest::collection::vec(stage, 1..5)).prop_map(
             |((backfill, verify, hours), first, stages)| {
-                let mut plan = RolloutPlan { backfill, verify, ..RolloutPlan::new() };
+                let (backfill, pace) = (backfill.is_some(), backfill.unwrap_or_default());
+                let mut plan = RolloutPlan { backfill, pace, verify, ..RolloutPlan::new() };
                 if let Some((from, until)) = hours {
                     plan = plan.hours(from, until);
                 }

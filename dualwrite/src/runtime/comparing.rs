@@ -15,7 +15,7 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
-    /// The share of dual writes after which both sides are read back in the caller's transaction and
+    /// The share of dual writes, those of a `with_both` implementation among them, after which both sides are read back in the caller's transaction and
     /// compared as a verification compares them; none by default. What comes of it counts for the method of
     /// the write. It is the caller who waits for the reads, without a limit, so take a small share. Needs
     /// a copy function with [`differing`](crate::CopyKeys::differing) or a [`mapping`](crate::CopyKeys::mapping).

@@ -92,8 +92,10 @@ impl<DB: Backend> Registration<'_, DB> {
     }
 
     /// Marks a field as critical: by default a guard takes no difference in it. The path is that of
-    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`); what lies
-    /// within the field is meant too. At most 50.
+    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`). What lies within the
+    /// field is meant too, and what it lies in, such as a list that lacks an element; a whole answer is `*`, so
+    /// mark that as well where a row that one side lacks is critical. At most 50. A critical field cannot be
+    /// [ignored](crate::ShadowRules::ignore_field).
     pub fn critical(mut self, path: impl Into<String>) -> Self {
         self.options.critical.push(path.into());
         self

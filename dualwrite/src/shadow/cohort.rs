@@ -22,7 +22,7 @@ tokio::task_local! {
 
 /// Counts the comparisons of what is called in here for a cohort too, whichever migration they are of.
 /// Within one another, the inner one counts. What is spawned in here is not in it. The label must not say
-/// who somebody is: [`Status::cohorts`](crate::Status) shows it.
+/// who somebody is: [`Status::cohorts`](crate::Status) and the metrics show it.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -74,13 +74,18 @@ impl Cohorts {
         Counted { outcomes: Arc::clone(cohorts.entry(label).or_default()), is_named }
     }
 
-    pub(crate) fn report(&self) -> Vec<CohortReport> {
+    /// All of them, by label.
+    pub(crate) fn sum(&self) -> BTreeMap<Arc<str>, ComparedReport> {
         let cohorts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = |(label, outcomes): (&Arc<str>, &Arc<Outcomes>)| CohortReport {
+        cohorts.iter().map(|(label, outcomes)| (Arc::clone(label), outcomes.report())).collect()
+    }
+
+    pub(crate) fn report(&self) -> Vec<CohortReport> {
+        let report = |(label, compared): (Arc<str>, ComparedReport)| CohortReport {
             cohort: label.to_string(),
-            compared: outcomes.report(),
+            compared,
         };
-        cohorts.iter().map(report).collect()
+        self.sum().into_iter().map(report).collect()
     }
 }
 

@@ -27,13 +27,13 @@ impl Shared {
     }
 
     /// Counts the fields of a comparison whose differences stay.
-    pub(crate) fn count_fields(&self, fields: &BTreeSet<String>) {
+    pub(crate) fn count_fields(&self, method: &MethodStats, fields: &BTreeSet<String>) {
         let mut is_critical = false;
         for field in fields {
-            if !self.fields.count(field) {
+            if !method.fields.count(field) {
                 count(&self.counters.fields_beyond);
             }
-            is_critical |= self.options.critical.iter().any(|whole| is_within(field, whole));
+            is_critical |= self.is_critical(field);
         }
         if is_critical {
             count(&self.counters.critical_different);
@@ -46,13 +46,25 @@ impl Shared {
             return BTreeSet::new();
         }
         let mut noise = self.baseline.noise(method);
-        noise.retain(|field| !self.options.critical.iter().any(|whole| is_within(field, whole)));
+        noise.retain(|field| !self.is_critical(field));
         noise
+    }
+
+    /// Whether a difference there is one in a critical field: that field, what lies within it, or what it
+    /// lies in, such as a list that lacks an element.
+    fn is_critical(&self, field: &str) -> bool {
+        let meets = |critical: &String| is_within(field, critical) || is_within(critical, field);
+        self.options.critical.iter().any(meets)
     }
 
     /// Whether this process may store one more sample of a mismatch in this field.
     pub(crate) fn may_sample(&self, field: &str) -> bool {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
+    }
+
+    /// The sample that had its place was not stored.
+    pub(crate) fn may_sample_again(&self, field: &str) {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).give_back(field);
     }
 
     /// The samples are gone.

@@ -119,9 +119,13 @@ impl ShadowRules {
 
     /// # Errors
     /// `InvalidInput`.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self, critical: &[String]) -> Result<(), Error> {
         if self.fields.len() > IGNORED_MAX || self.fields.iter().any(String::is_empty) {
             let message = format!("ignored are at most {IGNORED_MAX} fields, each with a path");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if let Some(field) = critical.iter().find(|field| self.ignores(field)) {
+            let message = format!("the field `{field}` is critical and ignored; say one of them");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(())
@@ -240,11 +244,16 @@ mod tests {
 
     #[test]
     fn a_field_without_a_path_and_too_many_are_refused() {
-        assert!(ShadowRules::default().ignore_field("a").check().is_ok());
-        assert!(ShadowRules::default().ignore_field("").check().is_err());
+        assert!(ShadowRules::default().ignore_field("a").check(&[]).is_ok());
+        assert!(ShadowRules::default().ignore_field("").check(&[]).is_err());
         let many =
             (0..=IGNORED_MAX).fold(ShadowRules::default(), |rules, _| rules.ignore_field("a"));
-        assert!(many.check().is_err());
+        assert!(many.check(&[]).is_err());
+        // What lies within a critical field may be ignored; the field itself may not, nor what it lies in.
+        let rules = ShadowRules::default().ignore_field("lines");
+        assert!(rules.check(&["lines[].price".to_owned()]).is_err());
+        let rules = ShadowRules::default().ignore_field("lines[].note");
+        assert!(rules.check(&["lines".to_owned()]).is_ok());
     }
 
     #[test]

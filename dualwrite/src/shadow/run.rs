@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::decide::{Failures, Recheck, failed, recheck};
+use super::keep::keep;
 use super::outcome::{Outcome, Outcomes};
 use super::rules::SeenError;
 use crate::clock;
@@ -19,7 +20,7 @@ use crate::control::Sample;
 use crate::key::EncodedKey;
 use crate::needs::Answered;
 use crate::observe::tally::field_label;
-use crate::observe::{MethodStats, Timed, count};
+use crate::observe::{MethodStats, Timed};
 use crate::position::Epoch;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -98,15 +99,10 @@ where
             Ok(Ok(Err(found))) => {
                 let fields: BTreeSet<String> =
                     found.kept().iter().map(|difference| field_label(&difference.path)).collect();
-                self.shared.count_fields(&fields);
+                self.shared.count_fields(&self.method, &fields);
                 self.count(Outcome::Different);
                 self.warn(&found);
-                let stored =
-                    clock::limit(self.limit, store(&self.shared, self.samples(&found))).await;
-                if stored.is_err() {
-                    let migration = &*self.shared.name;
-                    tracing::warn!(migration, "mismatches could not be stored in time");
-                }
+                keep(&self.shared, self.limit, &self.samples(&found)).await;
             }
             Ok(Err(_)) => self.count(Outcome::MirrorFailed),
             Err(()) => self.count(Outcome::TimedOut),
@@ -250,6 +246,7 @@ where
             Side::New => Pair::of(mirror, primary),
         }
     }
+
     fn warn(&self, found: &Differences) {
         tracing::warn!(
             migration = &*self.shared.name,
@@ -274,24 +271,6 @@ where
             }
         }
         samples
-    }
-}
-
-/// Keeps samples while there is room.
-pub(super) async fn store(shared: &Shared, samples: Vec<Sample>) {
-    for sample in samples {
-        if !shared.may_sample(&sample.field) {
-            count(&shared.counters.samples_dropped);
-            continue;
-        }
-        match shared.control.sample(&shared.name, &sample).await {
-            Ok(true) => {}
-            Ok(false) => count(&shared.counters.samples_dropped),
-            Err(error) => {
-                let migration = &*shared.name;
-                tracing::warn!(migration, %error, "a mismatch could not be stored");
-            }
-        }
     }
 }
 

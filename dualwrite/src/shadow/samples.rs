@@ -26,6 +26,14 @@ impl Stored {
         *self.fields.entry(field.to_owned()).or_default() += 1;
         true
     }
+
+    /// A sample of this field that was admitted is not stored after all.
+    pub(crate) fn give_back(&mut self, field: &str) {
+        if let Some(of_field) = self.fields.get_mut(field).filter(|of_field| **of_field > 0) {
+            *of_field -= 1;
+            self.total -= 1;
+        }
+    }
 }
 
 /// Whether there is room for one more beside so many.
@@ -37,6 +45,19 @@ pub(crate) fn has_room(total: u32, of_field: u32) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut stored = Stored::default();
+        for _ in 0..SAMPLES_PER_FIELD_MAX {
+            assert!(stored.admit("a"));
+        }
+        stored.give_back("b");
+        assert!(!stored.admit("a"));
+        stored.give_back("a");
+        assert!(stored.admit("a") && !stored.admit("a"));
+        assert_eq!(stored.total, SAMPLES_PER_FIELD_MAX);
+    }
 
     proptest! {
         #[test]

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::keep::{drop_samples, keep};
 use super::outcome::Outcome;
-use super::run::{WHOLE, store};
+use super::run::WHOLE;
 use crate::backend::Backend;
-use crate::clock;
+use crate::compare::Shown;
 use crate::control::Sample;
 use crate::copy::registered::InTransaction;
 use crate::error::Error;
@@ -19,6 +20,8 @@ use crate::key::EncodedKey;
 use crate::observe::MethodStats;
 use crate::shared::Shared;
 use crate::transaction::Tx;
+use crate::verify::decide::KeyDifferenceKind;
+use crate::verify::look::Suspect;
 
 /// Compares what was written under a key, and counts what came of it. The reads are made under a savepoint
 /// that is rolled back, so what fails there leaves the write as it was.
@@ -35,48 +38,55 @@ pub(crate) fn compare<'a, DB: Backend>(
         let differing = shared.copier.as_ref().and_then(|copier| {
             copier.in_transaction().downcast_ref::<InTransaction<DB>>().map(|typed| &typed.1)
         });
+        let count = |outcome| {
+            shared.count_compared(method, outcome);
+            if let Some(cohort) = shared.cohort() {
+                cohort.count(outcome);
+            }
+        };
         let Some(differing) = differing else {
-            shared.count_compared(method, Outcome::MirrorFailed);
+            count(Outcome::MirrorFailed);
             return Ok(());
         };
         let mut nested = tx.begin().await?;
         let found = AssertUnwindSafe(differing(shared, &mut nested, key)).catch_unwind().await;
         nested.rollback().await?;
-        match found {
-            Ok(Ok(None)) => shared.count_compared(method, Outcome::Equal),
-            Ok(Ok(Some(fields))) => different(shared, method, key, fields),
+        count(match found {
+            Ok(Ok(None)) => Outcome::Equal,
+            Ok(Ok(Some(suspect))) => different(shared, method, key, suspect),
             Ok(Err(error)) => {
-                shared.count_compared(method, Outcome::MirrorFailed);
                 tracing::warn!(
                     migration = &*shared.name,
                     method = &*method.name,
                     kind = ?error.kind(),
                     "a write could not be compared"
                 );
+                Outcome::MirrorFailed
             }
-            Err(_) => shared.count_compared(method, Outcome::MirrorFailed),
-        }
+            Err(_) => Outcome::MirrorFailed,
+        });
         Ok(())
     })
 }
 
+/// What differs stays: nobody else writes the key while the transaction lasts.
 fn different(
     shared: &Arc<Shared>,
     method: &MethodStats,
     key: &EncodedKey,
-    mut fields: BTreeSet<String>,
-) {
+    found: Suspect,
+) -> Outcome {
     let rules = &shared.options.rules;
+    let [old, new] = shown(found.kind);
+    let mut fields: BTreeSet<String> = found.fields.into_iter().collect();
     if fields.is_empty() {
         fields.insert(WHOLE.to_owned());
     }
     fields.retain(|field| !rules.ignores(field));
     if fields.is_empty() {
-        shared.count_compared(method, Outcome::Ignored);
-        return;
+        return Outcome::Ignored;
     }
-    shared.count_fields(&fields);
-    shared.count_compared(method, Outcome::Different);
+    shared.count_fields(method, &fields);
     tracing::warn!(
         migration = &*shared.name,
         method = &*method.name,
@@ -84,19 +94,32 @@ fn different(
         "a write left old and new different"
     );
     // Beside the caller, whose transaction may hold the only lock for writers.
-    let Ok(permit) = Arc::clone(&shared.mirrors).try_acquire_owned() else { return };
+    let Ok(permit) = Arc::clone(&shared.mirrors).try_acquire_owned() else {
+        drop_samples(shared, fields.len() as u64);
+        return Outcome::Different;
+    };
     let sample = |field: String| Sample {
         method: method.name.to_string(),
         field,
         key: Some(key.clone()),
-        old: None,
-        new: None,
+        old: old.clone(),
+        new: new.clone(),
     };
     let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
     let own = Arc::clone(shared);
     shared.tasks.spawn(async move {
-        let limit = own.options.shadow_timeout;
-        let _ = clock::limit(limit, store(&own, samples)).await;
+        keep(&own, own.options.shadow_timeout, &samples).await;
         drop(permit);
     });
+    Outcome::Different
+}
+
+/// What may be shown of the values: that there are some. A verification does not bring them out.
+fn shown(kind: KeyDifferenceKind) -> [Option<Shown>; 2] {
+    let (in_old, in_new) = match kind {
+        KeyDifferenceKind::MissingInOld => (false, true),
+        KeyDifferenceKind::MissingInNew => (true, false),
+        _ => (true, true),
+    };
+    [in_old, in_new].map(|is_there| is_there.then_some(Shown::Redacted))
 }

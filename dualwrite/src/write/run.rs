@@ -268,7 +268,7 @@ impl<T, E> Write<'_, T, E> {
         }
     }
 
-    /// After the only side of a write that goes to one, or after a write of both at once.
+    /// After the only side of a write that goes to one.
     ///
     /// # Errors
     /// That side's.
@@ -281,6 +281,33 @@ impl<T, E> Write<'_, T, E> {
         answer: Answer<T, E>,
     ) -> Result<T, E> {
         self.record(self.plan.primary, &answer);
+        self.settle(tx, answer)
+    }
+
+    /// After a write of both at once. Compares the sides where that is wanted.
+    ///
+    /// # Errors
+    /// That of the implementation for both; `Database` where the savepoint of the comparison failed.
+    ///
+    /// # Panics
+    /// With the panic of the implementation for both.
+    pub async fn leave_both<DB: Backend>(
+        self,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+    ) -> Result<T, E>
+    where
+        E: Failure,
+    {
+        self.record(self.plan.primary, &answer);
+        let is_whole = matches!(answer.0, Ok(Ok(_))) && !self.spoiled_before;
+        if let (true, true, Some(key)) = (self.compare, is_whole, &self.key) {
+            compare(self.shared, self.stats, tx, key).await?;
+        }
+        self.settle(tx, answer)
+    }
+
+    fn settle<DB: Backend>(self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) -> Result<T, E> {
         match answer.0 {
             Ok(Ok(value)) => {
                 self.mend(tx);

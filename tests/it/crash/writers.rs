@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dualwrite::{Migration, Percent, Stage, Tx};
 use sqlx::Pool;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::support::customers::{
@@ -14,6 +15,7 @@ use crate::support::customers::{
 };
 use crate::support::process::{Call, say};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 pub(super) const WRITERS: i64 = 3;
 /// Customers whom every writer counts visits of.
@@ -42,6 +44,8 @@ struct Service<D: Sql> {
     /// Whether the ramp is moved about.
     moves: bool,
     written: AtomicU64,
+    /// After each write, and at the end.
+    wrote: Notify,
     /// Near which key the writers write, so that they meet the backfill.
     around: AtomicI64,
     stop: AtomicBool,
@@ -63,6 +67,7 @@ pub(crate) async fn serve<D: Sql>(mut call: Call) {
         last: call.argument(1),
         moves: call.argument(2),
         written: AtomicU64::new(0),
+        wrote: Notify::new(),
         around: AtomicI64::new(1),
         stop: AtomicBool::new(false),
     });
@@ -76,6 +81,7 @@ pub(crate) async fn serve<D: Sql>(mut call: Call) {
     tasks.spawn(Arc::clone(&service).move_on());
     assert_eq!(call.order().await, ["stop"]);
     service.stop.store(true, Relaxed);
+    service.wrote.notify_one();
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
@@ -101,9 +107,8 @@ impl<D: Sql> Service<D> {
 
     /// Nothing is written before, so that the rows at the start are those that the backfill counts.
     async fn range_fixed(&self) {
-        while self.migration.status().await.unwrap().backfill.is_none() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        let begun = async || self.migration.status().await.unwrap().backfill.is_some();
+        until("the backfill begins", begun).await;
     }
 
     async fn dirty(&self) -> u64 {
@@ -141,6 +146,7 @@ impl<D: Sql> Service<D> {
                 self.write(&mut draw, writer, number).await;
             }
             self.written.fetch_add(1, Relaxed);
+            self.wrote.notify_one();
         }
     }
 
@@ -231,7 +237,7 @@ impl<D: Sql> Service<D> {
         let mut draw = Draw(self.seed ^ 0x5555);
         let mut next = MOVE_EVERY;
         while self.moves && self.goes_on() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.wrote.notified().await;
             if self.written.load(Relaxed) < next {
                 continue;
             }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use dualwrite::testing::TestMigration;
 use dualwrite::{ErrorKind, ShadowRules, Stage};
 
 use super::{Refused, Row, Rows as _, World, row};
@@ -69,7 +70,16 @@ async fn differences_in_ignored_fields_alone_are_ignored() {
     let status = world.test.migration().status().await.unwrap();
     assert_eq!(world.compared("find").await.different, 1, "{:?}", status.counters);
     let fields = world.test.migration().status().await.unwrap().fields;
-    assert_eq!(fields.iter().map(|field| &*field.field).collect::<Vec<_>>(), ["email"]);
+    let found: Vec<_> = fields.iter().map(|f| (&*f.method, &*f.field, f.differences)).collect();
+    assert_eq!(found, [("Rows::find", "email", 1)]);
+    world.old.answers(|_| Ok(row()));
+    world.new.answers(|_| Ok(Row { email: "other".into(), ..row() }));
+    for _ in 0..2 {
+        world.rows.all().await.unwrap();
+    }
+    let fields = world.status().await.fields;
+    let found: Vec<_> = fields.iter().map(|f| (&*f.method, &*f.field, f.differences)).collect();
+    assert_eq!(found, [("Rows::find", "email", 1), ("Rows::all", "[].email", 2)], "by method");
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +98,23 @@ async fn a_call_that_was_given_up_is_in_no_class() {
 #[tokio::test]
 async fn rules_that_name_no_field_are_refused() {
     let rules = ShadowRules::default().ignore_field("");
-    let refused = dualwrite::testing::TestMigration::with_shadow_rules("rows", rules).await;
+    let refused = TestMigration::with_shadow_rules("rows", rules).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let rules = ShadowRules::default().ignore_field("email");
+    let refused = TestMigration::with_critical("rows", "email", rules).await.unwrap_err();
+    assert!(refused.to_string().contains("`email` is critical and ignored"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_critical_field_lies_in_is_critical_too() {
+    for (field, is_critical) in [("[].email", true), ("[].email.host", true), ("[].id", false)] {
+        let rules = ShadowRules::default();
+        let test = TestMigration::with_critical("rows", field, rules).await.unwrap();
+        let world = World::of(test, Stage::Shadow);
+        world.new.answers(|_| Ok(Row { email: "other".into(), ..row() }));
+        world.rows.all().await.unwrap();
+        let counters = world.counters().await;
+        let found = (counters.shadow_different, counters.critical_different);
+        assert_eq!(found, (1, u64::from(is_critical)), "{field}");
+    }
 }

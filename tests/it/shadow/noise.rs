@@ -1,6 +1,7 @@
 //! The noise baseline: what old never answers twice is left out, and hides nothing beside it.
 
-use dualwrite::{NOISE_LOOKS_MIN, Percent, ShadowRules, Stage};
+use dualwrite::testing::TestMigration;
+use dualwrite::{GuardReport, NOISE_LOOKS_MIN, Percent, ShadowRules, Stage};
 
 use super::{Row, Rows as _, World, row};
 
@@ -38,6 +39,35 @@ async fn a_field_that_is_never_the_same_twice_is_noise_and_hides_nothing() {
         assert_eq!(world.compared("find").await.different, 1, "{stage}");
         let fields = world.test.migration().status().await.unwrap().fields;
         assert_eq!(fields.iter().map(|f| &*f.field).collect::<Vec<_>>(), ["email"], "{stage}");
+    }
+}
+
+/// The baseline has seen that old never answers the field twice, and would leave the difference out.
+#[tokio::test(start_paused = true)]
+async fn a_critical_field_is_never_noise_and_breaches() {
+    for is_critical in [true, false] {
+        let rules = ShadowRules::default().noise(Percent::FULL);
+        let field = if is_critical { "read_at" } else { "email" };
+        let test = TestMigration::with_critical("rows", field, rules).await.unwrap();
+        let world = World::of(test, Stage::Shadow);
+        world.old.answers(|call| Ok(Row { read_at: call, ..row() }));
+        world.new.answers(|call| Ok(Row { read_at: 1_000_000 + call, ..row() }));
+        read(&world, 2 * NOISE_LOOKS_MIN).await;
+        let before = world.status().await;
+        assert!(before.noise[0].is_noise, "{is_critical}: {:?}", before.noise);
+        assert_eq!(before.counters.critical_different, 0, "in flux, and so not confirmed");
+        assert!(!matches!(before.health, GuardReport::Breached(_)), "{}", before.health);
+        // Now both stand still, and still differ.
+        world.old.answers(|_| Ok(row()));
+        world.new.answers(|_| Ok(Row { read_at: 1, ..row() }));
+        read(&world, 1).await;
+        let after = world.status().await;
+        assert!(after.noise[0].is_noise, "{is_critical}: {:?}", after.noise);
+        let found = (after.counters.shadow_different, after.counters.critical_different);
+        assert_eq!(found, if is_critical { (1, 1) } else { (0, 0) });
+        let breached = matches!(&after.health, GuardReport::Breached(breaches)
+            if breaches.iter().any(|breach| breach.guard == "critical_mismatches"));
+        assert_eq!(breached, is_critical, "{}", after.health);
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use dualwrite::{
     Backend, BoxError, ComparedReport, Copied, CopyKeys, KeySource, Migration, MirrorPolicy,
-    Percent, Registration, Runtime, Stage, Tx,
+    Percent, Registration, Runtime, Shown, Stage, Tx, cohort,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, FAILS, Notes, WORKS, World};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 fn all<DB: Backend>(registration: Registration<'_, DB>) -> Registration<'_, DB> {
     registration.compare_writes(Percent::FULL)
@@ -84,17 +87,21 @@ impl<D: Sql> Notes<D::Db> for Table<D> {
     }
 }
 
+async fn create<D: Sql>(db: &Scratch<D>) {
+    db.execute(
+        "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+         CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
+    )
+    .await;
+}
+
 /// A service at `DualWrite` whose writes are compared by this copy function.
 async fn service<D: Sql, C: CopyKeys<Database = D::Db>>(
     db: &Scratch<D>,
     copy: C,
     instead: Option<&'static str>,
 ) -> (Runtime<D::Db>, Migration, DualNotes<Table<D>, Table<D>>) {
-    db.execute(
-        "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
-         CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
-    )
-    .await;
+    create(db).await;
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
     let migration = all(runtime.migration("notes").backfill(copy)).register().await.unwrap();
     migration.advance(Stage::DualWrite).await.unwrap();
@@ -112,13 +119,136 @@ async fn what_new_got_wrong_is_found_and_kept_with_its_key<D: Sql>(db: Scratch<D
     tx.commit().await.unwrap();
     assert_eq!(compared(&migration, "save").await.different, 1);
     // The caller's transaction is over before the sample is stored where there is one writer at a time.
-    while migration.mismatches().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("the sample is kept", async || !migration.mismatches().await.unwrap().is_empty()).await;
     let found = migration.mismatches().await.unwrap();
     assert_eq!((&*found[0].method, found[0].key.as_deref()), ("Notes::save", Some("7")));
+    assert_eq!((&found[0].old, &found[0].new), (&Some(Shown::Redacted), &Some(Shown::Redacted)));
     assert_eq!(db.number("SELECT count(*) FROM new_note").await, 1);
     runtime.shutdown().await.unwrap();
+}
+
+on_all_databases!(samples_of_writes_that_find_no_room_or_no_time_are_counted);
+
+/// The comparisons of reads and writes share a bound, here of one, which a hanging read of the mirror takes.
+async fn samples_of_writes_that_find_no_room_or_no_time_are_counted<D: Sql>(db: Scratch<D>) {
+    for held in [true, false] {
+        db.execute("DROP TABLE IF EXISTS old_note; DROP TABLE IF EXISTS new_note").await;
+        create(&db).await;
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let registration = runtime.migration(if held { "held" } else { "late" });
+        let registration = all(registration.backfill(CopyNotes::<D>::new()));
+        let registration = match held {
+            true => registration.shadow_concurrency(1).shadow_timeout(Duration::from_secs(3600)),
+            false => registration.shadow_timeout(Duration::ZERO),
+        };
+        let migration = registration.register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        migration.advance(Stage::Shadow).await.unwrap();
+        let table = |name, instead| Table::<D> { name, instead, database: PhantomData };
+        let new = table("new_note", Some("wrong"));
+        let notes = DualNotes::new(&migration, table("old_note", None), new);
+        let reading = match held {
+            true => Some(hold_the_mirror(&migration).await),
+            false => None,
+        };
+        let mut tx = migration.begin(db.pool()).await.unwrap();
+        notes.save(&mut tx, 7, "right").await.unwrap();
+        tx.commit().await.unwrap();
+        let dropped = async || migration.status().await.unwrap().counters.samples_dropped;
+        until("the sample is counted", async || dropped().await == 1).await;
+        let counted = compared(&migration, "save").await;
+        assert_eq!((counted.different, counted.total()), (1, 1), "held {held}: it was compared");
+        // A statement that was given up may have been carried out all the same.
+        assert!(!held || migration.mismatches().await.unwrap().is_empty());
+        migration.step_back(Stage::DualWrite).await.unwrap();
+        migration.step_back(Stage::Off).await.unwrap();
+        if let Some(reading) = reading {
+            reading.let_go();
+        }
+        runtime.shutdown().await.unwrap();
+    }
+}
+
+/// Takes the only permit until it is let go.
+async fn hold_the_mirror(migration: &Migration) -> Hook {
+    let held = Hook::default();
+    held.hold();
+    let looks = DualLooks::new(migration, Look(Hook::default()), Look(held.clone()));
+    looks.find(1).await.unwrap();
+    held.reached().await;
+    held
+}
+
+#[dualwrite::repository]
+trait Looks {
+    #[read(key = id)]
+    async fn find(&self, id: i64) -> Result<i64, sqlx::Error>;
+}
+
+struct Look(Hook);
+
+impl Looks for Look {
+    async fn find(&self, id: i64) -> Result<i64, sqlx::Error> {
+        self.0.pass().await;
+        Ok(id)
+    }
+}
+
+on_all_databases!(a_write_of_both_at_once_is_compared_too);
+
+async fn a_write_of_both_at_once_is_compared_too<D: Sql>(db: Scratch<D>) {
+    let (runtime, migration, notes) = service(&db, CopyNotes::<D>::new(), None).await;
+    let notes = notes.with_both(BothTables::<D> { writes_new: true, database: PhantomData });
+    let save = async |notes: &DualNotes<_, _, BothTables<D>>, id| {
+        let mut tx = migration.begin(db.pool()).await.unwrap();
+        notes.save(&mut tx, id, "word").await.unwrap();
+        cohort("enterprise", notes.remove(&mut tx, id + 100)).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    save(&notes, 1).await;
+    let saved = compared(&migration, "save").await;
+    assert_eq!((saved.equal, saved.total()), (1, 1));
+    let cohorts = migration.status().await.unwrap().cohorts;
+    assert_eq!((&*cohorts[0].cohort, cohorts[0].compared.equal), ("enterprise", 1));
+
+    let table = |name| Table::<D> { name, instead: None, database: PhantomData };
+    let half = BothTables::<D> { writes_new: false, database: PhantomData };
+    let half = DualNotes::new(&migration, table("old_note"), table("new_note")).with_both(half);
+    save(&half, 2).await;
+    let saved = compared(&migration, "save").await;
+    assert_eq!((saved.equal, saved.different, saved.total()), (1, 1, 2));
+    until("the sample is kept", async || !migration.mismatches().await.unwrap().is_empty()).await;
+    let found = migration.mismatches().await.unwrap();
+    assert_eq!((&*found[0].method, &*found[0].field), ("Notes::save", "*"));
+    assert_eq!(found[0].key.as_deref(), Some("2"));
+    assert_eq!((&found[0].old, &found[0].new), (&Some(Shown::Redacted), &None), "new lacks it");
+    assert_eq!(db.number("SELECT count(*) FROM old_note").await, 2, "what was written stays");
+    runtime.shutdown().await.unwrap();
+}
+
+/// Writes both tables, or forgets new.
+struct BothTables<D: Sql> {
+    writes_new: bool,
+    database: PhantomData<D>,
+}
+
+impl<D: Sql> Notes<D::Db> for BothTables<D> {
+    async fn find(&self, _: i64) -> Result<Option<String>, sqlx::Error> {
+        Ok(None)
+    }
+
+    async fn save(&self, tx: &mut Tx<'_, D::Db>, id: i64, word: &str) -> Result<(), sqlx::Error> {
+        let tables: &[&str] =
+            if self.writes_new { &["old_note", "new_note"] } else { &["old_note"] };
+        for table in tables {
+            D::run(tx, &format!("INSERT INTO {table} (id, word) VALUES ({id}, '{word}')")).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, _: &mut Tx<'_, D::Db>, _: i64) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
 }
 
 /// Its comparison ends in an error of the database, or in a panic.

@@ -1,6 +1,8 @@
 //! Several runtimes on one database, as processes that come, go and die; and time that passes when a test
 //! says so: the times in the control tables are moved into the past.
 
+use std::fmt;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use dualwrite::{Migration, Runtime, RuntimeBuilder, Status};
@@ -8,11 +10,11 @@ use dualwrite::{Migration, Runtime, RuntimeBuilder, Status};
 use super::db::Scratch;
 use super::notes::CopyNotes;
 use super::sql::Sql;
+use super::wait::soon;
 
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// Never runs out during a test.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One process of the service.
 pub(crate) struct Member<D: Sql> {
@@ -75,27 +77,31 @@ impl<D: Sql> Crew<D> {
         what: &str,
         holds: impl Fn(&Status) -> bool,
     ) -> Status {
-        let mut last = None;
-        let looking = async {
-            loop {
-                for dead in &self.dead {
-                    let sql = format!(
-                        "UPDATE dualwrite_instance SET expires_at = 0 WHERE id = '{dead}';
-                         UPDATE dualwrite_plan SET leader_until = 0 WHERE leader = '{dead}'"
-                    );
-                    self.db.execute(&sql).await;
-                }
-                let status = migration.status().await.unwrap();
-                if holds(&status) {
-                    return status;
-                }
-                last = Some(status);
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        let last = Mutex::new(None);
+        let ask = async || {
+            for dead in &self.dead {
+                let sql = format!(
+                    "UPDATE dualwrite_instance SET expires_at = 0 WHERE id = '{dead}';
+                     UPDATE dualwrite_plan SET leader_until = 0 WHERE leader = '{dead}'"
+                );
+                self.db.execute(&sql).await;
             }
+            let status = migration.status().await.unwrap();
+            *last.lock().unwrap() = Some(status.clone());
+            Some(status).filter(&holds)
         };
-        match tokio::time::timeout(PATIENCE, looking).await {
-            Ok(status) => status,
-            Err(_) => panic!("not in time: {what}; it is {last:#?}"),
-        }
+        soon(Last { what, last: &last }, ask).await
+    }
+}
+
+/// What is waited for, and what there was instead.
+struct Last<'l> {
+    what: &'l str,
+    last: &'l Mutex<Option<Status>>,
+}
+
+impl fmt::Display for Last<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; it is {:#?}", self.what, self.last.lock().unwrap())
     }
 }

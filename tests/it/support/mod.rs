@@ -10,6 +10,7 @@ pub(crate) mod notes;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod sql;
+pub(crate) mod wait;
 
 use std::io::Write;
 

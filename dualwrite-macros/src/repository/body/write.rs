@@ -38,11 +38,14 @@ impl Body<'_> {
         let this = &self.method.this;
         let receiver = quote_spanned!(mixed()=> &**both);
         let call = self.call_of(&self.model.both, &receiver, Handing::Last);
+        let left = quote_spanned! {located(self.method.answer)=>
+            write.leave_both(&mut *#tx, answer).await
+        };
         quote_spanned! {mixed()=>
             if let ::core::option::Option::Some(both) = &#this.both {
                 write.enter_both(&mut *#tx);
                 let answer = write.run(#call).await;
-                return write.leave_only(&mut *#tx, answer);
+                return #left;
             }
         }
     }

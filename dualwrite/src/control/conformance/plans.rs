@@ -10,6 +10,7 @@ use crate::control::{Change, Control};
 use crate::error::ErrorKind;
 use crate::moves::Move;
 use crate::plan::decide::Working;
+use crate::plan::order::{NewOrder, OrderKind};
 use crate::plan::rollout::{RolloutPlan, RolloutStep};
 use crate::plan::run::{Look, follow};
 use crate::plan::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
@@ -26,7 +27,21 @@ fn plan() -> RolloutPlan {
 }
 
 fn new_plan() -> NewPlan {
-    NewPlan { text: plan().to_text().unwrap(), step: 0, epoch: Epoch(1), note: "go".to_owned() }
+    let order = NewOrder::new(OrderKind::Start, "ada", "the release is out");
+    let text = plan().to_text().unwrap();
+    NewPlan { text, step: 0, epoch: Epoch(1), note: "go".to_owned(), order }
+}
+
+/// What takes the rollout into a state, and an order that would.
+fn update(state: RolloutState, row: &PlanRow, note: &str) -> PlanUpdate {
+    let kind = match state {
+        RolloutState::Running => OrderKind::Resume,
+        RolloutState::Paused => OrderKind::Pause,
+        RolloutState::Held => OrderKind::Hold,
+        RolloutState::Aborted => OrderKind::Abort,
+        RolloutState::Done => OrderKind::Done,
+    };
+    PlanUpdate::to(state, row, note.to_owned(), NewOrder::new(kind, "eve", note))
 }
 
 async fn row(control: &dyn Control) -> PlanRow {
@@ -54,7 +69,7 @@ async fn a_plan_is_stored_and_another_one_only_when_it_is_over(control: &dyn Con
     let again = control.start_plan(NAME, &new_plan()).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
 
-    let end = PlanUpdate::to(RolloutState::Aborted, &first, "enough".to_owned());
+    let end = update(RolloutState::Aborted, &first, "enough");
     assert!(!control.update_plan(NAME, 7, &end).await.unwrap());
     assert!(control.update_plan(NAME, 1, &end).await.unwrap());
     assert_eq!(row(control).await.note, "enough");
@@ -103,7 +118,7 @@ async fn a_step_needs_the_row_as_it_was(control: &dyn Control) {
     control.start_plan(NAME, &new_plan()).await.unwrap();
     control.lead_plan(NAME, "a", LEASE).await.unwrap();
     let first = row(control).await;
-    let paused = PlanUpdate::to(RolloutState::Paused, &first, "lunch".to_owned());
+    let paused = update(RolloutState::Paused, &first, "lunch");
     assert!(control.update_plan(NAME, first.version, &paused).await.unwrap());
     let second = row(control).await;
     for step in [step(&first, "a"), step(&second, "a"), step(&second, "b")] {
@@ -115,7 +130,7 @@ async fn a_step_needs_the_row_as_it_was(control: &dyn Control) {
     assert_eq!((record.position.stage, record.position.epoch), (Stage::Off, Epoch(1)));
     assert_eq!(control.events(NAME, 9).await.unwrap(), []);
 
-    let running = PlanUpdate::to(RolloutState::Running, &second, String::new());
+    let running = update(RolloutState::Running, &second, "");
     assert!(control.update_plan(NAME, second.version, &running).await.unwrap());
     let third = row(control).await;
     assert_eq!(
@@ -158,6 +173,48 @@ async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control
         control.heartbeat(&beat("a"), &seen(steps + 1)).await.unwrap();
     }
     assert_eq!(control.events(NAME, 9).await.unwrap().len(), 3);
+}
+
+async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    assert_eq!(control.orders(NAME, 9).await.unwrap(), []);
+    control.start_plan(NAME, &new_plan()).await.unwrap();
+    // Neither was followed.
+    control.start_plan(NAME, &new_plan()).await.unwrap_err();
+    let first = row(control).await;
+    let paused = update(RolloutState::Paused, &first, "lunch");
+    assert!(!control.update_plan(NAME, 7, &paused).await.unwrap());
+    assert!(control.update_plan(NAME, 1, &paused).await.unwrap());
+    control.change(NAME, &change(Move::Advance(Stage::DualWrite))).await.unwrap();
+    control.approve(NAME, "owner", "bob", "looked at it").await.unwrap();
+    control.approve(NAME, "owner", "eve", "so did I").await.unwrap();
+    let long = update(RolloutState::Aborted, &row(control).await, &"ü".repeat(5_000));
+    assert!(control.update_plan(NAME, 2, &long).await.unwrap());
+    control.start_plan(NAME, &new_plan()).await.unwrap();
+
+    let orders = control.orders(NAME, 9).await.unwrap();
+    let told: Vec<_> = orders
+        .iter()
+        .map(|o| (o.kind, o.approval.as_deref(), &*o.actor, o.reason.chars().take(12).collect()))
+        .collect::<Vec<(_, _, _, String)>>();
+    let line = |kind, approval, actor, reason: &str| (kind, approval, actor, reason.to_owned());
+    assert_eq!(
+        told,
+        [
+            line(OrderKind::Start, None, "ada", "the release "),
+            line(OrderKind::Abort, None, "eve", &"ü".repeat(12)),
+            line(OrderKind::Approve, Some("owner"), "eve", "so did I"),
+            line(OrderKind::Approve, Some("owner"), "bob", "looked at it"),
+            line(OrderKind::Pause, None, "eve", "lunch"),
+            line(OrderKind::Start, None, "ada", "the release "),
+        ]
+    );
+    let epochs: Vec<u64> = orders.iter().map(|order| order.epoch.0).collect();
+    assert_eq!(epochs, [2, 2, 2, 2, 1, 1]);
+    assert!(orders.windows(2).all(|pair| pair[0].at_us >= pair[1].at_us));
+    let newest = control.orders(NAME, 2).await.unwrap();
+    assert_eq!(newest, orders[..2]);
+    assert_eq!(control.orders("another", 9).await.unwrap_or_default(), []);
 }
 
 async fn what_flags_did_is_remembered_with_the_move(control: &dyn Control) {
@@ -206,6 +263,7 @@ pub(super) async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn()
     one_instance_leads_until_its_lease_ends_or_it_leaves(&*fresh().await).await;
     a_step_needs_the_row_as_it_was(&*fresh().await).await;
     of_two_that_believe_to_lead_one_takes_the_step(fresh().await).await;
+    orders_are_recorded_with_who_and_why_where_they_came_true(&*fresh().await).await;
     what_flags_did_is_remembered_with_the_move(&*fresh().await).await;
     a_kill_switch_on_one_instance_stops_all_and_goes_with_it(&*fresh().await).await;
 }

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::{Entry, MemoryControl, done};
 use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::error::Error;
+use crate::plan::order::{NewOrder, RolloutOrder};
 use crate::plan::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::position::Epoch;
 
@@ -60,11 +61,43 @@ impl MemoryControl {
         act: impl FnOnce(&mut Option<Stored>, u64) -> T,
     ) -> Result<T, Error> {
         let now = self.clock.now();
+        self.with(name, |entry: &mut Entry| entry.act_on_plan(act, now))
+    }
+
+    /// The same; where it says that it changed something, the order is recorded.
+    fn with_order(
+        &self,
+        name: &str,
+        order: &NewOrder,
+        act: impl FnOnce(&mut Option<Stored>, u64) -> bool,
+    ) -> Result<bool, Error> {
+        let now = self.clock.now();
         self.with(name, |entry: &mut Entry| {
-            let answer = act(&mut entry.plan, now);
-            entry.record.planned = entry.plan.as_ref().is_some_and(Stored::is_running);
-            answer
+            let changed = entry.act_on_plan(act, now);
+            if changed {
+                entry.record_order(order, now);
+            }
+            changed
         })
+    }
+}
+
+impl Entry {
+    fn act_on_plan<T>(&mut self, act: impl FnOnce(&mut Option<Stored>, u64) -> T, now: u64) -> T {
+        let answer = act(&mut self.plan, now);
+        self.record.planned = self.plan.as_ref().is_some_and(Stored::is_running);
+        answer
+    }
+
+    pub(super) fn record_order(&mut self, order: &NewOrder, now: u64) {
+        self.orders.push(RolloutOrder {
+            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+            kind: order.kind,
+            approval: order.approval.clone(),
+            actor: order.actor.clone(),
+            reason: order.reason.clone(),
+            epoch: self.record.position.epoch,
+        });
     }
 }
 
@@ -78,9 +111,9 @@ impl Plans for MemoryControl {
         name: &'a str,
         new: &'a NewPlan,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let started = self.with_plan(name, |plan, now| {
+        let started = self.with_order(name, &new.order, |plan, now| {
             if plan.as_ref().is_some_and(|stored| !stored.row.state.is_over()) {
-                return Err(under_way(name));
+                return false;
             }
             let row = PlanRow {
                 version: plan.as_ref().map_or(1, |stored| stored.row.version + 1),
@@ -97,9 +130,9 @@ impl Plans for MemoryControl {
                 hour: 0,
             };
             *plan = Some(Stored { row, since: now, led_until: 0 });
-            Ok(())
+            true
         });
-        done(started.and_then(|started| started))
+        done(started.and_then(|started| if started { Ok(()) } else { Err(under_way(name)) }))
     }
 
     fn update_plan<'a>(
@@ -108,7 +141,7 @@ impl Plans for MemoryControl {
         version: u64,
         update: &'a PlanUpdate,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        done(self.with_plan(name, |plan, now| {
+        done(self.with_order(name, &update.order, |plan, now| {
             let stored = plan.as_mut().filter(|stored| stored.row.version == version);
             let Some(stored) = stored else { return false };
             let row = &mut stored.row;
@@ -120,6 +153,17 @@ impl Plans for MemoryControl {
             }
             true
         }))
+    }
+
+    fn orders<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<RolloutOrder>, Error>> {
+        let newest = |entry: &mut Entry| {
+            entry.orders.iter().rev().take(limit as usize).cloned().collect::<Vec<_>>()
+        };
+        done(self.with(name, newest))
     }
 
     fn lead_plan<'a>(

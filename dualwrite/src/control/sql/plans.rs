@@ -9,6 +9,7 @@ use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlRow, SqlValue, unexpected};
 use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::error::Error;
+use crate::plan::order::RolloutOrder;
 use crate::plan::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::position::Epoch;
 
@@ -107,7 +108,7 @@ impl<DB: Backend> Plans for SqlControl<DB> {
                 short(&plan.note),
             ];
             let values = [text.clone(), step.clone(), epoch.clone(), note.clone(), name.into()];
-            if self.execute(doing, sql, &values).await? == 1 {
+            if self.obey(doing, name, (sql, &values), &plan.order).await? {
                 return Ok(());
             }
             if self.plan(name).await?.is_some() {
@@ -117,8 +118,8 @@ impl<DB: Backend> Plans for SqlControl<DB> {
             let sql = "INSERT INTO dualwrite_plan (migration, version, plan, state, step, epoch, \
                        step_since, soak_skipped, leader, leader_until, note, waiting) \
                        VALUES (?, 1, ?, 'running', ?, ?, {now}, 0, NULL, 0, ?, NULL)";
-            let inserted = self.execute(doing, sql, &[name.into(), text, step, epoch, note]).await;
-            match inserted {
+            let values = [name.into(), text, step, epoch, note];
+            match self.obey(doing, name, (sql, &values), &plan.order).await {
                 Ok(_) => Ok(()),
                 Err(_) if self.plan(name).await?.is_some() => Err(under_way(name)),
                 Err(error) => Err(error.of(name)),
@@ -148,8 +149,16 @@ impl<DB: Backend> Plans for SqlControl<DB> {
                 name.into(),
                 version.into(),
             ];
-            Ok(self.execute("changing the rollout", &sql, &values).await? == 1)
+            self.obey("changing the rollout", name, (&sql, &values), &update.order).await
         })
+    }
+
+    fn orders<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<RolloutOrder>, Error>> {
+        Box::pin(self.orders_of(name, limit))
     }
 
     fn lead_plan<'a>(
