@@ -278,9 +278,10 @@ async fn carry<D: Sql>(
     let (ids, (table, _), (other, _)) = (list(keys), table(to), table(to.other()));
     D::run(tx, &copy_rows::<D>(to, &ids)).await?;
     let removed = match (to, D::NAME) {
-        // Within a DELETE, InnoDB locks what it reads, and old must not be locked after new.
+        // Within a DELETE, InnoDB locks what it reads, and old must not be locked after the mark and new. A
+        // row that is born meanwhile is seen by the library, which begins again.
         (Side::New, "mysql") => {
-            let old = format!("SELECT id FROM {other} WHERE id IN ({ids}) LOCK IN SHARE MODE");
+            let old = format!("SELECT id FROM {other} WHERE id IN ({ids})");
             let there = D::read(tx, &old).await?;
             let there: Vec<i64> = there.iter().map(|row| number(row[0].as_deref())).collect();
             let gone: Vec<i64> = keys.iter().copied().filter(|key| !there.contains(key)).collect();
