@@ -55,6 +55,12 @@ pub struct Copied {
 /// - A key that is not in old (any more) is removed from new. Do it in one statement that looks at old
 ///   itself, `DELETE FROM new WHERE id = … AND NOT EXISTS (SELECT … FROM old …)`: a row that was
 ///   just born cannot be locked by anyone before it is there.
+/// - On MySQL and MariaDB that `DELETE` also locks what it reads, old after new, and so it or a writer now and
+///   then loses a deadlock, which may be tried again. At `READ COMMITTED`, where the library's own
+///   transactions are, there is a way without: read the keys of old by a plain `SELECT`, and delete from
+///   new those that it did not find; the library looks again for rows born meanwhile. (Not so in
+///   [`copy_back`](Self::copy_back), where the one statement locks in the right order, nor for lazy reads in
+///   transactions of a higher level, whose plain `SELECT` sees an old snapshot.)
 /// - It may be called for the same key again and again.
 ///
 /// ```

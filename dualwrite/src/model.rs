@@ -10,9 +10,9 @@
 //! has the fence alone, and the last side of a write and its commit are seen together or not at all.
 //!
 //! - [`state`]: what there is; [`world`]: its bounds, and the guard that it may lack
-//! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`locks`]: the steps
+//! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`locks`]: the steps
 //! - [`search`]: all steps together; [`properties`]: what must hold, and what must be reachable
-//! - [`worlds`]: the bounded worlds; [`checks`]: the tests
+//! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
 
 mod backfilling;
 mod checks;
@@ -21,6 +21,8 @@ mod locks;
 mod operator;
 mod properties;
 mod reading;
+mod returns;
+mod reversing;
 mod search;
 mod state;
 mod world;

@@ -57,10 +57,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let orders = orders.map_err(self.failed("reading the generation"))?;
         match orders.filter(|orders| orders.generation == self.generation) {
             Some(orders) => Ok((tx, orders)),
-            None => {
-                let message = "the generation was raised meanwhile; start the backfill again";
-                Err(Error::new(ErrorKind::Conflict, message).of(&self.shared.name))
-            }
+            None => Err(self.generation_raised()),
         }
     }
 

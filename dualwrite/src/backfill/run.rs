@@ -10,6 +10,7 @@ use crate::control::BackfillProgress;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::error::{Error, ErrorKind};
+use crate::position::Generation;
 use crate::shared::Shared;
 use crate::stage::Side;
 
@@ -29,14 +30,18 @@ pub(crate) async fn run<C: CopyKeys>(
         Side::New => new.missing_in(&copier.pages),
         Side::Old => copier.pages.missing_in(new),
     });
+    let mut removed = None;
     if let Some(pages) = strays {
-        Worker::new(copier, shared, options.clone(), Part::Strays(to), pages).run().await?;
+        let worker = Worker::new(copier, shared, options.clone(), Part::Strays(to), pages);
+        removed = Some(Generation(worker.run().await?.generation));
     }
     let pages = match (to, &copier.new_pages) {
         (Side::Old, Some(pages)) => pages.clone(),
         _ => copier.pages.clone(),
     };
-    let worker = |options| Worker::new(copier, shared, options, Part::All(to), pages.clone()).run();
+    let worker = |options| {
+        Worker::new(copier, shared, options, Part::All(to), pages.clone()).after(removed).run()
+    };
     let others = (1..options.workers).map(|_| {
         let owner = uuid::Uuid::new_v4().to_string();
         worker(BackfillOptions { owner, ..options.clone() })

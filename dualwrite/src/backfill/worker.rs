@@ -38,6 +38,8 @@ pub(super) struct Worker<'a, C: CopyKeys> {
     /// The keys that it runs over.
     pub(super) pages: Pages,
     pub(super) generation: Generation,
+    /// That of the part before, where there was one.
+    before: Option<Generation>,
     pub(super) pace: Pace,
     pub(super) brake: Brake,
     pub(super) orders: Option<Orders>,
@@ -67,6 +69,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             part,
             pages,
             generation: Generation::FIRST,
+            before: None,
             pace: Pace::new(options.batch, options.batch_time),
             options,
             brake: Brake::default(),
@@ -79,6 +82,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             tried: None,
             letters: HashSet::new(),
         }
+    }
+
+    /// One part proves nothing for another generation than that of the part before.
+    pub(super) fn after(self, before: Option<Generation>) -> Self {
+        Self { before, ..self }
     }
 
     /// Works until the backfill of this generation is complete.
@@ -132,22 +140,22 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// Waits until no old-only write can come any more; learns the generation.
     async fn start(&mut self) -> Result<(), Error> {
         let waiting = Waiting::new(self.shared, None);
-        loop {
+        self.generation = loop {
             match self.check_drained().await {
                 Err(error) if waiting.goes_on(&error) => waiting.pause().await,
                 Err(error) => return Err(error.of(&self.shared.name)),
-                Ok(()) => break,
+                Ok(generation) => break generation,
             }
-        }
-        let record = self.shared.refresh().await?;
-        self.generation = match self.part.to() {
-            Side::New => record.generation,
-            Side::Old => record.old_generation,
         };
+        self.shared.refresh().await?;
+        if self.before.is_some_and(|before| before != self.generation) {
+            return Err(self.generation_raised());
+        }
         Ok(())
     }
 
-    async fn check_drained(&self) -> Result<(), Error> {
+    /// The generation in which nothing earlier is in flight.
+    async fn check_drained(&self) -> Result<Generation, Error> {
         let facts = self.shared.control.facts(&self.shared.name).await?;
         check_stage(facts.position, self.part.to(), &self.shared.name)?;
         if self.part.to() == Side::Old && facts.old_generation == Generation::FIRST {
@@ -155,7 +163,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             return Err(Error::new(ErrorKind::Blocked, message));
         }
         let blockers = drained(&facts);
-        if blockers.is_empty() { Ok(()) } else { Err(Error::blocked(blockers)) }
+        match (blockers.is_empty(), self.part.to()) {
+            (true, Side::New) => Ok(facts.generation),
+            (true, Side::Old) => Ok(facts.old_generation),
+            (false, _) => Err(Error::blocked(blockers)),
+        }
     }
 
     async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
@@ -206,6 +218,11 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let failed = self.failed("reading the progress");
         let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
         self.ledger().progress::<C::Database>(&mut conn).await.map_err(&failed)
+    }
+
+    pub(super) fn generation_raised(&self) -> Error {
+        let message = "the generation was raised meanwhile; start the backfill again";
+        Error::new(ErrorKind::Conflict, message).of(&self.shared.name)
     }
 
     pub(super) fn lease_lost(&self) -> Error {

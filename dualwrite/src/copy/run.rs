@@ -122,19 +122,10 @@ impl<C: CopyKeys> SqlCopier<C> {
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<Copied, Error> {
         let failed = |error| Error::database("locking rows to copy back", error).of(&shared.name);
-        let missing = match self.pages.has_row_locks() {
+        let missing: Vec<C::Key> = match self.pages.has_row_locks() {
             true => {
-                let (sql, values) = self.pages.page(after, Some(last), u32::MAX, true);
-                let rows =
-                    <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
-                let kind = <C::Key as Key>::KIND;
-                let held: HashSet<KeyParts> = rows
-                    .map_err(failed)?
-                    .into_iter()
-                    .map(|row| key_of(row, kind))
-                    .collect::<Result<_, _>>()?;
-                let lacks = |key: &&C::Key| !held.contains(&key.parts());
-                keys.iter().filter(lacks).cloned().collect()
+                let held = self.hold_old(shared, tx, (after, last)).await?;
+                keys.iter().filter(|key| !held.contains(&key.parts())).cloned().collect()
             }
             false => Vec::new(),
         };
@@ -143,15 +134,35 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
         let copied = self.call(shared, tx, keys, Side::Old).await?;
         if let (false, Some(new)) = (missing.is_empty(), &self.new_pages) {
-            // Rows that old lacked could not be locked before they were there. Who wrote such a key
-            // meanwhile has written old before we did, and holds new until it commits.
-            let (sql, values) = new.page(after, Some(last), u32::MAX, true);
-            let locked =
-                <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
-            locked.map_err(failed)?;
-            self.call(shared, tx, &missing, Side::Old).await?;
+            // Rows that old lacked could not be locked before they were there. What is there now, born of
+            // this copy or of a write, is locked and copied once more; nothing was copied to the rest.
+            let held = self.hold_old(shared, tx, (after, last)).await?;
+            let born: Vec<C::Key> =
+                missing.into_iter().filter(|key| held.contains(&key.parts())).collect();
+            if !born.is_empty() {
+                let (sql, values) = new.page(after, Some(last), u32::MAX, true);
+                let locked =
+                    <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+                locked.map_err(failed)?;
+                self.call(shared, tx, &born, Side::Old).await?;
+            }
         }
         Ok(copied)
+    }
+
+    /// Locks the rows of old in a range, and answers with their keys.
+    async fn hold_old(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        (after, last): (Option<&KeyParts>, &KeyParts),
+    ) -> Result<HashSet<KeyParts>, Error> {
+        let (sql, values) = self.pages.page(after, Some(last), u32::MAX, true);
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+        let rows = rows.map_err(|error| {
+            Error::database("locking rows to copy back", error).of(&shared.name)
+        })?;
+        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
     }
 
     /// Copies keys to old whose rows in old the transaction holds locked.

@@ -92,6 +92,8 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
 
     /// The next statement that removes from new those keys that old has not. It is not run over ranges,
     /// whose keys are those of old.
+    /// On MySQL and MariaDB it locks what it reads of old, and may lose a deadlock: see the rules of
+    /// [`CopyKeys`].
     #[must_use]
     pub fn removing(mut self, statement: &'static str) -> Self {
         self.removing.push(statement);

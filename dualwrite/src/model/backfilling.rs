@@ -15,6 +15,8 @@ impl World {
         match state.worker {
             Worker::Idle => self.start_backfill(state),
             Worker::Ready(generation) => self.next_page(state, generation),
+            Worker::Back(generation, part, page) => self.copy_back(state, generation, part, page),
+            Worker::Removed(generation) => self.go_on_with_the_rest(state, generation),
             Worker::Page(generation, key, value) => {
                 let row = &mut state.rows[key];
                 self.copy_onto(row, Side::New, value);
@@ -47,7 +49,9 @@ impl World {
     fn next_page(&self, state: &mut State, generation: Generation) -> Option<()> {
         let control = &mut state.control;
         let passed = control.generation != generation && !self.lacks(Guard::GenerationOfPage);
-        if check_stage(control.position, Side::New, "").is_err() || passed {
+        let stale = control.position.stage.reads() == Side::New && !control.is_old_whole();
+        let stale = stale && !self.lacks(Guard::WholeSource);
+        if check_stage(control.position, Side::New, "").is_err() || passed || stale {
             state.worker = Worker::Idle;
             return Some(());
         }
@@ -82,7 +86,7 @@ impl World {
                 state.rows[key].buried = true;
                 self.check_in(state, generation, key);
             }
-            (Next::Stop, Worker::Ready(_) | Worker::Page(..)) => {
+            (Next::Stop, worker) if worker != Worker::Idle => {
                 state.left.crashes = state.left.crashes.checked_sub(1)?;
                 state.worker = Worker::Idle;
             }
@@ -95,11 +99,13 @@ impl World {
     pub(super) fn go_on_verifying(&self, state: &mut State) -> Option<()> {
         let control = state.control;
         let both = control.position.stage.writes_both();
-        let Some(Verification { generation, key }) = state.verification else {
-            let generation = control.generation;
+        let generations = (control.generation, control.old_generation);
+        let Some(Verification { generation, old_generation, key }) = state.verification else {
+            let (generation, old_generation) = generations;
             // Earlier it would prove nothing.
-            let useful = control.is_backfilled() && control.verified != Some(generation);
-            state.verification = Some(Verification { generation, key: 0 });
+            let useful = control.is_backfilled() && control.verified != Some(generation)
+                || self.reverse && control.old_verified != Some(old_generation);
+            state.verification = Some(Verification { generation, old_generation, key: 0 });
             return (useful && both).then_some(());
         };
         let row = state.rows[key];
@@ -110,10 +116,11 @@ impl World {
         }
         let [old, new] = row.sides;
         let equal = old == new || self.lacks(Guard::VerifiedNew) && old == ABSENT;
-        let next = Verification { generation, key: key + 1 };
+        let next = Verification { generation, old_generation, key: key + 1 };
         state.verification = (equal && both && next.key < self.keys).then_some(next);
-        if equal && both && next.key == self.keys && control.generation == generation {
+        if equal && both && next.key == self.keys && generations == (generation, old_generation) {
             state.control.verified = Some(generation);
+            state.control.old_verified = Some(old_generation);
         }
         Some(())
     }

@@ -94,9 +94,11 @@ impl World {
 
     fn end_copy(&self, state: &mut State, copying: Copying, value: Option<Version>) -> Outcome {
         let Copying { key, to, unmarked, .. } = copying;
+        let (position, whole) = (state.control.position, state.control.is_old_whole());
         let row = &mut state.rows[key];
-        let stale = to == Side::New && row.dirty[index(Side::Old)];
-        if stale && !self.lacks(Guard::StaleSource) {
+        let may_be_stale = to == Side::New && position.stage.reads() == Side::New;
+        let marked = row.dirty[index(Side::Old)] && !self.lacks(Guard::StaleSource);
+        if may_be_stale && (marked || !whole && !self.lacks(Guard::WholeSource)) {
             return Outcome::Stale;
         }
         if let Some(value) = value {

@@ -25,7 +25,11 @@ fn copies(state: &State) -> impl Iterator<Item = (Who, Copying)> + '_ {
         _ => None,
     };
     let repair = state.repair.map(|copying| (Who::Repair, copying));
-    state.instances.iter().enumerate().filter_map(of).chain(repair)
+    let page = match state.worker {
+        Worker::Back(_, _, Some(copying)) => Some((Who::Worker, copying)),
+        _ => None,
+    };
+    state.instances.iter().enumerate().filter_map(of).chain(repair).chain(page)
 }
 
 impl World {
@@ -38,6 +42,7 @@ impl World {
         let copied = copies(state).any(|(other, copying)| {
             let locked =
                 matches!(copying.step, CopyStep::Locked | CopyStep::Saw { locked: true, .. });
+            let locked = locked && (other != Who::Worker || !self.lacks(Guard::LockedReverse));
             let wrote = copying.target.is_some() && copying.to == side;
             other != who && copying.key == key && (locked && side == Side::Old || wrote)
         });

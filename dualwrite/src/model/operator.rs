@@ -8,7 +8,7 @@ use crate::control::Change;
 use crate::control::sql::change::decide_change;
 use crate::facts::{Facts, InstanceReport, Terms};
 use crate::moves::{Destination, Move};
-use crate::position::{Epoch, Generation, Position};
+use crate::position::{Epoch, Position};
 use crate::stage::Stage;
 
 impl World {
@@ -36,10 +36,9 @@ impl World {
             verified: control.verified,
             dirty_old: dirty(0),
             dirty_new: dirty(1),
-            // Complete is where this world ends: nobody here can copy back.
-            old_generation: Generation::FIRST,
-            old_backfilled: false,
-            old_verified: None,
+            old_generation: control.old_generation,
+            old_backfilled: control.is_copied_back(),
+            old_verified: control.old_verified,
             old_dead_letters: 0,
             old_waived: 0,
             waived: 0,
@@ -61,7 +60,12 @@ impl World {
             actor: String::new(),
             reason: String::new(),
             overridden: Vec::new(),
-            terms: Terms { lazy: self.lazy, sees_new: true, ..Terms::default() },
+            terms: Terms {
+                lazy: self.lazy,
+                sees_new: true,
+                can_copy_back: self.reverse,
+                ..Terms::default()
+            },
             plan: None,
             flag: None,
         };
@@ -76,6 +80,10 @@ impl World {
             Some(Guard::ProvenAdvance) => {
                 facts.backfilled = true;
                 facts.verified = Some(facts.generation);
+            }
+            Some(Guard::ProvenReturn) => {
+                facts.old_backfilled = true;
+                facts.old_verified = Some(facts.old_generation);
             }
             Some(Guard::LazyEnd) if facts.position.stage == Stage::Live => facts.backfilled = true,
             Some(Guard::AcknowledgedComplete) if facts.position.stage >= Stage::Live => {
@@ -96,7 +104,7 @@ impl World {
             instance.write.is_some_and(open) && !self.lacks(Guard::Fence)
                 || instance.read.is_some_and(copies)
         };
-        let page = matches!(state.worker, Worker::Page(..));
+        let page = matches!(state.worker, Worker::Page(..) | Worker::Back(_, _, Some(_)));
         !page && state.repair.is_none() && !state.instances.iter().any(busy)
     }
 
@@ -110,6 +118,9 @@ impl World {
             control.stage_epoch = epoch;
         }
         control.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        if !self.lacks(Guard::OldGeneration) {
+            control.old_generation = to.old_generation(from, control.old_generation);
+        }
         if !self.lacks(Guard::Generation) {
             control.generation = to.generation;
         }

@@ -29,6 +29,13 @@ pub(super) const LAZILY: Goal = ("a lazy read copies a key", |_, state| {
     let asks = |read: Read| read.step == ReadStep::Again(Side::New);
     state.instances.iter().any(|instance| instance.read.is_some_and(asks))
 });
+pub(super) const RETURNED: Goal = ("old answers again", |_, state| {
+    state.control.position.stage <= Stage::Shadow
+        && state.control.old_generation > Generation::FIRST
+});
+pub(super) const TWICE: Goal = ("it is complete once more, and comes back", |_, state| {
+    at(state, Stage::Live) && state.control.old_generation == Generation(3)
+});
 pub(super) const REPAIRED: Goal =
     ("a repair deletes a mark", |_, state| state.repair.is_some_and(|copying| copying.unmarked));
 
@@ -63,7 +70,8 @@ impl World {
     }
 
     /// While nothing happens to a key, nothing of it waits to be copied, and writes go to both sides:
-    /// what is proven or copied is equal, and before that new is missing rather than stale.
+    /// what is proven or copied is equal, and before that new is missing rather than stale. Where new
+    /// alone was written, they are equal when it is copied back.
     fn agrees(&self, state: &State, key: usize) -> bool {
         let row = state.rows[key];
         let [old, new] = row.sides;
@@ -72,7 +80,11 @@ impl World {
         let proven = state.control.verified == Some(state.control.generation);
         let copied = state.control.is_backfilled() && old != ABSENT;
         let first = state.control.generation == Generation::FIRST && new != ABSENT;
-        let expected = stage.writes_both() && !waits && (proven || copied || first);
+        let expected = match state.control.old_generation {
+            Generation::FIRST => proven || copied || first,
+            _ => state.control.is_copied_back(),
+        };
+        let expected = stage.writes_both() && !waits && expected;
         !expected || old == new
     }
 }

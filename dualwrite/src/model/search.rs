@@ -23,6 +23,7 @@ pub(super) enum Action {
     Lapse(usize),
     Change(Move, Destination),
     GoOnBackfilling,
+    BeginReversing,
     FailToBackfill(Buries),
     GoOnVerifying,
     BeginRepair(usize, Side),
@@ -69,6 +70,7 @@ impl World {
 
     fn propose_copies(&self, state: &State, actions: &mut Vec<Action>) {
         actions.extend([Action::GoOnBackfilling, Action::GoOnVerifying]);
+        actions.extend(self.reverse.then_some(Action::BeginReversing));
         actions.extend([false, true].map(Action::FailToBackfill));
         match state.repair {
             Some(_) => actions.extend([Action::GoOnRepairing, Action::CancelRepair]),
@@ -94,6 +96,7 @@ impl World {
             Action::Lapse(number) => self.lapse(state, number),
             Action::Change(_, to) => self.change(state, to),
             Action::GoOnBackfilling => self.go_on_backfilling(state),
+            Action::BeginReversing => self.begin_reversing(state),
             Action::FailToBackfill(buries) => self.fail_to_backfill(state, buries),
             Action::GoOnVerifying => self.go_on_verifying(state),
             Action::BeginRepair(key, to) => self.begin_repair(state, key, to),

@@ -11,7 +11,7 @@ pub(super) type Version = u8;
 pub(super) const ABSENT: Version = 0;
 pub(super) const KEYS: usize = 2;
 pub(super) const INSTANCES: usize = 2;
-pub(super) const GENERATIONS: usize = 3;
+pub(super) const GENERATIONS: usize = 4;
 
 /// The bucket of a key: the first is reached by any ramp, the second by none but the full one.
 pub(super) fn bucket(key: usize) -> Bucket {
@@ -88,6 +88,11 @@ pub(super) struct Control {
     pub(super) verified: Option<Generation>,
     /// The backfill of each generation.
     pub(super) ledgers: [Ledger; GENERATIONS],
+    /// Of what new alone got.
+    pub(super) old_generation: Generation,
+    pub(super) old_verified: Option<Generation>,
+    /// The reverse copy of each generation of old, part by part.
+    pub(super) reverse: [[Ledger; 2]; GENERATIONS],
 }
 
 impl Control {
@@ -98,6 +103,19 @@ impl Control {
     pub(super) fn is_backfilled(&self) -> bool {
         self.ledgers[self.generation.0 as usize - 1].complete
     }
+
+    pub(super) fn reverse(&mut self, generation: Generation, part: Part) -> &mut Ledger {
+        &mut self.reverse[generation.0 as usize - 1][part as usize]
+    }
+
+    pub(super) fn is_copied_back(&self) -> bool {
+        self.reverse[self.old_generation.0 as usize - 1][Part::All as usize].complete
+    }
+
+    /// `ledger::is_old_whole`.
+    pub(super) fn is_old_whole(&self) -> bool {
+        self.old_generation == Generation::FIRST || self.is_copied_back()
+    }
 }
 
 /// Where a backfill has come to.
@@ -107,6 +125,15 @@ pub(super) struct Ledger {
     pub(super) end: Option<u8>,
     pub(super) cursor: u8,
     pub(super) complete: bool,
+}
+
+/// A part of the reverse copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// Keys that old alone has.
+    Strays,
+    /// The keys of new.
+    All,
 }
 
 /// One process of the service.
@@ -142,6 +169,8 @@ pub(super) enum WriteStep {
     Begun,
     /// Old is written and its row locked.
     OldWritten,
+    /// Old had no such row to delete, so none is locked.
+    OldPassed,
     /// The write to old failed and was forgiven: the mark is written, no row is locked.
     OldForgiven,
     /// The caller does not know it yet.
@@ -202,18 +231,23 @@ pub(super) enum CopyStep {
     Written,
 }
 
-/// A worker of the backfill.
+/// A worker of the backfill, or of the reverse copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Worker {
     Idle,
     Ready(Generation),
     /// A page of one key, which old had as this version.
     Page(Generation, usize, Version),
+    /// It copies a part back, with its page of one key.
+    Back(Generation, Part, Option<Copying>),
+    /// It has removed the strays of this generation, and is about to copy the rest.
+    Removed(Generation),
 }
 
 /// A verification that has come to this key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Verification {
     pub(super) generation: Generation,
+    pub(super) old_generation: Generation,
     pub(super) key: usize,
 }

@@ -55,6 +55,13 @@ pub(super) enum Guard {
     LazyEnd,              // a lazy migration leaves `Live` when all is copied; no read copies then
     BuriedKeys,           // with a key in the dead letters, all is not copied
     LeaseWithoutGap,      // a read that began before a gap in the lease does not answer after it
+    OldGeneration,        // writes to new alone raise the generation of old
+    ProvenReturn,         // old does not answer again before it is copied back and verified
+    WholeSource,          // nothing is copied from old before it is copied back
+    LockedReverse,        // the reverse copy locks the row that it writes
+    ReverseStrays,        // what old alone has is removed before the rest is copied back
+    LockedDeletes,        // assumed: a delete locks its key, even where old lacks the row
+    GenerationOfParts,    // both parts of a reverse copy are of one generation
 }
 
 /// A bounded world.
@@ -70,6 +77,9 @@ pub(super) struct World {
     pub(super) rows: [[Version; 2]; KEYS],
     /// New is backfilled and verified at the beginning.
     pub(super) ready: bool,
+    /// New alone was written before, so that old is stale; and what it got can be copied back.
+    pub(super) stale: bool,
+    pub(super) reverse: bool,
     /// It is the second generation, and a worker of the first has slept since before its first page.
     pub(super) sleeper: bool,
     pub(super) moves: Vec<Move>,
@@ -91,7 +101,9 @@ impl World {
         let position = Position::start().with_stage(self.stage);
         let generation = Generation(1 + u64::from(self.sleeper));
         let row = |[old, new]: [Version; 2]| {
-            let latest = old.max(new);
+            // New alone was written: what it lacks was deleted.
+            let deleted = self.stale && new == ABSENT && old != ABSENT;
+            let latest = old.max(new) + u8::from(deleted);
             Row {
                 sides: [old, new],
                 dirty: [false; 2],
@@ -99,7 +111,10 @@ impl World {
                 latest,
                 acked: latest,
                 seen: ABSENT,
-                deletions: u8::from(latest == ABSENT),
+                deletions: match deleted {
+                    true => 1 << latest,
+                    false => u8::from(latest == ABSENT),
+                },
             }
         };
         let mut control = Control {
@@ -108,6 +123,9 @@ impl World {
             stage_epoch: position.epoch,
             verified: self.ready.then_some(generation),
             ledgers: [Ledger::default(); GENERATIONS],
+            old_generation: Generation(1 + u64::from(self.stale)),
+            old_verified: None,
+            reverse: [[Ledger::default(); 2]; GENERATIONS],
         };
         control.ledger(generation).complete = self.ready;
         if self.sleeper {

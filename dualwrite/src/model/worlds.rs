@@ -8,11 +8,11 @@ use crate::moves::Move;
 use crate::position::Percent;
 use crate::stage::Stage;
 
-const BOTH: [Version; 2] = [1, 1];
+pub(super) const BOTH: [Version; 2] = [1, 1];
 const OLD_ALONE: [Version; 2] = [1, ABSENT];
-const NOWHERE: [Version; 2] = [ABSENT, ABSENT];
+pub(super) const NOWHERE: [Version; 2] = [ABSENT, ABSENT];
 
-fn nothing() -> Budget {
+pub(super) fn nothing() -> Budget {
     Budget::default()
 }
 
@@ -26,6 +26,8 @@ fn still() -> World {
         stage: Stage::Off,
         rows: [OLD_ALONE, NOWHERE],
         ready: false,
+        stale: false,
+        reverse: false,
         sleeper: false,
         moves: Vec::new(),
         budget: nothing(),
@@ -38,7 +40,7 @@ fn still() -> World {
 }
 
 /// The same at a stage, everything backfilled, verified and equal.
-fn ready(stage: Stage) -> World {
+pub(super) fn ready(stage: Stage) -> World {
     World { stage, ready: true, rows: [BOTH, NOWHERE], ..still() }
 }
 
@@ -46,11 +48,11 @@ fn advances(stages: &[Stage]) -> Vec<Move> {
     stages.iter().copied().map(Move::Advance).collect()
 }
 
-/// From off to complete, with a backfill, writes and a crash.
+/// From off to complete, with a backfill, writes, a crash, and a copy by hand.
 pub(super) fn forward() -> World {
     World {
         moves: advances(&Stage::ALL),
-        budget: Budget { writes: 2, deletes: 1, moves: 5, crashes: 1, ..nothing() },
+        budget: Budget { writes: 2, deletes: 1, moves: 5, crashes: 1, copies: 1, ..nothing() },
         goals: &[COMPLETE],
         ..still()
     }

@@ -61,6 +61,13 @@ impl World {
             WriteStep::Committed => return self.acknowledge(state, number),
             _ => Side::New,
         };
+        let nothing = self.lacks(Guard::LockedDeletes)
+            && write.delete
+            && state.rows[write.key].side(side) == ABSENT;
+        if nothing && side == Side::Old && has(plan, Side::New) && !fails {
+            state.instances[number].write = Some(Write { step: WriteStep::OldPassed, ..write });
+            return Some(());
+        }
         if fails {
             state.left.failures = state.left.failures.checked_sub(1)?;
             self.forgives(state, number, write, side).then_some(())?;
@@ -101,10 +108,11 @@ impl World {
         for side in [Side::Old, Side::New].into_iter().filter(|side| has(plan, *side)) {
             let failed =
                 forgiven == Some(side) || side == Side::Old && write.step == WriteStep::OldForgiven;
+            let passed = side == Side::Old && write.step == WriteStep::OldPassed;
             let updates = self.lacks(Guard::UpsertingWrite) && plan.mirror == Some(side);
             if failed {
                 row.dirty[index(side)] = true;
-            } else if !updates || row.side(side) != ABSENT {
+            } else if !passed && (!updates || row.side(side) != ABSENT) {
                 row.sides[index(side)] = value;
             }
         }

@@ -205,8 +205,14 @@ async fn is_equal<D: Sql>(operator: &Operator<D>, model: &Model) {
     // What could not be copied can be, now.
     let copy = CopyCustomers::<D>::new(&Default::default()).immune();
     let (_runtime, migration) = join(operator.db.pool(), LEASE, true, copy).await.unwrap();
-    let letters = migration.dead_letters().await.unwrap().len() as u64;
-    assert_eq!(migration.retry_dead_letters().await.unwrap(), letters);
+    // The operator's instance may be trying one by itself, after half a minute, and fail; then once more.
+    for _ in 0..10 {
+        migration.retry_dead_letters().await.unwrap();
+        if migration.dead_letters().await.unwrap().is_empty() {
+            break;
+        }
+    }
+    assert!(migration.dead_letters().await.unwrap().is_empty());
     let old =
         customers(operator.db.rows("SELECT id, name, visits FROM customer ORDER BY id").await);
     let new = "SELECT id, full_name, visits FROM customer_new ORDER BY id";

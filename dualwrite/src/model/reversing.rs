@@ -1,0 +1,103 @@
+//! The reverse copy, part by part and page by page: what new alone got, back to old.
+
+use super::copying::Outcome;
+use super::locks::Who;
+use super::state::{ABSENT, Copying, Part, State, Worker};
+use super::world::{Guard, World};
+use crate::backfill::decide::check_stage;
+use crate::position::Generation;
+use crate::readiness::drained;
+use crate::stage::Side;
+
+impl World {
+    /// Waits for the acknowledgements, and begins with what old alone has.
+    pub(super) fn begin_reversing(&self, state: &mut State) -> Option<()> {
+        let control = &state.control;
+        let idle = state.worker == Worker::Idle && self.reverse;
+        (idle && !control.is_old_whole()).then_some(())?;
+        let first = if self.lacks(Guard::ReverseStrays) { Part::All } else { Part::Strays };
+        self.begin_part(state, first)
+    }
+
+    /// The strays are gone; perhaps the worker waits, and the generation is another one by then.
+    pub(super) fn go_on_with_the_rest(
+        &self,
+        state: &mut State,
+        generation: Generation,
+    ) -> Option<()> {
+        let passed = generation != state.control.old_generation;
+        if passed && !self.lacks(Guard::GenerationOfParts)
+            || check_stage(state.control.position, Side::Old, "").is_err()
+        {
+            state.worker = Worker::Idle;
+            return Some(());
+        }
+        self.begin_part(state, Part::All)
+    }
+
+    fn begin_part(&self, state: &mut State, part: Part) -> Option<()> {
+        check_stage(state.control.position, Side::Old, "").ok()?;
+        drained(&self.facts(state)).is_empty().then_some(())?;
+        let generation = state.control.old_generation;
+        let last = (0..self.keys).rev().find(|key| is_in(state, *key, part));
+        let end = last.map_or(0, |key| key as u8 + 1);
+        state.control.reverse(generation, part).end.get_or_insert(end);
+        state.worker = Worker::Back(generation, part, None);
+        Some(())
+    }
+
+    /// The next step of a part: a page, one of its statements, or the end.
+    pub(super) fn copy_back(
+        &self,
+        state: &mut State,
+        generation: Generation,
+        part: Part,
+        page: Option<Copying>,
+    ) -> Option<()> {
+        let Some(copying) = page else {
+            return self.next_page_back(state, generation, part);
+        };
+        let page = match self.go_on_copying(state, Who::Worker, copying)? {
+            Outcome::Step(copying) => Some(copying),
+            Outcome::Done => {
+                state.control.reverse(generation, part).cursor = copying.key as u8 + 1;
+                None
+            }
+            Outcome::Stale | Outcome::Born => None,
+        };
+        state.worker = Worker::Back(generation, part, page);
+        Some(())
+    }
+
+    fn next_page_back(&self, state: &mut State, generation: Generation, part: Part) -> Option<()> {
+        let passed = state.control.old_generation != generation;
+        if check_stage(state.control.position, Side::Old, "").is_err()
+            || passed && !self.lacks(Guard::GenerationOfPage)
+        {
+            state.worker = Worker::Idle;
+            return Some(());
+        }
+        let ledger = *state.control.reverse(generation, part);
+        let keys = (ledger.cursor..ledger.end.unwrap_or(0)).map(usize::from);
+        let next = keys.filter(|_| !ledger.complete).find(|key| is_in(state, *key, part));
+        state.worker = match (next, part) {
+            (Some(key), _) => {
+                let copying = self.begin_copy(state, Who::Worker, key, Side::Old)?;
+                Worker::Back(generation, part, Some(copying))
+            }
+            (None, Part::Strays) => Worker::Removed(generation),
+            (None, Part::All) => Worker::Idle,
+        };
+        state.control.reverse(generation, part).complete |= next.is_none();
+        Some(())
+    }
+}
+
+/// Whether a part has this key, as committed.
+fn is_in(state: &State, key: usize, part: Part) -> bool {
+    let [old, new] = state.rows[key].sides;
+    match part {
+        Part::Strays => old != ABSENT && new == ABSENT,
+        Part::All => new != ABSENT,
+    }
+}
