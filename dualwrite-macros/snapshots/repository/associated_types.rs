@@ -181,7 +181,14 @@ where
                                 ),
                             )
                             .await;
-                        return write.leave_both(&mut *tx, answer).await;
+                        return match write.leave_both(&mut *tx, answer).await {
+                            ::core::result::Result::Ok(value) => value,
+                            ::core::result::Result::Err(error) => {
+                                return ::core::result::Result::Err(
+                                    ::dualwrite::__private::failure(error),
+                                );
+                            }
+                        };
                     }
                     while let ::core::option::Option::Some(side) = write.next() {
                         if let ::core::result::Result::Err(error) = write

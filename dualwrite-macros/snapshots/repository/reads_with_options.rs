@@ -294,7 +294,14 @@ where
                         let answer = write
                             .run(<B as Documents>::remove(&**both, &mut *tx, id))
                             .await;
-                        return write.leave_both(&mut *tx, answer).await;
+                        return match write.leave_both(&mut *tx, answer).await {
+                            ::core::result::Result::Ok(value) => value,
+                            ::core::result::Result::Err(error) => {
+                                return ::core::result::Result::Err(
+                                    ::dualwrite::__private::failure(error),
+                                );
+                            }
+                        };
                     }
                     while let ::core::option::Option::Some(side) = write.next() {
                         if let ::core::result::Result::Err(error) = write

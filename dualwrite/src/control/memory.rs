@@ -32,6 +32,9 @@ use crate::verify::decide::{Recorded, VerifyState};
 pub(crate) struct MemoryControl {
     clock: Clock,
     migrations: Mutex<BTreeMap<String, Entry>>,
+    /// Samples are never taken, nor refused.
+    #[cfg(test)]
+    pub(crate) is_stuck: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,12 @@ struct Entry {
 
 impl MemoryControl {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, migrations: Mutex::default() }
+        Self {
+            clock,
+            migrations: Mutex::default(),
+            #[cfg(test)]
+            is_stuck: Default::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -428,6 +436,10 @@ impl Control for MemoryControl {
         name: &'a str,
         sample: &'a Sample,
     ) -> BoxFuture<'a, Result<bool, Error>> {
+        #[cfg(test)]
+        if self.is_stuck.load(std::sync::atomic::Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
         let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
         done(self.with(name, |entry| {
             let of_field = entry.samples.iter().filter(|known| known.field == sample.field);

@@ -55,3 +55,55 @@ pub(super) async fn keep(shared: &Shared, limit: Duration, samples: &[Sample]) {
         tracing::warn!(migration, "mismatches could not be stored in time");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::control::memory::MemoryControl;
+    use crate::control::{Control as _, Heartbeat};
+    use crate::runtime::{Inner, LEASE, SHUTDOWN};
+    use crate::shadow::samples::SAMPLES_PER_FIELD_MAX;
+    use crate::shared::Options;
+    use crate::stage::Stage;
+
+    fn sample(field: &str) -> Sample {
+        let (method, field) = ("Notes::find".to_owned(), field.to_owned());
+        Sample { method, field, key: None, old: None, new: None }
+    }
+
+    /// Control tables that do not answer: what is given up counts, and its place is free again.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_kept_in_time_counts_and_takes_no_room() {
+        let control = Arc::new(MemoryControl::new(Clock::system()));
+        let beat = Heartbeat {
+            instance: "a".to_owned(),
+            release: "a".to_owned(),
+            min_stage: Stage::Off,
+            max_stage: Stage::Complete,
+            lease: LEASE,
+        };
+        let inner = Inner::new(Arc::clone(&control) as _, Clock::system(), beat, SHUTDOWN);
+        let migration = inner.register("notes", Options::default(), None).await.unwrap();
+        let shared = migration.shared();
+        let limit = Duration::from_secs(2);
+        let dropped = || shared.counters.samples_dropped.load(Relaxed);
+        control.is_stuck.store(true, SeqCst);
+        for _ in 0..=SAMPLES_PER_FIELD_MAX {
+            keep(shared, limit, &[sample("a"), sample("b")]).await;
+        }
+        let given_up = 2 * u64::from(SAMPLES_PER_FIELD_MAX + 1);
+        assert_eq!(dropped(), given_up);
+
+        control.is_stuck.store(false, SeqCst);
+        for _ in 0..=SAMPLES_PER_FIELD_MAX {
+            keep(shared, limit, &[sample("a")]).await;
+        }
+        assert_eq!(dropped(), given_up + 1, "one found no room");
+        let kept = control.samples("notes").await.unwrap();
+        assert_eq!(kept.len() as u32, SAMPLES_PER_FIELD_MAX);
+    }
+}

@@ -284,10 +284,11 @@ impl<T, E> Write<'_, T, E> {
         self.settle(tx, answer)
     }
 
-    /// After a write of both at once. Compares the sides where that is wanted.
+    /// After a write of both at once. Compares the sides where that is wanted. Answers with what the
+    /// implementation for both did.
     ///
     /// # Errors
-    /// That of the implementation for both; `Database` where the savepoint of the comparison failed.
+    /// `Database` where the savepoint of the comparison failed; the transaction can then only be rolled back.
     ///
     /// # Panics
     /// With the panic of the implementation for both.
@@ -295,16 +296,13 @@ impl<T, E> Write<'_, T, E> {
         self,
         tx: &mut Tx<'_, DB>,
         answer: Answer<T, E>,
-    ) -> Result<T, E>
-    where
-        E: Failure,
-    {
+    ) -> Result<Result<T, E>, Error> {
         self.record(self.plan.primary, &answer);
         let is_whole = matches!(answer.0, Ok(Ok(_))) && !self.spoiled_before;
         if let (true, true, Some(key)) = (self.compare, is_whole, &self.key) {
             compare(self.shared, self.stats, tx, key).await?;
         }
-        self.settle(tx, answer)
+        Ok(self.settle(tx, answer))
     }
 
     fn settle<DB: Backend>(self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) -> Result<T, E> {

@@ -38,9 +38,9 @@ impl Body<'_> {
         let this = &self.method.this;
         let receiver = quote_spanned!(mixed()=> &**both);
         let call = self.call_of(&self.model.both, &receiver, Handing::Last);
-        let left = quote_spanned! {located(self.method.answer)=>
+        let left = self.or_return(&quote_spanned! {mixed()=>
             write.leave_both(&mut *#tx, answer).await
-        };
+        });
         quote_spanned! {mixed()=>
             if let ::core::option::Option::Some(both) = &#this.both {
                 write.enter_both(&mut *#tx);
