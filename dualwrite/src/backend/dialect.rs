@@ -21,6 +21,8 @@ pub struct Dialect {
     pub(crate) quote: char,
     /// `$1` instead of `?`.
     pub(crate) numbered: bool,
+    /// A NULL that is bound has the type that it is bound as.
+    pub(crate) null_has_a_type: bool,
     /// `ON DUPLICATE KEY UPDATE` instead of `ON CONFLICT`.
     pub(crate) on_duplicate_key: bool,
     /// Appended to a SELECT to lock its rows until the end of the transaction.
@@ -127,6 +129,7 @@ mod tests {
         now: "clock()",
         quote: '"',
         numbered: true,
+        null_has_a_type: true,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",

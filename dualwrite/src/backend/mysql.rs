@@ -65,6 +65,7 @@ impl Adapter for MySqlAdapter {
         now: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
         quote: '`',
         numbered: false,
+        null_has_a_type: false,
         on_duplicate_key: true,
         for_update: " FOR UPDATE",
         for_update_skip: " FOR UPDATE SKIP LOCKED",

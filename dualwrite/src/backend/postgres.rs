@@ -59,6 +59,7 @@ impl Adapter for PostgresAdapter {
         now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         quote: '"',
         numbered: true,
+        null_has_a_type: true,
         on_duplicate_key: false,
         // Excludes whoever changes or deletes the row, and not those who refer to it by a foreign key.
         for_update: " FOR NO KEY UPDATE",

@@ -39,6 +39,7 @@ impl Adapter for SqliteAdapter {
         now: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         quote: '"',
         numbered: false,
+        null_has_a_type: false,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",

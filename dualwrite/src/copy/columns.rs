@@ -8,19 +8,16 @@ use std::sync::Arc;
 use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
-use super::source::{KeyParts, key_of};
+use super::source::{KeyParts, NAMED_KEYS, key_of};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
 use super::{Copied, CopyKeys, KeySource};
-use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
+use crate::backend::{Backend, SqlValue};
 use crate::conversion::{Conversion, ConversionError};
 use crate::error::{BoxError, is_serialization};
 use crate::key::{EncodedKey, Key};
 use crate::stage::Side;
 use crate::transaction::Tx;
-
-/// Keys in one statement: every database takes so many values, also in keys of four columns.
-const KEYS: usize = 200;
 
 /// Copies between old and new columns of the same row, both ways, and compares them: a backfill, a
 /// repair and a verification without SQL of your own. From
@@ -30,7 +27,7 @@ const KEYS: usize = 200;
 /// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
 ///   expression says something else than `forward`.
 /// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
-///   is not there already, up to 200 rows with one statement.
+///   is not there already, up to 256 rows with one statement.
 ///
 /// A row that cannot be converted fails with a [`ConversionError`] and ends as a dead letter of its key;
 /// a verification counts it as different.
@@ -111,7 +108,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
     ) -> Result<Vec<T::Key>, BoxError> {
         let statements = Statements::of::<T>(dialect::<DB>())?;
         let mut differing = Vec::new();
-        for keys in keys.chunks(KEYS) {
+        for keys in keys.chunks(NAMED_KEYS) {
             let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
             let mut found = HashSet::new();
             let looked = statements.differing(Side::New, &keys, Looking::ToReport)?;
@@ -202,7 +199,7 @@ async fn carry_all<T: ConvertColumns<DB>, DB: Backend>(
 ) -> Result<Copied, BoxError> {
     let statements = Statements::of::<T>(dialect::<DB>())?;
     let mut copied = Copied::default();
-    for keys in keys.chunks(KEYS) {
+    for keys in keys.chunks(NAMED_KEYS) {
         let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
         let migrated = carry::<T, DB>(tx, &statements, &keys, to).await?;
         copied.migrated += migrated;
@@ -238,14 +235,13 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
             Row::Differs(values) => rows.push((key, values)),
         }
     }
-    if !rows.is_empty() {
-        let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
-        let columns = statements.columns(&indices, to)?;
-        let is_full = keys.len() == KEYS || keys.len() == 1;
-        let has_values = rows.iter().all(|(_, values)| values.iter().all(Option::is_some));
-        let (sql, values) = assign::<DB>(statements, &columns, rows)?;
-        // A text that hardly comes again would take another one's place among the prepared statements.
-        let again = is_full && has_values;
+    let columns = statements.columns(&indices, to)?;
+    while !rows.is_empty() {
+        // So many that their number is a power of two, and few statements have to be prepared.
+        let rest = rows.len() - (1 << rows.len().ilog2());
+        let some = rows.split_off(rest);
+        let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
+        let (sql, values, again) = assign::<DB>(statements, &columns, some)?;
         let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
         done.map_err(|error| blame::<T>(error, &keys, to))?;
         written.extend(keys);
@@ -263,17 +259,20 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
     Ok(written.len() as u64)
 }
 
-/// One statement that gives each of these rows its own values.
+/// One statement that gives each of these rows its own values; and whether its text may come again.
 fn assign<DB: Backend>(
     statements: &Statements,
     columns: &[String],
     mut rows: Vec<(KeyParts, Vec<Option<Bind<DB>>>)>,
-) -> Result<(String, DB::Arguments), BoxError> {
+) -> Result<(String, DB::Arguments, bool), BoxError> {
     let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
+    let binds_null = !DB::Adapter::DIALECT.null_has_a_type;
     let mut values = DB::Arguments::default();
-    let mut set = Vec::with_capacity(columns.len());
+    let (mut set, mut again) = (Vec::with_capacity(columns.len()), true);
     for (at, column) in columns.iter().enumerate() {
-        let given: Vec<bool> = rows.iter().map(|(_, values)| values[at].is_some()).collect();
+        let is_given = |(_, values): &(_, Vec<Option<_>>)| values[at].is_some() || binds_null;
+        let given: Vec<bool> = rows.iter().map(is_given).collect();
+        again &= !given.contains(&false);
         set.push(statements.assignment(column, &keys, &given));
         for (key, bind) in &mut rows {
             if keys.len() > 1 && given.contains(&true) {
@@ -281,8 +280,10 @@ fn assign<DB: Backend>(
                     DB::Adapter::push_value(&mut values, &part.clone().into())?;
                 }
             }
-            if let Some(bind) = bind[at].take() {
-                bind(&mut values)?;
+            match bind[at].take() {
+                Some(bind) => bind(&mut values)?,
+                None if binds_null => DB::Adapter::push_value(&mut values, &SqlValue::Text(None))?,
+                None => {}
             }
         }
     }
@@ -290,7 +291,7 @@ fn assign<DB: Backend>(
     for value in &bound {
         DB::Adapter::push_value(&mut values, value)?;
     }
-    Ok((sql, values))
+    Ok((sql, values, again))
 }
 
 /// The fields that Rust shall look at.

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use super::mapping::Mapping;
-use super::source::{Extent, KeyParts, Pages, key_of};
+use super::source::{Extent, KeyParts, NAMED_KEYS, Pages, key_of, padded, places};
 use super::statements::Template;
 use super::{Copied, CopyKeys};
 use crate::backend::sealed::Adapter as _;
@@ -337,13 +337,19 @@ async fn clear_dirty<C: CopyKeys>(
     keys: &[C::Key],
     side: Side,
 ) -> Result<(), Error> {
-    let sql = "DELETE FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text = ?";
-    for key in keys {
-        let key = EncodedKey::new(key)?;
-        let values = [SqlValue::from(&*shared.name), side.as_str().into(), key.0.as_str().into()];
-        <C::Database as Backend>::Adapter::execute(tx.connection(), sql, &values)
+    for keys in keys.chunks(NAMED_KEYS) {
+        let keys = keys.iter().map(EncodedKey::new).collect::<Result<Vec<_>, Error>>()?;
+        let keys = padded(&keys);
+        let sql = format!(
+            "DELETE FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text IN ({})",
+            places(keys.len())
+        );
+        let which = [SqlValue::from(&*shared.name), side.as_str().into()];
+        let keys = keys.map(|key| SqlValue::from(key.0.as_str()));
+        let values: Vec<SqlValue> = which.into_iter().chain(keys).collect();
+        <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
             .await
-            .map_err(|error| Error::database("clearing a dirty mark", error).of(&shared.name))?;
+            .map_err(|error| Error::database("clearing dirty marks", error).of(&shared.name))?;
     }
     Ok(())
 }

@@ -167,6 +167,9 @@ impl Pages {
 
     /// The keys after `after`, up to and including `last`, in order, `limit` at the most; with their
     /// rows locked where the database has row locks.
+    ///
+    /// The limit is bound like all values: were it written out, each size of a page would be another
+    /// statement to prepare, in place of one that is wanted again.
     pub(crate) fn page(
         &self,
         after: Option<&KeyParts>,
@@ -174,12 +177,12 @@ impl Pages {
         limit: u32,
         lock: bool,
     ) -> Bound {
-        let (condition, values) = self.between(after, last);
+        let (condition, mut values) = self.between(after, last);
+        values.push(i64::from(limit).into());
         let lock = if lock { self.dialect.for_update } else { "" };
         let (columns, table) = (self.columns.join(", "), &self.table);
-        let sql = format!(
-            "SELECT {columns} FROM {table}{condition} ORDER BY {columns} LIMIT {limit}{lock}"
-        );
+        let sql =
+            format!("SELECT {columns} FROM {table}{condition} ORDER BY {columns} LIMIT ?{lock}");
         (sql, values)
     }
 
@@ -190,11 +193,12 @@ impl Pages {
         last: Option<&KeyParts>,
         limit: u32,
     ) -> Bound {
-        let (condition, values) = self.between(after, last);
+        let (condition, mut values) = self.between(after, last);
+        values.push(i64::from(limit).into());
         let (columns, table) = (self.columns.join(", "), &self.table);
         let sql = format!(
             "SELECT {columns} FROM (SELECT {columns} FROM {table}{condition} ORDER BY {columns} \
-             LIMIT {limit}) claimed ORDER BY {} LIMIT 1",
+             LIMIT ?) claimed ORDER BY {} LIMIT 1",
             self.descending()
         );
         (sql, values)
@@ -266,11 +270,12 @@ impl Pages {
 
     /// The last of the next `limit` keys after `after`, and how many there are up to it.
     pub(crate) fn stretch(&self, after: Option<&KeyParts>, last: &KeyParts, limit: u32) -> Bound {
-        let (condition, values) = self.conditions(after, Some(last));
+        let (condition, mut values) = self.conditions(after, Some(last));
+        values.push(i64::from(limit).into());
         let (columns, table) = (self.columns.join(", "), &self.table);
         let sql = format!(
             "SELECT {columns}, count(*) OVER () AS keys_counted FROM (SELECT {columns} FROM {table} \
-             WHERE {condition} ORDER BY {columns} LIMIT {limit}) stretch ORDER BY {} LIMIT 1",
+             WHERE {condition} ORDER BY {columns} LIMIT ?) stretch ORDER BY {} LIMIT 1",
             self.descending()
         );
         (sql, values)
@@ -347,15 +352,33 @@ impl Pages {
     }
 }
 
+/// The most keys that a statement names one by one: every database takes so many values, also in keys of
+/// four columns.
+pub(crate) const NAMED_KEYS: usize = 256;
+
+/// Repeats what is named one by one until it is a power of two: else each number of keys would be
+/// another statement to prepare, in place of one that is wanted again.
+pub(crate) fn padded<T>(keys: &[T]) -> impl ExactSizeIterator<Item = &T> {
+    let places = if keys.is_empty() { 0 } else { keys.len().next_power_of_two() };
+    (0..places).map(|place| &keys[place % keys.len()])
+}
+
+/// `?, ?`, for the values of [`padded`].
+pub(crate) fn places(keys: usize) -> String {
+    vec!["?"; keys].join(", ")
+}
+
 /// `id IN (?, ?)`; for keys of several columns `a = ? AND b = ? OR …`, which every database reads.
 pub(crate) fn among(columns: &[String], keys: &[KeyParts]) -> Bound {
-    let values = keys.iter().flatten().cloned().map(SqlValue::from).collect();
+    let keys = padded(keys);
+    let count = keys.len();
+    let values = keys.flatten().cloned().map(SqlValue::from).collect();
     if let [column] = columns {
-        return (format!("{column} IN ({})", vec!["?"; keys.len()].join(", ")), values);
+        return (format!("{column} IN ({})", places(count)), values);
     }
     let equal: Vec<String> = columns.iter().map(|column| format!("{column} = ?")).collect();
     let one = format!("({})", equal.join(" AND "));
-    (format!("({})", vec![one; keys.len()].join(" OR ")), values)
+    (format!("({})", vec![one; count].join(" OR ")), values)
 }
 
 /// The key in a row that [`Pages`] selected.
@@ -381,6 +404,7 @@ pub(crate) mod tests {
         now: "now",
         quote: '"',
         numbered: true,
+        null_has_a_type: true,
         on_duplicate_key: false,
         for_update: " FOR UPDATE",
         for_update_skip: "",
@@ -400,9 +424,9 @@ pub(crate) mod tests {
         let (sql, values) = pages.page(Some(&parts(&[5])), Some(&parts(&[9])), 100, true);
         assert_eq!(
             sql,
-            r#"SELECT "id" FROM "t" WHERE "id" > ? AND "id" <= ? ORDER BY "id" LIMIT 100 FOR UPDATE"#
+            r#"SELECT "id" FROM "t" WHERE "id" > ? AND "id" <= ? ORDER BY "id" LIMIT ? FOR UPDATE"#
         );
-        assert_eq!(values, [SqlValue::from(5_i64), SqlValue::from(9_i64)]);
+        assert_eq!(values, [5_i64, 9, 100].map(SqlValue::from));
     }
 
     #[test]
@@ -413,9 +437,9 @@ pub(crate) mod tests {
         let (sql, values) = strays.page(Some(&parts(&[5])), None, 10, false);
         assert_eq!(
             sql,
-            r#"SELECT "id" FROM "new" WHERE "id" > ? AND NOT EXISTS (SELECT 1 FROM "old" WHERE "old"."id" = "new"."id") ORDER BY "id" LIMIT 10"#
+            r#"SELECT "id" FROM "new" WHERE "id" > ? AND NOT EXISTS (SELECT 1 FROM "old" WHERE "old"."id" = "new"."id") ORDER BY "id" LIMIT ?"#
         );
-        assert_eq!(values, [SqlValue::from(5_i64)]);
+        assert_eq!(values, [5_i64, 10].map(SqlValue::from));
         assert!(pages("new").missing_in(&pages("new")).is_none());
     }
 

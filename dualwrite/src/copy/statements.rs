@@ -6,16 +6,13 @@ use std::marker::PhantomData;
 
 use super::mapping::Mapping;
 use super::run::dialect;
-use super::source::{Bound, Extent, Identifier, KeyParts, KeySource, Pages};
+use super::source::{Bound, Extent, Identifier, KeyParts, KeySource, NAMED_KEYS, Pages};
 use super::{Copied, CopyKeys};
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::{Key, OwnedKey};
 use crate::transaction::Tx;
-
-/// Keys in one statement, where they are named one by one.
-const KEYS: usize = 200;
 
 /// A copy function made of SQL statements, for old and new in one database.
 ///
@@ -133,7 +130,7 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[K]) -> Result<Copied, BoxError> {
         let pages = self.pages()?;
         let parts: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
-        for keys in parts.chunks(KEYS) {
+        for keys in parts.chunks(NAMED_KEYS) {
             for text in self.copying.iter().chain(&self.removing) {
                 let (sql, values) = Template::parse(text, &pages)?.over(&pages, Extent::Keys(keys));
                 DB::Adapter::execute(tx.connection(), &sql, &values).await?;

@@ -292,6 +292,7 @@ mod tests {
         now: "now",
         quote: '"',
         numbered: true,
+        null_has_a_type: true,
         on_duplicate_key: false,
         for_update: " FOR UPDATE",
         for_update_skip: "",

@@ -5,7 +5,7 @@ use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Dialect, SqlValue};
 use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
-use crate::copy::source::{Bound, Identifier, KeyParts, Pages};
+use crate::copy::source::{Bound, Identifier, KeyParts, Pages, among};
 use crate::error::Error;
 use crate::stage::Side;
 
@@ -104,7 +104,7 @@ impl Statements {
         limit: u32,
     ) -> Bound {
         let mut values = Vec::new();
-        let offset = limit.max(1) - 1;
+        let offset = i64::from(limit.max(1)) - 1;
         let ends: Vec<String> = sides
             .iter()
             .enumerate()
@@ -112,11 +112,12 @@ impl Statements {
                 let pages = self.pages(*side);
                 let (condition, bound) = pages.between(after, last);
                 values.extend(bound);
+                values.push(offset.into());
                 let (keys, order) = (Self::named_keys(pages), pages.columns().join(", "));
                 let table = pages.table();
                 format!(
                     "SELECT {}, {number} AS side FROM (SELECT {keys} FROM {table}{condition} \
-                     ORDER BY {order} LIMIT 1 OFFSET {offset}) end{number}",
+                     ORDER BY {order} LIMIT 1 OFFSET ?) end{number}",
                     self.keys("")
                 )
             })
@@ -313,13 +314,9 @@ fn condition(pages: &Pages, which: Which<'_>, values: &mut Vec<SqlValue>) -> Str
         }
         Which::These(keys) => keys,
     };
-    values.extend(keys.iter().flatten().cloned().map(SqlValue::from));
-    if let [column] = pages.columns() {
-        return format!(" WHERE {column} IN ({})", vec!["?"; keys.len()].join(", "));
-    }
-    let equal: Vec<String> = pages.columns().iter().map(|column| format!("{column} = ?")).collect();
-    let one = format!("({})", equal.join(" AND "));
-    format!(" WHERE ({})", vec![one; keys.len()].join(" OR "))
+    let (condition, bound) = among(pages.columns(), keys);
+    values.extend(bound);
+    format!(" WHERE {condition}")
 }
 
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
@@ -384,9 +381,9 @@ mod tests {
         let statements = statements(&Mapping::<sqlx::Sqlite>::new(), "new", false);
         let both = [Side::Old, Side::New];
         let (sql, values) = statements.chunk_end(&both, (Some(&at(5)), None), 10);
-        assert_eq!(sql.matches("LIMIT 1 OFFSET 9").count(), 2, "{sql}");
+        assert_eq!(sql.matches("LIMIT 1 OFFSET ?").count(), 2, "{sql}");
         assert!(sql.ends_with("ends ORDER BY k0, side LIMIT 1"), "{sql}");
-        assert_eq!(values.len(), 2);
+        assert_eq!(values.len(), 4);
     }
 
     #[test]
