@@ -453,7 +453,7 @@ pub(crate) mod tests {
             sql.contains(r#"FROM "s"."t" WHERE ("a", "b") > (?, ?) ORDER BY "a", "b""#),
             "{sql}"
         );
-        assert_eq!(values.len(), 2);
+        assert_eq!(values.len(), 3);
         let (sql, values) =
             source.pages(&EXPANDED, kind).unwrap().page(None, Some(&parts(&[1, 2])), 9, false);
         assert!(sql.contains("`a` <= ? AND ((`a` < ?) OR (`a` = ? AND `b` <= ?))"), "{sql}");
