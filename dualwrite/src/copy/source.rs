@@ -457,7 +457,7 @@ pub(crate) mod tests {
         let (sql, values) =
             source.pages(&EXPANDED, kind).unwrap().page(None, Some(&parts(&[1, 2])), 9, false);
         assert!(sql.contains("`a` <= ? AND ((`a` < ?) OR (`a` = ? AND `b` <= ?))"), "{sql}");
-        assert_eq!(values.len(), 4);
+        assert_eq!(values.len(), 5);
     }
 
     #[test]
