@@ -1,6 +1,7 @@
 //! The copy function: the one piece of code that a user writes to describe how data gets from old to
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
+pub(crate) mod alone;
 pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod mapping;
