@@ -1,6 +1,8 @@
 //! The way back from where new alone is written: old is written again, gets what it missed, and is
 //! proven equal before it may answer.
 
+mod deletes;
+
 use dualwrite::{ErrorKind, Gate, Move, Percent, Registration, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
