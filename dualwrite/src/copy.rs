@@ -63,6 +63,8 @@ pub struct Copied {
 ///   [`copy_back`](Self::copy_back), where the one statement locks in the right order, nor for lazy reads in
 ///   transactions of a higher level, whose plain `SELECT` sees an old snapshot.)
 /// - It may be called for the same key again and again.
+/// - [`copy_back`](Self::copy_back) updates the row that old has, or upserts it, instead of deleting it and
+///   inserting it again: on PostgreSQL a delete that waits for that row would find nothing.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {

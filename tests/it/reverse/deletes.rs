@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{complete, ramp_down};
 use crate::interleavings::has_its_say;
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::World;
+use crate::support::notes::{Notes as _, World};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
