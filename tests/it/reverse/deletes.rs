@@ -21,7 +21,7 @@ on_all_databases!(
 
 /// The key that new alone has at first.
 const BORN: i64 = 100;
-const MARK: &str = "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES ('notes', 'old', '[100]', 0)";
+const MARK: &str = "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES ('notes', 'old', '100', 0)";
 
 /// Deletes the key; held when old is done and new is not.
 async fn hold_a_delete<D: Sql>(world: &Arc<World<D>>) -> JoinHandle<()> {
