@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dualwrite::Stage;
+use dualwrite::{ErrorKind, Stage};
 use tokio::task::JoinHandle;
 
 use super::{complete, ramp_down};
@@ -17,6 +17,7 @@ on_all_databases!(
     a_delete_beside_a_reverse_copy_leaves_nothing,
     a_delete_beside_the_repair_of_a_mark_leaves_nothing,
     a_delete_beside_the_repair_of_a_difference_leaves_nothing,
+    beside_a_transaction_held_open_a_key_stays_marked,
 );
 
 /// The key that new alone has at first.
@@ -109,4 +110,23 @@ async fn a_delete_beside_the_repair_of_a_difference_leaves_nothing<D: Sql>(db: S
     delete.await.unwrap();
     let _ = repair.await.unwrap().map_err(|error| assert!(error.is_retryable(), "{error}"));
     nothing_is_left(&world).await;
+}
+
+async fn beside_a_transaction_held_open_a_key_stays_marked<D: Sql>(db: Scratch<D>) {
+    let world = new_alone_has_one(db).await;
+    let in_old = "SELECT count(*) FROM old_note WHERE id = 100";
+    if !has_one_writer::<D>() {
+        let held = world.begin().await;
+        world.db.execute(MARK).await;
+        let refused = world.migration.repair().await.unwrap_err();
+        assert_eq!((refused.kind(), refused.is_retryable()), (ErrorKind::Timeout, true));
+        assert_eq!(world.db.number(in_old).await, 0);
+        assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 1);
+        held.rollback().await.unwrap();
+    } else {
+        world.db.execute(MARK).await;
+    }
+    world.migration.repair().await.unwrap();
+    assert_eq!(world.db.number(in_old).await, 1);
+    assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 0);
 }
