@@ -1,6 +1,7 @@
 //! The copy function: the one piece of code that a user writes to describe how data gets from old to
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
+pub(crate) mod alone;
 pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod mapping;
@@ -62,6 +63,8 @@ pub struct Copied {
 ///   [`copy_back`](Self::copy_back), where the one statement locks in the right order, nor for lazy reads in
 ///   transactions of a higher level, whose plain `SELECT` sees an old snapshot.)
 /// - It may be called for the same key again and again.
+/// - [`copy_back`](Self::copy_back) updates the row that old has, or upserts it, instead of deleting it and
+///   inserting it again: on PostgreSQL a delete that waits for that row would find nothing.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {

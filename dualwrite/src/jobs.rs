@@ -35,7 +35,9 @@ impl<'m> Backfill<'m> {
 
     /// Copies from new to old instead, what was written to new alone: after `Complete` (or a ramp
     /// toward it) the migration steps back to `RampDown`, where both are written again, and with this
-    /// and a verification old may answer once more. Needs `copy_back` and `new_source`.
+    /// and a verification old may answer once more. Needs `copy_back` and `new_source`. Near its end it waits
+    /// for writes in flight, and `run` answers with `Timeout` where they do not end within some seconds: run it
+    /// again, what is copied stays copied.
     pub fn reverse(mut self) -> Self {
         self.options.to = Side::Old;
         self
@@ -341,10 +343,11 @@ impl Repair<'_> {
         copier.repair_differences(self.shared, self.options.clone(), false).await
     }
 
-    /// Repairs, each key in a transaction of its own. It may be run again at any time.
+    /// Repairs, each key in a transaction of its own. It may be run again at any time. A key that old lacks is
+    /// copied to it with the fence held alone: other writers of this migration wait meanwhile.
     ///
     /// # Errors
-    /// As [`Verification::run`]. A key that cannot be copied is no error; see the report.
+    /// As [`Verification::run`], and `Timeout` where writes in flight do not end within some seconds. A key that cannot be copied is no error; see the report.
     pub async fn run(self) -> Result<RepairReport, Error> {
         self.shared.copier()?.repair_differences(self.shared, self.options, true).await
     }

@@ -224,10 +224,12 @@ impl Migration {
 
     /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself. (What a
     /// verification finds is repaired by [`verify().repair()`](crate::Verification::repair).)
-    /// Returns how many were repaired.
+    /// A key that old lacks is copied to it with the fence held alone: other writers of this migration wait
+    /// meanwhile, key by key. Returns how many were repaired.
     ///
     /// # Errors
-    /// `CopyFailed` for the first key that fails again, `Database`.
+    /// `CopyFailed` for the first key that fails again, `Timeout` where writes in flight do not end within about
+    /// a second (do not hold a transaction open around this call), `Database`.
     pub async fn repair(&self) -> Result<u64, Error> {
         Ok(repair(&self.0, Side::Old).await? + repair(&self.0, Side::New).await?)
     }
@@ -238,7 +240,8 @@ impl Migration {
     /// their letters are gone.
     ///
     /// # Errors
-    /// `Unsupported` without a copy function, `Database`; a key that fails again stays where it is.
+    /// `Unsupported` without a copy function, `Timeout` as [`repair`](Self::repair), `Database`; a key that fails
+    /// again stays where it is.
     pub async fn retry_dead_letters(&self) -> Result<u64, Error> {
         let copied = retry_all(&self.0).await?;
         self.0.refresh().await?;

@@ -6,6 +6,8 @@
 //! A `Tx` refuses to commit what is not whole: after a write that failed, or that was dropped halfway,
 //! or (on PostgreSQL) after any error that ended the transaction on the server.
 
+pub(crate) mod alone;
+
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 

@@ -131,6 +131,7 @@ impl<D: Sql> Client<D> {
             mood: Arc::default(),
             hanging: Arc::default(),
             reading: Hook::default(),
+            removing: Hook::default(),
         };
         let notes = DualNotes::new(&migration, store("old_note"), store("new_note"));
         Self { migration, pool, notes, history, seen: [0; KEYS], draw: seed }

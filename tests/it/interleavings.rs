@@ -26,7 +26,7 @@ on_all_databases!(
 
 /// Waits until a task has ended, or waits for a lock. SQLite does not tell who waits; there is one
 /// writer, so whoever has not ended by then waits.
-async fn has_its_say<D: Sql, T>(world: &World<D>, task: &JoinHandle<T>) {
+pub(crate) async fn has_its_say<D: Sql, T>(world: &World<D>, task: &JoinHandle<T>) {
     let waiting = D::sql(
         "SELECT 0",
         "SELECT count(*) FROM pg_stat_activity \
@@ -267,6 +267,7 @@ impl<D: Sql> Frozen<D> {
                 mood: Arc::default(),
                 hanging: Arc::default(),
                 reading: Hook::default(),
+                removing: Hook::default(),
             };
             let notes = DualNotes::new(&migration, store("old_note"), store("new_note"));
             Self { driver: Arc::new(Mutex::new(driver)), runtime, migration, notes, pool }

@@ -30,6 +30,7 @@ async fn past_the_deadline_reads_say_so_and_recover<D: Sql>(db: Scratch<D>) {
         mood: Default::default(),
         hanging: Default::default(),
         reading: Hook::default(),
+        removing: Hook::default(),
     };
     let notes =
         DualNotes::<Store<D>, Store<D>>::new(&migration, store("old_note"), store("new_note"));

@@ -231,6 +231,7 @@ async fn live_a_life<D: Sql>(db: Scratch<D>, emitted: &Emitted) {
         mood: Arc::clone(mood),
         hanging: Arc::default(),
         reading: Hook::default(),
+        removing: Hook::default(),
     };
     let old = store("old_note", &Arc::default());
     let notes = DualNotes::<Store<D>, Store<D>>::new(&migration, old, store("new_note", &mood));

@@ -76,6 +76,7 @@ impl<D: Sql> Repeating<D> {
             mood: Arc::clone(mood),
             hanging: Arc::default(),
             reading: Default::default(),
+            removing: Default::default(),
         };
         let old =
             Counted { store: store("old_note", &world.old_mood), saves: Arc::clone(&saves), last };

@@ -1,6 +1,8 @@
 //! The way back from where new alone is written: old is written again, gets what it missed, and is
 //! proven equal before it may answer.
 
+mod deletes;
+
 use dualwrite::{ErrorKind, Gate, Move, Percent, Registration, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -9,6 +11,7 @@ use crate::support::sql::Sql;
 
 on_all_databases!(
     old_gets_back_what_new_alone_got,
+    a_unique_value_that_went_to_another_key_is_copied_back,
     a_ramp_toward_complete_can_be_taken_back,
     writers_beside_a_reverse_copy_lose_nothing,
     without_a_way_to_copy_back_there_is_none,
@@ -88,6 +91,17 @@ async fn old_gets_back_what_new_alone_got<D: Sql>(db: Scratch<D>) {
     world.migration.rollback("once more").await.unwrap();
     let blocked = world.migration.rollback("once more").await.unwrap_err();
     assert!(blocked.to_string().contains("[copied_back]"), "{blocked}");
+}
+
+async fn a_unique_value_that_went_to_another_key_is_copied_back<D: Sql>(db: Scratch<D>) {
+    let world = complete(db, 3).await;
+    world.db.execute("CREATE UNIQUE INDEX word_of_old ON old_note (word)").await;
+    world.db.execute("DELETE FROM new_note WHERE id = 2").await;
+    world.save(50, "word 2").await;
+    world.migration.rollback("x").await.unwrap();
+    let done = world.migration.backfill().reverse().run().await.unwrap();
+    assert_eq!((done.failed, done.complete), (0, true));
+    assert_eq!(world.words().await[0], ["word 1", "word 3", "word 2"]);
 }
 
 async fn a_ramp_toward_complete_can_be_taken_back<D: Sql>(db: Scratch<D>) {

@@ -98,6 +98,7 @@ async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) 
         mood: Arc::default(),
         hanging: Arc::default(),
         reading: Hook::default(),
+        removing: Hook::default(),
     };
     let notes = DualNotes::new(&fast.migration, store("old_note"), store("new_note"));
     let enough = Arc::new(AtomicBool::new(false));

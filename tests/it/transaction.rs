@@ -244,6 +244,7 @@ async fn one_connection_is_enough<D: Sql>(db: Scratch<D>) {
         mood: Arc::default(),
         hanging: Arc::default(),
         reading: crate::support::hook::Hook::default(),
+        removing: crate::support::hook::Hook::default(),
     };
     let notes = DualNotes::new(&migration, store("old_note"), store("new_note"));
     let mut tx = migration.begin(&pool).await.unwrap();

@@ -12,8 +12,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, SqlRow, SqlSafeStr, SqlValue, Watched,
-    bind, install_error, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr,
+    SqlValue, Watched, bind, install_error, migrator, safe, typed_values,
 };
 use crate::control::Watch;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -152,12 +152,19 @@ impl Adapter for MySqlAdapter {
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
         Self::run(conn, "SET SESSION innodb_lock_wait_timeout = 1").await?;
-        Manager::begin(conn, None).await?;
+        // As every fenced transaction: a copy may be made in this one.
+        let level = Isolation::ReadCommitted.as_sql();
+        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
         let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
         let restore = "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout";
         Self::run(conn, restore).await?;
         locked.map(drop)
+    }
+
+    async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        super::read_positions::<MySql>(conn, pins, "", trigger::MARK).await
     }
 
     async fn unmark(conn: &mut MySqlConnection) -> sqlx::Result<()> {

@@ -135,7 +135,7 @@ impl Adapter for PostgresAdapter {
                 // Under the locks the positions stand still, so they can be read at leisure.
                 let sql = locked_begin(pins);
                 Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-                super::read_positions::<Postgres>(conn, pins, "", trigger::MARK).await
+                Self::read_pinned(conn, pins).await
             }
             Err(error) => Err(error),
         }
@@ -149,6 +149,10 @@ impl Adapter for PostgresAdapter {
              SELECT 1 FROM dualwrite_migration WHERE name='{name}' FOR UPDATE"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+    }
+
+    async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        super::read_positions::<Postgres>(conn, pins, "", trigger::MARK).await
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {

@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 
-use super::{Begin, Dialect, Fenced, SqlRow, SqlValue, Watched};
+use super::{Begin, Dialect, Fenced, Pin, SqlRow, SqlValue, Watched};
 use crate::control::Watch;
 use crate::error::{BoxError, Error};
 
@@ -117,6 +117,13 @@ pub trait Adapter: Send + Sync + 'static {
         conn: &mut Connection<Self>,
         name: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Reads the positions of the pins where the transaction holds their fences already, and marks it where a
+    /// trigger looks for the mark: always [`Fenced::Read`].
+    fn read_pinned(
+        conn: &mut Connection<Self>,
+        pins: &[Pin],
+    ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
     /// Whether an error says that the exclusive fence was not to be had in time.
     fn is_lock_timeout(error: &sqlx::Error) -> bool;

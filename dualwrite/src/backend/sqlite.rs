@@ -11,8 +11,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, Begin, Dialect, Fenced, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error,
-    migrator, safe, typed_values,
+    Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    install_error, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -103,11 +103,15 @@ impl Adapter for SqliteAdapter {
             Err(error) => return Err(error),
         }
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        super::read_positions::<Sqlite>(conn, begin.pins, "", trigger::MARK).await
+        Self::read_pinned(conn, begin.pins).await
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    }
+
+    async fn read_pinned(conn: &mut SqliteConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        super::read_positions::<Sqlite>(conn, pins, "", trigger::MARK).await
     }
 
     async fn unmark(conn: &mut SqliteConnection) -> sqlx::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::ledger::{Ledger, Part, State};
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlRow, SqlValue};
+use crate::backend::{Backend, SqlRow};
 use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::stage::Side;
 
@@ -12,11 +12,11 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<BackfillProgress> {
-        let sql = format!(
-            "SELECT {PROGRESS} FROM dualwrite_backfill \
-             WHERE migration = ? AND part = ? AND generation = ?"
-        );
-        let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
+        let sql =
+            format!("SELECT {PROGRESS} WHERE b.migration = ? AND b.part = ? AND b.generation = ?");
+        // Of the rest no keys are shown but those of the part before.
+        let part = if self.part == Part::Rest { Part::Back } else { self.part };
+        let rows = DB::Adapter::fetch(conn, &sql, &Ledger { part, ..self.clone() }.id()).await?;
         match rows.first() {
             Some(row) => {
                 let progress = progress_of(row)?;
@@ -41,8 +41,15 @@ impl Ledger<'_> {
     }
 }
 
-const PROGRESS: &str = "generation, total, migrated, skipped, failed, state, part, throttled, rate, \
-                        COALESCE(finished_at, {now}) - started_at";
+/// What is shown of a part. Where keys were copied back before the rest, it is the keys that were copied,
+/// and the state of the rest (`r`) when that has begun.
+const PROGRESS: &str = "b.generation, b.total, b.migrated, b.skipped, b.failed + COALESCE(r.failed, 0), \
+     CASE WHEN b.part = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
+     ELSE b.state END, b.part, COALESCE(r.throttled, b.throttled), CASE WHEN r.state IS NULL THEN b.rate ELSE r.rate END, \
+     COALESCE(CASE WHEN b.part = 'old_back' THEN r.finished_at ELSE b.finished_at END, {now}) \
+     - b.started_at \
+     FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.part = 'old_back' \
+     AND r.part = 'old' AND r.migration = b.migration AND r.generation = b.generation";
 
 fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
     let state = State::of(row.optional_text(5)?);
@@ -69,8 +76,10 @@ pub(crate) async fn progress<DB: Backend>(
     migration: &str,
 ) -> sqlx::Result<Option<BackfillProgress>> {
     let sql = format!(
-        "SELECT {PROGRESS} FROM dualwrite_backfill WHERE migration = ? AND part IN ('new', 'old') \
-         ORDER BY started_at DESC, generation DESC LIMIT 1"
+        "SELECT {PROGRESS} WHERE b.migration = ? AND (b.part IN ('new', 'old_back') OR b.part = 'old' \
+         AND NOT EXISTS (SELECT 1 FROM dualwrite_backfill k WHERE k.migration = b.migration \
+         AND k.part = 'old_back' AND k.generation = b.generation)) \
+         ORDER BY b.started_at DESC, b.generation DESC LIMIT 1"
     );
     let rows = DB::Adapter::fetch(conn, &sql, &[migration.into()]).await?;
     match rows.first() {
@@ -91,12 +100,10 @@ async fn with_workers<DB: Backend>(
     let side = progress.side;
     let sql = format!(
         "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
-         WHERE migration = ? AND generation = ? AND part IN (?, ?) ORDER BY number \
+         WHERE migration = ? AND generation = ? AND part LIKE ? ORDER BY number \
          LIMIT {WORKERS_SHOWN_MAX}"
     );
-    let parts = [Part::All(side).as_str().into(), Part::Strays(side).as_str().into()];
-    let values: Vec<SqlValue> =
-        [migration.into(), progress.generation.into()].into_iter().chain(parts).collect();
+    let values = [migration.into(), progress.generation.into(), Part::of(side)];
     for row in DB::Adapter::fetch(conn, &sql, &values).await? {
         progress.workers.push(WorkerProgress {
             owner: row.text(0)?.to_owned(),

@@ -13,28 +13,43 @@ use crate::key::EncodedKey;
 use crate::position::Generation;
 use crate::stage::Side;
 
-/// What a backfill runs over, by the side that is copied to.
+/// What a backfill runs over. The end of its last part proves the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Keys that this side has and the other has not: left from a time when it was not written.
+    /// Keys that this side has and the other has not: left from a time when it was not written. They go
+    /// first, so that the rest finds no value taken that must be unique.
     Strays(Side),
-    /// The keys of the other side.
+    /// The keys of the other side; the last part.
     All(Side),
+    /// The keys of new, to old, where [`Part::Rest`] follows.
+    Back,
+    /// Keys that old has and new has not, once more, when every write has ended that passed old before the
+    /// keys of new were there; the last part.
+    Rest,
 }
 
 impl Part {
     pub(crate) fn to(self) -> Side {
         match self {
             Self::Strays(side) | Self::All(side) => side,
+            Self::Back | Self::Rest => Side::Old,
         }
     }
 
+    /// Its name in the control tables, which begins with the side. What proves the whole is named as the side.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Strays(Side::New) => "new_strays",
             Self::Strays(Side::Old) => "old_strays",
             Self::All(side) => side.as_str(),
+            Self::Back => "old_back",
+            Self::Rest => Side::Old.as_str(),
         }
+    }
+
+    /// All names of one side, for `LIKE`.
+    pub(super) fn of(side: Side) -> SqlValue {
+        SqlValue::from(format!("{side}%").as_str())
     }
 }
 
@@ -349,7 +364,7 @@ pub(crate) fn order(migration: &str, side: Side, order: Order) -> (String, Vec<S
         Side::Old => "old_generation",
     };
     let sql = format!(
-        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part IN (?, ?) \
+        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part LIKE ? \
          AND state IN ({states}) AND generation = \
          (SELECT m.{generation} FROM dualwrite_migration m WHERE m.name = ?)"
     );
@@ -357,9 +372,8 @@ pub(crate) fn order(migration: &str, side: Side, order: Order) -> (String, Vec<S
         Order::Rate(rate) => Some(limit(rate)),
         _ => None,
     };
-    let parts = [Part::All(side).as_str().into(), Part::Strays(side).as_str().into()];
-    let values = rate.into_iter().chain([migration.into()]).chain(parts);
-    (sql, values.chain([migration.into()]).collect())
+    let values = [migration.into(), Part::of(side), migration.into()];
+    (sql, rate.into_iter().chain(values).collect())
 }
 
 /// Whether old holds everything that was ever written: nothing went to new alone, or it was copied back.

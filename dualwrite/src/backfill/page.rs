@@ -47,8 +47,10 @@ impl<C: CopyKeys> Worker<'_, C> {
         let copied = match self.part {
             Part::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
             Part::Strays(Side::New) => copier.remove_strays(shared, &mut tx, &typed).await?,
-            Part::Strays(Side::Old) => copier.copy_back_locked(shared, &mut tx, &typed).await?,
-            Part::All(Side::Old) => {
+            Part::Strays(Side::Old) | Part::Rest => {
+                copier.copy_back_locked(shared, &mut tx, &typed).await?
+            }
+            Part::All(Side::Old) | Part::Back => {
                 let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
                 let between = (after.as_ref(), last);
                 copier.copy_back_page(shared, &mut tx, &typed, between).await?
@@ -136,7 +138,8 @@ impl<C: CopyKeys> Worker<'_, C> {
         let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
         let last = range.last.parts(KIND::<C>())?;
         // Only rows of old are locked before they are copied: that is the order of every write.
-        let in_old = matches!(self.part, Part::All(Side::New) | Part::Strays(Side::Old));
+        let in_old =
+            matches!(self.part, Part::All(Side::New) | Part::Strays(Side::Old) | Part::Rest);
         let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await

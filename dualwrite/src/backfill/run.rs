@@ -9,13 +9,15 @@ use super::worker::Worker;
 use crate::control::BackfillProgress;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
+use crate::copy::source::Pages;
 use crate::error::{Error, ErrorKind};
 use crate::position::Generation;
 use crate::shared::Shared;
 use crate::stage::Side;
 
 /// Runs a worker until the backfill is complete: first the keys that are only on the side that is copied
-/// to, so that the end of the rest proves the whole.
+/// to are removed, then the rest is copied. A row that old lacks cannot be locked by a delete that passes it;
+/// so on the way to old what was left over by such deletes is removed in the end.
 pub(crate) async fn run<C: CopyKeys>(
     copier: &SqlCopier<C>,
     shared: &Shared,
@@ -30,18 +32,38 @@ pub(crate) async fn run<C: CopyKeys>(
         Side::New => new.missing_in(&copier.pages),
         Side::Old => copier.pages.missing_in(new),
     });
-    let mut removed = None;
-    if let Some(pages) = strays {
-        let worker = Worker::new(copier, shared, options.clone(), Part::Strays(to), pages);
-        removed = Some(Generation(worker.run().await?.generation));
+    let mut before = None;
+    if let Some(strays) = &strays {
+        let options = options.clone();
+        let worker = Worker::new(copier, shared, options, Part::Strays(to), strays.clone());
+        before = Some(Generation(worker.run().await?.generation));
     }
-    let pages = match (to, &copier.new_pages) {
-        (Side::Old, Some(pages)) => pages.clone(),
-        _ => copier.pages.clone(),
-    };
-    let worker = |options| {
-        Worker::new(copier, shared, options, Part::All(to), pages.clone()).after(removed).run()
-    };
+    match (to, &copier.new_pages, strays) {
+        (Side::Old, Some(new), Some(strays)) => {
+            let copied = crew(copier, shared, &options, (Part::Back, new), before).await?;
+            // A delete that passed old before its row was there has reached new by then; every later one
+            // meets the row in old.
+            copier.wait_for_writes(shared).await?;
+            let worker = Worker::new(copier, shared, options, Part::Rest, strays);
+            worker.after(Some(Generation(copied.generation))).run().await
+        }
+        (Side::Old, Some(new), None) => {
+            crew(copier, shared, &options, (Part::All(to), new), before).await
+        }
+        _ => crew(copier, shared, &options, (Part::All(to), &copier.pages), before).await,
+    }
+}
+
+/// The workers of this process on one part.
+async fn crew<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    shared: &Shared,
+    options: &BackfillOptions,
+    (part, pages): (Part, &Pages),
+    before: Option<Generation>,
+) -> Result<BackfillProgress, Error> {
+    let worker =
+        |options| Worker::new(copier, shared, options, part, pages.clone()).after(before).run();
     let others = (1..options.workers).map(|_| {
         let owner = uuid::Uuid::new_v4().to_string();
         worker(BackfillOptions { owner, ..options.clone() })

@@ -37,7 +37,7 @@ pub(crate) async fn copy_one_in<DB: Backend>(
     for _ in 0..ATTEMPTS {
         let mut nested = tx.begin().await?;
         match (typed.0)(shared, &mut nested, key).await? {
-            One::Copied(copied) => {
+            One::Copied(copied) | One::Inserted(copied) => {
                 nested.commit().await?;
                 return Ok(Some(copied));
             }

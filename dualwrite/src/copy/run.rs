@@ -207,15 +207,23 @@ impl<C: CopyKeys> SqlCopier<C> {
     ) -> Result<Option<Copied>, Error> {
         let key = encoded.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
         let bucket = shared.options.rule.bucket(&key, shared.salt)?;
+        let mut alone = false;
         for _ in 0..ATTEMPTS {
-            let (mut tx, position) = self.begin(shared).await?;
+            let (mut tx, position) = match alone {
+                true => self.begin_alone(shared).await?,
+                false => self.begin(shared).await?,
+            };
             if !may_copy_to(position, bucket, to) {
                 tx.rollback().await?;
                 return Ok(None);
             }
             let copied = self.copy_one(shared, &mut tx, &key, to).await?;
             match copied {
-                One::Copied(copied) => {
+                One::Inserted(_) if !alone && self.inserts_alone() => {
+                    tx.rollback().await?;
+                    alone = true;
+                }
+                One::Copied(copied) | One::Inserted(copied) => {
                     tx.commit().await?;
                     return Ok(Some(copied));
                 }
@@ -226,7 +234,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         Err(comes_and_goes(shared))
     }
 
-    /// Copies one key. Unless it is [`One::Copied`], the transaction must be rolled back.
+    /// Copies one key. Unless it is [`One::Copied`], or [`One::Inserted`] with the fence held alone, the
+    /// transaction must be rolled back.
     pub(super) async fn copy_one(
         &self,
         shared: &Shared,
@@ -242,7 +251,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         if shared.is_dirty() {
             clear_dirty::<C>(shared, tx, keys, to).await?;
         }
-        let mut copied = self.call(shared, tx, keys, to).await?;
+        let copied = self.call(shared, tx, keys, to).await?;
         if !was_there {
             // Nobody can lock a row that is not there. If it was born while the copy ran, the copy may
             // have seen one half of that write.
@@ -252,7 +261,8 @@ impl<C: CopyKeys> SqlCopier<C> {
                 Side::New if self.find_old(shared, tx, key, false).await? => return Ok(One::Born),
                 // It is ours: born of this copy, or overwritten by it.
                 Side::Old if self.find_old(shared, tx, key, true).await? => {
-                    copied = self.call(shared, tx, keys, to).await?;
+                    let copied = self.call(shared, tx, keys, to).await?;
+                    return Ok(One::Inserted(copied));
                 }
                 _ => {}
             }
@@ -292,6 +302,8 @@ pub(super) const ATTEMPTS: u32 = 4;
 /// What became of the copy of one key.
 pub(crate) enum One {
     Copied(Copied),
+    /// Copied to old, which lacked the row: a delete in flight may have passed old before.
+    Inserted(Copied),
     /// Its row was born in old meanwhile: it must be copied again, in a transaction that locks it.
     Born,
     /// The side that it would be copied from is the stale one, and will be copied to.

@@ -16,7 +16,7 @@ impl World {
             Worker::Idle => self.start_backfill(state),
             Worker::Ready(generation) => self.next_page(state, generation),
             Worker::Back(generation, part, page) => self.copy_back(state, generation, part, page),
-            Worker::Removed(generation) => self.go_on_with_the_rest(state, generation),
+            Worker::Between(generation, part) => self.go_on_reversing(state, generation, part),
             Worker::Page(generation, key, value) => {
                 let row = &mut state.rows[key];
                 self.copy_onto(row, Side::New, value);

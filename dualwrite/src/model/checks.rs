@@ -70,6 +70,7 @@ holds! {
     returns::back_to_off
     returns::births_back
     returns::dirty_way_back
+    returns::birth_repaired
     returns::twice
     returns::back_from_a_ramp
 }
@@ -108,8 +109,9 @@ breaks! {
     insert_if_absent_reverse_copy: without OverwritingCopy in returns::there_and_back, not EQUAL;
     unlocked_reverse_copy: without LockedReverse in returns::there_and_back, not EQUAL;
     rows_born_during_a_reverse_copy: without Births in returns::births_back, not EQUAL;
-    deletes_of_what_old_lacks: without LockedDeletes in returns::births_back, not SUPERSEDED;
-    strays_left_in_old: without ReverseStrays in returns::there_and_back, not EQUAL;
+    strays_left_in_old: without ReverseRest in returns::births_back, not EQUAL;
+    deletes_that_passed_old: without Barrier in returns::births_back, not EQUAL;
+    deletes_beside_a_repair: without LoneInserts in returns::birth_repaired, not EQUAL;
     parts_of_two_generations: without GenerationOfParts in returns::twice, not EQUAL;
     mark_after_the_reverse_copy: without MarkFirst in returns::dirty_way_back, not EQUAL;
 }

@@ -77,6 +77,7 @@ impl World {
                 let target = if writes { Some(source) } else { target };
                 Some(Outcome::Step(Copying { step: CopyStep::Written, target, ..copying }))
             }
+            CopyStep::Alone => self.copy_alone(state, copying),
             CopyStep::Written => {
                 let own = target.filter(|_| to == Side::Old);
                 let there = own.unwrap_or(row.side(Side::Old)) != ABSENT;
@@ -85,11 +86,25 @@ impl World {
                         Some(self.end_copy(state, copying, target))
                     }
                     Side::New => Some(Outcome::Born),
+                    Side::Old if who == Who::Repair && !self.lacks(Guard::LoneInserts) => {
+                        Some(Outcome::Born)
+                    }
                     Side::Old if self.is_locked(state, who, key, Side::Old) => None,
                     Side::Old => step(CopyStep::Locked),
                 }
             }
         }
+    }
+
+    /// With the fence held alone, the whole copy is one step.
+    fn copy_alone(&self, state: &mut State, copying: Copying) -> Option<Outcome> {
+        let Copying { key, to, .. } = copying;
+        self.is_unfenced(state).then_some(())?;
+        if !self.may_copy_to(state, key, to) {
+            return Some(Outcome::Stale);
+        }
+        let source = state.rows[key].side(to.other());
+        Some(self.end_copy(state, Copying { unmarked: true, ..copying }, Some(source)))
     }
 
     fn end_copy(&self, state: &mut State, copying: Copying, value: Option<Version>) -> Outcome {
@@ -133,6 +148,10 @@ impl World {
         let copying = state.repair?;
         state.repair = match self.go_on_copying(state, Who::Repair, copying)? {
             Outcome::Step(copying) => Some(copying),
+            Outcome::Born if copying.to == Side::Old => {
+                let step = CopyStep::Alone;
+                Some(Copying { unmarked: false, target: None, step, ..copying })
+            }
             Outcome::Done | Outcome::Stale | Outcome::Born => None,
         };
         Some(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::{Instance, Read, ReadStep, State, Worker, Write, WriteStep};
+use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
 use crate::control::sql::change::decide_change;
@@ -105,7 +105,8 @@ impl World {
                 || instance.read.is_some_and(copies)
         };
         let page = matches!(state.worker, Worker::Page(..) | Worker::Back(_, _, Some(_)));
-        !page && state.repair.is_none() && !state.instances.iter().any(busy)
+        let repairs = state.repair.is_some_and(|copying| copying.step != CopyStep::Alone);
+        !page && !repairs && !state.instances.iter().any(busy)
     }
 
     /// Makes a change that was let through.

@@ -74,6 +74,17 @@ pub(super) fn dirty_way_back() -> World {
     }
 }
 
+/// New answers, and the write of a new row to old fails: it is repaired beside its deletion.
+pub(super) fn birth_repaired() -> World {
+    World {
+        rows: [NOWHERE, NOWHERE],
+        moves: vec![Move::Rollback],
+        budget: Budget { writes: 1, deletes: 1, moves: 1, failures: 1, ..nothing() },
+        goals: &[REPAIRED],
+        ..ready(Stage::Live)
+    }
+}
+
 /// Complete once more before the reverse copy is done; nobody reads.
 pub(super) fn twice() -> World {
     World {

@@ -15,16 +15,21 @@ impl World {
         let control = &state.control;
         let idle = state.worker == Worker::Idle && self.reverse;
         (idle && !control.is_old_whole()).then_some(())?;
-        let first = if self.lacks(Guard::ReverseStrays) { Part::All } else { Part::Strays };
-        self.begin_part(state, first)
+        self.begin_part(state, Part::Strays)
     }
 
-    /// The strays are gone; perhaps the worker waits, and the generation is another one by then.
-    pub(super) fn go_on_with_the_rest(
+    /// One part has ended; perhaps the worker waits, and the generation is another one by then. Before the
+    /// rest it takes the fence alone, and gives it back.
+    pub(super) fn go_on_reversing(
         &self,
         state: &mut State,
         generation: Generation,
+        part: Part,
     ) -> Option<()> {
+        let next = if part == Part::Strays { Part::Back } else { Part::Rest };
+        if next == Part::Rest && !self.lacks(Guard::Barrier) && !self.is_unfenced(state) {
+            return None;
+        }
         let passed = generation != state.control.old_generation;
         if passed && !self.lacks(Guard::GenerationOfParts)
             || check_stage(state.control.position, Side::Old, "").is_err()
@@ -32,7 +37,7 @@ impl World {
             state.worker = Worker::Idle;
             return Some(());
         }
-        self.begin_part(state, Part::All)
+        self.begin_part(state, next)
     }
 
     fn begin_part(&self, state: &mut State, part: Part) -> Option<()> {
@@ -80,13 +85,16 @@ impl World {
         let ledger = *state.control.reverse(generation, part);
         let keys = (ledger.cursor..ledger.end.unwrap_or(0)).map(usize::from);
         let next = keys.filter(|_| !ledger.complete).find(|key| is_in(state, *key, part));
+        // Without the rest, the end of the keys of new is taken for the proof.
+        let last = self.lacks(Guard::ReverseRest) && part == Part::Back;
+        let part = if last && next.is_none() { Part::Rest } else { part };
         state.worker = match (next, part) {
             (Some(key), _) => {
                 let copying = self.begin_copy(state, Who::Worker, key, Side::Old)?;
                 Worker::Back(generation, part, Some(copying))
             }
-            (None, Part::Strays) => Worker::Removed(generation),
-            (None, Part::All) => Worker::Idle,
+            (None, Part::Rest) => Worker::Idle,
+            (None, _) => Worker::Between(generation, part),
         };
         state.control.reverse(generation, part).complete |= next.is_none();
         Some(())
@@ -97,7 +105,7 @@ impl World {
 fn is_in(state: &State, key: usize, part: Part) -> bool {
     let [old, new] = state.rows[key].sides;
     match part {
-        Part::Strays => old != ABSENT && new == ABSENT,
-        Part::All => new != ABSENT,
+        Part::Strays | Part::Rest => old != ABSENT && new == ABSENT,
+        Part::Back => new != ABSENT,
     }
 }

@@ -92,7 +92,7 @@ pub(super) struct Control {
     pub(super) old_generation: Generation,
     pub(super) old_verified: Option<Generation>,
     /// The reverse copy of each generation of old, part by part.
-    pub(super) reverse: [[Ledger; 2]; GENERATIONS],
+    pub(super) reverse: [[Ledger; 3]; GENERATIONS],
 }
 
 impl Control {
@@ -109,7 +109,7 @@ impl Control {
     }
 
     pub(super) fn is_copied_back(&self) -> bool {
-        self.reverse[self.old_generation.0 as usize - 1][Part::All as usize].complete
+        self.reverse[self.old_generation.0 as usize - 1][Part::Rest as usize].complete
     }
 
     /// `ledger::is_old_whole`.
@@ -133,7 +133,9 @@ pub(super) enum Part {
     /// Keys that old alone has.
     Strays,
     /// The keys of new.
-    All,
+    Back,
+    /// Keys that old alone has by then; its end proves the whole.
+    Rest,
 }
 
 /// One process of the service.
@@ -229,6 +231,8 @@ pub(super) enum CopyStep {
     },
     /// The copy statement is done, on a row that was not locked.
     Written,
+    /// It brought a row to old, and was rolled back: it waits for the fence alone, to do it again.
+    Alone,
 }
 
 /// A worker of the backfill, or of the reverse copy.
@@ -240,8 +244,8 @@ pub(super) enum Worker {
     Page(Generation, usize, Version),
     /// It copies a part back, with its page of one key.
     Back(Generation, Part, Option<Copying>),
-    /// It has removed the strays of this generation, and is about to copy the rest.
-    Removed(Generation),
+    /// It has ended this part of a reverse copy, and is about to begin the next.
+    Between(Generation, Part),
 }
 
 /// A verification that has come to this key.

@@ -59,9 +59,10 @@ pub(super) enum Guard {
     ProvenReturn,         // old does not answer again before it is copied back and verified
     WholeSource,          // nothing is copied from old before it is copied back
     LockedReverse,        // the reverse copy locks the row that it writes
-    ReverseStrays,        // what old alone has is removed before the rest is copied back
-    LockedDeletes,        // assumed: a delete locks its key, even where old lacks the row
-    GenerationOfParts,    // both parts of a reverse copy are of one generation
+    ReverseRest,          // what old alone has is removed once more when all is copied back,
+    Barrier,              // and no write is in flight that began before all was copied back
+    LoneInserts,          // a single row that old lacks is copied back while no write is in flight
+    GenerationOfParts,    // all parts of a reverse copy are of one generation
 }
 
 /// A bounded world.
@@ -125,7 +126,7 @@ impl World {
             ledgers: [Ledger::default(); GENERATIONS],
             old_generation: Generation(1 + u64::from(self.stale)),
             old_verified: None,
-            reverse: [[Ledger::default(); 2]; GENERATIONS],
+            reverse: [[Ledger::default(); 3]; GENERATIONS],
         };
         control.ledger(generation).complete = self.ready;
         if self.sleeper {

@@ -61,9 +61,7 @@ impl World {
             WriteStep::Committed => return self.acknowledge(state, number),
             _ => Side::New,
         };
-        let nothing = self.lacks(Guard::LockedDeletes)
-            && write.delete
-            && state.rows[write.key].side(side) == ABSENT;
+        let nothing = write.delete && state.rows[write.key].side(side) == ABSENT;
         if nothing && side == Side::Old && has(plan, Side::New) && !fails {
             state.instances[number].write = Some(Write { step: WriteStep::OldPassed, ..write });
             return Some(());

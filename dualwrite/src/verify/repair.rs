@@ -52,6 +52,8 @@ enum Mended {
     Removed(KeyDifference),
     Failed(String),
     Again,
+    /// Old lacks the row: it must be copied with the fence held alone.
+    Alone,
 }
 
 pub(crate) async fn repair<C: CopyKeys>(
@@ -92,7 +94,7 @@ pub(crate) async fn repair<C: CopyKeys>(
 impl RepairReport {
     fn add(&mut self, key: &KeyParts, mended: Mended) -> Result<(), Error> {
         match mended {
-            Mended::Equal | Mended::Again => self.already_equal += 1,
+            Mended::Equal | Mended::Again | Mended::Alone => self.already_equal += 1,
             Mended::Copied(found) => {
                 self.copied += 1;
                 self.name(found);
@@ -123,14 +125,21 @@ async fn mend<C: CopyKeys>(
     key: &KeyParts,
     keep: bool,
 ) -> Result<Mended, Error> {
+    let mut alone = false;
     for attempt in 1..=ATTEMPTS {
-        match mend_once(plan, key, keep).await {
+        match mend_once(plan, key, keep, alone).await {
             Ok(Mended::Again) => {}
+            Ok(Mended::Alone) => {
+                alone = true;
+                continue;
+            }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 return Ok(Mended::Failed(cause.unwrap_or_else(|| error.to_string())));
             }
-            Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Timeout)
+                    && attempt < ATTEMPTS => {}
             result => return result,
         }
         clock::sleep(RETRY_PAUSE).await;
@@ -142,9 +151,13 @@ async fn mend_once<C: CopyKeys>(
     plan: &Plan<'_, C>,
     key: &KeyParts,
     keep: bool,
+    alone: bool,
 ) -> Result<Mended, Error> {
     let shared = plan.shared;
-    let (mut tx, position) = plan.copier.begin(shared).await?;
+    let (mut tx, position) = match alone {
+        true => plan.copier.begin_alone(shared).await?,
+        false => plan.copier.begin(shared).await?,
+    };
     check_stage(position, &shared.name)?;
     let typed: C::Key = typed_key(key)?;
     // The side that answers for this key is right, the other one is written.
@@ -170,6 +183,11 @@ async fn mend_once<C: CopyKeys>(
         // What is written on another server would stay there.
         tx.rollback().await?;
         return mended(found);
+    }
+    let inserts = to == Side::Old && !removes && !held.contains(key);
+    if inserts && keep && !alone && plan.copier.inserts_alone() {
+        tx.rollback().await?;
+        return Ok(Mended::Alone);
     }
     let typed = std::slice::from_ref(&typed);
     match copy(plan, &mut tx, typed, to, held.contains(key)).await {

@@ -146,6 +146,7 @@ async fn writes_of_both_at_once<D: Sql>(db: Scratch<D>) {
         mood: Arc::clone(mood),
         hanging: Arc::default(),
         reading: Hook::default(),
+        removing: Hook::default(),
     };
     let both =
         Both { old: store("old_note", &world.old_mood), new: store("new_note", &world.new_mood) };

@@ -38,6 +38,8 @@ pub(crate) struct Store<D: Sql> {
     pub(crate) hanging: Arc<Notify>,
     /// Before a read.
     pub(crate) reading: Hook,
+    /// Before a row is removed.
+    pub(crate) removing: Hook,
 }
 
 impl<D: Sql> Notes<D::Db> for Store<D> {
@@ -68,6 +70,7 @@ impl<D: Sql> Notes<D::Db> for Store<D> {
     }
 
     async fn remove(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<(), sqlx::Error> {
+        self.removing.pass().await;
         D::run(tx, &format!("DELETE FROM {} WHERE id = {id}", self.table)).await.map(drop)
     }
 }
@@ -183,6 +186,8 @@ pub(crate) struct World<D: Sql> {
     pub(crate) copying: Hook,
     /// Before a read of either side.
     pub(crate) reading: Hook,
+    /// Before a row is removed from new.
+    pub(crate) removing: Hook,
 }
 
 impl<D: Sql> World<D> {
@@ -220,7 +225,7 @@ impl<D: Sql> World<D> {
         }
         let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
         let (copies, copying) = (Arc::clone(&copy.calls), copy.between.clone());
-        let reading = Hook::default();
+        let (reading, removing) = (Hook::default(), Hook::default());
         let registration = options(runtime.migration("notes").backfill(copy));
         let migration = registration.register().await.unwrap();
         while migration.position().stage < stage {
@@ -229,15 +234,17 @@ impl<D: Sql> World<D> {
         }
         let (old_mood, new_mood) = (Arc::<AtomicU8>::default(), Arc::<AtomicU8>::default());
         let hanging = Arc::<Notify>::default();
-        let store = |table, mood: &Arc<AtomicU8>| Store {
+        let store = |table, mood: &Arc<AtomicU8>, removing| Store {
             table,
             pool: db.pool().clone(),
             mood: Arc::clone(mood),
             hanging: Arc::clone(&hanging),
             reading: reading.clone(),
+            removing,
         };
-        let notes =
-            DualNotes::new(&migration, store("old_note", &old_mood), store("new_note", &new_mood));
+        let old = store("old_note", &old_mood, Hook::default());
+        let new = store("new_note", &new_mood, removing.clone());
+        let notes = DualNotes::new(&migration, old, new);
         Self {
             db,
             runtime,
@@ -249,6 +256,7 @@ impl<D: Sql> World<D> {
             copies,
             copying,
             reading,
+            removing,
         }
     }
 

@@ -1,12 +1,9 @@
 //! A change of the position: decided and applied under the exclusive fence, in one transaction.
 
-use std::time::Duration;
-
 use super::facts::facts;
 use super::{Conn, SqlControl, letters, plans};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlValue, unexpected};
-use crate::clock;
 use crate::control::plans::outdated;
 use crate::control::{Change, Record};
 use crate::error::{Error, ErrorKind};
@@ -16,51 +13,37 @@ use crate::position::Percent;
 use crate::readiness::{admit, blockers};
 use crate::stage::Side;
 use crate::transaction::Tx;
-
-/// How often a change waits, about a second each time, for writes in flight.
-const FENCE_ATTEMPTS: u32 = 5;
-const FENCE_PAUSE: Duration = Duration::from_millis(100);
+use crate::transaction::alone::{FENCE_ATTEMPTS, fence_refused};
 
 impl<DB: Backend> SqlControl<DB> {
     /// Waits for writes in flight, and changes the position unless a gate is shut.
     pub(super) async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
-        let failed = |error| Error::database("changing the position", error).of(name);
-        for attempt in 1.. {
-            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-            match DB::Adapter::begin_exclusive(tx.connection(), name).await {
-                Ok(()) => tx.opened([].into()),
-                Err(error) if DB::Adapter::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS => {
-                    drop(tx);
-                    clock::sleep(FENCE_PAUSE).await;
-                    continue;
-                }
-                Err(error) if DB::Adapter::is_lock_timeout(&error) => {
-                    let message = "writes in flight did not end in time, so the stage stays; look for \
-                                   a transaction that is held open";
-                    return Err(Error::new(ErrorKind::Timeout, message).caused_by(error).of(name));
-                }
-                Err(error) => return Err(failed(error)),
+        let doing = "changing the position";
+        let failed = |error| Error::database(doing, error).of(name);
+        let begun = Tx::begin_alone(&self.pool, name, FENCE_ATTEMPTS, Tx::opening_control).await;
+        let mut tx = begun.map_err(|error| {
+            let message = "writes in flight did not end in time, so the stage stays; look for a \
+                           transaction that is held open";
+            fence_refused::<DB>(doing, message, error).of(name)
+        })?;
+        let conn = tx.connection();
+        if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
+            apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
+            let epoch = facts.position.epoch.0 + 1;
+            if let Some(step) = &change.plan
+                && !plans::take_step::<DB>(conn, name, step, epoch).await.map_err(failed)?
+            {
+                tx.rollback().await?;
+                return Err(outdated(name));
             }
-            let conn = tx.connection();
-            if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
-                apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
-                let epoch = facts.position.epoch.0 + 1;
-                if let Some(step) = &change.plan
-                    && !plans::take_step::<DB>(conn, name, step, epoch).await.map_err(failed)?
-                {
-                    tx.rollback().await?;
-                    return Err(outdated(name));
-                }
-                if let Some(wanted) = &change.flag {
-                    let flagged = plans::flag_moved::<DB>(conn, name, wanted, epoch).await;
-                    flagged.map_err(failed)?;
-                }
-                DB::Adapter::notify(conn, name).await.map_err(failed)?;
+            if let Some(wanted) = &change.flag {
+                let flagged = plans::flag_moved::<DB>(conn, name, wanted, epoch).await;
+                flagged.map_err(failed)?;
             }
-            tx.commit().await?;
-            return self.record(name).await;
+            DB::Adapter::notify(conn, name).await.map_err(failed)?;
         }
-        Err(Error::new(ErrorKind::Timeout, "no attempt was made").of(name))
+        tx.commit().await?;
+        self.record(name).await
     }
 }
 

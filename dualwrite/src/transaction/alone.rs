@@ -1,0 +1,65 @@
+//! A transaction that holds the fence of one migration alone: every fenced write that began before it has
+//! ended, and none begins until it ends.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+
+use super::Tx;
+use crate::backend::sealed::Adapter as _;
+use crate::backend::{Backend, Fenced, Pin};
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+
+/// How often the fence is asked for, about a second each time, where somebody waits for it to be had.
+pub(crate) const FENCE_ATTEMPTS: u32 = 5;
+/// In between, the writers that queue behind it go ahead.
+const FENCE_PAUSE: Duration = Duration::from_millis(100);
+
+impl<DB: Backend> Tx<'static, DB> {
+    /// Waits for writes in flight, and begins. It pins nothing yet. The error is a lock timeout where they
+    /// did not end within `attempts`.
+    pub(crate) async fn begin_alone(
+        pool: &sqlx::Pool<DB>,
+        name: &str,
+        attempts: u32,
+        opening: fn(PoolConnection<DB>) -> Self,
+    ) -> sqlx::Result<Self> {
+        let mut attempt = 1;
+        loop {
+            let mut tx = opening(pool.acquire().await?);
+            match DB::Adapter::begin_exclusive(tx.connection(), name).await {
+                Ok(()) => {
+                    tx.opened([].into());
+                    return Ok(tx);
+                }
+                Err(error) if DB::Adapter::is_lock_timeout(&error) && attempt < attempts => {
+                    drop(tx);
+                    attempt += 1;
+                    clock::sleep(FENCE_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Pins the position in force, and bears the mark that a trigger looks at from now on.
+    pub(crate) async fn pin_alone(&mut self, pin: Pin) -> Result<(), Error> {
+        let failed = |error| Error::database("reading the position", error);
+        let pins = [pin];
+        let read = DB::Adapter::read_pinned(self.connection(), &pins).await.map_err(failed)?;
+        if let Fenced::Read { positions, watched } = read {
+            self.marked = watched;
+            self.pins = super::pinned(pins.into(), positions)?;
+        }
+        Ok(())
+    }
+}
+
+/// What to say where the fence was not to be had.
+pub(crate) fn fence_refused<DB: Backend>(doing: &str, message: &str, error: sqlx::Error) -> Error {
+    match DB::Adapter::is_lock_timeout(&error) {
+        true => Error::new(ErrorKind::Timeout, message).caused_by(error),
+        false => Error::database(doing, error),
+    }
+}
