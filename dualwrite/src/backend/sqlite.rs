@@ -176,8 +176,8 @@ fn confirming_begin(begin: Begin<'_>) -> String {
         let (name, epoch) = (&pin.name, pin.position.epoch);
         let _ = write!(
             sql,
-            ";SELECT CASE WHEN EXISTS (SELECT 1 FROM dualwrite_migration WHERE name='{name}' \
-             AND epoch={epoch} AND watched=0) THEN 1 ELSE abs(-9223372036854775807-1) END"
+            ";SELECT abs(-9223372036854775807-1+count(*)) FROM dualwrite_migration \
+             WHERE name='{name}' AND epoch={epoch} AND watched=0"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);
