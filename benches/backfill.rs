@@ -4,6 +4,7 @@
 //! tests/run --servers cargo bench --bench backfill             prints the table
 //! tests/run --servers cargo bench --bench backfill -- --check  and exits with 1 where a target is missed
 //! tests/run --servers cargo bench --bench backfill -- --memory also 1 and 10 times the narrow rows
+//! tests/run --servers cargo bench --bench backfill -- --writer only the writer beside a backfill
 //! ```
 //!
 //! Goals of about 200 bytes are copied into versions of goals, and each goal gets a pointer to its version:
@@ -44,14 +45,30 @@ fn main() -> ExitCode {
     if let Some(code) = memory::child(&runtime) {
         return code;
     }
-    let missed = runtime.block_on(measure(asked("--memory"))).expect("it runs");
+    let measured = match asked("--writer") {
+        true => runtime.block_on(only_the_writer()),
+        false => runtime.block_on(measure(asked("--memory"))),
+    };
+    let missed = measured.expect("it runs");
     println!("\n{missed} targets missed");
     if asked("--check") && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-async fn measure(memory: bool) -> Result<u32, BoxError> {
+fn rows() -> Result<i64, BoxError> {
     let rows = std::env::var("DUALWRITE_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?;
-    let rows: i64 = rows.unwrap_or(1_000_000);
+    Ok(rows.unwrap_or(1_000_000))
+}
+
+async fn only_the_writer() -> Result<u32, BoxError> {
+    let pool = goals::postgres(&std::env::var("DUALWRITE_TEST_POSTGRES_URL")?).await?;
+    let goals = Goals::new(&pool, rows()?).await?;
+    goals.at_once().await?; // the log's files are there, and full
+    goals.at_once().await?;
+    writer::beside(&goals).await
+}
+
+async fn measure(memory: bool) -> Result<u32, BoxError> {
+    let rows = rows()?;
     println!(
         "{:<52} {:>10} {:>10} {:>8} {:>9}",
         "rows per second", "dualwrite", "baseline", "ratio", "target"

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dualwrite::BoxError;
 use sqlx::{Pool, Postgres};
+use tokio::task::JoinSet;
 
 use crate::goals::Goals;
 
@@ -44,22 +45,26 @@ pub(crate) async fn beside(goals: &Goals<Postgres>) -> Result<u32, BoxError> {
     Ok(u32::from(slow) + u32::from(often))
 }
 
-/// Updates at a steady rate; each counts from when it was due.
+/// Updates at a steady rate, each on its way however long the one before takes; each counts from when it
+/// was due.
 async fn write(pool: Pool<Postgres>, rows: i64, stop: Arc<AtomicBool>) -> sqlx::Result<Vec<f64>> {
-    let (mut millis, start) = (Vec::new(), Instant::now());
+    let (mut under_way, start) = (JoinSet::new(), Instant::now());
     for number in 0_u32.. {
         if stop.load(Relaxed) {
             break;
         }
         let due = start + Duration::from_secs(1) * number / PER_SECOND;
         tokio::time::sleep_until(due.into()).await;
-        sqlx::query("UPDATE goals SET owner = owner + 1 WHERE id = $1")
-            .bind(i64::from(number).wrapping_mul(7_919_003) % rows + 1)
-            .execute(&pool)
-            .await?;
-        millis.push(due.elapsed().as_secs_f64() * 1_000.0);
+        let pool = pool.clone();
+        under_way.spawn(async move {
+            sqlx::query("UPDATE goals SET owner = owner + 1 WHERE id = $1")
+                .bind(i64::from(number).wrapping_mul(7_919_003) % rows + 1)
+                .execute(&pool)
+                .await?;
+            Ok(due.elapsed().as_secs_f64() * 1_000.0)
+        });
     }
-    Ok(millis)
+    under_way.join_all().await.into_iter().collect()
 }
 
 fn p99(mut millis: Vec<f64>) -> f64 {
