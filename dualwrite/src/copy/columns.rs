@@ -19,6 +19,9 @@ use crate::key::{EncodedKey, Key};
 use crate::stage::Side;
 use crate::transaction::Tx;
 
+/// Values in one statement, and a few more: SQLite, which takes the fewest, takes 32,766.
+const VALUES_MAX: usize = 30_000;
+
 /// Copies between old and new columns of the same row, both ways, and compares them: a backfill, a
 /// repair and a verification without SQL of your own. From
 /// [`copy_columns`](DualTable::copy_columns) of a struct with `#[dual(table = "…", key = "…")]`.
@@ -238,7 +241,8 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
     let columns = statements.columns(&indices, to)?;
     while !rows.is_empty() {
         // So many that their number is a power of two, and few statements have to be prepared.
-        let rest = rows.len() - (1 << rows.len().ilog2());
+        let many = rows.len().min(VALUES_MAX / (columns.len() * (T::KEY.len() + 1)) + 1);
+        let rest = rows.len() - (1 << many.ilog2());
         let some = rows.split_off(rest);
         let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
         let (sql, values, again) = assign::<DB>(statements, &columns, some)?;

@@ -25,7 +25,8 @@ use crate::transaction::Tx;
 ///
 /// A backfill runs them over ranges of keys, everything else over single keys. They must overwrite: afterwards
 /// new says what old says. A brace that belongs to the text is written twice, `'{{}}'`. [`removing`](Self::removing) takes away what old has no more. The text is part of
-/// the program and binds nothing, so it holds no `?`.
+/// the program and binds nothing, so it holds no `?`. It copies to new only: for a way back from `Complete` write a
+/// [`CopyKeys`] with `copy_back`.
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] mod example {
@@ -237,7 +238,8 @@ fn key_columns(text: &str, pages: &Pages) -> Result<Vec<String>, Error> {
         let parts = name.trim().split('.').map(|part| {
             Identifier::new(part).map(|name| name.quoted(pages.dialect())).map_err(|_| {
                 let message =
-                    format!("`{{{text}}}` is neither `{{rows}}` nor the names of key columns");
+                    format!("`{{{text}}}` is neither `{{rows}}` nor the names of key columns; a brace of the \
+                     text is written twice, `{{{{`");
                 Error::new(ErrorKind::InvalidInput, message)
             })
         });
@@ -295,6 +297,9 @@ mod tests {
         let message = |text| Template::parse(text, &pages()).err().unwrap().to_string();
         assert!(message("DELETE FROM v").contains("whole table"));
         assert!(message("DELETE FROM v WHERE {a b}").contains("`{a b}`"));
+        assert!(
+            message("UPDATE v SET json = '{\"a\":1}' WHERE {id}").ends_with("written twice, `{{`")
+        );
         assert!(message("DELETE FROM v WHERE {a, b}").contains("2 columns"));
         assert!(message("DELETE FROM v WHERE {id").contains("not closed"));
         assert!(message("DELETE FROM v WHERE id} = 1 AND {id}").contains("written `}}`"));

@@ -51,6 +51,12 @@ enum Mended {
     Copied(KeyDifference),
     Removed(KeyDifference),
     Failed(String),
+}
+
+/// What one attempt to mend a key came to.
+enum Attempt {
+    Done(Mended),
+    /// Its row was born meanwhile.
     Again,
     /// Old lacks the row: it must be copied with the fence held alone.
     Alone,
@@ -94,7 +100,7 @@ pub(crate) async fn repair<C: CopyKeys>(
 impl RepairReport {
     fn add(&mut self, key: &KeyParts, mended: Mended) -> Result<(), Error> {
         match mended {
-            Mended::Equal | Mended::Again | Mended::Alone => self.already_equal += 1,
+            Mended::Equal => self.already_equal += 1,
             Mended::Copied(found) => {
                 self.copied += 1;
                 self.name(found);
@@ -128,8 +134,9 @@ async fn mend<C: CopyKeys>(
     let mut alone = false;
     for attempt in 1..=ATTEMPTS {
         match mend_once(plan, key, keep, alone).await {
-            Ok(Mended::Again) => {}
-            Ok(Mended::Alone) => {
+            Ok(Attempt::Done(mended)) => return Ok(mended),
+            Ok(Attempt::Again) => {}
+            Ok(Attempt::Alone) => {
                 alone = true;
                 continue;
             }
@@ -140,7 +147,7 @@ async fn mend<C: CopyKeys>(
             Err(error)
                 if matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Timeout)
                     && attempt < ATTEMPTS => {}
-            result => return result,
+            Err(error) => return Err(error),
         }
         clock::sleep(RETRY_PAUSE).await;
     }
@@ -152,7 +159,7 @@ async fn mend_once<C: CopyKeys>(
     key: &KeyParts,
     keep: bool,
     alone: bool,
-) -> Result<Mended, Error> {
+) -> Result<Attempt, Error> {
     let shared = plan.shared;
     let (mut tx, position) = match alone {
         true => plan.copier.begin_alone(shared).await?,
@@ -167,16 +174,16 @@ async fn mend_once<C: CopyKeys>(
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;
     let Some(found) = found.into_iter().next() else {
         tx.rollback().await?;
-        return Ok(Mended::Equal);
+        return Ok(Attempt::Done(Mended::Equal));
     };
     // What the side that answers lacks is removed from the other one.
     let removes = match to {
         Side::New => found.kind == KeyDifferenceKind::MissingInOld,
         Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
     };
-    let mended = |found: Suspect| -> Result<Mended, Error> {
+    let mended = |found: Suspect| -> Result<Attempt, Error> {
         let found = found.report()?;
-        Ok(if removes { Mended::Removed(found) } else { Mended::Copied(found) })
+        Ok(Attempt::Done(if removes { Mended::Removed(found) } else { Mended::Copied(found) }))
     };
     let elsewhere = plan.mapping().is_some_and(|mapping| mapping.elsewhere.is_some());
     if elsewhere && !keep {
@@ -187,20 +194,21 @@ async fn mend_once<C: CopyKeys>(
     let inserts = to == Side::Old && !removes && !held.contains(key);
     if inserts && keep && !alone && plan.copier.inserts_alone() {
         tx.rollback().await?;
-        return Ok(Mended::Alone);
+        return Ok(Attempt::Alone);
     }
     let typed = std::slice::from_ref(&typed);
     match copy(plan, &mut tx, typed, to, held.contains(key)).await {
         Err(error) if error.kind() == ErrorKind::Conflict => {
             tx.rollback().await?;
-            return Ok(Mended::Again);
+            return Ok(Attempt::Again);
         }
         result => result?,
     }
     let (left, _) = differing_locked(plan, &mut tx, keys).await?;
     if !left.is_empty() {
         tx.rollback().await?;
-        return Ok(Mended::Failed("the copy function left it different".to_owned()));
+        let failed = Mended::Failed("the copy function left it different".to_owned());
+        return Ok(Attempt::Done(failed));
     }
     match keep {
         true => tx.commit().await?,
