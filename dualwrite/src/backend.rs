@@ -24,10 +24,14 @@ pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use self::fence::read_pinned;
+#[cfg(feature = "postgres")]
 use self::fence::read_positions;
-pub(crate) use self::fence::{Begin, Fenced, Pin, SAVEPOINT};
+pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
+#[cfg(feature = "sqlite")]
+use self::fence::{POSITION, found};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub(crate) use self::install::{install_error, migrator};
+pub(crate) use self::install::{install_error, is_installed, migrator};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::values::{bind, typed_values};

@@ -15,7 +15,7 @@ use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Begin, Fenced, Isolation, Pin};
+use crate::backend::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::position::Position;
@@ -144,10 +144,10 @@ impl<DB: Backend> Tx<'static, DB> {
                     tx.opened(pins.into());
                     (tx.savepoint, tx.untouched) = (savepoint, savepoint);
                 }
-                Fenced::Read { positions, watched } => {
+                Fenced::Read(found) => {
                     tx.opened(Arc::from([]));
-                    tx.marked = watched;
-                    tx.pins = pinned(pins, positions)?;
+                    tx.marked = found.iter().flatten().any(|found| found.watched);
+                    tx.pins = pinned(pins, found)?;
                 }
                 Fenced::Moved => {
                     tx.state = State::Closed;
@@ -194,11 +194,11 @@ impl<DB: Backend> Tx<'static, DB> {
     }
 }
 
-fn pinned(pins: Vec<Pin>, positions: Vec<Option<Position>>) -> Result<Arc<[Pin]>, Error> {
+fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error> {
     pins.into_iter()
-        .zip(positions)
-        .map(|(pin, position)| match position {
-            Some(position) => Ok(Pin { position, ..pin }),
+        .zip(found)
+        .map(|(pin, found)| match found {
+            Some(Found { position, .. }) => Ok(Pin { position, ..pin }),
             None => Err(Error::new(
                 ErrorKind::UnknownMigration,
                 "it is not in the control tables of this database",

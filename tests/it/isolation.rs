@@ -54,8 +54,6 @@ async fn every_level_writes_under_the_stage_in_force<D: Sql>(db: Scratch<D>) {
     }
 }
 
-/// A plain `BEGIN` takes over the default; above READ COMMITTED a transaction would read by a snapshot from
-/// before it had the fence.
 async fn the_level_asked_for_holds_where_the_default_is_another<D: Sql>(db: Scratch<D>) {
     let world = World::at(Stage::DualWrite, db).await;
     if D::NAME == "postgres" {
@@ -69,7 +67,8 @@ async fn the_level_asked_for_holds_where_the_default_is_another<D: Sql>(db: Scra
     world.save(1, "first").await;
     let count = "SELECT CAST(count(*) AS CHAR(9)) FROM old_note";
     for id in 2..5 {
-        let mut tx = world.migration.begin(&pool).await.unwrap();
+        let level = Isolation::ReadCommitted;
+        let mut tx = world.migration.begin_at(&pool, level).await.unwrap();
         let before = D::texts(&mut tx, count).await.unwrap();
         if D::NAME == "sqlite" {
             assert_eq!(before[0].trim(), (id - 1).to_string());
@@ -81,6 +80,11 @@ async fn the_level_asked_for_holds_where_the_default_is_another<D: Sql>(db: Scra
             assert_eq!(after[0].trim(), id.to_string(), "{before:?}");
             tx.commit().await.unwrap();
         }
+    }
+    if D::NAME == "postgres" {
+        let mut tx = world.migration.begin(&pool).await.unwrap();
+        let level = D::texts(&mut tx, "SHOW transaction_isolation").await.unwrap();
+        assert_eq!(level, ["serializable"], "the usual level is the session's");
     }
 }
 

@@ -17,6 +17,7 @@ mod crash;
 mod cursor;
 mod dropped;
 mod dual;
+mod fence;
 mod flags;
 mod forms;
 mod guard;

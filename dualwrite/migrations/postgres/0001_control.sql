@@ -1,6 +1,8 @@
 -- The control tables of dualwrite. Times are microseconds since 1970 by the database's clock; keys are JSON.
 CREATE TABLE IF NOT EXISTS dualwrite_migration (
     name                TEXT    NOT NULL PRIMARY KEY,
+    -- What the name of its fence begins with.
+    fence               TEXT    NOT NULL,
     stage               BIGINT  NOT NULL,
     ramp                BIGINT  NOT NULL,
     epoch               BIGINT  NOT NULL,
@@ -177,27 +179,39 @@ CREATE TABLE IF NOT EXISTS dualwrite_unaware (
 CREATE TABLE IF NOT EXISTS dualwrite_fenced (
     connection BIGINT  NOT NULL PRIMARY KEY
 );
--- The fence of one migration, in one call: the lock, then, in a snapshot of its own as every statement of
--- a procedure under READ COMMITTED, the check that the epoch is the caller's. A procedure, because CALL is
--- not planned and sends no row; an assignment of a plain expression costs no query of its own.
-CREATE OR REPLACE PROCEDURE dualwrite_fence(lock_key BIGINT, migration TEXT, expected BIGINT)
-LANGUAGE plpgsql AS $dualwrite$
+-- The fence of a migration is a view without rows, which writers lock, and a procedure whose name bears the
+-- epoch, which they call next: they go on if there is one. Neither statement is planned, reads a row or answers
+-- with one, and the first snapshot is taken after the lock. Whatever touches the epoch waits until no writer
+-- holds the lock. The modes conflict with each other and not with what a dump takes.
+CREATE OR REPLACE FUNCTION dualwrite_fence() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $dualwrite$
 DECLARE
-    is_watched BIGINT;
-    ignored TEXT;
+    migration RECORD := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, migration.fence);
+    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN fence || '_' || OLD.epoch || '()' END;
+    entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN fence || '_' || NEW.epoch || '()' END;
+    body TEXT := '';
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'the default isolation level is another: begin at READ COMMITTED'
-            USING ERRCODE = 'DW002';
+    IF to_regclass(fence) IS NULL THEN
+        EXECUTE format('CREATE VIEW %s AS SELECT WHERE false', fence);
+        EXECUTE format('GRANT INSERT ON %s TO PUBLIC', fence); -- the right to lock it as writers do
+        EXECUTE format('COMMENT ON VIEW %s IS %L', fence, 'dualwrite: the fence of ' || migration.name);
     END IF;
-    ignored := pg_advisory_xact_lock_shared(lock_key);
-    SELECT m.watched INTO is_watched FROM dualwrite_migration m
-        WHERE m.name = migration AND m.epoch = expected;
-    IF is_watched IS NULL THEN
-        RAISE EXCEPTION 'the position of migration % has changed: begin again', migration
-            USING ERRCODE = 'DW001';
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fence);
+    IF passed IS DISTINCT FROM entrance AND to_regprocedure(passed) IS NOT NULL THEN
+        EXECUTE format('DROP PROCEDURE %s', passed);
     END IF;
-    IF is_watched <> 0 THEN
-        ignored := set_config('dualwrite.fenced', '1', true);
+    IF entrance IS NULL THEN
+        EXECUTE format('DROP VIEW %s', fence);
+    ELSIF to_regprocedure(entrance) IS NULL OR OLD.watched <> NEW.watched THEN
+        IF NEW.watched <> 0 THEN
+            body := $mark$PERFORM set_config('dualwrite.fenced', '1', true);$mark$;
+        END IF;
+        EXECUTE format('CREATE OR REPLACE PROCEDURE %s LANGUAGE plpgsql AS %L', entrance, 'BEGIN ' || body || ' END');
+        EXECUTE format('GRANT EXECUTE ON PROCEDURE %s TO PUBLIC', entrance);
     END IF;
+    RETURN NULL;
 END $dualwrite$;
+DROP TRIGGER IF EXISTS dualwrite_fence ON dualwrite_migration;
+CREATE TRIGGER dualwrite_fence AFTER INSERT OR DELETE OR UPDATE OF epoch, watched ON dualwrite_migration
+    FOR EACH ROW EXECUTE FUNCTION dualwrite_fence();

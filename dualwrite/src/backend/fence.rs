@@ -3,22 +3,29 @@
 use std::sync::Arc;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-use super::{Backend, SqlValue, position_of, sealed::Adapter as _};
+use super::{Backend, SqlRow, SqlValue, position_of, sealed::Adapter as _};
+use crate::bucket::salt;
 use crate::position::Position;
 
 /// The isolation level of a fenced transaction on PostgreSQL and MySQL. SQLite, with a single writer at
 /// a time, is always serializable.
 ///
 /// ```
-/// assert_eq!(dualwrite::Isolation::default(), dualwrite::Isolation::ReadCommitted);
+/// assert_eq!(dualwrite::Isolation::default(), dualwrite::Isolation::Usual);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Isolation {
-    /// The level for dual writes unless something needs another one.
+    /// On PostgreSQL the default of the session, as with sqlx's own `begin`: `READ COMMITTED` unless the
+    /// server, the database, the role or the connection sets `default_transaction_isolation`. On MySQL
+    /// and MariaDB `READ COMMITTED`: at their own default, gap locks make unrelated writers of
+    /// neighbouring keys deadlock.
     #[default]
+    Usual,
+    /// Each statement sees what is committed when it begins.
     ReadCommitted,
     /// One snapshot for the whole transaction. On PostgreSQL a write that meets a newer one fails with
-    /// `Serialization`, and so may `begin` while the stage changes.
+    /// `Serialization`.
     RepeatableRead,
     /// As if one transaction ran after the other; any statement, and the commit, may fail with
     /// `Serialization`.
@@ -29,7 +36,7 @@ impl Isolation {
     #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) const fn as_sql(self) -> &'static str {
         match self {
-            Self::ReadCommitted => "READ COMMITTED",
+            Self::Usual | Self::ReadCommitted => "READ COMMITTED",
             Self::RepeatableRead => "REPEATABLE READ",
             Self::Serializable => "SERIALIZABLE",
         }
@@ -45,11 +52,10 @@ pub struct Pin {
     pub(crate) position: Position,
 }
 
-#[cfg(feature = "postgres")]
 impl Pin {
-    /// The advisory lock of a migration: `xxh3_64("dualwrite:" + name)`, as a signed number.
-    pub(crate) fn lock_key(name: &str) -> i64 {
-        xxhash_rust::xxh3::xxh3_64(format!("dualwrite:{name}").as_bytes()) as i64
+    /// What the name of a migration's fence begins with, where the fence is found by its name.
+    pub(crate) fn fence(name: &str) -> String {
+        format!("dualwrite_fence_{:016x}", salt(name))
     }
 }
 
@@ -67,7 +73,7 @@ pub struct Begin<'p> {
 impl<'p> Begin<'p> {
     /// At the usual level, without a savepoint.
     pub(crate) fn plain(pins: &'p [Pin]) -> Self {
-        Self { pins, isolation: Isolation::ReadCommitted, savepoint: false }
+        Self { pins, isolation: Isolation::default(), savepoint: false }
     }
 
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -88,32 +94,60 @@ pub(crate) const SAVEPOINT: &str = "SAVEPOINT dualwrite_mirror";
 pub enum Fenced {
     /// The positions are as the pins say, and the savepoint is set if it was asked for.
     Confirmed,
-    /// The positions in force, in the order of the pins; `None` where there is no such migration.
-    /// `watched`: a trigger records writes that do not bear the mark of a fenced transaction.
-    Read { positions: Vec<Option<Position>>, watched: bool },
-    /// Some position is another one; the transaction was rolled back.
+    /// What is in force, in the order of the pins; `None` where there is no such migration. The transaction
+    /// is marked if a trigger looks for that.
+    Read(Vec<Option<Found>>),
+    /// Positions keep changing; the transaction was rolled back.
     Moved,
 }
 
-/// Reads the positions of all pins inside the transaction that holds their fences.
+/// The position in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct Found {
+    pub(crate) position: Position,
+    /// A trigger records writes that do not bear the mark of a fenced transaction.
+    pub(crate) watched: bool,
+}
+
+/// Asks for what is in force for a migration.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(super) const POSITION: &str =
+    "SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?";
+
+/// A row of [`POSITION`].
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(super) fn found(row: &SqlRow) -> sqlx::Result<Found> {
+    Ok(Found { position: position_of(row, 0)?, watched: row.integer(3)? != 0 })
+}
+
+/// Reads the positions of all pins.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(super) async fn read_positions<DB: Backend>(
     conn: &mut DB::Connection,
     pins: &[Pin],
     lock: &str,
-    mark: &'static str,
-) -> sqlx::Result<Fenced> {
-    let mut found = Vec::with_capacity(pins.len());
-    let mut watched = false;
-    let sql =
-        format!("SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?{lock}");
+) -> sqlx::Result<Vec<Option<Found>>> {
+    let mut positions = Vec::with_capacity(pins.len());
+    let sql = format!("{POSITION}{lock}");
     for pin in pins {
         let rows = DB::Adapter::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
-        found.push(rows.first().map(|row| position_of(row, 0)).transpose()?);
-        watched |= matches!(rows.first(), Some(row) if row.integer(3)? != 0);
+        positions.push(rows.first().map(found).transpose()?);
     }
-    if watched {
+    Ok(positions)
+}
+
+/// The same inside the transaction that holds their fences, which gets the mark where a trigger looks for it.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(super) async fn read_pinned<DB: Backend>(
+    conn: &mut DB::Connection,
+    pins: &[Pin],
+    lock: &str,
+    mark: &'static str,
+) -> sqlx::Result<Fenced> {
+    let found = read_positions::<DB>(conn, pins, lock).await?;
+    if found.iter().flatten().any(|found| found.watched) {
         DB::Adapter::run(conn, mark).await?;
     }
-    Ok(Fenced::Read { positions: found, watched })
+    Ok(Fenced::Read(found))
 }

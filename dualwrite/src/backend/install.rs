@@ -19,6 +19,19 @@ pub(crate) fn migrator(sql: &'static str) -> sqlx::migrate::Migrator {
     migrator
 }
 
+/// Whether the tables are there already: then nothing is locked, and the role of the service need not be
+/// allowed to make any.
+pub(crate) async fn is_installed<C: sqlx::migrate::Migrate>(
+    migrator: &sqlx::migrate::Migrator,
+    conn: &mut C,
+) -> bool {
+    let table = &migrator.table_name;
+    let Ok(applied) = conn.list_applied_migrations(table).await else { return false };
+    let is_dirty = !matches!(conn.dirty_version(table).await, Ok(None));
+    let applied = applied.iter().map(|one| (one.version, &one.checksum));
+    !is_dirty && applied.eq(migrator.iter().map(|one| (one.version, &one.checksum)))
+}
+
 /// Explains a failed installation.
 pub(crate) fn install_error(error: sqlx::migrate::MigrateError) -> Error {
     use crate::error::ErrorKind;

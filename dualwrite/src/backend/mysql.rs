@@ -13,7 +13,7 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr,
-    SqlValue, Watched, bind, install_error, migrator, safe, typed_values,
+    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::control::Watch;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -147,7 +147,7 @@ impl Adapter for MySqlAdapter {
             Err(error) => return Err(error),
         }
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-        super::read_positions::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::MARK).await
+        super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::MARK).await
     }
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
@@ -164,7 +164,7 @@ impl Adapter for MySqlAdapter {
     }
 
     async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_positions::<MySql>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<MySql>(conn, pins, "", trigger::MARK).await
     }
 
     async fn unmark(conn: &mut MySqlConnection) -> sqlx::Result<()> {
@@ -209,6 +209,10 @@ impl Adapter for MySqlAdapter {
 async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
     let failed = |error| Error::database("making the control tables", error);
     let mut conn = pool.acquire().await.map_err(failed)?;
+    let mut migrator = migrator(SCHEMA);
+    if is_installed(&migrator, &mut *conn).await {
+        return Ok(());
+    }
     // A dropped or failed installation must not keep the session's lock.
     conn.close_on_drop();
     let sql = "SELECT GET_LOCK(LEFT(CONCAT('dualwrite.', DATABASE()), 64), ?)";
@@ -217,7 +221,6 @@ async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
         let message = "another process has been making the control tables for too long";
         return Err(Error::new(ErrorKind::Timeout, message));
     }
-    let mut migrator = migrator(SCHEMA);
     migrator.set_locking(false);
     match migrator.run_direct(None, &mut *conn, false).await {
         // Somebody died halfway: DDL has no transaction here. Under the lock it can be done again,

@@ -1,14 +1,13 @@
-//! PostgreSQL: an advisory lock, shared by writers and exclusive for a change of the position.
+//! PostgreSQL: writers lock the fence, a view, and then call a procedure whose name bears the epoch; a
+//! change of the position locks the fence against them and renames the procedure.
 //!
-//! The stage must be read in a statement after the one that takes the lock: one statement has one
-//! snapshot, taken before the wait. Both are in one procedure, `dualwrite_fence`, whose statements
-//! have their own snapshots under READ COMMITTED, and whose plans the server keeps; it is called in the
-//! message that begins the transaction, so the fence costs no round trip of its own.
+//! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
+//! the procedure included, at every isolation level. Both statements go in the message that begins the
+//! transaction, so the fence costs no round trip.
 
 mod trigger;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,7 +18,7 @@ use sqlx_core::transaction::TransactionManager;
 use super::sealed::Adapter;
 use super::{
     Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr,
-    SqlValue, Watched, bind, install_error, migrator, safe, typed_values,
+    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -27,18 +26,15 @@ use crate::error::{BoxError, Error, ErrorKind};
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
+/// How often the positions are looked up while they keep changing.
+const FENCE_LOOKS: u32 = 8;
+/// What the installation locks.
+const INSTALL_LOCK: i64 = 0x6475_616c_7772_6974;
 const INSTALL_WAITS: u32 = 300;
 const INSTALL_WAIT: Duration = Duration::from_millis(100);
 
-/// SQLSTATEs by which the fence says that the epoch is another one: of `dualwrite_fence`, and of the
-/// division by zero above READ COMMITTED.
-const MOVED: &str = "DW001";
-/// By which `dualwrite_fence` says that a plain `BEGIN` has begun above READ COMMITTED.
-const OTHER_LEVEL: &str = "DW002";
-/// Some server has another default level than READ COMMITTED: from then on the level is said each time,
-/// which costs the server a little.
-static DEFAULTS_DIFFER: AtomicBool = AtomicBool::new(false);
-const DIVISION_BY_ZERO: &str = "22012";
+const UNDEFINED_FUNCTION: &str = "42883";
+const UNDEFINED_TABLE: &str = "42P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
@@ -122,37 +118,38 @@ impl Adapter for PostgresAdapter {
     }
 
     async fn begin_fenced(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
-        let Begin { pins, isolation, .. } = begin;
-        let sql = fenced_begin(begin);
-        match Manager::begin(conn, Some(safe(sql).into_sql_str())).await {
-            Ok(()) => Ok(Fenced::Confirmed),
-            Err(error) if is_moved(&error, isolation) => {
-                DEFAULTS_DIFFER.fetch_or(has_code(&error, OTHER_LEVEL), Relaxed);
-                Self::run(conn, "ROLLBACK").await?;
-                if isolation != Isolation::ReadCommitted {
-                    return Ok(Fenced::Moved);
-                }
-                // Under the locks the positions stand still, so they can be read at leisure.
-                let sql = locked_begin(pins);
-                Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-                Self::read_pinned(conn, pins).await
-            }
-            Err(error) => Err(error),
+        if try_begin(conn, begin).await? {
+            return Ok(Fenced::Confirmed);
         }
+        let mut seen = Vec::new();
+        for _ in 0..FENCE_LOOKS {
+            let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
+            let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
+                Some(Pin { name: pin.name.clone(), position: (*found)?.position })
+            });
+            let known: Vec<Pin> = known.collect();
+            if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
+                return Ok(Fenced::Read(found));
+            }
+            if seen == found {
+                return Err(fence_lost(&known));
+            }
+            seen = found;
+        }
+        Ok(Fenced::Moved)
     }
 
     async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-        let key = Pin::lock_key(name);
+        // The trigger on this table locks the fence.
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
-             SELECT pg_advisory_xact_lock({key});\
-             SELECT 1 FROM dualwrite_migration WHERE name='{name}' FOR UPDATE"
+             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}'"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
 
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_positions::<Postgres>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<Postgres>(conn, pins, "", trigger::MARK).await
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -199,50 +196,45 @@ impl Adapter for PostgresAdapter {
     }
 }
 
-/// BEGIN, the fence, and the check that the epochs are the pins'; names are validated (letters, digits,
-/// `.`, `_`, `-`).
-///
-/// Above READ COMMITTED the whole transaction has one snapshot, taken before the wait for an advisory
-/// lock would end; so there the row itself is locked, and a change meanwhile is a serialization failure.
-fn fenced_begin(begin: Begin<'_>) -> String {
-    let Begin { pins, isolation, .. } = begin;
-    let advisory = isolation == Isolation::ReadCommitted;
-    let mut sql = match advisory && !DEFAULTS_DIFFER.load(Relaxed) {
-        true => "BEGIN".to_owned(),
-        false => format!("BEGIN ISOLATION LEVEL {}", isolation.as_sql()),
-    };
-    for pin in pins {
-        let (name, epoch) = (&pin.name, pin.position.epoch);
-        let row = format!("FROM dualwrite_migration WHERE name='{name}' AND epoch={epoch}");
-        let key = Pin::lock_key(name);
-        let _ = match advisory {
-            true => write!(sql, ";CALL dualwrite_fence({key},'{name}',{epoch})"),
-            false => write!(sql, ";SELECT 1/count(*) FROM (SELECT 1 {row} FOR SHARE) fence"),
-        }; // a String takes all
+/// BEGIN and the fences, at the epochs that the pins say; `false` where one of them has passed.
+async fn try_begin(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<bool> {
+    match Manager::begin(conn, Some(safe(fenced_begin(begin)).into_sql_str())).await {
+        Ok(()) => Ok(true),
+        Err(error)
+            if [UNDEFINED_TABLE, UNDEFINED_FUNCTION]
+                .map(|code| has_code(&error, code))
+                .contains(&true) =>
+        {
+            PostgresAdapter::run(conn, "ROLLBACK").await.map(|()| false)
+        }
+        Err(error) => Err(error),
     }
-    if !advisory {
-        sql.push(';');
-        sql.push_str(trigger::MARK);
+}
+
+fn fenced_begin(begin: Begin<'_>) -> String {
+    let mut sql = match begin.isolation {
+        Isolation::Usual => "BEGIN".to_owned(),
+        level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
+    };
+    for pin in begin.pins {
+        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let _ = write!(sql, ";LOCK TABLE {fence} IN ROW EXCLUSIVE MODE;CALL {fence}_{epoch}()"); // a String takes all
     }
     begin.push_savepoint(&mut sql);
     sql
 }
 
-/// BEGIN and the locks alone.
-fn locked_begin(pins: &[Pin]) -> String {
-    let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
-    for pin in pins {
-        let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({})", Pin::lock_key(&pin.name));
-    }
-    sql
-}
-
-fn is_moved(error: &sqlx::Error, isolation: Isolation) -> bool {
-    let serialization = isolation != Isolation::ReadCommitted && has_code(error, "40001");
-    serialization
-        || has_code(error, MOVED)
-        || has_code(error, OTHER_LEVEL)
-        || has_code(error, DIVISION_BY_ZERO)
+/// The rows are there, and what belongs to them is not.
+fn fence_lost(pins: &[Pin]) -> sqlx::Error {
+    let names: Vec<&str> = pins.iter().map(|pin| &*pin.name).collect();
+    sqlx::Error::Configuration(
+        format!(
+            "the fence of one of these migrations is missing: {}; make it again with UPDATE \
+             dualwrite_migration SET epoch = epoch",
+            names.join(", ")
+        )
+        .into(),
+    )
 }
 
 struct Listener(PgListener);
@@ -262,8 +254,12 @@ impl Watch for Listener {
 /// migration of the same database; polling holds nothing while it waits.
 async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     let failed = |error| Error::database("making the control tables", error);
-    let key = SqlValue::from(Pin::lock_key("\u{0}install"));
+    let key = SqlValue::from(INSTALL_LOCK);
     let mut conn = pool.acquire().await.map_err(failed)?;
+    let mut migrator = migrator(SCHEMA);
+    if is_installed(&migrator, &mut *conn).await {
+        return Ok(());
+    }
     let mut waits = 0;
     loop {
         let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
@@ -281,7 +277,6 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     }
     // A dropped or failed installation must not keep the session's lock.
     conn.close_on_drop();
-    let mut migrator = migrator(SCHEMA);
     migrator.set_locking(false);
     migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
 }

@@ -11,12 +11,13 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
-    install_error, migrator, safe, typed_values,
+    Backend, Begin, Dialect, Fenced, Found, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
 use crate::error::{BoxError, Error};
+use crate::position::Position;
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
 const INSTALL_ATTEMPTS: u32 = 10;
@@ -103,7 +104,13 @@ impl Adapter for SqliteAdapter {
             Err(error) => return Err(error),
         }
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        Self::read_pinned(conn, begin.pins).await
+        let fenced = Self::read_pinned(conn, begin.pins).await?;
+        if let Fenced::Read(found) = &fenced {
+            for (pin, found) in begin.pins.iter().zip(found) {
+                name_fence(conn, &pin.name, *found).await?;
+            }
+        }
+        Ok(fenced)
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -111,7 +118,7 @@ impl Adapter for SqliteAdapter {
     }
 
     async fn read_pinned(conn: &mut SqliteConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_positions::<Sqlite>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<Sqlite>(conn, pins, "", trigger::MARK).await
     }
 
     async fn unmark(conn: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -138,8 +145,9 @@ impl Adapter for SqliteAdapter {
         Ok(())
     }
 
-    async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
-        Ok(())
+    async fn notify(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<()> {
+        let rows = Self::fetch(conn, super::POSITION, &[name.into()]).await?;
+        name_fence(conn, name, rows.first().map(super::found).transpose()?).await
     }
 
     async fn watch(_pool: &Pool<Sqlite>) -> sqlx::Result<Option<Box<dyn Watch>>> {
@@ -152,6 +160,14 @@ impl Adapter for SqliteAdapter {
 
     fn install(pool: &Pool<Sqlite>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
+            let mut conn = pool
+                .acquire()
+                .await
+                .map_err(|error| Error::database("making the control tables", error))?;
+            if is_installed(&migrator(SCHEMA), &mut *conn).await {
+                return Ok(());
+            }
+            drop(conn);
             // sqlx takes no lock on SQLite, so of several processes that start at once one may lose
             // the race; the tables are made with IF NOT EXISTS and the loser finds them done.
             let mut attempt = 1;
@@ -168,25 +184,48 @@ impl Adapter for SqliteAdapter {
     }
 }
 
-/// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails on purpose
-/// where they are not. Names are validated (letters, digits, `.`, `_`, `-`).
+/// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails where they are
+/// not.
 fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = "BEGIN IMMEDIATE".to_owned();
     for pin in begin.pins {
-        let (name, epoch) = (&pin.name, pin.position.epoch);
-        let _ = write!(
-            sql,
-            ";SELECT abs(-9223372036854775807-1+count(*)) FROM dualwrite_migration \
-             WHERE name='{name}' AND epoch={epoch} AND watched=0"
-        ); // a String takes all
+        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let _ = write!(sql, ";SELECT passed FROM {fence}_{epoch}"); // a String takes all
     }
     begin.push_savepoint(&mut sql);
     sql
 }
 
-/// There is no positive number for the smallest one.
+/// Makes the view of the epoch in force where it is missing, and removes those of passed ones. The name is
+/// validated (letters, digits, `.`, `_`, `-`).
+async fn name_fence(
+    conn: &mut SqliteConnection,
+    name: &str,
+    found: Option<Found>,
+) -> sqlx::Result<()> {
+    let Some(Found { position: Position { epoch, .. }, watched: false }) = found else {
+        return Ok(());
+    };
+    let fence = Pin::fence(name);
+    // There is no positive number for the smallest one: a row is an error.
+    let mut sql = format!(
+        "CREATE VIEW IF NOT EXISTS {fence}_{epoch} AS SELECT abs(-9223372036854775807 - 1) AS passed \
+         FROM dualwrite_passed WHERE migration = '{name}' AND epoch = {epoch}"
+    );
+    let passed = "SELECT epoch FROM dualwrite_passed WHERE migration = ?";
+    for row in SqliteAdapter::fetch(conn, passed, &[name.into()]).await? {
+        let _ = write!(sql, ";DROP VIEW IF EXISTS {fence}_{}", row.integer(0)?); // a String takes all
+    }
+    let _ = write!(sql, ";DELETE FROM dualwrite_passed WHERE migration = '{name}'");
+    SqliteAdapter::run_text(conn, sql).await
+}
+
+/// There is no view of this epoch, or there is and the epoch has passed.
 fn is_moved(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.message().contains("integer overflow"))
+    error.as_database_error().is_some_and(|error| {
+        let message = error.message();
+        message.contains("no such table: dualwrite_fence_") || message.contains("integer overflow")
+    })
 }
 
 /// The first columns of a row. SQLite has types per value, not per column.

@@ -48,9 +48,9 @@ impl<DB: Backend> Tx<'static, DB> {
         let failed = |error| Error::database("reading the position", error);
         let pins = [pin];
         let read = DB::Adapter::read_pinned(self.connection(), &pins).await.map_err(failed)?;
-        if let Fenced::Read { positions, watched } = read {
-            self.marked = watched;
-            self.pins = super::pinned(pins.into(), positions)?;
+        if let Fenced::Read(found) = read {
+            self.marked = found.iter().flatten().any(|found| found.watched);
+            self.pins = super::pinned(pins.into(), found)?;
         }
         Ok(())
     }

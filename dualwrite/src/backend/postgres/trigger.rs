@@ -3,8 +3,9 @@
 use crate::backend::Watched;
 use crate::key::KeyKind;
 
-/// What a fenced transaction sets for its own life; the trigger looks at it.
-pub(super) const MARK: &str = "SELECT set_config('dualwrite.fenced','1',true)";
+/// What a fenced transaction sets for its own life; the trigger looks at it. The fence of a watched
+/// migration sets it, too.
+pub(super) const MARK: &str = "SET LOCAL dualwrite.fenced='1'";
 
 pub(super) fn create(watched: &Watched) -> Vec<String> {
     let Watched { migration, table, name, .. } = watched;

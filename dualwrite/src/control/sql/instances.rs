@@ -18,11 +18,12 @@ impl<DB: Backend> SqlControl<DB> {
     ) -> Result<Record, Error> {
         let failed = |error| Error::database("joining", error).of(name);
         let insert = format!(
-            "INSERT INTO dualwrite_migration (name, stage, ramp, epoch, generation, stage_epoch, \
-             stage_at, created_at, contract_notes) VALUES (?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
+            "INSERT INTO dualwrite_migration (name, fence, stage, ramp, epoch, generation, stage_epoch, \
+             stage_at, created_at, contract_notes) VALUES (?, ?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
             DB::Adapter::DIALECT.upsert("name", &[])
         );
-        self.execute("registering", &insert, &[name.into()]).await?;
+        let values = [name.into(), Pin::fence(name).as_str().into()];
+        self.execute("registering", &insert, &values).await?;
         // Whatever the position is when the fence is ours, it stays until the instance is registered.
         loop {
             let record = self.record(name).await?;
@@ -35,11 +36,12 @@ impl<DB: Backend> SqlControl<DB> {
             {
                 Fenced::Confirmed => record.position,
                 // What is registered here is no write that a trigger would look at.
-                Fenced::Read { positions, watched } => {
-                    if watched {
+                Fenced::Read(found) => {
+                    let found = found[0].ok_or_else(|| unknown_migration(name))?;
+                    if found.watched {
                         DB::Adapter::unmark(conn).await.map_err(failed)?;
                     }
-                    positions[0].ok_or_else(|| unknown_migration(name))?
+                    found.position
                 }
                 Fenced::Moved => continue,
             };

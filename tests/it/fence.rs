@@ -1,0 +1,155 @@
+//! The fence where the library is not alone with it: positions changed by hand, fences that are missing, dumps,
+//! and services that may not make tables.
+
+use dualwrite::{Runtime, Stage};
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::{CopyNotes, Notes as _, World};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    a_position_changed_by_hand_waits_for_writers_and_is_seen_by_the_next,
+    a_fence_that_is_missing_is_made_again,
+    a_watched_migration_is_marked_from_the_first_write_to_the_last,
+    a_dump_keeps_no_change_waiting,
+    a_service_that_may_not_make_tables_changes_the_stage,
+    a_migration_whose_row_is_gone_is_unknown,
+);
+
+const BY_HAND: &str = "UPDATE dualwrite_migration SET epoch = epoch + 1";
+
+async fn a_position_changed_by_hand_waits_for_writers_and_is_seen_by_the_next<D: Sql>(
+    db: Scratch<D>,
+) {
+    let world = World::at(Stage::DualWrite, db).await;
+    for _ in 0..3 {
+        let before = world.migration.position().epoch;
+        let mut tx = world.begin().await;
+        assert_eq!(tx.position(&world.migration).unwrap().epoch, before);
+        let pool = world.db.pool().clone();
+        let by_hand = tokio::spawn(async move { D::execute(&pool, BY_HAND).await });
+        for id in 0..60 {
+            world.notes.save(&mut tx, id, "before").await.unwrap();
+        }
+        assert!(!by_hand.is_finished(), "a write is in flight");
+        tx.commit().await.unwrap();
+        by_hand.await.unwrap().unwrap();
+        // It has not heard of the new epoch, or only just.
+        let tx = world.begin().await;
+        assert!(tx.position(&world.migration).unwrap().epoch > before);
+        tx.commit().await.unwrap();
+        world.migration.refresh().await.unwrap();
+        world.save(1, "after").await;
+    }
+}
+
+/// Somebody tidies up, or restores less than everything.
+async fn a_fence_that_is_missing_is_made_again<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::DualWrite, db).await;
+    world.save(1, "before").await;
+    let names = D::sql(
+        "SELECT name FROM sqlite_schema WHERE type = 'view'",
+        "SELECT viewname::text FROM pg_views WHERE schemaname = 'public'",
+        "SELECT 'the row is the fence' WHERE false",
+    );
+    let fences = world.db.rows(names).await;
+    assert_eq!(fences.len(), usize::from(D::NAME != "mysql"), "one epoch, one fence");
+    for fence in fences {
+        world.db.execute(&format!("DROP VIEW {}", fence[0].as_deref().unwrap())).await;
+    }
+    if D::NAME == "postgres" {
+        let error = world.migration.begin(world.db.pool()).await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains("UPDATE dualwrite_migration SET epoch = epoch"), "{text}");
+        world.db.execute("UPDATE dualwrite_migration SET epoch = epoch").await;
+    }
+    world.save(1, "after").await;
+    world.migration.ramp_to(world.migration.position().ramp).await.unwrap();
+    let fences = world.db.rows(names).await;
+    assert_eq!(fences.len(), usize::from(D::NAME != "mysql"));
+    for _ in 0..3 {
+        world.migration.step_back(Stage::Off).await.unwrap();
+        world.migration.advance(Stage::DualWrite).await.unwrap();
+        world.save(1, "on").await;
+    }
+    assert_eq!(world.db.rows(names).await.len(), fences.len(), "passed epochs leave none behind");
+}
+
+async fn a_watched_migration_is_marked_from_the_first_write_to_the_last<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::DualWrite, db).await;
+    world.save(1, "unwatched").await;
+    let unaware = "SELECT count(*) FROM dualwrite_unaware";
+    for round in 0..2 {
+        let held = world.begin().await;
+        drop(held);
+        world.migration.install_trigger().await.unwrap();
+        for id in 0..3 {
+            world.save(id, "watched").await;
+        }
+        assert_eq!(world.db.number(unaware).await, 0, "round {round}");
+        world.migration.remove_trigger().await.unwrap();
+        for id in 0..3 {
+            world.save(id, "unwatched again").await;
+        }
+    }
+    world.migration.install_trigger().await.unwrap();
+    world.db.execute("UPDATE old_note SET word = 'behind' WHERE id = 1").await;
+    assert_eq!(world.db.number(unaware).await, 1);
+}
+
+/// `pg_dump` locks every table until its end, and reads how views are made.
+async fn a_dump_keeps_no_change_waiting<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::DualWrite, db).await;
+    if D::NAME != "postgres" {
+        return; // there a dump holds a snapshot
+    }
+    let dump = world.db.another_pool(1).await;
+    let tables = "BEGIN; DO $$ DECLARE t regclass; BEGIN \
+                  FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace \
+                  LOOP EXECUTE 'LOCK TABLE ' || t || ' IN ACCESS SHARE MODE'; END LOOP; \
+                  PERFORM pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v'; END $$";
+    D::execute(&dump, tables).await.unwrap();
+    world.migration.step_back(Stage::Off).await.unwrap();
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    world.save(1, "beside the dump").await;
+    D::execute(&dump, "COMMIT").await.unwrap();
+}
+
+/// Its role reads and writes rows; another one has made the tables.
+async fn a_service_that_may_not_make_tables_changes_the_stage<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::Off, db).await;
+    if D::NAME != "postgres" {
+        return; // there the fence is no object that somebody owns
+    }
+    let role = world.db.rows("SELECT 'service_' || md5(current_database())").await;
+    let role = role[0][0].clone().unwrap();
+    let rights = format!(
+        "CREATE ROLE {role}; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    );
+    world.db.execute(&rights).await;
+    let url = format!("{}?options[role]={role}", world.db.url().split('?').next().unwrap());
+    let pool = sqlx::Pool::<D::Db>::connect(&url).await.unwrap();
+    let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+    for name in ["notes", "made-by-the-service"] {
+        let copy = CopyNotes::<D>::new();
+        let registration = runtime.migration(name).backfill(copy).lazy();
+        let migration = registration.register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let tx = migration.begin(&pool).await.unwrap();
+        assert_eq!(tx.position(&migration).unwrap().stage, Stage::DualWrite);
+        tx.commit().await.unwrap();
+    }
+    runtime.shutdown().await.unwrap();
+    pool.close().await;
+    world.db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+async fn a_migration_whose_row_is_gone_is_unknown<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::DualWrite, db).await;
+    world.save(1, "known").await;
+    world.db.execute("DELETE FROM dualwrite_migration").await;
+    let error = world.migration.begin(world.db.pool()).await.unwrap_err();
+    assert_eq!(error.kind(), dualwrite::ErrorKind::UnknownMigration, "{error}");
+}
