@@ -80,7 +80,7 @@ impl Migration {
         Tx::begin_shared(pool, &[&self.0], Isolation::default()).await
     }
 
-    /// Begins a fenced transaction at an isolation level other than `READ COMMITTED`.
+    /// Begins a fenced transaction at an isolation level.
     ///
     /// # Errors
     /// As [`Tx::begin_for`].
