@@ -101,10 +101,12 @@ impl<C: CopyKeys> Worker<'_, C> {
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("finding the end of a page"))?;
-        let Some(row) = rows.into_iter().next() else {
+        let counted =
+            rows.into_iter().next().map(|row| Ok((row.unsigned(self.pages.width())?, row)));
+        let counted = counted.transpose().map_err(self.failed("counting keys"))?;
+        let Some((keys, row)) = counted.filter(|(keys, _)| *keys > 0) else {
             return self.range_done(tx, range).await;
         };
-        let keys = row.unsigned(self.pages.width()).map_err(self.failed("counting keys"))?;
         let last = key_of(row, KIND::<C>())?;
         let cursor = EncodedKey::from_parts(&last)?;
         self.tried = Some(cursor.clone()); // a key that fails stands alone in the end
