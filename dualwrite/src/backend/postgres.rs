@@ -200,11 +200,7 @@ impl Adapter for PostgresAdapter {
 async fn try_begin(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<bool> {
     match Manager::begin(conn, Some(safe(fenced_begin(begin)).into_sql_str())).await {
         Ok(()) => Ok(true),
-        Err(error)
-            if [UNDEFINED_TABLE, UNDEFINED_FUNCTION]
-                .map(|code| has_code(&error, code))
-                .contains(&true) =>
-        {
+        Err(error) if has_code(&error, UNDEFINED_TABLE) || has_code(&error, UNDEFINED_FUNCTION) => {
             PostgresAdapter::run(conn, "ROLLBACK").await.map(|()| false)
         }
         Err(error) => Err(error),

@@ -42,6 +42,11 @@ impl<C: CopyKeys> Worker<'_, C> {
             Some(range) => Claim::Range(range),
             None => self.claim_next(conn, &head).await?,
         };
+        // Lost in a crash, it is lost with every page that was copied under it. That nothing is left is on
+        // disk before anybody hears of it.
+        if matches!(claim, Claim::Range(_)) {
+            self.relax(&mut tx).await?;
+        }
         tx.commit().await?;
         Ok(claim)
     }

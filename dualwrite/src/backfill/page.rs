@@ -28,11 +28,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     /// Copies the next page of a range.
     pub(super) async fn page(&mut self, range: &Range) -> Result<Page, Error> {
         let mut tx = self.begin().await?;
-        // A page and its cursor are lost together, if at all, and copied again.
-        if let Some(sql) = <C::Database as Backend>::Adapter::RELAX {
-            let relaxed = <C::Database as Backend>::Adapter::run(tx.connection(), sql).await;
-            relaxed.map_err(self.failed("relaxing the commit"))?;
-        }
+        self.relax(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
         if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
             return self.stretch(tx, range).await;
         }
@@ -60,6 +56,16 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         tx.commit().await?;
         Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// Lets the commit return before it is on disk, where that can be had.
+    pub(super) async fn relax(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
+        match <C::Database as Backend>::Adapter::RELAX {
+            Some(sql) => <C::Database as Backend>::Adapter::run(tx.connection(), sql)
+                .await
+                .map_err(self.failed("relaxing the commit")),
+            None => Ok(()),
+        }
     }
 
     /// What was copied after all is no dead letter any more.
