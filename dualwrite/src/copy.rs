@@ -10,6 +10,7 @@ pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
 pub(crate) mod table;
+pub(crate) mod template;
 
 use futures_util::future::BoxFuture;
 

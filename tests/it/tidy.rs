@@ -105,6 +105,7 @@ const LAYERS: &[&[&str]] = &[
         "copy/registered",
         "copy/source",
         "copy/statements",
+        "copy/template",
         "copy/columns",
         "backfill/account",
         "backfill/burying",

@@ -129,7 +129,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
     }
 
     fn can_run_back(&self) -> bool {
-        self.copier.copy.can_copy_back() && self.copier.new_pages.is_some()
+        self.copier.way_back().is_some()
     }
 
     fn copy_key<'a>(

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::mapping::Mapping;
 use super::source::{Extent, KeyParts, NAMED_KEYS, Pages, key_of, padded, places};
-use super::statements::Template;
+use super::template::Template;
 use super::{Copied, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
@@ -63,12 +63,26 @@ impl<C: CopyKeys> SqlCopier<C> {
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<(), Error> {
         for template in self.ranges.iter().flatten() {
-            let (sql, values) = template.over(&self.pages, Extent::Range(after, last));
+            let (sql, values) = template.over(&self.pages, Extent::Range(after, last), true);
             <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
                 .await
                 .map_err(|error| copy_failed(shared, error.into()))?;
         }
         Ok(())
+    }
+
+    /// The keys of new, where everything can be copied back: keys that old has never seen included.
+    pub(crate) fn way_back(&self) -> Option<&Pages> {
+        self.new_pages.as_ref().filter(|_| self.copy.can_copy_back())
+    }
+
+    /// The same, or why there is none.
+    pub(crate) fn needs_way_back(&self, shared: &Shared) -> Result<&Pages, Error> {
+        self.way_back().ok_or_else(|| {
+            let message = "a reverse copy needs `copy_back`, `can_copy_back` and `new_source` of the copy \
+                           function; a `CopySql` needs `copying_back` and `new_source`";
+            Error::new(ErrorKind::Unsupported, message).of(&shared.name)
+        })
     }
 
     /// A transaction fenced for this migration alone.
@@ -236,7 +250,7 @@ impl<C: CopyKeys> SqlCopier<C> {
 
     /// Copies one key. Unless it is [`One::Copied`], or [`One::Inserted`] with the fence held alone, the
     /// transaction must be rolled back.
-    pub(super) async fn copy_one(
+    pub(crate) async fn copy_one(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
