@@ -101,6 +101,7 @@ const LAYERS: &[&[&str]] = &[
         "shadow/run",
         "shadow/writes",
         "copy/alone",
+        "copy/inside",
         "copy/run",
         "copy/registered",
         "copy/source",

@@ -230,7 +230,7 @@ impl<C: CopyKeys> Walker<'_, C> {
             (Part::Back, Step::One(_)) => {
                 match copier.copy_one(shared, tx, &typed[0], Side::Old).await? {
                     One::Copied(copied) | One::Inserted(copied) => Ok(copied),
-                    One::Born | One::Stale => Ok(Copied::default()),
+                    One::Born | One::Behind | One::Stale => Ok(Copied::default()),
                 }
             }
             (Part::Strays(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,

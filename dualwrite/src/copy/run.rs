@@ -242,7 +242,7 @@ impl<C: CopyKeys> SqlCopier<C> {
                     return Ok(Some(copied));
                 }
                 One::Stale => return tx.rollback().await.map(|()| None),
-                One::Born => tx.rollback().await?,
+                One::Born | One::Behind => tx.rollback().await?,
             }
         }
         Err(comes_and_goes(shared))
@@ -302,7 +302,19 @@ impl<C: CopyKeys> SqlCopier<C> {
         key: &C::Key,
         lock: bool,
     ) -> Result<bool, Error> {
-        let (sql, values) = self.pages.row(&key.parts(), lock);
+        self.find(shared, tx, &self.pages, key, lock).await
+    }
+
+    /// The same in any table.
+    pub(super) async fn find(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        pages: &Pages,
+        key: &C::Key,
+        lock: bool,
+    ) -> Result<bool, Error> {
+        let (sql, values) = pages.row(&key.parts(), lock);
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows =
             rows.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
@@ -320,6 +332,8 @@ pub(crate) enum One {
     Inserted(Copied),
     /// Its row was born in old meanwhile: it must be copied again, in a transaction that locks it.
     Born,
+    /// The transaction, which is the caller's, does not see what was written to it: it must begin again.
+    Behind,
     /// The side that it would be copied from is the stale one, and will be copied to.
     Stale,
 }
