@@ -98,7 +98,7 @@ impl<'m> Backfill<'m> {
     }
 
     /// Makes its workers, in all processes, wait; also after a restart, until it is resumed. Returns
-    /// whether there was one that ran.
+    /// whether there was one that ran, or was between two of its parts: then the next one waits.
     ///
     /// # Errors
     /// `Database`.

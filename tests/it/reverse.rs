@@ -2,6 +2,7 @@
 //! proven equal before it may answer.
 
 mod deletes;
+mod orders;
 mod statements;
 
 use dualwrite::{CopyKeys, ErrorKind, Gate, Move, Percent, Registration, Stage};

@@ -115,6 +115,7 @@ const LAYERS: &[&[&str]] = &[
         "backfill/letters",
         "backfill/load",
         "backfill/options",
+        "backfill/ordering",
         "backfill/page",
         "backfill/pressure",
         "backfill/progress",
