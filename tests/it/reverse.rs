@@ -3,6 +3,7 @@
 
 mod deletes;
 mod orders;
+mod refused;
 mod statements;
 
 use dualwrite::{CopyKeys, ErrorKind, Gate, Move, Percent, Registration, Stage};
