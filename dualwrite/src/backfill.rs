@@ -8,6 +8,7 @@ pub(crate) mod ledger;
 pub(crate) mod letters;
 pub(crate) mod load;
 pub(crate) mod options;
+pub(crate) mod ordering;
 mod page;
 mod pressure;
 pub(crate) mod progress;

@@ -4,12 +4,14 @@
 pub(crate) mod alone;
 pub(crate) mod columns;
 pub(crate) mod convert;
+pub(crate) mod inside;
 pub(crate) mod mapping;
 pub(crate) mod registered;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
 pub(crate) mod table;
+pub(crate) mod template;
 
 use futures_util::future::BoxFuture;
 
@@ -108,7 +110,8 @@ pub trait CopyKeys: Send + Sync + 'static {
 
     /// Where the keys of new are, so that a verification finds rows that only new has, and a backfill
     /// removes them. Where new is in other columns of the same rows, it is [`source`](Self::source). A
-    /// migration that was back at `Off` cannot go live again without it.
+    /// migration that was back at `Off` cannot go live again without it, and lazy reads on MySQL and MariaDB in
+    /// transactions at `REPEATABLE READ` need it to tell that the row was written since.
     fn new_source(&self) -> Option<KeySource> {
         None
     }

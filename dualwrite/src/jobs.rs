@@ -10,7 +10,7 @@ use crate::backfill::throttle::Throttle;
 use crate::backfill::walk::{Walk, Way};
 use crate::clock;
 use crate::control::{BackfillProgress, Order, VerifyOrder};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::position::Percent;
 use crate::shared::Shared;
@@ -35,7 +35,8 @@ impl<'m> Backfill<'m> {
 
     /// Copies from new to old instead, what was written to new alone: after `Complete` (or a ramp
     /// toward it) the migration steps back to `RampDown`, where both are written again, and with this
-    /// and a verification old may answer once more. Needs `copy_back` and `new_source`. Near its end it waits
+    /// and a verification old may answer once more. Needs `copy_back` (of a
+    /// [`CopySql`](crate::CopySql), `copying_back`) and `new_source`. Near its end it waits
     /// for writes in flight, and `run` answers with `Timeout` where they do not end within some seconds: run it
     /// again, what is copied stays copied.
     pub fn reverse(mut self) -> Self {
@@ -97,7 +98,7 @@ impl<'m> Backfill<'m> {
     }
 
     /// Makes its workers, in all processes, wait; also after a restart, until it is resumed. Returns
-    /// whether there was one that ran.
+    /// whether there was one that ran, or was between two of its parts: then the next one waits.
     ///
     /// # Errors
     /// `Database`.
@@ -135,24 +136,32 @@ impl<'m> Backfill<'m> {
     }
 
     /// A rehearsal: copies every key and rolls it back again, in any stage. Says what would be written, and
-    /// which keys would fail. Locks rows as the backfill does.
+    /// which keys would fail. Locks rows as the backfill does. Of a [reverse](Self::reverse) copy it counts the
+    /// keys that would be removed from old, too; since they stay, a key fails that takes a unique value from one of
+    /// them.
     ///
     /// # Errors
-    /// `Unsupported` without a copy function, `Database`. A key that cannot be copied is no error.
+    /// `Unsupported` without a copy function, or without a way back; `Database`. A key that cannot be copied is
+    /// no error.
     pub async fn dry_run(&self) -> Result<Walk, Error> {
-        let way = Way { from: None, to: None, keep: false };
+        let way = Way::Rehearsal(self.options.to);
         self.shared.copier()?.walk(self.shared, way).await
     }
 
-    /// Copies the keys from one to another, both included, now and without recording progress. Keys that
-    /// fail are in the answer alone.
+    /// Copies the keys from one to another, both included, to new, now and without recording progress. Keys
+    /// that fail are in the answer alone.
     ///
     /// # Errors
     /// `WrongKey`, `Blocked` in a stage that does not write both sides or in which new answers for some
-    /// key, `Unsupported` without a copy function, `Database`.
+    /// key, `Unsupported` without a copy function or of a [reverse](Self::reverse) copy, `Database`.
     pub async fn copy_range<K: Key>(&self, from: &K, to: &K) -> Result<Walk, Error> {
         self.shared.check_kind(K::KIND)?;
-        let way = Way { from: Some(from.parts()), to: Some(to.parts()), keep: true };
+        if self.options.to == Side::Old {
+            let message =
+                "a range is copied to new only: `run` a reverse copy, which does what is left";
+            return Err(Error::new(ErrorKind::Unsupported, message).of(&self.shared.name));
+        }
+        let way = Way::Range(from.parts(), to.parts());
         self.shared.copier()?.walk(self.shared, way).await
     }
 

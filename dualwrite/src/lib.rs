@@ -106,6 +106,7 @@ pub use compare::{
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use conversion::ConversionError;
+pub use copy::alone::FENCE_REFUSALS_MAX;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
     MAPPED_FIELDS_MAX, Mapping,

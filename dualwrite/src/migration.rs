@@ -228,10 +228,13 @@ impl Migration {
     /// meanwhile, key by key. Returns how many were repaired.
     ///
     /// # Errors
-    /// `CopyFailed` for the first key that fails again, `Timeout` where writes in flight do not end within about
-    /// a second (do not hold a transaction open around this call), `Database`.
+    /// `CopyFailed` for the first key that fails again; `Timeout` that says how many keys are left, where writes
+    /// in flight do not end within about a second (do not hold a transaction open around this call):
+    /// after [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX) such keys it ends; `Database`.
     pub async fn repair(&self) -> Result<u64, Error> {
-        Ok(repair(&self.0, Side::Old).await? + repair(&self.0, Side::New).await?)
+        let old = repair(&self.0, Side::Old).await;
+        let new = repair(&self.0, Side::New).await?;
+        Ok(old? + new)
     }
 
     /// Tries the dead letters again now, waived or not, 10,000 at the most. The runtime does so by itself:

@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 
 use crate::clock;
 use crate::control::Change;
+use crate::copy::alone::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::moves::Move;
@@ -23,26 +24,34 @@ const REPAIR_PAGE: u32 = 500;
 /// The most bytes of an actor's name.
 pub(crate) const NAME_BYTES_MAX: usize = 100;
 
-/// Copies dirty keys of one side again.
+/// Copies dirty keys of one side again. Some may be left, where writes in flight do not end.
 pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
     let Some(copier) = &shared.copier else {
         return Ok(0);
     };
-    let mut repaired = 0;
+    let of = |error: Error| error.of(&shared.name);
+    let (mut repaired, mut refusals) = (0, Refusals::default());
     loop {
         let keys = shared.control.dirty(&shared.name, side, REPAIR_PAGE).await?;
         let before = repaired;
         if !keys.is_empty() {
             shared.mark_dirty(); // perhaps another process marked them, and we have not looked since
         }
-        for key in &keys {
-            if copier.copy_key(shared, key, side).await?.is_some() {
-                repaired += 1;
-                count(&shared.counters.dirty_repaired);
+        for (number, key) in keys.iter().enumerate() {
+            match copier.copy_key(shared, key, side).await {
+                Ok(Some(_)) => {
+                    repaired += 1;
+                    count(&shared.counters.dirty_repaired);
+                }
+                Ok(None) => {}
+                Err(error) => refusals.take(error)?,
+            }
+            if refusals.are_enough() {
+                return refusals.end(repaired, keys.len() - number - 1).map_err(of);
             }
         }
         if repaired == before || keys.len() < REPAIR_PAGE as usize {
-            return Ok(repaired);
+            return refusals.end(repaired, 0).map_err(of);
         }
     }
 }

@@ -92,6 +92,9 @@ counters! {
     mirror_failed,
     /// Dirty keys copied again.
     dirty_repaired,
+    /// Times that writes in flight did not end in time for a copy to old; see
+    /// [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX).
+    fence_refused,
     /// Times that the control tables did not answer, or answered with an error.
     control_failed,
     /// Rollbacks made here, by whomever.

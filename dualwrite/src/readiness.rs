@@ -201,7 +201,7 @@ fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
 fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
     if facts.position.reaches() == Stage::Complete && !terms.can_copy_back {
         let reason = "new alone was written, and there is no way to copy that to old: give the copy \
-                      function `copy_back` and `new_source`";
+                      function `copy_back` and `new_source`, a `CopySql` `copying_back`";
         block(found, Gate::CopiedBack, reason.to_owned());
     }
     let leaves = facts.position.stage >= Stage::RampDown && to.stage <= Stage::Live;

@@ -17,7 +17,7 @@ on_all_databases!(
 );
 
 /// From `old_note` to `new_note`.
-fn notes<D: Sql>() -> CopySql<D::Db, i64> {
+pub(crate) fn notes<D: Sql>() -> CopySql<D::Db, i64> {
     CopySql::new(KeySource::table("old_note").column("id"))
         .new_source(KeySource::table("new_note").column("id"))
         .copying(D::sql(

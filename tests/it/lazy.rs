@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use dualwrite::Stage;
+use std::marker::PhantomData;
+
+use dualwrite::{Backend, Isolation, Stage, Tx};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, lazy, plain};
@@ -15,6 +17,7 @@ on_all_databases!(
     after_the_backfill_nothing_is_looked_for,
     nothing_is_copied_at_complete,
     without_lazy_nothing_is_copied,
+    a_snapshot_from_before_a_write_is_never_copied,
 );
 
 async fn a_missing_key_is_copied_once_however_many_read_it<D: Sql>(db: Scratch<D>) {
@@ -83,4 +86,52 @@ async fn without_lazy_nothing_is_copied<D: Sql>(db: Scratch<D>) {
     world.migration.advance(Stage::Shadow).await.unwrap();
     world.migration.advance(Stage::Live).await.unwrap();
     assert_eq!(world.notes.find(3).await.unwrap(), None);
+}
+
+/// Notes that are read inside a transaction.
+#[dualwrite::repository]
+trait Inside<DB: Backend> {
+    #[read(key = id, lazy)]
+    async fn word(&self, tx: &mut Tx<'_, DB>, id: i64) -> Result<Option<String>, sqlx::Error>;
+}
+
+struct Table<D>(&'static str, PhantomData<fn() -> D>);
+
+impl<D: Sql> Inside<D::Db> for Table<D> {
+    async fn word(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<Option<String>, sqlx::Error> {
+        let sql = format!("SELECT word FROM {} WHERE id = {id}", self.0);
+        Ok(D::texts(tx, &sql).await?.pop())
+    }
+}
+
+/// Above READ COMMITTED a transaction may see what the rows were when it began to read. A note is changed,
+/// or born, after that; then it is read there, and new seems to lack it.
+async fn a_snapshot_from_before_a_write_is_never_copied<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Live, 9, lazy).await;
+    let table = |name| Table::<D>(name, PhantomData);
+    let notes = DualInside::new(&world.migration, table("old_note"), table("new_note"));
+    let levels = [Isolation::RepeatableRead, Isolation::Serializable];
+    for (level, [changed, born]) in levels.into_iter().zip([[3_i64, 50], [4, 51]]) {
+        for id in [changed, born] {
+            if D::NAME == "sqlite" {
+                world.save(id, "newer").await; // it has one writer at a time, and no older snapshot
+            }
+            let mut tx = world.migration.begin_at(world.db.pool(), level).await.unwrap();
+            D::texts(&mut tx, "SELECT word FROM new_note WHERE id = 1").await.unwrap();
+            if D::NAME != "sqlite" {
+                world.save(id, "newer").await;
+            }
+            // Or the database refuses what comes too late: then the caller begins again.
+            if notes.word(&mut tx, id).await.is_ok() {
+                let _ = tx.commit().await;
+            } else {
+                drop(tx);
+            }
+            for table in ["old_note", "new_note"] {
+                let newer =
+                    format!("SELECT count(*) FROM {table} WHERE id = {id} AND word = 'newer'");
+                assert_eq!(world.db.number(&newer).await, 1, "{level:?}: {id} in {table}");
+            }
+        }
+    }
 }

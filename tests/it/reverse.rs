@@ -2,8 +2,11 @@
 //! proven equal before it may answer.
 
 mod deletes;
+mod orders;
+mod refused;
+mod statements;
 
-use dualwrite::{ErrorKind, Gate, Move, Percent, Registration, Stage};
+use dualwrite::{CopyKeys, ErrorKind, Gate, Move, Percent, Registration, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, Notes, World, plain};
@@ -24,14 +27,17 @@ on_all_databases!(
 
 /// A migration that is complete, with as many notes.
 async fn complete<D: Sql>(db: Scratch<D>, rows: u32) -> World<D> {
-    let world = ramp_down(db, rows).await;
+    let world = ramp_down(db, rows, CopyNotes::<D>::both_ways()).await;
     world.migration.advance(Stage::Complete).await.unwrap();
     world
 }
 
-async fn ramp_down<D: Sql>(db: Scratch<D>, rows: u32) -> World<D> {
-    let copy = CopyNotes::both_ways();
-    let world = World::copying(db, Stage::DualWrite, rows, plain, copy).await;
+async fn ramp_down<D: Sql>(
+    db: Scratch<D>,
+    rows: u32,
+    copy: impl CopyKeys<Database = D::Db, Key = i64>,
+) -> World<D> {
+    let world = World::copying_by(db, Stage::DualWrite, rows, plain, copy).await;
     world.migration.backfill().run().await.unwrap();
     assert!(world.migration.verify().run().await.unwrap().is_clean());
     for stage in [Stage::Shadow, Stage::Live, Stage::RampDown] {
@@ -105,7 +111,7 @@ async fn a_unique_value_that_went_to_another_key_is_copied_back<D: Sql>(db: Scra
 }
 
 async fn a_ramp_toward_complete_can_be_taken_back<D: Sql>(db: Scratch<D>) {
-    let world = ramp_down(db, 40).await;
+    let world = ramp_down(db, 40, CopyNotes::<D>::both_ways()).await;
     world.migration.ramp_to(Percent::new(50).unwrap()).await.unwrap();
     for id in 1..=40 {
         world.save(id, "halfway").await;
@@ -121,7 +127,11 @@ async fn a_ramp_toward_complete_can_be_taken_back<D: Sql>(db: Scratch<D>) {
 }
 
 async fn writers_beside_a_reverse_copy_lose_nothing<D: Sql>(db: Scratch<D>) {
-    let world = complete(db, 60).await;
+    copy_back_beside_writers(complete(db, 60).await).await;
+}
+
+/// Of a migration that is complete, with 60 notes.
+async fn copy_back_beside_writers<D: Sql>(world: World<D>) {
     for id in 61..=120 {
         world.save(id, "born in new").await;
     }
@@ -184,7 +194,7 @@ async fn a_stale_old_is_never_copied_to_new<D: Sql>(db: Scratch<D>) {
 }
 
 async fn a_reverse_copy_before_complete_is_refused<D: Sql>(db: Scratch<D>) {
-    let world = World::copying(db, Stage::DualWrite, 3, plain, CopyNotes::both_ways()).await;
+    let world = World::copying(db, Stage::DualWrite, 3, plain, CopyNotes::<D>::both_ways()).await;
     let refused = world.migration.backfill().reverse().run().await.unwrap_err();
     assert!(refused.to_string().contains("a reverse copy cannot run at dual_write"), "{refused}");
     world.migration.backfill().run().await.unwrap();
@@ -232,7 +242,7 @@ async fn a_stage_waits_for_its_approval<D: Sql>(db: Scratch<D>) {
 }
 
 async fn complete_waits_for_a_declared_release<D: Sql>(db: Scratch<D>) {
-    let world = ramp_down(db, 3).await;
+    let world = ramp_down(db, 3, CopyNotes::<D>::both_ways()).await;
     world.migration.release_runs("0.9").await.unwrap();
     let refused = world.migration.advance(Stage::Complete).await.unwrap_err();
     assert!(refused.to_string().contains("[released] release 0.9 still writes old"), "{refused}");

@@ -89,6 +89,8 @@ impl Adapter for MySqlAdapter {
 
     const FULL_JOIN: bool = false;
 
+    const LOCKS_SEE_NEWER: bool = true;
+
     fn digest(values: &[String]) -> Option<(String, String)> {
         let spelled: Vec<String> = values.iter().map(|value| Self::spelled(value)).collect();
         // 60 of the bits of MD5: a number that is not negative.

@@ -35,6 +35,10 @@ pub trait Adapter: Send + Sync + 'static {
     /// error; elsewhere a left join and a look for the rest do it.
     const FULL_JOIN: bool;
 
+    /// In a transaction with one snapshot a locking statement sees rows that are newer than it, and says
+    /// nothing.
+    const LOCKS_SEE_NEWER: bool = false;
+
     /// A number for a tuple of values, which other tuples do not have but by chance, below 2⁶³; and the
     /// aggregate of such numbers, in any order. `None` where the library has to hash.
     fn digest(values: &[String]) -> Option<(String, String)>;

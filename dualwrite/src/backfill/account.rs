@@ -42,14 +42,16 @@ impl Ledger<'_> {
 }
 
 /// What is shown of a part. Where keys were copied back before the rest, it is the keys that were copied,
-/// and the state of the rest (`r`) when that has begun.
+/// and the state of the rest (`r`) when that has begun; and what was ordered between two parts (`n`).
 const PROGRESS: &str = "b.generation, b.total, b.migrated, b.skipped, b.failed + COALESCE(r.failed, 0), \
-     CASE WHEN b.part = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
+     CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state WHEN b.part = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
      ELSE b.state END, b.part, COALESCE(r.throttled, b.throttled), CASE WHEN r.state IS NULL THEN b.rate ELSE r.rate END, \
      COALESCE(CASE WHEN b.part = 'old_back' THEN r.finished_at ELSE b.finished_at END, {now}) \
      - b.started_at \
      FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.part = 'old_back' \
-     AND r.part = 'old' AND r.migration = b.migration AND r.generation = b.generation";
+     AND r.part = 'old' AND r.migration = b.migration AND r.generation = b.generation \
+     LEFT JOIN dualwrite_backfill n ON n.part = CASE WHEN b.part LIKE 'old%' THEN 'old_next' \
+     ELSE 'new_next' END AND n.migration = b.migration AND n.generation = b.generation";
 
 fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
     let state = State::of(row.optional_text(5)?);

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use super::ordering::between;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{SqlRow, SqlValue};
-use crate::control::Order;
 use crate::copy::Copied;
 use crate::key::EncodedKey;
 use crate::position::Generation;
@@ -45,6 +45,11 @@ impl Part {
             Self::Back => "old_back",
             Self::Rest => Side::Old.as_str(),
         }
+    }
+
+    /// Whether its end proves the whole.
+    fn is_last(self) -> bool {
+        matches!(self, Self::All(_) | Self::Rest)
     }
 
     /// All names of one side, for `LIKE`.
@@ -288,13 +293,23 @@ impl Ledger<'_> {
             Side::Old => "m.old_generation",
         };
         let sql = format!(
-            "SELECT {generation}, b.state, b.rate, (SELECT count(DISTINCT t.owner) \
+            "SELECT {generation}, CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state \
+             ELSE b.state END, b.rate, (SELECT count(DISTINCT t.owner) \
              FROM dualwrite_batch t WHERE t.migration = m.name AND t.part = b.part \
              AND t.generation = b.generation AND t.expires_at > {{now}}), {{now}} \
              FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
-             ON b.migration = m.name AND b.part = ? AND b.generation = ? WHERE m.name = ?"
+             ON b.migration = m.name AND b.part = ? AND b.generation = ? \
+             LEFT JOIN dualwrite_backfill n ON n.migration = m.name AND n.part = ? \
+             AND n.generation = ? WHERE m.name = ?"
         );
-        let values = [self.part.as_str().into(), self.generation.0.into(), self.migration.into()];
+        let generation = SqlValue::from(self.generation.0);
+        let values = [
+            self.part.as_str().into(),
+            generation.clone(),
+            between(self.part.to()).into(),
+            generation,
+            self.migration.into(),
+        ];
         let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
         rows.first()
             .map(|row| {
@@ -342,38 +357,19 @@ impl Ledger<'_> {
         conn: &mut DB::Connection,
     ) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_backfill SET state = 'complete', throttled = NULL, finished_at = {now} \
-                   WHERE migration = ? AND part = ? AND generation = ?";
-        DB::Adapter::execute(conn, sql, &self.id()).await.map(drop)
+                   WHERE migration = ? AND part IN (?, ?) AND generation = ?";
+        let [migration, part, generation] = self.id();
+        let also = match self.part.is_last() {
+            true => between(self.part.to()).into(), // nothing is left to be ordered
+            false => part.clone(),
+        };
+        let values = [migration, part, also, generation];
+        DB::Adapter::execute(conn, sql, &values).await.map(drop)
     }
 }
 
-fn limit(rate: Option<u64>) -> SqlValue {
+pub(super) fn limit(rate: Option<u64>) -> SqlValue {
     SqlValue::Integer(rate.map(|rate| i64::try_from(rate).unwrap_or(i64::MAX)))
-}
-
-/// The statement of an order, with its values.
-pub(crate) fn order(migration: &str, side: Side, order: Order) -> (String, Vec<SqlValue>) {
-    let (set, states) = match order {
-        Order::Pause => ("state = 'paused'", "'running'"),
-        Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'"),
-        Order::Cancel => ("state = 'cancelled', throttled = NULL", "'running', 'paused'"),
-        Order::Rate(_) => ("rate = ?", "'running', 'paused', 'cancelled'"),
-    };
-    let generation = match side {
-        Side::New => "generation",
-        Side::Old => "old_generation",
-    };
-    let sql = format!(
-        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part LIKE ? \
-         AND state IN ({states}) AND generation = \
-         (SELECT m.{generation} FROM dualwrite_migration m WHERE m.name = ?)"
-    );
-    let rate = match order {
-        Order::Rate(rate) => Some(limit(rate)),
-        _ => None,
-    };
-    let values = [migration.into(), Part::of(side), migration.into()];
-    (sql, rate.into_iter().chain(values).collect())
 }
 
 /// Whether old holds everything that was ever written: nothing went to new alone, or it was copied back.

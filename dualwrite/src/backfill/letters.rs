@@ -2,6 +2,7 @@
 
 use crate::backfill::decide::retry_after;
 use crate::control::letters::DeadLetter;
+use crate::copy::alone::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::position::Generation;
@@ -27,8 +28,9 @@ pub(crate) async fn retry_due(shared: &Shared) -> Result<u64, Error> {
 async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> {
     let copier = shared.copier()?;
     let (control, name) = (&shared.control, &shared.name);
-    let mut copied = 0;
-    for letter in letters {
+    let (mut copied, mut refusals) = (0, Refusals::default());
+    let mut letters = letters.into_iter();
+    while let Some(letter) = letters.next() {
         // The next try is fixed before this one: of several instances one tries, and one that dies in the
         // middle is followed by another when that time has come.
         let pause = retry_after(letter.attempts.saturating_add(1));
@@ -49,11 +51,14 @@ async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> 
                 let generation = Generation(letter.generation);
                 control.bury(name, side, generation, &key, &cause).await?;
             }
-            Err(error) => return Err(error),
+            Err(error) => refusals.take(error)?,
+        }
+        if refusals.are_enough() {
+            break;
         }
     }
     if copied > 0 {
         tracing::info!(migration = &**name, copied, "dead letters were copied after all");
     }
-    Ok(copied)
+    refusals.end(copied, letters.len()).map_err(|error| error.of(name))
 }

@@ -10,7 +10,7 @@ use crate::control::BackfillProgress;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::position::Generation;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -24,9 +24,8 @@ pub(crate) async fn run<C: CopyKeys>(
     options: BackfillOptions,
 ) -> Result<BackfillProgress, Error> {
     let to = options.to;
-    if to == Side::Old && !(copier.copy.can_copy_back() && copier.new_pages.is_some()) {
-        let message = "a reverse copy needs `copy_back`, `can_copy_back` and `new_source`";
-        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+    if to == Side::Old {
+        copier.needs_way_back(shared)?;
     }
     let strays = copier.new_pages.as_ref().and_then(|new| match to {
         Side::New => new.missing_in(&copier.pages),

@@ -1,18 +1,20 @@
-//! A walk over keys beside the backfill: a rehearsal that writes nothing, or a range that is copied now.
-//! It claims nothing and stores no progress.
+//! A walk over keys beside the backfill: a rehearsal that writes nothing, in either direction, or a range that
+//! is copied to new now. It claims nothing and stores no progress.
 
 use serde::Serialize;
 
 use super::decide::check_stage;
+use super::ledger::Part;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
-use crate::copy::CopyKeys;
-use crate::copy::run::{SqlCopier, typed_key};
-use crate::copy::source::{KeyParts, key_of};
+use crate::copy::run::{One, SqlCopier, typed_key};
+use crate::copy::source::{KeyParts, Pages, key_of};
+use crate::copy::{Copied, CopyKeys};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::shared::Shared;
 use crate::stage::Side;
+use crate::transaction::Tx;
 
 /// Keys in a transaction.
 const PAGE: u32 = 500;
@@ -23,7 +25,7 @@ pub const FAILURES_NAMED_MAX: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Walk {
-    /// Keys whose row in new was, or would be, written or removed.
+    /// Keys whose row was, or would be, written or removed, in new or, of a reverse copy, in old.
     pub migrated: u64,
     /// Keys that need nothing.
     pub skipped: u64,
@@ -34,10 +36,12 @@ pub struct Walk {
 }
 
 /// Where a walk goes, and whether what it does stays.
-pub(crate) struct Way {
-    pub(crate) from: Option<KeyParts>,
-    pub(crate) to: Option<KeyParts>,
-    pub(crate) keep: bool,
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Over all keys, to this side; nothing stays.
+    Rehearsal(Side),
+    /// To new, from one key to another.
+    Range(KeyParts, KeyParts),
 }
 
 pub(crate) async fn walk<C: CopyKeys>(
@@ -45,114 +49,192 @@ pub(crate) async fn walk<C: CopyKeys>(
     shared: &Shared,
     way: Way,
 ) -> Result<Walk, Error> {
-    let mut walk = Walk::default();
-    // The first key belongs to the range, and pages begin after a key: it is a page of its own.
-    if let Some(first) = &way.from {
-        one(copier, shared, first, &way, &mut walk).await?;
-    }
-    let mut after = way.from.clone();
-    loop {
-        let keys = page(copier, shared, after.as_ref(), &way, PAGE, &mut walk).await?;
-        match keys.last() {
-            Some(last) => after = Some(last.clone()),
-            None => return Ok(walk),
+    let walker = |part, pages: &Pages, keep, last| Walker {
+        copier,
+        shared,
+        part,
+        pages: pages.clone(),
+        keep,
+        last,
+        walk: Walk::default(),
+    };
+    let (to_new, old) = (Part::All(Side::New), &copier.pages);
+    match way {
+        Way::Rehearsal(Side::New) => walker(to_new, old, false, None).run(None).await,
+        Way::Range(first, last) => walker(to_new, old, true, Some(last)).run(Some(first)).await,
+        Way::Rehearsal(Side::Old) => {
+            let new = copier.needs_way_back(shared)?;
+            let mut before = Walk::default();
+            if let Some(strays) = old.missing_in(new) {
+                before = walker(Part::Strays(Side::Old), &strays, false, None).run(None).await?;
+            }
+            Ok(before.and(walker(Part::Back, new, false, None).run(None).await?))
         }
     }
 }
 
-/// Copies the next page; where that fails, its keys one by one. Answers with the keys.
-async fn page<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    shared: &Shared,
-    after: Option<&KeyParts>,
-    way: &Way,
-    limit: u32,
-    walk: &mut Walk,
-) -> Result<Vec<KeyParts>, Error> {
-    let (sql, values) = copier.pages.page(after, way.to.as_ref(), limit, true);
-    let (keys, done) = attempt(copier, shared, &sql, &values, way).await?;
-    match done {
-        Ok((migrated, skipped)) => {
-            walk.migrated += migrated;
-            walk.skipped += skipped;
-        }
-        Err(_) => {
-            for key in &keys {
-                one(copier, shared, key, way, walk).await?;
-            }
-        }
+impl Walk {
+    fn and(mut self, more: Self) -> Self {
+        self.migrated += more.migrated;
+        self.skipped += more.skipped;
+        self.failed += more.failed;
+        let room = FAILURES_NAMED_MAX - self.failures.len();
+        self.failures.extend(more.failures.into_iter().take(room));
+        self
     }
-    Ok(keys)
+
+    fn add(&mut self, copied: Copied) {
+        self.migrated += copied.migrated;
+        self.skipped += copied.skipped;
+    }
+
+    fn add_failure(&mut self, key: &KeyParts, error: &Error) -> Result<(), Error> {
+        self.failed += 1;
+        if self.failures.len() < FAILURES_NAMED_MAX {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            self.failures.push((EncodedKey::from_parts(key)?.0, cause.unwrap_or_default()));
+        }
+        Ok(())
+    }
 }
 
-async fn one<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    shared: &Shared,
-    key: &KeyParts,
-    way: &Way,
-    walk: &mut Walk,
-) -> Result<(), Error> {
-    let (sql, values) = copier.pages.row(key, true);
-    match attempt(copier, shared, &sql, &values, way).await?.1 {
-        Ok((migrated, skipped)) => {
-            walk.migrated += migrated;
-            walk.skipped += skipped;
-        }
-        Err(error) => {
-            walk.failed += 1;
-            if walk.failures.len() < FAILURES_NAMED_MAX {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let key = EncodedKey::from_parts(key)?.0;
-                walk.failures.push((key, cause.unwrap_or_default()));
-            }
-        }
-    }
-    Ok(())
+/// A walk on its way.
+struct Walker<'a, C: CopyKeys> {
+    copier: &'a SqlCopier<C>,
+    shared: &'a Shared,
+    /// `All(New)`, `Strays(Old)` or `Back`.
+    part: Part,
+    /// The keys that it runs over.
+    pages: Pages,
+    keep: bool,
+    last: Option<KeyParts>,
+    walk: Walk,
 }
 
-/// The keys that a locking query finds, copied in a transaction that is kept or not; the inner error is the
-/// copy function's.
-async fn attempt<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    shared: &Shared,
-    sql: &str,
-    values: &[crate::backend::SqlValue],
-    way: &Way,
-) -> Result<(Vec<KeyParts>, Result<(u64, u64), Error>), Error> {
-    let (mut tx, position) = copier.begin(shared).await?;
-    if way.keep {
-        check_stage(position, Side::New, &shared.name)?;
-        // Where new answers, a key may be stale in old alone; `copy` looks at that, for each key.
-        if position.reaches().reads() == Side::New {
-            let message = format!(
-                "a range is not copied at {position}, where new answers already; copy single keys"
-            );
-            return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
+/// Which keys an attempt is for.
+#[derive(Clone, Copy)]
+enum Step<'k> {
+    After(Option<&'k KeyParts>),
+    One(&'k KeyParts),
+}
+
+impl<C: CopyKeys> Walker<'_, C> {
+    async fn run(mut self, first: Option<KeyParts>) -> Result<Walk, Error> {
+        // The first key belongs to the range, and pages begin after a key: it is a page of its own.
+        if let Some(first) = &first {
+            self.one(first).await?;
         }
-    }
-    let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), sql, values).await;
-    let rows = rows.map_err(|error| Error::database("reading keys", error).of(&shared.name))?;
-    let kind = <C::Key as Key>::KIND;
-    let keys: Vec<KeyParts> =
-        rows.into_iter().map(|row| key_of(row, kind)).collect::<Result<_, _>>()?;
-    if keys.is_empty() {
-        tx.rollback().await?;
-        return Ok((keys, Ok((0, 0))));
-    }
-    let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-    match copier.copy_locked(shared, &mut tx, &typed).await {
-        Ok(copied) => {
-            if way.keep {
-                tx.commit().await?;
-            } else {
-                tx.rollback().await?;
+        let mut after = first;
+        loop {
+            match self.page(after.as_ref()).await?.pop() {
+                Some(last) => after = Some(last),
+                None => return Ok(self.walk),
             }
-            Ok((keys, Ok((copied.migrated, copied.skipped))))
         }
-        Err(error) if error.kind() == ErrorKind::CopyFailed => {
+    }
+
+    /// Copies the next page; where that fails, its keys one by one. Answers with the keys.
+    async fn page(&mut self, after: Option<&KeyParts>) -> Result<Vec<KeyParts>, Error> {
+        let (keys, done) = self.attempt(Step::After(after)).await?;
+        match done {
+            Ok(copied) => self.walk.add(copied),
+            Err(_) => {
+                for key in &keys {
+                    self.one(key).await?;
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn one(&mut self, key: &KeyParts) -> Result<(), Error> {
+        match self.attempt(Step::One(key)).await?.1 {
+            Ok(copied) => self.walk.add(copied),
+            Err(error) => self.walk.add_failure(key, &error)?,
+        }
+        Ok(())
+    }
+
+    /// Copies keys in a transaction that is kept or not; the inner error is the copy function's.
+    async fn attempt(
+        &self,
+        step: Step<'_>,
+    ) -> Result<(Vec<KeyParts>, Result<Copied, Error>), Error> {
+        let shared = self.shared;
+        let (mut tx, position) = self.copier.begin(shared).await?;
+        if self.keep {
+            check_stage(position, Side::New, &shared.name)?;
+            // Where new answers, a key may be stale in old alone; `copy` looks at that, for each key.
+            if position.reaches().reads() == Side::New {
+                let message = format!(
+                    "a range is not copied at {position}, where new answers already; copy single keys"
+                );
+                return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
+            }
+        }
+        let keys = self.keys(&mut tx, step).await?;
+        if keys.is_empty() {
             tx.rollback().await?;
-            Ok((keys, Err(error)))
+            return Ok((keys, Ok(Copied::default())));
         }
-        Err(error) => Err(error),
+        match self.copy(&mut tx, step, &keys).await {
+            Ok(copied) => {
+                if self.keep {
+                    tx.commit().await?;
+                } else {
+                    tx.rollback().await?;
+                }
+                Ok((keys, Ok(copied)))
+            }
+            Err(error) if error.kind() == ErrorKind::CopyFailed => {
+                tx.rollback().await?;
+                Ok((keys, Err(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The keys of a step. Only rows of old are locked before they are copied: that is the order of every
+    /// write.
+    async fn keys(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        step: Step<'_>,
+    ) -> Result<Vec<KeyParts>, Error> {
+        let lock = self.part != Part::Back;
+        let (sql, values) = match step {
+            Step::After(after) => self.pages.page(after, self.last.as_ref(), PAGE, lock),
+            Step::One(key) if lock => self.copier.pages.row(key, lock),
+            Step::One(key) => return Ok(vec![key.clone()]),
+        };
+        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+        let failed = |error| Error::database("reading keys", error).of(&self.shared.name);
+        let rows = rows.map_err(failed)?;
+        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
+    }
+
+    async fn copy(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        step: Step<'_>,
+        keys: &[KeyParts],
+    ) -> Result<Copied, Error> {
+        let (copier, shared) = (self.copier, self.shared);
+        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+        match (self.part, step) {
+            (Part::Back, Step::After(after)) => {
+                let between = (after, &keys[keys.len() - 1]);
+                copier.copy_back_page(shared, tx, &typed, between).await
+            }
+            // What this comes to is rolled back.
+            (Part::Back, Step::One(_)) => {
+                match copier.copy_one(shared, tx, &typed[0], Side::Old).await? {
+                    One::Copied(copied) | One::Inserted(copied) => Ok(copied),
+                    One::Born | One::Behind | One::Stale => Ok(Copied::default()),
+                }
+            }
+            (Part::Strays(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,
+            _ => copier.copy_locked(shared, tx, &typed).await,
+        }
     }
 }

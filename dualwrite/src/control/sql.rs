@@ -22,7 +22,7 @@ use super::{
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlRow, SqlValue, unexpected};
-use crate::backfill::{account, ledger};
+use crate::backfill::{account, ordering};
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::key::EncodedKey;
@@ -303,8 +303,12 @@ impl<DB: Backend> Control for SqlControl<DB> {
         order: Order,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let (sql, values) = ledger::order(name, side, order);
-            Ok(self.execute("giving an order to the backfill", &sql, &values).await? > 0)
+            for (sql, values) in ordering::give(&DB::Adapter::DIALECT, name, side, order) {
+                if self.execute("giving an order to the backfill", &sql, &values).await? > 0 {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
 

@@ -5,7 +5,10 @@
 
 use super::CopyKeys;
 use super::run::SqlCopier;
-use crate::error::Error;
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::error::{Error, ErrorKind};
+use crate::observe::count;
 use crate::position::Position;
 use crate::shared::Shared;
 use crate::transaction::Tx;
@@ -14,6 +17,50 @@ use crate::transaction::alone::{FENCE_ATTEMPTS, fence_refused};
 /// How often the fence is asked for, for the sake of one key, about a second each time: other writers wait
 /// as long, and a key can wait for the next round.
 const ATTEMPTS_FOR_A_KEY: u32 = 1;
+
+/// Keys that may be left in one round of repairs, or of retries of dead letters, because writes in flight did not
+/// end within about a second each; the other writers of the migration wait as long. The round goes on to the next
+/// key after each of them, and ends after the last.
+///
+/// ```
+/// assert_eq!(dualwrite::FENCE_REFUSALS_MAX, 3);
+/// ```
+pub const FENCE_REFUSALS_MAX: u32 = 3;
+
+/// The keys of a round that were refused the fence.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    keys: u32,
+    first: Option<Error>,
+}
+
+impl Refusals {
+    /// Takes an error in; gives back one that is no refusal.
+    pub(crate) fn take(&mut self, error: Error) -> Result<(), Error> {
+        if error.kind() != ErrorKind::Timeout {
+            return Err(error);
+        }
+        self.keys += 1;
+        self.first.get_or_insert(error);
+        Ok(())
+    }
+
+    /// Whether the round must end.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.keys >= FENCE_REFUSALS_MAX
+    }
+
+    /// The end of a round: `copied` if nothing was refused. `untried` keys were not come to.
+    pub(crate) fn end(self, copied: u64, untried: usize) -> Result<u64, Error> {
+        let Some(first) = self.first else { return Ok(copied) };
+        let left = u64::from(self.keys) + untried as u64;
+        let message = format!(
+            "copied {copied} keys, and left {left} or more, since writes in flight did not end in time; look \
+             for a transaction that is held open, and try again"
+        );
+        Err(Error::new(ErrorKind::Timeout, message).caused_by(first))
+    }
+}
 
 impl<C: CopyKeys> SqlCopier<C> {
     /// Whether a row that is inserted into old must be copied with the fence held alone. Where one
@@ -45,10 +92,43 @@ impl<C: CopyKeys> SqlCopier<C> {
     ) -> Result<Tx<'static, C::Database>, Error> {
         let begun = Tx::begin_alone(&self.pool, &shared.name, attempts, Tx::opening).await;
         begun.map_err(|error| {
+            if <C::Database as Backend>::Adapter::is_lock_timeout(&error) {
+                count(&shared.counters.fence_refused);
+            }
             let message = "writes in flight did not end in time, so nothing more was copied to old; look \
                            for a transaction that is held open, and copy again";
             fence_refused::<C::Database>("waiting for writes in flight", message, error)
                 .of(&shared.name)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: ErrorKind) -> Error {
+        Error::new(kind, "x")
+    }
+
+    #[test]
+    fn a_round_ends_after_so_many_and_says_what_is_left() {
+        let mut refusals = Refusals::default();
+        for _ in 0..FENCE_REFUSALS_MAX {
+            assert!(!refusals.are_enough());
+            refusals.take(error(ErrorKind::Timeout)).unwrap();
+        }
+        assert!(refusals.are_enough());
+        let left = refusals.end(5, 7).unwrap_err();
+        assert_eq!((left.kind(), left.is_retryable()), (ErrorKind::Timeout, true));
+        assert!(left.to_string().contains("copied 5 keys, and left 10 or more"), "{left}");
+    }
+
+    #[test]
+    fn another_error_ends_it_at_once_and_none_is_none() {
+        let mut refusals = Refusals::default();
+        let other = refusals.take(error(ErrorKind::Database)).unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Database);
+        assert_eq!(refusals.end(5, 0).unwrap(), 5);
     }
 }

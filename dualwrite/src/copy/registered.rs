@@ -34,6 +34,7 @@ pub(crate) async fn copy_one_in<DB: Backend>(
         let message = "the copy function is for another database than this transaction";
         return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
     };
+    let mut behind = false;
     for _ in 0..ATTEMPTS {
         let mut nested = tx.begin().await?;
         match (typed.0)(shared, &mut nested, key).await? {
@@ -42,8 +43,17 @@ pub(crate) async fn copy_one_in<DB: Backend>(
                 return Ok(Some(copied));
             }
             One::Stale => return nested.rollback().await.map(|()| None),
+            // Not necessarily for good: below REPEATABLE READ it sees more at the next look.
+            One::Behind => {
+                behind = true;
+                nested.rollback().await?;
+            }
             One::Born => nested.rollback().await?,
         }
+    }
+    if behind {
+        let message = "the key was written after this transaction began to read: begin again";
+        return Err(Error::new(ErrorKind::Serialization, message).of(&shared.name));
     }
     Err(comes_and_goes(shared))
 }
@@ -102,7 +112,7 @@ impl<C: CopyKeys> Registered<C> {
             let copier = Arc::clone(&inside);
             Box::pin(async move {
                 let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-                copier.copy_one(shared, tx, &key, Side::New).await
+                copier.copy_one_inside(shared, tx, &key).await
             })
         });
         let comparing = Arc::clone(&copier);
@@ -129,7 +139,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
     }
 
     fn can_run_back(&self) -> bool {
-        self.copier.copy.can_copy_back() && self.copier.new_pages.is_some()
+        self.copier.way_back().is_some()
     }
 
     fn copy_key<'a>(

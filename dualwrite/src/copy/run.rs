@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::mapping::Mapping;
 use super::source::{Extent, KeyParts, NAMED_KEYS, Pages, key_of, padded, places};
-use super::statements::Template;
+use super::template::Template;
 use super::{Copied, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, Isolation, SqlValue};
@@ -63,12 +63,26 @@ impl<C: CopyKeys> SqlCopier<C> {
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<(), Error> {
         for template in self.ranges.iter().flatten() {
-            let (sql, values) = template.over(&self.pages, Extent::Range(after, last));
+            let (sql, values) = template.over(&self.pages, Extent::Range(after, last), true);
             <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
                 .await
                 .map_err(|error| copy_failed(shared, error.into()))?;
         }
         Ok(())
+    }
+
+    /// The keys of new, where everything can be copied back: keys that old has never seen included.
+    pub(crate) fn way_back(&self) -> Option<&Pages> {
+        self.new_pages.as_ref().filter(|_| self.copy.can_copy_back())
+    }
+
+    /// The same, or why there is none.
+    pub(crate) fn needs_way_back(&self, shared: &Shared) -> Result<&Pages, Error> {
+        self.way_back().ok_or_else(|| {
+            let message = "a reverse copy needs `copy_back`, `can_copy_back` and `new_source` of the copy \
+                           function; a `CopySql` needs `copying_back` and `new_source`";
+            Error::new(ErrorKind::Unsupported, message).of(&shared.name)
+        })
     }
 
     /// A transaction fenced for this migration alone.
@@ -228,7 +242,7 @@ impl<C: CopyKeys> SqlCopier<C> {
                     return Ok(Some(copied));
                 }
                 One::Stale => return tx.rollback().await.map(|()| None),
-                One::Born => tx.rollback().await?,
+                One::Born | One::Behind => tx.rollback().await?,
             }
         }
         Err(comes_and_goes(shared))
@@ -236,7 +250,7 @@ impl<C: CopyKeys> SqlCopier<C> {
 
     /// Copies one key. Unless it is [`One::Copied`], or [`One::Inserted`] with the fence held alone, the
     /// transaction must be rolled back.
-    pub(super) async fn copy_one(
+    pub(crate) async fn copy_one(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
@@ -288,7 +302,19 @@ impl<C: CopyKeys> SqlCopier<C> {
         key: &C::Key,
         lock: bool,
     ) -> Result<bool, Error> {
-        let (sql, values) = self.pages.row(&key.parts(), lock);
+        self.find(shared, tx, &self.pages, key, lock).await
+    }
+
+    /// The same in any table.
+    pub(super) async fn find(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        pages: &Pages,
+        key: &C::Key,
+        lock: bool,
+    ) -> Result<bool, Error> {
+        let (sql, values) = pages.row(&key.parts(), lock);
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows =
             rows.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
@@ -306,6 +332,8 @@ pub(crate) enum One {
     Inserted(Copied),
     /// Its row was born in old meanwhile: it must be copied again, in a transaction that locks it.
     Born,
+    /// The transaction, which is the caller's, does not see what was written to it: it must begin again.
+    Behind,
     /// The side that it would be copied from is the stale one, and will be copied to.
     Stale,
 }

@@ -264,11 +264,12 @@ impl Pages {
         }
     }
 
-    /// The rows of these keys, locked where the database has row locks, as a table in a FROM.
-    pub(crate) fn locked_rows(&self, extent: Extent<'_>) -> Bound {
+    /// The rows of these keys as a table in a FROM; locked where that is wanted and the database has row
+    /// locks.
+    pub(crate) fn rows(&self, extent: Extent<'_>, lock: bool) -> Bound {
         let (condition, values) = self.within(extent);
-        let (columns, table, lock) =
-            (self.columns.join(", "), &self.table, self.dialect.for_update);
+        let (columns, table) = (self.columns.join(", "), &self.table);
+        let lock = if lock { self.dialect.for_update } else { "" };
         let sql = format!("(SELECT * FROM {table} WHERE {condition} ORDER BY {columns}{lock})");
         (sql, values)
     }

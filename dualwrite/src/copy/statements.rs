@@ -1,12 +1,14 @@
-//! [`CopySql`]: a copy function that is SQL text. The library puts the rows into it, locked, and bounded on
-//! both sides of the key, so a backfill copies a whole range without its keys ever leaving the database.
+//! [`CopySql`]: a copy function that is SQL text, there and back. The library puts the keys into it, and on
+//! the way to new the rows, locked, and bounded on both sides of the key, so a backfill copies a whole range
+//! without its keys ever leaving the database.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use super::mapping::Mapping;
 use super::run::dialect;
-use super::source::{Bound, Extent, Identifier, KeyParts, KeySource, NAMED_KEYS, Pages};
+use super::source::{Extent, KeyParts, KeySource, NAMED_KEYS, Pages};
+use super::template::Template;
 use super::{Copied, CopyKeys};
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
@@ -20,13 +22,21 @@ use crate::transaction::Tx;
 ///
 /// | written | becomes |
 /// |---|---|
-/// | `{rows}` | the rows of old to copy, all columns, locked: `(SELECT * FROM goals WHERE id > … AND id <= … FOR …)`; give it an alias |
+/// | `{rows}` | the rows to copy, all columns: `(SELECT * FROM goals WHERE id > … AND id <= … FOR …)`; give it an alias |
 /// | `{goal_id}`, `{goals.id}` | the condition that this column is one of the keys; for a key of several columns name them in order, `{a, b}` |
 ///
 /// A backfill runs them over ranges of keys, everything else over single keys. They must overwrite: afterwards
-/// new says what old says. A brace that belongs to the text is written twice, `'{{}}'`. [`removing`](Self::removing) takes away what old has no more. The text is part of
-/// the program and binds nothing, so it holds no `?`. It copies to new only: for a way back from `Complete` write a
-/// [`CopyKeys`] with `copy_back`.
+/// new says what old says. [`removing`](Self::removing) takes away what old has no more. The text is part of
+/// the program and binds nothing, so it holds no `?`; a brace that belongs to the text is written twice, `'{{}}'`.
+///
+/// With [`copying_back`](Self::copying_back) there is a way back from `Complete`: a reverse copy, the repair of
+/// writes to old that failed, the retry of dead letters.
+///
+/// | | [`copying`](Self::copying) | [`copying_back`](Self::copying_back) |
+/// |---|---|---|
+/// | `{rows}` | rows of old | rows of new |
+/// | they are locked | by the statement | by the library: it holds the rows of old, which every write takes first, and those of new where old has none yet |
+/// | keys | ranges, or named | named, 256 in a statement at the most |
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] mod example {
@@ -50,6 +60,20 @@ use crate::transaction::Tx;
 ///         )
 ///         .compared_by(|| Mapping::new().column("title", "title"))
 /// }
+///
+/// fn there_and_back() -> CopySql<sqlx::Postgres, i64> {
+///     goals()
+///         .removing_back(
+///             "DELETE FROM goals WHERE {id} \
+///              AND NOT EXISTS (SELECT 1 FROM goal_versions v WHERE v.goal_id = goals.id)",
+///         )
+///         .copying_back(
+///             "INSERT INTO goals (id, title, version_id) \
+///              SELECT v.goal_id, v.title, v.id FROM {rows} v WHERE v.version = 1 \
+///              ON CONFLICT (id) DO UPDATE \
+///              SET title = excluded.title, version_id = excluded.version_id",
+///         )
+/// }
 /// # }
 /// ```
 pub struct CopySql<DB: Backend, K> {
@@ -57,6 +81,8 @@ pub struct CopySql<DB: Backend, K> {
     new_source: Option<KeySource>,
     copying: Vec<&'static str>,
     removing: Vec<&'static str>,
+    copying_back: Vec<&'static str>,
+    removing_back: Vec<&'static str>,
     mapping: Option<fn() -> Mapping<DB>>,
     types: PhantomData<fn() -> (DB, K)>,
 }
@@ -69,12 +95,14 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
             new_source: None,
             copying: Vec::new(),
             removing: Vec::new(),
+            copying_back: Vec::new(),
+            removing_back: Vec::new(),
             mapping: None,
             types: PhantomData,
         }
     }
 
-    /// Where the keys of new are, as [`CopyKeys::new_source`].
+    /// Where the keys of new are, as [`CopyKeys::new_source`]. A way back needs it.
     #[must_use]
     pub fn new_source(mut self, source: KeySource) -> Self {
         self.new_source = Some(source);
@@ -98,6 +126,28 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
         self
     }
 
+    /// The next statement that copies from new to old: `{rows}` are rows of new. Needs
+    /// [`new_source`](Self::new_source), and where that is another table
+    /// [`removing_back`](Self::removing_back): it is refused when it is registered otherwise.
+    ///
+    /// It upserts, for old lacks what was born after `Complete`; or it updates, where old and new are columns of
+    /// one row. A row that is deleted and inserted again may stay in old although it was deleted: see the rules
+    /// of [`CopyKeys`]. It takes no locks in new by itself (`FOR UPDATE`): a write that has taken its row in old
+    /// and waits for the one in new would lose a deadlock.
+    #[must_use]
+    pub fn copying_back(mut self, statement: &'static str) -> Self {
+        self.copying_back.push(statement);
+        self
+    }
+
+    /// The next statement that removes from old those keys that new has not. It is run before those that
+    /// copy back, so that no value is taken that must be unique.
+    #[must_use]
+    pub fn removing_back(mut self, statement: &'static str) -> Self {
+        self.removing_back.push(statement);
+        self
+    }
+
     /// What a verification compares, as [`CopyKeys::mapping`]; without it none can run.
     #[must_use]
     pub fn compared_by(mut self, mapping: fn() -> Mapping<DB>) -> Self {
@@ -108,6 +158,63 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
     fn pages(&self) -> Result<Pages, Error> {
         self.source.pages(dialect::<DB>(), K::KIND)
     }
+
+    /// The keys of new, if they are named.
+    fn new_pages(&self) -> Result<Option<Pages>, Error> {
+        let pages = |source: &KeySource| source.pages(dialect::<DB>(), K::KIND);
+        self.new_source.as_ref().map(pages).transpose()
+    }
+
+    /// Whether there is all that a way back needs, if there is to be one.
+    fn check_back(&self, old: &Pages) -> Result<(), Error> {
+        let wrong = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+        if self.copying_back.is_empty() {
+            return match self.removing_back.is_empty() {
+                true => Ok(()),
+                false => wrong(
+                    "`.removing_back(…)` alone is no way back: add `.copying_back(\"INSERT …\")`",
+                ),
+            };
+        }
+        let Some(new) = self.new_pages()? else {
+            return wrong(
+                "a way back needs the keys of new: add `.new_source(…)` to the `CopySql` that has \
+                 `.copying_back(…)`",
+            );
+        };
+        if self.removing_back.is_empty() && old.missing_in(&new).is_some() {
+            return wrong(
+                "what is deleted in new would stay in old: add `.removing_back(\"DELETE …\")` to the \
+                 `CopySql` that has `.copying_back(…)`",
+            );
+        }
+        parse_all(&new, [&self.removing_back, &self.copying_back])
+    }
+}
+
+/// Whether all of these are understood.
+fn parse_all(pages: &Pages, statements: [&Vec<&'static str>; 2]) -> Result<(), Error> {
+    let mut statements = statements.into_iter().flatten();
+    statements.try_for_each(|text| Template::parse(text, pages).map(drop))
+}
+
+/// Runs statements over keys, some at a time, in their order.
+async fn run<DB: Backend, K: OwnedKey>(
+    tx: &mut Tx<'_, DB>,
+    pages: &Pages,
+    statements: [&Vec<&'static str>; 2],
+    keys: &[K],
+    lock: bool,
+) -> Result<Copied, BoxError> {
+    let parts: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
+    for keys in parts.chunks(NAMED_KEYS) {
+        for text in statements.into_iter().flatten() {
+            let template = Template::parse(text, pages)?;
+            let (sql, values) = template.over(pages, Extent::Keys(keys), lock);
+            DB::Adapter::execute(tx.connection(), &sql, &values).await?;
+        }
+    }
+    Ok(Copied { migrated: keys.len() as u64, skipped: 0 })
 }
 
 impl<DB: Backend, K> fmt::Debug for CopySql<DB, K> {
@@ -129,15 +236,20 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
     }
 
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[K]) -> Result<Copied, BoxError> {
-        let pages = self.pages()?;
-        let parts: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
-        for keys in parts.chunks(NAMED_KEYS) {
-            for text in self.copying.iter().chain(&self.removing) {
-                let (sql, values) = Template::parse(text, &pages)?.over(&pages, Extent::Keys(keys));
-                DB::Adapter::execute(tx.connection(), &sql, &values).await?;
-            }
-        }
-        Ok(Copied { migrated: keys.len() as u64, skipped: 0 })
+        run(tx, &self.pages()?, [&self.copying, &self.removing], keys, true).await
+    }
+
+    /// Without locks in new: a writer may hold the row in old that is about to be copied, and wait for the one
+    /// in new.
+    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[K]) -> Result<Copied, BoxError> {
+        let Some(new) = self.new_pages()?.filter(|_| self.can_copy_back()) else {
+            return Err("this `CopySql` has no `copying_back` with a `new_source`".into());
+        };
+        run(tx, &new, [&self.removing_back, &self.copying_back], keys, false).await
+    }
+
+    fn can_copy_back(&self) -> bool {
+        !self.copying_back.is_empty()
     }
 
     fn ranges(&self) -> Option<Vec<&'static str>> {
@@ -154,155 +266,7 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
             let message = "a copy function needs a statement: add `.copying(\"INSERT …\")`";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let mut statements = self.copying.iter().chain(&self.removing);
-        statements.try_for_each(|text| Template::parse(text, &pages).map(drop))
-    }
-}
-
-/// A statement with places for the keys.
-pub(crate) struct Template(Vec<Piece>);
-
-enum Piece {
-    Text(&'static str),
-    Rows,
-    /// Quoted columns.
-    Keys(Vec<String>),
-}
-
-impl Template {
-    /// Finds the braces of a statement.
-    ///
-    /// # Errors
-    /// `InvalidInput` that names what is not understood, `WrongKey` for too few or too many columns.
-    pub(crate) fn parse(text: &'static str, pages: &Pages) -> Result<Self, Error> {
-        let wrong = |message: String| Error::new(ErrorKind::InvalidInput, message);
-        if text.contains('?') {
-            let message = "a statement of `CopySql` binds nothing: it cannot contain a `?`";
-            return Err(wrong(message.to_owned()));
-        }
-        let (mut pieces, mut rest) = (Vec::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, after) = (&rest[..at], &rest[at + 1..]);
-            pieces.push(Piece::Text(before));
-            if rest[at..].starts_with("{{") || rest[at..].starts_with("}}") {
-                pieces.push(Piece::Text(&rest[at..=at]));
-                rest = &rest[at + 2..];
-                continue;
-            }
-            if rest[at..].starts_with('}') {
-                let message =
-                    format!("`{before}}}` closes nothing: a brace of the text is written `}}}}`");
-                return Err(wrong(message));
-            }
-            let Some((name, after)) = after.split_once('}') else {
-                let message = format!(
-                    "`{{{after}` is not closed: add a `}}`, or write `{{{{` for a brace of the text"
-                );
-                return Err(wrong(message));
-            };
-            pieces.push(match name.trim() {
-                "rows" => Piece::Rows,
-                columns => Piece::Keys(key_columns(columns, pages)?),
-            });
-            rest = after;
-        }
-        pieces.push(Piece::Text(rest));
-        if !pieces.iter().any(|piece| !matches!(piece, Piece::Text(_))) {
-            let message = format!(
-                "`{text}` would run over the whole table: say which rows, by `{{rows}}` or `{{column}}`"
-            );
-            return Err(wrong(message));
-        }
-        Ok(Self(pieces))
-    }
-
-    /// The statement for some keys.
-    pub(crate) fn over(&self, pages: &Pages, extent: Extent<'_>) -> Bound {
-        let (mut sql, mut values) = (String::new(), Vec::new());
-        for piece in &self.0 {
-            let (text, more) = match piece {
-                Piece::Text(text) => ((*text).to_owned(), Vec::new()),
-                Piece::Rows => pages.locked_rows(extent),
-                Piece::Keys(columns) => pages.with_columns(columns.clone()).within(extent),
-            };
-            sql.push_str(&text);
-            values.extend(more);
-        }
-        (sql, values)
-    }
-}
-
-/// The columns in a pair of braces, quoted, a table before them or not.
-fn key_columns(text: &str, pages: &Pages) -> Result<Vec<String>, Error> {
-    let quoted = |name: &str| -> Result<String, Error> {
-        let parts = name.trim().split('.').map(|part| {
-            Identifier::new(part).map(|name| name.quoted(pages.dialect())).map_err(|_| {
-                let message =
-                    format!("`{{{text}}}` is neither `{{rows}}` nor the names of key columns; a brace of the \
-                     text is written twice, `{{{{`");
-                Error::new(ErrorKind::InvalidInput, message)
-            })
-        });
-        Ok(parts.collect::<Result<Vec<_>, _>>()?.join("."))
-    };
-    let columns = text.split(',').map(quoted).collect::<Result<Vec<_>, _>>()?;
-    if columns.len() != pages.width() {
-        let message = format!(
-            "`{{{text}}}` names {} columns, and the key has {}",
-            columns.len(),
-            pages.width()
-        );
-        return Err(Error::new(ErrorKind::WrongKey, message));
-    }
-    Ok(columns)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key::{KeyKind, KeyPart};
-
-    fn pages() -> Pages {
-        let source = KeySource::table("goals").column("id");
-        source.pages(&super::super::source::tests::PLAIN, KeyKind::INTEGER).unwrap()
-    }
-
-    #[test]
-    fn rows_and_keys_are_put_in_bounded_on_both_sides() {
-        let text = "INSERT INTO v SELECT g.id FROM {rows} g WHERE {v.goal_id}";
-        let template = Template::parse(text, &pages()).unwrap();
-        let (after, last) = (vec![KeyPart::Integer(5)], vec![KeyPart::Integer(9)]);
-        let (sql, values) = template.over(&pages(), Extent::Range(Some(&after), &last));
-        assert_eq!(
-            sql,
-            "INSERT INTO v SELECT g.id FROM (SELECT * FROM \"goals\" WHERE \"id\" > ? AND \"id\" <= ? \
-             ORDER BY \"id\" FOR UPDATE) g WHERE \"v\".\"goal_id\" > ? AND \"v\".\"goal_id\" <= ?"
-        );
-        assert_eq!(values.len(), 4);
-        let (sql, values) = template.over(&pages(), Extent::Keys(&[after, last]));
-        assert!(sql.contains("WHERE \"id\" IN (?, ?) ORDER BY"), "{sql}");
-        assert_eq!(values.len(), 4);
-    }
-
-    #[test]
-    fn a_brace_of_the_text_is_written_twice() {
-        let text = "UPDATE v SET tags = '{{a,b}}', json = '{{\"a\":{{}}}}' WHERE {goal_id}";
-        let template = Template::parse(text, &pages()).unwrap();
-        let (sql, _) = template.over(&pages(), Extent::Keys(&[vec![KeyPart::Integer(5)]]));
-        assert_eq!(sql, r#"UPDATE v SET tags = '{a,b}', json = '{"a":{}}' WHERE "goal_id" IN (?)"#);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_named() {
-        let message = |text| Template::parse(text, &pages()).err().unwrap().to_string();
-        assert!(message("DELETE FROM v").contains("whole table"));
-        assert!(message("DELETE FROM v WHERE {a b}").contains("`{a b}`"));
-        assert!(
-            message("UPDATE v SET json = '{\"a\":1}' WHERE {id}").ends_with("written twice, `{{`")
-        );
-        assert!(message("DELETE FROM v WHERE {a, b}").contains("2 columns"));
-        assert!(message("DELETE FROM v WHERE {id").contains("not closed"));
-        assert!(message("DELETE FROM v WHERE id} = 1 AND {id}").contains("written `}}`"));
-        assert!(message("DELETE FROM v WHERE id = ? AND {id}").contains("`?`"));
+        parse_all(&pages, [&self.copying, &self.removing])?;
+        self.check_back(&pages)
     }
 }

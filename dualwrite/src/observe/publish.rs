@@ -178,6 +178,7 @@ impl Series<'_> {
             ("samples", counted.samples_dropped),
             ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
+            ("fence_alone", counted.fence_refused),
         ] {
             self.count(BOUNDS, by, [("bound", bound)]);
         }

@@ -10,6 +10,7 @@ use super::look::Suspect;
 use super::run::{Breath, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;
+use crate::copy::alone::Refusals;
 use crate::copy::run::{SqlCopier, typed_key};
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
@@ -37,7 +38,8 @@ pub struct RepairReport {
     pub removed: u64,
     /// Keys that seemed to differ and were equal under the lock: nothing was done.
     pub already_equal: u64,
-    /// Keys that cannot be copied, or differ after it.
+    /// Keys that cannot be copied, or differ after it, or that old lacks while writes in flight do not end: after
+    /// [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX) of these no more are waited for.
     pub failed: u64,
     /// The first 100 of these, as JSON, with the reason.
     pub failures: Vec<(String, String)>,
@@ -73,13 +75,13 @@ pub(crate) async fn repair<C: CopyKeys>(
     let limit = options.limit(copier.mapping.is_some());
     let mut chunks = Chunks::new(&plan, limit, options.sample, (Part::Old, None))?;
     let mut breath = Breath::new(&plan, &options);
-    let mut report = RepairReport::default();
+    let (mut report, mut refusals) = (RepairReport::default(), Refusals::default());
     loop {
         let start = shared.clock.now();
         let Some(looked) = next(&mut chunks).await? else { break };
         report.compared += looked.compared;
         for suspect in &looked.suspects {
-            let mended = mend(&plan, &suspect.key, keep).await?;
+            let mended = mend(&plan, &suspect.key, keep, &mut refusals).await?;
             report.add(&suspect.key, mended)?;
         }
         let spent = std::time::Duration::from_nanos(shared.clock.now().saturating_sub(start));
@@ -130,15 +132,20 @@ async fn mend<C: CopyKeys>(
     plan: &Plan<'_, C>,
     key: &KeyParts,
     keep: bool,
+    refusals: &mut Refusals,
 ) -> Result<Mended, Error> {
     let mut alone = false;
     for attempt in 1..=ATTEMPTS {
         match mend_once(plan, key, keep, alone).await {
             Ok(Attempt::Done(mended)) => return Ok(mended),
             Ok(Attempt::Again) => {}
+            Ok(Attempt::Alone) if refusals.are_enough() => return Ok(refused()),
             Ok(Attempt::Alone) => {
                 alone = true;
                 continue;
+            }
+            Err(error) if alone && error.kind() == ErrorKind::Timeout => {
+                return refusals.take(error).map(|()| refused());
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -152,6 +159,11 @@ async fn mend<C: CopyKeys>(
         clock::sleep(RETRY_PAUSE).await;
     }
     Ok(Mended::Failed("the row kept coming and going; repair it again".to_owned()))
+}
+
+/// Others may hold a key up; the rest goes on.
+fn refused() -> Mended {
+    Mended::Failed("writes in flight did not end in time; repair it again".to_owned())
 }
 
 async fn mend_once<C: CopyKeys>(
@@ -229,7 +241,8 @@ async fn copy<C: CopyKeys>(
         Side::New if in_old => copier.copy_locked(shared, tx, keys).await.map(drop),
         Side::New => copier.remove_strays(shared, tx, keys).await.map(drop),
         Side::Old if !copier.copy.can_copy_back() => {
-            let message = "new answers for this key, and the copy function has no `copy_back`";
+            let message = "new answers for this key, and the copy function has no `copy_back` (a `CopySql`, \
+                           no `copying_back`)";
             let error = Error::new(ErrorKind::CopyFailed, "the repair failed");
             Err(error.caused_by(message).of(&shared.name))
         }

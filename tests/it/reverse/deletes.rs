@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{complete, ramp_down};
 use crate::interleavings::has_its_say;
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{Notes as _, World};
+use crate::support::notes::{CopyNotes, Notes as _, World};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
@@ -51,7 +51,12 @@ async fn nothing_is_left<D: Sql>(world: &World<D>) {
 }
 
 async fn a_delete_beside_a_reverse_copy_leaves_nothing<D: Sql>(db: Scratch<D>) {
-    let world = Arc::new(complete(db, 3).await);
+    beside_a_reverse_copy(complete(db, 3).await).await;
+}
+
+/// Of a migration that is complete, with three notes.
+pub(super) async fn beside_a_reverse_copy<D: Sql>(world: World<D>) {
+    let world = Arc::new(world);
     world.save(BORN, "born in new").await;
     world.migration.rollback("x").await.unwrap();
     let delete = hold_a_delete(&world).await;
@@ -75,14 +80,19 @@ async fn a_delete_beside_a_reverse_copy_leaves_nothing<D: Sql>(db: Scratch<D>) {
 }
 
 /// Old answers no more, and new alone has the key.
-async fn new_alone_has_one<D: Sql>(db: Scratch<D>) -> Arc<World<D>> {
-    let world = Arc::new(ramp_down(db, 3).await);
+async fn give_new_one<D: Sql>(world: World<D>) -> Arc<World<D>> {
+    let world = Arc::new(world);
     world.db.execute("INSERT INTO new_note (id, word) VALUES (100, 'born in new')").await;
     world
 }
 
 async fn a_delete_beside_the_repair_of_a_mark_leaves_nothing<D: Sql>(db: Scratch<D>) {
-    let world = new_alone_has_one(db).await;
+    beside_the_repair_of_a_mark(ramp_down(db, 3, CopyNotes::<D>::both_ways()).await).await;
+}
+
+/// Where old answers no more, with three notes.
+pub(super) async fn beside_the_repair_of_a_mark<D: Sql>(world: World<D>) {
+    let world = give_new_one(world).await;
     if has_one_writer::<D>() {
         world.db.execute(MARK).await;
     }
@@ -101,7 +111,12 @@ async fn a_delete_beside_the_repair_of_a_mark_leaves_nothing<D: Sql>(db: Scratch
 }
 
 async fn a_delete_beside_the_repair_of_a_difference_leaves_nothing<D: Sql>(db: Scratch<D>) {
-    let world = new_alone_has_one(db).await;
+    beside_the_repair_of_a_difference(ramp_down(db, 3, CopyNotes::<D>::both_ways()).await).await;
+}
+
+/// Where old answers no more, with three notes.
+pub(super) async fn beside_the_repair_of_a_difference<D: Sql>(world: World<D>) {
+    let world = give_new_one(world).await;
     let delete = hold_a_delete(&world).await;
     let migration = world.migration.clone();
     let repair = tokio::spawn(async move { migration.verify().repair().run().await });
@@ -113,7 +128,7 @@ async fn a_delete_beside_the_repair_of_a_difference_leaves_nothing<D: Sql>(db: S
 }
 
 async fn beside_a_transaction_held_open_a_key_stays_marked<D: Sql>(db: Scratch<D>) {
-    let world = new_alone_has_one(db).await;
+    let world = give_new_one(ramp_down(db, 3, CopyNotes::<D>::both_ways()).await).await;
     let in_old = "SELECT count(*) FROM old_note WHERE id = 100";
     if !has_one_writer::<D>() {
         let held = world.begin().await;

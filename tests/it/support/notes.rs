@@ -214,6 +214,19 @@ impl<D: Sql> World<D> {
         options: fn(Registration<'_, D::Db>) -> Registration<'_, D::Db>,
         copy: CopyNotes<D>,
     ) -> Self {
+        let (copies, copying) = (Arc::clone(&copy.calls), copy.between.clone());
+        let world = Self::copying_by(db, stage, rows, options, copy).await;
+        Self { copies, copying, ..world }
+    }
+
+    /// The same with any copy function, whose calls are not counted.
+    pub(crate) async fn copying_by(
+        db: Scratch<D>,
+        stage: Stage,
+        rows: u32,
+        options: fn(Registration<'_, D::Db>) -> Registration<'_, D::Db>,
+        copy: impl CopyKeys<Database = D::Db, Key = i64>,
+    ) -> Self {
         db.execute(
             "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
              CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
@@ -224,7 +237,6 @@ impl<D: Sql> World<D> {
                 .await;
         }
         let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
-        let (copies, copying) = (Arc::clone(&copy.calls), copy.between.clone());
         let (reading, removing) = (Hook::default(), Hook::default());
         let registration = options(runtime.migration("notes").backfill(copy));
         let migration = registration.register().await.unwrap();
@@ -253,8 +265,8 @@ impl<D: Sql> World<D> {
             old_mood,
             new_mood,
             hanging,
-            copies,
-            copying,
+            copies: Arc::default(),
+            copying: Hook::default(),
             reading,
             removing,
         }

@@ -1,0 +1,86 @@
+//! Orders to a backfill: the statements that give them to the parts that run. One that comes between two parts,
+//! when none runs, is kept in a row of its own, and holds for whichever comes next.
+
+use super::ledger::{Part, limit};
+use crate::backend::{Dialect, SqlValue};
+use crate::control::Order;
+use crate::stage::Side;
+
+/// The name, in place of a part's, of an order that came between two.
+pub(crate) fn between(side: Side) -> &'static str {
+    match side {
+        Side::New => "new_next",
+        Side::Old => "old_next",
+    }
+}
+
+/// The statements of an order, to be run one after the other until one finds something.
+pub(crate) fn give(
+    dialect: &Dialect,
+    migration: &str,
+    side: Side,
+    order: Order,
+) -> Vec<(String, Vec<SqlValue>)> {
+    let running = to_running(migration, side, order);
+    let kept = match order {
+        Order::Pause => Some("paused"),
+        Order::Cancel => Some("cancelled"),
+        Order::Resume | Order::Rate(_) => None,
+    };
+    match kept.map(|state| to_next(dialect, migration, side, state)) {
+        // And once more: a part may have begun meanwhile.
+        Some(next) => vec![running.clone(), next, running],
+        None => vec![running],
+    }
+}
+
+fn generation(side: Side) -> &'static str {
+    match side {
+        Side::New => "generation",
+        Side::Old => "old_generation",
+    }
+}
+
+fn to_running(migration: &str, side: Side, order: Order) -> (String, Vec<SqlValue>) {
+    let (set, states) = match order {
+        Order::Pause => ("state = 'paused'", "'running'"),
+        Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'"),
+        Order::Cancel => ("state = 'cancelled', throttled = NULL", "'running', 'paused'"),
+        Order::Rate(_) => ("rate = ?", "'running', 'paused', 'cancelled'"),
+    };
+    let sql = format!(
+        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part LIKE ? \
+         AND state IN ({states}) AND generation = \
+         (SELECT m.{} FROM dualwrite_migration m WHERE m.name = ?)",
+        generation(side)
+    );
+    let rate = match order {
+        Order::Rate(rate) => Some(limit(rate)),
+        _ => None,
+    };
+    let values = [migration.into(), Part::of(side), migration.into()];
+    (sql, rate.into_iter().chain(values).collect())
+}
+
+/// Where a part is complete, and the last one is not, and none runs.
+fn to_next(dialect: &Dialect, migration: &str, side: Side, state: &str) -> (String, Vec<SqlValue>) {
+    let of_this = "FROM dualwrite_backfill b WHERE b.migration = m.name AND b.generation =";
+    let generation = format!("m.{}", generation(side));
+    let sql = format!(
+        "INSERT INTO dualwrite_backfill (migration, part, generation, state, total, started_at) \
+         SELECT m.name, ?, {generation}, ?, 0, {{now}} FROM dualwrite_migration m WHERE m.name = ? \
+         AND EXISTS (SELECT 1 {of_this} {generation} AND b.part LIKE ? AND b.state = 'complete') \
+         AND NOT EXISTS (SELECT 1 {of_this} {generation} AND b.part LIKE ? \
+         AND (b.part = ? OR b.state <> 'complete')){}",
+        dialect.upsert("migration, part, generation", &[])
+    );
+    let values = vec![
+        between(side).into(),
+        state.into(),
+        migration.into(),
+        Part::of(side),
+        Part::of(side),
+        side.as_str().into(),
+    ];
+    (sql, values)
+}
