@@ -11,6 +11,7 @@ use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{DualNotes, HANGS, Notes, Store, WORKS, World, lazy, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::somebody_waits;
 
 on_all_databases!(
     row_1_a_backfill_writes_no_value_that_was_overwritten,
@@ -27,16 +28,8 @@ on_all_databases!(
 /// Waits until a task has ended, or waits for a lock. SQLite does not tell who waits; there is one
 /// writer, so whoever has not ended by then waits.
 pub(crate) async fn has_its_say<D: Sql, T>(world: &World<D>, task: &JoinHandle<T>) {
-    let waiting = D::sql(
-        "SELECT 0",
-        "SELECT count(*) FROM pg_stat_activity \
-         WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        "SELECT count(*) FROM information_schema.innodb_trx t \
-         JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
-         WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'",
-    );
     for _ in 0..2_000 {
-        if task.is_finished() || world.db.number(waiting).await > 0 {
+        if task.is_finished() || somebody_waits(&world.db).await {
             return;
         }
         tokio::task::yield_now().await;

@@ -16,7 +16,7 @@ use crate::support::customers::{CopyCustomers, TABLES, join};
 use crate::support::db::{MySqlDb, PostgresDb, Scratch, SqliteDb, TestDb};
 use crate::support::process::{Call, Child, PATIENCE};
 use crate::support::sql::Sql;
-use crate::support::wait::until;
+use crate::support::wait::{somebody_waits, until};
 
 /// What the other processes run. In the process of the tests themselves there is nothing to do.
 #[test]
@@ -89,21 +89,9 @@ impl<D: Sql> Operator<D> {
 
     /// Looks until some transaction of this database waits for another one. SQLite does not tell.
     pub(crate) async fn until_somebody_waits(&self) {
-        let waiting = D::sql(
-            "SELECT 1",
-            "SELECT count(*) FROM pg_stat_activity \
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            "SELECT count(*) FROM information_schema.innodb_trx t \
-             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
-             WHERE t.trx_state = 'LOCK WAIT' AND p.db = DATABASE()",
-        );
-        let looking = async {
-            while self.db.number(waiting).await == 0 {
-                // InnoDB answers the same as before to who asks again within a tenth of a second.
-                tokio::time::sleep(Duration::from_millis(120)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, looking).await.expect("somebody waits");
+        if D::NAME != "sqlite" {
+            until("somebody waits", async || somebody_waits(&self.db).await).await;
+        }
     }
 
     /// The names of old and of new, by key.

@@ -30,7 +30,7 @@ async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> 
     let (control, name) = (&shared.control, &shared.name);
     let (mut copied, mut refusals) = (0, Refusals::default());
     let mut letters = letters.into_iter();
-    while let Some(letter) = letters.next() {
+    for letter in letters.by_ref() {
         // The next try is fixed before this one: of several instances one tries, and one that dies in the
         // middle is followed by another when that time has come.
         let pause = retry_after(letter.attempts.saturating_add(1));

@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::db::{Scratch, TestDb};
+
 /// Far beyond what anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -33,4 +35,43 @@ pub(crate) async fn soon<T>(what: impl Display, ask: impl AsyncFn() -> Option<T>
         Ok(answer) => answer,
         Err(_) => panic!("not in time: {what}"),
     }
+}
+
+/// Whether some transaction of this database waits for a lock. SQLite does not tell.
+pub(crate) async fn somebody_waits<D: TestDb>(db: &Scratch<D>) -> bool {
+    match D::NAME {
+        "sqlite" => false,
+        "postgres" => {
+            let waiting = "SELECT count(*) FROM pg_stat_activity \
+                           WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            db.number(waiting).await > 0
+        }
+        // Not `innodb_trx`: it is a copy, which is not made anew while somebody looks at it more often than
+        // every 100 ms.
+        _ => {
+            let status = db.rows("SHOW ENGINE INNODB STATUS").await;
+            let texts = status.into_iter().flatten().flatten();
+            let threads: Vec<String> = texts.flat_map(|text| waiting_threads(&text)).collect();
+            let here = "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE()";
+            let threads = threads.join(", ");
+            !threads.is_empty() && db.number(&format!("{here} AND id IN ({threads})")).await > 0
+        }
+    }
+}
+
+/// `LOCK WAIT …`, and then `MariaDB thread id 7, …`, or `MySQL`.
+fn waiting_threads(status: &str) -> Vec<String> {
+    let mut waits = false;
+    let mut threads = Vec::new();
+    for line in status.lines() {
+        if line.starts_with("---TRANSACTION") {
+            waits = false;
+        } else if line.starts_with("LOCK WAIT") {
+            waits = true;
+        } else if let (true, Some((_, id))) = (waits, line.split_once(" thread id ")) {
+            threads.extend(id.split(',').next().map(str::to_owned));
+            waits = false;
+        }
+    }
+    threads
 }
