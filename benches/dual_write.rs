@@ -119,11 +119,11 @@ async fn measure() -> Result<u32, BoxError> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(10));
     let pool = pool_options::<Sqlite>().connect_with(options).await?;
-    missed += database("SQLite, 1 client", &pool, 1, 400).await?;
+    missed += database("SQLite, 1 client", &pool, 1, 1_600).await?;
     match std::env::var("DUALWRITE_TEST_POSTGRES_URL") {
         Ok(url) => {
             let pool = postgres(&url).await?;
-            missed += database("PostgreSQL, 8 clients", &pool, 8, 60).await?;
+            missed += database("PostgreSQL, 8 clients", &pool, 8, 120).await?;
         }
         Err(_) => println!("LEFT OUT, DUALWRITE_TEST_POSTGRES_URL is not set: PostgreSQL"),
     }

@@ -28,8 +28,6 @@ use self::fence::read_pinned;
 #[cfg(feature = "postgres")]
 use self::fence::read_positions;
 pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
-#[cfg(feature = "sqlite")]
-use self::fence::{POSITION, found};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{install_error, is_installed, migrator};
 pub(crate) use self::values::{SqlRow, SqlValue};

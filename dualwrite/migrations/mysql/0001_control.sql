@@ -1,8 +1,8 @@
 -- The control tables of dualwrite. Times are microseconds since 1970 by the database's clock; keys are JSON.
 CREATE TABLE IF NOT EXISTS dualwrite_migration (
     name                VARCHAR(100)    NOT NULL PRIMARY KEY,
-    -- What the name of its fence begins with, on the other databases; here the row is the fence.
-    fence               VARCHAR(40) NOT NULL,
+    -- The number of its fence, made from the name.
+    fence               BIGINT  NOT NULL UNIQUE,
     stage               BIGINT  NOT NULL,
     ramp                BIGINT  NOT NULL,
     epoch               BIGINT  NOT NULL,

@@ -1,8 +1,8 @@
 -- The control tables of dualwrite. Times are microseconds since 1970 by the database's clock; keys are JSON.
 CREATE TABLE IF NOT EXISTS dualwrite_migration (
     name                TEXT    NOT NULL PRIMARY KEY,
-    -- What the name of its fence begins with.
-    fence               TEXT    NOT NULL,
+    -- The number of its fence, made from the name.
+    fence               BIGINT  NOT NULL UNIQUE,
     stage               BIGINT  NOT NULL,
     ramp                BIGINT  NOT NULL,
     epoch               BIGINT  NOT NULL,
@@ -179,30 +179,30 @@ CREATE TABLE IF NOT EXISTS dualwrite_unaware (
 CREATE TABLE IF NOT EXISTS dualwrite_fenced (
     connection BIGINT  NOT NULL PRIMARY KEY
 );
--- The fence of a migration is a view without rows, which writers lock, and a procedure whose name bears the
--- epoch, which they call next: they go on if there is one. Neither statement is planned, reads a row or answers
--- with one, and the first snapshot is taken after the lock. Whatever touches the epoch waits until no writer
--- holds the lock. The modes conflict with each other and not with what a dump takes.
+-- The fence of a migration is a table without columns or rows, which writers lock, and a procedure whose name
+-- bears the epoch, which they call next: they go on if there is one. Neither statement is planned, reads a row
+-- or answers with one, and the first snapshot is taken after the lock. Whatever touches the epoch waits until no
+-- writer holds the lock. The modes conflict with each other and not with what a dump takes.
 CREATE OR REPLACE FUNCTION dualwrite_fence() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $dualwrite$
 DECLARE
     migration RECORD := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
-    fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, migration.fence);
+    fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, 'dualwrite_fence_' || migration.fence);
     passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN fence || '_' || OLD.epoch || '()' END;
     entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN fence || '_' || NEW.epoch || '()' END;
     body TEXT := '';
 BEGIN
     IF to_regclass(fence) IS NULL THEN
-        EXECUTE format('CREATE VIEW %s AS SELECT WHERE false', fence);
+        EXECUTE format('CREATE TABLE %s (CHECK (false))', fence);
         EXECUTE format('GRANT INSERT ON %s TO PUBLIC', fence); -- the right to lock it as writers do
-        EXECUTE format('COMMENT ON VIEW %s IS %L', fence, 'dualwrite: the fence of ' || migration.name);
+        EXECUTE format('COMMENT ON TABLE %s IS %L', fence, 'dualwrite: the fence of ' || migration.name);
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fence);
     IF passed IS DISTINCT FROM entrance AND to_regprocedure(passed) IS NOT NULL THEN
         EXECUTE format('DROP PROCEDURE %s', passed);
     END IF;
     IF entrance IS NULL THEN
-        EXECUTE format('DROP VIEW %s', fence);
+        EXECUTE format('DROP TABLE %s', fence);
     ELSIF to_regprocedure(entrance) IS NULL OR OLD.watched <> NEW.watched THEN
         IF NEW.watched <> 0 THEN
             body := $mark$PERFORM set_config('dualwrite.fenced', '1', true);$mark$;

@@ -53,9 +53,9 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// What the name of a migration's fence begins with, where the fence is found by its name.
-    pub(crate) fn fence(name: &str) -> String {
-        format!("dualwrite_fence_{:016x}", salt(name))
+    /// The number of a migration's fence: 31 bits of the hash of its name.
+    pub(crate) fn fence(name: &str) -> u64 {
+        salt(name) >> 33
     }
 }
 
@@ -110,17 +110,6 @@ pub struct Found {
     pub(crate) watched: bool,
 }
 
-/// Asks for what is in force for a migration.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub(super) const POSITION: &str =
-    "SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?";
-
-/// A row of [`POSITION`].
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub(super) fn found(row: &SqlRow) -> sqlx::Result<Found> {
-    Ok(Found { position: position_of(row, 0)?, watched: row.integer(3)? != 0 })
-}
-
 /// Reads the positions of all pins.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(super) async fn read_positions<DB: Backend>(
@@ -129,9 +118,13 @@ pub(super) async fn read_positions<DB: Backend>(
     lock: &str,
 ) -> sqlx::Result<Vec<Option<Found>>> {
     let mut positions = Vec::with_capacity(pins.len());
-    let sql = format!("{POSITION}{lock}");
+    let sql =
+        format!("SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?{lock}");
     for pin in pins {
         let rows = DB::Adapter::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
+        let found = |row: &SqlRow| -> sqlx::Result<Found> {
+            Ok(Found { position: position_of(row, 0)?, watched: row.integer(3)? != 0 })
+        };
         positions.push(rows.first().map(found).transpose()?);
     }
     Ok(positions)

@@ -1,4 +1,4 @@
-//! PostgreSQL: writers lock the fence, a view, and then call a procedure whose name bears the epoch; a
+//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch; a
 //! change of the position locks the fence against them and renames the procedure.
 //!
 //! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
@@ -214,7 +214,11 @@ fn fenced_begin(begin: Begin<'_>) -> String {
     };
     for pin in begin.pins {
         let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
-        let _ = write!(sql, ";LOCK TABLE {fence} IN ROW EXCLUSIVE MODE;CALL {fence}_{epoch}()"); // a String takes all
+        let _ = write!(
+            sql,
+            ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
+             CALL dualwrite_fence_{fence}_{epoch}()"
+        ); // a String takes all
     }
     begin.push_savepoint(&mut sql);
     sql

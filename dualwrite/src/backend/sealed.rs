@@ -139,8 +139,7 @@ pub trait Adapter: Send + Sync + 'static {
     /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
     fn check_alive(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// In the transaction that changes a position, after the change: does what else has to be done, and
-    /// tells other processes, at commit.
+    /// Tells other processes that a position changed, at commit.
     fn notify(
         conn: &mut Connection<Self>,
         name: &str,

@@ -11,13 +11,12 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, Begin, Dialect, Fenced, Found, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
     install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
 use crate::error::{BoxError, Error};
-use crate::position::Position;
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
 const INSTALL_ATTEMPTS: u32 = 10;
@@ -104,13 +103,7 @@ impl Adapter for SqliteAdapter {
             Err(error) => return Err(error),
         }
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        let fenced = Self::read_pinned(conn, begin.pins).await?;
-        if let Fenced::Read(found) = &fenced {
-            for (pin, found) in begin.pins.iter().zip(found) {
-                name_fence(conn, &pin.name, *found).await?;
-            }
-        }
-        Ok(fenced)
+        Self::read_pinned(conn, begin.pins).await
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -145,9 +138,8 @@ impl Adapter for SqliteAdapter {
         Ok(())
     }
 
-    async fn notify(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<()> {
-        let rows = Self::fetch(conn, super::POSITION, &[name.into()]).await?;
-        name_fence(conn, name, rows.first().map(super::found).transpose()?).await
+    async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
+        Ok(())
     }
 
     async fn watch(_pool: &Pool<Sqlite>) -> sqlx::Result<Option<Box<dyn Watch>>> {
@@ -184,48 +176,24 @@ impl Adapter for SqliteAdapter {
     }
 }
 
-/// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails where they are
-/// not.
+/// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails on purpose
+/// where they are not.
 fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = "BEGIN IMMEDIATE".to_owned();
     for pin in begin.pins {
-        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
-        let _ = write!(sql, ";SELECT passed FROM {fence}_{epoch}"); // a String takes all
+        let id = (Pin::fence(&pin.name) << 32) + pin.position.epoch.0;
+        let _ = write!(
+            sql,
+            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence WHERE id={id}"
+        ); // a String takes all
     }
     begin.push_savepoint(&mut sql);
     sql
 }
 
-/// Makes the view of the epoch in force where it is missing, and removes those of passed ones. The name is
-/// validated (letters, digits, `.`, `_`, `-`).
-async fn name_fence(
-    conn: &mut SqliteConnection,
-    name: &str,
-    found: Option<Found>,
-) -> sqlx::Result<()> {
-    let Some(Found { position: Position { epoch, .. }, watched: false }) = found else {
-        return Ok(());
-    };
-    let fence = Pin::fence(name);
-    // There is no positive number for the smallest one: a row is an error.
-    let mut sql = format!(
-        "CREATE VIEW IF NOT EXISTS {fence}_{epoch} AS SELECT abs(-9223372036854775807 - 1) AS passed \
-         FROM dualwrite_passed WHERE migration = '{name}' AND epoch = {epoch}"
-    );
-    let passed = "SELECT epoch FROM dualwrite_passed WHERE migration = ?";
-    for row in SqliteAdapter::fetch(conn, passed, &[name.into()]).await? {
-        let _ = write!(sql, ";DROP VIEW IF EXISTS {fence}_{}", row.integer(0)?); // a String takes all
-    }
-    let _ = write!(sql, ";DELETE FROM dualwrite_passed WHERE migration = '{name}'");
-    SqliteAdapter::run_text(conn, sql).await
-}
-
-/// There is no view of this epoch, or there is and the epoch has passed.
+/// There is no positive number for the smallest one.
 fn is_moved(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| {
-        let message = error.message();
-        message.contains("no such table: dualwrite_fence_") || message.contains("integer overflow")
-    })
+    error.as_database_error().is_some_and(|error| error.message().contains("integer overflow"))
 }
 
 /// The first columns of a row. SQLite has types per value, not per column.

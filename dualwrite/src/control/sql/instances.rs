@@ -22,7 +22,7 @@ impl<DB: Backend> SqlControl<DB> {
              stage_at, created_at, contract_notes) VALUES (?, ?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
             DB::Adapter::DIALECT.upsert("name", &[])
         );
-        let values = [name.into(), Pin::fence(name).as_str().into()];
+        let values = [name.into(), Pin::fence(name).into()];
         self.execute("registering", &insert, &values).await?;
         // Whatever the position is when the fence is ours, it stays until the instance is registered.
         loop {
