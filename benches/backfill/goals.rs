@@ -17,9 +17,8 @@ pub(crate) trait Mapped: Backend {
     fn fill(rows: i64) -> Vec<String>;
     /// `goals` as they were at the beginning, and no versions.
     const REFILL: &'static [&'static str];
-    /// The two statements of a copy.
-    const INSERT: &'static str;
-    const POINT: &'static str;
+    /// The statements of a copy.
+    const COPY: &'static [&'static str];
     /// All in as few statements as can be.
     const AT_ONCE: &'static [&'static str];
 
@@ -31,7 +30,7 @@ pub(crate) trait Mapped: Backend {
 }
 
 macro_rules! mapped {
-    ($($db:ty, $fill:expr, $refill:expr, $at_once:expr, $insert:expr, $point:expr;)*) => {$(
+    ($($db:ty, $fill:expr, $refill:expr, $at_once:expr, $copy:expr;)*) => {$(
         impl Mapped for $db {
             fn fill(rows: i64) -> Vec<String> {
                 let fill: fn(i64) -> Vec<String> = $fill;
@@ -40,8 +39,7 @@ macro_rules! mapped {
 
             const REFILL: &'static [&'static str] = $refill;
             const AT_ONCE: &'static [&'static str] = $at_once;
-            const INSERT: &'static str = $insert;
-            const POINT: &'static str = $point;
+            const COPY: &'static [&'static str] = $copy;
 
             async fn execute(pool: &Pool<Self>, sql: String) -> sqlx::Result<()> {
                 raw_sql(AssertSqlSafe(sql)).execute(pool).await.map(drop)
@@ -73,11 +71,15 @@ mapped! {
       "VACUUM ANALYZE goals", "VACUUM ANALYZE goal_versions", "CHECKPOINT"],
     &[INSERT, "UPDATE goals SET version_id = v.id FROM goal_versions v \
                WHERE v.goal_id = goals.id AND v.version = 1"],
-    "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-     SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g ON CONFLICT (goal_id, version) DO UPDATE \
-     SET title = excluded.title, body = excluded.body, owner = excluded.owner",
-    "UPDATE goals SET version_id = v.id FROM goal_versions v \
-     WHERE v.goal_id = goals.id AND v.version = 1 AND {goals.id} AND {v.goal_id}";
+    // The rows are locked, so nobody inserts their versions: that need not be asked row by row, as ON CONFLICT
+    // does, which takes a third longer.
+    &["UPDATE goal_versions v SET title = g.title, body = g.body, owner = g.owner FROM {rows} g \
+       WHERE v.goal_id = g.id AND v.version = 1 AND {v.goal_id}",
+      "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+       SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g WHERE NOT EXISTS (SELECT 1 FROM goal_versions v \
+       WHERE v.goal_id = g.id AND v.version = 1 AND {v.goal_id})",
+      "UPDATE goals SET version_id = v.id FROM goal_versions v \
+       WHERE v.goal_id = goals.id AND v.version = 1 AND {goals.id} AND {v.goal_id}"];
 
     MySql,
     |rows| vec![
@@ -94,12 +96,12 @@ mapped! {
       "ANALYZE TABLE goals"],
     &[INSERT, "UPDATE goals JOIN goal_versions v ON v.goal_id = goals.id AND v.version = 1 \
                SET goals.version_id = v.id"],
-    "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-     SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g ON DUPLICATE KEY UPDATE title = VALUES(title), \
-     body = VALUES(body), owner = VALUES(owner)",
     // Not a join: with the statistics of an empty table MariaDB would read all versions for each batch.
-    "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
-     WHERE v.goal_id = goals.id AND v.version = 1) WHERE {id}";
+    &["INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+       SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g ON DUPLICATE KEY UPDATE title = VALUES(title), \
+       body = VALUES(body), owner = VALUES(owner)",
+      "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
+       WHERE v.goal_id = goals.id AND v.version = 1) WHERE {id}"];
 
     Sqlite,
     |rows| vec![
@@ -116,11 +118,11 @@ mapped! {
       "PRAGMA wal_checkpoint(TRUNCATE)"],
     &[INSERT, "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
                WHERE v.goal_id = goals.id AND v.version = 1)"],
-    "INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-     SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g WHERE true ON CONFLICT (goal_id, version) DO UPDATE \
-     SET title = excluded.title, body = excluded.body, owner = excluded.owner",
-    "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
-     WHERE v.goal_id = goals.id AND v.version = 1) WHERE {id}";
+    &["INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+       SELECT g.id, 1, g.title, g.body, g.owner FROM {rows} g WHERE true ON CONFLICT (goal_id, version) DO UPDATE \
+       SET title = excluded.title, body = excluded.body, owner = excluded.owner",
+      "UPDATE goals SET version_id = (SELECT v.id FROM goal_versions v \
+       WHERE v.goal_id = goals.id AND v.version = 1) WHERE {id}"];
 }
 
 /// The two tables.
@@ -202,7 +204,7 @@ impl Goals<Postgres> {
 
 /// What the statements of the mapping are on this database.
 pub(crate) fn in_sql<DB: Mapped>() -> CopySql<DB, i64> {
-    CopySql::new(source()).copying(DB::INSERT).copying(DB::POINT)
+    DB::COPY.iter().fold(CopySql::new(source()), |copy, statement| copy.copying(statement))
 }
 
 fn source() -> KeySource {

@@ -275,13 +275,15 @@ impl Pages {
     }
 
     /// The last of the next `limit` keys after `after`, and how many there are up to it; no row, or the
-    /// number 0, where there are none.
+    /// number 0, where there are none. Their rows are locked where the database has row locks: whatever
+    /// comes next sees what those wrote who were waited for.
     pub(crate) fn stretch(&self, after: Option<&KeyParts>, last: &KeyParts, limit: u32) -> Bound {
         let (condition, mut values) = self.conditions(after, Some(last));
         values.push(i64::from(limit).into());
         let (columns, table) = (self.columns.join(", "), &self.table);
         let stretch = format!(
-            "(SELECT {columns} FROM {table} WHERE {condition} ORDER BY {columns} LIMIT ?) stretch"
+            "(SELECT {columns} FROM {table} WHERE {condition} ORDER BY {columns} LIMIT ?{}) stretch",
+            self.dialect.for_update
         );
         let sql = match self.has_max {
             // Takes half as long as the window, or less.
