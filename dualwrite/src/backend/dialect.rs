@@ -33,6 +33,9 @@ pub struct Dialect {
     pub(crate) expand_row_comparison: bool,
     /// Replaces an older savepoint of the same name by itself.
     pub(crate) savepoint_replaces: bool,
+    /// A statement that has waited for a row sees it as it is now, and everything else as it was before the
+    /// wait: rows are locked by a statement that comes before those that look elsewhere, too.
+    pub(crate) wait_keeps_snapshot: bool,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
 }
@@ -135,6 +138,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        wait_keeps_snapshot: false,
         server: true,
     };
 

@@ -71,6 +71,7 @@ impl Adapter for MySqlAdapter {
         for_update_skip: " FOR UPDATE SKIP LOCKED",
         expand_row_comparison: true,
         savepoint_replaces: true,
+        wait_keeps_snapshot: false,
         server: true,
     };
 

@@ -62,6 +62,7 @@ impl Adapter for PostgresAdapter {
         for_update_skip: " FOR NO KEY UPDATE SKIP LOCKED",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        wait_keeps_snapshot: true,
         server: true,
     };
 

@@ -45,6 +45,7 @@ impl Adapter for SqliteAdapter {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        wait_keeps_snapshot: false,
         server: false,
     };
 

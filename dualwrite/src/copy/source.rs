@@ -275,15 +275,15 @@ impl Pages {
     }
 
     /// The last of the next `limit` keys after `after`, and how many there are up to it; no row, or the
-    /// number 0, where there are none. Their rows are locked where the database has row locks: whatever
-    /// comes next sees what those wrote who were waited for.
+    /// number 0, where there are none. Their rows are locked already where else a statement that locks
+    /// them, and looks elsewhere, would not see there what those wrote who were waited for.
     pub(crate) fn stretch(&self, after: Option<&KeyParts>, last: &KeyParts, limit: u32) -> Bound {
         let (condition, mut values) = self.conditions(after, Some(last));
         values.push(i64::from(limit).into());
         let (columns, table) = (self.columns.join(", "), &self.table);
+        let lock = if self.dialect.wait_keeps_snapshot { self.dialect.for_update } else { "" };
         let stretch = format!(
-            "(SELECT {columns} FROM {table} WHERE {condition} ORDER BY {columns} LIMIT ?{}) stretch",
-            self.dialect.for_update
+            "(SELECT {columns} FROM {table} WHERE {condition} ORDER BY {columns} LIMIT ?{lock}) stretch"
         );
         let sql = match self.has_max {
             // Takes half as long as the window, or less.
@@ -425,6 +425,7 @@ pub(crate) mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        wait_keeps_snapshot: false,
         server: true,
     };
     static EXPANDED: Dialect = Dialect { expand_row_comparison: true, quote: '`', ..PLAIN };

@@ -298,6 +298,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        wait_keeps_snapshot: false,
         server: true,
     };
 
