@@ -48,7 +48,10 @@ impl<C: CopyKeys> SqlCopier<C> {
         tx: &mut Tx<'_, C::Database>,
         key: &C::Key,
     ) -> Result<One, Error> {
-        if !<C::Database as Backend>::Adapter::LOCKS_SEE_NEWER {
+        // A row that is old and new at once says nothing of which of them is filled.
+        let one_row =
+            self.new_pages.as_ref().is_some_and(|new| self.pages.missing_in(new).is_none());
+        if one_row || !<C::Database as Backend>::Adapter::LOCKS_SEE_NEWER {
             return self.copy_one(shared, tx, key, Side::New).await;
         }
         let now = self.look(shared, tx, key, true).await?;
