@@ -8,7 +8,7 @@ use super::{Conn, SqlControl};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlRow, SqlValue, unexpected};
 use crate::control::plans::{NewPlan, Plans, under_way};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::plan::order::RolloutOrder;
 use crate::plan::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::position::Epoch;
@@ -76,6 +76,8 @@ pub(super) async fn flag_moved<DB: Backend>(
     DB::Adapter::execute(conn, sql, &[wanted.into(), epoch.into(), name.into()]).await.map(drop)
 }
 
+const START_ATTEMPTS: u32 = 5;
+
 impl<DB: Backend> Plans for SqlControl<DB> {
     fn plan<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<PlanRow>, Error>> {
         Box::pin(async move {
@@ -95,34 +97,19 @@ impl<DB: Backend> Plans for SqlControl<DB> {
         plan: &'a NewPlan,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let doing = "starting the rollout";
-            // The version goes on counting, or a step decided for the plan before could fit this one.
-            let sql = "UPDATE dualwrite_plan SET version = version + 1, plan = ?, state = 'running', \
-                       step = ?, epoch = ?, step_since = {now}, soak_skipped = 0, leader = NULL, \
-                       leader_until = 0, note = ?, waiting = NULL \
-                       WHERE migration = ? AND state IN ('done', 'aborted')";
-            let [text, step, epoch, note]: [SqlValue; 4] = [
-                plan.text.as_str().into(),
-                (plan.step as u64).into(),
-                plan.epoch.0.into(),
-                short(&plan.note),
-            ];
-            let values = [text.clone(), step.clone(), epoch.clone(), note.clone(), name.into()];
-            if self.obey(doing, name, (sql, &values), &plan.order).await? {
-                return Ok(());
-            }
-            if self.plan(name).await?.is_some() {
-                return Err(under_way(name));
-            }
-            // Of two that start at once, the second fails on the key.
-            let sql = "INSERT INTO dualwrite_plan (migration, version, plan, state, step, epoch, \
-                       step_since, soak_skipped, leader, leader_until, note, waiting) \
-                       VALUES (?, 1, ?, 'running', ?, ?, {now}, 0, NULL, 0, ?, NULL)";
-            let values = [name.into(), text, step, epoch, note];
-            match self.obey(doing, name, (sql, &values), &plan.order).await {
-                Ok(_) => Ok(()),
-                Err(_) if self.plan(name).await?.is_some() => Err(under_way(name)),
-                Err(error) => Err(error.of(name)),
+            let mut attempt = 1;
+            loop {
+                match self.try_start_plan(name, plan).await {
+                    // Of several that start at once, InnoDB may give up one before any of them is through.
+                    Err(error)
+                        if error.is_retryable()
+                            && error.kind() != ErrorKind::Conflict
+                            && attempt < START_ATTEMPTS =>
+                    {
+                        attempt += 1;
+                    }
+                    result => return result,
+                }
             }
         })
     }
@@ -217,5 +204,39 @@ impl<DB: Backend> Plans for SqlControl<DB> {
             let values = [wanted.into(), epoch.0.into(), name.into(), epoch.0.into()];
             self.execute("noting what a flag wants", sql, &values).await.map(drop)
         })
+    }
+}
+
+impl<DB: Backend> SqlControl<DB> {
+    async fn try_start_plan(&self, name: &str, plan: &NewPlan) -> Result<(), Error> {
+        let doing = "starting the rollout";
+        // The version goes on counting, or a step decided for the plan before could fit this one.
+        let sql = "UPDATE dualwrite_plan SET version = version + 1, plan = ?, state = 'running', \
+                   step = ?, epoch = ?, step_since = {now}, soak_skipped = 0, leader = NULL, \
+                   leader_until = 0, note = ?, waiting = NULL \
+                   WHERE migration = ? AND state IN ('done', 'aborted')";
+        let [text, step, epoch, note]: [SqlValue; 4] = [
+            plan.text.as_str().into(),
+            (plan.step as u64).into(),
+            plan.epoch.0.into(),
+            short(&plan.note),
+        ];
+        let values = [text.clone(), step.clone(), epoch.clone(), note.clone(), name.into()];
+        if self.obey(doing, name, (sql, &values), &plan.order).await? {
+            return Ok(());
+        }
+        if self.plan(name).await?.is_some() {
+            return Err(under_way(name));
+        }
+        // Of two that start at once, the second fails on the key.
+        let sql = "INSERT INTO dualwrite_plan (migration, version, plan, state, step, epoch, \
+                   step_since, soak_skipped, leader, leader_until, note, waiting) \
+                   VALUES (?, 1, ?, 'running', ?, ?, {now}, 0, NULL, 0, ?, NULL)";
+        let values = [name.into(), text, step, epoch, note];
+        match self.obey(doing, name, (sql, &values), &plan.order).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.plan(name).await?.is_some() => Err(under_way(name)),
+            Err(error) => Err(error.of(name)),
+        }
     }
 }
