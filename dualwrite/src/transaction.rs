@@ -43,6 +43,7 @@ const BEGIN_ATTEMPTS: u32 = 8;
 pub struct Tx<'c, DB: Backend> {
     conn: Conn<'c, DB>,
     pins: Arc<[Pin]>,
+    isolation: Isolation,
     state: State,
     /// Why this transaction must not be committed.
     spoiled: Option<&'static str>,
@@ -137,6 +138,7 @@ impl<DB: Backend> Tx<'static, DB> {
             pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
             let conn = pool.acquire().await.map_err(failed)?;
             let mut tx = Self::opening(conn);
+            tx.isolation = isolation;
             let begin = Begin { pins: &pins, isolation, savepoint };
             let fenced = DB::Adapter::begin_fenced(tx.connection(), begin).await.map_err(failed)?;
             match fenced {
@@ -157,6 +159,14 @@ impl<DB: Backend> Tx<'static, DB> {
                     }
                     continue;
                 }
+                Fenced::Lost => {
+                    tx.state = State::Closed;
+                    let error = fence_lost();
+                    return Err(match migrations {
+                        [only] => error.of(&only.name),
+                        _ => error,
+                    });
+                }
             }
             return Ok(tx);
         }
@@ -168,6 +178,7 @@ impl<DB: Backend> Tx<'static, DB> {
         Self {
             conn: Conn::Root(conn),
             pins: Arc::from([]),
+            isolation: Isolation::default(),
             state: State::Opening,
             spoiled: None,
             touched: false,
@@ -194,6 +205,15 @@ impl<DB: Backend> Tx<'static, DB> {
     }
 }
 
+/// The row of a migration is there, and what belongs to it is not.
+pub(crate) fn fence_lost() -> Error {
+    Error::new(
+        ErrorKind::Database,
+        "the migration's row is there and its fence is not, as after a partial restore; make it again \
+         with `UPDATE dualwrite_migration SET epoch = epoch`",
+    )
+}
+
 fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error> {
     pins.into_iter()
         .zip(found)
@@ -217,6 +237,11 @@ impl<DB: Backend> Tx<'_, DB> {
 
     pub(crate) fn pinned(&self, name: &str) -> Option<Position> {
         self.pins.iter().find(|pin| &*pin.name == name).map(|pin| pin.position)
+    }
+
+    /// Whether it sees its rows as they were when it began to read, and locks them as they are.
+    pub(crate) fn keeps_a_snapshot(&self) -> bool {
+        DB::Adapter::LOCKS_SEE_NEWER && self.isolation == Isolation::RepeatableRead
     }
 
     /// Commits.
@@ -274,10 +299,11 @@ impl<DB: Backend> Tx<'_, DB> {
         let begun = DB::TransactionManager::begin(self.connection(), None).await;
         begun.map_err(|error| Error::database("setting a savepoint", error))?;
         self.spoiled = before;
-        let pins = Arc::clone(&self.pins);
+        let (pins, isolation) = (Arc::clone(&self.pins), self.isolation);
         Ok(Tx {
             conn: Conn::Nested(self.connection()),
             pins,
+            isolation,
             state: State::Open,
             spoiled: None,
             touched: false,

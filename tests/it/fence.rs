@@ -14,6 +14,7 @@ on_all_databases!(
     a_dump_keeps_no_change_waiting,
     a_service_that_may_not_make_tables_changes_the_stage,
     a_migration_whose_row_is_gone_is_unknown,
+    a_role_without_rights_gets_none_from_the_triggers,
 );
 
 const BY_HAND: &str = "UPDATE dualwrite_migration SET epoch = epoch + 1";
@@ -59,7 +60,7 @@ async fn a_fence_that_is_missing_is_made_again<D: Sql>(db: Scratch<D>) {
     }
     if D::NAME == "postgres" {
         let error = world.migration.begin(world.db.pool()).await.unwrap_err();
-        let text = format!("{error:?}");
+        let text = error.to_string();
         assert!(text.contains("UPDATE dualwrite_migration SET epoch = epoch"), "{text}");
     }
     world.db.execute("UPDATE dualwrite_migration SET epoch = epoch").await;
@@ -150,4 +151,59 @@ async fn a_migration_whose_row_is_gone_is_unknown<D: Sql>(db: Scratch<D>) {
     world.db.execute("DELETE FROM dualwrite_migration").await;
     let error = world.migration.begin(world.db.pool()).await.unwrap_err();
     assert_eq!(error.kind(), dualwrite::ErrorKind::UnknownMigration, "{error}");
+}
+
+/// The functions run with the rights of whoever made them. A role that may make tables of its own, and write
+/// old, tries to get at those.
+async fn a_role_without_rights_gets_none_from_the_triggers<D: Sql>(db: Scratch<D>) {
+    let world = World::at(Stage::DualWrite, db).await;
+    if D::NAME != "postgres" {
+        return; // there a trigger belongs to its table
+    }
+    world.migration.install_trigger().await.unwrap();
+    let role = world.db.rows("SELECT 'writer_' || md5(current_database())").await;
+    let role = role[0][0].clone().unwrap();
+    world.db.execute(&format!(
+        "CREATE ROLE {role}; CREATE SCHEMA own AUTHORIZATION {role}; GRANT INSERT ON old_note TO {role}"
+    )).await;
+    let pool = world.db.another_pool(1).await;
+    D::execute(&pool, &format!("SET ROLE {role}")).await.unwrap();
+
+    // A table of its own whose epochs are SQL.
+    D::execute(
+        &pool,
+        "CREATE TABLE own.bait (name TEXT, fence BIGINT, epoch TEXT, watched BIGINT)",
+    )
+    .await
+    .unwrap();
+    let functions =
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE prosecdef AND proname LIKE 'dualwrite%'";
+    let functions = world.db.rows(functions).await;
+    assert_eq!(functions.len(), 2);
+    for function in functions {
+        let function = function[0].as_deref().unwrap();
+        let sql = format!(
+            "CREATE TRIGGER bait AFTER INSERT ON own.bait FOR EACH ROW EXECUTE FUNCTION {function}"
+        );
+        let error = D::execute(&pool, &sql).await.unwrap_err();
+        assert!(
+            error.to_string().contains("permission denied for function"),
+            "{function}: {error}"
+        );
+    }
+
+    // Temporary tables, which a search path that does not name them begins with.
+    D::execute(
+        &pool,
+        "CREATE TEMP TABLE dualwrite_unaware (migration TEXT, minute BIGINT, UNIQUE (migration, minute)); \
+         CREATE FUNCTION own.who() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'run as %', current_user; END $$; \
+         CREATE TRIGGER bait BEFORE INSERT ON dualwrite_unaware FOR EACH ROW EXECUTE FUNCTION own.who()",
+    )
+    .await
+    .unwrap();
+    D::execute(&pool, "INSERT INTO old_note (id, word) VALUES (9, 'behind')").await.unwrap();
+    assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_unaware").await, 1);
+    D::execute(&pool, "RESET ROLE").await.unwrap();
+    world.db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use std::marker::PhantomData;
 
-use dualwrite::{Backend, Isolation, Stage, Tx};
+use dualwrite::{Backend, BoxError, Copied, CopyKeys, Isolation, KeySource, Stage, Tx};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, lazy, plain};
@@ -18,6 +18,7 @@ on_all_databases!(
     nothing_is_copied_at_complete,
     without_lazy_nothing_is_copied,
     a_snapshot_from_before_a_write_is_never_copied,
+    where_nothing_tells_how_old_a_snapshot_is_the_copy_is_refused,
 );
 
 async fn a_missing_key_is_copied_once_however_many_read_it<D: Sql>(db: Scratch<D>) {
@@ -99,7 +100,7 @@ struct Table<D>(&'static str, PhantomData<fn() -> D>);
 
 impl<D: Sql> Inside<D::Db> for Table<D> {
     async fn word(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<Option<String>, sqlx::Error> {
-        let sql = format!("SELECT word FROM {} WHERE id = {id}", self.0);
+        let sql = format!("SELECT word FROM {} WHERE id = {id} AND word IS NOT NULL", self.0);
         Ok(D::texts(tx, &sql).await?.pop())
     }
 }
@@ -132,6 +133,90 @@ async fn a_snapshot_from_before_a_write_is_never_copied<D: Sql>(db: Scratch<D>) 
                     format!("SELECT count(*) FROM {table} WHERE id = {id} AND word = 'newer'");
                 assert_eq!(world.db.number(&newer).await, 1, "{level:?}: {id} in {table}");
             }
+        }
+    }
+}
+
+/// Notes that are old and new at once, or of which nobody says where new is.
+struct Untold<D: Sql> {
+    source: &'static str,
+    new_source: Option<&'static str>,
+    copy: &'static str,
+    database: PhantomData<fn() -> D>,
+}
+
+impl<D: Sql> CopyKeys for Untold<D> {
+    type Database = D::Db;
+    type Key = i64;
+
+    fn source(&self) -> KeySource {
+        KeySource::table(self.source).column("id")
+    }
+
+    fn new_source(&self) -> Option<KeySource> {
+        self.new_source.map(|table| KeySource::table(table).column("id"))
+    }
+
+    async fn copy(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        let mut copied = Copied::default();
+        for id in keys {
+            copied.migrated += D::run(tx, &format!("{} = {id}", self.copy)).await?;
+        }
+        Ok(copied)
+    }
+}
+
+/// On MariaDB and MySQL a statement that locks a row sees a newer one than the snapshot, and so may the copy.
+async fn where_nothing_tells_how_old_a_snapshot_is_the_copy_is_refused<D: Sql>(db: Scratch<D>) {
+    let database = PhantomData;
+    let one_row = Untold::<D> {
+        source: "twin",
+        new_source: Some("twin"),
+        copy: "UPDATE twin SET new_word = old_word WHERE id",
+        database,
+    };
+    db.execute(
+        "CREATE TABLE twin (id BIGINT PRIMARY KEY, old_word VARCHAR(9), new_word VARCHAR(9)); \
+         INSERT INTO twin VALUES (1, 'one', NULL), (2, 'two', NULL); \
+         CREATE VIEW old_twin AS SELECT id, old_word AS word FROM twin; \
+         CREATE VIEW new_twin AS SELECT id, new_word AS word FROM twin",
+    )
+    .await;
+    let nowhere = Untold::<D> {
+        source: "old_note",
+        new_source: None,
+        copy: "INSERT INTO new_note (id, word) SELECT id, word FROM old_note WHERE id",
+        database,
+    };
+    let world = World::copying_by(db, Stage::Live, 2, lazy, nowhere).await;
+    let registration = world.runtime.migration("twin").backfill(one_row).lazy();
+    let both = registration.register().await.unwrap();
+    for stage in [Stage::DualWrite, Stage::Shadow, Stage::Live] {
+        both.advance(stage).await.unwrap();
+    }
+    let table = |name| Table::<D>(name, PhantomData);
+    let repositories = [
+        (&world.migration, DualInside::new(&world.migration, table("old_note"), table("new_note"))),
+        (&both, DualInside::new(&both, table("old_twin"), table("new_twin"))),
+    ];
+    for (migration, notes) in repositories {
+        let begin = |level| migration.begin_at(world.db.pool(), level);
+        let mut tx = begin(Isolation::RepeatableRead).await.unwrap();
+        let mut nested = tx.begin().await.unwrap();
+        let read = notes.word(&mut nested, 1).await;
+        if D::NAME == "mysql" {
+            let error = read.unwrap_err();
+            assert!(error.to_string().contains("begin at READ COMMITTED"), "{error}");
+        } else {
+            assert!(read.unwrap().is_some());
+        }
+        drop(nested);
+        drop(tx);
+        assert_eq!(migration.dead_letters().await.unwrap().len(), 0);
+        for (id, level) in [(1, Isolation::ReadCommitted), (2, Isolation::Serializable)] {
+            let mut tx = begin(level).await.unwrap();
+            assert!(notes.word(&mut tx, id).await.unwrap().is_some(), "{level:?}");
+            tx.commit().await.unwrap();
         }
     }
 }

@@ -188,8 +188,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $dual
 DECLARE
     migration RECORD := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
     fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, 'dualwrite_fence_' || migration.fence);
-    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN fence || '_' || OLD.epoch || '()' END;
-    entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN fence || '_' || NEW.epoch || '()' END;
+    entrances TEXT := 'dualwrite_fence_' || migration.fence || '_';
+    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || OLD.epoch) END;
+    entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || NEW.epoch) END;
     body TEXT := '';
 BEGIN
     IF to_regclass(fence) IS NULL THEN
@@ -212,6 +213,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $dualwrite$;
+REVOKE ALL ON FUNCTION dualwrite_fence() FROM PUBLIC; -- nobody else makes a trigger of it
 DROP TRIGGER IF EXISTS dualwrite_fence ON dualwrite_migration;
 CREATE TRIGGER dualwrite_fence AFTER INSERT OR DELETE OR UPDATE OF epoch, watched ON dualwrite_migration
     FOR EACH ROW EXECUTE FUNCTION dualwrite_fence();

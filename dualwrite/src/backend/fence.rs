@@ -99,6 +99,8 @@ pub enum Fenced {
     Read(Vec<Option<Found>>),
     /// Positions keep changing; the transaction was rolled back.
     Moved,
+    /// The rows are there, and the fence of one of them is not; the transaction was rolled back.
+    Lost,
 }
 
 /// The position in force.

@@ -133,7 +133,7 @@ impl Adapter for PostgresAdapter {
                 return Ok(Fenced::Read(found));
             }
             if seen == found {
-                return Err(fence_lost(&known));
+                return Ok(Fenced::Lost);
             }
             seen = found;
         }
@@ -223,19 +223,6 @@ fn fenced_begin(begin: Begin<'_>) -> String {
     }
     begin.push_savepoint(&mut sql);
     sql
-}
-
-/// The rows are there, and what belongs to them is not.
-fn fence_lost(pins: &[Pin]) -> sqlx::Error {
-    let names: Vec<&str> = pins.iter().map(|pin| &*pin.name).collect();
-    sqlx::Error::Configuration(
-        format!(
-            "the fence of one of these migrations is missing: {}; make it again with UPDATE \
-             dualwrite_migration SET epoch = epoch",
-            names.join(", ")
-        )
-        .into(),
-    )
 }
 
 struct Listener(PgListener);

@@ -3,10 +3,11 @@
 //! function then reads may be older than what it overwrites. So here both looks are compared first.
 
 use super::run::{One, SqlCopier};
+use super::source::Pages;
 use super::{Copied, CopyKeys};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlValue};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -48,14 +49,19 @@ impl<C: CopyKeys> SqlCopier<C> {
         tx: &mut Tx<'_, C::Database>,
         key: &C::Key,
     ) -> Result<One, Error> {
-        // A row that is old and new at once says nothing of which of them is filled.
-        let one_row =
-            self.new_pages.as_ref().is_some_and(|new| self.pages.missing_in(new).is_none());
-        if one_row || !<C::Database as Backend>::Adapter::LOCKS_SEE_NEWER {
+        if !tx.keeps_a_snapshot() {
             return self.copy_one(shared, tx, key, Side::New).await;
         }
-        let now = self.look(shared, tx, key, true).await?;
-        match judge(&now, &self.look(shared, tx, key, false).await?) {
+        // A row that is old and new at once says nothing of which of them is filled.
+        let two_tables = |new: &&Pages| self.pages.missing_in(new).is_some();
+        let Some(new) = self.new_pages.as_ref().filter(two_tables) else {
+            let message = "a lazy read inside a transaction at REPEATABLE READ cannot tell whether the \
+                           row is as it was when the transaction began to read; begin at READ COMMITTED \
+                           or, where new is a table of its own, name it with `CopyKeys::new_source`";
+            return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+        };
+        let now = self.look(shared, tx, new, key, true).await?;
+        match judge(&now, &self.look(shared, tx, new, key, false).await?) {
             Verdict::Copy => self.copy_one(shared, tx, key, Side::New).await,
             Verdict::Nothing => Ok(One::Copied(Copied::default())),
             Verdict::Behind => Ok(One::Behind),
@@ -68,15 +74,13 @@ impl<C: CopyKeys> SqlCopier<C> {
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
+        new: &Pages,
         key: &C::Key,
         lock: bool,
     ) -> Result<Sight, Error> {
         let in_old = self.find(shared, tx, &self.pages, key, lock).await?;
         let marks = marks::<C>(shared, tx, key, lock).await?;
-        let in_new = match &self.new_pages {
-            Some(pages) => self.find(shared, tx, pages, key, lock).await?,
-            None => false,
-        };
+        let in_new = self.find(shared, tx, new, key, lock).await?;
         Ok(Sight { in_old, in_new, marks })
     }
 }

@@ -18,10 +18,12 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
              ON CONFLICT (migration, side, key_text) DO UPDATE SET marked_at = excluded.marked_at"
         )
     };
-    // It runs with the rights and the search path of whoever installs it: those who write the table
-    // need not be allowed to write the control tables.
+    // It runs with the rights of whoever installs it: those who write the table need not be allowed to
+    // write the control tables. So it must find these and no table of the writer's: a path that does not
+    // name `pg_temp` would begin with it.
     let function = format!(
-        "CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+        "DO $install$ BEGIN EXECUTE $create$\
+         CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
          SET search_path FROM CURRENT AS $dualwrite$ BEGIN \
          IF current_setting('dualwrite.fenced', true) = '1' THEN RETURN NULL; END IF; \
          INSERT INTO dualwrite_unaware (migration, minute) \
@@ -29,7 +31,10 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
          ON CONFLICT DO NOTHING; \
          IF TG_OP <> 'INSERT' THEN {}; END IF; \
          IF TG_OP <> 'DELETE' THEN {}; END IF; \
-         RETURN NULL; END $dualwrite$",
+         RETURN NULL; END $dualwrite$ $create$; \
+         EXECUTE (SELECT format('ALTER FUNCTION {name}() SET search_path = pg_catalog, %s, pg_temp', \
+         relnamespace::regnamespace) FROM pg_class WHERE oid = 'dualwrite_unaware'::regclass); \
+         REVOKE ALL ON FUNCTION {name}() FROM PUBLIC; END $install$",
         dirty(&old),
         dirty(&new),
     );

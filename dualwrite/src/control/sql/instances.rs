@@ -6,7 +6,7 @@ use crate::backend::{Backend, Begin, Fenced, Pin, SqlValue};
 use crate::control::{Acknowledgement, Heartbeat, Record};
 use crate::error::Error;
 use crate::shared::unknown_migration;
-use crate::transaction::Tx;
+use crate::transaction::{Tx, fence_lost};
 
 impl<DB: Backend> SqlControl<DB> {
     /// Makes the migration where it is new, and registers the instance at the position in force.
@@ -44,6 +44,7 @@ impl<DB: Backend> SqlControl<DB> {
                     found.position
                 }
                 Fenced::Moved => continue,
+                Fenced::Lost => return Err(fence_lost().of(name)),
             };
             tx.opened([].into());
             let seen = Acknowledgement::joining(name, position.epoch, lazy);
