@@ -72,7 +72,7 @@ mapped! {
     &[INSERT, "UPDATE goals SET version_id = v.id FROM goal_versions v \
                WHERE v.goal_id = goals.id AND v.version = 1"],
     // The rows are locked, so nobody inserts their versions: that need not be asked row by row, as ON CONFLICT
-    // does, which takes a third longer.
+    // does, which takes half as long again.
     &["UPDATE goal_versions v SET title = g.title, body = g.body, owner = g.owner FROM {rows} g \
        WHERE v.goal_id = g.id AND v.version = 1 AND {v.goal_id}",
       "INSERT INTO goal_versions (goal_id, version, title, body, owner) \

@@ -7,9 +7,11 @@ use dualwrite::{CopySql, ErrorKind, KeySource, Mapping, Runtime, Stage};
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::{somebody_waits, until};
 
 on_all_databases!(
     ranges_are_copied_beside_writers,
+    a_statement_sees_in_new_what_it_waited_for_in_old,
     a_range_with_a_bad_row_is_halved_until_it_stands_alone,
     what_old_has_no_more_is_removed,
     keys_of_two_columns_are_named_in_order,
@@ -66,6 +68,50 @@ async fn ranges_are_copied_beside_writers<D: Sql>(db: Scratch<D>) {
     let [old, new] = world.words().await;
     assert_eq!(old, new);
     assert!(migration.verify().run().await.unwrap().is_clean());
+    runtime.shutdown().await.unwrap();
+}
+
+/// A mapping that asks which rows new lacks, in place of overwriting row by row, while a writer holds one of them.
+async fn a_statement_sees_in_new_what_it_waited_for_in_old<D: Sql>(db: Scratch<D>) {
+    let world = Arc::new(World::with(db, Stage::DualWrite, 9, plain).await);
+    let copy = CopySql::<D::Db, i64>::new(KeySource::table("old_note").column("id"))
+        .copying(D::sql(
+            "INSERT INTO new_note (id, word) SELECT r.id, r.word FROM {rows} r \
+             WHERE NOT EXISTS (SELECT 1 FROM new_note n WHERE n.id = r.id)",
+            // What was tried cannot be rolled back.
+            "INSERT INTO new_note (id, word) SELECT r.id, r.word FROM {rows} r, nextval('tries') \
+             WHERE NOT EXISTS (SELECT 1 FROM new_note n WHERE n.id = r.id)",
+            "INSERT INTO new_note (id, word) SELECT r.id, r.word FROM {rows} r \
+             WHERE NOT EXISTS (SELECT 1 FROM new_note n WHERE n.id = r.id)",
+        ))
+        .copying(D::sql(
+            "UPDATE new_note SET word = (SELECT o.word FROM old_note o WHERE o.id = new_note.id) WHERE {id}",
+            "UPDATE new_note n SET word = r.word FROM {rows} r WHERE r.id = n.id AND {n.id}",
+            "UPDATE new_note n JOIN {rows} r ON r.id = n.id SET n.word = r.word WHERE {n.id}",
+        ));
+    if D::NAME == "postgres" {
+        world.db.execute("CREATE SEQUENCE tries").await;
+    }
+    let runtime = Runtime::builder(world.db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
+
+    let mut tx = world.begin().await;
+    D::run(&mut tx, "UPDATE old_note SET word = 'newer' WHERE id = 5").await.unwrap();
+    let copied = migration.clone();
+    let backfill = tokio::spawn(async move { copied.backfill().batch(100).run().await });
+    if D::NAME != "sqlite" {
+        until("the backfill waits", async || somebody_waits(&world.db).await).await;
+    }
+    D::run(&mut tx, "INSERT INTO new_note (id, word) VALUES (5, 'newer')").await.unwrap();
+    tx.commit().await.unwrap();
+    let done = backfill.await.unwrap().unwrap();
+    assert_eq!((done.complete, done.failed), (true, 0));
+    if D::NAME == "postgres" {
+        assert_eq!(world.db.number("SELECT last_value FROM tries").await, 1, "no batch failed");
+    }
+    let [old, new] = world.words().await;
+    assert_eq!(old, new);
+    assert!(new.contains(&"newer".to_owned()));
     runtime.shutdown().await.unwrap();
 }
 

@@ -29,6 +29,10 @@ use crate::transaction::Tx;
 /// new says what old says. [`removing`](Self::removing) takes away what old has no more. The text is part of
 /// the program and binds nothing, so it holds no `?`; a brace that belongs to the text is written twice, `'{{}}'`.
 ///
+/// On PostgreSQL the rows of old are locked before the first statement runs, so it sees in new what it waited for
+/// in old. There an `UPDATE` of the rows that new has and an `INSERT` of those it has not (`WHERE NOT EXISTS …`)
+/// do as well as an `INSERT … ON CONFLICT`, and take less time where most rows are missing.
+///
 /// With [`copying_back`](Self::copying_back) there is a way back from `Complete`: a reverse copy, the repair of
 /// writes to old that failed, the retry of dead letters.
 ///
