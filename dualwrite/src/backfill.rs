@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod burying;
 mod claims;
+mod committing;
 pub(crate) mod decide;
 pub(crate) mod ledger;
 pub(crate) mod letters;

@@ -78,8 +78,8 @@ impl<'m> Backfill<'m> {
         self
     }
 
-    /// Counts the keys at the start, instead of believing the catalogue of PostgreSQL where that speaks of
-    /// more than 100,000.
+    /// Counts the keys at the start, instead of believing the catalogue of PostgreSQL, MySQL or MariaDB where
+    /// that speaks of more than 100,000.
     pub fn exact_total(mut self) -> Self {
         self.options.exact_total = true;
         self

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage, Throttle, Tx};
+use dualwrite::{
+    BoxError, Copied, CopyKeys, CopySql, ErrorKind, KeySource, Runtime, Stage, Throttle, Tx,
+};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
@@ -28,6 +30,7 @@ on_all_databases!(
     it_keeps_to_its_rate_and_makes_way,
     a_rehearsal_writes_nothing_and_names_what_fails,
     a_range_is_copied_with_both_its_ends,
+    a_server_is_asked_how_many_rows_there_may_be,
 );
 
 async fn every_key_is_copied_and_counted<D: Sql>(db: Scratch<D>) {
@@ -306,4 +309,38 @@ async fn a_range_is_copied_with_both_its_ends<D: Sql>(db: Scratch<D>) {
     assert_eq!((none.migrated, none.skipped), (0, 0));
     let done = world.migration.backfill().run().await.unwrap();
     assert_eq!(done.done(), 10, "it knows nothing of the range");
+}
+
+/// Counting a large table takes long, so the catalogue is believed, unless the exact number is asked for.
+async fn a_server_is_asked_how_many_rows_there_may_be<D: Sql>(db: Scratch<D>) {
+    const ROWS: i64 = 150_000;
+    db.execute("CREATE TABLE many (id BIGINT PRIMARY KEY)").await;
+    db.execute(&format!(
+        "INSERT INTO many WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) \
+         SELECT (a.i - 1) * 400 + b.i FROM n a, n b WHERE a.i <= {}",
+        ROWS / 400
+    ))
+    .await;
+    db.execute(D::sql("SELECT 1", "ANALYZE many", "ANALYZE TABLE many")).await;
+    db.execute("DELETE FROM many WHERE id IN (3, 5, 7)").await;
+    let known = db.number(D::sql(
+        "SELECT count(*) FROM many",
+        "SELECT reltuples::bigint FROM pg_class WHERE relname = 'many'",
+        "SELECT CAST(table_rows AS SIGNED) FROM information_schema.tables \
+         WHERE table_schema = DATABASE() AND table_name = 'many'",
+    ));
+    let known = known.await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    for (name, exact) in [("estimated", false), ("exact", true)] {
+        let copy = CopySql::<D::Db, i64>::new(KeySource::table("many").column("id"))
+            .copying("DELETE FROM many WHERE {id} AND id < 0");
+        let migration = runtime.migration(name).backfill(copy).register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let backfill = migration.backfill().batch(100_000);
+        let done = if exact { backfill.exact_total() } else { backfill }.run().await.unwrap();
+        assert_eq!(done.migrated as i64, ROWS - 3);
+        assert_eq!(done.total as i64, if exact { ROWS - 3 } else { known }, "{name}");
+        assert_eq!((done.complete, done.remaining(), done.percent()), (true, 0, 100.0), "{name}");
+    }
+    runtime.shutdown().await.unwrap();
 }

@@ -36,6 +36,7 @@ mod read;
 mod repeat;
 mod reverse;
 mod rollout;
+mod sessions;
 mod shadow;
 mod throttle;
 mod transaction;

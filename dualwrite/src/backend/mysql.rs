@@ -84,13 +84,25 @@ impl Adapter for MySqlAdapter {
     const LOG_WRITTEN: Option<&'static str> =
         Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");
 
-    const ESTIMATE: Option<&'static str> = None;
-
     const RELAX: Option<&'static str> = None;
+
+    const COMMIT_WAITS: bool = true;
 
     const FULL_JOIN: bool = false;
 
     const LOCKS_SEE_NEWER: bool = true;
+
+    fn estimate(table: &str) -> Option<String> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (format!("'{schema}'"), name),
+            None => ("DATABASE()".to_owned(), &*plain),
+        };
+        Some(format!(
+            "SELECT CAST(table_rows AS SIGNED) FROM information_schema.tables \
+             WHERE table_schema = {schema} AND table_name = '{name}'"
+        ))
+    }
 
     fn digest(values: &[String]) -> Option<(String, String)> {
         let spelled: Vec<String> = values.iter().map(|value| Self::spelled(value)).collect();

@@ -76,12 +76,17 @@ impl Adapter for PostgresAdapter {
     const LOG_WRITTEN: Option<&'static str> =
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
 
-    const ESTIMATE: Option<&'static str> =
-        Some("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
-
     const RELAX: Option<&'static str> = Some("SET LOCAL synchronous_commit = off");
 
     const FULL_JOIN: bool = true;
+
+    fn estimate(table: &str) -> Option<String> {
+        // Of a partitioned table only its parts are counted as they fill.
+        Some(format!(
+            "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE relkind <> 'p' AND oid IN \
+             (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}'))"
+        ))
+    }
 
     fn digest(values: &[String]) -> Option<(String, String)> {
         let row = format!("hash_record_extended(ROW({}), 0)", values.join(", "));

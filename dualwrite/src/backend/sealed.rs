@@ -24,12 +24,17 @@ pub trait Adapter: Send + Sync + 'static {
     /// no such number.
     const LOG_WRITTEN: Option<&'static str>;
 
-    /// Asks the catalogue for the number of rows of `{table}`, quoted.
-    const ESTIMATE: Option<&'static str>;
+    /// Asks the catalogue for the number of rows of a table, which is quoted; `None` where it does not know.
+    fn estimate(_table: &str) -> Option<String> {
+        None
+    }
 
     /// Lets the transaction's commit return before it is on disk. For what can be lost as a whole:
     /// whoever commits later and waits, waits for this one too.
     const RELAX: Option<&'static str>;
+
+    /// A commit waits for the disk, and other transactions can write meanwhile.
+    const COMMIT_WAITS: bool = false;
 
     /// There is a full join that uses the order of keys, and comparing texts of two collations is an
     /// error; elsewhere a left join and a look for the rest do it.

@@ -53,8 +53,6 @@ impl Adapter for SqliteAdapter {
 
     const LOG_WRITTEN: Option<&'static str> = None;
 
-    const ESTIMATE: Option<&'static str> = None;
-
     const RELAX: Option<&'static str> = None;
 
     const FULL_JOIN: bool = false;

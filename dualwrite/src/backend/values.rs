@@ -50,6 +50,10 @@ impl From<KeyPart> for SqlValue {
 pub struct SqlRow(pub Vec<SqlValue>);
 
 impl SqlRow {
+    pub(crate) fn is_null(&self, column: usize) -> bool {
+        matches!(self.0.get(column), Some(SqlValue::Integer(None) | SqlValue::Text(None)))
+    }
+
     pub(crate) fn integer(&self, column: usize) -> sqlx::Result<i64> {
         self.optional_integer(column)?.ok_or_else(|| unexpected(column, "an integer"))
     }

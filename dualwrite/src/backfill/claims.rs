@@ -69,7 +69,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let rows = <C::Database as Backend>::Adapter::fetch(conn, &next.0, &next.1)
             .await
             .map_err(&failed)?;
-        match rows.into_iter().next() {
+        match rows.into_iter().next().filter(|row| !row.is_null(0)) {
             Some(row) => {
                 let last = EncodedKey::from_parts(&key_of(row, KIND::<C>())?)?;
                 let claimed = ledger.claim::<C::Database>(conn, head, &last).await;
@@ -122,10 +122,8 @@ impl<C: CopyKeys> Worker<'_, C> {
         conn: &mut <C::Database as sqlx::Database>::Connection,
         end: &KeyParts,
     ) -> sqlx::Result<u64> {
-        let estimate = <C::Database as Backend>::Adapter::ESTIMATE;
-        if let (false, Some(sql)) =
-            (self.options.exact_total, estimate.and_then(|sql| self.pages.estimate(sql)))
-        {
+        let estimate = self.pages.estimate::<<C::Database as Backend>::Adapter>();
+        if let (false, Some(sql)) = (self.options.exact_total, estimate) {
             let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &[]).await?;
             let estimate = rows.first().and_then(|row| row.unsigned(0).ok());
             if let Some(many) = estimate.filter(|estimate| *estimate >= ESTIMATE_FROM) {

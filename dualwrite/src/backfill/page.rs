@@ -19,14 +19,19 @@ use crate::transaction::Tx;
 const LETTERS_KNOWN: u32 = 1_000;
 
 /// What one page came to.
-pub(super) enum Page {
-    Copied { cursor: EncodedKey, keys: u32 },
+pub(super) enum Page<DB: Backend> {
+    /// Cursor and rows are to be committed.
+    Copied {
+        tx: Tx<'static, DB>,
+        cursor: EncodedKey,
+        keys: u32,
+    },
     RangeDone,
 }
 
 impl<C: CopyKeys> Worker<'_, C> {
     /// Copies the next page of a range.
-    pub(super) async fn page(&mut self, range: &Range) -> Result<Page, Error> {
+    pub(super) async fn page(&mut self, range: &Range) -> Result<Page<C::Database>, Error> {
         let mut tx = self.begin().await?;
         self.relax(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
         if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
@@ -54,8 +59,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         };
         self.unbury(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
-        tx.commit().await?;
-        Ok(Page::Copied { cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+        Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
     }
 
     /// Lets the commit return before it is on disk, where that can be had.
@@ -100,7 +104,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         &mut self,
         mut tx: Tx<'static, C::Database>,
         range: &Range,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<C::Database>, Error> {
         let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
         let last = range.last.parts(KIND::<C>())?;
         let (sql, values) = self.pages.stretch(after.as_ref(), &last, self.pace.limit());
@@ -119,8 +123,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.copier.copy_range(self.shared, &mut tx, (after.as_ref(), &last)).await?;
         let copied = Copied { migrated: keys, skipped: 0 };
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
-        tx.commit().await?;
-        Ok(Page::Copied { cursor, keys: u32::try_from(keys).unwrap_or(u32::MAX) })
+        Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys).unwrap_or(u32::MAX) })
     }
 
     /// Nothing is left of a range.
@@ -128,7 +131,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         &self,
         mut tx: Tx<'static, C::Database>,
         range: &Range,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<C::Database>, Error> {
         let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None, 0).await;
         if !done.map_err(self.failed("ending a range"))? {
             return Err(self.lease_lost());

@@ -6,12 +6,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::claims::Claim;
+use super::committing::Committing;
 use super::decide::{Brake, Next, Pace, check_stage};
 use super::ledger::{Ledger, Orders, Part, Range};
 use super::load::Scales;
 use super::options::BackfillOptions;
 use super::page::Page;
 use super::progress::Display;
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::CopyKeys;
@@ -172,11 +175,28 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
 
     async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
         self.remember_letters().await?;
+        let mut committing: Option<Committing> = None;
         loop {
             let start = self.shared.clock.now();
-            let error = match self.page(&range).await {
-                Ok(Page::Copied { cursor, keys }) => {
-                    range.after = Some(cursor);
+            let mut page = self.page(&range).await;
+            if let Some(commit) = committing.take() {
+                page = commit.end(&mut range).await.and(page);
+            }
+            let copied = match page {
+                Ok(Page::Copied { tx, cursor, keys }) => {
+                    let commit = Committing::page(tx, &mut range, cursor);
+                    if <C::Database as Backend>::Adapter::COMMIT_WAITS {
+                        committing = Some(commit);
+                        Ok(keys)
+                    } else {
+                        commit.end(&mut range).await.map(|()| keys)
+                    }
+                }
+                Ok(Page::RangeDone) => return Ok(()),
+                Err(error) => Err(error),
+            };
+            let error = match copied {
+                Ok(keys) => {
                     let end = self.shared.clock.now();
                     let spent = Duration::from_nanos(end.saturating_sub(start));
                     self.pace.succeeded(keys, spent);
@@ -187,12 +207,12 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                     self.breathe(u64::from(keys), spent).await;
                     continue;
                 }
-                Ok(Page::RangeDone) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::LeaseLost => {
                     tracing::warn!(
                         migration = &*self.shared.name,
                         "a range went to another worker"
                     );
+                    self.release().await; // or is still ours, and its cursor elsewhere than we believe
                     return Ok(());
                 }
                 Err(error) => error,

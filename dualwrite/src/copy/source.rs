@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::backend::sealed::Adapter;
 use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
@@ -191,7 +192,8 @@ impl Pages {
         (sql, values)
     }
 
-    /// The last of the next `limit` keys after `after`: the end of a range to claim.
+    /// The last of the next `limit` keys after `after`: the end of a range to claim. NULL or no row where there
+    /// are none.
     pub(crate) fn range_end(
         &self,
         after: Option<&KeyParts>,
@@ -201,11 +203,15 @@ impl Pages {
         let (condition, mut values) = self.between(after, last);
         values.push(i64::from(limit).into());
         let (columns, table) = (self.columns.join(", "), &self.table);
-        let sql = format!(
-            "SELECT {columns} FROM (SELECT {columns} FROM {table}{condition} ORDER BY {columns} \
-             LIMIT ?) claimed ORDER BY {} LIMIT 1",
-            self.descending()
+        let claimed = format!(
+            "(SELECT {columns} FROM {table}{condition} ORDER BY {columns} LIMIT ?) claimed"
         );
+        let sql = match self.has_max {
+            true => format!("SELECT max({columns}) FROM {claimed}"),
+            false => {
+                format!("SELECT {columns} FROM {claimed} ORDER BY {} LIMIT 1", self.descending())
+            }
+        };
         (sql, values)
     }
 
@@ -218,8 +224,8 @@ impl Pages {
     }
 
     /// What the catalogue says of the number of rows, where it can be asked.
-    pub(crate) fn estimate(&self, sql: &str) -> Option<String> {
-        self.except.is_none().then(|| sql.replace("{table}", &self.table))
+    pub(crate) fn estimate<A: Adapter>(&self) -> Option<String> {
+        if self.except.is_some() { None } else { A::estimate(&self.table) }
     }
 
     /// How many keys there are up to `last`.
