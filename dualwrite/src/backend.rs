@@ -84,21 +84,11 @@ impl Watched {
 
 /// What a database says of its own load; `None` where it does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pressure {
+#[doc(hidden)]
+pub struct Pressure {
     pub(crate) lock_waits: Option<u64>,
     pub(crate) active: Option<u64>,
     pub(crate) lag: Option<Duration>,
-}
-
-impl Pressure {
-    /// From a row of the adapter's `PRESSURE`.
-    pub(crate) fn of(row: &SqlRow) -> sqlx::Result<Self> {
-        let number = |column| -> sqlx::Result<Option<u64>> {
-            Ok(row.optional_integer(column)?.and_then(|value| u64::try_from(value).ok()))
-        };
-        let lag = number(2)?.map(Duration::from_micros);
-        Ok(Self { lock_waits: number(0)?, active: number(1)?, lag })
-    }
 }
 
 /// Connections for the control tables, per process.

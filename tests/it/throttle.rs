@@ -11,9 +11,10 @@ use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
 use crate::support::sql::Sql;
-use crate::support::wait::soon;
+use crate::support::wait::{somebody_waits, soon, until};
 
 on_all_databases!(
+    it_makes_way_for_those_who_wait_for_locks,
     it_makes_way_for_the_log,
     it_makes_way_for_the_writes_of_its_own_service,
     every_process_sees_who_copies_what,
@@ -70,6 +71,29 @@ impl<D: Sql> Fast<D> {
         soon("it makes way", async || self.migration.status().await.unwrap().backfill?.throttled)
             .await
     }
+}
+
+async fn it_makes_way_for_those_who_wait_for_locks<D: Sql>(db: Scratch<D>) {
+    if D::NAME == "sqlite" {
+        return; // it does not tell
+    }
+    db.execute("CREATE TABLE wanted (id BIGINT PRIMARY KEY, word VARCHAR(9))").await;
+    db.execute("INSERT INTO wanted VALUES (1, 'free')").await;
+    let fast = Fast::new(db, 300).await;
+    let change = "UPDATE wanted SET word = 'taken' WHERE id = 1";
+    let (holder, waiter) = (fast.db.another_pool(1).await, fast.db.another_pool(1).await);
+    D::execute(&holder, "BEGIN").await.unwrap();
+    D::execute(&holder, change).await.unwrap();
+    let waiting = tokio::spawn(async move { D::execute(&waiter, change).await.unwrap() });
+    until("somebody waits", async || somebody_waits(&fast.db).await).await;
+    let run = fast.copies(Throttle::default().lock_waits(0));
+    let reason = fast.reason().await;
+    assert!(reason.ends_with(" sessions wait for locks"), "{reason}");
+    D::execute(&holder, "COMMIT").await.unwrap();
+    waiting.await.unwrap();
+    let done = run.await.unwrap();
+    assert_eq!((done.migrated, done.throttled), (300, None));
+    fast.ends().await;
 }
 
 async fn it_makes_way_for_the_log<D: Sql>(db: Scratch<D>) {

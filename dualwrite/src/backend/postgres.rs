@@ -17,8 +17,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::sealed::Adapter;
 use super::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, SqlRow, SqlSafeStr,
-    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
+    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::clock;
 use crate::control::Watch;
@@ -66,13 +66,6 @@ impl Adapter for PostgresAdapter {
         server: true,
     };
 
-    const PRESSURE: Option<&'static str> = Some(
-        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-         AND wait_event_type = 'Lock'), (SELECT count(*) FROM pg_stat_activity \
-         WHERE datname = current_database() AND state = 'active'), \
-         (SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint FROM pg_stat_replication)",
-    );
-
     const LOG_WRITTEN: Option<&'static str> =
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
 
@@ -86,6 +79,20 @@ impl Adapter for PostgresAdapter {
             "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE relkind <> 'p' AND oid IN \
              (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}'))"
         ))
+    }
+
+    async fn pressure(conn: &mut PgConnection) -> sqlx::Result<Pressure> {
+        let sql = "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'), (SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND state = 'active'), \
+         (SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint FROM pg_stat_replication)";
+        let rows = Self::fetch(conn, sql, &[]).await?;
+        let number = |column| -> sqlx::Result<Option<u64>> {
+            let Some(row) = rows.first() else { return Ok(None) };
+            Ok(row.optional_integer(column)?.and_then(|value| u64::try_from(value).ok()))
+        };
+        let lag = number(2)?.map(Duration::from_micros);
+        Ok(Pressure { lock_waits: number(0)?, active: number(1)?, lag })
     }
 
     fn digest(values: &[String]) -> Option<(String, String)> {

@@ -4,21 +4,17 @@
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 
-use super::{Begin, Dialect, Fenced, Pin, SqlRow, SqlValue, Watched};
+use super::{Begin, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
 use crate::control::Watch;
 use crate::error::{BoxError, Error};
 
-/// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 
+/// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
 pub trait Adapter: Send + Sync + 'static {
     type Db: Database;
 
     const DIALECT: Dialect;
-
-    /// Asks for sessions that wait for a lock, sessions that are active, and microseconds that a
-    /// replica is behind, each NULL where unknown.
-    const PRESSURE: Option<&'static str>;
 
     /// Asks for a name, and the bytes that were ever written to the log, as a text; `None` where there is
     /// no such number.
@@ -43,6 +39,13 @@ pub trait Adapter: Send + Sync + 'static {
     /// In a transaction with one snapshot a locking statement sees rows that are newer than it, and says
     /// nothing.
     const LOCKS_SEE_NEWER: bool = false;
+
+    /// What it says of its own load.
+    fn pressure(
+        _conn: &mut Connection<Self>,
+    ) -> impl Future<Output = sqlx::Result<Pressure>> + Send {
+        std::future::ready(Ok(Pressure::default()))
+    }
 
     /// A number for a tuple of values, which other tuples do not have but by chance, below 2⁶³; and the
     /// aggregate of such numbers, in any order. `None` where the library has to hash.

@@ -49,8 +49,6 @@ impl Adapter for SqliteAdapter {
         server: false,
     };
 
-    const PRESSURE: Option<&'static str> = None;
-
     const LOG_WRITTEN: Option<&'static str> = None;
 
     const RELAX: Option<&'static str> = None;

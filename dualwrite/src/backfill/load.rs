@@ -2,7 +2,7 @@
 
 use super::throttle::{Load, LogMeter, Throttle, WRITES_WINDOW, WriteLatency};
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Pressure, unexpected};
+use crate::backend::{Backend, unexpected};
 use crate::observe::window::{Cut, Window};
 use crate::shared::Shared;
 
@@ -30,10 +30,8 @@ impl Scales {
             self.writes.take(shared.look(), SLICE, Cut::WhenDue);
             load.writes = WriteLatency::of(&self.writes.sum(WRITES_WINDOW, None).figures);
         }
-        if let Some(sql) = DB::Adapter::PRESSURE {
-            let mut conn = pool.acquire().await?;
-            let rows = DB::Adapter::fetch(&mut conn, sql, &[]).await?;
-            load.pressure = rows.first().map_or(Ok(Pressure::default()), Pressure::of)?;
+        if DB::Adapter::DIALECT.server {
+            load.pressure = DB::Adapter::pressure(&mut *pool.acquire().await?).await?;
         }
         if let Some(sql) = DB::Adapter::LOG_WRITTEN.filter(|_| throttle.wants_log_rate()) {
             let mut conn = pool.acquire().await?;

@@ -117,13 +117,14 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// The most sessions of the database that may wait for a lock. PostgreSQL and MySQL.
+    /// The most sessions that may wait for a lock: of the database on PostgreSQL, of the server on MySQL and
+    /// MariaDB. For one of them to be too many, say 0.
     pub fn lock_waits(mut self, most: u64) -> Self {
         self.lock_waits = most;
         self
     }
 
-    /// The most sessions of the database that may be active. PostgreSQL and MySQL.
+    /// The most sessions that may be active, likewise. The backfill's own are among them.
     pub fn active(mut self, most: u64) -> Self {
         self.active = most;
         self
