@@ -219,6 +219,30 @@ fn ends(keys: &[i64]) -> (i64, i64) {
     (keys.first().copied().unwrap_or(0), keys.last().copied().unwrap_or(0))
 }
 
+macro_rules! write {
+    ($unless_there:literal) => {
+        concat!(
+            "WITH copied AS ( \
+                 INSERT INTO goal_versions (goal_id, version, title, body, owner) \
+                 SELECT u.id, 1, u.title, u.body, u.owner \
+                 FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::bigint[]) u(id, title, body, owner) ",
+            $unless_there,
+            " RETURNING id, goal_id) \
+             UPDATE goals SET version_id = copied.id FROM copied \
+             WHERE goals.id = copied.goal_id AND goals.id BETWEEN $5 AND $6"
+        )
+    };
+}
+
+const ADD: &str = write!(
+    "WHERE NOT EXISTS (SELECT 1 FROM goal_versions v \
+     WHERE v.goal_id = u.id AND v.version = 1 AND v.goal_id BETWEEN $5 AND $6)"
+);
+const OVERWRITE: &str = write!(
+    "ON CONFLICT (goal_id, version) DO UPDATE \
+     SET title = excluded.title, body = excluded.body, owner = excluded.owner"
+);
+
 /// The mapping in Rust: rows come to the client and go back in one statement.
 pub(crate) struct RustMapping;
 
@@ -247,25 +271,14 @@ impl CopyKeys for RustMapping {
             bodies.push(row.get::<&str, _>(2));
             owners.push(row.get::<i64, _>(3));
         }
-        sqlx::query(
-            "WITH copied AS ( \
-                 INSERT INTO goal_versions (goal_id, version, title, body, owner) \
-                 SELECT u.id, 1, u.title, u.body, u.owner \
-                 FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::bigint[]) u(id, title, body, owner) \
-                 ON CONFLICT (goal_id, version) DO UPDATE \
-                 SET title = excluded.title, body = excluded.body, owner = excluded.owner \
-                 RETURNING id, goal_id) \
-             UPDATE goals SET version_id = copied.id FROM copied \
-             WHERE goals.id = copied.goal_id AND goals.id BETWEEN $5 AND $6",
-        )
-        .bind(&ids)
-        .bind(&titles)
-        .bind(&bodies)
-        .bind(&owners)
-        .bind(first)
-        .bind(last)
-        .execute(&mut **tx)
-        .await?;
+        // As a rule none is there yet, and nobody adds one while the rows of old are locked.
+        for write in [ADD, OVERWRITE] {
+            let query = sqlx::query(write).bind(&ids).bind(&titles).bind(&bodies).bind(&owners);
+            let done = query.bind(first).bind(last).execute(&mut **tx).await?;
+            if done.rows_affected() == rows.len() as u64 {
+                break;
+            }
+        }
         Ok(all_migrated(keys))
     }
 }

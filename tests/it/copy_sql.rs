@@ -12,6 +12,7 @@ use crate::support::wait::{somebody_waits, until};
 on_all_databases!(
     ranges_are_copied_beside_writers,
     a_statement_sees_in_new_what_it_waited_for_in_old,
+    a_page_is_planned_anew_and_does_not_wait_for_the_disk,
     a_range_with_a_bad_row_is_halved_until_it_stands_alone,
     what_old_has_no_more_is_removed,
     keys_of_two_columns_are_named_in_order,
@@ -112,6 +113,33 @@ async fn a_statement_sees_in_new_what_it_waited_for_in_old<D: Sql>(db: Scratch<D
     let [old, new] = world.words().await;
     assert_eq!(old, new);
     assert!(new.contains(&"newer".to_owned()));
+    runtime.shutdown().await.unwrap();
+}
+
+/// A plan that is kept from when new was empty takes 30 times as long, or worse, when it has filled.
+async fn a_page_is_planned_anew_and_does_not_wait_for_the_disk<D: Sql>(db: Scratch<D>) {
+    if D::NAME != "postgres" {
+        return; // there neither can be had for one transaction
+    }
+    let world = World::with(db, Stage::DualWrite, 40, plain).await;
+    world
+        .db
+        .execute("CREATE TABLE found (planned TEXT, waits TEXT, UNIQUE (planned, waits))")
+        .await;
+    let copy = CopySql::<D::Db, i64>::new(KeySource::table("old_note").column("id")).copying(
+        "INSERT INTO found SELECT current_setting('plan_cache_mode'), \
+         current_setting('synchronous_commit') FROM {rows} r ON CONFLICT DO NOTHING",
+    );
+    let runtime = Runtime::builder(world.db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
+    migration.backfill().batch(10).run().await.unwrap();
+    let found = world.db.rows("SELECT planned, waits FROM found").await;
+    assert_eq!(found, [["force_custom_plan", "off"].map(|text| Some(text.to_owned()))]);
+    // Of the service's own transactions nothing is changed.
+    let mut tx = world.begin().await;
+    let settings =
+        "SELECT current_setting('plan_cache_mode') || current_setting('synchronous_commit')";
+    assert_eq!(D::texts(&mut tx, settings).await.unwrap(), ["autoon"]);
     runtime.shutdown().await.unwrap();
 }
 

@@ -25,8 +25,8 @@ pub trait Adapter: Send + Sync + 'static {
         None
     }
 
-    /// Lets the transaction's commit return before it is on disk. For what can be lost as a whole:
-    /// whoever commits later and waits, waits for this one too.
+    /// For the transactions of a backfill: lets the commit return before it is on disk, for it can be lost as
+    /// a whole, and whoever commits later and waits, waits for this one too; and has statements planned anew.
     const RELAX: Option<&'static str>;
 
     /// A commit waits for the disk, and other transactions can write meanwhile.

@@ -62,7 +62,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
     }
 
-    /// Lets the commit return before it is on disk, where that can be had.
+    /// Lets the commit return before it is on disk, and statements be planned anew, where that can be had.
     pub(super) async fn relax(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
         match <C::Database as Backend>::Adapter::RELAX {
             Some(sql) => <C::Database as Backend>::Adapter::run(tx.connection(), sql)
