@@ -111,7 +111,8 @@ pub trait CopyKeys: Send + Sync + 'static {
     /// Where the keys of new are, so that a verification finds rows that only new has, and a backfill
     /// removes them. Where new is in other columns of the same rows, it is [`source`](Self::source). A
     /// migration that was back at `Off` cannot go live again without it, and lazy reads on MySQL and MariaDB in
-    /// transactions at `REPEATABLE READ` need it to tell that the row was written since.
+    /// transactions at `REPEATABLE READ` need it to tell that the row was written since. One row a key: where new
+    /// keeps several, say versions, name a view of those that count.
     fn new_source(&self) -> Option<KeySource> {
         None
     }

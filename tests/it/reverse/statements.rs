@@ -28,6 +28,7 @@ on_all_databases!(
     a_key_that_cannot_be_copied_back_is_tried_again,
     keys_of_two_columns_may_be_named_otherwise_in_new,
     old_and_new_in_one_row_go_both_ways,
+    of_several_rows_of_new_the_one_that_counts_goes_back,
     without_statements_there_is_no_way_back,
     what_is_no_way_back_is_refused_when_it_is_registered,
 );
@@ -323,6 +324,69 @@ async fn old_and_new_in_one_row_go_both_ways<D: Sql>(db: Scratch<D>) {
     assert_eq!(db.number("SELECT count(*) FROM person WHERE age = '99'").await, 3);
     assert_eq!(db.number("SELECT count(*) FROM person WHERE age = '1' AND id = 11").await, 1);
     assert_eq!(db.number("SELECT count(*) FROM person WHERE age IS NULL").await, 0);
+    runtime.shutdown().await.unwrap();
+}
+
+/// New keeps what was there before. A view says which row counts.
+async fn of_several_rows_of_new_the_one_that_counts_goes_back<D: Sql>(db: Scratch<D>) {
+    db.execute(
+        "CREATE TABLE goal (id BIGINT PRIMARY KEY, title VARCHAR(20) NOT NULL);
+         CREATE TABLE goal_version (goal_id BIGINT NOT NULL, version INTEGER NOT NULL,
+                                    title VARCHAR(20) NOT NULL, PRIMARY KEY (goal_id, version));
+         CREATE VIEW goal_now AS SELECT goal_id, title FROM goal_version v WHERE NOT EXISTS (
+             SELECT 1 FROM goal_version n WHERE n.goal_id = v.goal_id AND n.version > v.version)",
+    )
+    .await;
+    for id in 1..=20 {
+        db.execute(&format!("INSERT INTO goal VALUES ({id}, 'goal {id}')")).await;
+    }
+    let copy = CopySql::<D::Db, i64>::new(KeySource::table("goal").column("id"))
+        .new_source(KeySource::table("goal_now").column("goal_id"))
+        .copying(D::sql(
+            "INSERT INTO goal_version SELECT r.id, 1, r.title FROM {rows} r WHERE true \
+             ON CONFLICT (goal_id, version) DO UPDATE SET title = excluded.title",
+            "INSERT INTO goal_version SELECT r.id, 1, r.title FROM {rows} r \
+             ON CONFLICT (goal_id, version) DO UPDATE SET title = excluded.title",
+            "REPLACE INTO goal_version SELECT r.id, 1, r.title FROM {rows} r",
+        ))
+        .removing(
+            "DELETE FROM goal_version WHERE {goal_id} \
+             AND NOT EXISTS (SELECT 1 FROM goal g WHERE g.id = goal_id)",
+        )
+        .removing_back(
+            "DELETE FROM goal WHERE {id} \
+             AND NOT EXISTS (SELECT 1 FROM goal_version v WHERE v.goal_id = goal.id)",
+        )
+        .copying_back(D::sql(
+            "INSERT INTO goal SELECT r.goal_id, r.title FROM {rows} r WHERE true \
+             ON CONFLICT (id) DO UPDATE SET title = excluded.title",
+            "INSERT INTO goal SELECT r.goal_id, r.title FROM {rows} r \
+             ON CONFLICT (id) DO UPDATE SET title = excluded.title",
+            "INSERT INTO goal SELECT r.goal_id, r.title FROM {rows} r \
+             ON DUPLICATE KEY UPDATE title = VALUES(title)",
+        ))
+        .compared_by(|| Mapping::new().column("title", "title"));
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("goals").backfill(copy).register().await.unwrap();
+    all_the_way(&migration).await;
+    for id in [3, 4, 18] {
+        db.execute(&format!(
+            "INSERT INTO goal_version VALUES ({id}, 2, 'second'), ({id}, 3, 'third')"
+        ))
+        .await;
+    }
+    db.execute("INSERT INTO goal_version VALUES (21, 1, 'born'), (21, 2, 'changed')").await;
+    db.execute("DELETE FROM goal_version WHERE goal_id = 5").await;
+    and_back(&migration).await;
+    let shown = migration.status().await.unwrap().backfill.unwrap();
+    assert_eq!((shown.side, shown.migrated, shown.failed), (Side::Old, 20, 0));
+    let [old, new] = [
+        db.rows("SELECT id, title FROM goal ORDER BY id").await,
+        db.rows("SELECT goal_id, title FROM goal_now ORDER BY goal_id").await,
+    ];
+    assert_eq!((old.len(), old), (20, new));
+    assert_eq!(db.number("SELECT count(*) FROM goal WHERE title = 'third'").await, 3);
+    assert_eq!(db.number("SELECT count(*) FROM goal_version").await, 20 + 6 + 1);
     runtime.shutdown().await.unwrap();
 }
 
