@@ -122,7 +122,8 @@ impl<'m> Backfill<'m> {
         self.order(Order::Cancel).await
     }
 
-    /// Changes the rate of a backfill under way; `None` takes the limit away.
+    /// Changes the rate of a backfill under way, in all its parts; `None` takes the limit away. Answers `false`
+    /// where none is.
     ///
     /// # Errors
     /// `Database`.

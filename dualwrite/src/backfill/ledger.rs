@@ -121,6 +121,14 @@ fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>>
     Ok(row.optional_text(column)?.map(|text| EncodedKey(text.to_owned())))
 }
 
+/// The rate of a backfill, which is kept with its first part: so that it can be changed while no part runs.
+fn rate_of(migration: &str) -> String {
+    format!(
+        "SELECT f.rate FROM dualwrite_backfill f WHERE f.migration = {migration} AND f.part LIKE ? \
+         AND f.generation = ? ORDER BY f.started_at LIMIT 1"
+    )
+}
+
 impl Ledger<'_> {
     pub(super) fn id(&self) -> [SqlValue; 3] {
         [self.migration.into(), self.part.as_str().into(), self.generation.0.into()]
@@ -157,7 +165,7 @@ impl Ledger<'_> {
             .transpose()
     }
 
-    /// Fixes the range. A worker that comes second finds it fixed.
+    /// Fixes the range. A worker that comes second finds it fixed. The rate is that of the parts before, if any.
     pub(crate) async fn start<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
@@ -170,10 +178,14 @@ impl Ledger<'_> {
              state, started_at) VALUES (?, ?, ?, ?, ?, ?, 'running', {{now}}){}",
             DB::Adapter::DIALECT.upsert("migration, part, generation", &[])
         );
+        let before = [self.migration.into(), Part::of(self.part.to()), self.generation.0.into()];
+        let before = DB::Adapter::fetch(conn, &rate_of("?"), &before).await?;
+        let rate = match before.first() {
+            Some(row) => row.0[0].clone(),
+            None => limit(rate),
+        };
         let end = SqlValue::Text(range_end.map(|key| key.0.clone()));
-        DB::Adapter::execute(conn, &sql, &self.values([end, total.into(), limit(rate)]))
-            .await
-            .map(drop)
+        DB::Adapter::execute(conn, &sql, &self.values([end, total.into(), rate])).await.map(drop)
     }
 
     /// Takes over a range whose worker's lease ran out.
@@ -292,9 +304,10 @@ impl Ledger<'_> {
             Side::New => "m.generation",
             Side::Old => "m.old_generation",
         };
+        let rate = rate_of("m.name");
         let sql = format!(
             "SELECT {generation}, CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state \
-             ELSE b.state END, b.rate, (SELECT count(DISTINCT t.owner) \
+             ELSE b.state END, ({rate}), (SELECT count(DISTINCT t.owner) \
              FROM dualwrite_batch t WHERE t.migration = m.name AND t.part = b.part \
              AND t.generation = b.generation AND t.expires_at > {{now}}), {{now}} \
              FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
@@ -304,6 +317,8 @@ impl Ledger<'_> {
         );
         let generation = SqlValue::from(self.generation.0);
         let values = [
+            Part::of(self.part.to()),
+            generation.clone(),
             self.part.as_str().into(),
             generation.clone(),
             between(self.part.to()).into(),

@@ -21,12 +21,15 @@ pub(crate) fn give(
     side: Side,
     order: Order,
 ) -> Vec<(String, Vec<SqlValue>)> {
-    let running = to_running(migration, side, order);
-    let kept = match order {
-        Order::Pause => Some("paused"),
-        Order::Cancel => Some("cancelled"),
-        Order::Resume | Order::Rate(_) => None,
+    let (set, states, kept) = match order {
+        Order::Pause => ("state = 'paused'", "'running'", Some("paused")),
+        Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'", None),
+        Order::Cancel => {
+            ("state = 'cancelled', throttled = NULL", "'running', 'paused'", Some("cancelled"))
+        }
+        Order::Rate(rate) => return vec![to_all(migration, side, rate)],
     };
+    let running = to_running(migration, side, set, states);
     match kept.map(|state| to_next(dialect, migration, side, state)) {
         // And once more: a part may have begun meanwhile.
         Some(next) => vec![running.clone(), next, running],
@@ -41,25 +44,34 @@ fn generation(side: Side) -> &'static str {
     }
 }
 
-fn to_running(migration: &str, side: Side, order: Order) -> (String, Vec<SqlValue>) {
-    let (set, states) = match order {
-        Order::Pause => ("state = 'paused'", "'running'"),
-        Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'"),
-        Order::Cancel => ("state = 'cancelled', throttled = NULL", "'running', 'paused'"),
-        Order::Rate(_) => ("rate = ?", "'running', 'paused', 'cancelled'"),
-    };
+fn to_running(migration: &str, side: Side, set: &str, states: &str) -> (String, Vec<SqlValue>) {
     let sql = format!(
         "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part LIKE ? \
          AND state IN ({states}) AND generation = \
          (SELECT m.{} FROM dualwrite_migration m WHERE m.name = ?)",
         generation(side)
     );
-    let rate = match order {
-        Order::Rate(rate) => Some(limit(rate)),
-        _ => None,
-    };
-    let values = [migration.into(), Part::of(side), migration.into()];
-    (sql, rate.into_iter().chain(values).collect())
+    (sql, vec![migration.into(), Part::of(side), migration.into()])
+}
+
+/// A rate is that of the whole, until its last part is complete.
+fn to_all(migration: &str, side: Side, rate: Option<u64>) -> (String, Vec<SqlValue>) {
+    let sql = format!(
+        "UPDATE dualwrite_backfill SET rate = ? WHERE migration = ? AND part LIKE ? AND generation = \
+         (SELECT m.{} FROM dualwrite_migration m WHERE m.name = ?) AND generation NOT IN \
+         (SELECT w.generation FROM (SELECT DISTINCT b.generation FROM dualwrite_backfill b \
+         WHERE b.migration = ? AND b.part = ? AND b.state = 'complete') w)",
+        generation(side)
+    );
+    let values = vec![
+        limit(rate),
+        migration.into(),
+        Part::of(side),
+        migration.into(),
+        migration.into(),
+        side.as_str().into(),
+    ];
+    (sql, values)
 }
 
 /// Where a part is complete, and the last one is not, and none runs.

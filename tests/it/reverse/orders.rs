@@ -17,8 +17,26 @@ on_all_databases!(
     a_cancel_while_it_waits_for_writes_holds,
     a_pause_between_two_parts_holds,
     an_order_between_the_first_two_parts_holds,
+    a_rate_holds_for_all_parts,
     without_anything_under_way_there_is_no_order,
 );
+
+/// However it was set: before, or while no part runs.
+async fn a_rate_holds_for_all_parts<D: Sql>(db: Scratch<D>) {
+    let world = to_be_copied_back(db).await;
+    let reverse = || world.migration.backfill().reverse();
+    reverse().rate(4_000).run().await.unwrap();
+    let rates = "SELECT DISTINCT coalesce(rate, 0) FROM dualwrite_backfill WHERE part LIKE 'old%'";
+    assert_eq!(world.db.number(rates).await, 4_000);
+    assert!(!reverse().set_rate(Some(1)).await.unwrap(), "it is complete");
+    world.db.execute("DELETE FROM dualwrite_backfill WHERE part = 'old'").await;
+    assert!(reverse().set_rate(Some(3_000)).await.unwrap());
+    assert_eq!(reverse().run().await.unwrap().rate, Some(3_000));
+    assert_eq!(world.db.number(rates).await, 3_000);
+    world.db.execute("DELETE FROM dualwrite_backfill WHERE part = 'old'").await;
+    assert!(reverse().set_rate(None).await.unwrap());
+    assert_eq!(reverse().rate(5).run().await.unwrap().rate, None);
+}
 
 type Copy = JoinHandle<Result<BackfillProgress, Error>>;
 
