@@ -3,7 +3,11 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use dualwrite::{CopySql, KeySource, Migration, Runtime, Stage};
+use dualwrite::{
+    BackfillProgress, CopySql, Error, ErrorKind, KeySource, Migration, Runtime, Stage,
+};
+use sqlx::Pool;
+use tokio::task::JoinHandle;
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{World, plain};
@@ -13,6 +17,7 @@ use crate::support::wait::{somebody_waits, soon, until};
 on_all_databases!(
     a_backfill_whose_sessions_are_ended_copies_every_key_once,
     a_page_whose_commit_is_ended_is_copied_again_and_the_next_one_with_it,
+    a_page_that_cannot_be_committed_stops_the_backfill,
 );
 
 const KEYS: i64 = 240;
@@ -85,32 +90,51 @@ async fn a_backfill_whose_sessions_are_ended_copies_every_key_once<D: Sql>(db: S
     runtime.shutdown().await.unwrap();
 }
 
-/// On MariaDB the next page is copied while the commit of one is under way. That commit is held, and then ended.
-async fn a_page_whose_commit_is_ended_is_copied_again_and_the_next_one_with_it<D: Sql>(
-    db: Scratch<D>,
-) {
-    if D::NAME != "mysql" || !is_mariadb(&db).await {
-        return; // nothing holds a commit there
-    }
-    let world = World::with(db, Stage::DualWrite, 50, plain).await;
-    let db = &world.db;
+/// A backfill whose first page is copied and cannot be committed, for no commit of this server comes to its end
+/// until the pool that is answered runs `BACKUP STAGE END`.
+async fn held<D: Sql>(
+    world: &World<D>,
+) -> (Pool<D::Db>, JoinHandle<Result<BackfillProgress, Error>>) {
     world.copying.hold();
-    let working = world.migration.clone();
+    let migration = world.migration.clone();
     let run =
-        async move { working.backfill().batch(10).lease(Duration::from_millis(400)).run().await };
+        async move { migration.backfill().batch(10).lease(Duration::from_millis(400)).run().await };
     let backfill = tokio::spawn(run);
     world.copying.reached().await;
-    let holder = db.another_pool(1).await;
+    let holder = world.db.another_pool(1).await;
     let hold = "BACKUP STAGE START; BACKUP STAGE FLUSH; BACKUP STAGE BLOCK_DDL; \
                 BACKUP STAGE BLOCK_COMMIT";
     D::execute(&holder, hold).await.unwrap();
     world.copying.let_go();
+    (holder, backfill)
+}
+
+/// Ends the commit of the first page, once the second is copied and waits for it.
+async fn end_commit<D: Sql>(db: &Scratch<D>) {
     let commits = "SELECT id FROM information_schema.processlist \
                    WHERE db = DATABASE() AND info = 'COMMIT'";
     let commit = soon("a commit is held", async || db.rows(commits).await.pop()).await;
     until("the next page waits for it", async || somebody_waits(db).await).await;
-    assert_eq!(world.copies.load(SeqCst), 2);
     D::execute(db.pool(), &format!("KILL {}", commit[0].as_ref().unwrap())).await.unwrap();
+    until("it is gone", async || !db.rows(commits).await.contains(&commit)).await;
+}
+
+/// Elsewhere nothing holds a commit.
+async fn holds_commits<D: Sql>(db: &Scratch<D>) -> bool {
+    D::NAME == "mysql" && db.number("SELECT version() LIKE '%MariaDB%'").await == 1
+}
+
+/// On MariaDB the next page is copied while the commit of one is under way.
+async fn a_page_whose_commit_is_ended_is_copied_again_and_the_next_one_with_it<D: Sql>(
+    db: Scratch<D>,
+) {
+    if !holds_commits(&db).await {
+        return;
+    }
+    let world = World::with(db, Stage::DualWrite, 50, plain).await;
+    let (holder, backfill) = held(&world).await;
+    end_commit(&world.db).await;
+    assert!(world.copies.load(SeqCst) >= 2);
     D::execute(&holder, "BACKUP STAGE END").await.unwrap();
     let done = backfill.await.unwrap().unwrap();
     assert_eq!((done.complete, done.migrated, done.failed), (true, 50, 0));
@@ -118,6 +142,23 @@ async fn a_page_whose_commit_is_ended_is_copied_again_and_the_next_one_with_it<D
     assert_eq!(old, new);
 }
 
-async fn is_mariadb<D: Sql>(db: &Scratch<D>) -> bool {
-    db.number("SELECT version() LIKE '%MariaDB%'").await == 1
+/// Neither are its keys to blame: they do not become dead letters.
+async fn a_page_that_cannot_be_committed_stops_the_backfill<D: Sql>(db: Scratch<D>) {
+    if !holds_commits(&db).await {
+        return;
+    }
+    let world = World::with(db, Stage::DualWrite, 50, plain).await;
+    let (holder, backfill) = held(&world).await;
+    for _ in 0..3 {
+        end_commit(&world.db).await;
+    }
+    let pages = world.copies.load(SeqCst);
+    D::execute(&holder, "BACKUP STAGE END").await.unwrap();
+    let stopped = backfill.await.unwrap().unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Database, "{stopped}");
+    assert_eq!(pages, 6, "each time it and the next one");
+    assert_eq!(world.words().await[1].len(), 0);
+    assert_eq!(world.migration.dead_letters().await.unwrap().len(), 0);
+    let done = world.migration.backfill().run().await.unwrap();
+    assert_eq!((done.complete, done.migrated, done.failed), (true, 50, 0));
 }

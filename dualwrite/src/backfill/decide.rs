@@ -70,9 +70,8 @@ impl Pace {
 
     /// After a batch of so many keys that took so long. Shrinks at once to what fits the time, grows by a
     /// quarter, or to twice as many where all of that fits; after failures it doubles, since the size was
-    /// not the trouble.
-    pub(crate) fn succeeded(&mut self, keys: u32, spent: Duration) {
-        self.attempts = 0;
+    /// not the trouble. The attempts count on until [`committed`](Self::committed).
+    pub(crate) fn copied(&mut self, keys: u32, spent: Duration) {
         if self.halved {
             self.limit = self.limit.saturating_mul(2).min(self.most);
             self.halved = self.limit < self.most.min(FIRST_KEYS);
@@ -91,6 +90,11 @@ impl Pace {
             let double = self.limit.saturating_mul(2);
             self.limit = if fits >= double { double } else { fits.min(quarter) };
         }
+    }
+
+    /// A batch is there for good.
+    pub(crate) fn committed(&mut self) {
+        self.attempts = 0;
     }
 
     /// `blame`: the copy function itself failed, not the database around it.
@@ -175,7 +179,8 @@ mod tests {
         assert_eq!(steps, [Retry, Retry, Halve, Halve, Halve, Bury]);
         assert_eq!(pace.limit(), 1);
         for expected in [2, 4, 8, 8] {
-            pace.succeeded(1, Duration::ZERO);
+            pace.copied(1, Duration::ZERO);
+            pace.committed();
             assert_eq!(pace.limit(), expected);
         }
     }
@@ -201,14 +206,14 @@ mod tests {
     #[test]
     fn a_batch_grows_gently_and_shrinks_at_once() {
         let mut pace = Pace::new(BATCH_KEYS, TARGET);
-        pace.succeeded(500, TARGET * 2 / 3);
+        pace.copied(500, TARGET * 2 / 3);
         assert_eq!(pace.limit(), 626);
-        pace.succeeded(626, TARGET / 10);
+        pace.copied(626, TARGET / 10);
         assert_eq!(pace.limit(), 1_252);
-        pace.succeeded(1_252, TARGET * 8);
+        pace.copied(1_252, TARGET * 8);
         assert_eq!(pace.limit(), 156);
         // The last page of a range says nothing about the size.
-        pace.succeeded(3, Duration::from_micros(10));
+        pace.copied(3, Duration::from_micros(10));
         assert_eq!(pace.limit(), 156);
     }
 
@@ -241,7 +246,7 @@ mod tests {
             let mut pace = Pace::new(BATCH_KEYS, TARGET);
             for _ in 0..60 {
                 let keys = pace.limit();
-                pace.succeeded(keys, Duration::from_micros(per_key_us * u64::from(keys)));
+                pace.copied(keys, Duration::from_micros(per_key_us * u64::from(keys)));
                 prop_assert!((1..=BATCH_KEYS).contains(&pace.limit()));
             }
             let spent = Duration::from_micros(per_key_us * u64::from(pace.limit()));

@@ -180,7 +180,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             let start = self.shared.clock.now();
             let mut page = self.page(&range).await;
             if let Some(commit) = committing.take() {
-                page = commit.end(&mut range).await.and(page);
+                page = self.committed(commit, &mut range).await.and(page);
             }
             let copied = match page {
                 Ok(Page::Copied { tx, cursor, keys }) => {
@@ -189,7 +189,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                         committing = Some(commit);
                         Ok(keys)
                     } else {
-                        commit.end(&mut range).await.map(|()| keys)
+                        self.committed(commit, &mut range).await.map(|()| keys)
                     }
                 }
                 Ok(Page::RangeDone) => return Ok(()),
@@ -199,7 +199,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 Ok(keys) => {
                     let end = self.shared.clock.now();
                     let spent = Duration::from_nanos(end.saturating_sub(start));
-                    self.pace.succeeded(keys, spent);
+                    self.pace.copied(keys, spent);
                     if end.saturating_sub(self.shown) >= SHOW_EVERY_NS {
                         self.shown = end;
                         display.show(&self.progress().await?);
@@ -232,6 +232,12 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 }
             }
         }
+    }
+
+    async fn committed(&mut self, commit: Committing, range: &mut Range) -> Result<(), Error> {
+        commit.end(range).await?;
+        self.pace.committed();
+        Ok(())
     }
 
     pub(super) async fn progress(&self) -> Result<BackfillProgress, Error> {
