@@ -219,7 +219,7 @@ fn ends(keys: &[i64]) -> (i64, i64) {
     (keys.first().copied().unwrap_or(0), keys.last().copied().unwrap_or(0))
 }
 
-macro_rules! write {
+macro_rules! insert_and_point {
     ($unless_there:literal) => {
         concat!(
             "WITH copied AS ( \
@@ -234,11 +234,11 @@ macro_rules! write {
     };
 }
 
-const ADD: &str = write!(
+const ADD: &str = insert_and_point!(
     "WHERE NOT EXISTS (SELECT 1 FROM goal_versions v \
      WHERE v.goal_id = u.id AND v.version = 1 AND v.goal_id BETWEEN $5 AND $6)"
 );
-const OVERWRITE: &str = write!(
+const OVERWRITE: &str = insert_and_point!(
     "ON CONFLICT (goal_id, version) DO UPDATE \
      SET title = excluded.title, body = excluded.body, owner = excluded.owner"
 );

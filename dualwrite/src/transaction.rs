@@ -161,11 +161,8 @@ impl<DB: Backend> Tx<'static, DB> {
                 }
                 Fenced::Lost => {
                     tx.state = State::Closed;
-                    let error = fence_lost();
-                    return Err(match migrations {
-                        [only] => error.of(&only.name),
-                        _ => error,
-                    });
+                    let names: Vec<&str> = pins.iter().map(|pin| &*pin.name).collect();
+                    return Err(fence_lost().of(&names.join(" or ")));
                 }
             }
             return Ok(tx);

@@ -1,4 +1,4 @@
-//! A rollout that runs by itself: `cargo run --example rollout [PLAN.toml]`.
+//! A rollout that runs by itself: `cargo run --example rollout [-- PLAN.toml]`.
 //!
 //! Two runtimes stand for two processes of a service. One of them follows the plan, from `off` to
 //! `complete`; halfway it is shut down, and the other one goes on. Between, a file of flags with
@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use dualwrite::{
@@ -28,10 +29,29 @@ const CUSTOMERS: &str = "
     INSERT INTO customer (id, email) SELECT id, 'c' || id || '@example.com' FROM ids";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let plan = std::env::args().nth(1);
-    let plan = Path::new(plan.as_deref().unwrap_or("examples/rollout/plan.toml"));
-    let plan = RolloutPlan::from_toml(&std::fs::read_to_string(plan)?)?;
+async fn main() -> ExitCode {
+    match life().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rollout: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The plan in the file that was named, or the one of this example.
+fn plan() -> Result<RolloutPlan, Box<dyn Error>> {
+    let Some(file) = std::env::args().nth(1) else {
+        return Ok(RolloutPlan::from_toml(include_str!("plan.toml"))?);
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        format!("the plan `{file}` cannot be read: {error}; see examples/rollout/plan.toml for one")
+    })?;
+    Ok(RolloutPlan::from_toml(&text).map_err(|error| format!("{file}: {error}"))?)
+}
+
+async fn life() -> Result<(), Box<dyn Error>> {
+    let plan = plan()?;
 
     let folder = tempfile::tempdir()?;
     let options = sqlx::sqlite::SqliteConnectOptions::new()

@@ -140,8 +140,9 @@ async fn copy_back_beside_writers<D: Sql>(world: World<D>) {
         let world = &world;
         async move {
             for round in 0..40 {
-                // Rows that old has, and rows that it has not yet.
-                let id = 1 + (round * 13 + writer * 31) % 120;
+                // Rows that old has, and rows that it has not yet. A note is deleted and inserted, so two
+                // writers of one would meet in the key.
+                let id = 1 + writer + 4 * (round * 13 % 30);
                 world.save(id, &format!("{writer} in round {round}")).await;
             }
         }

@@ -78,7 +78,7 @@ impl Adapter for MySqlAdapter {
     const LOG_WRITTEN: Option<&'static str> =
         Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");
 
-    const RELAX: Option<&'static str> = None;
+    const BATCH_SETTINGS: Option<&'static str> = None;
 
     const COMMIT_WAITS: bool = true;
 

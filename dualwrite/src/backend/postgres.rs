@@ -70,7 +70,7 @@ impl Adapter for PostgresAdapter {
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
 
     // A plan that was made while new was empty reads all of it for each row that is looked for there, later on.
-    const RELAX: Option<&'static str> =
+    const BATCH_SETTINGS: Option<&'static str> =
         Some("SET LOCAL synchronous_commit=off;SET LOCAL plan_cache_mode=force_custom_plan");
 
     const FULL_JOIN: bool = true;

@@ -27,7 +27,7 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// For the transactions of a backfill: lets the commit return before it is on disk, for it can be lost as
     /// a whole, and whoever commits later and waits, waits for this one too; and has statements planned anew.
-    const RELAX: Option<&'static str>;
+    const BATCH_SETTINGS: Option<&'static str>;
 
     /// A commit waits for the disk, and other transactions can write meanwhile.
     const COMMIT_WAITS: bool = false;

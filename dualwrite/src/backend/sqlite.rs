@@ -51,7 +51,7 @@ impl Adapter for SqliteAdapter {
 
     const LOG_WRITTEN: Option<&'static str> = None;
 
-    const RELAX: Option<&'static str> = None;
+    const BATCH_SETTINGS: Option<&'static str> = None;
 
     const FULL_JOIN: bool = false;
 

@@ -45,7 +45,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         // Lost in a crash, it is lost with every page that was copied under it. That nothing is left is on
         // disk before anybody hears of it.
         if matches!(claim, Claim::Range(_)) {
-            self.relax(&mut tx).await?;
+            self.set_up(&mut tx).await?;
         }
         tx.commit().await?;
         Ok(claim)

@@ -33,7 +33,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     /// Copies the next page of a range.
     pub(super) async fn page(&mut self, range: &Range) -> Result<Page<C::Database>, Error> {
         let mut tx = self.begin().await?;
-        self.relax(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
+        self.set_up(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
         if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
             return self.stretch(tx, range).await;
         }
@@ -63,11 +63,11 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Lets the commit return before it is on disk, and statements be planned anew, where that can be had.
-    pub(super) async fn relax(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
-        match <C::Database as Backend>::Adapter::RELAX {
+    pub(super) async fn set_up(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
+        match <C::Database as Backend>::Adapter::BATCH_SETTINGS {
             Some(sql) => <C::Database as Backend>::Adapter::run(tx.connection(), sql)
                 .await
-                .map_err(self.failed("relaxing the commit")),
+                .map_err(self.failed("setting up a batch")),
             None => Ok(()),
         }
     }
