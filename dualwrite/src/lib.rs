@@ -36,6 +36,7 @@ mod events;
 mod facts;
 mod in_flight;
 mod observe;
+mod replicas;
 mod shared;
 mod slots;
 // 3. deciders and 4. runners
@@ -142,6 +143,7 @@ pub use plan::order::{OrderKind, RolloutOrder};
 pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};
 pub use plan::state::RolloutState;
 pub use position::{Epoch, Generation, Percent, Position};
+pub use replicas::REPLICAS_MAX;
 pub use rollout::{ORDERS_SHOWN_MAX, Rollout, RolloutStatus};
 pub use route::{Operation, Plan, route};
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};

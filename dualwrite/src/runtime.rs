@@ -32,6 +32,7 @@ use crate::copy::Copier;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Hooks};
 use crate::migration::Migration;
+use crate::replicas::Replica;
 use crate::shared::{Context, Lease, Options, Shared, unknown_migration};
 use crate::stage::Stage;
 use crate::steering::Steering;
@@ -71,6 +72,7 @@ pub const SHUTDOWN: Duration = Duration::from_secs(10);
 pub struct Runtime<DB: Backend> {
     inner: Arc<Inner>,
     pool: sqlx::Pool<DB>,
+    replicas: Arc<[Replica<DB>]>,
 }
 
 impl<DB: Backend> Runtime<DB> {
@@ -86,7 +88,16 @@ impl<DB: Backend> Runtime<DB> {
         };
         let (clock, hooks) = (Clock::system(), Hooks::default());
         let steering = Steering::of_process();
-        RuntimeBuilder { pool, beat, poll: POLL, shutdown: SHUTDOWN, clock, hooks, steering }
+        RuntimeBuilder {
+            pool,
+            replicas: Vec::new(),
+            beat,
+            poll: POLL,
+            shutdown: SHUTDOWN,
+            clock,
+            hooks,
+            steering,
+        }
     }
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.

@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use dualwrite::{BackfillProgress, Migration, Runtime, Stage, Throttle};
+use dualwrite::{
+    BackfillProgress, ErrorKind, Migration, REPLICAS_MAX, Runtime, RuntimeBuilder, Stage, Throttle,
+};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
@@ -15,8 +17,11 @@ use crate::support::wait::{somebody_waits, soon, until};
 
 on_all_databases!(
     it_makes_way_for_those_who_wait_for_locks,
+    it_makes_way_for_active_sessions,
     it_makes_way_for_the_log,
     it_makes_way_for_the_writes_of_its_own_service,
+    it_makes_way_for_a_replica,
+    replicas_are_few_and_have_names_of_their_own,
     every_process_sees_who_copies_what,
 );
 
@@ -30,6 +35,14 @@ struct Fast<D: Sql> {
 
 impl<D: Sql> Fast<D> {
     async fn new(db: Scratch<D>, rows: u32) -> Self {
+        Self::with(db, rows, |builder| builder).await
+    }
+
+    async fn with(
+        db: Scratch<D>,
+        rows: u32,
+        options: impl FnOnce(RuntimeBuilder<D::Db>) -> RuntimeBuilder<D::Db>,
+    ) -> Self {
         db.execute(
             "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
              CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)",
@@ -40,7 +53,7 @@ impl<D: Sql> Fast<D> {
         }
         let builder = Runtime::builder(db.pool().clone()).lease(Duration::from_secs(1_000_000));
         let (builder, hands) = builder.manual_clock();
-        let runtime = builder.start().await.unwrap();
+        let runtime = options(builder).start().await.unwrap();
         let copy = CopyNotes::<D>::new();
         let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
         migration.advance(Stage::DualWrite).await.unwrap();
@@ -96,6 +109,19 @@ async fn it_makes_way_for_those_who_wait_for_locks<D: Sql>(db: Scratch<D>) {
     fast.ends().await;
 }
 
+async fn it_makes_way_for_active_sessions<D: Sql>(db: Scratch<D>) {
+    if D::NAME == "sqlite" {
+        return; // it has none
+    }
+    let fast = Fast::new(db, 2_000).await;
+    let run = fast.copies(Throttle::default().active(0)); // the one that asks is active
+    let reason = fast.reason().await;
+    assert!(reason.ends_with(" sessions are active"), "{reason}");
+    fast.migration.backfill().cancel().await.unwrap();
+    run.abort();
+    fast.ends().await;
+}
+
 async fn it_makes_way_for_the_log<D: Sql>(db: Scratch<D>) {
     // A database without a log of which it tells is copied without a word.
     if D::NAME == "sqlite" {
@@ -147,6 +173,63 @@ async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) 
     fast.migration.backfill().cancel().await.unwrap();
     run.abort();
     fast.ends().await;
+}
+
+/// What a replica would do by itself, once.
+async fn replicate<D: Sql>(primary: &Scratch<D>, replica: &Scratch<D>) {
+    for row in primary.rows("SELECT id, migration, beat FROM dualwrite_instance").await {
+        let [Some(id), Some(migration), Some(beat)] = &row[..] else { panic!("{row:?}") };
+        replica.execute(&format!("DELETE FROM dualwrite_instance WHERE id = '{id}'")).await;
+        let insert = "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, \
+                      lazy, seen_epoch, drained_epoch, expires_at, beat)";
+        let values = format!("('{id}', '{migration}', 'x', 0, 0, 0, 0, 0, 0, {beat})");
+        replica.execute(&format!("{insert} VALUES {values}")).await;
+    }
+}
+
+async fn it_makes_way_for_a_replica<D: Sql>(db: Scratch<D>) {
+    let Some(replica) = D::fresh("replica").await else { return };
+    let makes_tables = Runtime::builder(replica.pool().clone()).start().await.unwrap();
+    makes_tables.shutdown().await.unwrap();
+    let pool = replica.another_pool(1).await;
+    let fast = Fast::with(db, 2_000, |builder| builder.replica("near", pool.clone())).await;
+
+    let run = fast.copies(Throttle::default().lag(Duration::from_millis(500)));
+    let reason = fast.reason().await;
+    assert!(reason.starts_with("the replica `near` is "), "{reason}");
+    assert!(reason.ends_with("s behind"), "{reason}");
+
+    until("it goes on", async || {
+        replicate(&fast.db, &replica).await;
+        let backfill = fast.migration.status().await.unwrap().backfill.unwrap();
+        backfill.throttled.is_none() && backfill.migrated > 0
+    })
+    .await;
+
+    pool.close().await;
+    until("the replica is missed", async || {
+        fast.reason().await == "the replica `near` gives no answer"
+    })
+    .await;
+    fast.migration.backfill().cancel().await.unwrap();
+    run.abort();
+    fast.ends().await;
+}
+
+async fn replicas_are_few_and_have_names_of_their_own<D: Sql>(db: Scratch<D>) {
+    let too_many: Vec<String> = (0..=REPLICAS_MAX).map(|number| number.to_string()).collect();
+    for (names, wrong) in [
+        (&too_many[..], "9 replicas are more than 8"),
+        (&["".to_owned()], "`` is no name for a replica"),
+        (&["near".to_owned(), "near".to_owned()], "two replicas are named `near`"),
+    ] {
+        let builder = Runtime::builder(db.pool().clone());
+        let builder =
+            names.iter().fold(builder, |builder, name| builder.replica(name, db.pool().clone()));
+        let refused = builder.start().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains(wrong), "{refused}");
+    }
 }
 
 async fn every_process_sees_who_copies_what<D: Sql>(db: Scratch<D>) {

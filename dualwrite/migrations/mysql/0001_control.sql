@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     seen_epoch    BIGINT  NOT NULL,
     drained_epoch BIGINT  NOT NULL,
     expires_at    BIGINT  NOT NULL,
+    beat          BIGINT  NOT NULL DEFAULT 0,
     PRIMARY KEY (id, migration)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (

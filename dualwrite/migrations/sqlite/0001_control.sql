@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     seen_epoch    INTEGER NOT NULL,
     drained_epoch INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
+    beat          INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (id, migration)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (

@@ -4,6 +4,7 @@ use super::throttle::{Load, LogMeter, Throttle, WRITES_WINDOW, WriteLatency};
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, unexpected};
 use crate::observe::window::{Cut, Window};
+use crate::replicas::Replicas;
 use crate::shared::Shared;
 
 /// How often the database is asked.
@@ -22,6 +23,7 @@ impl Scales {
     pub(crate) async fn read<DB: Backend>(
         &mut self,
         pool: &sqlx::Pool<DB>,
+        replicas: &Replicas<DB>,
         shared: &Shared,
         throttle: &Throttle,
     ) -> sqlx::Result<Load> {
@@ -41,6 +43,7 @@ impl Scales {
                 load.log_rate = self.log.look(written, shared.clock.now());
             }
         }
+        load.replicas = replicas.look(pool, &shared.name, &shared.clock).await?;
         Ok(load)
     }
 }

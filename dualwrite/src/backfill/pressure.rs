@@ -81,7 +81,8 @@ impl<C: CopyKeys> Worker<'_, C> {
         if now.saturating_sub(self.asked) >= load::EVERY_NS {
             self.asked = now;
             let throttle = &self.options.throttle;
-            self.pressed = match self.scales.read(&self.copier.pool, self.shared, throttle).await {
+            let (pool, replicas) = (&self.copier.pool, &self.copier.replicas);
+            self.pressed = match self.scales.read(pool, replicas, self.shared, throttle).await {
                 Ok(load) => throttle.judge(&load),
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.

@@ -8,6 +8,7 @@ use crate::backend::Pressure;
 use crate::hours::Hours;
 use crate::observe::figures::Figures;
 use crate::observe::histogram::Counts;
+use crate::replicas::trail::Behind;
 use crate::stage::Side;
 
 /// How far back the latency of the service's own writes is looked at.
@@ -16,12 +17,13 @@ pub const WRITES_WINDOW: Duration = Duration::from_secs(10);
 pub const WRITES_MIN: u64 = 20;
 
 /// What is known of the load; `None` where nothing is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) pressure: Pressure,
     /// Bytes a second.
     pub(crate) log_rate: Option<u64>,
     pub(crate) writes: Option<WriteLatency>,
+    pub(crate) replicas: Vec<Behind>,
 }
 
 /// Of the slower side.
@@ -130,7 +132,9 @@ impl Throttle {
         self
     }
 
-    /// The most that a replica may be behind, as the primary knows it: on PostgreSQL alone.
+    /// The most that a replica may be behind: of those that the runtime
+    /// [was told of](crate::RuntimeBuilder::replica), told to within a second; and on PostgreSQL of those
+    /// whose lag the primary knows, if this role may see it (`pg_monitor`).
     pub fn lag(mut self, most: Duration) -> Self {
         self.lag = most;
         self
@@ -193,6 +197,7 @@ impl Throttle {
         self.judge_pressure(load.pressure)
             .or_else(|| self.judge_log(load.log_rate?))
             .or_else(|| self.judge_writes(load.writes?))
+            .or_else(|| load.replicas.iter().find_map(|replica| self.judge_replica(replica)))
     }
 
     fn judge_log(&self, found: u64) -> Option<String> {
@@ -208,6 +213,14 @@ impl Throttle {
             let most = most.filter(|most| found > *most)?;
             Some(format!("{share} % of the writes take up to {found:.1?}, more than {most:.1?}"))
         })
+    }
+
+    fn judge_replica(&self, found: &Behind) -> Option<String> {
+        match found.lag {
+            Some(lag) if lag <= self.lag => None,
+            Some(lag) => Some(format!("the replica `{}` is {lag:.1?} behind", found.replica)),
+            None => Some(format!("the replica `{}` gives no answer", found.replica)),
+        }
     }
 
     fn judge_pressure(&self, pressure: Pressure) -> Option<String> {
@@ -272,6 +285,13 @@ mod tests {
         let lag = Some(Duration::from_secs(11));
         assert!(reason(Pressure { lag, ..quiet }).contains("11.0s behind"));
         assert_eq!(judge(Pressure { lock_waits: Some(20), ..quiet }), None);
+        let replica = |lag: Option<u64>| {
+            let behind = Behind { replica: "near".into(), lag: lag.map(Duration::from_secs) };
+            throttle.judge(&Load { replicas: vec![behind], ..Load::default() })
+        };
+        assert_eq!(replica(Some(10)), None);
+        assert_eq!(replica(Some(11)).unwrap(), "the replica `near` is 11.0s behind");
+        assert_eq!(replica(None).unwrap(), "the replica `near` gives no answer");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
+use crate::replicas::Replicas;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -105,8 +106,12 @@ pub(crate) struct Registered<C: CopyKeys> {
 }
 
 impl<C: CopyKeys> Registered<C> {
-    pub(crate) fn new(copy: C, pool: sqlx::Pool<C::Database>) -> Result<Self, Error> {
-        let copier = Arc::new(SqlCopier::new(copy, pool)?);
+    pub(crate) fn new(
+        copy: C,
+        pool: sqlx::Pool<C::Database>,
+        replicas: Replicas<C::Database>,
+    ) -> Result<Self, Error> {
+        let copier = Arc::new(SqlCopier::new(copy, pool, replicas)?);
         let inside = Arc::clone(&copier);
         let copy_in: Box<CopyIn<C::Database>> = Box::new(move |shared, tx, key| {
             let copier = Arc::clone(&inside);

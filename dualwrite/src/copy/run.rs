@@ -18,6 +18,7 @@ use crate::error::{BoxError, Error, ErrorKind, is_serialization};
 use crate::key::{EncodedKey, Key, OwnedKey};
 use crate::lazy::decide::may_copy_at;
 use crate::position::Position;
+use crate::replicas::Replicas;
 use crate::route::stage_of;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -27,6 +28,7 @@ use crate::transaction::Tx;
 pub(crate) struct SqlCopier<C: CopyKeys> {
     pub(crate) copy: C,
     pub(crate) pool: sqlx::Pool<C::Database>,
+    pub(crate) replicas: Replicas<C::Database>,
     pub(crate) pages: Pages,
     pub(crate) new_pages: Option<Pages>,
     /// Statements that copy a range.
@@ -35,7 +37,11 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
-    pub(crate) fn new(copy: C, pool: sqlx::Pool<C::Database>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        copy: C,
+        pool: sqlx::Pool<C::Database>,
+        replicas: Replicas<C::Database>,
+    ) -> Result<Self, Error> {
         let dialect = dialect::<C::Database>();
         let kind = <C::Key as Key>::KIND;
         let pages = copy.source().pages(dialect, kind)?;
@@ -47,7 +53,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             texts.into_iter().map(|text| Template::parse(text, &pages)).collect()
         };
         let ranges = copy.ranges().map(parse).transpose()?;
-        Ok(Self { copy, pool, pages, new_pages, ranges, mapping })
+        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping })
     }
 
     /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.

@@ -13,6 +13,7 @@ use crate::control::{Control, Heartbeat};
 use crate::error::{Error, ErrorKind};
 use crate::events::Hooks;
 use crate::moving::NAME_BYTES_MAX;
+use crate::replicas::{REPLICAS_MAX, Replica};
 use crate::stage::Stage;
 use crate::steering::Steering;
 
@@ -21,6 +22,7 @@ use crate::steering::Steering;
 #[derive(Debug)]
 pub struct RuntimeBuilder<DB: Backend> {
     pub(super) pool: sqlx::Pool<DB>,
+    pub(super) replicas: Vec<Replica<DB>>,
     pub(super) beat: Heartbeat,
     pub(super) poll: Duration,
     pub(super) shutdown: Duration,
@@ -54,6 +56,24 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self
     }
 
+    /// A replica of the database, by a name of 1 to 100 bytes: backfills and verifications of this process
+    /// make way while it is further behind than [`Throttle::lag`](crate::Throttle::lag), or does not answer
+    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_instance`
+    /// is read there, on a connection of this pool, about once a second while something is copied or
+    /// compared. At most [`REPLICAS_MAX`](crate::REPLICAS_MAX).
+    ///
+    /// ```
+    /// # use dualwrite::{Error, Runtime};
+    /// # async fn start(pool: sqlx::SqlitePool, near: sqlx::SqlitePool) -> Result<(), Error> {
+    /// let runtime = Runtime::builder(pool).replica("near", near).start().await?;
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    pub fn replica(mut self, name: impl Into<String>, pool: sqlx::Pool<DB>) -> Self {
+        self.replicas.push(Replica { name: name.into().into(), pool });
+        self
+    }
+
     /// The stages that this build can run; all by default. A move beyond them waits until no such
     /// instance lives.
     pub fn stages(mut self, first: Stage, last: Stage) -> Self {
@@ -75,6 +95,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             let message = "the lease must be at least three polls long, or it runs out by itself";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
+        self.check_replicas()?;
         let control: Arc<dyn Control> =
             Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
         control.install().await?;
@@ -84,6 +105,22 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
         inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
-        Ok(Runtime { inner, pool: self.pool })
+        Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into() })
+    }
+
+    fn check_replicas(&self) -> Result<(), Error> {
+        let names: Vec<&str> = self.replicas.iter().map(|replica| &*replica.name).collect();
+        let message = if names.len() > REPLICAS_MAX {
+            format!("{} replicas are more than {REPLICAS_MAX}; name those that matter", names.len())
+        } else if let Some(name) =
+            names.iter().find(|name| !(1..=NAME_BYTES_MAX).contains(&name.len()))
+        {
+            format!("`{name}` is no name for a replica; use 1 to {NAME_BYTES_MAX} bytes")
+        } else if let Some(at) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+            format!("two replicas are named `{}`; give each its own name", names[at])
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidInput, message))
     }
 }

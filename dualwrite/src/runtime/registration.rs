@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::moving::NAME_BYTES_MAX;
 use crate::position::Percent;
+use crate::replicas::Replicas;
 use crate::shared::{MirrorPolicy, Options};
 use crate::stage::Stage;
 
@@ -27,7 +28,9 @@ pub struct Registration<'r, DB: Backend> {
 impl<DB: Backend> Registration<'_, DB> {
     /// The copy function.
     pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
-        let registered = Registered::new(copy, self.runtime.pool.clone());
+        let Runtime { inner, pool, replicas } = self.runtime;
+        let replicas = Replicas::new(Arc::clone(replicas), &inner.beat.instance);
+        let registered = Registered::new(copy, pool.clone(), replicas);
         self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
         self
     }

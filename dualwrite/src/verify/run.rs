@@ -309,7 +309,8 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
         let now = rows.first().map_or(Ok(0), |row| row.unsigned(0))?;
         let hour = (now / 3_600_000_000 % 24) as u8;
         drop(conn); // it may be the only one
-        let (pool, shared) = (&self.plan.copier.pool, self.plan.shared);
-        Ok((hour, self.scales.read(pool, shared, &self.throttle).await?))
+        let (copier, shared) = (&self.plan.copier, self.plan.shared);
+        let load = self.scales.read(&copier.pool, &copier.replicas, shared, &self.throttle).await?;
+        Ok((hour, load))
     }
 }
