@@ -7,6 +7,7 @@ pub(crate) mod letters;
 pub(crate) mod memory;
 pub(crate) mod plans;
 pub(crate) mod sql;
+pub(crate) mod tasks;
 
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) old_generation: Generation,
     /// A rollout is running.
     pub(crate) planned: bool,
+    /// Somebody started a backfill that no instance runs.
+    pub(crate) started: bool,
 }
 
 impl Record {
@@ -293,7 +296,7 @@ pub trait Watch: Send {
 }
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
-pub(crate) trait Control: letters::Letters + plans::Plans + 'static {
+pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'static {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::control::{BackfillProgress, Order, VerifyOrder};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::operator::BackfillOrders;
 use crate::position::Percent;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -95,6 +96,22 @@ impl<'m> Backfill<'m> {
     pub fn stop_after_failures(mut self, keys: u64) -> Self {
         self.options.failures_max = keys;
         self
+    }
+
+    /// Has it run in the background, by this process or another one with a copy function, with this number of
+    /// [workers](Self::workers) and this [rate](Self::rate), and the default of everything else: see
+    /// [`BackfillOrders::start`](crate::BackfillOrders::start), which is the same for those who have no such
+    /// process. It survives the end of whoever runs it.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name without bytes or with more than 100, `Database`.
+    pub async fn start(&self, by: &str, because: &str) -> Result<bool, Error> {
+        let (control, name) = (&*self.shared.control, &*self.shared.name);
+        let orders = BackfillOrders::of(control, name, self.options.to);
+        let orders = orders.workers(self.options.workers).rate(self.options.rate);
+        let started = orders.start(by, because).await?;
+        self.shared.nudge.notify_one();
+        Ok(started)
     }
 
     /// Makes its workers, in all processes, wait; also after a restart, until it is resumed. Returns

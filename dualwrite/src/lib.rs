@@ -57,6 +57,7 @@ mod health;
 mod jobs;
 mod migration;
 mod moving;
+mod operator;
 mod rollout;
 mod runtime;
 mod status;
@@ -105,6 +106,7 @@ pub use compare::{
     SHOWN_CHARS_MAX, Shown,
 };
 pub use control::letters::{DeadLetter, Waiver};
+pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use conversion::ConversionError;
 pub use copy::alone::FENCE_REFUSALS_MAX;
@@ -138,6 +140,7 @@ pub use moves::Move;
 pub use moving::{Moving, PATIENCE};
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
+pub use operator::{BackfillOrders, MigrationOverview, Operator};
 pub use plan::health::Health;
 pub use plan::order::{OrderKind, RolloutOrder};
 pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};

@@ -5,6 +5,7 @@
 
 mod builder;
 mod comparing;
+mod following;
 mod maintaining;
 #[cfg(feature = "metrics")]
 mod publishing;

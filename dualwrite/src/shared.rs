@@ -125,6 +125,10 @@ pub(crate) struct Shared {
     due: AtomicBool,
     /// A rollout is running.
     planned: AtomicBool,
+    /// Somebody started a backfill that no instance runs.
+    pub(crate) started: AtomicBool,
+    /// This process looks after it.
+    pub(crate) following: AtomicBool,
     lease: Arc<Lease>,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
@@ -221,6 +225,8 @@ impl Shared {
             letters: AtomicBool::new(record.letters),
             due: AtomicBool::new(record.due),
             planned: AtomicBool::new(record.planned),
+            started: AtomicBool::new(record.started),
+            following: AtomicBool::new(false),
             lease: context.lease,
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
@@ -298,6 +304,11 @@ impl Shared {
         self.planned.load(Relaxed)
     }
 
+    /// Whether a backfill was started that no instance runs, as far as known here.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started.load(Relaxed)
+    }
+
     pub(crate) fn mark_dirty(&self) {
         self.dirty.store(true, Relaxed);
     }
@@ -369,6 +380,7 @@ impl Shared {
             self.letters.store(record.letters, Relaxed);
             self.due.store(record.due, Relaxed);
             self.planned.store(record.planned, Relaxed);
+            self.started.store(record.started, Relaxed);
         }
         raised
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::control::tasks::StartedBackfill;
 use crate::control::{BackfillProgress, Event, Mismatch};
 use crate::error::Error;
 use crate::facts::InstanceReport;
@@ -58,6 +59,8 @@ pub struct Status {
     pub dirty_new: u64,
     /// Keys that could not be copied to new, those that somebody waived left out.
     pub dead_letters: u64,
+    /// Backfills that somebody started and that have not ended.
+    pub started: Vec<StartedBackfill>,
     /// Keys that could not be copied to either side, and that somebody waived.
     pub waived: u64,
     /// Live instances.
@@ -125,6 +128,7 @@ impl Migration {
             remaining: backfill.as_ref().map(BackfillProgress::remaining),
             percent: backfill.as_ref().map(BackfillProgress::percent),
             backfill,
+            started: shared.control.tasks(&shared.name).await?,
             verification: verification.map(|state| state.report),
             verified: facts.verified,
             dirty_old: facts.dirty_old,

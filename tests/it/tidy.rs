@@ -57,6 +57,7 @@ const LAYERS: &[&[&str]] = &[
         "control",
         "control/letters",
         "control/plans",
+        "control/tasks",
         "flags/source",
         "copy",
         "copy/table",
@@ -146,6 +147,7 @@ const LAYERS: &[&[&str]] = &[
         "runtime",
         "runtime/builder",
         "runtime/comparing",
+        "runtime/following",
         "runtime/maintaining",
         "runtime/publishing",
         "runtime/registration",
@@ -154,6 +156,7 @@ const LAYERS: &[&[&str]] = &[
         "status",
         "flags/run",
         "rollout",
+        "operator",
         "steering",
     ],
     &[
@@ -170,9 +173,12 @@ const LAYERS: &[&[&str]] = &[
         "control/sql/instances",
         "control/memory/letters",
         "control/memory/plans",
+        "control/memory/tasks",
         "control/sql/letters",
         "control/sql/orders",
         "control/sql/plans",
+        "control/sql/tasks",
+        "control/sql/tasks",
         "flags/env",
         "flags/file",
         "flags/open_feature",
@@ -306,6 +312,7 @@ fn every_module_has_a_layer() {
         "guard/simulation",
         "control/conformance",
         "control/conformance/letters",
+        "control/conformance/tasks",
         "control/conformance/plans",
     ];
     let homeless: Vec<String> = sources()
@@ -353,6 +360,7 @@ fn nothing_is_spawned_without_a_bound() {
         let may = [
             "runtime/builder",
             "runtime/maintaining",
+            "runtime/following", // one a migration
             "runtime/watching",
             "steering",
             "shadow/run",

@@ -155,6 +155,21 @@ CREATE TABLE IF NOT EXISTS dualwrite_order (
     epoch     BIGINT  NOT NULL,
     UNIQUE (migration, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Backfills that somebody started, for any instance to run.
+CREATE TABLE IF NOT EXISTS dualwrite_task (
+    migration    VARCHAR(100)    NOT NULL,
+    side         VARCHAR(8)      NOT NULL,
+    workers      BIGINT  NOT NULL,
+    rate         BIGINT,
+    actor        VARCHAR(100)    NOT NULL,
+    reason       TEXT    NOT NULL,
+    at           BIGINT  NOT NULL,
+    state        VARCHAR(16)     NOT NULL,
+    runner       VARCHAR(100),
+    runner_until BIGINT  NOT NULL DEFAULT 0,
+    waiting      TEXT,
+    PRIMARY KEY (migration, side)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_verification (
     migration      VARCHAR(100)    NOT NULL PRIMARY KEY,
     owner          VARCHAR(100)    NOT NULL,

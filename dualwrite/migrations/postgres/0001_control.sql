@@ -155,6 +155,21 @@ CREATE TABLE IF NOT EXISTS dualwrite_order (
     epoch     BIGINT  NOT NULL,
     UNIQUE (migration, id)
 );
+-- Backfills that somebody started, for any instance to run.
+CREATE TABLE IF NOT EXISTS dualwrite_task (
+    migration    TEXT    NOT NULL,
+    side         TEXT    NOT NULL,
+    workers      BIGINT  NOT NULL,
+    rate         BIGINT,
+    actor        TEXT    NOT NULL,
+    reason       TEXT    NOT NULL,
+    at           BIGINT  NOT NULL,
+    state        TEXT    NOT NULL,
+    runner       TEXT,
+    runner_until BIGINT  NOT NULL DEFAULT 0,
+    waiting      TEXT,
+    PRIMARY KEY (migration, side)
+);
 CREATE TABLE IF NOT EXISTS dualwrite_verification (
     migration      TEXT    NOT NULL PRIMARY KEY,
     owner          TEXT    NOT NULL,

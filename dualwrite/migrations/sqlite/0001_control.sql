@@ -155,6 +155,21 @@ CREATE TABLE IF NOT EXISTS dualwrite_order (
     epoch     INTEGER NOT NULL,
     UNIQUE (migration, id)
 );
+-- Backfills that somebody started, for any instance to run.
+CREATE TABLE IF NOT EXISTS dualwrite_task (
+    migration    TEXT    NOT NULL,
+    side         TEXT    NOT NULL,
+    workers      INTEGER NOT NULL,
+    rate         INTEGER,
+    actor        TEXT    NOT NULL,
+    reason       TEXT    NOT NULL,
+    at           INTEGER NOT NULL,
+    state        TEXT    NOT NULL,
+    runner       TEXT,
+    runner_until INTEGER NOT NULL DEFAULT 0,
+    waiting      TEXT,
+    PRIMARY KEY (migration, side)
+);
 CREATE TABLE IF NOT EXISTS dualwrite_verification (
     migration      TEXT    NOT NULL PRIMARY KEY,
     owner          TEXT    NOT NULL,

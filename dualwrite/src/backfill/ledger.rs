@@ -383,7 +383,7 @@ impl Ledger<'_> {
     }
 }
 
-pub(super) fn limit(rate: Option<u64>) -> SqlValue {
+pub(crate) fn limit(rate: Option<u64>) -> SqlValue {
     SqlValue::Integer(rate.map(|rate| i64::try_from(rate).unwrap_or(i64::MAX)))
 }
 

@@ -3,6 +3,7 @@
 
 mod letters;
 mod plans;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -306,6 +307,7 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
     letters::suite(&fresh).await;
+    tasks::suite(&fresh).await;
     plans::suite(fresh).await;
 }
 
@@ -342,6 +344,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         "release",
         "plan",
         "order",
+        "task",
     ];
     let fresh = || async {
         let mut conn = pool.acquire().await.unwrap();

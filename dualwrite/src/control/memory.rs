@@ -3,6 +3,7 @@
 
 mod letters;
 mod plans;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,6 +54,7 @@ struct Entry {
     buried: Vec<DeadLetter>,
     samples: Vec<Mismatch>,
     plan: Option<plans::Stored>,
+    tasks: Vec<tasks::Stored>,
     orders: Vec<RolloutOrder>,
     flag: Option<(String, Epoch)>,
 }
@@ -104,6 +106,7 @@ impl Entry {
                 due: false,
                 old_generation: Generation::FIRST,
                 planned: false,
+                started: false,
             },
             old_verified: None,
             verification: None,
@@ -117,6 +120,7 @@ impl Entry {
             buried: Vec::new(),
             samples: Vec::new(),
             plan: None,
+            tasks: Vec::new(),
             orders: Vec::new(),
             flag: None,
         }
@@ -249,6 +253,7 @@ impl Control for MemoryControl {
         let now = self.clock.now();
         let record = |entry: &mut Entry| {
             entry.note_letters(now);
+            entry.look_at_tasks(now);
             entry.record.clone()
         };
         done(Ok(self.lock().values_mut().map(record).collect()))
@@ -270,6 +275,7 @@ impl Control for MemoryControl {
         for entry in self.lock().values_mut() {
             entry.instances.remove(instance);
             entry.plan.iter_mut().for_each(|plan| plan.leave(instance));
+            entry.leave_tasks(instance);
         }
         done(Ok(()))
     }

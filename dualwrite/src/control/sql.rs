@@ -8,6 +8,7 @@ mod letters;
 mod mismatch;
 mod orders;
 mod plans;
+mod tasks;
 mod verification;
 
 use futures_util::future::BoxFuture;
@@ -168,6 +169,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
             self.execute("leaving", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
             self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
+            let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";
+            self.execute("leaving what was started", sql, &[instance.into()]).await?;
             let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
             self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
         })
@@ -303,12 +306,24 @@ impl<DB: Backend> Control for SqlControl<DB> {
         order: Order,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
+            let doing = "giving an order to the backfill";
+            let of_task = match order {
+                Order::Cancel => {
+                    let (sql, values) = tasks::cancel(name, side);
+                    self.execute(doing, sql, &values).await? > 0
+                }
+                Order::Rate(rate) => {
+                    let (sql, values) = tasks::set_rate(name, side, rate);
+                    self.execute(doing, sql, &values).await? > 0
+                }
+                Order::Pause | Order::Resume => false,
+            };
             for (sql, values) in ordering::give(&DB::Adapter::DIALECT, name, side, order) {
-                if self.execute("giving an order to the backfill", &sql, &values).await? > 0 {
+                if self.execute(doing, &sql, &values).await? > 0 {
                     return Ok(true);
                 }
             }
-            Ok(false)
+            Ok(of_task)
         })
     }
 

@@ -40,6 +40,7 @@ pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: Cancellat
             repairing =
                 Some(inner.tasks.spawn(repairing::repair_all(Arc::clone(&inner), stop.clone())));
         }
+        inner.run_started(&stop);
         if inner.is_watch_due() && watching.as_ref().is_none_or(JoinHandle::is_finished) {
             watching =
                 Some(inner.tasks.spawn(watching::watch_all(Arc::clone(&inner), stop.clone())));

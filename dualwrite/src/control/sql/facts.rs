@@ -20,7 +20,9 @@ pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.gene
      WHERE f.migration = m.name AND f.side = 'new'), m.old_generation, \
      (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name), \
      (SELECT min(f.side) FROM dualwrite_failure f WHERE f.migration = m.name), \
-     (SELECT min(f.next_attempt_at) FROM dualwrite_failure f WHERE f.migration = m.name) - {now} \
+     (SELECT min(f.next_attempt_at) FROM dualwrite_failure f WHERE f.migration = m.name) - {now}, \
+     (SELECT min(t.runner_until) FROM dualwrite_task t \
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now} \
      FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -39,6 +41,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         planned: row.optional_text(11)? == Some("running"),
         letters: row.optional_text(12)?.is_some(),
         due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
+        started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
     })
 }
 

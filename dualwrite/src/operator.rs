@@ -1,0 +1,206 @@
+//! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
+use crate::backfill::options::WORKERS_MAX;
+use crate::control::sql::SqlControl;
+use crate::control::tasks::{NewTask, StartedBackfill};
+use crate::control::{BackfillProgress, Control, Order};
+use crate::error::Error;
+use crate::moving::check_named;
+use crate::stage::Side;
+
+/// Looks at the control tables, and gives orders to backfills, beside the service: it is no instance, so
+/// nobody waits for it, and it has no copy function, so it copies nothing itself.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use dualwrite::{Error, Operator};
+///
+/// async fn slow_down(pool: sqlx::SqlitePool) -> Result<(), Error> {
+///     let operator = Operator::new(pool);
+///     for migration in operator.migrations().await? {
+///         println!("{}: {}", migration.name, migration.position);
+///     }
+///     operator.backfill("customer-email").set_rate(Some(500)).await?;
+///     Ok(())
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Operator {
+    control: Arc<dyn Control>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
+}
+
+/// What an operator sees of a migration.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MigrationOverview {
+    /// Its name.
+    pub name: String,
+    /// Where it stands: stage, ramp and epoch.
+    pub position: String,
+    /// The generation of new.
+    pub generation: u64,
+    /// The newest backfill.
+    pub backfill: Option<BackfillProgress>,
+    /// Backfills that somebody started and that have not ended.
+    pub started: Vec<StartedBackfill>,
+    /// Keys that could not be copied to new, without those that were waived.
+    pub dead_letters: u64,
+    /// Live instances.
+    pub instances: usize,
+}
+
+impl Operator {
+    /// Of the control tables in the database of this pool. They are made by the service.
+    pub fn new<DB: Backend>(pool: sqlx::Pool<DB>) -> Self {
+        Self { control: Arc::new(SqlControl::new(DB::Adapter::control_pool(&pool))) }
+    }
+
+    /// All migrations, by name.
+    ///
+    /// # Errors
+    /// `Database`, also where there are no control tables.
+    pub async fn migrations(&self) -> Result<Vec<MigrationOverview>, Error> {
+        let mut names: Vec<String> =
+            self.control.load().await?.into_iter().map(|record| record.name).collect();
+        names.sort();
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            found.push(self.migration(&name).await?);
+        }
+        Ok(found)
+    }
+
+    /// One migration.
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn migration(&self, name: &str) -> Result<MigrationOverview, Error> {
+        let facts = self.control.facts(name).await?;
+        Ok(MigrationOverview {
+            name: name.to_owned(),
+            position: facts.position.to_string(),
+            generation: facts.generation.0,
+            backfill: self.control.backfill(name).await?,
+            started: self.control.tasks(name).await?,
+            dead_letters: facts.dead_letters,
+            instances: facts.instances.len(),
+        })
+    }
+
+    /// Orders to the backfill of a migration.
+    pub fn backfill<'o>(&'o self, name: &'o str) -> BackfillOrders<'o> {
+        BackfillOrders { control: &*self.control, name, side: Side::New, workers: 1, rate: None }
+    }
+}
+
+/// Orders to the backfill of a migration, whichever instance runs it.
+#[derive(Clone, Copy)]
+#[must_use = "give an order"]
+pub struct BackfillOrders<'o> {
+    control: &'o dyn Control,
+    name: &'o str,
+    side: Side,
+    workers: u32,
+    rate: Option<u64>,
+}
+
+impl std::fmt::Debug for BackfillOrders<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("BackfillOrders");
+        shown.field("migration", &self.name).field("side", &self.side).finish_non_exhaustive()
+    }
+}
+
+impl<'o> BackfillOrders<'o> {
+    pub(crate) fn of(control: &'o dyn Control, name: &'o str, side: Side) -> Self {
+        Self { control, name, side, workers: 1, rate: None }
+    }
+
+    /// To the one that copies from new to old; see [`Backfill::reverse`](crate::Backfill::reverse).
+    pub fn reverse(mut self) -> Self {
+        self.side = Side::Old;
+        self
+    }
+
+    /// How many workers the instance has that runs it; one by default, at most
+    /// [`WORKERS_MAX`](crate::WORKERS_MAX).
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers.clamp(1, WORKERS_MAX);
+        self
+    }
+
+    /// The most keys a second, of all workers together, from the start on; none by default.
+    pub fn rate(mut self, keys: Option<u64>) -> Self {
+        self.rate = keys;
+        self
+    }
+
+    /// Has it run, by one of the instances that have a copy function: the first one that sees it, and another one
+    /// when that ends before the backfill does. What was paused or cancelled goes on. `by` has 1 to 100 bytes.
+    /// Answers `false` where it was started already and has not ended. What keeps it from going on is in
+    /// [`StartedBackfill::waiting`](crate::StartedBackfill::waiting).
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `InvalidInput` for a name without bytes or with more than 100, `Database`.
+    pub async fn start(self, by: &str, because: &str) -> Result<bool, Error> {
+        check_named("actor", by).map_err(|error| error.of(self.name))?;
+        let (actor, reason) = (by.to_owned(), because.to_owned());
+        let Self { control, name, side, workers, rate } = self;
+        // First, or its runner would find it cancelled.
+        control.order(name, side, Order::Resume).await?;
+        control.start_task(name, &NewTask { side, workers, rate, actor, reason }).await
+    }
+
+    /// Makes its workers wait until it is resumed; see [`Backfill::pause`](crate::Backfill::pause).
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn pause(self) -> Result<bool, Error> {
+        self.give(Order::Pause).await
+    }
+
+    /// Lets what was paused go on; see [`Backfill::resume`](crate::Backfill::resume).
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn resume(self) -> Result<bool, Error> {
+        self.give(Order::Resume).await
+    }
+
+    /// Ends its workers. What is copied stays copied; see [`Backfill::cancel`](crate::Backfill::cancel).
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn cancel(self) -> Result<bool, Error> {
+        self.give(Order::Cancel).await
+    }
+
+    /// Changes the most keys a second; see [`Backfill::set_rate`](crate::Backfill::set_rate).
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn set_rate(self, keys: Option<u64>) -> Result<bool, Error> {
+        self.give(Order::Rate(keys)).await
+    }
+
+    async fn give(self, order: Order) -> Result<bool, Error> {
+        match self.control.order(self.name, self.side, order).await? {
+            true => Ok(true),
+            // A name that nobody bears is no backfill that does not run.
+            false => self.control.facts(self.name).await.map(|_| false),
+        }
+    }
+}
