@@ -67,7 +67,7 @@ impl<'m> Backfill<'m> {
     }
 
     /// The most keys a second, of all workers together; also while it runs, from any process, by
-    /// [`set_rate`](Self::set_rate).
+    /// [`set_rate`](Self::set_rate). A worker copies a key in ten seconds, if need be more than that.
     pub fn rate(mut self, keys: u64) -> Self {
         self.options.rate = Some(keys);
         self
@@ -98,8 +98,9 @@ impl<'m> Backfill<'m> {
         self
     }
 
-    /// Has it run in the background, by this process or another one with a copy function, with this number of
-    /// [workers](Self::workers) and this [rate](Self::rate), and the default of everything else: see
+    /// Has it run in the background, by this process or another one with a copy function, with these
+    /// [workers](Self::workers), this [rate](Self::rate) and this [limit on
+    /// failures](Self::stop_after_failures), and the default of everything else: see
     /// [`BackfillOrders::start`](crate::BackfillOrders::start), which is the same for those who have no such
     /// process. It survives the end of whoever runs it.
     ///
@@ -109,6 +110,7 @@ impl<'m> Backfill<'m> {
         let (control, name) = (&*self.shared.control, &*self.shared.name);
         let orders = BackfillOrders::of(control, name, self.options.to);
         let orders = orders.workers(self.options.workers).rate(self.options.rate);
+        let orders = orders.stop_after_failures(self.options.failures_max);
         let started = orders.start(by, because).await?;
         self.shared.nudge.notify_one();
         Ok(started)

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
+use crate::backfill::decide::FAILURES_MAX;
 use crate::backfill::options::WORKERS_MAX;
 use crate::control::sql::SqlControl;
 use crate::control::tasks::{NewTask, StartedBackfill};
@@ -102,7 +103,7 @@ impl Operator {
 
     /// Orders to the backfill of a migration.
     pub fn backfill<'o>(&'o self, name: &'o str) -> BackfillOrders<'o> {
-        BackfillOrders { control: &*self.control, name, side: Side::New, workers: 1, rate: None }
+        BackfillOrders::of(&*self.control, name, Side::New)
     }
 }
 
@@ -115,6 +116,7 @@ pub struct BackfillOrders<'o> {
     side: Side,
     workers: u32,
     rate: Option<u64>,
+    stop_after_failures: u64,
 }
 
 impl std::fmt::Debug for BackfillOrders<'_> {
@@ -126,7 +128,7 @@ impl std::fmt::Debug for BackfillOrders<'_> {
 
 impl<'o> BackfillOrders<'o> {
     pub(crate) fn of(control: &'o dyn Control, name: &'o str, side: Side) -> Self {
-        Self { control, name, side, workers: 1, rate: None }
+        Self { control, name, side, workers: 1, rate: None, stop_after_failures: FAILURES_MAX }
     }
 
     /// To the one that copies from new to old; see [`Backfill::reverse`](crate::Backfill::reverse).
@@ -148,6 +150,13 @@ impl<'o> BackfillOrders<'o> {
         self
     }
 
+    /// Halts it after so many keys that cannot be copied; see
+    /// [`Backfill::stop_after_failures`](crate::Backfill::stop_after_failures).
+    pub fn stop_after_failures(mut self, keys: u64) -> Self {
+        self.stop_after_failures = keys;
+        self
+    }
+
     /// Has it run, by one of the instances that have a copy function: the first one that sees it, and another one
     /// when that ends before the backfill does. What was paused or cancelled goes on. `by` has 1 to 100 bytes.
     /// Answers `false` where it was started already and has not ended. What keeps it from going on is in
@@ -158,10 +167,11 @@ impl<'o> BackfillOrders<'o> {
     pub async fn start(self, by: &str, because: &str) -> Result<bool, Error> {
         check_named("actor", by).map_err(|error| error.of(self.name))?;
         let (actor, reason) = (by.to_owned(), because.to_owned());
-        let Self { control, name, side, workers, rate } = self;
+        let Self { control, name, side, workers, rate, stop_after_failures } = self;
         // First, or its runner would find it cancelled.
         control.order(name, side, Order::Resume).await?;
-        control.start_task(name, &NewTask { side, workers, rate, actor, reason }).await
+        let task = NewTask { side, workers, rate, stop_after_failures, actor, reason };
+        control.start_task(name, &task).await
     }
 
     /// Makes its workers wait until it is resumed; see [`Backfill::pause`](crate::Backfill::pause).

@@ -38,6 +38,7 @@ mod reverse;
 mod rollout;
 mod sessions;
 mod shadow;
+mod started;
 mod throttle;
 mod transaction;
 mod unaware;

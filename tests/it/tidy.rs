@@ -178,7 +178,6 @@ const LAYERS: &[&[&str]] = &[
         "control/sql/orders",
         "control/sql/plans",
         "control/sql/tasks",
-        "control/sql/tasks",
         "flags/env",
         "flags/file",
         "flags/open_feature",
@@ -204,8 +203,9 @@ const KNOTS: &[(&str, &str)] = &[
     ("copy", "verify/repair"),
     ("copy", "verify/run"),
     ("copy", "transaction"),
-    // The one place that picks an adapter.
+    // The two places that pick an adapter.
     ("runtime/builder", "control/sql"),
+    ("operator", "control/sql"),
     // A wrapper is made for the user's handle, and waits with its patience.
     ("repository", "migration"),
     ("transaction", "migration"),
@@ -221,6 +221,7 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "control/sql/letters",
     "control/sql/orders",
     "control/sql/plans",
+    "control/sql/tasks",
     "control/sql/mismatch",
     "control/sql/verification",
     "copy",
@@ -231,6 +232,7 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "transaction",
     "runtime",
     "migration",
+    "operator",
     "error",
     "lib",
 ];

@@ -161,6 +161,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_task (
     side         VARCHAR(8)      NOT NULL,
     workers      BIGINT  NOT NULL,
     rate         BIGINT,
+    failures_max BIGINT  NOT NULL,
     actor        VARCHAR(100)    NOT NULL,
     reason       TEXT    NOT NULL,
     at           BIGINT  NOT NULL,

@@ -161,6 +161,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_task (
     side         TEXT    NOT NULL,
     workers      BIGINT  NOT NULL,
     rate         BIGINT,
+    failures_max BIGINT  NOT NULL,
     actor        TEXT    NOT NULL,
     reason       TEXT    NOT NULL,
     at           BIGINT  NOT NULL,

@@ -161,6 +161,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_task (
     side         TEXT    NOT NULL,
     workers      INTEGER NOT NULL,
     rate         INTEGER,
+    failures_max INTEGER NOT NULL,
     actor        TEXT    NOT NULL,
     reason       TEXT    NOT NULL,
     at           INTEGER NOT NULL,

@@ -121,6 +121,13 @@ impl Pace {
     }
 }
 
+/// How many keys a batch of one of these workers may have at such a rate: those of a second. So the rate holds
+/// over a few seconds, whatever fits into a batch, and an order is heard after one.
+pub(crate) fn rate_keys(rate: Option<u64>, workers: u64) -> u32 {
+    let Some(rate) = rate else { return u32::MAX };
+    u32::try_from(rate / workers.max(1)).unwrap_or(u32::MAX).max(1)
+}
+
 /// How long to wait after a batch so that all workers together stay below `rate` keys a second.
 pub(crate) fn rate_pause(keys: u64, spent: Duration, rate: Option<u64>, workers: u64) -> Duration {
     let Some(rate) = rate else { return Duration::ZERO };
@@ -241,6 +248,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_rate_holds_and_is_heard(
+            rate in 1_u64..100_000, workers in 1_u64..40, spent_ms in 0_u64..20_000,
+        ) {
+            let keys = u64::from(rate_keys(Some(rate), workers));
+            let spent = Duration::from_millis(spent_ms);
+            let pause = rate_pause(keys, spent, Some(rate), workers);
+            prop_assert!(pause <= Duration::from_secs(1) || workers > rate);
+            // Below a key in ten seconds and worker it does not wait any longer.
+            let took = (spent + pause).as_secs_f64();
+            let together = keys as f64 / took * workers as f64;
+            prop_assert!(together <= rate as f64 * 1.001 || pause == PAUSE_MAX, "{together}");
+        }
+
         #[test]
         fn the_size_finds_the_time(per_key_us in 1_u64..2_000) {
             let mut pace = Pace::new(BATCH_KEYS, TARGET);

@@ -2,6 +2,7 @@
 //! moved, commit. A crash between two commits loses nothing and repeats nothing.
 
 use super::burying::{bury, unbury};
+use super::decide::rate_keys;
 use super::ledger::{Part, Range};
 use super::worker::{KIND, Worker};
 use crate::backend::Backend;
@@ -37,7 +38,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
             return self.stretch(tx, range).await;
         }
-        let keys = self.lock_page(&mut tx, range, self.pace.limit()).await?;
+        let keys = self.lock_page(&mut tx, range, self.page_keys()).await?;
         let Some(last) = keys.last() else {
             return self.range_done(tx, range).await;
         };
@@ -60,6 +61,12 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.unbury(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// How many keys the next page may have.
+    fn page_keys(&self) -> u32 {
+        let (rate, workers) = self.rate();
+        self.pace.limit().min(rate_keys(rate, workers))
     }
 
     /// Lets the commit return before it is on disk, and statements be planned anew, where that can be had.
@@ -107,7 +114,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     ) -> Result<Page<C::Database>, Error> {
         let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
         let last = range.last.parts(KIND::<C>())?;
-        let (sql, values) = self.pages.stretch(after.as_ref(), &last, self.pace.limit());
+        let (sql, values) = self.pages.stretch(after.as_ref(), &last, self.page_keys());
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("finding the end of a page"))?;

@@ -67,12 +67,17 @@ impl<C: CopyKeys> Worker<'_, C> {
             Some(reason) => Some(reason),
             None => self.pressed().await,
         };
-        let (rate, workers) = self.orders.as_ref().map_or((None, 1), |o| (o.rate, o.workers));
+        let (rate, workers) = self.rate();
         let pause = self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, rate, workers));
         self.tell(reason).await;
         if !pause.is_zero() {
             clock::sleep(pause).await;
         }
+    }
+
+    /// The most keys a second, and how many workers share them.
+    pub(super) fn rate(&self) -> (Option<u64>, u64) {
+        self.orders.as_ref().map_or((None, 1), |orders| (orders.rate, orders.workers))
     }
 
     /// What the database says of itself, asked now and then.

@@ -19,6 +19,8 @@ pub struct StartedBackfill {
     /// The most keys a second; see [`BackfillProgress::rate`](crate::BackfillProgress::rate) for what holds
     /// once it runs.
     pub rate: Option<u64>,
+    /// After how many keys that fail it is halted.
+    pub stop_after_failures: u64,
     /// Who started it.
     pub actor: String,
     /// Why.
@@ -39,6 +41,7 @@ pub(crate) struct NewTask {
     pub(crate) side: Side,
     pub(crate) workers: u32,
     pub(crate) rate: Option<u64>,
+    pub(crate) stop_after_failures: u64,
     pub(crate) actor: String,
     pub(crate) reason: String,
 }

@@ -1,7 +1,7 @@
 //! Beside the rounds of the runtime: runs the backfills that somebody started, for any instance to run.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -21,76 +21,80 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 impl Inner {
     /// Takes what nobody runs, where this process can run it: one task a migration.
-    pub(super) fn run_started(&self, stop: &CancellationToken) {
+    pub(super) fn run_started(self: &Arc<Self>, stop: &CancellationToken) {
         for shared in self.migrations() {
             let wanted = shared.is_started() && shared.copier.is_some();
             if wanted && !shared.following.swap(true, SeqCst) {
                 let (lease, stop) = (self.lease_length(), stop.clone());
-                let following = Following(shared);
-                self.tasks.spawn(async move { follow(&following.0, lease, &stop).await });
+                let following = Following { shared, runtime: Arc::downgrade(self) };
+                self.tasks.spawn(async move { following.follow(lease, &stop).await });
             }
         }
     }
 }
 
-/// Until it is dropped, also by a copy function that panics.
-struct Following(Arc<Shared>);
+/// A migration that is looked after, until this is dropped, also by a copy function that panics.
+struct Following {
+    shared: Arc<Shared>,
+    runtime: Weak<Inner>,
+}
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.following.store(false, SeqCst);
+        self.shared.following.store(false, SeqCst);
     }
 }
 
-async fn follow(shared: &Arc<Shared>, lease: Duration, stop: &CancellationToken) {
-    let tasks = match shared.control.tasks(&shared.name).await {
-        Ok(tasks) => tasks,
-        Err(error) => {
-            tracing::warn!(migration = &*shared.name, %error, "a started backfill waits");
-            return;
+impl Following {
+    async fn follow(&self, lease: Duration, stop: &CancellationToken) {
+        let (shared, name) = (&*self.shared, &*self.shared.name);
+        let done = async {
+            for task in shared.control.tasks(name).await? {
+                self.run_under_lease(&task, lease, stop).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(migration = name, %error, "a started backfill waits");
         }
-    };
-    for task in tasks {
-        if let Err(error) = run_under_lease(shared, &task, lease, stop).await {
-            let (migration, side) = (&*shared.name, task.side);
-            tracing::warn!(migration, %side, %error, "a started backfill waits");
-        }
-        // What was known of them is old by now.
-        shared.started.store(false, Relaxed);
+        shared.started.store(false, Relaxed); // until it is looked at again
     }
-}
 
-/// Runs a task if it is ours, until it ends, is cancelled, or somebody else has it.
-async fn run_under_lease(
-    shared: &Shared,
-    task: &StartedBackfill,
-    lease: Duration,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    let (name, side, instance) = (&*shared.name, task.side, &*shared.instance);
-    let can = side == Side::New || shared.terms().can_copy_back;
-    if !can || !shared.control.take_task(name, side, instance, lease).await? {
-        return Ok(());
-    }
-    tracing::info!(migration = name, %side, by = task.actor, "runs a backfill that was started");
-    tokio::select! {
-        () = stop.cancelled() => shared.control.release_task(name, side, instance).await,
-        ended = run(shared, task) => ended,
-        () = keep(shared, side, lease) => {
-            tracing::info!(migration = name, %side, "a started backfill is no longer ours to run");
-            Ok(())
+    /// Runs a task if it is ours, until it ends, is cancelled, or somebody else has it.
+    async fn run_under_lease(
+        &self,
+        task: &StartedBackfill,
+        lease: Duration,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let shared = &*self.shared;
+        let (name, side, instance) = (&*shared.name, task.side, &*shared.instance);
+        let can = side == Side::New || shared.terms().can_copy_back;
+        if task.halted || !can || !shared.control.take_task(name, side, instance, lease).await? {
+            return Ok(());
+        }
+        tracing::info!(migration = name, %side, by = task.actor, "runs a backfill that was started");
+        tokio::select! {
+            () = stop.cancelled() => shared.control.release_task(name, side, instance).await,
+            ended = run(shared, task) => ended,
+            () = self.keep(side, lease) => {
+                tracing::info!(migration = name, %side, "a started backfill is no longer run here");
+                Ok(())
+            }
         }
     }
-}
 
-/// Ends where the lease is lost: the task was cancelled, or somebody else runs it.
-async fn keep(shared: &Shared, side: Side, lease: Duration) {
-    loop {
-        clock::sleep(lease / 3).await;
-        // What cannot be asked runs out by itself, as the range of a worker does.
-        let kept = shared.control.take_task(&shared.name, side, &shared.instance, lease).await;
-        if matches!(kept, Ok(false)) {
-            return;
+    /// Ends where the lease is lost, because the task was cancelled or somebody else runs it, and where the
+    /// runtime was dropped.
+    async fn keep(&self, side: Side, lease: Duration) {
+        let shared = &*self.shared;
+        loop {
+            clock::sleep(lease / 3).await;
+            // What cannot be asked runs out by itself, as the range of a worker does.
+            let kept = shared.control.take_task(&shared.name, side, &shared.instance, lease).await;
+            if matches!(kept, Ok(false)) || self.runtime.strong_count() == 0 {
+                return;
+            }
         }
     }
 }
@@ -117,7 +121,8 @@ async fn run(shared: &Shared, task: &StartedBackfill) -> Result<(), Error> {
 }
 
 async fn backfill(shared: &Shared, task: &StartedBackfill) -> Result<BackfillProgress, Error> {
-    let mut backfill = Backfill::new(shared).workers(task.workers);
+    let mut backfill =
+        Backfill::new(shared).workers(task.workers).stop_after_failures(task.stop_after_failures);
     if task.side == Side::Old {
         backfill = backfill.reverse();
     }

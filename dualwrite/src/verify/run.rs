@@ -10,7 +10,7 @@ use super::decide::{KeyDifference, Recorded, VerifyReport, VerifyState};
 use super::look::Suspect;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
-use crate::backfill::decide::{Brake, rate_pause};
+use crate::backfill::decide::{Brake, rate_keys, rate_pause};
 use crate::backfill::load::{self, Scales};
 use crate::backfill::throttle::{Load, Throttle};
 use crate::clock;
@@ -60,7 +60,8 @@ impl Default for VerifyOptions {
 
 impl VerifyOptions {
     pub(crate) fn limit(&self, is_mapped: bool) -> u32 {
-        self.batch.unwrap_or(if is_mapped { CHUNK_KEYS } else { ASKED_KEYS })
+        let usual = if is_mapped { CHUNK_KEYS } else { ASKED_KEYS };
+        self.batch.unwrap_or(usual).min(rate_keys(self.rate, 1))
     }
 }
 
@@ -312,5 +313,19 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
         let (copier, shared) = (&self.plan.copier, self.plan.shared);
         let load = self.scales.read(&copier.pool, &copier.replicas, shared, &self.throttle).await?;
         Ok((hour, load))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_has_no_more_keys_than_a_second_may_have() {
+        let limit = |rate| VerifyOptions { rate, ..VerifyOptions::default() }.limit(true);
+        assert_eq!(
+            [limit(None), limit(Some(1 << 40)), limit(Some(7))],
+            [CHUNK_KEYS, CHUNK_KEYS, 7]
+        );
     }
 }

@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 fn task(side: Side) -> NewTask {
     let (actor, reason) = ("ada".to_owned(), "the night is quiet".to_owned());
-    NewTask { side, workers: 3, rate: Some(500), actor, reason }
+    NewTask { side, workers: 3, rate: Some(500), stop_after_failures: 9, actor, reason }
 }
 
 async fn is_free(control: &dyn Control) -> bool {
@@ -33,6 +33,7 @@ async fn one_is_under_way_on_each_side(control: &dyn Control) {
     tasks.sort_by_key(|task| task.side == Side::Old);
     let [new, old] = &tasks[..] else { panic!("{tasks:?}") };
     assert_eq!((new.side, old.side, new.workers, new.rate), (Side::New, Side::Old, 3, Some(500)));
+    assert_eq!(new.stop_after_failures, 9);
     assert_eq!((new.actor.as_str(), new.reason.as_str()), ("ada", "the night is quiet"));
     assert_eq!((&new.runner, &new.waiting, new.halted), (&None, &None, false));
 }

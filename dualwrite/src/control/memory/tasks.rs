@@ -75,6 +75,7 @@ impl Tasks for MemoryControl {
                 side: task.side,
                 workers: task.workers,
                 rate: task.rate,
+                stop_after_failures: task.stop_after_failures,
                 actor: task.actor.clone(),
                 reason: task.reason.clone(),
                 at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),

@@ -41,12 +41,13 @@ fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
         side: if row.text(0)? == "old" { Side::Old } else { Side::New },
         workers: u32::try_from(row.unsigned(1)?).unwrap_or(u32::MAX),
         rate: row.optional_integer(2)?.and_then(|rate| u64::try_from(rate).ok()),
-        actor: row.text(3)?.to_owned(),
-        reason: row.text(4)?.to_owned(),
-        at_us: row.integer(5)?,
-        runner: text(6)?,
-        waiting: text(7)?,
-        halted: row.text(8)? == "halted",
+        stop_after_failures: row.unsigned(3)?,
+        actor: row.text(4)?.to_owned(),
+        reason: row.text(5)?.to_owned(),
+        at_us: row.integer(6)?,
+        runner: text(7)?,
+        waiting: text(8)?,
+        halted: row.text(9)? == "halted",
     })
 }
 
@@ -64,8 +65,8 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
                 "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? AND state = 'halted'";
             self.execute(doing, sql, &[name.into(), side.into()]).await?;
             let sql = format!(
-                "INSERT INTO dualwrite_task (migration, side, workers, rate, actor, reason, at, state) \
-                 SELECT m.name, ?, ?, ?, ?, ?, {{now}}, 'wanted' FROM dualwrite_migration m \
+                "INSERT INTO dualwrite_task (migration, side, workers, rate, failures_max, actor, reason, at, state) \
+                 SELECT m.name, ?, ?, ?, ?, ?, ?, {{now}}, 'wanted' FROM dualwrite_migration m \
                  WHERE m.name = ? AND NOT EXISTS \
                  (SELECT 1 FROM dualwrite_task t WHERE t.migration = m.name AND t.side = ?){}",
                 DB::Adapter::DIALECT.upsert("migration, side", &[])
@@ -74,6 +75,7 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
                 side.into(),
                 u64::from(task.workers).into(),
                 limit(task.rate),
+                limit(Some(task.stop_after_failures)),
                 task.actor.as_str().into(),
                 short(&task.reason),
                 name.into(),
@@ -86,7 +88,7 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
     fn tasks<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<StartedBackfill>, Error>> {
         Box::pin(async move {
             let doing = "reading what was started";
-            let sql = "SELECT side, workers, rate, actor, reason, at, \
+            let sql = "SELECT side, workers, rate, failures_max, actor, reason, at, \
                        CASE WHEN runner_until > {now} THEN runner END, waiting, state \
                        FROM dualwrite_task WHERE migration = ? ORDER BY at, side";
             let rows = self.fetch(doing, sql, &[name.into()]).await?;
