@@ -12,6 +12,7 @@ on_all_databases!(
     without_a_copy_function_nobody_takes_it,
     another_instance_goes_on,
     what_is_cancelled_is_not_run_again,
+    orders_may_be_given_in_sql,
     what_mostly_fails_is_halted,
     a_reverse_copy_is_started_too,
     orders_name_what_is_wrong_with_them,
@@ -208,4 +209,35 @@ async fn orders_name_what_is_wrong_with_them<D: Sql>(db: Scratch<D>) {
     }
     assert!(member.migration.status().await.unwrap().started.is_empty());
     drop(crew);
+}
+
+/// The statements of the guide `backfill`.
+async fn orders_may_be_given_in_sql<D: Sql>(db: Scratch<D>) {
+    let (crew, member, operator) = crew(db, 400, Stage::Off).await;
+    let give = async |begins: &str| {
+        let guide = include_str!("../../dualwrite/src/docs/backfill.md");
+        let block = guide.split("```sql").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let all = block.replace("'orders'", "'notes'");
+        let one = all.split_inclusive(';').find(|statement| {
+            let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+            statement.contains(begins)
+        });
+        crew.db.execute(one.unwrap_or_else(|| panic!("no `{begins}` in the guide"))).await;
+    };
+    give("INSERT INTO dualwrite_task").await;
+    assert!(operator.backfill("notes").set_rate(Some(1)).await.unwrap());
+    member.migration.advance(Stage::DualWrite).await.unwrap();
+    let state = |wanted: fn(&BackfillProgress) -> bool| {
+        move |status: &Status| status.backfill.as_ref().is_some_and(wanted)
+    };
+    crew.until(&member.migration, "a beginning", state(|found| found.done() > 0)).await;
+    give("SET state = 'paused'").await;
+    crew.until(&member.migration, "a pause", state(|found| found.paused)).await;
+    give("SET state = 'running'").await;
+    give("SET rate = 500").await;
+    crew.until(&member.migration, "a rate", state(|found| found.rate == Some(500))).await;
+    give("DELETE FROM dualwrite_task").await;
+    give("SET state = 'cancelled'").await;
+    let status = member.migration.status().await.unwrap();
+    assert!(status.started.is_empty() && status.backfill.unwrap().cancelled);
 }

@@ -171,6 +171,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
             self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";
             self.execute("leaving what was started", sql, &[instance.into()]).await?;
+            let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
+            let workers = format!("{instance}/%");
+            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
             let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
             self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
         })

@@ -76,7 +76,7 @@ impl Following {
         tracing::info!(migration = name, %side, by = task.actor, "runs a backfill that was started");
         tokio::select! {
             () = stop.cancelled() => shared.control.release_task(name, side, instance).await,
-            ended = run(shared, task) => ended,
+            ended = run(shared, side) => ended,
             () = self.keep(side, lease) => {
                 tracing::info!(migration = name, %side, "a started backfill is no longer run here");
                 Ok(())
@@ -99,10 +99,13 @@ impl Following {
     }
 }
 
-async fn run(shared: &Shared, task: &StartedBackfill) -> Result<(), Error> {
-    let (name, side, instance) = (&*shared.name, task.side, &*shared.instance);
+async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
+    let (name, instance) = (&*shared.name, &*shared.instance);
     let mut pause = PAUSE_MIN;
     loop {
+        // Its rate may have changed while it waited.
+        let tasks = shared.control.tasks(name).await?;
+        let Some(task) = tasks.iter().find(|task| task.side == side) else { return Ok(()) };
         match backfill(shared, task).await {
             Ok(_) => return shared.control.end_task(name, side, instance).await,
             Err(error) => {

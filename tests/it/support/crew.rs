@@ -83,7 +83,8 @@ impl<D: Sql> Crew<D> {
                 let sql = format!(
                     "UPDATE dualwrite_instance SET expires_at = 0 WHERE id = '{dead}';
                      UPDATE dualwrite_plan SET leader_until = 0 WHERE leader = '{dead}';
-                     UPDATE dualwrite_task SET runner_until = 0 WHERE runner = '{dead}'"
+                     UPDATE dualwrite_task SET runner_until = 0 WHERE runner = '{dead}';
+                     UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE '{dead}/%'"
                 );
                 self.db.execute(&sql).await;
             }
