@@ -30,6 +30,7 @@ mod letters;
 mod lost_control;
 mod metrics;
 mod options;
+mod page;
 #[cfg(unix)]
 mod processes;
 mod read;
@@ -39,6 +40,7 @@ mod rollout;
 mod sessions;
 mod shadow;
 mod throttle;
+mod tool;
 mod transaction;
 mod unaware;
 mod verify;

@@ -126,7 +126,11 @@ fn standing(progress: &BackfillProgress) -> &'static str {
         BackfillProgress { complete: true, .. } => "complete",
         BackfillProgress { cancelled: true, .. } => "cancelled",
         BackfillProgress { paused: true, .. } => "paused",
-        BackfillProgress { workers, .. } if workers.is_empty() => "under way, without a worker",
+        BackfillProgress { workers, .. }
+            if workers.iter().all(|worker| worker.lease_left_us == 0) =>
+        {
+            "under way, without a worker"
+        }
         _ => "under way",
     }
 }
