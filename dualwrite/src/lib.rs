@@ -62,7 +62,9 @@ mod rollout;
 mod runtime;
 mod status;
 mod steering;
-// 6. for tests of services
+// 6. for operators, and for tests of services
+#[cfg(feature = "page")]
+mod page;
 pub mod testing;
 /// Guides: what the reference of each item is too short for.
 pub mod guide {
@@ -141,6 +143,8 @@ pub use moving::{Moving, PATIENCE};
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};
+#[cfg(feature = "page")]
+pub use page::{PAGE_FORM_BYTES_MAX, page};
 pub use plan::health::Health;
 pub use plan::order::{OrderKind, RolloutOrder};
 pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};

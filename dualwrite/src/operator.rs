@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
@@ -53,7 +53,9 @@ pub struct MigrationOverview {
     pub position: String,
     /// The generation of new.
     pub generation: u64,
-    /// The newest backfill.
+    /// The newest backfill. Serialized with what follows from it: `done`, `remaining`, `percent`,
+    /// `keys_per_second` and, in seconds, `eta_s`.
+    #[serde(serialize_with = "with_figures")]
     pub backfill: Option<BackfillProgress>,
     /// Backfills that somebody started and that have not ended.
     pub started: Vec<StartedBackfill>,
@@ -61,6 +63,32 @@ pub struct MigrationOverview {
     pub dead_letters: u64,
     /// Live instances.
     pub instances: usize,
+}
+
+#[derive(Serialize)]
+struct Figures<'p> {
+    #[serde(flatten)]
+    progress: &'p BackfillProgress,
+    done: u64,
+    remaining: u64,
+    percent: f64,
+    keys_per_second: f64,
+    eta_s: Option<u64>,
+}
+
+fn with_figures<S: Serializer>(
+    progress: &Option<BackfillProgress>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let figures = progress.as_ref().map(|progress| Figures {
+        progress,
+        done: progress.done(),
+        remaining: progress.remaining(),
+        percent: progress.percent(),
+        keys_per_second: progress.keys_per_second(),
+        eta_s: progress.eta().map(|left| left.as_secs()),
+    });
+    figures.serialize(serializer)
 }
 
 impl Operator {

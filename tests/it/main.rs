@@ -30,6 +30,7 @@ mod letters;
 mod lost_control;
 mod metrics;
 mod options;
+mod page;
 #[cfg(unix)]
 mod processes;
 mod read;
@@ -40,6 +41,7 @@ mod sessions;
 mod shadow;
 mod started;
 mod throttle;
+mod tool;
 mod transaction;
 mod unaware;
 mod verify;

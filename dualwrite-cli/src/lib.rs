@@ -1,0 +1,62 @@
+#![doc = include_str!("../README.md")]
+
+mod arguments;
+mod connect;
+mod failure;
+mod obey;
+mod show;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::Parser as _;
+
+use arguments::Arguments;
+
+/// What was asked for is done.
+pub const DONE: u8 = 0;
+/// It failed, or an order found nothing to take it; standard error says which, and what to do.
+pub const FAILED: u8 = 1;
+/// The arguments are wrong.
+pub const WRONG_USE: u8 = 2;
+
+/// Runs the command with these arguments, the first of them its name, and answers with its exit code: [`DONE`],
+/// [`FAILED`] or [`WRONG_USE`]. It must be awaited in a runtime of tokio.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let (mut out, mut err) = (Vec::new(), Vec::new());
+/// let code = dualwrite_cli::run(["dualwrite", "dance"], &mut out, &mut err).await;
+/// assert_eq!(code, dualwrite_cli::WRONG_USE);
+/// # });
+/// ```
+pub async fn run<A: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = A>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(told) if told.use_stderr() => {
+            // An argument in the wrong place is quoted, and may be the URL.
+            return end(err, &failure::without_urls(&told.to_string()), WRONG_USE);
+        }
+        Err(help) => return end(out, &help.to_string(), DONE),
+    };
+    let Some(url) = arguments.database.filter(|url| !url.is_empty()) else {
+        let message = "no database is named; give --database URL, or set the variable DATABASE_URL";
+        return end(err, &format!("dualwrite: {message}\n"), WRONG_USE);
+    };
+    match obey::obey(&url, arguments.command).await {
+        Ok(answer) => end(out, &answer, DONE),
+        Err(failure) => {
+            end(err, &format!("dualwrite: {}\n", failure::without_urls(&failure.0)), FAILED)
+        }
+    }
+}
+
+/// Who closed the pipe wants to read no more.
+fn end(to: &mut impl Write, text: &str, code: u8) -> u8 {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+    code
+}

@@ -1,0 +1,73 @@
+//! Doing what was asked for.
+
+use dualwrite::Operator;
+
+use crate::arguments::{Command, Order, Rate, Which};
+use crate::connect::connect;
+use crate::failure::Failure;
+use crate::show;
+
+/// Does it, and answers with what is to be printed.
+pub(crate) async fn obey(url: &str, command: Command) -> Result<String, Failure> {
+    let operator = connect(url).await?;
+    match command {
+        Command::Status { name, json } => status(&operator, name.as_deref(), json).await,
+        Command::Backfill(order) => give(&operator, order).await,
+    }
+}
+
+async fn status(operator: &Operator, name: Option<&str>, json: bool) -> Result<String, Failure> {
+    let failed = |error: serde_json::Error| Failure(format!("this cannot be JSON: {error}"));
+    let text = match name {
+        Some(name) => {
+            let found = operator.migration(name).await?;
+            if json { serde_json::to_string_pretty(&found) } else { Ok(show::migration(&found)) }
+        }
+        None => {
+            let found = operator.migrations().await?;
+            if json { serde_json::to_string_pretty(&found) } else { Ok(show::migrations(&found)) }
+        }
+    };
+    Ok(format!("{}\n", text.map_err(failed)?.trim_end()))
+}
+
+async fn give(operator: &Operator, order: Order) -> Result<String, Failure> {
+    let of = |which: &Which| (which.name.clone(), which.reverse);
+    let (name, reverse) = match &order {
+        Order::Start { which, .. } | Order::Rate { which, .. } => of(which),
+        Order::Pause(which) | Order::Resume(which) | Order::Cancel(which) => of(which),
+    };
+    let backfill = operator.backfill(&name);
+    let backfill = if reverse { backfill.reverse() } else { backfill };
+    let side = if reverse { "old" } else { "new" };
+    // What is done, and, where nothing took the order, why and what to do.
+    let (taken, done, nothing) = match order {
+        Order::Start { by, because, workers, rate, .. } => (
+            backfill.workers(workers).rate(rate).start(&by, &because).await?,
+            "started; `dualwrite status` shows who runs it, and what it waits for",
+            "was started already and has not ended; change its rate, or cancel it first",
+        ),
+        Order::Pause(_) => (
+            backfill.pause().await?,
+            "paused; it goes on with `dualwrite backfill resume`",
+            "does not run; start it, or see in `dualwrite status` whether it is complete or paused",
+        ),
+        Order::Resume(_) => (
+            backfill.resume().await?,
+            "resumed",
+            "is neither paused nor cancelled; start it where nobody runs it",
+        ),
+        Order::Cancel(_) => (
+            backfill.cancel().await?,
+            "cancelled; what is copied stays copied",
+            "is not under way; there is nothing to end",
+        ),
+        Order::Rate { rate: Rate(keys), .. } => (
+            backfill.set_rate(keys).await?,
+            "has its new rate",
+            "is not under way; start it with --rate",
+        ),
+    };
+    let told = |what: &str| format!("the backfill of `{name}` toward {side} {what}");
+    if taken { Ok(format!("{}\n", told(done))) } else { Err(Failure(told(nothing))) }
+}

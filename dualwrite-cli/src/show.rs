@@ -1,0 +1,113 @@
+//! Migrations as text for a terminal. Pure.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use dualwrite::{BackfillProgress, MigrationOverview, StartedBackfill};
+
+/// All of them.
+pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {
+    if migrations.is_empty() {
+        return "no migration is registered yet; the service registers them when it starts"
+            .to_owned();
+    }
+    migrations.iter().map(migration).collect::<Vec<_>>().join("\n")
+}
+
+/// One of them.
+pub(crate) fn migration(migration: &MigrationOverview) -> String {
+    let mut lines = Lines(String::new());
+    lines.add(&migration.name);
+    lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
+    lines.say("instances", &migration.instances.to_string());
+    lines.say("dead letters", &migration.dead_letters.to_string());
+    match &migration.backfill {
+        Some(progress) => backfill(&mut lines, progress),
+        None => lines.say("backfill", "none yet"),
+    }
+    for task in &migration.started {
+        started(&mut lines, task);
+    }
+    lines.0
+}
+
+fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
+    lines.say("backfill", &format!("toward {}, {}", progress.side, standing(progress)));
+    if let Some(reason) = &progress.throttled {
+        lines.say("  makes way", reason);
+    }
+    let (done, total, failed) = (progress.done(), progress.total, progress.failed);
+    lines
+        .say("  done", &format!("{:.1} %, {done} of {total}, {failed} failed", progress.percent()));
+    let speed = progress.keys_per_second();
+    let left = progress.eta().filter(|_| !progress.complete).map(seconds);
+    let left = left.map_or_else(String::new, |left| format!(", {left} left"));
+    lines.say("  speed", &format!("{speed:.1} keys/s{left}, {}", rate(progress.rate)));
+    for worker in &progress.workers {
+        let after = worker.after.as_deref().unwrap_or("the beginning");
+        let lease = seconds(Duration::from_micros(worker.lease_left_us));
+        let (owner, last, done) = (&worker.owner, &worker.last, worker.done);
+        let range = format!("{owner}: from {after} to {last}, {done} done, lease left {lease}");
+        lines.say("  worker", &range);
+    }
+}
+
+fn standing(progress: &BackfillProgress) -> &'static str {
+    match progress {
+        BackfillProgress { complete: true, .. } => "complete",
+        BackfillProgress { cancelled: true, .. } => "cancelled",
+        BackfillProgress { paused: true, .. } => "paused",
+        BackfillProgress { workers, .. }
+            if workers.iter().all(|worker| worker.lease_left_us == 0) =>
+        {
+            "under way, without a worker"
+        }
+        _ => "under way",
+    }
+}
+
+fn started(lines: &mut Lines, task: &StartedBackfill) {
+    let at = moment(task.at_us);
+    let (side, workers, rate) = (task.side, task.workers, rate(task.rate));
+    lines.say("started", &format!("toward {side}, {at}, {workers} workers, {rate}"));
+    lines.say("  by", &task.actor);
+    lines.say("  because", &task.reason);
+    lines.say("  runs on", task.runner.as_deref().unwrap_or("no instance yet"));
+    if let Some(reason) = &task.waiting {
+        lines.say(if task.halted { "  halted" } else { "  waits" }, reason);
+    }
+    if task.halted {
+        lines.say("  next", "see to the cause, then start it again");
+    }
+}
+
+fn rate(keys: Option<u64>) -> String {
+    keys.map_or_else(|| "no limit".to_owned(), |keys| format!("at most {keys} keys/s"))
+}
+
+fn seconds(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+fn moment(at_us: i64) -> String {
+    let at = u64::try_from(at_us).ok().map(Duration::from_micros);
+    let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
+}
+
+/// Lines of a name and what there is to say of it. What others wrote cannot steer the terminal.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, line: &str) {
+        self.0.extend(line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        self.0.push('\n');
+    }
+
+    fn say(&mut self, name: &str, text: &str) {
+        let mut line = String::new();
+        // Writing to a string does not fail.
+        let _ = write!(line, "  {name:<14}{text}");
+        self.add(&line);
+    }
+}

@@ -1,0 +1,233 @@
+//! [`page`]: migrations and their backfills in a browser, and as JSON.
+
+mod form;
+mod html;
+mod links;
+mod origin;
+
+use std::collections::HashMap;
+
+use axum::Router;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{DefaultBodyLimit, Form, OriginalUri, Path, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::{get, post};
+
+use crate::error::{Error, ErrorKind};
+use crate::operator::{MigrationOverview, Operator};
+use form::{Kind, Order};
+use links::Links;
+
+/// The most bytes of a form that [`page`] reads; a longer one is answered with 413.
+pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
+
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+        ),
+    ),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    // Without a referrer a browser would send its forms with `Origin: null`.
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+];
+
+/// A page that shows all migrations and gives orders to their backfills, to be mounted in the service's own
+/// router or in one of its own. It needs no instance: see [`Operator`].
+///
+/// | request | answer |
+/// |---|---|
+/// | GET `/` | all migrations; the page renews itself every five seconds |
+/// | GET `/orders/{name}` | one migration, with forms for the orders |
+/// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
+/// | POST `/migrations/{name}/backfill/{order}` | gives the order, and leads back (303) to `/orders/{name}` |
+///
+/// An order is `start`, `pause`, `resume`, `cancel` or `rate`. Its fields come as a form
+/// (`application/x-www-form-urlencoded`, at most [`PAGE_FORM_BYTES_MAX`] bytes):
+///
+/// | field | of | meaning |
+/// |---|---|---|
+/// | `by`, `because` | `start` | who and why; both are required |
+/// | `workers` | `start` | 1 to [`WORKERS_MAX`](crate::WORKERS_MAX); one without it |
+/// | `rate` | `start`, `rate` | the most keys a second; empty for no limit. `rate` requires it |
+/// | `reverse` | all | `true` or `on`: the backfill that copies from new to old |
+///
+/// Errors are plain text that says what to do next: 400 for a bad field, by its name; 404 for a migration or an
+/// order that there is not; 409 where nothing was there to take the order; 503 where the database failed, without
+/// its words.
+///
+/// **There is no login.** Whoever reaches the page may stop a backfill, and sees the names of instances and the
+/// keys that ranges end with. Mount it behind the login of your own, as a layer:
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use axum::Router;
+/// use axum::extract::Request;
+/// use axum::http::StatusCode;
+/// use axum::middleware::{self, Next};
+/// use axum::response::Response;
+/// use dualwrite::Operator;
+///
+/// async fn operators_only(request: Request, next: Next) -> Result<Response, StatusCode> {
+///     # fn may_operate(_: &axum::http::HeaderMap) -> bool { false }
+///     match may_operate(request.headers()) {
+///         true => Ok(next.run(request).await),
+///         false => Err(StatusCode::UNAUTHORIZED),
+///     }
+/// }
+///
+/// fn routes(pool: sqlx::SqlitePool) -> Router {
+///     let page = dualwrite::page(Operator::new(pool));
+///     Router::new().nest("/admin/dualwrite", page.layer(middleware::from_fn(operators_only)))
+/// }
+/// # }
+/// ```
+///
+/// **Requests of other sites are refused** (403), for the browser of somebody who is logged in would send them with
+/// the login: a POST whose `Sec-Fetch-Site` is neither `same-origin` nor `none`, and one whose `Origin` is not its
+/// `Host`. A proxy before the page must pass `Host` on. What is no browser sends neither header and is let in.
+///
+/// Links are relative, so the page may be nested anywhere, and a proxy may cut a prefix off.
+pub fn page(operator: Operator) -> Router {
+    Router::new()
+        .route("/", get(all))
+        .route("/orders/{name}", get(one))
+        .route("/migrations", get(all_json))
+        .route("/migrations/{name}", get(one_json))
+        .route("/migrations/{name}/backfill/{order}", post(order))
+        .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
+        .layer(middleware::from_fn(guarded))
+        .with_state(operator)
+}
+
+/// Refuses what another site sends, and says how the answer may be used.
+async fn guarded(request: Request, next: Next) -> Response {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let mut response = if safe || origin::is_own(request.headers(), request.uri()) {
+        next.run(request).await
+    } else {
+        let message = "this order came from another site; give it on the page itself (a proxy \
+                       before the page must pass the header `Host` on)";
+        (StatusCode::FORBIDDEN, message).into_response()
+    };
+    response.headers_mut().extend(HEADERS);
+    response
+}
+
+async fn all(
+    State(operator): State<Operator>,
+    OriginalUri(original): OriginalUri,
+    inner: Uri,
+) -> Result<Html<String>, Failed> {
+    let links = Links::new(original.path(), inner.path());
+    Ok(Html(html::all(&operator.migrations().await?, &links).into_string()))
+}
+
+async fn one(
+    State(operator): State<Operator>,
+    Path(name): Path<String>,
+    OriginalUri(original): OriginalUri,
+    inner: Uri,
+) -> Result<Html<String>, Failed> {
+    let links = Links::new(original.path(), inner.path());
+    Ok(Html(html::one(&migration(&operator, &name).await?, &links).into_string()))
+}
+
+async fn all_json(
+    State(operator): State<Operator>,
+) -> Result<Json<Vec<MigrationOverview>>, Failed> {
+    Ok(Json(operator.migrations().await?))
+}
+
+async fn one_json(
+    State(operator): State<Operator>,
+    Path(name): Path<String>,
+) -> Result<Json<MigrationOverview>, Failed> {
+    migration(&operator, &name).await.map(Json)
+}
+
+async fn order(
+    State(operator): State<Operator>,
+    Path((name, order)): Path<(String, String)>,
+    OriginalUri(original): OriginalUri,
+    inner: Uri,
+    fields: Result<Form<HashMap<String, String>>, FormRejection>,
+) -> Result<Response, Failed> {
+    let kind: Kind = order.parse().map_err(|message| Failed(StatusCode::NOT_FOUND, message))?;
+    let Form(fields) = fields.map_err(|refused| Failed(refused.status(), refused.body_text()))?;
+    let order = kind.with(&fields).map_err(|message| Failed(StatusCode::BAD_REQUEST, message))?;
+    check_name(&name)?;
+    let backfill = operator.backfill(&name);
+    let backfill = if form::is_reverse(&fields).map_err(|m| Failed(StatusCode::BAD_REQUEST, m))? {
+        backfill.reverse()
+    } else {
+        backfill
+    };
+    let taken = match order {
+        Order::Start { by, because, workers, rate } => {
+            backfill.workers(workers).rate(rate).start(&by, &because).await
+        }
+        Order::Pause => backfill.pause().await,
+        Order::Resume => backfill.resume().await,
+        Order::Cancel => backfill.cancel().await,
+        Order::Rate(rate) => backfill.set_rate(rate).await,
+    };
+    if !taken? {
+        return Err(Failed(StatusCode::CONFLICT, kind.not_taken(&name)));
+    }
+    let page = Links::new(original.path(), inner.path()).orders(&name);
+    Ok((StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response())
+}
+
+async fn migration(operator: &Operator, name: &str) -> Result<MigrationOverview, Failed> {
+    check_name(name)?;
+    Ok(operator.migration(name).await?)
+}
+
+/// Not every database takes every character as text.
+fn check_name(name: &str) -> Result<(), Failed> {
+    if name.chars().any(char::is_control) {
+        let message = "there is no migration of that name: it has control characters";
+        return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
+    }
+    Ok(())
+}
+
+/// What went wrong, and what to do next.
+struct Failed(StatusCode, String);
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let (status, next) = match error.kind() {
+            ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, ""),
+            ErrorKind::UnknownMigration => {
+                (StatusCode::NOT_FOUND, "; the first page has the names that there are")
+            }
+            ErrorKind::Database => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "; try again, and if that does not help, see whether the database can be reached and has \
+                 the control tables, which the service makes when it starts",
+            ),
+            _ if error.is_retryable() => (StatusCode::SERVICE_UNAVAILABLE, "; try again"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+        };
+        if status.is_server_error() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the page got no answer");
+        }
+        Self(status, format!("{error}{next}"))
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}

@@ -1,0 +1,97 @@
+//! Links from one page to another, relative, so that they hold wherever the router is nested. Pure.
+
+/// The links of one page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Links {
+    /// The first page.
+    first: String,
+    /// Before the paths of all others.
+    under: String,
+}
+
+impl Links {
+    /// Of the page with this path, as the server has it and as the router has it, without where it is nested.
+    pub(super) fn new(original: &str, inner: &str) -> Self {
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        if inner == "/" {
+            let name = last(original);
+            let under = if name.is_empty() { "./".to_owned() } else { format!("./{name}/") };
+            return Self { first: format!("./{name}"), under };
+        }
+        let up = "../".repeat(inner.matches('/').count().saturating_sub(1));
+        let under = format!("./{up}");
+        match last(original.strip_suffix(inner).unwrap_or_default()) {
+            // A nested router has its first page without a slash at the end.
+            name if !name.is_empty() => Self { first: format!("{under}../{name}"), under },
+            _ => Self { first: under.clone(), under },
+        }
+    }
+
+    pub(super) fn first(&self) -> &str {
+        &self.first
+    }
+
+    pub(super) fn orders(&self, name: &str) -> String {
+        format!("{}orders/{name}", self.under)
+    }
+
+    pub(super) fn order(&self, name: &str, order: &str) -> String {
+        format!("{}migrations/{name}/backfill/{order}", self.under)
+    }
+
+    pub(super) fn json(&self) -> String {
+        format!("{}migrations", self.under)
+    }
+
+    pub(super) fn json_of(&self, name: &str) -> String {
+        format!("{}migrations/{name}", self.under)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a link of the page with this path leads.
+    fn led(from: &str, link: &str) -> String {
+        let mut parts: Vec<&str> = from.split('/').collect();
+        parts.pop();
+        for part in link.split('/') {
+            match part {
+                "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.join("/")
+    }
+
+    #[test]
+    fn links_lead_to_the_pages_wherever_the_router_is() {
+        let inner = ["/", "/orders/notes", "/migrations/notes/backfill/start"];
+        for prefix in ["", "/admin", "/admin/dualwrite"] {
+            for inner in inner {
+                let original = if inner == "/" && !prefix.is_empty() {
+                    prefix.to_owned()
+                } else {
+                    format!("{prefix}{inner}")
+                };
+                let links = Links::new(&original, inner);
+                let first = if prefix.is_empty() { "/" } else { prefix };
+                assert_eq!(led(&original, links.first()), first, "{original}");
+                assert_eq!(led(&original, &links.json()), format!("{prefix}/migrations"));
+                assert_eq!(
+                    led(&original, &links.orders("notes")),
+                    format!("{prefix}/orders/notes")
+                );
+                let order = format!("{prefix}/migrations/notes/backfill/pause");
+                assert_eq!(led(&original, &links.order("notes", "pause")), order, "{original}");
+                let json = format!("{prefix}/migrations/notes");
+                assert_eq!(led(&original, &links.json_of("notes")), json);
+            }
+        }
+        // Nested with a slash at the end.
+        let links = Links::new("/admin/", "/");
+        assert_eq!(led("/admin/", &links.json()), "/admin/migrations");
+    }
+}

@@ -1,0 +1,314 @@
+//! The page for operators: what it shows, which orders it gives, and what it refuses.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
+use axum::http::{HeaderMap, Request, StatusCode};
+use dualwrite::{Operator, PAGE_FORM_BYTES_MAX};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::operated::{halted, off};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    a_backfill_is_shown_and_takes_orders,
+    a_backfill_is_started,
+    what_cannot_be_done_is_told,
+    other_sites_are_refused,
+    links_hold_where_the_page_is_nested,
+    what_others_wrote_is_text,
+    a_database_without_tables_tells_nothing_of_itself,
+);
+
+/// What was answered.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+/// A browser without a window.
+struct Browser(Router);
+
+impl Browser {
+    fn of<D: Sql>(db: &Scratch<D>) -> Self {
+        Self(dualwrite::page(Operator::new(db.pool().clone())))
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self.0.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn shows(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        answer.text
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.shows(path).await).unwrap()
+    }
+
+    async fn post(&self, path: &str, form: &str) -> Answer {
+        self.post_with(path, form, &[]).await
+    }
+
+    async fn post_with(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::post(path)
+            .header(HOST, "ops.example")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.ask(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+
+    async fn order(&self, order: &str, form: &str) -> Answer {
+        self.post(&format!("/migrations/notes/backfill/{order}"), form).await
+    }
+}
+
+async fn a_backfill_is_shown_and_takes_orders<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let browser = Browser::of(&world.db);
+    let page = browser.shows("/").await;
+    for shown in ["notes", "dual_write, epoch", "99.9 %: 4 of 4, 1 failed", "no limit"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let before = browser.json("/migrations").await;
+    assert_eq!(before[0]["name"], "notes");
+    assert_eq!((&before[0]["dead_letters"], &before[0]["instances"]), (&1.into(), &1.into()));
+    let backfill = async || browser.json("/migrations/notes").await["backfill"].clone();
+    let shown = backfill().await;
+    assert_eq!((&shown["done"], &shown["migrated"]), (&4.into(), &3.into()));
+    assert_eq!((&shown["remaining"], &shown["percent"]), (&0.into(), &99.9.into()));
+
+    let paused = browser.order("pause", "").await;
+    assert_eq!((paused.status, &*paused.text), (StatusCode::SEE_OTHER, ""));
+    assert_eq!(paused.headers[LOCATION], "./../../../orders/notes");
+    assert!(browser.shows("/orders/notes").await.contains("paused"));
+    assert_eq!(backfill().await["paused"], true);
+    assert_eq!(browser.order("rate", "rate=500").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(backfill().await["rate"], 500);
+    assert!(browser.shows("/orders/notes").await.contains("at most 500 keys/s"));
+    assert_eq!(browser.order("rate", "rate=").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(backfill().await["rate"], Value::Null);
+    assert_eq!(browser.order("resume", "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(backfill().await["paused"], false);
+    assert_eq!(browser.order("cancel", "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(backfill().await["cancelled"], true);
+
+    let nothing = browser.order("pause", "reverse=true").await;
+    assert_eq!(nothing.status, StatusCode::CONFLICT);
+    assert!(nothing.text.contains("start it"), "{}", nothing.text);
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn a_backfill_is_started<D: Sql>(db: Scratch<D>) {
+    let world = off(db).await;
+    let browser = Browser::of(&world.db);
+    assert!(browser.shows("/").await.contains("There was no backfill yet"));
+    let form = "by=ada&because=columns+are+there&workers=2&rate=700&reverse=";
+    let started = browser.order("start", form).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    let seen = browser.json("/migrations/notes").await["started"][0].clone();
+    assert_eq!((&seen["actor"], &seen["side"]), (&"ada".into(), &"new".into()));
+    assert_eq!((&seen["workers"], &seen["rate"]), (&2.into(), &700.into()));
+    let page = browser.shows("/").await;
+    assert!(page.contains("columns are there") && page.contains("at most 700"), "{page}");
+
+    let again = browser.order("start", form).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert!(again.text.contains("cancel it first"), "{}", again.text);
+    assert_eq!(browser.order("cancel", "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.json("/migrations/notes").await["started"], Value::Array(Vec::new()));
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn what_cannot_be_done_is_told<D: Sql>(db: Scratch<D>) {
+    let world = off(db).await;
+    let browser = Browser::of(&world.db);
+    for path in ["/orders/nobody", "/migrations/nobody", "/orders/%00"] {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.text);
+    }
+    let start = "by=ada&because=x";
+    for (order, form) in
+        [("start", start), ("pause", ""), ("resume", ""), ("cancel", ""), ("rate", "rate=5")]
+    {
+        let unknown = browser.post(&format!("/migrations/nobody/backfill/{order}"), form).await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{order}: {}", unknown.text);
+        assert!(unknown.text.contains("`nobody`"), "{}", unknown.text);
+        if order != "start" {
+            let nothing = browser.order(order, form).await;
+            assert_eq!(nothing.status, StatusCode::CONFLICT, "{order}: {}", nothing.text);
+        }
+    }
+    assert_eq!(browser.order("stop", "").await.status, StatusCode::NOT_FOUND);
+    let long = format!("by={}&because=x", "a".repeat(101));
+    for (order, form, field) in [
+        ("start", "because=x", "`by`"),
+        ("start", "by=ada", "`because`"),
+        ("start", &long, "`by`"),
+        ("start", "by=ada&because=x&workers=99", "`workers`"),
+        ("start", "by=ada&because=x&rate=0", "`rate`"),
+        ("rate", "", "`rate`"),
+        ("pause", "reverse=perhaps", "`reverse`"),
+    ] {
+        let refused = browser.order(order, form).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{order} {form}");
+        assert!(refused.text.contains(field), "{order} {form}: {}", refused.text);
+    }
+    let endless = format!("by=ada&because={}", "x".repeat(PAGE_FORM_BYTES_MAX));
+    assert_eq!(browser.order("start", &endless).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(browser.json("/migrations/notes").await["started"], Value::Array(Vec::new()));
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn other_sites_are_refused<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let browser = Browser::of(&world.db);
+    let path = "/migrations/notes/backfill/pause";
+    for header in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "https://ops.example:8443"),
+        ("origin", "null"),
+    ] {
+        let refused = browser.post_with(path, "", &[header]).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{header:?}");
+        assert_eq!(browser.json("/migrations/notes").await["backfill"]["paused"], false);
+    }
+    let own = [("sec-fetch-site", "same-origin"), ("origin", "https://ops.example")];
+    assert_eq!(browser.post_with(path, "", &own).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.json("/migrations/notes").await["backfill"]["paused"], true);
+    // Whatever the answer, it may not be kept, framed or taken for something else.
+    for answer in [
+        browser.get("/").await,
+        browser.get("/migrations").await,
+        browser.get("/nowhere").await,
+        browser.post_with(path, "", &[("origin", "null")]).await,
+    ] {
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+        assert!(policy.contains("form-action 'self'; frame-ancestors 'none'"), "{policy}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn links_hold_where_the_page_is_nested<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let Browser(page) = Browser::of(&world.db);
+    for (router, first) in [
+        (page.clone(), "/"),
+        (Router::new().nest("/ops", page.clone()), "/ops"),
+        (Router::new().nest("/admin/dualwrite", page.clone()), "/admin/dualwrite"),
+        (Router::new().nest_service("/admin/dualwrite", page), "/admin/dualwrite/"),
+    ] {
+        let browser = Browser(router);
+        let page = browser.shows(first).await;
+        let links = linked(first, &page);
+        assert_eq!(links.len(), 2, "{page}");
+        for link in &links {
+            browser.shows(link).await;
+        }
+        let orders = links.iter().find(|link| link.ends_with("/orders/notes")).unwrap();
+        let page = browser.shows(orders).await;
+        let links = linked(orders, &page);
+        let forms = links.iter().filter(|link| link.contains("/backfill/"));
+        assert_eq!(forms.count(), 5, "{page}");
+        for link in &links {
+            if link.contains("/backfill/") {
+                assert_eq!(browser.get(link).await.status, StatusCode::METHOD_NOT_ALLOWED);
+            } else {
+                browser.shows(link).await;
+            }
+        }
+        for order in ["pause", "resume"] {
+            let form = links.iter().find(|link| link.ends_with(order)).unwrap();
+            let answer = browser.post(form, "").await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{form}: {}", answer.text);
+            let back = answer.headers[LOCATION].to_str().unwrap();
+            assert_eq!(led(form, back), *orders);
+        }
+    }
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn what_others_wrote_is_text<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let browser = Browser::of(&world.db);
+    world
+        .db
+        .execute(
+            "UPDATE dualwrite_backfill SET throttled = '<script>throttled</script>';
+             UPDATE dualwrite_batch SET owner = '<script>owner</script>'",
+        )
+        .await;
+    let form = "by=%3Cscript%3Eby&because=%22%3E%3Cscript%3Ebecause&reverse=true";
+    let started = browser.order("start", form).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    for path in ["/", "/orders/notes"] {
+        let page = browser.shows(path).await;
+        assert!(!page.contains("<script"), "{page}");
+        for told in ["throttled", "owner", "by", "because"] {
+            assert!(page.contains(&format!("&lt;script&gt;{told}")), "{told}: {page}");
+        }
+    }
+    let odd = browser.get("/orders/%3Cscript%3E").await;
+    assert_eq!(odd.status, StatusCode::NOT_FOUND);
+    assert_eq!(odd.headers[CONTENT_TYPE], "text/plain; charset=utf-8");
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn a_database_without_tables_tells_nothing_of_itself<D: Sql>(db: Scratch<D>) {
+    let browser = Browser::of(&db);
+    for answer in [
+        browser.get("/").await,
+        browser.get("/orders/notes").await,
+        browser.get("/migrations").await,
+        browser.order("start", "by=ada&because=x").await,
+        browser.order("pause", "").await,
+    ] {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+        assert!(answer.text.contains("control tables"), "{}", answer.text);
+        assert!(!answer.text.contains("dualwrite_"), "{}", answer.text);
+    }
+}
+
+/// Where the links and forms of a page lead.
+fn linked(from: &str, page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for mark in [" href=\"", " action=\"", " formaction=\""] {
+        for piece in page.split(mark).skip(1) {
+            found.push(led(from, piece.split('"').next().unwrap()));
+        }
+    }
+    found
+}
+
+/// Where a relative link of this page leads.
+fn led(from: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
