@@ -87,7 +87,11 @@ impl<DB: Backend> Replicas<DB> {
             let lag = match seen {
                 Ok(seen) => Some(last.trail.lag(seen, clock.now())),
                 Err(error) => {
-                    tracing::warn!(migration, replica = &*replica, %error, "no word of a replica");
+                    // Once for as long as it lasts.
+                    let silent = Behind { replica: Arc::clone(&replica), lag: None };
+                    if !last.found.contains(&silent) {
+                        tracing::warn!(migration, replica = &*replica, %error, "no word of a replica");
+                    }
                     None
                 }
             };

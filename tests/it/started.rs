@@ -2,7 +2,7 @@
 
 use dualwrite::{BackfillProgress, ErrorKind, Operator, Side, Stage, Status};
 
-use crate::support::crew::{Crew, LEASE, Member};
+use crate::support::crew::{Crew, Member};
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::sql::Sql;
 

@@ -253,6 +253,7 @@ mod tests {
                 side: Side::Old,
                 workers: 2,
                 rate: None,
+                stop_after_failures: 1_000,
                 actor: evil(),
                 reason: evil(),
                 at_us: 1_700_000_000_000_000,
