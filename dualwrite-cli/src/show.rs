@@ -32,7 +32,7 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
 }
 
 fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
-    lines.say("backfill", &format!("toward {}, {}", progress.side, standing(progress)));
+    lines.say("backfill", &format!("toward {}, {}", progress.side, progress.standing()));
     if let Some(reason) = &progress.throttled {
         lines.say("  makes way", reason);
     }
@@ -49,20 +49,6 @@ fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
         let (owner, last, done) = (&worker.owner, &worker.last, worker.done);
         let range = format!("{owner}: from {after} to {last}, {done} done, lease left {lease}");
         lines.say("  worker", &range);
-    }
-}
-
-fn standing(progress: &BackfillProgress) -> &'static str {
-    match progress {
-        BackfillProgress { complete: true, .. } => "complete",
-        BackfillProgress { cancelled: true, .. } => "cancelled",
-        BackfillProgress { paused: true, .. } => "paused",
-        BackfillProgress { workers, .. }
-            if workers.iter().all(|worker| worker.lease_left_us == 0) =>
-        {
-            "under way, without a worker"
-        }
-        _ => "under way",
     }
 }
 

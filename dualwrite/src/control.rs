@@ -189,6 +189,30 @@ pub struct WorkerProgress {
 }
 
 impl BackfillProgress {
+    /// Whether it goes on, in a word or two: `complete`, `cancelled`, `paused`, `under way`, or `under way, without a
+    /// worker` where none holds a lease.
+    ///
+    /// ```
+    /// # async fn look(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    /// if let Some(backfill) = migration.status().await?.backfill {
+    ///     println!("the backfill is {}", backfill.standing());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn standing(&self) -> &'static str {
+        match self {
+            Self { complete: true, .. } => "complete",
+            Self { cancelled: true, .. } => "cancelled",
+            Self { paused: true, .. } => "paused",
+            Self { workers, .. } if workers.iter().all(|worker| worker.lease_left_us == 0) => {
+                "under way, without a worker"
+            }
+            Self { .. } => "under way",
+        }
+    }
+
     /// Keys handled so far.
     #[must_use]
     pub fn done(&self) -> u64 {

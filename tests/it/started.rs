@@ -78,7 +78,12 @@ async fn what_is_started_before_its_stage_waits_for_it<D: Sql>(db: Scratch<D>) {
     assert!(task.waiting.as_ref().unwrap().contains("cannot run at off"), "{task:?}");
     assert_eq!((task.actor.as_str(), task.reason.as_str()), ("ada", "early"));
     assert_eq!(task.runner.as_deref(), Some(member.runtime.instance()));
+    // What it waited for is no longer shown when it goes on.
+    operator.backfill("notes").set_rate(Some(10)).await.unwrap();
     member.migration.advance(Stage::DualWrite).await.unwrap();
+    let goes_on = |status: &Status| copied(status) > 0;
+    let status = crew.until(&member.migration, "it goes on", goes_on).await;
+    assert!(status.started.iter().all(|task| task.waiting.is_none()), "{:?}", status.started);
     crew.until(&member.migration, "the end", is_done).await;
     assert!(is_equal(&crew, 20).await);
 }

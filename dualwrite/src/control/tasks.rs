@@ -67,13 +67,13 @@ pub(crate) trait Tasks: Send + Sync {
         lease: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Its runner says what it met.
+    /// Its runner says what it met, and that it goes on (`None`).
     fn tell_task<'a>(
         &'a self,
         name: &'a str,
         side: Side,
         instance: &'a str,
-        waiting: &'a str,
+        waiting: Option<&'a str>,
         halted: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
 

@@ -87,7 +87,7 @@ fn backfill(progress: &BackfillProgress) -> Markup {
     html! {
         h3 { "Newest backfill, toward " (progress.side) }
         table {
-            tr { th { "state" } td { (standing(progress)) } }
+            tr { th { "state" } td { (progress.standing()) } }
             @if let Some(reason) = &progress.throttled { tr { th { "makes way" } td { (reason) } } }
             tr {
                 th { "done" }
@@ -118,20 +118,6 @@ fn backfill(progress: &BackfillProgress) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn standing(progress: &BackfillProgress) -> &'static str {
-    match progress {
-        BackfillProgress { complete: true, .. } => "complete",
-        BackfillProgress { cancelled: true, .. } => "cancelled",
-        BackfillProgress { paused: true, .. } => "paused",
-        BackfillProgress { workers, .. }
-            if workers.iter().all(|worker| worker.lease_left_us == 0) =>
-        {
-            "under way, without a worker"
-        }
-        _ => "under way",
     }
 }
 

@@ -49,39 +49,45 @@ impl Following {
     async fn follow(&self, lease: Duration, stop: &CancellationToken) {
         let (shared, name) = (&*self.shared, &*self.shared.name);
         let done = async {
+            let mut ran = false;
             for task in shared.control.tasks(name).await? {
-                self.run_under_lease(&task, lease, stop).await?;
+                ran |= self.run_under_lease(&task, lease, stop).await?;
             }
-            Ok::<_, Error>(())
+            Ok::<_, Error>(ran)
         };
-        if let Err(error) = done.await {
+        let ran = done.await.unwrap_or_else(|error| {
             tracing::warn!(migration = name, %error, "a started backfill waits");
+            false
+        });
+        // What is not for this instance, or cannot be asked after, is not asked after in every round.
+        if !ran {
+            let _ = clock::limit(PAUSE_MIN, stop.cancelled()).await;
         }
         shared.started.store(false, Relaxed); // until it is looked at again
     }
 
-    /// Runs a task if it is ours, until it ends, is cancelled, or somebody else has it.
+    /// Runs a task if it is ours, until it ends, is cancelled, or somebody else has it. Answers whether it was.
     async fn run_under_lease(
         &self,
         task: &StartedBackfill,
         lease: Duration,
         stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let shared = &*self.shared;
         let (name, side, instance) = (&*shared.name, task.side, &*shared.instance);
         let can = side == Side::New || shared.terms().can_copy_back;
         if task.halted || !can || !shared.control.take_task(name, side, instance, lease).await? {
-            return Ok(());
+            return Ok(false);
         }
         tracing::info!(migration = name, %side, by = task.actor, "runs a backfill that was started");
         tokio::select! {
-            () = stop.cancelled() => shared.control.release_task(name, side, instance).await,
-            ended = run(shared, side) => ended,
+            () = stop.cancelled() => shared.control.release_task(name, side, instance).await?,
+            ended = run(shared, side) => ended?,
             () = self.keep(side, lease) => {
                 tracing::info!(migration = name, %side, "a started backfill is no longer run here");
-                Ok(())
             }
         }
+        Ok(true)
     }
 
     /// Ends where the lease is lost, because the task was cancelled or somebody else runs it, and where the
@@ -106,13 +112,16 @@ async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
         // Its rate may have changed while it waited.
         let tasks = shared.control.tasks(name).await?;
         let Some(task) = tasks.iter().find(|task| task.side == side) else { return Ok(()) };
+        if task.waiting.is_some() {
+            shared.control.tell_task(name, side, instance, None, false).await?;
+        }
         match backfill(shared, task).await {
             Ok(_) => return shared.control.end_task(name, side, instance).await,
             Err(error) => {
                 let halted = !may_pass(error.kind());
                 tracing::warn!(migration = name, %side, %error, halted, "a started backfill failed");
                 let said = error.to_string();
-                shared.control.tell_task(name, side, instance, &said, halted).await?;
+                shared.control.tell_task(name, side, instance, Some(&said), halted).await?;
                 if halted {
                     return Ok(());
                 }

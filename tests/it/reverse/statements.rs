@@ -173,7 +173,7 @@ async fn a_failed_write_to_old_is_repaired<D: Sql>(db: Scratch<D>) {
     world.save(2, "changed").await;
     world.save(50, "born").await;
     world.old_mood.store(WORKS, SeqCst);
-    assert_eq!(world.migration.status().await.unwrap().dirty_old, 2);
+    assert_eq!(world.migration.status().await.unwrap().counters.mirror_failed, 2);
     // What was marked, and is gone before anybody looks.
     world
         .db

@@ -123,11 +123,11 @@ impl Tasks for MemoryControl {
         name: &'a str,
         side: Side,
         instance: &'a str,
-        waiting: &'a str,
+        waiting: Option<&'a str>,
         halted: bool,
     ) -> BoxFuture<'a, Result<(), Error>> {
         self.with_own(name, side, instance, |stored| {
-            (stored.task.waiting, stored.task.halted) = (Some(waiting.to_owned()), halted);
+            (stored.task.waiting, stored.task.halted) = (waiting.map(str::to_owned), halted);
         })
     }
 

@@ -15,8 +15,8 @@ use crate::stage::Side;
 /// What fits into the columns of every database.
 const TEXT_CHARS_MAX: usize = 2_000;
 
-fn short(text: &str) -> SqlValue {
-    SqlValue::Text(Some(text.chars().take(TEXT_CHARS_MAX).collect()))
+fn short(text: Option<&str>) -> SqlValue {
+    SqlValue::Text(text.map(|text| text.chars().take(TEXT_CHARS_MAX).collect()))
 }
 
 fn of(name: &str, side: Side, instance: &str) -> [SqlValue; 3] {
@@ -77,7 +77,7 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
                 limit(task.rate),
                 limit(Some(task.stop_after_failures)),
                 task.actor.as_str().into(),
-                short(&task.reason),
+                short(Some(&task.reason)),
                 name.into(),
                 side.into(),
             ];
@@ -120,7 +120,7 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         name: &'a str,
         side: Side,
         instance: &'a str,
-        waiting: &'a str,
+        waiting: Option<&'a str>,
         halted: bool,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
