@@ -163,7 +163,9 @@ async fn a_nested_transaction_has_a_savepoint_of_its_own<D: Sql>(db: Scratch<D>)
     it.notes.save(&mut tx, 2, "outer").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(it.saves.load(SeqCst), 2);
-    assert_eq!(it.words().await, words(&["nested", "outer"], &["nested"]));
+    assert_eq!(it.words().await[0], ["nested", "outer"]);
+    it.world.migration.repair().await.unwrap(); // the background's may have been quicker
+    assert_eq!(it.words().await[1], ["nested", "outer"]);
 }
 
 async fn the_fence_outlives_the_repetition<D: Sql>(db: Scratch<D>) {
