@@ -67,7 +67,8 @@ impl<'m> Backfill<'m> {
     }
 
     /// The most keys a second, of all workers together; also while it runs, from any process, by
-    /// [`set_rate`](Self::set_rate). A worker copies a key in ten seconds, if need be more than that.
+    /// [`set_rate`](Self::set_rate). Each worker copies a key in ten
+    /// seconds at least, even where that is more.
     pub fn rate(mut self, keys: u64) -> Self {
         self.options.rate = Some(keys);
         self

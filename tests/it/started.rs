@@ -241,6 +241,9 @@ async fn orders_may_be_given_in_sql<D: Sql>(db: Scratch<D>) {
     give("SET state = 'running'").await;
     give("SET rate = 500").await;
     crew.until(&member.migration, "a rate", state(|found| found.rate == Some(500))).await;
+    // It is kept with the first part, which may be over.
+    let others = "SELECT count(*) FROM dualwrite_backfill WHERE rate IS NULL OR rate <> 500";
+    assert_eq!(crew.db.number(others).await, 0);
     give("DELETE FROM dualwrite_task").await;
     give("SET state = 'cancelled'").await;
     let status = member.migration.status().await.unwrap();
