@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dualwrite::{CopySql, ErrorKind, KeySource, Mapping, Runtime, Stage};
 
+use crate::support::chinook;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
 use crate::support::sql::Sql;
@@ -16,6 +17,7 @@ on_all_databases!(
     a_range_with_a_bad_row_is_halved_until_it_stands_alone,
     what_old_has_no_more_is_removed,
     keys_of_two_columns_are_named_in_order,
+    the_playlists_of_chinook_are_copied_once,
     what_it_cannot_mean_is_refused_when_it_is_registered,
 );
 
@@ -209,6 +211,38 @@ async fn keys_of_two_columns_are_named_in_order<D: Sql>(db: Scratch<D>) {
     assert_eq!(db.number("SELECT count(*) FROM pair WHERE copies = 1").await, 30);
     migration.copy(&(3_i64, "a".to_owned())).await.unwrap();
     assert_eq!(db.number("SELECT copies FROM pair WHERE a = 3 AND b = 'a'").await, 2);
+    runtime.shutdown().await.unwrap();
+}
+
+async fn the_playlists_of_chinook_are_copied_once<D: Sql>(db: Scratch<D>) {
+    let Some(()) = chinook::load(&db).await else {
+        return;
+    };
+    db.execute(
+        "CREATE TABLE playlist_entry (list INTEGER NOT NULL, track INTEGER NOT NULL, \
+         PRIMARY KEY (list, track))",
+    )
+    .await;
+    let table = D::sql("PlaylistTrack", "playlist_track", "PlaylistTrack");
+    let list = D::sql("PlaylistId", "playlist_id", "PlaylistId");
+    let track = D::sql("TrackId", "track_id", "TrackId");
+    // It would fail where a key came a second time.
+    let copying: &'static str = D::sql(
+        "INSERT INTO playlist_entry SELECT r.PlaylistId, r.TrackId FROM {rows} r",
+        "INSERT INTO playlist_entry SELECT r.playlist_id, r.track_id FROM {rows} r",
+        "INSERT INTO playlist_entry SELECT r.PlaylistId, r.TrackId FROM {rows} r",
+    );
+    let source = KeySource::table(table).column(list).column(track);
+    let copy = CopySql::<D::Db, (i64, i64)>::new(source).copying(copying);
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("playlists").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().batch(100).workers(2).exact_total().run().await.unwrap();
+    assert_eq!((done.total, done.migrated, done.failed), (8_715, 8_715, 0));
+    let same = format!(
+        "SELECT count(*) FROM {table} o JOIN playlist_entry n ON n.list = o.{list} AND n.track = o.{track}"
+    );
+    assert_eq!(db.number(&same).await, 8_715);
     runtime.shutdown().await.unwrap();
 }
 
