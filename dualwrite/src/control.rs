@@ -23,6 +23,7 @@ use crate::moves::Move;
 use crate::plan::state::PlanMove;
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::stage::{Side, Stage};
+use crate::stale::StaleKind;
 use crate::verify::decide::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.
@@ -359,13 +360,21 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
     /// The newest changes, newest first.
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;
 
-    /// Records that a verification found the sides equal, in these generations of new and old. Returns
-    /// whether they are still those.
+    /// Records that the verification of this owner found the sides equal, in these generations of new and old.
+    /// Returns whether they are still those, and nothing was marked as stale since it began.
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         generations: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Marks the sides as different, which withdraws the proof of both.
+    fn mark_stale<'a>(
+        &'a self,
+        name: &'a str,
+        kind: StaleKind,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Begins a verification, or goes on with one that ended in the middle and was asked for the same, unless
     /// it shall begin `afresh`. Whoever runs one is superseded.

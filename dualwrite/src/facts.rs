@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::position::{Epoch, Generation, Position};
 use crate::stage::Stage;
+use crate::stale::StaleMark;
 
 /// What one live instance reported last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +53,8 @@ pub(crate) struct Facts {
     pub(crate) old_verified: Option<Generation>,
     pub(crate) old_dead_letters: u64,
     pub(crate) old_waived: u64,
+    /// Why the sides may differ, one of each kind: the reason why nothing is verified.
+    pub(crate) stale: Vec<StaleMark>,
     /// Approvals that were given since the present stage was entered.
     pub(crate) approvals: Vec<String>,
     /// Releases without this library that are said to run.

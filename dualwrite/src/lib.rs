@@ -25,6 +25,7 @@ mod needs;
 mod position;
 mod route;
 mod stage;
+mod stale;
 #[cfg(feature = "toml")]
 mod toml_text;
 // 2. ports
@@ -163,6 +164,7 @@ pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use stage::{Side, Stage};
+pub use stale::{StaleKind, StaleMark};
 pub use status::Status;
 pub use steering::FLAG_TIMEOUT;
 pub use transaction::Tx;

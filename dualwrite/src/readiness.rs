@@ -8,6 +8,7 @@ use crate::moves::{Destination, Move};
 use crate::position::Generation;
 use crate::route::is_read;
 use crate::stage::{Side, Stage};
+use crate::stale::reasons;
 
 /// Lists what stands between the present position and a destination; empty means go.
 pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms) -> Vec<Blocker> {
@@ -138,6 +139,12 @@ fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     // A lazy migration copies a key that is missing in new; only in the first generation can a key
     // that is there not be stale.
     if terms.lazy && facts.generation == Generation::FIRST {
+        let stale = facts.stale.iter().filter(|mark| !mark.kind.is_copied_lazily());
+        if let Some(reasons) = reasons(&stale.copied().collect::<Vec<_>>()) {
+            let reason =
+                format!("{reasons}: repair what differs, and run a verification of all keys");
+            block(found, Gate::Verified, reason);
+        }
         for instance in facts.instances.iter().filter(|one| !facts.backfilled && !one.lazy) {
             let reason = format!(
                 "instance {} (release {}) does not copy what it misses in new; replace it, or run the \
@@ -167,7 +174,17 @@ fn backfilled(facts: &Facts, found: &mut Vec<Blocker>) {
 fn verified(facts: &Facts, found: &mut Vec<Blocker>) {
     if facts.verified != Some(facts.generation) {
         let reason = format!("run the verification of generation {}", facts.generation);
-        block(found, Gate::Verified, reason);
+        block(found, Gate::Verified, because_stale(facts, reason));
+    }
+}
+
+/// With what has withdrawn an earlier proof.
+fn because_stale(facts: &Facts, advice: String) -> String {
+    match reasons(&facts.stale) {
+        Some(reasons) => format!(
+            "{reasons}: {advice}, over all keys; where it finds differences, repair them and run it again"
+        ),
+        None => advice,
     }
 }
 
@@ -215,8 +232,8 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
     }
     no_letters(facts.old_dead_letters, facts.old_waived, " back", found);
     if facts.old_verified != Some(facts.old_generation) {
-        let reason = "run the verification of what was copied back";
-        block(found, Gate::Verified, reason.to_owned());
+        let reason = "run the verification of what was copied back".to_owned();
+        block(found, Gate::Verified, because_stale(facts, reason));
     }
 }
 
@@ -228,6 +245,7 @@ mod tests {
     use crate::facts::InstanceReport;
     use crate::moves::destination;
     use crate::position::{Epoch, Percent, Position};
+    use crate::stale::{StaleKind, StaleMark};
 
     fn facts(stage: Stage, ramp: u16) -> Facts {
         Facts {
@@ -246,6 +264,7 @@ mod tests {
             old_verified: None,
             old_dead_letters: 0,
             old_waived: 0,
+            stale: Vec::new(),
             approvals: Vec::new(),
             releases: Vec::new(),
             unaware: None,
@@ -305,6 +324,29 @@ mod tests {
             assert_eq!(gates(&facts, wish, lazy.clone()), []);
             facts.generation = Generation(2);
         }
+    }
+
+    #[test]
+    fn a_lazy_migration_does_not_go_live_with_what_a_copy_would_not_bring() {
+        let lazy = Terms { lazy: true, ..Terms::default() };
+        let mut facts = facts(Stage::Shadow, 0);
+        (facts.generation, facts.verified) = (Generation::FIRST, None);
+        facts.stale = vec![StaleMark { kind: StaleKind::Missing, at_us: 0 }];
+        assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy.clone()), []);
+        facts.stale.push(StaleMark { kind: StaleKind::Truncated, at_us: 0 });
+        assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy), [Gate::Verified]);
+    }
+
+    #[test]
+    fn what_withdrew_a_proof_is_told() {
+        let mut facts = facts(Stage::RampDown, 0);
+        facts.verified = None;
+        facts.stale = vec![StaleMark { kind: StaleKind::Truncated, at_us: 0 }];
+        let wish = Move::Advance(Stage::Complete);
+        let to = destination(facts.position, facts.generation, wish).unwrap();
+        let found = blockers(&facts, wish, to, &Terms::default());
+        let reason = &found[0].reason;
+        assert!(reason.starts_with("the old table was truncated: run the verif"), "{reason}");
     }
 
     #[test]

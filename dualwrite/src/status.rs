@@ -20,6 +20,7 @@ use crate::readiness::blockers;
 use crate::rollout::RolloutStatus;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
+use crate::stale::StaleMark;
 use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
@@ -53,6 +54,8 @@ pub struct Status {
     pub verification: Option<VerifyReport>,
     /// The generation that a verification found equal.
     pub verified: Option<Generation>,
+    /// Why the sides may differ: what has withdrawn the proof, until a verification of all keys is clean.
+    pub stale: Vec<StaleMark>,
     /// Keys that wait to be copied to old again.
     pub dirty_old: u64,
     /// Keys that wait to be copied to new again.
@@ -131,6 +134,7 @@ impl Migration {
             started: shared.control.tasks(&shared.name).await?,
             verification: verification.map(|state| state.report),
             verified: facts.verified,
+            stale: facts.stale.clone(),
             dirty_old: facts.dirty_old,
             dirty_new: facts.dirty_new,
             dead_letters: facts.dead_letters,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &[
         "stage",
+        "stale",
         "position",
         "key",
         "bucket",
@@ -132,6 +133,7 @@ const LAYERS: &[&[&str]] = &[
         "verify/chunk",
         "verify/confirm",
         "verify/run",
+        "verify/marks",
         "guard/run",
         "verify/repair",
         "repository",

@@ -187,6 +187,16 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
+-- that found it at its beginning.
+CREATE TABLE IF NOT EXISTS dualwrite_stale (
+    migration VARCHAR(100)    NOT NULL,
+    kind      VARCHAR(16)     NOT NULL,
+    subject   VARCHAR(64)     NOT NULL,
+    at        BIGINT  NOT NULL,
+    seen_by   VARCHAR(100),
+    PRIMARY KEY (migration, kind, subject)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- Minutes in which somebody wrote old without the library, and transactions that are its own.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (
     migration VARCHAR(100)    NOT NULL,

@@ -187,6 +187,16 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL
 );
+-- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
+-- that found it at its beginning.
+CREATE TABLE IF NOT EXISTS dualwrite_stale (
+    migration TEXT    NOT NULL,
+    kind      TEXT    NOT NULL,
+    subject   TEXT    NOT NULL,
+    at        BIGINT  NOT NULL,
+    seen_by   TEXT,
+    PRIMARY KEY (migration, kind, subject)
+);
 -- Minutes in which somebody wrote old without the library, and transactions that are its own.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (
     migration TEXT    NOT NULL,

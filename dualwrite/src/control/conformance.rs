@@ -22,6 +22,7 @@ use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent};
 use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 use crate::stage::Stage;
+use crate::stale::StaleKind;
 use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 
 const NAME: &str = "customer-email";
@@ -163,14 +164,14 @@ async fn every_change_is_in_the_audit(control: &dyn Control) {
 async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
-    control.verified(NAME, [Generation(1), Generation(1)]).await.unwrap();
+    control.verified(NAME, "v", [Generation(1), Generation(1)]).await.unwrap();
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(1)));
     let record = control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
     assert_eq!(record.generation, Generation(2));
     // What was proven for the first generation says nothing about the second.
-    control.verified(NAME, [Generation(1), Generation(1)]).await.unwrap();
+    control.verified(NAME, "v", [Generation(1), Generation(1)]).await.unwrap();
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(1)));
-    control.verified(NAME, [Generation(2), Generation(1)]).await.unwrap();
+    control.verified(NAME, "v", [Generation(2), Generation(1)]).await.unwrap();
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(2)));
 }
 
@@ -178,13 +179,62 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.old_generation, facts.old_verified), (Generation(1), None));
-    assert!(!control.verified(NAME, [Generation(1), Generation(2)]).await.unwrap());
+    assert!(!control.verified(NAME, "v", [Generation(1), Generation(2)]).await.unwrap());
     assert_eq!(control.facts(NAME).await.unwrap().old_verified, None);
     // Also the second time, when nothing is left to change.
     for _ in 0..2 {
-        assert!(control.verified(NAME, [Generation(1), Generation(1)]).await.unwrap());
+        assert!(control.verified(NAME, "v", [Generation(1), Generation(1)]).await.unwrap());
     }
     assert_eq!(control.facts(NAME).await.unwrap().old_verified, Some(Generation(1)));
+}
+
+async fn a_finding_withdraws_the_proof_until_a_later_verification(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    let generations = [Generation(1), Generation(1)];
+    let proven = || async {
+        let facts = control.facts(NAME).await.unwrap();
+        let new = control.load().await.unwrap()[0].verified;
+        assert_eq!((facts.verified, facts.old_verified), (new, new));
+        (new.is_some(), facts.stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>())
+    };
+    let fresh = VerifyState::new(generations, None);
+    control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
+    assert!(control.verified(NAME, "one", generations).await.unwrap());
+    assert_eq!(proven().await, (true, Vec::new()));
+
+    for kind in [StaleKind::Missing, StaleKind::Difference, StaleKind::Difference] {
+        control.mark_stale(NAME, kind).await.unwrap();
+    }
+    let both = vec![StaleKind::Difference, StaleKind::Missing];
+    assert_eq!(proven().await, (false, both.clone()));
+    // One that began before the finding may have passed the key.
+    assert!(!control.verified(NAME, "one", generations).await.unwrap());
+    assert_eq!(proven().await, (false, both));
+    control.begin_verification(NAME, "two", &fresh, true).await.unwrap();
+    control.mark_stale(NAME, StaleKind::Difference).await.unwrap();
+    assert!(!control.verified(NAME, "two", generations).await.unwrap(), "found meanwhile");
+    assert_eq!(proven().await, (false, vec![StaleKind::Difference]));
+    control.begin_verification(NAME, "three", &fresh, true).await.unwrap();
+    assert!(!control.verified(NAME, "three", [Generation(2), Generation(1)]).await.unwrap());
+    assert!(control.verified(NAME, "three", generations).await.unwrap());
+    assert_eq!(proven().await, (true, Vec::new()));
+}
+
+async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    let generations = [Generation(1), Generation(1)];
+    let fresh = VerifyState::new(generations, None);
+    control.mark_stale(NAME, StaleKind::Difference).await.unwrap();
+    let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
+    state.cursor = Some("7".to_owned());
+    control.record_verification(NAME, "one", &state).await.unwrap();
+    let goes_on = control.begin_verification(NAME, "two", &fresh, false).await.unwrap();
+    assert_eq!(goes_on.cursor, state.cursor, "nothing was found since it began");
+    assert!(control.verified(NAME, "two", generations).await.unwrap());
+    control.mark_stale(NAME, StaleKind::Truncated).await.unwrap();
+    let anew = control.begin_verification(NAME, "three", &fresh, false).await.unwrap();
+    assert_eq!(anew, fresh);
+    assert!(control.verified(NAME, "three", generations).await.unwrap());
 }
 
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
@@ -303,7 +353,8 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     samples_of_mismatches_are_bounded(&*fresh().await).await;
     a_verification_counts_for_both_sides(&*fresh().await).await;
     a_verification_is_resumed_and_superseded(&*fresh().await).await;
-    a_verification_counts_for_both_sides(&*fresh().await).await;
+    a_finding_withdraws_the_proof_until_a_later_verification(&*fresh().await).await;
+    a_clean_run_goes_on_only_while_nothing_is_found(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
     letters::suite(&fresh).await;
@@ -336,6 +387,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         "instance",
         "backfill",
         "verification",
+        "stale",
         "batch",
         "failure",
         "dirty",

@@ -27,6 +27,7 @@ use crate::position::{Epoch, Generation, Position};
 use crate::shadow::samples::has_room;
 use crate::shared::unknown_migration;
 use crate::stage::Side;
+use crate::stale::{StaleKind, StaleMark};
 use crate::verify::decide::{Recorded, VerifyState};
 
 #[derive(Debug)]
@@ -45,6 +46,8 @@ struct Entry {
     /// With its owner.
     verification: Option<(String, VerifyState)>,
     verification_order: VerifyOrder,
+    /// With the owner of the verification that found it at its beginning.
+    stale: Vec<(StaleMark, Option<String>)>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -111,6 +114,7 @@ impl Entry {
             old_verified: None,
             verification: None,
             verification_order: VerifyOrder::GoOn,
+            stale: Vec::new(),
             approvals: Vec::new(),
             releases: Vec::new(),
             stage_at: now,
@@ -124,6 +128,12 @@ impl Entry {
             orders: Vec::new(),
             flag: None,
         }
+    }
+
+    fn stale_marks(&self) -> Vec<StaleMark> {
+        let mut marks: Vec<StaleMark> = self.stale.iter().map(|(mark, _)| *mark).collect();
+        marks.sort_by_key(|mark| mark.kind.as_str());
+        marks
     }
 
     fn dirty_on(&self, wanted: Side) -> u64 {
@@ -147,6 +157,7 @@ impl Entry {
             old_verified: self.old_verified,
             old_dead_letters: self.letters_for(Side::Old, false),
             old_waived: self.letters_for(Side::Old, true),
+            stale: self.stale_marks(),
             approvals: self
                 .approvals
                 .iter()
@@ -306,15 +317,31 @@ impl Control for MemoryControl {
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
-            let current = (entry.record.generation, entry.record.old_generation) == (new, old);
-            if current {
-                entry.record.verified = Some(new);
-                entry.old_verified = Some(old);
+            if (entry.record.generation, entry.record.old_generation) != (new, old) {
+                return false;
             }
-            current
+            entry.stale.retain(|(_, seen_by)| seen_by.as_deref() != Some(owner));
+            let proven = entry.stale.is_empty();
+            entry.record.verified = proven.then_some(new);
+            entry.old_verified = proven.then_some(old);
+            proven
+        }))
+    }
+
+    fn mark_stale<'a>(
+        &'a self,
+        name: &'a str,
+        kind: StaleKind,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        done(self.with(name, |entry| {
+            entry.stale.retain(|(mark, _)| mark.kind != kind);
+            entry.stale.push((StaleMark { kind, at_us }, None));
+            (entry.record.verified, entry.old_verified) = (None, None);
         }))
     }
 
@@ -326,8 +353,17 @@ impl Control for MemoryControl {
         afresh: bool,
     ) -> BoxFuture<'a, Result<VerifyState, Error>> {
         done(self.with(name, |entry| {
-            let known = entry.verification.as_ref().map(|(_, state)| state);
-            let state = VerifyState::begin(known, fresh, afresh);
+            let known = entry.verification.clone();
+            let earlier = known.as_ref().map(|(owner, _)| owner.as_str());
+            let unseen = entry.stale.iter().any(|(_, seen_by)| seen_by.as_deref() != earlier);
+            let goes_on = known.as_ref().map(|(_, state)| state);
+            let goes_on = goes_on.filter(|state| !afresh && state.goes_on_as(fresh, unseen));
+            for (_, seen_by) in &mut entry.stale {
+                if goes_on.is_none() || seen_by.as_deref() == earlier {
+                    *seen_by = Some(owner.to_owned());
+                }
+            }
+            let state = VerifyState::begin(goes_on, fresh);
             entry.verification = Some((owner.to_owned(), state.clone()));
             state
         }))

@@ -31,7 +31,9 @@ use crate::plan::order::NewOrder;
 use crate::position::{Epoch, Generation, Percent};
 use crate::shared::unknown_migration;
 use crate::stage::Side;
+use crate::stale::StaleKind;
 use crate::verify::decide::{Recorded, VerifyState};
+use crate::verify::marks;
 
 /// Control tables reached through a pool.
 pub(crate) struct SqlControl<DB: Backend> {
@@ -88,6 +90,17 @@ impl<DB: Backend> SqlControl<DB> {
         let mut lent = self.lend().await.map_err(failed)?;
         let affected = DB::Adapter::execute(&mut lent.conn, sql, values).await.map_err(failed);
         lent.done(affected)
+    }
+
+    /// The newest verification, and its owner.
+    async fn owned_verification(
+        &self,
+        name: &str,
+    ) -> Result<Option<(String, VerifyState)>, Error> {
+        let doing = "reading the verification";
+        let rows = self.fetch(doing, &verification::read(), &[name.into()]).await?;
+        let state = rows.first().map(verification::owned).transpose();
+        state.map_err(|error| Error::database(doing, error).of(name))
     }
 
     async fn record(&self, name: &str) -> Result<Record, Error> {
@@ -211,14 +224,37 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
+            let doing = "recording the verification";
             let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
                        old_verified_generation = ? \
                        WHERE name = ? AND generation = ? AND old_generation = ?";
             let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-            Ok(self.execute("recording the verification", sql, &values).await? > 0)
+            if self.execute(doing, sql, &values).await? == 0 {
+                return Ok(false);
+            }
+            // After the generations: until then the marks keep the gates shut.
+            let failed = |error| Error::database(doing, error).of(name);
+            let mut lent = self.lend().await.map_err(failed)?;
+            marks::settle::<DB>(&mut lent.conn, name, owner).await.map_err(failed)?;
+            let left = marks::unseen::<DB>(&mut lent.conn, name, owner).await.map_err(failed)?;
+            lent.done(Ok(left == 0))
+        })
+    }
+
+    fn mark_stale<'a>(
+        &'a self,
+        name: &'a str,
+        kind: StaleKind,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("withdrawing the proof", error).of(name);
+            let mut lent = self.lend().await.map_err(failed)?;
+            let marked = marks::mark::<DB>(&mut lent.conn, name, kind).await;
+            lent.done(marked.map_err(failed))
         })
     }
 
@@ -230,8 +266,20 @@ impl<DB: Backend> Control for SqlControl<DB> {
         afresh: bool,
     ) -> BoxFuture<'a, Result<VerifyState, Error>> {
         Box::pin(async move {
-            let known = self.verification(name).await?;
-            let state = VerifyState::begin(known.as_ref(), fresh, afresh);
+            let failed = |error| Error::database("beginning a verification", error).of(name);
+            let known = self.owned_verification(name).await?;
+            let mut lent = self.lend().await.map_err(failed)?;
+            let earlier = known.as_ref().map(|(owner, _)| owner.as_str());
+            let unseen = marks::unseen::<DB>(&mut lent.conn, name, earlier.unwrap_or("")).await;
+            let goes_on = known.as_ref().map(|(_, state)| state).filter(|state| {
+                !afresh && state.goes_on_as(fresh, unseen.as_ref().is_ok_and(|marks| *marks > 0))
+            });
+            unseen.map_err(failed)?;
+            let earlier = earlier.filter(|_| goes_on.is_some());
+            // Before anything is compared.
+            let stamped = marks::stamp::<DB>(&mut lent.conn, name, earlier, owner).await;
+            lent.done(stamped.map_err(failed))?;
+            let state = VerifyState::begin(goes_on, fresh);
             let sql = verification::begin(&DB::Adapter::DIALECT);
             let values = verification::values(owner, &state, name)?;
             self.execute("beginning a verification", &sql, &values).await?;
@@ -281,13 +329,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
-        Box::pin(async move {
-            let doing = "reading the verification";
-            let sql = verification::read();
-            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
-            let state = rows.first().map(verification::state_of).transpose();
-            state.map_err(|error| Error::database(doing, error).of(name))
-        })
+        Box::pin(async move { Ok(self.owned_verification(name).await?.map(|(_, state)| state)) })
     }
 
     fn backfill<'a>(

@@ -7,6 +7,7 @@ use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
 use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
 use super::look::Suspect;
+use super::marks;
 use super::run::{Breath, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -18,6 +19,7 @@ use crate::key::EncodedKey;
 use crate::route::stage_of;
 use crate::shared::Shared;
 use crate::stage::Side;
+use crate::stale::StaleKind;
 use crate::transaction::Tx;
 
 /// How often one key is tried whose transaction the database chose to fail, or whose row came and went.
@@ -82,6 +84,9 @@ pub(crate) async fn repair<C: CopyKeys>(
         report.compared += looked.compared;
         for suspect in &looked.suspects {
             let mended = mend(&plan, &suspect.key, keep, &mut refusals).await?;
+            if let Some(kind) = mended.finding(keep) {
+                withdraw(shared, &suspect.key, kind).await?;
+            }
             report.add(&suspect.key, mended)?;
         }
         let spent = std::time::Duration::from_nanos(shared.clock.now().saturating_sub(start));
@@ -97,6 +102,26 @@ pub(crate) async fn repair<C: CopyKeys>(
         "repair"
     );
     Ok(report)
+}
+
+impl Mended {
+    /// What withdraws the proof, unless the transaction of the repair has done so.
+    fn finding(&self, kept: bool) -> Option<StaleKind> {
+        match self {
+            Self::Copied(found) | Self::Removed(found) => (!kept).then(|| found.kind.stale()),
+            Self::Failed(_) => Some(StaleKind::Difference),
+            Self::Equal => None,
+        }
+    }
+}
+
+/// Withdraws the proof, unless the key is waived.
+async fn withdraw(shared: &Shared, key: &KeyParts, kind: StaleKind) -> Result<(), Error> {
+    let key = EncodedKey::from_parts(key)?;
+    match shared.control.waived(&shared.name, std::slice::from_ref(&key)).await?.is_empty() {
+        true => shared.control.mark_stale(&shared.name, kind).await,
+        false => Ok(()),
+    }
 }
 
 impl RepairReport {
@@ -207,6 +232,14 @@ async fn mend_once<C: CopyKeys>(
     if inserts && keep && !alone && plan.copier.inserts_alone() {
         tx.rollback().await?;
         return Ok(Attempt::Alone);
+    }
+    if keep {
+        // In the transaction that repairs it: a crash must not leave a proof that is older than the finding.
+        let (conn, encoded) = (tx.connection(), EncodedKey::from_parts(key)?);
+        let kind = found.kind.stale();
+        let marked =
+            marks::mark_unless_waived::<C::Database>(conn, &shared.name, kind, &encoded).await;
+        marked.map_err(|error| Error::database("withdrawing the proof", error).of(&shared.name))?;
     }
     let typed = std::slice::from_ref(&typed);
     match copy(plan, &mut tx, typed, to, held.contains(key)).await {
