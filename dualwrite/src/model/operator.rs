@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::control::sql::change::decide_change;
-use crate::facts::{Facts, InstanceReport, Terms};
-use crate::moves::{Destination, Move};
-use crate::position::{Epoch, Position};
-use crate::stage::Stage;
+use crate::stages::facts::{Facts, InstanceReport, Terms};
+use crate::stages::moves::{Destination, Move};
+use crate::stages::position::{Epoch, Position};
+use crate::stages::stage::Stage;
 use crate::stale::StaleMark;
+use crate::store::sql::change::decide_change;
 
 impl World {
     /// What the control tables know.
@@ -42,7 +42,11 @@ impl World {
             old_verified: control.old_verified(),
             old_dead_letters: 0,
             old_waived: 0,
-            stale: control.mark.iter().map(|mark| StaleMark { kind: mark.kind, at_us: 0 }).collect(),
+            stale: control
+                .mark
+                .iter()
+                .map(|mark| StaleMark { kind: mark.kind, at_us: 0 })
+                .collect(),
             waived: 0,
             approvals: Vec::new(),
             releases: Vec::new(),

@@ -4,7 +4,7 @@ use super::locks::Who;
 use super::properties::reads_new;
 use super::state::{ABSENT, Mark, State, Verification, index};
 use super::world::{Guard, World};
-use crate::stage::Side;
+use crate::stages::stage::Side;
 use crate::stale::StaleKind;
 
 impl World {

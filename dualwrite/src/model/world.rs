@@ -1,12 +1,10 @@
 //! The bounds of a world, and the guard that it may lack.
 
 use super::properties::Goal;
-use super::state::{
-    ABSENT, Control, Instance, KEYS, Row, State, Version, Worker, Wrong,
-};
-use crate::moves::Move;
-use crate::position::{Generation, Position};
-use crate::stage::Stage;
+use super::state::{ABSENT, Control, Instance, KEYS, Row, State, Version, Worker, Wrong};
+use crate::stages::moves::Move;
+use crate::stages::position::{Generation, Position};
+use crate::stages::stage::Stage;
 
 /// How much of everything may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

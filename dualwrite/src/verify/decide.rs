@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::Bucket;
-use crate::position::{Generation, Percent};
+use crate::stages::bucket::Bucket;
+use crate::stages::position::{Generation, Percent};
 use crate::stale::StaleKind;
 
 /// How many differing keys a report names.

@@ -4,8 +4,8 @@
 
 use sqlx_core::transaction::TransactionManager as _;
 
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlValue};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlValue};
 use crate::key::EncodedKey;
 use crate::stale::StaleKind;
 
