@@ -19,7 +19,7 @@ use crate::stages::facts::{Facts, Terms};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::{Side, Stage};
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 use crate::verify::decide::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.

@@ -17,7 +17,6 @@ mod error;
 mod gate;
 mod key;
 mod needs;
-mod stale;
 // The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.
 mod backfill;
 mod call;
@@ -138,7 +137,7 @@ pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
 pub use stages::route::{Operation, Plan, route};
 pub use stages::stage::{Side, Stage};
-pub use stale::{StaleKind, StaleMark};
+pub use stages::stale::{StaleKind, StaleMark};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
 pub use state::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use transaction::Tx;

@@ -7,3 +7,4 @@ pub(crate) mod position;
 pub(crate) mod readiness;
 pub(crate) mod route;
 pub(crate) mod stage;
+pub(crate) mod stale;

@@ -6,7 +6,6 @@ pub(crate) mod confirm;
 pub(crate) mod decide;
 pub(crate) mod hashed;
 pub(crate) mod look;
-pub(crate) mod marks;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod statements;

@@ -20,7 +20,7 @@ use crate::stages::facts::InstanceReport;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Position};
 use crate::stages::readiness::blockers;
-use crate::stale::StaleMark;
+use crate::stages::stale::StaleMark;
 use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the

@@ -9,7 +9,7 @@ use crate::stages::facts::{Facts, InstanceReport, Terms};
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::Stage;
-use crate::stale::StaleMark;
+use crate::stages::stale::StaleMark;
 use crate::store::sql::change::decide_change;
 
 impl World {

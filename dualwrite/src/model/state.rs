@@ -4,7 +4,7 @@ use super::world::Budget;
 use crate::stages::bucket::Bucket;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Side;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 
 /// A value of a row: which write it is from. 0: the row is not there.
 pub(super) type Version = u8;

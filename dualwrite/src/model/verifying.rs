@@ -5,7 +5,7 @@ use super::properties::reads_new;
 use super::state::{ABSENT, Mark, State, Verification, index};
 use super::world::{Guard, World};
 use crate::stages::stage::Side;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 
 impl World {
     /// The next step of a verification: start, or compare one key.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
-use crate::stale::StaleMark;
+use crate::stages::stale::StaleMark;
 
 /// What one live instance reported last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,7 +8,7 @@ use crate::stages::moves::{Destination, Move};
 use crate::stages::position::Generation;
 use crate::stages::route::is_read;
 use crate::stages::stage::{Side, Stage};
-use crate::stale::reasons;
+use crate::stages::stale::reasons;
 
 /// Lists what stands between the present position and a destination; empty means go.
 pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms) -> Vec<Blocker> {
@@ -245,7 +245,7 @@ mod tests {
     use crate::stages::facts::InstanceReport;
     use crate::stages::moves::destination;
     use crate::stages::position::{Epoch, Percent, Position};
-    use crate::stale::{StaleKind, StaleMark};
+    use crate::stages::stale::{StaleKind, StaleMark};
 
     fn facts(stage: Stage, ramp: u16) -> Facts {
         Facts {

@@ -25,7 +25,7 @@ use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Side;
-use crate::stale::{StaleKind, StaleMark};
+use crate::stages::stale::{StaleKind, StaleMark};
 use crate::state::unknown_migration;
 use crate::store::sql::change::decide_change;
 use crate::verify::decide::{Recorded, VerifyState};

@@ -29,12 +29,12 @@ use crate::rollout::order::NewOrder;
 use crate::stages::facts::Facts;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Side;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::account;
+use crate::store::marks;
 use crate::store::ordering;
 use crate::verify::decide::{Recorded, VerifyState};
-use crate::verify::marks;
 
 /// Control tables reached through a pool.
 pub(crate) struct SqlControl<DB: Backend> {

@@ -21,7 +21,7 @@ use crate::stages::facts::Terms;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 use crate::store::memory::MemoryControl;
 use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 
@@ -370,7 +370,7 @@ async fn memory() {
 
 /// The suite, and what only tables can get wrong, on one database.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
+async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
     use crate::store::sql::SqlControl;
 
     // Several processes start at once on an empty database.

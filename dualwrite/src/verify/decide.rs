@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::bucket::Bucket;
 use crate::stages::position::{Generation, Percent};
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 
 /// How many differing keys a report names.
 pub const DIFFERING_MAX: usize = 100;

@@ -7,7 +7,6 @@ use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
 use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
 use super::look::Suspect;
-use super::marks;
 use super::run::{Breath, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -18,8 +17,9 @@ use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::route::stage_of;
 use crate::stages::stage::Side;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
+use crate::store::marks;
 use crate::transaction::Tx;
 
 /// How often one key is tried whose transaction the database chose to fail, or whose row came and went.

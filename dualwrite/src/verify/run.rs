@@ -19,7 +19,7 @@ use crate::key::EncodedKey;
 use crate::pace::load::{self, Scales};
 use crate::pace::throttle::{Load, Throttle};
 use crate::stages::position::{Generation, Percent};
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 
 /// Keys in a chunk that the database or Rust compares, by default.

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::observe::MethodStats;
 use crate::observe::outcome::Outcome;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::verify::decide::KeyDifferenceKind;

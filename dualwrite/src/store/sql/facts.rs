@@ -9,7 +9,7 @@ use crate::database::{Backend, SqlRow, position_of};
 use crate::error::Error;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::position::{Epoch, Generation};
-use crate::stale::{StaleKind, StaleMark};
+use crate::stages::stale::{StaleKind, StaleMark};
 use crate::state::unknown_migration;
 use crate::store::sql::Conn;
 

@@ -7,7 +7,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::key::EncodedKey;
-use crate::stale::StaleKind;
+use crate::stages::stale::StaleKind;
 
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 
