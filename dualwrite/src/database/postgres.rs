@@ -5,6 +5,7 @@
 //! the procedure included, at every isolation level. Both statements go in the message that begins the
 //! transaction, so the fence costs no round trip.
 
+mod hazards;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -19,10 +20,12 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
+    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
+    typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
@@ -164,15 +167,27 @@ impl Adapter for PostgresAdapter {
     }
 
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_pinned::<Postgres>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<Postgres>(conn, pins, "", trigger::mark).await
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
         Ok(()) // the setting ends with the transaction
     }
 
-    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
-        if create { trigger::create(watched) } else { trigger::drop(watched) }
+    async fn triggers(
+        _conn: &mut PgConnection,
+        watched: &Watched,
+        create: bool,
+    ) -> sqlx::Result<Vec<String>> {
+        Ok(if create { trigger::create(watched) } else { trigger::drop(watched) })
+    }
+
+    async fn hazards(
+        conn: &mut PgConnection,
+        watched: &Watched,
+        new: Option<&NewTable>,
+    ) -> sqlx::Result<Looked> {
+        hazards::look(conn, watched, new).await
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

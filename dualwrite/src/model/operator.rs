@@ -42,6 +42,7 @@ impl World {
             old_verified: control.old_verified(),
             old_dead_letters: 0,
             old_waived: 0,
+            hazards: Vec::new(),
             stale: control
                 .mark
                 .iter()

@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::gate::{Blocker, Gate};
 use crate::stages::facts::{Facts, Terms};
+use crate::stages::hazard::{Hazard, HazardKind};
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::Generation;
 use crate::stages::route::is_read;
@@ -39,6 +40,7 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
         backfilled(facts, &mut found);
         verified(facts, &mut found);
         released(facts, terms, &mut found);
+        unhazarded(facts, &mut found);
     }
     if forward {
         approved(facts, reaches, terms, &mut found);
@@ -214,6 +216,22 @@ fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     }
 }
 
+/// Writers that no trigger sees, and sequences of new that would give out what is taken.
+fn unhazarded(facts: &Facts, found: &mut Vec<Blocker>) {
+    for hazard in facts.hazards.iter().filter(|hazard| hazard.stopped.is_none()) {
+        let Hazard { kind, name, detail, .. } = hazard;
+        let (gate, advice) = match kind {
+            HazardKind::Sequence => (Gate::Sequences, String::new()),
+            kind if kind.is_writer() => (
+                Gate::Released,
+                format!("; stop it, and record that with `migration.writer_stopped({name:?}, …)`"),
+            ),
+            _ => (Gate::Released, String::new()),
+        };
+        block(found, gate, format!("{name}: {detail}{advice}"));
+    }
+}
+
 /// What was written to new alone must be in old before old is compared, and before it answers.
 fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
     if facts.position.reaches() == Stage::Complete && !terms.can_copy_back {
@@ -243,6 +261,7 @@ mod tests {
 
     use super::*;
     use crate::stages::facts::InstanceReport;
+    use crate::stages::hazard::Stopped;
     use crate::stages::moves::destination;
     use crate::stages::position::{Epoch, Percent, Position};
     use crate::stages::stale::{StaleKind, StaleMark};
@@ -265,6 +284,7 @@ mod tests {
             old_dead_letters: 0,
             old_waived: 0,
             stale: Vec::new(),
+            hazards: Vec::new(),
             approvals: Vec::new(),
             releases: Vec::new(),
             unaware: None,
@@ -335,6 +355,22 @@ mod tests {
         assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy.clone()), []);
         facts.stale.push(StaleMark { kind: StaleKind::Truncated, at_us: 0 });
         assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy), [Gate::Verified]);
+    }
+
+    #[test]
+    fn complete_waits_for_writers_that_nobody_sees_and_for_sequences() {
+        let mut facts = facts(Stage::RampDown, 0);
+        let wish = Move::Advance(Stage::Complete);
+        let kinds = [HazardKind::ForeignKey, HazardKind::Watch, HazardKind::Sequence];
+        facts.hazards = kinds.map(|kind| Hazard::new(kind, kind.as_str(), "x")).into();
+        let all = [Gate::Released, Gate::Released, Gate::Sequences];
+        assert_eq!(gates(&facts, wish, Terms::default()), all);
+        assert_eq!(gates(&facts, Move::Ramp(Percent::new(1).unwrap()), Terms::default()), all);
+        let stopped = Stopped { actor: "ada".into(), reason: "x".into(), at_us: 0 };
+        facts.hazards[0].stopped = Some(stopped);
+        assert_eq!(gates(&facts, wish, Terms::default()), all[1..]);
+        facts.position = facts.position.with_stage(Stage::Live);
+        assert_eq!(gates(&facts, Move::Advance(Stage::RampDown), Terms::default()), []);
     }
 
     #[test]

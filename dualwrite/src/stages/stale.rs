@@ -21,11 +21,16 @@ pub enum StaleKind {
     Key,
     /// Somebody truncated the old table.
     Truncated,
+    /// The catalogue says that the old table was truncated, rebuilt, or lost or got a partition.
+    Reshaped,
+    /// A writer that no trigger sees has gone, or somebody recorded that it is stopped.
+    Writer,
 }
 
 impl StaleKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Difference, Self::Missing, Self::Key, Self::Truncated];
+    pub const ALL: [Self; 6] =
+        [Self::Difference, Self::Missing, Self::Key, Self::Truncated, Self::Reshaped, Self::Writer];
 
     /// The name in the control tables.
     #[must_use]
@@ -35,6 +40,8 @@ impl StaleKind {
             Self::Missing => "missing",
             Self::Key => "key",
             Self::Truncated => "truncated",
+            Self::Reshaped => "reshaped",
+            Self::Writer => "writer",
         }
     }
 
@@ -59,6 +66,8 @@ impl fmt::Display for StaleKind {
                  not encodable"
             }
             Self::Truncated => "the old table was truncated",
+            Self::Reshaped => "the old table was truncated, rebuilt, or its partitions changed",
+            Self::Writer => "what a stopped writer wrote to the old table is not verified yet",
         })
     }
 }

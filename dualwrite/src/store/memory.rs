@@ -1,6 +1,7 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod hazards;
 mod letters;
 mod plans;
 mod tasks;
@@ -15,14 +16,15 @@ use crate::clock::Clock;
 use crate::control::letters::DeadLetter;
 use crate::control::plans::outdated;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
-    Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Mismatch,
+    Order, Record, Sample, VerifyOrder, Watch,
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Side;
 use crate::stages::stale::{StaleKind, StaleMark};
@@ -48,6 +50,8 @@ struct Entry {
     verification_order: VerifyOrder,
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
+    hazards: Vec<Hazard>,
+    shape: Option<String>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -115,6 +119,8 @@ impl Entry {
             verification: None,
             verification_order: VerifyOrder::GoOn,
             stale: Vec::new(),
+            hazards: Vec::new(),
+            shape: None,
             approvals: Vec::new(),
             releases: Vec::new(),
             stage_at: now,
@@ -158,6 +164,7 @@ impl Entry {
             old_dead_letters: self.letters_for(Side::Old, false),
             old_waived: self.letters_for(Side::Old, true),
             stale: self.stale_marks(),
+            hazards: self.hazards.clone(),
             approvals: self
                 .approvals
                 .iter()
@@ -212,6 +219,7 @@ impl Entry {
         if to.generation != self.record.generation {
             self.record.backfilled = false;
             self.forget_waivers(Side::New, now);
+            self.hazards.iter_mut().for_each(|hazard| hazard.stopped = None);
         }
         self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
         self.record.generation = to.generation;
@@ -435,12 +443,33 @@ impl Control for MemoryControl {
         &'a self,
         name: &'a str,
         side: Side,
+        after: Option<&'a DirtyKey>,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<DirtyKey>, Error>> {
         done(self.with(name, |entry| {
-            let keys = entry.dirty.iter().filter(|(dirty, _)| *dirty == side);
-            keys.take(limit as usize).map(|(_, key)| key.clone()).collect()
+            let keys = entry.dirty.iter().zip(0..).filter(|((dirty, _), _)| *dirty == side);
+            let keys = keys.map(|((_, key), number)| DirtyKey {
+                key: key.clone(),
+                marked_at_us: number, // the order in which they were marked
+            });
+            let later =
+                |key: &DirtyKey| after.is_none_or(|one| key.marked_at_us > one.marked_at_us);
+            keys.filter(later).take(limit as usize).collect()
         }))
+    }
+
+    fn set_aside<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let forgotten = self.with(name, |entry| {
+            entry.dirty.retain(|(side, dirty)| (*side, dirty) != (Side::New, key));
+        });
+        match forgotten {
+            Ok(()) => self.mark_stale(name, StaleKind::Key),
+            Err(error) => done(Err(error)),
+        }
     }
 
     fn approve<'a>(

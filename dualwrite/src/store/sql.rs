@@ -3,6 +3,7 @@
 
 pub(crate) mod change;
 mod facts;
+mod hazards;
 mod instances;
 mod letters;
 mod mismatch;
@@ -18,8 +19,8 @@ use sqlx::pool::PoolConnection;
 use self::facts::{RECORD, facts, record_of};
 use self::instances::acknowledge;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
-    Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Mismatch,
+    Order, Record, Sample, VerifyOrder, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
@@ -184,9 +185,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             self.execute("leaving what was started", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
             let workers = format!("{instance}/%");
-            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
-            let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
-            self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
+            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await.map(drop)
         })
     }
 
@@ -374,18 +373,45 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
         side: Side,
+        after: Option<&'a DirtyKey>,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<DirtyKey>, Error>> {
         Box::pin(async move {
+            let mut values = vec![name.into(), side.as_str().into()];
+            let beyond = match after {
+                Some(DirtyKey { key, marked_at_us }) => {
+                    let at = SqlValue::from(*marked_at_us);
+                    values.extend([at.clone(), at, key.0.as_str().into()]);
+                    " AND (marked_at > ? OR (marked_at = ? AND key_text > ?))"
+                }
+                None => "",
+            };
             let sql = format!(
-                "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? \
-                 ORDER BY marked_at LIMIT {limit}"
+                "SELECT key_text, marked_at FROM dualwrite_dirty WHERE migration = ? AND side = ?{beyond} \
+                 ORDER BY marked_at, key_text LIMIT {limit}"
             );
-            let values = [name.into(), side.as_str().into()];
             let rows = self.fetch("reading dirty keys", &sql, &values).await?;
-            let keys = rows.iter().map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
+            let keys = rows.iter().map(|row| {
+                let key = EncodedKey(row.text(0)?.to_owned());
+                Ok(DirtyKey { key, marked_at_us: row.integer(1)? })
+            });
             let keys = keys.collect::<sqlx::Result<_>>();
             keys.map_err(|error| Error::database("reading dirty keys", error).of(name))
+        })
+    }
+
+    fn set_aside<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            // In this order: a crash in between must not lose both.
+            self.mark_stale(name, StaleKind::Key).await?;
+            let sql = "DELETE FROM dualwrite_dirty \
+                       WHERE migration = ? AND side = 'new' AND key_text = ?";
+            let values = [name.into(), key.0.as_str().into()];
+            self.execute("setting a key aside", sql, &values).await.map(drop)
         })
     }
 

@@ -388,6 +388,8 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
         "backfill",
         "verification",
         "stale",
+        "hazard",
+        "shape",
         "batch",
         "failure",
         "dirty",

@@ -74,6 +74,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
     check_stage(record.position, &shared.name)?;
+    copier.look_for_hazards(shared).await?;
     let owner = uuid::Uuid::new_v4().to_string();
     let generations = [record.generation, record.old_generation];
     let fresh = VerifyState::new(generations, options.sample);
@@ -221,6 +222,8 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         // Whoever was superseded proves nothing.
         self.record().await?;
         if self.state.report.may_prove() {
+            // Perhaps the table was truncated meanwhile, and no trigger was told.
+            self.plan.copier.look_for_hazards(shared).await?;
             let generations = self.state.generations.map(Generation);
             let proven = shared.control.verified(&shared.name, &self.owner, generations).await?;
             self.state.report.proven = proven;

@@ -8,10 +8,12 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, position_of};
 use crate::error::Error;
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
 use crate::state::unknown_migration;
 use crate::store::sql::Conn;
+use crate::store::sql::hazards::{READ, hazard_of};
 
 /// The columns of a [`Record`], and the joins that they need.
 pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
@@ -65,7 +67,7 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
                CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = name) THEN NULL \
                ELSE old_verified_generation END, \
                {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
-               WHERE u.migration = name), \
+               WHERE u.migration = name AND u.minute > 0), \
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
                WHERE f.migration = name AND f.side = 'new'), \
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
@@ -92,6 +94,7 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
         old_dead_letters: count(4)?,
         old_waived: count(9)?,
         stale: stale::<DB>(conn, name).await.map_err(failed)?,
+        hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
         approvals: texts(approvals).map_err(failed)?,
         releases: texts(releases).map_err(failed)?,
         unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
@@ -107,6 +110,11 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
         waived: count(8)?,
         instances,
     })
+}
+
+async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
+    let rows = DB::Adapter::fetch(conn, READ, &[name.into()]).await?;
+    rows.iter().map(hazard_of).collect()
 }
 
 /// Why the sides may differ, one mark of each kind.
