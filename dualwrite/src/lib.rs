@@ -33,6 +33,8 @@ mod operator;
 mod pace;
 mod rollout;
 mod runtime;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod shadow;
 mod stages;
 mod state;
@@ -58,6 +60,9 @@ pub mod guide {
     pub mod rollout {}
     #[doc = include_str!("docs/shadow.md")]
     pub mod shadow {}
+    #[cfg(feature = "schema")]
+    #[doc = include_str!("docs/schema.md")]
+    pub mod schema {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}

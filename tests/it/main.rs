@@ -37,6 +37,7 @@ mod read;
 mod repeat;
 mod reverse;
 mod rollout;
+mod schema;
 mod sessions;
 mod shadow;
 mod started;
