@@ -162,9 +162,9 @@ impl<'s> Splitter<'s> {
 /// The length of a comment that begins here.
 fn comment(rest: &str, dialect: SqlDialect) -> Option<usize> {
     let to_line_end = || Some(rest.find('\n').unwrap_or(rest.len()));
-    if rest.starts_with("--") {
+    if let Some(behind) = rest.strip_prefix("--") {
         // MySQL takes `--` without a space after it for two minus signs.
-        let spaced = rest[2..].chars().next().is_none_or(char::is_whitespace);
+        let spaced = behind.chars().next().is_none_or(char::is_whitespace);
         return if spaced || dialect != SqlDialect::Mysql { to_line_end() } else { None };
     }
     if rest.starts_with('#') && dialect == SqlDialect::Mysql {
