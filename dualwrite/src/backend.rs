@@ -5,6 +5,7 @@ mod dialect;
 mod fence;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
+pub(crate) mod key_form;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]

@@ -21,6 +21,7 @@ use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::error::{BoxError, Error};
 use crate::key::{EncodedKey, KeyKind, OwnedKey};
+use crate::preflight::finding::Preflight;
 use crate::shared::Shared;
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -223,6 +224,9 @@ pub(crate) trait Copier: Send + Sync {
         migration: &'a str,
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Reads what the catalogue says of the tables.
+    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>>;
 
     /// Compares keys.
     fn verify<'a>(

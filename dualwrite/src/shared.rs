@@ -27,6 +27,7 @@ use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::plan::health::HealthHook;
 use crate::position::{Epoch, Generation, Percent, Position};
+use crate::preflight::finding::Preflight;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
 use crate::shadow::rules::ShadowRules;
@@ -152,6 +153,8 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) copier: Option<Arc<dyn Copier>>,
     pub(crate) flights: Flights,
+    /// What the last preflight found.
+    preflight: Mutex<Preflight>,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -246,6 +249,7 @@ impl Shared {
             control: context.control,
             copier,
             flights: Flights::new(),
+            preflight: Mutex::default(),
             flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,
@@ -276,7 +280,25 @@ impl Shared {
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
+            refused: self.preflight().refusals().map(ToString::to_string).collect(),
         }
+    }
+
+    /// What the last preflight found.
+    pub(crate) fn preflight(&self) -> Preflight {
+        self.preflight.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_preflight(&self, found: Preflight) {
+        *self.preflight.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// Looks at the tables again.
+    pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
+        let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
+        let found = copier.preflight().await.map_err(|error| error.of(&self.name))?;
+        self.set_preflight(found.clone());
+        Ok(found)
     }
 
     /// Whether no key can be missing in new any more.

@@ -16,6 +16,7 @@ use crate::moves::{Move, destination};
 use crate::observe::{CounterReport, MethodReport};
 use crate::plan::order::RolloutOrder;
 use crate::position::{Generation, Position};
+use crate::preflight::finding::Preflight;
 use crate::readiness::blockers;
 use crate::rollout::RolloutStatus;
 use crate::shadow::cohort::CohortReport;
@@ -82,6 +83,8 @@ pub struct Status {
     pub mismatches: Vec<Mismatch>,
     /// What the guards say; see [`Migration::health`].
     pub health: GuardReport,
+    /// What the last preflight of this process found; see [`Migration::preflight`].
+    pub preflight: Preflight,
     /// What stands between here and the next stage.
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
@@ -138,6 +141,7 @@ impl Migration {
             instances: facts.instances,
             methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),
+            preflight: shared.preflight(),
             blockers,
             events: self.events().await?,
             orders: self.rollout().orders().await?,

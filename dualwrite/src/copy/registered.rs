@@ -14,6 +14,7 @@ use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
+use crate::preflight::finding::Preflight;
 use crate::replicas::Replicas;
 use crate::shared::Shared;
 use crate::stage::Side;
@@ -195,6 +196,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
             }
             Ok(())
         })
+    }
+
+    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>> {
+        Box::pin(crate::preflight::run::look(&self.copier))
     }
 
     fn verify<'a>(

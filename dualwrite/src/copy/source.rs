@@ -2,11 +2,15 @@
 //! through them. Pages follow a cursor in key order; never OFFSET, never arithmetic on ids.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::backend::key_form::KeyForm;
 use crate::backend::sealed::Adapter;
 use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
+use crate::preflight::schema::{SideSchema, Table, TableName};
+use crate::stage::Side;
 
 /// A name in the database, checked: a letter or `_`, then letters, digits, `_` or `$`, at most 63
 /// bytes. Quoted wherever it is used, so its case counts.
@@ -65,12 +69,29 @@ impl fmt::Display for Identifier {
 pub struct KeySource {
     table: Vec<String>,
     columns: Vec<String>,
+    /// What the catalogue said of the columns; clones share it.
+    forms: Forms,
+}
+
+/// The forms of the columns of a key, once they are known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forms(Arc<Mutex<Option<Arc<[KeyForm]>>>>);
+
+#[allow(dead_code, reason = "asked for by statements to come")]
+impl Forms {
+    pub(crate) fn get(&self) -> Option<Arc<[KeyForm]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, forms: Vec<KeyForm>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(forms.into());
+    }
 }
 
 impl KeySource {
     /// The table that holds the keys.
     pub fn table(name: impl Into<String>) -> Self {
-        Self { table: vec![name.into()], columns: Vec::new() }
+        Self { table: vec![name.into()], columns: Vec::new(), forms: Forms::default() }
     }
 
     /// The schema of the table, where it is not on the search path.
@@ -113,7 +134,13 @@ impl KeySource {
         // There is no max(uuid) before PostgreSQL 18, and none of several columns.
         let has_max = columns.len() == 1 && kind != KeyKind::UUID;
         let table = quoted(&self.table)?.join(".");
-        Ok(Pages { dialect, table, columns, has_max, except: None })
+        let source = self.clone();
+        Ok(Pages { dialect, source, kind, table, columns, has_max, except: None })
+    }
+
+    fn name(&self) -> TableName {
+        let mut parts = self.table.iter().rev().cloned();
+        TableName { name: parts.next().unwrap_or_default(), schema: parts.next() }
     }
 }
 
@@ -132,6 +159,8 @@ pub(crate) enum Extent<'k> {
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
     dialect: &'static Dialect,
+    source: KeySource,
+    pub(crate) kind: KeyKind,
     table: String,
     columns: Vec<String>,
     /// There is a greatest one of the keys to be asked for.
@@ -148,6 +177,21 @@ impl Pages {
     pub(crate) fn missing_in(&self, other: &Self) -> Option<Self> {
         let same = (&self.table, &self.columns) == (&other.table, &other.columns);
         (!same).then(|| Self { except: Some(Box::new(other.clone())), ..self.clone() })
+    }
+
+    /// The table, as the catalogue names it.
+    pub(crate) fn name(&self) -> TableName {
+        self.source.name()
+    }
+
+    /// The same keys with what the catalogue says of their table.
+    pub(crate) fn schema(&self, side: Side, table: Option<Table>) -> SideSchema {
+        SideSchema { side, name: self.name(), key: self.source.columns.clone(), table }
+    }
+
+    /// What is known of the columns of the key.
+    pub(crate) fn forms(&self) -> &Forms {
+        &self.source.forms
     }
 
     /// The table, quoted.
