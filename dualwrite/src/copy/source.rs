@@ -4,13 +4,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::key_form::KeyForm;
-use crate::backend::sealed::Adapter;
-use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
+use crate::database::key_form::KeyForm;
+use crate::database::sealed::Adapter;
+use crate::database::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
 use crate::preflight::schema::{SideSchema, Table, TableName};
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// A name in the database, checked: a letter or `_`, then letters, digits, `_` or `$`, at most 63
 /// bytes. Quoted wherever it is used, so its case counts.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// How much a [`Finding`] weighs.
 ///

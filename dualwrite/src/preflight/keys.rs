@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, FindingLevel};
 use super::schema::{Column, SideSchema, Subject};
-use crate::backend::key_form::{KeyForm, Unfit};
+use crate::database::key_form::{KeyForm, Unfit};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
 
 type FormOf = fn(&Column, KeyKind) -> Result<KeyForm, Unfit>;

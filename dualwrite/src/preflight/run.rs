@@ -4,13 +4,13 @@ use super::checks::CHECKS;
 use super::finding::{Finding, Preflight};
 use super::keys;
 use super::schema::{Subject, Table};
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::Error;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// Looks at the tables of a migration.
 pub(crate) async fn look<C: CopyKeys>(copier: &SqlCopier<C>) -> Result<Preflight, Error> {

@@ -2,7 +2,7 @@
 //! them in, and leaves what its database does not have.
 
 use crate::key::KeyKind;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// A table by name, unquoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
