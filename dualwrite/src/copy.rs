@@ -7,6 +7,7 @@ pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod inside;
+pub(crate) mod learn;
 pub(crate) mod mapping;
 pub(crate) mod run;
 pub(crate) mod source;

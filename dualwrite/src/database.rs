@@ -5,7 +5,6 @@ mod dialect;
 mod fence;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
-pub(crate) mod key_form;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]

@@ -17,7 +17,6 @@ mod error;
 mod gate;
 mod key;
 mod needs;
-mod preflight;
 // The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.
 mod backfill;
 mod call;
@@ -32,6 +31,7 @@ mod migration;
 mod observe;
 mod operator;
 mod pace;
+mod preflight;
 mod rollout;
 mod runtime;
 mod shadow;

@@ -199,7 +199,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
     }
 
     fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>> {
-        Box::pin(crate::preflight::run::look(&self.copier))
+        Box::pin(super::preflight::look(&self.copier))
     }
 
     fn verify<'a>(

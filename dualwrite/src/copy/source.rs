@@ -4,11 +4,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::database::key_form::KeyForm;
 use crate::database::sealed::Adapter;
 use crate::database::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
+use crate::preflight::form::KeyForm;
 use crate::preflight::schema::{SideSchema, Table, TableName};
 use crate::stages::stage::Side;
 
@@ -512,7 +512,7 @@ pub(crate) mod tests {
     #[test]
     fn composite_keys_compare_as_rows_or_written_out() {
         let source = KeySource::table("t").schema("s").column("a").column("b");
-        let kind = <(i64, i64) as crate::Key>::KIND;
+        let kind = <(i64, i64) as crate::key::Key>::KIND;
         let (sql, values) =
             source.pages(&PLAIN, kind).unwrap().page(Some(&parts(&[1, 2])), None, 9, false);
         assert!(

@@ -12,7 +12,6 @@ use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
-use crate::database::key_form::{KeyForm, Unfit};
 use crate::database::sealed::Adapter;
 use crate::database::{
     Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
@@ -20,6 +19,7 @@ use crate::database::{
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");

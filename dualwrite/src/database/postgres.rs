@@ -18,7 +18,6 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
 use crate::control::Watch;
-use crate::database::key_form::{KeyForm, Unfit};
 use crate::database::sealed::Adapter;
 use crate::database::{
     Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
@@ -26,6 +25,7 @@ use crate::database::{
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");

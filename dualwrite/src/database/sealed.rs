@@ -5,10 +5,10 @@ use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 
 use crate::control::Watch;
-use crate::database::key_form::{KeyForm, Unfit};
 use crate::database::{Begin, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{Column, Table, TableName};
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;

@@ -12,7 +12,6 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
 use crate::control::Watch;
-use crate::database::key_form::{KeyForm, Unfit};
 use crate::database::sealed::Adapter;
 use crate::database::{
     Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
@@ -20,6 +19,7 @@ use crate::database::{
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");

@@ -2,8 +2,8 @@
 
 use super::finding::{Finding, FindingLevel};
 use super::schema::{Column, SideSchema, Subject};
-use crate::database::key_form::{KeyForm, Unfit};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
+use crate::preflight::form::{KeyForm, Unfit};
 
 type FormOf = fn(&Column, KeyKind) -> Result<KeyForm, Unfit>;
 

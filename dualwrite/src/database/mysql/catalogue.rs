@@ -2,11 +2,11 @@
 
 use sqlx::MySqlConnection;
 
-use crate::database::key_form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::database::mysql::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::preflight::schema::{Column, Index, Table, TableName};
 
 const COLUMNS: &str = "SELECT t.table_type, c.column_name, c.is_nullable, c.column_type, c.data_type, \

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use sqlx::PgConnection;
 
-use crate::database::key_form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::database::postgres::PostgresAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::preflight::schema::{Column, Index, Table, TableName};
 
 /// The tables by number, and of each type the one below all domains.

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use sqlx::SqliteConnection;
 
-use crate::database::key_form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::database::sealed::Adapter as _;
 use crate::database::sqlite::SqliteAdapter;
 use crate::database::{SqlRow, SqlValue};
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::preflight::schema::{Column, Index, Table, TableName};
 
 const COLUMNS: &str = "SELECT c.name, c.type, c.\"notnull\", c.pk, c.dflt_value, c.hidden, l.type, l.wr, l.strict \
      FROM pragma_table_xinfo(?, ?) c \
-     LEFT JOIN pragma_table_list(?, ?) l ON l.schema = COALESCE(?, 'main') ORDER BY c.cid";
+     LEFT JOIN pragma_table_list(?) l ON l.schema = COALESCE(?, 'main') ORDER BY c.cid";
 
 const INDEXES: &str = "SELECT i.name, i.\"unique\", COALESCE(x.name, ''), x.coll, i.partial \
      FROM pragma_index_list(?, ?) i JOIN pragma_index_xinfo(i.name, ?) x ON x.key = 1 \
@@ -27,7 +27,7 @@ pub(super) async fn read(
     for name in names {
         let schema = SqlValue::Text(name.schema.clone());
         let table = SqlValue::from(name.name.as_str());
-        let values = [table.clone(), schema.clone(), table.clone(), schema.clone(), schema.clone()];
+        let values = [table.clone(), schema.clone(), table, schema];
         let rows = SqliteAdapter::fetch(conn, COLUMNS, &values).await?;
         if rows.is_empty() {
             tables.push(None);

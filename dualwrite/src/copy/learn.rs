@@ -1,31 +1,16 @@
-//! Reads the catalogue, learns the forms of the keys from it, and asks all checks.
+//! Reads the catalogue, and learns from it how the keys of both sides are read, bound and compared.
 
-use super::checks::CHECKS;
-use super::finding::{Finding, Preflight};
-use super::keys;
-use super::schema::{Subject, Table};
-use crate::copy::CopyKeys;
-use crate::copy::run::SqlCopier;
-use crate::copy::source::Pages;
+use super::CopyKeys;
+use super::run::SqlCopier;
+use super::source::Pages;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
-use crate::error::Error;
+use crate::preflight::finding::Finding;
+use crate::preflight::keys;
+use crate::preflight::schema::{Subject, Table};
 use crate::stages::stage::Side;
 
-/// Looks at the tables of a migration.
-pub(crate) async fn look<C: CopyKeys>(copier: &SqlCopier<C>) -> Result<Preflight, Error> {
-    let failed = |error| Error::database("reading the catalogue", error);
-    let mut conn = copier.pool.acquire().await.map_err(failed)?;
-    let (subject, mut found) = learn(copier, &mut conn).await.map_err(failed)?;
-    for check in CHECKS {
-        check(&subject, &mut found);
-    }
-    found.extend(probe(copier, &mut conn, &subject).await.map_err(failed)?);
-    let complete = subject.sides().all(|side| side.table.is_some());
-    Ok(Preflight::new(found, complete))
-}
-
-type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
+pub(crate) type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
 
 /// Learns the forms of the keys; what does not fit is a finding.
 pub(crate) async fn learn<C: CopyKeys>(
@@ -64,13 +49,4 @@ pub(crate) async fn learn<C: CopyKeys>(
         }
     }
     Ok((subject, found))
-}
-
-/// Findings that need more than the catalogue.
-async fn probe<C: CopyKeys>(
-    _copier: &SqlCopier<C>,
-    _conn: &mut Connection<C>,
-    _subject: &Subject,
-) -> sqlx::Result<Vec<Finding>> {
-    Ok(Vec::new())
 }

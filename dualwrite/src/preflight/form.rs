@@ -1,10 +1,6 @@
 //! How the values of a key column are read, bound and compared, so that every statement does it as the
 //! column's own type and collation, in one order. Pure texts; each adapter makes them from the catalogue.
 
-use crate::key::KeyPart;
-
-use crate::database::SqlValue;
-
 /// What is written before and after an expression.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wrap(pub(crate) String, pub(crate) String);
@@ -71,14 +67,6 @@ impl KeyForm {
         match &self.operators {
             Some(schema) => format!("OPERATOR({schema}.{operator})"),
             None => operator.to_owned(),
-        }
-    }
-
-    /// A value of this column, to be bound at [`bind`](Self::bind).
-    pub(crate) fn value(&self, part: KeyPart) -> SqlValue {
-        match (part, self.uuid) {
-            (KeyPart::Uuid(value), UuidAs::Text) => SqlValue::Text(Some(value.to_string())),
-            (part, _) => part.into(),
         }
     }
 }
