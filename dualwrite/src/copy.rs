@@ -6,7 +6,9 @@ pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
+pub(crate) mod identifier;
 pub(crate) mod inside;
+pub(crate) mod key_source;
 pub(crate) mod learn;
 pub(crate) mod mapping;
 pub(crate) mod run;
@@ -33,8 +35,9 @@ use crate::verify::run::VerifyOptions;
 
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
+pub use identifier::Identifier;
+pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
-pub use source::{Identifier, KeySource};
 pub use statements::CopySql;
 pub use table::DualTable;
 

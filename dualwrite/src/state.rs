@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod in_flight;
+mod preflight;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -285,23 +286,6 @@ impl Shared {
             unaware_window: self.options.unaware_window,
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
         }
-    }
-
-    /// What the last preflight found.
-    pub(crate) fn preflight(&self) -> Preflight {
-        self.preflight.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set_preflight(&self, found: Preflight) {
-        *self.preflight.lock().unwrap_or_else(PoisonError::into_inner) = found;
-    }
-
-    /// Looks at the tables again.
-    pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
-        let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
-        let found = copier.preflight().await.map_err(|error| error.of(&self.name))?;
-        self.set_preflight(found.clone());
-        Ok(found)
     }
 
     /// Whether no key can be missing in new any more.
