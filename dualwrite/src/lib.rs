@@ -31,6 +31,7 @@ mod migration;
 mod observe;
 mod operator;
 mod pace;
+mod preflight;
 mod rollout;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -119,6 +120,7 @@ pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
+pub use preflight::finding::{Finding, FindingLevel, Preflight};
 pub use rollout::health::Health;
 pub use rollout::order::{OrderKind, RolloutOrder};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};

@@ -31,6 +31,7 @@ mod lost_control;
 mod metrics;
 mod options;
 mod page;
+mod preflight;
 #[cfg(unix)]
 mod processes;
 mod read;
