@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
+mod catalogue;
 mod hazards;
 mod trigger;
 
@@ -19,6 +20,9 @@ use crate::database::{
     typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
@@ -213,6 +217,17 @@ impl Adapter for MySqlAdapter {
         new: Option<&NewTable>,
     ) -> sqlx::Result<Looked> {
         hazards::look(conn, watched, new).await
+    }
+
+    async fn catalogue(
+        conn: &mut MySqlConnection,
+        names: &[TableName],
+    ) -> sqlx::Result<Vec<Option<Table>>> {
+        catalogue::read(conn, names).await
+    }
+
+    fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
+        catalogue::key_form(column, kind)
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

@@ -5,6 +5,7 @@
 //! the procedure included, at every isolation level. Both statements go in the message that begins the
 //! transaction, so the fence costs no round trip.
 
+mod catalogue;
 mod hazards;
 mod trigger;
 
@@ -25,6 +26,9 @@ use crate::database::{
     typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
@@ -188,6 +192,17 @@ impl Adapter for PostgresAdapter {
         new: Option<&NewTable>,
     ) -> sqlx::Result<Looked> {
         hazards::look(conn, watched, new).await
+    }
+
+    async fn catalogue(
+        conn: &mut PgConnection,
+        names: &[TableName],
+    ) -> sqlx::Result<Vec<Option<Table>>> {
+        catalogue::read(conn, names).await
+    }
+
+    fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
+        catalogue::key_form(column, kind)
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

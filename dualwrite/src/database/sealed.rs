@@ -7,6 +7,9 @@ use sqlx::{Database, Pool};
 use crate::control::Watch;
 use crate::database::{Begin, Dialect, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue, Watched};
 use crate::error::{BoxError, Error};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{Column, Table, TableName};
 use crate::stages::hazard::Looked;
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
@@ -135,6 +138,15 @@ pub trait Adapter: Send + Sync + 'static {
         watched: &Watched,
         new: Option<&NewTable>,
     ) -> impl Future<Output = sqlx::Result<Looked>> + Send;
+
+    /// What the catalogue says of these tables; `None` where there is no such table.
+    fn catalogue(
+        conn: &mut Connection<Self>,
+        names: &[TableName],
+    ) -> impl Future<Output = sqlx::Result<Vec<Option<Table>>>> + Send;
+
+    /// How keys of this kind are read, bound and compared in a column, or why they cannot be.
+    fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>;
 
     /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
     /// error, after about a second of waiting, so that no queue of writers builds up behind it.

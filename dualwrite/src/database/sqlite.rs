@@ -1,5 +1,6 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
+mod catalogue;
 mod hazards;
 mod trigger;
 
@@ -18,6 +19,9 @@ use crate::database::{
     install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
@@ -137,6 +141,17 @@ impl Adapter for SqliteAdapter {
         new: Option<&NewTable>,
     ) -> sqlx::Result<Looked> {
         hazards::look(conn, watched, new).await
+    }
+
+    async fn catalogue(
+        conn: &mut SqliteConnection,
+        names: &[TableName],
+    ) -> sqlx::Result<Vec<Option<Table>>> {
+        catalogue::read(conn, names).await
+    }
+
+    fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
+        catalogue::key_form(column, kind)
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
