@@ -245,7 +245,7 @@ pub(crate) trait Copier: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
     /// Reads what the catalogue says of the tables.
-    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>>;
+    fn preflight<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Preflight, Error>>;
 
     /// Compares keys.
     fn verify<'a>(

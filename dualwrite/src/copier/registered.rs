@@ -220,8 +220,8 @@ impl<C: CopyKeys> Copier for Registered<C> {
         Box::pin(self.copier.advance_sequences(shared))
     }
 
-    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>> {
-        Box::pin(super::preflight::look(&self.copier))
+    fn preflight<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Preflight, Error>> {
+        Box::pin(super::preflight::look(&self.copier, migration))
     }
 
     fn verify<'a>(

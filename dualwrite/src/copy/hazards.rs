@@ -21,12 +21,18 @@ impl<C: CopyKeys> SqlCopier<C> {
 
     async fn look_at_catalogue(&self, shared: &Shared) -> Result<Looked, Error> {
         let failed = |error| Error::database("looking at the catalogue", error).of(&shared.name);
-        let watched = self.pages.watched(&shared.name, <C::Key as Key>::KIND);
-        let new = self.new_table();
         let mut conn = self.pool.acquire().await.map_err(failed)?;
-        let looked =
-            <C::Database as Backend>::Adapter::hazards(&mut conn, &watched, new.as_ref()).await;
-        looked.map_err(failed)
+        self.looked(&shared.name, &mut conn).await.map_err(failed)
+    }
+
+    /// What the catalogue says on this connection.
+    pub(crate) async fn looked(
+        &self,
+        migration: &str,
+        conn: &mut <C::Database as sqlx::Database>::Connection,
+    ) -> sqlx::Result<Looked> {
+        let watched = self.pages.watched(migration, <C::Key as Key>::KIND);
+        <C::Database as Backend>::Adapter::hazards(conn, &watched, self.new_table().as_ref()).await
     }
 
     /// Looks, and keeps what was found for the gates.

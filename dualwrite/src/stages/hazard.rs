@@ -127,6 +127,18 @@ pub struct Looked {
     /// What changes when the old table is truncated, rebuilt, or loses a partition; `None` where the database
     /// does not tell.
     pub(crate) shape: Option<String>,
+    /// What is good to know: the name of the check, what was found, and what to do.
+    pub(crate) notes: Vec<(&'static str, String, &'static str)>,
+}
+
+/// A trigger of the application on the old table itself.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(crate) fn own_trigger(name: &str) -> (&'static str, String, &'static str) {
+    let why = format!(
+        "trigger {name} fires for every write to it; what it changes or writes elsewhere happens for old \
+         alone, and no longer once new alone is written"
+    );
+    ("own_trigger", why, "give the new table the same trigger, or do the same in the service")
 }
 
 /// What came of a look at the catalogue: the hazards that are new or others, and those that have gone.

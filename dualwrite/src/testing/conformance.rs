@@ -18,6 +18,7 @@ use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 use crate::stages::facts::Terms;
+use crate::stages::hazard::{Hazard, HazardKind, Looked};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
@@ -237,6 +238,66 @@ async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) 
     assert!(control.verified(NAME, "three", generations).await.unwrap());
 }
 
+async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    let writer = Hazard::new(HazardKind::ForeignKey, "foreign key a of t", "why");
+    let sequence = Hazard {
+        repair: Some("SELECT 1".to_owned()),
+        ..Hazard::new(HazardKind::Sequence, "sequence s", "behind")
+    };
+    let looked = |hazards: &[&Hazard], shape: &str| Looked {
+        hazards: hazards.iter().map(|hazard| (*hazard).clone()).collect(),
+        shape: Some(shape.to_owned()),
+        ..Looked::default()
+    };
+    let both = looked(&[&writer, &sequence], "1");
+    for _ in 0..2 {
+        control.record_hazards(NAME, &both).await.unwrap();
+        assert_eq!(control.hazards(NAME).await.unwrap(), [writer.clone(), sequence.clone()]);
+        assert_eq!(control.facts(NAME).await.unwrap().hazards, [writer.clone(), sequence.clone()]);
+        assert_eq!(control.facts(NAME).await.unwrap().stale, []);
+    }
+    for nobody in ["sequence s", "nobody"] {
+        assert!(!control.stop_writer(NAME, nobody, "ada", "x").await.unwrap());
+    }
+    assert!(control.stop_writer(NAME, &writer.name, "ada", "dropped").await.unwrap());
+    let kinds = async || {
+        let stale = control.facts(NAME).await.unwrap().stale;
+        stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds().await, [StaleKind::Writer]);
+    // The record stays with it, whatever it is said to be.
+    let other = Hazard { detail: "why not".to_owned(), ..writer.clone() };
+    control.record_hazards(NAME, &looked(&[&other], "1")).await.unwrap();
+    let found = control.hazards(NAME).await.unwrap();
+    let stopped = found[0].stopped.as_ref().unwrap();
+    assert_eq!((found.len(), &*found[0].detail), (1, "why not"));
+    assert_eq!((&*stopped.actor, &*stopped.reason), ("ada", "dropped"));
+
+    let generations = [Generation(1), Generation(1)];
+    let fresh = VerifyState::new(generations, None);
+    control.begin_verification(NAME, "one", &fresh, true).await.unwrap();
+    assert!(control.verified(NAME, "one", generations).await.unwrap());
+    control.record_hazards(NAME, &looked(&[], "1")).await.unwrap();
+    assert_eq!(kinds().await, [], "it was stopped before it went");
+    control.record_hazards(NAME, &looked(&[], "2")).await.unwrap();
+    assert_eq!(kinds().await, [StaleKind::Reshaped]);
+    control.record_hazards(NAME, &looked(&[&writer], "2")).await.unwrap();
+    control.record_hazards(NAME, &Looked::default()).await.unwrap();
+    assert_eq!(kinds().await, [StaleKind::Reshaped, StaleKind::Writer]);
+}
+
+async fn a_stopped_writer_may_be_at_work_again_after_off(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    advance(control, Stage::DualWrite).await.unwrap();
+    let hazards = vec![Hazard::new(HazardKind::Trigger, "trigger a on t", "why")];
+    let looked = Looked { hazards, ..Looked::default() };
+    control.record_hazards(NAME, &looked).await.unwrap();
+    assert!(control.stop_writer(NAME, "trigger a on t", "ada", "x").await.unwrap());
+    control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
+    assert_eq!(control.hazards(NAME).await.unwrap()[0].stopped, None);
+}
+
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     control.join(NAME, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
@@ -355,6 +416,8 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     a_verification_is_resumed_and_superseded(&*fresh().await).await;
     a_finding_withdraws_the_proof_until_a_later_verification(&*fresh().await).await;
     a_clean_run_goes_on_only_while_nothing_is_found(&*fresh().await).await;
+    hazards_are_kept_and_writers_recorded_as_stopped(&*fresh().await).await;
+    a_stopped_writer_may_be_at_work_again_after_off(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
     letters::suite(&fresh).await;

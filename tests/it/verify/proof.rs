@@ -173,8 +173,7 @@ async fn the_proof_of_old_is_withdrawn_on_the_way_back<D: People>(db: Scratch<D>
     migration.step_back(Stage::RampDown).await.unwrap();
     migration.backfill().reverse().run().await.unwrap();
     assert!(migration.verify().run().await.unwrap().proven);
-    let blockers = || migration.readiness(Move::StepBack(Stage::Live));
-    assert_eq!(blockers().await.unwrap(), []);
+    assert_eq!(migration.readiness(Move::StepBack(Stage::Live)).await.unwrap(), []);
 
     world.db.execute("UPDATE old_note SET word = 'damaged' WHERE id = 4").await;
     let sample = migration.verify().sample(Percent::FULL).run().await.unwrap();

@@ -105,7 +105,7 @@ async fn rows_that_go_all_at_once_are_seen<D: Sql>(db: Scratch<D>) {
     if D::NAME == "postgres" {
         assert_eq!(stale(&world.migration).await, [StaleKind::Truncated]);
         world.migration.advance(Stage::Shadow).await.unwrap();
-        let blockers = world.migration.readiness(Move::Advance(Stage::Live)).await.unwrap();
+        let blockers = super::named::blockers(&world.migration, Move::Advance(Stage::Live)).await;
         let [blocker] = blockers.as_slice() else { panic!("{blockers:?}") };
         assert_eq!(blocker.gate, Gate::Verified);
         assert!(blocker.reason.contains("the old table was truncated"), "{}", blocker.reason);

@@ -6,7 +6,7 @@ use sqlx::MySqlConnection;
 use super::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlRow, SqlValue, Watched, sequence_behind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions};
+use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions, own_trigger};
 
 pub(super) async fn look(
     conn: &mut MySqlConnection,
@@ -27,7 +27,7 @@ pub(super) async fn look(
     if let Some(new) = new {
         hazards.extend(counter(conn, watched, new).await?);
     }
-    Ok(Looked { hazards, shape })
+    Ok(Looked { hazards, shape, notes: own_triggers(conn, watched).await? })
 }
 
 /// The schema of a quoted table, as an expression, and its name.
@@ -83,13 +83,20 @@ async fn foreign_keys(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Re
 
 /// A trigger of another table that names the old one: inside a fenced transaction it bears the mark.
 async fn triggers(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {
-    let (_, table) = place(&watched.table);
-    let sql = "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers \
-               WHERE event_object_table <> ? AND trigger_name NOT LIKE 'dualwrite\\_%' ORDER BY 1, 2";
-    let rows = MySqlAdapter::fetch(conn, sql, &[SqlValue::from(&*table)]).await?;
+    let (schema, table) = place(&watched.table);
+    let sql = format!(
+        "SELECT trigger_name, event_object_table, action_statement, \
+         CASE WHEN event_object_schema = {schema} THEN '' ELSE {schema} END \
+         FROM information_schema.triggers WHERE event_object_table <> ? \
+         AND trigger_name NOT LIKE 'dualwrite\\_%' ORDER BY 1, 2"
+    );
+    let rows = MySqlAdapter::fetch(conn, &sql, &[SqlValue::from(&*table)]).await?;
     let mut found = Vec::new();
     for row in rows {
-        if mentions(row.optional_text(2)?.unwrap_or(""), &table) {
+        // From another schema, it has to name that of the table.
+        let (text, schema) =
+            (row.optional_text(2)?.unwrap_or(""), row.optional_text(3)?.unwrap_or(""));
+        if mentions(text, &table) && (schema.is_empty() || mentions(text, schema)) {
             let name = format!("trigger {} on {}", row.text(0)?, row.text(1)?);
             let detail = format!(
                 "it names {table}; what it writes there inside a fenced transaction is not seen, and nobody \
@@ -99,6 +106,20 @@ async fn triggers(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Result
         }
     }
     Ok(found)
+}
+
+/// What changes rows of old beside the statements of the application.
+async fn own_triggers(
+    conn: &mut MySqlConnection,
+    watched: &Watched,
+) -> sqlx::Result<Vec<(&'static str, String, &'static str)>> {
+    let (schema, table) = place(&watched.table);
+    let sql = format!(
+        "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = {schema} \
+         AND event_object_table = ? AND trigger_name NOT LIKE 'dualwrite\\_%' ORDER BY 1"
+    );
+    let rows = MySqlAdapter::fetch(conn, &sql, &[SqlValue::from(&*table)]).await?;
+    rows.iter().map(|row| Ok(own_trigger(row.text(0)?))).collect()
 }
 
 /// Rows of a replication are written without triggers.
@@ -155,8 +176,12 @@ async fn counter(
         (&watched.table, watched.columns.iter().map(|(column, _)| column.clone()).collect()),
     ] {
         let (schema, name) = place(table);
-        // MySQL keeps a copy of these numbers for a day.
-        MySqlAdapter::run(conn, "DO 0/*!80000 , 0*/").await?;
+        // MySQL keeps a copy of these numbers for a day; MariaDB does not read comments of such versions.
+        MySqlAdapter::run(
+            conn,
+            "DO 0 /*!80000 ; SET SESSION information_schema_stats_expiry = 0 */",
+        )
+        .await?;
         let sql = format!(
             "SELECT c.column_name, CAST(t.auto_increment AS SIGNED) FROM information_schema.tables t \
              JOIN information_schema.columns c ON c.table_schema = t.table_schema \

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::PostgresAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlRow, Watched, sequence_behind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions};
+use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions, own_trigger};
 
 /// Cascades, and triggers and rules of the application, are seen by the trigger in whatever transaction; rules
 /// only outside of fenced ones.
@@ -14,6 +14,16 @@ pub(super) async fn look(
     watched: &Watched,
     new: Option<&NewTable>,
 ) -> sqlx::Result<Looked> {
+    let here = format!(
+        "SELECT to_regclass('{}')::text, to_regclass('{}')::text",
+        watched.table,
+        new.map_or("", |new| &new.table)
+    );
+    let here = PostgresAdapter::fetch(conn, &here, &[]).await?;
+    if here.first().is_none_or(|row| row.is_null(0)) {
+        return Ok(Looked::default());
+    }
+    let new = new.filter(|_| here.first().is_some_and(|row| !row.is_null(1)));
     let is = installed(conn, watched).await?;
     let mut hazards = Vec::new();
     hazards.extend(missing(watched, &is));
@@ -28,7 +38,11 @@ pub(super) async fn look(
     if let Some(new) = new {
         hazards.extend(sequences(conn, watched, new).await?);
     }
-    Ok(Looked { hazards, shape: shape(conn, watched).await? })
+    Ok(Looked {
+        hazards,
+        shape: shape(conn, watched).await?,
+        notes: own_triggers(conn, watched).await?,
+    })
 }
 
 /// The old table, its partitions, and the tables that it is a partition of.
@@ -125,6 +139,20 @@ async fn triggers(conn: &mut PgConnection, watched: &Watched) -> sqlx::Result<Ve
         }
     }
     Ok(found)
+}
+
+/// What changes rows of old beside the statements of the application.
+async fn own_triggers(
+    conn: &mut PgConnection,
+    watched: &Watched,
+) -> sqlx::Result<Vec<(&'static str, String, &'static str)>> {
+    let sql = format!(
+        "SELECT t.tgname::text FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgparentid = 0 \
+         AND t.tgenabled <> 'D' AND t.tgname NOT LIKE 'dualwrite\\_%' AND t.tgrelid IN {} ORDER BY 1",
+        family(watched)
+    );
+    let rows = PostgresAdapter::fetch(conn, &sql, &[]).await?;
+    rows.iter().map(|row| Ok(own_trigger(row.text(0)?))).collect()
 }
 
 /// What a rule writes looks like a statement of the application.

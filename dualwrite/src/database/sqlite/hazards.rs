@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use super::SqliteAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlValue, Watched, sequence_behind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions};
+use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions, own_trigger};
 
 pub(super) async fn look(
     conn: &mut SqliteConnection,
@@ -19,7 +19,7 @@ pub(super) async fn look(
     if let Some(new) = new {
         hazards.extend(counter(conn, watched, new).await?);
     }
-    Ok(Looked { hazards, shape: None })
+    Ok(Looked { hazards, shape: None, notes: notes(conn, watched).await? })
 }
 
 async fn missing(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {
@@ -79,6 +79,29 @@ async fn triggers(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Resul
         }
     }
     Ok(found)
+}
+
+/// What changes rows of old beside the statements of the application.
+async fn notes(
+    conn: &mut SqliteConnection,
+    watched: &Watched,
+) -> sqlx::Result<Vec<(&'static str, String, &'static str)>> {
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) \
+               AND name NOT LIKE 'dualwrite\\_%' ESCAPE '\\' ORDER BY name";
+    let rows = SqliteAdapter::fetch(conn, sql, &[SqlValue::from(&*watched.plain_name())]).await?;
+    let mut notes = Vec::new();
+    for row in &rows {
+        notes.push(own_trigger(row.text(0)?));
+    }
+    let off = SqliteAdapter::fetch(conn, "PRAGMA recursive_triggers", &[]).await?;
+    if !notes.is_empty() && off.first().map_or(Ok(1), |row| row.integer(0))? == 0 {
+        let why = "`recursive_triggers` is off, as usual: rows that INSERT OR REPLACE removes fire no delete \
+                   trigger of the application";
+        let action = "set it on every connection that uses REPLACE, or do without; the library's trigger notes \
+                      such rows by itself";
+        notes.push(("recursive_triggers", why.to_owned(), action));
+    }
+    Ok(notes)
 }
 
 /// A row that shares the value of an expression with the new one is removed by `INSERT OR REPLACE`.
