@@ -6,7 +6,7 @@ use dualwrite::{
     BoxError, Copied, CopyKeys, Gate, KeySource, Migration, Move, Runtime, Stage, StaleKind, Tx,
 };
 
-use crate::support::db::{PostgresDb, Scratch, SqliteDb, TestDb, on_all_databases};
+use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{World, plain};
 use crate::support::sql::Sql;
 

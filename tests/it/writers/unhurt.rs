@@ -4,11 +4,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage, StaleKind, Tx};
-use sqlx::{AssertSqlSafe, raw_sql};
 
 use super::seen::{on, repaired, stale, watched};
-use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
-use crate::support::notes::{World, plain};
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::World;
 use crate::support::sql::Sql;
 
 on_all_databases!(

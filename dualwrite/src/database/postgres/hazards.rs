@@ -14,10 +14,11 @@ pub(super) async fn look(
     watched: &Watched,
     new: Option<&NewTable>,
 ) -> sqlx::Result<Looked> {
+    let named = |table: &str| format!("to_regclass('{table}')::text");
     let here = format!(
-        "SELECT to_regclass('{}')::text, to_regclass('{}')::text",
-        watched.table,
-        new.map_or("", |new| &new.table)
+        "SELECT {}, {}",
+        named(&watched.table),
+        new.map_or_else(|| "NULL::text".to_owned(), |new| named(&new.table))
     );
     let here = PostgresAdapter::fetch(conn, &here, &[]).await?;
     if here.first().is_none_or(|row| row.is_null(0)) {
