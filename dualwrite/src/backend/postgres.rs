@@ -11,11 +11,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
-use super::sealed::Adapter;
+use super::sealed::{Adapter, NotCommitted};
 use super::{
     Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
     SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
@@ -35,7 +36,15 @@ const INSTALL_WAIT: Duration = Duration::from_millis(100);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 const UNDEFINED_TABLE: &str = "42P01";
+const NO_SUCH_SAVEPOINT: &str = "3B001";
+const NO_TRANSACTION: &str = "25P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What a transaction of ours bears; one that the application began in its place does not.
+const OURS: &str = "SET LOCAL dualwrite.tx='1'";
+/// Fails in another transaction, in none, and in one that an error has ended.
+const IS_OURS: &str =
+    "SELECT 1/(current_setting('dualwrite.tx',true) IS NOT DISTINCT FROM '1')::int";
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
@@ -50,6 +59,8 @@ pub struct PostgresAdapter;
 
 impl Adapter for PostgresAdapter {
     type Db = Postgres;
+
+    type Held = ();
 
     const DIALECT: Dialect = Dialect {
         now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
@@ -132,7 +143,11 @@ impl Adapter for PostgresAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut PgConnection,
+        (): &mut (),
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         if try_begin(conn, begin).await? {
             return Ok(Fenced::Confirmed);
         }
@@ -154,10 +169,10 @@ impl Adapter for PostgresAdapter {
         Ok(Fenced::Moved)
     }
 
-    async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    async fn begin_exclusive(conn: &mut PgConnection, (): &mut (), name: &str) -> sqlx::Result<()> {
         // The trigger on this table locks the fence.
         let sql = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
+            "BEGIN ISOLATION LEVEL READ COMMITTED;{OURS};SET LOCAL lock_timeout='1s';\
              UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}'"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
@@ -165,6 +180,22 @@ impl Adapter for PostgresAdapter {
 
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
         super::read_pinned::<Postgres>(conn, pins, "", trigger::MARK).await
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<Postgres>,
+        (): &(),
+        _marked: bool, // the setting ends with the transaction
+    ) -> Result<(), NotCommitted> {
+        Manager::commit(conn).await.map_err(NotCommitted::Failed)
+    }
+
+    async fn roll_back(conn: &mut PoolConnection<Postgres>, (): &()) -> sqlx::Result<()> {
+        Manager::rollback(conn).await
+    }
+
+    fn abandon(mut conn: PoolConnection<Postgres>, (): ()) {
+        Manager::start_rollback(&mut conn);
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -179,12 +210,12 @@ impl Adapter for PostgresAdapter {
         has_code(error, LOCK_NOT_AVAILABLE)
     }
 
-    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
-        false
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        has_code(error, NO_SUCH_SAVEPOINT) || has_code(error, NO_TRANSACTION)
     }
 
-    async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
-        Self::run(conn, "SELECT 1").await
+    async fn check_ours(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Self::run(conn, IS_OURS).await
     }
 
     async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
@@ -227,6 +258,8 @@ fn fenced_begin(begin: Begin<'_>) -> String {
         Isolation::Usual => "BEGIN".to_owned(),
         level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
     };
+    sql.push(';');
+    sql.push_str(OURS);
     for pin in begin.pins {
         let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
         let _ = write!(

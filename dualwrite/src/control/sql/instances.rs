@@ -28,18 +28,14 @@ impl<DB: Backend> SqlControl<DB> {
         loop {
             let record = self.record(name).await?;
             let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-            let conn = tx.connection();
             let pin = Pin { name: name.into(), position: record.position };
-            let position = match DB::Adapter::begin_fenced(conn, Begin::plain(&[pin]))
-                .await
-                .map_err(failed)?
-            {
+            let position = match tx.take_fence(Begin::plain(&[pin])).await.map_err(failed)? {
                 Fenced::Confirmed => record.position,
                 // What is registered here is no write that a trigger would look at.
                 Fenced::Read(found) => {
                     let found = found[0].ok_or_else(|| unknown_migration(name))?;
                     if found.watched {
-                        DB::Adapter::unmark(conn).await.map_err(failed)?;
+                        DB::Adapter::unmark(tx.connection()).await.map_err(failed)?;
                     }
                     found.position
                 }
