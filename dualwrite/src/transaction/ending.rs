@@ -3,8 +3,8 @@
 use sqlx_core::transaction::TransactionManager;
 
 use super::{Conn, State, Tx};
-use crate::backend::Backend;
-use crate::backend::sealed::{Adapter as _, NotCommitted};
+use crate::database::Backend;
+use crate::database::sealed::{Adapter as _, NotCommitted};
 use crate::error::{Error, ErrorKind};
 
 impl<DB: Backend> Tx<'_, DB> {
