@@ -2,6 +2,7 @@
 //! databases is in the adapters below; the statements above them are written once.
 
 mod dialect;
+pub(crate) mod engine;
 mod fence;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
@@ -22,6 +23,7 @@ use sqlx::{AssertSqlSafe, Database};
 
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
+pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::fence::read_pinned;

@@ -41,8 +41,7 @@ fn ends<D: TestDb>() -> &'static [&'static str] {
             "ALTER TABLE beside ADD COLUMN more BIGINT",
             "TRUNCATE TABLE beside",
             "LOCK TABLES beside WRITE",
-            "SET autocommit = 0; SET autocommit = 1",
-            "XA START 'x'; COMMIT; SET autocommit = 1",
+            "SET autocommit = 0; SET autocommit = 1; SELECT 1", // the next statement still passes
         ],
     }
 }
@@ -253,10 +252,25 @@ async fn a_lost_deadlock_that_nobody_looks_at_stores_nothing() {
     let _ = MySqlDb::run(&mut tx, "INSERT INTO beside (id, word) VALUES (50, 'after')").await;
     let refused = world.notes.save(&mut tx, 2, "after").await.unwrap_err();
     assert!(!is_poisoned(&refused), "it is the application's error that it gets");
+    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Poisoned);
+    let mut tx = world.begin().await;
+    lose_a_deadlock(&world, &mut tx).await;
     let error = tx.commit().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Poisoned);
-    assert!(error.to_string().contains("begin again"), "{error}");
+    assert!(error.to_string().contains("handle that error and begin again"), "{error}");
     holds(&world, "a deadlock").await;
+}
+
+/// It changes nothing where it is on already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn autocommit_that_is_on_can_be_set_again() {
+    let Some(db) = MySqlDb::fresh("autocommit set again").await else { return };
+    let world = world(db).await;
+    let mut tx = world.begin().await;
+    MySqlDb::run(&mut tx, "SET autocommit = 1").await.unwrap();
+    world.notes.save(&mut tx, 1, "one").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.words().await, [vec!["one".to_owned()], vec!["one".to_owned()]]);
 }
 
 /// `innodb_snapshot_isolation` rolls back what meets a newer row.

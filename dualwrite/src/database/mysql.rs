@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
+mod inspect;
 mod session;
 mod trigger;
 
@@ -15,7 +16,7 @@ use sqlx_core::transaction::TransactionManager;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Engine, Fenced, Isolation, Pin, Pressure, SqlRow,
     SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
@@ -23,6 +24,8 @@ use crate::error::{BoxError, Error, ErrorKind};
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// What MySQL says where nobody wants to wait.
+const LOCK_NOWAIT: u16 = 3572;
 /// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
 const NO_SUCH_SAVEPOINT: u16 = 1305;
 
@@ -80,6 +83,7 @@ impl Adapter for MySqlAdapter {
         expand_row_comparison: true,
         savepoint_replaces: true,
         wait_keeps_snapshot: false,
+        fence_is_the_row: true,
         server: true,
     };
 
@@ -235,8 +239,12 @@ impl Adapter for MySqlAdapter {
         if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
+    async fn inspect(pool: &Pool<MySql>) -> Result<Engine, Error> {
+        inspect::inspect(pool).await
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
-        number(error) == Some(LOCK_WAIT_TIMEOUT)
+        matches!(number(error), Some(LOCK_WAIT_TIMEOUT | LOCK_NOWAIT))
     }
 
     fn is_transaction_gone(error: &sqlx::Error) -> bool {
@@ -257,7 +265,11 @@ impl Adapter for MySqlAdapter {
 
     fn control_pool(pool: &Pool<MySql>) -> Pool<MySql> {
         let options = (*pool.connect_options()).clone();
-        MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+        MySqlPoolOptions::new()
+            .max_connections(CONTROL_CONNECTIONS)
+            // The server's default may be another one.
+            .after_connect(|conn, _| Box::pin(Self::run(conn, "SET autocommit=1")))
+            .connect_lazy_with(options)
     }
 
     fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {

@@ -5,6 +5,9 @@
 //! the procedure included, at every isolation level. Both statements go in the message that begins the
 //! transaction, so the fence costs no round trip.
 
+mod fence;
+mod inspect;
+mod pooler;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -20,7 +23,7 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Engine, Fenced, Isolation, Pin, Pressure, SqlRow,
     SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
@@ -74,6 +77,7 @@ impl Adapter for PostgresAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: true,
+        fence_is_the_row: false,
         server: true,
     };
 
@@ -155,7 +159,7 @@ impl Adapter for PostgresAdapter {
         for _ in 0..FENCE_LOOKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
-                Some(Pin { name: pin.name.clone(), position: (*found)?.position })
+                Some(Pin { position: (*found)?.position, ..pin.clone() })
             });
             let known: Vec<Pin> = known.collect();
             if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
@@ -170,10 +174,12 @@ impl Adapter for PostgresAdapter {
     }
 
     async fn begin_exclusive(conn: &mut PgConnection, (): &mut (), name: &str) -> sqlx::Result<()> {
-        // The trigger on this table locks the fence.
+        // The trigger on this table locks the fence. The limits of the application's sessions are not for this.
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;{OURS};SET LOCAL lock_timeout='1s';\
-             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}'"
+             SET LOCAL statement_timeout='5s';\
+             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}';\
+             SET LOCAL statement_timeout TO DEFAULT"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
@@ -204,6 +210,18 @@ impl Adapter for PostgresAdapter {
 
     fn triggers(watched: &Watched, create: bool) -> Vec<String> {
         if create { trigger::create(watched) } else { trigger::drop(watched) }
+    }
+
+    async fn is_fence_intact(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
+        fence::is_intact(conn, name).await
+    }
+
+    async fn repair_fence(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        fence::repair(conn, name).await
+    }
+
+    async fn inspect(pool: &Pool<Postgres>) -> Result<Engine, Error> {
+        inspect::inspect(pool).await
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -261,7 +279,7 @@ fn fenced_begin(begin: Begin<'_>) -> String {
     sql.push(';');
     sql.push_str(OURS);
     for pin in begin.pins {
-        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let (fence, epoch) = (pin.fence, pin.position.epoch);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
@@ -295,14 +313,17 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     if is_installed(&migrator, &mut *conn).await {
         return Ok(());
     }
+    // Behind a pooler a lock of the session might stay with it for ever; so all is one transaction.
     let mut waits = 0;
     loop {
-        let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
+        Manager::begin(&mut conn, None).await.map_err(failed)?;
+        let sql = "SELECT CASE WHEN pg_try_advisory_xact_lock(?) THEN 1::bigint ELSE 0::bigint END";
         let rows = PostgresAdapter::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
         let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
         if taken == 1 {
             break;
         }
+        Manager::rollback(&mut conn).await.map_err(failed)?;
         waits += 1;
         if waits > INSTALL_WAITS {
             let message = "another process has been making the control tables for too long";
@@ -310,10 +331,11 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
         }
         clock::sleep(INSTALL_WAIT).await;
     }
-    // A dropped or failed installation must not keep the session's lock.
+    // A dropped or failed installation must not keep its lock.
     conn.close_on_drop();
     migrator.set_locking(false);
-    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
+    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)?;
+    Manager::commit(&mut conn).await.map_err(failed)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {

@@ -6,7 +6,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
 use crate::control::Watch;
-use crate::database::{Backend, Begin, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
+use crate::database::{
+    Backend, Begin, Dialect, Engine, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched,
+};
 use crate::error::{BoxError, Error};
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
@@ -160,6 +162,29 @@ pub trait Adapter: Send + Sync + 'static {
         conn: &mut Connection<Self>,
         pins: &[Pin],
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
+
+    /// Whether the fence of a migration is what its row says: whoever believes in an epoch that has passed is
+    /// refused.
+    fn is_fence_intact(
+        _conn: &mut Connection<Self>,
+        _name: &str,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(true)) // where the row itself is the fence
+    }
+
+    /// Makes the fence again by the row of the migration. Waits for writes in flight about a second.
+    fn repair_fence(
+        _conn: &mut Connection<Self>,
+        _name: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Finds out what is behind a pool.
+    ///
+    /// # Errors
+    /// `Database`; `Unsupported` for what breaks connections.
+    fn inspect(pool: &Pool<Self::Db>) -> impl Future<Output = Result<Engine, Error>> + Send;
 
     /// Whether an error says that the exclusive fence was not to be had in time.
     fn is_lock_timeout(error: &sqlx::Error) -> bool;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    Backend, Begin, Dialect, Engine, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
     install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
@@ -51,6 +51,7 @@ impl Adapter for SqliteAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         server: false,
     };
 
@@ -182,6 +183,34 @@ impl Adapter for SqliteAdapter {
         if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
+    async fn is_fence_intact(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<bool> {
+        // Watched, it has no number; else the one of the epoch, and none besides.
+        let sql = "SELECT m.watched = 0, count(f.id), COALESCE(max(f.id), 0) = m.fence * 4294967296 + m.epoch \
+                   FROM dualwrite_migration m LEFT JOIN dualwrite_fence f \
+                   ON f.id BETWEEN m.fence * 4294967296 AND m.fence * 4294967296 + 4294967295 WHERE m.name = ?";
+        let rows = Self::fetch(conn, sql, &[name.into()]).await?;
+        let intact = |row: &SqlRow| -> sqlx::Result<bool> {
+            Ok(match (row.integer(0)?, row.integer(1)?) {
+                (0, numbers) => numbers == 0,
+                (_, numbers) => numbers == 1 && row.integer(2)? == 1,
+            })
+        };
+        rows.first().map_or(Ok(true), intact)
+    }
+
+    async fn repair_fence(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_migration SET epoch = epoch WHERE name = ?"; // its trigger does it
+        Self::execute(conn, sql, &[name.into()]).await.map(drop)
+    }
+
+    async fn inspect(pool: &Pool<Sqlite>) -> Result<Engine, Error> {
+        let failed = |error| Error::database("asking for the version", error);
+        let mut conn = pool.acquire().await.map_err(failed)?;
+        let rows = Self::fetch(&mut conn, "SELECT sqlite_version()", &[]).await.map_err(failed)?;
+        let version = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(failed)?;
+        Ok(Engine::tested(format!("SQLite {version}")))
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         // 5 is SQLITE_BUSY; the upper bytes extend it.
         error
@@ -264,7 +293,7 @@ async fn begin_guarded(
 fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = BEGIN.to_owned();
     for pin in begin.pins {
-        let id = (Pin::fence(&pin.name) << 32) + pin.position.epoch.0;
+        let id = (pin.fence << 32) + pin.position.epoch.0;
         let _ = write!(
             sql,
             ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence WHERE id={id}"

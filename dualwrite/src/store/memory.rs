@@ -94,6 +94,7 @@ impl Entry {
     fn new(name: &str, now: u64) -> Self {
         Self {
             record: Record {
+                fence: 0, // nobody takes it
                 name: name.to_owned(),
                 position: Position::start(),
                 generation: Generation::FIRST,

@@ -168,8 +168,11 @@ impl<T, E> Write<'_, T, E> {
         // Until the last side has answered, the transaction is half a write.
         tx.spoil(UNFINISHED);
         let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.from_start);
+        let is_first = self.turn == Turn::Old;
         async move {
-            tx.check_ours().await.map_err(|error| error.of(&shared.name))?;
+            if is_first {
+                tx.check_ours().await.map_err(|error| error.of(&shared.name))?;
+            }
             if sets {
                 set_savepoint(tx).await.map_err(|error| {
                     Error::database("setting a savepoint", error).of(&shared.name)
