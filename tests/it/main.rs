@@ -39,12 +39,14 @@ mod own_settings;
 mod page;
 #[cfg(unix)]
 mod pooler;
+mod preflight;
 #[cfg(unix)]
 mod processes;
 mod read;
 mod repeat;
 mod reverse;
 mod rollout;
+mod schema;
 mod sessions;
 mod shadow;
 mod started;
