@@ -112,6 +112,18 @@ const ENTRANCES: [&str; 2] = [
     "SELECT count(*) FROM pg_proc WHERE proname LIKE 'dualwrite\\_fence\\_%'",
 ];
 
+/// The entrance of the epoch that has passed, as a restored dump may leave it.
+async fn leave_entrance<D: Sql>(world: &World<D>) {
+    let leave = D::sql(
+        "INSERT INTO dualwrite_fence SELECT id - 1 FROM dualwrite_fence",
+        "DO $$ BEGIN EXECUTE (SELECT format('CREATE PROCEDURE dualwrite_fence_%s_%s() LANGUAGE plpgsql \
+         AS ''BEGIN END''', fence, epoch - 1) FROM dualwrite_migration); END $$",
+        "",
+    );
+    world.db.execute(leave).await;
+    assert_eq!(world.db.number(D::sql(ENTRANCES[0], ENTRANCES[1], "")).await, 2);
+}
+
 impl<D: Sql> Stale<D> {
     async fn new(db: Scratch<D>) -> Option<Self> {
         if D::NAME == "mysql" {
@@ -123,14 +135,7 @@ impl<D: Sql> Stale<D> {
         let runtime = Runtime::builder(pool).poll(hour).lease(hour * 4).start().await.unwrap();
         let migration = runtime.migration("notes").register().await.unwrap();
         world.migration.advance(Stage::DualWrite).await.unwrap();
-        let leave = D::sql(
-            "INSERT INTO dualwrite_fence SELECT id - 1 FROM dualwrite_fence",
-            "DO $$ BEGIN EXECUTE (SELECT format('CREATE PROCEDURE dualwrite_fence_%s_%s() LANGUAGE plpgsql \
-             AS ''BEGIN END''', fence, epoch - 1) FROM dualwrite_migration); END $$",
-            "",
-        );
-        world.db.execute(leave).await;
-        assert_eq!(world.db.number(D::sql(ENTRANCES[0], ENTRANCES[1], "")).await, 2);
+        leave_entrance(&world).await;
         Some(Self { world, _runtime: runtime, migration })
     }
 
@@ -139,7 +144,8 @@ impl<D: Sql> Stale<D> {
         let count = D::sql(ENTRANCES[0], ENTRANCES[1], "");
         assert_eq!(self.world.db.number(count).await, 1);
         let tx = self.migration.begin(self.world.db.pool()).await.unwrap();
-        assert!(tx.position(&self.migration).unwrap().stage >= Stage::DualWrite);
+        let in_force = self.world.migration.refresh().await.unwrap();
+        assert_eq!(tx.position(&self.migration), Some(in_force));
     }
 }
 
@@ -150,9 +156,14 @@ async fn a_stale_entrance_is_removed_by_a_touch_of_the_row<D: Sql>(db: Scratch<D
 }
 
 async fn a_stale_entrance_is_removed_by_a_move<D: Sql>(db: Scratch<D>) {
-    let Some(stale) = Stale::new(db).await else { return };
-    stale.world.migration.ramp_to(dualwrite::Percent::new(1).unwrap()).await.unwrap();
-    stale.is_refused().await;
+    if D::NAME == "mysql" {
+        return; // the row itself is the fence
+    }
+    let world = World::with(db, Stage::DualWrite, 0, lazy).await;
+    leave_entrance(&world).await;
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    assert_eq!(world.db.number(D::sql(ENTRANCES[0], ENTRANCES[1], "")).await, 1);
+    world.save(1, "one").await;
 }
 
 async fn a_stale_entrance_is_removed_when_an_instance_joins<D: Sql>(db: Scratch<D>) {

@@ -47,7 +47,8 @@ async fn a_pooler_that_breaks_prepared_statements_is_refused() {
 async fn clients_of_such_a_pooler_break_without_a_cache_of_statements_too() {
     let Some((_world, options)) = world("a pooler without a cache").await else { return };
     let bouncer = pgbouncer(port(&options), "transaction", 2).await;
-    let pool = connected(2, through(&bouncer, &options).statement_cache_capacity(0)).await;
+    let pool =
+        connected::<Postgres>(2, through(&bouncer, &options).statement_cache_capacity(0)).await;
     let error = Runtime::builder(pool).start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
@@ -79,14 +80,14 @@ async fn writes(world: &World<PostgresDb>, pool: Pool<Postgres>) {
 async fn a_pooler_that_keeps_a_session_for_each_client_is_none() {
     let Some((world, options)) = world("a pooler of sessions").await else { return };
     let bouncer = pgbouncer(port(&options), "session", 20).await;
-    let pool = connected(4, through(&bouncer, &options)).await;
+    let pool = connected::<Postgres>(4, through(&bouncer, &options)).await;
     writes(&world, pool).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_pooler_is_none() {
     let Some((world, options)) = world("no pooler").await else { return };
-    writes(&world, connected(4, options).await).await;
+    writes(&world, connected::<Postgres>(4, options).await).await;
 }
 
 /// The probe has connections of its own.

@@ -22,9 +22,8 @@ async fn check_autocommit(pool: &Pool<MySql>) -> Result<(), Error> {
     let failed = |error| Error::database("asking for autocommit", error);
     // A pool that is in use shows a connection later, or never; its own statements show the rest.
     let Some(mut conn) = pool.try_acquire() else { return Ok(()) };
-    let sql = "SELECT CAST(@@autocommit AS CHAR)";
-    let row = sqlx::raw_sql(sql).fetch_one(&mut *conn).await.map_err(failed)?;
-    if row.try_get_unchecked::<String, _>(0).map_err(failed)? == "1" {
+    let autocommit = variable(&mut conn, "SHOW SESSION VARIABLES LIKE 'autocommit'").await;
+    if !is_off(autocommit.map_err(failed)?.as_deref()) {
         return Ok(());
     }
     Err(Error::new(
@@ -45,7 +44,7 @@ async fn ask(conn: &mut MySqlConnection) -> sqlx::Result<Engine> {
     }
     let is_on = |value: Option<String>| matches!(value.as_deref(), Some("ON" | "1"));
     let read_only = variable(conn, "SHOW GLOBAL VARIABLES LIKE 'read_only'").await?;
-    let read_only = !matches!(read_only.as_deref(), None | Some("OFF" | "0"));
+    let read_only = read_only.is_some() && !is_off(read_only.as_deref());
     let galera = match is_on(variable(conn, "SHOW GLOBAL VARIABLES LIKE 'wsrep_on'").await?) {
         true => variable(conn, "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'").await?,
         false => None,
@@ -74,7 +73,11 @@ async fn several_primaries(conn: &mut MySqlConnection) -> sqlx::Result<u64> {
     let group = variable(conn, name).await?.is_some_and(|name| !name.is_empty());
     let mode = "SHOW GLOBAL VARIABLES LIKE 'group_replication_single_primary_mode'";
     let mode = variable(conn, mode).await?;
-    Ok(if group && matches!(mode.as_deref(), Some("OFF" | "0")) { 2 } else { 0 })
+    Ok(if group && is_off(mode.as_deref()) { 2 } else { 0 })
+}
+
+fn is_off(value: Option<&str>) -> bool {
+    matches!(value, Some("OFF" | "0"))
 }
 
 async fn text(conn: &mut MySqlConnection, sql: &'static str) -> sqlx::Result<String> {

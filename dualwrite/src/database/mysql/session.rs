@@ -2,9 +2,11 @@
 //!
 //! The server rolls a whole transaction back by itself (1213; 1205 with `innodb_rollback_on_timeout`, 1020 with
 //! `innodb_snapshot_isolation`), and many statements commit it (DDL, `LOCK TABLES`, `BEGIN`); the connection then
-//! goes on without the fence. So the session is read-only from the message that begins: that does not touch
-//! the transaction under way, and every write after its end fails (1792). The message that commits
-//! releases a savepoint of ours first, which is gone with its transaction (1305).
+//! goes on without the fence. So from the message that begins the session is read-only and does not commit by
+//! itself, which the transaction under way does not mind. After an end that a statement asked for, every write fails
+//! (1792). After one that the server decided on, MariaDB forgets to take over the session's mode: what follows is then
+//! in a transaction that nobody commits. The message that commits releases a savepoint of ours first, which is gone
+//! with its transaction (1305).
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,10 +23,13 @@ use crate::database::safe;
 use crate::database::sealed::{Adapter, NotCommitted};
 
 /// Each of the two servers takes the other's comment for one. What the session was is kept in it.
-pub(super) const GUARD: &str = ";SET /*M!50500 @dualwrite_read_only=@@tx_read_only,SESSION tx_read_only=1*/\
+pub(super) const GUARD: &str = ";SET @dualwrite_autocommit=@@autocommit,SESSION autocommit=0,\
+     /*M!50500 @dualwrite_read_only=@@tx_read_only,SESSION tx_read_only=1*/\
      /*!50720 @dualwrite_read_only=@@transaction_read_only,SESSION transaction_read_only=1*/;\
      SAVEPOINT dualwrite_tx";
-const UNGUARD: &str = ";SET /*M!50500 SESSION tx_read_only=@dualwrite_read_only*/\
+/// After the end of the transaction.
+const UNGUARD: &str = ";SET SESSION autocommit=@dualwrite_autocommit,\
+     /*M!50500 SESSION tx_read_only=@dualwrite_read_only*/\
      /*!50720 SESSION transaction_read_only=@dualwrite_read_only*/";
 
 /// Also what a statement waits that was dropped in the middle; then the connection is closed.
