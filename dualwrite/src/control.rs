@@ -27,6 +27,8 @@ use crate::verify::decide::{Recorded, VerifyState};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) name: String,
+    /// The number of its fence.
+    pub(crate) fence: u64,
     pub(crate) position: Position,
     pub(crate) generation: Generation,
     pub(crate) stage_epoch: Epoch,

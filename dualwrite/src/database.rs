@@ -2,6 +2,7 @@
 //! databases is in the adapters below; the statements above them are written once.
 
 mod dialect;
+pub(crate) mod engine;
 mod fence;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
@@ -22,6 +23,7 @@ use sqlx::{AssertSqlSafe, Database};
 
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
+pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::fence::read_pinned;
@@ -76,7 +78,7 @@ pub struct Watched {
     pub(crate) columns: Vec<(String, KeyKind)>,
     /// Of the trigger, and of the function on PostgreSQL.
     pub(crate) name: String,
-    /// The number of the migration's fence: the mark of a transaction that holds it.
+    /// The number of the migration's fence, from its row: the mark of a transaction that holds it.
     pub(crate) fence: u64,
 }
 
@@ -91,8 +93,7 @@ impl Watched {
             .collect();
         let hash = xxhash_rust::xxh3::xxh3_64(parts.join("\0").as_bytes());
         let name = format!("dualwrite_watch_{hash:016x}");
-        let fence = Pin::fence(migration);
-        Self { migration: migration.to_owned(), table, columns, name, fence }
+        Self { migration: migration.to_owned(), table, columns, name, fence: 0 }
     }
 
     /// The name of the table without its schema and quotes.

@@ -172,8 +172,17 @@ impl Error {
     }
 }
 
-/// SQLSTATE of a serialization failure, on MySQL of a deadlock too; and of PostgreSQL's deadlock.
+/// SQLSTATE of a serialization failure, on MySQL of a deadlock too; and of PostgreSQL's deadlock. MySQL and MariaDB
+/// have numbers besides: a row that changed since the snapshot (1020), and a commit that another node of a
+/// cluster was quicker than (1180).
 pub(crate) fn is_serialization(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.as_database_error()
+        && let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        && matches!(error.number(), 1020 | 1180)
+    {
+        return true;
+    }
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code == "40001" || code == "40P01")
 }

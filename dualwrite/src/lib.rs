@@ -94,7 +94,7 @@ pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
     MAPPED_FIELDS_MAX, Mapping,
 };
-pub use database::{Backend, Isolation};
+pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Error, ErrorKind};
 pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;

@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{self, Clock};
 use crate::control::{Acknowledgement, Control, Heartbeat};
 use crate::copy::Copier;
-use crate::database::Backend;
+use crate::database::{Backend, Engine};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::pace::replicas::Replica;
@@ -82,6 +82,7 @@ pub struct Runtime<DB: Backend> {
     inner: Arc<Inner>,
     pool: sqlx::Pool<DB>,
     replicas: Arc<[Replica<DB>]>,
+    engine: Engine,
 }
 
 impl<DB: Backend> Runtime<DB> {
@@ -106,6 +107,7 @@ impl<DB: Backend> Runtime<DB> {
             clock,
             hooks,
             steering,
+            accepted: None,
         }
     }
 
@@ -126,6 +128,12 @@ impl<DB: Backend> Runtime<DB> {
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.inner.beat.instance
+    }
+
+    /// The engine behind the pool, as it was found at the start.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Ends the background work: what was begun is finished, the instance takes itself out.

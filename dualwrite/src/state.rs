@@ -118,6 +118,8 @@ impl Default for Options {
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) salt: u64,
+    /// The number of its fence.
+    fence: u64,
     pub(crate) options: Options,
     pub(crate) kind: Option<KeyKind>,
     /// [`Position`], packed.
@@ -224,6 +226,7 @@ impl Shared {
         let shared = Self {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
+            fence: record.fence,
             kind: copier.as_ref().map(|copier| copier.kind()),
             position: AtomicU64::new(record.position.to_bits()),
             generation: AtomicU64::new(record.generation.0),
@@ -419,7 +422,7 @@ impl Shared {
 
     /// What a transaction is fenced for.
     pub(crate) fn pin(&self) -> Pin {
-        Pin { name: Arc::clone(&self.name), position: self.position() }
+        Pin { name: Arc::clone(&self.name), fence: self.fence, position: self.position() }
     }
 
     /// The epoch below which nothing is in flight here.

@@ -3,10 +3,13 @@
 //! Dual writes take `&mut Tx`, so an unfenced dual write does not compile. While a `Tx` is open no
 //! position that it pins can change, and it sees the positions that were in force when it began.
 //!
-//! A `Tx` refuses to commit what is not whole: after a write that failed, or that was dropped halfway,
-//! or (on PostgreSQL) after any error that ended the transaction on the server.
+//! A `Tx` refuses to commit what is not whole: after a write that failed, or that was dropped halfway, and
+//! where its transaction has ended before. A server ends one by itself (a deadlock on MySQL, `OR ROLLBACK` on
+//! SQLite), and the application can (DDL on MySQL, a `COMMIT` of its own). What follows is then not
+//! stored; the adapters say how.
 
 pub(crate) mod alone;
+mod ending;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::database::sealed::Adapter as _;
+use crate::database::sealed::Adapter;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -47,22 +50,23 @@ pub struct Tx<'c, DB: Backend> {
     state: State,
     /// Why this transaction must not be committed.
     spoiled: Option<&'static str>,
-    /// Statements went by that we did not see the results of.
-    touched: bool,
+    /// Statements of the caller have run, and no whole write since: whether the server still goes on with
+    /// the transaction is not known.
+    unseen_statements: bool,
     /// It bears the mark that a trigger looks at.
     marked: bool,
     /// Dropped halfway, its connection is closed instead of being used again.
     throwaway: bool,
-    /// The savepoint before a mirror write exists at this level.
-    pub(crate) savepoint: bool,
-    /// It was set in the message that began the transaction, and nothing was run since.
-    untouched: bool,
+    mirror_savepoint: MirrorSavepoint,
 }
 
 enum Conn<'c, DB: Backend> {
-    Root(PoolConnection<DB>),
+    /// `None` only while the transaction is dropped.
+    Root(Option<PoolConnection<DB>>, Held<DB>),
     Nested(&'c mut DB::Connection),
 }
+
+type Held<DB> = <<DB as Backend>::Adapter as Adapter>::Held;
 
 #[derive(PartialEq)]
 enum State {
@@ -71,6 +75,30 @@ enum State {
     Opening,
     Open,
     Closed,
+}
+
+/// The savepoint before a mirror write, at the level of this transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MirrorSavepoint {
+    None,
+    /// It was set in the message that began the transaction, and nothing was run since: going back to it
+    /// undoes nothing but what comes from now on.
+    AtStart,
+    Later,
+}
+
+impl MirrorSavepoint {
+    pub(crate) fn exists(self) -> bool {
+        self != Self::None
+    }
+
+    /// After a statement.
+    fn passed(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::AtStart | Self::Later => Self::Later,
+        }
+    }
 }
 
 impl<DB: Backend> Tx<'static, DB> {
@@ -136,15 +164,20 @@ impl<DB: Backend> Tx<'static, DB> {
             // those who hold its fence and those who ask for it, so two orders and two changes at
             // once would wait for each other in a circle.
             pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-            let conn = pool.acquire().await.map_err(failed)?;
+            let mut conn = pool.acquire().await.map_err(failed)?;
+            if DB::TransactionManager::get_transaction_depth(&conn) != 0 {
+                conn.close_on_drop(); // sqlx believes in a transaction that nobody has
+                continue;
+            }
             let mut tx = Self::opening(conn);
             tx.isolation = isolation;
             let begin = Begin { pins: &pins, isolation, savepoint };
-            let fenced = DB::Adapter::begin_fenced(tx.connection(), begin).await.map_err(failed)?;
-            match fenced {
+            match tx.take_fence(begin).await.map_err(failed)? {
                 Fenced::Confirmed => {
                     tx.opened(pins.into());
-                    (tx.savepoint, tx.untouched) = (savepoint, savepoint);
+                    if savepoint {
+                        tx.mirror_savepoint = MirrorSavepoint::AtStart;
+                    }
                 }
                 Fenced::Read(found) => {
                     tx.opened(Arc::from([]));
@@ -172,18 +205,8 @@ impl<DB: Backend> Tx<'static, DB> {
 
     /// A connection on which BEGIN is about to be sent; until [`Tx::opened`], dropping it closes it.
     pub(crate) fn opening(conn: PoolConnection<DB>) -> Self {
-        Self {
-            conn: Conn::Root(conn),
-            pins: Arc::from([]),
-            isolation: Isolation::default(),
-            state: State::Opening,
-            spoiled: None,
-            touched: false,
-            marked: false,
-            throwaway: false,
-            savepoint: false,
-            untouched: false,
-        }
+        let conn = Conn::Root(Some(conn), Held::<DB>::default());
+        Self::new(conn, Arc::from([]), Isolation::default(), State::Opening)
     }
 
     /// The same for one of the few connections that the control tables have: a statement that is dropped
@@ -193,6 +216,21 @@ impl<DB: Backend> Tx<'static, DB> {
         let mut tx = Self::opening(conn);
         tx.throwaway = DB::Adapter::DIALECT.server;
         tx
+    }
+
+    /// Sends BEGIN and takes the fences.
+    pub(crate) async fn take_fence(&mut self, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+        match &mut self.conn {
+            Conn::Root(Some(conn), held) => DB::Adapter::begin_fenced(conn, held, begin).await,
+            Conn::Root(None, _) | Conn::Nested(_) => Err(sqlx::Error::BeginFailed),
+        }
+    }
+
+    /// Sends BEGIN, without any fence.
+    pub(crate) async fn begin_plain(&mut self) -> sqlx::Result<()> {
+        self.take_fence(Begin::plain(&[])).await?;
+        self.opened(Arc::from([]));
+        Ok(())
     }
 
     /// BEGIN has succeeded.
@@ -225,7 +263,21 @@ fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error
         .collect()
 }
 
-impl<DB: Backend> Tx<'_, DB> {
+impl<'c, DB: Backend> Tx<'c, DB> {
+    fn new(conn: Conn<'c, DB>, pins: Arc<[Pin]>, isolation: Isolation, state: State) -> Self {
+        Self {
+            conn,
+            pins,
+            isolation,
+            state,
+            spoiled: None,
+            unseen_statements: false,
+            marked: false,
+            throwaway: false,
+            mirror_savepoint: MirrorSavepoint::None,
+        }
+    }
+
     /// The position that this transaction pins for a migration, `None` where it was not begun for it.
     #[must_use]
     pub fn position(&self, migration: &Migration) -> Option<Position> {
@@ -239,41 +291,6 @@ impl<DB: Backend> Tx<'_, DB> {
     /// Whether it sees its rows as they were when it began to read, and locks them as they are.
     pub(crate) fn keeps_a_snapshot(&self) -> bool {
         DB::Adapter::LOCKS_SEE_NEWER && self.isolation == Isolation::RepeatableRead
-    }
-
-    /// Commits.
-    ///
-    /// # Errors
-    /// `Poisoned` where a write failed or was dropped halfway: everything was rolled back. `Database`
-    /// where the commit itself failed: whether it was applied is then unknown, unless the database
-    /// says otherwise.
-    pub async fn commit(mut self) -> Result<(), Error> {
-        if let Some(reason) = self.spoiled {
-            self.end(false).await.map_err(|error| Error::database("rolling back", error))?;
-            return Err(Error::new(
-                ErrorKind::Poisoned,
-                format!(
-                    "nothing was committed, because {reason}; handle the error and roll back, or run \
-                     what may fail inside a nested `tx.begin()`"
-                ),
-            ));
-        }
-        if self.touched
-            && let Err(error) = DB::Adapter::check_alive(self.connection()).await
-        {
-            let message = "nothing was committed, because an earlier statement failed and its error \
-                           was not handled";
-            return Err(Error::new(ErrorKind::Poisoned, message).caused_by(error));
-        }
-        self.end(true).await.map_err(|error| Error::database("committing", error))
-    }
-
-    /// Rolls back.
-    ///
-    /// # Errors
-    /// `Database` where the connection is lost; the transaction is then rolled back by the server.
-    pub async fn rollback(mut self) -> Result<(), Error> {
-        self.end(false).await.map_err(|error| Error::database("rolling back", error))
     }
 
     /// Begins a nested transaction (a savepoint). An error inside it spoils only the nested one.
@@ -292,41 +309,22 @@ impl<DB: Backend> Tx<'_, DB> {
     /// ```
     pub async fn begin(&mut self) -> Result<Tx<'_, DB>, Error> {
         let before = self.spoiled.replace("a nested `begin` was dropped");
-        self.untouched = false;
+        self.mirror_savepoint = self.mirror_savepoint.passed();
         let begun = DB::TransactionManager::begin(self.connection(), None).await;
         begun.map_err(|error| Error::database("setting a savepoint", error))?;
         self.spoiled = before;
         let (pins, isolation) = (Arc::clone(&self.pins), self.isolation);
-        Ok(Tx {
-            conn: Conn::Nested(self.connection()),
-            pins,
-            isolation,
-            state: State::Open,
-            spoiled: None,
-            touched: false,
-            marked: false,
-            throwaway: false,
-            savepoint: false,
-            untouched: false,
-        })
+        Ok(Tx::new(Conn::Nested(self.connection()), pins, isolation, State::Open))
     }
 
-    async fn end(&mut self, commit: bool) -> sqlx::Result<()> {
-        if commit && self.marked {
-            DB::Adapter::unmark(self.connection()).await?;
-        }
-        let conn = self.connection();
-        match commit {
-            true => DB::TransactionManager::commit(conn).await?,
-            false => DB::TransactionManager::rollback(conn).await?,
-        }
-        self.state = State::Closed;
-        Ok(())
+    /// The savepoint before a mirror write, at this level.
+    pub(crate) fn mirror_savepoint(&self) -> MirrorSavepoint {
+        self.mirror_savepoint
     }
 
-    /// Whether going back to the savepoint undoes nothing but what comes from now on.
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.untouched
+    /// A savepoint was set before a mirror write.
+    pub(crate) fn mirror_savepoint_set(&mut self) {
+        self.mirror_savepoint = MirrorSavepoint::Later;
     }
 
     /// Whether it must not be committed as it stands.
@@ -337,31 +335,34 @@ impl<DB: Backend> Tx<'_, DB> {
     /// From now on this transaction must not be committed, unless [`Tx::mend`] follows.
     pub(crate) fn spoil(&mut self, reason: &'static str) {
         self.spoiled = Some(reason);
-        self.untouched = false;
+        self.mirror_savepoint = self.mirror_savepoint.passed();
     }
 
     /// Takes back the `spoil` of a write that came to its end, so the server's transaction is alive. Only
     /// for a write that found the transaction whole: what another left undone stays so.
     pub(crate) fn mend(&mut self) {
         self.spoiled = None;
-        self.touched = false;
+        self.unseen_statements = false;
     }
 
     /// The connection, for our own statements.
     pub(crate) fn connection(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
-            Conn::Root(conn) => conn,
+            Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
             Conn::Nested(conn) => conn,
         }
     }
 }
+
+/// Only `drop` takes the connection out.
+const DROPPED: &str = "a transaction has its connection until it is dropped";
 
 impl<DB: Backend> Deref for Tx<'_, DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
         match &self.conn {
-            Conn::Root(conn) => conn,
+            Conn::Root(conn, _) => conn.as_deref().expect(DROPPED),
             Conn::Nested(conn) => conn,
         }
     }
@@ -369,20 +370,9 @@ impl<DB: Backend> Deref for Tx<'_, DB> {
 
 impl<DB: Backend> DerefMut for Tx<'_, DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.touched = true;
-        self.untouched = false;
+        self.unseen_statements = true;
+        self.mirror_savepoint = self.mirror_savepoint.passed();
         self.connection()
-    }
-}
-
-impl<DB: Backend> Drop for Tx<'_, DB> {
-    fn drop(&mut self) {
-        match (&self.state, &mut self.conn) {
-            (State::Opening, Conn::Root(conn)) => conn.close_on_drop(),
-            (State::Open, Conn::Root(conn)) if self.throwaway => conn.close_on_drop(),
-            (State::Open, _) => DB::TransactionManager::start_rollback(self.connection()),
-            (State::Opening, Conn::Nested(_)) | (State::Closed, _) => {}
-        }
     }
 }
 

@@ -17,6 +17,9 @@ mod crash;
 mod cursor;
 mod dropped;
 mod dual;
+mod ended;
+#[cfg(unix)]
+mod engines;
 mod fence;
 mod flags;
 mod forms;
@@ -25,12 +28,17 @@ mod history;
 mod input;
 mod interleavings;
 mod isolation;
+mod joining;
 mod lazy;
 mod letters;
 mod lost_control;
 mod metrics;
 mod options;
+#[cfg(unix)]
+mod own_settings;
 mod page;
+#[cfg(unix)]
+mod pooler;
 mod preflight;
 #[cfg(unix)]
 mod processes;

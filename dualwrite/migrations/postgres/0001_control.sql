@@ -238,7 +238,7 @@ DECLARE
     migration RECORD := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
     fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, 'dualwrite_fence_' || migration.fence);
     entrances TEXT := 'dualwrite_fence_' || migration.fence || '_';
-    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || OLD.epoch) END;
+    passed TEXT;
     entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || NEW.epoch) END;
     body TEXT := '';
 BEGIN
@@ -248,9 +248,16 @@ BEGIN
         EXECUTE format('COMMENT ON TABLE %s IS %L', fence, 'dualwrite: the fence of ' || migration.name);
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fence);
-    IF passed IS DISTINCT FROM entrance AND to_regprocedure(passed) IS NOT NULL THEN
-        EXECUTE format('DROP PROCEDURE %s', passed);
-    END IF;
+    -- Every entrance but its own: a dump that was restored, or a subscriber, may have left some.
+    FOR passed IN
+        SELECT format('%I.%I()', TG_TABLE_SCHEMA, p.proname) FROM pg_proc p
+        WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = TG_TABLE_SCHEMA) AND p.pronargs = 0
+        AND p.proname >= entrances::name AND p.proname < (entrances || ':')::name -- ':' comes after '9'
+    LOOP
+        IF passed IS DISTINCT FROM entrance THEN
+            EXECUTE format('DROP PROCEDURE %s', passed);
+        END IF;
+    END LOOP;
     IF entrance IS NULL THEN
         EXECUTE format('DROP TABLE %s', fence);
     ELSIF to_regprocedure(entrance) IS NULL OR OLD.watched <> NEW.watched THEN
@@ -266,3 +273,5 @@ REVOKE ALL ON FUNCTION dualwrite_fence() FROM PUBLIC; -- nobody else makes a tri
 DROP TRIGGER IF EXISTS dualwrite_fence ON dualwrite_migration;
 CREATE TRIGGER dualwrite_fence AFTER INSERT OR DELETE OR UPDATE OF epoch, watched ON dualwrite_migration
     FOR EACH ROW EXECUTE FUNCTION dualwrite_fence();
+-- Also where rows come by logical replication, or with `session_replication_role`.
+ALTER TABLE dualwrite_migration ENABLE ALWAYS TRIGGER dualwrite_fence;

@@ -230,7 +230,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_fenced (
 );
 -- BEGIN IMMEDIATE is the fence: there is one writer at a time. That the epoch is still the one a writer believes
 -- in, it learns from one number, which is quicker to look for than the migration's row. There is none while the
--- table is watched.
+-- table is watched. A change removes every number of the fence but its own.
 CREATE TABLE IF NOT EXISTS dualwrite_fence (
     id INTEGER PRIMARY KEY
 );
@@ -238,9 +238,11 @@ CREATE TRIGGER IF NOT EXISTS dualwrite_fence_made AFTER INSERT ON dualwrite_migr
     INSERT INTO dualwrite_fence SELECT NEW.fence * 4294967296 + NEW.epoch WHERE NEW.watched = 0;
 END;
 CREATE TRIGGER IF NOT EXISTS dualwrite_fence_moved AFTER UPDATE OF epoch, watched ON dualwrite_migration BEGIN
-    DELETE FROM dualwrite_fence WHERE id = OLD.fence * 4294967296 + OLD.epoch;
+    DELETE FROM dualwrite_fence
+    WHERE id BETWEEN OLD.fence * 4294967296 AND OLD.fence * 4294967296 + 4294967295;
     INSERT INTO dualwrite_fence SELECT NEW.fence * 4294967296 + NEW.epoch WHERE NEW.watched = 0;
 END;
 CREATE TRIGGER IF NOT EXISTS dualwrite_fence_gone AFTER DELETE ON dualwrite_migration BEGIN
-    DELETE FROM dualwrite_fence WHERE id = OLD.fence * 4294967296 + OLD.epoch;
+    DELETE FROM dualwrite_fence
+    WHERE id BETWEEN OLD.fence * 4294967296 AND OLD.fence * 4294967296 + 4294967295;
 END;

@@ -176,13 +176,18 @@ impl<C: CopyKeys> Copier for Registered<C> {
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("looking at the old table", error).of(migration);
-            let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
+            let mut watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
             // The mark of fenced transactions comes before the trigger, and goes after it.
             let flag = format!(
                 "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
                 u8::from(create)
             );
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            let sql = "SELECT fence FROM dualwrite_migration WHERE name = ?";
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[migration.into()]);
+            let rows = rows.await.map_err(failed)?;
+            let row = rows.first().ok_or_else(|| unknown_migration(migration))?;
+            watched.fence = row.unsigned(0).map_err(failed)?;
             let statements =
                 <C::Database as Backend>::Adapter::triggers(&mut conn, &watched, create).await;
             let mut statements = statements.map_err(failed)?;

@@ -365,6 +365,7 @@ pub(crate) mod tests {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         server: true,
     };
     static EXPANDED: Dialect = Dialect { expand_row_comparison: true, quote: '`', ..PLAIN };

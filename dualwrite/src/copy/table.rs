@@ -301,6 +301,7 @@ mod tests {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         server: true,
     };
 

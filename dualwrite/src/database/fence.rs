@@ -45,19 +45,27 @@ impl Isolation {
     }
 }
 
+/// How many numbers are tried for a new fence. With a thousand migrations, one is taken with a chance of one in
+/// two million.
+const FENCE_NUMBERS: u32 = 8;
+
 /// One migration that a transaction shall be fenced for.
 #[derive(Clone, Debug)]
 #[doc(hidden)]
 pub struct Pin {
     pub(crate) name: Arc<str>,
+    /// The number of the migration's fence, from its row.
+    pub(crate) fence: u64,
     /// The position that the caller believes in.
     pub(crate) position: Position,
 }
 
 impl Pin {
-    /// The number of a migration's fence: 31 bits of the hash of its name.
-    pub(crate) fn fence(name: &str) -> u64 {
-        salt(name) >> 33
+    /// The numbers that the fence of a new migration may get, of 31 bits: the first that no other migration has.
+    /// They are made from the name, so that all instances try the same ones.
+    pub(crate) fn fences(name: &str) -> impl Iterator<Item = u64> {
+        let again = (1..FENCE_NUMBERS).map(move |number| salt(&format!("{name}#{number}")) >> 33);
+        std::iter::once(salt(name) >> 33).chain(again)
     }
 }
 
@@ -146,7 +154,7 @@ pub(super) async fn read_pinned<DB: Backend>(
     // One for each migration: the trigger of another one records what this transaction writes to its table.
     for (pin, found) in pins.iter().zip(&found) {
         if found.is_some_and(|found| found.watched) {
-            DB::Adapter::run_text(conn, mark(Pin::fence(&pin.name))).await?;
+            DB::Adapter::run_text(conn, mark(pin.fence)).await?;
         }
     }
     Ok(Fenced::Read(found))

@@ -3,21 +3,24 @@
 
 mod catalogue;
 mod hazards;
+mod inspect;
+mod session;
 mod trigger;
 
 use std::fmt::Write as _;
 
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlPoolOptions, MySqlRow};
+use sqlx::pool::PoolConnection;
 use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
-use crate::database::sealed::Adapter;
+use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
-    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
-    typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Engine, Fenced, Isolation, NewTable, Pin,
+    Pressure, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator,
+    safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -28,8 +31,13 @@ use crate::stages::hazard::Looked;
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// What MySQL says where nobody wants to wait.
+const LOCK_NOWAIT: u16 = 3572;
 /// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
 const NO_SUCH_SAVEPOINT: u16 = 1305;
+
+/// A write in a transaction that is read-only, as everything is that follows one of ours.
+const READ_ONLY: u16 = 1792;
 
 /// A BIGINT value is out of range: by which the fence says that the epoch is another one.
 const OUT_OF_RANGE: u16 = 1690;
@@ -50,6 +58,7 @@ fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
              WHERE name='{name}' AND epoch={epoch} AND watched=0 LOCK IN SHARE MODE"
         ); // a String takes all
     }
+    sql.push_str(session::GUARD);
     begin.push_savepoint(&mut sql);
     sql
 }
@@ -68,6 +77,8 @@ pub struct MySqlAdapter;
 impl Adapter for MySqlAdapter {
     type Db = MySql;
 
+    type Held = ();
+
     const DIALECT: Dialect = Dialect {
         now: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
         quote: '`',
@@ -79,6 +90,7 @@ impl Adapter for MySqlAdapter {
         expand_row_comparison: true,
         savepoint_replaces: true,
         wait_keeps_snapshot: false,
+        fence_is_the_row: true,
         server: true,
     };
 
@@ -165,11 +177,15 @@ impl Adapter for MySqlAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut MySqlConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut MySqlConnection,
+        (): &mut (),
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         // READ COMMITTED unless asked otherwise: above it, gap locks make unrelated writers of
         // neighbouring keys deadlock.
         let level = begin.isolation.as_sql();
-        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        let mut sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
         let confirming = confirming_begin(sql.clone(), begin);
         match Manager::begin(conn, Some(safe(confirming).into_sql_str())).await {
             Ok(()) => return Ok(Fenced::Confirmed),
@@ -178,21 +194,44 @@ impl Adapter for MySqlAdapter {
             }
             Err(error) => return Err(error),
         }
+        sql.push_str(session::GUARD);
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::mark).await
     }
 
-    async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
-        Self::run(conn, "SET SESSION innodb_lock_wait_timeout = 1").await?;
+    async fn begin_exclusive(
+        conn: &mut MySqlConnection,
+        (): &mut (),
+        name: &str,
+    ) -> sqlx::Result<()> {
         // As every fenced transaction: a copy may be made in this one.
         let level = Isolation::ReadCommitted.as_sql();
-        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        let sql = format!(
+            "SET @dualwrite_wait=@@innodb_lock_wait_timeout,SESSION innodb_lock_wait_timeout=1;\
+             SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION{}",
+            session::GUARD
+        );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
         let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
-        let restore = "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout";
-        Self::run(conn, restore).await?;
+        Self::run(conn, "SET SESSION innodb_lock_wait_timeout=@dualwrite_wait").await?;
         locked.map(drop)
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<MySql>,
+        (): &(),
+        marked: bool,
+    ) -> Result<(), NotCommitted> {
+        session::commit(conn, marked).await
+    }
+
+    async fn roll_back(conn: &mut PoolConnection<MySql>, (): &()) -> sqlx::Result<()> {
+        session::roll_back(conn).await
+    }
+
+    fn abandon(conn: PoolConnection<MySql>, (): ()) {
+        session::abandon(conn);
     }
 
     async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
@@ -230,15 +269,19 @@ impl Adapter for MySqlAdapter {
         catalogue::key_form(column, kind)
     }
 
+    async fn inspect(pool: &Pool<MySql>) -> Result<Engine, Error> {
+        inspect::inspect(pool).await
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
-        number(error) == Some(LOCK_WAIT_TIMEOUT)
+        matches!(number(error), Some(LOCK_WAIT_TIMEOUT | LOCK_NOWAIT))
     }
 
-    fn is_savepoint_gone(error: &sqlx::Error) -> bool {
-        number(error) == Some(NO_SUCH_SAVEPOINT)
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        matches!(number(error), Some(NO_SUCH_SAVEPOINT | READ_ONLY))
     }
 
-    async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
+    async fn check_ours(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
         Ok(())
     }
 
@@ -252,7 +295,11 @@ impl Adapter for MySqlAdapter {
 
     fn control_pool(pool: &Pool<MySql>) -> Pool<MySql> {
         let options = (*pool.connect_options()).clone();
-        MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+        MySqlPoolOptions::new()
+            .max_connections(CONTROL_CONNECTIONS)
+            // The server's default may be another one.
+            .after_connect(|conn, _| Box::pin(Self::run(conn, "SET autocommit=1")))
+            .connect_lazy_with(options)
     }
 
     fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {

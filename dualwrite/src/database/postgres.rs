@@ -6,24 +6,28 @@
 //! transaction, so the fence costs no round trip.
 
 mod catalogue;
+mod fence;
 mod hazards;
+mod inspect;
+mod pooler;
 mod trigger;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
 use crate::control::Watch;
-use crate::database::sealed::Adapter;
+use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
-    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
-    typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Engine, Fenced, Isolation, NewTable, Pin,
+    Pressure, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator,
+    safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -42,7 +46,15 @@ const INSTALL_WAIT: Duration = Duration::from_millis(100);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 const UNDEFINED_TABLE: &str = "42P01";
+const NO_SUCH_SAVEPOINT: &str = "3B001";
+const NO_TRANSACTION: &str = "25P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What a transaction of ours bears; one that the application began in its place does not.
+const OURS: &str = "SET LOCAL dualwrite.tx='1'";
+/// Fails in another transaction, in none, and in one that an error has ended.
+const IS_OURS: &str =
+    "SELECT 1/(current_setting('dualwrite.tx',true) IS NOT DISTINCT FROM '1')::int";
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
@@ -58,6 +70,8 @@ pub struct PostgresAdapter;
 impl Adapter for PostgresAdapter {
     type Db = Postgres;
 
+    type Held = ();
+
     const DIALECT: Dialect = Dialect {
         now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         quote: '"',
@@ -70,6 +84,7 @@ impl Adapter for PostgresAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: true,
+        fence_is_the_row: false,
         server: true,
     };
 
@@ -139,7 +154,11 @@ impl Adapter for PostgresAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut PgConnection,
+        (): &mut (),
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         if try_begin(conn, begin).await? {
             return Ok(Fenced::Confirmed);
         }
@@ -147,7 +166,7 @@ impl Adapter for PostgresAdapter {
         for _ in 0..FENCE_LOOKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
-                Some(Pin { name: pin.name.clone(), position: (*found)?.position })
+                Some(Pin { position: (*found)?.position, ..pin.clone() })
             });
             let known: Vec<Pin> = known.collect();
             if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
@@ -161,17 +180,35 @@ impl Adapter for PostgresAdapter {
         Ok(Fenced::Moved)
     }
 
-    async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-        // The trigger on this table locks the fence.
+    async fn begin_exclusive(conn: &mut PgConnection, (): &mut (), name: &str) -> sqlx::Result<()> {
+        // The trigger on this table locks the fence. The limits of the application's sessions are not for this.
         let sql = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
-             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}'"
+            "BEGIN ISOLATION LEVEL READ COMMITTED;{OURS};SET LOCAL lock_timeout='1s';\
+             SET LOCAL statement_timeout='5s';\
+             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}';\
+             SET LOCAL statement_timeout TO DEFAULT"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
 
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
         super::read_pinned::<Postgres>(conn, pins, "", trigger::mark).await
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<Postgres>,
+        (): &(),
+        _marked: bool, // the setting ends with the transaction
+    ) -> Result<(), NotCommitted> {
+        Manager::commit(conn).await.map_err(NotCommitted::Failed)
+    }
+
+    async fn roll_back(conn: &mut PoolConnection<Postgres>, (): &()) -> sqlx::Result<()> {
+        Manager::rollback(conn).await
+    }
+
+    fn abandon(mut conn: PoolConnection<Postgres>, (): ()) {
+        Manager::start_rollback(&mut conn);
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -205,16 +242,28 @@ impl Adapter for PostgresAdapter {
         catalogue::key_form(column, kind)
     }
 
+    async fn is_fence_intact(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
+        fence::is_intact(conn, name).await
+    }
+
+    async fn repair_fence(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        fence::repair(conn, name).await
+    }
+
+    async fn inspect(pool: &Pool<Postgres>) -> Result<Engine, Error> {
+        inspect::inspect(pool).await
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         has_code(error, LOCK_NOT_AVAILABLE)
     }
 
-    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
-        false
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        has_code(error, NO_SUCH_SAVEPOINT) || has_code(error, NO_TRANSACTION)
     }
 
-    async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
-        Self::run(conn, "SELECT 1").await
+    async fn check_ours(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Self::run(conn, IS_OURS).await
     }
 
     async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
@@ -257,8 +306,10 @@ fn fenced_begin(begin: Begin<'_>) -> String {
         Isolation::Usual => "BEGIN".to_owned(),
         level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
     };
+    sql.push(';');
+    sql.push_str(OURS);
     for pin in begin.pins {
-        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let (fence, epoch) = (pin.fence, pin.position.epoch);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
@@ -292,14 +343,17 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     if is_installed(&migrator, &mut *conn).await {
         return Ok(());
     }
+    // Behind a pooler a lock of the session might stay with it for ever; so all is one transaction.
     let mut waits = 0;
     loop {
-        let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
+        Manager::begin(&mut conn, None).await.map_err(failed)?;
+        let sql = "SELECT CASE WHEN pg_try_advisory_xact_lock(?) THEN 1::bigint ELSE 0::bigint END";
         let rows = PostgresAdapter::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
         let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
         if taken == 1 {
             break;
         }
+        Manager::rollback(&mut conn).await.map_err(failed)?;
         waits += 1;
         if waits > INSTALL_WAITS {
             let message = "another process has been making the control tables for too long";
@@ -307,10 +361,11 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
         }
         clock::sleep(INSTALL_WAIT).await;
     }
-    // A dropped or failed installation must not keep the session's lock.
+    // A dropped or failed installation must not keep its lock.
     conn.close_on_drop();
     migrator.set_locking(false);
-    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
+    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)?;
+    Manager::commit(&mut conn).await.map_err(failed)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {

@@ -2,10 +2,13 @@
 //! implement this.
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
 use crate::control::Watch;
-use crate::database::{Begin, Dialect, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue, Watched};
+use crate::database::{
+    Backend, Begin, Dialect, Engine, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue, Watched,
+};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -17,6 +20,9 @@ type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 /// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
 pub trait Adapter: Send + Sync + 'static {
     type Db: Database;
+
+    /// What is kept beside the connection of a transaction that the library began.
+    type Held: Default + Send + Sync + 'static;
 
     const DIALECT: Dialect;
 
@@ -115,13 +121,32 @@ pub trait Adapter: Send + Sync + 'static {
         sql: String,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Opens a transaction that holds the fence of every pin, shared.
+    /// Opens a transaction that holds the fence of every pin, shared. Should it end before
+    /// [`commit`](Adapter::commit), whoever ends it, what follows on this connection is not stored.
     fn begin_fenced(
         conn: &mut Connection<Self>,
+        held: &mut Self::Held,
         begin: Begin<'_>,
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
-    /// Removes the marks of a fenced transaction, which triggers look at, before it commits.
+    /// Commits, if the transaction is still the one that was begun. `marked`: the mark that a trigger looks at
+    /// is removed before. Where it had ended, the connection can be used again, or is closed.
+    fn commit(
+        conn: &mut PoolConnection<Self::Db>,
+        held: &Self::Held,
+        marked: bool,
+    ) -> impl Future<Output = Result<(), NotCommitted>> + Send;
+
+    /// Rolls back, and makes the session what it was.
+    fn roll_back(
+        conn: &mut PoolConnection<Self::Db>,
+        held: &Self::Held,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Rolls a dropped transaction back in the background, or closes its connection.
+    fn abandon(conn: PoolConnection<Self::Db>, held: Self::Held);
+
+    /// Removes the mark of a fenced transaction, which a trigger looks at.
     fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// The statements that make, or remove, the trigger on a table of old, by what the catalogue says of it.
@@ -152,6 +177,7 @@ pub trait Adapter: Send + Sync + 'static {
     /// error, after about a second of waiting, so that no queue of writers builds up behind it.
     fn begin_exclusive(
         conn: &mut Connection<Self>,
+        held: &mut Self::Held,
         name: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
@@ -162,15 +188,39 @@ pub trait Adapter: Send + Sync + 'static {
         pins: &[Pin],
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
+    /// Whether the fence of a migration is what its row says: whoever believes in an epoch that has passed is
+    /// refused.
+    fn is_fence_intact(
+        _conn: &mut Connection<Self>,
+        _name: &str,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(true)) // where the row itself is the fence
+    }
+
+    /// Makes the fence again by the row of the migration. Waits for writes in flight about a second.
+    fn repair_fence(
+        _conn: &mut Connection<Self>,
+        _name: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Finds out what is behind a pool.
+    ///
+    /// # Errors
+    /// `Database`; `Unsupported` for what breaks connections.
+    fn inspect(pool: &Pool<Self::Db>) -> impl Future<Output = Result<Engine, Error>> + Send;
+
     /// Whether an error says that the exclusive fence was not to be had in time.
     fn is_lock_timeout(error: &sqlx::Error) -> bool;
 
     /// Whether an error says that a savepoint is gone, and the transaction with it: the server has
-    /// rolled all of it back.
-    fn is_savepoint_gone(error: &sqlx::Error) -> bool;
+    /// rolled all of it back, or a statement ended it.
+    fn is_transaction_gone(error: &sqlx::Error) -> bool;
 
-    /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
-    fn check_alive(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// Fails where the transaction has ended and COMMIT would say Ok all the same; asked after statements of
+    /// the caller. Nothing to do where [`commit`](Adapter::commit) finds out.
+    fn check_ours(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// Tells other processes that a position changed, at commit.
     fn notify(
@@ -189,4 +239,23 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Makes or upgrades the control tables.
     fn install(pool: &Pool<Self::Db>) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// Why nothing was committed.
+#[derive(Debug)]
+pub enum NotCommitted {
+    /// The transaction had ended before, and nothing of what followed is stored.
+    Ended(Option<sqlx::Error>),
+    /// The commit failed.
+    Failed(sqlx::Error),
+}
+
+impl NotCommitted {
+    /// What a savepoint says that could not be released.
+    pub(crate) fn nested<DB: Backend>(error: sqlx::Error) -> Self {
+        match DB::Adapter::is_transaction_gone(&error) {
+            true => Self::Ended(Some(error)),
+            false => Self::Failed(error),
+        }
+    }
 }

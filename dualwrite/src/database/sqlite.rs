@@ -1,6 +1,7 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
 mod catalogue;
+mod guard;
 mod hazards;
 mod trigger;
 
@@ -8,15 +9,17 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::{Column, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use sqlx_core::transaction::TransactionManager;
 
+use self::guard::Guarded;
 use crate::clock;
 use crate::control::Watch;
-use crate::database::sealed::Adapter;
+use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
-    install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue, Watched,
+    bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -41,6 +44,8 @@ pub struct SqliteAdapter;
 impl Adapter for SqliteAdapter {
     type Db = Sqlite;
 
+    type Held = Option<Guarded>;
+
     const DIALECT: Dialect = Dialect {
         now: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         quote: '"',
@@ -52,6 +57,7 @@ impl Adapter for SqliteAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         server: false,
     };
 
@@ -98,19 +104,77 @@ impl Adapter for SqliteAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut SqliteConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut SqliteConnection,
+        held: &mut Option<Guarded>,
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         // One message to the connection's thread instead of two, as long as nothing has changed.
-        match Manager::begin(conn, Some(safe(confirming_begin(begin)).into_sql_str())).await {
+        let guarded = &*held.insert(Guarded::new());
+        match begin_guarded(conn, guarded, &confirming_begin(begin), begin).await {
             Ok(()) => return Ok(Fenced::Confirmed),
             Err(error) if is_moved(&error) => Self::run(conn, "ROLLBACK").await?,
             Err(error) => return Err(error),
         }
-        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
+        begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await?;
         Self::read_pinned(conn, begin.pins).await
     }
 
-    async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
-        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    async fn begin_exclusive(
+        conn: &mut SqliteConnection,
+        held: &mut Option<Guarded>,
+        _name: &str,
+    ) -> sqlx::Result<()> {
+        let guarded = &*held.insert(Guarded::new());
+        begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<Sqlite>,
+        held: &Option<Guarded>,
+        marked: bool,
+    ) -> Result<(), NotCommitted> {
+        let committed = match (held, marked) {
+            (Some(guarded), _) if guarded.is_lost() => Err(None),
+            (_, true) => Self::run(conn, trigger::UNMARK).await.map_err(Some),
+            (_, false) => Ok(()),
+        };
+        held.iter().for_each(Guarded::ending);
+        let committed = match committed {
+            Ok(()) => Manager::commit(conn).await.map_err(Some),
+            Err(error) => Err(error),
+        };
+        match (committed, held) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), Some(guarded)) if guarded.is_lost() => {
+                guard::forget(conn, guarded).await;
+                Err(NotCommitted::Ended(error))
+            }
+            (Err(Some(error)), _) => Err(NotCommitted::Failed(error)),
+            (Err(None), _) => Err(NotCommitted::Ended(None)),
+        }
+    }
+
+    async fn roll_back(
+        conn: &mut PoolConnection<Sqlite>,
+        held: &Option<Guarded>,
+    ) -> sqlx::Result<()> {
+        match held {
+            Some(guarded) if guarded.is_lost() => {
+                guard::forget(conn, guarded).await;
+                return Ok(());
+            }
+            held => held.iter().for_each(Guarded::ending),
+        }
+        Manager::rollback(conn).await
+    }
+
+    fn abandon(mut conn: PoolConnection<Sqlite>, held: Option<Guarded>) {
+        held.iter().for_each(Guarded::ending);
+        match held {
+            Some(guarded) if guarded.is_lost() => guard::forget_later(conn, guarded),
+            _ => Manager::start_rollback(&mut conn),
+        }
     }
 
     async fn read_pinned(conn: &mut SqliteConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
@@ -154,6 +218,34 @@ impl Adapter for SqliteAdapter {
         catalogue::key_form(column, kind)
     }
 
+    async fn is_fence_intact(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<bool> {
+        // Watched, it has no number; else the one of the epoch, and none besides.
+        let sql = "SELECT m.watched = 0, count(f.id), COALESCE(max(f.id), 0) = m.fence * 4294967296 + m.epoch \
+                   FROM dualwrite_migration m LEFT JOIN dualwrite_fence f \
+                   ON f.id BETWEEN m.fence * 4294967296 AND m.fence * 4294967296 + 4294967295 WHERE m.name = ?";
+        let rows = Self::fetch(conn, sql, &[name.into()]).await?;
+        let intact = |row: &SqlRow| -> sqlx::Result<bool> {
+            Ok(match (row.integer(0)?, row.integer(1)?) {
+                (0, numbers) => numbers == 0,
+                (_, numbers) => numbers == 1 && row.integer(2)? == 1,
+            })
+        };
+        rows.first().map_or(Ok(true), intact)
+    }
+
+    async fn repair_fence(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_migration SET epoch = epoch WHERE name = ?"; // its trigger does it
+        Self::execute(conn, sql, &[name.into()]).await.map(drop)
+    }
+
+    async fn inspect(pool: &Pool<Sqlite>) -> Result<Engine, Error> {
+        let failed = |error| Error::database("asking for the version", error);
+        let mut conn = pool.acquire().await.map_err(failed)?;
+        let rows = Self::fetch(&mut conn, "SELECT sqlite_version()", &[]).await.map_err(failed)?;
+        let version = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(failed)?;
+        Ok(Engine::tested(format!("SQLite {version}")))
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         // 5 is SQLITE_BUSY; the upper bytes extend it.
         error
@@ -162,12 +254,13 @@ impl Adapter for SqliteAdapter {
             .is_some_and(|code| code & 0xff == 5)
     }
 
-    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
-        false
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        let error = error.as_database_error();
+        error.is_some_and(|error| error.message().contains("no such savepoint"))
     }
 
-    async fn check_alive(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
-        Ok(())
+    async fn check_ours(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        Ok(()) // the hooks know
     }
 
     async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -208,18 +301,39 @@ impl Adapter for SqliteAdapter {
     }
 }
 
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Begins by a message, and has the hooks of the connection know; installs them first where there are none.
+async fn begin_guarded(
+    conn: &mut SqliteConnection,
+    guarded: &Guarded,
+    message: &str,
+    begin: Begin<'_>,
+) -> sqlx::Result<()> {
+    let mut sql = message.to_owned();
+    guarded.push(&mut sql);
+    begin.push_savepoint(&mut sql);
+    match Manager::begin(conn, Some(safe(sql.clone()).into_sql_str())).await {
+        Err(error) if guard::is_missing(&error) => {
+            SqliteAdapter::run(conn, "ROLLBACK").await?;
+            guard::install(conn).await?;
+            Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+        }
+        begun => begun,
+    }
+}
+
 /// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails on purpose
 /// where they are not.
 fn confirming_begin(begin: Begin<'_>) -> String {
-    let mut sql = "BEGIN IMMEDIATE".to_owned();
+    let mut sql = BEGIN.to_owned();
     for pin in begin.pins {
-        let id = (Pin::fence(&pin.name) << 32) + pin.position.epoch.0;
+        let id = (pin.fence << 32) + pin.position.epoch.0;
         let _ = write!(
             sql,
             ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence WHERE id={id}"
         ); // a String takes all
     }
-    begin.push_savepoint(&mut sql);
     sql
 }
 

@@ -29,6 +29,7 @@ pub struct RuntimeBuilder<DB: Backend> {
     pub(crate) steering: Steering,
     pub(super) clock: Clock,
     pub(super) hooks: Hooks,
+    pub(super) accepted: Option<String>,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -82,10 +83,30 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self
     }
 
+    /// Goes on where [`start`](Self::start) would refuse the engine: an operator has made sure of what its
+    /// refusal asks for. The reason is logged.
+    ///
+    /// ```
+    /// # #[cfg(feature = "mysql")] mod example {
+    /// # use dualwrite::{Error, Runtime};
+    /// async fn start(pool: sqlx::MySqlPool) -> Result<(), Error> {
+    ///     let because = "the proxy sends all writes to node 1";
+    ///     let runtime = Runtime::builder(pool).accept_engine(because).start().await?;
+    ///     runtime.shutdown().await
+    /// }
+    /// # }
+    /// ```
+    pub fn accept_engine(mut self, because: impl Into<String>) -> Self {
+        self.accepted = Some(because.into());
+        self
+    }
+
     /// Makes the control tables where they are missing, and starts the background task.
     ///
     /// # Errors
-    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`.
+    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`; `Unsupported` for
+    /// an engine that cannot hold the fence, or for a pool whose connections are not what they seem: a pooler
+    /// that breaks prepared statements, or `autocommit` that is off.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
         if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
             let message = format!("the release must have 1 to {NAME_BYTES_MAX} bytes");
@@ -96,8 +117,13 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.check_replicas()?;
-        let control: Arc<dyn Control> =
-            Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
+        let engine = DB::Adapter::inspect(&self.pool).await?;
+        engine.admit(self.accepted.as_deref())?;
+        let control = SqlControl::new(DB::Adapter::control_pool(&self.pool));
+        let control: Arc<dyn Control> = Arc::new(match engine.is_pooled() {
+            true => control.without_notifications(),
+            false => control,
+        });
         control.install().await?;
         let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
         inner.tell(self.hooks);
@@ -105,7 +131,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
         inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
-        Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into() })
+        Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into(), engine })
     }
 
     fn check_replicas(&self) -> Result<(), Error> {

@@ -28,7 +28,7 @@ pub struct Registration<'r, DB: Backend> {
 impl<DB: Backend> Registration<'_, DB> {
     /// The copy function.
     pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
-        let Runtime { inner, pool, replicas } = self.runtime;
+        let Runtime { inner, pool, replicas, .. } = self.runtime;
         let replicas = Replicas::new(Arc::clone(replicas), &inner.beat.instance);
         let registered = Registered::new(copy, pool.clone(), replicas);
         self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));

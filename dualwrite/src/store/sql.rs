@@ -9,6 +9,7 @@ mod letters;
 mod mismatch;
 mod orders;
 mod plans;
+mod row;
 mod tasks;
 mod verification;
 
@@ -40,6 +41,7 @@ use crate::verify::decide::{Recorded, VerifyState};
 /// Control tables reached through a pool.
 pub(crate) struct SqlControl<DB: Backend> {
     pool: Pool<DB>,
+    notified: bool,
 }
 
 /// One of the few connections that the control tables have. Dropped in the middle of a statement it is
@@ -68,7 +70,12 @@ type Conn<DB> = <DB as sqlx::Database>::Connection;
 
 impl<DB: Backend> SqlControl<DB> {
     pub(crate) fn new(pool: Pool<DB>) -> Self {
-        Self { pool }
+        Self { pool, notified: true }
+    }
+
+    /// Behind a pooler nobody is told of anything: the session that listens may be another one by then.
+    pub(crate) fn without_notifications(self) -> Self {
+        Self { notified: false, ..self }
     }
 
     async fn lend(&self) -> sqlx::Result<Lent<DB>> {
@@ -490,6 +497,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
         Box::pin(async move {
+            if !self.notified {
+                return Ok(None);
+            }
             let watch = DB::Adapter::watch(&self.pool).await;
             watch.map_err(|error| Error::database("listening for changes", error))
         })

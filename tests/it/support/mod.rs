@@ -10,6 +10,8 @@ pub(crate) mod notes;
 pub(crate) mod operated;
 #[cfg(unix)]
 pub(crate) mod process;
+#[cfg(unix)]
+pub(crate) mod server;
 pub(crate) mod sql;
 pub(crate) mod wait;
 

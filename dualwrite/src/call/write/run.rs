@@ -25,7 +25,7 @@ use crate::stages::position::{Epoch, Position};
 use crate::stages::route::{Operation, Plan, route};
 use crate::stages::stage::Side;
 use crate::state::{MirrorPolicy, Shared};
-use crate::transaction::Tx;
+use crate::transaction::{MirrorSavepoint, Tx};
 
 const UNFINISHED: &str = "a write in it failed or was dropped halfway";
 
@@ -154,7 +154,7 @@ impl<T, E> Write<'_, T, E> {
     /// stands already.
     ///
     /// # Errors
-    /// `Database`.
+    /// `Database`, `Poisoned` where the transaction has ended already.
     pub fn enter<DB: Backend>(
         &mut self,
         side: Side,
@@ -162,12 +162,17 @@ impl<T, E> Write<'_, T, E> {
     ) -> impl Future<Output = Result<(), Error>> + Send {
         if self.turn == Turn::Old && self.mirror == Mirror::Forgiving {
             let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
-            self.from_start = tx.is_untouched() && (repeats || self.is_forgiving(side));
+            self.from_start = tx.mirror_savepoint() == MirrorSavepoint::AtStart
+                && (repeats || self.is_forgiving(side));
         }
         // Until the last side has answered, the transaction is half a write.
         tx.spoil(UNFINISHED);
         let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.from_start);
+        let is_first = self.turn == Turn::Old;
         async move {
+            if is_first {
+                tx.check_ours().await.map_err(|error| error.of(&shared.name))?;
+            }
             if sets {
                 set_savepoint(tx).await.map_err(|error| {
                     Error::database("setting a savepoint", error).of(&shared.name)
@@ -346,8 +351,8 @@ fn forgive<DB: Backend>(
     async move {
         let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
         match DB::Adapter::run(tx.connection(), undo).await {
-            // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
-            Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
+            // The error cost the whole transaction: it is the caller's to begin again.
+            Err(error) if DB::Adapter::is_transaction_gone(&error) => return Ok(false),
             undone => undone.map_err(failed)?,
         }
         let pinned = tx.pinned(&shared.name).unwrap_or(Position::start());
@@ -399,12 +404,12 @@ async fn slowest<DB: Backend>(
 
 /// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
 async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
-    let sql = match tx.savepoint && !DB::Adapter::DIALECT.savepoint_replaces {
+    let sql = match tx.mirror_savepoint().exists() && !DB::Adapter::DIALECT.savepoint_replaces {
         true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
         false => SAVEPOINT,
     };
     DB::Adapter::run(tx.connection(), sql).await?;
-    tx.savepoint = true;
+    tx.mirror_savepoint_set();
     Ok(())
 }
 

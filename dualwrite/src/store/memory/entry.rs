@@ -17,6 +17,7 @@ impl Entry {
     pub(super) fn new(name: &str, now: u64) -> Self {
         Self {
             record: Record {
+                fence: 0, // nobody takes it
                 name: name.to_owned(),
                 position: Position::start(),
                 generation: Generation::FIRST,

@@ -26,7 +26,7 @@ pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.gene
      (SELECT min(f.side) FROM dualwrite_failure f WHERE f.migration = m.name), \
      (SELECT min(f.next_attempt_at) FROM dualwrite_failure f WHERE f.migration = m.name) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
-     WHERE t.migration = m.name AND t.state = 'wanted') - {now} \
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.fence \
      FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -34,6 +34,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
     Ok(Record {
         name: row.text(0)?.to_owned(),
+        fence: row.unsigned(15)?,
         position: position_of(row, 1)?,
         generation: Generation(row.unsigned(4)?),
         stage_epoch: Epoch(row.unsigned(5)?),

@@ -1,7 +1,5 @@
 //! Orders to a rollout in a SQL database: each in the transaction of the change that makes it come true.
 
-use sqlx_core::transaction::TransactionManager as _;
-
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
@@ -25,8 +23,7 @@ impl<DB: Backend> SqlControl<DB> {
     ) -> Result<bool, Error> {
         let failed = |error| Error::database(doing, error).of(name);
         let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-        DB::TransactionManager::begin(tx.connection(), None).await.map_err(failed)?;
-        tx.opened([].into());
+        tx.begin_plain().await.map_err(failed)?;
         if DB::Adapter::execute(tx.connection(), sql, values).await.map_err(failed)? == 0 {
             tx.rollback().await?;
             return Ok(false);
