@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::facts::{Facts, Terms};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
+use crate::lineage::{Mark, Token};
 use crate::moves::Move;
 use crate::plan::state::PlanMove;
 use crate::position::{Epoch, Generation, Percent, Position};
@@ -30,6 +31,10 @@ use crate::verify::decide::{Recorded, VerifyState};
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) position: Position,
+    /// Random, another one with each change of the position.
+    pub(crate) token: Token,
+    /// That of the position before.
+    pub(crate) from_token: Token,
     pub(crate) generation: Generation,
     pub(crate) stage_epoch: Epoch,
     /// The backfill of this generation is complete.
@@ -50,6 +55,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
+    }
+
     /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied; once
     /// new alone has been written, old is no longer where they would come from.
     pub(crate) fn is_copied(&self) -> bool {
@@ -62,6 +71,8 @@ impl Record {
 pub(crate) struct Change {
     /// The epoch that the caller believes to be current; `None` takes whatever is.
     pub(crate) expected: Option<Epoch>,
+    /// And its token, where the caller knows it.
+    pub(crate) token: Option<Token>,
     pub(crate) wish: Move,
     pub(crate) actor: String,
     pub(crate) reason: String,
@@ -109,11 +120,18 @@ pub(crate) struct Heartbeat {
     pub(crate) lease: Duration,
 }
 
+/// The number of a heartbeat, and of the last one that was acknowledged; zero before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pulse {
+    pub(crate) number: u64,
+    pub(crate) confirmed: u64,
+}
+
 /// What an instance acknowledges for one migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Acknowledgement {
     pub(crate) migration: String,
-    pub(crate) seen: Epoch,
+    pub(crate) seen: Mark,
     pub(crate) drained: Epoch,
     pub(crate) lazy: bool,
     /// Where its flags want the migration.
@@ -124,11 +142,12 @@ pub(crate) struct Acknowledgement {
 
 impl Acknowledgement {
     /// Of an instance that has just come.
-    pub(crate) fn joining(migration: &str, epoch: Epoch, lazy: bool) -> Self {
+    #[cfg(test)]
+    pub(crate) fn joining(migration: &str, seen: Mark, lazy: bool) -> Self {
         Self {
             migration: migration.to_owned(),
-            seen: epoch,
-            drained: epoch,
+            seen,
+            drained: seen.epoch,
             lazy,
             wanted: None,
             killed_by: None,
@@ -324,24 +343,32 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Creates the migration where it is new, registers the instance under the shared fence, and
-    /// answers with the position that was in force at that moment.
+    /// Creates the migrations of these names that are new, and answers with these, in any order.
+    fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>>;
+
+    /// Registers an instance for all that it acknowledges, in the place of what was known of it. Positions that
+    /// are read afterwards are those that the others wait with for it.
     fn join<'a>(
         &'a self,
-        name: &'a str,
         beat: &'a Heartbeat,
-        lazy: bool,
-    ) -> BoxFuture<'a, Result<Record, Error>>;
+        number: u64,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether the position in force follows from that one, which has passed: whether the audit has it.
+    fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// All migrations.
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>>;
 
-    /// Extends the lease of an instance and stores its acknowledgements.
+    /// Extends the lease of an instance, and stores what of its acknowledgements has changed. Returns whether the
+    /// instance was as its last heartbeat left it: else it must join again.
     fn heartbeat<'a>(
         &'a self,
         beat: &'a Heartbeat,
-        acknowledged: &'a [Acknowledgement],
-    ) -> BoxFuture<'a, Result<(), Error>>;
+        pulse: Pulse,
+        changed: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Takes an instance out.
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>>;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::lineage::Token;
 use crate::position::{Epoch, Generation, Position};
 use crate::stage::Stage;
 
@@ -35,6 +36,7 @@ pub struct InstanceReport {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) position: Position,
+    pub(crate) token: Token,
     pub(crate) generation: Generation,
     /// The epoch at which the present stage was entered.
     pub(crate) stage_epoch: Epoch,

@@ -43,6 +43,7 @@ mod slots;
 mod backfill;
 mod flags;
 mod lazy;
+mod lineage;
 mod plan;
 mod read;
 mod readiness;

@@ -75,6 +75,7 @@ impl<'m> Moving<'m> {
     pub(crate) fn new(shared: &'m Shared, wish: Move) -> Self {
         let change = Change {
             expected: None,
+            token: None,
             wish,
             actor: shared.actor.to_string(),
             reason: String::new(),
@@ -101,6 +102,8 @@ impl<'m> Moving<'m> {
     /// Moves only if nobody has since this epoch.
     pub fn expecting(mut self, epoch: Epoch) -> Self {
         self.change.expected = Some(epoch);
+        let known = self.shared.mark();
+        self.change.token = (known.epoch == epoch).then_some(known.token);
         self
     }
 
@@ -145,7 +148,7 @@ impl<'m> Moving<'m> {
         let record = shared.control.change(&shared.name, &self.change).await;
         let record = record?;
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
-        shared.apply(&record);
+        shared.adopt(&record).await?;
         if before.epoch != record.position.epoch {
             if self.change.wish == Move::Rollback {
                 count(&shared.counters.rollbacks);

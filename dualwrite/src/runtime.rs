@@ -3,6 +3,7 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+mod beating;
 mod builder;
 mod comparing;
 mod following;
@@ -13,11 +14,12 @@ mod registration;
 mod repairing;
 mod watching;
 
+use beating::Beats;
 pub use builder::RuntimeBuilder;
 pub use registration::Registration;
 pub(crate) use watching::watch;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::Backend;
 use crate::bucket::BucketRule;
 use crate::clock::{self, Clock};
-use crate::control::{Acknowledgement, Control, Heartbeat};
+use crate::control::{Control, Heartbeat};
 use crate::copy::Copier;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Hooks};
@@ -106,6 +108,30 @@ impl<DB: Backend> Runtime<DB> {
         Registration { runtime: self, name: name.into(), options: Options::default(), copier: None }
     }
 
+    /// Registers several migrations at once, as each would be by
+    /// [`Registration::register`]: with as many statements as for one. Answers in their order.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Error, Migration, Runtime};
+    ///
+    /// async fn start(runtime: &Runtime<sqlx::Sqlite>) -> Result<Vec<Migration>, Error> {
+    ///     let names = ["customer-email", "order-total"];
+    ///     runtime.register_all(names.map(|name| runtime.migration(name))).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Registration::register`], for the first that has one; then none is registered.
+    pub async fn register_all<'r>(
+        &'r self,
+        registrations: impl IntoIterator<Item = Registration<'r, DB>>,
+    ) -> Result<Vec<Migration>, Error> {
+        let prepared = registrations.into_iter().map(Registration::prepare);
+        self.inner.register(prepared.collect::<Result<_, _>>()?).await
+    }
+
     /// A migration that was registered here.
     ///
     /// # Errors
@@ -129,6 +155,13 @@ impl<DB: Backend> Runtime<DB> {
     }
 }
 
+/// A migration that can be registered.
+pub(crate) struct Prepared {
+    name: String,
+    options: Options,
+    copier: Option<Arc<dyn Copier>>,
+}
+
 /// The part of a runtime that does not depend on its database.
 pub(crate) struct Inner {
     control: Arc<dyn Control>,
@@ -138,7 +171,8 @@ pub(crate) struct Inner {
     migrations: Mutex<Vec<Arc<Shared>>>,
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
-    last_beat: AtomicU64,
+    /// What the control tables know of this instance. Held while a heartbeat is under way.
+    beats: tokio::sync::Mutex<Beats>,
     /// When the figures were looked at last.
     watched: AtomicU64,
     events: Events,
@@ -171,7 +205,7 @@ impl Inner {
             actor,
             migrations: Mutex::default(),
             lease: Arc::default(),
-            last_beat: AtomicU64::new(0),
+            beats: tokio::sync::Mutex::default(),
             watched: AtomicU64::new(0),
             events: Events::default(),
             tasks: TaskTracker::new(),
@@ -194,12 +228,13 @@ impl Inner {
         self.migrations().into_iter().find(|shared| &*shared.name == name)
     }
 
-    pub(crate) async fn register(
+    /// A migration about to be registered here, if it can be.
+    pub(crate) fn prepare(
         &self,
         name: &str,
         options: Options,
         copier: Option<Arc<dyn Copier>>,
-    ) -> Result<Migration, Error> {
+    ) -> Result<Prepared, Error> {
         if self.find(name).is_some() {
             let message = "it is registered here already; clone that handle";
             return Err(Error::new(ErrorKind::InvalidInput, message).of(name));
@@ -216,8 +251,38 @@ impl Inner {
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
-        let record = self.control.join(name, &self.beat, options.lazy).await?;
-        let context = Context {
+        Ok(Prepared { name: name.to_owned(), options, copier })
+    }
+
+    /// Registers migrations: as many statements for fifty as for one.
+    pub(crate) async fn register(&self, prepared: Vec<Prepared>) -> Result<Vec<Migration>, Error> {
+        let names: Vec<&str> = prepared.iter().map(|prepared| &*prepared.name).collect();
+        if let Some(at) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+            let message = "it is registered twice at once; clone the first handle";
+            return Err(Error::new(ErrorKind::InvalidInput, message).of(names[at]));
+        }
+        let records = self.control.enlist(&names).await?;
+        let mut registered = Vec::with_capacity(prepared.len());
+        for Prepared { name, options, copier } in prepared {
+            let record = records.iter().find(|record| record.name == name);
+            let record = record.ok_or_else(|| unknown_migration(&name))?;
+            let shared = Arc::new(Shared::new(record, options, copier, self.context()));
+            self.steering.ask(&shared).await;
+            registered.push(shared);
+        }
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(registered.iter().cloned());
+        self.beat().await?;
+        for shared in &registered {
+            self.steering.kill(shared).await;
+        }
+        Ok(registered.into_iter().map(Migration::from_shared).collect())
+    }
+
+    fn context(&self) -> Context {
+        Context {
             clock: self.clock.clone(),
             control: Arc::clone(&self.control),
             lease: Arc::clone(&self.lease),
@@ -226,68 +291,7 @@ impl Inner {
             instance: self.beat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
             events: self.events.clone(),
-        };
-        let shared = Arc::new(Shared::new(&record, options, copier, context));
-        self.steering.ask(&shared).await;
-        self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
-        self.beat().await?;
-        self.steering.kill(&shared).await;
-        Ok(Migration::from_shared(shared))
-    }
-
-    /// Extends the lease. The order matters: only when the others see us alive, with what we have
-    /// drained, may the positions that we read *after* that be trusted for a lease, counted from
-    /// *before* the heartbeat was sent.
-    pub(crate) async fn beat(&self) -> Result<(), Error> {
-        let sent = self.clock.ticks();
-        let acknowledged = self.acknowledgements();
-        self.control.heartbeat(&self.beat, &acknowledged).await?;
-        let received = self.clock.ticks();
-        self.look().await?;
-        if !self.stop.is_cancelled() {
-            let lease = self.clock.ticks_in(self.beat.lease);
-            self.lease.extend(sent, received, self.clock.ticks(), lease);
         }
-        self.last_beat.store(sent, Relaxed);
-        Ok(())
-    }
-
-    fn acknowledgements(&self) -> Vec<Acknowledgement> {
-        let acknowledge = |shared: &Arc<Shared>| Acknowledgement {
-            migration: shared.name.to_string(),
-            seen: shared.position().epoch,
-            drained: shared.drained(),
-            lazy: shared.options.lazy,
-            wanted: shared.flags().wanted,
-            killed_by: shared.flags().killed_by,
-        };
-        self.migrations().iter().map(acknowledge).collect()
-    }
-
-    /// Reads the positions. Returns whether any changed.
-    async fn look(&self) -> Result<bool, Error> {
-        let records = self.control.load().await?;
-        self.steering.check_switch(&records);
-        let mut changed = false;
-        for shared in self.migrations() {
-            if let Some(record) = records.iter().find(|record| *record.name == *shared.name) {
-                changed |= shared.apply(record);
-            }
-        }
-        Ok(changed)
-    }
-
-    /// One round of the background task. `told` is what was acknowledged last.
-    async fn round(&self, told: &mut Vec<Acknowledgement>) -> Result<(), Error> {
-        self.look().await?;
-        let acknowledged = self.acknowledgements();
-        let since = self.clock.nanos(self.last_beat.load(Relaxed), self.clock.ticks());
-        let due = Duration::from_nanos(since) >= self.beat.lease / 3;
-        if due || acknowledged != *told {
-            self.beat().await?;
-            *told = acknowledged;
-        }
-        Ok(())
     }
 
     async fn shutdown(&self) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -21,6 +21,7 @@ use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
+use crate::lineage::{Lineage, Mark, Token, lineage};
 use crate::observe::figures::Figures;
 use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
@@ -115,8 +116,12 @@ pub(crate) struct Shared {
     pub(crate) salt: u64,
     pub(crate) options: Options,
     pub(crate) kind: Option<KeyKind>,
-    /// [`Position`], packed.
+    /// [`Position`], packed: what calls look at.
     position: AtomicU64,
+    /// The same with its token. Whoever changes the position holds it.
+    known: Mutex<Known>,
+    /// The control tables have another history than what is known here.
+    lost: AtomicBool,
     generation: AtomicU64,
     /// No key can be missing in new any more.
     copied: AtomicBool,
@@ -189,8 +194,26 @@ impl Lease {
         self.until.fetch_max(sent.saturating_add(lease), Release);
     }
 
+    /// It is not held any more, until the next heartbeat that is acknowledged.
     pub(crate) fn end(&self) {
         self.until.store(0, Release);
+    }
+}
+
+/// A position with its token.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    position: Position,
+    token: Token,
+}
+
+impl Known {
+    fn of(record: &Record) -> Self {
+        Self { position: record.position, token: record.token }
+    }
+
+    fn mark(self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
     }
 }
 
@@ -219,6 +242,8 @@ impl Shared {
             salt: salt(&record.name),
             kind: copier.as_ref().map(|copier| copier.kind()),
             position: AtomicU64::new(record.position.to_bits()),
+            known: Mutex::new(Known { position: record.position, token: record.token }),
+            lost: AtomicBool::new(false),
             generation: AtomicU64::new(record.generation.0),
             copied: AtomicBool::new(record.is_copied()),
             dirty: AtomicBool::new(record.dirty),
@@ -362,27 +387,92 @@ impl Shared {
         .of(&self.name)
     }
 
-    /// Takes over what the control tables say, unless we know something newer. Returns whether the
-    /// position changed.
-    pub(crate) fn apply(&self, record: &Record) -> bool {
-        let bits = record.position.to_bits();
-        let raised = self
-            .position
-            .fetch_update(SeqCst, SeqCst, |known| {
-                (Position::from_bits(known).epoch <= record.position.epoch).then_some(bits)
-            })
-            .inspect(|before| self.tell_position(*before, bits))
-            .is_ok_and(|before| before != bits);
-        if self.position().epoch == record.position.epoch {
-            self.generation.store(record.generation.0, SeqCst);
-            self.copied.store(record.is_copied(), SeqCst);
-            self.dirty.store(record.dirty, Relaxed);
-            self.letters.store(record.letters, Relaxed);
-            self.due.store(record.due, Relaxed);
-            self.planned.store(record.planned, Relaxed);
-            self.started.store(record.started, Relaxed);
+    /// Takes over what the control tables say where it follows from what is known here by itself. Answers what it
+    /// is to that.
+    pub(crate) fn apply(&self, record: &Record) -> Lineage {
+        let mut known = self.known();
+        let found = lineage(known.mark(), record.mark(), record.from_token);
+        if matches!(found, Lineage::Same | Lineage::Next) {
+            self.publish(&mut known, record);
         }
-        raised
+        found
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, known: &mut Known, record: &Record) {
+        *known = Known::of(record);
+        let bits = record.position.to_bits();
+        let before = self.position.swap(bits, SeqCst);
+        self.tell_position(before, bits);
+        self.generation.store(record.generation.0, SeqCst);
+        self.copied.store(record.is_copied(), SeqCst);
+        self.dirty.store(record.dirty, Relaxed);
+        self.letters.store(record.letters, Relaxed);
+        self.due.store(record.due, Relaxed);
+        self.planned.store(record.planned, Relaxed);
+        self.started.store(record.started, Relaxed);
+    }
+
+    /// The same, where the audit may have to be asked. A position of another history is not taken over: the
+    /// lease ends, and the instance joins again.
+    pub(crate) async fn adopt(&self, record: &Record) -> Result<Lineage, Error> {
+        let before = self.mark();
+        let found = self.apply(record);
+        match found {
+            Lineage::Later if self.control.descends(&self.name, before).await? => {
+                let mut known = self.known();
+                if known.mark() == before {
+                    self.publish(&mut known, record);
+                }
+                return Ok(Lineage::Next);
+            }
+            Lineage::Later | Lineage::Other => self.lose(),
+            Lineage::Same | Lineage::Next | Lineage::Earlier => {}
+        }
+        Ok(found)
+    }
+
+    /// The control tables were set back under this instance: nothing that it knows holds, until it has joined again.
+    pub(crate) fn lose(&self) {
+        if !self.lost.swap(true, SeqCst) {
+            tracing::warn!(
+                migration = &*self.name,
+                known = %self.position(),
+                "the control tables have another history than this instance has seen, as after a failover to a \
+                 standby that lagged, or a restore; it joins again"
+            );
+        }
+        self.lease.end();
+        self.nudge.notify_one();
+    }
+
+    /// A fence that was taken with `pinned` was found at `found`: epochs never go back, but with their history.
+    pub(crate) fn compare_fence(&self, pinned: Mark, found: Mark) {
+        if matches!(lineage(pinned, found, pinned.token), Lineage::Earlier | Lineage::Other) {
+            self.lose();
+        }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(SeqCst)
+    }
+
+    /// Takes over whatever the control tables say, after the lease has ended: nothing counts as drained.
+    pub(crate) fn restart(&self, record: &Record) {
+        self.publish(&mut self.known(), record);
+        self.in_flight.restart();
+        self.lost.store(false, SeqCst);
+        // What was counted under a lost epoch says nothing of the one that was made again.
+        let look = self.look();
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).begin(look);
+    }
+
+    /// The position that is known here, in the history of the migration.
+    pub(crate) fn mark(&self) -> Mark {
+        self.known().mark()
     }
 
     /// Reads the control tables now.
@@ -390,7 +480,7 @@ impl Shared {
         let records = self.control.load().await?;
         let record = records.into_iter().find(|record| *record.name == *self.name);
         let record = record.ok_or_else(|| unknown_migration(&self.name))?;
-        self.apply(&record);
+        self.adopt(&record).await?;
         Ok(record)
     }
 
@@ -410,7 +500,8 @@ impl Shared {
 
     /// What a transaction is fenced for.
     pub(crate) fn pin(&self) -> Pin {
-        Pin { name: Arc::clone(&self.name), position: self.position() }
+        let Known { position, token } = *self.known();
+        Pin { name: Arc::clone(&self.name), position, token }
     }
 
     /// The epoch below which nothing is in flight here.

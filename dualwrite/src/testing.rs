@@ -118,7 +118,9 @@ impl TestMigration {
             lease: LEASE,
         };
         let inner = Inner::new(Arc::clone(&control) as _, clock, beat, SHUTDOWN);
-        let migration = inner.register(name, options, None).await?;
+        let prepared = inner.prepare(name, options, None)?;
+        let mut registered = inner.register(vec![prepared]).await?;
+        let migration = registered.remove(0);
         Ok(Self { control, inner, migration })
     }
 

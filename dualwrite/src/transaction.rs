@@ -148,6 +148,12 @@ impl<DB: Backend> Tx<'static, DB> {
                 }
                 Fenced::Read(found) => {
                     tx.opened(Arc::from([]));
+                    for (pin, found) in pins.iter().zip(&found) {
+                        let shared = migrations.iter().find(|shared| shared.name == pin.name);
+                        if let (Some(shared), Some(found)) = (shared, found) {
+                            shared.compare_fence(pin.mark(), found.mark());
+                        }
+                    }
                     tx.marked = found.iter().flatten().any(|found| found.watched);
                     tx.pins = pinned(pins, found)?;
                 }
@@ -215,7 +221,7 @@ fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error
     pins.into_iter()
         .zip(found)
         .map(|(pin, found)| match found {
-            Some(Found { position, .. }) => Ok(Pin { position, ..pin }),
+            Some(Found { position, token, .. }) => Ok(Pin { position, token, ..pin }),
             None => Err(Error::new(
                 ErrorKind::UnknownMigration,
                 "it is not in the control tables of this database",
@@ -233,7 +239,12 @@ impl<DB: Backend> Tx<'_, DB> {
     }
 
     pub(crate) fn pinned(&self, name: &str) -> Option<Position> {
-        self.pins.iter().find(|pin| &*pin.name == name).map(|pin| pin.position)
+        self.pin(name).map(|pin| pin.position)
+    }
+
+    /// What it is fenced for, of a migration.
+    pub(crate) fn pin(&self, name: &str) -> Option<&Pin> {
+        self.pins.iter().find(|pin| &*pin.name == name)
     }
 
     /// Whether it sees its rows as they were when it began to read, and locks them as they are.

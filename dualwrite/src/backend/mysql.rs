@@ -36,11 +36,11 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 /// where a trigger looks at the table. Names are validated (letters, digits, `.`, `_`, `-`).
 fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
     for pin in begin.pins {
-        let (name, epoch) = (&pin.name, pin.position.epoch);
+        let (name, epoch, token) = (&pin.name, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";SELECT 9223372036854775807 + (1 - count(*)) FROM dualwrite_migration \
-             WHERE name='{name}' AND epoch={epoch} AND watched=0 LOCK IN SHARE MODE"
+             WHERE name='{name}' AND epoch={epoch} AND token={token} AND watched=0 LOCK IN SHARE MODE"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);
@@ -173,6 +173,12 @@ impl Adapter for MySqlAdapter {
         }
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::MARK).await
+    }
+
+    async fn begin_writing(conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        let level = Isolation::ReadCommitted.as_sql();
+        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {

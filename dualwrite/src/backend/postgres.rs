@@ -1,4 +1,4 @@
-//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch; a
+//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch and its token; a
 //! change of the position locks the fence against them and renames the procedure.
 //!
 //! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
@@ -140,7 +140,8 @@ impl Adapter for PostgresAdapter {
         for _ in 0..FENCE_LOOKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
-                Some(Pin { name: pin.name.clone(), position: (*found)?.position })
+                let found = (*found)?;
+                Some(Pin { name: pin.name.clone(), position: found.position, token: found.token })
             });
             let known: Vec<Pin> = known.collect();
             if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
@@ -152,6 +153,10 @@ impl Adapter for PostgresAdapter {
             seen = found;
         }
         Ok(Fenced::Moved)
+    }
+
+    async fn begin_writing(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Manager::begin(conn, Some("BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str())).await
     }
 
     async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
@@ -228,11 +233,12 @@ fn fenced_begin(begin: Begin<'_>) -> String {
         level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
     };
     for pin in begin.pins {
-        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let (fence, epoch, token) =
+            (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
-             CALL dualwrite_fence_{fence}_{epoch}()"
+             CALL dualwrite_fence_{fence}_{epoch}_{token}()"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);

@@ -117,6 +117,9 @@ pub trait Adapter: Send + Sync + 'static {
         begin: Begin<'_>,
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
+    /// Opens a transaction without a fence, whose first statement writes.
+    fn begin_writing(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     /// Removes the mark of a fenced transaction, which a trigger looks at, before it commits.
     fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 

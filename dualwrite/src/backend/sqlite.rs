@@ -103,6 +103,10 @@ impl Adapter for SqliteAdapter {
         Self::read_pinned(conn, begin.pins).await
     }
 
+    async fn begin_writing(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    }
+
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
     }
@@ -178,10 +182,11 @@ impl Adapter for SqliteAdapter {
 fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = "BEGIN IMMEDIATE".to_owned();
     for pin in begin.pins {
-        let id = (Pin::fence(&pin.name) << 32) + pin.position.epoch.0;
+        let (id, epoch, token) = (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
-            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence WHERE id={id}"
+            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence \
+             WHERE id={id} AND epoch={epoch} AND token={token}"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);

@@ -6,10 +6,11 @@ mod plans;
 mod tasks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::memory::MemoryControl;
-use super::{Acknowledgement, Change, Control, Heartbeat, Sample, VerifyOrder};
+use super::{Acknowledgement, Change, Control, Heartbeat, Pulse, Sample, VerifyOrder};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::facts::Terms;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
+use crate::lineage::{Mark, Token};
 use crate::moves::Move;
 use crate::position::{Epoch, Generation, Percent};
 use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
@@ -39,6 +41,7 @@ fn beat(instance: &str) -> Heartbeat {
 fn change(wish: Move) -> Change {
     Change {
         expected: None,
+        token: None,
         wish,
         actor: "ops".to_owned(),
         reason: "because".to_owned(),
@@ -49,23 +52,49 @@ fn change(wish: Move) -> Change {
     }
 }
 
-fn seen(epoch: u64) -> [Acknowledgement; 1] {
-    let epoch = Epoch(epoch);
-    [Acknowledgement::joining(NAME, epoch, true)]
+/// What an instance acknowledges that has seen and drained this epoch, the present one or the one before.
+async fn seen(control: &dyn Control, epoch: u64) -> Acknowledgement {
+    let record = control.load().await.unwrap().remove(0);
+    let is_present = record.position.epoch == Epoch(epoch);
+    let token = if is_present { record.token } else { record.from_token };
+    Acknowledgement::joining(NAME, Mark { epoch: Epoch(epoch), token }, true)
+}
+
+/// The number of a heartbeat.
+fn number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(1);
+    LAST.fetch_add(1, Relaxed)
+}
+
+async fn join(control: &dyn Control, beat: &Heartbeat, lazy: bool) -> Result<super::Record, Error> {
+    let record = control.enlist(&[NAME]).await?.remove(0);
+    let seen = Acknowledgement::joining(NAME, record.mark(), lazy);
+    control.join(beat, number(), &[seen]).await?;
+    Ok(record)
+}
+
+async fn heartbeat(
+    control: &dyn Control,
+    beat: &Heartbeat,
+    seen: &[Acknowledgement],
+) -> Result<(), Error> {
+    let pulse = Pulse { number: number(), confirmed: 0 };
+    assert!(control.heartbeat(beat, pulse, seen).await?);
+    Ok(())
 }
 
 async fn advance(control: &dyn Control, to: Stage) -> Result<super::Record, Error> {
     let record = control.change(NAME, &change(Move::Advance(to))).await?;
-    control.heartbeat(&beat("a"), &seen(record.position.epoch.0)).await?;
+    heartbeat(control, &beat("a"), &[seen(control, record.position.epoch.0).await]).await?;
     Ok(record)
 }
 
 async fn a_migration_starts_at_off_and_is_created_once(control: &dyn Control) {
     assert_eq!(control.load().await.unwrap(), []);
-    let first = control.join(NAME, &beat("a"), true).await.unwrap();
+    let first = join(control, &beat("a"), true).await.unwrap();
     assert_eq!((first.position.stage, first.position.epoch), (Stage::Off, Epoch(1)));
     assert_eq!((first.generation, first.verified, first.backfilled), (Generation(1), None, false));
-    assert_eq!(control.join(NAME, &beat("b"), true).await.unwrap(), first);
+    assert_eq!(join(control, &beat("b"), true).await.unwrap(), first);
     assert_eq!(control.load().await.unwrap(), [first]);
     assert_eq!(control.facts(NAME).await.unwrap().instances.len(), 2);
 }
@@ -79,7 +108,7 @@ async fn what_nobody_registered_is_unknown(control: &dyn Control) {
 }
 
 async fn of_several_changes_from_one_epoch_one_wins(control: Arc<dyn Control>) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(&*control, &beat("a"), true).await.unwrap();
     let attempts = (1..=8).map(|percent| {
         let control = Arc::clone(&control);
         tokio::spawn(async move {
@@ -104,9 +133,9 @@ async fn of_several_changes_from_one_epoch_one_wins(control: Arc<dyn Control>) {
 }
 
 async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let dead = Heartbeat { lease: Duration::ZERO, ..beat("dead") };
-    control.join(NAME, &dead, true).await.unwrap();
+    join(control, &dead, true).await.unwrap();
     let record = control.change(NAME, &change(Move::Advance(Stage::DualWrite))).await.unwrap();
     assert_eq!((record.position.epoch, record.stage_epoch), (Epoch(2), Epoch(2)));
 
@@ -115,15 +144,71 @@ async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
     assert!(early.to_string().contains("[drained] instance a (release 1.0)"), "{early}");
     assert!(!early.to_string().contains("instance dead"), "{early}");
 
-    control.heartbeat(&beat("a"), &seen(2)).await.unwrap();
+    heartbeat(control, &beat("a"), &[seen(control, 2).await]).await.unwrap();
     let record = control.change(NAME, &change(Move::Advance(Stage::Shadow))).await.unwrap();
     assert_eq!(record.position.stage, Stage::Shadow);
     control.leave("a").await.unwrap();
     assert!(control.facts(NAME).await.unwrap().instances.is_empty());
 }
 
+async fn tokens_are_renewed_and_what_was_seen_elsewhere_is_nothing(control: &dyn Control) {
+    let first = join(control, &beat("a"), true).await.unwrap();
+    join(control, &beat("b"), true).await.unwrap();
+    let second = advance(control, Stage::DualWrite).await.unwrap();
+    assert_ne!(second.token, first.token);
+    assert_eq!(second.from_token, first.token);
+    let third = advance(control, Stage::Shadow).await.unwrap_err();
+    assert_eq!(third.kind(), ErrorKind::Blocked, "b has not seen the second");
+    let instances = control.facts(NAME).await.unwrap().instances;
+    assert_eq!(instances[1].seen, Epoch(1), "of the same history");
+    assert!(control.descends(NAME, first.mark()).await.unwrap());
+
+    // The second epoch of another history, which was lost.
+    let lost = Mark { token: Token(1), ..second.mark() };
+    heartbeat(control, &beat("b"), &[Acknowledgement::joining(NAME, lost, true)]).await.unwrap();
+    let instances = control.facts(NAME).await.unwrap().instances;
+    assert_eq!((instances[1].seen, instances[1].drained), (Epoch(0), Epoch(0)));
+    assert!(advance(control, Stage::Shadow).await.is_err());
+    assert!(!control.descends(NAME, Mark { token: Token(1), ..first.mark() }).await.unwrap());
+    let expecting = Change {
+        expected: Some(Epoch(2)),
+        token: Some(lost.token),
+        ..change(Move::StepBack(Stage::Off))
+    };
+    let refused = control.change(NAME, &expecting).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+
+    heartbeat(control, &beat("b"), &[seen(control, 2).await]).await.unwrap();
+    advance(control, Stage::Shadow).await.unwrap();
+}
+
+async fn an_instance_that_was_forgotten_must_join_again(control: &dyn Control) {
+    let record = join(control, &beat("a"), true).await.unwrap();
+    let first = Pulse { number: number(), confirmed: 0 };
+    assert!(control.heartbeat(&beat("a"), first, &[]).await.unwrap());
+    let second = Pulse { number: number(), confirmed: first.number };
+    assert!(control.heartbeat(&beat("a"), second, &[]).await.unwrap());
+    assert!(!control.heartbeat(&beat("a"), first, &[]).await.unwrap(), "it is late");
+    let lost = Pulse { number: second.number + 100, confirmed: second.number + 99 };
+    assert!(!control.heartbeat(&beat("a"), lost, &[]).await.unwrap(), "one was lost");
+    assert!(!control.heartbeat(&beat("b"), second, &[]).await.unwrap(), "it never joined");
+    let seen = Acknowledgement::joining(NAME, record.mark(), true);
+    control.join(&beat("a"), lost.number, &[seen]).await.unwrap();
+    let third = Pulse { number: lost.number + 1, confirmed: lost.number };
+    assert!(control.heartbeat(&beat("a"), third, &[]).await.unwrap());
+}
+
+async fn migrations_are_enlisted_together(control: &dyn Control) {
+    let names: Vec<String> = (0..50).map(|number| format!("m-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(control.enlist(&names[..5]).await.unwrap().len(), 5);
+    let all = control.enlist(&names).await.unwrap();
+    assert_eq!(all.len(), 50);
+    assert!(names.iter().all(|name| all.iter().any(|record| record.name == *name)));
+}
+
 async fn an_illegal_move_changes_nothing(control: &dyn Control) {
-    let before = control.join(NAME, &beat("a"), true).await.unwrap();
+    let before = join(control, &beat("a"), true).await.unwrap();
     for wish in [Move::Advance(Stage::Live), Move::StepBack(Stage::Shadow), Move::Rollback] {
         let error = control.change(NAME, &change(wish)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IllegalMove, "{wish}");
@@ -133,7 +218,7 @@ async fn an_illegal_move_changes_nothing(control: &dyn Control) {
 }
 
 async fn every_change_is_in_the_audit(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
     advance(control, Stage::Shadow).await.unwrap();
     let ramp = Change {
@@ -161,7 +246,7 @@ async fn every_change_is_in_the_audit(control: &dyn Control) {
 }
 
 async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
     control.verified(NAME, [Generation(1), Generation(1)]).await.unwrap();
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(1)));
@@ -175,7 +260,7 @@ async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
 }
 
 async fn a_verification_counts_for_both_sides(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.old_generation, facts.old_verified), (Generation(1), None));
     assert!(!control.verified(NAME, [Generation(1), Generation(2)]).await.unwrap());
@@ -188,7 +273,7 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
 }
 
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
     let all = [VerifyOrder::Pause, VerifyOrder::Cancel, VerifyOrder::GoOn];
     for order in all {
@@ -241,7 +326,7 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
 }
 
 async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     control.approve(NAME, "dba", "ada", "looked at it").await.unwrap();
     control.approve(NAME, "dba", "eve", "so did I").await.unwrap();
     assert_eq!(control.facts(NAME).await.unwrap().approvals, ["dba"]);
@@ -250,7 +335,7 @@ async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
 }
 
 async fn releases_are_declared_and_gone(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
     assert_eq!(control.facts(NAME).await.unwrap().releases, ["0.9"]);
@@ -259,7 +344,7 @@ async fn releases_are_declared_and_gone(control: &dyn Control) {
 }
 
 async fn samples_of_mismatches_are_bounded(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let sample = |field: &str| Sample {
         method: "Customers::find".to_owned(),
         field: field.to_owned(),
@@ -297,6 +382,9 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     what_nobody_registered_is_unknown(&*fresh().await).await;
     of_several_changes_from_one_epoch_one_wins(fresh().await).await;
     a_move_waits_for_instances_that_live(&*fresh().await).await;
+    tokens_are_renewed_and_what_was_seen_elsewhere_is_nothing(&*fresh().await).await;
+    an_instance_that_was_forgotten_must_join_again(&*fresh().await).await;
+    migrations_are_enlisted_together(&*fresh().await).await;
     an_illegal_move_changes_nothing(&*fresh().await).await;
     every_change_is_in_the_audit(&*fresh().await).await;
     a_step_back_to_off_raises_the_generation(&*fresh().await).await;
@@ -334,6 +422,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
         "migration",
         "event",
         "instance",
+        "acknowledgement",
         "backfill",
         "verification",
         "batch",
@@ -357,7 +446,7 @@ async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
     suite(fresh).await;
 
     let control = fresh().await;
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(&*control, &beat("a"), true).await.unwrap();
     let mut conn = pool.acquire().await.unwrap();
 
     // A release that knows more has been here.

@@ -15,13 +15,14 @@ use super::letters::DeadLetter;
 use super::plans::outdated;
 use super::sql::change::decide_change;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
-    Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Pulse,
+    Record, Sample, VerifyOrder, Watch,
 };
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::facts::{Facts, InstanceReport};
 use crate::key::EncodedKey;
+use crate::lineage::{Mark, Token};
 use crate::plan::order::{NewOrder, RolloutOrder};
 use crate::position::{Epoch, Generation, Position};
 use crate::shadow::samples::has_room;
@@ -33,6 +34,8 @@ use crate::verify::decide::{Recorded, VerifyState};
 pub(crate) struct MemoryControl {
     clock: Clock,
     migrations: Mutex<BTreeMap<String, Entry>>,
+    /// The number of the last heartbeat of each instance.
+    beats: Mutex<BTreeMap<String, u64>>,
     /// Samples are never taken, nor refused.
     #[cfg(test)]
     pub(crate) is_stuck: std::sync::atomic::AtomicBool,
@@ -49,7 +52,10 @@ struct Entry {
     releases: Vec<String>,
     stage_at: u64,
     events: Vec<Event>,
-    instances: BTreeMap<String, (InstanceReport, u64)>,
+    /// What each acknowledged, and its token, and until when that holds.
+    instances: BTreeMap<String, (InstanceReport, Token, u64)>,
+    /// The positions before the present one.
+    passed: Vec<Mark>,
     dirty: Vec<(Side, EncodedKey)>,
     buried: Vec<DeadLetter>,
     samples: Vec<Mismatch>,
@@ -64,6 +70,7 @@ impl MemoryControl {
         Self {
             clock,
             migrations: Mutex::default(),
+            beats: Mutex::default(),
             #[cfg(test)]
             is_stuck: Default::default(),
         }
@@ -71,6 +78,10 @@ impl MemoryControl {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beats(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut Entry) -> T) -> Result<T, Error> {
@@ -84,7 +95,9 @@ impl MemoryControl {
         place: impl FnOnce(&mut Record),
     ) -> Result<Record, Error> {
         self.with(name, |entry| {
+            let before = entry.record.mark();
             place(&mut entry.record);
+            entry.renew_token(before);
             entry.record.clone()
         })
     }
@@ -96,6 +109,8 @@ impl Entry {
             record: Record {
                 name: name.to_owned(),
                 position: Position::start(),
+                token: Token::random(),
+                from_token: Token::default(),
                 generation: Generation::FIRST,
                 stage_epoch: Epoch(1),
                 backfilled: false,
@@ -116,6 +131,7 @@ impl Entry {
             stage_at: now,
             events: Vec::new(),
             instances: BTreeMap::new(),
+            passed: Vec::new(),
             dirty: Vec::new(),
             buried: Vec::new(),
             samples: Vec::new(),
@@ -133,6 +149,7 @@ impl Entry {
     fn facts(&self, now: u64) -> Facts {
         Facts {
             position: self.record.position,
+            token: self.record.token,
             generation: self.record.generation,
             stage_epoch: self.record.stage_epoch,
             stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
@@ -158,8 +175,8 @@ impl Entry {
             instances: self
                 .instances
                 .values()
-                .filter(|(_, expires)| *expires > now)
-                .map(|(report, _)| report.clone())
+                .filter(|(_, _, expires)| *expires > now)
+                .map(|(report, token, _)| self.of_this_history(report, *token))
                 .collect(),
         }
     }
@@ -168,7 +185,7 @@ impl Entry {
         let report = InstanceReport {
             id: beat.instance.clone(),
             release: beat.release.clone(),
-            seen: seen.seen,
+            seen: seen.seen.epoch,
             drained: seen.drained,
             min_stage: beat.min_stage,
             max_stage: beat.max_stage,
@@ -177,7 +194,33 @@ impl Entry {
             killed_by: seen.killed_by.clone(),
         };
         let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
+        let acknowledged = (report, seen.seen.token, now.saturating_add(lease));
+        self.instances.insert(beat.instance.clone(), acknowledged);
+    }
+
+    fn extend(&mut self, beat: &Heartbeat, now: u64) {
+        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
+        if let Some((_, _, expires)) = self.instances.get_mut(&beat.instance) {
+            *expires = now.saturating_add(lease);
+        }
+    }
+
+    /// What an instance has seen of another history counts as nothing.
+    fn of_this_history(&self, report: &InstanceReport, token: Token) -> InstanceReport {
+        let mark = Mark { epoch: report.seen, token };
+        let mut report = report.clone();
+        if mark != self.record.mark() && !self.passed.contains(&mark) {
+            (report.seen, report.drained) = (Epoch(0), Epoch(0));
+        }
+        report
+    }
+
+    /// After a change of the position.
+    fn renew_token(&mut self, before: Mark) {
+        if self.record.position.epoch != before.epoch {
+            (self.record.token, self.record.from_token) = (Token::random(), before.token);
+            self.passed.push(before);
+        }
     }
 
     fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
@@ -202,7 +245,9 @@ impl Entry {
             self.record.backfilled = false;
             self.forget_waivers(Side::New, now);
         }
+        let before = self.record.mark();
         self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        self.renew_token(before);
         self.record.generation = to.generation;
         let old_generation = to.old_generation(from, self.record.old_generation);
         if old_generation != self.record.old_generation {
@@ -234,19 +279,32 @@ impl Control for MemoryControl {
         done(Ok(()))
     }
 
-    fn join<'a>(
-        &'a self,
-        name: &'a str,
-        beat: &'a Heartbeat,
-        lazy: bool,
-    ) -> BoxFuture<'a, Result<Record, Error>> {
+    fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>> {
         let now = self.clock.now();
         let mut migrations = self.lock();
-        let entry = migrations.entry(name.to_owned()).or_insert_with(|| Entry::new(name, now));
-        let epoch = entry.record.position.epoch;
-        let seen = Acknowledgement::joining(name, epoch, lazy);
-        entry.acknowledge(beat, &seen, now);
-        done(Ok(entry.record.clone()))
+        let mut record = |name: &&str| {
+            let entry = migrations.entry((*name).to_owned());
+            entry.or_insert_with(|| Entry::new(name, now)).record.clone()
+        };
+        done(Ok(names.iter().map(&mut record).collect()))
+    }
+
+    fn join<'a>(
+        &'a self,
+        beat: &'a Heartbeat,
+        number: u64,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.beats().insert(beat.instance.clone(), number);
+        let now = self.clock.now();
+        let joined = acknowledged.iter().try_for_each(|seen| {
+            self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
+        });
+        done(joined)
+    }
+
+    fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| entry.passed.contains(&from)))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
@@ -262,13 +320,21 @@ impl Control for MemoryControl {
     fn heartbeat<'a>(
         &'a self,
         beat: &'a Heartbeat,
-        acknowledged: &'a [Acknowledgement],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+        pulse: Pulse,
+        changed: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        match self.beats().get_mut(&beat.instance) {
+            Some(known) if (pulse.confirmed..pulse.number).contains(known) => *known = pulse.number,
+            _ => return done(Ok(false)),
+        }
         let now = self.clock.now();
-        let sent = acknowledged.iter().try_for_each(|seen| {
+        for entry in self.lock().values_mut() {
+            entry.extend(beat, now);
+        }
+        let sent = changed.iter().try_for_each(|seen| {
             self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
         });
-        done(sent)
+        done(sent.map(|()| true))
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {

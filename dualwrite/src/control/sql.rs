@@ -16,10 +16,9 @@ use sqlx::Pool;
 use sqlx::pool::PoolConnection;
 
 use self::facts::{RECORD, facts, record_of};
-use self::instances::acknowledge;
 use super::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
-    Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Pulse,
+    Record, Sample, VerifyOrder, Watch,
 };
 use crate::backend::sealed::Adapter as _;
 use crate::backend::{Backend, SqlRow, SqlValue, unexpected};
@@ -27,6 +26,7 @@ use crate::backfill::{account, ordering};
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::key::EncodedKey;
+use crate::lineage::Mark;
 use crate::plan::order::NewOrder;
 use crate::position::{Epoch, Generation, Percent};
 use crate::shared::unknown_migration;
@@ -129,13 +129,21 @@ impl<DB: Backend> Control for SqlControl<DB> {
         DB::Adapter::install(&self.pool)
     }
 
+    fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>> {
+        Box::pin(self.enlist_in(names))
+    }
+
     fn join<'a>(
         &'a self,
-        name: &'a str,
         beat: &'a Heartbeat,
-        lazy: bool,
-    ) -> BoxFuture<'a, Result<Record, Error>> {
-        Box::pin(self.join_in(name, beat, lazy))
+        number: u64,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.join_in(beat, number, acknowledged))
+    }
+
+    fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.descends_in(name, from))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
@@ -149,24 +157,15 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn heartbeat<'a>(
         &'a self,
         beat: &'a Heartbeat,
-        acknowledged: &'a [Acknowledgement],
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("sending the heartbeat", error);
-            let mut lent = self.lend().await.map_err(failed)?;
-            for seen in acknowledged {
-                acknowledge::<DB>(&mut lent.conn, beat, seen).await.map_err(failed)?;
-            }
-            lent.done(Ok(()))
-        })
+        pulse: Pulse,
+        changed: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.heartbeat_in(beat, pulse, changed))
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // The expired are taken along, or every restart would leave a row.
-            let sql =
-                "DELETE FROM dualwrite_instance WHERE id = ? OR expires_at < {now} - 86400000000";
-            self.execute("leaving", sql, &[instance.into()]).await?;
+            self.forget(instance).await?;
             let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
             self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";

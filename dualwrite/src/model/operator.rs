@@ -7,6 +7,7 @@ use super::world::{Guard, World};
 use crate::control::Change;
 use crate::control::sql::change::decide_change;
 use crate::facts::{Facts, InstanceReport, Terms};
+use crate::lineage::Token;
 use crate::moves::{Destination, Move};
 use crate::position::{Epoch, Position};
 use crate::stage::Stage;
@@ -19,8 +20,8 @@ impl World {
         let report = |instance: &Instance| InstanceReport {
             id: String::new(),
             release: String::new(),
-            seen: instance.seen,
-            drained: instance.drained,
+            seen: self.of_this_history(state, instance.seen, instance.seen.epoch),
+            drained: self.of_this_history(state, instance.seen, instance.drained),
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
             lazy: self.lazy,
@@ -29,6 +30,7 @@ impl World {
         };
         Facts {
             position: control.position,
+            token: control.mark().token,
             generation: control.generation,
             stage_epoch: control.stage_epoch,
             stage_age: Duration::ZERO,
@@ -56,6 +58,7 @@ impl World {
         self.mislead(&mut facts, wish);
         let change = Change {
             expected: None,
+            token: None,
             wish,
             actor: String::new(),
             reason: String::new(),
@@ -112,6 +115,8 @@ impl World {
     /// Makes a change that was let through.
     pub(super) fn change(&self, state: &mut State, to: Destination) -> Option<()> {
         state.left.moves = state.left.moves.checked_sub(1)?;
+        self.lag(state);
+        let token = Token(u64::from(state.failovers));
         let control = &mut state.control;
         let from = control.position;
         let epoch = Epoch(from.epoch.0 + 1);
@@ -119,6 +124,7 @@ impl World {
             control.stage_epoch = epoch;
         }
         control.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        control.tokens[epoch.0 as usize] = token;
         if !self.lacks(Guard::OldGeneration) {
             control.old_generation = to.old_generation(from, control.old_generation);
         }
@@ -130,13 +136,12 @@ impl World {
 
     /// An instance reads the control tables; after a heartbeat it holds its lease again.
     pub(super) fn look(&self, state: &mut State, number: usize) -> Option<()> {
-        let (position, copied) = (state.control.position, self.is_copied(state));
+        let copied = self.is_copied(state);
+        let control = state.control;
         let instance = &mut state.instances[number];
         let before = *instance;
-        (instance.cached, instance.copied) = (position, copied);
-        if instance.beaten {
-            (instance.valid, instance.beaten) = (true, false);
-        }
+        self.adopt(instance, &control);
+        instance.copied = copied;
         (before != *instance).then_some(())
     }
 
@@ -150,7 +155,7 @@ impl World {
     pub(super) fn beat(&self, state: &mut State, number: usize) -> Option<()> {
         let instance = &mut state.instances[number];
         let before = *instance;
-        instance.seen = instance.cached.epoch;
+        instance.seen = instance.mark();
         instance.drained = self.drained(instance);
         instance.listed = true;
         instance.beaten = !instance.valid;

@@ -2,6 +2,7 @@
 
 use super::world::Budget;
 use crate::bucket::Bucket;
+use crate::lineage::{Mark, Token};
 use crate::position::{Epoch, Generation, Percent, Position};
 use crate::stage::Side;
 
@@ -12,6 +13,7 @@ pub(super) const ABSENT: Version = 0;
 pub(super) const KEYS: usize = 2;
 pub(super) const INSTANCES: usize = 2;
 pub(super) const GENERATIONS: usize = 4;
+pub(super) const EPOCHS: usize = 8;
 
 /// The bucket of a key: the first is reached by any ramp, the second by none but the full one.
 pub(super) fn bucket(key: usize) -> Bucket {
@@ -41,6 +43,17 @@ pub(super) struct State {
     pub(super) verification: Option<Verification>,
     pub(super) left: Budget,
     pub(super) wrong: Wrong,
+    /// What a standby has, that lags by the last change of the position.
+    pub(super) standby: Option<Standby>,
+    /// How often it has taken over.
+    pub(super) failovers: u8,
+}
+
+/// The control tables before the last change of the position, and what each instance had acknowledged there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Standby {
+    pub(super) control: Control,
+    pub(super) acknowledged: [(Mark, Epoch); INSTANCES],
 }
 
 /// What a read must not have answered, and did.
@@ -83,6 +96,8 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Control {
     pub(super) position: Position,
+    /// Of each epoch, whoever made it: the number of failovers before. The library draws them.
+    pub(super) tokens: [Token; EPOCHS],
     pub(super) generation: Generation,
     pub(super) stage_epoch: Epoch,
     pub(super) verified: Option<Generation>,
@@ -96,6 +111,20 @@ pub(super) struct Control {
 }
 
 impl Control {
+    pub(super) fn mark(&self) -> Mark {
+        let epoch = self.position.epoch;
+        Mark { epoch, token: self.tokens[epoch.0 as usize] }
+    }
+
+    pub(super) fn from_token(&self) -> Token {
+        self.tokens[self.position.epoch.0.saturating_sub(1) as usize]
+    }
+
+    /// Whether it has passed this position, or is there.
+    pub(super) fn knows(&self, mark: Mark) -> bool {
+        mark.epoch <= self.position.epoch && self.tokens[mark.epoch.0 as usize] == mark.token
+    }
+
     pub(super) fn ledger(&mut self, generation: Generation) -> &mut Ledger {
         &mut self.ledgers[generation.0 as usize - 1]
     }
@@ -142,6 +171,8 @@ pub(super) enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Instance {
     pub(super) cached: Position,
+    /// Of the position that is cached.
+    pub(super) token: Token,
     /// It knows that the backfill is complete.
     pub(super) copied: bool,
     /// It holds its lease, by its own clock.
@@ -151,10 +182,16 @@ pub(super) struct Instance {
     /// The control tables count it as alive.
     pub(super) listed: bool,
     /// What it acknowledged last.
-    pub(super) seen: Epoch,
+    pub(super) seen: Mark,
     pub(super) drained: Epoch,
     pub(super) read: Option<Read>,
     pub(super) write: Option<Write>,
+}
+
+impl Instance {
+    pub(super) fn mark(&self) -> Mark {
+        Mark { epoch: self.cached.epoch, token: self.token }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,8 +2,9 @@
 
 use super::properties::Goal;
 use super::state::{
-    ABSENT, Control, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker, Wrong,
+    ABSENT, Control, EPOCHS, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker, Wrong,
 };
+use crate::lineage::{Mark, Token};
 use crate::moves::Move;
 use crate::position::{Generation, Position};
 use crate::stage::Stage;
@@ -24,6 +25,8 @@ pub(super) struct Budget {
     pub(super) burials: u8,
     /// Copies that somebody asks for by hand.
     pub(super) copies: u8,
+    /// Standbys that lag and take over.
+    pub(super) failovers: u8,
 }
 
 /// A guard of the library that a world may lack.
@@ -62,6 +65,7 @@ pub(super) enum Guard {
     ReverseRest,          // what old alone has is removed once more when all is copied back,
     Barrier,              // and no write is in flight that began before all was copied back
     LoneInserts,          // a single row that old lacks is copied back while no write is in flight
+    Token,                // an epoch that was lost and made again is told from itself
     GenerationOfParts,    // all parts of a reverse copy are of one generation
 }
 
@@ -120,6 +124,7 @@ impl World {
         };
         let mut control = Control {
             position,
+            tokens: [Token::default(); EPOCHS],
             generation,
             stage_epoch: position.epoch,
             verified: self.ready.then_some(generation),
@@ -134,11 +139,12 @@ impl World {
         }
         let instance = |number| Instance {
             cached: position,
+            token: Token::default(),
             copied: self.ready,
             valid: number < self.instances,
             beaten: false,
             listed: number < self.instances,
-            seen: position.epoch,
+            seen: Mark { epoch: position.epoch, token: Token::default() },
             drained: position.epoch,
             read: None,
             write: None,
@@ -152,6 +158,8 @@ impl World {
             verification: None,
             left: self.budget,
             wrong: Wrong::default(),
+            standby: None,
+            failovers: 0,
         }
     }
 }

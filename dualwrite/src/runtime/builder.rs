@@ -58,7 +58,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
 
     /// A replica of the database, by a name of 1 to 100 bytes: backfills and verifications of this process
     /// make way while it is further behind than [`Throttle::lag`](crate::Throttle::lag), or does not answer
-    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_instance`
+    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_acknowledgement`
     /// is read there, on a connection of this pool, about once a second while something is copied or
     /// compared. At most [`REPLICAS_MAX`](crate::REPLICAS_MAX).
     ///

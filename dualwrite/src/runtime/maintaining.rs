@@ -15,7 +15,6 @@ use crate::steering::steer_all;
 /// The background task: looks when told to, or after a jittered pause.
 pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
     let mut watch: Option<Box<dyn Watch>> = None;
-    let mut told = Vec::new();
     let mut draw = 0_u64;
     let mut repairing: Option<JoinHandle<()>> = None;
     let mut steering: Option<JoinHandle<()>> = None;
@@ -30,7 +29,7 @@ pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: Cancellat
         }
         // A round is never dropped halfway: a heartbeat that is already on its way would bring the
         // instance back after it has left.
-        if let Err(error) = inner.round(&mut told).await {
+        if let Err(error) = inner.round().await {
             inner.count_control_failure();
             tracing::warn!(%error, "the control tables could not be reached; trying again");
         }

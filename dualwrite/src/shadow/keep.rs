@@ -87,7 +87,8 @@ mod tests {
             lease: LEASE,
         };
         let inner = Inner::new(Arc::clone(&control) as _, Clock::system(), beat, SHUTDOWN);
-        let migration = inner.register("notes", Options::default(), None).await.unwrap();
+        let prepared = inner.prepare("notes", Options::default(), None).unwrap();
+        let migration = inner.register(vec![prepared]).await.unwrap().remove(0);
         let shared = migration.shared();
         let limit = Duration::from_secs(2);
         let dropped = || shared.counters.samples_dropped.load(Relaxed);

@@ -8,6 +8,7 @@ use crate::control::plans::outdated;
 use crate::control::{Change, Record};
 use crate::error::{Error, ErrorKind};
 use crate::facts::Facts;
+use crate::lineage::Token;
 use crate::moves::{Destination, destination};
 use crate::position::Percent;
 use crate::readiness::{admit, blockers};
@@ -61,8 +62,9 @@ async fn decide<DB: Backend>(
 /// The decision of every adapter.
 pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Destination>, Error> {
     let now = facts.position;
+    let is_other = change.token.is_some_and(|token| token != facts.token);
     if let Some(expected) = change.expected
-        && expected != now.epoch
+        && (expected != now.epoch || is_other)
     {
         let message = format!(
             "somebody else changed the position first: it is {now}, and epoch {expected} was expected; \
@@ -93,17 +95,21 @@ async fn apply<DB: Backend>(
     // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
     let sql = "UPDATE dualwrite_migration SET \
                stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
-               epoch = ?, generation = ?, old_generation = ?, stage_epoch = ? WHERE name = ? AND epoch = ?";
+               epoch = ?, token = ?, from_token = ?, generation = ?, old_generation = ?, stage_epoch = ? \
+               WHERE name = ? AND epoch = ? AND token = ?";
     let values = [
         code(to.stage),
         code(to.stage),
         ramp(to.ramp),
         epoch.into(),
+        Token::random().0.into(),
+        facts.token.0.into(),
         to.generation.0.into(),
         to.old_generation(from, facts.old_generation).0.into(),
         stage_epoch.into(),
         name.into(),
         from.epoch.0.into(),
+        facts.token.0.into(),
     ];
     if DB::Adapter::execute(conn, sql, &values).await? != 1 {
         return Err(unexpected(0, "at the epoch that the fence guards"));
@@ -119,8 +125,8 @@ async fn apply<DB: Backend>(
     }
     let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
     let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \
-               to_stage, to_ramp, epoch, generation, overridden) \
-               VALUES (?, {now}, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               to_stage, to_ramp, epoch, from_token, generation, overridden) \
+               VALUES (?, {now}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let values = [
         name.into(),
         change.actor.as_str().into(),
@@ -130,6 +136,7 @@ async fn apply<DB: Backend>(
         code(to.stage),
         ramp(to.ramp),
         epoch.into(),
+        facts.token.0.into(),
         to.generation.0.into(),
         overridden.join(",").as_str().into(),
     ];
