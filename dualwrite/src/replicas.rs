@@ -69,7 +69,8 @@ impl<DB: Backend> Replicas<DB> {
         }
         let key = [self.instance.as_str().into(), migration.into()];
         let beat = last.trail.next();
-        let sql = "UPDATE dualwrite_acknowledgement SET trail = ? WHERE instance = ? AND migration = ?";
+        let sql =
+            "UPDATE dualwrite_acknowledgement SET trail = ? WHERE instance = ? AND migration = ?";
         let [instance, name] = key.clone();
         let values = [beat.into(), instance, name];
         if DB::Adapter::execute(&mut *primary.acquire().await?, sql, &values).await? == 0 {

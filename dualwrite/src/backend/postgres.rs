@@ -233,8 +233,7 @@ fn fenced_begin(begin: Begin<'_>) -> String {
         level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
     };
     for pin in begin.pins {
-        let (fence, epoch, token) =
-            (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
+        let (fence, epoch, token) = (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\

@@ -2,7 +2,8 @@
 
 use super::properties::Goal;
 use super::state::{
-    ABSENT, Control, EPOCHS, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker, Wrong,
+    ABSENT, Control, EPOCHS, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker,
+    Wrong,
 };
 use crate::lineage::{Mark, Token};
 use crate::moves::Move;

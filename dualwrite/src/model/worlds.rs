@@ -154,11 +154,7 @@ pub(super) fn leases() -> World {
 pub(super) fn failovers() -> World {
     World {
         instances: 2,
-        moves: vec![
-            Move::Advance(Stage::Complete),
-            Move::StepBack(Stage::Live),
-            Move::Rollback,
-        ],
+        moves: vec![Move::Advance(Stage::Complete), Move::StepBack(Stage::Live), Move::Rollback],
         budget: Budget { writes: 1, moves: 3, failovers: 1, ..nothing() },
         goals: &[COMPLETE, TAKEN_OVER],
         ..ready(Stage::RampDown)

@@ -32,7 +32,8 @@ impl World {
         let Begin { key, delete, fails } = begin;
         let fenced = !self.lacks(Guard::Fence);
         let instance = &mut state.instances[number];
-        let by_epoch = self.lacks(Guard::Token) && instance.cached.epoch == state.control.position.epoch;
+        let by_epoch =
+            self.lacks(Guard::Token) && instance.cached.epoch == state.control.position.epoch;
         let pin = if fenced && !by_epoch { state.control.position } else { instance.cached };
         let write = Write { key, delete, pin, step: WriteStep::Begun };
         if delete && state.rows[key].side(plan(&write).primary) == ABSENT {
@@ -88,7 +89,8 @@ impl World {
         let others = state.instances.iter().enumerate();
         let others = others.filter(|(other, instance)| *other != number && instance.listed);
         let own_epoch = self.of_this_history(state, own.mark(), own.cached.epoch);
-        let seen = others.map(|(_, other)| self.of_this_history(state, other.seen, other.seen.epoch));
+        let seen =
+            others.map(|(_, other)| self.of_this_history(state, other.seen, other.seen.epoch));
         let seen = seen.fold(own_epoch, Ord::min);
         let repairable = decide::is_repairable(side, own.copied, self.lazy)
             || self.lacks(Guard::RepairableForgiveness);

@@ -113,8 +113,11 @@ impl Inner {
 
     /// Reads the positions. What has another history ends the lease, and is taken over.
     async fn look(&self) -> Result<Look, Error> {
-        let before: Vec<(Arc<Shared>, Mark)> =
-            self.migrations().into_iter().map(|shared| (Arc::clone(&shared), shared.mark())).collect();
+        let before: Vec<(Arc<Shared>, Mark)> = self
+            .migrations()
+            .into_iter()
+            .map(|shared| (Arc::clone(&shared), shared.mark()))
+            .collect();
         let records = self.control.load().await?;
         self.steering.check_switch(&records);
         let mut look = Look::default();

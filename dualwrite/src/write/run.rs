@@ -395,8 +395,7 @@ async fn slowest<DB: Backend>(
     let sql = "SELECT min(CASE WHEN a.seen_token = ? THEN a.seen_epoch ELSE 0 END) \
                FROM dualwrite_acknowledgement a JOIN dualwrite_instance i ON i.id = a.instance \
                WHERE a.migration = ? AND a.instance <> ? AND i.expires_at > {now}";
-    let values =
-        [SqlValue::from(now.token.0), (&*shared.name).into(), (&*shared.instance).into()];
+    let values = [SqlValue::from(now.token.0), (&*shared.name).into(), (&*shared.instance).into()];
     let rows = DB::Adapter::fetch(conn, sql, &values).await?;
     let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
     Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))

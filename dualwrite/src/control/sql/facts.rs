@@ -126,7 +126,8 @@ const INSTANCES: &str = "SELECT i.id, i.release_name, a.seen_epoch, a.drained_ep
 
 fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
     let of_this_history = row.integer(9)? != 0;
-    let epoch = |column| row.unsigned(column).map(|epoch| Epoch(epoch * u64::from(of_this_history)));
+    let epoch =
+        |column| row.unsigned(column).map(|epoch| Epoch(epoch * u64::from(of_this_history)));
     Ok(InstanceReport {
         id: row.text(0)?.to_owned(),
         release: row.text(1)?.to_owned(),
