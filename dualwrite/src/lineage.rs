@@ -1,7 +1,7 @@
 //! Whether a position follows from another one. After a failover to a standby that lags, or a restore, an epoch
 //! may be lost and made again as something else: its token says so.
 
-use crate::position::Epoch;
+use crate::stages::position::Epoch;
 
 /// Random, beside an epoch: another one with each change of the position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

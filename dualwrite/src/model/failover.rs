@@ -4,7 +4,7 @@
 use super::state::{Control, Instance, ReadStep, Standby, State, Worker, WriteStep};
 use super::world::{Guard, World};
 use crate::lineage::{Lineage, Mark, lineage};
-use crate::position::Epoch;
+use crate::stages::position::Epoch;
 
 impl World {
     /// From now on the standby lags: it does not get the change that is made.

@@ -6,9 +6,9 @@ use super::state::{
     Wrong,
 };
 use crate::lineage::{Mark, Token};
-use crate::moves::Move;
-use crate::position::{Generation, Position};
-use crate::stage::Stage;
+use crate::stages::moves::Move;
+use crate::stages::position::{Generation, Position};
+use crate::stages::stage::Stage;
 
 /// How much of everything may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

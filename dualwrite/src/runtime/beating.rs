@@ -7,7 +7,7 @@ use super::Inner;
 use crate::control::{Acknowledgement, Pulse, Record};
 use crate::error::{Error, ErrorKind};
 use crate::lineage::{Lineage, Mark};
-use crate::shared::Shared;
+use crate::state::Shared;
 
 /// How often in a row an instance joins again.
 const JOINS_MAX: u32 = 3;

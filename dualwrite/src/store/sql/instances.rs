@@ -1,0 +1,198 @@
+//! Instances: how one joins, what it acknowledges, and what is forgotten of those that have gone.
+
+use crate::control::{Acknowledgement, Heartbeat, Pulse, Record};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Pin, SqlValue};
+use crate::error::Error;
+use crate::lineage::{Mark, Token};
+use crate::store::sql::facts::{RECORD, record_of};
+use crate::store::sql::{Conn, SqlControl};
+use crate::transaction::Tx;
+
+/// How many rows one statement writes at the most.
+const ROWS_MAX: usize = 500;
+/// For how long an instance is remembered that does not answer any more.
+const REMEMBERED_US: u64 = 24 * 3_600 * 1_000_000;
+
+impl<DB: Backend> SqlControl<DB> {
+    pub(super) async fn enlist_in(&self, names: &[&str]) -> Result<Vec<Record>, Error> {
+        let known = self.records_of(names).await?;
+        let is_known = |name: &&str| known.iter().any(|record| record.name == *name);
+        let new: Vec<&str> = names.iter().filter(|name| !is_known(name)).copied().collect();
+        if new.is_empty() {
+            return Ok(known);
+        }
+        for new in new.chunks(ROWS_MAX) {
+            let rows = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now}, '')"; new.len()].join(", ");
+            let insert = format!(
+                "INSERT INTO dualwrite_migration (name, fence, token, stage, ramp, epoch, generation, \
+                 stage_epoch, stage_at, created_at, contract_notes) VALUES {rows}{}",
+                DB::Adapter::DIALECT.upsert("name", &[])
+            );
+            let row = |name: &&str| {
+                [(*name).into(), Pin::fence(name).into(), SqlValue::from(Token::random().0)]
+            };
+            let values: Vec<SqlValue> = new.iter().flat_map(row).collect();
+            self.execute("registering", &insert, &values).await?;
+        }
+        self.records_of(names).await
+    }
+
+    async fn records_of(&self, names: &[&str]) -> Result<Vec<Record>, Error> {
+        let doing = "reading the migrations";
+        let mut records = Vec::with_capacity(names.len());
+        for names in names.chunks(ROWS_MAX) {
+            let sql = format!("{RECORD} WHERE m.name IN ({})", vec!["?"; names.len()].join(", "));
+            let values: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
+            let rows = self.fetch(doing, &sql, &values).await?;
+            let found = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>();
+            records.extend(found.map_err(|error| Error::database(doing, error))?);
+        }
+        Ok(records)
+    }
+
+    /// In one transaction, whose first statement locks the instance: who forgets those that have gone either does
+    /// so before, or finds it alive.
+    pub(super) async fn join_in(
+        &self,
+        beat: &Heartbeat,
+        number: u64,
+        acknowledged: &[Acknowledgement],
+    ) -> Result<(), Error> {
+        let failed = |error| Error::database("joining", error);
+        let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
+        let begin = DB::Adapter::begin_writing(tx.connection());
+        begin.await.map_err(failed)?;
+        tx.opened([].into());
+        enter::<DB>(tx.connection(), beat, number).await.map_err(failed)?;
+        acknowledge::<DB>(tx.connection(), beat, number, acknowledged).await.map_err(failed)?;
+        tx.commit().await
+    }
+
+    pub(super) async fn heartbeat_in(
+        &self,
+        beat: &Heartbeat,
+        pulse: Pulse,
+        changed: &[Acknowledgement],
+    ) -> Result<bool, Error> {
+        let failed = |error| Error::database("sending the heartbeat", error);
+        let mut lent = self.lend().await.map_err(failed)?;
+        // First what is acknowledged, then the time for which it holds.
+        let sent = async {
+            acknowledge::<DB>(&mut lent.conn, beat, pulse.number, changed).await?;
+            let sql = "UPDATE dualwrite_instance SET expires_at = {now} + ?, beat = ? \
+                       WHERE id = ? AND beat >= ? AND beat < ?";
+            let values = [
+                lease_of(beat),
+                pulse.number.into(),
+                beat.instance.as_str().into(),
+                pulse.confirmed.into(),
+                pulse.number.into(),
+            ];
+            DB::Adapter::execute(&mut lent.conn, sql, &values).await
+        };
+        let sent = sent.await.map_err(failed).map(|rows| rows > 0);
+        lent.done(sent)
+    }
+
+    pub(super) async fn descends_in(&self, name: &str, from: Mark) -> Result<bool, Error> {
+        let doing = "reading the audit";
+        let sql = "SELECT count(*) FROM dualwrite_event \
+                   WHERE migration = ? AND epoch = ? AND from_token = ?";
+        let values = [name.into(), (from.epoch.0 + 1).into(), from.token.0.into()];
+        let rows = self.fetch(doing, sql, &values).await?;
+        let found = rows.first().map_or(Ok(0), |row| row.integer(0));
+        found.map(|found| found > 0).map_err(|error| Error::database(doing, error).of(name))
+    }
+
+    /// Takes an instance out, and those that have been gone for a day, or every restart would leave rows.
+    pub(super) async fn forget(&self, instance: &str) -> Result<(), Error> {
+        let doing = "leaving";
+        let failed = |error| Error::database(doing, error);
+        let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
+        let begin = DB::Adapter::begin_writing(tx.connection());
+        begin.await.map_err(failed)?;
+        tx.opened([].into());
+        let conn = tx.connection();
+        let sql = format!(
+            "SELECT id FROM dualwrite_instance WHERE id = ? OR expires_at < {{now}} - {REMEMBERED_US} \
+             ORDER BY id{}",
+            DB::Adapter::DIALECT.for_update
+        );
+        let rows = DB::Adapter::fetch(conn, &sql, &[instance.into()]).await.map_err(failed)?;
+        for row in &rows {
+            let id = row.text(0).map_err(failed)?;
+            for sql in [
+                "DELETE FROM dualwrite_acknowledgement WHERE instance = ?",
+                "DELETE FROM dualwrite_instance WHERE id = ?",
+            ] {
+                DB::Adapter::execute(conn, sql, &[id.into()]).await.map_err(failed)?;
+            }
+        }
+        tx.commit().await
+    }
+}
+
+fn lease_of(beat: &Heartbeat) -> SqlValue {
+    u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX).into()
+}
+
+async fn enter<DB: Backend>(
+    conn: &mut Conn<DB>,
+    beat: &Heartbeat,
+    number: u64,
+) -> sqlx::Result<()> {
+    let sql = format!(
+        "INSERT INTO dualwrite_instance (id, release_name, min_stage, max_stage, lease, expires_at, beat) \
+         VALUES (?, ?, ?, ?, ?, {{now}} + ?, ?){}",
+        DB::Adapter::DIALECT.upsert("id", &["lease", "expires_at", "beat"])
+    );
+    let values = [
+        beat.instance.as_str().into(),
+        beat.release.as_str().into(),
+        i64::from(beat.min_stage.code()).into(),
+        i64::from(beat.max_stage.code()).into(),
+        lease_of(beat),
+        lease_of(beat),
+        number.into(),
+    ];
+    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+}
+
+/// One statement, however many there are. One that arrives late does not undo a newer one.
+async fn acknowledge<DB: Backend>(
+    conn: &mut Conn<DB>,
+    beat: &Heartbeat,
+    number: u64,
+    acknowledged: &[Acknowledgement],
+) -> sqlx::Result<()> {
+    for some in acknowledged.chunks(ROWS_MAX) {
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let sql = format!(
+            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, wanted, killed_by, \
+             seen_epoch, seen_token, drained_epoch, beat) VALUES {rows}{}",
+            DB::Adapter::DIALECT.upsert_newer(
+                "dualwrite_acknowledgement",
+                "migration, instance",
+                &["lazy", "wanted", "killed_by", "seen_epoch", "seen_token", "drained_epoch"],
+                "beat"
+            )
+        );
+        let row = |seen: &Acknowledgement| {
+            [
+                seen.migration.as_str().into(),
+                beat.instance.as_str().into(),
+                i64::from(seen.lazy).into(),
+                SqlValue::Text(seen.wanted.clone()),
+                SqlValue::Text(seen.killed_by.clone()),
+                seen.seen.epoch.0.into(),
+                seen.seen.token.0.into(),
+                seen.drained.0.into(),
+                number.into(),
+            ]
+        };
+        let values: Vec<SqlValue> = some.iter().flat_map(row).collect();
+        DB::Adapter::execute(conn, &sql, &values).await?;
+    }
+    Ok(())
+}
