@@ -1,6 +1,7 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+pub(crate) mod instances;
 pub(crate) mod letters;
 pub(crate) mod plans;
 pub(crate) mod tasks;
@@ -11,12 +12,13 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::compare::Shown;
+pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
-use crate::lineage::{Mark, Token};
 use crate::rollout::state::PlanMove;
 use crate::stages::facts::{Facts, Terms};
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::{Side, Stage};
@@ -48,6 +50,14 @@ pub(crate) struct Record {
     pub(crate) planned: bool,
     /// Somebody started a backfill that no instance runs.
     pub(crate) started: bool,
+}
+
+/// All migrations, as a heartbeat reads them.
+#[derive(Clone, Debug)]
+pub(crate) struct Looked {
+    pub(crate) records: Vec<Record>,
+    /// When that was, by the database's clock, in microseconds since 1970; `None` without a migration.
+    pub(crate) at_us: Option<i64>,
 }
 
 impl Record {
@@ -104,51 +114,6 @@ pub struct Event {
     pub generation: Generation,
     /// Gates that were overridden, by name.
     pub overridden: Vec<String>,
-}
-
-/// What an instance tells about itself when it joins and with each heartbeat.
-#[derive(Clone, Debug)]
-pub(crate) struct Heartbeat {
-    pub(crate) instance: String,
-    pub(crate) release: String,
-    pub(crate) min_stage: Stage,
-    pub(crate) max_stage: Stage,
-    pub(crate) lease: Duration,
-}
-
-/// The number of a heartbeat, and of the last one that was acknowledged; zero before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pulse {
-    pub(crate) number: u64,
-    pub(crate) confirmed: u64,
-}
-
-/// What an instance acknowledges for one migration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Acknowledgement {
-    pub(crate) migration: String,
-    pub(crate) seen: Mark,
-    pub(crate) drained: Epoch,
-    pub(crate) lazy: bool,
-    /// Where its flags want the migration.
-    pub(crate) wanted: Option<String>,
-    /// The kill switch that it sees set.
-    pub(crate) killed_by: Option<String>,
-}
-
-impl Acknowledgement {
-    /// Of an instance that has just come.
-    #[cfg(test)]
-    pub(crate) fn joining(migration: &str, seen: Mark, lazy: bool) -> Self {
-        Self {
-            migration: migration.to_owned(),
-            seen,
-            drained: seen.epoch,
-            lazy,
-            wanted: None,
-            killed_by: None,
-        }
-    }
 }
 
 /// How far a backfill has come.
@@ -357,6 +322,20 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
     /// All migrations.
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>>;
 
+    /// The same, for a heartbeat, which waits for nothing else of this process.
+    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>>;
+
+    /// The database's clock has gone ahead of ours by so much (or behind), or ours stood still: for a lease from now
+    /// on, gates take that into account.
+    fn clock_stepped<'a>(&'a self, by_us: i64, lease: Duration)
+    -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whatever is asked from now on is answered with `ShuttingDown`.
+    fn close(&self) {}
+
+    /// Closes connections that are not needed.
+    fn trim(&self) {}
+
     /// Extends the lease of an instance, and stores what of its acknowledgements has changed. Returns whether the
     /// instance was as its last heartbeat left it: else it must join again.
     fn heartbeat<'a>(
@@ -378,6 +357,12 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
 
     /// What the gates look at.
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>>;
+
+    /// The same of several migrations, with counts that stop at a thousand, for what is published.
+    fn summaries<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>>;
 
     /// The newest changes, newest first.
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;

@@ -16,7 +16,6 @@ mod clock;
 mod error;
 mod gate;
 mod key;
-mod lineage;
 mod needs;
 // The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.
 mod backfill;

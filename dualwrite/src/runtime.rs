@@ -13,7 +13,10 @@ pub(crate) mod steering;
 mod beating;
 mod builder;
 mod comparing;
+mod drift;
+mod due;
 mod following;
+mod listening;
 mod maintaining;
 #[cfg(feature = "metrics")]
 mod publishing;
@@ -23,6 +26,8 @@ mod watching;
 
 use beating::Beats;
 pub use builder::RuntimeBuilder;
+use drift::Reading;
+use listening::Ear;
 pub use registration::Registration;
 pub(crate) use watching::watch;
 
@@ -30,7 +35,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,13 +57,14 @@ use crate::state::{Context, Lease, Options, Shared, unknown_migration};
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// Default pause between two looks at the control tables, give or take a quarter.
-pub const POLL: Duration = Duration::from_millis(250);
+/// Default pause between two looks at the control tables, give or take a quarter. While nothing is under way,
+/// PostgreSQL, which tells of changes, is asked with each heartbeat only.
+pub const POLL: Duration = Duration::from_millis(600);
 /// Default limit on a shutdown.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// One running process of the service. Dropped without [`shutdown`](Runtime::shutdown), its lease runs
-/// out by itself.
+/// One running process of the service. Dropped without [`shutdown`](Runtime::shutdown), every operation of its
+/// migrations is answered with `ShuttingDown` all the same, and its lease runs out by itself.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -153,10 +161,12 @@ impl<DB: Backend> Runtime<DB> {
         &self.inner.beat.instance
     }
 
-    /// Ends the background work: what was begun is finished, the instance takes itself out.
+    /// Ends this runtime. From the beginning on every operation is answered with `ShuttingDown`, so drain your callers
+    /// first. Reads, transactions and moves that are in flight are finished; backfills, verifications and rollouts
+    /// end, and go on elsewhere. Then the instance takes itself out.
     ///
     /// # Errors
-    /// `Timeout` where background work did not end in time; it is left behind. `Database`.
+    /// `Timeout` where something did not end in time; it is left behind. `Database`.
     pub async fn shutdown(self) -> Result<(), Error> {
         self.inner.shutdown().await
     }
@@ -185,7 +195,15 @@ pub(crate) struct Inner {
     events: Events,
     pub(crate) tasks: TaskTracker,
     nudge: Arc<Notify>,
+    /// What callers have under way.
+    operations: TaskTracker,
+    ear: Arc<Ear>,
+    clocks: Mutex<Option<Reading>>,
+    /// A shutdown has begun: jobs end.
+    pub(crate) closing: CancellationToken,
+    /// The background task itself ends.
     pub(crate) stop: CancellationToken,
+    handle: Handle,
     shutdown: Duration,
     pub(crate) steering: Steering,
 }
@@ -202,6 +220,7 @@ impl Inner {
         clock: Clock,
         beat: Heartbeat,
         shutdown: Duration,
+        handle: Handle,
     ) -> Self {
         let short = beat.instance.get(..8).unwrap_or(&beat.instance);
         let actor = format!("instance {short}").into();
@@ -217,7 +236,12 @@ impl Inner {
             events: Events::default(),
             tasks: TaskTracker::new(),
             nudge: Arc::default(),
+            operations: TaskTracker::new(),
+            ear: Arc::default(),
+            clocks: Mutex::default(),
+            closing: CancellationToken::new(),
             stop: CancellationToken::new(),
+            handle,
             shutdown,
             steering: Steering::none(),
         }
@@ -263,6 +287,10 @@ impl Inner {
 
     /// Registers migrations: as many statements for fifty as for one.
     pub(crate) async fn register(&self, prepared: Vec<Prepared>) -> Result<Vec<Migration>, Error> {
+        clock::tokio_runtime()?;
+        if self.lease.is_closed() {
+            return Err(Error::shutting_down());
+        }
         let names: Vec<&str> = prepared.iter().map(|prepared| &*prepared.name).collect();
         if let Some(at) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
             let message = "it is registered twice at once; clone the first handle";
@@ -294,6 +322,9 @@ impl Inner {
             control: Arc::clone(&self.control),
             lease: Arc::clone(&self.lease),
             tasks: self.tasks.clone(),
+            operations: self.operations.clone(),
+            closing: self.closing.clone(),
+            handle: self.handle.clone(),
             nudge: Arc::clone(&self.nudge),
             instance: self.beat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
@@ -301,16 +332,59 @@ impl Inner {
         }
     }
 
+    /// Nothing more begins.
+    fn close(&self) {
+        self.lease.close(self.clock.ticks());
+        self.closing.cancel();
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.tasks.spawn_on(work, &self.handle)
+    }
+
+    /// Three quarters of the time for what callers have in flight, while the lease is still kept; the rest for the
+    /// background.
     async fn shutdown(&self) -> Result<(), Error> {
+        self.close();
+        self.operations.close();
+        let finished = clock::limit(self.shutdown * 3 / 4, self.finish()).await;
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
         self.lease.end();
         self.tasks.close();
-        let drained = clock::limit(self.shutdown, self.tasks.wait()).await;
-        self.control.leave(&self.beat.instance).await?;
-        drained.map_err(|()| {
-            let left = self.tasks.len();
-            Error::new(ErrorKind::Timeout, format!("{left} background tasks did not end in time"))
-        })
+        let drained = clock::limit(self.shutdown / 4, self.tasks.wait()).await;
+        let left = self.control.leave(&self.beat.instance).await;
+        self.control.close();
+        left?;
+        if finished.and(drained).is_ok() {
+            return Ok(());
+        }
+        let reads = self.migrations().iter().filter(|shared| !shared.in_flight.is_idle()).count();
+        let message = format!(
+            "not all ended in time: {} operations (transactions, moves, jobs), reads of {reads} migrations, {} \
+             background tasks; drain your callers before you shut down",
+            self.operations.len(),
+            self.tasks.len()
+        );
+        Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// Waits for what callers have in flight.
+    async fn finish(&self) {
+        self.operations.wait().await;
+        while !self.migrations().iter().all(|shared| shared.in_flight.is_idle()) {
+            clock::sleep(FINISHED).await;
+        }
+    }
+}
+
+/// How often a shutdown looks whether reads have ended.
+const FINISHED: Duration = Duration::from_millis(5);
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+        self.stop.cancel();
+        self.control.close();
     }
 }

@@ -1,14 +1,20 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
 pub(crate) mod events;
+mod gathered;
+mod history;
 pub(crate) mod in_flight;
+mod lease;
+mod operations;
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::call::lazy::run::Flights;
@@ -20,7 +26,6 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
-use crate::lineage::{Lineage, Mark, Token, lineage};
 use crate::observe::figures::Figures;
 use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
@@ -35,7 +40,10 @@ use crate::stages::facts::Terms;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Stage;
 use crate::state::events::{Events, RuntimeEvent};
+use crate::state::gathered::Gathered;
+use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
+pub(crate) use crate::state::lease::Lease;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -151,12 +159,19 @@ pub(crate) struct Shared {
     pub(crate) window: Mutex<Window>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
+    /// What the control tables said for guards and metrics.
+    gathered: Mutex<Gathered>,
     /// What the recorder of metrics knows.
     #[cfg(feature = "metrics")]
     pub(crate) published: Mutex<Option<Figures>>,
     events: Events,
     pub(crate) mirrors: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// What callers have under way, which a shutdown waits for.
+    operations: TaskTracker,
+    closing: CancellationToken,
+    /// The runtime of tokio that the background work belongs to.
+    handle: Handle,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) copier: Option<Arc<dyn Copier>>,
     pub(crate) flights: Flights,
@@ -170,62 +185,15 @@ pub(crate) struct Shared {
     pub(crate) actor: Arc<str>,
 }
 
-/// While it is held, the others wait for what this instance has in flight, so its position can be at most
-/// one stage behind.
-#[derive(Debug, Default)]
-pub(crate) struct Lease {
-    /// Held without a gap since then, in our clock's ticks.
-    since: AtomicU64,
-    until: AtomicU64,
-}
-
-impl Lease {
-    /// A call that began before a gap must not answer after it, although the lease is held again: in
-    /// the gap nobody waited for it.
-    #[inline]
-    fn was_held(&self, start: u64, end: u64) -> bool {
-        // In this order: whoever sees the new end sees the new beginning too.
-        end <= self.until.load(Acquire) && start >= self.since.load(Relaxed)
-    }
-
-    /// Extends it after a heartbeat that was sent and acknowledged at these times. By `now` the
-    /// positions have been read again. All in ticks.
-    pub(crate) fn extend(&self, sent: u64, acknowledged: u64, now: u64, lease: u64) {
-        if acknowledged > self.until.load(Relaxed) {
-            self.since.fetch_max(now, Relaxed);
-        }
-        self.until.fetch_max(sent.saturating_add(lease), Release);
-    }
-
-    /// It is not held any more, until the next heartbeat that is acknowledged.
-    pub(crate) fn end(&self) {
-        self.until.store(0, Release);
-    }
-}
-
-/// A position with its token.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    position: Position,
-    token: Token,
-}
-
-impl Known {
-    fn of(record: &Record) -> Self {
-        Self { position: record.position, token: record.token }
-    }
-
-    fn mark(self) -> Mark {
-        Mark { epoch: self.position.epoch, token: self.token }
-    }
-}
-
 /// What a migration shares with its runtime.
 pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) lease: Arc<Lease>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) operations: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) handle: Handle,
     pub(crate) nudge: Arc<Notify>,
     pub(crate) instance: Arc<str>,
     pub(crate) actor: Arc<str>,
@@ -245,7 +213,7 @@ impl Shared {
             salt: salt(&record.name),
             kind: copier.as_ref().map(|copier| copier.kind()),
             position: AtomicU64::new(record.position.to_bits()),
-            known: Mutex::new(Known { position: record.position, token: record.token }),
+            known: Mutex::new(Known::of(record)),
             lost: AtomicBool::new(false),
             generation: AtomicU64::new(record.generation.0),
             copied: AtomicBool::new(record.is_copied()),
@@ -266,11 +234,15 @@ impl Shared {
             stored: Mutex::default(),
             window: Mutex::default(),
             evaluated: AtomicU64::new(context.clock.now()),
+            gathered: Mutex::default(),
             #[cfg(feature = "metrics")]
             published: Mutex::default(),
             events: context.events,
             mirrors: Arc::new(Semaphore::new(options.shadow_concurrency)),
             tasks: context.tasks,
+            operations: context.operations,
+            closing: context.closing,
+            handle: context.handle,
             control: context.control,
             copier,
             flights: Flights::new(),
@@ -356,12 +328,20 @@ impl Shared {
 
     #[cold]
     pub(crate) fn stage_unknown(&self) -> Error {
+        if self.lease.is_closed() {
+            return self.shutting_down();
+        }
         Error::new(
             ErrorKind::StageUnknown,
             "the control tables have not been reached for longer than the lease, so the stage is \
              unknown; reads resume by themselves when they are",
         )
         .of(&self.name)
+    }
+
+    #[cold]
+    pub(crate) fn shutting_down(&self) -> Error {
+        Error::shutting_down().of(&self.name)
     }
 
     /// Whether keys of that kind are those of the copy function.
@@ -388,94 +368,6 @@ impl Shared {
             ),
         )
         .of(&self.name)
-    }
-
-    /// Takes over what the control tables say where it follows from what is known here by itself. Answers what it
-    /// is to that.
-    pub(crate) fn apply(&self, record: &Record) -> Lineage {
-        let mut known = self.known();
-        let found = lineage(known.mark(), record.mark(), record.from_token);
-        if matches!(found, Lineage::Same | Lineage::Next) {
-            self.publish(&mut known, record);
-        }
-        found
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn publish(&self, known: &mut Known, record: &Record) {
-        *known = Known::of(record);
-        let bits = record.position.to_bits();
-        let before = self.position.swap(bits, SeqCst);
-        self.tell_position(before, bits);
-        self.generation.store(record.generation.0, SeqCst);
-        self.copied.store(record.is_copied(), SeqCst);
-        self.dirty.store(record.dirty, Relaxed);
-        self.letters.store(record.letters, Relaxed);
-        self.due.store(record.due, Relaxed);
-        self.planned.store(record.planned, Relaxed);
-        self.started.store(record.started, Relaxed);
-    }
-
-    /// The same, where the audit may have to be asked. A position of another history is not taken over: the
-    /// lease ends, and the instance joins again.
-    pub(crate) async fn adopt(&self, record: &Record) -> Result<Lineage, Error> {
-        let before = self.mark();
-        let found = self.apply(record);
-        match found {
-            Lineage::Later if self.control.descends(&self.name, before).await? => {
-                let mut known = self.known();
-                if known.mark() == before {
-                    self.publish(&mut known, record);
-                }
-                return Ok(Lineage::Next);
-            }
-            Lineage::Later | Lineage::Other => self.lose(),
-            Lineage::Same | Lineage::Next | Lineage::Earlier => {}
-        }
-        Ok(found)
-    }
-
-    /// The control tables were set back under this instance: nothing that it knows holds, until it has joined again.
-    pub(crate) fn lose(&self) {
-        if !self.lost.swap(true, SeqCst) {
-            tracing::warn!(
-                migration = &*self.name,
-                known = %self.position(),
-                "the control tables have another history than this instance has seen, as after a failover to a \
-                 standby that lagged, or a restore; it joins again"
-            );
-        }
-        self.lease.end();
-        self.nudge.notify_one();
-    }
-
-    /// A fence that was taken with `pinned` was found at `found`: epochs never go back, but with their history.
-    pub(crate) fn compare_fence(&self, pinned: Mark, found: Mark) {
-        if matches!(lineage(pinned, found, pinned.token), Lineage::Earlier | Lineage::Other) {
-            self.lose();
-        }
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(SeqCst)
-    }
-
-    /// Takes over whatever the control tables say, after the lease has ended: nothing counts as drained.
-    pub(crate) fn restart(&self, record: &Record) {
-        self.publish(&mut self.known(), record);
-        self.in_flight.restart();
-        self.lost.store(false, SeqCst);
-        // What was counted under a lost epoch says nothing of the one that was made again.
-        let look = self.look();
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).begin(look);
-    }
-
-    /// The position that is known here, in the history of the migration.
-    pub(crate) fn mark(&self) -> Mark {
-        self.known().mark()
     }
 
     /// Reads the control tables now.

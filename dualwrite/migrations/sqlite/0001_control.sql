@@ -48,7 +48,9 @@ CREATE TABLE IF NOT EXISTS dualwrite_instance (
     max_stage     INTEGER  NOT NULL,
     lease         INTEGER  NOT NULL,
     expires_at    INTEGER  NOT NULL,
-    beat          INTEGER  NOT NULL
+    beat          INTEGER  NOT NULL,
+    -- The server that it went to: another one may not know what the instance has seen since.
+    server        TEXT  NOT NULL DEFAULT ''
 );
 -- What each of them acknowledges of each migration, written when it changes; `trail` counts up for replicas.
 CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (

@@ -422,6 +422,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) static PLAIN: Dialect = Dialect {
+        identity: "''",
         now: "now",
         quote: '"',
         numbered: true,

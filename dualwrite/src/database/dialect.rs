@@ -36,6 +36,8 @@ pub struct Dialect {
     /// A statement that has waited for a row sees it as it is now, and everything else as it was before the
     /// wait: rows are locked by a statement that comes before those that look elsewhere, too.
     pub(crate) wait_keeps_snapshot: bool,
+    /// Another text on another server that takes over.
+    pub(crate) identity: &'static str,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
 }
@@ -162,6 +164,7 @@ mod tests {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        identity: "''",
         server: true,
     };
 

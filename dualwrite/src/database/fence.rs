@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::database::sealed::Adapter as _;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::database::{Backend, SqlRow, SqlValue, position_of};
-use crate::lineage::{Mark, Token};
 use crate::stages::bucket::salt;
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::Position;
 
 /// The isolation level of a fenced transaction on PostgreSQL and MySQL. SQLite, with a single writer at

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::{Column, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{Column, ConnectOptions as _, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
@@ -46,6 +46,7 @@ impl Adapter for SqliteAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        identity: "''",
         server: false,
     };
 
@@ -147,8 +148,29 @@ impl Adapter for SqliteAdapter {
         Ok(None)
     }
 
-    fn control_pool(pool: &Pool<Sqlite>) -> Pool<Sqlite> {
-        pool.clone()
+    fn control_source(pool: &Pool<Sqlite>, limit: Duration) -> Option<Pool<Sqlite>> {
+        // A database in memory is another one for each who opens it, or locks whole tables; and a single connection
+        // may have locked the file for itself.
+        let options = pool.connect_options();
+        let name = options.get_filename().to_string_lossy().into_owned();
+        let is_file =
+            !name.is_empty() && !name.contains(":memory:") && !name.contains("-in-memory-");
+        let shares = pool.options().get_max_connections() > 1;
+        (is_file && shares && !options.to_url_lossy().as_str().contains("mode=memory"))
+            .then(|| super::control_source(pool, limit))
+    }
+
+    async fn prepare_control(
+        conn: &mut SqliteConnection,
+        limit: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        // As long as a change waits for the fence.
+        let wait = limit.min(Duration::from_secs(1)).as_millis().max(1);
+        Self::run_text(conn, format!("PRAGMA busy_timeout = {wait}")).await.map(|()| None)
+    }
+
+    async fn cancel(_conn: &mut SqliteConnection, _id: i64, _text: &str) -> sqlx::Result<()> {
+        Ok(())
     }
 
     fn install(pool: &Pool<Sqlite>) -> BoxFuture<'_, Result<(), Error>> {

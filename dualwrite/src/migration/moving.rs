@@ -61,7 +61,7 @@ pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
 /// # Errors
 /// `IllegalMove` where there is no such step, `Blocked` with every gate that is closed, `Conflict` where
 /// [`expecting`](Moving::expecting) does not hold, `Timeout` where writes in flight do not end,
-/// `Database`.
+/// `ShuttingDown`, `Database`.
 #[must_use = "a move is made when it is awaited"]
 #[derive(Debug)]
 pub struct Moving<'m> {
@@ -129,10 +129,11 @@ impl<'m> Moving<'m> {
 
     async fn run(self) -> Result<Position, Error> {
         check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
+        let _operation = self.shared.operate()?;
         let waiting = Waiting::new(self.shared, self.within);
         loop {
             match self.attempt().await {
-                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await?,
                 result => return result,
             }
         }
@@ -192,10 +193,14 @@ impl<'m> Waiting<'m> {
             && waited < self.within.unwrap_or(PATIENCE)
     }
 
-    pub(crate) async fn pause(&self) {
+    /// Fails where a shutdown has begun.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
         // What this instance has drained must be known, or it waits for itself.
         self.shared.nudge.notify_one();
-        clock::sleep(LOOK_AGAIN).await;
+        tokio::select! {
+            () = clock::sleep(LOOK_AGAIN) => Ok(()),
+            () = self.shared.closing() => Err(self.shared.shutting_down()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::state::{Control, Instance, ReadStep, Standby, State, Worker, WriteStep};
 use super::world::{Guard, World};
-use crate::lineage::{Lineage, Mark, lineage};
+use crate::stages::lineage::{Lineage, Mark, lineage};
 use crate::stages::position::Epoch;
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
         // What was in flight there is rolled back.
         (state.repair, state.worker, state.verification) = (None, Worker::Idle, None);
         for (instance, (seen, drained)) in state.instances.iter_mut().zip(standby.acknowledged) {
-            (instance.seen, instance.drained) = (seen, drained);
+            (instance.seen, instance.drained, instance.here) = (seen, drained, false);
             instance.write = instance.write.filter(|write| write.step == WriteStep::Committed);
             instance.read = instance.read.filter(|read| !matches!(read.step, ReadStep::Copying(_)));
         }
@@ -61,6 +61,14 @@ impl World {
         }
         if instance.beaten {
             (instance.valid, instance.beaten) = (true, false);
+        }
+    }
+
+    /// What counts of what an instance has acknowledged.
+    pub(super) fn said(&self, state: &State, instance: &Instance, epoch: Epoch) -> Epoch {
+        match instance.here || self.lacks(Guard::SameServer) || self.lacks(Guard::Token) {
+            true => self.of_this_history(state, instance.seen, epoch),
+            false => Epoch(0),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::lineage::Token;
 use crate::stages::facts::{Facts, InstanceReport, Terms};
+use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::Stage;
@@ -20,8 +20,8 @@ impl World {
         let report = |instance: &Instance| InstanceReport {
             id: String::new(),
             release: String::new(),
-            seen: self.of_this_history(state, instance.seen, instance.seen.epoch),
-            drained: self.of_this_history(state, instance.seen, instance.drained),
+            seen: self.said(state, instance, instance.seen.epoch),
+            drained: self.said(state, instance, instance.drained),
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
             lazy: self.lazy,
@@ -157,7 +157,7 @@ impl World {
         let before = *instance;
         instance.seen = instance.mark();
         instance.drained = self.drained(instance);
-        instance.listed = true;
+        (instance.listed, instance.here) = (true, true);
         instance.beaten = !instance.valid;
         (before != *instance).then_some(())
     }

@@ -1,8 +1,8 @@
 //! What there is: control tables, rows, instances and what they have in flight.
 
 use super::world::Budget;
-use crate::lineage::{Mark, Token};
 use crate::stages::bucket::Bucket;
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Side;
 
@@ -181,6 +181,8 @@ pub(super) struct Instance {
     pub(super) beaten: bool,
     /// The control tables count it as alive.
     pub(super) listed: bool,
+    /// It has sent a heartbeat to the server that there is now.
+    pub(super) here: bool,
     /// What it acknowledged last.
     pub(super) seen: Mark,
     pub(super) drained: Epoch,

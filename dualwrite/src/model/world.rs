@@ -5,7 +5,7 @@ use super::state::{
     ABSENT, Control, EPOCHS, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker,
     Wrong,
 };
-use crate::lineage::{Mark, Token};
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Generation, Position};
 use crate::stages::stage::Stage;
@@ -67,6 +67,7 @@ pub(super) enum Guard {
     Barrier,              // and no write is in flight that began before all was copied back
     LoneInserts,          // a single row that old lacks is copied back while no write is in flight
     Token,                // an epoch that was lost and made again is told from itself
+    SameServer,           // an instance counts by what it said to the server that there is now
     GenerationOfParts,    // all parts of a reverse copy are of one generation
 }
 
@@ -145,6 +146,7 @@ impl World {
             valid: number < self.instances,
             beaten: false,
             listed: number < self.instances,
+            here: true,
             seen: Mark { epoch: position.epoch, token: Token::default() },
             drained: position.epoch,
             read: None,

@@ -1,12 +1,15 @@
 //! Heartbeats and looks: the lease of an instance, and what it knows of the positions.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Inner;
-use crate::control::{Acknowledgement, Pulse, Record};
+use super::drift::{Reading, stepped};
+use super::due::{Due, Since, due};
+use crate::clock::Moment;
+use crate::control::{Acknowledgement, Looked, Pulse, Record};
 use crate::error::{Error, ErrorKind};
-use crate::lineage::{Lineage, Mark};
+use crate::stages::lineage::{Lineage, Mark};
 use crate::state::Shared;
 
 /// How often in a row an instance joins again.
@@ -18,6 +21,8 @@ pub(super) struct Beats {
     pulse: Pulse,
     /// When the last one that was acknowledged had been sent, in ticks.
     sent: u64,
+    /// When positions were read last.
+    looked: Option<Moment>,
     acknowledged: Vec<Acknowledgement>,
 }
 
@@ -33,6 +38,8 @@ impl Beats {
 pub(super) struct Look {
     /// Some position has another history than it is known to have here.
     lost: bool,
+    /// Some position has changed.
+    moved: bool,
 }
 
 impl Inner {
@@ -79,7 +86,7 @@ impl Inner {
             let lease = self.clock.ticks_in(self.beat.lease);
             self.lease.extend(sent, received, self.clock.ticks(), lease);
         }
-        beats.sent = sent;
+        (beats.sent, beats.looked) = (sent, Some(Moment::now()));
         Ok(true)
     }
 
@@ -113,14 +120,20 @@ impl Inner {
 
     /// Reads the positions. What has another history ends the lease, and is taken over.
     async fn look(&self) -> Result<Look, Error> {
-        let before: Vec<(Arc<Shared>, Mark)> = self
-            .migrations()
-            .into_iter()
-            .map(|shared| (Arc::clone(&shared), shared.mark()))
-            .collect();
-        let records = self.control.load().await?;
-        self.steering.check_switch(&records);
+        let marked = |shared: Arc<Shared>| {
+            let mark = shared.mark();
+            (shared, mark)
+        };
+        let before: Vec<(Arc<Shared>, Mark)> = self.migrations().into_iter().map(marked).collect();
+        let sent = self.clock.awake_or_not();
+        let Looked { records, at_us } = self.control.look().await?;
         let mut look = Look::default();
+        if let (Some(sent), Some(received), Some(database_us)) =
+            (sent, self.clock.awake_or_not(), at_us)
+        {
+            look.lost |= self.compare_clocks(Reading { sent, received, database_us }).await?;
+        }
+        self.steering.check_switch(&records);
         for (shared, before) in before {
             let Some(record) = records.iter().find(|record| *record.name == *shared.name) else {
                 continue;
@@ -130,8 +143,24 @@ impl Inner {
                 shared.restart(record);
                 look.lost = true;
             }
+            look.moved |= shared.mark() != before;
         }
         Ok(look)
+    }
+
+    /// Returns whether the lease ended over it: the others may have taken this instance for dead.
+    async fn compare_clocks(&self, now: Reading) -> Result<bool, Error> {
+        let before = self.clocks.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        let Some(by_us) = before.and_then(|before| stepped(before, now)) else { return Ok(false) };
+        tracing::warn!(
+            by_us,
+            "the database's clock has stepped against ours, or this machine was suspended; the instance joins again"
+        );
+        if by_us > 0 {
+            self.lease.end();
+        }
+        self.control.clock_stepped(by_us, self.beat.lease).await?;
+        Ok(by_us > 0)
     }
 
     /// `before`: what was known when the record was about to be read. Since then it may have become older by a
@@ -147,21 +176,60 @@ impl Inner {
         Ok(went_back || shared.is_lost())
     }
 
-    /// One round of the background task.
-    pub(super) async fn round(&self) -> Result<(), Error> {
-        let (since, told) = {
+    /// One round of the background task: a heartbeat or a look, where one is due.
+    pub(super) async fn round(&self, poll: Duration, asked: bool) -> Result<(), Error> {
+        let now = self.clock.ticks();
+        let (heartbeat, look, changed) = {
             let beats = self.beats.lock().await;
-            let since = self.clock.nanos(beats.sent, self.clock.ticks());
-            (Duration::from_nanos(since), beats.acknowledged.clone())
+            let changed =
+                beats.pulse.confirmed > 0 && self.acknowledgements() != beats.acknowledged;
+            (beats.sent, beats.looked, changed)
         };
-        // A heartbeat looks as well.
-        if since >= self.beat.lease / 3 {
-            return self.beat().await;
+        let heard = self.ear.take();
+        let since = Since {
+            heartbeat: Duration::from_nanos(self.clock.nanos(heartbeat, now)),
+            look: look.map_or(poll, |then| then.elapsed()),
+            asked: heard || asked,
+            told: self.ear.listens(),
+            busy: self.is_busy(),
+        };
+        // What has changed here, the others wait for. A heartbeat looks as well.
+        match due(since, self.beat.lease, poll) {
+            Due::Heartbeat => {
+                self.ear.judge();
+                let before = self.marks();
+                self.beat().await?;
+                if self.marks() != before && !heard {
+                    self.ear.suspect();
+                }
+                return Ok(());
+            }
+            _ if changed => return self.beat().await,
+            Due::Nothing => return Ok(()),
+            Due::Look => {}
         }
-        let look = self.look().await?;
-        if look.lost || self.acknowledgements() != told {
+        let look = {
+            let mut beats = self.beats.lock().await;
+            let look = self.look().await?;
+            beats.looked = Some(Moment::now());
+            look
+        };
+        if look.moved && !heard {
+            self.ear.suspect();
+        }
+        if look.lost || look.moved {
             self.beat().await?;
         }
         Ok(())
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        self.migrations().iter().map(|shared| shared.mark()).collect()
+    }
+
+    /// Whether something is under way that is driven by what a look finds.
+    fn is_busy(&self) -> bool {
+        let busy = |shared: &Arc<Shared>| shared.is_planned() || shared.is_started();
+        self.wants_repair() || self.is_steered() || self.migrations().iter().any(busy)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::lineage::Token;
+use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
 

@@ -93,6 +93,11 @@ impl InFlight {
         }
     }
 
+    /// Whether nothing at all is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty(0) && self.is_empty(1)
+    }
+
     /// Forgets what was drained: what is in flight now may have seen any epoch.
     pub(crate) fn restart(&self) {
         let mut drain = self.drain.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod instances;
 mod letters;
 mod plans;
 mod tasks;
@@ -15,15 +16,15 @@ use crate::clock::Clock;
 use crate::control::letters::DeadLetter;
 use crate::control::plans::outdated;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Pulse,
-    Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Looked, Mismatch, Order,
+    Pulse, Record, Sample, VerifyOrder, Watch,
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
-use crate::lineage::{Mark, Token};
 use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Side;
 use crate::state::unknown_migration;
@@ -181,48 +182,6 @@ impl Entry {
         }
     }
 
-    fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
-        let report = InstanceReport {
-            id: beat.instance.clone(),
-            release: beat.release.clone(),
-            seen: seen.seen.epoch,
-            drained: seen.drained,
-            min_stage: beat.min_stage,
-            max_stage: beat.max_stage,
-            lazy: seen.lazy,
-            wanted: seen.wanted.clone(),
-            killed_by: seen.killed_by.clone(),
-        };
-        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        let acknowledged = (report, seen.seen.token, now.saturating_add(lease));
-        self.instances.insert(beat.instance.clone(), acknowledged);
-    }
-
-    fn extend(&mut self, beat: &Heartbeat, now: u64) {
-        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        if let Some((_, _, expires)) = self.instances.get_mut(&beat.instance) {
-            *expires = now.saturating_add(lease);
-        }
-    }
-
-    /// What an instance has seen of another history counts as nothing.
-    fn of_this_history(&self, report: &InstanceReport, token: Token) -> InstanceReport {
-        let mark = Mark { epoch: report.seen, token };
-        let mut report = report.clone();
-        if mark != self.record.mark() && !self.passed.contains(&mark) {
-            (report.seen, report.drained) = (Epoch(0), Epoch(0));
-        }
-        report
-    }
-
-    /// After a change of the position.
-    fn renew_token(&mut self, before: Mark) {
-        if self.record.position.epoch != before.epoch {
-            (self.record.token, self.record.from_token) = (Token::random(), before.token);
-            self.passed.push(before);
-        }
-    }
-
     fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
         let Some(to) = decide_change(&self.facts(now), change)? else {
             return Ok(self.record.clone());
@@ -303,6 +262,18 @@ impl Control for MemoryControl {
         done(joined)
     }
 
+    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
+        Box::pin(async { Ok(Looked { records: self.load().await?, at_us: None }) })
+    }
+
+    fn clock_stepped<'a>(
+        &'a self,
+        _by_us: i64,
+        _lease: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(Ok(()))
+    }
+
     fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| entry.passed.contains(&from)))
     }
@@ -359,6 +330,16 @@ impl Control for MemoryControl {
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
         let now = self.clock.now();
         done(self.with(name, |entry| entry.facts(now)))
+    }
+
+    fn summaries<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>> {
+        let now = self.clock.now();
+        let known = self.lock();
+        let facts = |name: &&str| Some(((*name).to_owned(), known.get(*name)?.facts(now)));
+        done(Ok(names.iter().filter_map(facts).collect()))
     }
 
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {

@@ -8,68 +8,84 @@ mod letters;
 mod mismatch;
 mod orders;
 mod plans;
+pub(crate) mod summary;
 mod tasks;
 mod verification;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use sqlx::Pool;
-use sqlx::pool::PoolConnection;
 
-use self::facts::{RECORD, facts, record_of};
+use self::facts::{READ_AT, record_of, record_sql};
+use crate::clock::Clock;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Pulse,
-    Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Looked, Mismatch, Order,
+    Pulse, Record, Sample, VerifyOrder, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
 use crate::key::EncodedKey;
-use crate::lineage::Mark;
 use crate::rollout::order::NewOrder;
 use crate::stages::facts::Facts;
+use crate::stages::lineage::Mark;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Side;
 use crate::state::unknown_migration;
 use crate::store::account;
+use crate::store::connections::Connections;
 use crate::store::ordering;
 use crate::verify::decide::{Recorded, VerifyState};
 
-/// Control tables reached through a pool.
+const LOADING: &str = "reading the positions";
+/// How many statements may be under way beside the heartbeat, and how many moves.
+const WORKING_MAX: usize = 2;
+const MOVING_MAX: usize = 4;
+
+/// The default limit on a statement.
+pub(crate) const STATEMENT_MAX: Duration = Duration::from_secs(3);
+const STATEMENT_MIN: Duration = Duration::from_millis(500);
+/// One of a move waits a second for the fence.
+const MOVE_STATEMENT_MIN: Duration = Duration::from_secs(2);
+
+/// The limit on a statement of an instance with this lease: a heartbeat that hangs, and the one that is sent in its
+/// place, leave half of it.
+pub(crate) fn statement_limit(lease: Duration) -> Duration {
+    (lease / 5).clamp(STATEMENT_MIN, STATEMENT_MAX)
+}
+
+/// The control tables in a database.
 pub(crate) struct SqlControl<DB: Backend> {
     pool: Pool<DB>,
-}
-
-/// One of the few connections that the control tables have. Dropped in the middle of a statement it is
-/// closed, for it may be waiting for an answer that never comes.
-struct Lent<DB: Backend> {
-    conn: PoolConnection<DB>,
-    busy: bool,
-}
-
-impl<DB: Backend> Lent<DB> {
-    fn done<T>(mut self, result: T) -> T {
-        self.busy = false;
-        result
-    }
-}
-
-impl<DB: Backend> Drop for Lent<DB> {
-    fn drop(&mut self) {
-        if self.busy {
-            self.conn.close_on_drop();
-        }
-    }
+    /// For heartbeats and looks alone: the one connection that lasts.
+    beating: Connections<DB>,
+    working: Connections<DB>,
+    /// For those who wait for the fence.
+    moving: Connections<DB>,
+    /// Of moves of one migration one has the fence at a time, and the others need no connection to wait.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// By how much the database's clock has lately gone ahead, in microseconds, and until when that matters.
+    stepped: Mutex<Option<(i64, u64)>>,
+    clock: Clock,
 }
 
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 
 impl<DB: Backend> SqlControl<DB> {
-    pub(crate) fn new(pool: Pool<DB>) -> Self {
-        Self { pool }
-    }
-
-    async fn lend(&self) -> sqlx::Result<Lent<DB>> {
-        Ok(Lent { conn: self.pool.acquire().await?, busy: DB::Adapter::DIALECT.server })
+    /// With this limit on each statement.
+    pub(crate) fn new(pool: Pool<DB>, limit: Duration) -> Self {
+        Self {
+            beating: Connections::new(&pool, 1, true, limit),
+            working: Connections::new(&pool, WORKING_MAX, false, limit),
+            moving: Connections::new(&pool, MOVING_MAX, false, limit.max(MOVE_STATEMENT_MIN)),
+            pool,
+            turns: Mutex::default(),
+            stepped: Mutex::default(),
+            clock: Clock::system(),
+        }
     }
 
     async fn fetch(
@@ -78,24 +94,24 @@ impl<DB: Backend> SqlControl<DB> {
         sql: &str,
         values: &[SqlValue],
     ) -> Result<Vec<SqlRow>, Error> {
-        let failed = |error| Error::database(doing, error);
-        let mut lent = self.lend().await.map_err(failed)?;
-        let rows = DB::Adapter::fetch(&mut lent.conn, sql, values).await.map_err(failed);
-        lent.done(rows)
+        self.working.fetch(doing, sql, values).await
     }
 
     async fn execute(&self, doing: &str, sql: &str, values: &[SqlValue]) -> Result<u64, Error> {
-        let failed = |error| Error::database(doing, error);
-        let mut lent = self.lend().await.map_err(failed)?;
-        let affected = DB::Adapter::execute(&mut lent.conn, sql, values).await.map_err(failed);
-        lent.done(affected)
+        self.working.execute(doing, sql, values).await
     }
 
     async fn record(&self, name: &str) -> Result<Record, Error> {
-        let sql = format!("{RECORD} WHERE m.name = ?");
+        let sql = record_sql("WHERE m.name = ?");
         let rows = self.fetch("reading a migration", &sql, &[name.into()]).await?;
         let row = rows.first().ok_or_else(|| unknown_migration(name))?;
         record_of(row).map_err(|error| Error::database("reading a migration", error).of(name))
+    }
+
+    /// How long ago an instance may have expired by the database's clock, which has gone ahead, in microseconds.
+    fn slack(&self) -> i64 {
+        let stepped = *self.stepped.lock().unwrap_or_else(PoisonError::into_inner);
+        stepped.filter(|(_, until)| self.clock.now() < *until).map_or(0, |(by, _)| by)
     }
 }
 
@@ -149,10 +165,39 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
         Box::pin(async move {
-            let rows = self.fetch("reading the positions", RECORD, &[]).await?;
+            let rows = self.working.fetch(LOADING, &record_sql(""), &[]).await?;
             let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
-            records.map_err(|error| Error::database("reading the positions", error))
+            records.map_err(|error| Error::database(LOADING, error))
         })
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
+        Box::pin(async move {
+            let rows = self.beating.fetch(LOADING, &record_sql(""), &[]).await?;
+            let failed = |error| Error::database(LOADING, error);
+            let at_us = rows.first().map(|row| row.integer(READ_AT)).transpose().map_err(failed)?;
+            let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
+            Ok(Looked { records: records.map_err(failed)?, at_us })
+        })
+    }
+
+    fn clock_stepped<'a>(
+        &'a self,
+        by_us: i64,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.clock_stepped_in(by_us, lease))
+    }
+
+    fn close(&self) {
+        self.beating.close();
+        self.working.close();
+        self.moving.close();
+    }
+
+    fn trim(&self) {
+        self.working.trim();
+        self.moving.trim();
     }
 
     fn heartbeat<'a>(
@@ -188,11 +233,21 @@ impl<DB: Backend> Control for SqlControl<DB> {
     }
 
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
+        Box::pin(async move { self.facts_in(name).await })
+    }
+
+    fn summaries<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>> {
         Box::pin(async move {
-            let failed = |error| Error::database("reading what the gates need", error);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let facts = facts::<DB>(&mut lent.conn, name).await;
-            lent.done(facts)
+            let reading = self.working.within("reading what is published", async {
+                let mut lent = self.working.lend().await?;
+                lent.busy();
+                let found = summary::summaries::<DB>(&mut lent, names, self.slack()).await;
+                lent.ended(found)
+            });
+            reading.await
         })
     }
 
@@ -295,10 +350,13 @@ impl<DB: Backend> Control for SqlControl<DB> {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
         Box::pin(async move {
-            let failed = |error| Error::database("reading the progress", error).of(name);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let progress = account::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
-            lent.done(progress)
+            let reading = self.working.within("reading the progress", async {
+                let mut lent = self.working.lend().await?;
+                lent.busy();
+                let progress = account::progress::<DB>(&mut lent, name).await;
+                lent.ended(progress)
+            });
+            reading.await.map_err(|error| error.of(name))
         })
     }
 
@@ -424,8 +482,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
         Box::pin(async move {
-            let watch = DB::Adapter::watch(&self.pool).await;
-            watch.map_err(|error| Error::database("listening for changes", error))
+            let doing = "listening for changes";
+            self.working.within(doing, DB::Adapter::watch(&self.pool)).await
         })
     }
 }

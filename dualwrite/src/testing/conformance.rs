@@ -1,6 +1,7 @@
 //! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
+mod instances;
 mod letters;
 mod plans;
 mod tasks;
@@ -17,9 +18,9 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
-use crate::lineage::{Mark, Token};
 use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 use crate::stages::facts::Terms;
+use crate::stages::lineage::Mark;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
@@ -153,62 +154,6 @@ async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
     assert_eq!(record.position.stage, Stage::Shadow);
     control.leave("a").await.unwrap();
     assert!(control.facts(NAME).await.unwrap().instances.is_empty());
-}
-
-async fn tokens_are_renewed_and_what_was_seen_elsewhere_is_nothing(control: &dyn Control) {
-    let first = join(control, &beat("a"), true).await.unwrap();
-    join(control, &beat("b"), true).await.unwrap();
-    let second = advance(control, Stage::DualWrite).await.unwrap();
-    assert_ne!(second.token, first.token);
-    assert_eq!(second.from_token, first.token);
-    let third = advance(control, Stage::Shadow).await.unwrap_err();
-    assert_eq!(third.kind(), ErrorKind::Blocked, "b has not seen the second");
-    let instances = control.facts(NAME).await.unwrap().instances;
-    assert_eq!(instances[1].seen, Epoch(1), "of the same history");
-    assert!(control.descends(NAME, first.mark()).await.unwrap());
-
-    // The second epoch of another history, which was lost.
-    let lost = Mark { token: Token(1), ..second.mark() };
-    heartbeat(control, &beat("b"), &[Acknowledgement::joining(NAME, lost, true)]).await.unwrap();
-    let instances = control.facts(NAME).await.unwrap().instances;
-    assert_eq!((instances[1].seen, instances[1].drained), (Epoch(0), Epoch(0)));
-    assert!(advance(control, Stage::Shadow).await.is_err());
-    assert!(!control.descends(NAME, Mark { token: Token(1), ..first.mark() }).await.unwrap());
-    let expecting = Change {
-        expected: Some(Epoch(2)),
-        token: Some(lost.token),
-        ..change(Move::StepBack(Stage::Off))
-    };
-    let refused = control.change(NAME, &expecting).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict);
-
-    heartbeat(control, &beat("b"), &[seen(control, 2).await]).await.unwrap();
-    advance(control, Stage::Shadow).await.unwrap();
-}
-
-async fn an_instance_that_was_forgotten_must_join_again(control: &dyn Control) {
-    let record = join(control, &beat("a"), true).await.unwrap();
-    let first = Pulse { number: number(), confirmed: 0 };
-    assert!(control.heartbeat(&beat("a"), first, &[]).await.unwrap());
-    let second = Pulse { number: number(), confirmed: first.number };
-    assert!(control.heartbeat(&beat("a"), second, &[]).await.unwrap());
-    assert!(!control.heartbeat(&beat("a"), first, &[]).await.unwrap(), "it is late");
-    let lost = Pulse { number: second.number + 100, confirmed: second.number + 99 };
-    assert!(!control.heartbeat(&beat("a"), lost, &[]).await.unwrap(), "one was lost");
-    assert!(!control.heartbeat(&beat("b"), second, &[]).await.unwrap(), "it never joined");
-    let seen = Acknowledgement::joining(NAME, record.mark(), true);
-    control.join(&beat("a"), lost.number, &[seen]).await.unwrap();
-    let third = Pulse { number: lost.number + 1, confirmed: lost.number };
-    assert!(control.heartbeat(&beat("a"), third, &[]).await.unwrap());
-}
-
-async fn migrations_are_enlisted_together(control: &dyn Control) {
-    let names: Vec<String> = (0..50).map(|number| format!("m-{number}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert_eq!(control.enlist(&names[..5]).await.unwrap().len(), 5);
-    let all = control.enlist(&names).await.unwrap();
-    assert_eq!(all.len(), 50);
-    assert!(names.iter().all(|name| all.iter().any(|record| record.name == *name)));
 }
 
 async fn an_illegal_move_changes_nothing(control: &dyn Control) {
@@ -386,9 +331,9 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     what_nobody_registered_is_unknown(&*fresh().await).await;
     of_several_changes_from_one_epoch_one_wins(fresh().await).await;
     a_move_waits_for_instances_that_live(&*fresh().await).await;
-    tokens_are_renewed_and_what_was_seen_elsewhere_is_nothing(&*fresh().await).await;
-    an_instance_that_was_forgotten_must_join_again(&*fresh().await).await;
-    migrations_are_enlisted_together(&*fresh().await).await;
+    instances::tokens_are_renewed_and_what_was_seen_elsewhere_is_nothing(&*fresh().await).await;
+    instances::an_instance_that_was_forgotten_must_join_again(&*fresh().await).await;
+    instances::migrations_are_enlisted_together(&*fresh().await).await;
     an_illegal_move_changes_nothing(&*fresh().await).await;
     every_change_is_in_the_audit(&*fresh().await).await;
     a_step_back_to_off_raises_the_generation(&*fresh().await).await;
@@ -412,12 +357,12 @@ async fn memory() {
 /// The suite, and what only tables can get wrong, on one database.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
-    use crate::store::sql::SqlControl;
+    use crate::store::sql::{STATEMENT_MAX, SqlControl};
 
     // Several processes start at once on an empty database.
     let installs = (0..4).map(|_| {
         let pool = pool.clone();
-        tokio::spawn(async move { SqlControl::new(pool).install().await })
+        tokio::spawn(async move { SqlControl::new(pool, STATEMENT_MAX).install().await })
     });
     for install in installs.collect::<Vec<_>>() {
         install.await.unwrap().unwrap();
@@ -445,9 +390,11 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
             let sql = format!("DELETE FROM dualwrite_{table}");
             DB::Adapter::execute(&mut conn, &sql, &[]).await.unwrap();
         }
-        Arc::new(SqlControl::new(pool.clone())) as Arc<dyn Control>
+        Arc::new(SqlControl::new(pool.clone(), STATEMENT_MAX)) as Arc<dyn Control>
     };
-    suite(fresh).await;
+    suite(&fresh).await;
+    instances::a_clock_that_steps_neither_forgets_nor_keeps_instances(&*fresh().await).await;
+    instances::summaries_say_what_facts_say(&*fresh().await).await;
 
     let control = fresh().await;
     join(&*control, &beat("a"), true).await.unwrap();

@@ -86,7 +86,13 @@ mod tests {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        let inner = Inner::new(Arc::clone(&control) as _, Clock::system(), beat, SHUTDOWN);
+        let inner = Inner::new(
+            Arc::clone(&control) as _,
+            Clock::system(),
+            beat,
+            SHUTDOWN,
+            tokio::runtime::Handle::current(),
+        );
         let prepared = inner.prepare("notes", Options::default(), None).unwrap();
         let migration = inner.register(vec![prepared]).await.unwrap().remove(0);
         let shared = migration.shared();

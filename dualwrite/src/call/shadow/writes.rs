@@ -107,7 +107,7 @@ fn different(
     };
     let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
     let own = Arc::clone(shared);
-    shared.tasks.spawn(async move {
+    shared.spawn(async move {
         keep(&own, own.options.shadow_timeout, &samples).await;
         drop(permit);
     });

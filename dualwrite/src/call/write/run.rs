@@ -18,10 +18,10 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
-use crate::lineage::Mark;
 use crate::needs::Failure;
 use crate::observe::{MethodStats, count};
 use crate::shadow::sampling::is_sampled;
+use crate::stages::lineage::Mark;
 use crate::stages::position::Epoch;
 use crate::stages::route::{Operation, Plan, route};
 use crate::stages::stage::Side;
@@ -392,11 +392,14 @@ async fn slowest<DB: Backend>(
     shared: &Shared,
     now: Mark,
 ) -> sqlx::Result<Option<Epoch>> {
-    let sql = "SELECT min(CASE WHEN a.seen_token = ? THEN a.seen_epoch ELSE 0 END) \
-               FROM dualwrite_acknowledgement a JOIN dualwrite_instance i ON i.id = a.instance \
-               WHERE a.migration = ? AND a.instance <> ? AND i.expires_at > {now}";
+    let sql = format!(
+        "SELECT min(CASE WHEN a.seen_token = ? AND i.server = {} THEN a.seen_epoch ELSE 0 END) \
+         FROM dualwrite_acknowledgement a JOIN dualwrite_instance i ON i.id = a.instance \
+         WHERE a.migration = ? AND a.instance <> ? AND i.expires_at > {{now}}",
+        DB::Adapter::DIALECT.identity
+    );
     let values = [SqlValue::from(now.token.0), (&*shared.name).into(), (&*shared.instance).into()];
-    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
+    let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
     let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
     Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
 }

@@ -3,19 +3,20 @@
 
 use std::time::Duration;
 
+use crate::clock;
 use crate::control::Record;
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SqlRow, position_of};
+use crate::database::{Backend, Dialect, SqlRow, position_of};
 use crate::error::Error;
-use crate::lineage::Token;
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation};
 use crate::state::unknown_migration;
-use crate::store::sql::Conn;
+use crate::store::sql::{Conn, SqlControl};
 
 /// The columns of a [`Record`], and the joins that they need. Whether there is a row is asked of indexes, so that
 /// it costs the same however many there are.
-pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
+pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
      m.verified_generation, b.state, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_dirty d WHERE d.migration = m.name) THEN 1 ELSE 0 END, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = m.name AND f.side = 'new') \
@@ -25,9 +26,17 @@ pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.gene
      (SELECT f.next_attempt_at FROM dualwrite_failure f WHERE f.migration = m.name \
      ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
-     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token \
-     FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, {now}";
+pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
+
+/// A statement of these.
+pub(super) fn record_sql(condition: &str) -> String {
+    format!("SELECT {RECORD_COLUMNS} {RECORD_FROM} {condition}")
+}
+
+/// Its column with the time of the database.
+pub(super) const READ_AT: usize = 17;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
@@ -50,9 +59,31 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     })
 }
 
-pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Error> {
+impl<DB: Backend> SqlControl<DB> {
+    pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
+        let doing = "reading what the gates need";
+        let reading = async {
+            let failed = |error| Error::database(doing, error);
+            let mut lent = self.working.lend().await.map_err(failed)?;
+            lent.busy();
+            let facts = facts::<DB>(&mut lent, name, self.slack()).await;
+            lent.done();
+            facts
+        };
+        let limit = self.working.limit();
+        clock::limit(limit, reading).await.unwrap_or_else(|()| Err(self.working.too_late(doing)))
+    }
+}
+
+/// `slack`: by how much the database's clock has lately gone ahead, in microseconds; instances that expired by that
+/// count as live.
+pub(super) async fn facts<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    slack: i64,
+) -> Result<Facts, Error> {
     let failed = |error| Error::database("reading what the gates need", error).of(name);
-    let sql = format!("{RECORD} WHERE m.name = ?");
+    let sql = record_sql("WHERE m.name = ?");
     let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let record = record_of(row).map_err(failed)?;
@@ -75,8 +106,11 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
-    let rows = DB::Adapter::fetch(conn, INSTANCES, &[name.into()]).await.map_err(failed)?;
-    let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
+    let values = [slack.into(), name.into()];
+    let sql = format!("SELECT {} AND m.name = ? ORDER BY i.id", instances(&DB::Adapter::DIALECT));
+    let rows = DB::Adapter::fetch(conn, &sql, &values).await.map_err(failed)?;
+    let instances =
+        rows.iter().map(|row| instance_of(row, 0)).collect::<sqlx::Result<_>>().map_err(failed)?;
     let optional = |column| counts[0].optional_integer(column).map_err(failed);
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
     let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
@@ -113,30 +147,36 @@ fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
 }
 
 /// Live instances. The last column: what it has seen is in the history of this migration, and not of one that was
-/// lost.
-const INSTANCES: &str = "SELECT i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.min_stage, \
+/// lost, and it said so to this server: one that has taken over may lack what the instance has seen since.
+const INSTANCES: &str = "i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.min_stage, \
      i.max_stage, a.lazy, a.wanted, a.killed_by, \
-     CASE WHEN (a.seen_token = m.token AND a.seen_epoch <= m.epoch) \
+     CASE WHEN i.server = {server} AND ((a.seen_token = m.token AND a.seen_epoch <= m.epoch) \
      OR (a.seen_token = m.from_token AND a.seen_epoch = m.epoch - 1) \
      OR EXISTS (SELECT 1 FROM dualwrite_event e WHERE e.migration = a.migration \
-     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token) THEN 1 ELSE 0 END \
+     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END \
      FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
      JOIN dualwrite_instance i ON i.id = a.instance \
-     WHERE m.name = ? AND i.expires_at > {now} ORDER BY i.id";
+     WHERE i.expires_at > {now} - ?";
 
-fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
-    let of_this_history = row.integer(9)? != 0;
-    let epoch =
-        |column| row.unsigned(column).map(|epoch| Epoch(epoch * u64::from(of_this_history)));
+pub(super) fn instances(dialect: &Dialect) -> String {
+    INSTANCES.replace("{server}", dialect.identity)
+}
+
+/// From this column on.
+pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceReport> {
+    let of_this_history = row.integer(first + 9)? != 0;
+    let epoch = |column| {
+        row.unsigned(first + column).map(|epoch| Epoch(epoch * u64::from(of_this_history)))
+    };
     Ok(InstanceReport {
-        id: row.text(0)?.to_owned(),
-        release: row.text(1)?.to_owned(),
+        id: row.text(first)?.to_owned(),
+        release: row.text(first + 1)?.to_owned(),
         seen: epoch(2)?,
         drained: epoch(3)?,
-        min_stage: row.stage(4)?,
-        max_stage: row.stage(5)?,
-        lazy: row.integer(6)? != 0,
-        wanted: row.optional_text(7)?.map(str::to_owned),
-        killed_by: row.optional_text(8)?.map(str::to_owned),
+        min_stage: row.stage(first + 4)?,
+        max_stage: row.stage(first + 5)?,
+        lazy: row.integer(first + 6)? != 0,
+        wanted: row.optional_text(first + 7)?.map(str::to_owned),
+        killed_by: row.optional_text(first + 8)?.map(str::to_owned),
     })
 }

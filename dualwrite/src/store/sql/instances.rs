@@ -1,13 +1,15 @@
 //! Instances: how one joins, what it acknowledges, and what is forgotten of those that have gone.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use crate::control::{Acknowledgement, Heartbeat, Pulse, Record};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Pin, SqlValue};
 use crate::error::Error;
-use crate::lineage::{Mark, Token};
-use crate::store::sql::facts::{RECORD, record_of};
+use crate::stages::lineage::{Mark, Token};
+use crate::store::sql::facts::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::Tx;
 
 /// How many rows one statement writes at the most.
 const ROWS_MAX: usize = 500;
@@ -42,7 +44,8 @@ impl<DB: Backend> SqlControl<DB> {
         let doing = "reading the migrations";
         let mut records = Vec::with_capacity(names.len());
         for names in names.chunks(ROWS_MAX) {
-            let sql = format!("{RECORD} WHERE m.name IN ({})", vec!["?"; names.len()].join(", "));
+            let list = vec!["?"; names.len()].join(", ");
+            let sql = record_sql(&format!("WHERE m.name IN ({list})"));
             let values: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
             let rows = self.fetch(doing, &sql, &values).await?;
             let found = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>();
@@ -59,14 +62,14 @@ impl<DB: Backend> SqlControl<DB> {
         number: u64,
         acknowledged: &[Acknowledgement],
     ) -> Result<(), Error> {
-        let failed = |error| Error::database("joining", error);
-        let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-        let begin = DB::Adapter::begin_writing(tx.connection());
-        begin.await.map_err(failed)?;
-        tx.opened([].into());
-        enter::<DB>(tx.connection(), beat, number).await.map_err(failed)?;
-        acknowledge::<DB>(tx.connection(), beat, number, acknowledged).await.map_err(failed)?;
-        tx.commit().await
+        let joining = self.beating.within("joining", async {
+            let mut lent = self.beating.lend().await?;
+            lent.begin().await?;
+            enter::<DB>(&mut lent, beat, number).await?;
+            acknowledge::<DB>(&mut lent, beat, number, acknowledged).await?;
+            lent.commit().await
+        });
+        joining.await
     }
 
     pub(super) async fn heartbeat_in(
@@ -75,24 +78,41 @@ impl<DB: Backend> SqlControl<DB> {
         pulse: Pulse,
         changed: &[Acknowledgement],
     ) -> Result<bool, Error> {
-        let failed = |error| Error::database("sending the heartbeat", error);
-        let mut lent = self.lend().await.map_err(failed)?;
-        // First what is acknowledged, then the time for which it holds.
-        let sent = async {
-            acknowledge::<DB>(&mut lent.conn, beat, pulse.number, changed).await?;
-            let sql = "UPDATE dualwrite_instance SET expires_at = {now} + ?, beat = ? \
-                       WHERE id = ? AND beat >= ? AND beat < ?";
-            let values = [
-                lease_of(beat),
-                pulse.number.into(),
-                beat.instance.as_str().into(),
-                pulse.confirmed.into(),
-                pulse.number.into(),
-            ];
-            DB::Adapter::execute(&mut lent.conn, sql, &values).await
-        };
-        let sent = sent.await.map_err(failed).map(|rows| rows > 0);
-        lent.done(sent)
+        let doing = "sending the heartbeat";
+        if !changed.is_empty() {
+            // First what is acknowledged, then the time for which it holds.
+            let acknowledging = self.beating.within(doing, async {
+                let mut lent = self.beating.lend().await?;
+                lent.busy();
+                let sent = acknowledge::<DB>(&mut lent, beat, pulse.number, changed).await;
+                lent.ended(sent)
+            });
+            acknowledging.await?;
+        }
+        let sql = format!(
+            "UPDATE dualwrite_instance SET expires_at = {{now}} + ?, beat = ?, server = {} \
+             WHERE id = ? AND beat >= ? AND beat < ?",
+            DB::Adapter::DIALECT.identity
+        );
+        let values = [
+            lease_of(beat),
+            pulse.number.into(),
+            beat.instance.as_str().into(),
+            pulse.confirmed.into(),
+            pulse.number.into(),
+        ];
+        Ok(self.beating.execute(doing, &sql, &values).await? > 0)
+    }
+
+    /// What instances that have gone left behind before the clock went back, lasts no longer than a lease from now.
+    pub(super) async fn clock_stepped_in(&self, by_us: i64, lease: Duration) -> Result<(), Error> {
+        if by_us > 0 {
+            let until = self.clock.now().saturating_add(nanos(lease));
+            *self.stepped.lock().unwrap_or_else(PoisonError::into_inner) = Some((by_us, until));
+            return Ok(());
+        }
+        let sql = "UPDATE dualwrite_instance SET expires_at = {now} + lease WHERE expires_at > {now} + lease";
+        self.execute("shortening leases", sql, &[]).await.map(drop)
     }
 
     pub(super) async fn descends_in(&self, name: &str, from: Mark) -> Result<bool, Error> {
@@ -100,37 +120,39 @@ impl<DB: Backend> SqlControl<DB> {
         let sql = "SELECT count(*) FROM dualwrite_event \
                    WHERE migration = ? AND epoch = ? AND from_token = ?";
         let values = [name.into(), (from.epoch.0 + 1).into(), from.token.0.into()];
-        let rows = self.fetch(doing, sql, &values).await?;
+        let rows = self.beating.fetch(doing, sql, &values).await?;
         let found = rows.first().map_or(Ok(0), |row| row.integer(0));
         found.map(|found| found > 0).map_err(|error| Error::database(doing, error).of(name))
     }
 
     /// Takes an instance out, and those that have been gone for a day, or every restart would leave rows.
     pub(super) async fn forget(&self, instance: &str) -> Result<(), Error> {
-        let doing = "leaving";
-        let failed = |error| Error::database(doing, error);
-        let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-        let begin = DB::Adapter::begin_writing(tx.connection());
-        begin.await.map_err(failed)?;
-        tx.opened([].into());
-        let conn = tx.connection();
+        self.working.within("leaving", self.forgetting(instance)).await
+    }
+
+    async fn forgetting(&self, instance: &str) -> sqlx::Result<()> {
+        let mut lent = self.working.lend().await?;
+        lent.begin().await?;
         let sql = format!(
             "SELECT id FROM dualwrite_instance WHERE id = ? OR expires_at < {{now}} - {REMEMBERED_US} \
              ORDER BY id{}",
             DB::Adapter::DIALECT.for_update
         );
-        let rows = DB::Adapter::fetch(conn, &sql, &[instance.into()]).await.map_err(failed)?;
+        let rows = DB::Adapter::fetch(&mut lent, &sql, &[instance.into()]).await?;
         for row in &rows {
-            let id = row.text(0).map_err(failed)?;
             for sql in [
                 "DELETE FROM dualwrite_acknowledgement WHERE instance = ?",
                 "DELETE FROM dualwrite_instance WHERE id = ?",
             ] {
-                DB::Adapter::execute(conn, sql, &[id.into()]).await.map_err(failed)?;
+                DB::Adapter::execute(&mut lent, sql, &[row.text(0)?.into()]).await?;
             }
         }
-        tx.commit().await
+        lent.commit().await
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn lease_of(beat: &Heartbeat) -> SqlValue {
@@ -143,9 +165,10 @@ async fn enter<DB: Backend>(
     number: u64,
 ) -> sqlx::Result<()> {
     let sql = format!(
-        "INSERT INTO dualwrite_instance (id, release_name, min_stage, max_stage, lease, expires_at, beat) \
-         VALUES (?, ?, ?, ?, ?, {{now}} + ?, ?){}",
-        DB::Adapter::DIALECT.upsert("id", &["lease", "expires_at", "beat"])
+        "INSERT INTO dualwrite_instance (id, release_name, min_stage, max_stage, lease, expires_at, beat, \
+         server) VALUES (?, ?, ?, ?, ?, {{now}} + ?, ?, {}){}",
+        DB::Adapter::DIALECT.identity,
+        DB::Adapter::DIALECT.upsert("id", &["lease", "expires_at", "beat", "server"])
     );
     let values = [
         beat.instance.as_str().into(),

@@ -8,7 +8,7 @@ use crate::key::EncodedKey;
 use crate::stages::moves::Move;
 use crate::stages::position::Generation;
 use crate::stages::stage::{Side, Stage};
-use crate::testing::conformance::{NAME, advance, beat, change};
+use crate::testing::conformance::{NAME, advance, beat, change, join};
 
 fn key(text: &str) -> EncodedKey {
     EncodedKey(text.to_owned())

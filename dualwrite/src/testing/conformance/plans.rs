@@ -17,7 +17,7 @@ use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Percent};
 use crate::stages::stage::Stage;
 use crate::state::Options;
-use crate::testing::conformance::{NAME, beat, change, seen};
+use crate::testing::conformance::{NAME, beat, change, heartbeat, join, seen};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -145,7 +145,9 @@ async fn a_step_needs_the_row_as_it_was(control: &dyn Control) {
 
 /// Both have read the row, and are the leader by it.
 async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control>) {
-    let process = |control| Inner::new(control, Clock::system(), beat("a"), SHUTDOWN);
+    let process = |control| {
+        Inner::new(control, Clock::system(), beat("a"), SHUTDOWN, tokio::runtime::Handle::current())
+    };
     let mut shared = Vec::new();
     for _ in 0..4 {
         let inner = process(Arc::clone(&control));

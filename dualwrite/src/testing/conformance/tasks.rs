@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::control::tasks::NewTask;
 use crate::error::ErrorKind;
 use crate::stages::stage::Side;
-use crate::testing::conformance::{NAME, beat};
+use crate::testing::conformance::{NAME, beat, join};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
