@@ -19,6 +19,7 @@ mod following;
 mod listening;
 mod maintaining;
 #[cfg(feature = "metrics")]
+mod preflight;
 mod publishing;
 mod registration;
 mod repairing;
@@ -296,12 +297,18 @@ impl Inner {
             let message = "it is registered twice at once; clone the first handle";
             return Err(Error::new(ErrorKind::InvalidInput, message).of(names[at]));
         }
+        let mut preflights = Vec::with_capacity(prepared.len());
+        for prepared in &prepared {
+            preflights.push(self.look_ahead(&prepared.name, prepared.copier.as_ref()).await?);
+        }
         let records = self.control.enlist(&names).await?;
         let mut registered = Vec::with_capacity(prepared.len());
-        for Prepared { name, options, copier } in prepared {
+        for (Prepared { name, options, copier }, preflight) in prepared.into_iter().zip(preflights)
+        {
             let record = records.iter().find(|record| record.name == name);
             let record = record.ok_or_else(|| unknown_migration(&name))?;
             let shared = Arc::new(Shared::new(record, options, copier, self.context()));
+            shared.set_preflight(preflight);
             self.steering.ask(&shared).await;
             registered.push(shared);
         }

@@ -158,9 +158,8 @@ async fn pages_that_were_given_up_leave_no_session_waiting<D: Sql>(db: Scratch<D
         let asked = tokio::spawn(ask());
         until("it waits", async || world.db.number(waiting).await > 0).await;
         asked.abort();
-        let began = Instant::now();
+        // Which would not be so for as long as the lock is held.
         until("it is cancelled", async || world.db.number(waiting).await == 0).await;
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
     // One who waits is answered.
     let began = Instant::now();

@@ -40,7 +40,7 @@ async fn every_operation_has_ended<D: Sql>(world: &Ended<D>) {
     ended(&migration.refresh().await.unwrap_err());
     ended(&migration.status().await.unwrap_err());
     ended(&migration.events().await.unwrap_err());
-    ended(&migration.approve("dba", "ada", "looked").await.unwrap_err());
+    ended(&migration.release_runs("0.9").await.unwrap_err());
     ended(&migration.backfill().start("ada", "now").await.unwrap_err());
     ended(&migration.backfill().pause().await.unwrap_err());
 }
@@ -88,8 +88,7 @@ async fn what_is_in_flight_ends_and_nothing_more_begins<D: Sql>(db: Scratch<D>) 
     let read = tokio::spawn(async move { own.notes.find(2).await });
     reading.reached().await;
     let shutdown = tokio::spawn(runtime.shutdown());
-    until("nothing more begins", async || world.migration.begin(world.db.pool()).await.is_err())
-        .await;
+    until("nothing more begins", async || world.notes.find(3).await.is_err()).await;
     ended(&world.migration.begin(world.db.pool()).await.unwrap_err());
     assert!(!shutdown.is_finished(), "it waits for what is in flight");
     tx.commit().await.unwrap();
