@@ -46,7 +46,7 @@ impl World {
                 (instance.cached, instance.token) = (control.position, found.token);
             }
         } else {
-            let lost = match lineage(instance.mark(), found, control.from_token()) {
+            let lost = match lineage(instance.mark(), found, control.parent()) {
                 Lineage::Same | Lineage::Next => false,
                 Lineage::Later => !control.knows(instance.mark()),
                 Lineage::Earlier | Lineage::Other => true,

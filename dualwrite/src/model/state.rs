@@ -116,7 +116,7 @@ impl Control {
         Mark { epoch, token: self.tokens[epoch.0 as usize] }
     }
 
-    pub(super) fn from_token(&self) -> Token {
+    pub(super) fn parent(&self) -> Token {
         self.tokens[self.position.epoch.0.saturating_sub(1) as usize]
     }
 

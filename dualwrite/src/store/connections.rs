@@ -127,19 +127,27 @@ impl<DB: Backend> Connections<DB> {
         values: &[SqlValue],
     ) -> Result<Vec<SqlRow>, Error> {
         self.within(doing, async {
-            let mut lent = self.lend().await?;
-            let rows = lent.fetch(sql, values).await;
-            match rows {
-                // The server has closed it while it was not used.
-                Err(error) if lent.reused && is_lost(&error) => {
-                    drop(lent);
-                    let mut fresh = self.lend().await?;
-                    fresh.fetch(sql, values).await
+            loop {
+                let mut lent = self.lend().await?;
+                match lent.fetch(sql, values).await {
+                    // The server has closed it while it was not used. Each try leaves one less that was kept.
+                    Err(error) if lent.reused && is_lost(&error) => {}
+                    rows => return rows,
                 }
-                rows => rows,
             }
         })
         .await
+    }
+
+    /// One of them, in a transaction whose first statement writes.
+    pub(crate) async fn begin(&self) -> sqlx::Result<Lent<'_, DB>> {
+        loop {
+            let mut lent = self.lend().await?;
+            match lent.begin().await {
+                Err(error) if lent.reused && is_lost(&error) => {}
+                begun => return begun.map(|()| lent),
+            }
+        }
     }
 
     /// Runs one statement within the limit.
@@ -232,7 +240,7 @@ impl<DB: Backend> Lent<'_, DB> {
     }
 
     /// Opens a transaction whose first statement writes.
-    pub(crate) async fn begin(&mut self) -> sqlx::Result<()> {
+    async fn begin(&mut self) -> sqlx::Result<()> {
         self.busy();
         DB::Adapter::begin_writing(self).await?;
         self.open = true;

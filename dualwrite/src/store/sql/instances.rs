@@ -63,8 +63,7 @@ impl<DB: Backend> SqlControl<DB> {
         acknowledged: &[Acknowledgement],
     ) -> Result<(), Error> {
         let joining = self.beating.within("joining", async {
-            let mut lent = self.beating.lend().await?;
-            lent.begin().await?;
+            let mut lent = self.beating.begin().await?;
             enter::<DB>(&mut lent, beat, number).await?;
             acknowledge::<DB>(&mut lent, beat, number, acknowledged).await?;
             lent.commit().await
@@ -131,8 +130,7 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     async fn forgetting(&self, instance: &str) -> sqlx::Result<()> {
-        let mut lent = self.working.lend().await?;
-        lent.begin().await?;
+        let mut lent = self.working.begin().await?;
         let sql = format!(
             "SELECT id FROM dualwrite_instance WHERE id = ? OR expires_at < {{now}} - {REMEMBERED_US} \
              ORDER BY id{}",

@@ -21,8 +21,7 @@ impl<DB: Backend> SqlControl<DB> {
         order: &NewOrder,
     ) -> Result<bool, Error> {
         let obeying = self.working.within(doing, async {
-            let mut lent = self.working.lend().await?;
-            lent.begin().await?;
+            let mut lent = self.working.begin().await?;
             if DB::Adapter::execute(&mut lent, sql, values).await? == 0 {
                 lent.rollback().await?;
                 return Ok(false);

@@ -148,12 +148,13 @@ async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control
     let process = |control| {
         Inner::new(control, Clock::system(), beat("a"), SHUTDOWN, tokio::runtime::Handle::current())
     };
-    let mut shared = Vec::new();
+    let (mut shared, mut processes) = (Vec::new(), Vec::new());
     for _ in 0..4 {
         let inner = process(Arc::clone(&control));
         let prepared = inner.prepare(NAME, Options::default(), None).unwrap();
         let migration = inner.register(vec![prepared]).await.unwrap().remove(0);
         shared.push(Arc::clone(migration.shared()));
+        processes.push(inner); // whose end would be that of its control tables
     }
     control.start_plan(NAME, &new_plan()).await.unwrap();
     for steps in 1..=3_u64 {
