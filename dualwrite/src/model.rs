@@ -11,7 +11,7 @@
 //!
 //! - [`state`]: what there is; [`world`]: its bounds, and the guard that it may lack
 //! - [`failover`]: a standby that lags takes over
-//! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`locks`]: the steps
+//! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`verifying`], [`locks`]: the steps
 //! - [`search`]: all steps together; [`properties`]: what must hold, and what must be reachable
 //! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
 
@@ -27,6 +27,7 @@ mod returns;
 mod reversing;
 mod search;
 mod state;
+mod verifying;
 mod world;
 mod worlds;
 mod writing;

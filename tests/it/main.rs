@@ -51,6 +51,7 @@ mod tool;
 mod transaction;
 mod unaware;
 mod verify;
+mod writers;
 
 // The tests' own tools.
 mod harness;

@@ -40,15 +40,15 @@ impl World {
 
     /// What an instance makes of the position in force.
     pub(super) fn adopt(&self, instance: &mut Instance, control: &Control) {
-        let found = control.mark();
+        let found = control.at();
         if self.lacks(Guard::Token) {
             if instance.cached.epoch <= found.epoch {
                 (instance.cached, instance.token) = (control.position, found.token);
             }
         } else {
-            let lost = match lineage(instance.mark(), found, control.parent()) {
+            let lost = match lineage(instance.at(), found, control.parent()) {
                 Lineage::Same | Lineage::Next => false,
-                Lineage::Later => !control.knows(instance.mark()),
+                Lineage::Later => !control.knows(instance.at()),
                 Lineage::Earlier | Lineage::Other => true,
             };
             (instance.cached, instance.token) = (control.position, found.token);

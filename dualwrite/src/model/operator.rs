@@ -10,6 +10,7 @@ use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::Stage;
+use crate::stages::stale::StaleMark;
 use crate::store::sql::change::decide_change;
 
 impl World {
@@ -30,19 +31,25 @@ impl World {
         };
         Facts {
             position: control.position,
-            token: control.mark().token,
+            token: control.at().token,
             generation: control.generation,
             stage_epoch: control.stage_epoch,
             stage_age: Duration::ZERO,
             backfilled: control.is_backfilled(),
-            verified: control.verified,
+            verified: control.verified(),
             dirty_old: dirty(0),
             dirty_new: dirty(1),
             old_generation: control.old_generation,
             old_backfilled: control.is_copied_back(),
-            old_verified: control.old_verified,
+            old_verified: control.old_verified(),
             old_dead_letters: 0,
             old_waived: 0,
+            hazards: Vec::new(),
+            stale: control
+                .mark
+                .iter()
+                .map(|mark| StaleMark { kind: mark.kind, at_us: 0 })
+                .collect(),
             waived: 0,
             approvals: Vec::new(),
             releases: Vec::new(),
@@ -87,6 +94,10 @@ impl World {
             Some(Guard::ProvenReturn) => {
                 facts.old_backfilled = true;
                 facts.old_verified = Some(facts.old_generation);
+            }
+            Some(Guard::WithdrawnProof) if !facts.stale.is_empty() => {
+                facts.stale.clear();
+                facts.verified = Some(facts.generation);
             }
             Some(Guard::LazyEnd) if facts.position.stage == Stage::Live => facts.backfilled = true,
             Some(Guard::AcknowledgedComplete) if facts.position.stage >= Stage::Live => {
@@ -155,7 +166,7 @@ impl World {
     pub(super) fn beat(&self, state: &mut State, number: usize) -> Option<()> {
         let instance = &mut state.instances[number];
         let before = *instance;
-        instance.seen = instance.mark();
+        instance.seen = instance.at();
         instance.drained = self.drained(instance);
         (instance.listed, instance.here) = (true, true);
         instance.beaten = !instance.valid;

@@ -2,9 +2,10 @@
 
 use super::world::Budget;
 use crate::stages::bucket::Bucket;
-use crate::stages::lineage::{Mark, Token};
+use crate::stages::lineage::{Mark as Place, Token};
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Side;
+use crate::stages::stale::StaleKind;
 
 /// A value of a row: which write it is from. 0: the row is not there.
 pub(super) type Version = u8;
@@ -53,7 +54,7 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Standby {
     pub(super) control: Control,
-    pub(super) acknowledged: [(Mark, Epoch); INSTANCES],
+    pub(super) acknowledged: [(Place, Epoch); INSTANCES],
 }
 
 /// What a read must not have answered, and did.
@@ -70,6 +71,9 @@ pub(super) struct Row {
     pub(super) sides: [Version; 2],
     pub(super) dirty: [bool; 2],
     pub(super) buried: bool,
+    /// Somebody changed new behind everyone's back; and a verification found that while old answered.
+    pub(super) damaged: bool,
+    pub(super) found: bool,
     /// The newest version committed, acknowledged, returned by a read.
     pub(super) latest: Version,
     pub(super) acked: Version,
@@ -100,20 +104,30 @@ pub(super) struct Control {
     pub(super) tokens: [Token; EPOCHS],
     pub(super) generation: Generation,
     pub(super) stage_epoch: Epoch,
-    pub(super) verified: Option<Generation>,
+    verified: Option<Generation>,
+    /// What withdraws the proof of both sides.
+    pub(super) mark: Option<Mark>,
     /// The backfill of each generation.
     pub(super) ledgers: [Ledger; GENERATIONS],
     /// Of what new alone got.
     pub(super) old_generation: Generation,
-    pub(super) old_verified: Option<Generation>,
+    old_verified: Option<Generation>,
     /// The reverse copy of each generation of old, part by part.
     pub(super) reverse: [[Ledger; 3]; GENERATIONS],
 }
 
+/// A stale mark, the worst of those that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mark {
+    pub(super) kind: StaleKind,
+    /// The verification under way found it at its beginning.
+    pub(super) stamped: bool,
+}
+
 impl Control {
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn at(&self) -> Place {
         let epoch = self.position.epoch;
-        Mark { epoch, token: self.tokens[epoch.0 as usize] }
+        Place { epoch, token: self.tokens[epoch.0 as usize] }
     }
 
     pub(super) fn parent(&self) -> Token {
@@ -121,8 +135,38 @@ impl Control {
     }
 
     /// Whether it has passed this position, or is there.
-    pub(super) fn knows(&self, mark: Mark) -> bool {
-        mark.epoch <= self.position.epoch && self.tokens[mark.epoch.0 as usize] == mark.token
+    pub(super) fn knows(&self, at: Place) -> bool {
+        at.epoch <= self.position.epoch && self.tokens[at.epoch.0 as usize] == at.token
+    }
+
+    pub(super) fn new(position: Position, generations: [Generation; 2], ready: bool) -> Self {
+        Self {
+            position,
+            tokens: [Token::default(); EPOCHS],
+            generation: generations[1],
+            stage_epoch: position.epoch,
+            verified: ready.then_some(generations[1]),
+            mark: None,
+            ledgers: [Ledger::default(); GENERATIONS],
+            old_generation: generations[0],
+            old_verified: None,
+            reverse: [[Ledger::default(); 3]; GENERATIONS],
+        }
+    }
+
+    pub(super) fn verified(&self) -> Option<Generation> {
+        self.verified.filter(|_| self.mark.is_none())
+    }
+
+    pub(super) fn old_verified(&self) -> Option<Generation> {
+        self.old_verified.filter(|_| self.mark.is_none())
+    }
+
+    /// A clean end of a verification of these generations of old and new.
+    pub(super) fn prove(&mut self, generations: [Generation; 2]) {
+        self.verified = Some(generations[1]);
+        self.old_verified = Some(generations[0]);
+        self.mark = None;
     }
 
     pub(super) fn ledger(&mut self, generation: Generation) -> &mut Ledger {
@@ -184,15 +228,15 @@ pub(super) struct Instance {
     /// It has sent a heartbeat to the server that there is now.
     pub(super) here: bool,
     /// What it acknowledged last.
-    pub(super) seen: Mark,
+    pub(super) seen: Place,
     pub(super) drained: Epoch,
     pub(super) read: Option<Read>,
     pub(super) write: Option<Write>,
 }
 
 impl Instance {
-    pub(super) fn mark(&self) -> Mark {
-        Mark { epoch: self.cached.epoch, token: self.token }
+    pub(super) fn at(&self) -> Place {
+        Place { epoch: self.cached.epoch, token: self.token }
     }
 }
 

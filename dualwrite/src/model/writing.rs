@@ -88,7 +88,7 @@ impl World {
         let own = &state.instances[number];
         let others = state.instances.iter().enumerate();
         let others = others.filter(|(other, instance)| *other != number && instance.listed);
-        let own_epoch = self.of_this_history(state, own.mark(), own.cached.epoch);
+        let own_epoch = self.of_this_history(state, own.at(), own.cached.epoch);
         let seen = others.map(|(_, other)| self.said(state, other, other.seen.epoch));
         let seen = seen.fold(own_epoch, Ord::min);
         let repairable = decide::is_repairable(side, own.copied, self.lazy)

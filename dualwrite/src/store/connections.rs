@@ -304,9 +304,9 @@ impl<DB: Backend> Drop for Lent<'_, DB> {
                     self.from.cancel(id, text);
                 }
             }
-            (Some(Held::Pooled(mut conn)), _) => {
-                if self.open {
-                    DB::TransactionManager::start_rollback(&mut conn);
+            (Some(Held::Pooled(mut conn)), running) => {
+                if self.open || running.is_some() {
+                    DB::TransactionManager::start_rollback(&mut conn); // if there is one
                 }
             }
             (None, _) => {}

@@ -3,27 +3,28 @@
 
 pub(crate) mod change;
 mod facts;
+mod hazards;
 mod instances;
 mod letters;
 mod mismatch;
 mod orders;
 mod plans;
 pub(crate) mod summary;
+mod tables;
 mod tasks;
 mod verification;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::Pool;
 
 use self::facts::{READ_AT, record_of, record_sql};
-use crate::clock::Clock;
+#[cfg(test)]
+pub(crate) use self::tables::STATEMENT_MAX;
+pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Looked, Mismatch, Order,
-    Pulse, Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
+    Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
@@ -34,87 +35,14 @@ use crate::stages::facts::Facts;
 use crate::stages::lineage::Mark;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Side;
-use crate::state::unknown_migration;
+use crate::stages::stale::StaleKind;
 use crate::store::account;
-use crate::store::connections::Connections;
 use crate::store::ordering;
 use crate::verify::decide::{Recorded, VerifyState};
 
-const LOADING: &str = "reading the positions";
-/// How many statements may be under way beside the heartbeat, and how many moves.
-const WORKING_MAX: usize = 2;
-const MOVING_MAX: usize = 4;
-
-/// The default limit on a statement.
-pub(crate) const STATEMENT_MAX: Duration = Duration::from_secs(3);
-const STATEMENT_MIN: Duration = Duration::from_millis(500);
-/// One of a move waits a second for the fence.
-const MOVE_STATEMENT_MIN: Duration = Duration::from_secs(2);
-
-/// The limit on a statement of an instance with this lease: a heartbeat that hangs, and the one that is sent in its
-/// place, leave half of it.
-pub(crate) fn statement_limit(lease: Duration) -> Duration {
-    (lease / 5).clamp(STATEMENT_MIN, STATEMENT_MAX)
-}
-
-/// The control tables in a database.
-pub(crate) struct SqlControl<DB: Backend> {
-    pool: Pool<DB>,
-    /// For heartbeats and looks alone: the one connection that lasts.
-    beating: Connections<DB>,
-    working: Connections<DB>,
-    /// For those who wait for the fence.
-    moving: Connections<DB>,
-    /// Of moves of one migration one has the fence at a time, and the others need no connection to wait.
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// By how much the database's clock has lately gone ahead, in microseconds, and until when that matters.
-    stepped: Mutex<Option<(i64, u64)>>,
-    clock: Clock,
-}
-
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 
-impl<DB: Backend> SqlControl<DB> {
-    /// With this limit on each statement.
-    pub(crate) fn new(pool: Pool<DB>, limit: Duration) -> Self {
-        Self {
-            beating: Connections::new(&pool, 1, true, limit),
-            working: Connections::new(&pool, WORKING_MAX, false, limit),
-            moving: Connections::new(&pool, MOVING_MAX, false, limit.max(MOVE_STATEMENT_MIN)),
-            pool,
-            turns: Mutex::default(),
-            stepped: Mutex::default(),
-            clock: Clock::system(),
-        }
-    }
-
-    async fn fetch(
-        &self,
-        doing: &str,
-        sql: &str,
-        values: &[SqlValue],
-    ) -> Result<Vec<SqlRow>, Error> {
-        self.working.fetch(doing, sql, values).await
-    }
-
-    async fn execute(&self, doing: &str, sql: &str, values: &[SqlValue]) -> Result<u64, Error> {
-        self.working.execute(doing, sql, values).await
-    }
-
-    async fn record(&self, name: &str) -> Result<Record, Error> {
-        let sql = record_sql("WHERE m.name = ?");
-        let rows = self.fetch("reading a migration", &sql, &[name.into()]).await?;
-        let row = rows.first().ok_or_else(|| unknown_migration(name))?;
-        record_of(row).map_err(|error| Error::database("reading a migration", error).of(name))
-    }
-
-    /// How long ago an instance may have expired by the database's clock, which has gone ahead, in microseconds.
-    fn slack(&self) -> i64 {
-        let stepped = *self.stepped.lock().unwrap_or_else(PoisonError::into_inner);
-        stepped.filter(|(_, until)| self.clock.now() < *until).map_or(0, |(by, _)| by)
-    }
-}
-
+const LOADING: &str = "reading the positions";
 fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
     let at = |column: usize| -> sqlx::Result<(crate::stages::stage::Stage, Percent)> {
         let ramp = u16::try_from(row.integer(column + 1)?).ok();
@@ -218,9 +146,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             self.execute("leaving what was started", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
             let workers = format!("{instance}/%");
-            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
-            let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
-            self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
+            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await.map(drop)
         })
     }
 
@@ -242,10 +168,16 @@ impl<DB: Backend> Control for SqlControl<DB> {
     ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>> {
         Box::pin(async move {
             let reading = self.working.within("reading what is published", async {
-                let mut lent = self.working.lend().await?;
-                lent.busy();
-                let found = summary::summaries::<DB>(&mut lent, names, self.slack()).await;
-                lent.ended(found)
+                if !DB::Adapter::DIALECT.server {
+                    let mut lent = self.working.lend().await?;
+                    lent.busy();
+                    let found = summary::summaries::<DB>(&mut lent, names, self.slack()).await;
+                    return lent.ended(found);
+                }
+                // In one transaction: that is what a server counts.
+                let mut lent = self.working.begin().await?;
+                let found = summary::summaries::<DB>(&mut lent, names, self.slack()).await?;
+                lent.commit().await.map(|()| found)
             });
             reading.await
         })
@@ -266,15 +198,18 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move {
-            let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
-                       old_verified_generation = ? \
-                       WHERE name = ? AND generation = ? AND old_generation = ?";
-            let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-            Ok(self.execute("recording the verification", sql, &values).await? > 0)
-        })
+        Box::pin(self.verified_in(name, owner, [new, old]))
+    }
+
+    fn mark_stale<'a>(
+        &'a self,
+        name: &'a str,
+        kind: StaleKind,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.mark_stale_in(name, kind))
     }
 
     fn begin_verification<'a>(
@@ -284,14 +219,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         fresh: &'a VerifyState,
         afresh: bool,
     ) -> BoxFuture<'a, Result<VerifyState, Error>> {
-        Box::pin(async move {
-            let known = self.verification(name).await?;
-            let state = VerifyState::begin(known.as_ref(), fresh, afresh);
-            let sql = verification::begin(&DB::Adapter::DIALECT);
-            let values = verification::values(owner, &state, name)?;
-            self.execute("beginning a verification", &sql, &values).await?;
-            Ok(state)
-        })
+        Box::pin(self.begin_verification_in(name, owner, fresh, afresh))
     }
 
     fn record_verification<'a>(
@@ -300,24 +228,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         owner: &'a str,
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>> {
-        Box::pin(async move {
-            let sql = verification::record(state.done);
-            let mut values = verification::values(owner, state, name)?;
-            values.rotate_left(1); // the owner goes last
-            let doing = "recording how far a verification is";
-            if self.execute(doing, &sql, &values).await? == 0 {
-                return Ok(Recorded::Superseded);
-            }
-            let sql = "SELECT ordered FROM dualwrite_verification WHERE migration = ?";
-            let rows = self.fetch(doing, sql, &[name.into()]).await?;
-            let code = rows.first().map_or(Ok(0), |row| row.integer(0));
-            let code = code.map_err(|error| Error::database(doing, error).of(name))?;
-            Ok(match VerifyOrder::of(code) {
-                VerifyOrder::GoOn => Recorded::Kept,
-                VerifyOrder::Pause => Recorded::Paused,
-                VerifyOrder::Cancel => Recorded::Cancelled,
-            })
-        })
+        Box::pin(self.record_verification_in(name, owner, state))
     }
 
     fn order_verification<'a>(
@@ -336,13 +247,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
-        Box::pin(async move {
-            let doing = "reading the verification";
-            let sql = verification::read();
-            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
-            let state = rows.first().map(verification::state_of).transpose();
-            state.map_err(|error| Error::database(doing, error).of(name))
-        })
+        Box::pin(async move { Ok(self.owned_verification(name).await?.map(|(_, state)| state)) })
     }
 
     fn backfill<'a>(
@@ -392,18 +297,45 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
         side: Side,
+        after: Option<&'a DirtyKey>,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<DirtyKey>, Error>> {
         Box::pin(async move {
+            let mut values = vec![name.into(), side.as_str().into()];
+            let beyond = match after {
+                Some(DirtyKey { key, marked_at_us }) => {
+                    let at = SqlValue::from(*marked_at_us);
+                    values.extend([at.clone(), at, key.0.as_str().into()]);
+                    " AND (marked_at > ? OR (marked_at = ? AND key_text > ?))"
+                }
+                None => "",
+            };
             let sql = format!(
-                "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? \
-                 ORDER BY marked_at LIMIT {limit}"
+                "SELECT key_text, marked_at FROM dualwrite_dirty WHERE migration = ? AND side = ?{beyond} \
+                 ORDER BY marked_at, key_text LIMIT {limit}"
             );
-            let values = [name.into(), side.as_str().into()];
             let rows = self.fetch("reading dirty keys", &sql, &values).await?;
-            let keys = rows.iter().map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
+            let keys = rows.iter().map(|row| {
+                let key = EncodedKey(row.text(0)?.to_owned());
+                Ok(DirtyKey { key, marked_at_us: row.integer(1)? })
+            });
             let keys = keys.collect::<sqlx::Result<_>>();
             keys.map_err(|error| Error::database("reading dirty keys", error).of(name))
+        })
+    }
+
+    fn set_aside<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            // In this order: a crash in between must not lose both.
+            self.mark_stale(name, StaleKind::Key).await?;
+            let sql = "DELETE FROM dualwrite_dirty \
+                       WHERE migration = ? AND side = 'new' AND key_text = ?";
+            let values = [name.into(), key.0.as_str().into()];
+            self.execute("setting a key aside", sql, &values).await.map(drop)
         })
     }
 

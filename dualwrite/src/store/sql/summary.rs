@@ -8,11 +8,14 @@ use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
+use crate::stages::stale::StaleMark;
 use crate::store::sql::Conn;
 use crate::store::sql::facts::{
-    READ_AT, RECORD_COLUMNS, RECORD_FROM, instance_of, instances, record_of,
+    READ_AT, RECORD_COLUMNS, RECORD_FROM, instance_of, instances, record_of, stale_of,
 };
+use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
 
 /// How many keys are counted.
 pub(crate) const COUNTED_MAX: u64 = 1_000;
@@ -38,9 +41,11 @@ pub(super) async fn summaries<DB: Backend>(
     let sql = format!(
         "SELECT {RECORD_COLUMNS}, {{now}} - m.stage_at, \
          (SELECT o.state FROM dualwrite_backfill o WHERE o.migration = m.name AND o.part = 'old' \
-         AND o.generation = m.old_generation), m.old_verified_generation, \
+         AND o.generation = m.old_generation), \
+         CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = m.name) THEN NULL \
+         ELSE m.old_verified_generation END, \
          {{now}} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
-         WHERE u.migration = m.name) {RECORD_FROM} WHERE m.name {list}"
+         WHERE u.migration = m.name AND u.minute > 0) {RECORD_FROM} WHERE m.name {list}"
     );
     let rows = DB::Adapter::fetch(conn, &sql, &own).await?;
 
@@ -63,6 +68,22 @@ pub(super) async fn summaries<DB: Backend>(
     );
     let mut releases = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
 
+    let sql = format!(
+        "SELECT kind, max(at), migration FROM dualwrite_stale WHERE migration {list} \
+         GROUP BY migration, kind ORDER BY kind"
+    );
+    let mut stale: HashMap<String, Vec<StaleMark>> = HashMap::new();
+    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
+        stale.entry(row.text(2)?.to_owned()).or_default().push(stale_of(row)?);
+    }
+    let sql = format!(
+        "SELECT {HAZARD_COLUMNS}, migration FROM dualwrite_hazard WHERE migration {list} ORDER BY name"
+    );
+    let mut hazards: HashMap<String, Vec<Hazard>> = HashMap::new();
+    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
+        hazards.entry(row.text(7)?.to_owned()).or_default().push(hazard_of(row)?);
+    }
+
     let records = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>()?;
     let counts = counts::<DB>(conn, &records).await?;
     let mut found = Vec::with_capacity(records.len());
@@ -71,7 +92,12 @@ pub(super) async fn summaries<DB: Backend>(
         let lists =
             [approvals.remove(&name), releases.remove(&name)].map(Option::unwrap_or_default);
         let reports = reports.remove(&name).unwrap_or_default();
-        found.push((name, summary(record, row, counts, lists, reports)?));
+        let facts = Facts {
+            stale: stale.remove(&name).unwrap_or_default(),
+            hazards: hazards.remove(&name).unwrap_or_default(),
+            ..summary(record, row, counts, lists, reports)?
+        };
+        found.push((name, facts));
     }
     Ok(found)
 }
@@ -139,6 +165,8 @@ fn summary(
         old_verified: optional(3)?.map(unsigned).map(Generation),
         old_dead_letters,
         old_waived,
+        stale: Vec::new(),
+        hazards: Vec::new(),
         approvals,
         releases,
         unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
