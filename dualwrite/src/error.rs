@@ -55,7 +55,7 @@ pub enum ErrorKind {
     Timeout,
     /// A backfill stopped because too many rows failed.
     Halted,
-    /// The runtime of this process was shut down or dropped, or the pool was closed: nothing more can be done here.
+    /// The runtime of this process was shut down or dropped: nothing more can be done here.
     ShuttingDown,
     /// It was called outside of tokio, which this library and sqlx need.
     OutsideTokio,
@@ -99,7 +99,6 @@ impl Error {
     pub(crate) fn database(doing: &str, source: sqlx::Error) -> Self {
         let kind = match Self::find(&source) {
             Some(inner) => inner.kind(),
-            None if matches!(source, sqlx::Error::PoolClosed) => ErrorKind::ShuttingDown,
             None if is_serialization(&source) => ErrorKind::Serialization,
             None => ErrorKind::Database,
         };

@@ -167,8 +167,16 @@ impl<DB: Backend> Connections<DB> {
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T, Error> {
         match clock::limit(self.limit, work).await {
-            Ok(done) => done.map_err(|error| Error::database(doing, error)),
+            Ok(done) => done.map_err(|error| self.failed(doing, error)),
             Err(()) => Err(self.too_late(doing)),
+        }
+    }
+
+    /// What an error of the database means here: after the end of the runtime that these belong to, that.
+    pub(crate) fn failed(&self, doing: &str, error: sqlx::Error) -> Error {
+        match error {
+            sqlx::Error::PoolClosed if self.seats.is_closed() => Error::shutting_down(),
+            error => Error::database(doing, error),
         }
     }
 

@@ -80,6 +80,9 @@ impl<DB: Backend> SqlControl<DB> {
                     attempt += 1;
                     clock::sleep(FENCE_PAUSE).await;
                 }
+                Ok(Err(error @ sqlx::Error::PoolClosed)) => {
+                    return Err(self.moving.failed(DOING, error).of(name));
+                }
                 Ok(Err(error)) => {
                     let message = "writes in flight did not end in time, so the stage stays; look for a \
                                    transaction that is held open";

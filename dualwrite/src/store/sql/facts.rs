@@ -67,8 +67,8 @@ impl<DB: Backend> SqlControl<DB> {
     pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
         let doing = "reading what the gates need";
         let reading = async {
-            let failed = |error| Error::database(doing, error);
-            let mut lent = self.working.lend().await.map_err(failed)?;
+            let lent = self.working.lend().await;
+            let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
             lent.busy();
             let facts = facts::<DB>(&mut lent, name, self.slack()).await;
             lent.done();

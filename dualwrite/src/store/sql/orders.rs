@@ -27,6 +27,7 @@ impl<DB: Backend> SqlControl<DB> {
                 return Ok(false);
             }
             record::<DB>(&mut lent, name, order).await?;
+            DB::Adapter::notify(&mut lent, name).await?;
             lent.commit().await?;
             Ok(true)
         });

@@ -8,6 +8,7 @@ use sqlx::Pool;
 
 use crate::clock::Clock;
 use crate::control::Record;
+use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::state::unknown_migration;
@@ -75,6 +76,17 @@ impl<DB: Backend> SqlControl<DB> {
         values: &[SqlValue],
     ) -> Result<u64, Error> {
         self.working.execute(doing, sql, values).await
+    }
+
+    /// Tells the others, where the database can, that there is something to do.
+    pub(super) async fn hint(&self, name: &str) -> Result<(), Error> {
+        let hinting = self.working.within("telling the others", async {
+            let mut lent = self.working.lend().await?;
+            lent.busy();
+            let told = DB::Adapter::notify(&mut lent, name).await;
+            lent.ended(told)
+        });
+        hinting.await.map_err(|error| error.of(name))
     }
 
     pub(super) async fn record(&self, name: &str) -> Result<Record, Error> {
