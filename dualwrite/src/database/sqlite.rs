@@ -199,8 +199,8 @@ impl Adapter for SqliteAdapter {
         conn: &mut SqliteConnection,
         limit: Duration,
     ) -> sqlx::Result<Option<i64>> {
-        // As long as a change waits for the fence.
-        let wait = limit.min(Duration::from_secs(1)).as_millis().max(1);
+        // It must fail before whoever waits for it gives up.
+        let wait = limit.mul_f32(0.9).as_millis().max(1);
         Self::run_text(conn, format!("PRAGMA busy_timeout = {wait}")).await.map(|()| None)
     }
 

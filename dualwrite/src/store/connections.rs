@@ -17,6 +17,8 @@ use crate::error::{Error, ErrorKind};
 
 /// For how long a connection is kept that is not needed, unless it is to last.
 const IDLE_NS: u64 = 5_000_000_000;
+/// How long one waits for others to be done.
+const TURN_WAIT: Duration = Duration::from_secs(15);
 /// A connection that has not been used for so long is asked whether it is still there.
 const FRESH_NS: u64 = 1_000_000_000;
 /// How many statements that were given up are cancelled at once; the others end by their limit on the server.
@@ -31,6 +33,8 @@ pub(crate) struct Connections<DB: Backend> {
     own: bool,
     lasting: bool,
     seats: Semaphore,
+    /// Who wants one waits here, which is not counted against the limit.
+    queue: Semaphore,
     idle: Mutex<Vec<Line<DB>>>,
     cancels: Arc<Semaphore>,
     limit: Duration,
@@ -60,6 +64,7 @@ impl<DB: Backend> Connections<DB> {
             source: source.unwrap_or_else(|| pool.clone()),
             lasting,
             seats: Semaphore::new(seats),
+            queue: Semaphore::new(seats),
             idle: Mutex::default(),
             cancels: Arc::new(Semaphore::new(CANCELS_MAX)),
             limit,
@@ -106,6 +111,7 @@ impl<DB: Backend> Connections<DB> {
 
     /// Nothing can be done by them any more.
     pub(crate) fn close(&self) {
+        self.queue.close();
         self.seats.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -166,9 +172,24 @@ impl<DB: Backend> Connections<DB> {
         doing: &str,
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T, Error> {
+        let _turn = self.turn(doing).await?;
         match clock::limit(self.limit, work).await {
             Ok(done) => done.map_err(|error| self.failed(doing, error)),
             Err(()) => Err(self.too_late(doing)),
+        }
+    }
+
+    /// A turn to work, of as many as there are connections.
+    pub(crate) async fn turn(&self, doing: &str) -> Result<SemaphorePermit<'_>, Error> {
+        match clock::limit(TURN_WAIT, self.queue.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(Error::shutting_down()),
+            Err(()) => {
+                let message = format!(
+                    "the connections of the control tables were busy for {TURN_WAIT:?} while {doing}; try again"
+                );
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
         }
     }
 

@@ -20,16 +20,15 @@ use crate::store::sql::facts::facts;
 use crate::store::sql::hazards;
 use crate::store::sql::letters;
 use crate::store::sql::plans;
+use crate::store::sql::tables::FENCE_WAIT;
 use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::alone::{FENCE_ATTEMPTS, FENCE_PAUSE, fence_refused};
 
 const DOING: &str = "changing the position";
-/// How long one attempt waits for the fence, which the adapters say as well.
-const FENCE_WAIT: Duration = Duration::from_secs(1);
 /// How long a move waits for others of its migration.
 const TURN_WAIT: Duration = Duration::from_secs(10);
 /// Under the fence it may take this many times the limit on a statement.
-const CHANGE_LIMITS: u32 = 2;
+const CHANGE_LIMITS: u32 = 4;
 
 impl<DB: Backend> SqlControl<DB> {
     /// Waits for writes in flight, and changes the position unless a gate is shut.

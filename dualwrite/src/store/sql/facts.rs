@@ -66,6 +66,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
 impl<DB: Backend> SqlControl<DB> {
     pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
         let doing = "reading what the gates need";
+        let _turn = self.working.turn(doing).await?;
         let reading = async {
             let lent = self.working.lend().await;
             let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;

@@ -25,6 +25,11 @@ const STATEMENT_MIN: Duration = Duration::from_millis(500);
 /// One of a move waits a second for the fence.
 const MOVE_STATEMENT_MIN: Duration = Duration::from_secs(2);
 
+/// How long a statement waits for other writers where there is one at a time.
+const WRITER_WAIT: Duration = Duration::from_secs(10);
+/// How long one attempt of a move waits for the fence, which the adapters say as well.
+pub(super) const FENCE_WAIT: Duration = Duration::from_secs(1);
+
 /// The limit on a statement of an instance with this lease: a heartbeat that hangs, and the one that is sent in its
 /// place, leave half of it.
 pub(crate) fn statement_limit(lease: Duration) -> Duration {
@@ -49,10 +54,16 @@ pub(crate) struct SqlControl<DB: Backend> {
 impl<DB: Backend> SqlControl<DB> {
     /// With this limit on each statement.
     pub(crate) fn new(pool: Pool<DB>, limit: Duration) -> Self {
+        let [beating, working, moving] = match DB::Adapter::DIALECT.server {
+            true => [limit, limit, limit.max(MOVE_STATEMENT_MIN)],
+            // With one writer at a time, a statement is slow because others write; a heartbeat may take a third of a
+            // lease.
+            false => [limit * 5 / 3, limit.max(WRITER_WAIT), FENCE_WAIT],
+        };
         Self {
-            beating: Connections::new(&pool, 1, true, limit),
-            working: Connections::new(&pool, WORKING_MAX, false, limit),
-            moving: Connections::new(&pool, MOVING_MAX, false, limit.max(MOVE_STATEMENT_MIN)),
+            beating: Connections::new(&pool, 1, true, beating),
+            working: Connections::new(&pool, WORKING_MAX, false, working),
+            moving: Connections::new(&pool, MOVING_MAX, false, moving),
             pool,
             turns: Mutex::default(),
             stepped: Mutex::default(),
