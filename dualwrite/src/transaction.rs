@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::database::sealed::Adapter;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
@@ -55,9 +56,9 @@ pub struct Tx<'c, DB: Backend> {
     unseen_statements: bool,
     /// It bears the mark that a trigger looks at.
     marked: bool,
-    /// Dropped halfway, its connection is closed instead of being used again.
-    throwaway: bool,
     mirror_savepoint: MirrorSavepoint,
+    /// A shutdown waits for it.
+    _operation: Option<TaskTrackerToken>,
 }
 
 enum Conn<'c, DB: Backend> {
@@ -155,6 +156,7 @@ impl<DB: Backend> Tx<'static, DB> {
                 None => error,
             }
         };
+        let mut operation = migrations.first().map(|migration| migration.operate()).transpose()?;
         for _ in 0..BEGIN_ATTEMPTS {
             let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
             let savepoint = migrations.iter().zip(&pins).any(|(migration, pin)| {
@@ -170,7 +172,7 @@ impl<DB: Backend> Tx<'static, DB> {
                 continue;
             }
             let mut tx = Self::opening(conn);
-            tx.isolation = isolation;
+            (tx.isolation, tx._operation) = (isolation, operation.take());
             let begin = Begin { pins: &pins, isolation, savepoint };
             match tx.take_fence(begin).await.map_err(failed)? {
                 Fenced::Confirmed => {
@@ -181,11 +183,18 @@ impl<DB: Backend> Tx<'static, DB> {
                 }
                 Fenced::Read(found) => {
                     tx.opened(Arc::from([]));
+                    for (pin, found) in pins.iter().zip(&found) {
+                        let shared = migrations.iter().find(|shared| shared.name == pin.name);
+                        if let (Some(shared), Some(found)) = (shared, found) {
+                            shared.compare_fence(pin.mark(), found.mark());
+                        }
+                    }
                     tx.marked = found.iter().flatten().any(|found| found.watched);
                     tx.pins = pinned(pins, found)?;
                 }
                 Fenced::Moved => {
                     tx.state = State::Closed;
+                    operation = tx._operation.take();
                     drop(tx);
                     for migration in migrations {
                         migration.refresh().await?;
@@ -209,28 +218,12 @@ impl<DB: Backend> Tx<'static, DB> {
         Self::new(conn, Arc::from([]), Isolation::default(), State::Opening)
     }
 
-    /// The same for one of the few connections that the control tables have: a statement that is dropped
-    /// halfway may leave a connection waiting for an answer that never comes, and nobody else would get
-    /// it.
-    pub(crate) fn opening_control(conn: PoolConnection<DB>) -> Self {
-        let mut tx = Self::opening(conn);
-        tx.throwaway = DB::Adapter::DIALECT.server;
-        tx
-    }
-
     /// Sends BEGIN and takes the fences.
     pub(crate) async fn take_fence(&mut self, begin: Begin<'_>) -> sqlx::Result<Fenced> {
         match &mut self.conn {
             Conn::Root(Some(conn), held) => DB::Adapter::begin_fenced(conn, held, begin).await,
             Conn::Root(None, _) | Conn::Nested(_) => Err(sqlx::Error::BeginFailed),
         }
-    }
-
-    /// Sends BEGIN, without any fence.
-    pub(crate) async fn begin_plain(&mut self) -> sqlx::Result<()> {
-        self.take_fence(Begin::plain(&[])).await?;
-        self.opened(Arc::from([]));
-        Ok(())
     }
 
     /// BEGIN has succeeded.
@@ -253,7 +246,7 @@ fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error
     pins.into_iter()
         .zip(found)
         .map(|(pin, found)| match found {
-            Some(Found { position, .. }) => Ok(Pin { position, ..pin }),
+            Some(Found { position, token, .. }) => Ok(Pin { position, token, ..pin }),
             None => Err(Error::new(
                 ErrorKind::UnknownMigration,
                 "it is not in the control tables of this database",
@@ -273,7 +266,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             spoiled: None,
             unseen_statements: false,
             marked: false,
-            throwaway: false,
+            _operation: None,
             mirror_savepoint: MirrorSavepoint::None,
         }
     }
@@ -285,7 +278,12 @@ impl<'c, DB: Backend> Tx<'c, DB> {
     }
 
     pub(crate) fn pinned(&self, name: &str) -> Option<Position> {
-        self.pins.iter().find(|pin| &*pin.name == name).map(|pin| pin.position)
+        self.pin(name).map(|pin| pin.position)
+    }
+
+    /// What it is fenced for, of a migration.
+    pub(crate) fn pin(&self, name: &str) -> Option<&Pin> {
+        self.pins.iter().find(|pin| &*pin.name == name)
     }
 
     /// Whether it sees its rows as they were when it began to read, and locks them as they are.

@@ -20,11 +20,14 @@ mod dual;
 mod ended;
 #[cfg(unix)]
 mod engines;
+#[cfg(unix)]
+mod failover;
 mod fence;
 mod flags;
 mod forms;
 mod guard;
 mod history;
+mod hung;
 mod input;
 mod interleavings;
 mod isolation;
@@ -49,6 +52,7 @@ mod rollout;
 mod schema;
 mod sessions;
 mod shadow;
+mod shutdown;
 mod started;
 mod throttle;
 mod tool;

@@ -17,7 +17,7 @@ use crate::key::{EncodedKey, Key, KeyKind};
 use crate::pace::replicas::Replicas;
 use crate::preflight::finding::Preflight;
 use crate::stages::stage::Side;
-use crate::state::Shared;
+use crate::state::{Shared, unknown_migration};
 use crate::transaction::Tx;
 use crate::verify::decide::VerifyReport;
 use crate::verify::look::Suspect;
@@ -184,8 +184,9 @@ impl<C: CopyKeys> Copier for Registered<C> {
             );
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             let sql = "SELECT fence FROM dualwrite_migration WHERE name = ?";
-            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[migration.into()]);
-            let rows = rows.await.map_err(failed)?;
+            let values = [migration.into()];
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &values).await;
+            let rows = rows.map_err(failed)?;
             let row = rows.first().ok_or_else(|| unknown_migration(migration))?;
             watched.fence = row.unsigned(0).map_err(failed)?;
             let statements =

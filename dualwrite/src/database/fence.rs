@@ -7,6 +7,7 @@ use crate::database::sealed::Adapter as _;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::database::{Backend, SqlRow, SqlValue, position_of};
 use crate::stages::bucket::salt;
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::Position;
 
 /// The isolation level of a fenced transaction on PostgreSQL and MySQL. SQLite, with a single writer at
@@ -58,6 +59,7 @@ pub struct Pin {
     pub(crate) fence: u64,
     /// The position that the caller believes in.
     pub(crate) position: Position,
+    pub(crate) token: Token,
 }
 
 impl Pin {
@@ -66,6 +68,10 @@ impl Pin {
     pub(crate) fn fences(name: &str) -> impl Iterator<Item = u64> {
         let again = (1..FENCE_NUMBERS).map(move |number| salt(&format!("{name}#{number}")) >> 33);
         std::iter::once(salt(name) >> 33).chain(again)
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
     }
 }
 
@@ -118,8 +124,15 @@ pub enum Fenced {
 #[doc(hidden)]
 pub struct Found {
     pub(crate) position: Position,
+    pub(crate) token: Token,
     /// A trigger records writes that do not bear the mark of a fenced transaction.
     pub(crate) watched: bool,
+}
+
+impl Found {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
+    }
 }
 
 /// Reads the positions of all pins.
@@ -130,12 +143,17 @@ pub(super) async fn read_positions<DB: Backend>(
     lock: &str,
 ) -> sqlx::Result<Vec<Option<Found>>> {
     let mut positions = Vec::with_capacity(pins.len());
-    let sql =
-        format!("SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?{lock}");
+    let sql = format!(
+        "SELECT stage, ramp, epoch, watched, token FROM dualwrite_migration WHERE name = ?{lock}"
+    );
     for pin in pins {
         let rows = DB::Adapter::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
         let found = |row: &SqlRow| -> sqlx::Result<Found> {
-            Ok(Found { position: position_of(row, 0)?, watched: row.integer(3)? != 0 })
+            Ok(Found {
+                position: position_of(row, 0)?,
+                watched: row.integer(3)? != 0,
+                token: Token(row.unsigned(4)?),
+            })
         };
         positions.push(rows.first().map(found).transpose()?);
     }

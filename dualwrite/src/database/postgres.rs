@@ -1,4 +1,4 @@
-//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch; a
+//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch and its token; a
 //! change of the position locks the fence against them and renames the procedure.
 //!
 //! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
@@ -25,9 +25,8 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Engine, Fenced, Isolation, NewTable, Pin,
-    Pressure, SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator,
-    safe, typed_values,
+    Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
+    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -85,6 +84,7 @@ impl Adapter for PostgresAdapter {
         savepoint_replaces: false,
         wait_keeps_snapshot: true,
         fence_is_the_row: false,
+        identity: "CAST(pg_postmaster_start_time() AS text)",
         server: true,
     };
 
@@ -92,6 +92,7 @@ impl Adapter for PostgresAdapter {
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
 
     // A plan that was made while new was empty reads all of it for each row that is looked for there, later on.
+    const BROKEN_FENCES: Option<&'static str> = Some(fence::BROKEN);
     const BATCH_SETTINGS: Option<&'static str> =
         Some("SET LOCAL synchronous_commit=off;SET LOCAL plan_cache_mode=force_custom_plan");
 
@@ -166,7 +167,8 @@ impl Adapter for PostgresAdapter {
         for _ in 0..FENCE_LOOKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
-                Some(Pin { position: (*found)?.position, ..pin.clone() })
+                let super::Found { position, token, .. } = (*found)?;
+                Some(Pin { position, token, ..pin.clone() })
             });
             let known: Vec<Pin> = known.collect();
             if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
@@ -180,6 +182,10 @@ impl Adapter for PostgresAdapter {
         Ok(Fenced::Moved)
     }
 
+    async fn begin_writing(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Manager::begin(conn, Some("BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str())).await
+    }
+
     async fn begin_exclusive(conn: &mut PgConnection, (): &mut (), name: &str) -> sqlx::Result<()> {
         // The trigger on this table locks the fence. The limits of the application's sessions are not for this.
         let sql = format!(
@@ -189,6 +195,10 @@ impl Adapter for PostgresAdapter {
              SET LOCAL statement_timeout TO DEFAULT"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+    }
+
+    async fn begin_moving(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        Self::begin_exclusive(conn, &mut (), name).await
     }
 
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
@@ -242,10 +252,6 @@ impl Adapter for PostgresAdapter {
         catalogue::key_form(column, kind)
     }
 
-    async fn is_fence_intact(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
-        fence::is_intact(conn, name).await
-    }
-
     async fn repair_fence(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
         fence::repair(conn, name).await
     }
@@ -274,15 +280,33 @@ impl Adapter for PostgresAdapter {
     async fn watch(pool: &Pool<Postgres>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         // A connection of its own: the listener keeps it for good.
         let options = (*pool.connect_options()).clone();
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let own = pool.options().clone().min_connections(0).max_connections(1);
+        let mut listener = PgListener::connect_with(&own.connect_lazy_with(options)).await?;
         listener.listen(CHANNEL).await?;
         Ok(Some(Box::new(Listener(listener))))
     }
 
-    fn control_pool(pool: &Pool<Postgres>) -> Pool<Postgres> {
-        let options = (*pool.connect_options()).clone();
-        PgPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+    fn control_source(pool: &Pool<Postgres>, limit: Duration) -> Option<Pool<Postgres>> {
+        Some(super::control_source(pool, limit))
+    }
+
+    async fn prepare_control(
+        conn: &mut PgConnection,
+        limit: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        let sql =
+            "SELECT CAST(pg_backend_pid() AS bigint), set_config('statement_timeout', ?, false)";
+        let limit = limit.as_millis().max(1).to_string();
+        let rows = Self::fetch(conn, sql, &[limit.as_str().into()]).await?;
+        rows.first().map(|row| row.integer(0)).transpose()
+    }
+
+    async fn cancel(conn: &mut PgConnection, id: i64, text: &str) -> sqlx::Result<()> {
+        // Behind a pooler the number is another client's by now.
+        let sql = "SELECT CASE WHEN pg_cancel_backend(pid) THEN 1 ELSE 0 END FROM pg_stat_activity \
+                   WHERE pid = ? AND state = 'active' AND left(query, 200) = left(?, 200)";
+        let text = Self::DIALECT.statement(text);
+        Self::fetch(conn, sql, &[id.into(), text.as_ref().into()]).await.map(drop)
     }
 
     fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {
@@ -309,11 +333,11 @@ fn fenced_begin(begin: Begin<'_>) -> String {
     sql.push(';');
     sql.push_str(OURS);
     for pin in begin.pins {
-        let (fence, epoch) = (pin.fence, pin.position.epoch);
+        let (fence, epoch, token) = (pin.fence, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
-             CALL dualwrite_fence_{fence}_{epoch}()"
+             CALL dualwrite_fence_{fence}_{epoch}_{token}()"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);

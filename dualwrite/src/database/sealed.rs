@@ -1,6 +1,8 @@
 //! What a database must be able to do. Sealed: users name [`Backend`](super::Backend), and cannot
 //! implement this.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
@@ -38,6 +40,9 @@ pub trait Adapter: Send + Sync + 'static {
     /// For the transactions of a backfill: lets the commit return before it is on disk, for it can be lost as
     /// a whole, and whoever commits later and waits, waits for this one too; and has statements planned anew.
     const BATCH_SETTINGS: Option<&'static str>;
+
+    /// Asks for the names of migrations whose fence is not what their row says; `None` where the row is the fence.
+    const BROKEN_FENCES: Option<&'static str> = None;
 
     /// A commit waits for the disk, and other transactions can write meanwhile.
     const COMMIT_WAITS: bool = false;
@@ -146,7 +151,10 @@ pub trait Adapter: Send + Sync + 'static {
     /// Rolls a dropped transaction back in the background, or closes its connection.
     fn abandon(conn: PoolConnection<Self::Db>, held: Self::Held);
 
-    /// Removes the mark of a fenced transaction, which a trigger looks at.
+    /// Opens a transaction without a fence, whose first statement writes.
+    fn begin_writing(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Removes the marks of a fenced transaction, which triggers look at, before it commits.
     fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// The statements that make, or remove, the trigger on a table of old, by what the catalogue says of it.
@@ -181,21 +189,18 @@ pub trait Adapter: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// The same on a connection of the control tables, which is closed where its transaction is not ended.
+    fn begin_moving(
+        conn: &mut Connection<Self>,
+        name: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     /// Reads the positions of the pins where the transaction holds their fences already, and marks it where a
     /// trigger looks for the mark: always [`Fenced::Read`].
     fn read_pinned(
         conn: &mut Connection<Self>,
         pins: &[Pin],
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
-
-    /// Whether the fence of a migration is what its row says: whoever believes in an epoch that has passed is
-    /// refused.
-    fn is_fence_intact(
-        _conn: &mut Connection<Self>,
-        _name: &str,
-    ) -> impl Future<Output = sqlx::Result<bool>> + Send {
-        std::future::ready(Ok(true)) // where the row itself is the fence
-    }
 
     /// Makes the fence again by the row of the migration. Waits for writes in flight about a second.
     fn repair_fence(
@@ -233,9 +238,24 @@ pub trait Adapter: Send + Sync + 'static {
         pool: &Pool<Self::Db>,
     ) -> impl Future<Output = sqlx::Result<Option<Box<dyn Watch>>>> + Send;
 
-    /// A small pool for the control tables alone, so that a busy application cannot starve the
-    /// heartbeat; the application's own where the database has a single writer anyway.
-    fn control_pool(pool: &Pool<Self::Db>) -> Pool<Self::Db>;
+    /// Where the control tables have their connections from, with the settings and hooks of the application's: a
+    /// pool that is only used to connect. `None` where there is no other way to the database than the application's
+    /// own connections.
+    fn control_source(pool: &Pool<Self::Db>, limit: Duration) -> Option<Pool<Self::Db>>;
+
+    /// Prepares such a connection: the server ends a statement that takes longer than the limit. Answers with the
+    /// number of the connection, where there is one to cancel by.
+    fn prepare_control(
+        conn: &mut Connection<Self>,
+        limit: Duration,
+    ) -> impl Future<Output = sqlx::Result<Option<i64>>> + Send;
+
+    /// Cancels a statement, with this text, on the connection of this number.
+    fn cancel(
+        conn: &mut Connection<Self>,
+        id: i64,
+        text: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// Makes or upgrades the control tables.
     fn install(pool: &Pool<Self::Db>) -> BoxFuture<'_, Result<(), Error>>;

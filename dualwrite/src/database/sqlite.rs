@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::{Column, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{Column, ConnectOptions as _, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use sqlx_core::transaction::TransactionManager;
 
 use self::guard::Guarded;
@@ -58,11 +58,17 @@ impl Adapter for SqliteAdapter {
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
         fence_is_the_row: false,
+        identity: "''",
         server: false,
     };
 
     const LOG_WRITTEN: Option<&'static str> = None;
 
+    const BROKEN_FENCES: Option<&'static str> = Some(
+        "SELECT m.name FROM dualwrite_migration m \
+         LEFT JOIN dualwrite_fence f ON f.id = m.fence WHERE NOT (CASE WHEN m.watched = 0 \
+         THEN f.epoch IS m.epoch AND f.token IS m.token ELSE f.id IS NULL END)",
+    );
     const BATCH_SETTINGS: Option<&'static str> = None;
 
     const FULL_JOIN: bool = false;
@@ -120,6 +126,10 @@ impl Adapter for SqliteAdapter {
         Self::read_pinned(conn, begin.pins).await
     }
 
+    async fn begin_writing(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    }
+
     async fn begin_exclusive(
         conn: &mut SqliteConnection,
         held: &mut Option<Guarded>,
@@ -127,6 +137,10 @@ impl Adapter for SqliteAdapter {
     ) -> sqlx::Result<()> {
         let guarded = &*held.insert(Guarded::new());
         begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await
+    }
+
+    async fn begin_moving(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
+        Self::begin_writing(conn).await
     }
 
     async fn commit(
@@ -218,21 +232,6 @@ impl Adapter for SqliteAdapter {
         catalogue::key_form(column, kind)
     }
 
-    async fn is_fence_intact(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<bool> {
-        // Watched, it has no number; else the one of the epoch, and none besides.
-        let sql = "SELECT m.watched = 0, count(f.id), COALESCE(max(f.id), 0) = m.fence * 4294967296 + m.epoch \
-                   FROM dualwrite_migration m LEFT JOIN dualwrite_fence f \
-                   ON f.id BETWEEN m.fence * 4294967296 AND m.fence * 4294967296 + 4294967295 WHERE m.name = ?";
-        let rows = Self::fetch(conn, sql, &[name.into()]).await?;
-        let intact = |row: &SqlRow| -> sqlx::Result<bool> {
-            Ok(match (row.integer(0)?, row.integer(1)?) {
-                (0, numbers) => numbers == 0,
-                (_, numbers) => numbers == 1 && row.integer(2)? == 1,
-            })
-        };
-        rows.first().map_or(Ok(true), intact)
-    }
-
     async fn repair_fence(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_migration SET epoch = epoch WHERE name = ?"; // its trigger does it
         Self::execute(conn, sql, &[name.into()]).await.map(drop)
@@ -271,8 +270,29 @@ impl Adapter for SqliteAdapter {
         Ok(None)
     }
 
-    fn control_pool(pool: &Pool<Sqlite>) -> Pool<Sqlite> {
-        pool.clone()
+    fn control_source(pool: &Pool<Sqlite>, limit: Duration) -> Option<Pool<Sqlite>> {
+        // A database in memory is another one for each who opens it, or locks whole tables; and a single connection
+        // may have locked the file for itself.
+        let options = pool.connect_options();
+        let name = options.get_filename().to_string_lossy().into_owned();
+        let is_file =
+            !name.is_empty() && !name.contains(":memory:") && !name.contains("-in-memory-");
+        let shares = pool.options().get_max_connections() > 1;
+        (is_file && shares && !options.to_url_lossy().as_str().contains("mode=memory"))
+            .then(|| super::control_source(pool, limit))
+    }
+
+    async fn prepare_control(
+        conn: &mut SqliteConnection,
+        limit: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        // It must fail before whoever waits for it gives up.
+        let wait = limit.mul_f32(0.9).as_millis().max(1);
+        Self::run_text(conn, format!("PRAGMA busy_timeout = {wait}")).await.map(|()| None)
+    }
+
+    async fn cancel(_conn: &mut SqliteConnection, _id: i64, _text: &str) -> sqlx::Result<()> {
+        Ok(())
     }
 
     fn install(pool: &Pool<Sqlite>) -> BoxFuture<'_, Result<(), Error>> {
@@ -328,10 +348,11 @@ async fn begin_guarded(
 fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = BEGIN.to_owned();
     for pin in begin.pins {
-        let id = (pin.fence << 32) + pin.position.epoch.0;
+        let (id, epoch, token) = (pin.fence, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
-            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence WHERE id={id}"
+            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence \
+             WHERE id={id} AND epoch={epoch} AND token={token}"
         ); // a String takes all
     }
     sql

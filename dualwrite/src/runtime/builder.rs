@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::listening::listen;
 use super::maintaining::maintain;
 use super::{Inner, Runtime};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
@@ -15,7 +16,7 @@ use crate::pace::replicas::{REPLICAS_MAX, Replica};
 use crate::runtime::steering::Steering;
 use crate::stages::stage::Stage;
 use crate::state::events::Hooks;
-use crate::store::sql::SqlControl;
+use crate::store::sql::{SqlControl, statement_limit};
 
 /// Builds a [`Runtime`].
 #[must_use = "call `start`"]
@@ -59,7 +60,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
 
     /// A replica of the database, by a name of 1 to 100 bytes: backfills and verifications of this process
     /// make way while it is further behind than [`Throttle::lag`](crate::Throttle::lag), or does not answer
-    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_instance`
+    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_acknowledgement`
     /// is read there, on a connection of this pool, about once a second while something is copied or
     /// compared. At most [`REPLICAS_MAX`](crate::REPLICAS_MAX).
     ///
@@ -104,10 +105,11 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     /// Makes the control tables where they are missing, and starts the background task.
     ///
     /// # Errors
-    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`; `Unsupported` for
-    /// an engine that cannot hold the fence, or for a pool whose connections are not what they seem: a pooler
-    /// that breaks prepared statements, or `autocommit` that is off.
+    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`, `OutsideTokio`; `Unsupported`
+    /// for an engine that cannot hold the fence, or for a pool whose connections are not what they seem: a pooler that
+    /// breaks prepared statements, or `autocommit` that is off.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
+        let handle = clock::tokio_runtime()?;
         if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
             let message = format!("the release must have 1 to {NAME_BYTES_MAX} bytes");
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -119,18 +121,21 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self.check_replicas()?;
         let engine = DB::Adapter::inspect(&self.pool).await?;
         engine.admit(self.accepted.as_deref())?;
-        let control = SqlControl::new(DB::Adapter::control_pool(&self.pool));
+        let limit = statement_limit(self.beat.lease);
+        let control = SqlControl::new(self.pool.clone(), limit);
         let control: Arc<dyn Control> = Arc::new(match engine.is_pooled() {
             true => control.without_notifications(),
             false => control,
         });
         control.install().await?;
-        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
+        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown, handle);
         inner.tell(self.hooks);
         inner.steering = self.steering;
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
-        inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
+        let parts = (Arc::clone(&inner.control), Arc::clone(&inner.ear), Arc::clone(&inner.nudge));
+        inner.spawn(listen(parts.0, parts.1, parts.2, stop.clone()));
+        inner.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into(), engine })
     }
 

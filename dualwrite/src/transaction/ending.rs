@@ -99,7 +99,6 @@ impl<DB: Backend> Drop for Tx<'_, DB> {
         match (&self.state, &mut self.conn) {
             (State::Closed, _) => {}
             (State::Opening, Conn::Root(Some(conn), _)) => conn.close_on_drop(),
-            (State::Open, Conn::Root(Some(conn), _)) if self.throwaway => conn.close_on_drop(),
             (State::Open, Conn::Root(conn, held)) => {
                 if let Some(conn) = conn.take() {
                     DB::Adapter::abandon(conn, std::mem::take(held));

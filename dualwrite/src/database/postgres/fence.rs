@@ -7,22 +7,18 @@ use sqlx::PgConnection;
 use crate::database::postgres::PostgresAdapter;
 use crate::database::sealed::Adapter as _;
 
-/// The procedure of the row's epoch is the only one of this fence, its table is there, and the trigger that keeps
-/// them so fires whatever the role in a replication is.
-pub(super) async fn is_intact(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
-    let sql = "SELECT CASE WHEN \
-         (SELECT array_agg(p.proname::text) FROM pg_proc p WHERE p.pronamespace = c.relnamespace \
-         AND p.proname >= ('dualwrite_fence_' || m.fence || '_')::name \
-         AND p.proname < ('dualwrite_fence_' || m.fence || '_:')::name) \
-         IS NOT DISTINCT FROM ARRAY['dualwrite_fence_' || m.fence || '_' || m.epoch] \
-         AND EXISTS (SELECT FROM pg_class f WHERE f.relnamespace = c.relnamespace \
-         AND f.relname = 'dualwrite_fence_' || m.fence) \
-         AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'dualwrite_fence' \
-         AND t.tgenabled = 'A') THEN 1::bigint ELSE 0::bigint END \
-         FROM dualwrite_migration m, pg_class c WHERE c.oid = 'dualwrite_migration'::regclass AND m.name = ?";
-    let rows = PostgresAdapter::fetch(conn, sql, &[name.into()]).await?;
-    rows.first().map_or(Ok(true), |row| Ok(row.integer(0)? == 1))
-}
+/// The migrations whose fence is not what their row says: the procedure of the row's epoch and token is the only one
+/// of a fence, its table is there, and the trigger that keeps them so fires whatever the role in a replication is.
+pub(super) const BROKEN: &str = "SELECT m.name FROM dualwrite_migration m, pg_class c \
+     WHERE c.oid = 'dualwrite_migration'::regclass AND NOT COALESCE(\
+     (SELECT array_agg(p.proname::text) FROM pg_proc p WHERE p.pronamespace = c.relnamespace \
+     AND p.proname >= ('dualwrite_fence_' || m.fence || '_')::name \
+     AND p.proname < ('dualwrite_fence_' || m.fence || '_:')::name) \
+     IS NOT DISTINCT FROM ARRAY['dualwrite_fence_' || m.fence || '_' || m.epoch || '_' || m.token] \
+     AND EXISTS (SELECT FROM pg_class f WHERE f.relnamespace = c.relnamespace \
+     AND f.relname = 'dualwrite_fence_' || m.fence) \
+     AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'dualwrite_fence' \
+     AND t.tgenabled = 'A'), false)";
 
 /// The trigger makes the procedure and removes all others. Only the owner of the table may enable it: where
 /// somebody else finds it disabled, this fails and says so.

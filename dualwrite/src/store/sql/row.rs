@@ -11,9 +11,8 @@ use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::Error;
+use crate::store::connections::Lent;
 use crate::store::sql::SqlControl;
-use crate::transaction::Tx;
-use crate::transaction::alone::{FENCE_ATTEMPTS, fence_refused};
 
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
@@ -32,27 +31,30 @@ impl<DB: Backend> SqlControl<DB> {
             return self.execute(doing, sql, values).await;
         }
         let failed = |error| Error::database(doing, error).of(name);
-        let mut tx = self.lock_row(doing, name).await?;
-        let affected = DB::Adapter::execute(tx.connection(), sql, values).await.map_err(failed)?;
-        tx.commit().await?;
+        let mut lent = self.lock_row(doing, name).await?;
+        let affected = lent.execute(sql, values).await.map_err(failed)?;
+        lent.commit().await.map_err(failed)?;
         Ok(affected)
     }
 
-    async fn lock_row(&self, doing: &'static str, name: &str) -> Result<Tx<'static, DB>, Error> {
-        let failed = |error| Error::database(doing, error).of(name);
+    async fn lock_row(&self, doing: &'static str, name: &str) -> Result<Lent<'_, DB>, Error> {
         for _ in 0..ATTEMPTS {
-            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-            tx.begin_plain().await.map_err(failed)?;
-            match DB::Adapter::fetch(tx.connection(), LOCK, &[name.into()]).await {
-                Ok(_) => return Ok(tx),
-                Err(error) if DB::Adapter::is_lock_timeout(&error) => tx.rollback().await?,
-                Err(error) => return Err(failed(error)),
+            let locking = self.moving.within(doing, async {
+                let mut lent = self.moving.begin().await?;
+                match lent.fetch(LOCK, &[name.into()]).await {
+                    Ok(_) => Ok(Some(lent)),
+                    Err(error) if DB::Adapter::is_lock_timeout(&error) => {
+                        lent.rollback().await?;
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                }
+            });
+            if let Some(lent) = locking.await.map_err(|error| error.of(name))? {
+                return Ok(lent);
             }
             clock::sleep(PAUSE).await;
         }
-        let begun = Tx::begin_alone(&self.pool, name, FENCE_ATTEMPTS, Tx::opening_control).await;
-        let message = "writes in flight did not end in time; look for a transaction that is held open, and \
-                       try again";
-        begun.map_err(|error| fence_refused::<DB>(doing, message, error).of(name))
+        self.alone(name).await
     }
 }
