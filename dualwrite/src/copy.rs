@@ -9,8 +9,11 @@ pub(crate) mod dual;
 pub(crate) mod identifier;
 pub(crate) mod inside;
 pub(crate) mod key_source;
+pub(crate) mod keyed;
 pub(crate) mod learn;
 pub(crate) mod mapping;
+pub(crate) mod marks;
+pub(crate) mod reading;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -24,8 +27,9 @@ use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::database::Backend;
 use crate::error::{BoxError, Error};
-use crate::key::{EncodedKey, KeyKind, OwnedKey};
+use crate::key::{EncodedKey, KeyKind, KeyPart, OwnedKey};
 use crate::preflight::finding::Preflight;
+use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -229,6 +233,15 @@ pub(crate) trait Copier: Send + Sync {
         migration: &'a str,
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// A key as the control tables know it, however it is spelled.
+    fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart>;
+
+    /// The same for its bucket.
+    fn bucket_form(&self, key: &[KeyPart]) -> Vec<KeyPart>;
+
+    /// Which keys are equal, as far as the catalogue was asked.
+    fn spelling(&self) -> Spelling;
 
     /// Reads what the catalogue says of the tables.
     fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>>;

@@ -35,6 +35,7 @@ pub(crate) use self::values::{SqlRow, SqlValue};
 pub(crate) use self::values::{bind, typed_values};
 pub(crate) use self::values::{position_of, unexpected};
 use crate::key::KeyKind;
+use crate::preflight::form::KeyForm;
 
 /// A database that this library can fence: `sqlx::Sqlite`, `sqlx::Postgres`, `sqlx::MySql`.
 ///
@@ -65,20 +66,29 @@ pub struct Watched {
     /// Quoted, as are the columns of the key.
     pub(crate) table: String,
     pub(crate) columns: Vec<(String, KeyKind)>,
+    /// One for each column.
+    pub(crate) forms: Vec<KeyForm>,
     /// Of the trigger, and of the function on PostgreSQL.
     pub(crate) name: String,
 }
 
 impl Watched {
-    pub(crate) fn new(migration: &str, table: String, columns: Vec<(String, KeyKind)>) -> Self {
+    pub(crate) fn new(
+        migration: &str,
+        table: String,
+        columns: Vec<(String, KeyKind)>,
+        forms: &[KeyForm],
+    ) -> Self {
         // Of all that it depends on, so that one of this name is this one, and need not be replaced:
         // in between, writes would go by unseen.
-        let parts = columns.iter().map(|(column, kind)| format!("{column} {kind}"));
+        let parts = columns.iter().zip(forms).map(|((column, kind), form)| {
+            format!("{column} {kind} {} {:?}", form.order, form.uuid)
+        });
         let parts: Vec<String> =
             [migration.to_owned(), table.clone()].into_iter().chain(parts).collect();
         let hash = xxhash_rust::xxh3::xxh3_64(parts.join("\0").as_bytes());
         let name = format!("dualwrite_watch_{hash:016x}");
-        Self { migration: migration.to_owned(), table, columns, name }
+        Self { migration: migration.to_owned(), table, columns, forms: forms.to_vec(), name }
     }
 }
 

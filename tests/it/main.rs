@@ -25,6 +25,7 @@ mod history;
 mod input;
 mod interleavings;
 mod isolation;
+mod keys;
 mod lazy;
 mod letters;
 mod lost_control;

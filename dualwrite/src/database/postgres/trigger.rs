@@ -2,6 +2,7 @@
 
 use crate::database::Watched;
 use crate::key::KeyKind;
+use crate::preflight::form::KeyForm;
 
 /// What a fenced transaction sets for its own life; the trigger looks at it. The fence of a watched
 /// migration sets it, too.
@@ -54,11 +55,14 @@ pub(super) fn drop(Watched { table, name, .. }: &Watched) -> Vec<String> {
 
 /// The key of a row, as the library encodes it: JSON.
 fn key(watched: &Watched, row: &str) -> String {
-    let part = |(column, kind): &(String, KeyKind)| match *kind {
-        KeyKind::INTEGER => format!("{row}.{column}::text"),
-        _ => format!("to_json({row}.{column}::text)::text"),
+    let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| {
+        let text = form.text.around(&format!("{row}.{column}"));
+        match *kind {
+            KeyKind::INTEGER => format!("({text})::text"),
+            _ => format!("to_json(({text})::text)::text"),
+        }
     };
-    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
     match parts.as_slice() {
         [only] => only.clone(),
         _ => format!("'[' || {} || ']'", parts.join(" || ',' || ")),

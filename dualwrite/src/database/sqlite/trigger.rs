@@ -2,6 +2,7 @@
 
 use crate::database::Watched;
 use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Spelling, UuidAs};
 
 /// A row that only the transaction which wrote it sees, and that is gone before it commits.
 pub(super) const MARK: &str = "INSERT INTO dualwrite_fenced (connection) VALUES (0)";
@@ -43,17 +44,22 @@ pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {
 
 /// The key of a row, as the library encodes it: JSON.
 fn key(watched: &Watched, row: &str) -> String {
-    let part = |(column, kind): &(String, KeyKind)| match *kind {
+    let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| match *kind {
         KeyKind::INTEGER => format!("CAST({row}.{column} AS TEXT)"),
+        KeyKind::UUID if form.uuid == UuidAs::Text => format!("json_quote(lower({row}.{column}))"),
         KeyKind::UUID => {
             let hex = format!("lower(hex({row}.{column}))");
             let piece = |(from, length)| format!("substr({hex}, {from}, {length})");
             let pieces = [(1, 8), (9, 4), (13, 4), (17, 4), (21, 12)].map(piece);
             format!("'\"' || {} || '\"'", pieces.join(" || '-' || "))
         }
-        _ => format!("json_quote({row}.{column})"),
+        _ => match form.spelling {
+            Spelling::Padded => format!("json_quote(rtrim({row}.{column}))"),
+            Spelling::AsciiCase => format!("json_quote(lower({row}.{column}))"),
+            _ => format!("json_quote({row}.{column})"),
+        },
     };
-    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
     match parts.as_slice() {
         [only] => only.clone(),
         _ => format!("'[' || {} || ']'", parts.join(" || ',' || ")),
