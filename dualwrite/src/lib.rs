@@ -34,6 +34,8 @@ mod pace;
 mod preflight;
 mod rollout;
 mod runtime;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod shadow;
 mod stages;
 mod state;
@@ -59,6 +61,9 @@ pub mod guide {
     pub mod rollout {}
     #[doc = include_str!("docs/shadow.md")]
     pub mod shadow {}
+    #[cfg(feature = "schema")]
+    #[doc = include_str!("docs/schema.md")]
+    pub mod schema {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
@@ -135,10 +140,12 @@ pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use stages::bucket::{Bucket, BucketRule, salt};
 pub use stages::facts::InstanceReport;
+pub use stages::hazard::{Hazard, HazardKind, Stopped};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
 pub use stages::route::{Operation, Plan, route};
 pub use stages::stage::{Side, Stage};
+pub use stages::stale::{StaleKind, StaleMark};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
 pub use state::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
 pub use transaction::Tx;

@@ -39,6 +39,7 @@ mod read;
 mod repeat;
 mod reverse;
 mod rollout;
+mod schema;
 mod sessions;
 mod shadow;
 mod started;
@@ -47,6 +48,7 @@ mod tool;
 mod transaction;
 mod unaware;
 mod verify;
+mod writers;
 
 // The tests' own tools.
 mod harness;
