@@ -24,6 +24,21 @@ impl Pages {
         columns.map(part).collect()
     }
 
+    /// The same where the columns may come from either side, read as [`neutral`](crate::database::Dialect::neutral)
+    /// texts where the two are not alike.
+    pub(crate) fn key_of_either(&self, other: &Self, row: SqlRow) -> Result<KeyParts, Error> {
+        let (own, there) = (self.keyed().forms, other.keyed().forms);
+        let forms = own.iter().zip(there.iter()).map(|(own, there)| {
+            let is_plain = own.read.is_empty() && own.uuid == UuidAs::Native;
+            if is_plain { there } else { own }
+        });
+        let columns = row.0.into_iter().zip(self.kind.columns()).zip(forms).enumerate();
+        let part = |(at, ((value, kind), form)): (usize, ((SqlValue, KeyKind), &KeyForm))| {
+            part_of(value, kind, form).map_err(|held| self.wrong(at, kind, &held))
+        };
+        columns.map(part).collect()
+    }
+
     #[cold]
     fn wrong(&self, at: usize, kind: KeyKind, held: &str) -> Error {
         let (table, column) = (self.name(), &self.key()[at]);

@@ -71,7 +71,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<(), Error> {
         for template in self.ranges.iter().flatten() {
-            let (sql, values) = template.over(&self.pages, Extent::Range(after, last), true);
+            let (sql, values) =
+                template.over((&self.pages, None), Extent::Range(after, last), true);
             <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
                 .await
                 .map_err(|error| copy_failed(shared, error.into()))?;

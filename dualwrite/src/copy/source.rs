@@ -342,6 +342,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) static PLAIN: Dialect = Dialect {
+        identity: "''",
         now: "now",
         quote: '"',
         numbered: true,

@@ -287,6 +287,7 @@ mod tests {
     use crate::key::KeyPart;
 
     static PLAIN: Dialect = Dialect {
+        identity: "''",
         now: "now",
         quote: '"',
         numbered: true,

@@ -36,6 +36,8 @@ pub struct Dialect {
     /// A statement that has waited for a row sees it as it is now, and everything else as it was before the
     /// wait: rows are locked by a statement that comes before those that look elsewhere, too.
     pub(crate) wait_keeps_snapshot: bool,
+    /// Another text on another server that takes over.
+    pub(crate) identity: &'static str,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
 }
@@ -94,11 +96,12 @@ impl Dialect {
         }
     }
 
-    /// A key as it can stand beside one of another collation.
-    pub(crate) fn neutral(&self, key: &str) -> String {
-        match self.on_duplicate_key {
-            true => format!("CONVERT({key} USING utf8mb4) COLLATE utf8mb4_bin"),
-            false => key.to_owned(),
+    /// A key as it can stand beside one of another type or collation.
+    pub(crate) fn neutral(&self, key: &str, is_text: bool) -> String {
+        match (self.numbered, self.on_duplicate_key) {
+            (true, _) => format!("CAST({key} AS text)"),
+            (_, true) if is_text => format!("CONVERT({key} USING utf8mb4) COLLATE utf8mb4_bin"),
+            _ => key.to_owned(),
         }
     }
 
@@ -123,6 +126,29 @@ impl Dialect {
                 self.differs(left, right, Alike::Letters)
             ),
         }
+    }
+
+    /// The same, unless the row has a higher `version` already, which is overwritten too.
+    pub(crate) fn upsert_newer(
+        &self,
+        table: &str,
+        key: &str,
+        columns: &[&str],
+        version: &str,
+    ) -> String {
+        if self.on_duplicate_key {
+            // Assigned from left to right: the version last, which the others look at.
+            let assign = |column: &&str| {
+                format!("{column} = IF(VALUES({version}) >= {version}, VALUES({column}), {column})")
+            };
+            let list = columns.iter().map(assign).collect::<Vec<_>>().join(", ");
+            return format!(
+                " ON DUPLICATE KEY UPDATE {list}, {version} = GREATEST(VALUES({version}), {version})"
+            );
+        }
+        let all: Vec<&str> = columns.iter().copied().chain([version]).collect();
+        let upsert = self.upsert(key, &all);
+        format!("{upsert} WHERE {table}.{version} <= excluded.{version}")
     }
 
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
@@ -159,6 +185,7 @@ mod tests {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        identity: "''",
         server: true,
     };
 
@@ -177,6 +204,14 @@ mod tests {
         let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
         assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
         assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+        assert_eq!(
+            NUMBERED.upsert_newer("t", "a", &["c"], "v"),
+            " ON CONFLICT (a) DO UPDATE SET c = excluded.c, v = excluded.v WHERE t.v <= excluded.v"
+        );
+        assert_eq!(
+            mysql.upsert_newer("t", "a", &["c"], "v"),
+            " ON DUPLICATE KEY UPDATE c = IF(VALUES(v) >= v, VALUES(c), c), v = GREATEST(VALUES(v), v)"
+        );
     }
 
     #[test]

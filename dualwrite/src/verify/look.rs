@@ -90,6 +90,7 @@ async fn in_sql<C: CopyKeys>(
     let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
     let kind = <C::Key as Key>::KIND;
     let keys = kind.columns().count();
+    let sides = [Side::Old, Side::New].map(|side| plan.statements.pages(side));
     let mut found = Vec::new();
     for row in rows.map_err(&failed)? {
         let what = match row.integer(keys).map_err(&failed)? {
@@ -105,11 +106,7 @@ async fn in_sql<C: CopyKeys>(
                 fields.push(field.name.clone());
             }
         }
-        found.push(Suspect {
-            key: plan.statements.pages(Side::Old).key_of(row)?,
-            kind: what,
-            fields,
-        });
+        found.push(Suspect { key: sides[0].key_of_either(sides[1], row)?, kind: what, fields });
     }
     Ok(found)
 }
@@ -184,7 +181,8 @@ async fn spellings<C: CopyKeys>(
         let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
         for mut row in rows.map_err(plan.failed("looking for other spellings of keys"))? {
             let theirs = SqlRow(row.0.split_off(sides[0].width()));
-            spelled.insert(sides[1].key_of(theirs)?, sides[0].key_of(row)?);
+            let theirs = sides[1].key_of_either(sides[0], theirs)?;
+            spelled.insert(theirs, sides[0].key_of_either(sides[1], row)?);
         }
     }
     Ok(spelled)

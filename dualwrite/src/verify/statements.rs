@@ -101,15 +101,17 @@ impl Statements {
     fn read(&self, side: Side, prefix: &str) -> Vec<String> {
         let keyed = self.pages(side).keyed();
         let column = |at: usize| format!("{prefix}k{at}");
-        let read = |at: usize| keyed.forms[at].read.around(&column(at));
-        (0..self.key_count())
-            .map(|at| match self.alike {
-                true => read(at),
-                // Two collations cannot stand in one column of an answer.
-                false if keyed.forms[at].order.starts_with("text") => self.quote.neutral(&read(at)),
-                false => read(at),
-            })
-            .collect()
+        let other = self.pages(side.other()).keyed();
+        let read = |at: usize| {
+            let (own, there) = (&keyed.forms[at], &other.forms[at]);
+            let read = own.read.around(&column(at));
+            // Two types, or two collations, cannot stand in one column of an answer.
+            match own.is_like(there) {
+                true => read,
+                false => self.quote.neutral(&read, own.order.starts_with("text")),
+            }
+        };
+        (0..self.key_count()).map(read).collect()
     }
 
     /// The condition that both sides have one key, as an index of new finds it.
