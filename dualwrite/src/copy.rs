@@ -10,8 +10,11 @@ pub(crate) mod hazards;
 pub(crate) mod identifier;
 pub(crate) mod inside;
 pub(crate) mod key_source;
+pub(crate) mod keyed;
 pub(crate) mod learn;
 pub(crate) mod mapping;
+pub(crate) mod marks;
+pub(crate) mod reading;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -25,8 +28,9 @@ use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::database::Backend;
 use crate::error::{BoxError, Error};
-use crate::key::{EncodedKey, KeyKind, OwnedKey};
+use crate::key::{EncodedKey, KeyKind, KeyPart, OwnedKey};
 use crate::preflight::finding::Preflight;
+use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -234,6 +238,15 @@ pub(crate) trait Copier: Send + Sync {
         migration: &'a str,
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// A key as the control tables know it, however it is spelled.
+    fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart>;
+
+    /// The same for its bucket.
+    fn bucket_form(&self, key: &[KeyPart]) -> Vec<KeyPart>;
+
+    /// Which keys are equal, as far as the catalogue was asked.
+    fn spelling(&self) -> Spelling;
 
     /// Looks at the catalogue, and keeps what was found for the gates.
     fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>>;

@@ -37,6 +37,7 @@ pub(crate) use self::values::{SqlRow, SqlValue};
 pub(crate) use self::values::{bind, typed_values};
 pub(crate) use self::values::{position_of, unexpected};
 use crate::key::KeyKind;
+use crate::preflight::form::KeyForm;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::stages::hazard::{Hazard, HazardKind};
 
@@ -76,6 +77,8 @@ pub struct Watched {
     /// Quoted, as are the columns of the key.
     pub(crate) table: String,
     pub(crate) columns: Vec<(String, KeyKind)>,
+    /// One for each column.
+    pub(crate) forms: Vec<KeyForm>,
     /// Of the trigger, and of the function on PostgreSQL.
     pub(crate) name: String,
     /// The number of the migration's fence, from its row: the mark of a transaction that holds it.
@@ -83,17 +86,25 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(migration: &str, table: String, columns: Vec<(String, KeyKind)>) -> Self {
+    pub(crate) fn new(
+        migration: &str,
+        table: String,
+        columns: Vec<(String, KeyKind)>,
+        forms: &[KeyForm],
+    ) -> Self {
         // Of all that it depends on, so that one of this name is this one, and need not be replaced:
         // in between, writes would go by unseen.
-        let parts = columns.iter().map(|(column, kind)| format!("{column} {kind}"));
+        let parts = columns.iter().zip(forms).map(|((column, kind), form)| {
+            format!("{column} {kind} {} {:?}", form.order, form.uuid)
+        });
         let parts: Vec<String> = [TRIGGER_VERSION.to_owned(), migration.to_owned(), table.clone()]
             .into_iter()
             .chain(parts)
             .collect();
         let hash = xxhash_rust::xxh3::xxh3_64(parts.join("\0").as_bytes());
         let name = format!("dualwrite_watch_{hash:016x}");
-        Self { migration: migration.to_owned(), table, columns, name, fence: 0 }
+        let forms = forms.to_vec();
+        Self { migration: migration.to_owned(), table, columns, forms, name, fence: 0 }
     }
 
     /// The name of the table without its schema and quotes.

@@ -154,6 +154,37 @@ pub trait OwnedKey: Key + Clone + 'static {
     fn take(parts: &mut dyn Iterator<Item = KeyPart>) -> Result<Self, Error>;
 }
 
+/// A key whose types are known by its columns alone.
+pub(crate) struct AnyKey(pub(crate) Vec<KeyPart>);
+
+impl Key for AnyKey {
+    /// Nobody asks for it: a key of this type is hashed, and nothing else.
+    const KIND: KeyKind = KeyKind::TEXT;
+
+    fn hash(&self, seed: u64) -> u64 {
+        let part = |seed, part: &KeyPart| match part {
+            KeyPart::Integer(value) => Key::hash(value, seed),
+            KeyPart::Text(value) => Key::hash(value.as_str(), seed),
+            KeyPart::Uuid(value) => Key::hash(value, seed),
+        };
+        match self.0.as_slice() {
+            [only] => part(seed, only),
+            parts => parts.iter().fold(seed.wrapping_add(4), part),
+        }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        match self.0.as_slice() {
+            [KeyPart::Integer(value)] => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn push_parts(&self, parts: &mut Vec<KeyPart>) {
+        parts.extend(self.0.iter().cloned());
+    }
+}
+
 /// The text under which a key is kept in the control tables: a JSON value, or an array of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct EncodedKey(pub(crate) String);
@@ -349,6 +380,15 @@ mod tests {
             prop_assert_eq!(EncodedKey::new(&number).unwrap().decode::<i64>().unwrap(), number);
             prop_assert_eq!(EncodedKey::new(text.as_str()).unwrap().decode::<String>().unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_key_of_columns_alone_has_the_same_hash() {
+        let id = Uuid::from_u128(7);
+        let key = (5_i64, "a".to_owned(), id);
+        assert_eq!(AnyKey(key.parts()).hash(3), key.hash(3));
+        assert_eq!(AnyKey("x".parts()).hash(3), "x".hash(3));
+        assert_eq!(AnyKey(7_i64.parts()).integer(), Some(7));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::control::{Event, Mismatch};
 use crate::database::{Backend, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
-use crate::key::{EncodedKey, Key};
+use crate::key::Key;
 use crate::migration::announce::{Announcement, announce};
 use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::moving::{Moving, check_named, repair};
@@ -324,7 +324,7 @@ impl Migration {
     pub async fn copy<K: Key + ?Sized>(&self, key: &K) -> Result<bool, Error> {
         let _operation = self.0.operate()?;
         self.0.check_kind(K::KIND)?;
-        let key = EncodedKey::new(key)?;
+        let key = self.0.encode(key)?;
         let copied = self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some();
         if copied && self.0.has_letters() {
             self.0.control.exhume(&self.0.name, Side::New, &key, None).await?;

@@ -9,7 +9,7 @@ mod operations;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -181,6 +181,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
+    /// Which keys are equal.
+    folds: AtomicU8,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -254,6 +256,7 @@ impl Shared {
             copier,
             flights: Flights::new(),
             preflight: Mutex::default(),
+            folds: AtomicU8::new(0),
             flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,

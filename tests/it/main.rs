@@ -32,6 +32,8 @@ mod input;
 mod interleavings;
 mod isolation;
 mod joining;
+mod key_values;
+mod keys;
 mod lazy;
 mod letters;
 mod lost_control;

@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::decide::check_stage;
 use crate::copy::run::{One, SqlCopier, typed_key};
-use crate::copy::source::{KeyParts, Pages, key_of};
+use crate::copy::source::{KeyParts, Pages};
 use crate::copy::{Copied, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key};
+use crate::key::EncodedKey;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::store::ledger::Part;
@@ -210,7 +210,7 @@ impl<C: CopyKeys> Walker<'_, C> {
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let failed = |error| Error::database("reading keys", error).of(&self.shared.name);
         let rows = rows.map_err(failed)?;
-        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
+        rows.into_iter().map(|row| self.pages.key_of(row)).collect()
     }
 
     async fn copy(

@@ -222,9 +222,7 @@ fn keyed<K: Key + ?Sized>(shared: &Shared, position: Position, key: &K) -> Resul
     // Without a ramp every bucket is in the same stage, and the hash can be spared.
     let bucket = match position.ramp == Percent::ZERO {
         true => Bucket::FIRST,
-        false => {
-            shared.options.rule.bucket(key, shared.salt).map_err(|error| error.of(&shared.name))?
-        }
+        false => shared.bucket(key).map_err(|error| error.of(&shared.name))?,
     };
     Ok(route(position, Operation::Read, bucket))
 }
@@ -247,7 +245,7 @@ fn lazy_key<K: Key + ?Sized>(
 ) -> Result<Option<Box<EncodedKey>>, Error> {
     match method.lazy && !shared.is_copied() && may_copy(plan) {
         true => {
-            let key = EncodedKey::new(key).map_err(|error| error.of(&shared.name))?;
+            let key = shared.encode(key).map_err(|error| error.of(&shared.name))?;
             Ok(Some(Box::new(key)))
         }
         false => Ok(None),

@@ -13,9 +13,10 @@ use crate::copy::{Copied, Copier, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key, KeyKind};
+use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
 use crate::pace::replicas::Replicas;
 use crate::preflight::finding::Preflight;
+use crate::preflight::form::{Spelling, bucket_form, identity};
 use crate::stages::stage::Side;
 use crate::state::{Shared, unknown_migration};
 use crate::transaction::Tx;
@@ -213,6 +214,18 @@ impl<C: CopyKeys> Copier for Registered<C> {
             }
             Ok(())
         })
+    }
+
+    fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart> {
+        identity(key, &self.copier.pages.keyed().forms)
+    }
+
+    fn bucket_form(&self, key: &[KeyPart]) -> Vec<KeyPart> {
+        bucket_form(key, &self.copier.pages.keyed().forms)
+    }
+
+    fn spelling(&self) -> Spelling {
+        self.copier.spelling()
     }
 
     fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
-use super::source::{KeyParts, NAMED_KEYS, key_of};
+use super::source::{KeyParts, NAMED_KEYS};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
@@ -59,12 +59,13 @@ const VALUES_MAX: usize = 30_000;
 /// # }
 /// ```
 pub struct CopyColumns<T, DB> {
+    source: KeySource,
     types: PhantomData<fn() -> (T, DB)>,
 }
 
-impl<T, DB> CopyColumns<T, DB> {
+impl<T: DualTable, DB> CopyColumns<T, DB> {
     pub(crate) fn new() -> Self {
-        Self { types: PhantomData }
+        Self { source: source::<T>(), types: PhantomData }
     }
 }
 
@@ -79,12 +80,12 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
     type Key = T::Key;
 
     fn source(&self) -> KeySource {
-        source::<T>()
+        self.source.clone()
     }
 
     /// The same rows.
     fn new_source(&self) -> Option<KeySource> {
-        Some(source::<T>())
+        Some(self.source.clone())
     }
 
     /// Renames are told by the database; all else by Rust, also what has an expression.
@@ -93,11 +94,11 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
     }
 
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
-        carry_all::<T, DB>(tx, keys, Side::New).await
+        carry_all::<T, DB>(tx, &self.source, keys, Side::New).await
     }
 
     async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
-        carry_all::<T, DB>(tx, keys, Side::Old).await
+        carry_all::<T, DB>(tx, &self.source, keys, Side::Old).await
     }
 
     fn can_copy_back(&self) -> bool {
@@ -109,7 +110,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         tx: &mut Tx<'_, DB>,
         keys: &[T::Key],
     ) -> Result<Vec<T::Key>, BoxError> {
-        let statements = Statements::of::<T>(dialect::<DB>())?;
+        let statements = Statements::of::<T>(dialect::<DB>(), &self.source)?;
         let mut differing = Vec::new();
         for keys in keys.chunks(NAMED_KEYS) {
             let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
@@ -117,7 +118,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
             let looked = statements.differing(Side::New, &keys, Looking::ToReport)?;
             if let Some((sql, values)) = looked {
                 for row in DB::Adapter::fetch(tx.connection(), &sql, &values).await? {
-                    found.insert(key_of(row, T::Key::KIND)?);
+                    found.insert(statements.pages.key_of(row)?);
                 }
             }
             // Renames are told by the database; all else by Rust, also what has an expression.
@@ -197,10 +198,11 @@ enum Row<DB: Backend> {
 
 async fn carry_all<T: ConvertColumns<DB>, DB: Backend>(
     tx: &mut Tx<'_, DB>,
+    source: &KeySource,
     keys: &[T::Key],
     to: Side,
 ) -> Result<Copied, BoxError> {
-    let statements = Statements::of::<T>(dialect::<DB>())?;
+    let statements = Statements::of::<T>(dialect::<DB>(), source)?;
     let mut copied = Copied::default();
     for keys in keys.chunks(NAMED_KEYS) {
         let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
@@ -254,7 +256,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         if let Some((sql, values)) = statements.differing(to, keys, Looking::ToOverwrite)? {
             let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
             for row in rows.map_err(|error| blame::<T>(error, keys, to))? {
-                written.insert(key_of(row, T::Key::KIND)?);
+                written.insert(statements.pages.key_of(row)?);
             }
         }
         let done = DB::Adapter::execute(tx.connection(), &sql, &values).await;
@@ -280,8 +282,8 @@ fn assign<DB: Backend>(
         set.push(statements.assignment(column, &keys, &given));
         for (key, bind) in &mut rows {
             if keys.len() > 1 && given.contains(&true) {
-                for part in key.iter() {
-                    DB::Adapter::push_value(&mut values, &part.clone().into())?;
+                for part in statements.pages.keyed().values(key) {
+                    DB::Adapter::push_value(&mut values, &part)?;
                 }
             }
             match bind[at].take() {
@@ -321,7 +323,7 @@ async fn convert<T: ConvertColumns<DB>, DB: Backend>(
     }
     let mut found = Vec::with_capacity(keys.len());
     for row in DB::Adapter::fetch_typed(tx.connection(), &sql, arguments).await? {
-        let key = key_of(DB::Adapter::key_columns(&row, T::KEY.len())?, T::Key::KIND)?;
+        let key = statements.pages.key_of(DB::Adapter::key_columns(&row, T::KEY.len())?)?;
         let row = convert_row::<T, DB>(&row, &key, indices, to)?;
         found.push((key, row));
     }

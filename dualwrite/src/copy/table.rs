@@ -7,10 +7,10 @@ use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
 use super::identifier::Identifier;
 use super::key_source::KeySource;
-use super::source::{Bound, KeyParts, among};
+use super::source::{Bound, KeyParts, Pages};
 use crate::database::{Alike, Backend, Dialect};
 use crate::error::Error;
-use crate::key::OwnedKey;
+use crate::key::{Key, OwnedKey};
 use crate::stages::route::Plan;
 use crate::stages::stage::{Side, Stage};
 
@@ -123,8 +123,7 @@ impl Carried {
 #[derive(Debug)]
 pub(crate) struct Statements {
     dialect: &'static Dialect,
-    table: String,
-    key: Vec<String>,
+    pub(crate) pages: Pages,
     carried: &'static [Carried],
 }
 
@@ -138,18 +137,15 @@ pub(crate) enum Looking {
 }
 
 impl Statements {
-    pub(crate) fn of<T: DualTable>(dialect: &'static Dialect) -> Result<Self, Error> {
-        source::<T>().check()?;
-        let table = T::TABLE.split('.').map(|part| quoted(part, dialect));
-        let key = T::KEY.iter().map(|column| quoted(column, dialect));
+    /// `source` is that of the copy function: it knows what the catalogue says of the key.
+    pub(crate) fn of<T: DualTable>(
+        dialect: &'static Dialect,
+        source: &KeySource,
+    ) -> Result<Self, Error> {
         let columns = T::CARRIED.iter().flat_map(|carried| carried.old.iter().chain(carried.new));
         columns.copied().try_for_each(|column| Identifier::new(column).map(drop))?;
-        Ok(Self {
-            dialect,
-            table: table.collect::<Result<Vec<_>, _>>()?.join("."),
-            key: key.collect::<Result<_, _>>()?,
-            carried: T::CARRIED,
-        })
+        let pages = source.pages(dialect, <T::Key as Key>::KIND)?;
+        Ok(Self { dialect, pages, carried: T::CARRIED })
     }
 
     /// Carries the rows of these keys to `to`, those that differ, as far as the database can by itself.
@@ -160,9 +156,9 @@ impl Statements {
         }
         let set: Vec<String> =
             pairs.iter().map(|(column, value, _)| format!("{column} = {value}")).collect();
-        let (among, values) = among(&self.key, keys);
+        let (among, values) = self.pages.keyed().among(keys);
         let differ = self.differ(&pairs, Looking::ToOverwrite);
-        let table = &self.table;
+        let table = self.pages.table();
         let sql = format!("UPDATE {table} SET {} WHERE ({among}) AND ({differ})", set.join(", "));
         Ok(Some((sql, values)))
     }
@@ -182,23 +178,24 @@ impl Statements {
         if pairs.is_empty() {
             return Ok(None);
         }
-        let (among, values) = among(&self.key, keys);
+        let (among, values) = self.pages.keyed().among(keys);
         let differ = self.differ(&pairs, looking);
-        let (columns, table) = (self.key.join(", "), &self.table);
+        let (columns, table) = (self.pages.keyed().selected(), self.pages.table());
         Ok(Some((format!("SELECT {columns} FROM {table} WHERE ({among}) AND ({differ})"), values)))
     }
 
     /// The rows of these keys, locked: the key, then old and new columns of what Rust converts.
     pub(crate) fn rows(&self, converted: &[usize], keys: &[KeyParts]) -> Result<Bound, Error> {
-        let mut columns = self.key.clone();
+        let mut columns = vec![self.pages.keyed().selected()];
         for index in converted {
             let Carried { old, new, .. } = self.carried[*index];
             for column in old.iter().chain(new) {
                 columns.push(quoted(column, self.dialect)?);
             }
         }
-        let (among, values) = among(&self.key, keys);
-        let (columns, table, lock) = (columns.join(", "), &self.table, self.dialect.for_update);
+        let (among, values) = self.pages.keyed().among(keys);
+        let (columns, table) = (columns.join(", "), self.pages.table());
+        let lock = self.dialect.for_update;
         Ok((format!("SELECT {columns} FROM {table} WHERE {among}{lock}"), values))
     }
 
@@ -218,8 +215,7 @@ impl Statements {
         if keys.len() == 1 {
             return format!("{column} = ?");
         }
-        let when =
-            self.key.iter().map(|key| format!("{key} = ?")).collect::<Vec<_>>().join(" AND ");
+        let when = self.pages.keyed().equal();
         let mut case = format!("{column} = CASE");
         for given in given {
             let value = if *given { "?" } else { "NULL" };
@@ -230,8 +226,8 @@ impl Statements {
 
     /// Writes these rows; the values of `set` are bound before the keys.
     pub(crate) fn update(&self, set: &[String], keys: &[KeyParts]) -> Bound {
-        let (among, values) = among(&self.key, keys);
-        (format!("UPDATE {} SET {} WHERE {among}", self.table, set.join(", ")), values)
+        let (among, values) = self.pages.keyed().among(keys);
+        (format!("UPDATE {} SET {} WHERE {among}", self.pages.table(), set.join(", ")), values)
     }
 
     /// What the database carries by itself: column, value, and how to compare them; `None` for an
@@ -329,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_the_database_can_carry_is_one_statement() {
-        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
         let (sql, values) = statements.carry(Side::New, &[key(), key()]).unwrap().unwrap();
         assert_eq!(
             sql,
@@ -342,7 +338,7 @@ mod tests {
 
     #[test]
     fn an_expression_is_no_witness() {
-        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
         let looked = statements.differing(Side::New, &[key()], Looking::ToReport);
         let (sql, _) = looked.unwrap().unwrap();
         assert!(sql.ends_with(r#"AND ("b" IS DISTINCT FROM "a")"#), "{sql}");
@@ -350,7 +346,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_under_a_lock() {
-        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
         let (sql, _) = statements.rows(&[2], &[key()]).unwrap();
         assert!(sql.starts_with(r#"SELECT "tenant", "id", "e", "f", "g" FROM"#), "{sql}");
         assert!(sql.ends_with(" FOR UPDATE"), "{sql}");

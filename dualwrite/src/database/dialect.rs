@@ -86,6 +86,27 @@ impl Dialect {
         }
     }
 
+    /// A text out of JSON: the value itself, or that at a place of an array.
+    pub(crate) fn json_text(&self, json: &str, place: Option<usize>) -> String {
+        match (self.numbered, self.on_duplicate_key, place) {
+            (true, _, None) => format!("(CAST({json} AS json) #>> '{{}}')"),
+            (true, _, Some(at)) => format!("(CAST({json} AS json) ->> {at})"),
+            (_, true, None) => format!("JSON_UNQUOTE({json})"),
+            (_, true, Some(at)) => format!("JSON_UNQUOTE(JSON_EXTRACT({json}, '$[{at}]'))"),
+            (_, false, None) => format!("json_extract({json}, '$')"),
+            (_, false, Some(at)) => format!("CAST(json_extract({json}, '$[{at}]') AS TEXT)"),
+        }
+    }
+
+    /// A key as it can stand beside one of another type or collation.
+    pub(crate) fn neutral(&self, key: &str, is_text: bool) -> String {
+        match (self.numbered, self.on_duplicate_key) {
+            (true, _) => format!("CAST({key} AS text)"),
+            (_, true) if is_text => format!("CONVERT({key} USING utf8mb4) COLLATE utf8mb4_bin"),
+            _ => key.to_owned(),
+        }
+    }
+
     /// The condition that two values are not the same to the letter or not by the database's own equality;
     /// NULL is the same as NULL.
     pub(crate) fn differs_exactly(&self, left: &str, right: &str) -> String {

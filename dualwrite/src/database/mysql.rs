@@ -391,14 +391,24 @@ fn decode(row: &MySqlRow, count: usize) -> sqlx::Result<SqlRow> {
         let index = column.ordinal();
         let name = column.type_info().name();
         values.push(match name {
-            "BINARY" => SqlValue::Uuid(row.try_get(index)?),
+            // So it calls texts of a collation that ends with `_bin`, too.
+            "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => row
+                .try_get_unchecked::<Option<Vec<u8>>, _>(index)?
+                .map_or(SqlValue::Text(None), SqlValue::Bytes),
+            "BOOLEAN" => SqlValue::Integer(row.try_get_unchecked(index)?),
             _ if name.contains("INT") && name.contains("UNSIGNED") => {
                 let value = row.try_get::<Option<u64>, _>(index)?;
-                let signed = value.map(i64::try_from).transpose();
-                SqlValue::Integer(signed.map_err(|error| sqlx::Error::Decode(error.into()))?)
+                match value.map(i64::try_from).transpose() {
+                    Ok(signed) => SqlValue::Integer(signed),
+                    Err(_) => SqlValue::Other(format!("{name} above 9223372036854775807")),
+                }
             }
             _ if name.contains("INT") => SqlValue::Integer(row.try_get(index)?),
-            _ => SqlValue::Text(row.try_get(index)?),
+            _ => match row.try_get(index) {
+                Ok(text) => SqlValue::Text(text),
+                Err(sqlx::Error::ColumnDecode { .. }) => SqlValue::Other(name.to_owned()),
+                Err(error) => return Err(error),
+            },
         });
     }
     Ok(SqlRow(values))

@@ -372,8 +372,12 @@ fn decode(row: &sqlx::sqlite::SqliteRow, count: usize) -> sqlx::Result<SqlRow> {
         values.push(match (raw.is_null(), raw.type_info().name()) {
             (true, _) => SqlValue::Integer(None),
             (_, "INTEGER" | "BOOLEAN") => SqlValue::Integer(Some(row.try_get_unchecked(index)?)),
-            (_, "BLOB") => SqlValue::Uuid(row.try_get_unchecked(index)?),
-            _ => SqlValue::Text(Some(row.try_get_unchecked(index)?)),
+            (_, "BLOB") => SqlValue::Bytes(row.try_get_unchecked(index)?),
+            (_, "REAL") => SqlValue::Other("REAL".to_owned()),
+            _ => match String::from_utf8(row.try_get_unchecked(index)?) {
+                Ok(text) => SqlValue::Text(Some(text)),
+                Err(error) => SqlValue::Bytes(error.into_bytes()),
+            },
         });
     }
     Ok(SqlRow(values))

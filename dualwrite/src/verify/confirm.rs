@@ -16,7 +16,7 @@ use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::stages::position::Position;
-use crate::stages::stage::Stage;
+use crate::stages::stage::{Side, Stage};
 use crate::transaction::Tx;
 
 /// Keys that are locked at once.
@@ -34,19 +34,29 @@ pub(crate) fn check_stage(position: Position, name: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }
 
-/// Those of the suspects that really differ.
+/// What came of suspects under the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Confirmed {
+    /// Those that really differ.
+    pub(crate) differing: Vec<Suspect>,
+    /// Those that are on neither side: deleted since, or never found again under the key that was read.
+    pub(crate) nowhere: Vec<KeyParts>,
+}
+
+/// Looks at suspects under the lock.
 pub(crate) async fn confirm<C: CopyKeys>(
     plan: &Plan<'_, C>,
     suspects: &[Suspect],
-) -> Result<Vec<Suspect>, Error> {
-    let mut confirmed = Vec::new();
+) -> Result<Confirmed, Error> {
+    let mut confirmed = Confirmed::default();
     for suspects in suspects.chunks(KEYS) {
         let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
         let mut attempt = 1;
         loop {
             match confirm_these(plan, &keys).await {
                 Ok(found) => {
-                    confirmed.extend(found);
+                    confirmed.differing.extend(found.differing);
+                    confirmed.nowhere.extend(found.nowhere);
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {
@@ -63,11 +73,43 @@ pub(crate) async fn confirm<C: CopyKeys>(
 async fn confirm_these<C: CopyKeys>(
     plan: &Plan<'_, C>,
     keys: &[KeyParts],
-) -> Result<Vec<Suspect>, Error> {
+) -> Result<Confirmed, Error> {
     let (mut tx, position) = plan.copier.begin(plan.shared).await?;
     check_stage(position, &plan.shared.name)?;
-    let found = differing_locked(plan, &mut tx, keys).await?.0;
+    let (differing, held) = differing_locked(plan, &mut tx, keys).await?;
+    let found: HashSet<&KeyParts> = differing.iter().map(|suspect| &suspect.key).collect();
+    let mut nowhere: Vec<KeyParts> = keys.to_vec();
+    nowhere.retain(|key| !held.contains(key) && !found.contains(key));
+    if !nowhere.is_empty() {
+        let there = in_new(plan, &mut tx, &nowhere).await?;
+        nowhere.retain(|key| !there.contains(key));
+    }
     tx.rollback().await?;
+    Ok(Confirmed { differing, nowhere })
+}
+
+/// Those of these keys that new has.
+async fn in_new<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[KeyParts],
+) -> Result<HashSet<KeyParts>, Error> {
+    let mut there = match plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
+        Some((pool, _)) => {
+            let acquired = pool.acquire().await;
+            Some(acquired.map_err(plan.failed("connecting to the server of new"))?)
+        }
+        None => None,
+    };
+    let mut found = HashSet::new();
+    for key in keys {
+        let row = plan.statements.pages(Side::New).row(key, false);
+        let rows = match &mut there {
+            Some(there) => plan.keys(there, &row).await?,
+            None => plan.keys(tx.connection(), &row).await?,
+        };
+        found.extend((!rows.is_empty()).then(|| key.clone()));
+    }
     Ok(found)
 }
 

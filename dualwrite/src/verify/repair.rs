@@ -72,6 +72,7 @@ pub(crate) async fn repair<C: CopyKeys>(
     options: VerifyOptions,
     keep: bool,
 ) -> Result<RepairReport, Error> {
+    copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     check_stage(shared.refresh().await?.position, &shared.name)?;
     let limit = options.limit(copier.mapping.is_some());
@@ -205,7 +206,7 @@ async fn mend_once<C: CopyKeys>(
     check_stage(position, &shared.name)?;
     let typed: C::Key = typed_key(key)?;
     // The side that answers for this key is right, the other one is written.
-    let bucket = shared.options.rule.bucket(&typed, shared.salt)?;
+    let bucket = shared.bucket(&typed)?;
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;

@@ -23,7 +23,7 @@ use crate::observe::{MethodStats, count};
 use crate::shadow::sampling::is_sampled;
 use crate::stages::lineage::Mark;
 use crate::stages::position::Epoch;
-use crate::stages::route::{Operation, Plan, route};
+use crate::stages::route::{Operation, Plan, is_read, route};
 use crate::stages::stage::Side;
 use crate::state::{MirrorPolicy, Shared};
 use crate::transaction::{MirrorSavepoint, Tx};
@@ -85,14 +85,16 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     let shared = repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     shared.check_kind(K::KIND)?;
-    let bucket = shared.options.rule.bucket(key, shared.salt)?;
+    let bucket = shared.bucket(key)?;
     let plan = route(position, Operation::Write, bucket);
     let method = repository.method(method);
     let mirror = match plan.mirror {
         Some(side) => {
             let copier = shared.copier.as_ref();
             let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
-                && decide::is_repairable(side, shared.is_copied(), shared.options.lazy);
+                && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
+                // Another spelling of this key may have another bucket, and be read on the side that failed.
+                && !(shared.is_loose() && is_read(position, side));
             decide::mirror(position, side, method.mirror(shared), repairable)
         }
         None => Mirror::Strict,
@@ -100,7 +102,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     let share = shared.options.compare_writes;
     let compare = plan.mirror.is_some() && is_sampled(share, shared.clock.ticks());
     let key = match mirror {
-        Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
+        Mirror::Forgiving => Some(shared.encode(key).map_err(|error| error.of(&shared.name))?),
         Mirror::Strict if compare => EncodedKey::new(key).ok(),
         Mirror::Strict => None,
     };
