@@ -186,6 +186,9 @@ pub trait CopyKeys: Send + Sync + 'static {
 pub(crate) trait Copier: Send + Sync {
     fn kind(&self) -> KeyKind;
 
+    /// Whether old and new are columns of the same rows; `None` where that is not known.
+    fn one_table(&self) -> Option<bool>;
+
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;
 

@@ -13,6 +13,7 @@
 
 // 1. values
 mod bucket;
+mod columns;
 mod compare;
 mod conversion;
 mod error;
@@ -107,6 +108,7 @@ pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
+pub use columns::Columns;
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};

@@ -63,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) rule: BucketRule,
     pub(crate) lazy: bool,
     pub(crate) mirror: MirrorPolicy,
+    /// Two implementations may each write the one row that old and new share.
+    pub(crate) two_statements: bool,
     pub(crate) soak: Duration,
     pub(crate) approvals: Vec<(Stage, String)>,
     pub(crate) rollout_health: HealthHook,
@@ -94,6 +96,7 @@ impl Default for Options {
             rule: BucketRule::Hash,
             lazy: false,
             mirror: MirrorPolicy::default(),
+            two_statements: false,
             soak: Duration::ZERO,
             approvals: Vec::new(),
             rollout_health: HealthHook::default(),
@@ -129,6 +132,8 @@ pub(crate) struct Shared {
     pub(crate) started: AtomicBool,
     /// This process looks after it.
     pub(crate) following: AtomicBool,
+    /// Some reads follow the ramp by something else than the record's key.
+    ramped: AtomicBool,
     lease: Arc<Lease>,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
@@ -227,6 +232,7 @@ impl Shared {
             planned: AtomicBool::new(record.planned),
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
+            ramped: AtomicBool::new(false),
             lease: context.lease,
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
@@ -307,6 +313,15 @@ impl Shared {
     /// Whether a backfill was started that no instance runs, as far as known here.
     pub(crate) fn is_started(&self) -> bool {
         self.started.load(Relaxed)
+    }
+
+    /// From now on a read of any key may go to the side that the ramp is going to.
+    pub(crate) fn ramp_by_other_keys(&self) {
+        self.ramped.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_ramped_by_other_keys(&self) -> bool {
+        self.ramped.load(SeqCst)
     }
 
     pub(crate) fn mark_dirty(&self) {

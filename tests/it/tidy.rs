@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
         "position",
         "key",
         "bucket",
+        "columns",
         "route",
         "moves",
         "gate",
@@ -83,6 +84,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "readiness",
         "write/decide",
+        "write/together",
         "lazy/decide",
         "shadow/decide",
         "backfill/decide",
@@ -97,6 +99,7 @@ const LAYERS: &[&[&str]] = &[
         "transaction",
         "transaction/alone",
         "read",
+        "write/plan",
         "write/run",
         "lazy/run",
         "shadow/keep",

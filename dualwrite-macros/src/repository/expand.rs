@@ -281,7 +281,7 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
 
 /// `Customers<T, Error = …>`.
 fn with_bindings(model: &Repository, bindings: impl Iterator<Item = TokenStream>) -> TokenStream {
-    let name = &model.item.ident;
+    let name = model.trait_name();
     let parameters = model.generics.params.iter().map(|parameter| match parameter {
         syn::GenericParam::Lifetime(parameter) => {
             let lifetime = &parameter.lifetime;

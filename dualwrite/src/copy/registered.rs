@@ -135,6 +135,11 @@ impl<C: CopyKeys> Copier for Registered<C> {
         <C::Key as Key>::KIND
     }
 
+    fn one_table(&self) -> Option<bool> {
+        let copy = &self.copier.copy;
+        copy.new_source().map(|new| new.is_same_table(&copy.source()))
+    }
+
     fn can_copy_to(&self, side: Side) -> bool {
         side == Side::New || self.copier.copy.can_copy_back()
     }

@@ -79,6 +79,11 @@ impl KeySource {
         self
     }
 
+    /// Whether both are the same table, as far as their names tell.
+    pub(crate) fn is_same_table(&self, other: &Self) -> bool {
+        self.table == other.table
+    }
+
     /// The next column of the key.
     pub fn column(mut self, name: impl Into<String>) -> Self {
         self.columns.push(name.into());
