@@ -1,6 +1,0 @@
-//! Dual writes: both sides in one fenced transaction, always old first.
-
-pub(crate) mod decide;
-pub(crate) mod plan;
-pub(crate) mod run;
-pub(crate) mod together;
