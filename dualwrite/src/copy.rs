@@ -2,12 +2,14 @@
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
 pub(crate) mod alone;
+pub(crate) mod bound;
 pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod inside;
 pub(crate) mod mapping;
+pub(crate) mod one_row;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -189,6 +191,9 @@ pub(crate) trait Copier: Send + Sync {
 
     /// Whether old and new are columns of the same rows; `None` where that is not known.
     fn one_table(&self) -> Option<bool>;
+
+    /// Old columns of the one table that an `INSERT` cannot leave out, as far as the mapping names columns.
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;

@@ -34,11 +34,13 @@ pub enum Gate {
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// A row can be inserted without its old columns: none of them is NOT NULL without a default.
+    OldMayBeLeftOut,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Drained,
         Self::Supported,
         Self::Backfilled,
@@ -50,6 +52,7 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::OldMayBeLeftOut,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -67,6 +70,7 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::OldMayBeLeftOut => "old_may_be_left_out",
         }
     }
 

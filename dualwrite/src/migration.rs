@@ -135,7 +135,7 @@ impl Migration {
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
-        Ok(blockers(&facts, wish, to, &self.0.terms()))
+        Ok(blockers(&facts, wish, to, &self.0.terms_now().await?))
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.

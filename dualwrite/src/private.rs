@@ -11,13 +11,14 @@ pub use crate::compare::{
     ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
     near, unordered, variants,
 };
+pub use crate::copy::bound::{BindColumns, Binds, Bound};
 pub use crate::copy::conversion::{Conversion, answered, is_filled, same, shown_key};
 pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
-pub use crate::copy::table::{Carried, Carry};
+pub use crate::copy::table::{Carried, Carry, ReadColumn, Source};
 pub use crate::database::Alike;
 pub use crate::needs::{
-    Carried as CarriedError, Unknown, answering_error_of_old, carried, failure, given, handed, kept,
-    sure, unknown, with_error, with_error_of_old,
+    Carried as CarriedError, Unknown, answering_error_of_old, carried, failure, given, handed,
+    kept, sure, unknown, with_error, with_error_of_old,
 };
-pub use crate::transaction::{Fenced, fenced};
 pub use crate::shadow::rules::{ByNoText, ByText, Failed};
+pub use crate::transaction::{HoldsFence, fenced};

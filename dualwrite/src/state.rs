@@ -285,7 +285,19 @@ impl Shared {
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
+            needed_columns: Vec::new(),
         }
+    }
+
+    /// The same with what only the catalogue of the database knows, for a move.
+    pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
+        let needed_columns = match &self.copier {
+            Some(copier) if self.position().stage >= Stage::RampDown => {
+                copier.needed_columns().await.map_err(|error| error.of(&self.name))?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Terms { needed_columns, ..self.terms() })
     }
 
     /// Whether no key can be missing in new any more.

@@ -398,11 +398,11 @@ impl<DB: Backend> std::fmt::Debug for Tx<'_, DB> {
     label = "not a fenced transaction",
     note = "`migration.begin(&pool)` gives one; without it the write could run under a stage that has passed"
 )]
-pub trait Fenced {}
+pub trait HoldsFence {}
 
-impl<DB: Backend> Fenced for Tx<'_, DB> {}
+impl<DB: Backend> HoldsFence for Tx<'_, DB> {}
 
 /// Accepts a fenced transaction alone.
-pub fn fenced<T: Fenced>(tx: &mut T) -> &mut T {
+pub fn fenced<T: HoldsFence>(tx: &mut T) -> &mut T {
     tx
 }

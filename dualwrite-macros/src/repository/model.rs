@@ -241,6 +241,8 @@ pub(super) struct Argument {
     pub(super) name: Ident,
     pub(super) ty: Type,
     pub(super) passing: Passing,
+    /// It is a transaction by its name.
+    pub(super) is_named_tx: bool,
 }
 
 /// How an argument is handed to the sides.

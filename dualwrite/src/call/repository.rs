@@ -40,7 +40,16 @@ impl Method {
     /// A method with the options of its migration.
     #[must_use]
     pub const fn new(name: &'static str, operation: Operation) -> Self {
-        Self { name, operation, lazy: false, sample: None, timeout: None, mirror: None, once: false, ramped: false }
+        Self {
+            name,
+            operation,
+            lazy: false,
+            sample: None,
+            timeout: None,
+            mirror: None,
+            once: false,
+            ramped: false,
+        }
     }
 
     /// A missing key is copied when it is read.
@@ -123,12 +132,7 @@ impl Repository {
     /// enough.
     #[must_use]
     #[track_caller]
-    pub fn new(
-        migration: &Migration,
-        name: &'static str,
-        methods: &[Method],
-        form: Form,
-    ) -> Self {
+    pub fn new(migration: &Migration, name: &'static str, methods: &[Method], form: Form) -> Self {
         let shared = Arc::clone(migration.shared());
         if let Some(reason) = refused(&shared, name, methods, form) {
             panic!("migration `{}`: {reason}", shared.name);
@@ -178,12 +182,7 @@ impl Repository {
 }
 
 /// Why a wrapper must not be built like this.
-fn refused(
-    shared: &Shared,
-    name: &'static str,
-    methods: &[Method],
-    form: Form,
-) -> Option<String> {
+fn refused(shared: &Shared, name: &'static str, methods: &[Method], form: Form) -> Option<String> {
     let one_table = shared.copier.as_ref()?.one_table();
     let mut writes = methods.iter().filter(|method| method.operation == Operation::Write);
     match (one_table, form) {

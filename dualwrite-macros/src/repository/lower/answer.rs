@@ -43,7 +43,10 @@ pub(super) fn lower(
             (future_output(ty, future, errors)?, form)
         }
         (ReturnType::Default, Some(_)) => {
-            errors.on(&signature.ident, format!("{RESULT}: `{}` cannot fail, and a stage can be unknown", signature.ident));
+            errors.on(
+                &signature.ident,
+                format!("{RESULT}: `{}` cannot fail, and a stage can be unknown", signature.ident),
+            );
             return None;
         }
         (ReturnType::Default, None) => {
@@ -69,12 +72,14 @@ pub(super) fn lower(
 /// Whether a type is known to be no `Result` by the way it is spelt.
 fn cannot_fail(ty: &Type) -> bool {
     const NAMES: [&str; 28] = [
-        "Option", "Vec", "String", "Box", "Arc", "HashMap", "BTreeMap", "HashSet", "BTreeSet", "bool",
-        "char", "str", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
-        "isize", "f32", "f64", "Uuid", "Self",
+        "Option", "Vec", "String", "Box", "Arc", "HashMap", "BTreeMap", "HashSet", "BTreeSet",
+        "bool", "char", "str", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32",
+        "i64", "i128", "isize", "f32", "f64", "Uuid", "Self",
     ];
     match last_segment(ty) {
-        Some(segment) if segment.ident == "Self" => matches!(peel(ty), Type::Path(path) if path.path.segments.len() == 1),
+        Some(segment) if segment.ident == "Self" => {
+            matches!(peel(ty), Type::Path(path) if path.path.segments.len() == 1)
+        }
         Some(segment) => NAMES.iter().any(|name| segment.ident == name),
         None => true,
     }

@@ -51,7 +51,7 @@ fn lower_one(argument: &PatType, errors: &mut Errors) -> Option<Argument> {
         Type::Reference(_) => Passing::Exclusive,
         _ => Passing::Value,
     };
-    Some(Argument { name, ty: ty.clone(), passing })
+    Some(Argument { name, ty: ty.clone(), passing, is_named_tx: passing == Passing::Tx })
 }
 
 fn lifetime_is(reference: &TypeReference, name: &str) -> bool {
@@ -83,11 +83,19 @@ pub(super) fn is_transaction(ty: &Type) -> bool {
 
 /// Takes the one `&mut` of a call that must have a transaction for it: a type may have any name. What it
 /// is the compiler finds out.
-pub(super) fn adopt_alias(arguments: &mut [Argument]) -> Option<Ident> {
+pub(super) fn adopt_alias(arguments: &mut [Argument], must_borrow: bool) -> Option<Ident> {
     let mut exclusive =
         arguments.iter_mut().filter(|argument| argument.passing == Passing::Exclusive);
     let only = exclusive.next()?;
-    if exclusive.next().is_some() || is_unfenced(&only.ty) || !is_named(&only.ty) {
+    let borrows = || match &only.ty {
+        Type::Reference(reference) => owned::borrow_in(&reference.elem).is_some(),
+        _ => false,
+    };
+    if exclusive.next().is_some()
+        || is_unfenced(&only.ty)
+        || !is_named(&only.ty)
+        || (must_borrow && !borrows())
+    {
         return None;
     }
     only.passing = Passing::Tx;

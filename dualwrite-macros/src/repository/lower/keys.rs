@@ -2,11 +2,12 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Expr, FnArg, ItemTrait, Pat, PatType, TraitItem, TraitItemFn, Type};
+use syn::visit::Visit;
+use syn::{Expr, ExprPath, FnArg, ItemTrait, Macro, Pat, PatType, TraitItem, TraitItemFn, Type};
 
 use super::super::model::{Argument, Handed, Keys, Made, Passing, Then};
-use super::arguments::is_transaction;
 use super::answer::peel;
+use super::arguments::is_transaction;
 use super::route::DeclaredKeys;
 use crate::diag::{Errors, suggestion};
 use crate::names;
@@ -43,7 +44,10 @@ pub(super) fn lower(
 pub(super) fn check(setting: &str, key: &Expr, arguments: &[Argument], errors: &mut Errors) {
     let known = || arguments.iter().filter(|argument| argument.passing != Passing::Tx);
     let named = |ident: &Ident| known().any(|argument| argument.name == *ident);
-    if mentions(key.to_token_stream(), &named) {
+    // What else is wrong with it has been said.
+    let mut uses = Uses { wanted: &|ident| ident == "self" || named(ident), found: false };
+    uses.visit_expr(key);
+    if uses.found {
         return;
     }
     let names: Vec<String> = known().map(|argument| names::plain(&argument.name)).collect();
@@ -71,6 +75,23 @@ fn shown(key: &Expr) -> String {
     key.to_token_stream().to_string()
 }
 
+/// Looks for a variable.
+struct Uses<'w> {
+    wanted: &'w dyn Fn(&Ident) -> bool,
+    found: bool,
+}
+
+impl<'ast> Visit<'ast> for Uses<'_> {
+    fn visit_expr_path(&mut self, path: &'ast ExprPath) {
+        self.found |= path.path.get_ident().is_some_and(self.wanted);
+    }
+
+    // What a macro does with its tokens nobody knows here.
+    fn visit_macro(&mut self, call: &'ast Macro) {
+        self.found |= mentions(call.tokens.clone(), self.wanted);
+    }
+}
+
 fn mentions(tokens: TokenStream, wanted: &dyn Fn(&Ident) -> bool) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => wanted(&ident),
@@ -91,7 +112,9 @@ fn argument(name: Ident, arguments: &[Argument], errors: &mut Errors) -> Option<
     }
     let rule = "the key is handed to the other side in an argument that is `None` before";
     match found {
-        Some(argument) => errors.on(&argument.ty, format!("take `Option<…>` by value here: {rule}")),
+        Some(argument) => {
+            errors.on(&argument.ty, format!("take `Option<…>` by value here: {rule}"))
+        }
         None => errors.on(&name, format!("name an argument of the type `Option<…>`: {rule}")),
     }
     None

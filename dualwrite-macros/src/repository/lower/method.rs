@@ -4,9 +4,7 @@ use proc_macro2::Ident;
 use syn::{Attribute, ExprPath, ItemTrait, Safety, Signature, TraitItemFn, Type};
 
 use super::super::desugar;
-use super::super::model::{
-    Argument, Failing, Form, Method, Passing, Read, ReadKind, Route, Write,
-};
+use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKind, Route, Write};
 use super::answer::Answer;
 use super::options::Shadow;
 use super::route::{Declared, DeclaredFailing};
@@ -128,12 +126,13 @@ fn route_of(
     errors: &mut Errors,
 ) -> Option<Route> {
     // A read that is asked again cannot lend a `&mut` but to the transaction that it takes part in.
-    let alias = match &declared {
-        Declared::Write { .. } => tx.is_none(),
-        Declared::Read { shadow, .. } => tx.is_none() && shadow.never.is_none(),
-        Declared::Primary => false,
-    };
-    let tx = tx.or_else(|| alias.then(|| arguments::adopt_alias(arguments)).flatten());
+    let tx = tx.or_else(|| match &declared {
+        Declared::Write { .. } => arguments::adopt_alias(arguments, false),
+        Declared::Read { shadow, .. } if shadow.never.is_none() => {
+            arguments::adopt_alias(arguments, true)
+        }
+        Declared::Read { .. } | Declared::Primary => None,
+    });
     match (declared, tx) {
         (Declared::Write { keys, on_mirror_error }, Some(tx)) => {
             report_exclusive(WRITES_BOTH, arguments, errors);

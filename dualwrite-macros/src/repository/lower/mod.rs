@@ -55,8 +55,12 @@ impl Header {
             match value {
                 Expr::Path(path) if path.qself.is_none() => header.remote = Some(path.path),
                 other => {
-                    let rule = format!("`{key}` takes the path of the trait that this is a copy of");
-                    errors.on(&other, format!("{rule}: write `{key} = domain::Customers`, without quotes"));
+                    let rule =
+                        format!("`{key}` takes the path of the trait that this is a copy of");
+                    errors.on(
+                        &other,
+                        format!("{rule}: write `{key} = domain::Customers`, without quotes"),
+                    );
                 }
             }
         }

@@ -64,7 +64,10 @@ pub(super) fn converter(name: &Ident, value: &Expr, errors: &mut Errors) -> Opti
     match peel(value) {
         Expr::Path(path) => Some(path.clone()),
         _ => {
-            errors.on(value, format!("`{name}` takes {ERROR}: write `{name} = to_report`, without quotes"));
+            errors.on(
+                value,
+                format!("`{name}` takes {ERROR}: write `{name} = to_report`, without quotes"),
+            );
             None
         }
     }

@@ -78,7 +78,15 @@ pub(super) fn lower(
 
 fn write(attribute: &Attribute, errors: &mut Errors) -> Option<(Declared, DeclaredFailing)> {
     const KEYS: &[&str] = &[
-        "key", "keys", "filter", "once", "key_from", "then", "into", "on_mirror_error", "error",
+        "key",
+        "keys",
+        "filter",
+        "once",
+        "key_from",
+        "then",
+        "into",
+        "on_mirror_error",
+        "error",
         "on_unknown",
     ];
     let mut settings = Settings::new("`#[write]`", KEYS);
@@ -113,7 +121,8 @@ fn written(
     }
     for (name, _) in found.iter().skip(1) {
         let first = &found[0].0;
-        errors.on(name, format!("a write names its records in one way: keep `{first}` or `{name}`"));
+        errors
+            .on(name, format!("a write names its records in one way: keep `{first}` or `{name}`"));
     }
     if found.is_empty() && !settings.is_flawed() {
         errors.on(
@@ -135,7 +144,10 @@ fn made(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Option<D
     let into = settings.value("into", INTO, errors);
     let Some((name, key_from)) = key_from else {
         for (name, _) in then.iter().chain(&into) {
-            errors.on(name, format!("`{name}` hands on a key that the database makes: add `key_from = …`"));
+            errors.on(
+                name,
+                format!("`{name}` hands on a key that the database makes: add `key_from = …`"),
+            );
         }
         return None;
     };
@@ -160,7 +172,8 @@ fn made(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Option<D
 
 fn failing(settings: &mut Settings, errors: &mut Errors) -> DeclaredFailing {
     let error = settings.value("error", options::ERROR, errors);
-    let on_unknown = settings.value("on_unknown", "what is answered where the stage is unknown", errors);
+    let on_unknown =
+        settings.value("on_unknown", "what is answered where the stage is unknown", errors);
     if let (Some(_), Some((name, _))) = (&error, &on_unknown) {
         errors.on(name, "an answer has an error or none: keep `error` or `on_unknown`");
     }
@@ -178,7 +191,16 @@ fn primary(attribute: &Attribute, errors: &mut Errors) -> Option<(Declared, Decl
 
 fn read(attribute: &Attribute, errors: &mut Errors) -> Option<(Declared, DeclaredFailing)> {
     const KEYS: &[&str] = &[
-        "key", "scan", "ramp", "lazy", "shadow", "sample", "timeout", "compare", "error", "on_unknown",
+        "key",
+        "scan",
+        "ramp",
+        "lazy",
+        "shadow",
+        "sample",
+        "timeout",
+        "compare",
+        "error",
+        "on_unknown",
     ];
     let mut settings = Settings::new("`#[read]`", KEYS);
     settings.add_attribute(attribute, errors);
@@ -218,7 +240,9 @@ fn key_of_ramp(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, E
 /// An expression over the arguments.
 fn key(setting: &str, settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Expr)> {
     let what = match setting {
-        "keys" => "an expression that lists them such as `customers.iter().map(|customer| customer.id)`",
+        "keys" => {
+            "an expression that lists them such as `customers.iter().map(|customer| customer.id)`"
+        }
         "ramp" => "an expression over the arguments such as `user_id`",
         _ => "an expression over the arguments such as `customer.id`",
     };

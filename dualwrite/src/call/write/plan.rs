@@ -78,7 +78,7 @@ impl<'r> Context<'r> {
         Ok(match self.position.ramp == Percent::ZERO {
             true => self.position.stage,
             false => {
-                let bucket: Bucket = self.shared.options.rule.bucket(key, self.shared.salt)?;
+                let bucket = self.shared.options.rule.bucket(key, self.shared.salt)?;
                 stage_of(self.position, bucket)
             }
         })
