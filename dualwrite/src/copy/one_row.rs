@@ -5,8 +5,8 @@ use sqlx::FromRow;
 
 use crate::copy::bound::{BindColumns, Binds, Written};
 use crate::copy::convert::Bind;
+use crate::copy::identifier::Identifier;
 use crate::copy::run::dialect;
-use crate::copy::source::Identifier;
 use crate::copy::table::{DualTable, Source};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;

@@ -77,4 +77,6 @@ pub(crate) struct Terms {
     pub(crate) unaware_window: Duration,
     /// Old columns of the one table that an `INSERT` cannot leave out.
     pub(crate) needed_columns: Vec<String>,
+    /// What the preflight refuses.
+    pub(crate) refused: Vec<String>,
 }
