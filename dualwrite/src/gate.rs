@@ -32,17 +32,20 @@ pub enum Gate {
     CopiedBack,
     /// Somebody has given the named approval since this stage was entered.
     Approved,
-    /// Every release that writes old without this library is gone, and so are its writes.
+    /// Every release that writes old without this library is gone, and so are its writes; every writer that no
+    /// trigger sees is recorded as stopped.
     Released,
     /// No live instance sees a kill switch set.
     Killed,
     /// A row can be inserted without its old columns: none of them is NOT NULL without a default.
     OldMayBeLeftOut,
+    /// No sequence of new would give out a number that is taken.
+    Sequences,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -56,6 +59,7 @@ impl Gate {
         Self::Released,
         Self::Killed,
         Self::OldMayBeLeftOut,
+        Self::Sequences,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -75,6 +79,7 @@ impl Gate {
             Self::Released => "released",
             Self::Killed => "killed",
             Self::OldMayBeLeftOut => "old_may_be_left_out",
+            Self::Sequences => "sequences",
         }
     }
 

@@ -47,6 +47,7 @@ mod tool;
 mod transaction;
 mod unaware;
 mod verify;
+mod writers;
 
 // The tests' own tools.
 mod harness;

@@ -34,7 +34,11 @@ trait Customers<DB: Backend> {
     #[write(key = customer.id)]
     async fn save(&self, tx: &mut Tx<'_, DB>, customer: &Customer) -> Result<(), sqlx::Error>;
     #[write(key = customer.id)]
-    async fn insert(&self, tx: &mut Tx<'_, DB>, customer: &Customer) -> Result<Customer, sqlx::Error>;
+    async fn insert(
+        &self,
+        tx: &mut Tx<'_, DB>,
+        customer: &Customer,
+    ) -> Result<Customer, sqlx::Error>;
 }
 
 struct SqlCustomers<D: Sql> {
@@ -63,7 +67,11 @@ where
         Ok(D::rows(&self.pool, &self.select(id)).await?.pop().map(customer))
     }
 
-    async fn find_in(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<Option<Customer>, sqlx::Error> {
+    async fn find_in(
+        &self,
+        tx: &mut Tx<'_, D::Db>,
+        id: i64,
+    ) -> Result<Option<Customer>, sqlx::Error> {
         Ok(D::read(tx, &self.select(id)).await?.pop().map(customer))
     }
 
@@ -114,8 +122,10 @@ where
         let copy = Customer::copy_columns();
         let migration = runtime.migration("customers").backfill(copy).register().await.unwrap();
         let pool = db.pool().clone();
-        let customers =
-            DualCustomers::one_row(&migration, |columns| SqlCustomers { pool: pool.clone(), columns });
+        let customers = DualCustomers::one_row(&migration, |columns| SqlCustomers {
+            pool: pool.clone(),
+            columns,
+        });
         Self { db, runtime, migration, customers }
     }
 
@@ -173,7 +183,10 @@ where
     let report = place.migration.status().await.unwrap();
     let compared = |method: &str| {
         let methods = report.methods.iter();
-        methods.filter(|found| found.method == method).map(|found| found.compared.different).sum::<u64>()
+        methods
+            .filter(|found| found.method == method)
+            .map(|found| found.compared.different)
+            .sum::<u64>()
     };
     assert_eq!(compared("find"), 0);
 }
