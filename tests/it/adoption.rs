@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{Backend, BucketRule, Percent, Side, Stage, Tx, salt};
+use dualwrite::{Backend, BucketRule, Percent, Stage, Tx, salt};
 use sqlx::Sqlite;
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -269,9 +269,4 @@ async fn a_default_body_drops_its_arguments_as_a_plain_function_does() {
     let (old, _) = Store::pair();
     old.with(noted("first"), noted("second"), (noted("third"), 0)).await;
     assert_eq!(said(), expected);
-}
-
-#[allow(dead_code)]
-fn sides_are_named(side: Side) -> &'static str {
-    side.as_str()
 }

@@ -234,6 +234,7 @@ where
         return; // SQLite can only make the table anew
     };
     place.db.execute(drop).await;
+    place.migration.verify().run().await.unwrap(); // the table may have been made anew
     place.go(Stage::Complete).await;
     let made = Customer { id: 3, name: "new".into(), email: None };
     let mut tx = place.migration.begin(place.db.pool()).await.unwrap();

@@ -82,7 +82,7 @@ fn settings() {
     check(
         "#[repository(crate = \"dualwrite\", krate)] trait Things {}",
         &[
-            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`",
+            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`, `name`, `error`, `remote`",
             "`crate` takes a path: write `crate = my_crate::dualwrite`, without quotes",
         ],
     );

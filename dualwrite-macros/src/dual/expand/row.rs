@@ -51,7 +51,7 @@ pub(super) fn bind(model: &Dual, table: &Table, predicates: &Option<WhereClause>
             seen.push(shown);
         }
     }
-    let plain = table.fields.iter().filter_map(|field| plain(field));
+    let plain = table.fields.iter().filter_map(plain);
     let of_pairs = pairs.iter().map(|pair| {
         let (old, new) = (of_side(model, pair, Which::Old), of_side(model, pair, Which::New));
         code!(#old #new)

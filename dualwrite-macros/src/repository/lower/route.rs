@@ -9,6 +9,7 @@ use crate::diag::Errors;
 use crate::settings::Settings;
 
 /// What the attribute says, before the arguments are looked at.
+#[expect(clippy::large_enum_variant, reason = "there is one a method, and none is kept")]
 pub(super) enum Declared {
     Read {
         /// None for scans.

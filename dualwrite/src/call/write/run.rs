@@ -388,6 +388,7 @@ fn forgive<DB: Backend>(
 
 /// Remembers that these keys must be copied again, in the caller's own transaction: either both stand or
 /// none.
+#[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
 fn mark_all<DB: Backend>(
     shared: &Shared,
     keys: &[EncodedKey],
