@@ -323,6 +323,7 @@ mod tests {
     use crate::key::KeyPart;
 
     static PLAIN: Dialect = Dialect {
+        identity: "''",
         now: "now",
         quote: '"',
         numbered: true,
