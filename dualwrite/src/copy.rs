@@ -2,6 +2,7 @@
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
 pub(crate) mod alone;
+pub(crate) mod bound;
 pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
@@ -14,6 +15,7 @@ pub(crate) mod keyed;
 pub(crate) mod learn;
 pub(crate) mod mapping;
 pub(crate) mod marks;
+pub(crate) mod one_row;
 pub(crate) mod reading;
 pub(crate) mod run;
 pub(crate) mod source;
@@ -196,6 +198,12 @@ pub trait CopyKeys: Send + Sync + 'static {
 /// A copy function without its types.
 pub(crate) trait Copier: Send + Sync {
     fn kind(&self) -> KeyKind;
+
+    /// Whether old and new are columns of the same rows; `None` where that is not known.
+    fn one_table(&self) -> Option<bool>;
+
+    /// Old columns of the one table that an `INSERT` cannot leave out, as far as the mapping names columns.
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;

@@ -37,13 +37,15 @@ pub enum Gate {
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// A row can be inserted without its old columns: none of them is NOT NULL without a default.
+    OldMayBeLeftOut,
     /// No sequence of new would give out a number that is taken.
     Sequences,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -56,6 +58,7 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::OldMayBeLeftOut,
         Self::Sequences,
     ];
 
@@ -75,6 +78,7 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::OldMayBeLeftOut => "old_may_be_left_out",
             Self::Sequences => "sequences",
         }
     }

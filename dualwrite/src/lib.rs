@@ -88,8 +88,10 @@ pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use copy::alone::FENCE_REFUSALS_MAX;
+pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;
+pub use copy::one_row::Statement;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
     MAPPED_FIELDS_MAX, Mapping,
@@ -139,6 +141,7 @@ pub use shadow::noise::{
 pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use stages::bucket::{Bucket, BucketRule, salt};
+pub use stages::columns::Columns;
 pub use stages::facts::InstanceReport;
 pub use stages::hazard::{Hazard, HazardKind, Stopped};
 pub use stages::moves::Move;

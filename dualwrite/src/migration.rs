@@ -139,7 +139,7 @@ impl Migration {
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
-        Ok(blockers(&facts, wish, to, &self.0.terms()))
+        Ok(blockers(&facts, wish, to, &self.0.terms_now().await?))
     }
 
     /// Looks at the tables of this migration as the database's catalogue describes them: what keeps a key from

@@ -77,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) rule: BucketRule,
     pub(crate) lazy: bool,
     pub(crate) mirror: MirrorPolicy,
+    /// Two implementations may each write the one row that old and new share.
+    pub(crate) two_statements: bool,
     pub(crate) soak: Duration,
     pub(crate) approvals: Vec<(Stage, String)>,
     pub(crate) rollout_health: HealthHook,
@@ -108,6 +110,7 @@ impl Default for Options {
             rule: BucketRule::Hash,
             lazy: false,
             mirror: MirrorPolicy::default(),
+            two_statements: false,
             soak: Duration::ZERO,
             approvals: Vec::new(),
             rollout_health: HealthHook::default(),
@@ -149,6 +152,8 @@ pub(crate) struct Shared {
     pub(crate) started: AtomicBool,
     /// This process looks after it.
     pub(crate) following: AtomicBool,
+    /// Some reads follow the ramp by something else than the record's key.
+    ramped: AtomicBool,
     lease: Arc<Lease>,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
@@ -232,6 +237,7 @@ impl Shared {
             planned: AtomicBool::new(record.planned),
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
+            ramped: AtomicBool::new(false),
             lease: context.lease,
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
@@ -287,8 +293,20 @@ impl Shared {
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
+            needed_columns: Vec::new(),
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
         }
+    }
+
+    /// The same with what only the catalogue of the database knows, for a move.
+    pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
+        let needed_columns = match &self.copier {
+            Some(copier) if self.position().stage >= Stage::RampDown => {
+                copier.needed_columns().await.map_err(|error| error.of(&self.name))?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Terms { needed_columns, ..self.terms() })
     }
 
     /// Whether no key can be missing in new any more.
@@ -319,6 +337,15 @@ impl Shared {
     /// Whether a backfill was started that no instance runs, as far as known here.
     pub(crate) fn is_started(&self) -> bool {
         self.started.load(Relaxed)
+    }
+
+    /// From now on a read of any key may go to the side that the ramp is going to.
+    pub(crate) fn ramp_by_other_keys(&self) {
+        self.ramped.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_ramped_by_other_keys(&self) -> bool {
+        self.ramped.load(SeqCst)
     }
 
     pub(crate) fn mark_dirty(&self) {

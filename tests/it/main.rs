@@ -9,7 +9,9 @@ mod support;
 
 // Behaviours, one module each, in alphabetical order.
 mod acceptance;
+mod adoption;
 mod backfill;
+mod bulk;
 mod compare;
 mod copy_sql;
 #[cfg(unix)]
@@ -37,7 +39,9 @@ mod keys;
 mod lazy;
 mod letters;
 mod lost_control;
+mod made;
 mod metrics;
+mod one_row;
 mod options;
 #[cfg(unix)]
 mod own_settings;
@@ -51,6 +55,7 @@ mod read;
 mod repeat;
 mod reverse;
 mod rollout;
+mod row;
 mod schema;
 mod sessions;
 mod shadow;

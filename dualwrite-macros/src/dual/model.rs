@@ -15,6 +15,16 @@ pub(super) struct Dual {
     pub(super) key: Vec<Ident>,
     pub(super) table: Option<Table>,
     pub(super) pairs: Vec<Pair>,
+    pub(super) moved: Vec<Moved>,
+}
+
+/// A field whose column gets another name.
+pub(super) struct Moved {
+    pub(super) name: Ident,
+    pub(super) old: String,
+    pub(super) new: String,
+    /// Stored as text.
+    pub(super) is_text: bool,
 }
 
 /// The table that the struct is a row of.
@@ -25,6 +35,33 @@ pub(super) struct Table {
     pub(super) columns: Vec<String>,
     pub(super) old_columns: Vec<String>,
     pub(super) new_columns: Vec<String>,
+    pub(super) fields: Vec<Field>,
+}
+
+/// A field that is a column.
+pub(super) struct Field {
+    pub(super) name: Ident,
+    /// As `sqlx::FromRow` looks for it.
+    pub(super) column: String,
+    /// The type of the value: without `Option`, unless it is stored as JSON.
+    pub(super) value: Type,
+    pub(super) is_optional: bool,
+    pub(super) is_json: bool,
+    /// `#[sqlx(default)]`.
+    pub(super) has_default: bool,
+    pub(super) role: Role,
+}
+
+/// What a field is in the migration.
+pub(super) enum Role {
+    /// Nothing: both sides have it.
+    Shared,
+    /// It holds what either column says; this is the new one.
+    Moved(String),
+    /// A part of an old side; where it is a rename, with the column of the new side.
+    Old { renamed: Option<String> },
+    /// A part of a new side; where it is a rename, with the column of the old side.
+    New { renamed: Option<String> },
 }
 
 /// Old and new parts that hold one value: a logical field.

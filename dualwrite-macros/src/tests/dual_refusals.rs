@@ -32,8 +32,8 @@ fn dual_fields() {
         &[
             "unknown key `new`; `#[dual]` on a struct takes `crate`, `table`, `key`",
             "unknown key `nwe`, did you mean `new`? `#[dual]` on a field takes `new`, `old`, `forward`, `backward`, `sql`, \
-             `present`, `absent`, `type`, `getter`, `setter`, `column`",
-            "say where the new value lives: `#[dual(new = …)]`",
+             `present`, `absent`, `type`, `getter`, `setter`, `column`, `new_column`",
+            "say where the new value lives: `#[dual(new = …)]`, or `#[dual(new_column = \"…\")]` where only the column changes",
             "`new` takes the name of a field of this struct, without quotes; several as `(first, last)`, or \
              `record.field`",
             "this struct has no field `email_adress`: add it as an `Option`, did you mean `email_address`?",
@@ -130,7 +130,7 @@ fn dual_sides() {
              `record.field`",
             "`new` is given twice: keep one",
             "`getter` needs a value: write `getter = …`, a name for the method",
-            "say where the new value lives: `#[dual(new = …)]`",
+            "say where the new value lives: `#[dual(new = …)]`, or `#[dual(new_column = \"…\")]` where only the column changes",
             "`getter` takes a name for the method, without quotes",
             "`setter` takes a name for the method, without quotes",
             "`old` takes the name of a field of this struct, without quotes; several as `(first, last)`",

@@ -137,6 +137,33 @@ impl<C: CopyKeys> Copier for Registered<C> {
         <C::Key as Key>::KIND
     }
 
+    fn one_table(&self) -> Option<bool> {
+        let copy = &self.copier.copy;
+        copy.new_source().map(|new| new.is_same_table(&copy.source()))
+    }
+
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        let old = match (self.one_table(), &self.copier.mapping) {
+            (Some(true), Some(mapping)) => mapping.old_columns(),
+            _ => Vec::new(),
+        };
+        Box::pin(async move {
+            if old.is_empty() {
+                return Ok(old);
+            }
+            let failed = |error| Error::database("reading which columns an INSERT needs", error);
+            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            let source = self.copier.copy.source();
+            let (sql, values) = <C::Database as Backend>::Adapter::needed_columns(source.path());
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &values).await;
+            let mut found = Vec::new();
+            for row in rows.map_err(failed)? {
+                found.push(row.text(0).map_err(failed)?.to_owned());
+            }
+            Ok(old.into_iter().filter(|column| found.contains(column)).collect())
+        })
+    }
+
     fn can_copy_to(&self, side: Side) -> bool {
         side == Side::New || self.copier.copy.can_copy_back()
     }

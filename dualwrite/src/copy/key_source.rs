@@ -59,6 +59,16 @@ impl KeySource {
         self
     }
 
+    /// The table, after its schema where it has one.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.table
+    }
+
+    /// Whether both are the same table, as far as their names tell.
+    pub(crate) fn is_same_table(&self, other: &Self) -> bool {
+        self.table == other.table
+    }
+
     /// The next column of the key.
     pub fn column(mut self, name: impl Into<String>) -> Self {
         self.columns.push(name.into());

@@ -218,6 +218,15 @@ impl<DB: Backend> Mapping<DB> {
         self
     }
 
+    /// The columns of old that are compared as they are.
+    pub(crate) fn old_columns(&self) -> Vec<String> {
+        let named = self.fields.iter().filter_map(|field| match &field.old {
+            Mapped::Column(name) => Some(name.clone()),
+            Mapped::Expression(_) => None,
+        });
+        named.chain(self.rows.iter().flat_map(|rows| rows.old.iter().cloned())).collect()
+    }
+
     /// Checks all names.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));

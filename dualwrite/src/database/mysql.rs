@@ -118,6 +118,18 @@ impl Adapter for MySqlAdapter {
         ))
     }
 
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let (schema, name) = match table {
+            [schema, name] => (Some(schema.as_str()), name.as_str()),
+            table => (None, table.first().map_or("", String::as_str)),
+        };
+        let sql = "SELECT column_name FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND is_nullable = 'NO' \
+                   AND column_default IS NULL AND extra NOT LIKE '%auto_increment%' \
+                   AND extra NOT LIKE '%GENERATED%'";
+        (sql.to_owned(), vec![SqlValue::Text(schema.map(Into::into)), name.into()])
+    }
+
     async fn pressure(conn: &mut MySqlConnection) -> sqlx::Result<Pressure> {
         // Not `innodb_trx`, which needs a right, and is a copy that is not made anew while somebody looks at it
         // more often than ten times a second.

@@ -106,6 +106,13 @@ impl Adapter for PostgresAdapter {
         ))
     }
 
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let quoted: Vec<String> = table.iter().map(|part| format!("\"{part}\"")).collect();
+        let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(?) AND attnum > 0 \
+                   AND NOT attisdropped AND attnotnull AND NOT atthasdef AND attidentity = ''";
+        (sql.to_owned(), vec![quoted.join(".").as_str().into()])
+    }
+
     async fn pressure(conn: &mut PgConnection) -> sqlx::Result<Pressure> {
         let sql = "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
          AND wait_event_type = 'Lock'), (SELECT count(*) FROM pg_stat_activity \

@@ -37,6 +37,9 @@ pub trait Adapter: Send + Sync + 'static {
         None
     }
 
+    /// Asks for the columns of a table, after its schema where it has one, that an `INSERT` cannot leave out.
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>);
+
     /// For the transactions of a backfill: lets the commit return before it is on disk, for it can be lost as
     /// a whole, and whoever commits later and waits, waits for this one too; and has statements planned anew.
     const BATCH_SETTINGS: Option<&'static str>;

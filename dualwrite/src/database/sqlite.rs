@@ -73,6 +73,17 @@ impl Adapter for SqliteAdapter {
 
     const FULL_JOIN: bool = false;
 
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let (function, values) = match table {
+            [schema, table] => ("(?, ?)", vec![table.as_str().into(), schema.as_str().into()]),
+            table => ("(?)", table.iter().map(|table| table.as_str().into()).collect()),
+        };
+        let sql = format!(
+            "SELECT name FROM pragma_table_info{function} WHERE \"notnull\" = 1 AND dflt_value IS NULL AND pk = 0"
+        );
+        (sql, values)
+    }
+
     fn digest(_values: &[String]) -> Option<(String, String)> {
         None
     }

@@ -54,6 +54,25 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
+    /// Lets a wrapper be built from two implementations although the copy function shows that old and new are
+    /// columns of one table. Without this word `Dual<Trait>::new` panics, because both implementations then
+    /// write the same row, and what a statement does to it is done twice:
+    ///
+    /// ```text
+    /// // `visit` of both implementations; at `DualWrite` one visit counts as two:
+    /// UPDATE customer SET visits = visits + 1, email = $2 WHERE id = $1
+    /// UPDATE customer SET visits = visits + 1, email_address = $2 WHERE id = $1
+    /// // `deactivate` answers `false` at `Live`: the old side has done it before new is asked.
+    /// UPDATE customer SET active = false WHERE id = $1 AND active
+    /// ```
+    ///
+    /// Use it only where every statement of both implementations sets its own columns alone, to values that
+    /// come from outside. Everywhere else build the wrapper with `Dual<Trait>::one_row`.
+    pub fn two_statements(mut self) -> Self {
+        self.options.two_statements = true;
+        self
+    }
+
     /// How long `Live` must last before `RampDown`; no time at all by default.
     pub fn soak(mut self, soak: Duration) -> Self {
         self.options.soak = soak;

@@ -83,6 +83,8 @@ pub(crate) struct Terms {
     pub(crate) approvals: Vec<(Stage, String)>,
     /// How long old must not have been written without this library before new alone is.
     pub(crate) unaware_window: Duration,
+    /// Old columns of the one table that an `INSERT` cannot leave out.
+    pub(crate) needed_columns: Vec<String>,
     /// What the preflight refuses.
     pub(crate) refused: Vec<String>,
 }

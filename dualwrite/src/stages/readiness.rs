@@ -43,6 +43,7 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
         backfilled(facts, &mut found);
         verified(facts, &mut found);
         released(facts, terms, &mut found);
+        left_out(terms, &mut found);
         unhazarded(facts, &mut found);
     }
     if forward {
@@ -216,6 +217,18 @@ fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
             terms.unaware_window
         );
         block(found, Gate::Released, reason);
+    }
+}
+
+/// Where old and new are columns of one row, an `INSERT` at `Complete` has no old columns.
+fn left_out(terms: &Terms, found: &mut Vec<Blocker>) {
+    if !terms.needed_columns.is_empty() {
+        let reason = format!(
+            "give the old columns a default, or drop their NOT NULL: at `complete` an INSERT leaves them \
+             out, and the database would refuse it ({})",
+            terms.needed_columns.join(", ")
+        );
+        block(found, Gate::OldMayBeLeftOut, reason);
     }
 }
 
