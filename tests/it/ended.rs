@@ -2,7 +2,6 @@
 //! statement of the application ends it. What follows is not stored, and the commit says so.
 
 use dualwrite::{ErrorKind, Isolation, MirrorPolicy, Stage, Tx};
-use sqlx::Connection as _;
 
 use crate::support::db::{MySqlDb, Scratch, SqliteDb, TestDb, on_all_databases};
 use crate::support::notes::{Notes, World, lazy};
