@@ -10,6 +10,7 @@ pub(crate) mod letters;
 pub(crate) mod load;
 pub(crate) mod options;
 pub(crate) mod ordering;
+pub(crate) mod pace;
 mod page;
 mod pressure;
 pub(crate) mod progress;

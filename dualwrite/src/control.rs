@@ -286,9 +286,24 @@ pub(crate) enum Order {
     Pause,
     /// Also what was cancelled.
     Resume,
+    /// Only what was paused.
+    GoOn,
     Cancel,
     /// Keys a second.
     Rate(Option<u64>),
+}
+
+impl Order {
+    /// Whether a backfill is as this order wants it.
+    pub(crate) fn holds(self, found: &BackfillProgress) -> bool {
+        !found.complete
+            && match self {
+                Self::Pause => found.paused,
+                Self::Resume | Self::GoOn => !found.paused && !found.cancelled,
+                Self::Cancel => found.cancelled,
+                Self::Rate(_) => false,
+            }
+    }
 }
 
 /// What an operator told a verification last.
@@ -335,6 +350,9 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
 
     /// All migrations.
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>>;
+
+    /// The names of all migrations, also of those whose row cannot be read.
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     /// Extends the lease of an instance and stores its acknowledgements.
     fn heartbeat<'a>(

@@ -270,8 +270,9 @@ impl Inner {
         self.steering.check_switch(&records);
         let mut changed = false;
         for shared in self.migrations() {
-            if let Some(record) = records.iter().find(|record| *record.name == *shared.name) {
-                changed |= shared.apply(record);
+            match records.iter().find(|record| *record.name == *shared.name) {
+                Some(record) => changed |= shared.apply(record),
+                None => shared.explain_missing().await?,
             }
         }
         Ok(changed)

@@ -244,9 +244,10 @@ impl<DB: Backend> Tx<'_, DB> {
     /// Commits.
     ///
     /// # Errors
-    /// `Poisoned` where a write failed or was dropped halfway: everything was rolled back. `Database`
-    /// where the commit itself failed: whether it was applied is then unknown, unless the database
-    /// says otherwise.
+    /// - `Poisoned` where a write failed or was dropped halfway: everything was rolled back.
+    /// - `Database` or `Serialization` where the database refused to commit: nothing was applied.
+    /// - `CommitUnknown` where the connection was lost or ended before the answer: look whether it was applied
+    ///   before you do the same again. The same holds where this future is dropped before it has answered.
     pub async fn commit(mut self) -> Result<(), Error> {
         if let Some(reason) = self.spoiled {
             self.end(false).await.map_err(|error| Error::database("rolling back", error))?;
@@ -261,11 +262,25 @@ impl<DB: Backend> Tx<'_, DB> {
         if self.touched
             && let Err(error) = DB::Adapter::check_alive(self.connection()).await
         {
+            if error.as_database_error().is_none() {
+                return Err(Error::database(
+                    "checking the transaction; nothing was committed",
+                    error,
+                ));
+            }
             let message = "nothing was committed, because an earlier statement failed and its error \
                            was not handled";
             return Err(Error::new(ErrorKind::Poisoned, message).caused_by(error));
         }
-        self.end(true).await.map_err(|error| Error::database("committing", error))
+        if self.marked {
+            let unmarked = DB::Adapter::unmark(self.connection()).await;
+            unmarked.map_err(|error| Error::database("committing; nothing was applied", error))?;
+        }
+        let is_nested = matches!(self.conn, Conn::Nested(_));
+        self.end(true).await.map_err(|error| match is_nested {
+            true => Error::database("releasing a savepoint", error),
+            false => Error::committing(error),
+        })
     }
 
     /// Rolls back.
@@ -312,9 +327,6 @@ impl<DB: Backend> Tx<'_, DB> {
     }
 
     async fn end(&mut self, commit: bool) -> sqlx::Result<()> {
-        if commit && self.marked {
-            DB::Adapter::unmark(self.connection()).await?;
-        }
         let conn = self.connection();
         match commit {
             true => DB::TransactionManager::commit(conn).await?,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::text;
+
 /// When two columns say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]
@@ -41,28 +43,33 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// A statement written with `?`, in this database's placeholders. `{now}` stands for its clock.
+    /// A statement written with `?`, in this database's placeholders. `{now}` stands for its clock. What was put
+    /// in by [`verbatim`](super::verbatim) comes out as it was.
     pub(crate) fn statement<'s>(&self, sql: &'s str) -> Cow<'s, str> {
-        let sql = match sql.contains("{now}") {
-            true => Cow::Owned(sql.replace("{now}", self.now)),
-            false => Cow::Borrowed(sql),
-        };
-        if !self.numbered || !sql.contains('?') {
-            return sql;
+        let is_place = |c| c == '{' || c == text::MARK || (c == '?' && self.numbered);
+        if !sql.contains(is_place) {
+            return Cow::Borrowed(sql);
         }
-        let mut numbered = String::with_capacity(sql.len() + 8);
-        let mut count = 0;
-        for piece in sql.split_inclusive('?') {
-            match piece.strip_suffix('?') {
-                Some(before) => {
+        let (mut out, mut rest, mut count) = (String::with_capacity(sql.len() + 8), sql, 0);
+        while let Some(at) = rest.find(is_place) {
+            out.push_str(&rest[..at]);
+            let mut after = rest[at..].chars();
+            match after.next() {
+                Some('?') => {
                     count += 1;
-                    numbered.push_str(before);
-                    numbered.push_str(&format!("${count}"));
+                    out.push_str(&format!("${count}"));
                 }
-                None => numbered.push_str(piece),
+                Some('{') if rest[at..].starts_with("{now}") => {
+                    out.push_str(self.now);
+                    after = rest[at + "{now}".len()..].chars();
+                }
+                Some('{') => out.push('{'),
+                _ => out.extend(after.next().map(text::unmarked)),
             }
+            rest = after.as_str();
         }
-        Cow::Owned(numbered)
+        out.push_str(rest);
+        Cow::Owned(out)
     }
 
     /// The condition that two columns do not say the same; NULL is the same as NULL.
@@ -125,10 +132,14 @@ impl Dialect {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const NUMBERED: Dialect = Dialect {
+    pub(crate) const MYSQL: Dialect =
+        Dialect { quote: '`', numbered: false, on_duplicate_key: true, ..NUMBERED };
+    pub(crate) const SQLITE: Dialect = Dialect { numbered: false, ..NUMBERED };
+
+    pub(crate) const NUMBERED: Dialect = Dialect {
         now: "clock()",
         quote: '"',
         numbered: true,

@@ -208,6 +208,12 @@ impl Adapter for MySqlAdapter {
         number(error) == Some(NO_SUCH_SAVEPOINT)
     }
 
+    async fn place(conn: &mut MySqlConnection) -> sqlx::Result<Option<String>> {
+        let rows = Self::fetch(conn, "SELECT DATABASE()", &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(format!("database {}", row.optional_text(0)?.unwrap_or("(none is chosen)"))))
+    }
+
     async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
         Ok(())
     }
@@ -222,7 +228,9 @@ impl Adapter for MySqlAdapter {
 
     fn control_pool(pool: &Pool<MySql>) -> Pool<MySql> {
         let options = (*pool.connect_options()).clone();
-        MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+        // What the hooks of the application's pool make of a connection holds for ours too.
+        let small: MySqlPoolOptions = pool.options().clone();
+        small.min_connections(0).max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
     }
 
     fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {

@@ -183,6 +183,15 @@ impl Adapter for PostgresAdapter {
         false
     }
 
+    async fn place(conn: &mut PgConnection) -> sqlx::Result<Option<String>> {
+        let sql = "SELECT current_database(), (SELECT relnamespace::regnamespace::text FROM pg_class \
+                   WHERE oid = to_regclass('dualwrite_migration'))";
+        let rows = Self::fetch(conn, sql, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let schema = row.optional_text(1)?.unwrap_or("(no schema of the search_path)");
+        Ok(Some(format!("schema {schema} of database {}", row.text(0)?)))
+    }
+
     async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
         Self::run(conn, "SELECT 1").await
     }
@@ -195,7 +204,7 @@ impl Adapter for PostgresAdapter {
     async fn watch(pool: &Pool<Postgres>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         // A connection of its own: the listener keeps it for good.
         let options = (*pool.connect_options()).clone();
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let pool = small(pool, 1).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Some(Box::new(Listener(listener))))
@@ -203,12 +212,18 @@ impl Adapter for PostgresAdapter {
 
     fn control_pool(pool: &Pool<Postgres>) -> Pool<Postgres> {
         let options = (*pool.connect_options()).clone();
-        PgPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+        small(pool, CONTROL_CONNECTIONS).connect_lazy_with(options)
     }
 
     fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(install(pool))
     }
+}
+
+/// The options of the application's pool: what its hooks make of a connection (a role, a `search_path`, a time limit)
+/// holds for ours too.
+fn small(pool: &Pool<Postgres>, connections: u32) -> PgPoolOptions {
+    pool.options().clone().min_connections(0).max_connections(connections)
 }
 
 /// BEGIN and the fences, at the epochs that the pins say; `false` where one of them has passed.

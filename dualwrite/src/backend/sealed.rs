@@ -147,6 +147,13 @@ pub trait Adapter: Send + Sync + 'static {
     /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
     fn check_alive(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// Where this connection finds the control tables, in words; `None` where there is only one place.
+    fn place(
+        _conn: &mut Connection<Self>,
+    ) -> impl Future<Output = sqlx::Result<Option<String>>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Tells other processes that a position changed, at commit.
     fn notify(
         conn: &mut Connection<Self>,

@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use crate::error::Plain;
 use crate::key::KeyPart;
 use crate::position::{Epoch, Percent, Position};
 use crate::stage::Stage;
@@ -93,7 +94,7 @@ impl SqlRow {
 
 pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     let message = format!("column {column} of a control table is not {expected}");
-    sqlx::Error::Decode(message.into())
+    sqlx::Error::Decode(Box::new(Plain(message)))
 }
 
 /// The lines of `SELECT stage, ramp, epoch …` as positions.

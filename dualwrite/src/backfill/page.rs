@@ -205,7 +205,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             return Ok(None);
         }
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
-        let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        let cause = error.cause();
         let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
         bury::<C::Database>(tx.connection(), name, to, generation, &key, &cause)
             .await

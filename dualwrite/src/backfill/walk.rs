@@ -91,8 +91,7 @@ impl Walk {
     fn add_failure(&mut self, key: &KeyParts, error: &Error) -> Result<(), Error> {
         self.failed += 1;
         if self.failures.len() < FAILURES_NAMED_MAX {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            self.failures.push((EncodedKey::from_parts(key)?.0, cause.unwrap_or_default()));
+            self.failures.push((EncodedKey::from_parts(key)?.0, error.cause()));
         }
         Ok(())
     }

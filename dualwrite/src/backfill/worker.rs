@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::claims::Claim;
 use super::committing::Committing;
-use super::decide::{Brake, Next, Pace, check_stage};
+use super::decide::{Brake, Next, check_stage};
 use super::ledger::{Ledger, Orders, Part, Range};
 use super::load::Scales;
 use super::options::BackfillOptions;
+use super::pace::Pace;
 use super::page::Page;
 use super::progress::Display;
 use crate::backend::Backend;
@@ -121,7 +122,8 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             self.ledger().release::<C::Database>(&mut conn).await
         };
         if let Err(error) = released.await {
-            tracing::debug!(migration = &*self.shared.name, %error, "a range stays claimed");
+            let error = Error::without_values(&error);
+            tracing::debug!(migration = &*self.shared.name, error, "a range stays claimed");
         }
     }
 
@@ -218,7 +220,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 Err(error) => error,
             };
             let blame = error.kind() == ErrorKind::CopyFailed;
-            if !blame && !error.is_retryable() {
+            if !blame && !error.may_pass() {
                 return Err(error);
             }
             match self.pace.failed(blame) {

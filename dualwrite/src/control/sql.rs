@@ -141,8 +141,25 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
         Box::pin(async move {
             let rows = self.fetch("reading the positions", RECORD, &[]).await?;
-            let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
-            records.map_err(|error| Error::database("reading the positions", error))
+            // One that cannot be read does not hide the others; who asks for it by name is told.
+            let readable = |row: &SqlRow| match record_of(row) {
+                Ok(record) => Some(record),
+                Err(error) => {
+                    let (name, error) = (row.text(0).ok(), Error::without_values(&error));
+                    tracing::error!(migration = name, error, "a control row cannot be read");
+                    None
+                }
+            };
+            Ok(rows.iter().filter_map(readable).collect())
+        })
+    }
+
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        Box::pin(async move {
+            let (doing, sql) = ("reading the names", "SELECT name FROM dualwrite_migration");
+            let rows = self.fetch(doing, sql, &[]).await?;
+            let names = rows.iter().map(|row| row.text(0).map(str::to_owned));
+            names.collect::<sqlx::Result<_>>().map_err(|error| Error::database(doing, error))
         })
     }
 
@@ -319,7 +336,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                     let (sql, values) = tasks::set_rate(name, side, rate);
                     self.execute(doing, sql, &values).await? > 0
                 }
-                Order::Pause | Order::Resume => false,
+                Order::Pause | Order::Resume | Order::GoOn => false,
             };
             for (sql, values) in ordering::give(&DB::Adapter::DIALECT, name, side, order) {
                 if self.execute(doing, &sql, &values).await? > 0 {

@@ -10,11 +10,12 @@ use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
 use super::source::{KeyParts, NAMED_KEYS, key_of};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
+use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlValue};
+use crate::backend::{Backend, SqlValue, scan};
 use crate::conversion::{Conversion, ConversionError};
-use crate::error::{BoxError, is_serialization};
+use crate::error::{BoxError, Error, is_about_data};
 use crate::key::{EncodedKey, Key};
 use crate::stage::Side;
 use crate::transaction::Tx;
@@ -102,6 +103,15 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
 
     fn can_copy_back(&self) -> bool {
         true
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.source().check()?;
+        let texts = T::CARRIED.iter().flat_map(|carried| match carried.how {
+            Carry::Sql(texts) => texts,
+            Carry::Rename(_) | Carry::Rust => &[],
+        });
+        texts.copied().try_for_each(|text| check_places(text, &scan(text, dialect::<DB>())))
     }
 
     async fn differing(
@@ -353,18 +363,11 @@ fn shown(key: &KeyParts) -> Option<String> {
     EncodedKey::from_parts(key).ok().map(|key| key.0)
 }
 
-/// What the database refuses for the data's sake becomes the error of a conversion, because its own text
-/// may quote the value. All else stays what it is.
+/// A value that does not fit the other side becomes the error of a conversion, which names field and key. What
+/// violates a constraint was converted: that stays what it is, as all else.
 fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxError {
-    let about_data = |error: &dyn sqlx::error::DatabaseError| {
-        // Only SQLSTATE has five characters; SQLite has numbers of its own, and of another meaning.
-        let class = error.code().is_some_and(|code| {
-            code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))
-        });
-        class || error.kind() != sqlx::error::ErrorKind::Other
-    };
     match error.as_database_error() {
-        Some(found) if about_data(found) && !is_serialization(&error) => {
+        Some(found) if is_about_data(&error) && !is_constraint(found) => {
             let field = match T::CARRIED {
                 [only] => only.field,
                 _ => "columns",
@@ -378,6 +381,18 @@ fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxEr
         _ => error.into(),
     }
 }
+
+/// SQLSTATE's class of violated constraints; on SQLite a number whose lower byte says so.
+fn is_constraint(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let class = error.code().is_some_and(|code| match code.len() {
+        5 => code.starts_with("23"),
+        _ => code.parse::<u32>().is_ok_and(|code| code & 0xff == 19 && code != SQLITE_DATATYPE),
+    });
+    class || error.kind() != sqlx::error::ErrorKind::Other
+}
+
+/// A value of another type than the column of a STRICT table has.
+const SQLITE_DATATYPE: u32 = 3091;
 
 /// So that a repository which answers with `sqlx::Error` can use `?`.
 impl From<ConversionError> for sqlx::Error {

@@ -10,7 +10,7 @@ use super::table::DualTable;
 use crate::backend::Backend;
 use crate::backend::sealed::Adapter as _;
 use crate::conversion::same;
-use crate::error::BoxError;
+use crate::error::{BoxError, Plain};
 use crate::stage::Side;
 
 /// A type that can be a column: `sqlx::Type`, `Encode` and `Decode` for the database.
@@ -105,7 +105,7 @@ impl<'r, DB: Backend> Columns<'r, DB> {
                 found.name(),
                 std::any::type_name::<T>()
             );
-            return Err(Unconverted::Column(sqlx::Error::Decode(message.into())));
+            return Err(Unconverted::Column(sqlx::Error::Decode(Box::new(Plain(message)))));
         }
         T::decode(value).map(Some).map_err(Unconverted::Failed)
     }

@@ -367,14 +367,10 @@ fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
     };
     match (database, cause.downcast::<sqlx::Error>()) {
         (true, Ok(error)) => Error::database("running the copy function", *error),
-        (_, Ok(error)) => copy_error(error),
-        (_, Err(cause)) => copy_error(cause),
+        (_, Ok(error)) => Error::copying(error),
+        (_, Err(cause)) => Error::copying(cause),
     }
     .of(&shared.name)
-}
-
-fn copy_error(cause: impl Into<BoxError>) -> Error {
-    Error::new(ErrorKind::CopyFailed, "the copy function failed").caused_by(cause)
 }
 
 async fn clear_dirty<C: CopyKeys>(

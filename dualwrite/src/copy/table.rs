@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
 use super::source::{Bound, Identifier, KeyParts, KeySource, among};
-use crate::backend::{Alike, Backend, Dialect};
+use crate::backend::{Alike, Backend, Dialect, expression};
 use crate::error::Error;
 use crate::key::OwnedKey;
 use crate::route::Plan;
@@ -241,7 +241,7 @@ impl Statements {
             for (index, column) in carried.columns(to).iter().enumerate() {
                 let column = quoted(column, self.dialect)?;
                 pairs.push(match carried.how {
-                    Carry::Sql(values) => (column, format!("({})", values[index]), None),
+                    Carry::Sql(values) => (column, expression(values[index]), None),
                     Carry::Rename(alike) => {
                         (column, quoted(from[index], self.dialect)?, Some(alike))
                     }

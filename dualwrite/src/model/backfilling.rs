@@ -3,8 +3,9 @@
 use super::locks::Who;
 use super::state::{ABSENT, State, Verification, Worker, index};
 use super::world::{Guard, World};
+use crate::backfill::decide::Next;
 use crate::backfill::decide::check_stage;
-use crate::backfill::decide::{Next, Pace};
+use crate::backfill::pace::Pace;
 use crate::position::Generation;
 use crate::readiness::drained;
 use crate::stage::Side;

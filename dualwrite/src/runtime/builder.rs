@@ -85,7 +85,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     /// Makes the control tables where they are missing, and starts the background task.
     ///
     /// # Errors
-    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`.
+    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`, `Unsupported` where
+    /// connections of the pool find other control tables than the background task does.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
         if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
             let message = format!("the release must have 1 to {NAME_BYTES_MAX} bytes");
@@ -96,9 +97,10 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.check_replicas()?;
-        let control: Arc<dyn Control> =
-            Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
+        let control_pool = DB::Adapter::control_pool(&self.pool);
+        let control: Arc<dyn Control> = Arc::new(SqlControl::new(control_pool.clone()));
         control.install().await?;
+        check_places::<DB>(&self.pool, &control_pool).await?;
         let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
         inner.tell(self.hooks);
         inner.steering = self.steering;
@@ -123,4 +125,36 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         };
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
+}
+
+/// Connections of one pool, looked at to see whether they all find the same control tables.
+const PLACES: usize = 2;
+
+/// Positions are read on connections of the runtime, and fences are taken on those of the application: both must
+/// find the same tables.
+async fn check_places<DB: Backend>(
+    pool: &sqlx::Pool<DB>,
+    control: &sqlx::Pool<DB>,
+) -> Result<(), Error> {
+    let ours = place::<DB>(control).await?;
+    for _ in 0..PLACES {
+        let theirs = place::<DB>(pool).await?;
+        if let (Some(ours), Some(theirs)) = (&ours, &theirs)
+            && ours != theirs
+        {
+            let message = format!(
+                "the control tables are in {ours} for the background task, and a connection of the pool looks \
+                 for them in {theirs}: give all connections of the pool one database and one `search_path`, in \
+                 the URL, in the role, or in `after_connect`"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    }
+    Ok(())
+}
+
+async fn place<DB: Backend>(pool: &sqlx::Pool<DB>) -> Result<Option<String>, Error> {
+    let failed = |error| Error::database("looking for the control tables", error);
+    let mut conn = pool.acquire().await.map_err(failed)?;
+    DB::Adapter::place(&mut conn).await.map_err(failed)
 }

@@ -148,12 +148,13 @@ async fn mend<C: CopyKeys>(
                 return refusals.take(error).map(|()| refused());
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                return Ok(Mended::Failed(cause.unwrap_or_else(|| error.to_string())));
+                return Ok(Mended::Failed(error.cause()));
             }
             Err(error)
-                if matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Timeout)
-                    && attempt < ATTEMPTS => {}
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Serialization | ErrorKind::Timeout | ErrorKind::CommitUnknown
+                ) && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),
         }
         clock::sleep(RETRY_PAUSE).await;

@@ -2,7 +2,7 @@
 //! texts and values to bind.
 
 use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Dialect, SqlValue};
+use crate::backend::{Backend, Dialect, SqlValue, expression};
 use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
 use crate::copy::source::{Bound, Identifier, KeyParts, Pages, among};
@@ -50,7 +50,7 @@ impl Statements {
         let spelled = |mapped: &Mapped| -> Result<String, Error> {
             Ok(match mapped {
                 Mapped::Column(name) => Identifier::new(name.as_str())?.quoted(quote),
-                Mapped::Expression(text) => format!("({text})"),
+                Mapped::Expression(text) => expression(text),
             })
         };
         let field = |field: &MappedField| -> Result<Field, Error> {
