@@ -14,12 +14,12 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Begin, Fenced, Found, Isolation, Pin};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
-use crate::position::Position;
-use crate::shared::{MirrorPolicy, Shared};
+use crate::stages::position::Position;
+use crate::state::{MirrorPolicy, Shared};
 
 /// How often the position may change between looking and beginning before we give up.
 const BEGIN_ATTEMPTS: u32 = 8;

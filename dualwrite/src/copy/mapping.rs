@@ -7,9 +7,9 @@ use std::sync::Arc;
 use sqlx::{FromRow, Pool};
 
 use super::source::{Identifier, KeySource};
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Alike, Backend, scan};
 use crate::compare::{Compare, Differences};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Alike, Backend, scan};
 use crate::error::{BoxError, Error, ErrorKind};
 
 /// The most fields that a database compares: each is one column of the answer.

@@ -2,7 +2,7 @@
 //! Pure: texts and values to bind.
 
 use super::source::{Bound, Extent, Identifier, Pages};
-use crate::backend::{Scanned, scan, verbatim};
+use crate::database::{Scanned, scan, verbatim};
 use crate::error::{Error, ErrorKind};
 
 /// A statement with places for the keys.

@@ -9,8 +9,8 @@ use super::rules::{GUARD_PERIOD, Guard, GuardReport, Guards};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::histogram::Counts;
 use crate::observe::window::{Cut, Look, Window};
-use crate::position::{Epoch, Percent, Position};
-use crate::stage::Stage;
+use crate::stages::position::{Epoch, Percent, Position};
+use crate::stages::stage::Stage;
 
 /// What is wrong with new.
 #[derive(Clone, Copy, Debug, PartialEq)]

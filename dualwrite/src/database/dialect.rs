@@ -1,0 +1,184 @@
+//! How a database spells what standard SQL leaves open.
+
+use std::borrow::Cow;
+
+use crate::database::text;
+
+/// When two columns say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Alike {
+    /// The database says that they are equal.
+    Equal,
+    /// They are the same text to the letter, whatever the collation says.
+    Letters,
+}
+
+/// How a database spells what standard SQL leaves open.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Dialect {
+    /// Microseconds since 1970 by the database's clock.
+    pub(crate) now: &'static str,
+    pub(crate) quote: char,
+    /// `$1` instead of `?`.
+    pub(crate) numbered: bool,
+    /// A NULL that is bound has the type that it is bound as.
+    pub(crate) null_has_a_type: bool,
+    /// `ON DUPLICATE KEY UPDATE` instead of `ON CONFLICT`.
+    pub(crate) on_duplicate_key: bool,
+    /// Appended to a SELECT to lock its rows until the end of the transaction.
+    pub(crate) for_update: &'static str,
+    /// The same, passing over rows that are locked already.
+    pub(crate) for_update_skip: &'static str,
+    /// `(a, b) > (x, y)` is written out, because the planner does not use an index for the short form.
+    pub(crate) expand_row_comparison: bool,
+    /// Replaces an older savepoint of the same name by itself.
+    pub(crate) savepoint_replaces: bool,
+    /// A statement that has waited for a row sees it as it is now, and everything else as it was before the
+    /// wait: rows are locked by a statement that comes before those that look elsewhere, too.
+    pub(crate) wait_keeps_snapshot: bool,
+    /// There is a server, and a connection to it can be thrown away without losing anything.
+    pub(crate) server: bool,
+}
+
+impl Dialect {
+    /// A statement written with `?`, in this database's placeholders. `{now}` stands for its clock. What was put
+    /// in by [`verbatim`](super::verbatim) comes out as it was.
+    pub(crate) fn statement<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        let is_place = |c| c == '{' || c == text::MARK || (c == '?' && self.numbered);
+        if !sql.contains(is_place) {
+            return Cow::Borrowed(sql);
+        }
+        let (mut out, mut rest, mut count) = (String::with_capacity(sql.len() + 8), sql, 0);
+        while let Some(at) = rest.find(is_place) {
+            out.push_str(&rest[..at]);
+            let mut after = rest[at..].chars();
+            match after.next() {
+                Some('?') => {
+                    count += 1;
+                    out.push_str(&format!("${count}"));
+                }
+                Some('{') if rest[at..].starts_with("{now}") => {
+                    out.push_str(self.now);
+                    after = rest[at + "{now}".len()..].chars();
+                }
+                Some('{') => out.push('{'),
+                _ => out.extend(after.next().map(text::unmarked)),
+            }
+            rest = after.as_str();
+        }
+        out.push_str(rest);
+        Cow::Owned(out)
+    }
+
+    /// The condition that two columns do not say the same; NULL is the same as NULL.
+    pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
+        match (self.numbered, self.on_duplicate_key, alike) {
+            (true, _, Alike::Equal) => format!("{left} IS DISTINCT FROM {right}"),
+            (true, _, Alike::Letters) => {
+                format!("CAST({left} AS text) IS DISTINCT FROM CAST({right} AS text)")
+            }
+            (_, true, Alike::Equal) => format!("NOT ({left} <=> {right})"),
+            // Bytes have no collation, which would take letters for equal or leave blanks out.
+            (_, true, Alike::Letters) => {
+                let bytes = |side: &str| format!("CAST(CONVERT({side} USING utf8mb4) AS BINARY)");
+                format!("NOT ({} <=> {})", bytes(left), bytes(right))
+            }
+            (_, false, _) => format!("{left} IS NOT {right} COLLATE BINARY"),
+        }
+    }
+
+    /// The condition that two values are not the same to the letter or not by the database's own equality;
+    /// NULL is the same as NULL.
+    pub(crate) fn differs_exactly(&self, left: &str, right: &str) -> String {
+        match (self.numbered, self.on_duplicate_key) {
+            // Two columns of two collations have no order and no equality, unless they are given one.
+            (true, _) => format!(
+                "CAST({left} AS text) COLLATE \"C\" IS DISTINCT FROM CAST({right} AS text) COLLATE \"C\""
+            ),
+            // Bytes that are no text are compared by equality only.
+            (_, true) => format!(
+                "({} OR {})",
+                self.differs(left, right, Alike::Equal),
+                self.differs(left, right, Alike::Letters)
+            ),
+            // A column of numbers takes the text `1.0` for 1; of one type nothing is converted.
+            (_, false) => format!(
+                "({} OR (typeof({left}) <> typeof({right}) \
+                 AND CAST({left} AS TEXT) IS NOT CAST({right} AS TEXT)))",
+                self.differs(left, right, Alike::Letters)
+            ),
+        }
+    }
+
+    /// The end of an INSERT that overwrites `columns` where `key` is there already.
+    pub(crate) fn upsert(&self, key: &str, columns: &[&str]) -> String {
+        let assign = |column: &&str| match self.on_duplicate_key {
+            true => format!("{column} = VALUES({column})"),
+            false => format!("{column} = excluded.{column}"),
+        };
+        let list = columns.iter().map(assign).collect::<Vec<_>>().join(", ");
+        match (self.on_duplicate_key, columns.is_empty()) {
+            (true, true) => {
+                let first = key.split(',').next().unwrap_or(key);
+                format!(" ON DUPLICATE KEY UPDATE {first} = {first}")
+            }
+            (true, false) => format!(" ON DUPLICATE KEY UPDATE {list}"),
+            (false, true) => format!(" ON CONFLICT ({key}) DO NOTHING"),
+            (false, false) => format!(" ON CONFLICT ({key}) DO UPDATE SET {list}"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) const MYSQL: Dialect =
+        Dialect { quote: '`', numbered: false, on_duplicate_key: true, ..NUMBERED };
+    pub(crate) const SQLITE: Dialect = Dialect { numbered: false, ..NUMBERED };
+
+    pub(crate) const NUMBERED: Dialect = Dialect {
+        now: "clock()",
+        quote: '"',
+        numbered: true,
+        null_has_a_type: true,
+        on_duplicate_key: false,
+        for_update: "",
+        for_update_skip: "",
+        expand_row_comparison: false,
+        savepoint_replaces: false,
+        wait_keeps_snapshot: false,
+        server: true,
+    };
+
+    #[test]
+    fn placeholders_are_numbered_and_the_clock_filled_in() {
+        let sql = NUMBERED.statement("UPDATE t SET a = ?, at = {now} WHERE b = ?");
+        assert_eq!(sql, "UPDATE t SET a = $1, at = clock() WHERE b = $2");
+    }
+
+    #[test]
+    fn upserts_name_their_columns() {
+        assert_eq!(
+            NUMBERED.upsert("a, b", &["c", "d"]),
+            " ON CONFLICT (a, b) DO UPDATE SET c = excluded.c, d = excluded.d"
+        );
+        let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
+        assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
+        assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+    }
+
+    #[test]
+    fn null_is_the_same_as_null_in_every_dialect() {
+        let mysql = Dialect { numbered: false, on_duplicate_key: true, ..NUMBERED };
+        let sqlite = Dialect { numbered: false, ..NUMBERED };
+        assert_eq!(NUMBERED.differs("a", "b", Alike::Equal), "a IS DISTINCT FROM b");
+        assert_eq!(mysql.differs("a", "b", Alike::Equal), "NOT (a <=> b)");
+        assert_eq!(sqlite.differs("a", "b", Alike::Letters), "a IS NOT b COLLATE BINARY");
+        assert!(NUMBERED.differs_exactly("a", "b").contains("COLLATE \"C\" IS DISTINCT FROM"));
+        assert!(mysql.differs_exactly("a", "b").contains("AS BINARY"));
+        assert!(sqlite.differs_exactly("a", "b").contains("CAST(a AS TEXT) IS NOT"));
+    }
+}
