@@ -16,7 +16,7 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_refused_commit};
 use crate::migration::Migration;
 use crate::stages::position::Position;
 use crate::state::{MirrorPolicy, Shared};
@@ -262,7 +262,7 @@ impl<DB: Backend> Tx<'_, DB> {
         if self.touched
             && let Err(error) = DB::Adapter::check_alive(self.connection()).await
         {
-            if error.as_database_error().is_none() {
+            if !is_refused_commit(&error) {
                 return Err(Error::database(
                     "checking the transaction; nothing was committed",
                     error,

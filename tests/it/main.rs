@@ -10,8 +10,10 @@ mod support;
 // Behaviours, one module each, in alphabetical order.
 mod acceptance;
 mod backfill;
+mod commits;
 mod compare;
 mod copy_sql;
+mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;

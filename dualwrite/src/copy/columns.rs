@@ -14,7 +14,7 @@ use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SqlValue, scan};
+use crate::database::{Backend, SqlValue};
 use crate::error::{BoxError, Error, is_about_data};
 use crate::key::{EncodedKey, Key};
 use crate::stages::stage::Side;
@@ -111,7 +111,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
             Carry::Sql(texts) => texts,
             Carry::Rename(_) | Carry::Rust => &[],
         });
-        texts.copied().try_for_each(|text| check_places(text, &scan(text, dialect::<DB>())))
+        texts.copied().try_for_each(|text| check_places(text, &dialect::<DB>().scan(text)))
     }
 
     async fn differing(

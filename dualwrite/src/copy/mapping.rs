@@ -9,7 +9,7 @@ use sqlx::{FromRow, Pool};
 use super::source::{Identifier, KeySource};
 use crate::compare::{Compare, Differences};
 use crate::database::sealed::Adapter as _;
-use crate::database::{Alike, Backend, scan};
+use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};
 
 /// The most fields that a database compares: each is one column of the answer.
@@ -227,7 +227,7 @@ impl<DB: Backend> Mapping<DB> {
             match mapped {
                 Mapped::Column(name) => drop(Identifier::new(name.as_str())?),
                 Mapped::Expression(text) => {
-                    let scanned = scan(text, &DB::Adapter::DIALECT);
+                    let scanned = DB::Adapter::DIALECT.scan(text);
                     if let Some(place) = scanned.parameter {
                         return invalid(format!(
                             "the expression `{text}` binds nothing, and has a place for a value, `{place}`"

@@ -2,7 +2,7 @@
 //! Pure: texts and values to bind.
 
 use super::source::{Bound, Extent, Identifier, Pages};
-use crate::database::{Scanned, scan, verbatim};
+use crate::database::{Scanned, verbatim};
 use crate::error::{Error, ErrorKind};
 
 /// A statement with places for the keys.
@@ -22,7 +22,7 @@ impl Template {
     /// `InvalidInput` that names what is not understood, `WrongKey` for too few or too many columns.
     pub(crate) fn parse(text: &'static str, pages: &Pages) -> Result<Self, Error> {
         let wrong = |message: String| Error::new(ErrorKind::InvalidInput, message);
-        let scanned = scan(text, pages.dialect());
+        let scanned = pages.dialect().scan(text);
         check_places(text, &scanned)?;
         let (mut pieces, mut rest) = (Vec::new(), text);
         while let Some(at) = rest.find(['{', '}']) {

@@ -72,6 +72,16 @@ impl Dialect {
         Cow::Owned(out)
     }
 
+    /// Reads a user's text as the database will.
+    pub(crate) fn scan(&self, text: &str) -> text::Scanned {
+        let rules = match (self.numbered, self.on_duplicate_key) {
+            (true, _) => text::Rules::Postgres,
+            (false, true) => text::Rules::MySql,
+            (false, false) => text::Rules::Sqlite,
+        };
+        text::scan(text, rules)
+    }
+
     /// The condition that two columns do not say the same; NULL is the same as NULL.
     pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
         match (self.numbered, self.on_duplicate_key, alike) {
@@ -132,14 +142,16 @@ impl Dialect {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    pub(crate) const MYSQL: Dialect =
+    const MYSQL: Dialect =
         Dialect { quote: '`', numbered: false, on_duplicate_key: true, ..NUMBERED };
-    pub(crate) const SQLITE: Dialect = Dialect { numbered: false, ..NUMBERED };
+    const SQLITE: Dialect = Dialect { numbered: false, ..NUMBERED };
 
-    pub(crate) const NUMBERED: Dialect = Dialect {
+    const NUMBERED: Dialect = Dialect {
         now: "clock()",
         quote: '"',
         numbered: true,
@@ -180,5 +192,28 @@ pub(super) mod tests {
         assert!(NUMBERED.differs_exactly("a", "b").contains("COLLATE \"C\" IS DISTINCT FROM"));
         assert!(mysql.differs_exactly("a", "b").contains("AS BINARY"));
         assert!(sqlite.differs_exactly("a", "b").contains("CAST(a AS TEXT) IS NOT"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_users_text_comes_out_as_it_went_in(
+            texts in proptest::collection::vec("[?{}a-z now$1'\u{1}:q bm]{0,12}", 1..5),
+            at in 0_usize..5,
+        ) {
+            for dialect in [&NUMBERED, &MYSQL, &SQLITE] {
+                let mut sql = String::new();
+                let mut wanted = String::new();
+                for (index, text) in texts.iter().enumerate() {
+                    sql.push_str(&text::verbatim(text));
+                    wanted.push_str(text);
+                    if index == at {
+                        sql.push_str(" ? {now} ");
+                        let place = if dialect.numbered { "$1" } else { "?" };
+                        wanted.push_str(&format!(" {place} {} ", dialect.now));
+                    }
+                }
+                prop_assert_eq!(dialect.statement(&sql), wanted);
+            }
+        }
     }
 }
