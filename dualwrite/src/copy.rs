@@ -7,6 +7,7 @@ pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod inside;
+pub(crate) mod judging;
 pub(crate) mod mapping;
 pub(crate) mod run;
 pub(crate) mod source;
@@ -192,6 +193,9 @@ pub(crate) trait Copier: Send + Sync {
 
     /// Whether the keys of new can be listed.
     fn sees_new(&self) -> bool;
+
+    /// Whether a mirror write to this side has to be judged before its savepoint is left.
+    fn defers(&self, side: Side) -> bool;
 
     /// Whether everything can be copied back, keys that old has never seen included.
     fn can_run_back(&self) -> bool;

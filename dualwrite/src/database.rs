@@ -1,6 +1,7 @@
 //! The narrow waist to a SQL database: bind, fetch, begin with a fence. Everything that differs between
 //! databases is in the adapters below; the statements above them are written once.
 
+mod deferred;
 mod dialect;
 mod fence;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -21,6 +22,7 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::{AssertSqlSafe, Database};
 
+pub use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
 pub use self::fence::Isolation;

@@ -230,6 +230,14 @@ impl Error {
         reason(error)
     }
 
+    /// The same where the database refused a row that a copy wrote: that row has to pay.
+    pub(crate) fn blaming_the_copy(mut self) -> Self {
+        if self.kind() == ErrorKind::Database && self.is_about_data() {
+            self.0.kind = ErrorKind::CopyFailed;
+        }
+        self
+    }
+
     /// What caused it, or else what it says itself, without row values.
     pub(crate) fn cause(&self) -> String {
         self.source().map_or_else(|| self.to_string(), reason)

@@ -153,6 +153,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             }
         };
         self.shared.refresh().await?;
+        let failed = self.failed("asking for constraints");
+        let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
+        self.copier.learn(&mut conn).await.map_err(&failed)?;
         if self.before.is_some_and(|before| before != self.generation) {
             return Err(self.generation_raised());
         }
@@ -237,7 +240,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     }
 
     async fn committed(&mut self, commit: Committing, range: &mut Range) -> Result<(), Error> {
-        commit.end(range).await?;
+        commit.end(range).await.map_err(|error| self.copier.refused(error))?;
         self.pace.committed();
         Ok(())
     }

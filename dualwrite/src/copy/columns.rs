@@ -30,6 +30,7 @@ const VALUES_MAX: usize = 30_000;
 /// - A rename is one `UPDATE … SET new = old` for many rows.
 /// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
 ///   expression says something else than `forward`.
+/// - Columns of the table that MySQL or MariaDB update by themselves (`ON UPDATE CURRENT_TIMESTAMP`) keep their value.
 /// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
 ///   is not there already, up to 256 rows with one statement.
 ///
@@ -211,10 +212,12 @@ async fn carry_all<T: ConvertColumns<DB>, DB: Backend>(
     to: Side,
 ) -> Result<Copied, BoxError> {
     let statements = Statements::of::<T>(dialect::<DB>())?;
+    // Asked each time: the service's schema may change while it runs.
+    let kept = DB::Adapter::self_updating(tx.connection(), statements.table()).await?;
     let mut copied = Copied::default();
     for keys in keys.chunks(NAMED_KEYS) {
         let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
-        let migrated = carry::<T, DB>(tx, &statements, &keys, to).await?;
+        let migrated = carry::<T, DB>(tx, &statements, &keys, to, &kept).await?;
         copied.migrated += migrated;
         copied.skipped += (keys.len() as u64).saturating_sub(migrated);
     }
@@ -227,9 +230,10 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
     statements: &Statements,
     keys: &[KeyParts],
     to: Side,
+    kept: &[String],
 ) -> Result<u64, BoxError> {
     let indices = indices::<T>(|carried| !carried.is_set_based(to));
-    let set_based = statements.carry(to, keys)?;
+    let set_based = statements.carry(to, keys, kept)?;
     if indices.is_empty() {
         return match set_based {
             Some((sql, values)) => {
@@ -255,7 +259,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         let rest = rows.len() - (1 << many.ilog2());
         let some = rows.split_off(rest);
         let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
-        let (sql, values, again) = assign::<DB>(statements, &columns, some)?;
+        let (sql, values, again) = assign::<DB>(statements, (&columns, kept), some)?;
         let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
         done.map_err(|error| blame::<T>(error, &keys, to))?;
         written.extend(keys);
@@ -276,7 +280,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
 /// One statement that gives each of these rows its own values; and whether its text may come again.
 fn assign<DB: Backend>(
     statements: &Statements,
-    columns: &[String],
+    (columns, kept): (&[String], &[String]),
     mut rows: Vec<(KeyParts, Vec<Option<Bind<DB>>>)>,
 ) -> Result<(String, DB::Arguments, bool), BoxError> {
     let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
@@ -301,7 +305,7 @@ fn assign<DB: Backend>(
             }
         }
     }
-    let (sql, bound) = statements.update(&set, &keys);
+    let (sql, bound) = statements.update(set, columns, &keys, kept);
     for value in &bound {
         DB::Adapter::push_value(&mut values, value)?;
     }

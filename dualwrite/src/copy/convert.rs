@@ -105,7 +105,11 @@ impl<'r, DB: Backend> Columns<'r, DB> {
                 found.name(),
                 std::any::type_name::<T>()
             );
-            return Err(Unconverted::Column(sqlx::Error::Decode(Box::new(Plain(message)))));
+            // Where each value has a type of its own, it is this row's fault.
+            return Err(match DB::Adapter::DIALECT.typed_columns {
+                true => Unconverted::Column(sqlx::Error::Decode(Box::new(Plain(message)))),
+                false => Unconverted::Failed(Box::new(Plain(message))),
+            });
         }
         T::decode(value).map(Some).map_err(Unconverted::Failed)
     }

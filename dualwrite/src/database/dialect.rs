@@ -25,6 +25,8 @@ pub struct Dialect {
     pub(crate) numbered: bool,
     /// A NULL that is bound has the type that it is bound as.
     pub(crate) null_has_a_type: bool,
+    /// A column holds values of its type alone; elsewhere each value has its own.
+    pub(crate) typed_columns: bool,
     /// `ON DUPLICATE KEY UPDATE` instead of `ON CONFLICT`.
     pub(crate) on_duplicate_key: bool,
     /// Appended to a SELECT to lock its rows until the end of the transaction.
@@ -156,6 +158,7 @@ mod tests {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",

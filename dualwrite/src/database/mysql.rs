@@ -66,6 +66,7 @@ impl Adapter for MySqlAdapter {
         quote: '`',
         numbered: false,
         null_has_a_type: false,
+        typed_columns: true,
         on_duplicate_key: true,
         for_update: " FOR UPDATE",
         for_update_skip: " FOR UPDATE SKIP LOCKED",
@@ -206,6 +207,21 @@ impl Adapter for MySqlAdapter {
 
     fn is_savepoint_gone(error: &sqlx::Error) -> bool {
         number(error) == Some(NO_SUCH_SAVEPOINT)
+    }
+
+    async fn self_updating(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<Vec<String>> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name),
+            None => (None, &*plain),
+        };
+        // EXTRA names it also where the server added it by itself, to the first TIMESTAMP of a table.
+        let sql = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+                   AND LOWER(extra) LIKE '%on update%' ORDER BY ordinal_position";
+        let values = [SqlValue::Text(schema), SqlValue::from(name)];
+        let rows = Self::fetch(conn, sql, &values).await?;
+        rows.iter().map(|row| Ok(format!("`{}`", row.text(0)?.replace('`', "``")))).collect()
     }
 
     async fn place(conn: &mut MySqlConnection) -> sqlx::Result<Option<String>> {

@@ -19,8 +19,9 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Deferred, Dialect, Fenced, Isolation, Pin, Pressure,
+    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
+    typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 
@@ -56,6 +57,7 @@ impl Adapter for PostgresAdapter {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         // Excludes whoever changes or deletes the row, and not those who refer to it by a foreign key.
         for_update: " FOR NO KEY UPDATE",
@@ -181,6 +183,30 @@ impl Adapter for PostgresAdapter {
 
     fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
         false
+    }
+
+    const DEFERS: bool = true;
+
+    const JUDGE_ALL: Option<&'static str> = Some("SET CONSTRAINTS ALL IMMEDIATE");
+
+    async fn defers(conn: &mut PgConnection) -> sqlx::Result<bool> {
+        let sql =
+            "SELECT count(*) FROM (SELECT 1 FROM pg_constraint WHERE condeferrable LIMIT 1) c";
+        Ok(Self::fetch(conn, sql, &[]).await?.first().map_or(Ok(0), |row| row.integer(0))? > 0)
+    }
+
+    async fn deferred(
+        conn: &mut PgConnection,
+        table: &str,
+        _key: &[String],
+    ) -> sqlx::Result<Deferred> {
+        // Those of the table, and foreign keys of others that refer to it.
+        let sql = "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ') \
+                   FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace \
+                   WHERE c.condeferrable AND to_regclass(?) IN (c.conrelid, c.confrelid)";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(table)]).await?;
+        let names = rows.first().map(|row| row.optional_text(0)).transpose()?.flatten();
+        Ok(names.map_or(Deferred::Nothing, |names| Deferred::Named(names.to_owned())))
     }
 
     async fn place(conn: &mut PgConnection) -> sqlx::Result<Option<String>> {

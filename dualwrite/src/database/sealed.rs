@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 
 use crate::control::Watch;
-use crate::database::{Begin, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
+use crate::database::{Begin, Deferred, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
 use crate::error::{BoxError, Error};
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
@@ -146,6 +146,36 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
     fn check_alive(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// The columns of a table, which is quoted, that the database gives a new value by itself when their row is
+    /// updated; quoted.
+    fn self_updating(
+        _conn: &mut Connection<Self>,
+        _table: &str,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Some constraints may be judged as late as at COMMIT.
+    const DEFERS: bool = false;
+
+    /// What may be judged as late as at COMMIT: a statement that judges all of it now, in a transaction that does
+    /// nothing more. `None` where nothing can be judged before.
+    const JUDGE_ALL: Option<&'static str> = None;
+
+    /// Whether anything in this database may be judged as late as at COMMIT.
+    fn defers(_conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(false))
+    }
+
+    /// What of a table, which is quoted as are the columns of its key, may be judged as late as at COMMIT.
+    fn deferred(
+        _conn: &mut Connection<Self>,
+        _table: &str,
+        _key: &[String],
+    ) -> impl Future<Output = sqlx::Result<Deferred>> + Send {
+        std::future::ready(Ok(Deferred::Nothing))
+    }
 
     /// Where this connection finds the control tables, in words; `None` where there is only one place.
     fn place(

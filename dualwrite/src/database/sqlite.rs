@@ -1,5 +1,6 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
+mod foreign;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -13,7 +14,7 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    Backend, Begin, Deferred, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
     install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
@@ -40,6 +41,7 @@ impl Adapter for SqliteAdapter {
         quote: '"',
         numbered: false,
         null_has_a_type: false,
+        typed_columns: false,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",
@@ -133,6 +135,17 @@ impl Adapter for SqliteAdapter {
 
     async fn check_alive(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
         Ok(())
+    }
+
+    const DEFERS: bool = true;
+
+    async fn deferred(
+        conn: &mut SqliteConnection,
+        table: &str,
+        key: &[String],
+    ) -> sqlx::Result<Deferred> {
+        let queries = foreign::queries(conn, table, key).await?;
+        Ok(if queries.is_empty() { Deferred::Nothing } else { Deferred::Asked(queries) })
     }
 
     async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {

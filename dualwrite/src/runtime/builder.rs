@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::maintaining::maintain;
 use super::{Inner, Runtime};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
@@ -127,34 +127,36 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     }
 }
 
-/// Connections of one pool, looked at to see whether they all find the same control tables.
-const PLACES: usize = 2;
+/// For how long a second connection of the pool is waited for.
+const SECOND_WITHIN: Duration = Duration::from_secs(1);
 
-/// Positions are read on connections of the runtime, and fences are taken on those of the application: both must
-/// find the same tables.
+/// Positions are read on connections of the runtime, and fences are taken on those of the application: all must find
+/// the same tables.
 async fn check_places<DB: Backend>(
     pool: &sqlx::Pool<DB>,
     control: &sqlx::Pool<DB>,
 ) -> Result<(), Error> {
-    let ours = place::<DB>(control).await?;
-    for _ in 0..PLACES {
-        let theirs = place::<DB>(pool).await?;
-        if let (Some(ours), Some(theirs)) = (&ours, &theirs)
-            && ours != theirs
-        {
-            let message = format!(
+    let failed = |error| Error::database("looking for the control tables", error);
+    let mut own = control.acquire().await.map_err(failed)?;
+    let Some(ours) = DB::Adapter::place(&mut own).await.map_err(failed)? else { return Ok(()) };
+    drop(own);
+    let mut first = pool.acquire().await.map_err(failed)?;
+    let mut theirs = vec![DB::Adapter::place(&mut first).await.map_err(failed)?];
+    // While the first is held, another one is made; where the pool is busy, one says enough.
+    if pool.options().get_max_connections() > 1
+        && let Ok(Ok(mut second)) = clock::limit(SECOND_WITHIN, pool.acquire()).await
+    {
+        theirs.push(DB::Adapter::place(&mut second).await.map_err(failed)?);
+    }
+    match theirs.into_iter().flatten().find(|theirs| *theirs != ours) {
+        None => Ok(()),
+        Some(theirs) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
                 "the control tables are in {ours} for the background task, and a connection of the pool looks \
                  for them in {theirs}: give all connections of the pool one database and one `search_path`, in \
                  the URL, in the role, or in `after_connect`"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+            ),
+        )),
     }
-    Ok(())
-}
-
-async fn place<DB: Backend>(pool: &sqlx::Pool<DB>) -> Result<Option<String>, Error> {
-    let failed = |error| Error::database("looking for the control tables", error);
-    let mut conn = pool.acquire().await.map_err(failed)?;
-    DB::Adapter::place(&mut conn).await.map_err(failed)
 }

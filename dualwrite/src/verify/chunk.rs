@@ -6,9 +6,9 @@ use std::collections::HashSet;
 
 use futures_util::future::join;
 
+use super::apart::{look_apart, look_at};
 use super::decide::{KeyDifferenceKind, Part, is_sampled};
-use super::hashed;
-use super::look::{Suspect, look};
+use super::look::Suspect;
 use super::statements::{Statements, Which};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
@@ -220,9 +220,12 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         conn: &mut <C::Database as sqlx::Database>::Connection,
         which: Which<'_>,
     ) -> Result<Vec<Suspect>, Error> {
-        match self.plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
-            Some((there, _)) => hashed::look(self.plan, conn, there, which).await,
-            None => look(self.plan, conn, which, true).await,
+        let found = look_at(self.plan, conn, which, true).await;
+        match (found, which) {
+            (Err(error), Which::Between(after, last)) if error.is_about_data() => {
+                look_apart(self.plan, conn, (after, last)).await
+            }
+            (found, _) => found,
         }
     }
 

@@ -224,8 +224,11 @@ async fn mend_once<C: CopyKeys>(
         return Ok(Attempt::Done(failed));
     }
     match keep {
-        true => tx.commit().await?,
-        false => tx.rollback().await?,
+        true => plan.copier.commit_copy(shared, tx).await?,
+        false => {
+            plan.copier.judge(shared, &mut tx, &typed[0], to).await?;
+            tx.rollback().await?;
+        }
     }
     mended(found)
 }

@@ -226,7 +226,10 @@ where
     assert_eq!((done.migrated, done.failed), (2, 1));
     let letters = migration.dead_letters().await.unwrap();
     let told = &letters[0].error;
-    assert!(told.contains("a check is violated"), "it was converted, and the database refused it: {told}");
+    assert!(
+        told.contains("a check is violated"),
+        "it was converted, and the database refused it: {told}"
+    );
 }
 
 #[derive(Dual)]

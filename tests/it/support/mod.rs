@@ -10,6 +10,7 @@ pub(crate) mod notes;
 pub(crate) mod operated;
 #[cfg(unix)]
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod sql;
 pub(crate) mod wait;
 
