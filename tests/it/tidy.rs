@@ -142,6 +142,7 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "runtime",
     "migration",
     "operator",
+    "schema/folder",
     "error",
     "lib",
 ];

@@ -13,6 +13,7 @@ use crate::migration::guard::{dead_letters, guards, verdict};
 use crate::migration::health::{FieldReport, RecentReport, fields, recent};
 use crate::migration::rollout::RolloutStatus;
 use crate::observe::{CounterReport, MethodReport};
+use crate::preflight::finding::Preflight;
 use crate::rollout::order::RolloutOrder;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
@@ -82,6 +83,8 @@ pub struct Status {
     pub mismatches: Vec<Mismatch>,
     /// What the guards say; see [`Migration::health`].
     pub health: GuardReport,
+    /// What the last preflight of this process found; see [`Migration::preflight`].
+    pub preflight: Preflight,
     /// What stands between here and the next stage.
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
@@ -138,6 +141,7 @@ impl Migration {
             instances: facts.instances,
             methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),
+            preflight: shared.preflight(),
             blockers,
             events: self.events().await?,
             orders: self.rollout().orders().await?,
