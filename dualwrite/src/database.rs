@@ -22,7 +22,7 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::{AssertSqlSafe, Database};
 
-pub use self::deferred::Deferred;
+pub(crate) use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
 pub use self::fence::Isolation;

@@ -20,7 +20,8 @@ async fn slow<D: Sql>(db: Scratch<D>) -> (World<D>, Operator) {
     let operator = Operator::new(world.db.pool().clone());
     let orders = operator.backfill("notes").rate(Some(1));
     assert!(orders.start("ada", "slowly").await.unwrap());
-    until("it has begun", async || world.db.number("SELECT count(*) FROM new_note").await > 0).await;
+    until("it has begun", async || world.db.number("SELECT count(*) FROM new_note").await > 0)
+        .await;
     (world, operator)
 }
 
@@ -32,7 +33,10 @@ async fn a_start_that_is_refused_resumes_nothing<D: Sql>(db: Scratch<D>) {
     let (world, operator) = slow(db).await;
     assert!(operator.backfill("notes").pause().await.unwrap());
     assert!(is_paused(&world).await);
-    assert!(!operator.backfill("notes").start("bob", "now").await.unwrap(), "it was started already");
+    assert!(
+        !operator.backfill("notes").start("bob", "now").await.unwrap(),
+        "it was started already"
+    );
     assert!(!world.migration.backfill().start("eve", "now").await.unwrap());
     assert!(is_paused(&world).await, "a start that is refused changes nothing");
 }

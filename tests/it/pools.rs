@@ -28,7 +28,10 @@ async fn pool(db: &Scratch<PostgresDb>, first: &'static [&'static str]) -> PgPoo
 async fn a_search_path_and_a_role_of_the_pools_hook_hold_for_the_runtime_too() {
     let Some(db) = PostgresDb::fresh("pools::hook").await else { return };
     let role = crate::support::db::database_name("role");
-    db.execute(&format!("CREATE SCHEMA app; CREATE ROLE {role}; GRANT ALL ON SCHEMA app TO {role}")).await;
+    db.execute(&format!(
+        "CREATE SCHEMA app; CREATE ROLE {role}; GRANT ALL ON SCHEMA app TO {role}"
+    ))
+    .await;
     let hook = format!("SET search_path = app; SET ROLE {role}");
     let hook: &'static [&'static str] = Box::leak(Box::new([&*Box::leak(hook.into_boxed_str())]));
     let pool = pool(&db, hook).await;

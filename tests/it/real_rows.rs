@@ -2,6 +2,7 @@
 //! not fit. Nothing of it is lost, hurts a caller, stops a job, or shows up in a text.
 
 mod deferred;
+mod found;
 mod self_updating;
 mod unfit;
 mod values;

@@ -3,9 +3,12 @@
 use crate::copy::CopyKeys;
 use crate::copy::learn::{Connection, learn};
 use crate::copy::run::SqlCopier;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::Error;
 use crate::preflight::checks::CHECKS;
 use crate::preflight::finding::{Finding, Preflight};
+use crate::preflight::rows;
 use crate::preflight::schema::Subject;
 
 /// Looks at the tables of a migration.
@@ -23,9 +26,20 @@ pub(crate) async fn look<C: CopyKeys>(copier: &SqlCopier<C>) -> Result<Preflight
 
 /// Findings that need more than the catalogue.
 async fn probe<C: CopyKeys>(
-    _copier: &SqlCopier<C>,
-    _conn: &mut Connection<C>,
-    _subject: &Subject,
+    copier: &SqlCopier<C>,
+    conn: &mut Connection<C>,
+    subject: &Subject,
 ) -> sqlx::Result<Vec<Finding>> {
-    Ok(Vec::new())
+    let mut found = Vec::new();
+    let one_table = subject.new.as_ref().is_none_or(|new| new.name == subject.old.name);
+    let written = match (one_table, &subject.new, &copier.new_pages) {
+        (false, Some(new), Some(pages)) if copier.elsewhere().is_none() => Some((new, pages)),
+        (true, _, _) => Some((&subject.old, &copier.pages)),
+        _ => None,
+    };
+    if let Some((side, pages)) = written.filter(|(side, _)| side.table.is_some()) {
+        let notes = <C::Database as Backend>::Adapter::table_notes(conn, pages.table()).await?;
+        rows::notes(side, &notes, &mut found);
+    }
+    Ok(found)
 }

@@ -20,6 +20,7 @@ use crate::database::{
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
@@ -222,6 +223,26 @@ impl Adapter for MySqlAdapter {
 
     fn is_savepoint_gone(error: &sqlx::Error) -> bool {
         number(error) == Some(NO_SUCH_SAVEPOINT)
+    }
+
+    async fn table_notes(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<TableNotes> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name),
+            None => (None, &*plain),
+        };
+        let sql = "SELECT CAST(trigger_name AS CHAR) FROM information_schema.triggers \
+                   WHERE event_object_schema = COALESCE(?, DATABASE()) AND event_object_table = ? \
+                   AND event_manipulation <> 'DELETE' AND trigger_name NOT LIKE 'dualwrite%' ORDER BY 1";
+        let values = [SqlValue::Text(schema), SqlValue::from(name)];
+        let rows = Self::fetch(conn, sql, &values).await?;
+        let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let triggers = triggers.collect::<sqlx::Result<_>>()?;
+        let rows = Self::fetch(conn, "SELECT CAST(@@SESSION.sql_mode AS CHAR)", &[]).await?;
+        let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
+        let cuts_values =
+            !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
+        Ok(TableNotes { triggers, cuts_values, ..TableNotes::default() })
     }
 
     async fn self_updating(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<Vec<String>> {

@@ -27,6 +27,7 @@ use crate::database::{
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
@@ -198,6 +199,28 @@ impl Adapter for PostgresAdapter {
 
     fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
         false
+    }
+
+    async fn table_notes(conn: &mut PgConnection, table: &str) -> sqlx::Result<TableNotes> {
+        // Those that run for each row, at its insertion or update.
+        let triggers = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = to_regclass(?) \
+                        AND NOT tgisinternal AND tgname NOT LIKE 'dualwrite%' AND tgenabled <> 'D' \
+                        AND tgtype & 1 <> 0 AND tgtype & 20 <> 0 ORDER BY 1";
+        let rights = "SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) r \
+                      WHERE NOT has_table_privilege(to_regclass(?)::oid, r)";
+        let table_name = [SqlValue::from(table)];
+        let mut found = [Vec::new(), Vec::new()];
+        for (list, sql) in found.iter_mut().zip([triggers, rights]) {
+            for row in Self::fetch(conn, sql, &table_name).await? {
+                list.push(row.text(0)?.to_owned());
+            }
+        }
+        let [triggers, missing_rights] = found;
+        let deferred = match Self::deferred(conn, table, &[]).await? {
+            Deferred::Named(names) => Some(names),
+            Deferred::Nothing | Deferred::Asked(_) => None,
+        };
+        Ok(TableNotes { triggers, missing_rights, deferred, cuts_values: false })
     }
 
     const DEFERS: bool = true;

@@ -9,6 +9,7 @@ use crate::database::{Begin, Deferred, Dialect, Fenced, Pin, Pressure, SqlRow, S
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{Column, Table, TableName};
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
@@ -167,6 +168,12 @@ pub trait Adapter: Send + Sync + 'static {
     ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
+
+    /// What matters of a table, which is quoted, beyond its columns.
+    fn table_notes(
+        conn: &mut Connection<Self>,
+        table: &str,
+    ) -> impl Future<Output = sqlx::Result<TableNotes>> + Send;
 
     /// Some constraints may be judged as late as at COMMIT.
     const DEFERS: bool = false;

@@ -21,6 +21,7 @@ use crate::database::{
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
@@ -150,6 +151,21 @@ impl Adapter for SqliteAdapter {
 
     async fn check_alive(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
         Ok(())
+    }
+
+    async fn table_notes(conn: &mut SqliteConnection, table: &str) -> sqlx::Result<TableNotes> {
+        let name = table.rsplit_once('.').map_or(table, |(_, name)| name).replace('"', "");
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) \
+                   AND name NOT LIKE 'dualwrite%' AND sql NOT LIKE '% DELETE ON %' ORDER BY 1";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let triggers = triggers.collect::<sqlx::Result<_>>()?;
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?) \
+                   AND lower(sql) LIKE '%deferrable%initially%deferred%'";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let late = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
+        let deferred = late.then(|| "a foreign key of the table".to_owned());
+        Ok(TableNotes { triggers, deferred, ..TableNotes::default() })
     }
 
     const DEFERS: bool = true;

@@ -1,7 +1,9 @@
 //! Rows whose values do not fit the mapping: counted as different and named, waived where somebody says so; the rest is
 //! verified, and copied.
 
-use dualwrite::{ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage};
+use dualwrite::{
+    ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
+};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::sql::Sql;
@@ -70,7 +72,8 @@ async fn an_expression_that_fails_on_a_row_names_it<D: Sql>(db: Scratch<D>) {
     )
     .await;
     for id in 1..=60 {
-        db.execute(&format!("INSERT INTO old_day VALUES ({id}, '2001-01-{:02}')", id % 28 + 1)).await;
+        db.execute(&format!("INSERT INTO old_day VALUES ({id}, '2001-01-{:02}')", id % 28 + 1))
+            .await;
     }
     let copy = CopySql::<D::Db, i64>::new(KeySource::table("old_day").column("id"))
         .new_source(KeySource::table("new_day").column("id"))

@@ -64,7 +64,8 @@ async fn letters_name_what_was_refused_and_no_values<D: Sql>(db: Scratch<D>) {
         assert!(unique.contains("unique") && unique.contains("email"), "{letters:?}");
         assert!(!unique.contains("cannot be converted"), "{unique}");
     }
-    let planted = db.rows("SELECT key_text FROM dualwrite_failure WHERE error LIKE '%PLANTED%'").await;
+    let planted =
+        db.rows("SELECT key_text FROM dualwrite_failure WHERE error LIKE '%PLANTED%'").await;
     assert!(planted.is_empty(), "{letters:?}");
     for key in [1_i64, 2, 5] {
         if let Err(error) = migration.copy(&key).await {
