@@ -32,15 +32,18 @@ pub enum Gate {
     CopiedBack,
     /// Somebody has given the named approval since this stage was entered.
     Approved,
-    /// Every release that writes old without this library is gone, and so are its writes.
+    /// Every release that writes old without this library is gone, and so are its writes; every writer that no
+    /// trigger sees is recorded as stopped.
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// No sequence of new would give out a number that is taken.
+    Sequences,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -53,6 +56,7 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::Sequences,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -71,6 +75,7 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::Sequences => "sequences",
         }
     }
 

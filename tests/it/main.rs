@@ -53,6 +53,7 @@ mod tool;
 mod transaction;
 mod unaware;
 mod verify;
+mod writers;
 
 // The tests' own tools.
 mod harness;

@@ -142,7 +142,6 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "runtime",
     "migration",
     "operator",
-    "schema/folder",
     "error",
     "lib",
 ];
