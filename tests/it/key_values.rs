@@ -93,7 +93,12 @@ async fn values_that_are_no_key_are_named<D: TestDb>(db: Scratch<D>) {
             ("VARBINARY(20)", "X'ff'", "bytes that are no UTF-8", 't'),
             ("DECIMAL(10,2)", "1.5", "no integer of 64 bits", 'i'),
             ("BIGINT UNSIGNED", "18446744073709551615", "above 9223372036854775807", 'i'),
-            ("CHAR(36) COLLATE utf8mb4_bin", "'6BA7B810-9DAD-11D1-80B4-00C04FD430C8'", "small letters", 'u'),
+            (
+                "CHAR(36) COLLATE utf8mb4_bin",
+                "'6BA7B810-9DAD-11D1-80B4-00C04FD430C8'",
+                "small letters",
+                'u',
+            ),
             ("VARBINARY(20)", "'PLANTED'", "a text", 'u'),
         ],
         _ => &[
@@ -131,7 +136,9 @@ async fn values_that_are_no_key_are_named<D: TestDb>(db: Scratch<D>) {
 async fn haunt<D: TestDb>(db: &Scratch<D>) {
     let fence = db.number("SELECT fence FROM dualwrite_migration WHERE name = 'm'").await;
     let free = match D::NAME {
-        "postgres" => format!("COALESCE(current_setting('dualwrite.fenced_{fence}', true), '') <> '1'"),
+        "postgres" => {
+            format!("COALESCE(current_setting('dualwrite.fenced_{fence}', true), '') <> '1'")
+        }
         _ => "NOT EXISTS (SELECT 1 FROM dualwrite_fenced)".to_owned(),
     };
     db.execute("DROP VIEW new_seen").await;

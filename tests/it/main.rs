@@ -10,8 +10,10 @@ mod support;
 // Behaviours, one module each, in alphabetical order.
 mod acceptance;
 mod backfill;
+mod commits;
 mod compare;
 mod copy_sql;
+mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
@@ -22,6 +24,7 @@ mod ended;
 mod engines;
 #[cfg(unix)]
 mod failover;
+mod far_away;
 mod fence;
 mod flags;
 mod forms;
@@ -39,15 +42,19 @@ mod letters;
 mod lost_control;
 mod metrics;
 mod options;
+mod orders;
 #[cfg(unix)]
 mod own_settings;
 mod page;
+mod page;
 #[cfg(unix)]
 mod pooler;
+mod pools;
 mod preflight;
 #[cfg(unix)]
 mod processes;
 mod read;
+mod real_rows;
 mod repeat;
 mod reverse;
 mod rollout;

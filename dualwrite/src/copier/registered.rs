@@ -42,6 +42,9 @@ pub(crate) async fn copy_one_in<DB: Backend>(
         let mut nested = tx.begin().await?;
         match (typed.0)(shared, &mut nested, key).await? {
             One::Copied(copied) | One::Inserted(copied) => {
+                if copier.defers(Side::New) {
+                    (typed.2)(shared, &mut nested, key, Side::New).await?;
+                }
                 nested.commit().await?;
                 return Ok(Some(copied));
             }
@@ -65,7 +68,33 @@ pub(crate) async fn copy_one_in<DB: Backend>(
 pub(crate) struct InTransaction<DB: Backend>(
     pub(crate) Box<CopyIn<DB>>,
     pub(crate) Box<DifferIn<DB>>,
+    pub(crate) Box<JudgeIn<DB>>,
 );
+
+/// Judges constraints of one side that the database would judge at COMMIT.
+pub(crate) type JudgeIn<DB> = dyn for<'a, 'c> Fn(
+        &'a Shared,
+        &'a mut Tx<'c, DB>,
+        &'a EncodedKey,
+        Side,
+    ) -> BoxFuture<'a, Result<(), Error>>
+    + Send
+    + Sync;
+
+/// Judges what a mirror write has done to a key on its side, under the savepoint that it was made under.
+pub(crate) async fn judge_mirror<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+    key: Option<&EncodedKey>,
+    side: Side,
+) -> Result<(), Error> {
+    let copier = shared.copier.as_ref().filter(|copier| copier.defers(side));
+    let (Some(copier), Some(key)) = (copier, key) else { return Ok(()) };
+    match copier.in_transaction().downcast_ref::<InTransaction<DB>>() {
+        Some(typed) => (typed.2)(shared, tx, key, side).await,
+        None => Ok(()),
+    }
+}
 
 /// How the two sides of a key differ, if they do, and in which fields where that is known.
 pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
@@ -127,7 +156,15 @@ impl<C: CopyKeys> Registered<C> {
             let copier = Arc::clone(&comparing);
             Box::pin(async move { differing_in(&copier, shared, tx, key).await })
         });
-        let in_transaction = InTransaction(copy_in, differ_in);
+        let judging = Arc::clone(&copier);
+        let judge_in: Box<JudgeIn<C::Database>> = Box::new(move |shared, tx, key, side| {
+            let copier = Arc::clone(&judging);
+            Box::pin(async move {
+                let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
+                copier.judge(shared, tx, &key, side).await
+            })
+        });
+        let in_transaction = InTransaction(copy_in, differ_in, judge_in);
         Ok(Self { copier, in_transaction })
     }
 }
@@ -143,6 +180,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
 
     fn sees_new(&self) -> bool {
         self.copier.new_pages.is_some()
+    }
+
+    fn defers(&self, side: Side) -> bool {
+        self.copier.defers(side)
     }
 
     fn can_run_back(&self) -> bool {

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use crate::call::repository::Repository;
 use crate::call::shadow::writes::compare;
 use crate::call::write::decide::{self, Mirror};
+use crate::copier::registered::judge_mirror;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
@@ -218,7 +219,13 @@ impl<T, E> Write<'_, T, E> {
         if turn != Turn::OldAgain {
             self.record(side, &answer);
         }
-        let forgiven = !matches!(answer.0, Ok(Ok(_)))
+        // What the database would judge at the commit, past the savepoint, is judged now.
+        let judged = match (&answer.0, self.is_forgiving(side)) {
+            (Ok(Ok(_)), true) => judge_mirror(self.shared, tx, self.key.as_ref(), side).await,
+            _ => Ok(()),
+        };
+        let is_whole = matches!(answer.0, Ok(Ok(_))) && judged.is_ok();
+        let forgiven = !is_whole
             && self.is_forgiving(side)
             && forgive(self.shared, self.stats.method, side, tx)
                 .await
@@ -226,8 +233,8 @@ impl<T, E> Write<'_, T, E> {
         self.compare &= !forgiven;
         match answer.0 {
             Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
-            Ok(Ok(_)) => {}
             _ if forgiven => {}
+            Ok(Ok(_)) => judged.map_err(E::from)?,
             Ok(Err(error)) => return Err(error),
             Err(panic) if side == self.plan.primary => resume_unwind(panic),
             Err(_) => {
