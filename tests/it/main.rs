@@ -46,7 +46,6 @@ mod orders;
 #[cfg(unix)]
 mod own_settings;
 mod page;
-mod page;
 #[cfg(unix)]
 mod pooler;
 mod pools;

@@ -160,8 +160,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     }
 }
 
-/// For how long a second connection of the pool is waited for.
-const SECOND_WITHIN: Duration = Duration::from_secs(1);
+/// For how long a connection of the pool is waited for.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Positions are read on connections of the runtime, and fences are taken on those of the application: all must find
 /// the same tables.
@@ -173,11 +173,17 @@ async fn check_places<DB: Backend>(
     let mut own = control.acquire().await.map_err(failed)?;
     let Some(ours) = DB::Adapter::place(&mut own).await.map_err(failed)? else { return Ok(()) };
     drop(own);
-    let mut first = pool.acquire().await.map_err(failed)?;
+    let Ok(first) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await else {
+        tracing::warn!(
+            "the pool is busy: whether its connections find the same control tables was not checked"
+        );
+        return Ok(());
+    };
+    let mut first = first.map_err(failed)?;
     let mut theirs = vec![DB::Adapter::place(&mut first).await.map_err(failed)?];
     // While the first is held, another one is made; where the pool is busy, one says enough.
     if pool.options().get_max_connections() > 1
-        && let Ok(Ok(mut second)) = clock::limit(SECOND_WITHIN, pool.acquire()).await
+        && let Ok(Ok(mut second)) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await
     {
         theirs.push(DB::Adapter::place(&mut second).await.map_err(failed)?);
     }

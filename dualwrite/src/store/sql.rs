@@ -85,7 +85,11 @@ fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
 
 impl<DB: Backend> Control for SqlControl<DB> {
     fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
-        DB::Adapter::install(&self.pool)
+        Box::pin(async move {
+            // The application may hold all connections of its own.
+            let own = DB::Adapter::control_source(&self.pool, self.working.limit());
+            DB::Adapter::install(own.as_ref().unwrap_or(&self.pool)).await
+        })
     }
 
     fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>> {

@@ -40,8 +40,8 @@ fn copy<D: Sql>() -> CopySql<D::Db, i64> {
         "INSERT INTO new_person SELECT r.id, r.email, r.age::bigint FROM {rows} r \
          ON CONFLICT (id) DO UPDATE SET email = excluded.email",
         "INSERT INTO new_person SELECT r.id, r.email, r.age FROM {rows} r \
-         ON DUPLICATE KEY UPDATE age = VALUES(age) + IF(email = VALUES(email), 0, \
-         CAST(CONCAT('9', id) AS SIGNED) * 1000000)",
+         ON DUPLICATE KEY UPDATE age = VALUES(age) + IF(new_person.email = VALUES(email), 0, \
+         CAST(CONCAT('9', new_person.id) AS SIGNED) * 1000000)",
     ))
 }
 
