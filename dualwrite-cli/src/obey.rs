@@ -51,12 +51,12 @@ async fn give(operator: &Operator, order: Order) -> Result<String, Failure> {
         Order::Pause(_) => (
             backfill.pause().await?,
             "paused; it goes on with `dualwrite backfill resume`",
-            "does not run; start it, or see in `dualwrite status` whether it is complete or paused",
+            "does not run; start it, or see in `dualwrite status` whether it is complete",
         ),
         Order::Resume(_) => (
             backfill.resume().await?,
-            "resumed",
-            "is neither paused nor cancelled; start it where nobody runs it",
+            "may go on; whoever runs it does so within a second, and where nobody does, start it",
+            "is not paused, and nobody runs it; start it, also where it was cancelled",
         ),
         Order::Cancel(_) => (
             backfill.cancel().await?,

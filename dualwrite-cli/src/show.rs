@@ -18,6 +18,10 @@ pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {
 pub(crate) fn migration(migration: &MigrationOverview) -> String {
     let mut lines = Lines(String::new());
     lines.add(&migration.name);
+    if let Some(why) = &migration.unreadable {
+        lines.say("unreadable", why);
+        return lines.0;
+    }
     lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
     lines.say("instances", &migration.instances.to_string());
     lines.say("dead letters", &migration.dead_letters.to_string());

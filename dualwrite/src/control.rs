@@ -278,9 +278,24 @@ pub(crate) enum Order {
     Pause,
     /// Also what was cancelled.
     Resume,
+    /// Only what was paused.
+    GoOn,
     Cancel,
     /// Keys a second.
     Rate(Option<u64>),
+}
+
+impl Order {
+    /// Whether a backfill is as this order wants it.
+    pub(crate) fn holds(self, found: &BackfillProgress) -> bool {
+        !found.complete
+            && match self {
+                Self::Pause => found.paused,
+                Self::Resume | Self::GoOn => !found.paused && !found.cancelled,
+                Self::Cancel => found.cancelled,
+                Self::Rate(_) => false,
+            }
+    }
 }
 
 /// What an operator told a verification last.
@@ -349,6 +364,9 @@ pub(crate) trait Control:
 
     /// Closes connections that are not needed.
     fn trim(&self) {}
+
+    /// The names of all migrations, also of those whose row cannot be read.
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     /// Extends the lease of an instance, and stores what of its acknowledgements has changed. Returns whether the
     /// instance was as its last heartbeat left it: else it must join again.

@@ -10,6 +10,7 @@ pub(crate) mod dual;
 pub(crate) mod hazards;
 pub(crate) mod identifier;
 pub(crate) mod inside;
+pub(crate) mod judging;
 pub(crate) mod key_source;
 pub(crate) mod keyed;
 pub(crate) mod learn;
@@ -210,6 +211,9 @@ pub(crate) trait Copier: Send + Sync {
 
     /// Whether the keys of new can be listed.
     fn sees_new(&self) -> bool;
+
+    /// Whether a mirror write to this side has to be judged before its savepoint is left.
+    fn defers(&self, side: Side) -> bool;
 
     /// Whether everything can be copied back, keys that old has never seen included.
     fn can_run_back(&self) -> bool;

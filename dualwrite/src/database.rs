@@ -1,6 +1,7 @@
 //! The narrow waist to a SQL database: bind, fetch, begin with a fence. Everything that differs between
 //! databases is in the adapters below; the statements above them are written once.
 
+mod deferred;
 mod dialect;
 pub(crate) mod engine;
 mod fence;
@@ -13,6 +14,7 @@ mod postgres;
 pub(crate) mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod text;
 mod values;
 
 use std::time::Duration;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::{AssertSqlSafe, Database};
 
+pub(crate) use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
 pub use self::engine::Engine;
@@ -32,6 +35,7 @@ use self::fence::read_positions;
 pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{install_error, is_installed, migrator};
+pub(crate) use self::text::{Scanned, expression, verbatim};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::values::{bind, typed_values};

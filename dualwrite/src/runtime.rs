@@ -18,8 +18,8 @@ mod due;
 mod following;
 mod listening;
 mod maintaining;
-#[cfg(feature = "metrics")]
 mod preflight;
+#[cfg(feature = "metrics")]
 mod publishing;
 mod registration;
 mod repairing;

@@ -412,10 +412,20 @@ impl Shared {
     /// Reads the control tables now.
     pub(crate) async fn refresh(&self) -> Result<Record, Error> {
         let records = self.control.load().await?;
-        let record = records.into_iter().find(|record| *record.name == *self.name);
-        let record = record.ok_or_else(|| unknown_migration(&self.name))?;
+        let Some(record) = records.into_iter().find(|record| *record.name == *self.name) else {
+            self.explain_missing().await?;
+            return Err(unknown_migration(&self.name));
+        };
         self.adopt(&record).await?;
         Ok(record)
+    }
+
+    /// An error where the migration's row is there and cannot be read.
+    pub(crate) async fn explain_missing(&self) -> Result<(), Error> {
+        match self.control.facts(&self.name).await {
+            Err(error) if error.kind() != ErrorKind::UnknownMigration => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What the flags of this process say.

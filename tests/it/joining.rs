@@ -107,21 +107,28 @@ struct Stale<D: Sql> {
     migration: dualwrite::Migration,
 }
 
-const ENTRANCES: [&str; 2] = [
-    "SELECT count(*) FROM dualwrite_fence",
-    "SELECT count(*) FROM pg_proc WHERE proname LIKE 'dualwrite\\_fence\\_%'",
+/// Entrances that are not the one of the row.
+const OTHER_ENTRANCES: [&str; 2] = [
+    "SELECT count(*) FROM dualwrite_fence f WHERE NOT EXISTS (SELECT 1 FROM dualwrite_migration m \
+     WHERE m.fence = f.id AND m.epoch = f.epoch AND m.token = f.token)",
+    "SELECT count(*) FROM pg_proc p WHERE p.proname LIKE 'dualwrite\\_fence\\_%' AND NOT EXISTS (SELECT 1 \
+     FROM dualwrite_migration m WHERE p.proname = 'dualwrite_fence_' || m.fence || '_' || m.epoch || '_' || m.token)",
 ];
+
+fn other_entrances<D: Sql>() -> &'static str {
+    D::sql(OTHER_ENTRANCES[0], OTHER_ENTRANCES[1], "")
+}
 
 /// The entrance of the epoch that has passed, as a restored dump may leave it.
 async fn leave_entrance<D: Sql>(world: &World<D>) {
     let leave = D::sql(
-        "INSERT INTO dualwrite_fence SELECT id - 1 FROM dualwrite_fence",
-        "DO $$ BEGIN EXECUTE (SELECT format('CREATE PROCEDURE dualwrite_fence_%s_%s() LANGUAGE plpgsql \
-         AS ''BEGIN END''', fence, epoch - 1) FROM dualwrite_migration); END $$",
+        "UPDATE dualwrite_fence SET epoch = epoch - 1, token = (SELECT from_token FROM dualwrite_migration)",
+        "DO $$ BEGIN EXECUTE (SELECT format('CREATE PROCEDURE dualwrite_fence_%s_%s_%s() LANGUAGE plpgsql \
+         AS ''BEGIN END''', fence, epoch - 1, from_token) FROM dualwrite_migration); END $$",
         "",
     );
     world.db.execute(leave).await;
-    assert_eq!(world.db.number(D::sql(ENTRANCES[0], ENTRANCES[1], "")).await, 2);
+    assert_eq!(world.db.number(other_entrances::<D>()).await, 1);
 }
 
 impl<D: Sql> Stale<D> {
@@ -141,8 +148,7 @@ impl<D: Sql> Stale<D> {
 
     /// The instance that believes in what has passed is refused, and learns what is in force.
     async fn is_refused(&self) {
-        let count = D::sql(ENTRANCES[0], ENTRANCES[1], "");
-        assert_eq!(self.world.db.number(count).await, 1);
+        assert_eq!(self.world.db.number(other_entrances::<D>()).await, 0);
         let tx = self.migration.begin(self.world.db.pool()).await.unwrap();
         let in_force = self.world.migration.refresh().await.unwrap();
         assert_eq!(tx.position(&self.migration), Some(in_force));
@@ -162,7 +168,7 @@ async fn a_stale_entrance_is_removed_by_a_move<D: Sql>(db: Scratch<D>) {
     let world = World::with(db, Stage::DualWrite, 0, lazy).await;
     leave_entrance(&world).await;
     world.migration.advance(Stage::Shadow).await.unwrap();
-    assert_eq!(world.db.number(D::sql(ENTRANCES[0], ENTRANCES[1], "")).await, 1);
+    assert_eq!(world.db.number(other_entrances::<D>()).await, 0);
     world.save(1, "one").await;
 }
 
@@ -182,7 +188,7 @@ async fn a_fence_that_is_gone_is_made_again_when_an_instance_joins<D: Sql>(db: S
     let world = World::with(db, Stage::DualWrite, 0, lazy).await;
     let lose = D::sql(
         "DELETE FROM dualwrite_fence",
-        "DO $$ BEGIN EXECUTE (SELECT format('DROP PROCEDURE dualwrite_fence_%s_%s()', fence, epoch) \
+        "DO $$ BEGIN EXECUTE (SELECT format('DROP PROCEDURE dualwrite_fence_%s_%s_%s()', fence, epoch, token) \
          FROM dualwrite_migration); END $$; ALTER TABLE dualwrite_migration DISABLE TRIGGER dualwrite_fence",
         "",
     );
@@ -198,7 +204,7 @@ async fn a_fence_that_is_gone_is_made_again_when_an_instance_joins<D: Sql>(db: S
                           UPDATE dualwrite_migration SET epoch = epoch + 1; \
                           SET session_replication_role = DEFAULT";
         world.db.execute(replicated).await;
-        assert_eq!(world.db.number(ENTRANCES[1]).await, 1);
+        assert_eq!(world.db.number(other_entrances::<D>()).await, 0);
         let tx = migration.begin(world.db.pool()).await.unwrap();
         let epoch = world.db.number("SELECT epoch FROM dualwrite_migration").await;
         assert_eq!(tx.position(&migration).unwrap().epoch.0 as i64, epoch);

@@ -104,7 +104,7 @@ fn copier<D: TestDb, K: OwnedKey>(old: KeySource, new: KeySource) -> CopySql<D::
         ))
         .removing(D::sql(
             "DELETE FROM new_note WHERE {id} AND NOT EXISTS (SELECT 1 FROM old_note o WHERE o.id = new_note.id)",
-            "DELETE FROM new_note WHERE {id} AND CAST(id AS text) NOT IN (SELECT id FROM old_ids)",
+            "DELETE FROM new_note WHERE {id} AND CAST(id AS text) COLLATE \"C\" NOT IN (SELECT id FROM old_ids)",
             "DELETE FROM new_note WHERE {id} AND HEX(CONVERT(id USING utf8mb4)) NOT IN (SELECT id FROM old_ids)",
         ))
         .compared_by(|| Mapping::new().column("word", "word"))

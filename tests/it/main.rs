@@ -12,8 +12,10 @@ mod acceptance;
 mod adoption;
 mod backfill;
 mod bulk;
+mod commits;
 mod compare;
 mod copy_sql;
+mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
@@ -24,6 +26,7 @@ mod ended;
 mod engines;
 #[cfg(unix)]
 mod failover;
+mod far_away;
 mod fence;
 mod flags;
 mod forms;
@@ -43,15 +46,18 @@ mod made;
 mod metrics;
 mod one_row;
 mod options;
+mod orders;
 #[cfg(unix)]
 mod own_settings;
 mod page;
 #[cfg(unix)]
 mod pooler;
+mod pools;
 mod preflight;
 #[cfg(unix)]
 mod processes;
 mod read;
+mod real_rows;
 mod repeat;
 mod reverse;
 mod rollout;

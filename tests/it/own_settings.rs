@@ -2,7 +2,6 @@
 //! leaves them as they were.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use dualwrite::{ErrorKind, Percent, Runtime, Stage};
 use sqlx::Executor as _;

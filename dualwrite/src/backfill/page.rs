@@ -58,6 +58,7 @@ impl<C: CopyKeys> Worker<'_, C> {
                 copier.copy_back_page(shared, &mut tx, &typed, between).await?
             }
         };
+        copier.judge_all(shared, &mut tx).await?;
         self.unbury(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
@@ -128,6 +129,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let cursor = EncodedKey::from_parts(&last)?;
         self.tried = Some(cursor.clone()); // a key that fails stands alone in the end
         self.copier.copy_range(self.shared, &mut tx, (after.as_ref(), &last)).await?;
+        self.copier.judge_all(self.shared, &mut tx).await?;
         let copied = Copied { migrated: keys, skipped: 0 };
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys).unwrap_or(u32::MAX) })
@@ -205,7 +207,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             return Ok(None);
         }
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
-        let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        let cause = error.cause();
         let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
         bury::<C::Database>(tx.connection(), name, to, generation, &letter, &cause)
             .await

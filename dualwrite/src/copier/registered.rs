@@ -42,6 +42,10 @@ pub(crate) async fn copy_one_in<DB: Backend>(
         let mut nested = tx.begin().await?;
         match (typed.0)(shared, &mut nested, key).await? {
             One::Copied(copied) | One::Inserted(copied) => {
+                if copier.defers(Side::New) {
+                    let key = std::slice::from_ref(key);
+                    (typed.2)(shared, &mut nested, key, Side::New).await?;
+                }
                 nested.commit().await?;
                 return Ok(Some(copied));
             }
@@ -65,7 +69,34 @@ pub(crate) async fn copy_one_in<DB: Backend>(
 pub(crate) struct InTransaction<DB: Backend>(
     pub(crate) Box<CopyIn<DB>>,
     pub(crate) Box<DifferIn<DB>>,
+    pub(crate) Box<JudgeIn<DB>>,
 );
+
+/// Judges constraints of one side that the database would judge at COMMIT.
+pub(crate) type JudgeIn<DB> = dyn for<'a, 'c> Fn(
+        &'a Shared,
+        &'a mut Tx<'c, DB>,
+        &'a [EncodedKey],
+        Side,
+    ) -> BoxFuture<'a, Result<(), Error>>
+    + Send
+    + Sync;
+
+/// Judges what a mirror write has done to its keys on its side, under the savepoint that it was made under.
+pub(crate) async fn judge_mirror<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+    keys: &[EncodedKey],
+    side: Side,
+) -> Result<(), Error> {
+    let Some(copier) = shared.copier.as_ref().filter(|copier| copier.defers(side)) else {
+        return Ok(());
+    };
+    let Some(typed) = copier.in_transaction().downcast_ref::<InTransaction<DB>>() else {
+        return Ok(());
+    };
+    (typed.2)(shared, tx, keys, side).await
+}
 
 /// How the two sides of a key differ, if they do, and in which fields where that is known.
 pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
@@ -127,7 +158,17 @@ impl<C: CopyKeys> Registered<C> {
             let copier = Arc::clone(&comparing);
             Box::pin(async move { differing_in(&copier, shared, tx, key).await })
         });
-        let in_transaction = InTransaction(copy_in, differ_in);
+        let judging = Arc::clone(&copier);
+        let judge_in: Box<JudgeIn<C::Database>> = Box::new(move |shared, tx, keys, side| {
+            let copier = Arc::clone(&judging);
+            Box::pin(async move {
+                let decoded = keys.iter().map(EncodedKey::decode::<C::Key>);
+                let keys = decoded.collect::<Result<Vec<_>, _>>();
+                let keys = keys.map_err(|error| error.of(&shared.name))?;
+                copier.judge(shared, tx, &keys, side).await
+            })
+        });
+        let in_transaction = InTransaction(copy_in, differ_in, judge_in);
         Ok(Self { copier, in_transaction })
     }
 }
@@ -170,6 +211,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
 
     fn sees_new(&self) -> bool {
         self.copier.new_pages.is_some()
+    }
+
+    fn defers(&self, side: Side) -> bool {
+        self.copier.defers(side)
     }
 
     fn can_run_back(&self) -> bool {

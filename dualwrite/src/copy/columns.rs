@@ -10,11 +10,12 @@ use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
 use super::source::{KeyParts, NAMED_KEYS};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
+use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
-use crate::error::{BoxError, is_serialization};
+use crate::error::{BoxError, Error, is_about_data};
 use crate::key::{EncodedKey, Key};
 use crate::stages::stage::Side;
 use crate::transaction::Tx;
@@ -29,6 +30,7 @@ const VALUES_MAX: usize = 30_000;
 /// - A rename is one `UPDATE … SET new = old` for many rows.
 /// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
 ///   expression says something else than `forward`.
+/// - Columns of the table that MySQL or MariaDB update by themselves (`ON UPDATE CURRENT_TIMESTAMP`) keep their value.
 /// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
 ///   is not there already, up to 256 rows with one statement.
 ///
@@ -103,6 +105,15 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
 
     fn can_copy_back(&self) -> bool {
         true
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.source().check()?;
+        let texts = T::CARRIED.iter().flat_map(|carried| match carried.how {
+            Carry::Sql(texts) => texts,
+            Carry::Rename(_) | Carry::Rust => &[],
+        });
+        texts.copied().try_for_each(|text| check_places(text, &dialect::<DB>().scan(text)))
     }
 
     async fn differing(
@@ -203,10 +214,12 @@ async fn carry_all<T: ConvertColumns<DB>, DB: Backend>(
     to: Side,
 ) -> Result<Copied, BoxError> {
     let statements = Statements::of::<T>(dialect::<DB>(), source)?;
+    // Asked each time: the service's schema may change while it runs.
+    let kept = DB::Adapter::self_updating(tx.connection(), statements.table()).await?;
     let mut copied = Copied::default();
     for keys in keys.chunks(NAMED_KEYS) {
         let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
-        let migrated = carry::<T, DB>(tx, &statements, &keys, to).await?;
+        let migrated = carry::<T, DB>(tx, &statements, &keys, to, &kept).await?;
         copied.migrated += migrated;
         copied.skipped += (keys.len() as u64).saturating_sub(migrated);
     }
@@ -219,9 +232,10 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
     statements: &Statements,
     keys: &[KeyParts],
     to: Side,
+    kept: &[String],
 ) -> Result<u64, BoxError> {
     let indices = indices::<T>(|carried| !carried.is_set_based(to));
-    let set_based = statements.carry(to, keys)?;
+    let set_based = statements.carry(to, keys, kept)?;
     if indices.is_empty() {
         return match set_based {
             Some((sql, values)) => {
@@ -247,7 +261,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         let rest = rows.len() - (1 << many.ilog2());
         let some = rows.split_off(rest);
         let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
-        let (sql, values, again) = assign::<DB>(statements, &columns, some)?;
+        let (sql, values, again) = assign::<DB>(statements, (&columns, kept), some)?;
         let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
         done.map_err(|error| blame::<T>(error, &keys, to))?;
         written.extend(keys);
@@ -268,7 +282,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
 /// One statement that gives each of these rows its own values; and whether its text may come again.
 fn assign<DB: Backend>(
     statements: &Statements,
-    columns: &[String],
+    (columns, kept): (&[String], &[String]),
     mut rows: Vec<(KeyParts, Vec<Option<Bind<DB>>>)>,
 ) -> Result<(String, DB::Arguments, bool), BoxError> {
     let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
@@ -293,7 +307,7 @@ fn assign<DB: Backend>(
             }
         }
     }
-    let (sql, bound) = statements.update(&set, &keys);
+    let (sql, bound) = statements.update(set, columns, &keys, kept);
     for value in &bound {
         DB::Adapter::push_value(&mut values, value)?;
     }
@@ -355,18 +369,11 @@ fn shown(key: &KeyParts) -> Option<String> {
     EncodedKey::from_parts(key).ok().map(|key| key.0)
 }
 
-/// What the database refuses for the data's sake becomes the error of a conversion, because its own text
-/// may quote the value. All else stays what it is.
+/// A value that does not fit the other side becomes the error of a conversion, which names field and key. What
+/// violates a constraint was converted: that stays what it is, as all else.
 fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxError {
-    let about_data = |error: &dyn sqlx::error::DatabaseError| {
-        // Only SQLSTATE has five characters; SQLite has numbers of its own, and of another meaning.
-        let class = error.code().is_some_and(|code| {
-            code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))
-        });
-        class || error.kind() != sqlx::error::ErrorKind::Other
-    };
     match error.as_database_error() {
-        Some(found) if about_data(found) && !is_serialization(&error) => {
+        Some(found) if is_about_data(&error) && !is_constraint(found) => {
             let field = match T::CARRIED {
                 [only] => only.field,
                 _ => "columns",
@@ -380,6 +387,18 @@ fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxEr
         _ => error.into(),
     }
 }
+
+/// SQLSTATE's class of violated constraints; on SQLite a number whose lower byte says so.
+fn is_constraint(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let class = error.code().is_some_and(|code| match code.len() {
+        5 => code.starts_with("23"),
+        _ => code.parse::<u32>().is_ok_and(|code| code & 0xff == 19 && code != SQLITE_DATATYPE),
+    });
+    class || error.kind() != sqlx::error::ErrorKind::Other
+}
+
+/// A value of another type than the column of a STRICT table has.
+const SQLITE_DATATYPE: u32 = 3091;
 
 /// So that a repository which answers with `sqlx::Error` can use `?`.
 impl From<ConversionError> for sqlx::Error {

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
+use super::judging::Judged;
 use super::mapping::Mapping;
 use super::source::{Extent, KeyParts, Pages};
 use super::template::Template;
@@ -34,6 +35,7 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
     /// Statements that copy a range.
     ranges: Option<Vec<Template>>,
     pub(crate) mapping: Option<Mapping<C::Database>>,
+    pub(crate) judged: Judged,
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -53,7 +55,8 @@ impl<C: CopyKeys> SqlCopier<C> {
             texts.into_iter().map(|text| Template::parse(text, &pages)).collect()
         };
         let ranges = copy.ranges().map(parse).transpose()?;
-        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping })
+        let judged = Judged::default();
+        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged })
     }
 
     /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.
@@ -258,7 +261,7 @@ impl<C: CopyKeys> SqlCopier<C> {
                     alone = true;
                 }
                 One::Copied(copied) | One::Inserted(copied) => {
-                    tx.commit().await?;
+                    self.commit_copy(shared, tx).await?;
                     return Ok(Some(copied));
                 }
                 One::Stale => return tx.rollback().await.map(|()| None),
@@ -397,14 +400,10 @@ fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
     };
     match (database, cause.downcast::<sqlx::Error>()) {
         (true, Ok(error)) => Error::database("running the copy function", *error),
-        (_, Ok(error)) => copy_error(error),
-        (_, Err(cause)) => copy_error(cause),
+        (_, Ok(error)) => Error::copying(error),
+        (_, Err(cause)) => Error::copying(cause),
     }
     .of(&shared.name)
-}
-
-fn copy_error(cause: impl Into<BoxError>) -> Error {
-    Error::new(ErrorKind::CopyFailed, "the copy function failed").caused_by(cause)
 }
 
 pub(crate) fn dialect<DB: Backend>() -> &'static crate::database::Dialect {

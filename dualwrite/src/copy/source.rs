@@ -347,6 +347,7 @@ pub(crate) mod tests {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         for_update: " FOR UPDATE",
         for_update_skip: "",

@@ -28,7 +28,8 @@ use crate::transaction::Tx;
 ///
 /// A backfill runs them over ranges of keys, everything else over single keys. They must overwrite: afterwards
 /// new says what old says. [`removing`](Self::removing) takes away what old has no more. The text is part of
-/// the program and binds nothing, so it holds no `?`; a brace that belongs to the text is written twice, `'{{}}'`.
+/// the program and binds nothing: a place for a value (`?`, `$1`, `:name`) is refused, unless it only looks like
+/// one, in a literal or as an operator of PostgreSQL. A brace that belongs to the text is written twice, `'{{}}'`.
 ///
 /// On PostgreSQL the rows of old are locked before the first statement runs, so it sees in new what it waited for
 /// in old. There an `UPDATE` of the rows that new has and an `INSERT` of those it has not (`WHERE NOT EXISTS …`)

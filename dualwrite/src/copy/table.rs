@@ -8,7 +8,7 @@ use super::convert::ConvertColumns;
 use super::identifier::Identifier;
 use super::key_source::KeySource;
 use super::source::{Bound, KeyParts, Pages};
-use crate::database::{Alike, Backend, Dialect};
+use crate::database::{Alike, Backend, Dialect, expression};
 use crate::error::Error;
 use crate::key::{Key, OwnedKey};
 use crate::stages::route::Plan;
@@ -181,13 +181,20 @@ impl Statements {
     }
 
     /// Carries the rows of these keys to `to`, those that differ, as far as the database can by itself.
-    pub(crate) fn carry(&self, to: Side, keys: &[KeyParts]) -> Result<Option<Bound>, Error> {
+    /// `kept`: columns that would update themselves, and keep their value.
+    pub(crate) fn carry(
+        &self,
+        to: Side,
+        keys: &[KeyParts],
+        kept: &[String],
+    ) -> Result<Option<Bound>, Error> {
         let pairs = self.pairs(to)?;
         if pairs.is_empty() {
             return Ok(None);
         }
-        let set: Vec<String> =
+        let mut set: Vec<String> =
             pairs.iter().map(|(column, value, _)| format!("{column} = {value}")).collect();
+        keep(&mut set, kept, |column| pairs.iter().any(|(set, ..)| set == column));
         let (among, values) = self.pages.keyed().among(keys);
         let differ = self.differ(&pairs, Looking::ToOverwrite);
         let table = self.pages.table();
@@ -231,6 +238,11 @@ impl Statements {
         Ok((format!("SELECT {columns} FROM {table} WHERE {among}{lock}"), values))
     }
 
+    /// The table, quoted.
+    pub(crate) fn table(&self) -> &str {
+        self.pages.table()
+    }
+
     /// The columns of `side` of what Rust converts.
     pub(crate) fn columns(&self, converted: &[usize], side: Side) -> Result<Vec<String>, Error> {
         let columns = converted.iter().flat_map(|index| self.carried[*index].columns(side));
@@ -256,8 +268,15 @@ impl Statements {
         case + " END"
     }
 
-    /// Writes these rows; the values of `set` are bound before the keys.
-    pub(crate) fn update(&self, set: &[String], keys: &[KeyParts]) -> Bound {
+    /// Writes these rows; the values of `set`, which gives `columns` theirs, are bound before the keys.
+    pub(crate) fn update(
+        &self,
+        mut set: Vec<String>,
+        columns: &[String],
+        keys: &[KeyParts],
+        kept: &[String],
+    ) -> Bound {
+        keep(&mut set, kept, |column| columns.contains(column));
         let (among, values) = self.pages.keyed().among(keys);
         (format!("UPDATE {} SET {} WHERE {among}", self.pages.table(), set.join(", ")), values)
     }
@@ -271,7 +290,7 @@ impl Statements {
             for (index, column) in carried.columns(to).iter().enumerate() {
                 let column = quoted(column, self.dialect)?;
                 pairs.push(match carried.how {
-                    Carry::Sql(values) => (column, format!("({})", values[index]), None),
+                    Carry::Sql(values) => (column, expression(values[index]), None),
                     Carry::Rename(alike) => {
                         (column, quoted(from[index], self.dialect)?, Some(alike))
                     }
@@ -300,6 +319,12 @@ impl Statements {
     }
 }
 
+/// What updates itself and is not written keeps its value: a copy is no change of the row.
+fn keep(set: &mut Vec<String>, kept: &[String], is_set: impl Fn(&String) -> bool) {
+    let kept = kept.iter().filter(|column| !is_set(column));
+    set.extend(kept.map(|column| format!("{column} = {column}")));
+}
+
 /// Where the keys of the table are.
 pub(crate) fn source<T: DualTable>() -> KeySource {
     let source = match T::TABLE.split_once('.') {
@@ -324,6 +349,7 @@ mod tests {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         for_update: " FOR UPDATE",
         for_update_skip: "",
@@ -358,13 +384,16 @@ mod tests {
     #[test]
     fn what_the_database_can_carry_is_one_statement() {
         let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
-        let (sql, values) = statements.carry(Side::New, &[key(), key()]).unwrap().unwrap();
+        let (sql, values) = statements.carry(Side::New, &[key(), key()], &[]).unwrap().unwrap();
         assert_eq!(
             sql,
             r#"UPDATE "shop"."customers" SET "b" = "a", "d" = (upper(c)) WHERE ((("tenant" = ? AND "id" = ?) OR ("tenant" = ? AND "id" = ?))) AND (CAST("b" AS text) IS DISTINCT FROM CAST("a" AS text) OR CAST("d" AS text) IS DISTINCT FROM CAST((upper(c)) AS text))"#
         );
         assert_eq!(values.len(), 4);
-        let (sql, _) = statements.carry(Side::Old, &[key()]).unwrap().unwrap();
+        let kept = ["\"b\"", "\"at\""].map(str::to_owned);
+        let (sql, _) = statements.carry(Side::New, &[key()], &kept).unwrap().unwrap();
+        assert!(sql.contains(r#""d" = (upper(c)), "at" = "at" WHERE"#), "{sql}");
+        let (sql, _) = statements.carry(Side::Old, &[key()], &[]).unwrap().unwrap();
         assert!(sql.contains(r#"SET "a" = "b" WHERE"#), "an expression has no way back: {sql}");
     }
 

@@ -3,6 +3,7 @@
 
 use super::identifier::Identifier;
 use super::source::{Bound, Extent, Pages};
+use crate::database::{Scanned, verbatim};
 use crate::error::{Error, ErrorKind};
 
 /// A statement with places for the keys.
@@ -25,10 +26,8 @@ impl Template {
     /// `InvalidInput` that names what is not understood, `WrongKey` for too few or too many columns.
     pub(crate) fn parse(text: &'static str, pages: &Pages) -> Result<Self, Error> {
         let wrong = |message: String| Error::new(ErrorKind::InvalidInput, message);
-        if text.contains('?') {
-            let message = "a statement of `CopySql` binds nothing: it cannot contain a `?`";
-            return Err(wrong(message.to_owned()));
-        }
+        let scanned = pages.dialect().scan(text);
+        check_places(text, &scanned)?;
         let (mut pieces, mut rest) = (Vec::new(), text);
         while let Some(at) = rest.find(['{', '}']) {
             let (before, after) = (&rest[..at], &rest[at + 1..]);
@@ -49,6 +48,13 @@ impl Template {
                 );
                 return Err(wrong(message));
             };
+            if scanned.is_opaque(text.len() - rest.len() + at) {
+                let message = format!(
+                    "`{{{name}}}` stands in a literal, a quoted name or a comment, where nothing is put in; a \
+                     brace of the text is written twice, `{{{{`"
+                );
+                return Err(wrong(message));
+            }
             pieces.push(match name.trim() {
                 "rows" => Piece::Rows,
                 columns => {
@@ -79,7 +85,7 @@ impl Template {
         let (mut sql, mut values) = (String::new(), Vec::new());
         for piece in &self.pieces {
             let (text, more) = match piece {
-                Piece::Text(text) => ((*text).to_owned(), Vec::new()),
+                Piece::Text(text) => (verbatim(text).into_owned(), Vec::new()),
                 Piece::Rows => pages.rows(extent, lock),
                 Piece::Keys(columns, qualifier) => {
                     let is_others = |other: &&Pages| self.is_of(other, *qualifier);
@@ -116,6 +122,16 @@ impl Template {
 
 fn is_one_of(word: &str, words: &[&str]) -> bool {
     words.iter().any(|one| word.eq_ignore_ascii_case(one))
+}
+
+/// A text of a user binds nothing, so it holds no places for values; what only looks like one, in a literal or as
+/// an operator, is left alone.
+pub(crate) fn check_places(text: &str, scanned: &Scanned) -> Result<(), Error> {
+    let Some(parameter) = &scanned.parameter else { return Ok(()) };
+    let message = format!(
+        "`{text}` binds nothing, and has a place for a value, `{parameter}`: write the value into the text"
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// The columns in a pair of braces, quoted, a table before them or not.
@@ -200,7 +216,24 @@ mod tests {
         let template = Template::parse(text, &pages()).unwrap();
         let (sql, _) =
             template.over((&pages(), None), Extent::Keys(&[vec![KeyPart::Integer(5)]]), true);
-        assert_eq!(sql, r#"UPDATE v SET tags = '{a,b}', json = '{"a":{}}' WHERE "goal_id" IN (?)"#);
+        let sql = pages().dialect().statement(&sql);
+        assert_eq!(
+            sql,
+            r#"UPDATE v SET tags = '{a,b}', json = '{"a":{}}' WHERE "goal_id" IN ($1)"#
+        );
+    }
+
+    #[test]
+    fn places_of_the_text_and_of_ours_do_not_meet() {
+        let text = "UPDATE v SET a = '{{now}} ? $1' || $$?{{now}}$$ /* ? */ WHERE b ?| c AND {id}";
+        let template = Template::parse(text, &pages()).unwrap();
+        let (sql, values) =
+            template.over((&pages(), None), Extent::Keys(&[vec![KeyPart::Integer(5)]]), true);
+        assert_eq!(
+            pages().dialect().statement(&sql),
+            "UPDATE v SET a = '{now} ? $1' || $$?{now}$$ /* ? */ WHERE b ?| c AND \"id\" IN ($1)"
+        );
+        assert_eq!(values.len(), 1);
     }
 
     #[test]
@@ -214,6 +247,11 @@ mod tests {
         assert!(message("DELETE FROM v WHERE {a, b}").contains("2 columns"));
         assert!(message("DELETE FROM v WHERE {id").contains("not closed"));
         assert!(message("DELETE FROM v WHERE id} = 1 AND {id}").contains("written `}}`"));
-        assert!(message("DELETE FROM v WHERE id = ? AND {id}").contains("`?`"));
+        assert!(message("DELETE FROM v WHERE id = $2 AND {id}").contains("`$2`"));
+        assert!(
+            message("DELETE FROM v WHERE a = '{id}' AND {id}")
+                .contains("`{id}` stands in a literal")
+        );
+        assert!(message("DELETE FROM v -- {rows}\nWHERE {id}").contains("`{rows}` stands in"));
     }
 }

@@ -25,6 +25,7 @@ use crate::database::{
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -84,6 +85,7 @@ impl Adapter for MySqlAdapter {
         quote: '`',
         numbered: false,
         null_has_a_type: false,
+        typed_columns: true,
         on_duplicate_key: true,
         for_update: " FOR UPDATE",
         for_update_skip: " FOR UPDATE SKIP LOCKED",
@@ -311,6 +313,47 @@ impl Adapter for MySqlAdapter {
 
     fn is_transaction_gone(error: &sqlx::Error) -> bool {
         matches!(number(error), Some(NO_SUCH_SAVEPOINT | READ_ONLY))
+    }
+
+    async fn table_notes(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<TableNotes> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name),
+            None => (None, &*plain),
+        };
+        let sql = "SELECT CAST(trigger_name AS CHAR) FROM information_schema.triggers \
+                   WHERE event_object_schema = COALESCE(?, DATABASE()) AND event_object_table = ? \
+                   AND event_manipulation <> 'DELETE' AND trigger_name NOT LIKE 'dualwrite%' ORDER BY 1";
+        let values = [SqlValue::Text(schema), SqlValue::from(name)];
+        let rows = Self::fetch(conn, sql, &values).await?;
+        let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let triggers = triggers.collect::<sqlx::Result<_>>()?;
+        let rows = Self::fetch(conn, "SELECT CAST(@@SESSION.sql_mode AS CHAR)", &[]).await?;
+        let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
+        let cuts_values =
+            !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
+        Ok(TableNotes { triggers, cuts_values, ..TableNotes::default() })
+    }
+
+    async fn self_updating(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<Vec<String>> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name),
+            None => (None, &*plain),
+        };
+        // EXTRA names it also where the server added it by itself, to the first TIMESTAMP of a table.
+        let sql = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+                   AND LOWER(extra) LIKE '%on update%' ORDER BY ordinal_position";
+        let values = [SqlValue::Text(schema), SqlValue::from(name)];
+        let rows = Self::fetch(conn, sql, &values).await?;
+        rows.iter().map(|row| Ok(format!("`{}`", row.text(0)?.replace('`', "``")))).collect()
+    }
+
+    async fn place(conn: &mut MySqlConnection) -> sqlx::Result<Option<String>> {
+        let rows = Self::fetch(conn, "SELECT DATABASE()", &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(format!("database {}", row.optional_text(0)?.unwrap_or("(none is chosen)"))))
     }
 
     async fn check_ours(_conn: &mut MySqlConnection) -> sqlx::Result<()> {

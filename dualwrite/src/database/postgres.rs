@@ -25,12 +25,13 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
     SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -76,6 +77,7 @@ impl Adapter for PostgresAdapter {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         // Excludes whoever changes or deletes the row, and not those who refer to it by a foreign key.
         for_update: " FOR NO KEY UPDATE",
@@ -273,6 +275,61 @@ impl Adapter for PostgresAdapter {
 
     fn is_transaction_gone(error: &sqlx::Error) -> bool {
         has_code(error, NO_SUCH_SAVEPOINT) || has_code(error, NO_TRANSACTION)
+    }
+
+    async fn table_notes(conn: &mut PgConnection, table: &str) -> sqlx::Result<TableNotes> {
+        // Those that run for each row, at its insertion or update.
+        let triggers = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = to_regclass(?) \
+                        AND NOT tgisinternal AND tgname NOT LIKE 'dualwrite%' AND tgenabled <> 'D' \
+                        AND tgtype & 1 <> 0 AND tgtype & 20 <> 0 ORDER BY 1";
+        let rights = "SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) r \
+                      WHERE NOT has_table_privilege(to_regclass(?)::oid, r)";
+        let table_name = [SqlValue::from(table)];
+        let mut found = [Vec::new(), Vec::new()];
+        for (list, sql) in found.iter_mut().zip([triggers, rights]) {
+            for row in Self::fetch(conn, sql, &table_name).await? {
+                list.push(row.text(0)?.to_owned());
+            }
+        }
+        let [triggers, missing_rights] = found;
+        let deferred = match Self::deferred(conn, table, &[]).await? {
+            Deferred::Named(names) => Some(names),
+            Deferred::Nothing | Deferred::Asked(_) => None,
+        };
+        Ok(TableNotes { triggers, missing_rights, deferred, cuts_values: false })
+    }
+
+    const DEFERS: bool = true;
+
+    const JUDGE_ALL: Option<&'static str> = Some("SET CONSTRAINTS ALL IMMEDIATE");
+
+    async fn defers(conn: &mut PgConnection) -> sqlx::Result<bool> {
+        let sql =
+            "SELECT count(*) FROM (SELECT 1 FROM pg_constraint WHERE condeferrable LIMIT 1) c";
+        Ok(Self::fetch(conn, sql, &[]).await?.first().map_or(Ok(0), |row| row.integer(0))? > 0)
+    }
+
+    async fn deferred(
+        conn: &mut PgConnection,
+        table: &str,
+        _key: &[String],
+    ) -> sqlx::Result<Deferred> {
+        // Those of the table, and foreign keys of others that refer to it.
+        let sql = "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ') \
+                   FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace \
+                   WHERE c.condeferrable AND to_regclass(?) IN (c.conrelid, c.confrelid)";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(table)]).await?;
+        let names = rows.first().map(|row| row.optional_text(0)).transpose()?.flatten();
+        Ok(names.map_or(Deferred::Nothing, |names| Deferred::Named(names.to_owned())))
+    }
+
+    async fn place(conn: &mut PgConnection) -> sqlx::Result<Option<String>> {
+        let sql = "SELECT current_database(), (SELECT relnamespace::regnamespace::text FROM pg_class \
+                   WHERE oid = to_regclass('dualwrite_migration'))";
+        let rows = Self::fetch(conn, sql, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let schema = row.optional_text(1)?.unwrap_or("(no schema of the search_path)");
+        Ok(Some(format!("schema {schema} of database {}", row.text(0)?)))
     }
 
     async fn check_ours(conn: &mut PgConnection) -> sqlx::Result<()> {

@@ -9,11 +9,13 @@ use sqlx::{Database, Pool};
 
 use crate::control::Watch;
 use crate::database::{
-    Backend, Begin, Dialect, Engine, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue, Watched,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue,
+    Watched,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{Column, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -229,6 +231,49 @@ pub trait Adapter: Send + Sync + 'static {
     /// Fails where the transaction has ended and COMMIT would say Ok all the same; asked after statements of
     /// the caller. Nothing to do where [`commit`](Adapter::commit) finds out.
     fn check_ours(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// The columns of a table, which is quoted, that the database gives a new value by itself when their row is
+    /// updated; quoted.
+    fn self_updating(
+        _conn: &mut Connection<Self>,
+        _table: &str,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// What matters of a table, which is quoted, beyond its columns.
+    fn table_notes(
+        conn: &mut Connection<Self>,
+        table: &str,
+    ) -> impl Future<Output = sqlx::Result<TableNotes>> + Send;
+
+    /// Some constraints may be judged as late as at COMMIT.
+    const DEFERS: bool = false;
+
+    /// What may be judged as late as at COMMIT: a statement that judges all of it now, in a transaction that does
+    /// nothing more. `None` where nothing can be judged before.
+    const JUDGE_ALL: Option<&'static str> = None;
+
+    /// Whether anything in this database may be judged as late as at COMMIT.
+    fn defers(_conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(false))
+    }
+
+    /// What of a table, which is quoted as are the columns of its key, may be judged as late as at COMMIT.
+    fn deferred(
+        _conn: &mut Connection<Self>,
+        _table: &str,
+        _key: &[String],
+    ) -> impl Future<Output = sqlx::Result<Deferred>> + Send {
+        std::future::ready(Ok(Deferred::Nothing))
+    }
+
+    /// Where this connection finds the control tables, in words; `None` where there is only one place.
+    fn place(
+        _conn: &mut Connection<Self>,
+    ) -> impl Future<Output = sqlx::Result<Option<String>>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// Tells other processes that a position changed, at commit.
     fn notify(

@@ -1,6 +1,7 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
 mod catalogue;
+mod foreign;
 mod guard;
 mod hazards;
 mod trigger;
@@ -18,12 +19,13 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue, Watched,
-    bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
+    Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -51,6 +53,7 @@ impl Adapter for SqliteAdapter {
         quote: '"',
         numbered: false,
         null_has_a_type: false,
+        typed_columns: false,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",
@@ -271,6 +274,32 @@ impl Adapter for SqliteAdapter {
 
     async fn check_ours(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
         Ok(()) // the hooks know
+    }
+
+    async fn table_notes(conn: &mut SqliteConnection, table: &str) -> sqlx::Result<TableNotes> {
+        let name = table.rsplit_once('.').map_or(table, |(_, name)| name).replace('"', "");
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) \
+                   AND name NOT LIKE 'dualwrite%' AND sql NOT LIKE '% DELETE ON %' ORDER BY 1";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let triggers = triggers.collect::<sqlx::Result<_>>()?;
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?) \
+                   AND lower(sql) LIKE '%deferrable%initially%deferred%'";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let late = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
+        let deferred = late.then(|| "a foreign key of the table".to_owned());
+        Ok(TableNotes { triggers, deferred, ..TableNotes::default() })
+    }
+
+    const DEFERS: bool = true;
+
+    async fn deferred(
+        conn: &mut SqliteConnection,
+        table: &str,
+        key: &[String],
+    ) -> sqlx::Result<Deferred> {
+        let queries = foreign::queries(conn, table, key).await?;
+        Ok(if queries.is_empty() { Deferred::Nothing } else { Deferred::Asked(queries) })
     }
 
     async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {

@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use crate::error::Plain;
 use crate::key::KeyPart;
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::stage::Stage;
@@ -100,7 +101,7 @@ impl SqlRow {
 
 pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     let message = format!("column {column} of a control table is not {expected}");
-    sqlx::Error::Decode(message.into())
+    sqlx::Error::Decode(Box::new(Plain(message)))
 }
 
 /// The lines of `SELECT stage, ramp, epoch …` as positions.

@@ -107,7 +107,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     /// # Errors
     /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`, `OutsideTokio`; `Unsupported`
     /// for an engine that cannot hold the fence, or for a pool whose connections are not what they seem: a pooler that
-    /// breaks prepared statements, or `autocommit` that is off.
+    /// breaks prepared statements, or `autocommit` that is off, connections that find
+    /// other control tables than the background task does.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
         let handle = clock::tokio_runtime()?;
         if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
@@ -128,6 +129,9 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             false => control,
         });
         control.install().await?;
+        if let Some(source) = DB::Adapter::control_source(&self.pool, limit) {
+            check_places::<DB>(&self.pool, &source).await?;
+        }
         let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown, handle);
         inner.tell(self.hooks);
         inner.steering = self.steering;
@@ -153,5 +157,45 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+}
+
+/// For how long a connection of the pool is waited for.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Positions are read on connections of the runtime, and fences are taken on those of the application: all must find
+/// the same tables.
+async fn check_places<DB: Backend>(
+    pool: &sqlx::Pool<DB>,
+    control: &sqlx::Pool<DB>,
+) -> Result<(), Error> {
+    let failed = |error| Error::database("looking for the control tables", error);
+    let mut own = control.acquire().await.map_err(failed)?;
+    let Some(ours) = DB::Adapter::place(&mut own).await.map_err(failed)? else { return Ok(()) };
+    drop(own);
+    let Ok(first) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await else {
+        tracing::warn!(
+            "the pool is busy: whether its connections find the same control tables was not checked"
+        );
+        return Ok(());
+    };
+    let mut first = first.map_err(failed)?;
+    let mut theirs = vec![DB::Adapter::place(&mut first).await.map_err(failed)?];
+    // While the first is held, another one is made; where the pool is busy, one says enough.
+    if pool.options().get_max_connections() > 1
+        && let Ok(Ok(mut second)) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await
+    {
+        theirs.push(DB::Adapter::place(&mut second).await.map_err(failed)?);
+    }
+    match theirs.into_iter().flatten().find(|theirs| *theirs != ours) {
+        None => Ok(()),
+        Some(theirs) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the control tables are in {ours} for the background task, and a connection of the pool looks \
+                 for them in {theirs}: give all connections of the pool one database and one `search_path`, in \
+                 the URL, in the role, or in `after_connect`"
+            ),
+        )),
     }
 }

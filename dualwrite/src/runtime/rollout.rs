@@ -226,7 +226,7 @@ pub(crate) async fn work(shared: &Shared, work: Work) -> Result<(), String> {
             "the verification found {differing} keys that differ; see `verify().run()`, then `resume`"
         )),
         // What passes by itself is tried again at the next look.
-        Err(error) if error.is_retryable() => {
+        Err(error) if error.may_pass() => {
             tracing::warn!(migration = &*shared.name, %error, ?work, "the rollout's work ended early");
             Ok(())
         }

@@ -159,6 +159,11 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| entry.passed.contains(&from)))
     }
 
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        let name = |entry: &mut Entry| entry.record.name.clone();
+        done(Ok(self.lock().values_mut().map(name).collect()))
+    }
+
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
         let now = self.clock.now();
         let record = |entry: &mut Entry| {

@@ -14,8 +14,10 @@ impl<DB: Backend> Tx<'_, DB> {
     /// `Poisoned` where a write failed or was dropped halfway: everything was rolled back. `Poisoned` too
     /// where the transaction had ended before: the server rolled it back (a deadlock on MySQL and MariaDB,
     /// `OR ROLLBACK` on SQLite) and that error was not handled, or a statement of the application ended it
-    /// (`COMMIT`, `ROLLBACK`, DDL on MySQL and MariaDB); nothing of what followed is stored. `Database` where
-    /// the commit itself failed: whether it was applied is then unknown, unless the database says otherwise.
+    /// (`COMMIT`, `ROLLBACK`, DDL on MySQL and MariaDB); nothing of what followed is stored. `Database` or
+    /// `Serialization` where the database refused to commit: nothing was applied. `CommitUnknown` where the connection
+    /// was lost or ended before the answer: look whether it was applied before you do the same again. The same holds
+    /// where this future is dropped before it has answered.
     pub async fn commit(mut self) -> Result<(), Error> {
         if let Some(reason) = self.spoiled {
             let message = format!(
@@ -46,7 +48,10 @@ impl<DB: Backend> Tx<'_, DB> {
                 self.state = State::Closed;
                 Err(ended_before(error))
             }
-            Err(NotCommitted::Failed(error)) => Err(Error::database("committing", error)),
+            Err(NotCommitted::Failed(error)) => Err(match &self.conn {
+                Conn::Nested(_) => Error::database("releasing a savepoint", error),
+                Conn::Root(..) => Error::committing(error),
+            }),
         }
     }
 

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 
 use futures_util::future::join;
 
+use super::apart::{look_apart, look_at};
 use super::decide::{KeyDifferenceKind, Part, is_sampled};
-use super::hashed;
-use super::look::{Suspect, look};
+use super::look::Suspect;
 use super::statements::{Statements, Which};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
@@ -75,18 +75,6 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         rows.into_iter().map(|row| self.statements.pages(Side::Old).key_of(row)).collect()
     }
 
-    async fn look(
-        &self,
-        conn: &mut <C::Database as sqlx::Database>::Connection,
-        which: Which<'_>,
-        at_once: bool,
-    ) -> Result<Vec<Suspect>, Error> {
-        match self.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
-            Some((there, _)) => hashed::look(self, conn, there, which).await,
-            None => look(self, conn, which, at_once).await,
-        }
-    }
-
     /// A page of keys of old, and those of them that the copy function finds different.
     async fn ask(
         &self,
@@ -123,7 +111,7 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
             }
             (_, Some(_), _) => {
                 let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
-                self.look(&mut conn, Which::Between(after, last), false).await?
+                look_at(self, &mut conn, Which::Between(after, last), false).await?
             }
             _ => self.ask((after, last), u32::MAX, true).await?.1,
         };
@@ -285,7 +273,13 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         conn: &mut <C::Database as sqlx::Database>::Connection,
         which: Which<'_>,
     ) -> Result<Vec<Suspect>, Error> {
-        self.plan.look(conn, which, true).await
+        let found = look_at(self.plan, conn, which, true).await;
+        match (found, which) {
+            (Err(error), Which::Between(after, last)) if error.is_about_data() => {
+                look_apart(self.plan, conn, (after, last)).await
+            }
+            (found, _) => found,
+        }
     }
 
     /// Without a mapping: asks the copy function about a page of old's keys.

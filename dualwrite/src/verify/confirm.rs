@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::apart::{look_at, unreadable};
 use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
-use super::hashed;
-use super::look::{Suspect, look};
+use super::look::Suspect;
 use super::statements::Which;
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -49,14 +49,23 @@ pub(crate) async fn confirm<C: CopyKeys>(
     suspects: &[Suspect],
 ) -> Result<Confirmed, Error> {
     let mut confirmed = Confirmed::default();
-    for suspects in suspects.chunks(KEYS) {
-        let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
+    let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
+    let mut left: Vec<&[KeyParts]> = keys.chunks(KEYS).rev().collect();
+    while let Some(keys) = left.pop() {
         let mut attempt = 1;
         loop {
-            match confirm_these(plan, &keys).await {
+            match confirm_these(plan, keys).await {
                 Ok(found) => {
                     confirmed.differing.extend(found.differing);
                     confirmed.nowhere.extend(found.nowhere);
+                    break;
+                }
+                // A value that does not fit the mapping: each row for itself, and that one differs.
+                Err(error) if error.is_about_data() => {
+                    match keys {
+                        [one] => confirmed.differing.push(unreadable(one)),
+                        _ => left.extend(keys.chunks(1).rev()),
+                    }
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {
@@ -165,10 +174,7 @@ async fn differing<C: CopyKeys>(
 ) -> Result<Vec<Suspect>, Error> {
     let which = Which::These(keys);
     match plan.mapping() {
-        Some(mapping) => match &mapping.elsewhere {
-            Some((there, _)) => hashed::look(plan, tx.connection(), there, which).await,
-            None => look(plan, tx.connection(), which, false).await,
-        },
+        Some(_) => look_at(plan, tx.connection(), which, false).await,
         None => asked(plan, tx, keys, held).await,
     }
 }

@@ -12,7 +12,7 @@ use crate::copy::mapping::{RowMapping, UNREADABLE};
 use crate::copy::source::{Bound, KeyParts};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Plain};
 use crate::key::{EncodedKey, Key};
 use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
@@ -264,6 +264,7 @@ fn judge<C: CopyKeys>(
         Ok(fields) => fields,
         // This row's own fault; all else is the mapping's.
         Err(sqlx::Error::ColumnDecode { .. }) => vec![UNREADABLE.to_owned()],
+        Err(sqlx::Error::Decode(cause)) if !cause.is::<Plain>() => vec![UNREADABLE.to_owned()],
         Err(error) => {
             let message = "a row does not fit the types of the mapping";
             let error = Error::new(ErrorKind::CopyFailed, message).caused_by(error);

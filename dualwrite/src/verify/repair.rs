@@ -174,12 +174,13 @@ async fn mend<C: CopyKeys>(
                 return refusals.take(error).map(|()| refused());
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                return Ok(Mended::Failed(cause.unwrap_or_else(|| error.to_string())));
+                return Ok(Mended::Failed(error.cause()));
             }
             Err(error)
-                if matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Timeout)
-                    && attempt < ATTEMPTS => {}
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Serialization | ErrorKind::Timeout | ErrorKind::CommitUnknown
+                ) && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),
         }
         clock::sleep(RETRY_PAUSE).await;
@@ -257,8 +258,11 @@ async fn mend_once<C: CopyKeys>(
         return Ok(Attempt::Done(failed));
     }
     match keep {
-        true => tx.commit().await?,
-        false => tx.rollback().await?,
+        true => plan.copier.commit_copy(shared, tx).await?,
+        false => {
+            plan.copier.judge(shared, &mut tx, typed, to).await?;
+            tx.rollback().await?;
+        }
     }
     mended(found)
 }

@@ -357,7 +357,8 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
                     let migration = &*self.plan.shared.name;
-                    tracing::debug!(migration, %error, "no word of the load");
+                    let error = Error::without_values(&error);
+                    tracing::debug!(migration, error, "no word of the load");
                     self.pressed = None;
                 }
             }

@@ -7,7 +7,7 @@ use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
 use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, Dialect, SqlValue};
+use crate::database::{Backend, Dialect, SqlValue, expression};
 use crate::error::Error;
 use crate::stages::stage::Side;
 
@@ -54,7 +54,7 @@ impl Statements {
         let spelled = |mapped: &Mapped| -> Result<String, Error> {
             Ok(match mapped {
                 Mapped::Column(name) => Identifier::new(name.as_str())?.quoted(quote),
-                Mapped::Expression(text) => format!("({text})"),
+                Mapped::Expression(text) => expression(text),
             })
         };
         let field = |field: &MappedField| -> Result<Field, Error> {

@@ -7,6 +7,7 @@ pub(crate) mod crew;
 #[cfg(unix)]
 pub(crate) mod customers;
 pub(crate) mod db;
+pub(crate) mod delay;
 pub(crate) mod hook;
 pub(crate) mod notes;
 pub(crate) mod operated;

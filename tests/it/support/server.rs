@@ -71,7 +71,7 @@ fn program(account: &str, folder: &Path, path: impl AsRef<Path>) -> Command {
         false => Command::new(path.as_ref()),
     };
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    command.current_dir(folder).env("HOME", folder).stdin(Stdio::null());
+    command.current_dir(folder).env("HOME", folder).env("TMPDIR", folder).stdin(Stdio::null());
     command.stdout(log.try_clone().unwrap()).stderr(log);
     command
 }

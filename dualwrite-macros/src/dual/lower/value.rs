@@ -226,10 +226,7 @@ fn flaw(sql: &str) -> Option<String> {
     if open > 0 || quote.is_some() {
         return Some("this expression does not close what it opens".into());
     }
-    let words = ["--", "/*", "?", "{now}"];
-    words.into_iter().find(|word| sql.contains(word)).map(|word| {
-        format!(
-            "`{word}` cannot stand in an expression: nothing is bound, and comments end it early"
-        )
-    })
+    let words = ["--", "/*"];
+    let word = words.into_iter().find(|word| sql.contains(word))?;
+    Some(format!("`{word}` cannot stand in an expression: a comment ends it early"))
 }

@@ -15,6 +15,7 @@ use crate::call::repository::Repository;
 use crate::call::shadow::writes::compare;
 use crate::call::write::decide::{self, Mirror};
 use crate::call::write::plan::{Context, Planned};
+use crate::copier::registered::judge_mirror;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
@@ -248,27 +249,33 @@ impl<'r, T, E> Write<'r, T, E> {
         let (target, turn) = (self.target, self.turn);
         self.record(&answer);
         let mut forgiven = false;
-        if !answer.is_ok() && self.is_forgiving(target) {
+        // What the database would judge at the commit, past the savepoint, is judged now.
+        let judged = match answer.is_ok() && self.is_forgiving(target) {
+            true => judge_mirror(self.shared, tx, &self.planned.keys, self.mirror()).await,
+            false => Ok(()),
+        };
+        if (!answer.is_ok() || judged.is_err()) && self.is_forgiving(target) {
             match forgive(self.shared, self.stats.method, self.mirror(), tx).await {
                 Ok(is_forgiven) => forgiven = is_forgiven,
                 Err(error) => return self.fail(tx, error),
             }
         }
         self.planned.compare &= !forgiven;
-        match answer.0 {
-            Ok(Ok(value)) if self.answers(target) => self.answer = Some(value),
-            Ok(Ok(_)) => {}
-            _ if forgiven => {}
-            Ok(Err(error)) => {
+        match (answer.0, judged) {
+            (_, _) if forgiven => {}
+            (Ok(Ok(_)), Err(error)) => return self.fail(tx, error),
+            (Ok(Ok(value)), Ok(())) if self.answers(target) => self.answer = Some(value),
+            (Ok(Ok(_)), Ok(())) => {}
+            (Ok(Err(error)), _) => {
                 tx.spoil(UNFINISHED);
                 self.theirs = Some(error);
                 return;
             }
-            Err(panic) if self.answers(target) => {
+            (Err(panic), _) if self.answers(target) => {
                 tx.spoil(UNFINISHED);
                 resume_unwind(panic)
             }
-            Err(_) => {
+            (Err(_), _) => {
                 let message = format!("the write to {} panicked", self.mirror());
                 return self.fail(tx, Error::new(ErrorKind::MirrorFailed, message));
             }
