@@ -122,7 +122,7 @@ impl<O> DualFlags<O, O> {
     #[must_use]
     pub fn one_row(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> O,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> O,
     ) -> Self {
         Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
     }
@@ -133,7 +133,7 @@ impl<O> DualFlags<O, O> {
     #[must_use]
     pub fn one_row_arcs(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
     ) -> Self {
         Self {
             repository: ::dualwrite::__private::Repository::new(

@@ -102,7 +102,7 @@ impl<O> DualCounters<O, O> {
     #[must_use]
     pub fn one_row(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> O,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> O,
     ) -> Self {
         Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
     }
@@ -112,7 +112,7 @@ impl<O> DualCounters<O, O> {
     #[must_use]
     pub fn one_row_arcs(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
     ) -> Self {
         Self {
             repository: ::dualwrite::__private::Repository::new(

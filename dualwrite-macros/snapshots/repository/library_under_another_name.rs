@@ -79,7 +79,7 @@ impl<O> DualCustomers<O, O> {
     #[must_use]
     pub fn one_row(
         migration: &crate::reexports::migrations::Migration,
-        of: impl Fn(crate::reexports::migrations::Columns) -> O,
+        of: impl ::core::ops::Fn(crate::reexports::migrations::Columns) -> O,
     ) -> Self {
         Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
     }
@@ -89,7 +89,9 @@ impl<O> DualCustomers<O, O> {
     #[must_use]
     pub fn one_row_arcs(
         migration: &crate::reexports::migrations::Migration,
-        of: impl Fn(crate::reexports::migrations::Columns) -> ::std::sync::Arc<O>,
+        of: impl ::core::ops::Fn(
+            crate::reexports::migrations::Columns,
+        ) -> ::std::sync::Arc<O>,
     ) -> Self {
         Self {
             repository: crate::reexports::migrations::__private::Repository::new(

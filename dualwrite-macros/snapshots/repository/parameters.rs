@@ -81,7 +81,7 @@ impl<Old> DualCache<Old, Old> {
     #[must_use]
     pub fn one_row(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> Old,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> Old,
     ) -> Self {
         Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
     }
@@ -91,7 +91,7 @@ impl<Old> DualCache<Old, Old> {
     #[must_use]
     pub fn one_row_arcs(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> ::std::sync::Arc<Old>,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> ::std::sync::Arc<Old>,
     ) -> Self {
         Self {
             repository: ::dualwrite::__private::Repository::new(

@@ -88,7 +88,7 @@ impl<O> DualCustomers<O, O> {
     #[must_use]
     pub fn one_row(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> O,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> O,
     ) -> Self {
         Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
     }
@@ -98,7 +98,7 @@ impl<O> DualCustomers<O, O> {
     #[must_use]
     pub fn one_row_arcs(
         migration: &::dualwrite::Migration,
-        of: impl Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
     ) -> Self {
         Self {
             repository: ::dualwrite::__private::Repository::new(

@@ -187,7 +187,7 @@ fn built(model: &Repository) -> TokenStream {
             /// each set of columns: the old ones, both, and the new ones. A call goes to one of these, so
             /// every write is executed once.
             #[must_use]
-            pub fn one_row(migration: &#root::Migration, of: impl Fn(#root::Columns) -> #old) -> Self {
+            pub fn one_row(migration: &#root::Migration, of: impl ::core::ops::Fn(#root::Columns) -> #old) -> Self {
                 Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
             }
         }
@@ -199,7 +199,7 @@ fn built(model: &Repository) -> TokenStream {
             #[must_use]
             pub fn one_row_arcs(
                 migration: &#root::Migration,
-                of: impl Fn(#root::Columns) -> ::std::sync::Arc<#old>,
+                of: impl ::core::ops::Fn(#root::Columns) -> ::std::sync::Arc<#old>,
             ) -> Self {
                 Self {
                     repository: #repository,
