@@ -232,7 +232,7 @@ trait Held {
     #[read(key = id, shadow = never)]
     async fn find(&self, id: i64) -> Result<i64, sqlx::Error>;
     /// Holds what it is given until it has ended.
-    async fn with(&self, _: Noted, unused: Noted, (one, _): (Noted, i64)) {
+    async fn with(&self, _: Noted, unused: Noted, (_one, _): (Noted, i64)) {
         let _body = Noted("body", unused.1.clone());
         tokio::task::yield_now().await;
         unused.1.lock().unwrap().push("ended");
@@ -255,7 +255,7 @@ impl Held for Store {
 
 #[tokio::test]
 async fn a_default_body_drops_its_arguments_as_a_plain_function_does() {
-    async fn plain(_: Noted, unused: Noted, (one, _): (Noted, i64)) {
+    async fn plain(_: Noted, unused: Noted, (_one, _): (Noted, i64)) {
         let _body = Noted("body", unused.1.clone());
         tokio::task::yield_now().await;
         unused.1.lock().unwrap().push("ended");
@@ -267,6 +267,7 @@ async fn a_default_body_drops_its_arguments_as_a_plain_function_does() {
     let expected = said();
     assert_eq!(expected[..2], ["ended", "body"]);
     let (old, _) = Store::pair();
+    assert_eq!(Held::find(&old, 1).await.unwrap(), 1);
     old.with(noted("first"), noted("second"), (noted("third"), 0)).await;
     assert_eq!(said(), expected);
 }

@@ -55,9 +55,9 @@ async fn accounts<D: Sql>(db: &Scratch<D>) {
     }
 }
 
-async fn copied<T: ConvertColumns<D::Db>, D: Sql>(db: &Scratch<D>, name: &str, damage: &str)
+async fn copied<T, D: Sql>(db: &Scratch<D>, name: &str, damage: &str)
 where
-    T: DualTable<Key = i64>,
+    T: DualTable<Key = i64> + ConvertColumns<D::Db>,
 {
     let before = db.rows(STAMPS).await;
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
