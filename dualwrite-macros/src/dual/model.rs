@@ -113,6 +113,8 @@ pub(super) enum How {
 pub(super) enum Present {
     /// `Some`; always, where it is no `Option`.
     Filled,
+    /// The same, and the user says that NULL is no value of new.
+    Some,
     /// And not the default.
     NonDefault,
     /// And this function says so.
@@ -181,7 +183,14 @@ impl Pair {
 
     /// Whether the new side is there in every value of the struct.
     pub(super) fn is_always_new(&self) -> bool {
-        self.new_is_total() && matches!(self.present, Present::Filled)
+        self.new_is_total() && matches!(self.present, Present::Filled | Present::Some)
+    }
+
+    /// Whether NULL in new may be a value as well as "not copied yet": only who knows which side answers can
+    /// tell.
+    pub(super) fn may_be_null(&self) -> bool {
+        let may = |parts: &[Part]| parts.iter().any(|part| part.is_optional);
+        matches!(self.present, Present::Filled) && may(&self.old) && may(&self.new)
     }
 
     pub(super) fn is_converted(&self) -> bool {

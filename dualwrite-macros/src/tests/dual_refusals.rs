@@ -105,7 +105,7 @@ fn dual_conversions() {
             "one value becomes several: say how with `forward = …` and `backward = …`",
             "several values become one: say how with `forward = …` and `backward = …`",
             "for a single field say it there: `#[dual(new = n)]` on `m`",
-            "`present` takes `non_default`, or a function by its path: write a function and name it, without quotes",
+            "`present` takes `some`, `non_default`, or a function by its path: write a function and name it, without quotes",
         ],
     );
 }

@@ -249,7 +249,11 @@ impl Reading<'_> {
             return Some(Present::Filled);
         };
         let path = value::function(&key, &given, value::PRESENT, errors)?;
-        Some(if path.is_ident("non_default") { Present::NonDefault } else { Present::By(path) })
+        Some(match path.get_ident() {
+            Some(word) if word == "non_default" => Present::NonDefault,
+            Some(word) if word == "some" => Present::Some,
+            _ => Present::By(path),
+        })
     }
 
     fn absent(&mut self, new: Option<&[Part]>, errors: &mut Errors) -> Option<Absent> {
