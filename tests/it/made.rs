@@ -137,6 +137,10 @@ async fn both_sides_get_the_id_that_the_first_has_made<D: Sql>(db: Scratch<D>) {
             }
             place.migration.advance(stage).await.unwrap();
         }
+        if stage == Stage::RampDown {
+            // What was given does not move the numbers of PostgreSQL, and the next one might be taken.
+            place.migration.advance_sequences().await.unwrap();
+        }
         for ramp in [Percent::ZERO, half] {
             if stage != Stage::Complete && ramp > Percent::ZERO {
                 place.migration.ramp_to(ramp).await.unwrap();
@@ -150,10 +154,6 @@ async fn both_sides_get_the_id_that_the_first_has_made<D: Sql>(db: Scratch<D>) {
                 // Its own numbers go on where the given ones ended.
                 break;
             }
-        }
-        if stage == Stage::RampDown {
-            // What was given does not move the numbers of PostgreSQL, and the next one might be taken.
-            place.migration.advance_sequences().await.unwrap();
         }
     }
 }
