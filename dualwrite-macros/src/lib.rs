@@ -9,6 +9,7 @@ use proc_macro::TokenStream;
 mod compare;
 mod diag;
 mod dual;
+mod key;
 mod names;
 mod paths;
 mod repository;
@@ -41,6 +42,12 @@ pub fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Dual, attributes(dual))]
 pub fn dual(item: TokenStream) -> TokenStream {
     dual::dual(item.into()).into()
+}
+
+/// Makes a struct a key: of one field as that field is, of up to four the columns in order.
+#[proc_macro_derive(Key, attributes(key))]
+pub fn key(item: TokenStream) -> TokenStream {
+    key::key(item.into()).into()
 }
 
 /// Generates a comparison field by field, with the path to each difference.

@@ -164,5 +164,27 @@ pub use dualwrite_macros::Compare;
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/dual.md")]
 pub use dualwrite_macros::Dual;
+/// Makes a struct a key: one field is a key as that field is, and up to four are its columns, in order. A key that
+/// borrows nothing is an [`OwnedKey`], too, and must be `Clone` for that.
+///
+/// ```
+/// use dualwrite::{Key, KeyPart};
+///
+/// #[derive(Clone, Copy, Key)]
+/// struct CustomerId(i64);
+///
+/// #[derive(Clone, Key)]
+/// struct OrderKey {
+///     customer: CustomerId,
+///     number: i32,
+/// }
+///
+/// let key = OrderKey { customer: CustomerId(7), number: 1 };
+/// assert_eq!(key.parts(), [KeyPart::Integer(7), KeyPart::Integer(1)]);
+/// ```
+///
+/// `#[key(crate = path)]` says where the library is, if not at `::dualwrite`.
+#[cfg(feature = "macros")]
+pub use dualwrite_macros::Key;
 #[cfg(feature = "macros")]
 pub use dualwrite_macros::repository;

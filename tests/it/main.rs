@@ -19,6 +19,7 @@ mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod derived_keys;
 mod dropped;
 mod dual;
 mod ended;
