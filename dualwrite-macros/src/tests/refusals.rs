@@ -70,7 +70,14 @@ fn settings() {
     check_method(
         "#[read(key = )] async fn find(&self) -> Result<(), E>;",
         &[
-            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `ramp`, `lazy`, `shadow`, `sample`, `timeout`, `compare`, `error`, `on_unknown`",
+            "`key` needs a value: write `key = …`, an expression over the arguments such as `customer.id`",
+        ],
+    );
+    check_method(
+        "#[read(scan = , timeout =, lazy)] async fn all(&self) -> Result<(), E>;",
+        &[
+            "`scan` takes no value: write `scan` alone",
+            "`timeout` needs a value: write `timeout = …`, a length of time such as `\"500ms\"` or `\"2s\"`",
         ],
     );
     check_method(
@@ -322,6 +329,14 @@ fn items_that_are_no_trait() {
         messages("impl Things for Store {}"),
         ["`#[repository]` goes on the trait: put it above `trait …`, and implement that twice"]
     );
+}
+
+#[test]
+fn a_trait_that_is_not_finished_is_a_trait() {
+    let item = "pub trait Things { #[read(scan)] async fn all(&self) -> ; }";
+    let expansion = crate::repository::repository(Default::default(), item.parse().unwrap());
+    let text = expansion.to_string();
+    assert!(text.contains("compile_error") && !text.contains("goes on a trait"), "{text}");
 }
 
 #[test]
