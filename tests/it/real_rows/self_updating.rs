@@ -10,6 +10,7 @@ on_all_databases!(copies_leave_columns_that_update_themselves_alone);
 
 #[derive(Dual)]
 #[dual(table = "accounts", key = "id")]
+#[allow(dead_code, reason = "the columns are read by the database alone")]
 struct Account {
     id: i64,
     #[dual(new = email_address)]
@@ -57,7 +58,7 @@ async fn accounts<D: Sql>(db: &Scratch<D>) {
 
 async fn copied<T, D: Sql>(db: &Scratch<D>, name: &str, damage: &str)
 where
-    T: DualTable<Key = i64> + ConvertColumns<D::Db>,
+    T: ConvertColumns<D::Db> + DualTable<Key = i64>,
 {
     let before = db.rows(STAMPS).await;
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
