@@ -1,6 +1,7 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+pub(crate) mod contracts;
 pub(crate) mod hazards;
 pub(crate) mod instances;
 pub(crate) mod letters;
@@ -328,7 +329,7 @@ pub trait Watch: Send {
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
 pub(crate) trait Control:
-    hazards::Hazards + letters::Letters + plans::Plans + tasks::Tasks + 'static
+    contracts::Contracts + hazards::Hazards + letters::Letters + plans::Plans + tasks::Tasks + 'static
 {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;

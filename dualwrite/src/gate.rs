@@ -39,11 +39,15 @@ pub enum Gate {
     Killed,
     /// No sequence of new would give out a number that is taken.
     Sequences,
+    /// No constraint of an old column rejects what is written to new alone.
+    Relaxed,
+    /// Nobody has begun to drop old.
+    Contracted,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -57,6 +61,8 @@ impl Gate {
         Self::Released,
         Self::Killed,
         Self::Sequences,
+        Self::Relaxed,
+        Self::Contracted,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -76,6 +82,8 @@ impl Gate {
             Self::Released => "released",
             Self::Killed => "killed",
             Self::Sequences => "sequences",
+            Self::Relaxed => "relaxed",
+            Self::Contracted => "contracted",
         }
     }
 
@@ -88,7 +96,10 @@ impl Gate {
     /// Whether an operator may override this gate with a reason. The others protect data.
     #[must_use]
     pub const fn may_be_overridden(self) -> bool {
-        matches!(self, Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved)
+        matches!(
+            self,
+            Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved | Self::Relaxed
+        )
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::call::lazy::run::Flights;
 use crate::clock::Clock;
+use crate::contract::declared::Contract;
 use crate::control::{Control, Record};
 use crate::copy::Copier;
 use crate::database::Pin;
@@ -76,6 +77,10 @@ pub enum MirrorPolicy {
 pub(crate) struct Options {
     pub(crate) rule: BucketRule,
     pub(crate) lazy: bool,
+    /// This build has the new path alone.
+    pub(crate) new_only: bool,
+    /// What is old.
+    pub(crate) contract: Option<Contract>,
     pub(crate) mirror: MirrorPolicy,
     pub(crate) soak: Duration,
     pub(crate) approvals: Vec<(Stage, String)>,
@@ -107,6 +112,8 @@ impl Default for Options {
         Self {
             rule: BucketRule::Hash,
             lazy: false,
+            new_only: false,
+            contract: None,
             mirror: MirrorPolicy::default(),
             soak: Duration::ZERO,
             approvals: Vec::new(),
@@ -181,6 +188,10 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
+    /// Constraints of old that reject what is written to new alone, as they were when somebody last looked.
+    rejecting: Mutex<Vec<String>>,
+    /// Reads of old that were counted and recorded.
+    pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
     folds: AtomicU8,
     /// What the flags of this process say.
@@ -256,6 +267,8 @@ impl Shared {
             copier,
             flights: Flights::new(),
             preflight: Mutex::default(),
+            rejecting: Mutex::default(),
+            old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
             flags: Mutex::default(),
             nudge: context.nudge,
@@ -288,6 +301,7 @@ impl Shared {
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
+            rejecting: self.rejecting(),
         }
     }
 
