@@ -49,6 +49,8 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/backfill.md")]
     pub mod backfill {}
+    #[doc = include_str!("docs/contract.md")]
+    pub mod contract {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]

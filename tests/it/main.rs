@@ -12,6 +12,7 @@ mod acceptance;
 mod backfill;
 mod commits;
 mod compare;
+mod contract;
 mod copy_sql;
 mod copy_sql_texts;
 #[cfg(unix)]

@@ -100,7 +100,9 @@ fn dropping(object: &OldObject, shape: &OldShape, dialect: &Dialect) -> Vec<(Str
     let name = object.table_name();
     let table = quoted_table(&name, dialect);
     let Some(column) = shape.column(object) else {
-        return vec![(format!("DROP TABLE {table}"), shape_of(object, shape, dialect))];
+        let found = shape.table(&object.table).and_then(|table| table.table.as_ref());
+        let kind = if found.is_some_and(|table| table.is_view) { "VIEW" } else { "TABLE" };
+        return vec![(format!("DROP {kind} {table}"), shape_of(object, shape, dialect))];
     };
     let own = quoted(&column.name, dialect);
     let mut found = Vec::new();

@@ -102,7 +102,9 @@ impl OldShape {
             let name = object.table_name().name;
             for view in &self.views {
                 let column = object.column.as_deref();
-                if mentions(&view.text, &name)
+                let own = view.name.rsplit('.').next().unwrap_or(&view.name);
+                if !own.eq_ignore_ascii_case(&name)
+                    && mentions(&view.text, &name)
                     && column.is_none_or(|column| mentions(&view.text, column))
                 {
                     found.push(format!("the view {} reads {object}; replace it first", view.name));

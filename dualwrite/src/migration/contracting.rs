@@ -129,7 +129,8 @@ impl<'m> Contracting<'m> {
     }
 
     /// Statements that relax the constraints of old columns which would reject a row that new alone writes. Run them
-    /// before `Complete`, which waits for that ([`Gate::Relaxed`](crate::Gate::Relaxed)).
+    /// before `Complete`, which waits for that ([`Gate::Relaxed`](crate::Gate::Relaxed)); and before the last
+    /// verification, for MySQL and MariaDB rebuild the table, which withdraws the proof.
     ///
     /// # Errors
     /// `InvalidInput` where nothing is declared as old; `Unsupported` where the database has no such statement;
