@@ -31,7 +31,7 @@ impl<DB: Backend> SqlControl<DB> {
         }
         let records = self.records_of(names).await?;
         let is_there = |name: &&str| records.iter().any(|record| record.name == *name);
-        if names.iter().all(|name| is_there(&name)) {
+        if names.iter().all(is_there) {
             return Ok(records);
         }
         for name in names.iter().filter(|name| !is_there(name)) {
