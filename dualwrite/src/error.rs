@@ -8,7 +8,7 @@ mod reason;
 use std::error::Error as StdError;
 use std::fmt;
 
-pub(crate) use self::answer::{is_about_data, is_refused_commit, is_serialization};
+pub(crate) use self::answer::{is_about_data, is_lost, is_refused_commit, is_serialization};
 pub use self::conversion::ConversionError;
 pub(crate) use self::reason::{Plain, reason};
 use crate::gate::Blocker;

@@ -116,6 +116,8 @@ pub use guard::rules::{
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use migration::Migration;
 pub use migration::contracting::{ContractRun, Contracting, RunContract};
+#[cfg(feature = "schema")]
+pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
 pub use migration::moving::{Moving, PATIENCE};

@@ -3,6 +3,8 @@
 pub(crate) mod announce;
 pub(crate) mod contracting;
 pub(crate) mod guard;
+#[cfg(feature = "schema")]
+pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod moving;

@@ -3,5 +3,6 @@
 mod column;
 mod command;
 mod evidence;
+mod guarded;
 mod run;
 mod world;

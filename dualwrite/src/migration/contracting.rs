@@ -84,7 +84,7 @@ impl<'m> Contracting<'m> {
     }
 
     /// The facts, with what the catalogue says now.
-    async fn facts(&self) -> Result<ContractFacts, Error> {
+    pub(crate) async fn facts(&self) -> Result<ContractFacts, Error> {
         if let Some(shared) = self.shared
             && let Some(copier) = &shared.copier
             && let Err(error) = copier.look_for_hazards(shared).await
