@@ -5,6 +5,7 @@ pub(crate) mod contracts;
 pub(crate) mod hazards;
 pub(crate) mod instances;
 pub(crate) mod letters;
+mod orders;
 pub(crate) mod plans;
 pub(crate) mod tasks;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
+pub(crate) use self::orders::{Order, VerifyOrder};
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 use crate::error::Error;
@@ -271,53 +273,6 @@ pub(crate) struct Sample {
     pub(crate) key: Option<EncodedKey>,
     pub(crate) old: Option<Shown>,
     pub(crate) new: Option<Shown>,
-}
-
-/// What an operator tells a backfill that runs, in whichever process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Pause,
-    /// Also what was cancelled.
-    Resume,
-    /// Only what was paused.
-    GoOn,
-    Cancel,
-    /// Keys a second.
-    Rate(Option<u64>),
-}
-
-impl Order {
-    /// Whether a backfill is as this order wants it.
-    pub(crate) fn holds(self, found: &BackfillProgress) -> bool {
-        !found.complete
-            && match self {
-                Self::Pause => found.paused,
-                Self::Resume | Self::GoOn => !found.paused && !found.cancelled,
-                Self::Cancel => found.cancelled,
-                Self::Rate(_) => false,
-            }
-    }
-}
-
-/// What an operator told a verification last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum VerifyOrder {
-    #[default]
-    GoOn,
-    Pause,
-    /// Until it is told to go on.
-    Cancel,
-}
-
-impl VerifyOrder {
-    pub(crate) fn code(self) -> i64 {
-        self as i64
-    }
-
-    pub(crate) fn of(code: i64) -> Self {
-        let all = [Self::Pause, Self::Cancel];
-        all.into_iter().find(|order| order.code() == code).unwrap_or_default()
-    }
 }
 
 /// A stream of hints that some position changed.

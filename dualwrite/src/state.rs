@@ -6,6 +6,7 @@ mod history;
 pub(crate) mod in_flight;
 mod lease;
 mod operations;
+mod options;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -20,7 +21,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::call::lazy::run::Flights;
 use crate::clock::Clock;
-use crate::contract::declared::Contract;
 use crate::control::{Control, Record};
 use crate::copy::Copier;
 use crate::database::Pin;
@@ -33,20 +33,18 @@ use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
-use crate::rollout::health::HealthHook;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
-use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
-use crate::stages::bucket::{BucketRule, salt};
+use crate::stages::bucket::salt;
 use crate::stages::facts::Terms;
-use crate::stages::position::{Epoch, Generation, Percent, Position};
-use crate::stages::stage::Stage;
+use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
 pub(crate) use crate::state::lease::Lease;
+pub(crate) use crate::state::options::Options;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -72,33 +70,6 @@ pub enum MirrorPolicy {
     Abort,
 }
 
-/// What a registration chose.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) rule: BucketRule,
-    pub(crate) lazy: bool,
-    /// This build has the new path alone.
-    pub(crate) new_only: bool,
-    /// What is old.
-    pub(crate) contract: Option<Contract>,
-    pub(crate) mirror: MirrorPolicy,
-    pub(crate) soak: Duration,
-    pub(crate) approvals: Vec<(Stage, String)>,
-    pub(crate) rollout_health: HealthHook,
-    pub(crate) unaware_window: Duration,
-    pub(crate) shadow_sample: Percent,
-    /// Whether the key, and not the call, decides what is sampled.
-    pub(crate) shadow_by_key: bool,
-    pub(crate) compare_writes: Percent,
-    pub(crate) shadow_timeout: Duration,
-    pub(crate) shadow_concurrency: usize,
-    /// `None`: nothing is rolled back by itself.
-    pub(crate) guards: Option<Guards>,
-    /// Fields, as [`field_label`](crate::observe::tally::field_label) writes them.
-    pub(crate) critical: Vec<String>,
-    pub(crate) rules: ShadowRules,
-}
-
 /// Default bound on shadow reads at a time, per migration and process.
 pub const SHADOW_CONCURRENCY: usize = 64;
 /// Default limit on the time of one shadow read.
@@ -106,30 +77,6 @@ pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long old must not have been written without this library before `Complete`, by default.
 pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rule: BucketRule::Hash,
-            lazy: false,
-            new_only: false,
-            contract: None,
-            mirror: MirrorPolicy::default(),
-            soak: Duration::ZERO,
-            approvals: Vec::new(),
-            rollout_health: HealthHook::default(),
-            unaware_window: UNAWARE_WINDOW,
-            shadow_sample: Percent::FULL,
-            shadow_by_key: false,
-            compare_writes: Percent::ZERO,
-            shadow_timeout: SHADOW_TIMEOUT,
-            shadow_concurrency: SHADOW_CONCURRENCY,
-            guards: None,
-            critical: Vec::new(),
-            rules: ShadowRules::default(),
-        }
-    }
-}
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
