@@ -8,7 +8,6 @@ pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod hazards;
-pub(crate) mod identifier;
 pub(crate) mod inside;
 pub(crate) mod judging;
 pub(crate) mod key_source;
@@ -41,9 +40,9 @@ use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 
+pub use crate::database::Identifier;
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
-pub use identifier::Identifier;
 pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
 pub use statements::CopySql;

@@ -41,11 +41,15 @@ pub enum Gate {
     OldMayBeLeftOut,
     /// No sequence of new would give out a number that is taken.
     Sequences,
+    /// No constraint of an old column rejects what is written to new alone.
+    Relaxed,
+    /// Nobody has begun to drop old.
+    Contracted,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -60,6 +64,8 @@ impl Gate {
         Self::Killed,
         Self::OldMayBeLeftOut,
         Self::Sequences,
+        Self::Relaxed,
+        Self::Contracted,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -80,6 +86,8 @@ impl Gate {
             Self::Killed => "killed",
             Self::OldMayBeLeftOut => "old_may_be_left_out",
             Self::Sequences => "sequences",
+            Self::Relaxed => "relaxed",
+            Self::Contracted => "contracted",
         }
     }
 
@@ -92,7 +100,10 @@ impl Gate {
     /// Whether an operator may override this gate with a reason. The others protect data.
     #[must_use]
     pub const fn may_be_overridden(self) -> bool {
-        matches!(self, Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved)
+        matches!(
+            self,
+            Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved | Self::Relaxed
+        )
     }
 }
 

@@ -21,6 +21,7 @@ mod needs;
 mod backfill;
 mod call;
 mod compare;
+mod contract;
 mod control;
 mod copier;
 mod copy;
@@ -48,6 +49,8 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/backfill.md")]
     pub mod backfill {}
+    #[doc = include_str!("docs/contract.md")]
+    pub mod contract {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
@@ -84,6 +87,12 @@ pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
+pub use contract::decide::{ContractDecision, Evidence, EvidenceKind, MissingEvidence};
+pub use contract::declared::{
+    COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX, Contract, OldObject,
+};
+pub use contract::plan::{ContractPlan, SchemaFile};
+pub use control::contracts::ContractEvent;
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
@@ -108,6 +117,9 @@ pub use guard::rules::{
 };
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use migration::Migration;
+pub use migration::contracting::{ContractRun, Contracting, RunContract};
+#[cfg(feature = "schema")]
+pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
 pub use migration::moving::{Moving, PATIENCE};

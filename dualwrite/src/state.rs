@@ -6,6 +6,7 @@ mod history;
 pub(crate) mod in_flight;
 mod lease;
 mod operations;
+mod options;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -32,20 +33,18 @@ use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
-use crate::rollout::health::HealthHook;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
-use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
-use crate::stages::bucket::{BucketRule, salt};
+use crate::stages::bucket::salt;
 use crate::stages::facts::Terms;
-use crate::stages::position::{Epoch, Generation, Percent, Position};
-use crate::stages::stage::Stage;
+use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
 pub(crate) use crate::state::lease::Lease;
+pub(crate) use crate::state::options::Options;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -71,31 +70,6 @@ pub enum MirrorPolicy {
     Abort,
 }
 
-/// What a registration chose.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) rule: BucketRule,
-    pub(crate) lazy: bool,
-    pub(crate) mirror: MirrorPolicy,
-    /// Two implementations may each write the one row that old and new share.
-    pub(crate) two_statements: bool,
-    pub(crate) soak: Duration,
-    pub(crate) approvals: Vec<(Stage, String)>,
-    pub(crate) rollout_health: HealthHook,
-    pub(crate) unaware_window: Duration,
-    pub(crate) shadow_sample: Percent,
-    /// Whether the key, and not the call, decides what is sampled.
-    pub(crate) shadow_by_key: bool,
-    pub(crate) compare_writes: Percent,
-    pub(crate) shadow_timeout: Duration,
-    pub(crate) shadow_concurrency: usize,
-    /// `None`: nothing is rolled back by itself.
-    pub(crate) guards: Option<Guards>,
-    /// Fields, as [`field_label`](crate::observe::tally::field_label) writes them.
-    pub(crate) critical: Vec<String>,
-    pub(crate) rules: ShadowRules,
-}
-
 /// Default bound on shadow reads at a time, per migration and process.
 pub const SHADOW_CONCURRENCY: usize = 64;
 /// Default limit on the time of one shadow read.
@@ -103,29 +77,6 @@ pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long old must not have been written without this library before `Complete`, by default.
 pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rule: BucketRule::Hash,
-            lazy: false,
-            mirror: MirrorPolicy::default(),
-            two_statements: false,
-            soak: Duration::ZERO,
-            approvals: Vec::new(),
-            rollout_health: HealthHook::default(),
-            unaware_window: UNAWARE_WINDOW,
-            shadow_sample: Percent::FULL,
-            shadow_by_key: false,
-            compare_writes: Percent::ZERO,
-            shadow_timeout: SHADOW_TIMEOUT,
-            shadow_concurrency: SHADOW_CONCURRENCY,
-            guards: None,
-            critical: Vec::new(),
-            rules: ShadowRules::default(),
-        }
-    }
-}
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -186,6 +137,10 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
+    /// Constraints of old that reject what is written to new alone, as they were when somebody last looked.
+    rejecting: Mutex<Vec<String>>,
+    /// Reads of old that were counted and recorded.
+    pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
     folds: AtomicU8,
     /// What the flags of this process say.
@@ -262,6 +217,8 @@ impl Shared {
             copier,
             flights: Flights::new(),
             preflight: Mutex::default(),
+            rejecting: Mutex::default(),
+            old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
             flags: Mutex::default(),
             nudge: context.nudge,
@@ -295,6 +252,7 @@ impl Shared {
             unaware_window: self.options.unaware_window,
             needed_columns: Vec::new(),
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
+            rejecting: self.rejecting(),
         }
     }
 

@@ -14,6 +14,7 @@ mod backfill;
 mod bulk;
 mod commits;
 mod compare;
+mod contract;
 mod copy_sql;
 mod copy_sql_texts;
 #[cfg(unix)]

@@ -251,10 +251,19 @@ impl<C: CopyKeys> Copier for Registered<C> {
             let failed = |error| Error::database("looking at the old table", error).of(migration);
             let mut watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
             // The mark of fenced transactions comes before the trigger, and goes after it.
-            let flag = format!(
-                "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
-                u8::from(create)
-            );
+            let now = <C::Database as Backend>::Adapter::DIALECT.now;
+            // MySQL assigns from left to right.
+            let flag = match create {
+                true => format!(
+                    "UPDATE dualwrite_migration SET \
+                     watched_at = CASE WHEN watched = 1 THEN watched_at ELSE {now} END, watched = 1 \
+                     WHERE name = '{migration}'"
+                ),
+                false => format!(
+                    "UPDATE dualwrite_migration SET watched_at = NULL, watched = 0 \
+                     WHERE name = '{migration}'"
+                ),
+            };
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             let sql = "SELECT fence FROM dualwrite_migration WHERE name = ?";
             let values = [migration.into()];

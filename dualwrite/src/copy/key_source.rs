@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::identifier::Identifier;
 use super::keyed::Keyed;
+use crate::database::Identifier;
 use crate::error::{Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::KeyForm;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sqlx::{FromRow, Pool};
 
-use super::identifier::Identifier;
 use super::key_source::KeySource;
 use crate::compare::{Compare, Differences};
+use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
-use super::identifier::Identifier;
 use super::key_source::KeySource;
 use super::source::{Bound, KeyParts, Pages};
+use crate::database::Identifier;
 use crate::database::{Alike, Backend, Dialect, expression};
 use crate::error::Error;
 use crate::key::{Key, OwnedKey};

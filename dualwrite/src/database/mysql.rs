@@ -18,6 +18,7 @@ use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
+use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
@@ -97,6 +98,13 @@ impl Adapter for MySqlAdapter {
         identity: "CONCAT(@@hostname, ':', @@port, ':', @@server_id)",
         server: true,
     };
+
+    const FOREIGN_KEYS_TO: &'static str = altering::MYSQL_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::MYSQL_VIEWS;
+
+    fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
+        altering::mysql_settings(lock)
+    }
 
     const LOG_WRITTEN: Option<&'static str> =
         Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");

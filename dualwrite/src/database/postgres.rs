@@ -24,6 +24,7 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
 use crate::control::Watch;
+use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
@@ -90,6 +91,13 @@ impl Adapter for PostgresAdapter {
         identity: "CAST(pg_postmaster_start_time() AS text)",
         server: true,
     };
+
+    const FOREIGN_KEYS_TO: &'static str = altering::POSTGRES_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::POSTGRES_VIEWS;
+
+    fn alter_settings(lock: Duration, statement: Duration) -> Vec<String> {
+        altering::postgres_settings(lock, statement)
+    }
 
     const LOG_WRITTEN: Option<&'static str> =
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");

@@ -17,6 +17,7 @@ use sqlx_core::transaction::TransactionManager;
 use self::guard::Guarded;
 use crate::clock;
 use crate::control::Watch;
+use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
@@ -64,6 +65,14 @@ impl Adapter for SqliteAdapter {
         identity: "''",
         server: false,
     };
+
+    const FOREIGN_KEYS_TO: &'static str = altering::SQLITE_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::SQLITE_VIEWS;
+    const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
+
+    fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
+        altering::sqlite_settings(lock)
+    }
 
     const LOG_WRITTEN: Option<&'static str> = None;
 

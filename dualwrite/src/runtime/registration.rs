@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Prepared, Runtime};
+use crate::contract::declared::Contract;
 use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
@@ -39,6 +40,31 @@ impl<DB: Backend> Registration<'_, DB> {
     /// backfill is complete, and on to `RampDown` when it is. Needs a copy function.
     pub fn lazy(mut self) -> Self {
         self.options.lazy = true;
+        self
+    }
+
+    /// What this migration calls old, and what is asked for before it is dropped; see [`Contract`]. Stored in the
+    /// control tables.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Contract, Error, Migration, Runtime};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     let contract = Contract::new().column("customer", "email");
+    ///     runtime.migration("customer-email").contract(contract).register().await
+    /// }
+    /// # }
+    /// ```
+    pub fn contract(mut self, contract: Contract) -> Self {
+        self.options.contract = Some(contract);
+        self
+    }
+
+    /// Says that this build has the new path alone: it can only join a migration at `Complete`, which cannot go back
+    /// while it lives. A [contract](Self::contract) waits until no other build lives.
+    pub fn new_only(mut self) -> Self {
+        self.options.new_only = true;
         self
     }
 

@@ -45,11 +45,15 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
         released(facts, terms, &mut found);
         left_out(terms, &mut found);
         unhazarded(facts, &mut found);
+        for reason in &terms.rejecting {
+            block(&mut found, Gate::Relaxed, reason.clone());
+        }
     }
     if forward {
         approved(facts, reaches, terms, &mut found);
     } else {
         copied_back(facts, to, terms, &mut found);
+        old_is_there(facts, to, &mut found);
     }
     found
 }
@@ -245,6 +249,24 @@ fn unhazarded(facts: &Facts, found: &mut Vec<Blocker>) {
             _ => (Gate::Released, String::new()),
         };
         block(found, gate, format!("{name}: {detail}{advice}"));
+    }
+}
+
+/// On the way back from `Complete` old is written again: it must be there, and every live build must know it.
+fn old_is_there(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
+    if facts.position.reaches() < Stage::Complete || to.stage > Stage::RampDown {
+        return;
+    }
+    if facts.contract_begun {
+        let reason = "somebody has begun to drop old: there is no way back; see `migration.contract().events()`";
+        block(found, Gate::Contracted, reason.to_owned());
+    }
+    for instance in facts.instances.iter().filter(|one| one.new_only) {
+        let reason = format!(
+            "instance {} (release {}) has the new path alone; replace it by a release with both first",
+            instance.id, instance.release
+        );
+        block(found, Gate::Supported, reason);
     }
 }
 

@@ -272,14 +272,22 @@ async fn acknowledge<DB: Backend>(
     acknowledged: &[Acknowledgement],
 ) -> sqlx::Result<()> {
     for some in acknowledged.chunks(ROWS_MAX) {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
         let sql = format!(
-            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, wanted, killed_by, \
+            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, new_only, wanted, killed_by, \
              seen_epoch, seen_token, drained_epoch, beat) VALUES {rows}{}",
             DB::Adapter::DIALECT.upsert_newer(
                 "dualwrite_acknowledgement",
                 "migration, instance",
-                &["lazy", "wanted", "killed_by", "seen_epoch", "seen_token", "drained_epoch"],
+                &[
+                    "lazy",
+                    "new_only",
+                    "wanted",
+                    "killed_by",
+                    "seen_epoch",
+                    "seen_token",
+                    "drained_epoch",
+                ],
                 "beat"
             )
         );
@@ -288,6 +296,7 @@ async fn acknowledge<DB: Backend>(
                 seen.migration.as_str().into(),
                 beat.instance.as_str().into(),
                 i64::from(seen.lazy).into(),
+                i64::from(seen.new_only).into(),
                 SqlValue::Text(seen.wanted.clone()),
                 SqlValue::Text(seen.killed_by.clone()),
                 seen.seen.epoch.0.into(),
