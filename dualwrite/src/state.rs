@@ -39,6 +39,7 @@ use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
 use crate::stages::facts::Terms;
 use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::stage::Stage;
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
