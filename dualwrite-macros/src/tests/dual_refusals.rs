@@ -263,6 +263,7 @@ fn dual_expressions() {
     refused("\"a; DROP TABLE t\"", "`sql` takes one expression, not several statements");
     refused("\"a -- b\"", &word("--"));
     refused("\"a /* b\"", &word("/*"));
+    refused("\" \"", "`sql` takes an SQL expression in quotes, such as \"CAST(age AS INTEGER)\"");
     refused("cast", "`sql` takes an SQL expression in quotes");
     refused("(\"a\", \"b\")", "`sql` takes one expression for each new field, here 1");
     check(
