@@ -38,11 +38,13 @@ pub async fn run<A: Into<OsString> + Clone>(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let urls = failure::urls(&arguments);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(told) if told.use_stderr() => {
             // An argument in the wrong place is quoted, and may be the URL.
-            return end(err, &failure::without_urls(&told.to_string()), WRONG_USE);
+            return end(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
         }
         Err(help) => return end(out, &help.to_string(), DONE),
     };
@@ -60,7 +62,7 @@ pub async fn run<A: Into<OsString> + Clone>(
     match obey::obey(&url, arguments.command).await {
         Ok(answer) => end(out, &answer, DONE),
         Err(failure) => {
-            end(err, &format!("dualwrite: {}\n", failure::without_urls(&failure.0)), FAILED)
+            end(err, &format!("dualwrite: {}\n", failure::without(&failure.0, &urls)), FAILED)
         }
     }
 }

@@ -38,9 +38,9 @@ use crate::shadow::noise::Baseline;
 use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
 use crate::stages::bucket::{BucketRule, salt};
-use crate::stages::facts::Terms;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Stage;
+use crate::stages::terms::Terms;
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
@@ -283,6 +283,7 @@ impl Shared {
         Terms {
             lazy: self.options.lazy,
             soak: self.options.soak,
+            copies: self.copier.is_some(),
             sees_new: self.copier.as_ref().is_some_and(|copier| copier.sees_new()),
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),

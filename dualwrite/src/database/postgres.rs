@@ -26,7 +26,8 @@ use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed, migrator,
+    safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -364,6 +365,10 @@ impl Adapter for PostgresAdapter {
                    WHERE pid = ? AND state = 'active' AND left(query, 200) = left(?, 200)";
         let text = Self::DIALECT.statement(text);
         Self::fetch(conn, sql, &[id.into(), text.as_ref().into()]).await.map(drop)
+    }
+
+    async fn check_version(conn: &mut PgConnection) -> Result<(), Error> {
+        check_version(&migrator(SCHEMA), conn).await
     }
 
     fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {

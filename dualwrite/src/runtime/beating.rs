@@ -113,6 +113,7 @@ impl Inner {
                 lazy: shared.options.lazy,
                 wanted: shared.flags().wanted,
                 killed_by: shared.flags().killed_by,
+                terms: shared.terms(),
             }
         };
         self.migrations().iter().map(acknowledge).collect()

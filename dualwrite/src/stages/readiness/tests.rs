@@ -42,6 +42,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
             lazy: true,
             wanted: None,
             killed_by: None,
+            terms: None,
         }],
     }
 }
