@@ -31,7 +31,7 @@ pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.gen
      (SELECT f.next_attempt_at FROM dualwrite_failure f WHERE f.migration = m.name \
      ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
-     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, {now}, m.fence";
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, {now}";
 pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -41,13 +41,13 @@ pub(super) fn record_sql(condition: &str) -> String {
 }
 
 /// Its column with the time of the database.
-pub(super) const READ_AT: usize = 17;
+pub(super) const READ_AT: usize = 18;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
     Ok(Record {
         name: row.text(0)?.to_owned(),
-        fence: row.unsigned(18)?,
+        fence: row.unsigned(17)?,
         position: position_of(row, 1)?,
         token: Token(row.unsigned(15)?),
         from_token: Token(row.unsigned(16)?),
