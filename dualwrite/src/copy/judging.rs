@@ -47,7 +47,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         if !<C::Database as Backend>::Adapter::DEFERS || self.judged_pages(side).is_none() {
             return false;
         }
-        let again = self.judged.used.fetch_add(1, Relaxed) % ASKED_AGAIN_AFTER == 0;
+        let again = self.judged.used.fetch_add(1, Relaxed).is_multiple_of(ASKED_AGAIN_AFTER);
         again || self.judged.of(side).is_none_or(|found| *found != Deferred::Nothing)
     }
 

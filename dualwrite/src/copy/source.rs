@@ -340,6 +340,7 @@ impl Pages {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::key::KeyPart;
 
     pub(crate) static PLAIN: Dialect = Dialect {
         identity: "''",

@@ -88,6 +88,7 @@ pub struct Begin<'p> {
 
 impl<'p> Begin<'p> {
     /// At the usual level, without a savepoint.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn plain(pins: &'p [Pin]) -> Self {
         Self { pins, isolation: Isolation::default(), savepoint: false }
     }

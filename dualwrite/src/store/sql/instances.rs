@@ -33,8 +33,8 @@ impl<DB: Backend> SqlControl<DB> {
             self.create(new).await?;
         }
         let records = self.records_of(names).await?;
-        let is_there = |name: &&str| records.iter().any(|record| record.name == *name);
-        if names.iter().all(|name| is_there(&name)) {
+        let is_there = |name: &&str| records.iter().any(|record| record.name == **name);
+        if names.iter().all(is_there) {
             return Ok(records);
         }
         for name in names.iter().filter(|name| !is_there(name)) {
