@@ -9,7 +9,8 @@ use std::error::Error as StdError;
 use std::fmt;
 
 pub(crate) use self::answer::{
-    is_about_data, is_denied, is_read_only, is_refused_commit, is_serialization, is_undefined_table,
+    is_about_data, is_denied, is_lost, is_read_only, is_refused_commit, is_serialization,
+    is_undefined_table,
 };
 pub use self::conversion::ConversionError;
 pub(crate) use self::reason::{Plain, reason};

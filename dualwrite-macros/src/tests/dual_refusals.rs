@@ -263,7 +263,6 @@ fn dual_expressions() {
     refused("\"a; DROP TABLE t\"", "`sql` takes one expression, not several statements");
     refused("\"a -- b\"", &word("--"));
     refused("\"a /* b\"", &word("/*"));
-    refused("\"a = ?\"", &word("?"));
     refused("cast", "`sql` takes an SQL expression in quotes");
     refused("(\"a\", \"b\")", "`sql` takes one expression for each new field, here 1");
     check(

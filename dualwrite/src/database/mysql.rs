@@ -2,6 +2,7 @@
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
 mod catalogue;
+mod engine;
 mod hazards;
 mod inspect;
 mod session;

@@ -6,6 +6,7 @@
 //! transaction, so the fence costs no round trip.
 
 mod catalogue;
+mod engine;
 mod fence;
 mod hazards;
 mod inspect;

@@ -94,6 +94,15 @@ pub(crate) fn is_refused_commit(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the connection is gone, and not the statement refused.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
+        || error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+}
+
 fn primary(code: &str) -> Option<u32> {
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }

@@ -141,6 +141,11 @@ fn refusal(error: &dyn DatabaseError) -> String {
         Refused::CheckViolation => "a check is violated",
         _ => meaning(&code),
     };
+    // Ours, and no secret; what else it names is where they were looked for.
+    let (meaning, names) = match names.iter().any(|name| name.contains("dualwrite_")) {
+        true if is_missing(error, &code) => ("the control tables are not there", Vec::new()),
+        _ => (meaning, names),
+    };
     let code = match code.len() {
         0 => String::new(),
         5 => format!("SQLSTATE {code}: "),
@@ -150,6 +155,10 @@ fn refusal(error: &dyn DatabaseError) -> String {
         true => format!("{code}{meaning}"),
         false => format!("{code}{meaning} ({})", names.join(", ")),
     }
+}
+
+fn is_missing(error: &dyn DatabaseError, code: &str) -> bool {
+    matches!(code, "42P01" | "42S02") || error.message().starts_with("no such table: ")
 }
 
 /// The classes of SQLSTATE, and the results of SQLite.

@@ -5,7 +5,7 @@ use sqlx_core::transaction::TransactionManager;
 use super::{Conn, State, Tx};
 use crate::database::Backend;
 use crate::database::sealed::{Adapter as _, NotCommitted};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_lost};
 
 impl<DB: Backend> Tx<'_, DB> {
     /// Commits.
@@ -58,11 +58,17 @@ impl<DB: Backend> Tx<'_, DB> {
     /// Fails where statements of the caller may have ended the transaction, and have.
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// `Poisoned`; `Database` where the connection is lost.
     pub(crate) async fn check_ours(&mut self) -> Result<(), Error> {
         if self.unseen_statements {
             let checked = DB::Adapter::check_ours(self.connection()).await;
-            checked.map_err(|error| ended_before(Some(error)))?;
+            checked.map_err(|error| match is_lost(&error) {
+                true => Error::database(
+                    "making sure that the transaction is alive; nothing was committed",
+                    error,
+                ),
+                false => ended_before(Some(error)),
+            })?;
             self.unseen_statements = false;
         }
         Ok(())

@@ -379,7 +379,10 @@ where
     db.execute("UPDATE people SET email_address = NULL WHERE id = 3").await;
     let mut tx = migration.begin(db.pool()).await.unwrap();
     let error = copy.copy_back(&mut tx, &[3]).await.unwrap_err();
-    assert!(error.is::<dualwrite::ConversionError>(), "{error:?}");
+    // The value was converted: what refuses it is the column, which the database names.
+    let error = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    let kind = error.map(sqlx::error::DatabaseError::kind);
+    assert_eq!(kind, Some(sqlx::error::ErrorKind::NotNullViolation));
 }
 
 async fn a_column_of_another_type_is_no_fault_of_a_row<D: Sql>(db: Scratch<D>)
@@ -396,6 +399,11 @@ where
     let mut tx = migration.begin(db.pool()).await.unwrap();
     let error = Person::copy_columns().copy(&mut tx, &[1]).await.unwrap_err();
     let text = error.to_string();
+    if D::NAME == "sqlite" {
+        // There each row has types of its own.
+        assert!(error.is::<dualwrite::ConversionError>() && text.contains("`age_new`"), "{text}");
+        return;
+    }
     assert!(error.is::<sqlx::Error>() && text.contains("not what the struct says"), "{text}");
 }
 

@@ -2,7 +2,8 @@
 
 use sqlx::{Connection as _, MySql, MySqlConnection, Pool, Row as _};
 
-use crate::database::engine::{self, Engine, MySqlAnswers};
+use super::engine::{self, Answers};
+use crate::database::engine::Engine;
 use crate::error::{Error, ErrorKind};
 
 /// On a connection of its own: the application's may all be in use, by the caller too.
@@ -39,7 +40,7 @@ async fn ask(conn: &mut MySqlConnection) -> sqlx::Result<Engine> {
     let version = text(conn, "SELECT version()").await?;
     let comment = variable(conn, "SHOW VARIABLES LIKE 'version_comment'").await?;
     let comment = comment.unwrap_or_default();
-    if let Some(foreign) = engine::foreign_mysql(&version, &comment) {
+    if let Some(foreign) = engine::foreign(&version, &comment) {
         return Ok(foreign);
     }
     let is_on = |value: Option<String>| matches!(value.as_deref(), Some("ON" | "1"));
@@ -58,13 +59,7 @@ async fn ask(conn: &mut MySqlConnection) -> sqlx::Result<Engine> {
         Err(error) if error.as_database_error().is_some() => several_primaries(conn).await?,
         Err(error) => return Err(error),
     };
-    Ok(engine::mysql(&MySqlAnswers {
-        version,
-        comment,
-        read_only,
-        galera,
-        group_primaries: primaries,
-    }))
+    Ok(engine::engine(&Answers { version, comment, read_only, galera, group_primaries: primaries }))
 }
 
 /// A replication group whose members all take writes, as its variables say.

@@ -2,7 +2,8 @@
 
 use sqlx::{Connection as _, PgConnection, Pool, Postgres};
 
-use crate::database::engine::{self, Engine, PostgresAnswers};
+use super::engine::{self, Answers};
+use crate::database::engine::Engine;
 use crate::database::postgres::pooler;
 use crate::error::Error;
 
@@ -21,7 +22,7 @@ pub(super) async fn inspect(pool: &Pool<Postgres>) -> Result<Engine, Error> {
 
 async fn ask(conn: &mut PgConnection) -> sqlx::Result<Engine> {
     let version = text(conn, "SELECT version()").await?;
-    if let Some(foreign) = engine::foreign_postgres(&version) {
+    if let Some(foreign) = engine::foreign(&version) {
         return Ok(foreign);
     }
     let in_recovery = text(conn, "SELECT pg_is_in_recovery()::text").await? == "true";
@@ -30,7 +31,7 @@ async fn ask(conn: &mut PgConnection) -> sqlx::Result<Engine> {
     let dsql = text(conn, dsql).await? == "true";
     let extensions = "SELECT COALESCE(string_agg(extname, ' '), '')::text FROM pg_extension";
     let extensions = text(conn, extensions).await?;
-    Ok(engine::postgres(&PostgresAnswers { version, in_recovery, read_only, dsql, extensions }))
+    Ok(engine::engine(&Answers { version, in_recovery, read_only, dsql, extensions }))
 }
 
 /// Unprepared: a pooler may be between.
