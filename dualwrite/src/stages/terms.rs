@@ -46,7 +46,6 @@ impl Terms {
         Some(all.fold(first, Self::and))
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "see `strictest`"))]
     fn and(mut self, other: &Self) -> Self {
         self.lazy &= other.lazy;
         self.soak = self.soak.max(other.soak);
