@@ -291,7 +291,7 @@ async fn a_database_without_tables_tells_nothing_of_itself<D: Sql>(db: Scratch<D
 
 async fn many_migrations_are_pages_of_fifty_lines<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
-    let prepared = (0..53).map(|n| world.runtime.migration(&format!("m{n:03}")));
+    let prepared = (0..53).map(|n| world.runtime.migration(format!("m{n:03}")));
     for migration in prepared {
         migration.register().await.unwrap();
     }
