@@ -5,6 +5,7 @@ pub(crate) mod hazards;
 pub(crate) mod instances;
 pub(crate) mod letters;
 pub(crate) mod plans;
+pub(crate) mod progress;
 pub(crate) mod tasks;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
+pub use crate::control::progress::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
@@ -120,141 +122,6 @@ pub struct Event {
     pub generation: Generation,
     /// Gates that were overridden, by name.
     pub overridden: Vec<String>,
-}
-
-/// How far a backfill has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct BackfillProgress {
-    /// The side that is copied to: new, or old in a reverse copy.
-    pub side: Side,
-    /// The generation it is for.
-    pub generation: u64,
-    /// Keys in its range, counted at the start.
-    pub total: u64,
-    /// Keys whose row was written to new.
-    pub migrated: u64,
-    /// Keys that needed nothing: already equal, or gone.
-    pub skipped: u64,
-    /// Keys that could not be copied; they are in the dead letters.
-    pub failed: u64,
-    /// Whether an empty page proved the end.
-    pub complete: bool,
-    /// Somebody paused it.
-    pub paused: bool,
-    /// Somebody cancelled it.
-    pub cancelled: bool,
-    /// Why it makes way at present.
-    pub throttled: Option<String>,
-    /// The most keys a second, of all workers together.
-    pub rate: Option<u64>,
-    /// Microseconds from its start to its end, or until now, pauses included.
-    pub elapsed_us: u64,
-    /// Microseconds that its workers were at work, without pauses and without the time in which it had no worker.
-    pub worked_us: u64,
-    /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
-    pub workers: Vec<WorkerProgress>,
-}
-
-/// How many workers a progress shows.
-pub const WORKERS_SHOWN_MAX: u32 = 100;
-
-/// A range of keys that a worker of a backfill has claimed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct WorkerProgress {
-    /// The worker: the [instance](crate::Runtime::instance), `/`, and a name of its own.
-    pub owner: String,
-    /// The last key of the range that is done, as JSON; `None` before the first key of all.
-    pub after: Option<String>,
-    /// The last key of the range, as JSON.
-    pub last: String,
-    /// Keys done in this range, by this worker and by those that it took the range over from.
-    pub done: u64,
-    /// Microseconds until another worker may take the range over, unless there is progress; zero where it
-    /// may already.
-    pub lease_left_us: u64,
-}
-
-impl BackfillProgress {
-    /// Whether it goes on, in a word or two: `complete`, `cancelled`, `paused`, `under way`, or `under way, without a
-    /// worker` where none holds a lease.
-    ///
-    /// ```
-    /// # async fn look(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
-    /// if let Some(backfill) = migration.status().await?.backfill {
-    ///     println!("the backfill is {}", backfill.standing());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn standing(&self) -> &'static str {
-        match self {
-            Self { complete: true, .. } => "complete",
-            Self { cancelled: true, .. } => "cancelled",
-            Self { paused: true, .. } => "paused",
-            Self { workers, .. } if workers.iter().all(|worker| worker.lease_left_us == 0) => {
-                "under way, without a worker"
-            }
-            Self { .. } => "under way",
-        }
-    }
-
-    /// Keys handled so far.
-    #[must_use]
-    pub fn done(&self) -> u64 {
-        self.migrated + self.skipped + self.failed
-    }
-
-    /// Keys not handled yet. The total is a count from the start, rows deleted since are still in it.
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
-        if self.complete { 0 } else { self.total.saturating_sub(self.done()) }
-    }
-
-    /// Keys a second, of all workers together, while they were at work; 0.0 before the first page is done.
-    #[must_use]
-    pub fn keys_per_second(&self) -> f64 {
-        match self.worked_us {
-            0 => 0.0,
-            worked => self.done() as f64 / Duration::from_micros(worked).as_secs_f64(),
-        }
-    }
-
-    /// Whether a worker is at work on it now.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        let ended = self.complete || self.cancelled || self.paused;
-        !ended && self.workers.iter().any(|worker| worker.lease_left_us > 0)
-    }
-
-    /// The time that is left if it goes on as it has on average. Zero once it is complete. `None` before the first
-    /// key, and while it does not [run](Self::is_running): nobody knows when it goes on.
-    #[must_use]
-    pub fn eta(&self) -> Option<Duration> {
-        if self.complete {
-            return Some(Duration::ZERO);
-        }
-        if !self.is_running() {
-            return None;
-        }
-        let speed = self.keys_per_second();
-        (speed > 0.0).then(|| {
-            let seconds = self.remaining() as f64 / speed;
-            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-        })
-    }
-
-    /// Share handled, 0.0 to 100.0; 100.0 only when complete.
-    #[must_use]
-    pub fn percent(&self) -> f64 {
-        if self.complete {
-            return 100.0;
-        }
-        let share = self.done() as f64 / self.total.max(1) as f64 * 100.0;
-        share.min(99.9)
-    }
 }
 
 /// One of the first mismatches that were found in a field.
