@@ -1,9 +1,11 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+pub(crate) mod contracts;
 pub(crate) mod hazards;
 pub(crate) mod instances;
 pub(crate) mod letters;
+mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
 pub(crate) mod tasks;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
+pub(crate) use self::orders::{Order, VerifyOrder};
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 pub use crate::control::progress::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
@@ -160,53 +163,6 @@ pub(crate) struct Sample {
     pub(crate) new: Option<Shown>,
 }
 
-/// What an operator tells a backfill that runs, in whichever process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Pause,
-    /// Also what was cancelled.
-    Resume,
-    /// Only what was paused.
-    GoOn,
-    Cancel,
-    /// Keys a second.
-    Rate(Option<u64>),
-}
-
-impl Order {
-    /// Whether a backfill is as this order wants it.
-    pub(crate) fn holds(self, found: &BackfillProgress) -> bool {
-        !found.complete
-            && match self {
-                Self::Pause => found.paused,
-                Self::Resume | Self::GoOn => !found.paused && !found.cancelled,
-                Self::Cancel => found.cancelled,
-                Self::Rate(_) => false,
-            }
-    }
-}
-
-/// What an operator told a verification last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum VerifyOrder {
-    #[default]
-    GoOn,
-    Pause,
-    /// Until it is told to go on.
-    Cancel,
-}
-
-impl VerifyOrder {
-    pub(crate) fn code(self) -> i64 {
-        self as i64
-    }
-
-    pub(crate) fn of(code: i64) -> Self {
-        let all = [Self::Pause, Self::Cancel];
-        all.into_iter().find(|order| order.code() == code).unwrap_or_default()
-    }
-}
-
 /// A stream of hints that some position changed.
 #[doc(hidden)]
 pub trait Watch: Send {
@@ -216,7 +172,7 @@ pub trait Watch: Send {
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
 pub(crate) trait Control:
-    hazards::Hazards + letters::Letters + plans::Plans + tasks::Tasks + 'static
+    contracts::Contracts + hazards::Hazards + letters::Letters + plans::Plans + tasks::Tasks + 'static
 {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;

@@ -2,12 +2,12 @@
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
 pub(crate) mod alone;
+pub(crate) mod bound;
 pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod hazards;
-pub(crate) mod identifier;
 pub(crate) mod inside;
 pub(crate) mod judging;
 pub(crate) mod key_source;
@@ -15,6 +15,7 @@ pub(crate) mod keyed;
 pub(crate) mod learn;
 pub(crate) mod mapping;
 pub(crate) mod marks;
+pub(crate) mod one_row;
 pub(crate) mod reading;
 pub(crate) mod run;
 pub(crate) mod source;
@@ -39,9 +40,9 @@ use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 
+pub use crate::database::Identifier;
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
-pub use identifier::Identifier;
 pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
 pub use statements::CopySql;
@@ -197,6 +198,12 @@ pub trait CopyKeys: Send + Sync + 'static {
 /// A copy function without its types.
 pub(crate) trait Copier: Send + Sync {
     fn kind(&self) -> KeyKind;
+
+    /// Whether old and new are columns of the same rows; `None` where that is not known.
+    fn one_table(&self) -> Option<bool>;
+
+    /// Old columns of the one table that an `INSERT` cannot leave out, as far as the mapping names columns.
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;

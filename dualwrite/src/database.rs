@@ -1,10 +1,13 @@
 //! The narrow waist to a SQL database: bind, fetch, begin with a fence. Everything that differs between
 //! databases is in the adapters below; the statements above them are written once.
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod altering;
 mod deferred;
 mod dialect;
 pub(crate) mod engine;
 mod fence;
+mod identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
 #[cfg(feature = "mysql")]
@@ -33,6 +36,7 @@ use self::fence::read_pinned;
 #[cfg(feature = "postgres")]
 use self::fence::read_positions;
 pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
+pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{check_version, install_error, is_installed, migrator};
 pub(crate) use self::text::{Scanned, expression, verbatim};

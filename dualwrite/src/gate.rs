@@ -37,13 +37,19 @@ pub enum Gate {
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// A row can be inserted without its old columns: none of them is NOT NULL without a default.
+    OldMayBeLeftOut,
     /// No sequence of new would give out a number that is taken.
     Sequences,
+    /// No constraint of an old column rejects what is written to new alone.
+    Relaxed,
+    /// Nobody has begun to drop old.
+    Contracted,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -56,7 +62,10 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::OldMayBeLeftOut,
         Self::Sequences,
+        Self::Relaxed,
+        Self::Contracted,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -75,7 +84,10 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::OldMayBeLeftOut => "old_may_be_left_out",
             Self::Sequences => "sequences",
+            Self::Relaxed => "relaxed",
+            Self::Contracted => "contracted",
         }
     }
 
@@ -88,7 +100,10 @@ impl Gate {
     /// Whether an operator may override this gate with a reason. The others protect data.
     #[must_use]
     pub const fn may_be_overridden(self) -> bool {
-        matches!(self, Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved)
+        matches!(
+            self,
+            Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved | Self::Relaxed
+        )
     }
 }
 

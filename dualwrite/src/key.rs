@@ -96,7 +96,7 @@ pub enum KeyPart {
 }
 
 /// What identifies a record. Implemented for integers (up to `i64`/`u32`), strings, UUIDs, references
-/// to these, and tuples of up to four of these. A newtype delegates:
+/// to these, and tuples of up to four of these. A newtype derives it ([`derive@Key`]), or delegates:
 ///
 /// ```
 /// use dualwrite::{Error, Key, KeyKind, KeyPart, OwnedKey};
@@ -116,6 +116,11 @@ pub enum KeyPart {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a key",
+    label = "must be an integer, a string, a UUID, or a tuple of up to four of these",
+    note = "derive `dualwrite::Key` on a newtype over one of these, or name a field, as in `key = customer.id`"
+)]
 pub trait Key: Send + Sync {
     /// The type of the key, checked against the migration's on every call.
     const KIND: KeyKind;

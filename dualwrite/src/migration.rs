@@ -1,7 +1,10 @@
 //! [`Migration`]: the handle of one migration in this process.
 
 pub(crate) mod announce;
+pub(crate) mod contracting;
 pub(crate) mod guard;
+#[cfg(feature = "schema")]
+pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod moving;
@@ -19,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::Key;
 use crate::migration::announce::{Announcement, announce};
+use crate::migration::contracting::Contracting;
 use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::moving::{Moving, check_named, repair};
 use crate::migration::waiving::Waiving;
@@ -139,7 +143,7 @@ impl Migration {
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
-        Ok(blockers(&facts, wish, to, &self.0.terms()))
+        Ok(blockers(&facts, wish, to, &self.0.terms_now().await?))
     }
 
     /// Looks at the tables of this migration as the database's catalogue describes them: what keeps a key from
@@ -304,6 +308,11 @@ impl Migration {
     pub async fn remove_trigger(&self) -> Result<(), Error> {
         self.0.copier()?.set_triggers(&self.0.name, false).await?;
         self.look_for_hazards().await
+    }
+
+    /// The contract: whether old may be dropped, what that would run, and dropping it; see [`Contracting`].
+    pub fn contract(&self) -> Contracting<'_> {
+        Contracting::new(&*self.0.control, &self.0.name, Some(&self.0))
     }
 
     /// The backfill.

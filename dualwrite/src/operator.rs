@@ -1,5 +1,6 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+mod contract;
 #[cfg(feature = "page")]
 pub(crate) mod page;
 

@@ -13,6 +13,7 @@ pub(crate) mod steering;
 mod beating;
 mod builder;
 mod comparing;
+mod contracts;
 mod drift;
 mod due;
 mod following;
@@ -288,6 +289,9 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
+        if let Some(contract) = &options.contract {
+            contract.check().map_err(|error| error.of(name))?;
+        }
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
@@ -315,6 +319,7 @@ impl Inner {
         {
             let record = records.iter().find(|record| record.name == name);
             let record = record.ok_or_else(|| unknown_migration(&name))?;
+            contracts::join(&*self.control, record, &options).await?;
             let shared = Arc::new(Shared::new(record, options, copier, self.context()));
             shared.set_preflight(preflight);
             self.steering.ask(&shared).await;
@@ -363,6 +368,7 @@ impl Inner {
         self.close();
         self.operations.close();
         let finished = clock::limit(self.shutdown * 3 / 4, self.finish()).await;
+        self.note_old_reads().await;
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
         self.lease.end();

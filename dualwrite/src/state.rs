@@ -6,6 +6,7 @@ mod history;
 pub(crate) mod in_flight;
 mod lease;
 mod operations;
+mod options;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -32,13 +33,11 @@ use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
-use crate::rollout::health::HealthHook;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
-use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
-use crate::stages::bucket::{BucketRule, salt};
-use crate::stages::position::{Epoch, Generation, Percent, Position};
+use crate::stages::bucket::salt;
+use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
 use crate::state::events::{Events, RuntimeEvent};
@@ -46,6 +45,7 @@ use crate::state::gathered::Gathered;
 use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
 pub(crate) use crate::state::lease::Lease;
+pub(crate) use crate::state::options::Options;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -71,29 +71,6 @@ pub enum MirrorPolicy {
     Abort,
 }
 
-/// What a registration chose.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) rule: BucketRule,
-    pub(crate) lazy: bool,
-    pub(crate) mirror: MirrorPolicy,
-    pub(crate) soak: Duration,
-    pub(crate) approvals: Vec<(Stage, String)>,
-    pub(crate) rollout_health: HealthHook,
-    pub(crate) unaware_window: Duration,
-    pub(crate) shadow_sample: Percent,
-    /// Whether the key, and not the call, decides what is sampled.
-    pub(crate) shadow_by_key: bool,
-    pub(crate) compare_writes: Percent,
-    pub(crate) shadow_timeout: Duration,
-    pub(crate) shadow_concurrency: usize,
-    /// `None`: nothing is rolled back by itself.
-    pub(crate) guards: Option<Guards>,
-    /// Fields, as [`field_label`](crate::observe::tally::field_label) writes them.
-    pub(crate) critical: Vec<String>,
-    pub(crate) rules: ShadowRules,
-}
-
 /// Default bound on shadow reads at a time, per migration and process.
 pub const SHADOW_CONCURRENCY: usize = 64;
 /// Default limit on the time of one shadow read.
@@ -101,28 +78,6 @@ pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long old must not have been written without this library before `Complete`, by default.
 pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rule: BucketRule::Hash,
-            lazy: false,
-            mirror: MirrorPolicy::default(),
-            soak: Duration::ZERO,
-            approvals: Vec::new(),
-            rollout_health: HealthHook::default(),
-            unaware_window: UNAWARE_WINDOW,
-            shadow_sample: Percent::FULL,
-            shadow_by_key: false,
-            compare_writes: Percent::ZERO,
-            shadow_timeout: SHADOW_TIMEOUT,
-            shadow_concurrency: SHADOW_CONCURRENCY,
-            guards: None,
-            critical: Vec::new(),
-            rules: ShadowRules::default(),
-        }
-    }
-}
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -149,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) started: AtomicBool,
     /// This process looks after it.
     pub(crate) following: AtomicBool,
+    /// Some reads follow the ramp by something else than the record's key.
+    ramped: AtomicBool,
     lease: Arc<Lease>,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
@@ -181,6 +138,10 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
+    /// Constraints of old that reject what is written to new alone, as they were when somebody last looked.
+    rejecting: Mutex<Vec<String>>,
+    /// Reads of old that were counted and recorded.
+    pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
     folds: AtomicU8,
     /// What the flags of this process say.
@@ -232,6 +193,7 @@ impl Shared {
             planned: AtomicBool::new(record.planned),
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
+            ramped: AtomicBool::new(false),
             lease: context.lease,
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
@@ -256,6 +218,8 @@ impl Shared {
             copier,
             flights: Flights::new(),
             preflight: Mutex::default(),
+            rejecting: Mutex::default(),
+            old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
             flags: Mutex::default(),
             nudge: context.nudge,
@@ -288,8 +252,21 @@ impl Shared {
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
+            needed_columns: Vec::new(),
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
+            rejecting: self.rejecting(),
         }
+    }
+
+    /// The same with what only the catalogue of the database knows, for a move.
+    pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
+        let needed_columns = match &self.copier {
+            Some(copier) if self.position().stage >= Stage::RampDown => {
+                copier.needed_columns().await.map_err(|error| error.of(&self.name))?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Terms { needed_columns, ..self.terms() })
     }
 
     /// Whether no key can be missing in new any more.
@@ -320,6 +297,15 @@ impl Shared {
     /// Whether a backfill was started that no instance runs, as far as known here.
     pub(crate) fn is_started(&self) -> bool {
         self.started.load(Relaxed)
+    }
+
+    /// From now on a read of any key may go to the side that the ramp is going to.
+    pub(crate) fn ramp_by_other_keys(&self) {
+        self.ramped.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_ramped_by_other_keys(&self) -> bool {
+        self.ramped.load(SeqCst)
     }
 
     pub(crate) fn mark_dirty(&self) {

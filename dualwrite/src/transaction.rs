@@ -379,3 +379,18 @@ impl<DB: Backend> std::fmt::Debug for Tx<'_, DB> {
         f.debug_struct("Tx").field("pins", &self.pins).field("spoiled", &self.spoiled).finish()
     }
 }
+
+/// A fenced transaction, whatever the alias by which its type is named.
+#[diagnostic::on_unimplemented(
+    message = "take `&mut dualwrite::Tx<'_, DB>` here: `{Self}` is not a fenced transaction",
+    label = "not a fenced transaction",
+    note = "`migration.begin(&pool)` gives one; without it the write could run under a stage that has passed"
+)]
+pub trait HoldsFence {}
+
+impl<DB: Backend> HoldsFence for Tx<'_, DB> {}
+
+/// Accepts a fenced transaction alone.
+pub fn fenced<T: HoldsFence>(tx: &mut T) -> &mut T {
+    tx
+}

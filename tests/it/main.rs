@@ -9,14 +9,18 @@ mod support;
 
 // Behaviours, one module each, in alphabetical order.
 mod acceptance;
+mod adoption;
 mod backfill;
+mod bulk;
 mod commits;
 mod compare;
+mod contract;
 mod copy_sql;
 mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod derived_keys;
 mod dropped;
 mod dual;
 mod ended;
@@ -40,7 +44,9 @@ mod keys;
 mod lazy;
 mod letters;
 mod lost_control;
+mod made;
 mod metrics;
+mod one_row;
 mod options;
 mod orders;
 #[cfg(unix)]
@@ -57,6 +63,7 @@ mod real_rows;
 mod repeat;
 mod reverse;
 mod rollout;
+mod row;
 mod schema;
 mod sessions;
 mod shadow;

@@ -214,7 +214,7 @@ impl<C: CopyKeys> Walker<'_, C> {
         if by_key && self.copier.defers(side) {
             for key in keys {
                 let key: C::Key = typed_key(key)?;
-                self.copier.judge(self.shared, tx, &key, side).await?;
+                self.copier.judge(self.shared, tx, &[key], side).await?;
             }
         }
         Ok(())

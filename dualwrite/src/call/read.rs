@@ -10,7 +10,7 @@ use crate::call::lazy::decide::{Missing, before_all_is_copied, may_copy};
 use crate::call::lazy::run as lazy;
 use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::run::Shadow;
-use crate::call::write::run::not_pinned;
+use crate::call::write::plan::not_pinned;
 use crate::compare::{Comparison, Pair};
 use crate::database::Backend;
 use crate::error::Error;
@@ -62,6 +62,20 @@ pub fn read<'r, K: Key + ?Sized>(
     method: usize,
     key: &K,
 ) -> Result<Read<'r>, Error> {
+    read_by(repository, method, key, key)
+}
+
+/// The same, where the ramp is followed by something else than the key of the record.
+///
+/// # Errors
+/// As [`read`].
+#[inline(always)]
+pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
+    repository: &'r Repository,
+    method: usize,
+    key: &K,
+    ramp: &R,
+) -> Result<Read<'r>, Error> {
     let (shared, method) = (&**repository.shared(), repository.method(method));
     let start = shared.clock.ticks();
     let phase = shared.in_flight.enter();
@@ -72,7 +86,7 @@ pub fn read<'r, K: Key + ?Sized>(
     let (plan, lazy) = if is_known && is_plain {
         (route(position, Operation::Read, Bucket::FIRST), None)
     } else {
-        by_key(Flying { shared, phase }, method, start, position, key)?
+        by_key(Flying { shared, phase }, method, start, position, key, ramp)?
     };
     let draw = match plan.mirror.is_some() && shared.options.shadow_by_key {
         true => drawn(Flying { shared, phase }, key),
@@ -140,16 +154,18 @@ impl Drop for Flying<'_> {
 
 /// What needs the key, or is refused.
 #[inline(never)]
-fn by_key<K: Key + ?Sized>(
+fn by_key<K: Key + ?Sized, R: Key + ?Sized>(
     flying: Flying<'_>,
     method: &Entry,
     start: u64,
     position: Position,
     key: &K,
+    ramp: &R,
 ) -> Result<(Plan, Option<Box<EncodedKey>>), Error> {
     let shared = flying.shared;
     shared.check_lease(start, start)?;
-    let plan = keyed(shared, position, key)?;
+    shared.check_kind(K::KIND)?;
+    let plan = keyed(shared, position, ramp)?;
     let lazy = lazy_key(shared, method, plan, key)?;
     std::mem::forget(flying);
     Ok((plan, lazy))
@@ -165,9 +181,24 @@ pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
     tx: &Tx<'_, DB>,
     key: &K,
 ) -> Result<Read<'r>, Error> {
+    read_in_by(repository, method, tx, key, key)
+}
+
+/// The same, where the ramp is followed by something else than the key of the record.
+///
+/// # Errors
+/// As [`read_in`].
+pub fn read_in_by<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
+    repository: &'r Repository,
+    method: usize,
+    tx: &Tx<'_, DB>,
+    key: &K,
+    ramp: &R,
+) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    let plan = keyed(shared, position, key)?;
+    shared.check_kind(K::KIND)?;
+    let plan = keyed(shared, position, ramp)?;
     let lazy = lazy_key(shared, repository.method(method), plan, key)?;
     Ok(Read::pinned(repository, method, plan, lazy))
 }
@@ -217,8 +248,7 @@ pub fn primary(repository: &Repository) -> Primary<'_> {
 }
 
 #[inline]
-fn keyed<K: Key + ?Sized>(shared: &Shared, position: Position, key: &K) -> Result<Plan, Error> {
-    shared.check_kind(K::KIND)?;
+fn keyed<R: Key + ?Sized>(shared: &Shared, position: Position, key: &R) -> Result<Plan, Error> {
     // Without a ramp every bucket is in the same stage, and the hash can be spared.
     let bucket = match position.ramp == Percent::ZERO {
         true => Bucket::FIRST,

@@ -1,4 +1,7 @@
 //! Dual writes: both sides in one fenced transaction, always old first.
 
+pub(crate) mod begin;
 pub(crate) mod decide;
+pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod together;

@@ -43,6 +43,7 @@ pub(crate) async fn copy_one_in<DB: Backend>(
         match (typed.0)(shared, &mut nested, key).await? {
             One::Copied(copied) | One::Inserted(copied) => {
                 if copier.defers(Side::New) {
+                    let key = std::slice::from_ref(key);
                     (typed.2)(shared, &mut nested, key, Side::New).await?;
                 }
                 nested.commit().await?;
@@ -75,25 +76,26 @@ pub(crate) struct InTransaction<DB: Backend>(
 pub(crate) type JudgeIn<DB> = dyn for<'a, 'c> Fn(
         &'a Shared,
         &'a mut Tx<'c, DB>,
-        &'a EncodedKey,
+        &'a [EncodedKey],
         Side,
     ) -> BoxFuture<'a, Result<(), Error>>
     + Send
     + Sync;
 
-/// Judges what a mirror write has done to a key on its side, under the savepoint that it was made under.
+/// Judges what a mirror write has done to its keys on its side, under the savepoint that it was made under.
 pub(crate) async fn judge_mirror<DB: Backend>(
     shared: &Shared,
     tx: &mut Tx<'_, DB>,
-    key: Option<&EncodedKey>,
+    keys: &[EncodedKey],
     side: Side,
 ) -> Result<(), Error> {
-    let copier = shared.copier.as_ref().filter(|copier| copier.defers(side));
-    let (Some(copier), Some(key)) = (copier, key) else { return Ok(()) };
-    match copier.in_transaction().downcast_ref::<InTransaction<DB>>() {
-        Some(typed) => (typed.2)(shared, tx, key, side).await,
-        None => Ok(()),
-    }
+    let Some(copier) = shared.copier.as_ref().filter(|copier| copier.defers(side)) else {
+        return Ok(());
+    };
+    let Some(typed) = copier.in_transaction().downcast_ref::<InTransaction<DB>>() else {
+        return Ok(());
+    };
+    (typed.2)(shared, tx, keys, side).await
 }
 
 /// How the two sides of a key differ, if they do, and in which fields where that is known.
@@ -157,11 +159,13 @@ impl<C: CopyKeys> Registered<C> {
             Box::pin(async move { differing_in(&copier, shared, tx, key).await })
         });
         let judging = Arc::clone(&copier);
-        let judge_in: Box<JudgeIn<C::Database>> = Box::new(move |shared, tx, key, side| {
+        let judge_in: Box<JudgeIn<C::Database>> = Box::new(move |shared, tx, keys, side| {
             let copier = Arc::clone(&judging);
             Box::pin(async move {
-                let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-                copier.judge(shared, tx, &key, side).await
+                let decoded = keys.iter().map(EncodedKey::decode::<C::Key>);
+                let keys = decoded.collect::<Result<Vec<_>, _>>();
+                let keys = keys.map_err(|error| error.of(&shared.name))?;
+                copier.judge(shared, tx, &keys, side).await
             })
         });
         let in_transaction = InTransaction(copy_in, differ_in, judge_in);
@@ -172,6 +176,33 @@ impl<C: CopyKeys> Registered<C> {
 impl<C: CopyKeys> Copier for Registered<C> {
     fn kind(&self) -> KeyKind {
         <C::Key as Key>::KIND
+    }
+
+    fn one_table(&self) -> Option<bool> {
+        let copy = &self.copier.copy;
+        copy.new_source().map(|new| new.is_same_table(&copy.source()))
+    }
+
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        let old = match (self.one_table(), &self.copier.mapping) {
+            (Some(true), Some(mapping)) => mapping.old_columns(),
+            _ => Vec::new(),
+        };
+        Box::pin(async move {
+            if old.is_empty() {
+                return Ok(old);
+            }
+            let failed = |error| Error::database("reading which columns an INSERT needs", error);
+            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            let source = self.copier.copy.source();
+            let (sql, values) = <C::Database as Backend>::Adapter::needed_columns(source.path());
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &values).await;
+            let mut found = Vec::new();
+            for row in rows.map_err(failed)? {
+                found.push(row.text(0).map_err(failed)?.to_owned());
+            }
+            Ok(old.into_iter().filter(|column| found.contains(column)).collect())
+        })
     }
 
     fn can_copy_to(&self, side: Side) -> bool {
@@ -220,10 +251,19 @@ impl<C: CopyKeys> Copier for Registered<C> {
             let failed = |error| Error::database("looking at the old table", error).of(migration);
             let mut watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
             // The mark of fenced transactions comes before the trigger, and goes after it.
-            let flag = format!(
-                "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
-                u8::from(create)
-            );
+            let now = <C::Database as Backend>::Adapter::DIALECT.now;
+            // MySQL assigns from left to right.
+            let flag = match create {
+                true => format!(
+                    "UPDATE dualwrite_migration SET \
+                     watched_at = CASE WHEN watched = 1 THEN watched_at ELSE {now} END, watched = 1 \
+                     WHERE name = '{migration}'"
+                ),
+                false => format!(
+                    "UPDATE dualwrite_migration SET watched_at = NULL, watched = 0 \
+                     WHERE name = '{migration}'"
+                ),
+            };
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             let sql = "SELECT fence FROM dualwrite_migration WHERE name = ?";
             let values = [migration.into()];

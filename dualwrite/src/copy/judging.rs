@@ -58,13 +58,13 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
     }
 
-    /// Judges what a transaction of a caller has done to the row of a key on one side. Where it fails the
+    /// Judges what a transaction of a caller has done to the rows of keys on one side. Where it fails the
     /// transaction must go back to a savepoint before that.
     pub(crate) async fn judge(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
-        key: &C::Key,
+        keys: &[C::Key],
         side: Side,
     ) -> Result<(), Error> {
         let Some(pages) = self.judged_pages(side) else { return Ok(()) };
@@ -86,8 +86,9 @@ impl<C: CopyKeys> SqlCopier<C> {
                 found
             }
         };
-        let key: Vec<SqlValue> = key.parts().into_iter().map(SqlValue::from).collect();
-        let judged = deferred.judge::<<C::Database as Backend>::Adapter>(tx.connection(), &key);
+        let keys: Vec<Vec<SqlValue>> =
+            keys.iter().map(|key| key.parts().into_iter().map(SqlValue::from).collect()).collect();
+        let judged = deferred.judge::<<C::Database as Backend>::Adapter>(tx.connection(), &keys);
         match judged.await.map_err(failed)? {
             true => Ok(()),
             false => {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::identifier::Identifier;
 use super::keyed::Keyed;
+use crate::database::Identifier;
 use crate::error::{Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::KeyForm;
@@ -57,6 +57,16 @@ impl KeySource {
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.table.insert(0, name.into());
         self
+    }
+
+    /// The table, after its schema where it has one.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.table
+    }
+
+    /// Whether both are the same table, as far as their names tell.
+    pub(crate) fn is_same_table(&self, other: &Self) -> bool {
+        self.table == other.table
     }
 
     /// The next column of the key.

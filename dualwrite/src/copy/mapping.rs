@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sqlx::{FromRow, Pool};
 
-use super::identifier::Identifier;
 use super::key_source::KeySource;
 use crate::compare::{Compare, Differences};
+use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};
@@ -216,6 +216,15 @@ impl<DB: Backend> Mapping<DB> {
     pub fn new_on(mut self, pool: Pool<DB>, source: KeySource) -> Self {
         self.elsewhere = Some((pool, source));
         self
+    }
+
+    /// The columns of old that are compared as they are.
+    pub(crate) fn old_columns(&self) -> Vec<String> {
+        let named = self.fields.iter().filter_map(|field| match &field.old {
+            Mapped::Column(name) => Some(name.clone()),
+            Mapped::Expression(_) => None,
+        });
+        named.chain(self.rows.iter().flat_map(|rows| rows.old.iter().cloned())).collect()
     }
 
     /// Checks all names.

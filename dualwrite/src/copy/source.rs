@@ -1,9 +1,9 @@
 //! The statements that page through the keys of a table. Pages follow a cursor in key order; never OFFSET, never arithmetic on ids.
 
-use super::identifier::Identifier;
 use super::key_source::{Forms, KeySource};
 use super::keyed::Keyed;
 pub(crate) use super::keyed::{Bound, KeyParts, NAMED_KEYS, padded, places};
+use crate::database::Identifier;
 use crate::database::sealed::Adapter;
 use crate::database::{Dialect, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};

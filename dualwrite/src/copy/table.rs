@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
-use super::identifier::Identifier;
 use super::key_source::KeySource;
 use super::source::{Bound, KeyParts, Pages};
+use crate::database::Identifier;
 use crate::database::{Alike, Backend, Dialect, expression};
 use crate::error::Error;
 use crate::key::{Key, OwnedKey};
@@ -54,6 +54,9 @@ pub trait DualTable: Sized + Send + 'static {
     /// The struct's name, for errors.
     #[doc(hidden)]
     const RECORD: &'static str;
+    /// Where each field is read from.
+    #[doc(hidden)]
+    const READ: &'static [ReadColumn] = &[];
     /// What is carried from old to new.
     #[doc(hidden)]
     const CARRIED: &'static [Carried];
@@ -76,6 +79,35 @@ pub trait DualTable: Sized + Send + 'static {
         Self: ConvertColumns<DB>,
     {
         CopyColumns::new()
+    }
+}
+
+/// Where a field of a record is read from, on each side.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct ReadColumn {
+    /// As `sqlx::FromRow` looks for it.
+    pub name: &'static str,
+    pub old: Source,
+    pub new: Source,
+}
+
+/// What a field is read from.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub enum Source {
+    Column(&'static str),
+    Null,
+    /// `sqlx::FromRow` has a default for it.
+    Nothing,
+}
+
+impl ReadColumn {
+    pub(crate) fn source(&self, side: Side) -> Source {
+        match side {
+            Side::Old => self.old,
+            Side::New => self.new,
+        }
     }
 }
 

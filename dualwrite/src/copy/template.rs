@@ -1,8 +1,8 @@
 //! The text of a statement with places for the keys: what stands in its braces, and what becomes of that.
 //! Pure: texts and values to bind.
 
-use super::identifier::Identifier;
 use super::source::{Bound, Extent, Pages};
+use crate::database::Identifier;
 use crate::database::{Scanned, verbatim};
 use crate::error::{Error, ErrorKind};
 

@@ -18,12 +18,12 @@ pub enum Deferred {
 }
 
 impl Deferred {
-    /// Judges what a transaction has done to the rows of one key. The error is the database's own, or of its
+    /// Judges what a transaction has done to the rows of these keys. The error is the database's own, or of its
     /// kind; on PostgreSQL only going back to an earlier savepoint helps then.
     pub(crate) async fn judge<A: Adapter>(
         &self,
         conn: &mut <A::Db as sqlx::Database>::Connection,
-        key: &[SqlValue],
+        keys: &[Vec<SqlValue>],
     ) -> sqlx::Result<bool> {
         match self {
             Self::Nothing => Ok(true),
@@ -35,11 +35,8 @@ impl Deferred {
                 A::run_text(conn, sql).await.map(|()| true)
             }
             Self::Asked(queries) => {
-                for (sql, times) in queries {
-                    let values: Vec<SqlValue> =
-                        (0..*times).flat_map(|_| key.iter().cloned()).collect();
-                    let found: Vec<SqlRow> = A::fetch(conn, sql, &values).await?;
-                    if !found.is_empty() {
+                for key in keys {
+                    if is_violated::<A>(queries, conn, key).await? {
                         return Ok(false);
                     }
                 }
@@ -47,4 +44,19 @@ impl Deferred {
             }
         }
     }
+}
+
+async fn is_violated<A: Adapter>(
+    queries: &[(String, usize)],
+    conn: &mut <A::Db as sqlx::Database>::Connection,
+    key: &[SqlValue],
+) -> sqlx::Result<bool> {
+    for (sql, times) in queries {
+        let values: Vec<SqlValue> = (0..*times).flat_map(|_| key.iter().cloned()).collect();
+        let found: Vec<SqlRow> = A::fetch(conn, sql, &values).await?;
+        if !found.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -18,6 +18,7 @@ use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
+use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
@@ -99,6 +100,13 @@ impl Adapter for MySqlAdapter {
         server: true,
     };
 
+    const FOREIGN_KEYS_TO: &'static str = altering::MYSQL_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::MYSQL_VIEWS;
+
+    fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
+        altering::mysql_settings(lock)
+    }
+
     const LOG_WRITTEN: Option<&'static str> =
         Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");
 
@@ -120,6 +128,18 @@ impl Adapter for MySqlAdapter {
             "SELECT CAST(table_rows AS SIGNED) FROM information_schema.tables \
              WHERE table_schema = {schema} AND table_name = '{name}'"
         ))
+    }
+
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let (schema, name) = match table {
+            [schema, name] => (Some(schema.as_str()), name.as_str()),
+            table => (None, table.first().map_or("", String::as_str)),
+        };
+        let sql = "SELECT column_name FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND is_nullable = 'NO' \
+                   AND column_default IS NULL AND extra NOT LIKE '%auto_increment%' \
+                   AND extra NOT LIKE '%GENERATED%'";
+        (sql.to_owned(), vec![SqlValue::Text(schema.map(Into::into)), name.into()])
     }
 
     async fn pressure(conn: &mut MySqlConnection) -> sqlx::Result<Pressure> {

@@ -24,6 +24,7 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
 use crate::control::Watch;
+use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
@@ -92,6 +93,13 @@ impl Adapter for PostgresAdapter {
         server: true,
     };
 
+    const FOREIGN_KEYS_TO: &'static str = altering::POSTGRES_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::POSTGRES_VIEWS;
+
+    fn alter_settings(lock: Duration, statement: Duration) -> Vec<String> {
+        altering::postgres_settings(lock, statement)
+    }
+
     const LOG_WRITTEN: Option<&'static str> =
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
 
@@ -108,6 +116,13 @@ impl Adapter for PostgresAdapter {
             "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE relkind <> 'p' AND oid IN \
              (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}'))"
         ))
+    }
+
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let quoted: Vec<String> = table.iter().map(|part| format!("\"{part}\"")).collect();
+        let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(?) AND attnum > 0 \
+                   AND NOT attisdropped AND attnotnull AND NOT atthasdef AND attidentity = ''";
+        (sql.to_owned(), vec![quoted.join(".").as_str().into()])
     }
 
     async fn pressure(conn: &mut PgConnection) -> sqlx::Result<Pressure> {

@@ -39,12 +39,29 @@ pub trait Adapter: Send + Sync + 'static {
         None
     }
 
+    /// Asks for the columns of a table, after its schema where it has one, that an `INSERT` cannot leave out.
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>);
+
     /// For the transactions of a backfill: lets the commit return before it is on disk, for it can be lost as
     /// a whole, and whoever commits later and waits, waits for this one too; and has statements planned anew.
     const BATCH_SETTINGS: Option<&'static str>;
 
     /// Asks for the names of migrations whose fence is not what their row says; `None` where the row is the fence.
     const BROKEN_FENCES: Option<&'static str> = None;
+
+    /// Asks for the foreign keys of other tables that point to a table; bound are its schema, empty for the usual one,
+    /// and its name. Answers with the other table, the name of the key, and the column that it points to.
+    const FOREIGN_KEYS_TO: &'static str;
+
+    /// Asks for the views and their texts.
+    const VIEWS: &'static str;
+
+    /// Asks for the indexes of a table, bound as above, with their columns, where a column cannot be dropped before
+    /// they are; those that a constraint made have an empty name.
+    const INDEXED_COLUMNS: Option<&'static str> = None;
+
+    /// Statements that limit how long a change of the schema waits for a lock, and how long it may take.
+    fn alter_settings(lock: Duration, statement: Duration) -> Vec<String>;
 
     /// A commit waits for the disk, and other transactions can write meanwhile.
     const COMMIT_WAITS: bool = false;

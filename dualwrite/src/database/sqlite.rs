@@ -17,6 +17,7 @@ use sqlx_core::transaction::TransactionManager;
 use self::guard::Guarded;
 use crate::clock;
 use crate::control::Watch;
+use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
@@ -65,6 +66,14 @@ impl Adapter for SqliteAdapter {
         server: false,
     };
 
+    const FOREIGN_KEYS_TO: &'static str = altering::SQLITE_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::SQLITE_VIEWS;
+    const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
+
+    fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
+        altering::sqlite_settings(lock)
+    }
+
     const LOG_WRITTEN: Option<&'static str> = None;
 
     const BROKEN_FENCES: Option<&'static str> = Some(
@@ -75,6 +84,17 @@ impl Adapter for SqliteAdapter {
     const BATCH_SETTINGS: Option<&'static str> = None;
 
     const FULL_JOIN: bool = false;
+
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let (function, values) = match table {
+            [schema, table] => ("(?, ?)", vec![table.as_str().into(), schema.as_str().into()]),
+            table => ("(?)", table.iter().map(|table| table.as_str().into()).collect()),
+        };
+        let sql = format!(
+            "SELECT name FROM pragma_table_info{function} WHERE \"notnull\" = 1 AND dflt_value IS NULL AND pk = 0"
+        );
+        (sql, values)
+    }
 
     fn digest(_values: &[String]) -> Option<(String, String)> {
         None

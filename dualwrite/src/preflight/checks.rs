@@ -14,4 +14,5 @@ pub(crate) const CHECKS: &[Check] = &[
     super::rows::self_updating,
     super::rows::generated,
     super::rows::stricter,
+    super::rows::demanded,
 ];

@@ -105,6 +105,31 @@ pub(crate) fn stricter(subject: &Subject, out: &mut Vec<Finding>) {
     }
 }
 
+/// What an upsert must not leave out.
+pub(crate) fn demanded(subject: &Subject, out: &mut Vec<Finding>) {
+    let fills = |column: &Column| {
+        let extra = column.extra.to_ascii_lowercase();
+        column.is_generated || extra.contains("identity") || extra.contains("auto_increment")
+    };
+    for side in written(subject) {
+        let wanted: Vec<&str> = columns(side)
+            .filter(|column| !column.nullable && column.default.is_none() && !fills(column))
+            .map(|column| column.name.as_str())
+            .filter(|name| !side.key.iter().any(|key| key.eq_ignore_ascii_case(name)))
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let why = format!(
+            "NOT NULL without a default: `{}`. The database asks for them before `INSERT … ON CONFLICT` or `ON \
+             DUPLICATE KEY` finds the row, so an upsert that leaves one out fails, also where the row is there",
+            wanted.join("`, `")
+        );
+        let action = "name them all in an upsert, or UPDATE, and INSERT where no row was found, as `Columns::save`";
+        out.push(found("upsert", FindingLevel::Note, side, None, (why, action)));
+    }
+}
+
 /// What has to be asked for each table.
 pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
     for trigger in &notes.triggers {
@@ -160,6 +185,7 @@ mod tests {
         self_updating(subject, &mut out);
         generated(subject, &mut out);
         stricter(subject, &mut out);
+        demanded(subject, &mut out);
         out.into_iter().map(|finding| format!("{} {:?}", finding.check, finding.column)).collect()
     }
 
@@ -185,9 +211,35 @@ mod tests {
                 "self_updating Some(\"at\")",
                 "generated_column Some(\"total\")",
                 "not_null Some(\"email\")",
-                "unique_index None"
+                "unique_index None",
+                "upsert None"
             ]
         );
+    }
+
+    #[test]
+    fn what_an_upsert_must_not_leave_out_is_named() {
+        let mut filled = column("filled", false, "");
+        filled.default = Some("0".to_owned());
+        let columns = vec![
+            column("id", false, ""),
+            column("name", false, ""),
+            column("email", true, ""),
+            column("number", false, "auto_increment"),
+            column("created_at", false, ""),
+            filled,
+        ];
+        let subject = Subject {
+            kind: KeyKind::INTEGER,
+            old: side(Side::Old, "customer", columns.clone(), Vec::new()),
+            new: Some(side(Side::New, "customer", columns, Vec::new())),
+        };
+        let mut out = Vec::new();
+        demanded(&subject, &mut out);
+        let [finding] = out.as_slice() else { panic!("{out:?}") };
+        let text = finding.to_string();
+        assert!(text.starts_with("note upsert: table `customer`: "), "{text}");
+        assert!(text.contains(": `name`, `created_at`. "), "{text}");
     }
 
     #[test]

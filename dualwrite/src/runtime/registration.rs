@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Prepared, Runtime};
+use crate::contract::declared::Contract;
 use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
@@ -43,6 +44,31 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
+    /// What this migration calls old, and what is asked for before it is dropped; see [`Contract`]. Stored in the
+    /// control tables.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Contract, Error, Migration, Runtime};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     let contract = Contract::new().column("customer", "email");
+    ///     runtime.migration("customer-email").contract(contract).register().await
+    /// }
+    /// # }
+    /// ```
+    pub fn contract(mut self, contract: Contract) -> Self {
+        self.options.contract = Some(contract);
+        self
+    }
+
+    /// Says that this build has the new path alone: it can only join a migration at `Complete`, which cannot go back
+    /// while it lives. A [contract](Self::contract) waits until no other build lives.
+    pub fn new_only(mut self) -> Self {
+        self.options.new_only = true;
+        self
+    }
+
     /// How keys are assigned to buckets; by hash unless said otherwise.
     pub fn buckets(mut self, rule: BucketRule) -> Self {
         self.options.rule = rule;
@@ -52,6 +78,25 @@ impl<DB: Backend> Registration<'_, DB> {
     /// What a failed mirror write does; see [`MirrorPolicy`].
     pub fn mirror(mut self, policy: MirrorPolicy) -> Self {
         self.options.mirror = policy;
+        self
+    }
+
+    /// Lets a wrapper be built from two implementations although the copy function shows that old and new are
+    /// columns of one table. Without this word `Dual<Trait>::new` panics, because both implementations then
+    /// write the same row, and what a statement does to it is done twice:
+    ///
+    /// ```text
+    /// // `visit` of both implementations; at `DualWrite` one visit counts as two:
+    /// UPDATE customer SET visits = visits + 1, email = $2 WHERE id = $1
+    /// UPDATE customer SET visits = visits + 1, email_address = $2 WHERE id = $1
+    /// // `deactivate` answers `false` at `Live`: the old side has done it before new is asked.
+    /// UPDATE customer SET active = false WHERE id = $1 AND active
+    /// ```
+    ///
+    /// Use it only where every statement of both implementations sets its own columns alone, to values that
+    /// come from outside. Everywhere else build the wrapper with `Dual<Trait>::one_row`.
+    pub fn two_statements(mut self) -> Self {
+        self.options.two_statements = true;
         self
     }
 

@@ -146,6 +146,7 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
     let migrations = inner.migrations();
     let watching = async {
         inner.gather(&migrations).await;
+        inner.note_old_reads().await;
         // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
         join_all(migrations.iter().map(|shared| watch_known(shared))).await;
     };

@@ -29,6 +29,8 @@ pub struct InstanceReport {
     pub max_stage: Stage,
     /// Whether its lazy reads copy what they miss in new.
     pub lazy: bool,
+    /// Its build has the new path alone; see [`Registration::new_only`](crate::Registration::new_only).
+    pub new_only: bool,
     /// Where its flags want the migration.
     pub wanted: Option<String>,
     /// The kill switch that it sees set.
@@ -70,6 +72,8 @@ pub(crate) struct Facts {
     pub(crate) releases: Vec<String>,
     /// How long ago old was last written without this library, as far as known.
     pub(crate) unaware: Option<Duration>,
+    /// Somebody has begun to drop old.
+    pub(crate) contract_begun: bool,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
 }

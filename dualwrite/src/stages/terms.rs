@@ -22,8 +22,12 @@ pub(crate) struct Terms {
     pub(crate) approvals: Vec<(Stage, String)>,
     /// How long old must not have been written without this library before new alone is.
     pub(crate) unaware_window: Duration,
+    /// Old columns of the one table that an `INSERT` cannot leave out.
+    pub(crate) needed_columns: Vec<String>,
     /// What the preflight refuses.
     pub(crate) refused: Vec<String>,
+    /// Constraints of old that reject what is written to new alone.
+    pub(crate) rejecting: Vec<String>,
 }
 
 impl Terms {
@@ -54,17 +58,21 @@ impl Terms {
         self.sees_new |= other.sees_new;
         self.can_copy_back |= other.can_copy_back;
         self.unaware_window = self.unaware_window.max(other.unaware_window);
-        for approval in &other.approvals {
-            if !self.approvals.contains(approval) {
-                self.approvals.push(approval.clone());
-            }
-        }
-        for refusal in &other.refused {
-            if !self.refused.contains(refusal) {
-                self.refused.push(refusal.clone());
-            }
-        }
+        add(&mut self.approvals, &other.approvals);
+        add(&mut self.needed_columns, &other.needed_columns);
+        add(&mut self.refused, &other.refused);
+        add(&mut self.rejecting, &other.rejecting);
         self
+    }
+}
+
+/// Adds those that are not there yet.
+#[cfg(test)]
+fn add<T: Clone + PartialEq>(to: &mut Vec<T>, others: &[T]) {
+    for other in others {
+        if !to.contains(other) {
+            to.push(other.clone());
+        }
     }
 }
 

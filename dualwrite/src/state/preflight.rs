@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::contract::relax::rejecting;
 use crate::error::Error;
 use crate::key::{AnyKey, EncodedKey, Key};
 use crate::preflight::finding::Preflight;
@@ -67,8 +68,26 @@ impl Shared {
         self.folds.store(folds, Relaxed);
     }
 
+    /// Constraints of old that reject what is written to new alone.
+    pub(crate) fn rejecting(&self) -> Vec<String> {
+        self.rejecting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks for them again. After the contract was begun there is no old that could reject anything.
+    async fn look_for_rejecting(&self) -> Result<(), Error> {
+        let (Some(contract), Some(dialect)) = (&self.options.contract, self.control.dialect())
+        else {
+            return Ok(());
+        };
+        let shape = self.control.old_shape(contract).await.map_err(|error| error.of(&self.name))?;
+        let found = rejecting(contract, &shape, dialect).into_iter().map(|one| one.reason);
+        *self.rejecting.lock().unwrap_or_else(PoisonError::into_inner) = found.collect();
+        Ok(())
+    }
+
     /// Looks at the tables again.
     pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
+        self.look_for_rejecting().await?;
         let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
         let found = copier.preflight(&self.name).await.map_err(|error| error.of(&self.name))?;
         self.set_preflight(found.clone());

@@ -1,6 +1,7 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod contracts;
 mod entry;
 mod hazards;
 mod instances;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 
 use crate::clock::Clock;
+use crate::contract::declared::Contract;
 use crate::control::letters::DeadLetter;
 use crate::control::{
     Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
@@ -55,6 +57,7 @@ struct Entry {
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
     hazards: Vec<Hazard>,
+    contract: Option<Contract>,
     shape: Option<String>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,

@@ -1,7 +1,9 @@
 //! The control tables in a SQL database: statements written once, over the narrow waist of
 //! [`backend`](crate::database).
 
+mod alter;
 pub(crate) mod change;
+mod contracts;
 mod facts;
 mod hazards;
 mod instances;

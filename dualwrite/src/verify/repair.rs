@@ -260,7 +260,7 @@ async fn mend_once<C: CopyKeys>(
     match keep {
         true => plan.copier.commit_copy(shared, tx).await?,
         false => {
-            plan.copier.judge(shared, &mut tx, &typed[0], to).await?;
+            plan.copier.judge(shared, &mut tx, typed, to).await?;
             tx.rollback().await?;
         }
     }

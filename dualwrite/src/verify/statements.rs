@@ -1,11 +1,11 @@
 //! The statements of a verification: chunks of keys, bounded on both sides, and what differs in them. Pure:
 //! texts and values to bind.
 
-use crate::copy::identifier::Identifier;
 use crate::copy::keyed::Keyed;
 use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
 use crate::copy::source::{Bound, KeyParts, Pages};
+use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlValue, expression};
 use crate::error::Error;

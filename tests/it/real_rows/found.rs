@@ -46,6 +46,7 @@ async fn columns_constraints_and_triggers_that_matter_are_named<D: Sql>(db: Scra
     let text = found(&migration).await;
     for wanted in [
         "warn not_null: table `new_note`, column `word`",
+        "note upsert: table `new_note`: NOT NULL without a default: `word`.",
         "warn unique_index: table `new_note`",
         "note generated_column: table `new_note`, column `size`",
         "warn trigger: table `new_note`: the trigger `touch`",

@@ -1,6 +1,6 @@
-//! Carries out one write of a repository. The wrapper calls, in this order: [`write()`], then for each
-//! side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`], then
-//! [`Write::finish`].
+//! Carries out one write of a repository. The wrapper plans it by a function of `plan`, then for each
+//! target that [`Write::next`] names calls [`Write::run`] and [`Write::leave`], then [`Write::finish`]. What
+//! fails on the way stays in the write, which then names no more targets.
 //!
 //! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
 //! drivers, for every method of every wrapper.
@@ -14,339 +14,362 @@ use futures_util::FutureExt;
 use crate::call::repository::Repository;
 use crate::call::shadow::writes::compare;
 use crate::call::write::decide::{self, Mirror};
+use crate::call::write::plan::{Context, Planned};
 use crate::copier::registered::judge_mirror;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key};
+use crate::key::{EncodedKey, OwnedKey};
 use crate::needs::Failure;
 use crate::observe::{MethodStats, count};
-use crate::shadow::sampling::is_sampled;
 use crate::stages::lineage::Mark;
 use crate::stages::position::Epoch;
-use crate::stages::route::{Operation, Plan, is_read, route};
+use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
 use crate::state::{MirrorPolicy, Shared};
 use crate::transaction::{MirrorSavepoint, Tx};
 
 const UNFINISHED: &str = "a write in it failed or was dropped halfway";
 
-/// The sides that a write goes to.
+/// The implementation that a write calls next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sides {
-    /// Old alone.
+pub enum Target {
+    /// Old.
     Old,
-    /// New alone.
+    /// New.
     New,
-    /// Old, then new.
-    Both,
+    /// The one that writes both at once, and answers as this side does.
+    Both(Side),
 }
 
 /// What one side answered, or how it panicked.
 pub struct Answer<T, E>(Result<Result<T, E>, Box<dyn Any + Send>>);
 
-/// What a dual write does next: old before new, always, so that no two writers wait for each other.
+impl<T, E> Answer<T, E> {
+    fn is_ok(&self) -> bool {
+        matches!(self.0, Ok(Ok(_)))
+    }
+}
+
+/// What a write does next: old before new, always, so that no two writers wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    Old,
-    New,
-    /// The mirror has failed and both sides are undone: old once more, alone.
-    OldAgain,
+    /// The only side, or old, or both at once.
+    First,
+    /// New, after old.
+    Second,
+    /// The mirror has failed and both sides are undone: the primary once more, alone.
+    Again,
     Done,
 }
 
 /// One write under way.
 pub struct Write<'r, T, E> {
+    repository: &'r Repository,
+    method: usize,
     shared: &'r Arc<Shared>,
     stats: &'r MethodStats,
-    /// Whether the sides are read back and compared.
-    compare: bool,
-    plan: Plan,
-    mirror: Mirror,
-    key: Option<EncodedKey>,
+    planned: Planned,
     /// Another write has failed in this transaction before: this one cannot make that good.
     spoiled_before: bool,
     turn: Turn,
+    target: Target,
     /// The savepoint stands before the first side: going back to it undoes both.
     from_start: bool,
     start: u64,
-    answer: Option<Result<T, E>>,
+    answer: Option<T>,
+    /// The error of a side; ours is apart, so that a future may hold it whatever theirs is.
+    theirs: Option<E>,
+    ours: Option<Error>,
 }
 
-/// Plans a write inside a transaction.
-///
-/// # Errors
-/// `NotPinned` where the transaction was not begun for the migration, `WrongKey`.
-pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
-    repository: &'r Repository,
-    method: usize,
-    tx: &Tx<'_, DB>,
-    key: &K,
-) -> Result<Write<'r, T, E>, Error> {
-    let shared = repository.shared();
-    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    shared.check_kind(K::KIND)?;
-    let bucket = shared.bucket(key)?;
-    let plan = route(position, Operation::Write, bucket);
-    let method = repository.method(method);
-    let mirror = match plan.mirror {
-        Some(side) => {
-            let copier = shared.copier.as_ref();
-            let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
-                && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
-                // Another spelling of this key may have another bucket, and be read on the side that failed.
-                && !(shared.is_loose() && is_read(position, side));
-            decide::mirror(position, side, method.mirror(shared), repairable)
-        }
-        None => Mirror::Strict,
-    };
-    let share = shared.options.compare_writes;
-    let compare = plan.mirror.is_some() && is_sampled(share, shared.clock.ticks());
-    let key = match mirror {
-        Mirror::Forgiving => Some(shared.encode(key).map_err(|error| error.of(&shared.name))?),
-        Mirror::Strict if compare => EncodedKey::new(key).ok(),
-        Mirror::Strict => None,
-    };
-    let stats = &method.stats;
-    let spoiled_before = tx.is_spoiled();
-    Ok(Write {
-        shared,
-        stats,
-        compare,
-        plan,
-        mirror,
-        key,
-        spoiled_before,
-        turn: Turn::Old,
-        from_start: false,
-        start: 0,
-        answer: None,
-    })
-}
-
-#[cold]
-pub(crate) fn not_pinned(shared: &Shared) -> Error {
-    let message = "the transaction was not begun for it; use `migration.begin(&pool)`, or \
-                   `Tx::begin_for(&pool, &[…])` for several migrations";
-    Error::new(ErrorKind::NotPinned, message).of(&shared.name)
-}
-
-impl<T, E> Write<'_, T, E> {
-    /// Where this write goes.
-    pub fn sides(&self) -> Sides {
-        match (self.plan.mirror, self.plan.primary) {
-            (Some(_), _) => Sides::Both,
-            (None, Side::Old) => Sides::Old,
-            (None, Side::New) => Sides::New,
+impl<'r, T, E> Write<'r, T, E> {
+    /// A write that is planned like this, or has failed.
+    pub(crate) fn begun<DB: Backend>(
+        repository: &'r Repository,
+        method: usize,
+        tx: &Tx<'_, DB>,
+        plan: impl FnOnce(&Context<'r>) -> Result<Planned, Error>,
+    ) -> Self {
+        let shared = repository.shared();
+        let planned = Context::of(repository, method, tx).and_then(|context| plan(&context));
+        let (planned, ours) = match planned {
+            Ok(planned) => (planned, None),
+            Err(error) => (Planned::nowhere(), Some(error.of(&shared.name))),
+        };
+        Self {
+            repository,
+            method,
+            shared,
+            stats: &repository.method(method).stats,
+            planned,
+            spoiled_before: tx.is_spoiled(),
+            turn: Turn::First,
+            target: Target::Old,
+            from_start: false,
+            start: 0,
+            answer: None,
+            theirs: None,
+            ours,
         }
     }
 
-    fn is_forgiving(&self, side: Side) -> bool {
-        side != self.plan.primary && self.mirror == Mirror::Forgiving
+    fn has_failed(&self) -> bool {
+        self.ours.is_some() || self.theirs.is_some()
     }
 
-    /// The side that a dual write goes to next.
-    pub fn next(&self) -> Option<Side> {
+    fn is_dual(&self) -> bool {
+        self.planned.plan.mirror.is_some()
+    }
+
+    /// Whether a failure of this target is undone, and the write goes on.
+    fn is_forgiving(&self, target: Target) -> bool {
+        let primary = self.planned.plan.primary;
+        self.planned.mirror == Mirror::Forgiving
+            && self.turn != Turn::Again
+            && match target {
+                Target::Old => primary != Side::Old,
+                Target::New => primary != Side::New,
+                Target::Both(_) => self.repository.is_one_row(),
+            }
+    }
+
+    fn named(&self) -> Option<Target> {
+        let primary = self.planned.plan.primary;
+        let alone = match primary {
+            Side::Old => Target::Old,
+            Side::New => Target::New,
+        };
         match self.turn {
-            Turn::Old | Turn::OldAgain => Some(Side::Old),
-            Turn::New => Some(Side::New),
+            _ if self.has_failed() => None,
+            Turn::First if !self.is_dual() => Some(alone),
+            Turn::First if self.repository.writes_at_once() => Some(Target::Both(primary)),
+            Turn::First => Some(Target::Old),
+            Turn::Second => Some(Target::New),
+            Turn::Again => Some(alone),
             Turn::Done => None,
         }
     }
 
-    /// Before a side of a dual write: sets the savepoint where a failure would be forgiven, unless it
-    /// stands already.
-    ///
-    /// # Errors
-    /// `Database`, `Poisoned` where the transaction has ended already.
-    pub fn enter<DB: Backend>(
+    /// The implementation to call next, after the savepoint where a failure of it would be forgiven.
+    pub fn next<DB: Backend>(
         &mut self,
-        side: Side,
         tx: &mut Tx<'_, DB>,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        if self.turn == Turn::Old && self.mirror == Mirror::Forgiving {
-            let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
-            self.from_start = tx.mirror_savepoint() == MirrorSavepoint::AtStart
-                && (repeats || self.is_forgiving(side));
+    ) -> impl Future<Output = Option<Target>> + Send {
+        let named = self.named();
+        let mut sets = false;
+        if let (Some(target), true) = (named, self.is_dual()) {
+            if self.turn == Turn::First && self.planned.mirror == Mirror::Forgiving {
+                let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
+                self.from_start = tx.mirror_savepoint() == MirrorSavepoint::AtStart
+                    && (repeats || self.is_forgiving(target));
+            }
+            sets = self.is_forgiving(target) && !self.from_start;
+            // Until the last side has answered, the transaction is half a write.
+            tx.spoil(UNFINISHED);
         }
-        // Until the last side has answered, the transaction is half a write.
-        tx.spoil(UNFINISHED);
-        let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.from_start);
-        let is_first = self.turn == Turn::Old;
+        self.target = named.unwrap_or(self.target);
+        let checks = self.turn == Turn::First && self.is_dual();
+        let (shared, ours) = (self.shared, &mut self.ours);
         async move {
-            if is_first {
-                tx.check_ours().await.map_err(|error| error.of(&shared.name))?;
+            let entered = async {
+                if checks {
+                    tx.check_ours().await?;
+                }
+                if sets {
+                    let set = set_savepoint(tx).await;
+                    set.map_err(|error| Error::database("setting a savepoint", error))?;
+                }
+                Ok::<(), Error>(())
+            };
+            match entered.await {
+                Ok(()) => named,
+                Err(error) => {
+                    *ours = Some(error.of(&shared.name));
+                    None
+                }
             }
-            if sets {
-                set_savepoint(tx).await.map_err(|error| {
-                    Error::database("setting a savepoint", error).of(&shared.name)
-                })?;
-            }
-            Ok(())
         }
     }
 
-    /// Before a dual write that one implementation makes alone. No savepoint: what fails there has
-    /// written neither side.
-    pub fn enter_both<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
-        tx.spoil(UNFINISHED);
+    /// Whether nothing is called after the present target, so that it may have the arguments.
+    pub fn is_last(&self) -> bool {
+        !self.is_dual()
     }
 
-    /// Runs one side and catches its panic.
+    /// Calls one side and catches its panic.
     pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
         self.start = self.shared.clock.now();
         Answer(AssertUnwindSafe(side).catch_unwind().await)
     }
 
-    /// After a side of a dual write.
-    ///
-    /// # Errors
-    /// The primary's error, or the mirror's where it is not forgiven; the transaction can then only be
-    /// rolled back.
-    ///
-    /// # Panics
-    /// With the primary's panic.
-    pub async fn leave<DB: Backend>(
+    /// The key that the first side has made, for the call of the other.
+    pub fn made<K: OwnedKey>(
         &mut self,
-        side: Side,
-        tx: &mut Tx<'_, DB>,
-        answer: Answer<T, E>,
-    ) -> Result<(), E>
-    where
-        E: Failure,
-    {
-        let turn = self.turn;
-        if turn != Turn::OldAgain {
-            self.record(side, &answer);
-        }
-        // What the database would judge at the commit, past the savepoint, is judged now.
-        let judged = match (&answer.0, self.is_forgiving(side)) {
-            (Ok(Ok(_)), true) => judge_mirror(self.shared, tx, self.key.as_ref(), side).await,
-            _ => Ok(()),
+        answer: &Answer<T, E>,
+        key_of: impl FnOnce(&T) -> K,
+    ) -> Option<K> {
+        let Answer(Ok(Ok(answer))) = answer else {
+            return None;
         };
-        let is_whole = matches!(answer.0, Ok(Ok(_))) && judged.is_ok();
-        let forgiven = !is_whole
-            && self.is_forgiving(side)
-            && forgive(self.shared, self.stats.method, side, tx)
-                .await
-                .map_err(|error| error.of(&self.shared.name))?;
-        self.compare &= !forgiven;
-        match answer.0 {
-            Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
-            _ if forgiven => {}
-            Ok(Ok(_)) => judged.map_err(E::from)?,
-            Ok(Err(error)) => return Err(error),
-            Err(panic) if side == self.plan.primary => resume_unwind(panic),
-            Err(_) => {
-                let message = format!("the write to {side} panicked");
-                return Err(Error::new(ErrorKind::MirrorFailed, message)
-                    .of(&self.shared.name)
-                    .into());
-            }
+        if self.turn == Turn::Second || !self.planned.makes_key {
+            return None;
         }
-        self.turn = match turn {
-            Turn::Old => Turn::New,
-            Turn::New if forgiven && self.from_start => Turn::OldAgain,
-            Turn::New | Turn::OldAgain | Turn::Done => Turn::Done,
-        };
-        if (forgiven && self.turn != Turn::OldAgain) || turn == Turn::OldAgain {
-            // After the primary: whoever copies the key locks its row in old before its mark, too.
-            let mirror = self.plan.primary.other();
-            note_failure(self.shared, self.key.as_ref(), mirror, tx)
-                .await
-                .map_err(|error| error.of(&self.shared.name))?;
+        let key = key_of(answer);
+        if let (true, Err(error)) = (self.is_dual(), self.decide_made(&key)) {
+            self.ours = Some(error.of(&self.shared.name));
         }
-        if self.turn == Turn::Done {
-            // Only a write that left the transaction whole may be looked at, and before it counts as mended.
-            if let (true, false, Some(key)) = (self.compare, self.spoiled_before, &self.key) {
-                compare(self.shared, self.stats, tx, key).await?;
-            }
-            self.mend(tx);
+        Some(key)
+    }
+
+    /// Now that the key is known, whether the other side may fall behind.
+    fn decide_made<K: OwnedKey>(&mut self, key: &K) -> Result<(), Error> {
+        self.shared.check_kind(K::KIND)?;
+        self.planned.keys = vec![self.shared.encode(key)?];
+        let position = self.planned.position;
+        let bucket = self.shared.bucket(key)?;
+        let plan = route(position, Operation::Write, bucket);
+        if self.turn == Turn::First && self.target == Target::Old && plan.primary == Side::Old {
+            let context = Context {
+                repository: self.repository,
+                shared: self.shared,
+                method: self.repository.method(self.method),
+                position,
+            };
+            self.planned.mirror = context.forgives(Side::New);
         }
         Ok(())
     }
 
-    /// The answer of a dual write.
+    /// After the call of one target.
+    ///
+    /// # Panics
+    /// With the primary's panic.
+    pub async fn leave<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) {
+        let (target, turn) = (self.target, self.turn);
+        self.record(&answer);
+        let mut forgiven = false;
+        // What the database would judge at the commit, past the savepoint, is judged now.
+        let judged = match answer.is_ok() && self.is_forgiving(target) {
+            true => judge_mirror(self.shared, tx, &self.planned.keys, self.mirror()).await,
+            false => Ok(()),
+        };
+        if (!answer.is_ok() || judged.is_err()) && self.is_forgiving(target) {
+            match forgive(self.shared, self.stats.method, self.mirror(), tx).await {
+                Ok(is_forgiven) => forgiven = is_forgiven,
+                Err(error) => return self.fail(tx, error),
+            }
+        }
+        self.planned.compare &= !forgiven;
+        match (answer.0, judged) {
+            (_, _) if forgiven => {}
+            (Ok(Ok(_)), Err(error)) => return self.fail(tx, error),
+            (Ok(Ok(value)), Ok(())) if self.answers(target) => self.answer = Some(value),
+            (Ok(Ok(_)), Ok(())) => {}
+            (Ok(Err(error)), _) => {
+                tx.spoil(UNFINISHED);
+                self.theirs = Some(error);
+                return;
+            }
+            (Err(panic), _) if self.answers(target) => {
+                tx.spoil(UNFINISHED);
+                resume_unwind(panic)
+            }
+            (Err(_), _) => {
+                let message = format!("the write to {} panicked", self.mirror());
+                return self.fail(tx, Error::new(ErrorKind::MirrorFailed, message));
+            }
+        }
+        self.turn = self.turn_after(target, forgiven);
+        let again = self.turn == Turn::Again;
+        if let Err(error) = self.settle(tx, (forgiven && !again) || turn == Turn::Again).await {
+            self.fail(tx, error);
+        }
+    }
+
+    fn turn_after(&self, target: Target, forgiven: bool) -> Turn {
+        match (self.turn, target) {
+            (Turn::First, Target::Both(_)) if forgiven => Turn::Again,
+            (Turn::First, Target::Old) if self.is_dual() => Turn::Second,
+            (Turn::Second, _) if forgiven && self.from_start => Turn::Again,
+            _ => Turn::Done,
+        }
+    }
+
+    /// Marks what has fallen behind, compares, and declares the transaction whole again.
+    async fn settle<DB: Backend>(
+        &mut self,
+        tx: &mut Tx<'_, DB>,
+        behind: bool,
+    ) -> Result<(), Error> {
+        if behind {
+            // After the primary: whoever copies the key locks its row in old before its mark, too.
+            mark_all(self.shared, &self.planned.keys, self.mirror(), tx).await?;
+        }
+        if self.turn != Turn::Done || self.has_failed() {
+            return Ok(());
+        }
+        mark_all(self.shared, &self.planned.ahead, Side::New, tx).await?;
+        // Only a write that left the transaction whole may be looked at, and before it counts as mended.
+        if self.planned.compare && !self.spoiled_before {
+            for key in &self.planned.keys {
+                compare(self.shared, self.stats, tx, key).await?;
+            }
+        }
+        if !self.spoiled_before {
+            tx.mend();
+        }
+        Ok(())
+    }
+
+    /// Whether this target's answer is the caller's.
+    fn answers(&self, target: Target) -> bool {
+        match target {
+            Target::Old => self.planned.plan.primary == Side::Old,
+            Target::New => self.planned.plan.primary == Side::New,
+            Target::Both(_) => true,
+        }
+    }
+
+    fn mirror(&self) -> Side {
+        self.planned.plan.primary.other()
+    }
+
+    fn fail<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>, error: Error) {
+        tx.spoil(UNFINISHED);
+        self.ours = Some(error.of(&self.shared.name));
+    }
+
+    /// The answer of the write.
     ///
     /// # Errors
-    /// The primary's; but then `leave` has returned it already.
+    /// The primary's, the mirror's where it is not forgiven, or ours; the transaction can then only be rolled
+    /// back.
     pub fn finish(self) -> Result<T, E>
     where
         E: Failure,
     {
-        match self.answer {
-            Some(answer) => answer,
-            None => {
-                Err(Error::new(ErrorKind::Poisoned, "a write was finished before it was made")
-                    .into())
-            }
+        if let Some(error) = self.theirs {
+            return Err(error);
+        }
+        let unmade = || Error::new(ErrorKind::Poisoned, "a write was finished before it was made");
+        match (self.ours, self.answer) {
+            (None, Some(answer)) => Ok(answer),
+            (ours, _) => Err(ours.unwrap_or_else(unmade).into()),
         }
     }
 
-    /// After the only side of a write that goes to one.
-    ///
-    /// # Errors
-    /// That side's.
-    ///
-    /// # Panics
-    /// With that side's panic.
-    pub fn leave_only<DB: Backend>(
-        self,
-        tx: &mut Tx<'_, DB>,
-        answer: Answer<T, E>,
-    ) -> Result<T, E> {
-        self.record(self.plan.primary, &answer);
-        self.settle(tx, answer)
-    }
-
-    /// After a write of both at once. Compares the sides where that is wanted. Answers with what the
-    /// implementation for both did.
-    ///
-    /// # Errors
-    /// `Database` where the savepoint of the comparison failed; the transaction can then only be rolled back.
-    ///
-    /// # Panics
-    /// With the panic of the implementation for both.
-    pub async fn leave_both<DB: Backend>(
-        self,
-        tx: &mut Tx<'_, DB>,
-        answer: Answer<T, E>,
-    ) -> Result<Result<T, E>, Error> {
-        self.record(self.plan.primary, &answer);
-        let is_whole = matches!(answer.0, Ok(Ok(_))) && !self.spoiled_before;
-        if let (true, true, Some(key)) = (self.compare, is_whole, &self.key) {
-            compare(self.shared, self.stats, tx, key).await?;
+    fn record(&self, answer: &Answer<T, E>) {
+        if self.turn == Turn::Again {
+            return;
         }
-        Ok(self.settle(tx, answer))
-    }
-
-    fn settle<DB: Backend>(self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) -> Result<T, E> {
-        match answer.0 {
-            Ok(Ok(value)) => {
-                self.mend(tx);
-                Ok(value)
-            }
-            Ok(Err(error)) => {
-                tx.spoil(UNFINISHED);
-                Err(error)
-            }
-            Err(panic) => {
-                tx.spoil(UNFINISHED);
-                resume_unwind(panic)
-            }
-        }
-    }
-
-    fn mend<DB: Backend>(&self, tx: &mut Tx<'_, DB>) {
-        if !self.spoiled_before {
-            tx.mend();
-        }
-    }
-
-    fn record(&self, side: Side, answer: &Answer<T, E>) {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
-        let is_primary = side == self.plan.primary;
-        self.stats.record_write(side, is_primary, nanos, matches!(answer.0, Ok(Ok(_))));
+        let (side, is_primary) = match self.target {
+            Target::Old => (Side::Old, self.answers(self.target)),
+            Target::New => (Side::New, self.answers(self.target)),
+            Target::Both(side) => (side, true),
+        };
+        self.stats.record_write(side, is_primary, nanos, answer.is_ok());
     }
 }
 
@@ -382,19 +405,21 @@ fn forgive<DB: Backend>(
     }
 }
 
-/// Remembers that the key must be copied again, in the caller's own transaction: either both stand or
+/// Remembers that these keys must be copied again, in the caller's own transaction: either both stand or
 /// none.
-fn note_failure<DB: Backend>(
+#[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
+fn mark_all<DB: Backend>(
     shared: &Shared,
-    key: Option<&EncodedKey>,
+    keys: &[EncodedKey],
     side: Side,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<(), Error>> + Send {
-    let key = key.map_or("", |key| key.0.as_str());
     async move {
-        let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await;
-        marked.map_err(|error| Error::database("marking a key dirty", error))?;
-        shared.mark_dirty();
+        for key in keys {
+            let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, &key.0).await;
+            marked.map_err(|error| Error::database("marking a key dirty", error))?;
+            shared.mark_dirty();
+        }
         Ok(())
     }
 }

@@ -40,6 +40,7 @@ impl Entry {
             verification_order: VerifyOrder::GoOn,
             stale: Vec::new(),
             hazards: Vec::new(),
+            contract: None,
             shape: None,
             approvals: Vec::new(),
             releases: Vec::new(),
@@ -94,6 +95,7 @@ impl Entry {
                 .map(|(_, name)| name.clone())
                 .collect(),
             releases: self.releases.clone(),
+            contract_begun: false,
             unaware: None,
             instances: self
                 .instances

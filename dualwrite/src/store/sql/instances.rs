@@ -13,8 +13,16 @@ use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::fence_lost;
 
 /// The columns of an acknowledgement that a newer one replaces.
-const ACKNOWLEDGED: [&str; 7] =
-    ["lazy", "wanted", "killed_by", "seen_epoch", "seen_token", "drained_epoch", "terms"];
+const ACKNOWLEDGED: [&str; 8] = [
+    "lazy",
+    "new_only",
+    "wanted",
+    "killed_by",
+    "seen_epoch",
+    "seen_token",
+    "drained_epoch",
+    "terms",
+];
 /// How many rows one statement writes at the most.
 const ROWS_MAX: usize = 500;
 /// For how long an instance is remembered that does not answer any more.
@@ -275,9 +283,9 @@ async fn acknowledge<DB: Backend>(
     acknowledged: &[Acknowledgement],
 ) -> sqlx::Result<()> {
     for some in acknowledged.chunks(ROWS_MAX) {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
         let sql = format!(
-            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, wanted, killed_by, \
+            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, new_only, wanted, killed_by, \
              seen_epoch, seen_token, drained_epoch, terms, beat) VALUES {rows}{}",
             DB::Adapter::DIALECT.upsert_newer(
                 "dualwrite_acknowledgement",
@@ -291,6 +299,7 @@ async fn acknowledge<DB: Backend>(
                 seen.migration.as_str().into(),
                 beat.instance.as_str().into(),
                 i64::from(seen.lazy).into(),
+                i64::from(seen.new_only).into(),
                 SqlValue::Text(seen.wanted.clone()),
                 SqlValue::Text(seen.killed_by.clone()),
                 seen.seen.epoch.0.into(),
