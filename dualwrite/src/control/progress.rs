@@ -28,7 +28,7 @@ pub struct BackfillProgress {
     pub paused: bool,
     /// Somebody cancelled it.
     pub cancelled: bool,
-    /// Why it makes way at present.
+    /// Why its batches wait now; `None` where they do not.
     pub throttled: Option<String>,
     /// The most keys a second, of all workers together.
     pub rate: Option<u64>,

@@ -5,10 +5,10 @@ use sqlx::FromRow;
 
 use crate::copy::bound::{BindColumns, Binds, Written};
 use crate::copy::convert::Bind;
-use crate::copy::identifier::Identifier;
 use crate::copy::run::dialect;
 use crate::copy::table::{DualTable, Source};
 use crate::database::Backend;
+use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::stages::columns::Columns;

@@ -161,3 +161,13 @@ pub(super) fn foreign_among(
     let found = list.iter().find(|(part, ..)| said_lower.contains(&part.to_ascii_lowercase()));
     found.map(|(_, name, reason)| Engine::refused(*name, reason, SERVER_NEEDED))
 }
+
+/// Why an engine is refused, which an operator may accept.
+#[cfg(all(test, any(feature = "postgres", feature = "mysql")))]
+pub(super) fn refused(engine: &Engine) -> Option<String> {
+    engine.admit(None).err().map(|error| {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(engine.admit(Some("all writes go to one node")).is_ok());
+        error.to_string()
+    })
+}

@@ -363,7 +363,11 @@ impl Adapter for SqliteAdapter {
             let mut attempt = 1;
             loop {
                 match migrator(SCHEMA).run(pool).await.map_err(install_error) {
-                    Err(error) if error.is_retryable() && attempt < INSTALL_ATTEMPTS => {
+                    // Who loses the race finds the version recorded: a unique value that is there already.
+                    Err(error)
+                        if (error.is_retryable() || error.is_about_data())
+                            && attempt < INSTALL_ATTEMPTS =>
+                    {
                         clock::sleep(Duration::from_millis(20 * u64::from(attempt))).await;
                         attempt += 1;
                     }

@@ -394,7 +394,7 @@ mod tests {
         let (sql, values) = statements.differing(Which::Between(Some(&at(5)), Some(&at(9))));
         assert_eq!(
             sql,
-            r#"SELECT COALESCE(o.k0, n.k0), CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END, CASE WHEN o.f0 IS DISTINCT FROM n.f0 THEN 1 ELSE 0 END FROM (SELECT "id" AS k0, "a" AS f0 FROM "old" WHERE "id" > ? AND "id" <= ?) o FULL JOIN (SELECT "id" AS k0, "b" AS f0 FROM "new" WHERE "id" > ? AND "id" <= ?) n ON o.k0 = n.k0 WHERE o.k0 IS NULL OR n.k0 IS NULL OR o.f0 IS DISTINCT FROM n.f0"#
+            r#"SELECT COALESCE(o.k0, n.k0), CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END, CASE WHEN o.f0 IS DISTINCT FROM n.f0 THEN 1 ELSE 0 END FROM (SELECT "id" AS k0, "a" AS f0 FROM "old" WHERE "id" > ? AND "id" <= ?) o FULL JOIN (SELECT "id" AS k0, "b" AS f0 FROM "new" WHERE "id" > ? AND "id" <= ?) n ON n.k0 = o.k0 WHERE o.k0 IS NULL OR n.k0 IS NULL OR o.f0 IS DISTINCT FROM n.f0"#
         );
         assert_eq!(values, [5_i64, 9, 5, 9].map(SqlValue::from));
     }

@@ -78,15 +78,7 @@ pub(crate) fn engine(answers: &Answers) -> Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
-
-    fn refused(engine: &Engine) -> Option<String> {
-        engine.admit(None).err().map(|error| {
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(engine.admit(Some("all writes go to one node")).is_ok());
-            error.to_string()
-        })
-    }
+    use crate::database::engine::refused;
 
     fn my(version: &str, comment: &str) -> Answers {
         Answers { version: version.into(), comment: comment.into(), ..Answers::default() }

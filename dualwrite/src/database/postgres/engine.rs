@@ -65,15 +65,7 @@ pub(crate) fn engine(answers: &Answers) -> Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
-
-    fn refused(engine: &Engine) -> Option<String> {
-        engine.admit(None).err().map(|error| {
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(engine.admit(Some("all writes go to one node")).is_ok());
-            error.to_string()
-        })
-    }
+    use crate::database::engine::refused;
 
     fn pg(version: &str) -> Engine {
         engine(&Answers { version: version.into(), ..Answers::default() })
