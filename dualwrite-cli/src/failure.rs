@@ -52,7 +52,9 @@ pub(crate) fn unreachable(error: &sqlx::Error) -> Failure {
 
 /// Those of the arguments that are URLs, or have one as a value: they may hold a password, and are not repeated.
 pub(crate) fn urls(arguments: &[OsString]) -> Vec<String> {
-    let is_url = |text: &&str| text.contains("://") || text.starts_with("sqlite:");
+    let has_login = |text: &str| text.contains(':') && text.contains('@');
+    let is_url =
+        |text: &&str| text.contains("://") || text.starts_with("sqlite:") || has_login(text);
     let mut found: Vec<String> = Vec::new();
     for argument in arguments.iter().skip(1) {
         let argument = argument.to_string_lossy();

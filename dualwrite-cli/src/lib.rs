@@ -40,7 +40,7 @@ pub async fn run<A: Into<OsString> + Clone>(
     err: &mut impl Write,
 ) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let urls = failure::urls(&arguments);
+    let mut urls = failure::urls(&arguments);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(told) if told.use_stderr() => {
@@ -60,6 +60,7 @@ pub async fn run<A: Into<OsString> + Clone>(
         let message = "no database is named; give --database URL, or set the variable DATABASE_URL";
         return end(err, &format!("dualwrite: {message}\n"), WRONG_USE);
     };
+    urls.insert(0, url.clone()); // it may come from the environment
     if let Command::Contract(command) = arguments.command {
         let answer = match connect::connect(&url).await {
             Ok(operator) => contract::obey(&operator, command).await,

@@ -68,7 +68,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     beat          BIGINT  NOT NULL,
     trail         BIGINT  NOT NULL DEFAULT 0,
     -- What its release declares, which gates are judged by, as JSON.
-    terms         TEXT,
+    terms         MEDIUMTEXT,
     PRIMARY KEY (migration, instance)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (

@@ -41,6 +41,15 @@ impl Terms {
         serde_json::from_str(text).ok()
     }
 
+    /// Of an instance that could not read the catalogue: what it declares of the tables is not known, so nobody may
+    /// move forward by it.
+    pub(crate) fn unread(mut self, instance: &str) -> Self {
+        self.refused.push(format!(
+            "instance {instance} has not read the catalogue of the tables yet; ask it for `readiness`, which reads it"
+        ));
+        self
+    }
+
     #[cfg(test)]
     /// What holds for all of these together: a gate that one of them has shut is shut. A job needs one instance that
     /// can do it.
