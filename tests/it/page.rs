@@ -313,7 +313,8 @@ fn linked(from: &str, page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for mark in [" href=\"", " action=\"", " formaction=\"", " src=\""] {
         for piece in page.split(mark).skip(1) {
-            found.push(led(from, piece.split('"').next().unwrap()));
+            let link = piece.split('"').next().unwrap().replace("&amp;", "&");
+            found.push(led(from, &link));
         }
     }
     found
