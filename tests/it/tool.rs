@@ -163,6 +163,8 @@ async fn control_characters_do_not_reach_the_terminal<D: Sql>(db: Scratch<D>) {
             fails(url, &because).await.contains("the reason has control characters"),
             "{evil:?}"
         );
+        let approve = ["contract", "approve", "notes", "--by", "ada", "--because", evil];
+        assert!(fails(url, &approve).await.contains("the reason has control"), "{evil:?}");
     }
     world.runtime.shutdown().await.unwrap();
 }
@@ -171,7 +173,16 @@ async fn control_tables_of_another_release_are_refused<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let url = &*world.db.url();
     let start = ["backfill", "start", "notes", "--by", "ada", "--because", "x"];
-    let all = [&["status"][..], &["status", "notes"], &["backfill", "pause", "notes"], &start];
+    let approve = ["contract", "approve", "notes", "--by", "ada", "--because", "x"];
+    let all = [
+        &["status"][..],
+        &["status", "notes"],
+        &["backfill", "pause", "notes"],
+        &["contract", "check", "notes"],
+        &["contract", "events", "notes"],
+        &approve,
+        &start,
+    ];
     for (change, told) in [
         ("UPDATE _dualwrite_migrations SET version = 99", "at version 99"),
         ("UPDATE _dualwrite_migrations SET version = 1, checksum = 'x'", "by another build"),

@@ -194,7 +194,12 @@ impl<'m> Moving<'m> {
             repair(shared, Side::Old).await?;
         }
         let before = shared.position();
-        let change = Change { terms: shared.terms_now().await?, ..self.change.clone() };
+        // The way back must not depend on the catalogue.
+        let terms = match self.change.wish {
+            Move::Advance(_) | Move::Ramp(_) => shared.terms_now().await?,
+            _ => shared.terms(),
+        };
+        let change = Change { terms, ..self.change.clone() };
         let record = shared.control.change(&shared.name, &change).await;
         let record = record?;
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
