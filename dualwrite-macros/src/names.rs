@@ -26,6 +26,11 @@ pub(crate) fn setter(field: &Ident) -> Ident {
     format_ident!("set_{}", field, span = field.span())
 }
 
+/// `clear_email_address` for `email_address`: writes NULL.
+pub(crate) fn clear(getter: &Ident) -> Ident {
+    format_ident!("clear_{}", getter, span = getter.span())
+}
+
 /// `email_address_by` for `email_address`: the form that follows a plan.
 pub(crate) fn by_plan(method: &Ident) -> Ident {
     format_ident!("{}_by", method, span = method.span())

@@ -85,6 +85,22 @@ where
             self.tag_list = ::core::option::Option::Some(value);
         }
     }
+    /// Writes NULL to `tags` and `tag_list`.
+    #[allow(dead_code, deprecated)]
+    fn clear_tag_list(&mut self) {
+        self.tags = ::core::option::Option::None;
+        self.tag_list = ::core::option::Option::None;
+    }
+    /// Writes NULL to `tags`, `tag_list`, or both, as this plan says.
+    #[allow(dead_code, deprecated)]
+    fn clear_tag_list_by(&mut self, plan: &migrations::Plan) {
+        if plan.stage.writes(migrations::Side::Old) {
+            self.tags = ::core::option::Option::None;
+        }
+        if plan.stage.writes(migrations::Side::New) {
+            self.tag_list = ::core::option::Option::None;
+        }
+    }
     /// `type`, which has taken the place of `kind`.
     #[must_use]
     #[allow(dead_code, deprecated)]
@@ -176,23 +192,9 @@ where
     Vec<T>: ::core::clone::Clone + ::core::cmp::PartialEq,
 {
     fn is_migrated(&self) -> bool {
-        (::core::option::Option::is_some(&::core::option::Option::as_ref(&self.tag_list))
-            || ::core::option::Option::is_none(
-                &::core::option::Option::as_ref(&self.tags),
-            ))
+        true
     }
     fn migrate(&mut self) -> ::core::result::Result<(), migrations::ConversionError> {
-        if ::core::option::Option::is_none(
-            &::core::option::Option::as_ref(&self.tag_list),
-        ) {
-            match ::core::option::Option::as_ref(&self.tags) {
-                ::core::option::Option::Some(old) => {
-                    let value = ::core::clone::Clone::clone(old);
-                    self.tag_list = ::core::option::Option::Some(value);
-                }
-                ::core::option::Option::None => {}
-            }
-        }
         ::core::result::Result::Ok(())
     }
     fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
@@ -205,7 +207,8 @@ where
                 !migrations::__private::same(old, new)
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
-            (_, ::core::option::Option::None) => false,
+            (::core::option::Option::Some(_), ::core::option::Option::None) => true,
+            (::core::option::Option::None, ::core::option::Option::None) => false,
         } {
             fields.push("tag_list");
         }

@@ -223,52 +223,9 @@ impl Payment {
 #[allow(deprecated)]
 impl ::dualwrite::Dual for Payment {
     fn is_migrated(&self) -> bool {
-        (::core::option::Option::is_some(&::core::option::Option::as_ref(&self.money))
-            || ::core::option::Option::is_none(
-                &match (
-                    ::core::option::Option::Some(&self.amount),
-                    ::core::option::Option::as_ref(&self.currency),
-                ) {
-                    (
-                        ::core::option::Option::Some(old_0),
-                        ::core::option::Option::Some(old_1),
-                    ) => ::core::option::Option::Some((old_0, old_1)),
-                    _ => ::core::option::Option::None,
-                },
-            ))
+        true
     }
     fn migrate(&mut self) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
-        if ::core::option::Option::is_none(
-            &::core::option::Option::as_ref(&self.money),
-        ) {
-            match match (
-                ::core::option::Option::Some(&self.amount),
-                ::core::option::Option::as_ref(&self.currency),
-            ) {
-                (
-                    ::core::option::Option::Some(old_0),
-                    ::core::option::Option::Some(old_1),
-                ) => ::core::option::Option::Some((old_0, old_1)),
-                _ => ::core::option::Option::None,
-            } {
-                ::core::option::Option::Some((old_0, old_1)) => {
-                    let value = ::dualwrite::__private::Conversion {
-                        record: "Payment",
-                        field: "money",
-                        to: ::dualwrite::Side::New,
-                    }
-                        .checked(
-                            ::dualwrite::__private::answered::<
-                                Money,
-                                _,
-                            >(Money::of(*old_0, &**old_1)),
-                            || ::core::option::Option::None,
-                        )?;
-                    self.money = ::core::option::Option::Some(value);
-                }
-                ::core::option::Option::None => {}
-            }
-        }
         ::core::result::Result::Ok(())
     }
     fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
@@ -301,7 +258,8 @@ impl ::dualwrite::Dual for Payment {
                 }
             }
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
-            (_, ::core::option::Option::None) => false,
+            (::core::option::Option::Some(_), ::core::option::Option::None) => true,
+            (::core::option::Option::None, ::core::option::Option::None) => false,
         } {
             fields.push("money");
         }

@@ -193,6 +193,11 @@ impl Pair {
         matches!(self.present, Present::Filled) && may(&self.old) && may(&self.new)
     }
 
+    /// Whether both sides can be made NULL.
+    pub(super) fn can_be_cleared(&self) -> bool {
+        self.may_be_null() && self.old.iter().chain(&self.new).all(|part| part.is_optional)
+    }
+
     pub(super) fn is_converted(&self) -> bool {
         matches!(self.how, How::Convert { .. })
     }

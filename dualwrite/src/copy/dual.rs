@@ -27,10 +27,12 @@ use crate::copy::conversion::ConversionError;
 /// # Ok::<(), dualwrite::ConversionError>(())
 /// ```
 pub trait Dual {
-    /// Whether every new field is there, or has nothing to take from old.
+    /// Whether every new field is there, or has nothing to take from old. A field that may be NULL on both
+    /// sides is not judged: whether it is copied cannot be seen from the record.
     fn is_migrated(&self) -> bool;
 
-    /// Fills the new fields that are not there from old; those that are there stay.
+    /// Fills the new fields that are not there from old; those that are there stay. A field that
+    /// may be NULL on both sides stays as it is: NULL may be its value.
     ///
     /// # Errors
     /// The first field that cannot be filled. Fields before it are filled, this and the rest are as they
@@ -39,6 +41,6 @@ pub trait Dual {
 
     /// The logical fields that both sides have and disagree on, by the names of their getters. Old that
     /// cannot be converted disagrees. A new side that is not there yet does not: see
-    /// [`is_migrated`](Self::is_migrated).
+    /// [`is_migrated`](Self::is_migrated). A field that may be NULL on both sides disagrees where one is NULL.
     fn divergence(&self) -> Vec<&'static str>;
 }

@@ -135,6 +135,35 @@ fn a_null_of_new_is_never_answered_by_a_stale_value_of_old() {
 }
 
 #[test]
+fn null_is_written_by_clear_and_not_filled_by_migrate() {
+    let stale = || Nullable {
+        id: 1,
+        email: Some("stale".into()),
+        email_address: None,
+        name: Some("Ada Lovelace".into()),
+        first: None,
+        last: None,
+    };
+    let mut row = stale();
+    assert_eq!(row.divergence(), ["email_address", "name"], "one side is NULL");
+    row.migrate().unwrap();
+    assert_eq!((&row.email_address, &row.first), (&None, &None), "NULL may be the value");
+    row.clear_email_address();
+    row.clear_name();
+    assert_eq!((&row.email, &row.email_address), (&None, &None));
+    assert_eq!((&row.name, &row.first, &row.last), (&None, &None, &None));
+    assert_eq!(row.divergence(), [""; 0]);
+
+    let mut row = stale();
+    row.set_email_address("new");
+    row.clear_email_address_by(&plan(Stage::Off));
+    assert_eq!((&row.email, row.email_address.as_deref()), (&None, Some("new")));
+    row.set_email_address("new");
+    row.clear_email_address_by(&plan(Stage::Complete));
+    assert_eq!((row.email.as_deref(), &row.email_address), (Some("new"), &None));
+}
+
+#[test]
 fn a_plan_chooses_the_side() {
     let mut contact = Contact {
         email: "old".into(),

@@ -6,7 +6,7 @@ use quote::format_ident;
 use super::super::model::{Dual, Pair, Place};
 use super::shown;
 use super::side::{
-    Which, cloned, convert, locals, or_failed, refuse_absent, tuple, views_of_values, write,
+    Which, clear, cloned, convert, locals, or_failed, refuse_absent, tuple, views_of_values, write,
 };
 use crate::names;
 
@@ -45,7 +45,34 @@ pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
             },
         )
     };
-    code!(#plain #by_plan)
+    let clears = pair.can_be_cleared().then(|| clears(model, pair));
+    code!(#plain #by_plan #clears)
+}
+
+/// The methods that write NULL, where both sides can hold it.
+fn clears(model: &Dual, pair: &Pair) -> TokenStream {
+    let (root, visibility) = (&model.root, &pair.visibility);
+    let name = names::clear(&pair.name);
+    let name_by_plan = names::by_plan(&name);
+    let sides = (shown(&pair.old), shown(&pair.new));
+    let docs = format!(" Writes NULL to {} and {}.", sides.0, sides.1);
+    let docs_by_plan =
+        format!(" Writes NULL to {}, {}, or both, as this plan says.", sides.0, sides.1);
+    let (old, new) = (clear(pair, Which::Old), clear(pair, Which::New));
+    code! {
+        #[doc = #docs]
+        #[allow(dead_code, deprecated)]
+        #visibility fn #name(&mut self) {
+            #old
+            #new
+        }
+        #[doc = #docs_by_plan]
+        #[allow(dead_code, deprecated)]
+        #visibility fn #name_by_plan(&mut self, plan: &#root::Plan) {
+            if plan.stage.writes(#root::Side::Old) { #old }
+            if plan.stage.writes(#root::Side::New) { #new }
+        }
+    }
 }
 
 fn setter(

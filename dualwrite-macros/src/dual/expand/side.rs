@@ -288,11 +288,21 @@ pub(super) fn key(model: &Dual) -> TokenStream {
 
 /// Writes values, which locals hold, to a side.
 pub(super) fn write(pair: &Pair, which: Which, values: &[TokenStream]) -> TokenStream {
+    let values = which.parts(pair).iter().zip(values).map(|(part, value)| match part.is_optional {
+        true => code!(::core::option::Option::Some(#value)),
+        false => code!(#value),
+    });
+    assign(pair, which, values)
+}
+
+/// Writes NULL to a side whose every part is optional.
+pub(super) fn clear(pair: &Pair, which: Which) -> TokenStream {
+    let nulls = which.parts(pair).iter().map(|_| code!(::core::option::Option::None));
+    assign(pair, which, nulls)
+}
+
+fn assign(pair: &Pair, which: Which, values: impl Iterator<Item = TokenStream>) -> TokenStream {
     let each = which.parts(pair).iter().zip(values).map(|(part, value)| {
-        let value = match part.is_optional {
-            true => code!(::core::option::Option::Some(#value)),
-            false => code!(#value),
-        };
         let assignment = match (&part.place, pair.absent) {
             (Place::Field(name), _) => code!(self.#name = #value;),
             (Place::Within { record, is_optional: false, rest }, _) => {

@@ -44,7 +44,9 @@ pub(super) fn methods(root: &Root) -> TokenStream {
 /// The methods of the trait.
 pub(super) fn bodies(model: &Dual) -> TokenStream {
     let root = &model.root;
-    let open: Vec<&Pair> = model.pairs.iter().filter(|pair| !pair.is_always_new()).collect();
+    // Where NULL may be a value of new, only a copy of the database knows what is not there yet.
+    let is_open = |pair: &&Pair| !pair.is_always_new() && !pair.may_be_null();
+    let open: Vec<&Pair> = model.pairs.iter().filter(is_open).collect();
     let mut filled = open.iter().map(|pair| is_filled(model, pair));
     let is_migrated = match filled.next() {
         Some(first) => code!(#first #(&& #filled)*),
@@ -152,11 +154,20 @@ fn disagree(model: &Dual, pair: &Pair) -> TokenStream {
             }
         }
     };
+    let may_be_null = pair.may_be_null();
+    let (old_alone, neither) = match may_be_null {
+        true => (
+            code!(::core::option::Option::Some(_)),
+            Some(code!((::core::option::Option::None, ::core::option::Option::None) => false,)),
+        ),
+        false => (code!(_), None),
+    };
     code! {
         match (#old, #new) {
             (::core::option::Option::Some(#old_pattern), ::core::option::Option::Some(#new_pattern)) => #differ,
             (::core::option::Option::None, ::core::option::Option::Some(_)) => true,
-            (_, ::core::option::Option::None) => false,
+            (#old_alone, ::core::option::Option::None) => #may_be_null,
+            #neither
         }
     }
 }

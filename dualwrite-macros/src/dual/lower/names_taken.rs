@@ -15,13 +15,18 @@ pub(super) fn check(pairs: &[Pair], errors: &mut Errors) {
         if errors.count() > before {
             continue;
         }
-        let methods = [
+        let mut methods = vec![
             ("getter", pair.name.clone()),
             ("setter", pair.setter.clone()),
             ("method", names::by_plan(&pair.name)),
             ("method", names::by_plan(&pair.setter)),
             ("method", names::source(&pair.name)),
         ];
+        if pair.can_be_cleared() {
+            let clear = names::clear(&pair.name);
+            methods.push(("method", names::by_plan(&clear)));
+            methods.push(("method", clear));
+        }
         let collision = methods.iter().find(|(_, name)| taken.contains(&names::plain(name)));
         if let Some((what, name)) = collision {
             let key = if names::plain(name).starts_with(&names::plain(&pair.setter)) {
