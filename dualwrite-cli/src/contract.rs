@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use dualwrite::{ContractDecision, ContractPlan, ContractRun, Operator};
+use dualwrite::{ContractDecision, ContractPlan, ContractRun, Operator, printable};
 
 use crate::failure::Failure;
 
@@ -141,8 +141,8 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
             }
             let mut text = String::new();
             for event in &events {
-                let what = plain(&event.what);
-                let (actor, reason) = (plain(&event.actor), plain(&event.reason));
+                let what = printable(&event.what);
+                let (actor, reason) = (printable(&event.actor), printable(&event.reason));
                 let at = crate::show::moment(event.at_us);
                 let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
             }
@@ -157,24 +157,19 @@ fn as_json(value: &impl serde::Serialize) -> Result<String, Failure> {
     Ok(format!("{text}\n"))
 }
 
-/// What others wrote cannot steer the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
 fn decided(name: &str, decision: &ContractDecision) -> String {
     let mut text = String::new();
     match decision {
         ContractDecision::Allowed { evidence } => {
             let _ = writeln!(text, "{name}: old may be dropped");
             for one in evidence {
-                let _ = writeln!(text, "  {}", plain(&one.to_string()));
+                let _ = writeln!(text, "  {}", printable(&one.to_string()));
             }
         }
         ContractDecision::Refused { missing } => {
             let _ = writeln!(text, "{name}: old cannot be dropped yet");
             for one in missing {
-                let _ = writeln!(text, "  {}", plain(&one.to_string()));
+                let _ = writeln!(text, "  {}", printable(&one.to_string()));
             }
         }
     }
@@ -238,7 +233,7 @@ async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<
         let status = run.status;
         return Err(Failure(format!(
             "no backup is confirmed: `{program}` ended with {status}: {}; see to it and run it again",
-            plain(last)
+            printable(last)
         )));
     }
     operator.contract(&said.name).confirm_backup(&said.by, &said.because, &output).await?;

@@ -1,6 +1,6 @@
 //! What is told when something fails: one line, with the next step, and never a URL. Pure.
 
-use std::error::Error as StdError;
+use std::ffi::OsString;
 
 use dualwrite::{Error, ErrorKind};
 
@@ -10,9 +10,8 @@ pub(crate) struct Failure(pub(crate) String);
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let cause = cause(&error);
         Self(match error.kind() {
-            _ if cause.is_some_and(is_missing_table) => {
+            _ if error.is_undefined_table() => {
                 "this database has no control tables of dualwrite; check that the URL names the service's \
                  database, and start the service, which makes them"
                     .to_owned()
@@ -22,6 +21,13 @@ impl From<Error> for Failure {
                 format!(
                     "there is no migration `{name}` in this database; `dualwrite status` lists those there are"
                 )
+            }
+            ErrorKind::Database if error.is_denied() => format!(
+                "{error}; connect as the user of the service, or grant this one the rights on the tables whose names \
+                 begin with `dualwrite` and `_dualwrite`"
+            ),
+            ErrorKind::Database if error.is_read_only() => {
+                format!("{error}; that server takes no writes: name the primary in the URL")
             }
             ErrorKind::Database => format!("{error}; try again when the database answers"),
             _ if error.is_retryable() => format!("{error}; try again"),
@@ -44,36 +50,26 @@ pub(crate) fn unreachable(error: &sqlx::Error) -> Failure {
     Failure(format!("cannot connect to the database: {said}; {next}"))
 }
 
-/// What the driver said first.
-fn cause(error: &Error) -> Option<&sqlx::Error> {
-    let mut next = error.source();
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
+/// Those of the arguments that are URLs, or have one as a value: they may hold a password, and are not repeated.
+pub(crate) fn urls(arguments: &[OsString]) -> Vec<String> {
+    let has_login = |text: &str| text.contains(':') && text.contains('@');
+    let is_url =
+        |text: &&str| text.contains("://") || text.starts_with("sqlite:") || has_login(text);
+    let mut found: Vec<String> = Vec::new();
+    for argument in arguments.iter().skip(1) {
+        let argument = argument.to_string_lossy();
+        let value = argument.split_once('=').filter(|(name, _)| name.starts_with('-'));
+        let parts = [Some(&*argument), value.map(|(_, value)| value)];
+        found.extend(parts.into_iter().flatten().filter(is_url).map(str::to_owned));
     }
-    None
+    // The longest first, or a part of it would be left.
+    found.sort_by_key(|url| std::cmp::Reverse(url.len()));
+    found
 }
 
-fn is_missing_table(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error() else { return false };
-    // PostgreSQL and MySQL have a code for it, SQLite has none of its own.
-    matches!(error.code().as_deref(), Some("42P01" | "42S02"))
-        || error.message().starts_with("no such table")
-}
-
-/// The text without words that look like URLs.
-pub(crate) fn without_urls(text: &str) -> String {
-    let pieces = text.split_inclusive(char::is_whitespace).map(|piece| {
-        let word = piece.trim_end();
-        if word.contains("://") || word.contains("sqlite:") && word != "sqlite:" {
-            format!("(a URL){}", &piece[word.len()..])
-        } else {
-            piece.to_owned()
-        }
-    });
-    pieces.collect()
+/// The text without these.
+pub(crate) fn without(text: &str, urls: &[String]) -> String {
+    urls.iter().fold(text.to_owned(), |text, url| text.replace(url, "(a URL)"))
 }
 
 #[cfg(test)]
@@ -81,10 +77,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_left_out_and_nothing_else() {
-        let told = "error: unexpected argument 'postgres://u:secret@h/d' found\n\nUsage: x";
-        let kept = "error: unexpected argument (a URL) found\n\nUsage: x";
-        assert_eq!(without_urls(told), kept);
-        assert_eq!(without_urls("a line: as it was\n"), "a line: as it was\n");
+    fn the_urls_of_the_arguments_are_left_out_and_nothing_else() {
+        let url = "postgres://u:secret@h/d";
+        let option = format!("--database={url}?x=1");
+        let arguments =
+            ["dualwrite", "--database", "sqlite:a.db", &option, url].map(OsString::from);
+        let urls = urls(&arguments);
+        let said = format!("error: unexpected argument '{url}' found, also {option}\n\nUsage: x");
+        let kept = "error: unexpected argument '(a URL)' found, also (a URL)\n\nUsage: x";
+        assert_eq!(without(&said, &urls), kept);
+        let help = "The service's database: postgres://…, mysql://…, mariadb://… or sqlite://…";
+        assert_eq!(without(help, &urls), help, "help is no secret");
     }
 }

@@ -39,11 +39,13 @@ pub async fn run<A: Into<OsString> + Clone>(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let mut urls = failure::urls(&arguments);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(told) if told.use_stderr() => {
             // An argument in the wrong place is quoted, and may be the URL.
-            return end(err, &failure::without_urls(&told.to_string()), WRONG_USE);
+            return end(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
         }
         Err(help) => return end(out, &help.to_string(), DONE),
     };
@@ -58,6 +60,7 @@ pub async fn run<A: Into<OsString> + Clone>(
         let message = "no database is named; give --database URL, or set the variable DATABASE_URL";
         return end(err, &format!("dualwrite: {message}\n"), WRONG_USE);
     };
+    urls.insert(0, url.clone()); // it may come from the environment
     if let Command::Contract(command) = arguments.command {
         let answer = match connect::connect(&url).await {
             Ok(operator) => contract::obey(&operator, command).await,
@@ -66,14 +69,14 @@ pub async fn run<A: Into<OsString> + Clone>(
         return match answer {
             Ok(answer) => end(out, &answer.text, if answer.yes { DONE } else { FAILED }),
             Err(failure) => {
-                end(err, &format!("dualwrite: {}\n", failure::without_urls(&failure.0)), FAILED)
+                end(err, &format!("dualwrite: {}\n", failure::without(&failure.0, &urls)), FAILED)
             }
         };
     }
     match obey::obey(&url, arguments.command).await {
         Ok(answer) => end(out, &answer, DONE),
         Err(failure) => {
-            end(err, &format!("dualwrite: {}\n", failure::without_urls(&failure.0)), FAILED)
+            end(err, &format!("dualwrite: {}\n", failure::without(&failure.0, &urls)), FAILED)
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use dualwrite::{BackfillProgress, MigrationOverview, StartedBackfill};
+use dualwrite::{BackfillProgress, MigrationOverview, StartedBackfill, printable};
 
 /// All of them.
 pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {
@@ -24,7 +24,11 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     }
     lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
     lines.say("instances", &migration.instances.to_string());
-    lines.say("dead letters", &migration.dead_letters.to_string());
+    let (new, old) = (migration.dead_letters, migration.dead_letters_to_old);
+    lines.say("dead letters", &format!("{new} to new, {old} to old"));
+    if let Some(why) = migration.attention() {
+        lines.say("needs", why);
+    }
     match &migration.backfill {
         Some(progress) => backfill(&mut lines, progress),
         None => lines.say("backfill", "none yet"),
@@ -38,15 +42,16 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
 fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
     lines.say("backfill", &format!("toward {}, {}", progress.side, progress.standing()));
     if let Some(reason) = &progress.throttled {
-        lines.say("  makes way", reason);
+        lines.say("  throttled by", reason);
     }
     let (done, total, failed) = (progress.done(), progress.total, progress.failed);
     lines
         .say("  done", &format!("{:.1} %, {done} of {total}, {failed} failed", progress.percent()));
     let speed = progress.keys_per_second();
-    let left = progress.eta().filter(|_| !progress.complete).map(seconds);
+    let left = progress.eta().filter(|_| progress.is_running()).map(seconds);
     let left = left.map_or_else(String::new, |left| format!(", {left} left"));
-    lines.say("  speed", &format!("{speed:.1} keys/s{left}, {}", rate(progress.rate)));
+    lines
+        .say("  speed", &format!("{speed:.1} keys/s while it runs{left}, {}", rate(progress.rate)));
     for worker in &progress.workers {
         let after = worker.after.as_deref().unwrap_or("the beginning");
         let lease = seconds(Duration::from_micros(worker.lease_left_us));
@@ -90,7 +95,7 @@ struct Lines(String);
 
 impl Lines {
     fn add(&mut self, line: &str) {
-        self.0.extend(line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        self.0.push_str(&printable(line));
         self.0.push('\n');
     }
 

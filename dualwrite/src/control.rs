@@ -10,6 +10,7 @@ pub(crate) mod plans;
 pub(crate) mod progress;
 pub(crate) mod tasks;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,12 +24,13 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::rollout::state::PlanMove;
-use crate::stages::facts::{Facts, Terms};
+use crate::stages::facts::Facts;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::{Side, Stage};
 use crate::stages::stale::StaleKind;
+use crate::stages::terms::Terms;
 use crate::verify::decide::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.
@@ -175,6 +177,11 @@ pub(crate) trait Control:
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// Fails where the tables are those of another release.
+    fn check_version(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Creates the migrations of these names that are new, and answers with these, in any order.
     fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>>;
 
@@ -291,6 +298,9 @@ pub(crate) trait Control:
         &'a self,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>>;
+
+    /// The progress of the newest backfill of every migration that has any, in a fixed number of statements.
+    fn backfills(&self) -> BoxFuture<'_, Result<HashMap<String, BackfillProgress>, Error>>;
 
     /// Gives an order to the newest backfill toward a side. Returns whether there was one to take it.
     fn order<'a>(

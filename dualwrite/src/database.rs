@@ -38,7 +38,7 @@ use self::fence::read_positions;
 pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
 pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub(crate) use self::install::{install_error, is_installed, migrator};
+pub(crate) use self::install::{check_version, install_error, is_installed, migrator};
 pub(crate) use self::text::{Scanned, expression, verbatim};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

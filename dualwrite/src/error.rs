@@ -8,7 +8,10 @@ mod reason;
 use std::error::Error as StdError;
 use std::fmt;
 
-pub(crate) use self::answer::{is_about_data, is_lost, is_refused_commit, is_serialization};
+pub(crate) use self::answer::{
+    is_about_data, is_denied, is_lost, is_read_only, is_refused_commit, is_serialization,
+    is_undefined_table,
+};
 pub use self::conversion::ConversionError;
 pub(crate) use self::reason::{Plain, reason};
 use crate::gate::Blocker;
@@ -143,8 +146,14 @@ impl Error {
         Self::new(ErrorKind::ShuttingDown, message)
     }
 
+    /// With what was behind it, which its text says too: whoever logs the text alone is told the cause.
     pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        let source = source.into();
+        let said = reason(&*source);
+        if !said.is_empty() && !self.0.message.contains(&said) {
+            self.0.message = format!("{} (cause: {said})", self.0.message);
+        }
+        self.0.source = Some(source);
         self
     }
 
@@ -180,11 +189,12 @@ impl Error {
     /// - Work in pieces (a backfill, a verification, a repair, the retry of dead letters) keeps what it has done,
     ///   and goes on from there. An order (pause, resume, a rate) may have arrived, and says the same again.
     ///
-    /// A row that the database refuses for what is in it is refused again: not retryable.
+    /// A row that the database refuses for what is in it is refused again, and so is what the role of the connection
+    /// [may not do](Self::is_denied): not retryable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::Database => !self.is_about_data(),
+            ErrorKind::Database => !self.is_about_data() && !self.is_denied(),
             kind => matches!(
                 kind,
                 ErrorKind::Conflict
@@ -205,6 +215,25 @@ impl Error {
     /// Whether the database refused a row for what is in it.
     pub(crate) fn is_about_data(&self) -> bool {
         self.driver().is_some_and(is_about_data)
+    }
+
+    /// Whether the database does not let the role of the connection do that: it is refused again until somebody grants
+    /// it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.driver().is_some_and(is_denied)
+    }
+
+    /// Whether nobody can write there now: the server is a standby, or the file is read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.driver().is_some_and(is_read_only)
+    }
+
+    /// Whether a table is missing: of a statement about the control tables, because no service has made them yet.
+    #[must_use]
+    pub fn is_undefined_table(&self) -> bool {
+        self.driver().is_some_and(is_undefined_table)
     }
 
     /// Whether a value that was read is not what it should be.
@@ -308,5 +337,23 @@ impl StdError for Error {
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         Self::Io(std::io::Error::other(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_says_the_cause_once() {
+        let source = "invalid digit in `4711`".into();
+        let cause = sqlx::Error::ColumnDecode { index: "age".to_owned(), source };
+        let error = Error::new(ErrorKind::Database, "a report cannot be read").caused_by(cause);
+        let said = error.to_string();
+        assert!(said.contains("a report cannot be read (cause: the column age"), "{said}");
+        assert!(!said.contains("4711"), "{said}");
+        let error = Error::database("reading", sqlx::Error::PoolTimedOut);
+        let cause = reason(&sqlx::Error::PoolTimedOut);
+        assert_eq!(error.to_string().matches(&cause).count(), 1, "{error}");
     }
 }

@@ -17,6 +17,7 @@ mod error;
 mod gate;
 mod key;
 mod needs;
+mod printable;
 // The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.
 mod backfill;
 mod call;
@@ -135,6 +136,7 @@ pub use operator::{BackfillOrders, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use preflight::finding::{Finding, FindingLevel, Preflight};
+pub use printable::printable;
 pub use rollout::health::Health;
 pub use rollout::order::{OrderKind, RolloutOrder};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};

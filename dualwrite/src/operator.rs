@@ -11,16 +11,19 @@ use serde::{Serialize, Serializer};
 
 use crate::backfill::decide::FAILURES_MAX;
 use crate::backfill::options::WORKERS_MAX;
-use crate::control::tasks::{NewTask, StartedBackfill};
+use crate::control::tasks::{NewTask, StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::migration::moving::check_named;
+use crate::migration::moving::{check_named, check_reason};
+use crate::stages::facts::Facts;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
 
 /// Within so much each statement of an operator is answered, or given up.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+/// How many migrations one statement asks after.
+const NAMES_MAX: usize = 500;
 
 /// Looks at the control tables, and gives orders to backfills, beside the service: it is no instance, so
 /// nobody waits for it, and it has no copy function, so it copies nothing itself.
@@ -66,8 +69,11 @@ pub struct MigrationOverview {
     pub backfill: Option<BackfillProgress>,
     /// Backfills that somebody started and that have not ended.
     pub started: Vec<StartedBackfill>,
-    /// Keys that could not be copied to new, without those that were waived.
+    /// Keys that could not be copied to new, without those that were waived. Among all
+    /// [`migrations`](Operator::migrations) they are counted up to 1,000.
     pub dead_letters: u64,
+    /// Keys that could not be copied to old by a reverse copy, without those that were waived.
+    pub dead_letters_to_old: u64,
     /// Live instances.
     pub instances: usize,
     /// Why its rows in the control tables cannot be read, where that is so; the rest is empty then.
@@ -76,6 +82,52 @@ pub struct MigrationOverview {
 }
 
 impl MigrationOverview {
+    /// Why somebody should look after it, in a few words; `None` where all is as it should be.
+    #[must_use]
+    pub fn attention(&self) -> Option<&'static str> {
+        let backfill = self.backfill.as_ref().filter(|backfill| !backfill.complete);
+        if self.unreadable.is_some() {
+            return Some("its rows cannot be read");
+        }
+        if self.started.iter().any(|task| task.halted) {
+            return Some("backfill halted");
+        }
+        if self.dead_letters + self.dead_letters_to_old > 0 {
+            return Some("dead letters");
+        }
+        if self.instances == 0 {
+            return Some("no live instance");
+        }
+        if self.started.iter().any(|task| task.runner.is_none()) {
+            return Some("nobody runs the backfill yet");
+        }
+        match backfill {
+            Some(backfill) if backfill.cancelled => Some("backfill cancelled"),
+            Some(backfill) if backfill.paused => Some("backfill paused"),
+            Some(backfill) if !backfill.is_running() => Some("backfill without a worker"),
+            _ => None,
+        }
+    }
+
+    fn of(
+        backfill: Option<BackfillProgress>,
+        started: Vec<StartedBackfill>,
+        facts: &Facts,
+        name: String,
+    ) -> Self {
+        Self {
+            name,
+            position: facts.position.to_string(),
+            generation: facts.generation.0,
+            backfill,
+            started: explained(started, &facts.instances),
+            dead_letters: facts.dead_letters,
+            dead_letters_to_old: facts.old_dead_letters,
+            instances: facts.instances.len(),
+            unreadable: None,
+        }
+    }
+
     fn unreadable(name: &str, error: &Error) -> Self {
         Self {
             name: name.to_owned(),
@@ -84,6 +136,7 @@ impl MigrationOverview {
             backfill: None,
             started: Vec::new(),
             dead_letters: 0,
+            dead_letters_to_old: 0,
             instances: 0,
             unreadable: Some(error.to_string()),
         }
@@ -125,16 +178,44 @@ impl Operator {
     /// All migrations, by name. One whose rows cannot be read is shown as that, beside the others.
     ///
     /// # Errors
-    /// `Database`, also where there are no control tables.
+    /// `Database`, also where there are no control tables; `NewerControlTables` and `Unsupported` where they are those
+    /// of another release.
     pub async fn migrations(&self) -> Result<Vec<MigrationOverview>, Error> {
+        self.control.check_version().await?;
         let mut names = self.control.names().await?;
         names.sort();
+        match self.overviews(&names).await {
+            Err(error) if error.is_unreadable() => self.one_by_one(&names).await,
+            found => found,
+        }
+    }
+
+    /// A fixed number of statements, however many there are.
+    async fn overviews(&self, names: &[String]) -> Result<Vec<MigrationOverview>, Error> {
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut facts = Vec::with_capacity(names.len());
+        for some in wanted.chunks(NAMES_MAX) {
+            facts.extend(self.control.summaries(some).await?);
+        }
+        let mut backfills = self.control.backfills().await?;
+        let mut tasks = self.control.all_tasks().await?;
+        let overview = |(name, facts): (String, Facts)| {
+            let started = tasks.remove(&name).unwrap_or_default();
+            MigrationOverview::of(backfills.remove(&name), started, &facts, name)
+        };
+        let mut found: Vec<_> = facts.into_iter().map(overview).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    /// So that one that cannot be read does not hide the others.
+    async fn one_by_one(&self, names: &[String]) -> Result<Vec<MigrationOverview>, Error> {
         let mut found = Vec::with_capacity(names.len());
         for name in names {
-            match self.migration(&name).await {
+            match self.overview(name).await {
                 Ok(overview) => found.push(overview),
                 Err(error) if error.is_unreadable() => {
-                    found.push(MigrationOverview::unreadable(&name, &error));
+                    found.push(MigrationOverview::unreadable(name, &error));
                 }
                 // It was removed meanwhile.
                 Err(error) if error.kind() == ErrorKind::UnknownMigration => {}
@@ -147,19 +228,18 @@ impl Operator {
     /// One migration.
     ///
     /// # Errors
-    /// `UnknownMigration`, `Database`.
+    /// `UnknownMigration`, `Database`; `NewerControlTables` and `Unsupported` where the control tables are those of
+    /// another release.
     pub async fn migration(&self, name: &str) -> Result<MigrationOverview, Error> {
+        self.control.check_version().await?;
+        self.overview(name).await
+    }
+
+    async fn overview(&self, name: &str) -> Result<MigrationOverview, Error> {
         let facts = self.control.facts(name).await?;
-        Ok(MigrationOverview {
-            name: name.to_owned(),
-            position: facts.position.to_string(),
-            generation: facts.generation.0,
-            backfill: self.control.backfill(name).await?,
-            started: self.control.tasks(name).await?,
-            dead_letters: facts.dead_letters,
-            instances: facts.instances.len(),
-            unreadable: None,
-        })
+        let backfill = self.control.backfill(name).await?;
+        let started = self.control.tasks(name).await?;
+        Ok(MigrationOverview::of(backfill, started, &facts, name.to_owned()))
     }
 
     /// Orders to the backfill of a migration.
@@ -219,14 +299,17 @@ impl<'o> BackfillOrders<'o> {
     }
 
     /// Has it run, by one of the instances that have a copy function: the first one that sees it, and another one
-    /// when that ends before the backfill does. What was paused or cancelled goes on. `by` has 1 to 100 bytes.
+    /// when that ends before the backfill does. What was paused or cancelled goes on. `by` has 1 to 100 bytes, `because`
+    /// 1 to 2,000 characters, and neither has control characters.
     /// Answers `false` where it was started already and has not ended. What keeps it from going on is in
     /// [`StartedBackfill::waiting`](crate::StartedBackfill::waiting).
     ///
     /// # Errors
-    /// `UnknownMigration`, `InvalidInput` for a name without bytes or with more than 100, `Database`.
+    /// `UnknownMigration`, `InvalidInput` for an actor or a reason as it must not be, `Database`.
     pub async fn start(self, by: &str, because: &str) -> Result<bool, Error> {
-        check_named("actor", by).map_err(|error| error.of(self.name))?;
+        let checked = check_named("actor", by).and_then(|()| check_reason(because));
+        checked.map_err(|error| error.of(self.name))?;
+        self.control.check_version().await?;
         let (actor, reason) = (by.to_owned(), because.to_owned());
         let Self { control, name, side, workers, rate, stop_after_failures } = self;
         let task = NewTask { side, workers, rate, stop_after_failures, actor, reason };
@@ -270,6 +353,7 @@ impl<'o> BackfillOrders<'o> {
     }
 
     async fn give(self, order: Order) -> Result<bool, Error> {
+        self.control.check_version().await?;
         if give(self.control, self.name, self.side, order).await? {
             return Ok(true);
         }

@@ -321,7 +321,7 @@ impl Inner {
             let record = record.ok_or_else(|| unknown_migration(&name))?;
             contracts::join(&*self.control, record, &options).await?;
             let shared = Arc::new(Shared::new(record, options, copier, self.context()));
-            shared.set_preflight(preflight);
+            preflight::keep(&shared, preflight).await;
             self.steering.ask(&shared).await;
             registered.push(shared);
         }

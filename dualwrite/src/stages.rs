@@ -11,3 +11,4 @@ pub(crate) mod readiness;
 pub(crate) mod route;
 pub(crate) mod stage;
 pub(crate) mod stale;
+pub(crate) mod terms;

@@ -37,15 +37,16 @@ use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
 use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
-use crate::stages::facts::Terms;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
+use crate::stages::terms::Terms;
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
 pub(crate) use crate::state::lease::Lease;
 pub(crate) use crate::state::options::Options;
+use crate::state::preflight::Catalogue;
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -138,8 +139,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
-    /// Constraints of old that reject what is written to new alone, as they were when somebody last looked.
-    rejecting: Mutex<Vec<String>>,
+    /// What the catalogue said of old when it was read last; `None` before that.
+    catalogue: Mutex<Option<Catalogue>>,
     /// Reads of old that were counted and recorded.
     pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
@@ -218,7 +219,7 @@ impl Shared {
             copier,
             flights: Flights::new(),
             preflight: Mutex::default(),
-            rejecting: Mutex::default(),
+            catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
             flags: Mutex::default(),
@@ -243,29 +244,38 @@ impl Shared {
         Generation(self.generation.load(SeqCst))
     }
 
+    /// What this release declares, with what the catalogue said when it was read last.
     pub(crate) fn terms(&self) -> Terms {
+        let Catalogue { needed_columns, rejecting } = self.catalogue().unwrap_or_default();
         Terms {
             lazy: self.options.lazy,
             soak: self.options.soak,
+            copies: self.copier.is_some(),
             sees_new: self.copier.as_ref().is_some_and(|copier| copier.sees_new()),
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
-            needed_columns: Vec::new(),
+            needed_columns,
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
-            rejecting: self.rejecting(),
+            rejecting,
         }
     }
 
-    /// The same with what only the catalogue of the database knows, for a move.
+    /// The same for others, who cannot read the catalogue themselves: before it was read here, every move forward is
+    /// refused.
+    pub(crate) fn declared(&self) -> Terms {
+        match self.catalogue() {
+            Some(_) => self.terms(),
+            None => self.terms().unread(&self.instance),
+        }
+    }
+
+    /// The same with what the catalogue says now, for a move.
     pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
-        let needed_columns = match &self.copier {
-            Some(copier) if self.position().stage >= Stage::RampDown => {
-                copier.needed_columns().await.map_err(|error| error.of(&self.name))?
-            }
-            _ => Vec::new(),
-        };
-        Ok(Terms { needed_columns, ..self.terms() })
+        if self.position().stage >= Stage::RampDown {
+            self.read_catalogue().await?;
+        }
+        Ok(self.terms())
     }
 
     /// Whether no key can be missing in new any more.

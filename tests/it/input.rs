@@ -62,7 +62,7 @@ async fn a_control_table_of_a_newer_version<D: Sql>(db: Scratch<D>) {
     runtime.shutdown().await.unwrap();
     db.execute("UPDATE _dualwrite_migrations SET version = 99").await;
     let error = Runtime::builder(db.pool().clone()).start().await.unwrap_err();
-    says(&error, ErrorKind::NewerControlTables, "upgrade dualwrite in this service");
+    says(&error, ErrorKind::NewerControlTables, "upgrade dualwrite in this process");
 }
 
 async fn an_unreachable_database<D: Sql>(db: Scratch<D>) {
@@ -127,6 +127,15 @@ async fn names_and_limits_out_of_range<D: Sql>(db: Scratch<D>) {
     let world = World::with(db, Stage::Off, 0, lazy).await;
     let error = world.migration.advance(Stage::DualWrite).by("x".repeat(101)).await.unwrap_err();
     says(&error, ErrorKind::InvalidInput, "the actor must have 1 to 100 bytes");
+    for by in ["a\nb", "a\u{202e}b"] {
+        let error = world.migration.advance(Stage::DualWrite).by(by).await.unwrap_err();
+        says(&error, ErrorKind::InvalidInput, "the actor has control characters");
+    }
+    for name in [".", "..", "-x", "--help", "_", "a/b", "a\u{202e}", ""] {
+        let error = world.runtime.migration(name).register().await.unwrap_err();
+        says(&error, ErrorKind::InvalidInput, "is no name for a migration");
+        assert!(!error.to_string().contains('\u{202e}'), "{error}");
+    }
 }
 
 async fn an_override_without_a_reason<D: Sql>(db: Scratch<D>) {

@@ -1,8 +1,10 @@
 //! The command `dualwrite`: what it shows, which orders it gives, and what it says when it cannot.
 
+use dualwrite::Runtime;
 use serde_json::Value;
 
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::World;
 use crate::support::operated::{halted, off};
 use crate::support::sql::Sql;
 
@@ -12,6 +14,11 @@ on_all_databases!(
     an_unknown_migration_is_told,
     a_database_without_tables_is_told_and_left_alone,
     control_characters_do_not_reach_the_terminal,
+    control_tables_of_another_release_are_refused,
+    what_nobody_takes_says_why,
+    what_is_denied_is_not_to_be_tried_again,
+    a_pause_is_no_work_and_what_does_not_run_has_no_time_left,
+    dead_letters_of_a_reverse_copy_are_counted,
 );
 
 /// Runs the command on the database of this URL: its exit code, and what it prints.
@@ -55,6 +62,7 @@ async fn a_backfill_is_shown_and_takes_orders<D: Sql>(db: Scratch<D>) {
         "dual_write, epoch",
         "toward new, under way, without a worker",
         "99.9 %, 4 of 4, 1 failed",
+        "1 to new, 0 to old",
     ] {
         assert!(shown.contains(told), "{told}: {shown}");
     }
@@ -141,11 +149,163 @@ async fn a_database_without_tables_is_told_and_left_alone<D: Sql>(db: Scratch<D>
 async fn control_characters_do_not_reach_the_terminal<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let url = &*world.db.url();
-    let evil = "red \u{1b}[31m\nposition: complete";
-    prints(url, &["backfill", "start", "notes", "--by", "ada", "--because", evil]).await;
+    let start = ["backfill", "start", "notes", "--by", "ada", "--because", "x"];
+    prints(url, &start).await;
+    let evil = "red \u{1b}[31m\nposition: complete \u{202e}";
+    world.db.execute(&format!("UPDATE dualwrite_task SET reason = '{evil}'")).await;
     let shown = prints(url, &["status"]).await;
-    assert!(shown.contains("red \u{fffd}[31m\u{fffd}position: complete"), "{shown}");
+    assert!(shown.contains("red \u{fffd}[31m\u{fffd}position: complete \u{fffd}"), "{shown}");
+    for evil in ["a\nb", "a\u{1b}[31m", "a\u{202e}b"] {
+        let by = ["backfill", "start", "notes", "--by", evil, "--because", "x"];
+        assert!(fails(url, &by).await.contains("the actor has control characters"), "{evil:?}");
+        let because = ["backfill", "start", "notes", "--by", "ada", "--because", evil];
+        assert!(
+            fails(url, &because).await.contains("the reason has control characters"),
+            "{evil:?}"
+        );
+        let approve = ["contract", "approve", "notes", "--by", "ada", "--because", evil];
+        assert!(fails(url, &approve).await.contains("the reason has control"), "{evil:?}");
+    }
     world.runtime.shutdown().await.unwrap();
+}
+
+async fn control_tables_of_another_release_are_refused<D: Sql>(db: Scratch<D>) {
+    let world = off(db).await;
+    let url = &*world.db.url();
+    let start = ["backfill", "start", "notes", "--by", "ada", "--because", "x"];
+    let approve = ["contract", "approve", "notes", "--by", "ada", "--because", "x"];
+    let all = [
+        &["status"][..],
+        &["status", "notes"],
+        &["backfill", "pause", "notes"],
+        &["contract", "check", "notes"],
+        &["contract", "events", "notes"],
+        &approve,
+        &start,
+    ];
+    for (change, told) in [
+        ("UPDATE _dualwrite_migrations SET version = 99", "at version 99"),
+        ("UPDATE _dualwrite_migrations SET version = 1, checksum = 'x'", "by another build"),
+        ("DELETE FROM _dualwrite_migrations", "lack version 1"),
+    ] {
+        world.db.execute(change).await;
+        for arguments in all {
+            let refused = fails(url, arguments).await;
+            assert!(refused.contains(told), "{arguments:?}: {refused}");
+        }
+    }
+    assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_task").await, 0);
+}
+
+async fn what_nobody_takes_says_why<D: Sql>(db: Scratch<D>) {
+    let World { db, runtime, .. } = off(db).await;
+    let url = &*db.url();
+    prints(url, &["backfill", "start", "notes", "--by", "ada", "--because", "x", "--reverse"])
+        .await;
+    let shown = prints(url, &["status", "notes"]).await;
+    assert!(shown.contains("none of the live instances can copy to old"), "{shown}");
+    runtime.shutdown().await.unwrap();
+    let shown = prints(url, &["status", "notes"]).await;
+    assert!(shown.contains("no instance of the service is alive"), "{shown}");
+
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let bare = runtime.migration("bare").register().await.unwrap();
+    prints(url, &["backfill", "start", bare.name(), "--by", "ada", "--because", "x"]).await;
+    let shown = prints(url, &["status", "bare"]).await;
+    assert!(shown.contains("none of the live instances has a copy function"), "{shown}");
+    runtime.shutdown().await.unwrap();
+}
+
+async fn a_pause_is_no_work_and_what_does_not_run_has_no_time_left<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let url = &*world.db.url();
+    let before = json(url).await["backfill"].clone();
+    assert_eq!((&before["done"], &before["eta_s"]), (&4.into(), &Value::Null), "{before}");
+    assert!(before["worked_us"].as_u64().unwrap() > 0, "{before}");
+    let shown = prints(url, &["status", "notes"]).await;
+    assert!(shown.contains("while it runs, no limit"), "it is halted: {shown}");
+    // An hour passes, paused.
+    prints(url, &["backfill", "pause", "notes"]).await;
+    let hour = "UPDATE dualwrite_backfill SET started_at = started_at - 3600000000, \
+                progressed_at = progressed_at - 3600000000";
+    world.db.execute(hour).await;
+    prints(url, &["backfill", "resume", "notes"]).await;
+    world.db.execute("UPDATE old_note SET word = 'well' WHERE word = 'poison'").await;
+    let done = world.migration.backfill().run().await.unwrap();
+    assert!(done.elapsed_us > 3_600_000_000, "{done:?}");
+    assert!(done.worked_us < 60_000_000, "the hour is no work: {done:?}");
+    assert!(done.keys_per_second() > 0.05, "{done:?}");
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn dead_letters_of_a_reverse_copy_are_counted<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let url = &*world.db.url();
+    world
+        .db
+        .execute(
+            "INSERT INTO dualwrite_failure (migration, side, key_text, generation, error, attempts, failed_at, \
+             next_attempt_at) SELECT migration, 'old', key_text, generation, error, attempts, failed_at, \
+             next_attempt_at FROM dualwrite_failure",
+        )
+        .await;
+    let found = json(url).await;
+    assert_eq!((&found["dead_letters"], &found["dead_letters_to_old"]), (&1.into(), &1.into()));
+    let shown = prints(url, &["status", "notes"]).await;
+    assert!(shown.contains("1 to new, 1 to old"), "{shown}");
+    world.runtime.shutdown().await.unwrap();
+}
+
+/// A URL of the same database whose user may do nothing there.
+async fn without_rights<D: Sql>(world: &World<D>) -> Option<(String, String)> {
+    let url = world.db.url();
+    let name = url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let role =
+        format!("r{:x}", name.bytes().fold(7_u64, |sum, b| sum.wrapping_mul(31) + u64::from(b)));
+    let (host, port) = world.db.server()?;
+    let make = D::sql(
+        "",
+        "DROP ROLE IF EXISTS {role}; CREATE ROLE {role}",
+        "DROP USER IF EXISTS {role}; CREATE USER {role} IDENTIFIED BY 'x'; \
+         GRANT SELECT ON dualwrite_migration TO {role}",
+    );
+    world.db.execute(&make.replace("{role}", &role)).await;
+    let glue = if url.contains('?') { '&' } else { '?' };
+    let limited = match url.starts_with("postgres") {
+        true => format!("{url}{glue}options[role]={role}"),
+        false => format!("mysql://{role}:x@{host}:{port}/{name}"),
+    };
+    Some((limited, D::sql("", "DROP ROLE {role}", "DROP USER {role}").replace("{role}", &role)))
+}
+
+async fn what_is_denied_is_not_to_be_tried_again<D: Sql>(db: Scratch<D>) {
+    let world = off(db).await;
+    let pause = ["backfill", "pause", "notes"];
+    match without_rights(&world).await {
+        Some((url, remove)) => {
+            for arguments in [&["status"][..], &["status", "notes"], &pause] {
+                let told = fails(&url, arguments).await;
+                assert!(told.contains("grant this one the rights"), "{told}");
+                assert!(!told.contains("when the database answers"), "{told}");
+            }
+            world.db.execute(&remove).await;
+        }
+        None => {
+            let url = format!("{}?mode=ro", world.db.url().split('?').next().unwrap());
+            let told = fails(&url, &pause).await;
+            assert!(told.contains("takes no writes"), "{told}");
+        }
+    }
+    world.runtime.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn help_is_no_secret() {
+    let url = "sqlite://nowhere.db";
+    let (code, _, err) = run_on(url, &["--fields"]).await;
+    assert_eq!(code, dualwrite_cli::WRONG_USE);
+    let (_, help, _) = run_on(url, &["--help"]).await;
+    assert!(help.contains("sqlite://…") && !err.contains(url), "{help}{err}");
 }
 
 #[tokio::test]

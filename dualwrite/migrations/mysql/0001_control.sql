@@ -67,6 +67,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     drained_epoch BIGINT  NOT NULL,
     beat          BIGINT  NOT NULL,
     trail         BIGINT  NOT NULL DEFAULT 0,
+    -- What its release declares, which gates are judged by, as JSON.
+    terms         MEDIUMTEXT,
     PRIMARY KEY (migration, instance)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
@@ -85,6 +87,9 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     throttled   VARCHAR(200)   ,
     started_at  BIGINT  NOT NULL,
     finished_at BIGINT ,
+    -- How long its workers were at work, in microseconds, and when that was counted last.
+    worked_us   BIGINT  NOT NULL DEFAULT 0,
+    progressed_at BIGINT ,
     PRIMARY KEY (migration, part, generation)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_batch (

@@ -67,6 +67,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     drained_epoch INTEGER  NOT NULL,
     beat          INTEGER  NOT NULL,
     trail         INTEGER  NOT NULL DEFAULT 0,
+    -- What its release declares, which gates are judged by, as JSON.
+    terms         TEXT,
     PRIMARY KEY (migration, instance)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
@@ -85,6 +87,9 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     throttled   TEXT   ,
     started_at  INTEGER NOT NULL,
     finished_at INTEGER,
+    -- How long its workers were at work, in microseconds, and when that was counted last.
+    worked_us   INTEGER NOT NULL DEFAULT 0,
+    progressed_at INTEGER,
     PRIMARY KEY (migration, part, generation)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_batch (

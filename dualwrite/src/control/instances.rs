@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::stages::lineage::Mark;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Stage;
+use crate::stages::terms::Terms;
 
 /// What an instance tells about itself when it joins and with each heartbeat.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) wanted: Option<String>,
     /// The kill switch that it sees set.
     pub(crate) killed_by: Option<String>,
+    /// What its release declares of the migration.
+    pub(crate) terms: Terms,
 }
 
 impl Acknowledgement {
@@ -50,6 +53,7 @@ impl Acknowledgement {
             new_only: false,
             wanted: None,
             killed_by: None,
+            terms: Terms { lazy, ..Terms::default() },
         }
     }
 }

@@ -32,8 +32,10 @@ pub struct BackfillProgress {
     pub throttled: Option<String>,
     /// The most keys a second, of all workers together.
     pub rate: Option<u64>,
-    /// Microseconds from its start to its end, or until now.
+    /// Microseconds from its start to its end, or until now, pauses included.
     pub elapsed_us: u64,
+    /// Microseconds that its workers were at work, without pauses and without the time in which it had no worker.
+    pub worked_us: u64,
     /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
     pub workers: Vec<WorkerProgress>,
 }
@@ -95,15 +97,32 @@ impl BackfillProgress {
         if self.complete { 0 } else { self.total.saturating_sub(self.done()) }
     }
 
-    /// Keys a second since the start, pauses included.
+    /// Keys a second, of all workers together, while they were at work; 0.0 before the first page is done.
     #[must_use]
     pub fn keys_per_second(&self) -> f64 {
-        self.done() as f64 / Duration::from_micros(self.elapsed_us.max(1)).as_secs_f64()
+        match self.worked_us {
+            0 => 0.0,
+            worked => self.done() as f64 / Duration::from_micros(worked).as_secs_f64(),
+        }
     }
 
-    /// The time that is left if it goes on as it has on average; `None` before the first key.
+    /// Whether a worker is at work on it now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let ended = self.complete || self.cancelled || self.paused;
+        !ended && self.workers.iter().any(|worker| worker.lease_left_us > 0)
+    }
+
+    /// The time that is left if it goes on as it has on average. Zero once it is complete. `None` before the first
+    /// key, and while it does not [run](Self::is_running): nobody knows when it goes on.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
+        if self.complete {
+            return Some(Duration::ZERO);
+        }
+        if !self.is_running() {
+            return None;
+        }
         let speed = self.keys_per_second();
         (speed > 0.0).then(|| {
             let seconds = self.remaining() as f64 / speed;

@@ -1,11 +1,13 @@
 //! The port to the backfills that somebody started for any instance to run.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::stages::facts::InstanceReport;
 use crate::stages::stage::Side;
 
 /// A backfill that somebody started, for any instance with a copy function to run.
@@ -29,10 +31,55 @@ pub struct StartedBackfill {
     pub at_us: i64,
     /// The instance that runs it; `None` while none does.
     pub runner: Option<String>,
-    /// What its runner met last, and tries again after a pause, or has halted for.
+    /// What its runner met last, and tries again after a pause, or has halted for; and why nobody runs it.
     pub waiting: Option<String>,
     /// It is not tried again until somebody starts it again.
     pub halted: bool,
+}
+
+impl StartedBackfill {
+    /// Says of one that nobody has taken yet why that is, by what the live instances declare.
+    fn explain(mut self, instances: &[InstanceReport]) -> Self {
+        if self.runner.is_none() && self.waiting.is_none() && !self.halted {
+            self.waiting = Some(untaken(self.side, instances));
+        }
+        self
+    }
+}
+
+/// Each of them explained.
+pub(crate) fn explained(
+    tasks: Vec<StartedBackfill>,
+    instances: &[InstanceReport],
+) -> Vec<StartedBackfill> {
+    tasks.into_iter().map(|task| task.explain(instances)).collect()
+}
+
+fn untaken(side: Side, instances: &[InstanceReport]) -> String {
+    if instances.is_empty() {
+        return "no instance of the service is alive, so nobody can run it; start one".to_owned();
+    }
+    let able = |instance: &&InstanceReport| match (&instance.terms, side) {
+        (Some(terms), Side::New) => terms.copies,
+        (Some(terms), Side::Old) => terms.can_copy_back,
+        // Of a release that declares more than is understood here.
+        (None, _) => true,
+    };
+    match (instances.iter().filter(able).count(), side) {
+        (0, Side::New) => {
+            "none of the live instances has a copy function for this migration; register it with \
+                           `backfill(…)`"
+                .to_owned()
+        }
+        (0, Side::Old) => {
+            "none of the live instances can copy to old; give the copy function `copy_back` and \
+                           `new_source` (a `CopySql`, `copying_back`)"
+                .to_owned()
+        }
+        (able, _) => format!(
+            "one of {able} instances takes it within about 5 s; where that lasts, see their logs for warnings"
+        ),
+    }
 }
 
 /// A backfill about to be started.
@@ -58,6 +105,9 @@ pub(crate) trait Tasks: Send + Sync {
 
     /// Those that were started and have not ended.
     fn tasks<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<StartedBackfill>, Error>>;
+
+    /// Those of all migrations, by name.
+    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>>;
 
     /// Takes one that nobody runs, or extends the lease on it. Returns whether it is this instance's.
     fn take_task<'a>(

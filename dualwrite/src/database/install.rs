@@ -1,7 +1,7 @@
 //! Makes and upgrades the control tables.
 
 use crate::database::{SqlSafeStr as _, safe};
-use crate::error::Error;
+use crate::error::{Error, is_undefined_table};
 
 /// Runs the embedded sqlx migrations of the control tables under their own history table, so that they
 /// cannot collide with the application's.
@@ -32,6 +32,42 @@ pub(crate) async fn is_installed<C: sqlx::migrate::Migrate>(
     !is_dirty && applied.eq(migrator.iter().map(|one| (one.version, &one.checksum)))
 }
 
+/// Fails where the tables are not those of this release. Where there are none, whoever reads them is told.
+pub(crate) async fn check_version<C: sqlx::migrate::Migrate>(
+    migrator: &sqlx::migrate::Migrator,
+    conn: &mut C,
+) -> Result<(), Error> {
+    use crate::error::ErrorKind;
+    use sqlx::migrate::MigrateError;
+    let applied = match conn.list_applied_migrations(&migrator.table_name).await {
+        Ok(applied) => applied,
+        Err(MigrateError::Execute(error)) if is_undefined_table(&error) => return Ok(()),
+        Err(MigrateError::Execute(error)) => {
+            return Err(Error::database("reading the version of the control tables", error));
+        }
+        Err(error) => return Err(install_error(error)),
+    };
+    for one in &applied {
+        match migrator.iter().find(|known| known.version == one.version) {
+            None => return Err(install_error(MigrateError::VersionMissing(one.version))),
+            Some(known) if known.checksum != one.checksum => {
+                return Err(install_error(MigrateError::VersionMismatch(one.version)));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_applied = |version: i64| applied.iter().any(|one| one.version == version);
+    if let Some(missing) = migrator.iter().find(|known| !is_applied(known.version)) {
+        let message = format!(
+            "the control tables lack version {}, which this release needs; upgrade the service first, or use the \
+             release of dualwrite that it uses",
+            missing.version
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
+}
+
 /// Explains a failed installation.
 pub(crate) fn install_error(error: sqlx::migrate::MigrateError) -> Error {
     use crate::error::ErrorKind;
@@ -41,13 +77,14 @@ pub(crate) fn install_error(error: sqlx::migrate::MigrateError) -> Error {
             ErrorKind::NewerControlTables,
             format!(
                 "the control tables are at version {version}, which this release does not know; \
-                 upgrade dualwrite in this service before it joins"
+                 upgrade dualwrite in this process first"
             ),
         ),
         MigrateError::VersionMismatch(version) => (
             ErrorKind::NewerControlTables,
             format!(
-                "version {version} of the control tables was made by another build of dualwrite"
+                "version {version} of the control tables was made by another build of dualwrite; use the build that \
+                 the service uses"
             ),
         ),
         _ => (ErrorKind::Database, "the control tables could not be made".to_owned()),

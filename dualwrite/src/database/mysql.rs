@@ -22,7 +22,8 @@ use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed, migrator,
+    safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -412,6 +413,10 @@ impl Adapter for MySqlAdapter {
             Some(1) => Self::run_text(conn, format!("KILL {id}")).await,
             _ => Ok(()),
         }
+    }
+
+    async fn check_version(conn: &mut MySqlConnection) -> Result<(), Error> {
+        check_version(&migrator(SCHEMA), conn).await
     }
 
     fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {

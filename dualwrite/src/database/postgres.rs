@@ -10,6 +10,7 @@ mod engine;
 mod fence;
 mod hazards;
 mod inspect;
+mod install;
 mod pooler;
 mod trigger;
 
@@ -22,15 +23,14 @@ use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
-use crate::clock;
 use crate::control::Watch;
 use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe, typed_values,
 };
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
@@ -41,10 +41,6 @@ const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
 /// How often the positions are looked up while they keep changing.
 const FENCE_LOOKS: u32 = 8;
-/// What the installation locks.
-const INSTALL_LOCK: i64 = 0x6475_616c_7772_6974;
-const INSTALL_WAITS: u32 = 300;
-const INSTALL_WAIT: Duration = Duration::from_millis(100);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 const UNDEFINED_TABLE: &str = "42P01";
@@ -382,8 +378,12 @@ impl Adapter for PostgresAdapter {
         Self::fetch(conn, sql, &[id.into(), text.as_ref().into()]).await.map(drop)
     }
 
+    async fn check_version(conn: &mut PgConnection) -> Result<(), Error> {
+        check_version(&migrator(SCHEMA), conn).await
+    }
+
     fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(install(pool))
+        Box::pin(install::install(pool))
     }
 }
 
@@ -428,41 +428,6 @@ impl Watch for Listener {
             heard.map(drop).map_err(|error| Error::database("listening for changes", error))
         })
     }
-}
-
-/// sqlx's own lock waits inside a snapshot, which deadlocks with CREATE INDEX CONCURRENTLY in another
-/// migration of the same database; polling holds nothing while it waits.
-async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
-    let failed = |error| Error::database("making the control tables", error);
-    let key = SqlValue::from(INSTALL_LOCK);
-    let mut conn = pool.acquire().await.map_err(failed)?;
-    let mut migrator = migrator(SCHEMA);
-    if is_installed(&migrator, &mut *conn).await {
-        return Ok(());
-    }
-    // Behind a pooler a lock of the session might stay with it for ever; so all is one transaction.
-    let mut waits = 0;
-    loop {
-        Manager::begin(&mut conn, None).await.map_err(failed)?;
-        let sql = "SELECT CASE WHEN pg_try_advisory_xact_lock(?) THEN 1::bigint ELSE 0::bigint END";
-        let rows = PostgresAdapter::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
-        let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
-        if taken == 1 {
-            break;
-        }
-        Manager::rollback(&mut conn).await.map_err(failed)?;
-        waits += 1;
-        if waits > INSTALL_WAITS {
-            let message = "another process has been making the control tables for too long";
-            return Err(Error::new(ErrorKind::Timeout, message));
-        }
-        clock::sleep(INSTALL_WAIT).await;
-    }
-    // A dropped or failed installation must not keep its lock.
-    conn.close_on_drop();
-    migrator.set_locking(false);
-    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)?;
-    Manager::commit(&mut conn).await.map_err(failed)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {

@@ -319,6 +319,10 @@ pub trait Adapter: Send + Sync + 'static {
         text: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// Fails where the control tables are those of another release.
+    fn check_version(conn: &mut Connection<Self>)
+    -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Makes or upgrades the control tables.
     fn install(pool: &Pool<Self::Db>) -> BoxFuture<'_, Result<(), Error>>;
 }

@@ -21,7 +21,7 @@ use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Watched, bind, check_version, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -342,6 +342,10 @@ impl Adapter for SqliteAdapter {
 
     async fn cancel(_conn: &mut SqliteConnection, _id: i64, _text: &str) -> sqlx::Result<()> {
         Ok(())
+    }
+
+    async fn check_version(conn: &mut SqliteConnection) -> Result<(), Error> {
+        check_version(&migrator(SCHEMA), conn).await
     }
 
     fn install(pool: &Pool<Sqlite>) -> BoxFuture<'_, Result<(), Error>> {

@@ -29,6 +29,49 @@ pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
     class || error.kind() != Refused::Other
 }
 
+/// Whether the role of the connection may not do that.
+pub(crate) fn is_denied(error: &sqlx::Error) -> bool {
+    /// MySQL and MariaDB: a database, a table, a column, a right, a routine.
+    const NUMBERS: [u16; 5] = [1044, 1142, 1143, 1227, 1370];
+    has_code(error, &["42501"], &[3, 23], &NUMBERS)
+}
+
+/// Whether nobody may write there now: the server is a standby, or the file is read-only.
+pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
+    has_code(error, &["25006"], &[8], &[1290, 1792, 1836])
+}
+
+/// Whether it has one of these: SQLSTATE, the number of SQLite, or that of MySQL and MariaDB, which have one SQLSTATE
+/// for what is denied and for what is misspelled.
+fn has_code(error: &sqlx::Error, states: &[&str], sqlite: &[u32], mysql: &[u16]) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    if let Some(number) = mysql_number(error) {
+        return mysql.contains(&number);
+    }
+    error.code().is_some_and(|code| match code.len() {
+        5 => states.contains(&&*code),
+        _ => primary(&code).is_some_and(|code| sqlite.contains(&code)),
+    })
+}
+
+#[cfg(feature = "mysql")]
+fn mysql_number(error: &dyn DatabaseError) -> Option<u16> {
+    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
+
+#[cfg(not(feature = "mysql"))]
+fn mysql_number(_error: &dyn DatabaseError) -> Option<u16> {
+    None
+}
+
+/// Whether there is no such table.
+pub(crate) fn is_undefined_table(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    // PostgreSQL and MySQL have a code for it, SQLite has none of its own.
+    matches!(error.code().as_deref(), Some("42P01" | "42S02"))
+        || error.message().starts_with("no such table")
+}
+
 /// Whether the server has answered a COMMIT by refusing it: nothing was applied. Everything else, a lost or
 /// terminated connection before all, leaves open what became of it.
 pub(crate) fn is_refused_commit(error: &sqlx::Error) -> bool {

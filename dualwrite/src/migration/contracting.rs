@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewContractEvent};
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
-use crate::migration::moving::check_named;
+use crate::migration::moving::{check_named, check_reason};
 use crate::state::Shared;
 
 const EVENTS: u32 = 100;
@@ -83,6 +83,14 @@ impl<'m> Contracting<'m> {
         self.control.dialect().ok_or_else(|| self.refused(ErrorKind::Unsupported, message))
     }
 
+    /// An instance of the service has made the tables of its release; beside it they may be those of another one.
+    async fn check_version(&self) -> Result<(), Error> {
+        match self.shared {
+            Some(_) => Ok(()),
+            None => self.control.check_version().await,
+        }
+    }
+
     /// The facts, with what the catalogue says now.
     pub(crate) async fn facts(&self) -> Result<ContractFacts, Error> {
         if let Some(shared) = self.shared
@@ -92,6 +100,7 @@ impl<'m> Contracting<'m> {
             // Old may be gone already.
             tracing::debug!(migration = self.name, %error, "the catalogue was not looked at");
         }
+        self.check_version().await?;
         let mut facts = self.control.contract_facts(self.name).await?;
         if let Some(contract) = &facts.contract {
             facts.dependents = self.control.old_shape(contract).await?.dependents(contract);
@@ -164,6 +173,7 @@ impl<'m> Contracting<'m> {
     /// `InvalidInput` for an actor's name that is empty or too long, and without a reason; `Database`.
     pub async fn confirm_backup(&self, by: &str, because: &str, output: &str) -> Result<(), Error> {
         self.check_said(by, because)?;
+        self.check_version().await?;
         // Unknown names are told.
         self.control.contract_facts(self.name).await?;
         self.record("backup", by, because, output.to_owned(), ContractStep::Stay).await
@@ -174,6 +184,7 @@ impl<'m> Contracting<'m> {
     /// # Errors
     /// `Database`.
     pub async fn events(&self) -> Result<Vec<ContractEvent>, Error> {
+        self.check_version().await?;
         self.control.contract_events(self.name, EVENTS).await
     }
 
@@ -190,11 +201,8 @@ impl<'m> Contracting<'m> {
     }
 
     fn check_said(&self, by: &str, because: &str) -> Result<(), Error> {
-        check_named("actor", by).map_err(|error| error.of(self.name))?;
-        if because.trim().is_empty() {
-            return Err(self.refused(ErrorKind::InvalidInput, "give the reason, for the audit"));
-        }
-        Ok(())
+        let checked = check_named("actor", by).and_then(|()| check_reason(because));
+        checked.map_err(|error| error.of(self.name))
     }
 
     pub(crate) async fn record(

@@ -106,7 +106,7 @@ impl<'m> Backfill<'m> {
     /// process. It survives the end of whoever runs it.
     ///
     /// # Errors
-    /// `InvalidInput` for a name without bytes or with more than 100, `Database`.
+    /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
     pub async fn start(&self, by: &str, because: &str) -> Result<bool, Error> {
         let (control, name) = (&*self.shared.control, &*self.shared.name);
         let orders = BackfillOrders::of(control, name, self.options.to);

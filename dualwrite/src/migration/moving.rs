@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::observe::count;
+use crate::printable::steers;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::{Side, Stage};
@@ -24,6 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(25);
 const REPAIR_PAGE: u32 = 500;
 /// The most bytes of an actor's name.
 pub(crate) const NAME_BYTES_MAX: usize = 100;
+/// The most characters of a reason, which is what fits into the columns of every database.
+const REASON_CHARS_MAX: usize = 2_000;
 
 /// Copies dirty keys of one side again, each once. A key that fails keeps none of the others; the first failure is
 /// the answer at the end. Some may be left, where writes in flight do not end.
@@ -191,7 +194,12 @@ impl<'m> Moving<'m> {
             repair(shared, Side::Old).await?;
         }
         let before = shared.position();
-        let change = Change { terms: shared.terms_now().await?, ..self.change.clone() };
+        // The way back must not depend on the catalogue.
+        let terms = match self.change.wish {
+            Move::Advance(_) | Move::Ramp(_) => shared.terms_now().await?,
+            _ => shared.terms(),
+        };
+        let change = Change { terms, ..self.change.clone() };
         let record = shared.control.change(&shared.name, &change).await;
         let record = record?;
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
@@ -254,6 +262,25 @@ pub(crate) fn check_named(what: &str, name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         let message = format!("the {what} must have 1 to {NAME_BYTES_MAX} bytes");
         return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    if name.chars().any(steers) {
+        let message = format!("the {what} has control characters; leave them out");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+/// What an operator gives as the reason, for the audit.
+pub(crate) fn check_reason(because: &str) -> Result<(), Error> {
+    let refused = |message: &str| Err(Error::new(ErrorKind::InvalidInput, message));
+    if because.trim().is_empty() {
+        return refused("the reason is missing; the audit needs it");
+    }
+    if because.chars().count() > REASON_CHARS_MAX {
+        return refused("the reason is too long; the audit has room for 2,000 characters");
+    }
+    if because.chars().any(steers) {
+        return refused("the reason has control characters; leave them out");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::control::tasks::StartedBackfill;
+use crate::control::tasks::{StartedBackfill, explained};
 use crate::control::{BackfillProgress, Event, Mismatch};
 use crate::error::Error;
 use crate::flags::report::FlagReport;
@@ -138,7 +138,7 @@ impl Migration {
             remaining: backfill.as_ref().map(BackfillProgress::remaining),
             percent: backfill.as_ref().map(BackfillProgress::percent),
             backfill,
-            started: shared.control.tasks(&shared.name).await?,
+            started: explained(shared.control.tasks(&shared.name).await?, &facts.instances),
             verification: verification.map(|state| state.report),
             verified: facts.verified,
             stale: facts.stale.clone(),

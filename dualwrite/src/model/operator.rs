@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::stages::facts::{Facts, InstanceReport, Terms};
+use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::Stage;
 use crate::stages::stale::StaleMark;
+use crate::stages::terms::Terms;
 use crate::store::sql::change::decide_change;
 
 impl World {
@@ -29,6 +30,7 @@ impl World {
             lazy: self.lazy,
             wanted: None,
             killed_by: None,
+            terms: None,
         };
         Facts {
             position: control.position,

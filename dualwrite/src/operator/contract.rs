@@ -24,6 +24,7 @@ impl Operator {
     /// # Errors
     /// `Database`.
     pub async fn contracts(&self) -> Result<Vec<String>, Error> {
+        self.control.check_version().await?;
         let found = self.control.contracts().await?;
         Ok(found.into_iter().map(|(name, _)| name).collect())
     }

@@ -3,6 +3,7 @@
 mod form;
 mod html;
 mod links;
+mod list;
 mod origin;
 
 use std::collections::HashMap;
@@ -10,10 +11,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{DefaultBodyLimit, Form, OriginalUri, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Form, OriginalUri, Path, Query, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -25,12 +26,14 @@ use crate::error::{Error, ErrorKind};
 use crate::operator::{MigrationOverview, Operator};
 use form::{Kind, Order};
 use links::Links;
+use list::Asked;
 
 /// The most bytes of a form that [`page`] reads; a longer one is answered with 413.
 pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// Within so much the page answers, whatever the database does.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
+const SCRIPT: &str = include_str!("page/live.js");
 const LATE: &str = "the database did not answer in time; try again, and if that does not help, see whether it can be \
                     reached, and who holds a lock on the control tables";
 
@@ -38,7 +41,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; \
+             frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -52,7 +56,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ///
 /// | request | answer |
 /// |---|---|
-/// | GET `/` | all migrations; the page renews itself every five seconds |
+/// | GET `/`, `/?search=…&page=…` | all migrations, 50 a page, those first that need somebody; a script renews the lines every five seconds |
 /// | GET `/orders/{name}` | one migration, with forms for the orders |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
 /// | POST `/migrations/{name}/backfill/{order}` | gives the order, and leads back (303) to `/orders/{name}` |
@@ -93,7 +97,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ///
 /// fn routes(pool: sqlx::SqlitePool) -> Router {
 ///     let page = dualwrite::page(Operator::new(pool));
-///     Router::new().nest("/admin/dualwrite", page.layer(middleware::from_fn(operators_only)))
+///     Router::new().nest_service("/admin/dualwrite", page.layer(middleware::from_fn(operators_only)))
 /// }
 /// # }
 /// ```
@@ -102,14 +106,18 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// the login: a POST whose `Sec-Fetch-Site` is neither `same-origin` nor `none`, and one whose `Origin` is not its
 /// `Host`. A proxy before the page must pass `Host` on. What is no browser sends neither header and is let in.
 ///
+/// `nest_service` answers at `/admin/dualwrite/` too, where `nest` knows `/admin/dualwrite` alone.
+///
 /// Links are relative, so the page may be nested anywhere, and a proxy may cut a prefix off.
 pub fn page(operator: Operator) -> Router {
     Router::new()
         .route("/", get(all))
         .route("/orders/{name}", get(one))
+        .route("/live.js", get(script))
         .route("/migrations", get(all_json))
         .route("/migrations/{name}", get(one_json))
         .route("/migrations/{name}/backfill/{order}", post(order))
+        .fallback(nowhere)
         .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
         .layer(middleware::from_fn(guarded))
         .with_state(operator)
@@ -135,11 +143,22 @@ async fn guarded(request: Request, next: Next) -> Response {
 
 async fn all(
     State(operator): State<Operator>,
+    Query(asked): Query<HashMap<String, String>>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
 ) -> Result<Html<String>, Failed> {
     let links = Links::new(original.path(), inner.path());
-    Ok(Html(html::all(&operator.migrations().await?, &links).into_string()))
+    let migrations = operator.migrations().await?;
+    Ok(Html(html::all(&migrations, &Asked::of(&asked), &links).into_string()))
+}
+
+async fn script() -> Response {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT).into_response()
+}
+
+async fn nowhere() -> Response {
+    (StatusCode::NOT_FOUND, "there is no such page; the first page has links to all there are")
+        .into_response()
 }
 
 async fn one(
@@ -217,11 +236,27 @@ struct Failed(StatusCode, String);
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
+        if error.is_undefined_table() {
+            let message = "this database has no control tables; let the page use the pool of the service's database, and \
+                           start the service, which makes them";
+            return Self(StatusCode::SERVICE_UNAVAILABLE, message.to_owned());
+        }
         let (status, next) = match error.kind() {
             ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, ""),
             ErrorKind::UnknownMigration => {
                 (StatusCode::NOT_FOUND, "; the first page has the names that there are")
             }
+            ErrorKind::NewerControlTables | ErrorKind::Unsupported => {
+                (StatusCode::SERVICE_UNAVAILABLE, "")
+            }
+            ErrorKind::Database if error.is_denied() => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "; grant the role of the page's connection the rights on the tables whose names begin with `dualwrite`",
+            ),
+            ErrorKind::Database if error.is_read_only() => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "; that server takes no writes: let the page connect to the primary",
+            ),
             ErrorKind::Database => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "; try again, and if that does not help, see whether the database can be reached and has \

@@ -114,6 +114,7 @@ impl Inner {
                 new_only: shared.options.new_only,
                 wanted: shared.flags().wanted,
                 killed_by: shared.flags().killed_by,
+                terms: shared.declared(),
             }
         };
         self.migrations().iter().map(acknowledge).collect()

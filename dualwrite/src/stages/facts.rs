@@ -9,6 +9,7 @@ use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
 use crate::stages::stale::StaleMark;
+use crate::stages::terms::Terms;
 
 /// What one live instance reported last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +35,9 @@ pub struct InstanceReport {
     pub wanted: Option<String>,
     /// The kill switch that it sees set.
     pub killed_by: Option<String>,
+    /// What its release declares of the migration, where this release understands it.
+    #[serde(skip)]
+    pub(crate) terms: Option<Terms>,
 }
 
 /// What the control tables know, read under the exclusive fence.
@@ -72,25 +76,4 @@ pub(crate) struct Facts {
     pub(crate) contract_begun: bool,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
-}
-
-/// What the release that asks for the move declares about its migration.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Terms {
-    pub(crate) lazy: bool,
-    pub(crate) soak: Duration,
-    /// The keys of new can be listed.
-    pub(crate) sees_new: bool,
-    /// What new alone got can be copied to old.
-    pub(crate) can_copy_back: bool,
-    /// Approvals, and the stage that no key enters without them.
-    pub(crate) approvals: Vec<(Stage, String)>,
-    /// How long old must not have been written without this library before new alone is.
-    pub(crate) unaware_window: Duration,
-    /// Old columns of the one table that an `INSERT` cannot leave out.
-    pub(crate) needed_columns: Vec<String>,
-    /// What the preflight refuses.
-    pub(crate) refused: Vec<String>,
-    /// Constraints of old that reject what is written to new alone.
-    pub(crate) rejecting: Vec<String>,
 }

@@ -3,13 +3,14 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::gate::{Blocker, Gate};
-use crate::stages::facts::{Facts, Terms};
+use crate::stages::facts::Facts;
 use crate::stages::hazard::{Hazard, HazardKind};
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::Generation;
 use crate::stages::route::is_read;
 use crate::stages::stage::{Side, Stage};
 use crate::stages::stale::reasons;
+use crate::stages::terms::Terms;
 
 /// Lists what stands between the present position and a destination; empty means go.
 pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms) -> Vec<Blocker> {

@@ -16,6 +16,15 @@ const FOLDS_NOTHING: u8 = 0;
 const FOLDS: u8 = 1;
 const FOLDS_LOOSELY: u8 = 2;
 
+/// What the catalogue says of old that keeps new from being written alone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalogue {
+    /// Old columns of the one table that an `INSERT` cannot leave out.
+    pub(crate) needed_columns: Vec<String>,
+    /// Constraints of old that reject what is written to new alone.
+    pub(crate) rejecting: Vec<String>,
+}
+
 impl Shared {
     /// What the last preflight found.
     pub(crate) fn preflight(&self) -> Preflight {
@@ -68,26 +77,37 @@ impl Shared {
         self.folds.store(folds, Relaxed);
     }
 
-    /// Constraints of old that reject what is written to new alone.
-    pub(crate) fn rejecting(&self) -> Vec<String> {
-        self.rejecting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the catalogue said when it was read last.
+    pub(crate) fn catalogue(&self) -> Option<Catalogue> {
+        self.catalogue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks for them again. After the contract was begun there is no old that could reject anything.
-    async fn look_for_rejecting(&self) -> Result<(), Error> {
+    /// Reads what the gates of `Complete` go by.
+    pub(crate) async fn read_catalogue(&self) -> Result<(), Error> {
+        let of = |error: Error| error.of(&self.name);
+        let rejecting = self.look_for_rejecting().await.map_err(of)?;
+        let needed_columns = match &self.copier {
+            Some(copier) => copier.needed_columns().await.map_err(of)?,
+            None => Vec::new(),
+        };
+        let read = Catalogue { needed_columns, rejecting };
+        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        Ok(())
+    }
+
+    /// After the contract was begun there is no old that could reject anything.
+    async fn look_for_rejecting(&self) -> Result<Vec<String>, Error> {
         let (Some(contract), Some(dialect)) = (&self.options.contract, self.control.dialect())
         else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let shape = self.control.old_shape(contract).await.map_err(|error| error.of(&self.name))?;
-        let found = rejecting(contract, &shape, dialect).into_iter().map(|one| one.reason);
-        *self.rejecting.lock().unwrap_or_else(PoisonError::into_inner) = found.collect();
-        Ok(())
+        let shape = self.control.old_shape(contract).await?;
+        Ok(rejecting(contract, &shape, dialect).into_iter().map(|one| one.reason).collect())
     }
 
     /// Looks at the tables again.
     pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
-        self.look_for_rejecting().await?;
+        self.read_catalogue().await?;
         let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
         let found = copier.preflight(&self.name).await.map_err(|error| error.of(&self.name))?;
         self.set_preflight(found.clone());

@@ -1,10 +1,16 @@
 //! How far a backfill has come, as operators and rollouts see it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow};
 use crate::stages::stage::Side;
 use crate::store::ledger::{Ledger, Part, State};
+
+/// How many ranges are read of all migrations together.
+const RANGES_MAX: u32 = 2_000;
 
 impl Ledger<'_> {
     /// How far this part has come.
@@ -12,8 +18,9 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<BackfillProgress> {
-        let sql =
-            format!("SELECT {PROGRESS} WHERE b.migration = ? AND b.part = ? AND b.generation = ?");
+        let sql = format!(
+            "SELECT {PROGRESS} {PROGRESS_FROM} WHERE b.migration = ? AND b.part = ? AND b.generation = ?"
+        );
         // Of the rest no keys are shown but those of the part before.
         let part = if self.part == Part::Rest { Part::Back } else { self.part };
         let rows = DB::Adapter::fetch(conn, &sql, &Ledger { part, ..self.clone() }.id()).await?;
@@ -35,6 +42,7 @@ impl Ledger<'_> {
                 throttled: None,
                 rate: None,
                 elapsed_us: 0,
+                worked_us: 0,
                 workers: Vec::new(),
             }),
         }
@@ -47,8 +55,8 @@ const PROGRESS: &str = "b.generation, b.total, b.migrated, b.skipped, b.failed +
      CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state WHEN b.part = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
      ELSE b.state END, b.part, COALESCE(r.throttled, b.throttled), CASE WHEN r.state IS NULL THEN b.rate ELSE r.rate END, \
      COALESCE(CASE WHEN b.part = 'old_back' THEN r.finished_at ELSE b.finished_at END, {now}) \
-     - b.started_at \
-     FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.part = 'old_back' \
+     - b.started_at, b.worked_us";
+const PROGRESS_FROM: &str = "FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.part = 'old_back' \
      AND r.part = 'old' AND r.migration = b.migration AND r.generation = b.generation \
      LEFT JOIN dualwrite_backfill n ON n.part = CASE WHEN b.part LIKE 'old%' THEN 'old_next' \
      ELSE 'new_next' END AND n.migration = b.migration AND n.generation = b.generation";
@@ -68,6 +76,7 @@ fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
         throttled: row.optional_text(7)?.map(str::to_owned),
         rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
         elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
+        worked_us: row.unsigned(10)?,
         workers: Vec::new(),
     })
 }
@@ -78,7 +87,7 @@ pub(crate) async fn progress<DB: Backend>(
     migration: &str,
 ) -> sqlx::Result<Option<BackfillProgress>> {
     let sql = format!(
-        "SELECT {PROGRESS} WHERE b.migration = ? AND (b.part IN ('new', 'old_back') OR b.part = 'old' \
+        "SELECT {PROGRESS} {PROGRESS_FROM} WHERE b.migration = ? AND (b.part IN ('new', 'old_back') OR b.part = 'old' \
          AND NOT EXISTS (SELECT 1 FROM dualwrite_backfill k WHERE k.migration = b.migration \
          AND k.part = 'old_back' AND k.generation = b.generation)) \
          ORDER BY b.started_at DESC, b.generation DESC LIMIT 1"
@@ -88,6 +97,47 @@ pub(crate) async fn progress<DB: Backend>(
         Some(row) => with_workers::<DB>(conn, migration, progress_of(row)?).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The newest backfill of each migration that has any, in two statements.
+pub(crate) async fn progress_of_all<DB: Backend>(
+    conn: &mut DB::Connection,
+) -> sqlx::Result<HashMap<String, BackfillProgress>> {
+    let sql = format!(
+        "SELECT {PROGRESS}, b.migration {PROGRESS_FROM} WHERE (b.part IN ('new', 'old_back') OR b.part = 'old' \
+         AND NOT EXISTS (SELECT 1 FROM dualwrite_backfill k WHERE k.migration = b.migration \
+         AND k.part = 'old_back' AND k.generation = b.generation)) \
+         ORDER BY b.started_at DESC, b.generation DESC"
+    );
+    let mut all: HashMap<String, BackfillProgress> = HashMap::new();
+    for row in &DB::Adapter::fetch(conn, &sql, &[]).await? {
+        if let Entry::Vacant(vacant) = all.entry(row.text(11)?.to_owned()) {
+            vacant.insert(progress_of(row)?);
+        }
+    }
+    let sql = format!(
+        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}}, migration, generation, part \
+         FROM dualwrite_batch ORDER BY migration, number LIMIT {RANGES_MAX}"
+    );
+    for row in &DB::Adapter::fetch(conn, &sql, &[]).await? {
+        let Some(progress) = all.get_mut(row.text(5)?) else { continue };
+        let own = progress.generation == row.unsigned(6)?
+            && row.text(7)?.starts_with(progress.side.as_str());
+        if own && !progress.complete && progress.workers.len() < WORKERS_SHOWN_MAX as usize {
+            progress.workers.push(worker_of(row)?);
+        }
+    }
+    Ok(all)
+}
+
+fn worker_of(row: &SqlRow) -> sqlx::Result<WorkerProgress> {
+    Ok(WorkerProgress {
+        owner: row.text(0)?.to_owned(),
+        after: row.optional_text(1)?.map(str::to_owned),
+        last: row.text(2)?.to_owned(),
+        done: row.unsigned(3)?,
+        lease_left_us: u64::try_from(row.integer(4)?).unwrap_or(0),
+    })
 }
 
 /// Adds the ranges that are claimed, whichever of its parts they belong to.
@@ -107,13 +157,7 @@ async fn with_workers<DB: Backend>(
     );
     let values = [migration.into(), progress.generation.into(), Part::of(side)];
     for row in DB::Adapter::fetch(conn, &sql, &values).await? {
-        progress.workers.push(WorkerProgress {
-            owner: row.text(0)?.to_owned(),
-            after: row.optional_text(1)?.map(str::to_owned),
-            last: row.text(2)?.to_owned(),
-            done: row.unsigned(3)?,
-            lease_left_us: u64::try_from(row.integer(4)?).unwrap_or(0),
-        });
+        progress.workers.push(worker_of(&row)?);
     }
     Ok(progress)
 }

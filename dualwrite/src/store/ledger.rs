@@ -13,6 +13,10 @@ use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 use crate::store::ordering::between;
 
+/// A page that took longer than this counts as this long: nobody was at work in between. A worker copies a key in
+/// ten seconds at least.
+const PAGE_US_MAX: u64 = 15_000_000;
+
 /// What a backfill runs over. The end of its last part proves the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -360,10 +364,16 @@ impl Ledger<'_> {
         copied: Copied,
         failed: u64,
     ) -> sqlx::Result<()> {
-        let sql = "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
-                   failed = failed + ? WHERE migration = ? AND part = ? AND generation = ?";
+        // MySQL assigns from left to right: `worked_us` looks at `progressed_at` as it was.
+        let since = "{now} - COALESCE(progressed_at, started_at)";
+        let sql = format!(
+            "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
+             failed = failed + ?, worked_us = worked_us + CASE WHEN {since} > {PAGE_US_MAX} \
+             THEN {PAGE_US_MAX} WHEN {since} > 0 THEN {since} ELSE 0 END, progressed_at = {{now}} \
+             WHERE migration = ? AND part = ? AND generation = ?"
+        );
         let first = [copied.migrated.into(), copied.skipped.into(), failed.into()];
-        DB::Adapter::execute(conn, sql, &self.values(first)).await.map(drop)
+        DB::Adapter::execute(conn, &sql, &self.values(first)).await.map(drop)
     }
 
     /// Records that an empty page, read in this transaction, proved the end.

@@ -10,6 +10,7 @@ mod plans;
 mod tasks;
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -338,6 +339,10 @@ impl Control for MemoryControl {
     ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
         let state = |entry: &mut Entry| entry.verification.as_ref().map(|(_, state)| state.clone());
         done(self.with(name, state))
+    }
+
+    fn backfills(&self) -> BoxFuture<'_, Result<HashMap<String, BackfillProgress>, Error>> {
+        done(Ok(HashMap::new()))
     }
 
     fn backfill<'a>(

@@ -14,6 +14,9 @@ pub(crate) fn between(side: Side) -> &'static str {
     }
 }
 
+/// The time since the last page was a pause, and is not counted as work.
+const GO_ON: &str = "state = 'running', throttled = NULL, progressed_at = {now}";
+
 /// The statements of an order, to be run one after the other until one finds something.
 pub(crate) fn give(
     dialect: &Dialect,
@@ -23,8 +26,8 @@ pub(crate) fn give(
 ) -> Vec<(String, Vec<SqlValue>)> {
     let (set, states, kept) = match order {
         Order::Pause => ("state = 'paused'", "'running'", Some("paused")),
-        Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'", None),
-        Order::GoOn => ("state = 'running', throttled = NULL", "'paused'", None),
+        Order::Resume => (GO_ON, "'paused', 'cancelled'", None),
+        Order::GoOn => (GO_ON, "'paused'", None),
         Order::Cancel => {
             ("state = 'cancelled', throttled = NULL", "'running', 'paused'", Some("cancelled"))
         }

@@ -17,6 +17,7 @@ mod tables;
 mod tasks;
 mod verification;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -25,6 +26,7 @@ use self::facts::{READ_AT, record_of, record_sql};
 #[cfg(test)]
 pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
+use crate::clock;
 use crate::control::{
     Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
     Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
@@ -91,6 +93,25 @@ impl<DB: Backend> Control for SqlControl<DB> {
             // The application may hold all connections of its own.
             let own = DB::Adapter::control_source(&self.pool, self.working.limit());
             DB::Adapter::install(own.as_ref().unwrap_or(&self.pool)).await
+        })
+    }
+
+    fn check_version(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let doing = "reading the version of the control tables";
+            let _turn = self.working.turn(doing).await?;
+            let reading = async {
+                let lent = self.working.lend().await;
+                let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
+                lent.busy();
+                let checked = DB::Adapter::check_version(&mut lent).await;
+                lent.done();
+                checked
+            };
+            let limit = self.working.limit();
+            clock::limit(limit, reading)
+                .await
+                .unwrap_or_else(|()| Err(self.working.too_late(doing)))
         })
     }
 
@@ -280,6 +301,18 @@ impl<DB: Backend> Control for SqlControl<DB> {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
         Box::pin(async move { Ok(self.owned_verification(name).await?.map(|(_, state)| state)) })
+    }
+
+    fn backfills(&self) -> BoxFuture<'_, Result<HashMap<String, BackfillProgress>, Error>> {
+        Box::pin(async move {
+            let reading = self.working.within("reading the progress", async {
+                let mut lent = self.working.lend().await?;
+                lent.busy();
+                let progress = account::progress_of_all::<DB>(&mut lent).await;
+                lent.ended(progress)
+            });
+            reading.await
+        })
     }
 
     fn backfill<'a>(

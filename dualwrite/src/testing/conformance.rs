@@ -20,11 +20,11 @@ use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
-use crate::stages::facts::Terms;
 use crate::stages::lineage::Mark;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
+use crate::stages::terms::Terms;
 use crate::store::memory::MemoryControl;
 use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
 

@@ -32,11 +32,21 @@ impl Links {
     }
 
     pub(super) fn orders(&self, name: &str) -> String {
-        format!("{}orders/{name}", self.under)
+        format!("{}orders/{}", self.under, encoded(name))
     }
 
     pub(super) fn order(&self, name: &str, order: &str) -> String {
-        format!("{}migrations/{name}/backfill/{order}", self.under)
+        format!("{}migrations/{}/backfill/{order}", self.under, encoded(name))
+    }
+
+    pub(super) fn script(&self) -> String {
+        format!("{}live.js", self.under)
+    }
+
+    /// A page of the overview.
+    pub(super) fn page(&self, search: &str, page: usize) -> String {
+        let first = self.first();
+        format!("{first}?search={}&page={page}", encoded(search))
     }
 
     pub(super) fn json(&self) -> String {
@@ -44,8 +54,22 @@ impl Links {
     }
 
     pub(super) fn json_of(&self, name: &str) -> String {
-        format!("{}migrations/{name}", self.under)
+        format!("{}migrations/{}", self.under, encoded(name))
     }
+}
+
+/// For the query of an address.
+fn encoded(text: &str) -> String {
+    let mut to = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                to.push(char::from(byte))
+            }
+            byte => to.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    to
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
             lazy: true,
             wanted: None,
             killed_by: None,
+            terms: None,
         }],
     }
 }
@@ -264,4 +265,20 @@ fn only_gates_that_protect_no_data_can_be_overridden() {
     assert_eq!(admit(&blocked, &[]).unwrap_err().kind(), ErrorKind::Blocked);
     assert!(admit(&blocked, &[Gate::Verified]).is_ok());
     assert_eq!(admit(&[], &[Gate::Drained]).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn what_an_instance_declares_shuts_complete_for_others() {
+    let facts = facts(Stage::RampDown, 0);
+    let wish = Move::Advance(Stage::Complete);
+    let by = |terms: &Terms| {
+        let stored = Terms::of_text(&terms.to_text()).unwrap();
+        gates(&facts, wish, Terms::strictest([&Terms::default(), &stored]).unwrap())
+    };
+    assert_eq!(by(&Terms::default()), []);
+    let needed = Terms { needed_columns: vec!["email".into()], ..Terms::default() };
+    assert_eq!(by(&needed), [Gate::OldMayBeLeftOut]);
+    let rejecting = Terms { rejecting: vec!["drop the foreign key".into()], ..Terms::default() };
+    assert_eq!(by(&rejecting), [Gate::Relaxed]);
+    assert_eq!(by(&Terms::default().unread("7f3a")), [Gate::Preflight]);
 }

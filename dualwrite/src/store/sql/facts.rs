@@ -13,6 +13,7 @@ use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
+use crate::stages::terms::Terms;
 use crate::state::unknown_migration;
 use crate::store::sql::hazards::{READ, hazard_of};
 use crate::store::sql::{Conn, SqlControl};
@@ -183,7 +184,7 @@ const INSTANCES: &str = "i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.
      OR (a.seen_token = m.from_token AND a.seen_epoch = m.epoch - 1) \
      OR EXISTS (SELECT 1 FROM dualwrite_event e WHERE e.migration = a.migration \
      AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END, \
-     a.new_only FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
+     a.new_only, a.terms FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
      JOIN dualwrite_instance i ON i.id = a.instance \
      WHERE i.expires_at > {now} - ?";
 
@@ -208,5 +209,6 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
         new_only: row.integer(first + 10)? != 0,
         wanted: row.optional_text(first + 7)?.map(str::to_owned),
         killed_by: row.optional_text(first + 8)?.map(str::to_owned),
+        terms: row.optional_text(first + 11)?.and_then(Terms::of_text),
     })
 }

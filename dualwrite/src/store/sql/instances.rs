@@ -12,6 +12,17 @@ use crate::store::sql::facts::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::fence_lost;
 
+/// The columns of an acknowledgement that a newer one replaces.
+const ACKNOWLEDGED: [&str; 8] = [
+    "lazy",
+    "new_only",
+    "wanted",
+    "killed_by",
+    "seen_epoch",
+    "seen_token",
+    "drained_epoch",
+    "terms",
+];
 /// How many rows one statement writes at the most.
 const ROWS_MAX: usize = 500;
 /// For how long an instance is remembered that does not answer any more.
@@ -272,22 +283,14 @@ async fn acknowledge<DB: Backend>(
     acknowledged: &[Acknowledgement],
 ) -> sqlx::Result<()> {
     for some in acknowledged.chunks(ROWS_MAX) {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
         let sql = format!(
             "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, new_only, wanted, killed_by, \
-             seen_epoch, seen_token, drained_epoch, beat) VALUES {rows}{}",
+             seen_epoch, seen_token, drained_epoch, terms, beat) VALUES {rows}{}",
             DB::Adapter::DIALECT.upsert_newer(
                 "dualwrite_acknowledgement",
                 "migration, instance",
-                &[
-                    "lazy",
-                    "new_only",
-                    "wanted",
-                    "killed_by",
-                    "seen_epoch",
-                    "seen_token",
-                    "drained_epoch",
-                ],
+                &ACKNOWLEDGED,
                 "beat"
             )
         );
@@ -302,6 +305,7 @@ async fn acknowledge<DB: Backend>(
                 seen.seen.epoch.0.into(),
                 seen.seen.token.0.into(),
                 seen.drained.0.into(),
+                SqlValue::Text(Some(seen.terms.to_text())),
                 number.into(),
             ]
         };

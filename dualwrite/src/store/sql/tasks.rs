@@ -1,5 +1,6 @@
 //! Started backfills in a SQL database.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -17,6 +18,9 @@ use crate::store::sql::SqlControl;
 const TEXT_CHARS_MAX: usize = 2_000;
 /// For how long nobody takes what is being started, should whoever starts it end halfway.
 const NOBODY_TAKES_IT_US: i64 = 10_000_000;
+
+const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
+     CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration FROM dualwrite_task";
 
 fn short(text: Option<&str>) -> SqlValue {
     SqlValue::Text(text.map(|text| text.chars().take(TEXT_CHARS_MAX).collect()))
@@ -103,12 +107,24 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
     fn tasks<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<StartedBackfill>, Error>> {
         Box::pin(async move {
             let doing = "reading what was started";
-            let sql = "SELECT side, workers, rate, failures_max, actor, reason, at, \
-                       CASE WHEN runner_until > {now} THEN runner END, waiting, state \
-                       FROM dualwrite_task WHERE migration = ? ORDER BY at, side";
-            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let sql = format!("{TASKS} WHERE migration = ? ORDER BY at, side");
+            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let tasks = rows.iter().map(task_of).collect::<sqlx::Result<_>>();
             tasks.map_err(|error| Error::database(doing, error).of(name))
+        })
+    }
+
+    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>> {
+        Box::pin(async move {
+            let doing = "reading what was started";
+            let failed = |error| Error::database(doing, error);
+            let rows = self.fetch(doing, &format!("{TASKS} ORDER BY at, side"), &[]).await?;
+            let mut all: HashMap<String, Vec<StartedBackfill>> = HashMap::new();
+            for row in &rows {
+                let name = row.text(10).map_err(failed)?.to_owned();
+                all.entry(name).or_default().push(task_of(row).map_err(failed)?);
+            }
+            Ok(all)
         })
     }
 

@@ -1,0 +1,293 @@
+//! What a fleet of idle instances costs its database, counted by the server itself.
+//!
+//! ```text
+//! tests/run --servers cargo bench --bench fleet             prints the table
+//! tests/run --servers cargo bench --bench fleet -- --check  and exits with 1 where a target is missed
+//! ```
+//!
+//! `--seconds N` says how long each fleet is watched; 30 by default. MariaDB counts for the whole server, so nobody
+//! else may use it meanwhile. SQLite has no server that counts; there an instance does what it does on MariaDB.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use dualwrite::{Backend, Migration, Runtime, Stage};
+use sqlx::pool::PoolOptions;
+use sqlx::{AssertSqlSafe, Connection as _, MySql, Pool, Postgres, raw_sql};
+
+const INSTANCES: usize = 4;
+/// Migrations, and dead letters of each.
+const FLEETS: [(usize, u32); 3] = [(1, 0), (50, 0), (50, 200)];
+const ROWS_WRITTEN_MAX: f64 = 0.3;
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
+/// How many rows a second more a fleet with dead letters may read than one without, by instance.
+const ROWS_READ_MORE_MAX: f64 = 100.0;
+
+/// What the server has counted so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    transactions: f64,
+    read: f64,
+    written: f64,
+}
+
+impl Count {
+    fn since(self, before: Self, seconds: f64) -> Self {
+        let each = seconds * INSTANCES as f64;
+        Self {
+            transactions: (self.transactions - before.transactions) / each,
+            read: (self.read - before.read) / each,
+            written: (self.written - before.written) / each,
+        }
+    }
+}
+
+trait Counted: Backend {
+    const SHOWN: &'static str;
+    const VARIABLE: &'static str;
+    const TRANSACTIONS_MAX: f64;
+    const LASTING: f64;
+
+    async fn count(admin: &mut Self::Connection, database: &str) -> sqlx::Result<Count>;
+    async fn sessions(admin: &mut Self::Connection, database: &str) -> sqlx::Result<i64>;
+    async fn run(conn: &mut Self::Connection, sql: String) -> sqlx::Result<()>;
+}
+
+impl Counted for Postgres {
+    const SHOWN: &'static str = "postgres";
+    const VARIABLE: &'static str = "DUALWRITE_TEST_POSTGRES_URL";
+    const TRANSACTIONS_MAX: f64 = 0.5;
+    const LASTING: f64 = 2.0;
+
+    async fn count(admin: &mut sqlx::PgConnection, database: &str) -> sqlx::Result<Count> {
+        let sql = "SELECT (xact_commit + xact_rollback)::float8, tup_returned::float8, \
+                   (tup_inserted + tup_updated + tup_deleted)::float8 \
+                   FROM pg_stat_database WHERE datname = $1";
+        let (transactions, read, written) =
+            sqlx::query_as(sql).bind(database).fetch_one(admin).await?;
+        Ok(Count { transactions, read, written })
+    }
+
+    async fn sessions(admin: &mut sqlx::PgConnection, database: &str) -> sqlx::Result<i64> {
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = $1 AND backend_type = 'client backend'";
+        sqlx::query_scalar(sql).bind(database).fetch_one(admin).await
+    }
+
+    async fn run(conn: &mut sqlx::PgConnection, sql: String) -> sqlx::Result<()> {
+        raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
+    }
+}
+
+impl Counted for MySql {
+    const SHOWN: &'static str = "mysql";
+    const VARIABLE: &'static str = "DUALWRITE_TEST_MYSQL_URL";
+    const TRANSACTIONS_MAX: f64 = 2.0;
+    const LASTING: f64 = 1.0;
+
+    async fn count(admin: &mut sqlx::MySqlConnection, _database: &str) -> sqlx::Result<Count> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SHOW GLOBAL STATUS").fetch_all(admin).await?;
+        let mut count = Count::default();
+        for (name, value) in rows {
+            let value: f64 = value.parse().unwrap_or(0.0);
+            match name.as_str() {
+                "Com_select" | "Com_update" | "Com_insert" | "Com_delete" | "Com_begin" => {
+                    count.transactions += value;
+                }
+                "Handler_update" | "Handler_write" | "Handler_delete" => count.written += value,
+                "Handler_tmp_write" | "Handler_tmp_update" => {}
+                name if name.starts_with("Handler_read_") => count.read += value,
+                _ => {}
+            }
+        }
+        Ok(count)
+    }
+
+    async fn sessions(admin: &mut sqlx::MySqlConnection, database: &str) -> sqlx::Result<i64> {
+        let sql = "SELECT count(*) FROM information_schema.processlist WHERE db = ?";
+        sqlx::query_scalar(sql).bind(database).fetch_one(admin).await
+    }
+
+    async fn run(conn: &mut sqlx::MySqlConnection, sql: String) -> sqlx::Result<()> {
+        raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
+    }
+}
+
+/// The instances of a service, each with a pool of its own, as processes have.
+struct Fleet<DB: Backend> {
+    pools: Vec<Pool<DB>>,
+    runtimes: Vec<Runtime<DB>>,
+    migrations: Vec<Vec<Migration>>,
+}
+
+impl<DB: Counted> Fleet<DB> {
+    async fn start(
+        options: &<DB::Connection as sqlx::Connection>::Options,
+        count: usize,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut fleet = Self { pools: Vec::new(), runtimes: Vec::new(), migrations: Vec::new() };
+        for _ in 0..INSTANCES {
+            let pool: Pool<DB> =
+                PoolOptions::new().max_connections(2).connect_lazy_with(options.clone());
+            let runtime = Runtime::builder(pool.clone()).start().await?;
+            let named = (0..count).map(|number| runtime.migration(format!("m-{number}")));
+            fleet.migrations.push(runtime.register_all(named).await?);
+            fleet.pools.push(pool);
+            fleet.runtimes.push(runtime);
+        }
+        Ok(fleet)
+    }
+
+    /// Moves one migration by one instance; answers when all have seen it.
+    async fn moved(&self) -> Result<Duration, Box<dyn std::error::Error>> {
+        let position = self.migrations[0][0].advance(Stage::DualWrite).await?;
+        let began = Instant::now();
+        while self.migrations.iter().any(|own| own[0].position() != position) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(began.elapsed())
+    }
+
+    async fn end(self) -> Result<(), Box<dyn std::error::Error>> {
+        for runtime in self.runtimes {
+            runtime.shutdown().await?;
+        }
+        for pool in self.pools {
+            pool.close().await;
+        }
+        Ok(())
+    }
+}
+
+/// How many transactions it takes to register so many migrations, by one instance.
+async fn registering<DB: Counted>(
+    admin: &mut DB::Connection,
+    database: &str,
+    options: &<DB::Connection as sqlx::Connection>::Options,
+    count: usize,
+) -> Result<f64, Box<dyn std::error::Error>> {
+    let pool: Pool<DB> = PoolOptions::new().max_connections(2).connect_lazy_with(options.clone());
+    let runtime = Runtime::builder(pool.clone()).lease(Duration::from_secs(600)).start().await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = DB::count(admin, database).await?;
+    let named = (0..count).map(|number| runtime.migration(format!("r-{count}-{number}")));
+    runtime.register_all(named).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let took = DB::count(admin, database).await?.transactions - before.transactions;
+    runtime.shutdown().await?;
+    pool.close().await;
+    Ok(took)
+}
+
+/// One kind of database; answers with what misses its target.
+async fn watch<DB: Counted>(seconds: f64) -> Result<Vec<String>, Box<dyn std::error::Error>>
+where
+    <DB::Connection as sqlx::Connection>::Options: std::str::FromStr<Err = sqlx::Error>,
+{
+    let Ok(url) = std::env::var(DB::VARIABLE) else {
+        println!("{}: {} is not set", DB::SHOWN, DB::VARIABLE);
+        return Ok(Vec::new());
+    };
+    let mut missed = Vec::new();
+    let mut miss = |is: bool, what: String| {
+        if is {
+            missed.push(format!("{}: {what}", DB::SHOWN));
+        }
+    };
+    let mut admin = DB::Connection::connect(&url).await?;
+    let mut read = Vec::new();
+    for (migrations, letters) in FLEETS {
+        let database = format!("dw_fleet_{}_{migrations}_{letters}", std::process::id());
+        DB::run(&mut admin, format!("CREATE DATABASE {database}")).await?;
+        let (server, _) = url.rsplit_once('/').ok_or("a URL of a server")?;
+        let options = format!("{server}/{database}").parse()?;
+        let fleet = Fleet::<DB>::start(&options, migrations).await?;
+        let mut conn = DB::Connection::connect_with(&options).await?;
+        for number in 0..migrations {
+            for page in 0..letters.div_ceil(100) {
+                let row = |letter| {
+                    format!(
+                        "('m-{number}', 'new', '{letter}', 1, 'refused', 1, 1, 9000000000000000)"
+                    )
+                };
+                let rows: Vec<String> =
+                    (page * 100..letters.min(page * 100 + 100)).map(row).collect();
+                let insert = "INSERT INTO dualwrite_failure (migration, side, key_text, generation, \
+                              error, attempts, failed_at, next_attempt_at) VALUES";
+                DB::run(&mut conn, format!("{insert} {}", rows.join(", "))).await?;
+            }
+        }
+        conn.close().await?;
+        // Until what the start needed is closed, and what it found is published.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let before = DB::count(&mut admin, &database).await?;
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        let count = DB::count(&mut admin, &database).await?;
+        let count = count.since(before, began.elapsed().as_secs_f64());
+        let own: u32 = fleet.pools.iter().map(Pool::size).sum();
+        let sessions = DB::sessions(&mut admin, &database).await? - i64::from(own);
+        let sessions = sessions as f64 / INSTANCES as f64;
+        let seen = fleet.moved().await?;
+        println!(
+            "{:8} {migrations:3} migrations, {letters:5} dead letters each: by instance {:5.2} transactions/s, {:8.1} \
+             rows read/s, {:4.2} rows written/s, {sessions:4.2} connections; a move is seen after {:?}",
+            DB::SHOWN,
+            count.transactions,
+            count.read,
+            count.written,
+            seen
+        );
+        let fleet_name = format!("{migrations} migrations with {letters} dead letters");
+        miss(
+            count.transactions > DB::TRANSACTIONS_MAX,
+            format!("{fleet_name}: {:.2} transactions/s", count.transactions),
+        );
+        miss(
+            count.written > ROWS_WRITTEN_MAX,
+            format!("{fleet_name}: {:.2} rows written/s", count.written),
+        );
+        miss(sessions > DB::LASTING, format!("{fleet_name}: {sessions:.2} connections"));
+        miss(seen > SEEN_WITHIN, format!("{fleet_name}: a move is seen after {seen:?}"));
+        read.push(count.read);
+        fleet.end().await?;
+        if migrations == 1 {
+            let mut took = Vec::new();
+            for count in [5, 50] {
+                took.push(registering::<DB>(&mut admin, &database, &options, count).await?);
+            }
+            println!("{:8} registering 5 and 50 migrations: {took:?} transactions", DB::SHOWN);
+            // One heartbeat or look may fall into the time.
+            miss(took[1] > took[0] + 4.0, format!("registering takes {took:?} transactions"));
+        }
+        DB::run(&mut admin, format!("DROP DATABASE {database}")).await?;
+    }
+    let more = read[2] - read[1];
+    miss(more > ROWS_READ_MORE_MAX, format!("dead letters cost {more:.1} rows read/s"));
+    Ok(missed)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let check = arguments.iter().any(|argument| argument == "--check");
+    let seconds = arguments.iter().position(|argument| argument == "--seconds");
+    let seconds = seconds.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(30.0);
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime of tokio");
+    let missed = tokio.block_on(async {
+        let mut missed = watch::<Postgres>(seconds).await?;
+        missed.extend(watch::<MySql>(seconds).await?);
+        Ok::<_, Box<dyn std::error::Error>>(missed)
+    });
+    match missed {
+        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
+        Ok(missed) => {
+            println!("missed: {missed:#?}");
+            if check { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
