@@ -22,7 +22,7 @@ mod tests;
 /// |---|---|
 /// | `#[read(key = …)]` | `lazy`, `shadow = never`, `sample = 5`, `timeout = "500ms"`, `compare = function` |
 /// | `#[read(scan)]` | the same without `lazy` |
-/// | `#[write(key = …)]` | `on_mirror_error = abort` or `mark_dirty` |
+/// | `#[write(key = …)]` | `on_mirror_error = abort` or `mark_dirty`; `on_difference = mark_dirty`, `error` or `ignore`; `timeout = "500ms"` (the mirror's write), `primary_timeout = "5s"` |
 /// | `#[primary]` | none: neither a read nor a write, passed to the side that answers |
 ///
 /// The guide is `dualwrite::guide::repository`.

@@ -140,6 +140,7 @@ pub use lazy::decide::Missing;
 pub use migration::Migration;
 pub use moves::Move;
 pub use moving::{Moving, PATIENCE};
+pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};
@@ -161,7 +162,10 @@ pub use shadow::noise::{
 pub use shadow::outcome::ComparedReport;
 pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
-pub use shared::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
+pub use shared::{
+    AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
+    SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
+};
 pub use stage::{Side, Stage};
 pub use status::Status;
 pub use steering::FLAG_TIMEOUT;

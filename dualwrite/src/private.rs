@@ -2,17 +2,18 @@
 
 pub use crate::backend::Alike;
 pub use crate::compare::{
-    ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
-    near, unordered, variants,
+    AnswersByEquality, AnswersByFields, AnswersByNothing, ByEquality, ByFields, ByNothing, List,
+    Near, Pair, Tolerance, judge, judge_revealed, keyed, near, unordered, variants,
 };
 pub use crate::conversion::{Conversion, answered, is_filled, same, shown_key};
 pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
 pub use crate::copy::table::{Carried, Carry};
 pub use crate::needs::{answering_error_of_old, failure, handed, kept, with_error_of_old};
 pub use crate::read::{
-    Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_in,
-    scan, scan_in,
+    Asking, Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read,
+    read_in, scan, scan_in,
 };
 pub use crate::repository::{Method, Repository, is_same_text};
 pub use crate::shadow::rules::{ByNoText, ByText, Failed};
+pub use crate::write::cause::{CauseInside, CauseOfError, CauseUnknown};
 pub use crate::write::run::{Answer, Sides, Write, write};

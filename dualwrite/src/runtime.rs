@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::Backend;
+use crate::backend::sealed::Adapter as _;
 use crate::bucket::BucketRule;
 use crate::clock::{self, Clock};
 use crate::control::{Acknowledgement, Control, Heartbeat};
@@ -34,7 +35,7 @@ use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Hooks};
 use crate::migration::Migration;
 use crate::replicas::Replica;
-use crate::shared::{Context, Lease, Options, Shared, unknown_migration};
+use crate::shared::{Context, Lease, Options, SINGLE_WRITER_TIMEOUT, Shared, unknown_migration};
 use crate::stage::Stage;
 use crate::steering::Steering;
 
@@ -103,7 +104,10 @@ impl<DB: Backend> Runtime<DB> {
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
     pub fn migration(&self, name: impl Into<String>) -> Registration<'_, DB> {
-        Registration { runtime: self, name: name.into(), options: Options::default(), copier: None }
+        let is_single = !DB::Adapter::DIALECT.server;
+        let primary_write_timeout = is_single.then_some(SINGLE_WRITER_TIMEOUT);
+        let options = Options { primary_write_timeout, ..Options::default() };
+        Registration { runtime: self, name: name.into(), options, copier: None }
     }
 
     /// A migration that was registered here.

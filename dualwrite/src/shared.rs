@@ -22,6 +22,7 @@ use crate::in_flight::InFlight;
 use crate::key::KeyKind;
 use crate::lazy::run::Flights;
 use crate::observe::figures::Figures;
+use crate::observe::mirror::{Cause, MirrorError, MirrorFailures};
 use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
@@ -31,7 +32,7 @@ use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
 use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
-use crate::stage::Stage;
+use crate::stage::{Side, Stage};
 
 /// What a mirror write that fails does to the caller's write.
 ///
@@ -57,12 +58,36 @@ pub enum MirrorPolicy {
     Abort,
 }
 
+/// What happens where the old and the new side answer one write differently. Answers are compared by
+/// [`Compare`](crate::Compare), else by `PartialEq`; where the type has neither, they are not.
+///
+/// ```
+/// assert_eq!(dualwrite::AnswerPolicy::default(), dualwrite::AnswerPolicy::MarkDirty);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerPolicy {
+    /// The caller gets the primary's answer. The difference is counted and logged, and the key is marked
+    /// dirty in the same transaction, so that it is copied again; it is not marked where it could not be
+    /// copied in that direction.
+    #[default]
+    MarkDirty,
+    /// The caller's write fails. Choose this where both sides may allocate ids: the copy function finds a
+    /// row by its key, so it cannot repair two ids that differ.
+    Error,
+    /// Answers are not compared.
+    Ignore,
+}
+
 /// What a registration chose.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) rule: BucketRule,
     pub(crate) lazy: bool,
     pub(crate) mirror: MirrorPolicy,
+    pub(crate) answers: AnswerPolicy,
+    pub(crate) mirror_write_timeout: Duration,
+    pub(crate) primary_write_timeout: Option<Duration>,
     pub(crate) soak: Duration,
     pub(crate) approvals: Vec<(Stage, String)>,
     pub(crate) rollout_health: HealthHook,
@@ -85,6 +110,12 @@ pub const SHADOW_CONCURRENCY: usize = 64;
 /// Default limit on the time of one shadow read.
 pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Default limit on the time of one mirror write: what takes longer has failed.
+pub const MIRROR_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Default limit on the time of the primary's write where the database has a single writer (SQLite): while
+/// it lasts nobody else can write, no heartbeat either. Elsewhere there is none by default.
+pub const SINGLE_WRITER_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// How long old must not have been written without this library before `Complete`, by default.
 pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -94,6 +125,9 @@ impl Default for Options {
             rule: BucketRule::Hash,
             lazy: false,
             mirror: MirrorPolicy::default(),
+            answers: AnswerPolicy::default(),
+            mirror_write_timeout: MIRROR_WRITE_TIMEOUT,
+            primary_write_timeout: None,
             soak: Duration::ZERO,
             approvals: Vec::new(),
             rollout_health: HealthHook::default(),
@@ -133,6 +167,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
     pub(crate) counters: Counters,
+    pub(crate) mirror_failures: MirrorFailures,
     methods: Mutex<Vec<Arc<MethodStats>>>,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
@@ -231,6 +266,7 @@ impl Shared {
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
             counters: Counters::default(),
+            mirror_failures: MirrorFailures::default(),
             methods: Mutex::default(),
             breaches: Tally::new(GUARDS_MAX, guards),
             baseline: Baseline::default(),
@@ -432,6 +468,30 @@ impl Shared {
         let stats = Arc::new(MethodStats::new(repository, method, &self.options.critical));
         methods.push(Arc::clone(&stats));
         stats
+    }
+
+    /// Counts a mirror write that failed while the caller's write went on, and logs it, though not each time.
+    pub(crate) fn mirror_failed(&self, method: &str, side: Side, cause: Cause) {
+        count(&self.counters.mirror_failed);
+        let cause = cause.to_string();
+        let error = MirrorError { method: method.to_owned(), side, cause: cause.clone() };
+        if let Some(failures) = self.mirror_failures.note(error, self.clock.now()) {
+            tracing::warn!(
+                migration = &*self.name,
+                %side,
+                method,
+                cause,
+                failures,
+                "mirror writes failed; their keys are marked dirty and will be copied again"
+            );
+        }
+    }
+
+    /// The limit on one call of a method, by its name.
+    pub(crate) fn limit_of(&self, method: &str) -> Duration {
+        let methods = self.methods.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = methods.iter().find(|known| &*known.name == method);
+        found.and_then(|found| found.limit()).unwrap_or(self.options.shadow_timeout)
     }
 
     /// Everything counted so far.

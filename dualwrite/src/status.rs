@@ -10,9 +10,10 @@ use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
 use crate::guard::rules::GuardReport;
 use crate::guard::run::{dead_letters, guards, verdict};
-use crate::health::{FieldReport, RecentReport, fields, recent};
+use crate::health::{FieldReport, RecentReport, fields, mirror, recent};
 use crate::migration::Migration;
 use crate::moves::{Move, destination};
+use crate::observe::mirror::MirrorReport;
 use crate::observe::{CounterReport, MethodReport};
 use crate::plan::order::RolloutOrder;
 use crate::position::{Generation, Position};
@@ -69,6 +70,8 @@ pub struct Status {
     pub methods: Vec<MethodReport>,
     /// Comparisons, lazy copies and repairs.
     pub counters: CounterReport,
+    /// Mirror writes of the last five minutes in this process, and why the newest one failed.
+    pub mirror: MirrorReport,
     /// Calls of the last 1, 5 and 60 minutes.
     pub recent: Vec<RecentReport>,
     /// Differences by method and field, in this process.
@@ -117,6 +120,7 @@ impl Migration {
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
             recent: recent(shared),
+            mirror: mirror(shared),
             fields: fields(shared),
             cohorts: shared.cohorts.report(),
             noise: shared.baseline.report(),

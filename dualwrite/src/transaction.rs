@@ -21,6 +21,9 @@ use crate::migration::Migration;
 use crate::position::Position;
 use crate::shared::{MirrorPolicy, Shared};
 
+const INTERRUPTED: &str = "nothing was committed, because a write in a nested transaction was dropped halfway and \
+                           its connection cannot be used again; begin a new transaction";
+
 /// How often the position may change between looking and beginning before we give up.
 const BEGIN_ATTEMPTS: u32 = 8;
 
@@ -53,6 +56,11 @@ pub struct Tx<'c, DB: Backend> {
     marked: bool,
     /// Dropped halfway, its connection is closed instead of being used again.
     throwaway: bool,
+    /// A write, or a statement of ours, is under way: dropped now, nobody knows which answers the connection
+    /// still waits for.
+    at_work: bool,
+    /// A nested transaction was dropped at work.
+    interrupted: bool,
     /// The savepoint before a mirror write exists at this level.
     pub(crate) savepoint: bool,
     /// It was set in the message that began the transaction, and nothing was run since.
@@ -61,7 +69,11 @@ pub struct Tx<'c, DB: Backend> {
 
 enum Conn<'c, DB: Backend> {
     Root(PoolConnection<DB>),
-    Nested(&'c mut DB::Connection),
+    Nested {
+        conn: &'c mut DB::Connection,
+        /// Of the outer one, where this one was dropped at work.
+        interrupted: &'c mut bool,
+    },
 }
 
 #[derive(PartialEq)]
@@ -181,6 +193,8 @@ impl<DB: Backend> Tx<'static, DB> {
             touched: false,
             marked: false,
             throwaway: false,
+            at_work: false,
+            interrupted: false,
             savepoint: false,
             untouched: false,
         }
@@ -248,6 +262,10 @@ impl<DB: Backend> Tx<'_, DB> {
     /// where the commit itself failed: whether it was applied is then unknown, unless the database
     /// says otherwise.
     pub async fn commit(mut self) -> Result<(), Error> {
+        if self.interrupted && DB::Adapter::DIALECT.interruption_breaks {
+            // Its connection may give the answers of one statement for those of another: it is closed.
+            return Err(Error::new(ErrorKind::Poisoned, INTERRUPTED));
+        }
         if let Some(reason) = self.spoiled {
             self.end(false).await.map_err(|error| Error::database("rolling back", error))?;
             return Err(Error::new(
@@ -297,8 +315,13 @@ impl<DB: Backend> Tx<'_, DB> {
         begun.map_err(|error| Error::database("setting a savepoint", error))?;
         self.spoiled = before;
         let (pins, isolation) = (Arc::clone(&self.pins), self.isolation);
+        let interrupted = &mut self.interrupted;
+        let conn = match &mut self.conn {
+            Conn::Root(conn) => Conn::Nested { conn: &mut **conn, interrupted },
+            Conn::Nested { conn, .. } => Conn::Nested { conn: &mut **conn, interrupted },
+        };
         Ok(Tx {
-            conn: Conn::Nested(self.connection()),
+            conn,
             pins,
             isolation,
             state: State::Open,
@@ -306,6 +329,8 @@ impl<DB: Backend> Tx<'_, DB> {
             touched: false,
             marked: false,
             throwaway: false,
+            at_work: false,
+            interrupted: false,
             savepoint: false,
             untouched: false,
         })
@@ -347,11 +372,29 @@ impl<DB: Backend> Tx<'_, DB> {
         self.touched = false;
     }
 
+    /// From now on the connection waits for answers to statements of a write or of ours, until
+    /// [`Tx::end_work`] follows.
+    pub(crate) fn begin_work(&mut self) {
+        self.at_work = true;
+    }
+
+    /// Nothing is under way on the connection.
+    pub(crate) fn end_work(&mut self) {
+        self.at_work = false;
+    }
+
+    /// Whether the connection cannot be used again once this is dropped. sqlx can take up a connection to
+    /// MySQL only where no prepared statement was under way: else it waits for ever, or takes the answer of
+    /// one statement for that of the next.
+    fn is_broken(&self) -> bool {
+        DB::Adapter::DIALECT.interruption_breaks && (self.at_work || self.interrupted)
+    }
+
     /// The connection, for our own statements.
     pub(crate) fn connection(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
             Conn::Root(conn) => conn,
-            Conn::Nested(conn) => conn,
+            Conn::Nested { conn, .. } => conn,
         }
     }
 }
@@ -362,7 +405,7 @@ impl<DB: Backend> Deref for Tx<'_, DB> {
     fn deref(&self) -> &DB::Connection {
         match &self.conn {
             Conn::Root(conn) => conn,
-            Conn::Nested(conn) => conn,
+            Conn::Nested { conn, .. } => conn,
         }
     }
 }
@@ -377,11 +420,13 @@ impl<DB: Backend> DerefMut for Tx<'_, DB> {
 
 impl<DB: Backend> Drop for Tx<'_, DB> {
     fn drop(&mut self) {
+        let is_broken = self.is_broken();
         match (&self.state, &mut self.conn) {
             (State::Opening, Conn::Root(conn)) => conn.close_on_drop(),
-            (State::Open, Conn::Root(conn)) if self.throwaway => conn.close_on_drop(),
+            (State::Open, Conn::Root(conn)) if self.throwaway || is_broken => conn.close_on_drop(),
+            (State::Open, Conn::Nested { interrupted, .. }) if is_broken => **interrupted = true,
             (State::Open, _) => DB::TransactionManager::start_rollback(self.connection()),
-            (State::Opening, Conn::Nested(_)) | (State::Closed, _) => {}
+            (State::Opening, Conn::Nested { .. }) | (State::Closed, _) => {}
         }
     }
 }

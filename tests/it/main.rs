@@ -27,6 +27,7 @@ mod interleavings;
 mod isolation;
 mod lazy;
 mod letters;
+mod limits;
 mod lost_control;
 mod metrics;
 mod options;
@@ -44,6 +45,7 @@ mod throttle;
 mod tool;
 mod transaction;
 mod unaware;
+mod unfinished;
 mod verify;
 
 // The tests' own tools.

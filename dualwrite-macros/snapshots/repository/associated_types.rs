@@ -156,12 +156,14 @@ where
             };
             match write.sides() {
                 ::dualwrite::__private::Sides::Old => {
+                    write.enter_only(&mut *tx);
                     let answer = write
                         .run(<O as Store>::put(&*self.old, &mut *tx, id, row))
                         .await;
                     write.leave_only(&mut *tx, answer)
                 }
                 ::dualwrite::__private::Sides::New => {
+                    write.enter_only(&mut *tx);
                     let answer = write
                         .run(
                             ::dualwrite::__private::answering_error_of_old(
@@ -228,7 +230,26 @@ where
                             }
                         };
                         if let ::core::result::Result::Err(error) = write
-                            .leave(side, &mut *tx, answer)
+                            .leave(
+                                side,
+                                &mut *tx,
+                                answer,
+                                |pair| {
+                                    #[allow(unused_imports)]
+                                    use ::dualwrite::__private::{
+                                        AnswersByEquality as _, AnswersByFields as _,
+                                        AnswersByNothing as _,
+                                    };
+                                    (&&&pair).answers_differ()
+                                },
+                                |error| {
+                                    #[allow(unused_imports)]
+                                    use ::dualwrite::__private::{
+                                        CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                                    };
+                                    (&&&::dualwrite::__private::Failed(error)).cause()
+                                },
+                            )
                             .await
                         {
                             return ::core::result::Result::Err(error);

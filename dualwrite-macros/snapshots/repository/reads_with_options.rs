@@ -164,31 +164,44 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::dualwrite::__private::kept(&id);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
                     let id = ::dualwrite::__private::kept(&id);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Documents>::find(&*old, id).await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Documents>::find(&*new, id).await
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let id = ::dualwrite::__private::kept(&id);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Documents>::find(&*old, id).await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Documents>::find(&*new, id).await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::find(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Documents>::find(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::find(& * self.old, id)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::find(& * self.new, id)
+                            ),
+                        )
+                        .await
+                }
             };
             ::dualwrite::__private::finish_read(
                 &mut call,
@@ -222,31 +235,44 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::dualwrite::__private::kept(&id);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
                     let id = ::dualwrite::__private::kept(&id);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Documents>::latest(&*old, id).await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Documents>::latest(&*new, id).await
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let id = ::dualwrite::__private::kept(&id);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Documents>::latest(&*old, id).await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Documents>::latest(&*new, id).await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::latest(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Documents>::latest(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::latest(& * self.old, id)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::latest(& * self.new, id)
+                            ),
+                        )
+                        .await
+                }
             };
             if call.wants_copy(&answer) {
                 return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
@@ -277,12 +303,14 @@ where
             };
             match write.sides() {
                 ::dualwrite::__private::Sides::Old => {
+                    write.enter_only(&mut *tx);
                     let answer = write
                         .run(<O as Documents>::remove(&*self.old, &mut *tx, id))
                         .await;
                     write.leave_only(&mut *tx, answer)
                 }
                 ::dualwrite::__private::Sides::New => {
+                    write.enter_only(&mut *tx);
                     let answer = write
                         .run(<N as Documents>::remove(&*self.new, &mut *tx, id))
                         .await;
@@ -337,7 +365,26 @@ where
                             }
                         };
                         if let ::core::result::Result::Err(error) = write
-                            .leave(side, &mut *tx, answer)
+                            .leave(
+                                side,
+                                &mut *tx,
+                                answer,
+                                |pair| {
+                                    #[allow(unused_imports)]
+                                    use ::dualwrite::__private::{
+                                        AnswersByEquality as _, AnswersByFields as _,
+                                        AnswersByNothing as _,
+                                    };
+                                    (&&&pair).answers_differ()
+                                },
+                                |error| {
+                                    #[allow(unused_imports)]
+                                    use ::dualwrite::__private::{
+                                        CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                                    };
+                                    (&&&::dualwrite::__private::Failed(error)).cause()
+                                },
+                            )
                             .await
                         {
                             return ::core::result::Result::Err(error);

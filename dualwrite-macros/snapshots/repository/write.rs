@@ -148,6 +148,7 @@ where
             };
             match write.sides() {
                 ::dualwrite::__private::Sides::Old => {
+                    write.enter_only(&mut *tx);
                     let answer = write
                         .run(
                             <O as Customers>::save(&*self.old, &mut *tx, customer, note),
@@ -156,6 +157,7 @@ where
                     write.leave_only(&mut *tx, answer)
                 }
                 ::dualwrite::__private::Sides::New => {
+                    write.enter_only(&mut *tx);
                     let answer = write
                         .run(
                             <N as Customers>::save(&*self.new, &mut *tx, customer, note),
@@ -216,7 +218,26 @@ where
                             }
                         };
                         if let ::core::result::Result::Err(error) = write
-                            .leave(side, &mut *tx, answer)
+                            .leave(
+                                side,
+                                &mut *tx,
+                                answer,
+                                |pair| {
+                                    #[allow(unused_imports)]
+                                    use ::dualwrite::__private::{
+                                        AnswersByEquality as _, AnswersByFields as _,
+                                        AnswersByNothing as _,
+                                    };
+                                    (&&&pair).answers_differ()
+                                },
+                                |error| {
+                                    #[allow(unused_imports)]
+                                    use ::dualwrite::__private::{
+                                        CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                                    };
+                                    (&&&::dualwrite::__private::Failed(error)).cause()
+                                },
+                            )
                             .await
                         {
                             return ::core::result::Result::Err(error);

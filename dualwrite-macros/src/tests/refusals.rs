@@ -53,7 +53,9 @@ fn settings() {
     );
     check_method(
         "#[write(by = id)] async fn save(&self, id: i64, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
-        &["unknown key `by`; `#[write]` takes `key`, `on_mirror_error`"],
+        &[
+            "unknown key `by`; `#[write]` takes `key`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`",
+        ],
     );
     check_method(
         "#[read(key, lazy = true, shadow = no)] async fn find(&self) -> Result<(), E>;",

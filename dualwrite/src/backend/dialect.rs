@@ -38,6 +38,8 @@ pub struct Dialect {
     pub(crate) wait_keeps_snapshot: bool,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
+    /// A connection cannot be used again where a statement on it was dropped before its answer.
+    pub(crate) interruption_breaks: bool,
 }
 
 impl Dialect {
@@ -140,6 +142,7 @@ mod tests {
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
         server: true,
+        interruption_breaks: false,
     };
 
     #[test]

@@ -73,6 +73,7 @@ impl Adapter for MySqlAdapter {
         savepoint_replaces: true,
         wait_keeps_snapshot: false,
         server: true,
+        interruption_breaks: true,
     };
 
     const LOG_WRITTEN: Option<&'static str> =

@@ -64,6 +64,7 @@ impl Adapter for PostgresAdapter {
         savepoint_replaces: false,
         wait_keeps_snapshot: true,
         server: true,
+        interruption_breaks: false,
     };
 
     const LOG_WRITTEN: Option<&'static str> =

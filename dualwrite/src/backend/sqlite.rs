@@ -47,6 +47,7 @@ impl Adapter for SqliteAdapter {
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
         server: false,
+        interruption_breaks: false,
     };
 
     const LOG_WRITTEN: Option<&'static str> = None;

@@ -13,7 +13,7 @@ use crate::migration::Migration;
 use crate::moving::NAME_BYTES_MAX;
 use crate::position::Percent;
 use crate::replicas::Replicas;
-use crate::shared::{MirrorPolicy, Options};
+use crate::shared::{AnswerPolicy, MirrorPolicy, Options};
 use crate::stage::Stage;
 
 /// A migration about to be registered.
@@ -51,6 +51,29 @@ impl<DB: Backend> Registration<'_, DB> {
     /// What a failed mirror write does; see [`MirrorPolicy`].
     pub fn mirror(mut self, policy: MirrorPolicy) -> Self {
         self.options.mirror = policy;
+        self
+    }
+
+    /// What happens where the old and the new side answer one write differently; see [`AnswerPolicy`].
+    pub fn answers(mut self, policy: AnswerPolicy) -> Self {
+        self.options.answers = policy;
+        self
+    }
+
+    /// The limit on one mirror write, [`MIRROR_WRITE_TIMEOUT`](crate::MIRROR_WRITE_TIMEOUT) unless said
+    /// otherwise. A mirror write that takes longer has failed; see [`MirrorPolicy`]. A method may have its
+    /// own: `#[write(key = …, timeout = "500ms")]`.
+    pub fn mirror_write_timeout(mut self, limit: Duration) -> Self {
+        self.options.mirror_write_timeout = limit;
+        self
+    }
+
+    /// The limit on the write to the side that answers. The caller gets an error where it takes longer, and
+    /// the transaction can only be rolled back. There is no limit by default, except on SQLite; see
+    /// [`SINGLE_WRITER_TIMEOUT`](crate::SINGLE_WRITER_TIMEOUT). A method may have its own:
+    /// `#[write(key = …, primary_timeout = "5s")]`.
+    pub fn primary_write_timeout(mut self, limit: Duration) -> Self {
+        self.options.primary_write_timeout = Some(limit);
         self
     }
 

@@ -1,25 +1,36 @@
-//! Carries out one write of a repository. The wrapper calls, in this order: [`write()`], then for each
-//! side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`], then
-//! [`Write::finish`].
+//! Carries out one write of a repository. The wrapper makes one of three sequences of calls:
+//!
+//! | where the write goes | calls, in this order |
+//! |---|---|
+//! | one side | [`write()`], [`Write::run`], [`Write::leave_only`] |
+//! | both, by one implementation | [`write()`], [`Write::enter_both`], [`Write::run`], [`Write::leave_both`] |
+//! | both, one after the other | [`write()`]; for each side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`]; then [`Write::finish`] |
+//!
+//! A [`Write`] that is dropped before its last call counts as abandoned, for the side that it waited for.
 //!
 //! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
 //! drivers, for every method of every wrapper.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::error::Error as StdError;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::decide::{self, Mirror};
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SAVEPOINT, SqlValue};
+use super::decide::{self, Mirror, Turn, TurnEnd, Unequal};
+use super::mirror::{note_dirty, set_savepoint, undo};
+use crate::backend::Backend;
+use crate::clock;
+use crate::compare::Pair;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::needs::Failure;
-use crate::observe::{MethodStats, count};
-use crate::position::{Epoch, Position};
-use crate::repository::Repository;
+use crate::observe::{count, mirror::Cause};
+use crate::repository::{Entry, Repository};
 use crate::route::{Operation, Plan, route};
 use crate::shadow::sampling::is_sampled;
 use crate::shadow::writes::compare;
@@ -40,35 +51,75 @@ pub enum Sides {
     Both,
 }
 
-/// What one side answered, or how it panicked.
-pub struct Answer<T, E>(Result<Result<T, E>, Box<dyn Any + Send>>);
+/// What one side answered, or how it ended without an answer.
+pub struct Answer<T, E>(Ended<T, E>);
 
-/// What a dual write does next: old before new, always, so that no two writers wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    Old,
-    New,
-    /// The mirror has failed and both sides are undone: old once more, alone.
-    OldAgain,
-    Done,
+enum Ended<T, E> {
+    Answered(Result<T, E>),
+    Panicked(Box<dyn Any + Send>),
+    TimedOut(Duration),
+}
+
+impl<T, E> Answer<T, E> {
+    fn is_ok(&self) -> bool {
+        matches!(self.0, Ended::Answered(Ok(_)))
+    }
 }
 
 /// One write under way.
 pub struct Write<'r, T, E> {
     shared: &'r Arc<Shared>,
-    stats: &'r MethodStats,
+    method: &'r Entry,
     /// Whether the sides are read back and compared.
     compare: bool,
     plan: Plan,
     mirror: Mirror,
+    unequal: Unequal,
     key: Option<EncodedKey>,
     /// Another write has failed in this transaction before: this one cannot make that good.
     spoiled_before: bool,
     turn: Turn,
+    /// One implementation makes it: one side, or both at once.
+    is_alone: bool,
     /// The savepoint stands before the first side: going back to it undoes both.
-    from_start: bool,
+    undoes_both: bool,
+    /// When the write began, and then each side.
     start: u64,
-    answer: Option<Result<T, E>>,
+    progress: Progress,
+    /// The primary has ended, and is counted.
+    is_counted: bool,
+    /// The answers of the primary and of the mirror.
+    answers: [Option<T>; 2],
+    /// Why the mirror failed, where that was forgiven.
+    forgiven: Option<Cause>,
+    error: PhantomData<fn() -> E>,
+}
+
+/// What the drop of a write means.
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    /// No side is waited for.
+    Between,
+    /// This side is waited for.
+    Running(Side),
+}
+
+impl<T, E> Drop for Write<'_, T, E> {
+    fn drop(&mut self) {
+        let nanos = self.shared.clock.now().saturating_sub(self.start);
+        let (stats, primary) = (&self.method.stats, self.plan.primary);
+        match self.progress {
+            Progress::Running(side) => stats.side(side).record_abandoned(nanos),
+            // A side that panics before it makes its future does so between two of our calls.
+            Progress::Between if self.turn != Turn::Done && std::thread::panicking() => {
+                let side = self.running();
+                stats.record_write(side, side == primary, nanos, false);
+            }
+            Progress::Between if self.is_counted => return,
+            Progress::Between => stats.side(primary).record_abandoned(nanos),
+        }
+        stats.set_writes();
+    }
 }
 
 /// Plans a write inside a transaction.
@@ -87,37 +138,50 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     let bucket = shared.options.rule.bucket(key, shared.salt)?;
     let plan = route(position, Operation::Write, bucket);
     let method = repository.method(method);
+    let repairable = plan.mirror.is_some_and(|side| is_repairable(shared, side));
     let mirror = match plan.mirror {
-        Some(side) => {
-            let copier = shared.copier.as_ref();
-            let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
-                && decide::is_repairable(side, shared.is_copied(), shared.options.lazy);
-            decide::mirror(position, side, method.mirror(shared), repairable)
-        }
+        Some(side) => decide::mirror(position, side, method.mirror(shared), repairable),
         None => Mirror::Strict,
+    };
+    let unequal = match plan.mirror {
+        Some(_) => decide::unequal(method.on_difference(shared), repairable),
+        None => Unequal::Passed,
     };
     let share = shared.options.compare_writes;
     let compare = plan.mirror.is_some() && is_sampled(share, shared.clock.ticks());
-    let key = match mirror {
-        Mirror::Forgiving => Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?),
-        Mirror::Strict if compare => EncodedKey::new(key).ok(),
-        Mirror::Strict => None,
+    let key = match (mirror, unequal) {
+        (Mirror::Forgiving, _) => {
+            Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?)
+        }
+        (Mirror::Strict, Unequal::Marked) => EncodedKey::new(key).ok(),
+        (Mirror::Strict, _) if compare => EncodedKey::new(key).ok(),
+        (Mirror::Strict, _) => None,
     };
-    let stats = &method.stats;
-    let spoiled_before = tx.is_spoiled();
     Ok(Write {
         shared,
-        stats,
+        method,
         compare,
         plan,
         mirror,
+        unequal,
         key,
-        spoiled_before,
+        spoiled_before: tx.is_spoiled(),
         turn: Turn::Old,
-        from_start: false,
-        start: 0,
-        answer: None,
+        is_alone: plan.mirror.is_none(),
+        undoes_both: false,
+        start: shared.clock.now(),
+        progress: Progress::Between,
+        is_counted: false,
+        answers: [None, None],
+        forgiven: None,
+        error: PhantomData,
     })
+}
+
+/// Whether a copy function exists in the direction of this side, and nothing is copied in the other one.
+fn is_repairable(shared: &Shared, side: Side) -> bool {
+    shared.copier.as_ref().is_some_and(|copier| copier.can_copy_to(side))
+        && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
 }
 
 #[cold]
@@ -137,17 +201,21 @@ impl<T, E> Write<'_, T, E> {
         }
     }
 
+    /// The side that the next answer is of. What one implementation does alone counts for the primary.
+    fn running(&self) -> Side {
+        match (self.is_alone, self.turn.side()) {
+            (false, Some(side)) => side,
+            _ => self.plan.primary,
+        }
+    }
+
     fn is_forgiving(&self, side: Side) -> bool {
         side != self.plan.primary && self.mirror == Mirror::Forgiving
     }
 
     /// The side that a dual write goes to next.
     pub fn next(&self) -> Option<Side> {
-        match self.turn {
-            Turn::Old | Turn::OldAgain => Some(Side::Old),
-            Turn::New => Some(Side::New),
-            Turn::Done => None,
-        }
+        self.turn.side()
     }
 
     /// Before a side of a dual write: sets the savepoint where a failure would be forgiven, unless it
@@ -162,17 +230,18 @@ impl<T, E> Write<'_, T, E> {
     ) -> impl Future<Output = Result<(), Error>> + Send {
         if self.turn == Turn::Old && self.mirror == Mirror::Forgiving {
             let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
-            self.from_start = tx.is_untouched() && (repeats || self.is_forgiving(side));
+            self.undoes_both = tx.is_untouched() && (repeats || self.is_forgiving(side));
         }
         // Until the last side has answered, the transaction is half a write.
         tx.spoil(UNFINISHED);
-        let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.from_start);
+        let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.undoes_both);
         async move {
             if sets {
                 set_savepoint(tx).await.map_err(|error| {
                     Error::database("setting a savepoint", error).of(&shared.name)
                 })?;
             }
+            tx.begin_work();
             Ok(())
         }
     }
@@ -180,16 +249,39 @@ impl<T, E> Write<'_, T, E> {
     /// Before a dual write that one implementation makes alone. No savepoint: what fails there has
     /// written neither side.
     pub fn enter_both<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
+        self.is_alone = true;
         tx.spoil(UNFINISHED);
+        tx.begin_work();
     }
 
-    /// Runs one side and catches its panic.
+    /// Before the only side of a write that goes to one.
+    pub fn enter_only<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
+        tx.begin_work();
+    }
+
+    /// Runs one side within its limit, and catches its panic.
     pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
+        let running = self.running();
+        let limit = match running == self.plan.primary {
+            true => self.method.primary_timeout(self.shared),
+            false => Some(self.method.mirror_timeout(self.shared)),
+        };
         self.start = self.shared.clock.now();
-        Answer(AssertUnwindSafe(side).catch_unwind().await)
+        self.progress = Progress::Running(running);
+        let mut side = pin!(AssertUnwindSafe(side).catch_unwind());
+        let ended = match limit {
+            None => Ok(side.await),
+            Some(limit) => clock::limit(limit, side.as_mut()).await.map_err(|()| limit),
+        };
+        Answer(match ended {
+            Ok(Ok(answer)) => Ended::Answered(answer),
+            Ok(Err(panic)) => Ended::Panicked(panic),
+            Err(limit) => Ended::TimedOut(limit),
+        })
     }
 
-    /// After a side of a dual write.
+    /// After a side of a dual write. `differ` compares the answers of old and new; `cause` finds in an error
+    /// what can be said of it without values.
     ///
     /// # Errors
     /// The primary's error, or the mirror's where it is not forgiven; the transaction can then only be
@@ -202,69 +294,151 @@ impl<T, E> Write<'_, T, E> {
         side: Side,
         tx: &mut Tx<'_, DB>,
         answer: Answer<T, E>,
+        differ: impl Fn(Pair<'_, T, T>) -> bool,
+        cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
     ) -> Result<(), E>
     where
         E: Failure,
     {
-        let turn = self.turn;
-        if turn != Turn::OldAgain {
-            self.record(side, &answer);
-        }
-        let forgiven = !matches!(answer.0, Ok(Ok(_)))
-            && self.is_forgiving(side)
-            && forgive(self.shared, self.stats.method, side, tx)
-                .await
-                .map_err(|error| error.of(&self.shared.name))?;
-        self.compare &= !forgiven;
-        match answer.0 {
-            Ok(Ok(value)) if side == self.plan.primary => self.answer = Some(Ok(value)),
-            Ok(Ok(_)) => {}
-            _ if forgiven => {}
-            Ok(Err(error)) => return Err(error),
-            Err(panic) if side == self.plan.primary => resume_unwind(panic),
-            Err(_) => {
-                let message = format!("the write to {side} panicked");
-                return Err(Error::new(ErrorKind::MirrorFailed, message)
-                    .of(&self.shared.name)
-                    .into());
-            }
-        }
-        self.turn = match turn {
-            Turn::Old => Turn::New,
-            Turn::New if forgiven && self.from_start => Turn::OldAgain,
-            Turn::New | Turn::OldAgain | Turn::Done => Turn::Done,
-        };
-        if (forgiven && self.turn != Turn::OldAgain) || turn == Turn::OldAgain {
-            // After the primary: whoever copies the key locks its row in old before its mark, too.
-            let mirror = self.plan.primary.other();
-            note_failure(self.shared, self.key.as_ref(), mirror, tx)
-                .await
-                .map_err(|error| error.of(&self.shared.name))?;
-        }
+        let end = self.settle(side, tx, answer, cause).await?;
+        let before = self.turn;
+        self.turn = before.after(end, self.undoes_both);
+        let is_unequal = self.turn == Turn::Done && self.are_unequal(differ);
+        self.mark(before, end, is_unequal, tx)
+            .await
+            .map_err(|error| error.of(&self.shared.name))?;
         if self.turn == Turn::Done {
-            // Only a write that left the transaction whole may be looked at, and before it counts as mended.
+            // Only a write that left the transaction whole may be looked at, and before it counts as whole.
             if let (true, false, Some(key)) = (self.compare, self.spoiled_before, &self.key) {
-                compare(self.shared, self.stats, tx, key).await?;
+                compare(self.shared, &self.method.stats, tx, key).await?;
             }
-            self.mend(tx);
+            self.complete(tx);
         }
         Ok(())
+    }
+
+    /// Counts what a side did and keeps its answer; undoes it where it failed and that is forgiven.
+    async fn settle<DB: Backend>(
+        &mut self,
+        side: Side,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+        cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
+    ) -> Result<TurnEnd, E>
+    where
+        E: Failure,
+    {
+        if self.turn != Turn::OldAgain {
+            self.record(side, &answer);
+        }
+        self.leave_running(tx, &answer);
+        if let Ended::Answered(Ok(value)) = answer.0 {
+            self.answers[usize::from(side != self.plan.primary)] = Some(value);
+            return Ok(TurnEnd::Answered);
+        }
+        let shared = self.shared;
+        if self.is_forgiving(side) {
+            let found = mirror_cause(&answer, cause);
+            if undo(shared, tx).await.map_err(|error| error.of(&shared.name))? {
+                self.compare = false;
+                self.forgiven = Some(found);
+                return Ok(TurnEnd::Forgiven);
+            }
+        }
+        self.turn = self.turn.after(TurnEnd::Failed, self.undoes_both);
+        self.fail(side, answer).map(|_| TurnEnd::Failed)
+    }
+
+    /// What the caller gets of a side that failed.
+    fn fail(&self, side: Side, answer: Answer<T, E>) -> Result<T, E>
+    where
+        E: Failure,
+    {
+        let (kind, how) = match answer.0 {
+            Ended::Answered(answer) => return answer,
+            Ended::Panicked(panic) if side == self.plan.primary => resume_unwind(panic),
+            Ended::Panicked(_) => (ErrorKind::MirrorFailed, "panicked".to_owned()),
+            Ended::TimedOut(limit) => {
+                (ErrorKind::Timeout, format!("did not end within {limit:?} and was given up"))
+            }
+        };
+        let message = format!("the write `{}` to the {side} side {how}", self.method.stats.name);
+        Err(Error::new(kind, message).of(&self.shared.name).into())
+    }
+
+    /// Marks the key dirty where the mirror fell behind, after the primary: whoever copies the key locks its
+    /// row in old before its mark, too.
+    fn mark<DB: Backend>(
+        &self,
+        before: Turn,
+        end: TurnEnd,
+        is_unequal: bool,
+        tx: &mut Tx<'_, DB>,
+    ) -> impl Future<Output = Result<(), Error>> + Send
+    where
+        E: Failure,
+    {
+        let is_behind =
+            (end == TurnEnd::Forgiven && self.turn != Turn::OldAgain) || before == Turn::OldAgain;
+        let (shared, key) = (self.shared, self.key.as_ref());
+        let unequal = is_unequal.then_some(self.unequal);
+        let (side, name) = (self.plan.primary.other(), &self.method.stats.name);
+        async move {
+            match unequal {
+                Some(Unequal::Refused) => {
+                    count(&shared.counters.answers_different);
+                    return Err(unequal_answers(name));
+                }
+                Some(unequal) => {
+                    count(&shared.counters.answers_different);
+                    let is_marked = unequal == Unequal::Marked;
+                    tracing::warn!(
+                        migration = &*shared.name,
+                        method = &**name,
+                        is_marked,
+                        "the old and the new side answered a write differently"
+                    );
+                }
+                None => {}
+            }
+            if is_behind || unequal == Some(Unequal::Marked) {
+                note_dirty(shared, key, side, tx).await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Whether both sides answered, and not the same. A comparison that panics says nothing.
+    fn are_unequal(&self, differ: impl Fn(Pair<'_, T, T>) -> bool) -> bool {
+        let ([Some(primary), Some(mirror)], false) =
+            (&self.answers, self.unequal == Unequal::Passed)
+        else {
+            return false;
+        };
+        let (old, new) = match self.plan.primary {
+            Side::Old => (primary, mirror),
+            Side::New => (mirror, primary),
+        };
+        let compared = catch_unwind(AssertUnwindSafe(|| differ(Pair::of(old, new))));
+        compared.unwrap_or_else(|_| {
+            count(&self.shared.counters.answers_uncompared);
+            false
+        })
     }
 
     /// The answer of a dual write.
     ///
     /// # Errors
     /// The primary's; but then `leave` has returned it already.
-    pub fn finish(self) -> Result<T, E>
+    pub fn finish(mut self) -> Result<T, E>
     where
         E: Failure,
     {
-        match self.answer {
-            Some(answer) => answer,
-            None => {
-                Err(Error::new(ErrorKind::Poisoned, "a write was finished before it was made")
-                    .into())
-            }
+        match self.answers[0].take() {
+            Some(answer) => Ok(answer),
+            None => Err(Error::new(ErrorKind::Poisoned, "a write was finished before it was made")
+                .of(&self.shared.name)
+                .into()),
         }
     }
 
@@ -276,12 +450,15 @@ impl<T, E> Write<'_, T, E> {
     /// # Panics
     /// With that side's panic.
     pub fn leave_only<DB: Backend>(
-        self,
+        mut self,
         tx: &mut Tx<'_, DB>,
         answer: Answer<T, E>,
-    ) -> Result<T, E> {
+    ) -> Result<T, E>
+    where
+        E: Failure,
+    {
         self.record(self.plan.primary, &answer);
-        self.settle(tx, answer)
+        self.end(tx, answer)
     }
 
     /// After a write of both at once. Compares the sides where that is wanted. Answers with what the
@@ -293,131 +470,86 @@ impl<T, E> Write<'_, T, E> {
     /// # Panics
     /// With the panic of the implementation for both.
     pub async fn leave_both<DB: Backend>(
-        self,
+        mut self,
         tx: &mut Tx<'_, DB>,
         answer: Answer<T, E>,
-    ) -> Result<Result<T, E>, Error> {
+    ) -> Result<Result<T, E>, Error>
+    where
+        E: Failure,
+    {
         self.record(self.plan.primary, &answer);
-        let is_whole = matches!(answer.0, Ok(Ok(_))) && !self.spoiled_before;
+        let is_whole = answer.is_ok() && !self.spoiled_before;
         if let (true, true, Some(key)) = (self.compare, is_whole, &self.key) {
-            compare(self.shared, self.stats, tx, key).await?;
+            compare(self.shared, &self.method.stats, tx, key).await?;
         }
-        Ok(self.settle(tx, answer))
+        Ok(self.end(tx, answer))
     }
 
-    fn settle<DB: Backend>(self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) -> Result<T, E> {
-        match answer.0 {
-            Ok(Ok(value)) => {
-                self.mend(tx);
-                Ok(value)
-            }
-            Ok(Err(error)) => {
-                tx.spoil(UNFINISHED);
-                Err(error)
-            }
-            Err(panic) => {
-                tx.spoil(UNFINISHED);
-                resume_unwind(panic)
-            }
+    /// Ends a write that one implementation made alone.
+    fn end<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) -> Result<T, E>
+    where
+        E: Failure,
+    {
+        self.turn = Turn::Done;
+        self.leave_running(tx, &answer);
+        match answer.is_ok() {
+            true => self.complete(tx),
+            false => tx.spoil(UNFINISHED),
+        }
+        self.fail(self.plan.primary, answer)
+    }
+
+    /// The side no longer uses the connection, unless it was given up: then a statement of it may still be
+    /// under way.
+    fn leave_running<DB: Backend>(&self, tx: &mut Tx<'_, DB>, answer: &Answer<T, E>) {
+        if !matches!(answer.0, Ended::TimedOut(_)) {
+            tx.end_work();
         }
     }
 
-    fn mend<DB: Backend>(&self, tx: &mut Tx<'_, DB>) {
+    /// The write is whole, and so is the transaction, unless another write has spoiled it before.
+    fn complete<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
         if !self.spoiled_before {
             tx.mend();
         }
+        let (shared, name) = (self.shared, &self.method.stats.name);
+        match self.forgiven.take() {
+            Some(cause) => shared.mirror_failed(name, self.plan.primary.other(), cause),
+            None if self.plan.mirror.is_some() => count(&shared.counters.mirror_written),
+            None => {}
+        }
     }
 
-    fn record(&self, side: Side, answer: &Answer<T, E>) {
+    fn record(&mut self, side: Side, answer: &Answer<T, E>) {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
         let is_primary = side == self.plan.primary;
-        self.stats.record_write(side, is_primary, nanos, matches!(answer.0, Ok(Ok(_))));
+        self.method.stats.record_write(side, is_primary, nanos, answer.is_ok());
+        self.progress = Progress::Between;
+        self.is_counted |= is_primary;
     }
 }
 
-/// Undoes the mirror write, if it may fall behind. Returns whether it did.
-fn forgive<DB: Backend>(
-    shared: &Shared,
-    method: &'static str,
-    side: Side,
-    tx: &mut Tx<'_, DB>,
-) -> impl Future<Output = Result<bool, Error>> + Send {
-    let failed = |error| Error::database("undoing a mirror write", error);
-    async move {
-        let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
-        match DB::Adapter::run(tx.connection(), undo).await {
-            // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
-            Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
-            undone => undone.map_err(failed)?,
+fn mirror_cause<T, E>(
+    answer: &Answer<T, E>,
+    cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
+) -> Cause {
+    match &answer.0 {
+        Ended::Answered(Err(error)) => {
+            let found = catch_unwind(AssertUnwindSafe(|| cause(error).map(Cause::of_error)));
+            found.ok().flatten().unwrap_or(Cause::Unknown)
         }
-        let pinned = tx.pinned(&shared.name).unwrap_or(Position::start());
-        let others = slowest::<DB>(tx.connection(), shared).await.map_err(failed)?;
-        let own = shared.position().epoch;
-        if !decide::may_forgive(pinned, own.min(others.unwrap_or(own))) {
-            return Ok(false);
-        }
-        count(&shared.counters.mirror_failed);
-        tracing::warn!(
-            migration = &*shared.name,
-            %side,
-            method,
-            "mirror write failed; the key is marked dirty and will be copied again"
-        );
-        Ok(true)
+        Ended::Answered(Ok(_)) => Cause::Unknown,
+        Ended::Panicked(_) => Cause::Panic,
+        Ended::TimedOut(limit) => Cause::Timeout(*limit),
     }
 }
 
-/// Remembers that the key must be copied again, in the caller's own transaction: either both stand or
-/// none.
-fn note_failure<DB: Backend>(
-    shared: &Shared,
-    key: Option<&EncodedKey>,
-    side: Side,
-    tx: &mut Tx<'_, DB>,
-) -> impl Future<Output = Result<(), Error>> + Send {
-    let key = key.map_or("", |key| key.0.as_str());
-    async move {
-        let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await;
-        marked.map_err(|error| Error::database("marking a key dirty", error))?;
-        shared.mark_dirty();
-        Ok(())
-    }
-}
-
-/// The epoch that every other live instance has seen.
-async fn slowest<DB: Backend>(
-    conn: &mut DB::Connection,
-    shared: &Shared,
-) -> sqlx::Result<Option<Epoch>> {
-    let sql = "SELECT min(seen_epoch) FROM dualwrite_instance \
-               WHERE migration = ? AND id <> ? AND expires_at > {now}";
-    let values = [SqlValue::from(&*shared.name), (&*shared.instance).into()];
-    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
-    let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
-    Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
-}
-
-/// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
-async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
-    let sql = match tx.savepoint && !DB::Adapter::DIALECT.savepoint_replaces {
-        true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
-        false => SAVEPOINT,
-    };
-    DB::Adapter::run(tx.connection(), sql).await?;
-    tx.savepoint = true;
-    Ok(())
-}
-
-pub(crate) async fn mark_dirty<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-    side: Side,
-    key: &str,
-) -> sqlx::Result<()> {
-    let sql = format!(
-        "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES (?, ?, ?, {{now}}){}",
-        DB::Adapter::DIALECT.upsert("migration, side, key_text", &["marked_at"])
+#[cold]
+fn unequal_answers(method: &str) -> Error {
+    let message = format!(
+        "the old and the new side answered the write `{method}` differently, so nothing of it is kept; make \
+         ids and times once, before the write, and pass them to both sides, or choose another \
+         `on_difference`"
     );
-    let values = [SqlValue::from(migration), side.as_str().into(), key.into()];
-    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+    Error::new(ErrorKind::MirrorFailed, message)
 }

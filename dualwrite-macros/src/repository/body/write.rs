@@ -50,11 +50,41 @@ impl Body<'_> {
         }
     }
 
+    /// How the answers of the two sides are compared, where their type can be.
+    fn differ(&self) -> TokenStream {
+        let private = self.model.root.private();
+        quote_spanned! {mixed()=>
+            |pair| {
+                #[allow(unused_imports)]
+                use #private::{
+                    AnswersByEquality as _, AnswersByFields as _, AnswersByNothing as _,
+                };
+                (&&&pair).answers_differ()
+            }
+        }
+    }
+
+    /// How the error of a database is found in an error.
+    fn cause(&self) -> TokenStream {
+        let private = self.model.root.private();
+        quote_spanned! {mixed()=>
+            |error| {
+                #[allow(unused_imports)]
+                use #private::{CauseInside as _, CauseOfError as _, CauseUnknown as _};
+                (&&&#private::Failed(error)).cause()
+            }
+        }
+    }
+
     fn alone(&self, side: Side, tx: &Ident) -> TokenStream {
         let call = self.ask(side, Handing::Last);
-        quote_spanned! {mixed()=>
-            let answer = write.run(#call).await;
+        let left = quote_spanned! {located(self.method.answer)=>
             write.leave_only(&mut *#tx, answer)
+        };
+        quote_spanned! {mixed()=>
+            write.enter_only(&mut *#tx);
+            let answer = write.run(#call).await;
+            #left
         }
     }
 
@@ -65,8 +95,9 @@ impl Body<'_> {
         let (old, new) = (self.ask(Side::Old, Handing::Again), self.ask(Side::New, Handing::Again));
         let error = self.converted();
         // All of it at the type of the answer, so that the compiler says only once what is wrong.
+        let (differ, cause) = (self.differ(), self.cause());
         let left = quote_spanned! {located(self.method.answer)=>
-            write.leave(side, &mut *#tx, answer).await
+            write.leave(side, &mut *#tx, answer, #differ, #cause).await
         };
         quote_spanned! {mixed()=>
             while let ::core::option::Option::Some(side) = write.next() {

@@ -102,9 +102,9 @@ fn route_of(
     errors: &mut Errors,
 ) -> Option<Route> {
     match (declared, tx) {
-        (Declared::Write { key, on_mirror_error }, Some(tx)) => {
+        (Declared::Write { key, on_mirror_error, limits, on_difference }, Some(tx)) => {
             report_exclusive(WRITES_BOTH, arguments, errors);
-            Some(Route::Write(Write { key, tx, on_mirror_error }))
+            Some(Route::Write(Write { key, tx, on_mirror_error, limits, on_difference }))
         }
         (Declared::Write { .. }, None) => {
             arguments::report_missing_transaction(&signature.ident, arguments, errors);

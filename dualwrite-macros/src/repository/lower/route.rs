@@ -3,7 +3,7 @@
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident, Meta};
 
-use super::super::model::MirrorPolicy;
+use super::super::model::{AnswerPolicy, MirrorPolicy, WriteLimits};
 use super::options::{self, Shadow};
 use crate::diag::Errors;
 use crate::settings::Settings;
@@ -19,6 +19,8 @@ pub(super) enum Declared {
     Write {
         key: Expr,
         on_mirror_error: Option<MirrorPolicy>,
+        limits: WriteLimits,
+        on_difference: Option<AnswerPolicy>,
     },
     Primary,
 }
@@ -56,14 +58,18 @@ pub(super) fn lower(name: &Ident, routing: &[Attribute], errors: &mut Errors) ->
 }
 
 fn write(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
-    let mut settings = Settings::new("`#[write]`", &["key", "on_mirror_error"]);
+    const KEYS: &[&str] =
+        &["key", "on_mirror_error", "on_difference", "timeout", "primary_timeout"];
+    let mut settings = Settings::new("`#[write]`", KEYS);
     settings.add_attribute(attribute, errors);
     let key = key(&mut settings, errors);
     let on_mirror_error = options::on_mirror_error(&mut settings, errors);
+    let on_difference = options::on_difference(&mut settings, errors);
+    let limits = options::write_limits(&mut settings, errors);
     if key.is_none() && !settings.is_flawed() {
         errors.on(attribute.path(), "say which record is written: `#[write(key = …)]`");
     }
-    Some(Declared::Write { key: key?.1, on_mirror_error })
+    Some(Declared::Write { key: key?.1, on_mirror_error, limits, on_difference })
 }
 
 fn primary(attribute: &Attribute, errors: &mut Errors) -> Option<Declared> {
