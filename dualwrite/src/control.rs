@@ -1,12 +1,8 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
-#[cfg(test)]
-mod conformance;
 pub(crate) mod letters;
-pub(crate) mod memory;
 pub(crate) mod plans;
-pub(crate) mod sql;
 pub(crate) mod tasks;
 
 use std::time::Duration;
@@ -16,13 +12,13 @@ use serde::Serialize;
 
 use crate::compare::Shown;
 use crate::error::Error;
-use crate::facts::{Facts, Terms};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
-use crate::moves::Move;
-use crate::plan::state::PlanMove;
-use crate::position::{Epoch, Generation, Percent, Position};
-use crate::stage::{Side, Stage};
+use crate::rollout::state::PlanMove;
+use crate::stages::facts::{Facts, Terms};
+use crate::stages::moves::Move;
+use crate::stages::position::{Epoch, Generation, Percent, Position};
+use crate::stages::stage::{Side, Stage};
 use crate::verify::decide::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.

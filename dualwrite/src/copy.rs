@@ -3,10 +3,11 @@
 
 pub(crate) mod alone;
 pub(crate) mod columns;
+pub(crate) mod conversion;
 pub(crate) mod convert;
+pub(crate) mod dual;
 pub(crate) mod inside;
 pub(crate) mod mapping;
-pub(crate) mod registered;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -15,14 +16,14 @@ pub(crate) mod template;
 
 use futures_util::future::BoxFuture;
 
-use crate::backend::Backend;
 use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
+use crate::database::Backend;
 use crate::error::{BoxError, Error};
 use crate::key::{EncodedKey, KeyKind, OwnedKey};
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::stages::stage::Side;
+use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;

@@ -2,8 +2,6 @@
 
 pub(crate) mod decide;
 pub(crate) mod rules;
-pub(crate) mod run;
-pub(crate) mod statistics;
-
 #[cfg(test)]
 mod simulation;
+pub(crate) mod statistics;

@@ -11,61 +11,35 @@
     allow(dead_code)
 )]
 
-// 1. values
-mod bucket;
-mod compare;
-mod conversion;
+// What everything uses.
+mod clock;
 mod error;
 mod gate;
-mod guard;
-mod hours;
 mod key;
-mod moves;
 mod needs;
-mod position;
-mod route;
-mod stage;
-#[cfg(feature = "toml")]
-mod toml_text;
-// 2. ports
-mod backend;
-mod clock;
-mod control;
-mod copy;
-mod events;
-mod facts;
-mod in_flight;
-mod observe;
-mod replicas;
-mod shared;
-mod slots;
-// 3. deciders and 4. runners
+// The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.
 mod backfill;
+mod call;
+mod compare;
+mod control;
+mod copier;
+mod copy;
+mod database;
 mod flags;
-mod lazy;
-mod plan;
-mod read;
-mod readiness;
-mod repository;
-mod shadow;
-mod transaction;
-mod verify;
-mod waiving;
-mod write;
-// 5. composition
-mod health;
-mod jobs;
+mod guard;
 mod migration;
-mod moving;
+mod observe;
 mod operator;
+mod pace;
 mod rollout;
 mod runtime;
-mod status;
-mod steering;
-// 6. for operators, and for tests of services
-#[cfg(feature = "page")]
-mod page;
+mod shadow;
+mod stages;
+mod state;
+mod store;
 pub mod testing;
+mod transaction;
+mod verify;
 /// Guides: what the reference of each item is too short for.
 pub mod guide {
     #[cfg(feature = "sqlite")]
@@ -88,21 +62,18 @@ pub mod guide {
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
 }
-// 7. for generated code
+// For generated code.
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-mod dual;
-// the proof: every interleaving of a few rows, instances and transactions
+// The proof: every interleaving of a few rows, instances and transactions
 #[cfg(test)]
 mod model;
 
-pub use backend::{Backend, Isolation};
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
 pub use backfill::options::WORKERS_MAX;
-pub use backfill::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
-pub use bucket::{Bucket, BucketRule, salt};
+pub use call::lazy::decide::Missing;
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
@@ -110,21 +81,15 @@ pub use compare::{
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
-pub use conversion::ConversionError;
 pub use copy::alone::FENCE_REFUSALS_MAX;
+pub use copy::conversion::ConversionError;
+pub use copy::dual::Dual;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
     MAPPED_FIELDS_MAX, Mapping,
 };
-pub use dual::Dual;
+pub use database::{Backend, Isolation};
 pub use error::{BoxError, Error, ErrorKind};
-pub use events::{EVENTS_WAITING_MAX, RuntimeEvent};
-pub use facts::InstanceReport;
-pub use flags::env::EnvFlags;
-#[cfg(feature = "toml")]
-pub use flags::file::{FLAG_FILE_BYTES_MAX, FileFlags};
-#[cfg(feature = "open-feature")]
-pub use flags::open_feature::OpenFeatureFlags;
 pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;
 pub use flags::wanted::Wanted;
@@ -133,49 +98,57 @@ pub use guard::rules::{
     Breach, GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX, Guard,
     GuardReport, Guards, Unjudged,
 };
-pub use health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
-pub use jobs::{Backfill, Repair, Verification};
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
-pub use lazy::decide::Missing;
 pub use migration::Migration;
-pub use moves::Move;
-pub use moving::{Moving, PATIENCE};
+pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
+pub use migration::jobs::{Backfill, Repair, Verification};
+pub use migration::moving::{Moving, PATIENCE};
+pub use migration::rollout::{ORDERS_SHOWN_MAX, Rollout, RolloutStatus};
+pub use migration::status::Status;
+pub use migration::waiving::Waiving;
 pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
+pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
-pub use operator::{BackfillOrders, MigrationOverview, Operator};
 #[cfg(feature = "page")]
-pub use page::{PAGE_FORM_BYTES_MAX, page};
-pub use plan::health::Health;
-pub use plan::order::{OrderKind, RolloutOrder};
-pub use plan::rollout::{RolloutPlan, RolloutStep, STEPS_MAX};
-pub use plan::state::RolloutState;
-pub use position::{Epoch, Generation, Percent, Position};
-pub use replicas::REPLICAS_MAX;
-pub use rollout::{ORDERS_SHOWN_MAX, Rollout, RolloutStatus};
-pub use route::{Operation, Plan, route};
+pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
+pub use operator::{BackfillOrders, MigrationOverview, Operator};
+pub use pace::replicas::REPLICAS_MAX;
+pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
+pub use rollout::health::Health;
+pub use rollout::order::{OrderKind, RolloutOrder};
+pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};
+pub use rollout::state::RolloutState;
+pub use runtime::sources::env::EnvFlags;
+#[cfg(feature = "toml")]
+pub use runtime::sources::file::{FLAG_FILE_BYTES_MAX, FileFlags};
+#[cfg(feature = "open-feature")]
+pub use runtime::sources::open_feature::OpenFeatureFlags;
+pub use runtime::steering::FLAG_TIMEOUT;
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
 pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
 pub use shadow::noise::{
     NOISE_ABSOLUTE, NOISE_LOOKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
 };
-pub use shadow::outcome::ComparedReport;
 pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
-pub use shared::{
+pub use stages::bucket::{Bucket, BucketRule, salt};
+pub use stages::facts::InstanceReport;
+pub use stages::moves::Move;
+pub use stages::position::{Epoch, Generation, Percent, Position};
+pub use stages::route::{Operation, Plan, route};
+pub use stages::stage::{Side, Stage};
+pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
+pub use state::{
     AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
     SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
 };
-pub use stage::{Side, Stage};
-pub use status::Status;
-pub use steering::FLAG_TIMEOUT;
 pub use transaction::Tx;
 pub use verify::decide::{
     DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
 };
 pub use verify::repair::RepairReport;
 pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
-pub use waiving::Waiving;
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/compare.md")]

@@ -1,24 +1,33 @@
 //! [`Migration`]: the handle of one migration in this process.
 
+pub(crate) mod announce;
+pub(crate) mod guard;
+pub(crate) mod health;
+pub(crate) mod jobs;
+pub(crate) mod moving;
+pub(crate) mod rollout;
+pub(crate) mod status;
+pub(crate) mod waiving;
+
 use std::sync::Arc;
 
-use crate::backend::{Backend, Isolation};
 use crate::backfill::letters::{LETTERS_MAX, retry_all};
 use crate::control::letters::DeadLetter;
 use crate::control::{Event, Mismatch};
+use crate::database::{Backend, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
-use crate::jobs::{Backfill, Verification};
 use crate::key::{EncodedKey, Key};
-use crate::moves::{Move, destination};
-use crate::moving::{Moving, check_named, repair};
-use crate::plan::announce::{Announcement, announce};
-use crate::position::{Generation, Percent, Position};
-use crate::readiness::blockers;
-use crate::shared::Shared;
-use crate::stage::{Side, Stage};
+use crate::migration::announce::{Announcement, announce};
+use crate::migration::jobs::{Backfill, Verification};
+use crate::migration::moving::{Moving, check_named, repair};
+use crate::migration::waiving::Waiving;
+use crate::stages::moves::{Move, destination};
+use crate::stages::position::{Generation, Percent, Position};
+use crate::stages::readiness::blockers;
+use crate::stages::stage::{Side, Stage};
+use crate::state::Shared;
 use crate::transaction::Tx;
-use crate::waiving::Waiving;
 
 const EVENTS: u32 = 20;
 

@@ -1,6 +1,6 @@
 //! The proof: every interleaving of a few rows, instances and transactions, explored to the last state.
 //!
-//! What decides is the library's own: [`route`](crate::route::route), the gates through `decide_change`,
+//! What decides is the library's own: [`route`](crate::stages::route::route), the gates through `decide_change`,
 //! and the deciders of writes, lazy reads and the backfill. What is modelled is the rest of the world:
 //! the database, the network, time, and an operator who turns the dial wherever that is allowed.
 //!

@@ -4,10 +4,10 @@
 
 pub(crate) mod figures;
 pub(crate) mod histogram;
-mod methods;
+pub(crate) mod methods;
 pub(crate) mod mirror;
-#[cfg(feature = "metrics")]
-pub(crate) mod publish;
+pub(crate) mod outcome;
+pub(crate) mod slots;
 pub(crate) mod tally;
 pub(crate) mod window;
 
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::shadow::outcome::Outcome;
+use crate::observe::outcome::Outcome;
 
 pub use methods::{CallReport, MethodReport};
 pub(crate) use methods::{MethodStats, Timed};

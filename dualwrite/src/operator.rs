@@ -1,19 +1,22 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+#[cfg(feature = "page")]
+pub(crate) mod page;
+
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::backfill::decide::FAILURES_MAX;
 use crate::backfill::options::WORKERS_MAX;
-use crate::control::sql::SqlControl;
 use crate::control::tasks::{NewTask, StartedBackfill};
 use crate::control::{BackfillProgress, Control, Order};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::Error;
-use crate::moving::check_named;
-use crate::stage::Side;
+use crate::migration::moving::check_named;
+use crate::stages::stage::Side;
+use crate::store::sql::SqlControl;
 
 /// Looks at the control tables, and gives orders to backfills, beside the service: it is no instance, so
 /// nobody waits for it, and it has no copy function, so it copies nothing itself.

@@ -3,6 +3,13 @@
 //! One background task keeps the positions fresh, tells the others what this process has seen and
 //! drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
+pub(crate) mod flags;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+pub(crate) mod rollout;
+pub(crate) mod sources;
+pub(crate) mod steering;
+
 mod builder;
 mod comparing;
 mod following;
@@ -25,19 +32,19 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
-use crate::bucket::BucketRule;
 use crate::clock::{self, Clock};
 use crate::control::{Acknowledgement, Control, Heartbeat};
 use crate::copy::Copier;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::events::{Events, Hooks};
 use crate::migration::Migration;
-use crate::replicas::Replica;
-use crate::shared::{Context, Lease, Options, SINGLE_WRITER_TIMEOUT, Shared, unknown_migration};
-use crate::stage::Stage;
-use crate::steering::Steering;
+use crate::pace::replicas::Replica;
+use crate::runtime::steering::Steering;
+use crate::stages::bucket::BucketRule;
+use crate::stages::stage::Stage;
+use crate::state::events::{Events, Hooks};
+use crate::state::{Context, Lease, Options, SINGLE_WRITER_TIMEOUT, Shared, unknown_migration};
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.

@@ -1,13 +1,8 @@
 //! Shadow comparison: what the caller got is compared with the other side, off the caller's path.
 
 pub(crate) mod cohort;
-pub(crate) mod count;
 pub(crate) mod decide;
-pub(crate) mod keep;
 pub(crate) mod noise;
-pub(crate) mod outcome;
 pub(crate) mod rules;
-pub(crate) mod run;
 pub(crate) mod samples;
 pub(crate) mod sampling;
-pub(crate) mod writes;

@@ -1,20 +1,23 @@
 //! Tools for tests of services that use this library: a migration in memory that goes wherever a test
 //! puts it, under a clock that the test moves.
 
+#[cfg(test)]
+mod conformance;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bucket::BucketRule;
 use crate::clock::Clock;
 use crate::control::Heartbeat;
-use crate::control::memory::MemoryControl;
 use crate::error::Error;
 use crate::migration::Migration;
-use crate::position::{Epoch, Percent};
 use crate::runtime::{Inner, LEASE, SHUTDOWN, watch};
 use crate::shadow::rules::ShadowRules;
-use crate::shared::Options;
-use crate::stage::Stage;
+use crate::stages::bucket::BucketRule;
+use crate::stages::position::{Epoch, Percent};
+use crate::stages::stage::Stage;
+use crate::state::Options;
+use crate::store::memory::MemoryControl;
 
 pub use crate::clock::ManualClock;
 

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Begin, Fenced, Found, Isolation, Pin};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
-use crate::position::Position;
-use crate::shared::{MirrorPolicy, Shared};
+use crate::stages::position::Position;
+use crate::state::{MirrorPolicy, Shared};
 
 const INTERRUPTED: &str = "nothing was committed, because a write in a nested transaction was dropped halfway and \
                            its connection cannot be used again; begin a new transaction";

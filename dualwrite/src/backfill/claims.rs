@@ -1,14 +1,14 @@
 //! Which keys a worker copies next: ranges that it claims under a lease, up to the end that was fixed at
 //! the start; and the proof that nothing is left.
 
-use super::ledger::{Head, Range};
 use super::worker::{KIND, Worker};
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::copy::CopyKeys;
 use crate::copy::source::{KeyParts, key_of};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
+use crate::store::ledger::{Head, Range};
 
 /// Batches in a range that a worker claims at once.
 const RANGE_BATCHES: u32 = 20;
@@ -16,7 +16,7 @@ const RANGE_BATCHES: u32 = 20;
 const ESTIMATE_FROM: u64 = 100_000;
 
 /// What claiming found.
-pub(super) enum Claim {
+pub(crate) enum Claim {
     Range(Range),
     /// Other workers hold the rest.
     Wait,
@@ -25,7 +25,7 @@ pub(super) enum Claim {
 
 impl<C: CopyKeys> Worker<'_, C> {
     /// The next range to work off: one that a worker left, or the next that nobody claimed.
-    pub(super) async fn claim(&mut self) -> Result<Claim, Error> {
+    pub(crate) async fn claim(&mut self) -> Result<Claim, Error> {
         let failed = self.failed("claiming a range to copy");
         let mut tx = self.begin().await?;
         let conn = tx.connection();

@@ -6,14 +6,14 @@
 
 use tokio::task::JoinHandle;
 
-use super::ledger::Range;
-use crate::backend::Backend;
+use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
+use crate::store::ledger::Range;
 use crate::transaction::Tx;
 
 /// A page whose commit is under way. At most one a worker.
-pub(super) struct Committing {
+pub(crate) struct Committing {
     /// The cursor before it.
     before: Option<EncodedKey>,
     commit: JoinHandle<Result<(), Error>>,
@@ -21,7 +21,7 @@ pub(super) struct Committing {
 
 impl Committing {
     /// Moves the range's cursor past a page, and sends its commit.
-    pub(super) fn page<DB: Backend>(
+    pub(crate) fn page<DB: Backend>(
         tx: Tx<'static, DB>,
         range: &mut Range,
         cursor: EncodedKey,
@@ -32,7 +32,7 @@ impl Committing {
 
     /// Waits for the commit. Where it failed, the cursor is back before the page; whether it was applied all the
     /// same shows when that page is copied again.
-    pub(super) async fn end(self, range: &mut Range) -> Result<(), Error> {
+    pub(crate) async fn end(self, range: &mut Range) -> Result<(), Error> {
         let ended = self.commit.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::ShuttingDown, "the runtime ended during a commit"))
         });

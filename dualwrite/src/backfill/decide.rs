@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::position::Position;
-use crate::stage::{Side, Stage};
+use crate::stages::position::Position;
+use crate::stages::stage::{Side, Stage};
 
 /// The most keys in a batch, by default. Beyond it throughput hardly grows, and whoever writes beside a
 /// batch waits longer.

@@ -5,8 +5,8 @@ use crate::control::letters::DeadLetter;
 use crate::copy::alone::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::position::Generation;
-use crate::shared::Shared;
+use crate::stages::position::Generation;
+use crate::state::Shared;
 
 /// Letters that are listed, or tried in one go, at the most.
 pub(crate) const LETTERS_MAX: u32 = 10_000;

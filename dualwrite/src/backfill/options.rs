@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
-use super::throttle::Throttle;
-use crate::stage::Side;
+use crate::pace::throttle::Throttle;
+use crate::stages::stage::Side;
 
 /// The most workers of one run in one process.
 pub const WORKERS_MAX: u32 = 16;

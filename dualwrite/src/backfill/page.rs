@@ -1,26 +1,26 @@
 //! One page of a range, in one transaction: fence, lease check, rows locked, copied, cursor and counters
 //! moved, commit. A crash between two commits loses nothing and repeats nothing.
 
-use super::burying::{bury, unbury};
 use super::decide::rate_keys;
-use super::ledger::{Part, Range};
 use super::worker::{KIND, Worker};
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::copy::run::typed_key;
 use crate::copy::source::{KeyParts, key_of};
 use crate::copy::{Copied, CopyKeys};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::observe::count;
-use crate::stage::Side;
+use crate::stages::stage::Side;
+use crate::store::burying::{bury, unbury};
+use crate::store::ledger::{Part, Range};
 use crate::transaction::Tx;
 
 /// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
 const LETTERS_KNOWN: u32 = 1_000;
 
 /// What one page came to.
-pub(super) enum Page<DB: Backend> {
+pub(crate) enum Page<DB: Backend> {
     /// Cursor and rows are to be committed.
     Copied {
         tx: Tx<'static, DB>,
@@ -32,7 +32,7 @@ pub(super) enum Page<DB: Backend> {
 
 impl<C: CopyKeys> Worker<'_, C> {
     /// Copies the next page of a range.
-    pub(super) async fn page(&mut self, range: &Range) -> Result<Page<C::Database>, Error> {
+    pub(crate) async fn page(&mut self, range: &Range) -> Result<Page<C::Database>, Error> {
         let mut tx = self.begin().await?;
         self.set_up(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
         if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
@@ -70,7 +70,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Lets the commit return before it is on disk, and statements be planned anew, where that can be had.
-    pub(super) async fn set_up(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
+    pub(crate) async fn set_up(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
         match <C::Database as Backend>::Adapter::BATCH_SETTINGS {
             Some(sql) => <C::Database as Backend>::Adapter::run(tx.connection(), sql)
                 .await
@@ -95,7 +95,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Dead letters from before that this range may bring to an end.
-    pub(super) async fn remember_letters(&mut self) -> Result<(), Error> {
+    pub(crate) async fn remember_letters(&mut self) -> Result<(), Error> {
         self.letters.clear();
         if self.shared.has_letters() {
             let (name, to) = (&self.shared.name, self.part.to());
@@ -188,7 +188,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash
     /// in between would leave a key behind that nobody remembers. `None` where that key was deleted
     /// meanwhile, and the next one must not pay for it.
-    pub(super) async fn bury(
+    pub(crate) async fn bury(
         &mut self,
         range: &Range,
         error: &Error,

@@ -3,7 +3,6 @@
 
 use futures_util::future::{join, join_all};
 
-use super::ledger::Part;
 use super::options::BackfillOptions;
 use super::worker::Worker;
 use crate::control::BackfillProgress;
@@ -11,9 +10,10 @@ use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
 use crate::error::Error;
-use crate::position::Generation;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::stages::position::Generation;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::store::ledger::Part;
 
 /// Runs a worker until the backfill is complete: first the keys that are only on the side that is copied
 /// to are removed, then the rest is copied. A row that old lacks cannot be locked by a delete that passes it;

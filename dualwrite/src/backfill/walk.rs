@@ -4,16 +4,16 @@
 use serde::Serialize;
 
 use super::decide::check_stage;
-use super::ledger::Part;
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::copy::run::{One, SqlCopier, typed_key};
 use crate::copy::source::{KeyParts, Pages, key_of};
 use crate::copy::{Copied, CopyKeys};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::store::ledger::Part;
 use crate::transaction::Tx;
 
 /// Keys in a transaction.

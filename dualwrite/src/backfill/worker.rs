@@ -8,58 +8,58 @@ use std::time::Duration;
 use super::claims::Claim;
 use super::committing::Committing;
 use super::decide::{Brake, Next, Pace, check_stage};
-use super::ledger::{Ledger, Orders, Part, Range};
-use super::load::Scales;
 use super::options::BackfillOptions;
 use super::page::Page;
 use super::progress::Display;
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
-use crate::moving::Waiting;
-use crate::position::Generation;
-use crate::readiness::drained;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::migration::moving::Waiting;
+use crate::pace::load::Scales;
+use crate::stages::position::Generation;
+use crate::stages::readiness::drained;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::store::ledger::{Ledger, Orders, Part, Range};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 const SHOW_EVERY_NS: u64 = 500_000_000;
 
 /// One worker, with what it knows of the part that it works on.
-pub(super) struct Worker<'a, C: CopyKeys> {
-    pub(super) copier: &'a SqlCopier<C>,
-    pub(super) shared: &'a Shared,
-    pub(super) options: BackfillOptions,
-    pub(super) part: Part,
+pub(crate) struct Worker<'a, C: CopyKeys> {
+    pub(crate) copier: &'a SqlCopier<C>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) options: BackfillOptions,
+    pub(crate) part: Part,
     /// The keys that it runs over.
-    pub(super) pages: Pages,
-    pub(super) generation: Generation,
+    pub(crate) pages: Pages,
+    pub(crate) generation: Generation,
     /// That of the part before, where there was one.
     before: Option<Generation>,
-    pub(super) pace: Pace,
-    pub(super) brake: Brake,
-    pub(super) orders: Option<Orders>,
+    pub(crate) pace: Pace,
+    pub(crate) brake: Brake,
+    pub(crate) orders: Option<Orders>,
     /// Why it makes way, as far as told, and when the database was asked last.
-    pub(super) told: Option<String>,
-    pub(super) asked: u64,
-    pub(super) pressed: Option<String>,
-    pub(super) scales: Scales,
-    pub(super) shown: u64,
+    pub(crate) told: Option<String>,
+    pub(crate) asked: u64,
+    pub(crate) pressed: Option<String>,
+    pub(crate) scales: Scales,
+    pub(crate) shown: u64,
     /// The first key of the page that was tried last.
-    pub(super) tried: Option<EncodedKey>,
+    pub(crate) tried: Option<EncodedKey>,
     /// Keys ahead that could not be copied before.
-    pub(super) letters: HashSet<EncodedKey>,
+    pub(crate) letters: HashSet<EncodedKey>,
 }
 
 impl<'a, C: CopyKeys> Worker<'a, C> {
-    pub(super) fn new(
+    pub(crate) fn new(
         copier: &'a SqlCopier<C>,
         shared: &'a Shared,
         options: BackfillOptions,
@@ -88,12 +88,12 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     }
 
     /// One part proves nothing for another generation than that of the part before.
-    pub(super) fn after(self, before: Option<Generation>) -> Self {
+    pub(crate) fn after(self, before: Option<Generation>) -> Self {
         Self { before, ..self }
     }
 
     /// Works until the backfill of this generation is complete.
-    pub(super) async fn run(mut self) -> Result<BackfillProgress, Error> {
+    pub(crate) async fn run(mut self) -> Result<BackfillProgress, Error> {
         self.start().await?;
         let mut display = Display::new(&self.shared.name);
         loop {
@@ -125,7 +125,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         }
     }
 
-    pub(super) fn ledger(&self) -> Ledger<'_> {
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
         Ledger {
             migration: &self.shared.name,
             part: self.part,
@@ -135,7 +135,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         }
     }
 
-    pub(super) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
+    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
         let name = self.shared.name.clone();
         move |error| Error::database(doing, error).of(&name)
     }
@@ -240,24 +240,24 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         Ok(())
     }
 
-    pub(super) async fn progress(&self) -> Result<BackfillProgress, Error> {
+    pub(crate) async fn progress(&self) -> Result<BackfillProgress, Error> {
         let failed = self.failed("reading the progress");
         let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
         self.ledger().progress::<C::Database>(&mut conn).await.map_err(&failed)
     }
 
-    pub(super) fn generation_raised(&self) -> Error {
+    pub(crate) fn generation_raised(&self) -> Error {
         let message = "the generation was raised meanwhile; start the backfill again";
         Error::new(ErrorKind::Conflict, message).of(&self.shared.name)
     }
 
-    pub(super) fn lease_lost(&self) -> Error {
+    pub(crate) fn lease_lost(&self) -> Error {
         let message = "the lease on this range went to another worker; nothing was written";
         Error::new(ErrorKind::LeaseLost, message).of(&self.shared.name)
     }
 }
 
 #[allow(non_snake_case)]
-pub(super) fn KIND<C: CopyKeys>() -> KeyKind {
+pub(crate) fn KIND<C: CopyKeys>() -> KeyKind {
     <C::Key as Key>::KIND
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::key::EncodedKey;
-use crate::position::Generation;
-use crate::stage::Side;
+use crate::stages::position::Generation;
+use crate::stages::stage::Side;
 
 /// A key that could not be copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind};
-use crate::plan::order::{NewOrder, RolloutOrder};
-use crate::plan::state::{PlanRow, PlanUpdate};
-use crate::position::Epoch;
+use crate::rollout::order::{NewOrder, RolloutOrder};
+use crate::rollout::state::{PlanRow, PlanUpdate};
+use crate::stages::position::Epoch;
 
 /// A plan about to be stored.
 #[derive(Clone, Debug)]

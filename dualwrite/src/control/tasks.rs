@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// A backfill that somebody started, for any instance with a copy function to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,12 +5,12 @@
 
 use super::CopyKeys;
 use super::run::SqlCopier;
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::observe::count;
-use crate::position::Position;
-use crate::shared::Shared;
+use crate::stages::position::Position;
+use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::transaction::alone::{FENCE_ATTEMPTS, fence_refused};
 

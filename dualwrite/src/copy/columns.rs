@@ -11,12 +11,12 @@ use super::run::{dialect, typed_key};
 use super::source::{KeyParts, NAMED_KEYS, key_of};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
 use super::{Copied, CopyKeys, KeySource};
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlValue};
-use crate::conversion::{Conversion, ConversionError};
+use crate::copy::conversion::{Conversion, ConversionError};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlValue};
 use crate::error::{BoxError, is_serialization};
 use crate::key::{EncodedKey, Key};
-use crate::stage::Side;
+use crate::stages::stage::Side;
 use crate::transaction::Tx;
 
 /// Values in one statement, and a few more: SQLite, which takes the fewest, takes 32,766.

@@ -7,11 +7,11 @@ use sqlx::{Database, Decode, Encode, Type, TypeInfo, ValueRef};
 use sqlx_core::arguments::Arguments;
 
 use super::table::DualTable;
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
-use crate::conversion::same;
+use crate::copy::conversion::same;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::BoxError;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// A type that can be a column: `sqlx::Type`, `Encode` and `Decode` for the database.
 #[diagnostic::on_unimplemented(

@@ -5,12 +5,12 @@
 use super::run::{One, SqlCopier};
 use super::source::Pages;
 use super::{Copied, CopyKeys};
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlValue};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::stages::stage::Side;
+use crate::state::Shared;
 use crate::transaction::Tx;
 
 /// What is there of a key.
@@ -43,7 +43,7 @@ fn judge(now: &Sight, seen: &Sight) -> Verdict {
 
 impl<C: CopyKeys> SqlCopier<C> {
     /// Copies a key to new in a caller's transaction, under a savepoint; as [`copy_one`](Self::copy_one).
-    pub(super) async fn copy_one_inside(
+    pub(crate) async fn copy_one_inside(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use sqlx::{FromRow, Pool};
 
 use super::source::{Identifier, KeySource};
-use crate::backend::{Alike, Backend};
 use crate::compare::{Compare, Differences};
+use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};
 
 /// The most fields that a database compares: each is one column of the answer.

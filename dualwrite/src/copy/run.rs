@@ -10,18 +10,18 @@ use super::mapping::Mapping;
 use super::source::{Extent, KeyParts, NAMED_KEYS, Pages, key_of, padded, places};
 use super::template::Template;
 use super::{Copied, CopyKeys};
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Isolation, SqlValue};
-use crate::backfill::ledger;
-use crate::bucket::Bucket;
+use crate::call::lazy::decide::may_copy_at;
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Isolation, SqlValue};
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
 use crate::key::{EncodedKey, Key, OwnedKey};
-use crate::lazy::decide::may_copy_at;
-use crate::position::Position;
-use crate::replicas::Replicas;
-use crate::route::stage_of;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::pace::replicas::Replicas;
+use crate::stages::bucket::Bucket;
+use crate::stages::position::Position;
+use crate::stages::route::stage_of;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::store::ledger;
 use crate::transaction::Tx;
 
 /// A copy function with the pool it works on.
@@ -221,7 +221,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
     }
 
-    pub(super) async fn copy_key_to(
+    pub(crate) async fn copy_key_to(
         &self,
         shared: &Shared,
         encoded: &EncodedKey,
@@ -314,7 +314,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// The same in any table.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
@@ -331,7 +331,7 @@ impl<C: CopyKeys> SqlCopier<C> {
 }
 
 /// How often the copy of a key is tried again because its row was born meanwhile.
-pub(super) const ATTEMPTS: u32 = 4;
+pub(crate) const ATTEMPTS: u32 = 4;
 
 /// What became of the copy of one key.
 pub(crate) enum One {
@@ -347,7 +347,7 @@ pub(crate) enum One {
 }
 
 #[cold]
-pub(super) fn comes_and_goes(shared: &Shared) -> Error {
+pub(crate) fn comes_and_goes(shared: &Shared) -> Error {
     let message = "the row to copy kept coming and going; try again";
     Error::new(ErrorKind::Conflict, message).of(&shared.name)
 }
@@ -419,7 +419,7 @@ async fn is_marked<C: CopyKeys>(
     Ok(!rows.is_empty())
 }
 
-pub(crate) fn dialect<DB: Backend>() -> &'static crate::backend::Dialect {
+pub(crate) fn dialect<DB: Backend>() -> &'static crate::database::Dialect {
     const { &DB::Adapter::DIALECT }
 }
 

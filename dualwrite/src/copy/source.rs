@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use crate::backend::sealed::Adapter;
-use crate::backend::{Dialect, SqlRow, SqlValue, Watched};
+use crate::database::sealed::Adapter;
+use crate::database::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
 

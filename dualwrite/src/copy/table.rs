@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
 use super::source::{Bound, Identifier, KeyParts, KeySource, among};
-use crate::backend::{Alike, Backend, Dialect};
+use crate::database::{Alike, Backend, Dialect};
 use crate::error::Error;
 use crate::key::OwnedKey;
-use crate::route::Plan;
-use crate::stage::{Side, Stage};
+use crate::stages::route::Plan;
+use crate::stages::stage::{Side, Stage};
 
 /// A struct that is one row of a table, with old and new columns side by side: derived with `Dual`, by
 /// `#[dual(table = "…", key = "…")]`.

@@ -1,10 +1,10 @@
 //! Where flags take a migration next. Pure.
 
 use super::wanted::Wanted;
-use crate::facts::InstanceReport;
-use crate::moves::{Move, destination};
-use crate::position::{Epoch, Generation, Percent, Position};
-use crate::stage::Stage;
+use crate::stages::facts::InstanceReport;
+use crate::stages::moves::{Move, destination};
+use crate::stages::position::{Epoch, Generation, Percent, Position};
+use crate::stages::stage::Stage;
 
 /// What follows from the flags.
 #[derive(Clone, Debug, PartialEq, Eq)]

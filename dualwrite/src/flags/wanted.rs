@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
-use crate::position::Percent;
-use crate::stage::Stage;
+use crate::stages::position::Percent;
+use crate::stages::stage::Stage;
 
 /// What a flag says: where a migration shall be, or that it shall go back. As text: a stage (`shadow`), a
 /// stage with its ramp (`shadow 5%`), or `kill`.

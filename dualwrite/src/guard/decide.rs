@@ -7,8 +7,8 @@ use super::rules::{Breach, Guard, GuardReport, Guards, Limit, Quantile, Unjudged
 use super::statistics::{excess_at_least, share_between};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::Sum;
-use crate::position::{Percent, Position};
-use crate::stage::Stage;
+use crate::stages::position::{Percent, Position};
+use crate::stages::stage::Stage;
 
 /// How many periods the look at the newest takes in: what is wrong from one moment on fills them by the
 /// third evaluation after it.

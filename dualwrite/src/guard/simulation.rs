@@ -9,8 +9,8 @@ use super::rules::{GUARD_PERIOD, Guard, GuardReport, Guards};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::histogram::Counts;
 use crate::observe::window::{Cut, Look, Window};
-use crate::position::{Epoch, Percent, Position};
-use crate::stage::Stage;
+use crate::stages::position::{Epoch, Percent, Position};
+use crate::stages::stage::Stage;
 
 /// On one call of a method.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -5,9 +5,9 @@ use super::state::{ABSENT, State, Verification, Worker, index};
 use super::world::{Guard, World};
 use crate::backfill::decide::check_stage;
 use crate::backfill::decide::{Next, Pace};
-use crate::position::Generation;
-use crate::readiness::drained;
-use crate::stage::Side;
+use crate::stages::position::Generation;
+use crate::stages::readiness::drained;
+use crate::stages::stage::Side;
 
 impl World {
     /// The next step of the worker: start, lock a page, copy and commit it, or prove the end.

@@ -5,7 +5,7 @@ use super::locks::Who;
 use super::state::{ABSENT, CopyStep, Copying, Row, State, Version, bucket, index};
 use super::world::{Guard, World};
 use crate::copy::run::may_copy_to;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 pub(super) enum Outcome {
     Step(Copying),

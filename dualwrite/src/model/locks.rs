@@ -2,7 +2,7 @@
 
 use super::state::{CopyStep, Copying, Instance, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// Who holds a lock, or wants one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::control::sql::change::decide_change;
-use crate::facts::{Facts, InstanceReport, Terms};
-use crate::moves::{Destination, Move};
-use crate::position::{Epoch, Position};
-use crate::stage::Stage;
+use crate::stages::facts::{Facts, InstanceReport, Terms};
+use crate::stages::moves::{Destination, Move};
+use crate::stages::position::{Epoch, Position};
+use crate::stages::stage::Stage;
+use crate::store::sql::change::decide_change;
 
 impl World {
     /// What the control tables know.

@@ -4,10 +4,10 @@ use stateright::Property;
 
 use super::state::{ABSENT, KEYS, Read, ReadStep, State, bucket};
 use super::world::World;
-use crate::lazy::decide::may_copy;
-use crate::position::Generation;
-use crate::route::{Operation, route, stage_of};
-use crate::stage::{Side, Stage};
+use crate::call::lazy::decide::may_copy;
+use crate::stages::position::Generation;
+use crate::stages::route::{Operation, route, stage_of};
+use crate::stages::stage::{Side, Stage};
 
 pub(super) const SUPERSEDED: &str =
     "a read begun after an acknowledgement never returns a superseded value";

@@ -4,9 +4,9 @@ use super::copying::Outcome;
 use super::locks::Who;
 use super::state::{ABSENT, Read, ReadStep, State, Version, bucket};
 use super::world::{Guard, World};
-use crate::lazy::decide::{before_all_is_copied, may_copy};
-use crate::route::{Operation, Plan, route};
-use crate::stage::{Side, Stage};
+use crate::call::lazy::decide::{before_all_is_copied, may_copy};
+use crate::stages::route::{Operation, Plan, route};
+use crate::stages::stage::{Side, Stage};
 
 impl World {
     fn read_plan(&self, read: &Read) -> Plan {

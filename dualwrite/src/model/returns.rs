@@ -4,8 +4,8 @@ use super::properties::{COMPLETE, OFF, REPAIRED, RETURNED, TWICE};
 use super::state::{ABSENT, half};
 use super::world::{Budget, World};
 use super::worlds::{BOTH, NOWHERE, nothing, ready};
-use crate::moves::Move;
-use crate::stage::Stage;
+use crate::stages::moves::Move;
+use crate::stages::stage::Stage;
 
 /// To complete, where new alone is written, and back to where old answers.
 pub(super) fn there_and_back() -> World {

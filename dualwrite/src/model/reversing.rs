@@ -5,9 +5,9 @@ use super::locks::Who;
 use super::state::{ABSENT, Copying, Part, State, Worker};
 use super::world::{Guard, World};
 use crate::backfill::decide::check_stage;
-use crate::position::Generation;
-use crate::readiness::drained;
-use crate::stage::Side;
+use crate::stages::position::Generation;
+use crate::stages::readiness::drained;
+use crate::stages::stage::Side;
 
 impl World {
     /// Waits for the acknowledgements, and begins with what old alone has.

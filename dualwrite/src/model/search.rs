@@ -6,8 +6,8 @@ use super::properties;
 use super::state::{State, Wrong};
 use super::world::World;
 use super::writing::Begin;
-use crate::moves::{Destination, Move};
-use crate::stage::Side;
+use crate::stages::moves::{Destination, Move};
+use crate::stages::stage::Side;
 
 /// One step of somebody; a number says of which instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! What there is: control tables, rows, instances and what they have in flight.
 
 use super::world::Budget;
-use crate::bucket::Bucket;
-use crate::position::{Epoch, Generation, Percent, Position};
-use crate::stage::Side;
+use crate::stages::bucket::Bucket;
+use crate::stages::position::{Epoch, Generation, Percent, Position};
+use crate::stages::stage::Side;
 
 /// A value of a row: which write it is from. 0: the row is not there.
 pub(super) type Version = u8;

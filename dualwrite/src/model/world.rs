@@ -4,9 +4,9 @@ use super::properties::Goal;
 use super::state::{
     ABSENT, Control, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker, Wrong,
 };
-use crate::moves::Move;
-use crate::position::{Generation, Position};
-use crate::stage::Stage;
+use crate::stages::moves::Move;
+use crate::stages::position::{Generation, Position};
+use crate::stages::stage::Stage;
 
 /// How much of everything may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -4,9 +4,9 @@
 use super::properties::{COMPLETE, LAZILY, LIVE, OFF, REPAIRED, SECOND};
 use super::state::{ABSENT, Version, half};
 use super::world::{Budget, World};
-use crate::moves::Move;
-use crate::position::Percent;
-use crate::stage::Stage;
+use crate::stages::moves::Move;
+use crate::stages::position::Percent;
+use crate::stages::stage::Stage;
 
 pub(super) const BOTH: [Version; 2] = [1, 1];
 const OLD_ALONE: [Version; 2] = [1, ABSENT];

@@ -3,10 +3,10 @@
 use super::locks::Who;
 use super::state::{ABSENT, State, Write, WriteStep, bucket, index};
 use super::world::{Guard, World};
-use crate::route::{Operation, Plan, route};
-use crate::shared::MirrorPolicy;
-use crate::stage::Side;
-use crate::write::decide::{self, Mirror};
+use crate::call::write::decide::{self, Mirror};
+use crate::stages::route::{Operation, Plan, route};
+use crate::stages::stage::Side;
+use crate::state::MirrorPolicy;
 
 /// A write that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::CounterReport;
 use super::histogram::Counts;
-use crate::shadow::outcome::ComparedReport;
+use crate::observe::outcome::ComparedReport;
 
 /// Calls of one method on one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

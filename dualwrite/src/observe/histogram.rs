@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::slots::{SLOTS, Slot};
+use crate::observe::slots::{SLOTS, Slot};
 
 /// Histogram of durations: eight buckets per doubling, so that a quantile is at most 12.5 % too high.
 /// Each thread that records has its own counts, 2.6 kB.
@@ -18,12 +18,12 @@ const FINE: u32 = 3;
 const BUCKETS: usize = 40 << FINE; // up to 2^40 ns, about 18 minutes
 
 impl Histogram {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self([const { OnceLock::new() }; SLOTS])
     }
 
     #[inline]
-    pub(super) fn record(&self, nanos: u64) {
+    pub(crate) fn record(&self, nanos: u64) {
         let slot = Slot::current();
         let counts = &self.0[slot.index()];
         let counts = counts.get().unwrap_or_else(|| Self::first(counts));
@@ -36,7 +36,7 @@ impl Histogram {
     }
 
     /// The counts of all threads.
-    pub(super) fn sum(&self) -> Counts {
+    pub(crate) fn sum(&self) -> Counts {
         let mut sums = vec![0; BUCKETS];
         for counts in self.0.iter().filter_map(OnceLock::get) {
             for (sum, count) in sums.iter_mut().zip(counts.iter()) {

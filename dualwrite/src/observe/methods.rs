@@ -10,8 +10,8 @@ use super::figures::{MethodFigures, SideFigures};
 use super::histogram::Histogram;
 use super::tally::{FIELDS_MAX, Tally};
 use crate::clock::Clock;
-use crate::shadow::outcome::{ComparedReport, Outcomes};
-use crate::stage::Side;
+use crate::observe::outcome::{ComparedReport, Outcomes};
+use crate::stages::stage::Side;
 
 /// Calls of one method on one side.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ pub struct MirrorError {
     /// The trait and the method: `Customers::save`.
     pub method: String,
     /// The side that failed.
-    pub side: crate::stage::Side,
+    pub side: crate::stages::stage::Side,
     /// Code, constraint, table and column, where the database named them; never a row value.
     pub cause: String,
 }
@@ -126,7 +126,7 @@ impl MirrorFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::Side;
+    use crate::stages::stage::Side;
 
     #[test]
     fn failures_are_logged_once_in_a_while_and_none_is_left_out_of_the_count() {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::figures::Figures;
-use crate::position::Epoch;
+use crate::stages::position::Epoch;
 
 /// The longest time back that is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(60 * 60);

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::maintaining::maintain;
 use super::{Inner, Runtime};
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::clock::Clock;
-use crate::control::sql::SqlControl;
 use crate::control::{Control, Heartbeat};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::events::Hooks;
-use crate::moving::NAME_BYTES_MAX;
-use crate::replicas::{REPLICAS_MAX, Replica};
-use crate::stage::Stage;
-use crate::steering::Steering;
+use crate::migration::moving::NAME_BYTES_MAX;
+use crate::pace::replicas::{REPLICAS_MAX, Replica};
+use crate::runtime::steering::Steering;
+use crate::stages::stage::Stage;
+use crate::state::events::Hooks;
+use crate::store::sql::SqlControl;
 
 /// Builds a [`Runtime`].
 #[must_use = "call `start`"]

@@ -1,9 +1,9 @@
 //! Options of a registration: which calls are compared, and how.
 
 use super::Registration;
-use crate::backend::Backend;
-use crate::position::Percent;
+use crate::database::Backend;
 use crate::shadow::rules::ShadowRules;
+use crate::stages::position::Percent;
 
 impl<DB: Backend> Registration<'_, DB> {
     /// The share of *keys* whose reads are compared, always the same ones, so that a record can be

@@ -11,9 +11,9 @@ use crate::clock;
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
 use crate::error::{Error, ErrorKind};
-use crate::jobs::Backfill;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::migration::jobs::Backfill;
+use crate::stages::stage::Side;
+use crate::state::Shared;
 
 /// The first pause after an error that may pass; each next one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use super::{Inner, repairing, watching};
 use crate::clock;
 use crate::control::Watch;
 use crate::error::Error;
-use crate::steering::steer_all;
+use crate::runtime::steering::steer_all;
 
 /// The background task: looks when told to, or after a jittered pause.
 pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {

@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
 use crate::clock;
-use crate::facts::Facts;
-use crate::guard::run::PATIENCE;
-use crate::moves::{Move, destination};
+use crate::migration::guard::PATIENCE;
 use crate::observe::figures::Figures;
-use crate::observe::publish::{Series, describe};
-use crate::readiness::blockers;
-use crate::shared::Shared;
+use crate::runtime::metrics::{Series, describe};
+use crate::stages::facts::Facts;
+use crate::stages::moves::{Move, destination};
+use crate::stages::readiness::blockers;
+use crate::state::Shared;
 
 /// What was counted since the last time, and the position.
 pub(super) fn news(shared: &Shared) {

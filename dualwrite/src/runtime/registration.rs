@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
-use crate::backend::Backend;
-use crate::bucket::BucketRule;
-use crate::copy::registered::Registered;
+use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
+use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
-use crate::moving::NAME_BYTES_MAX;
-use crate::position::Percent;
-use crate::replicas::Replicas;
-use crate::shared::{AnswerPolicy, MirrorPolicy, Options};
-use crate::stage::Stage;
+use crate::migration::moving::NAME_BYTES_MAX;
+use crate::pace::replicas::Replicas;
+use crate::stages::bucket::BucketRule;
+use crate::stages::position::Percent;
+use crate::stages::stage::Stage;
+use crate::state::{AnswerPolicy, MirrorPolicy, Options};
 
 /// A migration about to be registered.
 #[must_use = "call `register`"]

@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use crate::backfill::letters::retry_due;
-use crate::moving::repair;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::migration::moving::repair;
+use crate::stages::stage::Side;
+use crate::state::Shared;
 
 impl Inner {
     /// Whether there is something to copy again, as far as known here.

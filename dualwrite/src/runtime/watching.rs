@@ -12,19 +12,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{Inner, Registration, RuntimeBuilder};
-use crate::backend::Backend;
 use crate::clock::{Clock, ManualClock};
+use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::events::{Events, Hooks, RuntimeEvent};
 use crate::guard::decide::goes_back;
 use crate::guard::rules::{Breach, GuardReport, Guards};
-use crate::guard::run::{dead_letters, facts, guards, look, tell, verdict, wants_facts};
-use crate::moves::Move;
-use crate::moving::Moving;
+use crate::migration::guard::{dead_letters, facts, guards, look, tell, verdict, wants_facts};
+use crate::migration::moving::Moving;
 use crate::observe::count;
 use crate::observe::window::Cut;
-use crate::position::Position;
-use crate::shared::Shared;
+use crate::stages::moves::Move;
+use crate::stages::position::Position;
+use crate::state::Shared;
+use crate::state::events::{Events, Hooks, RuntimeEvent};
 
 /// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
 const PUBLISH: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::outcome::{ComparedReport, Outcomes};
+use crate::observe::outcome::{ComparedReport, Outcomes};
 
 /// How many cohorts are counted by name, per migration; the others are counted together, as `other`.
 pub const COHORTS_MAX: usize = 50;
@@ -92,7 +92,7 @@ impl Cohorts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shadow::outcome::Outcome;
+    use crate::observe::outcome::Outcome;
 
     #[test]
     fn labels_are_bounded_and_the_rest_counts_together() {

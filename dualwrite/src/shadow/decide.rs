@@ -1,7 +1,7 @@
 //! What a comparison means.
 
-use super::outcome::Outcome;
 use super::rules::SeenError;
+use crate::observe::outcome::Outcome;
 
 /// Which sides failed.
 #[derive(Clone, Copy, Debug)]

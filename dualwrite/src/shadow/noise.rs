@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::sampling::is_sampled;
 use crate::observe::tally::FIELDS_MAX;
-use crate::position::Percent;
+use crate::stages::position::Percent;
 
 /// Default share of the comparisons on which old is read again.
 pub const NOISE_SAMPLE: Percent = Percent::ONE;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::noise::NOISE_SAMPLE;
 use crate::error::{Error, ErrorKind};
 use crate::observe::tally::is_within;
-use crate::position::Percent;
+use crate::stages::position::Percent;
 
 /// How many bytes of an error's text are looked at.
 const TEXT_BYTES_MAX: usize = 1_000;

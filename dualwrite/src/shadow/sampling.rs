@@ -1,6 +1,6 @@
 //! Which calls are compared.
 
-use crate::position::Percent;
+use crate::stages::position::Percent;
 
 /// Whether a call is compared. `draw` is any number that differs from call to call.
 #[inline]

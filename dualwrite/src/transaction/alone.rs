@@ -6,9 +6,9 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 
 use super::Tx;
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Fenced, Pin};
 use crate::clock;
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Fenced, Pin};
 use crate::error::{Error, ErrorKind};
 
 /// How often the fence is asked for, about a second each time, where somebody waits for it to be had.

@@ -10,17 +10,17 @@ use super::decide::{KeyDifferenceKind, Part, is_sampled};
 use super::hashed;
 use super::look::{Suspect, look};
 use super::statements::{Statements, Which};
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
 use crate::copy::run::{SqlCopier, dialect, typed_key};
 use crate::copy::source::{Bound, KeyParts, Pages, key_of};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
-use crate::position::Percent;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::stages::position::Percent;
+use crate::stages::stage::Side;
+use crate::state::Shared;
 
 /// What is compared, and how.
 pub(crate) struct Plan<'a, C: CopyKeys> {

@@ -15,8 +15,8 @@ use crate::copy::run::typed_key;
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::position::Position;
-use crate::stage::Stage;
+use crate::stages::position::Position;
+use crate::stages::stage::Stage;
 use crate::transaction::Tx;
 
 /// Keys that are locked at once.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::Bucket;
-use crate::position::{Generation, Percent};
+use crate::stages::bucket::Bucket;
+use crate::stages::position::{Generation, Percent};
 
 /// How many differing keys a report names.
 pub const DIFFERING_MAX: usize = 100;

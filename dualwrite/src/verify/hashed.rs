@@ -9,13 +9,13 @@ use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
 use super::look::Suspect;
 use super::statements::Which;
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlRow, SqlValue};
 use crate::copy::CopyKeys;
 use crate::copy::source::{Bound, KeyParts, key_of};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::key::Key;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// Keys that are listed at once.
 const LISTED_MAX: u64 = 1_000;

@@ -7,14 +7,14 @@ use futures_util::future::join;
 use super::chunk::Plan;
 use super::decide::{KeyDifference, KeyDifferenceKind};
 use super::statements::Which;
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, SqlRow, SqlValue};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::{RowMapping, UNREADABLE};
 use crate::copy::source::{Bound, KeyParts, key_of};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// A key that seems to differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

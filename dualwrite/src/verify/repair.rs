@@ -15,9 +15,9 @@ use crate::copy::run::{SqlCopier, typed_key};
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::route::stage_of;
-use crate::shared::Shared;
-use crate::stage::Side;
+use crate::stages::route::stage_of;
+use crate::stages::stage::Side;
+use crate::state::Shared;
 use crate::transaction::Tx;
 
 /// How often one key is tried whose transaction the database chose to fail, or whose row came and went.

@@ -8,18 +8,18 @@ use super::chunk::{Chunks, Looked, Plan};
 use super::confirm::{check_stage, confirm};
 use super::decide::{KeyDifference, Recorded, VerifyReport, VerifyState};
 use super::look::Suspect;
-use crate::backend::Backend;
-use crate::backend::sealed::Adapter as _;
 use crate::backfill::decide::{Brake, rate_keys, rate_pause};
-use crate::backfill::load::{self, Scales};
-use crate::backfill::throttle::{Load, Throttle};
 use crate::clock;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::position::{Generation, Percent};
-use crate::shared::Shared;
+use crate::pace::load::{self, Scales};
+use crate::pace::throttle::{Load, Throttle};
+use crate::stages::position::{Generation, Percent};
+use crate::state::Shared;
 
 /// Keys in a chunk that the database or Rust compares, by default.
 pub const CHUNK_KEYS: u32 = 10_000;

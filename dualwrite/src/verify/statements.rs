@@ -1,13 +1,13 @@
 //! The statements of a verification: chunks of keys, bounded on both sides, and what differs in them. Pure:
 //! texts and values to bind.
 
-use crate::backend::sealed::Adapter as _;
-use crate::backend::{Backend, Dialect, SqlValue};
 use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
 use crate::copy::source::{Bound, Identifier, KeyParts, Pages, among};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Dialect, SqlValue};
 use crate::error::Error;
-use crate::stage::Side;
+use crate::stages::stage::Side;
 
 /// Which keys.
 #[derive(Clone, Copy, Debug)]

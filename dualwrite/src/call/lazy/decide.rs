@@ -1,0 +1,84 @@
+//! When a missing answer is a reason to copy.
+
+use crate::stages::route::Plan;
+use crate::stages::stage::{Side, Stage};
+
+/// An answer that can say that the key is not there.
+///
+/// ```
+/// use dualwrite::Missing;
+/// assert!(None::<i32>.is_missing());
+/// assert!(!Some(1).is_missing());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say that a key is missing, which a lazy read needs",
+    note = "answer with `Option<…>` or `Vec<…>`, or implement `dualwrite::Missing`"
+)]
+pub trait Missing {
+    /// Whether the key was not found.
+    fn is_missing(&self) -> bool;
+}
+
+impl<T> Missing for Option<T> {
+    fn is_missing(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Missing for Vec<T> {
+    fn is_missing(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// New answers, and old gets every write for as long as this read lasts: at `Live`. Not from `RampDown`
+/// on, which is entered when all is copied: an instance that has not learned that yet would ask old
+/// beside writes of `Complete`, and what new misses then was deleted.
+#[inline]
+pub(crate) fn may_copy(plan: Plan) -> bool {
+    matches!(plan.stage, Stage::Live)
+}
+
+/// Whether a key in this stage may be copied from old to new: while every write goes to both.
+#[inline]
+pub(crate) fn may_copy_at(stage: Stage) -> bool {
+    stage.writes_both()
+}
+
+/// The plan of a scan while keys are still missing in new: a scan cannot tell which, so old answers, for
+/// as long as it gets every write.
+#[inline]
+pub(crate) fn before_all_is_copied(plan: Plan) -> Plan {
+    match may_copy(plan) {
+        true => Plan { primary: Side::Old, mirror: None, ..plan },
+        false => plan,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::route::Operation;
+
+    #[test]
+    fn scans_ask_old_until_all_is_copied() {
+        for stage in Stage::ALL {
+            let plan = Plan::of(stage, Operation::Scan);
+            let found = before_all_is_copied(plan);
+            match stage {
+                Stage::Live => {
+                    assert_eq!((found.primary, found.mirror), (Side::Old, None), "{stage}");
+                }
+                _ => assert_eq!(found, plan),
+            }
+        }
+    }
+
+    #[test]
+    fn only_reads_at_live_copy() {
+        for stage in Stage::ALL {
+            let expected = stage == Stage::Live;
+            assert_eq!(may_copy(Plan::of(stage, Operation::Read)), expected, "{stage}");
+        }
+    }
+}

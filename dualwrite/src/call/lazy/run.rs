@@ -1,0 +1,90 @@
+//! Copies one key, once, however many readers miss it at the same time.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use tracing::Instrument as _;
+
+use crate::copier::registered::copy_one_in;
+use crate::database::Backend;
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+use crate::observe::count;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::transaction::Tx;
+
+/// How many keys may be in the air at once per migration and process; more are copied all the same, but
+/// may be copied twice.
+const FLIGHTS_MAX: u64 = 10_000;
+
+/// Copies under way: the second reader of a key waits for the first one's copy. An entry lives as long
+/// as the copy does.
+pub(crate) struct Flights(Cache<EncodedKey, bool>);
+
+impl Flights {
+    pub(crate) fn new() -> Self {
+        Self(Cache::new(FLIGHTS_MAX))
+    }
+}
+
+/// Copies a key in a transaction of its own. Returns whether to ask new again: also where the copy had
+/// nothing to do, for then somebody else has brought the key since new was asked. A failure is in the
+/// dead letters.
+///
+/// # Errors
+/// `CopyFailed` and whatever kept the copy from running; shared by all who waited for it.
+pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<Error>> {
+    let copy = async {
+        let copied = shared.copier()?.copy_key(shared, key, Side::New).await?;
+        Ok::<bool, Error>(copied.is_some())
+    };
+    let span = tracing::debug_span!("lazy_copy", migration = &*shared.name);
+    let flown = shared.flights.0.try_get_with_by_ref(key, copy.instrument(span)).await;
+    shared.flights.0.invalidate(key).await;
+    match &flown {
+        Ok(_) => count(&shared.counters.lazy_copied),
+        Err(error) => {
+            count(&shared.counters.lazy_failed);
+            tracing::warn!(
+                migration = &*shared.name,
+                kind = ?error.kind(),
+                "lazy copy failed; old answers and the key is in the dead letters"
+            );
+            bury(shared, key, error).await;
+        }
+    }
+    flown
+}
+
+async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
+    if error.kind() != ErrorKind::CopyFailed {
+        return; // the database, a conflict: not this key's fault
+    }
+    count(&shared.counters.copies_failed);
+    // The cause, not the frame around it: that is what one has to mend.
+    let cause =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), |c| c.to_string());
+    let (name, generation) = (&shared.name, shared.generation());
+    let buried = shared.control.bury(name, Side::New, generation, key, &cause).await;
+    if let Err(error) = buried {
+        tracing::error!(migration = &*shared.name, %error, "a dead letter could not be stored");
+    }
+}
+
+/// Copies a key inside the caller's transaction. Returns as [`copy`].
+///
+/// # Errors
+/// `CopyFailed`.
+pub(crate) async fn copy_in<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+    key: &EncodedKey,
+) -> Result<bool, Error> {
+    tx.begin_work();
+    let copied = copy_one_in(shared, tx, key).await;
+    tx.end_work();
+    let copied = copied?;
+    count(&shared.counters.lazy_copied);
+    Ok(copied.is_some())
+}

@@ -1,0 +1,126 @@
+//! Compares a dual write: both sides are read back in the caller's transaction, as a verification reads
+//! them. Off unless asked for, since it is the caller who waits.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::call::shadow::keep::{drop_samples, keep};
+use crate::call::shadow::run::WHOLE;
+use crate::compare::Shown;
+use crate::control::Sample;
+use crate::copier::registered::InTransaction;
+use crate::database::Backend;
+use crate::error::Error;
+use crate::key::EncodedKey;
+use crate::observe::MethodStats;
+use crate::observe::outcome::Outcome;
+use crate::state::Shared;
+use crate::transaction::Tx;
+use crate::verify::decide::KeyDifferenceKind;
+use crate::verify::look::Suspect;
+
+/// Compares what was written under a key, and counts what came of it. The reads are made under a savepoint
+/// that is rolled back, so what fails there leaves the write as it was.
+///
+/// # Errors
+/// Where the savepoint failed: then nobody knows what the transaction is worth.
+pub(crate) fn compare<'a, DB: Backend>(
+    shared: &'a Arc<Shared>,
+    method: &'a MethodStats,
+    tx: &'a mut Tx<'_, DB>,
+    key: &'a EncodedKey,
+) -> BoxFuture<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let differing = shared.copier.as_ref().and_then(|copier| {
+            copier.in_transaction().downcast_ref::<InTransaction<DB>>().map(|typed| &typed.1)
+        });
+        let count = |outcome| {
+            shared.count_compared(method, outcome);
+            if let Some(cohort) = shared.cohort() {
+                cohort.count(outcome);
+            }
+        };
+        let Some(differing) = differing else {
+            count(Outcome::MirrorFailed);
+            return Ok(());
+        };
+        let mut nested = tx.begin().await?;
+        nested.begin_work();
+        let found = AssertUnwindSafe(differing(shared, &mut nested, key)).catch_unwind().await;
+        nested.rollback().await?;
+        count(match found {
+            Ok(Ok(None)) => Outcome::Equal,
+            Ok(Ok(Some(suspect))) => different(shared, method, key, suspect),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    migration = &*shared.name,
+                    method = &*method.name,
+                    kind = ?error.kind(),
+                    "a write could not be compared"
+                );
+                Outcome::MirrorFailed
+            }
+            Err(_) => Outcome::Panicked,
+        });
+        Ok(())
+    })
+}
+
+/// What differs stays: nobody else writes the key while the transaction lasts.
+fn different(
+    shared: &Arc<Shared>,
+    method: &MethodStats,
+    key: &EncodedKey,
+    found: Suspect,
+) -> Outcome {
+    let rules = &shared.options.rules;
+    let [old, new] = shown(found.kind);
+    let mut fields: BTreeSet<String> = found.fields.into_iter().collect();
+    if fields.is_empty() {
+        fields.insert(WHOLE.to_owned());
+    }
+    fields.retain(|field| !rules.ignores(field));
+    if fields.is_empty() {
+        return Outcome::Ignored;
+    }
+    shared.count_fields(method, &fields);
+    tracing::warn!(
+        migration = &*shared.name,
+        method = &*method.name,
+        fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        "a write left old and new different"
+    );
+    // Beside the caller, whose transaction may hold the only lock for writers.
+    let Ok(permit) = Arc::clone(&shared.mirrors).try_acquire_owned() else {
+        drop_samples(shared, fields.len() as u64);
+        return Outcome::Different;
+    };
+    let sample = |field: String| Sample {
+        method: method.name.to_string(),
+        field,
+        key: Some(key.clone()),
+        old: old.clone(),
+        new: new.clone(),
+    };
+    let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
+    let own = Arc::clone(shared);
+    shared.tasks.spawn(async move {
+        keep(&own, own.options.shadow_timeout, &samples).await;
+        drop(permit);
+    });
+    Outcome::Different
+}
+
+/// What may be shown of the values: that there are some. A verification does not bring them out.
+fn shown(kind: KeyDifferenceKind) -> [Option<Shown>; 2] {
+    let (in_old, in_new) = match kind {
+        KeyDifferenceKind::MissingInOld => (false, true),
+        KeyDifferenceKind::MissingInNew => (true, false),
+        _ => (true, true),
+    };
+    [in_old, in_new].map(|is_there| is_there.then_some(Shown::Redacted))
+}

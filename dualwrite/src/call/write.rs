@@ -1,0 +1,6 @@
+//! Dual writes: both sides in one fenced transaction, always old first.
+
+pub(crate) mod cause;
+pub(crate) mod decide;
+pub(crate) mod mirror;
+pub(crate) mod run;

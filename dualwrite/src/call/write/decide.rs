@@ -1,0 +1,191 @@
+//! The order of the sides of a dual write, what a failed mirror write does to the caller's write, and what
+//! follows where the sides answer differently.
+
+use crate::stages::position::{Epoch, Position};
+use crate::stages::route::is_scanned;
+use crate::stages::stage::Side;
+use crate::state::{AnswerPolicy, MirrorPolicy};
+
+/// How the mirror write is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirror {
+    /// Behind a savepoint: a failure is undone there and the key is marked dirty.
+    Forgiving,
+    /// Without one: a failure is the caller's failure.
+    Strict,
+}
+
+/// What a dual write does next: old before new, always, so that no two writers wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Old,
+    New,
+    /// The mirror has failed and both sides are undone: old once more, alone.
+    OldAgain,
+    Done,
+}
+
+/// How the turn of a side ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnEnd {
+    /// The side has answered.
+    Answered,
+    /// The mirror failed, was undone, and the caller's write goes on.
+    Forgiven,
+    /// The side failed, and the caller's write with it.
+    Failed,
+}
+
+impl Turn {
+    /// The side whose turn it is.
+    pub(crate) fn side(self) -> Option<Side> {
+        match self {
+            Self::Old | Self::OldAgain => Some(Side::Old),
+            Self::New => Some(Side::New),
+            Self::Done => None,
+        }
+    }
+
+    /// The turn after this one. `undoes_both`: the savepoint stands before the first side, so going back to
+    /// it has undone old too.
+    pub(crate) fn after(self, end: TurnEnd, undoes_both: bool) -> Self {
+        match (self, end) {
+            (_, TurnEnd::Failed) => Self::Done,
+            (Self::Old, TurnEnd::Answered | TurnEnd::Forgiven) => Self::New,
+            (Self::New, TurnEnd::Forgiven) if undoes_both => Self::OldAgain,
+            (Self::New | Self::OldAgain | Self::Done, _) => Self::Done,
+        }
+    }
+}
+
+/// What follows where the two sides of a write answered differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unequal {
+    /// Nothing.
+    Passed,
+    /// It is counted and logged; the key cannot be copied again.
+    Counted,
+    /// The key is marked dirty, too.
+    Marked,
+    /// The caller's write fails.
+    Refused,
+}
+
+/// Decides what follows where the answers differ. `repairable` as for [`mirror`].
+pub(crate) fn unequal(policy: AnswerPolicy, repairable: bool) -> Unequal {
+    match policy {
+        AnswerPolicy::Ignore => Unequal::Passed,
+        AnswerPolicy::Error => Unequal::Refused,
+        AnswerPolicy::MarkDirty if repairable => Unequal::Marked,
+        AnswerPolicy::MarkDirty => Unequal::Counted,
+    }
+}
+
+/// Whether a side that has fallen behind can be left behind for a while.
+///
+/// As long as old is still copied to new, a row left stale in old would be carried over the newer one in
+/// new. And in a lazy migration scans ask old until all is copied, in an instance that learns of that
+/// later than this one too.
+pub(crate) fn is_repairable(side: Side, copied: bool, lazy: bool) -> bool {
+    match side {
+        Side::New => true,
+        Side::Old => copied && !lazy,
+    }
+}
+
+/// Decides before the mirror is written. `repairable`: a copy function exists in the mirror's direction,
+/// and nothing is copied in the other one.
+///
+/// A failure is forgiven only where nobody reads the mirror before it is repaired. By key nobody does:
+/// the mirror is by definition the side that does not answer. Scans follow the stage alone, so while the
+/// ramp is under way old still answers scans for keys that are live already.
+pub(crate) fn mirror(
+    position: Position,
+    mirror: Side,
+    policy: MirrorPolicy,
+    repairable: bool,
+) -> Mirror {
+    let forgiving = policy != MirrorPolicy::Abort && repairable && !is_scanned(position, mirror);
+    if forgiving { Mirror::Forgiving } else { Mirror::Strict }
+}
+
+/// Decides when the mirror has failed. `seen`: the epoch that every live instance has seen.
+///
+/// The position in force says who reads the mirror now, and an instance that has not seen it yet reads by
+/// an earlier one: after Shadow → Live still old, after a rollback still new. Until all have seen it,
+/// the mirror may not fall behind.
+pub(crate) fn may_forgive(pinned: Position, seen: Epoch) -> bool {
+    seen >= pinned.epoch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::position::Percent;
+    use crate::stages::stage::Stage;
+
+    #[test]
+    fn every_turn_is_followed_by_the_next_side_or_by_none() {
+        let turns = [Turn::Old, Turn::New, Turn::OldAgain, Turn::Done];
+        let ends = [TurnEnd::Answered, TurnEnd::Forgiven, TurnEnd::Failed];
+        for turn in turns {
+            for end in ends {
+                for undoes_both in [false, true] {
+                    let expected = match (turn, end, undoes_both) {
+                        (Turn::Old, TurnEnd::Answered | TurnEnd::Forgiven, _) => Turn::New,
+                        (Turn::New, TurnEnd::Forgiven, true) => Turn::OldAgain,
+                        _ => Turn::Done,
+                    };
+                    let next = turn.after(end, undoes_both);
+                    assert_eq!(next, expected, "{turn:?} {end:?} {undoes_both}");
+                    // However it goes on, it ends within two more turns, and never asks new twice.
+                    let later = next.after(TurnEnd::Forgiven, true).after(TurnEnd::Answered, true);
+                    assert_eq!(later.after(TurnEnd::Answered, true), Turn::Done);
+                    assert!(turn != Turn::New || next != Turn::New);
+                }
+            }
+        }
+        assert_eq!(
+            turns.map(Turn::side),
+            [Some(Side::Old), Some(Side::New), Some(Side::Old), None]
+        );
+    }
+
+    #[test]
+    fn different_answers_mark_the_key_where_it_can_be_copied_again() {
+        for repairable in [false, true] {
+            assert_eq!(unequal(AnswerPolicy::Ignore, repairable), Unequal::Passed);
+            assert_eq!(unequal(AnswerPolicy::Error, repairable), Unequal::Refused);
+        }
+        assert_eq!(unequal(AnswerPolicy::MarkDirty, true), Unequal::Marked);
+        assert_eq!(unequal(AnswerPolicy::MarkDirty, false), Unequal::Counted);
+    }
+
+    #[test]
+    fn nothing_is_forgiven_until_every_instance_has_seen_the_position() {
+        let pinned = Position { epoch: Epoch(7), ..Position::start() };
+        assert!(!may_forgive(pinned, Epoch(6)));
+        assert!(may_forgive(pinned, Epoch(7)));
+    }
+
+    #[test]
+    fn a_mirror_that_scans_read_is_never_forgiven() {
+        let ramping = Position::start().with_stage(Stage::Shadow).with_ramp(Percent::FULL);
+        let live = Position::start().with_stage(Stage::Live);
+        let shadow = Position::start().with_stage(Stage::Shadow);
+        let decide = |position, side| mirror(position, side, MirrorPolicy::MarkDirty, true);
+        assert_eq!(decide(ramping, Side::Old), Mirror::Strict);
+        assert_eq!(decide(live, Side::Old), Mirror::Forgiving);
+        assert_eq!(decide(shadow, Side::New), Mirror::Forgiving);
+    }
+
+    #[test]
+    fn what_cannot_be_copied_again_is_never_forgiven() {
+        for stage in Stage::ALL {
+            let position = Position::start().with_stage(stage);
+            let side = stage.reads().other();
+            assert_eq!(mirror(position, side, MirrorPolicy::MarkDirty, false), Mirror::Strict);
+            assert_eq!(mirror(position, side, MirrorPolicy::Abort, true), Mirror::Strict);
+        }
+    }
+}

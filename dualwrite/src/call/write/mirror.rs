@@ -1,0 +1,110 @@
+//! What becomes of a mirror write that failed: undone at its savepoint, where the mirror may fall behind, and
+//! its key marked dirty in the caller's own transaction, so that either both stand or none.
+
+use std::time::Duration;
+
+use crate::call::write::decide;
+use crate::clock;
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SAVEPOINT, SqlValue};
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+use crate::stages::position::{Epoch, Position};
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::transaction::Tx;
+
+/// How long undoing a mirror write may take. It takes longer only where the server still runs a statement
+/// of a mirror write that was given up, and the connection waits for its end.
+const UNDO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Undoes the mirror write, if it may fall behind. Returns whether it did.
+pub(crate) fn undo<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+) -> impl Future<Output = Result<bool, Error>> + Send {
+    async move {
+        tx.begin_work();
+        let undone = clock::limit(UNDO_TIMEOUT, undo_within(shared, tx)).await;
+        let undone = undone.unwrap_or_else(|()| {
+            let message = "a statement of a mirror write that was given up still runs on the server, so \
+                           the write cannot go on; set a lock timeout or a statement timeout below the \
+                           limit of the mirror write";
+            Err(Error::new(ErrorKind::Timeout, message))
+        })?;
+        tx.end_work();
+        Ok(undone)
+    }
+}
+
+async fn undo_within<DB: Backend>(shared: &Shared, tx: &mut Tx<'_, DB>) -> Result<bool, Error> {
+    let failed = |error| Error::database("undoing a mirror write", error);
+    let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
+    match DB::Adapter::run(tx.connection(), undo).await {
+        // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
+        Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
+        undone => undone.map_err(failed)?,
+    }
+    let pinned = tx.pinned(&shared.name).unwrap_or(Position::start());
+    let others = slowest::<DB>(tx.connection(), shared).await.map_err(failed)?;
+    let own = shared.position().epoch;
+    Ok(decide::may_forgive(pinned, own.min(others.unwrap_or(own))))
+}
+
+/// Remembers that the key must be copied again.
+pub(crate) fn note_dirty<DB: Backend>(
+    shared: &Shared,
+    key: Option<&EncodedKey>,
+    side: Side,
+    tx: &mut Tx<'_, DB>,
+) -> impl Future<Output = Result<(), Error>> + Send {
+    let key = key.map_or("", |key| key.0.as_str());
+    async move {
+        tx.begin_work();
+        let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await;
+        tx.end_work();
+        marked.map_err(|error| Error::database("marking a key dirty", error))?;
+        shared.mark_dirty();
+        Ok(())
+    }
+}
+
+/// The epoch that every other live instance has seen.
+async fn slowest<DB: Backend>(
+    conn: &mut DB::Connection,
+    shared: &Shared,
+) -> sqlx::Result<Option<Epoch>> {
+    let sql = "SELECT min(seen_epoch) FROM dualwrite_instance \
+               WHERE migration = ? AND id <> ? AND expires_at > {now}";
+    let values = [SqlValue::from(&*shared.name), (&*shared.instance).into()];
+    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
+    let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
+    Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
+}
+
+/// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
+pub(crate) async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
+    let sql = match tx.savepoint && !DB::Adapter::DIALECT.savepoint_replaces {
+        true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
+        false => SAVEPOINT,
+    };
+    tx.begin_work();
+    DB::Adapter::run(tx.connection(), sql).await?;
+    tx.end_work();
+    tx.savepoint = true;
+    Ok(())
+}
+
+async fn mark_dirty<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    side: Side,
+    key: &str,
+) -> sqlx::Result<()> {
+    let sql = format!(
+        "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES (?, ?, ?, {{now}}){}",
+        DB::Adapter::DIALECT.upsert("migration, side, key_text", &["marked_at"])
+    );
+    let values = [SqlValue::from(migration), side.as_str().into(), key.into()];
+    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+}

@@ -1,0 +1,3 @@
+//! One migration with its copy function, the types erased.
+
+pub(crate) mod registered;

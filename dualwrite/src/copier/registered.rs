@@ -1,0 +1,220 @@
+//! A copy function as a migration holds it, with its types erased; and the way back to them inside a
+//! caller's transaction.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::backfill::options::BackfillOptions;
+use crate::backfill::walk::{Walk, Way};
+use crate::control::BackfillProgress;
+use crate::copy::run::{ATTEMPTS, One, SqlCopier, comes_and_goes};
+use crate::copy::{Copied, Copier, CopyKeys};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
+use crate::error::{Error, ErrorKind};
+use crate::key::{EncodedKey, Key, KeyKind};
+use crate::pace::replicas::Replicas;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+use crate::transaction::Tx;
+use crate::verify::decide::VerifyReport;
+use crate::verify::look::Suspect;
+use crate::verify::repair::RepairReport;
+use crate::verify::run::VerifyOptions;
+
+/// Copies one key inside a caller's transaction, under a savepoint.
+pub(crate) async fn copy_one_in<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+    key: &EncodedKey,
+) -> Result<Option<Copied>, Error> {
+    // The copier's database type is erased; the boxed hook below puts it back.
+    let copier = shared.copier()?;
+    let Some(typed) = copier.in_transaction().downcast_ref::<InTransaction<DB>>() else {
+        let message = "the copy function is for another database than this transaction";
+        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+    };
+    let mut behind = false;
+    for _ in 0..ATTEMPTS {
+        let mut nested = tx.begin().await?;
+        match (typed.0)(shared, &mut nested, key).await? {
+            One::Copied(copied) | One::Inserted(copied) => {
+                nested.commit().await?;
+                return Ok(Some(copied));
+            }
+            One::Stale => return nested.rollback().await.map(|()| None),
+            // Not necessarily for good: below REPEATABLE READ it sees more at the next look.
+            One::Behind => {
+                behind = true;
+                nested.rollback().await?;
+            }
+            One::Born => nested.rollback().await?,
+        }
+    }
+    if behind {
+        let message = "the key was written after this transaction began to read: begin again";
+        return Err(Error::new(ErrorKind::Serialization, message).of(&shared.name));
+    }
+    Err(comes_and_goes(shared))
+}
+
+/// A copy function for transactions of one database.
+pub(crate) struct InTransaction<DB: Backend>(
+    pub(crate) Box<CopyIn<DB>>,
+    pub(crate) Box<DifferIn<DB>>,
+);
+
+/// How the two sides of a key differ, if they do, and in which fields where that is known.
+pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
+        &'a Shared,
+        &'a mut Tx<'c, DB>,
+        &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<Option<Suspect>, Error>>
+    + Send
+    + Sync;
+
+pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
+        &'a Shared,
+        &'a mut Tx<'c, DB>,
+        &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<One, Error>>
+    + Send
+    + Sync;
+
+/// As [`DifferIn`].
+async fn differing_in<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    shared: &Shared,
+    tx: &mut Tx<'_, C::Database>,
+    key: &EncodedKey,
+) -> Result<Option<Suspect>, Error> {
+    if copier.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some()) {
+        let message = "new is on another server, and cannot be read in this transaction";
+        return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
+    }
+    let key = key.parts(<C::Key as Key>::KIND).map_err(|error| error.of(&shared.name))?;
+    let plan = crate::verify::chunk::Plan::new(copier, shared)?;
+    let (found, _) = crate::verify::confirm::differing_locked(&plan, tx, &[key]).await?;
+    Ok(found.into_iter().next())
+}
+
+/// A copy function as a migration holds it.
+pub(crate) struct Registered<C: CopyKeys> {
+    copier: Arc<SqlCopier<C>>,
+    in_transaction: InTransaction<C::Database>,
+}
+
+impl<C: CopyKeys> Registered<C> {
+    pub(crate) fn new(
+        copy: C,
+        pool: sqlx::Pool<C::Database>,
+        replicas: Replicas<C::Database>,
+    ) -> Result<Self, Error> {
+        let copier = Arc::new(SqlCopier::new(copy, pool, replicas)?);
+        let inside = Arc::clone(&copier);
+        let copy_in: Box<CopyIn<C::Database>> = Box::new(move |shared, tx, key| {
+            let copier = Arc::clone(&inside);
+            Box::pin(async move {
+                let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
+                copier.copy_one_inside(shared, tx, &key).await
+            })
+        });
+        let comparing = Arc::clone(&copier);
+        let differ_in: Box<DifferIn<C::Database>> = Box::new(move |shared, tx, key| {
+            let copier = Arc::clone(&comparing);
+            Box::pin(async move { differing_in(&copier, shared, tx, key).await })
+        });
+        let in_transaction = InTransaction(copy_in, differ_in);
+        Ok(Self { copier, in_transaction })
+    }
+}
+
+impl<C: CopyKeys> Copier for Registered<C> {
+    fn kind(&self) -> KeyKind {
+        <C::Key as Key>::KIND
+    }
+
+    fn can_copy_to(&self, side: Side) -> bool {
+        side == Side::New || self.copier.copy.can_copy_back()
+    }
+
+    fn sees_new(&self) -> bool {
+        self.copier.new_pages.is_some()
+    }
+
+    fn can_run_back(&self) -> bool {
+        self.copier.way_back().is_some()
+    }
+
+    fn copy_key<'a>(
+        &'a self,
+        shared: &'a Shared,
+        key: &'a EncodedKey,
+        to: Side,
+    ) -> BoxFuture<'a, Result<Option<Copied>, Error>> {
+        Box::pin(self.copier.copy_key_to(shared, key, to))
+    }
+
+    fn backfill<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: BackfillOptions,
+    ) -> BoxFuture<'a, Result<BackfillProgress, Error>> {
+        Box::pin(crate::backfill::run::run(&self.copier, shared, options))
+    }
+
+    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>> {
+        Box::pin(crate::backfill::walk::walk(&self.copier, shared, way))
+    }
+
+    fn triggers(&self, migration: &str, create: bool) -> Vec<String> {
+        let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
+        // The mark of fenced transactions comes before the trigger, and goes after it.
+        let flag = format!(
+            "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
+            u8::from(create)
+        );
+        let mut statements = <C::Database as Backend>::Adapter::triggers(&watched, create);
+        statements.insert(if create { 0 } else { statements.len() }, flag);
+        statements
+    }
+
+    fn set_triggers<'a>(
+        &'a self,
+        migration: &'a str,
+        create: bool,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("setting the trigger", error).of(migration);
+            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            for sql in self.triggers(migration, create) {
+                <C::Database as Backend>::Adapter::run_text(&mut conn, sql)
+                    .await
+                    .map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn verify<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: VerifyOptions,
+    ) -> BoxFuture<'a, Result<VerifyReport, Error>> {
+        Box::pin(crate::verify::run::verify(&self.copier, shared, options))
+    }
+
+    fn repair_differences<'a>(
+        &'a self,
+        shared: &'a Shared,
+        options: VerifyOptions,
+        keep: bool,
+    ) -> BoxFuture<'a, Result<RepairReport, Error>> {
+        Box::pin(crate::verify::repair::repair(&self.copier, shared, options, keep))
+    }
+
+    fn in_transaction(&self) -> &(dyn std::any::Any + Send + Sync) {
+        &self.in_transaction
+    }
+}

@@ -1,0 +1,281 @@
+//! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
+//! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
+
+mod trigger;
+
+use std::fmt::Write as _;
+
+use futures_util::future::BoxFuture;
+use sqlx::mysql::{MySqlPoolOptions, MySqlRow};
+use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
+use sqlx_core::transaction::TransactionManager;
+
+use crate::control::Watch;
+use crate::database::sealed::Adapter;
+use crate::database::{
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
+    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+};
+use crate::error::{BoxError, Error, ErrorKind};
+
+const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
+const INSTALL_WAIT_S: i64 = 30;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
+const NO_SUCH_SAVEPOINT: u16 = 1305;
+
+/// A BIGINT value is out of range: by which the fence says that the epoch is another one.
+const OUT_OF_RANGE: u16 = 1690;
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
+
+/// The fence in the message that begins the transaction; fails where an epoch is not the pin's, or
+/// where a trigger looks at the table. Names are validated (letters, digits, `.`, `_`, `-`).
+fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
+    for pin in begin.pins {
+        let (name, epoch) = (&pin.name, pin.position.epoch);
+        let _ = write!(
+            sql,
+            ";SELECT 9223372036854775807 + (1 - count(*)) FROM dualwrite_migration \
+             WHERE name='{name}' AND epoch={epoch} AND watched=0 LOCK IN SHARE MODE"
+        ); // a String takes all
+    }
+    begin.push_savepoint(&mut sql);
+    sql
+}
+
+type Manager = <MySql as sqlx::Database>::TransactionManager;
+
+impl Backend for MySql {
+    type Adapter = MySqlAdapter;
+}
+
+/// Speaks to the database.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct MySqlAdapter;
+
+impl Adapter for MySqlAdapter {
+    type Db = MySql;
+
+    const DIALECT: Dialect = Dialect {
+        now: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
+        quote: '`',
+        numbered: false,
+        null_has_a_type: false,
+        on_duplicate_key: true,
+        for_update: " FOR UPDATE",
+        for_update_skip: " FOR UPDATE SKIP LOCKED",
+        expand_row_comparison: true,
+        savepoint_replaces: true,
+        wait_keeps_snapshot: false,
+        server: true,
+        interruption_breaks: true,
+    };
+
+    const LOG_WRITTEN: Option<&'static str> =
+        Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");
+
+    const BATCH_SETTINGS: Option<&'static str> = None;
+
+    const COMMIT_WAITS: bool = true;
+
+    const FULL_JOIN: bool = false;
+
+    const LOCKS_SEE_NEWER: bool = true;
+
+    fn estimate(table: &str) -> Option<String> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (format!("'{schema}'"), name),
+            None => ("DATABASE()".to_owned(), &*plain),
+        };
+        Some(format!(
+            "SELECT CAST(table_rows AS SIGNED) FROM information_schema.tables \
+             WHERE table_schema = {schema} AND table_name = '{name}'"
+        ))
+    }
+
+    async fn pressure(conn: &mut MySqlConnection) -> sqlx::Result<Pressure> {
+        // Not `innodb_trx`, which needs a right, and is a copy that is not made anew while somebody looks at it
+        // more often than ten times a second.
+        let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN \
+                   ('Innodb_row_lock_current_waits', 'Threads_running')";
+        let mut pressure = Pressure::default();
+        for row in Self::fetch(conn, sql, &[]).await? {
+            let number = row.text(1)?.parse().ok();
+            match row.text(0)? {
+                "Threads_running" => pressure.active = number,
+                _ => pressure.lock_waits = number,
+            }
+        }
+        Ok(pressure)
+    }
+
+    fn digest(values: &[String]) -> Option<(String, String)> {
+        let spelled: Vec<String> = values.iter().map(|value| Self::spelled(value)).collect();
+        // 60 of the bits of MD5: a number that is not negative.
+        let row =
+            format!("CAST(CONV(LEFT(MD5(CONCAT({})), 15), 16, 10) AS SIGNED)", spelled.join(", "));
+        let folded = format!("CAST(BIT_XOR({row}) AS SIGNED)");
+        Some((row, folded))
+    }
+
+    /// The length goes before the bytes, so that no two values run into one another.
+    fn spelled(value: &str) -> String {
+        let bytes = format!("CAST({value} AS BINARY)");
+        format!("COALESCE(CONCAT(LENGTH({bytes}), ':', {bytes}), 'N')")
+    }
+
+    async fn execute(
+        conn: &mut MySqlConnection,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<u64> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())
+    }
+
+    async fn fetch(
+        conn: &mut MySqlConnection,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<Vec<SqlRow>> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
+        rows.iter().map(|row| decode(row, row.len())).collect()
+    }
+
+    typed_values!();
+
+    async fn run(conn: &mut MySqlConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(conn).await.map(drop)
+    }
+
+    async fn run_text(conn: &mut MySqlConnection, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
+    }
+
+    async fn begin_fenced(conn: &mut MySqlConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+        // READ COMMITTED unless asked otherwise: above it, gap locks make unrelated writers of
+        // neighbouring keys deadlock.
+        let level = begin.isolation.as_sql();
+        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        let confirming = confirming_begin(sql.clone(), begin);
+        match Manager::begin(conn, Some(safe(confirming).into_sql_str())).await {
+            Ok(()) => return Ok(Fenced::Confirmed),
+            Err(error) if number(&error) == Some(OUT_OF_RANGE) => {
+                Self::run(conn, "ROLLBACK").await?
+            }
+            Err(error) => return Err(error),
+        }
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
+        super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::MARK).await
+    }
+
+    async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
+        Self::run(conn, "SET SESSION innodb_lock_wait_timeout = 1").await?;
+        // As every fenced transaction: a copy may be made in this one.
+        let level = Isolation::ReadCommitted.as_sql();
+        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
+        let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
+        let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
+        let restore = "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout";
+        Self::run(conn, restore).await?;
+        locked.map(drop)
+    }
+
+    async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        super::read_pinned::<MySql>(conn, pins, "", trigger::MARK).await
+    }
+
+    async fn unmark(conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        Self::run(conn, trigger::UNMARK).await
+    }
+
+    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
+        if create { trigger::create(watched) } else { trigger::drop(watched) }
+    }
+
+    fn is_lock_timeout(error: &sqlx::Error) -> bool {
+        number(error) == Some(LOCK_WAIT_TIMEOUT)
+    }
+
+    fn is_savepoint_gone(error: &sqlx::Error) -> bool {
+        number(error) == Some(NO_SUCH_SAVEPOINT)
+    }
+
+    async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn notify(_conn: &mut MySqlConnection, _name: &str) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn watch(_pool: &Pool<MySql>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
+
+    fn control_pool(pool: &Pool<MySql>) -> Pool<MySql> {
+        let options = (*pool.connect_options()).clone();
+        MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+    }
+
+    fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(install(pool))
+    }
+}
+
+/// sqlx asks for its lock with an endless wait, which MariaDB takes for none at all; so we take our own.
+async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
+    let failed = |error| Error::database("making the control tables", error);
+    let mut conn = pool.acquire().await.map_err(failed)?;
+    let mut migrator = migrator(SCHEMA);
+    if is_installed(&migrator, &mut *conn).await {
+        return Ok(());
+    }
+    // A dropped or failed installation must not keep the session's lock.
+    conn.close_on_drop();
+    let sql = "SELECT GET_LOCK(LEFT(CONCAT('dualwrite.', DATABASE()), 64), ?)";
+    let rows = MySqlAdapter::fetch(&mut conn, sql, &[SqlValue::from(INSTALL_WAIT_S)]).await;
+    if rows.and_then(|rows| rows[0].optional_integer(0)).map_err(failed)? != Some(1) {
+        let message = "another process has been making the control tables for too long";
+        return Err(Error::new(ErrorKind::Timeout, message));
+    }
+    migrator.set_locking(false);
+    match migrator.run_direct(None, &mut *conn, false).await {
+        // Somebody died halfway: DDL has no transaction here. Under the lock it can be done again,
+        // since every statement says IF NOT EXISTS.
+        Err(sqlx::migrate::MigrateError::Dirty(_)) => {
+            let sql = "DELETE FROM _dualwrite_migrations WHERE success = 0";
+            MySqlAdapter::execute(&mut conn, sql, &[]).await.map_err(failed)?;
+            migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
+        }
+        result => result.map_err(install_error),
+    }
+}
+
+/// The first columns of a row.
+fn decode(row: &MySqlRow, count: usize) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(count);
+    for column in row.columns().iter().take(count) {
+        let index = column.ordinal();
+        let name = column.type_info().name();
+        values.push(match name {
+            "BINARY" => SqlValue::Uuid(row.try_get(index)?),
+            _ if name.contains("INT") && name.contains("UNSIGNED") => {
+                let value = row.try_get::<Option<u64>, _>(index)?;
+                let signed = value.map(i64::try_from).transpose();
+                SqlValue::Integer(signed.map_err(|error| sqlx::Error::Decode(error.into()))?)
+            }
+            _ if name.contains("INT") => SqlValue::Integer(row.try_get(index)?),
+            _ => SqlValue::Text(row.try_get(index)?),
+        });
+    }
+    Ok(SqlRow(values))
+}

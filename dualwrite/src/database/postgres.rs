@@ -1,0 +1,305 @@
+//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch; a
+//! change of the position locks the fence against them and renames the procedure.
+//!
+//! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
+//! the procedure included, at every isolation level. Both statements go in the message that begins the
+//! transaction, so the fence costs no round trip.
+
+mod trigger;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
+use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
+use sqlx_core::transaction::TransactionManager;
+
+use crate::clock;
+use crate::control::Watch;
+use crate::database::sealed::Adapter;
+use crate::database::{
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
+    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+};
+use crate::error::{BoxError, Error, ErrorKind};
+
+const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
+const CHANNEL: &str = "dualwrite";
+/// How often the positions are looked up while they keep changing.
+const FENCE_LOOKS: u32 = 8;
+/// What the installation locks.
+const INSTALL_LOCK: i64 = 0x6475_616c_7772_6974;
+const INSTALL_WAITS: u32 = 300;
+const INSTALL_WAIT: Duration = Duration::from_millis(100);
+
+const UNDEFINED_FUNCTION: &str = "42883";
+const UNDEFINED_TABLE: &str = "42P01";
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+type Manager = <Postgres as sqlx::Database>::TransactionManager;
+
+impl Backend for Postgres {
+    type Adapter = PostgresAdapter;
+}
+
+/// Speaks to the database.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct PostgresAdapter;
+
+impl Adapter for PostgresAdapter {
+    type Db = Postgres;
+
+    const DIALECT: Dialect = Dialect {
+        now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+        quote: '"',
+        numbered: true,
+        null_has_a_type: true,
+        on_duplicate_key: false,
+        // Excludes whoever changes or deletes the row, and not those who refer to it by a foreign key.
+        for_update: " FOR NO KEY UPDATE",
+        for_update_skip: " FOR NO KEY UPDATE SKIP LOCKED",
+        expand_row_comparison: false,
+        savepoint_replaces: false,
+        wait_keeps_snapshot: true,
+        server: true,
+        interruption_breaks: false,
+    };
+
+    const LOG_WRITTEN: Option<&'static str> =
+        Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
+
+    // A plan that was made while new was empty reads all of it for each row that is looked for there, later on.
+    const BATCH_SETTINGS: Option<&'static str> =
+        Some("SET LOCAL synchronous_commit=off;SET LOCAL plan_cache_mode=force_custom_plan");
+
+    const FULL_JOIN: bool = true;
+
+    fn estimate(table: &str) -> Option<String> {
+        // Of a partitioned table only its parts are counted as they fill.
+        Some(format!(
+            "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE relkind <> 'p' AND oid IN \
+             (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}'))"
+        ))
+    }
+
+    async fn pressure(conn: &mut PgConnection) -> sqlx::Result<Pressure> {
+        let sql = "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'), (SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND state = 'active'), \
+         (SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint FROM pg_stat_replication)";
+        let rows = Self::fetch(conn, sql, &[]).await?;
+        let number = |column| -> sqlx::Result<Option<u64>> {
+            let Some(row) = rows.first() else { return Ok(None) };
+            Ok(row.optional_integer(column)?.and_then(|value| u64::try_from(value).ok()))
+        };
+        let lag = number(2)?.map(Duration::from_micros);
+        Ok(Pressure { lock_waits: number(0)?, active: number(1)?, lag })
+    }
+
+    fn digest(values: &[String]) -> Option<(String, String)> {
+        let row = format!("hash_record_extended(ROW({}), 0)", values.join(", "));
+        let folded = format!("COALESCE(bit_xor({row}), 0)");
+        Some((row, folded))
+    }
+
+    fn spelled(value: &str) -> String {
+        format!("quote_nullable({value})")
+    }
+
+    async fn execute(conn: &mut PgConnection, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        Ok(bind!(sqlx::query(sql), values).execute(conn).await?.rows_affected())
+    }
+
+    async fn fetch(
+        conn: &mut PgConnection,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<Vec<SqlRow>> {
+        let sql = safe(Self::DIALECT.statement(sql));
+        let rows = bind!(sqlx::query(sql), values).fetch_all(conn).await?;
+        rows.iter().map(|row| decode(row, row.len())).collect()
+    }
+
+    typed_values!();
+
+    async fn run(conn: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(conn).await.map(drop)
+    }
+
+    async fn run_text(conn: &mut PgConnection, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
+    }
+
+    async fn begin_fenced(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+        if try_begin(conn, begin).await? {
+            return Ok(Fenced::Confirmed);
+        }
+        let mut seen = Vec::new();
+        for _ in 0..FENCE_LOOKS {
+            let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
+            let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
+                Some(Pin { name: pin.name.clone(), position: (*found)?.position })
+            });
+            let known: Vec<Pin> = known.collect();
+            if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
+                return Ok(Fenced::Read(found));
+            }
+            if seen == found {
+                return Ok(Fenced::Lost);
+            }
+            seen = found;
+        }
+        Ok(Fenced::Moved)
+    }
+
+    async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        // The trigger on this table locks the fence.
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
+             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}'"
+        );
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+    }
+
+    async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
+        super::read_pinned::<Postgres>(conn, pins, "", trigger::MARK).await
+    }
+
+    async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
+        Ok(()) // the setting ends with the transaction
+    }
+
+    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
+        if create { trigger::create(watched) } else { trigger::drop(watched) }
+    }
+
+    fn is_lock_timeout(error: &sqlx::Error) -> bool {
+        has_code(error, LOCK_NOT_AVAILABLE)
+    }
+
+    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
+        false
+    }
+
+    async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Self::run(conn, "SELECT 1").await
+    }
+
+    async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        let values = [SqlValue::from(CHANNEL), SqlValue::from(name)];
+        Self::fetch(conn, "SELECT CAST(pg_notify(?, ?) AS TEXT)", &values).await.map(drop)
+    }
+
+    async fn watch(pool: &Pool<Postgres>) -> sqlx::Result<Option<Box<dyn Watch>>> {
+        // A connection of its own: the listener keeps it for good.
+        let options = (*pool.connect_options()).clone();
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Some(Box::new(Listener(listener))))
+    }
+
+    fn control_pool(pool: &Pool<Postgres>) -> Pool<Postgres> {
+        let options = (*pool.connect_options()).clone();
+        PgPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+    }
+
+    fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(install(pool))
+    }
+}
+
+/// BEGIN and the fences, at the epochs that the pins say; `false` where one of them has passed.
+async fn try_begin(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<bool> {
+    match Manager::begin(conn, Some(safe(fenced_begin(begin)).into_sql_str())).await {
+        Ok(()) => Ok(true),
+        Err(error) if has_code(&error, UNDEFINED_TABLE) || has_code(&error, UNDEFINED_FUNCTION) => {
+            PostgresAdapter::run(conn, "ROLLBACK").await.map(|()| false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn fenced_begin(begin: Begin<'_>) -> String {
+    let mut sql = match begin.isolation {
+        Isolation::Usual => "BEGIN".to_owned(),
+        level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
+    };
+    for pin in begin.pins {
+        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let _ = write!(
+            sql,
+            ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
+             CALL dualwrite_fence_{fence}_{epoch}()"
+        ); // a String takes all
+    }
+    begin.push_savepoint(&mut sql);
+    sql
+}
+
+struct Listener(PgListener);
+
+impl Watch for Listener {
+    fn changed(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            // `None` means that the connection was lost and made anew: notifications may be missing,
+            // which is a change as far as we know.
+            let heard = self.0.try_recv().await;
+            heard.map(drop).map_err(|error| Error::database("listening for changes", error))
+        })
+    }
+}
+
+/// sqlx's own lock waits inside a snapshot, which deadlocks with CREATE INDEX CONCURRENTLY in another
+/// migration of the same database; polling holds nothing while it waits.
+async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
+    let failed = |error| Error::database("making the control tables", error);
+    let key = SqlValue::from(INSTALL_LOCK);
+    let mut conn = pool.acquire().await.map_err(failed)?;
+    let mut migrator = migrator(SCHEMA);
+    if is_installed(&migrator, &mut *conn).await {
+        return Ok(());
+    }
+    let mut waits = 0;
+    loop {
+        let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
+        let rows = PostgresAdapter::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
+        let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
+        if taken == 1 {
+            break;
+        }
+        waits += 1;
+        if waits > INSTALL_WAITS {
+            let message = "another process has been making the control tables for too long";
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
+        clock::sleep(INSTALL_WAIT).await;
+    }
+    // A dropped or failed installation must not keep the session's lock.
+    conn.close_on_drop();
+    migrator.set_locking(false);
+    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|found| found == code)
+}
+
+/// The first columns of a row.
+fn decode(row: &PgRow, count: usize) -> sqlx::Result<SqlRow> {
+    let mut values = Vec::with_capacity(count);
+    for column in row.columns().iter().take(count) {
+        let index = column.ordinal();
+        values.push(match column.type_info().name() {
+            "INT8" => SqlValue::Integer(row.try_get(index)?),
+            "INT4" => SqlValue::Integer(row.try_get::<Option<i32>, _>(index)?.map(i64::from)),
+            "INT2" => SqlValue::Integer(row.try_get::<Option<i16>, _>(index)?.map(i64::from)),
+            "UUID" => SqlValue::Uuid(row.try_get(index)?),
+            _ => SqlValue::Text(row.try_get(index)?),
+        });
+    }
+    Ok(SqlRow(values))
+}

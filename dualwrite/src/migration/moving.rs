@@ -1,0 +1,225 @@
+//! A change of the position on its way: repeated while gates that open by themselves are closed.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tracing::Instrument as _;
+
+use crate::clock;
+use crate::control::Change;
+use crate::copy::alone::Refusals;
+use crate::error::{Error, ErrorKind};
+use crate::gate::Gate;
+use crate::observe::count;
+use crate::stages::moves::Move;
+use crate::stages::position::{Epoch, Position};
+use crate::stages::stage::Side;
+use crate::state::Shared;
+
+/// How long a move, or the start of a backfill, waits for gates that open by themselves.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+const REPAIR_PAGE: u32 = 500;
+/// The most bytes of an actor's name.
+pub(crate) const NAME_BYTES_MAX: usize = 100;
+
+/// Copies dirty keys of one side again. Some may be left, where writes in flight do not end.
+pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
+    let Some(copier) = &shared.copier else {
+        return Ok(0);
+    };
+    let of = |error: Error| error.of(&shared.name);
+    let (mut repaired, mut refusals) = (0, Refusals::default());
+    loop {
+        let keys = shared.control.dirty(&shared.name, side, REPAIR_PAGE).await?;
+        let before = repaired;
+        if !keys.is_empty() {
+            shared.mark_dirty(); // perhaps another process marked them, and we have not looked since
+        }
+        for (number, key) in keys.iter().enumerate() {
+            match copier.copy_key(shared, key, side).await {
+                Ok(Some(_)) => {
+                    repaired += 1;
+                    count(&shared.counters.dirty_repaired);
+                }
+                Ok(None) => {}
+                Err(error) => refusals.take(error)?,
+            }
+            if refusals.are_enough() {
+                return refusals.end(repaired, keys.len() - number - 1).map_err(of);
+            }
+        }
+        if repaired == before || keys.len() < REPAIR_PAGE as usize {
+            return refusals.end(repaired, 0).map_err(of);
+        }
+    }
+}
+
+/// A move about to be made; `.await` makes it and answers with the new position.
+///
+/// # Errors
+/// `IllegalMove` where there is no such step, `Blocked` with every gate that is closed, `Conflict` where
+/// [`expecting`](Moving::expecting) does not hold, `Timeout` where writes in flight do not end,
+/// `Database`.
+#[must_use = "a move is made when it is awaited"]
+#[derive(Debug)]
+pub struct Moving<'m> {
+    shared: &'m Shared,
+    change: Change,
+    /// `None`: [`PATIENCE`], with gates that open by themselves alone.
+    within: Option<Duration>,
+}
+
+impl<'m> Moving<'m> {
+    pub(crate) fn new(shared: &'m Shared, wish: Move) -> Self {
+        let change = Change {
+            expected: None,
+            wish,
+            actor: shared.actor.to_string(),
+            reason: String::new(),
+            overridden: Vec::new(),
+            terms: shared.terms(),
+            plan: None,
+            flag: None,
+        };
+        Self { shared, change, within: None }
+    }
+
+    /// Who moves, for the audit; at most 100 bytes. By default the instance.
+    pub fn by(mut self, actor: impl Into<String>) -> Self {
+        self.change.actor = actor.into();
+        self
+    }
+
+    /// Why, for the audit.
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.change.reason = reason.into();
+        self
+    }
+
+    /// Moves only if nobody has since this epoch.
+    pub fn expecting(mut self, epoch: Epoch) -> Self {
+        self.change.expected = Some(epoch);
+        self
+    }
+
+    /// Overrides a gate that protects no data; give the reason with [`because`](Self::because).
+    pub fn overriding(mut self, gate: Gate) -> Self {
+        self.change.overridden.push(gate);
+        self
+    }
+
+    /// A move that flags want; what they say is remembered with it.
+    pub(crate) fn flagged(mut self, wanted: String) -> Self {
+        self.change.flag = Some(wanted);
+        self
+    }
+
+    /// Waits this long for closed gates to open, whichever they are. Unless told otherwise, a move
+    /// waits for [`PATIENCE`], and only while what it waits for comes by itself: other instances catch
+    /// up, dirty keys are copied again.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.within = Some(patience);
+        self
+    }
+
+    async fn run(self) -> Result<Position, Error> {
+        check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
+        let waiting = Waiting::new(self.shared, self.within);
+        loop {
+            match self.attempt().await {
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Position, Error> {
+        let shared = self.shared;
+        if self.change.wish == Move::Rollback && shared.is_dirty() {
+            // Old is about to answer again: what it misses is copied back first.
+            repair(shared, Side::Old).await?;
+        }
+        let before = shared.position();
+        let record = shared.control.change(&shared.name, &self.change).await;
+        let record = record?;
+        shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
+        shared.apply(&record);
+        if before.epoch != record.position.epoch {
+            if self.change.wish == Move::Rollback {
+                count(&shared.counters.rollbacks);
+            }
+            tracing::info!(
+                migration = &*shared.name,
+                from = %before,
+                to = %record.position,
+                generation = record.generation.0,
+                actor = self.change.actor,
+                reason = self.change.reason,
+                "position changed"
+            );
+        }
+        Ok(record.position)
+    }
+}
+
+/// Patience with closed gates.
+pub(crate) struct Waiting<'m> {
+    shared: &'m Shared,
+    start: u64,
+    within: Option<Duration>,
+}
+
+impl<'m> Waiting<'m> {
+    pub(crate) fn new(shared: &'m Shared, within: Option<Duration>) -> Self {
+        Self { shared, start: shared.clock.now(), within }
+    }
+
+    /// Whether to try again after this error.
+    pub(crate) fn goes_on(&self, error: &Error) -> bool {
+        let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(self.start));
+        let hopeful = match self.within {
+            Some(_) => true,
+            None => error.blockers().iter().all(|blocker| blocker.gate.opens_by_itself()),
+        };
+        error.kind() == ErrorKind::Blocked
+            && !error.blockers().is_empty()
+            && hopeful
+            && waited < self.within.unwrap_or(PATIENCE)
+    }
+
+    pub(crate) async fn pause(&self) {
+        // What this instance has drained must be known, or it waits for itself.
+        self.shared.nudge.notify_one();
+        clock::sleep(LOOK_AGAIN).await;
+    }
+}
+
+pub(crate) fn check_named(what: &str, name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        let message = format!("the {what} must have 1 to {NAME_BYTES_MAX} bytes");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+fn check_audit(change: &Change) -> Result<(), Error> {
+    check_named("actor", &change.actor)?;
+    if !change.overridden.is_empty() && change.reason.is_empty() {
+        let message = "a gate is overridden only with a reason; add `.because(…)`";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+impl<'m> IntoFuture for Moving<'m> {
+    type Output = Result<Position, Error>;
+    type IntoFuture = BoxFuture<'m, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let (migration, wish) = (&*self.shared.name, self.change.wish);
+        let span = tracing::info_span!("move", migration, %wish);
+        Box::pin(self.run().instrument(span))
+    }
+}

@@ -1,0 +1,152 @@
+//! The state of a migration as one value, for pages, tools and logs.
+
+use serde::Serialize;
+
+use crate::control::tasks::StartedBackfill;
+use crate::control::{BackfillProgress, Event, Mismatch};
+use crate::error::Error;
+use crate::flags::report::FlagReport;
+use crate::gate::Blocker;
+use crate::guard::rules::GuardReport;
+use crate::migration::Migration;
+use crate::migration::guard::{dead_letters, guards, verdict};
+use crate::migration::health::{FieldReport, RecentReport, fields, mirror, recent};
+use crate::migration::rollout::RolloutStatus;
+use crate::observe::mirror::MirrorReport;
+use crate::observe::{CounterReport, MethodReport};
+use crate::rollout::order::RolloutOrder;
+use crate::shadow::cohort::CohortReport;
+use crate::shadow::noise::NoiseReport;
+use crate::stages::facts::InstanceReport;
+use crate::stages::moves::{Move, destination};
+use crate::stages::position::{Generation, Position};
+use crate::stages::readiness::blockers;
+use crate::verify::decide::VerifyReport;
+
+/// Everything one wants to know about a migration. Positions, progress and instances are those of the
+/// control tables; calls and counters those of this process.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+///     let status = migration.status().await?;
+///     println!("{}: {}", status.migration, status.position);
+///     Ok(())
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The name.
+    pub migration: String,
+    /// Where it stands.
+    pub position: Position,
+    /// The generation.
+    pub generation: Generation,
+    /// How far the newest backfill has come, where there was one.
+    pub backfill: Option<BackfillProgress>,
+    /// Keys that the backfill has still to look at.
+    pub remaining: Option<u64>,
+    /// Share of the keys that the backfill has handled, 0 to 100.
+    pub percent: Option<f64>,
+    /// What the newest verification found, or has found so far.
+    pub verification: Option<VerifyReport>,
+    /// The generation that a verification found equal.
+    pub verified: Option<Generation>,
+    /// Keys that wait to be copied to old again.
+    pub dirty_old: u64,
+    /// Keys that wait to be copied to new again.
+    pub dirty_new: u64,
+    /// Keys that could not be copied to new, those that somebody waived left out.
+    pub dead_letters: u64,
+    /// Backfills that somebody started and that have not ended.
+    pub started: Vec<StartedBackfill>,
+    /// Keys that could not be copied to either side, and that somebody waived.
+    pub waived: u64,
+    /// Live instances.
+    pub instances: Vec<InstanceReport>,
+    /// Calls, errors and latency per method and side.
+    pub methods: Vec<MethodReport>,
+    /// Comparisons, lazy copies and repairs.
+    pub counters: CounterReport,
+    /// Mirror writes of the last five minutes in this process, and why the newest one failed.
+    pub mirror: MirrorReport,
+    /// Calls of the last 1, 5 and 60 minutes.
+    pub recent: Vec<RecentReport>,
+    /// Differences by method and field, in this process.
+    pub fields: Vec<FieldReport>,
+    /// What came of comparisons, by [`cohort`](crate::cohort()), in this process.
+    pub cohorts: Vec<CohortReport>,
+    /// Fields that differed on the comparisons on which old was read again, in this process; see
+    /// [`ShadowRules::noise`](crate::ShadowRules::noise).
+    pub noise: Vec<NoiseReport>,
+    /// The first mismatches that were found in each field; see [`Migration::mismatches`].
+    pub mismatches: Vec<Mismatch>,
+    /// What the guards say; see [`Migration::health`].
+    pub health: GuardReport,
+    /// What stands between here and the next stage.
+    pub blockers: Vec<Blocker>,
+    /// The last changes, newest first.
+    pub events: Vec<Event>,
+    /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::Rollout::orders).
+    pub orders: Vec<RolloutOrder>,
+    /// The rollout, where there ever was one.
+    pub rollout: Option<RolloutStatus>,
+    /// What the flags of this process say.
+    pub flags: FlagReport,
+}
+
+impl Migration {
+    /// The state of this migration.
+    ///
+    /// # Errors
+    /// `Database`, `UnknownMigration`.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let shared = self.shared();
+        // First, so that the position is that of which they speak, or a newer one.
+        let flags = shared.flags();
+        let rollout = self.rollout().status().await?;
+        let facts = shared.control.facts(&shared.name).await?;
+        let backfill = shared.control.backfill(&shared.name).await?;
+        let verification = shared.control.verification(&shared.name).await?;
+        let next = facts.position.stage.next().map(Move::Advance);
+        let blockers = next
+            .and_then(|wish| {
+                let to = destination(facts.position, facts.generation, wish).ok()?;
+                Some(blockers(&facts, wish, to, &shared.terms()))
+            })
+            .unwrap_or_default();
+        let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
+        Ok(Status {
+            recent: recent(shared),
+            mirror: mirror(shared),
+            fields: fields(shared),
+            cohorts: shared.cohorts.report(),
+            noise: shared.baseline.report(),
+            mismatches: self.mismatches().await?,
+            health,
+            migration: shared.name.to_string(),
+            position: facts.position,
+            generation: facts.generation,
+            remaining: backfill.as_ref().map(BackfillProgress::remaining),
+            percent: backfill.as_ref().map(BackfillProgress::percent),
+            backfill,
+            started: shared.control.tasks(&shared.name).await?,
+            verification: verification.map(|state| state.report),
+            verified: facts.verified,
+            dirty_old: facts.dirty_old,
+            dirty_new: facts.dirty_new,
+            dead_letters: facts.dead_letters,
+            waived: facts.waived + facts.old_waived,
+            instances: facts.instances,
+            methods: shared.methods().iter().map(|method| method.report()).collect(),
+            counters: shared.counters.report(),
+            blockers,
+            events: self.events().await?,
+            orders: self.rollout().orders().await?,
+            rollout,
+            flags,
+        })
+    }
+}

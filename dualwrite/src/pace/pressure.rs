@@ -1,0 +1,117 @@
+//! When a worker may go on: orders that it is given, hours that it keeps, and whoever needs the database
+//! more.
+
+use std::time::Duration;
+
+use crate::backfill::decide::{check_stage, rate_pause};
+use crate::backfill::worker::Worker;
+use crate::clock;
+use crate::copy::CopyKeys;
+use crate::error::{Error, ErrorKind};
+use crate::pace::load;
+use crate::stages::stage::Side;
+use crate::store::ledger::{self, Orders, State};
+use crate::transaction::Tx;
+
+const PAUSED_LOOK: Duration = Duration::from_millis(250);
+
+impl<C: CopyKeys> Worker<'_, C> {
+    /// A transaction of this generation's backfill. Waits while it is paused, or the hour is wrong.
+    pub(crate) async fn begin(&mut self) -> Result<Tx<'static, C::Database>, Error> {
+        loop {
+            let (tx, orders) = self.begin_under_orders().await?;
+            let reason = match orders.state {
+                State::Cancelled => {
+                    let message = "the backfill was cancelled; `resume` it to go on";
+                    return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
+                }
+                State::Paused => "paused",
+                State::Running if !self.options.throttle.allows(orders.hour) => {
+                    "outside the allowed hours"
+                }
+                State::Running | State::Complete => {
+                    self.orders = Some(orders);
+                    return Ok(tx);
+                }
+            };
+            tx.rollback().await?;
+            self.tell(Some(reason.to_owned())).await;
+            clock::sleep(PAUSED_LOOK).await;
+        }
+    }
+
+    async fn begin_under_orders(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
+        let (mut tx, position) = self.copier.begin(self.shared).await?;
+        check_stage(position, self.part.to(), &self.shared.name)?;
+        if self.part.to() == Side::New && position.stage.reads() == Side::New {
+            let whole = ledger::is_old_whole::<C::Database>(tx.connection(), &self.shared.name);
+            if !whole.await.map_err(self.failed("asking whether old is whole"))? {
+                let message = "old lacks what was written to new alone, so nothing is copied from it: \
+                               run `backfill().reverse()`";
+                return Err(Error::new(ErrorKind::Blocked, message).of(&self.shared.name));
+            }
+        }
+        // Asked under the fence: a worker that slept may know nothing but its own generation, and what
+        // it takes for missing in new is long there.
+        let orders = self.ledger().orders::<C::Database>(tx.connection()).await;
+        let orders = orders.map_err(self.failed("reading the generation"))?;
+        match orders.filter(|orders| orders.generation == self.generation) {
+            Some(orders) => Ok((tx, orders)),
+            None => Err(self.generation_raised()),
+        }
+    }
+
+    /// After a batch: pauses for the rate, and for whoever needs the database more.
+    pub(crate) async fn breathe(&mut self, keys: u64, spent: Duration) {
+        let reason = match self.options.throttle.asks_host() {
+            Some(reason) => Some(reason),
+            None => self.pressed().await,
+        };
+        let (rate, workers) = self.rate();
+        let pause = self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, rate, workers));
+        self.tell(reason).await;
+        if !pause.is_zero() {
+            clock::sleep(pause).await;
+        }
+    }
+
+    /// The most keys a second, and how many workers share them.
+    pub(crate) fn rate(&self) -> (Option<u64>, u64) {
+        self.orders.as_ref().map_or((None, 1), |orders| (orders.rate, orders.workers))
+    }
+
+    /// What the database says of itself, asked now and then.
+    async fn pressed(&mut self) -> Option<String> {
+        let now = self.shared.clock.now();
+        if now.saturating_sub(self.asked) >= load::EVERY_NS {
+            self.asked = now;
+            let throttle = &self.options.throttle;
+            let (pool, replicas) = (&self.copier.pool, &self.copier.replicas);
+            self.pressed = match self.scales.read(pool, replicas, self.shared, throttle).await {
+                Ok(load) => throttle.judge(&load),
+                Err(error) => {
+                    // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
+                    tracing::debug!(migration = &*self.shared.name, %error, "no word of the load");
+                    None
+                }
+            };
+        }
+        self.pressed.clone()
+    }
+
+    /// Stores and logs why it makes way, where that has changed.
+    async fn tell(&mut self, reason: Option<String>) {
+        if reason == self.told {
+            return;
+        }
+        tracing::info!(migration = &*self.shared.name, reason, "the backfill makes way");
+        let stored = async {
+            let mut conn = self.copier.pool.acquire().await?;
+            self.ledger().tell::<C::Database>(&mut conn, reason.as_deref()).await
+        };
+        match stored.await {
+            Ok(()) => self.told = reason,
+            Err(error) => tracing::debug!(migration = &*self.shared.name, %error, "not stored"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How far replicas are behind, whatever replicates them: a number is counted up on the primary, and looked
+//! for on each. (The way of `pt-heartbeat` and gh-ost, without their need for clocks that agree: only the
+//! clock of this process counts.)
+
+pub(crate) mod trail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+
+use crate::clock::{self, Clock};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
+use trail::{Behind, Trail};
+
+/// The most replicas that a runtime watches.
+pub const REPLICAS_MAX: usize = 8;
+/// How often they are looked at, however many workers want to know.
+const EVERY_NS: u64 = 1_000_000_000;
+/// For how long one may keep us waiting.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// A replica of the database that the migration is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Replica<DB: Backend> {
+    pub(crate) name: Arc<str>,
+    pub(crate) pool: sqlx::Pool<DB>,
+}
+
+/// The replicas of a process, watched for one of its migrations.
+#[derive(Debug)]
+pub(crate) struct Replicas<DB: Backend> {
+    watched: Arc<[Replica<DB>]>,
+    /// Whose number it is.
+    instance: String,
+    last: Mutex<Look>,
+}
+
+#[derive(Debug, Default)]
+struct Look {
+    trail: Trail,
+    at: Option<u64>,
+    found: Vec<Behind>,
+}
+
+impl<DB: Backend> Replicas<DB> {
+    pub(crate) fn new(watched: Arc<[Replica<DB>]>, instance: &str) -> Self {
+        Self { watched, instance: instance.to_owned(), last: Mutex::default() }
+    }
+
+    /// How far each was behind within the last second.
+    ///
+    /// # Errors
+    /// Those of the primary.
+    pub(crate) async fn look(
+        &self,
+        primary: &sqlx::Pool<DB>,
+        migration: &str,
+        clock: &Clock,
+    ) -> sqlx::Result<Vec<Behind>> {
+        if self.watched.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut last = self.last.lock().await;
+        if last.at.is_some_and(|at| clock.now().saturating_sub(at) < EVERY_NS) {
+            return Ok(last.found.clone());
+        }
+        let key = [self.instance.as_str().into(), migration.into()];
+        let beat = last.trail.next();
+        let sql = "UPDATE dualwrite_instance SET beat = ? WHERE id = ? AND migration = ?";
+        let [instance, name] = key.clone();
+        let values = [beat.into(), instance, name];
+        if DB::Adapter::execute(&mut *primary.acquire().await?, sql, &values).await? == 0 {
+            return Ok(Vec::new()); // the runtime was shut down
+        }
+        last.trail.sent(clock.now());
+
+        let answers = join_all(self.watched.iter().map(|replica| async {
+            let answer = clock::limit(ANSWER_WITHIN, beat_of(replica, &key)).await;
+            let seen = answer.map_err(|()| sqlx::Error::PoolTimedOut).flatten();
+            (Arc::clone(&replica.name), seen)
+        }));
+        let mut found = Vec::with_capacity(self.watched.len());
+        for (replica, seen) in answers.await {
+            let lag = match seen {
+                Ok(seen) => Some(last.trail.lag(seen, clock.now())),
+                Err(error) => {
+                    // Once for as long as it lasts.
+                    let silent = Behind { replica: Arc::clone(&replica), lag: None };
+                    if !last.found.contains(&silent) {
+                        tracing::warn!(migration, replica = &*replica, %error, "no word of a replica");
+                    }
+                    None
+                }
+            };
+            found.push(Behind { replica, lag });
+        }
+        last.at = Some(clock.now());
+        last.found.clone_from(&found);
+        Ok(found)
+    }
+}
+
+/// The last number that has arrived there; 0 where none has.
+async fn beat_of<DB: Backend>(
+    replica: &Replica<DB>,
+    key: &[crate::database::SqlValue],
+) -> sqlx::Result<u64> {
+    let sql = "SELECT beat FROM dualwrite_instance WHERE id = ? AND migration = ?";
+    let rows = DB::Adapter::fetch(&mut *replica.pool.acquire().await?, sql, key).await?;
+    rows.first().map_or(Ok(0), |row| row.unsigned(0))
+}

@@ -1,0 +1,122 @@
+//! Orders given to a rollout, as the audit keeps them.
+
+use serde::Serialize;
+
+use crate::stages::position::Epoch;
+
+/// What was ordered.
+///
+/// ```
+/// assert_eq!(dualwrite::OrderKind::SkipSoak.to_string(), "skip_soak");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OrderKind {
+    /// A plan was stored, to be followed.
+    Start,
+    /// No step is taken until it is resumed.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// The step need not last.
+    SkipSoak,
+    /// It ends for good.
+    Abort,
+    /// An approval was given.
+    Approve,
+    /// The plan itself holds: somebody has to look.
+    Hold,
+    /// The plan has come to its end.
+    Done,
+}
+
+impl OrderKind {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Start,
+        Self::Pause,
+        Self::Resume,
+        Self::SkipSoak,
+        Self::Abort,
+        Self::Approve,
+        Self::Hold,
+        Self::Done,
+    ];
+
+    /// The name in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::SkipSoak => "skip_soak",
+            Self::Abort => "abort",
+            Self::Approve => "approve",
+            Self::Hold => "hold",
+            Self::Done => "done",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for OrderKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One line of the audit beside the [changes of the position](crate::Event): an order to a rollout, or what
+/// the plan told of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RolloutOrder {
+    /// When, by the database's clock, in microseconds since 1970.
+    pub at_us: i64,
+    /// What.
+    pub kind: OrderKind,
+    /// The name of the approval, where one was given.
+    pub approval: Option<String>,
+    /// Who; for what the plan told of itself, `plan, by` and the instance that led it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// The epoch of the position at that time.
+    pub epoch: Epoch,
+}
+
+/// An order on its way into the control tables, in the transaction that makes it come true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewOrder {
+    pub(crate) kind: OrderKind,
+    pub(crate) approval: Option<String>,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+}
+
+impl NewOrder {
+    pub(crate) fn new(kind: OrderKind, actor: &str, reason: &str) -> Self {
+        Self { kind, approval: None, actor: actor.to_owned(), reason: reason.to_owned() }
+    }
+
+    pub(crate) fn approval(name: &str, actor: &str, reason: &str) -> Self {
+        Self { approval: Some(name.to_owned()), ..Self::new(OrderKind::Approve, actor, reason) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name_and_serialized_by_it() {
+        for kind in OrderKind::ALL {
+            assert_eq!(OrderKind::from_name(kind.as_str()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        assert_eq!(OrderKind::from_name("dance"), None);
+    }
+}

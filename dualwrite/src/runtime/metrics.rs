@@ -1,0 +1,265 @@
+//! Publishes what was counted through the facade of the crate `metrics`. Called by the runtime's
+//! background task with what is new since the last time: calls themselves never touch the facade.
+//!
+//! The table of names for readers is `docs/metrics.md`; a test keeps the two and what is really emitted
+//! together.
+
+use std::sync::Arc;
+
+use metrics::{Label, Unit};
+
+use crate::control::BackfillProgress;
+use crate::gate::{Blocker, Gate};
+use crate::observe::figures::{Figures, MethodFigures, SideFigures};
+use crate::observe::outcome::Outcome;
+use crate::stages::facts::Facts;
+use crate::stages::position::{Generation, Percent, Position};
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+const CALLS: &str = "dualwrite_calls_total";
+const CALL_ERRORS: &str = "dualwrite_call_errors_total";
+const CALL_DURATION: &str = "dualwrite_call_duration_seconds";
+const CALLS_ABANDONED: &str = "dualwrite_calls_abandoned_total";
+const ABANDONED_DURATION: &str = "dualwrite_abandoned_call_duration_seconds";
+const ANSWERS: &str = "dualwrite_answers_total";
+const SHADOW_READS: &str = "dualwrite_shadow_reads_total";
+const COHORTS: &str = "dualwrite_cohort_comparisons_total";
+const DIFFERENCES: &str = "dualwrite_differences_total";
+const CRITICAL: &str = "dualwrite_critical_mismatches_total";
+const LAZY_COPIES: &str = "dualwrite_lazy_copies_total";
+const COPY_FAILURES: &str = "dualwrite_copy_failures_total";
+const MIRROR_FAILURES: &str = "dualwrite_mirror_write_failures_total";
+const MIRROR_WRITES: &str = "dualwrite_mirror_writes_total";
+const DIFFERENT_ANSWERS: &str = "dualwrite_different_answers_total";
+const REPAIRED: &str = "dualwrite_repaired_keys_total";
+const CONTROL_ERRORS: &str = "dualwrite_control_errors_total";
+const ROLLBACKS: &str = "dualwrite_rollbacks_total";
+const ROLLBACKS_FAILED: &str = "dualwrite_guard_rollbacks_failed_total";
+const EVALUATIONS: &str = "dualwrite_guard_evaluations_total";
+const BREACHES: &str = "dualwrite_guard_breaches_total";
+const BOUNDS: &str = "dualwrite_bounds_hit_total";
+const STAGE: &str = "dualwrite_stage";
+const RAMP: &str = "dualwrite_ramp_ratio";
+const EPOCH: &str = "dualwrite_epoch";
+const GENERATION: &str = "dualwrite_generation";
+const INSTANCES: &str = "dualwrite_instances";
+const DEAD_LETTERS: &str = "dualwrite_dead_letters";
+const WAIVED: &str = "dualwrite_waived_keys";
+const DIRTY: &str = "dualwrite_dirty_keys";
+const GATES: &str = "dualwrite_gate_closed";
+const BACKFILL_KEYS: &str = "dualwrite_backfill_keys";
+const BACKFILL_RATE: &str = "dualwrite_backfill_keys_per_second";
+const BACKFILL_COMPLETE: &str = "dualwrite_backfill_complete";
+
+const TABLE: &[(&str, Kind, Unit, &str)] = &[
+    (CALLS, Kind::Counter, Unit::Count, "Calls that a side took part in"),
+    (CALL_ERRORS, Kind::Counter, Unit::Count, "Of these, those that ended with an error"),
+    (CALL_DURATION, Kind::Histogram, Unit::Seconds, "Time that a side took for a call"),
+    (
+        CALLS_ABANDONED,
+        Kind::Counter,
+        Unit::Count,
+        "Calls dropped by their callers before a side answered",
+    ),
+    (ABANDONED_DURATION, Kind::Histogram, Unit::Seconds, "Time that abandoned calls had lasted"),
+    (ANSWERS, Kind::Counter, Unit::Count, "Calls whose answer the caller got from a side"),
+    (SHADOW_READS, Kind::Counter, Unit::Count, "Shadow reads by what they found"),
+    (COHORTS, Kind::Counter, Unit::Count, "Comparisons by cohort, by what they found"),
+    (DIFFERENCES, Kind::Counter, Unit::Count, "Differences that stay, by method and field"),
+    (CRITICAL, Kind::Counter, Unit::Count, "Shadow reads that differ in a critical field"),
+    (LAZY_COPIES, Kind::Counter, Unit::Count, "Keys copied, or not, because a read missed them"),
+    (COPY_FAILURES, Kind::Counter, Unit::Count, "Keys that could not be copied"),
+    (
+        MIRROR_WRITES,
+        Kind::Counter,
+        Unit::Count,
+        "Mirror writes beside a write that went on, by outcome",
+    ),
+    (
+        DIFFERENT_ANSWERS,
+        Kind::Counter,
+        Unit::Count,
+        "Writes that the two sides answered differently",
+    ),
+    (MIRROR_FAILURES, Kind::Counter, Unit::Count, "Mirror writes that left a key dirty"),
+    (REPAIRED, Kind::Counter, Unit::Count, "Dirty keys copied again"),
+    (CONTROL_ERRORS, Kind::Counter, Unit::Count, "Failures of the control tables"),
+    (ROLLBACKS, Kind::Counter, Unit::Count, "Rollbacks made by this process"),
+    (ROLLBACKS_FAILED, Kind::Counter, Unit::Count, "Rollbacks a guard asked for in vain"),
+    (EVALUATIONS, Kind::Counter, Unit::Count, "Evaluations of the guards by verdict"),
+    (BREACHES, Kind::Counter, Unit::Count, "Breaches by guard"),
+    (BOUNDS, Kind::Counter, Unit::Count, "Times that a bound was hit"),
+    (STAGE, Kind::Gauge, Unit::Count, "Stage, 0 (off) to 5 (complete)"),
+    (RAMP, Kind::Gauge, Unit::Count, "Share of keys that behave as the next stage, 0 to 1"),
+    (EPOCH, Kind::Gauge, Unit::Count, "Epoch of the position that this process follows"),
+    (GENERATION, Kind::Gauge, Unit::Count, "Generation"),
+    (INSTANCES, Kind::Gauge, Unit::Count, "Live instances"),
+    (
+        DEAD_LETTERS,
+        Kind::Gauge,
+        Unit::Count,
+        "Keys that could not be copied to a side, the waived left out",
+    ),
+    (WAIVED, Kind::Gauge, Unit::Count, "Keys that need not be copied to a side"),
+    (DIRTY, Kind::Gauge, Unit::Count, "Keys that wait to be copied to a side again"),
+    (GATES, Kind::Gauge, Unit::Count, "Whether a gate before the next stage is closed, 0 or 1"),
+    (BACKFILL_KEYS, Kind::Gauge, Unit::Count, "Keys of the newest backfill"),
+    (BACKFILL_RATE, Kind::Gauge, Unit::CountPerSecond, "Keys a second since its start"),
+    (BACKFILL_COMPLETE, Kind::Gauge, Unit::Count, "Whether it is complete, 0 or 1"),
+];
+
+/// Tells the recorder what the names mean.
+pub(crate) fn describe() {
+    for (name, kind, unit, help) in TABLE {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *unit, *help),
+            Kind::Gauge => metrics::describe_gauge!(*name, *unit, *help),
+            Kind::Histogram => metrics::describe_histogram!(*name, *unit, *help),
+        }
+    }
+}
+
+/// The series of one migration.
+pub(crate) struct Series<'m>(pub(crate) &'m Arc<str>);
+
+impl Series<'_> {
+    fn labels<const N: usize>(&self, more: [(&'static str, &str); N]) -> Vec<Label> {
+        let own = Label::new("migration", Arc::clone(self.0));
+        let more = more.into_iter().map(|(name, value)| Label::new(name, value.to_owned()));
+        std::iter::once(own).chain(more).collect()
+    }
+
+    /// Also by nothing: then the series is there, and a rate over it is zero instead of unknown.
+    fn count<const N: usize>(
+        &self,
+        name: &'static str,
+        by: u64,
+        labels: [(&'static str, &str); N],
+    ) {
+        metrics::counter!(name, self.labels(labels)).increment(by);
+    }
+
+    fn set<const N: usize>(&self, name: &'static str, to: f64, labels: [(&'static str, &str); N]) {
+        metrics::gauge!(name, self.labels(labels)).set(to);
+    }
+
+    /// What was counted since the last time.
+    pub(crate) fn news(&self, news: &Figures) {
+        for method in &news.methods {
+            self.side(method, "old", &method.old);
+            self.side(method, "new", &method.new);
+            for outcome in Outcome::ALL {
+                let labels = [("method", &*method.name), ("outcome", outcome.as_str())];
+                self.count(SHADOW_READS, method.compared.of(*outcome), labels);
+            }
+            for (field, by) in &method.fields {
+                self.count(DIFFERENCES, *by, [("method", &*method.name), ("field", field)]);
+            }
+        }
+        let counted = &news.counters;
+        for (cohort, compared) in &news.cohorts {
+            for outcome in Outcome::ALL {
+                let labels = [("cohort", &**cohort), ("outcome", outcome.as_str())];
+                self.count(COHORTS, compared.of(*outcome), labels);
+            }
+        }
+        for (guard, by) in &news.breaches {
+            self.count(BREACHES, *by, [("guard", guard)]);
+        }
+        self.count(LAZY_COPIES, counted.lazy_copied, [("outcome", "copied")]);
+        self.count(LAZY_COPIES, counted.lazy_failed, [("outcome", "failed")]);
+        self.count(MIRROR_WRITES, counted.mirror_written, [("outcome", "written")]);
+        self.count(MIRROR_WRITES, counted.mirror_failed, [("outcome", "failed")]);
+        for (name, by) in [
+            (CRITICAL, counted.critical_different),
+            (COPY_FAILURES, counted.copies_failed),
+            (MIRROR_FAILURES, counted.mirror_failed),
+            (DIFFERENT_ANSWERS, counted.answers_different),
+            (REPAIRED, counted.dirty_repaired),
+            (CONTROL_ERRORS, counted.control_failed),
+            (ROLLBACKS_FAILED, counted.guard_rollbacks_failed),
+        ] {
+            self.count(name, by, []);
+        }
+        let by_others = counted.rollbacks.saturating_sub(counted.guard_rollbacks);
+        self.count(ROLLBACKS, by_others, [("by", "caller")]);
+        self.count(ROLLBACKS, counted.guard_rollbacks, [("by", "guard")]);
+        for (verdict, by) in [
+            ("healthy", counted.guard_healthy),
+            ("breached", counted.guard_breached),
+            ("not_enough_data", counted.guard_without_data),
+        ] {
+            self.count(EVALUATIONS, by, [("verdict", verdict)]);
+        }
+        for (bound, by) in [
+            ("shadow_concurrency", counted.shadow_dropped),
+            ("shadow_timeout", counted.shadow_timed_out),
+            ("fields", counted.fields_beyond),
+            ("samples", counted.samples_dropped),
+            ("cohorts", counted.cohorts_beyond),
+            ("events", counted.events_dropped),
+            ("fence_alone", counted.fence_refused),
+        ] {
+            self.count(BOUNDS, by, [("bound", bound)]);
+        }
+    }
+
+    fn side(&self, method: &MethodFigures, side: &str, figures: &SideFigures) {
+        let labels = [("method", &*method.name), ("side", side)];
+        self.count(CALLS, figures.calls(), labels);
+        self.count(CALL_ERRORS, figures.errors, labels);
+        self.count(CALLS_ABANDONED, figures.abandoned.total(), labels);
+        self.count(ANSWERS, figures.answered(), labels);
+        for (name, counts) in
+            [(CALL_DURATION, &figures.latency), (ABANDONED_DURATION, &figures.abandoned)]
+        {
+            let durations = metrics::histogram!(name, self.labels(labels));
+            for (nanos, count) in counts.buckets() {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                durations.record_many(nanos as f64 / 1e9, count);
+            }
+        }
+    }
+
+    pub(crate) fn position(&self, position: Position, generation: Generation) {
+        let ramp = f64::from(position.ramp.basis_points()) / f64::from(Percent::SCALE);
+        self.set(STAGE, f64::from(position.stage.code()), []);
+        self.set(RAMP, ramp, []);
+        self.set(EPOCH, position.epoch.0 as f64, []);
+        self.set(GENERATION, generation.0 as f64, []);
+    }
+
+    /// What the control tables say.
+    pub(crate) fn facts(&self, facts: &Facts, closed: &[Blocker]) {
+        self.set(INSTANCES, facts.instances.len() as f64, []);
+        self.set(DEAD_LETTERS, facts.old_dead_letters as f64, [("side", "old")]);
+        self.set(DEAD_LETTERS, facts.dead_letters as f64, [("side", "new")]);
+        self.set(WAIVED, facts.old_waived as f64, [("side", "old")]);
+        self.set(WAIVED, facts.waived as f64, [("side", "new")]);
+        self.set(DIRTY, facts.dirty_old as f64, [("side", "old")]);
+        self.set(DIRTY, facts.dirty_new as f64, [("side", "new")]);
+        for gate in Gate::ALL {
+            let is_closed = closed.iter().any(|blocker| blocker.gate == gate);
+            self.set(GATES, f64::from(u8::from(is_closed)), [("gate", gate.as_str())]);
+        }
+    }
+
+    pub(crate) fn backfill(&self, progress: &BackfillProgress) {
+        for (part, keys) in [
+            ("total", progress.total),
+            ("migrated", progress.migrated),
+            ("skipped", progress.skipped),
+            ("failed", progress.failed),
+        ] {
+            self.set(BACKFILL_KEYS, keys as f64, [("part", part)]);
+        }
+        self.set(BACKFILL_RATE, progress.keys_per_second(), []);
+        self.set(BACKFILL_COMPLETE, f64::from(u8::from(progress.complete)), []);
+    }
+}

@@ -1,0 +1,342 @@
+//! What moves migrations without an operator: kill switches, flags and rollouts, looked at by the runtime's
+//! background task. One task at a time, and one more for the work of a rollout.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::control::Record;
+use crate::database::Backend;
+use crate::error::BoxError;
+use crate::flags::report::FlagReport;
+use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told, unknown_in};
+use crate::flags::wanted::Wanted;
+use crate::rollout::decide::{Work, Working};
+use crate::rollout::health::{Health, HealthHook};
+use crate::runtime::flags::{Reconciled, kill, reconcile};
+use crate::runtime::rollout::{Look, look, work};
+use crate::runtime::{Inner, Registration, RuntimeBuilder};
+use crate::stages::position::Epoch;
+use crate::state::Shared;
+
+/// How long a source of flags may take to answer.
+pub const FLAG_TIMEOUT: Duration = Duration::from_secs(1);
+/// A rollout, and flags that are in their place, are looked at once in so many polls.
+const POLLS: u32 = 4;
+/// What fits into the control tables.
+const SWITCH_CHARS_MAX: usize = 60;
+
+/// The sources of a runtime, and what they said.
+pub(crate) struct Steering {
+    sources: Vec<Arc<dyn AnySource>>,
+    environment: Lookup,
+    /// One entry for each registered migration.
+    seen: Mutex<HashMap<Arc<str>, Seen>>,
+    /// What the kill switch was complained of last.
+    misnamed: Mutex<String>,
+}
+
+/// What is known of one migration.
+#[derive(Default)]
+struct Seen {
+    /// The last good answer of each source.
+    said: Vec<Option<Wanted>>,
+    /// When it is looked at again, by our clock, unless the epoch is another one.
+    next: u64,
+    epoch: Epoch,
+    work: Option<(Work, JoinHandle<Result<(), String>>)>,
+    failed: Option<String>,
+    /// Why the rollout could not be looked at, as told last.
+    complaint: Option<String>,
+}
+
+impl Steering {
+    /// No sources, and a kill switch that nobody can set.
+    pub(crate) fn none() -> Self {
+        Self {
+            sources: Vec::new(),
+            environment: Arc::new(|_| None),
+            seen: Mutex::default(),
+            misnamed: Mutex::default(),
+        }
+    }
+
+    /// No sources, and the kill switch of this process' environment.
+    pub(crate) fn of_process() -> Self {
+        Self { environment: Arc::new(|name| std::env::var(name).ok()), ..Self::none() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, shared: &Shared, act: impl FnOnce(&mut Seen) -> T) -> T {
+        act(self.lock().entry(Arc::clone(&shared.name)).or_default())
+    }
+
+    /// Whether there is anything to look at.
+    fn concerns(&self, shared: &Shared) -> bool {
+        !self.sources.is_empty()
+            || shared.is_planned()
+            || shared.flags().killed_by.is_some()
+            || (self.environment)(KILL).is_some()
+            || !shared.flags().problems.is_empty()
+    }
+
+    fn switch(&self, shared: &Shared) -> Option<String> {
+        let value = (self.environment)(KILL)?;
+        is_killed(&value, &shared.name).then(|| KILL.to_owned())
+    }
+
+    /// Warns once of names in the kill switch that no migration of these control tables bears: a switch that
+    /// is misspelt kills nothing.
+    pub(crate) fn check_switch(&self, records: &[Record]) {
+        let value = (self.environment)(KILL).unwrap_or_default();
+        let known: Vec<String> = records.iter().map(|record| record.name.clone()).collect();
+        let names = unknown_in(&value, &known).join(", ");
+        let mut told = self.misnamed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != names {
+            told.clone_from(&names);
+            if !names.is_empty() {
+                tracing::warn!(
+                    names,
+                    known = known.join(", "),
+                    "{KILL} names what is no migration here, and kills nothing by that"
+                );
+            }
+        }
+    }
+
+    /// The names that were warned of.
+    fn misnamed(&self) -> Option<String> {
+        let told = self.misnamed.lock().unwrap_or_else(PoisonError::into_inner);
+        (!told.is_empty()).then(|| format!("{KILL} names no migration: {told}"))
+    }
+
+    /// Asks every source. What one said before holds where it fails now.
+    pub(crate) async fn ask(&self, shared: &Shared) {
+        let name = &*shared.name;
+        let answers = join_all(self.sources.iter().map(|source| ask(&**source, name))).await;
+        let mut report = FlagReport::default();
+        self.with(shared, |seen| {
+            seen.said.resize(self.sources.len(), None);
+            for ((source, answer), said) in self.sources.iter().zip(answers).zip(&mut seen.said) {
+                match answer {
+                    Ok(wanted) => *said = wanted,
+                    Err(problem) => report.problems.push(format!("{}: {problem}", source.name())),
+                }
+                match said {
+                    Some(Wanted::Kill) if report.killed_by.is_none() => {
+                        let switch = format!("of the flags in {}", source.name());
+                        report.killed_by = Some(switch.chars().take(SWITCH_CHARS_MAX).collect());
+                    }
+                    Some(wanted @ Wanted::Position { .. }) if report.wanted.is_none() => {
+                        report.wanted = Some(wanted.to_string());
+                        report.source = Some(source.name().to_owned());
+                    }
+                    _ => {}
+                }
+            }
+        });
+        report.killed_by = self.switch(shared).or(report.killed_by);
+        report.problems.extend(self.misnamed());
+        let before = shared.flags();
+        if (&before.wanted, &before.killed_by) == (&report.wanted, &report.killed_by) {
+            report.waiting = before.waiting.clone();
+        }
+        shared.set_flags(report.clone());
+        if before.problems != report.problems && !report.problems.is_empty() {
+            let problems = report.problems.join("; ");
+            tracing::warn!(
+                migration = name,
+                problems,
+                "there is trouble with the flags; what they said last holds"
+            );
+        }
+        if (&before.wanted, &before.killed_by) != (&report.wanted, &report.killed_by) {
+            let FlagReport { wanted, killed_by, source, .. } = &report;
+            tracing::info!(
+                migration = name,
+                ?wanted,
+                ?source,
+                ?killed_by,
+                "flags say something else"
+            );
+            self.with(shared, |seen| seen.next = 0);
+            shared.nudge.notify_one(); // the others shall know
+        }
+    }
+
+    /// Goes back where a kill switch is set. Returns whether one is.
+    pub(crate) async fn kill(&self, shared: &Shared) -> bool {
+        let Some(switch) = shared.flags().killed_by else { return false };
+        match kill(shared, &switch).await {
+            Ok(waiting) => shared.set_waiting(waiting),
+            Err(error) => {
+                tracing::warn!(migration = &*shared.name, %error, "the kill switch did not roll back yet");
+            }
+        }
+        true
+    }
+
+    /// Whether it is time for flags and rollout, which is noted.
+    fn is_due(&self, shared: &Shared, every: Duration) -> bool {
+        let (now, epoch) = (shared.clock.now(), shared.position().epoch);
+        self.with(shared, |seen| {
+            let due = now >= seen.next || epoch != seen.epoch;
+            if due {
+                let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+                (seen.next, seen.epoch) = (now.saturating_add(every), epoch);
+            }
+            due
+        })
+    }
+
+    /// What is under way for the rollout.
+    async fn working(&self, shared: &Shared) -> Working {
+        let ended = self.with(shared, |seen| match &seen.work {
+            Some((_, task)) if task.is_finished() => seen.work.take(),
+            _ => None,
+        });
+        if let Some((_, task)) = ended {
+            let failed = match task.await {
+                Ok(result) => result.err(),
+                Err(_) => {
+                    Some("the rollout's work panicked; see the log, then `resume`".to_owned())
+                }
+            };
+            self.with(shared, |seen| seen.failed = failed);
+        }
+        self.with(shared, |seen| match (&seen.work, &seen.failed) {
+            (Some((work, _)), _) => Working::Busy(*work),
+            (None, Some(problem)) => Working::Failed(problem.clone()),
+            (None, None) => Working::Idle,
+        })
+    }
+}
+
+async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<Wanted>, String> {
+    // Called inside, so that a panic of the call itself is caught as well.
+    let asked = AssertUnwindSafe(async { source.wanted(migration).await }).catch_unwind();
+    match clock::limit(FLAG_TIMEOUT, asked).await {
+        Ok(Ok(answer)) => answer.map_err(|error: BoxError| told(&error)),
+        Ok(Err(_)) => Err("it panicked".to_owned()),
+        Err(()) => Err(format!("it did not answer within {FLAG_TIMEOUT:?}")),
+    }
+}
+
+impl<DB: Backend> RuntimeBuilder<DB> {
+    /// Adds a source of flags: [`FileFlags`](crate::FileFlags), [`EnvFlags`](crate::EnvFlags),
+    /// [`OpenFeatureFlags`](crate::OpenFeatureFlags), or one of your own. The first that says where a
+    /// migration shall be is listened to, and any may kill it. See the [guide](crate::guide::flags).
+    pub fn flags(mut self, source: impl FlagSource) -> Self {
+        self.steering.sources.push(Arc::new(source));
+        self
+    }
+
+    /// Where the kill switch `DUALWRITE_KILL` is read; the process' environment by default. It holds names
+    /// of migrations, separated by commas, or `all`.
+    pub fn environment(
+        mut self,
+        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.steering.environment = Arc::new(lookup);
+        self
+    }
+}
+
+impl<DB: Backend> Registration<'_, DB> {
+    /// Asked before a rollout leaves a step, by the instance that leads it; where guards are registered,
+    /// they are asked too, and the worse of both counts. Must not block.
+    pub fn rollout_health(mut self, ask: impl Fn() -> Health + Send + Sync + 'static) -> Self {
+        self.options.rollout_health = HealthHook::new(ask);
+        self
+    }
+}
+
+impl fmt::Debug for Steering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources: Vec<&str> = self.sources.iter().map(|source| source.name()).collect();
+        f.debug_struct("Steering").field("sources", &sources).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Whether some migration may have to be moved.
+    pub(crate) fn is_steered(&self) -> bool {
+        self.migrations().iter().any(|shared| self.steering.concerns(shared))
+    }
+
+    /// One look at every migration.
+    pub(crate) async fn steer(&self, poll: Duration) {
+        let migrations = self.migrations();
+        join_all(migrations.iter().map(|shared| self.steering.ask(shared))).await;
+        for shared in &migrations {
+            if self.steering.kill(shared).await || !self.steering.is_due(shared, poll * POLLS) {
+                continue;
+            }
+            if shared.flags().wanted.is_some() {
+                match reconcile(shared).await {
+                    Ok(Reconciled::Waits(waiting)) => shared.set_waiting(waiting),
+                    Ok(Reconciled::Unheard) => self.steering.with(shared, |seen| seen.next = 0),
+                    Err(error) => {
+                        tracing::warn!(migration = &*shared.name, %error, "flags did not move it yet");
+                    }
+                }
+            }
+            if shared.is_planned() {
+                self.follow(shared).await;
+            }
+        }
+    }
+
+    async fn follow(&self, shared: &Arc<Shared>) {
+        let working = self.steering.working(shared).await;
+        match look(shared, self.lease_length(), working).await {
+            Ok(Look::Work(kind)) => {
+                let task =
+                    self.tasks.spawn(work_until(Arc::clone(shared), kind, self.stop.clone()));
+                self.steering.with(shared, |seen| seen.work = Some((kind, task)));
+            }
+            Ok(_) => {
+                self.steering.with(shared, |seen| (seen.failed, seen.complaint) = (None, None))
+            }
+            Err(error) => {
+                let complaint = Some(error.to_string());
+                let known = self.steering.with(shared, |seen| {
+                    std::mem::replace(&mut seen.complaint, complaint.clone()) == complaint
+                });
+                if !known {
+                    tracing::warn!(migration = &*shared.name, %error, "the rollout was not looked at");
+                }
+            }
+        }
+    }
+}
+
+async fn work_until(
+    shared: Arc<Shared>,
+    kind: Work,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        done = work(&shared, kind) => done,
+    }
+}
+
+/// One look at everything, unless the runtime stops.
+pub(crate) async fn steer_all(inner: Arc<Inner>, poll: Duration, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = inner.steer(poll) => {}
+    }
+}

@@ -1,0 +1,9 @@
+//! Where a migration stands, and when it may move: stages, positions, buckets, routes, moves, gates. All pure.
+
+pub(crate) mod bucket;
+pub(crate) mod facts;
+pub(crate) mod moves;
+pub(crate) mod position;
+pub(crate) mod readiness;
+pub(crate) mod route;
+pub(crate) mod stage;

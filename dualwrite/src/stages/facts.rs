@@ -1,0 +1,78 @@
+//! What gates are judged by: what the control tables know, and what a release declares of its migration.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::stage::Stage;
+
+/// What one live instance reported last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InstanceReport {
+    /// The identity that the process drew at its start.
+    pub id: String,
+    /// The release it runs.
+    pub release: String,
+    /// The newest epoch that it has seen.
+    pub seen: Epoch,
+    /// Nothing pinned below this epoch is in flight in it.
+    pub drained: Epoch,
+    /// The first stage that its build can run.
+    pub min_stage: Stage,
+    /// The last stage that its build can run.
+    pub max_stage: Stage,
+    /// Whether its lazy reads copy what they miss in new.
+    pub lazy: bool,
+    /// Where its flags want the migration.
+    pub wanted: Option<String>,
+    /// The kill switch that it sees set.
+    pub killed_by: Option<String>,
+}
+
+/// What the control tables know, read under the exclusive fence.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) position: Position,
+    pub(crate) generation: Generation,
+    /// The epoch at which the present stage was entered.
+    pub(crate) stage_epoch: Epoch,
+    pub(crate) stage_age: Duration,
+    pub(crate) backfilled: bool,
+    pub(crate) verified: Option<Generation>,
+    pub(crate) dirty_old: u64,
+    pub(crate) dirty_new: u64,
+    /// Keys that could not be copied to new, and nobody waived.
+    pub(crate) dead_letters: u64,
+    pub(crate) waived: u64,
+    /// Raised whenever new alone begins to be written.
+    pub(crate) old_generation: Generation,
+    pub(crate) old_backfilled: bool,
+    pub(crate) old_verified: Option<Generation>,
+    pub(crate) old_dead_letters: u64,
+    pub(crate) old_waived: u64,
+    /// Approvals that were given since the present stage was entered.
+    pub(crate) approvals: Vec<String>,
+    /// Releases without this library that are said to run.
+    pub(crate) releases: Vec<String>,
+    /// How long ago old was last written without this library, as far as known.
+    pub(crate) unaware: Option<Duration>,
+    /// Live instances only: a lease that ran out no longer counts.
+    pub(crate) instances: Vec<InstanceReport>,
+}
+
+/// What the release that asks for the move declares about its migration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) lazy: bool,
+    pub(crate) soak: Duration,
+    /// The keys of new can be listed.
+    pub(crate) sees_new: bool,
+    /// What new alone got can be copied to old.
+    pub(crate) can_copy_back: bool,
+    /// Approvals, and the stage that no key enters without them.
+    pub(crate) approvals: Vec<(Stage, String)>,
+    /// How long old must not have been written without this library before new alone is.
+    pub(crate) unaware_window: Duration,
+}

@@ -1,0 +1,8 @@
+//! The control tables, in memory and in SQL, and what is written to them inside a caller's transaction.
+
+pub(crate) mod account;
+pub(crate) mod burying;
+pub(crate) mod ledger;
+pub(crate) mod memory;
+pub(crate) mod ordering;
+pub(crate) mod sql;

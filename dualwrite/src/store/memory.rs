@@ -1,0 +1,479 @@
+//! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
+//! with other processes, and there is no transaction to fence.
+
+mod letters;
+mod plans;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+
+use crate::clock::Clock;
+use crate::control::letters::DeadLetter;
+use crate::control::plans::outdated;
+use crate::control::{
+    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
+    Sample, VerifyOrder, Watch,
+};
+use crate::error::Error;
+use crate::key::EncodedKey;
+use crate::rollout::order::{NewOrder, RolloutOrder};
+use crate::shadow::samples::has_room;
+use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::stage::Side;
+use crate::state::unknown_migration;
+use crate::store::sql::change::decide_change;
+use crate::verify::decide::{Recorded, VerifyState};
+
+#[derive(Debug)]
+pub(crate) struct MemoryControl {
+    clock: Clock,
+    migrations: Mutex<BTreeMap<String, Entry>>,
+    /// Samples are never taken, nor refused.
+    #[cfg(test)]
+    pub(crate) is_stuck: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    old_verified: Option<Generation>,
+    /// With its owner.
+    verification: Option<(String, VerifyState)>,
+    verification_order: VerifyOrder,
+    approvals: Vec<(Epoch, String)>,
+    releases: Vec<String>,
+    stage_at: u64,
+    events: Vec<Event>,
+    instances: BTreeMap<String, (InstanceReport, u64)>,
+    dirty: Vec<(Side, EncodedKey)>,
+    buried: Vec<DeadLetter>,
+    samples: Vec<Mismatch>,
+    plan: Option<plans::Stored>,
+    tasks: Vec<tasks::Stored>,
+    orders: Vec<RolloutOrder>,
+    flag: Option<(String, Epoch)>,
+}
+
+impl MemoryControl {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            migrations: Mutex::default(),
+            #[cfg(test)]
+            is_stuck: Default::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.migrations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, name: &str, act: impl FnOnce(&mut Entry) -> T) -> Result<T, Error> {
+        self.lock().get_mut(name).map(act).ok_or_else(|| unknown_migration(name))
+    }
+
+    /// Puts a migration where a test wants it, without gates.
+    pub(crate) fn place(
+        &self,
+        name: &str,
+        place: impl FnOnce(&mut Record),
+    ) -> Result<Record, Error> {
+        self.with(name, |entry| {
+            place(&mut entry.record);
+            entry.record.clone()
+        })
+    }
+}
+
+impl Entry {
+    fn new(name: &str, now: u64) -> Self {
+        Self {
+            record: Record {
+                name: name.to_owned(),
+                position: Position::start(),
+                generation: Generation::FIRST,
+                stage_epoch: Epoch(1),
+                backfilled: false,
+                verified: None,
+                dirty: false,
+                buried: false,
+                letters: false,
+                due: false,
+                old_generation: Generation::FIRST,
+                planned: false,
+                started: false,
+            },
+            old_verified: None,
+            verification: None,
+            verification_order: VerifyOrder::GoOn,
+            approvals: Vec::new(),
+            releases: Vec::new(),
+            stage_at: now,
+            events: Vec::new(),
+            instances: BTreeMap::new(),
+            dirty: Vec::new(),
+            buried: Vec::new(),
+            samples: Vec::new(),
+            plan: None,
+            tasks: Vec::new(),
+            orders: Vec::new(),
+            flag: None,
+        }
+    }
+
+    fn dirty_on(&self, wanted: Side) -> u64 {
+        self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
+    }
+
+    fn facts(&self, now: u64) -> Facts {
+        Facts {
+            position: self.record.position,
+            generation: self.record.generation,
+            stage_epoch: self.record.stage_epoch,
+            stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
+            backfilled: self.record.backfilled,
+            verified: self.record.verified,
+            dirty_old: self.dirty_on(Side::Old),
+            dirty_new: self.dirty_on(Side::New),
+            dead_letters: self.letters_for(Side::New, false),
+            waived: self.letters_for(Side::New, true),
+            old_generation: self.record.old_generation,
+            old_backfilled: false,
+            old_verified: self.old_verified,
+            old_dead_letters: self.letters_for(Side::Old, false),
+            old_waived: self.letters_for(Side::Old, true),
+            approvals: self
+                .approvals
+                .iter()
+                .filter(|(epoch, _)| *epoch == self.record.stage_epoch)
+                .map(|(_, name)| name.clone())
+                .collect(),
+            releases: self.releases.clone(),
+            unaware: None,
+            instances: self
+                .instances
+                .values()
+                .filter(|(_, expires)| *expires > now)
+                .map(|(report, _)| report.clone())
+                .collect(),
+        }
+    }
+
+    fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
+        let report = InstanceReport {
+            id: beat.instance.clone(),
+            release: beat.release.clone(),
+            seen: seen.seen,
+            drained: seen.drained,
+            min_stage: beat.min_stage,
+            max_stage: beat.max_stage,
+            lazy: seen.lazy,
+            wanted: seen.wanted.clone(),
+            killed_by: seen.killed_by.clone(),
+        };
+        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
+        self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
+    }
+
+    fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
+        let Some(to) = decide_change(&self.facts(now), change)? else {
+            return Ok(self.record.clone());
+        };
+        let from = self.record.position;
+        let epoch = Epoch(from.epoch.0 + 1);
+        if let Some(step) = &change.plan {
+            let stored = self.plan.as_mut().filter(|stored| stored.fits(step));
+            let stored = stored.ok_or_else(|| outdated(&self.record.name))?;
+            stored.take_step(step, epoch, now);
+        }
+        if let Some(wanted) = &change.flag {
+            self.flag = Some((wanted.clone(), epoch));
+        }
+        if to.stage != from.stage {
+            self.record.stage_epoch = epoch;
+            self.stage_at = now;
+        }
+        if to.generation != self.record.generation {
+            self.record.backfilled = false;
+            self.forget_waivers(Side::New, now);
+        }
+        self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        self.record.generation = to.generation;
+        let old_generation = to.old_generation(from, self.record.old_generation);
+        if old_generation != self.record.old_generation {
+            self.forget_waivers(Side::Old, now);
+        }
+        self.record.old_generation = old_generation;
+        self.events.push(Event {
+            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+            actor: change.actor.clone(),
+            reason: change.reason.clone(),
+            from_stage: from.stage,
+            from_ramp: from.ramp,
+            to_stage: to.stage,
+            to_ramp: to.ramp,
+            epoch,
+            generation: to.generation,
+            overridden: change.overridden.iter().map(ToString::to_string).collect(),
+        });
+        Ok(self.record.clone())
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(ready(value))
+}
+
+impl Control for MemoryControl {
+    fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
+        done(Ok(()))
+    }
+
+    fn join<'a>(
+        &'a self,
+        name: &'a str,
+        beat: &'a Heartbeat,
+        lazy: bool,
+    ) -> BoxFuture<'a, Result<Record, Error>> {
+        let now = self.clock.now();
+        let mut migrations = self.lock();
+        let entry = migrations.entry(name.to_owned()).or_insert_with(|| Entry::new(name, now));
+        let epoch = entry.record.position.epoch;
+        let seen = Acknowledgement::joining(name, epoch, lazy);
+        entry.acknowledge(beat, &seen, now);
+        done(Ok(entry.record.clone()))
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
+        let now = self.clock.now();
+        let record = |entry: &mut Entry| {
+            entry.note_letters(now);
+            entry.look_at_tasks(now);
+            entry.record.clone()
+        };
+        done(Ok(self.lock().values_mut().map(record).collect()))
+    }
+
+    fn heartbeat<'a>(
+        &'a self,
+        beat: &'a Heartbeat,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let now = self.clock.now();
+        let sent = acknowledged.iter().try_for_each(|seen| {
+            self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
+        });
+        done(sent)
+    }
+
+    fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        for entry in self.lock().values_mut() {
+            entry.instances.remove(instance);
+            entry.plan.iter_mut().for_each(|plan| plan.leave(instance));
+            entry.leave_tasks(instance);
+        }
+        done(Ok(()))
+    }
+
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<Record, Error>> {
+        let now = self.clock.now();
+        let changed = self.with(name, |entry| entry.change(change, now));
+        done(changed.and_then(|changed| changed.map_err(|error| error.of(name))))
+    }
+
+    fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
+        let now = self.clock.now();
+        done(self.with(name, |entry| entry.facts(now)))
+    }
+
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {
+        done(
+            self.with(name, |entry| {
+                entry.events.iter().rev().take(limit as usize).cloned().collect()
+            }),
+        )
+    }
+
+    fn verified<'a>(
+        &'a self,
+        name: &'a str,
+        [new, old]: [Generation; 2],
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| {
+            let current = (entry.record.generation, entry.record.old_generation) == (new, old);
+            if current {
+                entry.record.verified = Some(new);
+                entry.old_verified = Some(old);
+            }
+            current
+        }))
+    }
+
+    fn begin_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        fresh: &'a VerifyState,
+        afresh: bool,
+    ) -> BoxFuture<'a, Result<VerifyState, Error>> {
+        done(self.with(name, |entry| {
+            let known = entry.verification.as_ref().map(|(_, state)| state);
+            let state = VerifyState::begin(known, fresh, afresh);
+            entry.verification = Some((owner.to_owned(), state.clone()));
+            state
+        }))
+    }
+
+    fn record_verification<'a>(
+        &'a self,
+        name: &'a str,
+        owner: &'a str,
+        state: &'a VerifyState,
+    ) -> BoxFuture<'a, Result<Recorded, Error>> {
+        done(self.with(name, |entry| match &mut entry.verification {
+            Some((known, stored)) if known == owner => {
+                *stored = state.clone();
+                match entry.verification_order {
+                    VerifyOrder::Cancel if state.done => {
+                        entry.verification_order = VerifyOrder::GoOn;
+                        Recorded::Kept
+                    }
+                    VerifyOrder::Cancel => Recorded::Cancelled,
+                    VerifyOrder::Pause => Recorded::Paused,
+                    VerifyOrder::GoOn => Recorded::Kept,
+                }
+            }
+            _ => Recorded::Superseded,
+        }))
+    }
+
+    fn order_verification<'a>(
+        &'a self,
+        name: &'a str,
+        order: VerifyOrder,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| {
+            let known = entry.verification.as_ref();
+            let takes = known.is_some_and(|(_, state)| order != VerifyOrder::Cancel || !state.done);
+            if takes {
+                entry.verification_order = order;
+            }
+            takes
+        }))
+    }
+
+    fn verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
+        let state = |entry: &mut Entry| entry.verification.as_ref().map(|(_, state)| state.clone());
+        done(self.with(name, state))
+    }
+
+    fn backfill<'a>(
+        &'a self,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
+        done(Ok(None))
+    }
+
+    fn order<'a>(
+        &'a self,
+        _name: &'a str,
+        _side: Side,
+        _order: Order,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(Ok(false))
+    }
+
+    fn dirty<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+        done(self.with(name, |entry| {
+            let keys = entry.dirty.iter().filter(|(dirty, _)| *dirty == side);
+            keys.take(limit as usize).map(|(_, key)| key.clone()).collect()
+        }))
+    }
+
+    fn approve<'a>(
+        &'a self,
+        name: &'a str,
+        approval: &'a str,
+        actor: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let now = self.clock.now();
+        done(self.with(name, |entry| {
+            entry.record_order(&NewOrder::approval(approval, actor, reason), now);
+            let given = (entry.record.stage_epoch, approval.to_owned());
+            entry.approvals.retain(|known| *known != given);
+            entry.approvals.push(given);
+        }))
+    }
+
+    fn declare<'a>(
+        &'a self,
+        name: &'a str,
+        release: &'a str,
+        gone: bool,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(self.with(name, |entry| {
+            entry.releases.retain(|known| known != release);
+            if !gone {
+                entry.releases.push(release.to_owned());
+            }
+        }))
+    }
+
+    fn sample<'a>(
+        &'a self,
+        name: &'a str,
+        sample: &'a Sample,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        #[cfg(test)]
+        if self.is_stuck.load(std::sync::atomic::Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        done(self.with(name, |entry| {
+            let of_field = entry.samples.iter().filter(|known| known.field == sample.field);
+            let counts = (entry.samples.len(), of_field.count());
+            let kept = has_room(counts.0 as u32, counts.1 as u32);
+            if kept {
+                entry.samples.push(Mismatch {
+                    method: sample.method.clone(),
+                    field: sample.field.clone(),
+                    key: sample.key.as_ref().map(|key| key.0.clone()),
+                    old: sample.old.clone(),
+                    new: sample.new.clone(),
+                    at_us,
+                });
+            }
+            kept
+        }))
+    }
+
+    fn samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Mismatch>, Error>> {
+        done(self.with(name, |entry| entry.samples.clone()))
+    }
+
+    fn forget_samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        done(self.with(name, |entry| entry.samples.drain(..).count() as u64))
+    }
+
+    fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
+        done(Ok(None))
+    }
+}

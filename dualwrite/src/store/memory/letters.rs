@@ -1,0 +1,160 @@
+//! Dead letters in memory.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::backfill::decide::retry_after;
+use crate::control::letters::{DeadLetter, Letters, Waiver};
+use crate::error::Error;
+use crate::key::EncodedKey;
+use crate::stages::position::Generation;
+use crate::stages::stage::Side;
+use crate::store::memory::{Entry, MemoryControl, done};
+
+fn us(nanos: u64) -> i64 {
+    i64::try_from(nanos / 1_000).unwrap_or(i64::MAX)
+}
+
+fn after(nanos: u64, pause: Duration) -> i64 {
+    us(nanos).saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))
+}
+
+impl Entry {
+    pub(super) fn letters_for(&self, side: Side, waived: bool) -> u64 {
+        let counts =
+            |letter: &&DeadLetter| letter.side == side && letter.waiver.is_some() == waived;
+        self.buried.iter().filter(counts).count() as u64
+    }
+
+    /// What a record says of the letters.
+    pub(super) fn note_letters(&mut self, now: u64) {
+        let record = &mut self.record;
+        record.buried = self.buried.iter().any(|letter| letter.side == Side::New);
+        record.letters = !self.buried.is_empty();
+        record.due = self.buried.iter().any(|letter| letter.next_attempt_at_us <= us(now));
+    }
+
+    /// What was waived in an older generation is not waived any more.
+    pub(super) fn forget_waivers(&mut self, side: Side, now: u64) {
+        for letter in self.buried.iter_mut().filter(|letter| letter.side == side) {
+            (letter.waiver, letter.next_attempt_at_us) = (None, us(now));
+        }
+    }
+
+    fn letter(&mut self, side: Side, key: &str) -> Option<&mut DeadLetter> {
+        self.buried.iter_mut().find(|letter| (letter.side, letter.key.as_str()) == (side, key))
+    }
+}
+
+impl Letters for MemoryControl {
+    fn bury<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        generation: Generation,
+        key: &'a EncodedKey,
+        error: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let now = self.clock.now();
+        done(self.with(name, |entry| match entry.letter(side, &key.0) {
+            Some(letter) => {
+                letter.attempts += 1;
+                (letter.error, letter.generation) = (error.to_owned(), generation.0);
+                letter.failed_at_us = us(now);
+            }
+            None => entry.buried.push(DeadLetter {
+                side,
+                key: key.0.clone(),
+                generation: generation.0,
+                error: error.to_owned(),
+                attempts: 1,
+                failed_at_us: us(now),
+                next_attempt_at_us: after(now, retry_after(1)),
+                waiver: None,
+            }),
+        }))
+    }
+
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        due: bool,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
+        let now = us(self.clock.now());
+        done(self.with(name, |entry| {
+            let wanted = |letter: &&DeadLetter| !due || letter.next_attempt_at_us <= now;
+            let mut letters: Vec<DeadLetter> =
+                entry.buried.iter().filter(wanted).cloned().collect();
+            letters.sort_by_key(|letter| letter.failed_at_us);
+            letters.truncate(limit as usize);
+            letters
+        }))
+    }
+
+    fn claim_letter<'a>(
+        &'a self,
+        name: &'a str,
+        letter: &'a DeadLetter,
+        pause: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        let until = after(self.clock.now(), pause);
+        done(self.with(name, |entry| match entry.letter(letter.side, &letter.key) {
+            Some(known) if known.next_attempt_at_us == letter.next_attempt_at_us => {
+                known.next_attempt_at_us = until;
+                true
+            }
+            _ => false,
+        }))
+    }
+
+    fn exhume<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        key: &'a EncodedKey,
+        attempts: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| {
+            let before = entry.buried.len();
+            entry.buried.retain(|letter| {
+                (letter.side, &letter.key) != (side, &key.0)
+                    || attempts.is_some_and(|attempts| letter.attempts != attempts)
+            });
+            entry.buried.len() < before
+        }))
+    }
+
+    fn waive<'a>(
+        &'a self,
+        name: &'a str,
+        side: Side,
+        key: &'a EncodedKey,
+        actor: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        let at_us = us(self.clock.now());
+        done(self.with(name, |entry| {
+            let letter = entry.letter(side, &key.0);
+            letter.is_some_and(|letter| {
+                let (actor, reason) = (actor.to_owned(), reason.to_owned());
+                letter.waiver = Some(Waiver { actor, reason, at_us });
+                true
+            })
+        }))
+    }
+
+    fn waived<'a>(
+        &'a self,
+        name: &'a str,
+        keys: &'a [EncodedKey],
+    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+        done(self.with(name, |entry| {
+            let waived = |key: &&EncodedKey| {
+                entry.buried.iter().any(|letter| letter.key == key.0 && letter.waiver.is_some())
+            };
+            keys.iter().filter(waived).cloned().collect()
+        }))
+    }
+}

@@ -1,0 +1,83 @@
+//! Orders to a rollout in a SQL database: each in the transaction of the change that makes it come true.
+
+use sqlx_core::transaction::TransactionManager as _;
+
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlRow, SqlValue, unexpected};
+use crate::error::Error;
+use crate::rollout::order::{NewOrder, OrderKind, RolloutOrder};
+use crate::stages::position::Epoch;
+use crate::store::sql::{Conn, SqlControl};
+use crate::transaction::Tx;
+
+/// What fits into the columns of every database.
+const REASON_CHARS_MAX: usize = 2_000;
+
+impl<DB: Backend> SqlControl<DB> {
+    /// Makes a change, one statement, and records the order in the same transaction. Returns whether the
+    /// statement changed anything; where not, nothing is recorded.
+    pub(super) async fn obey(
+        &self,
+        doing: &'static str,
+        name: &str,
+        (sql, values): (&str, &[SqlValue]),
+        order: &NewOrder,
+    ) -> Result<bool, Error> {
+        let failed = |error| Error::database(doing, error).of(name);
+        let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
+        DB::TransactionManager::begin(tx.connection(), None).await.map_err(failed)?;
+        tx.opened([].into());
+        if DB::Adapter::execute(tx.connection(), sql, values).await.map_err(failed)? == 0 {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        record::<DB>(tx.connection(), name, order).await.map_err(failed)?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    pub(super) async fn orders_of(
+        &self,
+        name: &str,
+        limit: u32,
+    ) -> Result<Vec<RolloutOrder>, Error> {
+        let doing = "reading the orders";
+        let sql = format!(
+            "SELECT at, what, approval, actor, reason, epoch FROM dualwrite_order \
+             WHERE migration = ? ORDER BY id DESC LIMIT {limit}"
+        );
+        let rows = self.fetch(doing, &sql, &[name.into()]).await?;
+        let orders = rows.iter().map(order_of).collect::<sqlx::Result<_>>();
+        orders.map_err(|error| Error::database(doing, error).of(name))
+    }
+}
+
+async fn record<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    order: &NewOrder,
+) -> sqlx::Result<()> {
+    let sql = "INSERT INTO dualwrite_order (migration, at, what, approval, actor, reason, epoch) \
+               SELECT m.name, {now}, ?, ?, ?, ?, m.epoch FROM dualwrite_migration m WHERE m.name = ?";
+    let reason = order.reason.chars().take(REASON_CHARS_MAX).collect();
+    let values = [
+        order.kind.as_str().into(),
+        SqlValue::Text(order.approval.clone()),
+        order.actor.as_str().into(),
+        SqlValue::Text(Some(reason)),
+        name.into(),
+    ];
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
+}
+
+fn order_of(row: &SqlRow) -> sqlx::Result<RolloutOrder> {
+    let kind = OrderKind::from_name(row.text(1)?);
+    Ok(RolloutOrder {
+        at_us: row.integer(0)?,
+        kind: kind.ok_or_else(|| unexpected(1, "an order to a rollout"))?,
+        approval: row.optional_text(2)?.map(str::to_owned),
+        actor: row.text(3)?.to_owned(),
+        reason: row.text(4)?.to_owned(),
+        epoch: Epoch(row.unsigned(5)?),
+    })
+}

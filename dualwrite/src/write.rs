@@ -1,6 +1,0 @@
-//! Dual writes: both sides in one fenced transaction, always old first.
-
-pub(crate) mod cause;
-pub(crate) mod decide;
-mod mirror;
-pub(crate) mod run;
