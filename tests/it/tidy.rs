@@ -1,9 +1,13 @@
 //! The rules of ARCHITECTURE.md that a machine can check.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod circle;
+mod source;
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+
+<<<<<<< HEAD
 /// The layers, each importing only from itself and from those before it.
 const LAYERS: &[&[&str]] = &[
     &[
@@ -194,50 +198,144 @@ const LAYERS: &[&[&str]] = &[
         "page/origin",
         "testing",
     ],
+=======
+use source::{Sources, files, workspace};
+
+/// A room of `dualwrite/src`: a folder with its head, or a file at the root.
+struct Room {
+    name: String,
+    /// Nothing in it awaits.
+    pure: bool,
+}
+
+/// The rooms in their order, as ARCHITECTURE.md lists them.
+fn rooms() -> Vec<Room> {
+    let text = fs::read_to_string(workspace("ARCHITECTURE.md")).unwrap();
+    let section = text.split("\n## Rooms\n").nth(1).expect("a section `Rooms`");
+    let section = section.split("\n## ").next().unwrap();
+    let mut rooms = Vec::new();
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        for name in cells[0].split_whitespace() {
+            let name = name.trim_matches('`').trim_end_matches('/').to_owned();
+            rooms.push(Room { name, pure: cells[1] == "pure" });
+        }
+    }
+    rooms
+}
+
+fn room(module: &str) -> &str {
+    module.split('/').next().unwrap_or(module)
+}
+
+/// Arrows that still point upward.
+const UNCUT: &[&str] = &[
+    "backfill/worker imports migration/moving",
+    "call/repository imports migration",
+    "control imports verify/decide",
+    "copy imports backfill/options",
+    "copy imports backfill/walk",
+    "copy imports verify/decide",
+    "copy imports verify/repair",
+    "copy imports verify/run",
+    "copy/run imports call/lazy/decide",
+    "database/mysql imports control",
+    "database/postgres imports control",
+    "database/sealed imports control",
+    "database/sqlite imports control",
+    "migration/jobs imports operator",
+    "pace/pressure imports backfill/decide",
+    "pace/pressure imports backfill/worker",
+    "pace/pressure imports copy",
+    "rollout/decide imports control",
+    "state imports call/lazy/run",
+    "state imports copy",
+    "store/burying imports backfill/decide",
+    "store/ledger imports copy",
+    "store/memory imports verify/decide",
+    "store/memory/letters imports backfill/decide",
+    "store/sql imports verify/decide",
+    "store/sql/verification imports verify/decide",
+    "transaction imports migration",
+    "verify/run imports backfill/decide",
+>>>>>>> house-1-landed
 ];
 
-/// The model check, compiled for tests only: it may know every layer, and none knows it.
-const PROOF: &str = "model";
+/// What stands above all rooms: the root, what generated code names, and the model check, which is compiled
+/// for tests only.
+const ABOVE: &[&str] = &["lib", "private", "model"];
 
-/// Imports that run back on purpose; ARCHITECTURE.md says why.
-const KNOTS: &[(&str, &str)] = &[
-    // The state of a migration holds what runners keep in it.
-    ("shared", "lazy/run"),
-    // It keeps what a verification has found so far.
-    ("control", "verify/decide"),
-    // The erased copy function names the reports of its runners.
-    ("copy", "backfill/options"),
-    ("copy", "backfill/walk"),
-    ("copy", "verify/decide"),
-    ("copy", "verify/repair"),
-    ("copy", "verify/run"),
-    ("copy", "transaction"),
-    // The two places that pick an adapter.
-    ("runtime/builder", "control/sql"),
-    ("operator", "control/sql"),
-    // A wrapper is made for the user's handle, and waits with its patience.
-    ("repository", "migration"),
-    ("transaction", "migration"),
-    ("backfill/worker", "moving"),
-];
+#[test]
+fn every_file_stands_in_a_room() {
+    let rooms = rooms();
+    let known = |name: &str| rooms.iter().any(|room| room.name == name) || ABOVE.contains(&name);
+    let sources = Sources::of("dualwrite/src");
+    let homeless: Vec<&str> =
+        sources.iter().map(|(module, _)| module).filter(|module| !known(room(module))).collect();
+    assert!(homeless.is_empty(), "not in the list of ARCHITECTURE.md: {homeless:?}");
+    let exists = |name: &str| sources.0.keys().any(|module| room(module) == name);
+    let gone: Vec<&str> =
+        rooms.iter().map(|room| room.name.as_str()).filter(|name| !exists(name)).collect();
+    assert!(gone.is_empty(), "in the list of ARCHITECTURE.md, and gone: {gone:?}");
+}
+
+#[test]
+fn imports_run_one_way() {
+    let rooms = rooms();
+    let order = |module: &str| rooms.iter().position(|r| r.name == room(module));
+    let sources = Sources::of("dualwrite/src");
+    let mut wrong = Vec::new();
+    for (module, imports) in sources.imports() {
+        if ABOVE.contains(&room(module)) {
+            continue;
+        }
+        for import in imports {
+            if order(import) > order(module) || ABOVE.contains(&room(import)) {
+                wrong.push(format!("{module} imports {import}"));
+            }
+        }
+    }
+    wrong.retain(|arrow| !UNCUT.contains(&arrow.as_str()));
+    assert!(wrong.is_empty(), "a room imports only from those before it: {wrong:#?}");
+}
+
+#[test]
+fn pure_rooms_and_deciders_never_wait() {
+    let rooms = rooms();
+    let sources = Sources::of("dualwrite/src");
+    for (module, code) in sources.iter() {
+        let pure = rooms.iter().any(|r| r.pure && r.name == room(module));
+        if pure || module.ends_with("/decide") {
+            assert!(!code.contains(".await"), "{module} waits");
+            assert!(!code.contains("async "), "{module} is async");
+        }
+    }
+}
+
+#[test]
+fn only_the_clock_reads_clocks() {
+    for (module, code) in Sources::of("dualwrite/src").iter() {
+        for source in ["Instant::now", "SystemTime::now", "tokio::time", "quanta::"] {
+            assert!(module == "clock" || !code.contains(source), "{module} uses {source}");
+        }
+    }
+}
 
 const SQL_IS_THEIR_BUSINESS: &[&str] = &[
-    "backend",
-    "control/sql",
-    "control/sql/change",
-    "control/sql/facts",
-    "control/sql/instances",
-    "control/sql/letters",
-    "control/sql/orders",
-    "control/sql/plans",
-    "control/sql/tasks",
-    "control/sql/mismatch",
-    "control/sql/verification",
+    "database",
+    "store",
     "copy",
+    "copier",
     "backfill",
     "verify",
+<<<<<<< HEAD
     "replicas",
     "write/mirror",
+=======
+    "pace/load",
+    "pace/replicas",
+    "call/write/run",
+>>>>>>> house-1-landed
     "transaction",
     "runtime",
     "migration",
@@ -246,141 +344,34 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "lib",
 ];
 
-fn sources() -> BTreeMap<String, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("dualwrite/src");
-    let mut found = BTreeMap::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|kind| kind == "rs") {
-                let name = path.strip_prefix(&root).unwrap().with_extension("");
-                let text = fs::read_to_string(&path).unwrap();
-                found.insert(name.display().to_string(), code(&text));
-            }
-        }
-    }
-    assert!(found.len() > 30, "the sources were not found");
-    found
-}
-
-/// The text without comments and tests.
-fn code(text: &str) -> String {
-    let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
-    let line = |line: &str| line.split("//").next().unwrap_or(line).to_owned();
-    body.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.contains(&module))
-}
-
-/// The modules that a file imports, as far as the layers know them.
-fn imports(code: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for piece in code.split("crate::").skip(1) {
-        let path: String =
-            piece.chars().take_while(|c| c.is_ascii_alphanumeric() || "_:".contains(*c)).collect();
-        let parts: Vec<&str> = path.split("::").collect();
-        let longest = (1..=parts.len()).rev().map(|length| parts[..length].join("/"));
-        found.extend(longest.into_iter().find(|module| layer(module).is_some()));
-    }
-    found
-}
-
-#[test]
-fn imports_run_one_way() {
-    let mut wrong = Vec::new();
-    for (module, code) in sources() {
-        let Some(own) = layer(&module) else { continue };
-        for import in imports(&code) {
-            let theirs = layer(&import).unwrap();
-            let allowed = theirs <= own || KNOTS.contains(&(module.as_str(), import.as_str()));
-            if !allowed {
-                wrong.push(format!("{module} imports {import}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[test]
-fn every_module_has_a_layer() {
-    let fronts = [
-        "lib",
-        "private",
-        "dual",
-        "write",
-        "lazy",
-        "shadow",
-        "backfill",
-        "verify",
-        "flags",
-        "plan",
-        "guard",
-        "guard/simulation",
-        "control/conformance",
-        "control/conformance/letters",
-        "control/conformance/tasks",
-        "control/conformance/plans",
-    ];
-    let homeless: Vec<String> = sources()
-        .into_keys()
-        .filter(|module| module.split('/').next() != Some(PROOF))
-        .filter(|module| layer(module).is_none() && !fronts.contains(&module.as_str()))
-        .collect();
-    assert!(homeless.is_empty(), "{homeless:?}");
-}
-
-#[test]
-fn values_and_deciders_never_wait() {
-    for (module, code) in sources() {
-        let pure = matches!(layer(&module), Some(0 | 2));
-        assert!(!pure || !code.contains(".await"), "{module} waits");
-        assert!(!pure || !code.contains("async "), "{module} is async");
-    }
-}
-
-#[test]
-fn only_the_clock_reads_clocks() {
-    for (module, code) in sources() {
-        for source in ["Instant::now", "SystemTime::now", "tokio::time", "quanta::"] {
-            assert!(module == "clock" || !code.contains(source), "{module} uses {source}");
-        }
-    }
-}
-
 #[test]
 fn sqlx_stays_where_sql_is_the_business() {
-    for (module, code) in sources() {
-        let folder = module.split('/').next().unwrap_or(&module);
-        let may = SQL_IS_THEIR_BUSINESS.contains(&module.as_str())
-            || SQL_IS_THEIR_BUSINESS.contains(&folder)
-            || module.starts_with("control/conformance");
+    for (module, code) in Sources::of("dualwrite/src").iter() {
+        let may = SQL_IS_THEIR_BUSINESS.contains(&module)
+            || SQL_IS_THEIR_BUSINESS.contains(&room(module))
+            || module.starts_with("testing/conformance");
         assert!(may || !code.contains("sqlx::"), "{module} uses sqlx");
-        let safe = module == "backend" || module == "control/conformance";
+        let safe = module == "database" || module == "testing/conformance";
         assert!(safe || !code.contains("AssertSqlSafe("), "{module} declares SQL safe");
     }
 }
 
 #[test]
 fn nothing_is_spawned_without_a_bound() {
-    for (module, code) in sources() {
+    for (module, code) in Sources::of("dualwrite/src").iter() {
         let may = [
             "runtime/builder",
             "runtime/maintaining",
             "runtime/following", // one a migration
             "runtime/watching",
-            "steering",
-            "shadow/run",
-            "shadow/writes",
-            "control/conformance",
-            "control/conformance/plans",
+            "runtime/steering",
+            "call/shadow/run",
+            "call/shadow/writes",
+            "testing/conformance",
+            "testing/conformance/plans",
             "backfill/committing", // one a worker
         ]
-        .contains(&module.as_str());
+        .contains(&module);
         assert!(may || !code.contains("spawn("), "{module} spawns");
     }
 }
@@ -390,26 +381,44 @@ const LINES_MAX: usize = 500;
 
 #[test]
 fn no_file_is_too_long() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> =
-        ["dualwrite/src", "dualwrite-cli", "dualwrite-macros/src", "tests", "benches", "examples"]
-            .map(|folder| root.join(folder))
-            .into();
-    let (mut files, mut wrong) = (0, Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.extend((!path.ends_with("target")).then_some(path));
-            } else if path.extension().is_some_and(|kind| kind == "rs") {
-                files += 1;
-                let lines = fs::read_to_string(&path).unwrap().lines().count();
-                if lines > LINES_MAX {
-                    wrong.push(format!("{} has {lines} lines", path.display()));
-                }
+    let folders =
+        ["dualwrite/src", "dualwrite-cli", "dualwrite-macros/src", "tests", "benches", "examples"];
+    let all: Vec<_> = folders.iter().flat_map(|folder| files(&workspace(folder))).collect();
+    let rust = all.iter().filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
+    let (mut count, mut wrong) = (0, Vec::new());
+    for path in rust {
+        count += 1;
+        let lines = fs::read_to_string(path).unwrap().lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{} has {lines} lines", path.display()));
+        }
+    }
+    assert!(count > 200, "the sources were not found");
+    assert!(wrong.is_empty(), "split them, one concept each: {wrong:#?}");
+}
+
+/// Documents that name files of the workspace, and what their paths begin at. A name without a folder may stand
+/// for any file that bears it.
+const DOCUMENTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const BEGINNINGS: &[&str] = &["", "dualwrite/src", "dualwrite", "tests/it", "dualwrite-macros/src"];
+
+#[test]
+fn documents_name_files_that_exist() {
+    let mut wrong = Vec::new();
+    let all =
+        files(&workspace("")).into_iter().filter_map(|path| Some(path.file_name()?.to_owned()));
+    let all: BTreeSet<_> = all.collect();
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(workspace(document)).unwrap();
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_path = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+            let file = [".rs", ".md", ".toml", ".sql"].iter().any(|ending| name.ends_with(ending));
+            let below = |beginning: &&str| workspace(beginning).join(name).exists();
+            let exists = all.contains(OsStr::new(name)) || BEGINNINGS.iter().any(below);
+            if file && name.chars().all(is_path) && !exists {
+                wrong.push(format!("{document}: {name}"));
             }
         }
     }
-    assert!(files > 200, "the sources were not found");
-    assert!(wrong.is_empty(), "split them, one concept each: {wrong:#?}");
+    assert!(wrong.is_empty(), "files that do not exist: {wrong:#?}");
 }

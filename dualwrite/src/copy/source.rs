@@ -468,7 +468,7 @@ pub(crate) mod tests {
     #[test]
     fn composite_keys_compare_as_rows_or_written_out() {
         let source = KeySource::table("t").schema("s").column("a").column("b");
-        let kind = <(i64, i64) as crate::Key>::KIND;
+        let kind = <(i64, i64) as crate::key::Key>::KIND;
         let (sql, values) =
             source.pages(&PLAIN, kind).unwrap().page(Some(&parts(&[1, 2])), None, 9, false);
         assert!(

@@ -230,7 +230,7 @@ mod tests {
                     continue; // old lacks writes
                 }
                 if let Ok(to) = destination(from, Generation::FIRST, Move::Rollback) {
-                    assert_eq!(to.stage.reads(), crate::Side::Old);
+                    assert_eq!(to.stage.reads(), crate::stages::stage::Side::Old);
                     assert_eq!(to.ramp, Percent::ZERO);
                     assert!((to.stage, to.ramp) < (from.stage, from.ramp));
                 } else {

@@ -319,7 +319,7 @@ async fn memory() {
 
 /// The suite, and what only tables can get wrong, on one database.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-async fn sql_suite<DB: crate::Backend>(pool: sqlx::Pool<DB>) {
+async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
     use crate::store::sql::SqlControl;
 
     // Several processes start at once on an empty database.
