@@ -1,8 +1,12 @@
 //! What can be asked for.
 
+use std::path::PathBuf;
+use std::str::FromStr as _;
+
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use dualwrite::WORKERS_MAX;
+use dualwrite::schema::{Level, SqlDialect};
 
 /// Looks at the migrations of a service, and gives orders to their backfills.
 ///
@@ -30,6 +34,46 @@ pub(crate) enum Command {
     /// Gives an order to a backfill, whichever instance runs it
     #[command(subcommand)]
     Backfill(Order),
+    /// Judges schema changes; needs no database
+    #[command(subcommand)]
+    Schema(Schema),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schema {
+    /// Judges every statement of migration files: safe, warn, blocking, breaking or unknown
+    ///
+    /// Exit codes: 0 nothing is at or above the level; 1 something is; 2 wrong arguments; 3 a file cannot be read.
+    Check(Check),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// Folders of sqlx migrations, or single files
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Whose SQL it is: postgres, mysql, mariadb or sqlite; without it, that of the database's URL, else postgres
+    #[arg(long, value_parser = SqlDialect::from_str)]
+    pub(crate) dialect: Option<SqlDialect>,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Exit with 1 where a statement is at this level or above: safe, warn, blocking, breaking or unknown
+    #[arg(long, value_name = "LEVEL", default_value = "blocking", value_parser = Level::from_str)]
+    pub(crate) fail_on: Level,
+    /// Only files that were added or changed since this commit of git
+    #[arg(long, value_name = "GIT_REF")]
+    pub(crate) since: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A paragraph for each statement that is not safe
+    Text,
+    /// One array, an object for each statement
+    Json,
+    /// Annotations of a workflow on GitHub
+    Github,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod arguments;
 mod connect;
 mod failure;
 mod obey;
+mod schema;
 mod show;
 
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::io::Write;
 
 use clap::Parser as _;
 
-use arguments::Arguments;
+use arguments::{Arguments, Command, Schema};
 
 /// What was asked for is done.
 pub const DONE: u8 = 0;
@@ -19,9 +20,11 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The arguments are wrong.
 pub const WRONG_USE: u8 = 2;
+/// A file that was to be judged cannot be read.
+pub const UNREADABLE: u8 = 3;
 
 /// Runs the command with these arguments, the first of them its name, and answers with its exit code: [`DONE`],
-/// [`FAILED`] or [`WRONG_USE`]. It must be awaited in a runtime of tokio.
+/// [`FAILED`], [`WRONG_USE`] or [`UNREADABLE`]. It must be awaited in a runtime of tokio.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -43,6 +46,13 @@ pub async fn run<A: Into<OsString> + Clone>(
         }
         Err(help) => return end(out, &help.to_string(), DONE),
     };
+    if let Command::Schema(Schema::Check(check)) = &arguments.command {
+        let checked = schema::check(check, arguments.database.as_deref());
+        return match checked {
+            Ok(checked) => end(out, &checked.text, if checked.fails { FAILED } else { DONE }),
+            Err(unreadable) => end(err, &format!("dualwrite: {}\n", unreadable.0), UNREADABLE),
+        };
+    }
     let Some(url) = arguments.database.filter(|url| !url.is_empty()) else {
         let message = "no database is named; give --database URL, or set the variable DATABASE_URL";
         return end(err, &format!("dualwrite: {message}\n"), WRONG_USE);

@@ -6,7 +6,10 @@ pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
+pub(crate) mod identifier;
 pub(crate) mod inside;
+pub(crate) mod key_source;
+pub(crate) mod learn;
 pub(crate) mod mapping;
 pub(crate) mod run;
 pub(crate) mod source;
@@ -22,6 +25,7 @@ use crate::control::BackfillProgress;
 use crate::database::Backend;
 use crate::error::{BoxError, Error};
 use crate::key::{EncodedKey, KeyKind, OwnedKey};
+use crate::preflight::finding::Preflight;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -31,8 +35,9 @@ use crate::verify::run::VerifyOptions;
 
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
+pub use identifier::Identifier;
+pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
-pub use source::{Identifier, KeySource};
 pub use statements::CopySql;
 pub use table::DualTable;
 
@@ -224,6 +229,9 @@ pub(crate) trait Copier: Send + Sync {
         migration: &'a str,
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Reads what the catalogue says of the tables.
+    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>>;
 
     /// Compares keys.
     fn verify<'a>(

@@ -12,6 +12,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
+    /// The preflight found nothing that could lose rows.
+    Preflight,
     /// Every live instance has no operation of an earlier stage in flight.
     Drained,
     /// Every live instance can run the stage.
@@ -38,7 +40,8 @@ pub enum Gate {
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Preflight,
         Self::Drained,
         Self::Supported,
         Self::Backfilled,
@@ -56,6 +59,7 @@ impl Gate {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Preflight => "preflight",
             Self::Drained => "drained",
             Self::Supported => "supported",
             Self::Backfilled => "backfilled",

@@ -31,8 +31,11 @@ mod migration;
 mod observe;
 mod operator;
 mod pace;
+mod preflight;
 mod rollout;
 mod runtime;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod shadow;
 mod stages;
 mod state;
@@ -58,6 +61,9 @@ pub mod guide {
     pub mod rollout {}
     #[doc = include_str!("docs/shadow.md")]
     pub mod shadow {}
+    #[cfg(feature = "schema")]
+    #[doc = include_str!("docs/schema.md")]
+    pub mod schema {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
@@ -115,6 +121,7 @@ pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
+pub use preflight::finding::{Finding, FindingLevel, Preflight};
 pub use rollout::health::Health;
 pub use rollout::order::{OrderKind, RolloutOrder};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};

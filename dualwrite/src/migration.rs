@@ -22,6 +22,7 @@ use crate::migration::announce::{Announcement, announce};
 use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::moving::{Moving, check_named, repair};
 use crate::migration::waiving::Waiving;
+use crate::preflight::finding::Preflight;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Percent, Position};
 use crate::stages::readiness::blockers;
@@ -132,10 +133,33 @@ impl Migration {
     /// # Errors
     /// `IllegalMove` where no such move exists, `Database`.
     pub async fn readiness(&self, wish: Move) -> Result<Vec<Blocker>, Error> {
+        self.0.look_ahead().await?;
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
         Ok(blockers(&facts, wish, to, &self.0.terms()))
+    }
+
+    /// Looks at the tables of this migration as the database's catalogue describes them: what keeps a key from
+    /// being copied faithfully, and what else is better known before the first row moves. A move forward asks
+    /// for it, and is not made while something is [refused](crate::FindingLevel::Refuse). Nothing is found where
+    /// there is no copy function.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    ///     for finding in migration.preflight().await?.findings {
+    ///         println!("{finding}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn preflight(&self) -> Result<Preflight, Error> {
+        self.0.look_ahead().await
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.

@@ -40,6 +40,7 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::pace::replicas::Replica;
+use crate::preflight::finding::Preflight;
 use crate::runtime::steering::Steering;
 use crate::stages::bucket::BucketRule;
 use crate::stages::stage::Stage;
@@ -227,6 +228,7 @@ impl Inner {
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
+        let preflight = self.look_ahead(name, copier.as_ref()).await?;
         let record = self.control.join(name, &self.beat, options.lazy).await?;
         let context = Context {
             clock: self.clock.clone(),
@@ -239,11 +241,42 @@ impl Inner {
             events: self.events.clone(),
         };
         let shared = Arc::new(Shared::new(&record, options, copier, context));
+        shared.set_preflight(preflight);
         self.steering.ask(&shared).await;
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         self.beat().await?;
         self.steering.kill(&shared).await;
         Ok(Migration::from_shared(shared))
+    }
+
+    /// What the catalogue says of the tables of a migration. What it refuses fails the registration of one that
+    /// has not begun; later the instance joins all the same, and forward moves wait.
+    async fn look_ahead(
+        &self,
+        name: &str,
+        copier: Option<&Arc<dyn Copier>>,
+    ) -> Result<Preflight, Error> {
+        let Some(copier) = copier else { return Ok(Preflight::default()) };
+        let found = match copier.preflight().await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(migration = name, %error, "no preflight; the next move asks again");
+                return Ok(Preflight::default());
+            }
+        };
+        let refused: Vec<String> = found.refusals().map(ToString::to_string).collect();
+        if refused.is_empty() {
+            return Ok(found);
+        }
+        let records = self.control.load().await?;
+        let begun = records
+            .iter()
+            .any(|record| record.name == name && record.position.reaches() > Stage::Off);
+        if begun {
+            tracing::error!(migration = name, ?refused, "the preflight blocks every move forward");
+            return Ok(found);
+        }
+        Err(Error::new(ErrorKind::Unsupported, refused.join("; ")).of(name))
     }
 
     /// Extends the lease. The order matters: only when the others see us alive, with what we have

@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod in_flight;
+mod preflight;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -25,6 +26,7 @@ use crate::observe::mirror::{Cause, MirrorError, MirrorFailures};
 use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
+use crate::preflight::finding::Preflight;
 use crate::rollout::health::HealthHook;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
@@ -190,6 +192,8 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) copier: Option<Arc<dyn Copier>>,
     pub(crate) flights: Flights,
+    /// What the last preflight found.
+    preflight: Mutex<Preflight>,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -285,6 +289,7 @@ impl Shared {
             control: context.control,
             copier,
             flights: Flights::new(),
+            preflight: Mutex::default(),
             flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,
@@ -315,6 +320,7 @@ impl Shared {
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
+            refused: self.preflight().refusals().map(ToString::to_string).collect(),
         }
     }
 

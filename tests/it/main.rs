@@ -32,12 +32,14 @@ mod lost_control;
 mod metrics;
 mod options;
 mod page;
+mod preflight;
 #[cfg(unix)]
 mod processes;
 mod read;
 mod repeat;
 mod reverse;
 mod rollout;
+mod schema;
 mod sessions;
 mod shadow;
 mod started;

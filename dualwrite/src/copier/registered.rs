@@ -15,6 +15,7 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
 use crate::pace::replicas::Replicas;
+use crate::preflight::finding::Preflight;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -195,6 +196,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
             }
             Ok(())
         })
+    }
+
+    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>> {
+        Box::pin(super::preflight::look(&self.copier))
     }
 
     fn verify<'a>(

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use sqlx::{FromRow, Pool};
 
-use super::source::{Identifier, KeySource};
+use super::identifier::Identifier;
+use super::key_source::KeySource;
 use crate::compare::{Compare, Differences};
 use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};

@@ -77,6 +77,13 @@ impl<C: CopyKeys> SqlCopier<C> {
         Ok(())
     }
 
+    /// The keys of new on another server.
+    pub(crate) fn elsewhere(&self) -> Option<(sqlx::Pool<C::Database>, Pages)> {
+        let (pool, source) = self.mapping.as_ref()?.elsewhere.as_ref()?;
+        let pages = source.pages(dialect::<C::Database>(), <C::Key as Key>::KIND).ok()?;
+        Some((pool.clone(), pages))
+    }
+
     /// The keys of new, where everything can be copied back: keys that old has never seen included.
     pub(crate) fn way_back(&self) -> Option<&Pages> {
         self.new_pages.as_ref().filter(|_| self.copy.can_copy_back())

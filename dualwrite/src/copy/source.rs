@@ -1,105 +1,15 @@
-//! Where keys are: a table and its key columns, as validated identifiers, and the statements that page
-//! through them. Pages follow a cursor in key order; never OFFSET, never arithmetic on ids.
+//! The statements that page through the keys of a table. Pages follow a cursor in key order; never OFFSET, never arithmetic on ids.
 
-use std::fmt;
-
+use super::identifier::Identifier;
+use super::key_source::{Forms, KeySource};
 use crate::database::sealed::Adapter;
 use crate::database::{Dialect, SqlRow, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::key::{KeyKind, KeyPart};
-
-/// A name in the database, checked: a letter or `_`, then letters, digits, `_` or `$`, at most 63
-/// bytes. Quoted wherever it is used, so its case counts.
-///
-/// ```
-/// use dualwrite::Identifier;
-/// assert!(Identifier::new("EmailAddress").is_ok());
-/// assert!(Identifier::new("email; DROP TABLE").is_err());
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Identifier(String);
-
-impl Identifier {
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// `InvalidInput` that says what is allowed.
-    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
-        let name = name.into();
-        let mut chars = name.chars();
-        let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        let rest = chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
-        if first && rest && name.len() <= 63 {
-            return Ok(Self(name));
-        }
-        Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!(
-                "`{name}` is no plain identifier; use a letter or `_`, then letters, digits, `_` or \
-                 `$`, at most 63 bytes"
-            ),
-        ))
-    }
-
-    pub(crate) fn quoted(&self, dialect: &Dialect) -> String {
-        format!("{0}{1}{0}", dialect.quote, self.0)
-    }
-}
-
-impl fmt::Display for Identifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A table and the columns of its key, in the order of an index (the primary key, as a rule).
-///
-/// ```
-/// use dualwrite::KeySource;
-/// KeySource::table("playlist_track").column("playlist_id").column("track_id").check()?;
-/// assert!(KeySource::table("customer").check().is_err(), "no key column");
-/// # Ok::<(), dualwrite::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct KeySource {
-    table: Vec<String>,
-    columns: Vec<String>,
-}
+use crate::preflight::schema::{SideSchema, Table, TableName};
+use crate::stages::stage::Side;
 
 impl KeySource {
-    /// The table that holds the keys.
-    pub fn table(name: impl Into<String>) -> Self {
-        Self { table: vec![name.into()], columns: Vec::new() }
-    }
-
-    /// The schema of the table, where it is not on the search path.
-    pub fn schema(mut self, name: impl Into<String>) -> Self {
-        self.table.insert(0, name.into());
-        self
-    }
-
-    /// The next column of the key.
-    pub fn column(mut self, name: impl Into<String>) -> Self {
-        self.columns.push(name.into());
-        self
-    }
-
-    /// Checks all names.
-    ///
-    /// # Errors
-    /// `InvalidInput` naming the identifier that is not plain, or the missing key column.
-    pub fn check(&self) -> Result<(), Error> {
-        if self.columns.is_empty() {
-            let message = format!("the table `{}` needs a key column", self.table.join("."));
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        self.table
-            .iter()
-            .chain(&self.columns)
-            .try_for_each(|name| Identifier::new(name.as_str()).map(drop))
-    }
-
     pub(crate) fn pages(&self, dialect: &'static Dialect, kind: KeyKind) -> Result<Pages, Error> {
         self.check()?;
         let quoted = |names: &[String]| -> Result<Vec<String>, Error> {
@@ -113,7 +23,10 @@ impl KeySource {
         // There is no max(uuid) before PostgreSQL 18, and none of several columns.
         let has_max = columns.len() == 1 && kind != KeyKind::UUID;
         let table = quoted(&self.table)?.join(".");
-        Ok(Pages { dialect, table, columns, has_max, except: None })
+        let mut parts = self.table.iter().rev().cloned();
+        let name = TableName { name: parts.next().unwrap_or_default(), schema: parts.next() };
+        let (key, forms) = (self.columns.clone(), self.forms.clone());
+        Ok(Pages { dialect, name, key, forms, kind, table, columns, has_max, except: None })
     }
 }
 
@@ -132,6 +45,11 @@ pub(crate) enum Extent<'k> {
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
     dialect: &'static Dialect,
+    name: TableName,
+    /// The columns of the key, unquoted.
+    key: Vec<String>,
+    forms: Forms,
+    pub(crate) kind: KeyKind,
     table: String,
     columns: Vec<String>,
     /// There is a greatest one of the keys to be asked for.
@@ -148,6 +66,21 @@ impl Pages {
     pub(crate) fn missing_in(&self, other: &Self) -> Option<Self> {
         let same = (&self.table, &self.columns) == (&other.table, &other.columns);
         (!same).then(|| Self { except: Some(Box::new(other.clone())), ..self.clone() })
+    }
+
+    /// The table, as the catalogue names it.
+    pub(crate) fn name(&self) -> TableName {
+        self.name.clone()
+    }
+
+    /// The same keys with what the catalogue says of their table.
+    pub(crate) fn schema(&self, side: Side, table: Option<Table>) -> SideSchema {
+        SideSchema { side, name: self.name(), key: self.key.clone(), table }
+    }
+
+    /// What is known of the columns of the key.
+    pub(crate) fn forms(&self) -> &Forms {
+        &self.forms
     }
 
     /// The table, quoted.

@@ -5,9 +5,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::key_source::KeySource;
 use super::mapping::Mapping;
 use super::run::dialect;
-use super::source::{Extent, KeyParts, KeySource, NAMED_KEYS, Pages};
+use super::source::{Extent, KeyParts, NAMED_KEYS, Pages};
 use super::template::Template;
 use super::{Copied, CopyKeys};
 use crate::database::Backend;

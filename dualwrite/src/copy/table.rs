@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
-use super::source::{Bound, Identifier, KeyParts, KeySource, among};
+use super::identifier::Identifier;
+use super::key_source::KeySource;
+use super::source::{Bound, KeyParts, among};
 use crate::database::{Alike, Backend, Dialect};
 use crate::error::Error;
 use crate::key::OwnedKey;

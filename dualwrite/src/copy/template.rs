@@ -1,7 +1,8 @@
 //! The text of a statement with places for the keys: what stands in its braces, and what becomes of that.
 //! Pure: texts and values to bind.
 
-use super::source::{Bound, Extent, Identifier, Pages};
+use super::identifier::Identifier;
+use super::source::{Bound, Extent, Pages};
 use crate::error::{Error, ErrorKind};
 
 /// A statement with places for the keys.
@@ -105,7 +106,7 @@ fn key_columns(text: &str, pages: &Pages) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::KeySource;
+    use super::super::key_source::KeySource;
     use super::*;
     use crate::key::{KeyKind, KeyPart};
 

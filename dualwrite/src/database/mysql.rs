@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
+mod catalogue;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -17,6 +18,9 @@ use crate::database::{
     SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
@@ -195,6 +199,17 @@ impl Adapter for MySqlAdapter {
 
     async fn unmark(conn: &mut MySqlConnection) -> sqlx::Result<()> {
         Self::run(conn, trigger::UNMARK).await
+    }
+
+    async fn catalogue(
+        conn: &mut MySqlConnection,
+        names: &[TableName],
+    ) -> sqlx::Result<Vec<Option<Table>>> {
+        catalogue::read(conn, names).await
+    }
+
+    fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
+        catalogue::key_form(column, kind)
     }
 
     fn triggers(watched: &Watched, create: bool) -> Vec<String> {

@@ -5,6 +5,7 @@
 //! the procedure included, at every isolation level. Both statements go in the message that begins the
 //! transaction, so the fence costs no round trip.
 
+mod catalogue;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -23,6 +24,9 @@ use crate::database::{
     SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
@@ -170,6 +174,17 @@ impl Adapter for PostgresAdapter {
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
         Ok(()) // the setting ends with the transaction
+    }
+
+    async fn catalogue(
+        conn: &mut PgConnection,
+        names: &[TableName],
+    ) -> sqlx::Result<Vec<Option<Table>>> {
+        catalogue::read(conn, names).await
+    }
+
+    fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
+        catalogue::key_form(column, kind)
     }
 
     fn triggers(watched: &Watched, create: bool) -> Vec<String> {

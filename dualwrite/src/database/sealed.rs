@@ -7,6 +7,9 @@ use sqlx::{Database, Pool};
 use crate::control::Watch;
 use crate::database::{Begin, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
 use crate::error::{BoxError, Error};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{Column, Table, TableName};
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 
@@ -119,6 +122,15 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Removes the mark of a fenced transaction, which a trigger looks at, before it commits.
     fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// What the catalogue says of these tables; `None` where there is no such table.
+    fn catalogue(
+        conn: &mut Connection<Self>,
+        names: &[TableName],
+    ) -> impl Future<Output = sqlx::Result<Vec<Option<Table>>>> + Send;
+
+    /// How keys of this kind are read, bound and compared in a column, or why they cannot be.
+    fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>;
 
     /// The statements that make, or remove, the trigger on a table of old.
     fn triggers(watched: &Watched, create: bool) -> Vec<String>;

@@ -1,5 +1,6 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
+mod catalogue;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -17,6 +18,9 @@ use crate::database::{
     install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
+use crate::key::KeyKind;
+use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::schema::{self, Table, TableName};
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
 const INSTALL_ATTEMPTS: u32 = 10;
@@ -114,6 +118,17 @@ impl Adapter for SqliteAdapter {
 
     async fn unmark(conn: &mut SqliteConnection) -> sqlx::Result<()> {
         Self::run(conn, trigger::UNMARK).await
+    }
+
+    async fn catalogue(
+        conn: &mut SqliteConnection,
+        names: &[TableName],
+    ) -> sqlx::Result<Vec<Option<Table>>> {
+        catalogue::read(conn, names).await
+    }
+
+    fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
+        catalogue::key_form(column, kind)
     }
 
     fn triggers(watched: &Watched, create: bool) -> Vec<String> {

@@ -124,8 +124,12 @@ impl<'m> Moving<'m> {
         self
     }
 
-    async fn run(self) -> Result<Position, Error> {
+    async fn run(mut self) -> Result<Position, Error> {
         check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
+        if matches!(self.change.wish, Move::Advance(_) | Move::Ramp(_)) {
+            self.shared.look_ahead().await?;
+            self.change.terms = self.shared.terms();
+        }
         let waiting = Waiting::new(self.shared, self.within);
         loop {
             match self.attempt().await {

@@ -14,6 +14,7 @@ use crate::migration::health::{FieldReport, RecentReport, fields, mirror, recent
 use crate::migration::rollout::RolloutStatus;
 use crate::observe::mirror::MirrorReport;
 use crate::observe::{CounterReport, MethodReport};
+use crate::preflight::finding::Preflight;
 use crate::rollout::order::RolloutOrder;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
@@ -85,6 +86,8 @@ pub struct Status {
     pub mismatches: Vec<Mismatch>,
     /// What the guards say; see [`Migration::health`].
     pub health: GuardReport,
+    /// What the last preflight of this process found; see [`Migration::preflight`].
+    pub preflight: Preflight,
     /// What stands between here and the next stage.
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
@@ -142,6 +145,7 @@ impl Migration {
             instances: facts.instances,
             methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),
+            preflight: shared.preflight(),
             blockers,
             events: self.events().await?,
             orders: self.rollout().orders().await?,

@@ -75,4 +75,6 @@ pub(crate) struct Terms {
     pub(crate) approvals: Vec<(Stage, String)>,
     /// How long old must not have been written without this library before new alone is.
     pub(crate) unaware_window: Duration,
+    /// What the preflight refuses.
+    pub(crate) refused: Vec<String>,
 }

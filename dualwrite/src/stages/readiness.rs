@@ -17,6 +17,9 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
         found.extend(drained(facts));
     }
     if forward {
+        for reason in &terms.refused {
+            block(&mut found, Gate::Preflight, reason.clone());
+        }
         killed(facts, &mut found);
         supported(facts, to, &mut found);
     }
@@ -278,6 +281,16 @@ mod tests {
             let wish = Move::Advance(stage.next().unwrap());
             assert_eq!(gates(&facts(*stage, 0), wish, Terms::default()), []);
         }
+    }
+
+    #[test]
+    fn what_the_preflight_refuses_blocks_every_forward_move_and_no_way_back() {
+        let terms = Terms { refused: vec!["table `t`: no".into()], ..Terms::default() };
+        for stage in &Stage::ALL[..5] {
+            let wish = Move::Advance(stage.next().unwrap());
+            assert_eq!(gates(&facts(*stage, 0), wish, terms.clone()), [Gate::Preflight]);
+        }
+        assert_eq!(gates(&facts(Stage::Live, 0), Move::Rollback, terms), []);
     }
 
     #[test]

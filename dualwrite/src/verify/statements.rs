@@ -1,9 +1,10 @@
 //! The statements of a verification: chunks of keys, bounded on both sides, and what differs in them. Pure:
 //! texts and values to bind.
 
+use crate::copy::identifier::Identifier;
 use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
-use crate::copy::source::{Bound, Identifier, KeyParts, Pages, among};
+use crate::copy::source::{Bound, KeyParts, Pages, among};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlValue};
 use crate::error::Error;
@@ -323,7 +324,7 @@ fn condition(pages: &Pages, which: Which<'_>, values: &mut Vec<SqlValue>) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::source::KeySource;
+    use crate::copy::key_source::KeySource;
     use crate::key::{KeyKind, KeyPart};
 
     fn statements<DB: Backend>(mapping: &Mapping<DB>, new: &str, text: bool) -> Statements {

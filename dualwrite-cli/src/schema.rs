@@ -1,0 +1,136 @@
+//! `dualwrite schema check`: reads migration files, has them judged, and prints what was found.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dualwrite::schema::{CheckedStatement, Folder, Level, SqlDialect};
+
+use crate::arguments::{Check, Format};
+use crate::failure::Failure;
+
+/// What is printed, and whether something is at the level or above.
+pub(crate) struct Checked {
+    pub(crate) text: String,
+    pub(crate) fails: bool,
+}
+
+/// Judges what the arguments name.
+pub(crate) fn check(check: &Check, database: Option<&str>) -> Result<Checked, Failure> {
+    let mut folder = Folder::default();
+    for path in &check.paths {
+        let found = Folder::read(path).map_err(|error| {
+            Failure(format!("{error}; name a folder of migrations or a file of SQL"))
+        })?;
+        folder.append(found);
+    }
+    if let Some(since) = &check.since {
+        let changed = changed_since(since, &check.paths)?;
+        folder.retain(|path| path.canonicalize().is_ok_and(|path| changed.contains(&path)));
+    }
+    let dialect = check.dialect.or_else(|| of_url(database?)).unwrap_or(SqlDialect::Postgres);
+    let mut found = folder.check(dialect);
+    found.extend(folder.compare(&[]));
+    let fails = found.iter().any(|statement| statement.fails_at(check.fail_on));
+    let text = match check.format {
+        Format::Text => as_text(&found, dialect),
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&found)
+                .map_err(|error| Failure(format!("this cannot be JSON: {error}")))?;
+            format!("{text}\n")
+        }
+        Format::Github => as_annotations(&found),
+    };
+    Ok(Checked { text, fails })
+}
+
+fn of_url(url: &str) -> Option<SqlDialect> {
+    url.split(':').next()?.parse().ok()
+}
+
+/// The files that were added or changed since a commit, by their whole paths.
+fn changed_since(since: &str, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut changed = Vec::new();
+    for path in paths {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let top = git(folder, &["rev-parse", "--show-toplevel"])?;
+        let range = ["diff", "--name-only", "--diff-filter=AMR", "-z", "--end-of-options", since];
+        let differing = git(folder, &range)?;
+        let added =
+            git(folder, &["ls-files", "--others", "--exclude-standard", "--full-name", "-z"])?;
+        let names = differing.split('\0').chain(added.split('\0')).filter(|name| !name.is_empty());
+        let top = Path::new(top.trim_end());
+        changed.extend(names.filter_map(|name| top.join(name).canonicalize().ok()));
+    }
+    Ok(changed)
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<String, Failure> {
+    let failed = |why: &str| {
+        Failure(format!(
+            "git cannot say what has changed: {}; name a commit that it knows",
+            why.trim()
+        ))
+    };
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(arguments)
+        .output()
+        .map_err(|error| failed(&error.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default()))
+}
+
+fn as_text(found: &[CheckedStatement], dialect: SqlDialect) -> String {
+    let mut text = String::new();
+    for statement in found.iter().filter(|statement| statement.found.verdict.level > Level::Safe) {
+        let (place, verdict) = (&statement.found, &statement.found.verdict);
+        let file = statement.file.display();
+        let (line, level, rule) = (place.line, verdict.level, verdict.rule);
+        let back = if statement.down { ", on the way back" } else { "" };
+        let _ = writeln!(text, "{file}:{line}: {level} {rule}{back}\n  why: {}", verdict.reason);
+        if let Some(reason) = &place.waived {
+            let _ = writeln!(text, "  waived: {reason}");
+        } else if !verdict.instead.is_empty() {
+            let _ = writeln!(text, "  instead: {}", verdict.instead);
+        }
+    }
+    let count = |level| {
+        let at = |statement: &&CheckedStatement| statement.found.verdict.level == level;
+        found.iter().filter(at).count()
+    };
+    let counts: Vec<String> =
+        Level::ALL.iter().map(|level| format!("{} {level}", count(*level))).collect();
+    let _ = writeln!(text, "{} statements read as {dialect}: {}", found.len(), counts.join(", "));
+    text
+}
+
+/// Workflow commands: one line each, in which `%`, line ends, and in properties `,` and `:` are escaped.
+fn as_annotations(found: &[CheckedStatement]) -> String {
+    let mut text = String::new();
+    for statement in found.iter().filter(|statement| statement.found.verdict.level > Level::Safe) {
+        let verdict = &statement.found.verdict;
+        let warns =
+            statement.down || statement.found.waived.is_some() || verdict.level == Level::Warn;
+        let kind = if warns { "warning" } else { "error" };
+        let message = match &statement.found.waived {
+            Some(reason) => format!("{}; waived: {reason}", verdict.reason),
+            None if verdict.instead.is_empty() => verdict.reason.clone(),
+            None => format!("{}; instead: {}", verdict.reason, verdict.instead),
+        };
+        let file =
+            escaped(&statement.file.display().to_string()).replace(',', "%2C").replace(':', "%3A");
+        let title = format!("{} {}", verdict.level, verdict.rule);
+        let (line, message) = (statement.found.line, escaped(&message));
+        let _ = writeln!(text, "::{kind} file={file},line={line},title={title}::{message}");
+    }
+    text
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}

@@ -1,0 +1,123 @@
+//! What the catalogue says of the columns of a key: their types, order, nullability and length. Pure.
+
+use super::finding::{Finding, FindingLevel};
+use super::schema::{Column, SideSchema, Subject};
+use crate::key::{KEY_BYTES_MAX, KeyKind};
+use crate::preflight::form::{KeyForm, Unfit};
+
+type FormOf = fn(&Column, KeyKind) -> Result<KeyForm, Unfit>;
+
+/// The forms of the columns of a side, where all are there and fit; and what does not.
+pub(crate) fn forms(
+    side: &SideSchema,
+    kind: KeyKind,
+    form_of: FormOf,
+    found: &mut Vec<Finding>,
+) -> Option<Vec<KeyForm>> {
+    side.table.as_ref()?;
+    let mut forms = Vec::new();
+    for (name, kind) in side.key.iter().zip(kind.columns()) {
+        let Some(column) = side.column(name) else {
+            let why =
+                "the table has no such column, and the copy function names it as a part of the key";
+            found.push(refuse("key_column", side, name, why, "name a column of the table"));
+            continue;
+        };
+        match form_of(column, kind) {
+            Ok(form) => forms.push(form),
+            Err(Unfit { why, action }) => {
+                found.push(refuse("key_type", side, name, why, action));
+            }
+        }
+    }
+    (forms.len() == side.key.len()).then_some(forms)
+}
+
+fn refuse(
+    check: &str,
+    side: &SideSchema,
+    column: &str,
+    why: impl Into<String>,
+    action: impl Into<String>,
+) -> Finding {
+    at(check, FindingLevel::Refuse, side, column, why, action)
+}
+
+fn at(
+    check: &str,
+    level: FindingLevel,
+    side: &SideSchema,
+    column: &str,
+    why: impl Into<String>,
+    action: impl Into<String>,
+) -> Finding {
+    Finding::new(check, level, (side.side, &side.name.to_string(), Some(column)), why, action)
+}
+
+/// A row without a key cannot be copied.
+pub(crate) fn nullable(subject: &Subject, found: &mut Vec<Finding>) {
+    for side in subject.sides() {
+        let is_view = side.table.as_ref().is_some_and(|table| table.is_view);
+        for name in &side.key {
+            let nullable = side.column(name).is_some_and(|column| column.nullable);
+            if nullable && !is_view {
+                let why = "the column takes NULL, and a row without a key cannot be copied: backfill and \
+                           verification stop at the first one";
+                let action = "declare the column NOT NULL";
+                found.push(at("key_null", FindingLevel::Warn, side, name, why, action));
+            }
+        }
+    }
+}
+
+/// Pages follow the order of an index.
+pub(crate) fn indexed(subject: &Subject, found: &mut Vec<Finding>) {
+    for side in subject.sides() {
+        let Some(table) = side.table.as_ref().filter(|table| !table.is_view) else { continue };
+        let Some(first) = side.key.first() else { continue };
+        let columns = side.key.join(", ");
+        if !side.has_key_index(false) {
+            let why = format!(
+                "no index leads through ({columns}), so each page of keys reads the whole table"
+            );
+            let action = format!("create a unique index on {} ({columns})", table.name);
+            found.push(at("key_index", FindingLevel::Warn, side, first, why, action));
+        } else if !side.has_key_index(true) {
+            let why =
+                format!("no unique index is on ({columns}); two rows of one key are copied as one");
+            let action = format!("create a unique index on {} ({columns})", table.name);
+            found.push(at("key_unique", FindingLevel::Warn, side, first, why, action));
+        }
+    }
+}
+
+/// A key must fit into the columns of both sides, and into the control tables.
+pub(crate) fn same(subject: &Subject, found: &mut Vec<Finding>) {
+    let Some(new) = &subject.new else { return };
+    for (old_name, new_name) in subject.old.key.iter().zip(&new.key) {
+        let (Some(old), Some(other)) = (subject.old.column(old_name), new.column(new_name)) else {
+            continue;
+        };
+        if let (Some(have), Some(room)) = (old.length, other.length)
+            && have > room
+        {
+            let why = format!(
+                "keys of the old table have up to {have} characters, and this column takes {room}"
+            );
+            let action = format!("make the column as long as `{old_name}` of the old table");
+            found.push(at("key_length", FindingLevel::Warn, new, new_name, why, action));
+        }
+    }
+    let longest: u64 =
+        subject.old.key.iter().filter_map(|name| subject.old.column(name)?.length).sum();
+    if let Some(first) = subject.old.key.first()
+        && longest > KEY_BYTES_MAX as u64
+        && longest < u64::from(u16::MAX)
+    {
+        let why = format!(
+            "a key may have {longest} characters, and the control tables take keys of {KEY_BYTES_MAX} bytes"
+        );
+        let action = "make sure that no key is that long: one that is cannot be marked or copied";
+        found.push(at("key_length", FindingLevel::Note, &subject.old, first, why, action));
+    }
+}

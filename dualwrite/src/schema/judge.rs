@@ -1,0 +1,148 @@
+//! Judges one statement: by its first words where these decide, else by what the parser reads.
+
+use sqlparser::ast::Statement;
+use sqlparser::parser::Parser;
+
+use super::level::{SqlDialect, Verdict};
+use super::token::{Cursor, Part, parser_dialect, parts};
+use super::{alter, alter_object, block, object, rows};
+
+/// Judges one statement. `depth`: in how many blocks of code it stands.
+pub(super) fn judge(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
+    let Some(parts) = parts(text, dialect) else { return Verdict::unknown() };
+    let mut at = Cursor(&parts);
+    match at.word() {
+        "DO" if dialect == SqlDialect::Postgres => return do_block(&parts, dialect, depth),
+        "BEGIN" if at.starts("BEGIN NOT ATOMIC") => return compound(text, dialect, depth),
+        "ALTER" => {
+            at.take("ALTER");
+            at.take_any(&["ONLINE", "OFFLINE", "IGNORE", "FOREIGN"]);
+            return match at.take("TABLE") {
+                true => alter::table(at, dialect).1,
+                false => alter_object::object(at),
+            };
+        }
+        "DROP" => {
+            at.take("DROP");
+            return object::dropped(at, dialect);
+        }
+        "EXPLAIN" => return explained(at, text, dialect, depth),
+        "PREPARE" => {
+            let prepared = text.split_once(|c: char| c.is_whitespace()).map(|(_, rest)| rest);
+            let inner = prepared.and_then(|rest| split_at_as(rest));
+            return inner.map_or_else(Verdict::unknown, |inner| judge(inner, dialect, depth));
+        }
+        _ => {}
+    }
+    if let Some(verdict) = object::by_first_words(at, dialect) {
+        return verdict;
+    }
+    parsed(text, at, dialect)
+}
+
+fn parsed(text: &str, at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
+    let created = || {
+        let mut at = at;
+        at.take("CREATE").then(|| object::created(at, dialect)).flatten()
+    };
+    let read = Parser::parse_sql(parser_dialect(dialect), text).ok();
+    let Some(statement) = read.and_then(|mut all| if all.len() == 1 { all.pop() } else { None })
+    else {
+        // Dangerous words first: what cannot be read is never safer than its first words say.
+        return match at.word() {
+            "DELETE" => Verdict::breaking("delete", "the rows are lost", "in batches, later"),
+            "CREATE" => created().unwrap_or_else(Verdict::unknown),
+            _ => Verdict::unknown(),
+        };
+    };
+    if let Some(verdict) = rows::written(&statement, dialect) {
+        return verdict;
+    }
+    match &statement {
+        Statement::Query(query) => rows::query(query, dialect),
+        Statement::CreateTable(table) => created().unwrap_or_else(|| match &table.query {
+            Some(query) => {
+                let inner = rows::query(query, dialect);
+                let copies = Verdict::warn(
+                    "create-table-as",
+                    "all rows in one statement; on MySQL they are locked meanwhile",
+                    "make the table, then copy by the backfill of a migration",
+                );
+                if dialect == SqlDialect::Mysql { inner.worse(copies) } else { inner }
+            }
+            None if at.has_run("PARTITION OF") => Verdict::warn(
+                "create-partition",
+                "the parent is locked for a moment; the default partition is scanned",
+                "make the table alone, then ATTACH PARTITION",
+            ),
+            None => Verdict::safe("create-table", "a new table, which nobody reads yet"),
+        }),
+        Statement::CreateView(view) => {
+            let inner = rows::query(&view.query, dialect);
+            let made = match view.or_replace {
+                true => Verdict::warn(
+                    "replace-object",
+                    "code that runs now gets another answer from it",
+                    "make it under another name, and move its users",
+                ),
+                false => Verdict::safe("create-view", "a new view"),
+            };
+            if inner.rule == "select" { made } else { made.worse(inner) }
+        }
+        Statement::CreateVirtualTable { .. } => {
+            Verdict::safe("create-table", "a new table, which nobody reads yet")
+        }
+        Statement::Copy { to: true, .. } => Verdict::safe("copy-to", "reads only"),
+        Statement::Copy { .. } => Verdict::warn(
+            "copy-from",
+            "rows are added in one transaction; triggers and constraints hold for each",
+            "in parts, if they are many",
+        ),
+        _ => created().unwrap_or_else(Verdict::unknown),
+    }
+}
+
+/// `EXPLAIN` runs nothing unless it says `ANALYZE`.
+fn explained(at: Cursor<'_>, text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
+    let analyzes =
+        at.0.iter().take(8).any(
+            |part| matches!(part, Part::Word(word, _) if word == "ANALYZE" || word == "ANALYSE"),
+        );
+    if !analyzes {
+        return Verdict::safe("explain", "nothing is executed");
+    }
+    let known = ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "CREATE"];
+    let upper = text.to_ascii_uppercase();
+    let from = known.iter().filter_map(|word| upper.find(word)).min();
+    from.map_or_else(Verdict::unknown, |from| judge(&text[from..], dialect, depth))
+}
+
+fn split_at_as(text: &str) -> Option<&str> {
+    let upper = text.to_ascii_uppercase();
+    let at = upper.find(" AS ").or_else(|| upper.find("\nAS "))?;
+    Some(text[at + 4..].trim())
+}
+
+/// `BEGIN NOT ATOMIC … END`.
+fn compound(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
+    let upper = text.to_ascii_uppercase();
+    match (upper.find("ATOMIC"), upper.rfind("END")) {
+        (Some(from), Some(end)) if from + 6 <= end => {
+            block::body(&text[from + 6..end], dialect, depth + 1)
+        }
+        _ => Verdict::unknown(),
+    }
+}
+
+fn do_block(parts: &[Part], dialect: SqlDialect, depth: usize) -> Verdict {
+    let body = parts.iter().find_map(|part| match part {
+        Part::Text(text) => Some(text),
+        _ => None,
+    });
+    let other_language =
+        Cursor(parts).has("LANGUAGE") && !Cursor(parts).has_run("LANGUAGE PLPGSQL");
+    match body {
+        Some(body) if !other_language => block::body(body, dialect, depth + 1),
+        _ => Verdict::unknown(),
+    }
+}

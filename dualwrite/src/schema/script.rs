@@ -1,0 +1,245 @@
+//! A script: its statements in their order, each judged by what those before it have made.
+
+use std::collections::HashSet;
+
+use super::judge::judge;
+use super::level::{Level, SqlDialect, Verdict};
+use super::split::{Piece, split};
+use super::token::{Cursor, parts};
+use super::waiver::Waiver;
+
+/// A statement of a script, and what is said of it.
+///
+/// ```
+/// use dualwrite::schema::{Level, SqlDialect, classify};
+/// let found = classify("SELECT 1;\nDROP TABLE t;", SqlDialect::Sqlite);
+/// assert_eq!((found[1].statement, found[1].line), (1, 2));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct StatementVerdict {
+    /// Which statement of the script, from 0.
+    pub statement: usize,
+    /// The line of its first word, from 1.
+    pub line: usize,
+    /// What is said of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Why a person allows it all the same, from a waiver in the script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waived: Option<String>,
+}
+
+/// Judges every statement of a script.
+///
+/// What a statement does to a table that the script itself has made is safe. A comment
+/// `-- dualwrite: allow RULE because REASON` before a statement, or in it, waives that rule for it.
+///
+/// ```
+/// use dualwrite::schema::{Level, SqlDialect, classify};
+///
+/// let script = "ALTER TABLE customer ADD COLUMN email_address text;
+///               CREATE INDEX customer_email ON customer (email_address);";
+/// let levels: Vec<Level> =
+///     classify(script, SqlDialect::Postgres).iter().map(|found| found.verdict.level).collect();
+/// assert_eq!(levels, [Level::Safe, Level::Blocking]);
+/// ```
+#[must_use]
+pub fn classify(script: &str, dialect: SqlDialect) -> Vec<StatementVerdict> {
+    classify_in(script, dialect, Surroundings::Alone)
+}
+
+/// How a script is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Surroundings {
+    /// Nobody knows: transactions are those that it begins itself.
+    Alone,
+    /// In one transaction, as sqlx runs migrations.
+    Transaction,
+    /// As one message without a transaction, as sqlx runs migrations with `-- no-transaction`.
+    OneMessage,
+}
+
+pub(super) fn classify_in(
+    script: &str,
+    dialect: SqlDialect,
+    surroundings: Surroundings,
+) -> Vec<StatementVerdict> {
+    let pieces = split(script, dialect);
+    let mut state = State {
+        dialect,
+        surroundings,
+        statements: pieces.len(),
+        made: HashSet::new(),
+        maybe_made: HashSet::new(),
+        begun: surroundings == Surroundings::Transaction,
+        locked: false,
+    };
+    pieces.iter().enumerate().map(|(index, piece)| state.statement(index, piece)).collect()
+}
+
+struct State {
+    dialect: SqlDialect,
+    surroundings: Surroundings,
+    statements: usize,
+    /// Tables that the script has made.
+    made: HashSet<String>,
+    /// Tables that it makes where they are not there yet.
+    maybe_made: HashSet<String>,
+    /// A transaction is open.
+    begun: bool,
+    /// It has locked a table that was there before.
+    locked: bool,
+}
+
+impl State {
+    fn statement(&mut self, index: usize, piece: &Piece) -> StatementVerdict {
+        let verdict = judge(&piece.text, self.dialect, 0);
+        let parts = parts(&piece.text, self.dialect).unwrap_or_default();
+        let verdict = self.in_context(Cursor(&parts), verdict);
+        let waiver = Waiver::find(&piece.comments, verdict.rule);
+        let (verdict, waived) = match waiver {
+            _ if verdict.level == Level::Safe => (verdict, None),
+            Some(Waiver { reason: Some(reason) }) => (verdict, Some(reason)),
+            Some(Waiver { reason: None }) => (without_reason(verdict), None),
+            None => (verdict, None),
+        };
+        StatementVerdict { statement: index, line: piece.line, verdict, waived }
+    }
+
+    /// What the statements before it change of the verdict.
+    fn in_context(&mut self, at: Cursor<'_>, verdict: Verdict) -> Verdict {
+        self.follow_transaction(at);
+        if let Some((table, if_not_exists)) = made_table(at) {
+            let list = if if_not_exists { &mut self.maybe_made } else { &mut self.made };
+            if verdict.level <= Level::Warn {
+                list.insert(table);
+            }
+            return verdict;
+        }
+        let targets = targets(at);
+        let all_in = |list: &HashSet<String>| {
+            !targets.is_empty() && targets.iter().all(|table| list.contains(table))
+        };
+        if verdict.level != Level::Unknown && all_in(&self.made) {
+            return Verdict::safe(new_rule(&verdict), "on a table that this script has made");
+        }
+        let verdict = match verdict.level == Level::Blocking && all_in(&self.maybe_made) {
+            true => Verdict { level: Level::Warn, ..verdict },
+            false => verdict,
+        };
+        let verdict = self.in_transaction(at, verdict);
+        self.locked |= at.starts("ALTER TABLE");
+        verdict
+    }
+
+    fn follow_transaction(&mut self, at: Cursor<'_>) {
+        let begins = at.starts("START TRANSACTION") || at.word() == "BEGIN" && at.0.len() < 8;
+        if begins && !at.starts("BEGIN NOT") {
+            self.begun = true;
+        } else if ["COMMIT", "END", "ROLLBACK"].contains(&at.word()) && !at.has("SAVEPOINT") {
+            self.begun = false;
+            self.locked = false;
+        }
+    }
+
+    fn in_transaction(&self, at: Cursor<'_>, verdict: Verdict) -> Verdict {
+        if self.dialect != SqlDialect::Postgres {
+            return verdict;
+        }
+        let together = self.surroundings == Surroundings::OneMessage && self.statements > 1;
+        if at.has("CONCURRENTLY") && (self.begun || together) {
+            return verdict.worse(Verdict::blocking(
+                "concurrently-in-transaction",
+                "the server refuses CONCURRENTLY inside a transaction, and several statements of one file are \
+                 one",
+                "a file of its own whose first line is `-- no-transaction`, with this one statement",
+            ));
+        }
+        let writes = ["UPDATE", "INSERT", "MERGE"].contains(&at.word());
+        if writes && self.begun && self.locked && verdict.level == Level::Warn {
+            return Verdict::blocking(
+                "rows-beside-ddl",
+                "the table that was altered stays locked until these rows are written",
+                "in a file of its own; or by the backfill of a migration",
+            );
+        }
+        verdict
+    }
+}
+
+fn without_reason(verdict: Verdict) -> Verdict {
+    Verdict {
+        reason: format!("its waiver gives no reason; and {}", verdict.reason),
+        instead: format!("write `-- dualwrite: allow {} because …`", verdict.rule),
+        ..verdict
+    }
+}
+
+fn new_rule(verdict: &Verdict) -> &'static str {
+    if verdict.rule == "create-index" { "create-index-new-table" } else { verdict.rule }
+}
+
+/// The table that a statement makes, and whether only where it is not there.
+fn made_table(mut at: Cursor<'_>) -> Option<(String, bool)> {
+    if !at.take("CREATE") {
+        return None;
+    }
+    at.take_any(&["GLOBAL", "LOCAL"]);
+    at.take_any(&["TEMPORARY", "TEMP", "UNLOGGED", "VIRTUAL"]);
+    if !at.take("TABLE") {
+        return None;
+    }
+    let if_not_exists = at.take("IF NOT EXISTS");
+    Some((plain(&at.name()?), if_not_exists))
+}
+
+/// The tables that a statement is on, where that is plain from its words.
+fn targets(mut at: Cursor<'_>) -> Vec<String> {
+    if at.take("ALTER TABLE") || at.take("TRUNCATE") || at.take("DROP TABLE") {
+        at.take_any(&["TABLE"]);
+        at.take("IF EXISTS");
+        at.take("ONLY");
+        return names(at);
+    }
+    if at.take("INSERT") {
+        at.take_any(&["IGNORE", "OR IGNORE", "OR REPLACE"]);
+        at.take("INTO");
+        return one(at);
+    }
+    if at.take("UPDATE") || at.take("DELETE FROM") || at.take("COPY") {
+        at.take("ONLY");
+        return one(at);
+    }
+    let index = at.starts("CREATE INDEX") || at.starts("CREATE UNIQUE INDEX");
+    if index || at.starts("CREATE TRIGGER") {
+        let on = (0..at.0.len()).find(|from| Cursor(&at.0[*from..]).starts("ON"));
+        let Some(on) = on else { return Vec::new() };
+        at = Cursor(&at.0[on + 1..]);
+        at.take("ONLY");
+        return one(at);
+    }
+    Vec::new()
+}
+
+fn one(mut at: Cursor<'_>) -> Vec<String> {
+    at.name().map(|name| plain(&name)).into_iter().collect()
+}
+
+fn names(mut at: Cursor<'_>) -> Vec<String> {
+    let mut found = one(at);
+    let _ = at.name();
+    while at.take(",") {
+        match at.name() {
+            Some(name) => found.push(plain(&name)),
+            None => return Vec::new(),
+        }
+    }
+    found
+}
+
+/// A table in the usual schema is the same with its schema and without.
+fn plain(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    name.strip_prefix("public.").or_else(|| name.strip_prefix("main.")).unwrap_or(&name).to_owned()
+}

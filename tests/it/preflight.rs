@@ -1,0 +1,103 @@
+//! What the catalogue says of a migration before its first row moves: findings, the refusal at `Off`, and the
+//! gate of every later move forward.
+
+use dualwrite::{
+    CopySql, ErrorKind, Finding, FindingLevel, Gate, KeySource, OwnedKey, Runtime, Stage,
+};
+
+use crate::support::db::{Scratch, TestDb, on_all_databases};
+
+/// A copy function over `old_note` and `new_note`.
+fn notes<D: TestDb, K: OwnedKey>() -> CopySql<D::Db, K> {
+    CopySql::new(KeySource::table("old_note").column("id"))
+        .new_source(KeySource::table("new_note").column("id"))
+        .copying("INSERT INTO new_note SELECT n.id, n.word FROM {rows} n")
+}
+
+async fn tables<D: TestDb>(db: &Scratch<D>, key: &str) {
+    for table in ["old_note", "new_note"] {
+        db.execute(&format!("CREATE TABLE {table} (id {key}, word VARCHAR(50))")).await;
+    }
+}
+
+fn names(findings: &[Finding]) -> Vec<(&str, FindingLevel, Option<&str>)> {
+    findings
+        .iter()
+        .map(|found| (found.check.as_str(), found.level, found.column.as_deref()))
+        .collect()
+}
+
+async fn a_key_type_that_cannot_be_kept_fails_the_registration_at_off<D: TestDb>(db: Scratch<D>) {
+    let key = D::sql("REAL PRIMARY KEY", "POINT", "ENUM('b', 'a') PRIMARY KEY");
+    tables(&db, key).await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let error = runtime.migration("m").backfill(notes::<D, String>()).register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(!error.is_retryable());
+    let text = error.to_string();
+    for part in ["table `old_note`, column `id`", "table `new_note`"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    // It has not joined, and its name is free.
+    assert!(runtime.get("m").is_err());
+    assert_eq!(db.number("SELECT count(*) FROM dualwrite_instance WHERE migration = 'm'").await, 0);
+    runtime.shutdown().await.unwrap();
+}
+
+async fn a_later_instance_joins_and_forward_moves_wait<D: TestDb>(db: Scratch<D>) {
+    tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+    let first = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = first.migration("m").backfill(notes::<D, i64>()).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    first.shutdown().await.unwrap();
+    let second = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = second.migration("m").backfill(notes::<D, String>()).register().await.unwrap();
+    let error = migration.advance(Stage::Shadow).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+    let blocker = error.blockers().iter().find(|found| found.gate == Gate::Preflight).unwrap();
+    assert!(blocker.reason.contains("table `old_note`, column `id`"), "{}", blocker.reason);
+    let status = migration.status().await.unwrap();
+    assert!(status.blockers.iter().any(|found| found.gate == Gate::Preflight));
+    assert_eq!(status.preflight, migration.preflight().await.unwrap());
+    migration.step_back(Stage::Off).await.unwrap();
+    second.shutdown().await.unwrap();
+}
+
+async fn the_gate_looks_at_tables_that_were_made_since<D: TestDb>(db: Scratch<D>) {
+    db.execute("CREATE TABLE old_note (id BIGINT NOT NULL PRIMARY KEY, word VARCHAR(50))").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("m").backfill(notes::<D, i64>()).register().await.unwrap();
+    assert!(!migration.preflight().await.unwrap().complete);
+    db.execute("CREATE TABLE new_note (id VARCHAR(20) NOT NULL PRIMARY KEY, word VARCHAR(50))")
+        .await;
+    let error = migration.advance(Stage::DualWrite).await.unwrap_err();
+    assert!(error.blockers().iter().any(|found| found.gate == Gate::Preflight), "{error}");
+    db.execute("DROP TABLE new_note").await;
+    db.execute("CREATE TABLE new_note (id BIGINT NOT NULL PRIMARY KEY, word VARCHAR(50))").await;
+    migration.advance(Stage::DualWrite).await.unwrap();
+    assert!(migration.preflight().await.unwrap().complete);
+    runtime.shutdown().await.unwrap();
+}
+
+async fn nullability_indexes_and_lengths_are_found<D: TestDb>(db: Scratch<D>) {
+    db.execute("CREATE TABLE old_note (id VARCHAR(40), word VARCHAR(50))").await;
+    db.execute("CREATE TABLE new_note (id VARCHAR(20) NOT NULL PRIMARY KEY, word VARCHAR(50))")
+        .await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("m").backfill(notes::<D, String>()).register().await.unwrap();
+    let found = migration.preflight().await.unwrap().findings;
+    let warned = |check| (check, FindingLevel::Warn, Some("id"));
+    assert!(names(&found).contains(&warned("key_null")), "{found:?}");
+    assert!(names(&found).contains(&warned("key_index")), "{found:?}");
+    if D::NAME != "sqlite" {
+        assert!(names(&found).contains(&warned("key_length")), "{found:?}");
+    }
+    runtime.shutdown().await.unwrap();
+}
+
+on_all_databases!(
+    a_key_type_that_cannot_be_kept_fails_the_registration_at_off,
+    a_later_instance_joins_and_forward_moves_wait,
+    the_gate_looks_at_tables_that_were_made_since,
+    nullability_indexes_and_lengths_are_found,
+);
