@@ -172,6 +172,23 @@ impl Error {
     }
 }
 
+/// Code, constraint and table of a database's error in a chain of sources; no values.
+pub(crate) fn database_said(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<sqlx::Error>() {
+            let Some(database) = found.as_database_error() else { return None };
+            let code = database.code().map(|code| format!("SQLSTATE {code}"));
+            let constraint = database.constraint().map(|name| format!("constraint `{name}`"));
+            let table = database.table().map(|name| format!("table `{name}`"));
+            let parts: Vec<String> = [code, constraint, table].into_iter().flatten().collect();
+            return (!parts.is_empty()).then(|| parts.join(", "));
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// SQLSTATE of a serialization failure, on MySQL of a deadlock too; and of PostgreSQL's deadlock.
 pub(crate) fn is_serialization(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());

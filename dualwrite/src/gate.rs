@@ -36,11 +36,13 @@ pub enum Gate {
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// The writes to the new side succeed, as far as this process has seen.
+    MirrorWrites,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -53,6 +55,7 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::MirrorWrites,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -71,6 +74,7 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::MirrorWrites => "mirror_writes",
         }
     }
 
@@ -83,7 +87,10 @@ impl Gate {
     /// Whether an operator may override this gate with a reason. The others protect data.
     #[must_use]
     pub const fn may_be_overridden(self) -> bool {
-        matches!(self, Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved)
+        matches!(
+            self,
+            Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved | Self::MirrorWrites
+        )
     }
 }
 

@@ -314,7 +314,9 @@ impl Inner {
         self.steering.check_switch(&records);
         let mut changed = false;
         for shared in self.migrations() {
-            if let Some(record) = records.iter().find(|record| *record.name == *shared.name) {
+            let record = records.iter().find(|record| *record.name == *shared.name);
+            shared.set_known(record.is_some());
+            if let Some(record) = record {
                 changed |= shared.apply(record);
             }
         }

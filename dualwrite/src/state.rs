@@ -22,9 +22,9 @@ use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
 use crate::observe::figures::Figures;
-use crate::observe::mirror::{Cause, MirrorError, MirrorFailures};
+use crate::observe::mirror::{Cause, MIRROR_WINDOW, MirrorError, MirrorFailures, MirrorReport};
 use crate::observe::tally::Tally;
-use crate::observe::window::{Look, Window};
+use crate::observe::window::{Cut, Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
 use crate::rollout::health::HealthHook;
@@ -169,6 +169,8 @@ pub(crate) struct Shared {
     /// This process looks after it.
     pub(crate) following: AtomicBool,
     lease: Arc<Lease>,
+    /// The control tables do not know the migration any more.
+    deleted: AtomicBool,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
     pub(crate) counters: Counters,
@@ -270,6 +272,7 @@ impl Shared {
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
             lease: context.lease,
+            deleted: AtomicBool::new(false),
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
             counters: Counters::default(),
@@ -321,7 +324,18 @@ impl Shared {
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
+            mirror_failing: self.mirror().failing(),
         }
+    }
+
+    /// The mirror writes of the last five minutes in this process.
+    pub(crate) fn mirror(&self) -> MirrorReport {
+        let look = self.look();
+        let window = &mut *self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.take(look, MIRROR_WINDOW, Cut::Now);
+        let counters = window.sum(MIRROR_WINDOW, None).figures.counters;
+        let last_error = self.mirror_failures.last();
+        MirrorReport::new(counters.mirror_written, counters.mirror_failed, last_error)
     }
 
     /// Whether no key can be missing in new any more.
@@ -368,11 +382,24 @@ impl Shared {
     /// The same as a question.
     #[inline]
     pub(crate) fn holds_lease(&self, start: u64, end: u64) -> bool {
-        self.lease.was_held(start, end)
+        self.lease.was_held(start, end) && !self.deleted.load(Relaxed)
+    }
+
+    /// Notes whether the control tables still know the migration.
+    pub(crate) fn set_known(&self, known: bool) {
+        if !self.deleted.swap(!known, Relaxed) && !known {
+            tracing::error!(
+                migration = &*self.name,
+                "its row was deleted from the control tables; restore it, or register the migration again"
+            );
+        }
     }
 
     #[cold]
     pub(crate) fn stage_unknown(&self) -> Error {
+        if self.deleted.load(Relaxed) {
+            return unknown_migration(&self.name);
+        }
         Error::new(
             ErrorKind::StageUnknown,
             "the control tables have not been reached for longer than the lease, so the stage is \

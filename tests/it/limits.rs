@@ -1,13 +1,12 @@
 //! Dual writes whose sides fail, hang or answer differently: how long that lasts, what the caller gets, what is
 //! counted, and what is left on the connections.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use dualwrite::{
-    AnswerPolicy, Backend, Error, ErrorKind, MIRROR_WRITE_TIMEOUT, Migration, Registration, Stage,
-    Tx,
+    AnswerPolicy, Backend, Error, ErrorKind, Gate, MIRROR_WRITE_TIMEOUT, Migration, Registration,
+    Stage, Tx,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -19,6 +18,7 @@ on_all_databases!(
     a_primary_that_hangs_fails_when_its_limit_is_over,
     a_mirror_failure_counts_only_where_the_write_went_on,
     a_failing_mirror_shows_its_cause_without_values,
+    a_mirror_that_always_fails_keeps_the_migration_from_going_live,
     different_answers_mark_the_key,
     different_answers_fail_the_write_where_that_is_wanted,
     different_answers_are_ignored_where_that_is_wanted,
@@ -102,6 +102,23 @@ async fn a_failing_mirror_shows_its_cause_without_values<D: Sql>(db: Scratch<D>)
     let code = D::sql("1299", "23502", "23000");
     assert!(cause.contains(code), "{cause}");
     assert!(!cause.contains("PLANTED") && !cause.contains("(2"), "{cause}");
+}
+
+async fn a_mirror_that_always_fails_keeps_the_migration_from_going_live<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Shadow, 0, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    world.new_mood.store(FAILS, SeqCst);
+    for id in 0..6 {
+        world.save(id, "word").await;
+    }
+    world.migration.repair().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    let refused = world.migration.advance(Stage::Live).await.unwrap_err();
+    let found: Vec<Gate> = refused.blockers().iter().map(|blocker| blocker.gate).collect();
+    assert_eq!(found, [Gate::MirrorWrites], "{refused}");
+    assert!(refused.to_string().contains("6 of 6 mirror writes"), "{refused}");
+    assert!(refused.to_string().contains(D::sql("1299", "23502", "23000")), "{refused}");
 }
 
 /// Orders whose ids each side draws for itself.

@@ -8,7 +8,7 @@ use super::statistics::{excess_at_least, share_between};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::Sum;
 use crate::stages::position::{Percent, Position};
-use crate::stages::stage::Stage;
+use crate::stages::stage::{Side, Stage};
 
 /// How many periods the look at the newest takes in: what is wrong from one moment on fills them by the
 /// third evaluation after it.
@@ -94,6 +94,10 @@ fn applies(limit: Limit, evidence: &Evidence<'_>) -> bool {
         Limit::LatencyTimesOld(..) => calls_new && position.stage <= Stage::Live,
         Limit::MismatchRate(_) => compares,
         Limit::CriticalMismatches(_) => compares && evidence.has_critical,
+        // Elsewhere old is the mirror: going back would make it answer.
+        Limit::MirrorFailureRate(_) => {
+            position.stage.reads() == Side::Old && position.reaches().writes_both()
+        }
         Limit::CopyFailures(_) | Limit::DeadLetters(_) | Limit::DatabaseErrors(_) => calls_new,
     }
 }
@@ -149,6 +153,7 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
                 false => Finding::Missing(too_few(compared, "comparisons", guard)),
             }
         }
+        Limit::MirrorFailureRate(limit) => mirror_failures(guard, limit, sum),
         Limit::CopyFailures(limit) => {
             let failed = counters.copies_failed;
             number(guard, failed, limit, "keys could not be copied", sum.covered, period)
@@ -163,6 +168,22 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
             }
             None => Finding::Missing("the control tables did not answer".to_owned()),
         },
+    }
+}
+
+/// Without a failure there is nothing to judge, also where nothing is written.
+fn mirror_failures(guard: &Guard, limit: f64, sum: &Sum) -> Finding {
+    let counters = &sum.figures.counters;
+    let (failed, all) = (counters.mirror_failed, counters.mirror_failed + counters.mirror_written);
+    let (low, _) = share_between(failed, all, guard.deviation);
+    let share = Share { hits: failed, samples: all, low };
+    let say =
+        |text: &mut String| write!(text, "{share} mirror writes fail, limit {}", percent(limit));
+    match (failed, all >= guard.samples) {
+        (0, _) => Finding::Fine,
+        (_, true) if low > limit => breach(guard, None, say, sum.covered),
+        (_, true) => Finding::Fine,
+        (_, false) => Finding::Missing(too_few(all, "mirror writes", guard)),
     }
 }
 

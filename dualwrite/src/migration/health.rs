@@ -9,7 +9,6 @@ use crate::migration::Migration;
 use crate::migration::guard::{guards, health, look, with_window};
 use crate::observe::CallReport;
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
-use crate::observe::mirror::MirrorReport;
 use crate::observe::window::{Cut, Sum};
 use crate::state::Shared;
 
@@ -92,14 +91,6 @@ pub struct FieldReport {
 pub(crate) fn recent(shared: &Shared) -> Vec<RecentReport> {
     look(shared, guards(shared).period, Cut::Now);
     MINUTES.map(|minutes| report(minutes, shared)).into()
-}
-
-/// The mirror writes of the last five minutes.
-pub(crate) fn mirror(shared: &Shared) -> MirrorReport {
-    let length = Duration::from_secs(5 * 60);
-    let counters = with_window(shared, |window| window.sum(length, None)).figures.counters;
-    let last_error = shared.mirror_failures.last();
-    MirrorReport::new(counters.mirror_written, counters.mirror_failed, last_error)
 }
 
 fn report(minutes: u32, shared: &Shared) -> RecentReport {

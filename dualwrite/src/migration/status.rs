@@ -10,7 +10,7 @@ use crate::gate::Blocker;
 use crate::guard::rules::GuardReport;
 use crate::migration::Migration;
 use crate::migration::guard::{dead_letters, guards, verdict};
-use crate::migration::health::{FieldReport, RecentReport, fields, mirror, recent};
+use crate::migration::health::{FieldReport, RecentReport, fields, recent};
 use crate::migration::rollout::RolloutStatus;
 use crate::observe::mirror::MirrorReport;
 use crate::observe::{CounterReport, MethodReport};
@@ -123,7 +123,7 @@ impl Migration {
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
             recent: recent(shared),
-            mirror: mirror(shared),
+            mirror: shared.mirror(),
             fields: fields(shared),
             cohorts: shared.cohorts.report(),
             noise: shared.baseline.report(),

@@ -7,9 +7,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::database_said;
+
 /// How often a failed mirror write is logged at the most, per migration. The failures between two lines are
 /// counted in the next one.
 pub const MIRROR_WARNING_PAUSE: Duration = Duration::from_secs(10);
+
+/// The time that reports of mirror writes look back.
+pub(crate) const MIRROR_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// From how many failures of late, and from which share on, no key goes live.
+const FAILURES_MIN: u64 = 5;
+const FAILURE_SHARE_MAX: f64 = 0.05;
 
 /// Why a mirror write failed, without row values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,23 +44,6 @@ impl fmt::Display for Cause {
             Self::Said(said) => f.write_str(said),
         }
     }
-}
-
-/// Code, constraint, table and column of a database's error.
-fn database_said(error: &(dyn StdError + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<sqlx::Error>() {
-            let Some(database) = found.as_database_error() else { return None };
-            let code = database.code().map(|code| format!("SQLSTATE {code}"));
-            let constraint = database.constraint().map(|name| format!("constraint `{name}`"));
-            let table = database.table().map(|name| format!("table `{name}`"));
-            let parts: Vec<String> = [code, constraint, table].into_iter().flatten().collect();
-            return (!parts.is_empty()).then(|| parts.join(", "));
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// The newest failure of a mirror write in this process.
@@ -86,6 +77,21 @@ impl MirrorReport {
         let all = written + failed;
         let failure_share = (all > 0).then(|| failed as f64 / all as f64);
         Self { written, failed, failure_share, last_error }
+    }
+
+    /// What is wrong with the mirror, where too many writes to it failed.
+    pub(crate) fn failing(&self) -> Option<String> {
+        let is_failing = self.failed >= FAILURES_MIN
+            && self.failure_share.is_some_and(|share| share > FAILURE_SHARE_MAX);
+        is_failing.then(|| {
+            let all = self.written + self.failed;
+            let cause = self.last_error.as_ref().map_or("no cause is known", |last| &last.cause);
+            format!(
+                "{} of {all} mirror writes of the last five minutes failed in this process ({cause}); fix the \
+                 new side: at live each of these writes would fail for its caller",
+                self.failed
+            )
+        })
     }
 }
 
@@ -143,6 +149,14 @@ mod tests {
         }
         assert_eq!(failures.note(error("last"), 5 + pause), Some(701));
         assert_eq!(failures.last().map(|last| last.cause), Some("last".to_owned()));
+    }
+
+    #[test]
+    fn a_mirror_fails_when_it_fails_often_not_when_it_failed_once() {
+        let failing = |written, failed| MirrorReport::new(written, failed, None).failing();
+        assert!(failing(0, 0).is_none() && failing(0, 4).is_none() && failing(995, 5).is_none());
+        let reason = failing(5, 55).unwrap();
+        assert!(reason.starts_with("55 of 60 mirror writes"), "{reason}");
     }
 
     #[test]

@@ -77,4 +77,6 @@ pub(crate) struct Terms {
     pub(crate) unaware_window: Duration,
     /// What the preflight refuses.
     pub(crate) refused: Vec<String>,
+    /// What is wrong with the writes to the new side, where too many of them failed of late.
+    pub(crate) mirror_failing: Option<String>,
 }

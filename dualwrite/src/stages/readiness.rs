@@ -27,6 +27,9 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
     let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
     if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
         copied(facts, terms, &mut found);
+        if let Some(reason) = &terms.mirror_failing {
+            block(&mut found, Gate::MirrorWrites, reason.clone());
+        }
     }
     if forward && reaches == Stage::RampDown {
         // From there on no read falls back to old, in a lazy migration either.
@@ -318,6 +321,17 @@ mod tests {
             assert_eq!(gates(&facts, wish, lazy.clone()), []);
             facts.generation = Generation(2);
         }
+    }
+
+    #[test]
+    fn going_live_waits_for_mirror_writes_that_succeed() {
+        let failing = Some("55 of 60 mirror writes failed".to_owned());
+        let terms = Terms { mirror_failing: failing, ..Terms::default() };
+        let shadow = facts(Stage::Shadow, 0);
+        for wish in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
+            assert_eq!(gates(&shadow, wish, terms.clone()), [Gate::MirrorWrites]);
+        }
+        assert_eq!(gates(&facts(Stage::Live, 0), Move::Rollback, terms), []);
     }
 
     #[test]
