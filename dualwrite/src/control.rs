@@ -1,6 +1,7 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+pub(crate) mod hazards;
 pub(crate) mod letters;
 pub(crate) mod plans;
 pub(crate) mod tasks;
@@ -19,6 +20,7 @@ use crate::stages::facts::{Facts, Terms};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::{Side, Stage};
+use crate::stages::stale::StaleKind;
 use crate::verify::decide::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.
@@ -266,6 +268,14 @@ pub struct Mismatch {
     pub at_us: i64,
 }
 
+/// A key that waits to be copied again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirtyKey {
+    pub(crate) key: EncodedKey,
+    /// When it was marked last, by the database's clock, in microseconds since 1970.
+    pub(crate) marked_at_us: i64,
+}
+
 /// A mismatch to keep.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
@@ -316,7 +326,9 @@ pub trait Watch: Send {
 }
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
-pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'static {
+pub(crate) trait Control:
+    hazards::Hazards + letters::Letters + plans::Plans + tasks::Tasks + 'static
+{
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 
@@ -355,13 +367,18 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
     /// The newest changes, newest first.
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;
 
-    /// Records that a verification found the sides equal, in these generations of new and old. Returns
-    /// whether they are still those.
+    /// Records that the verification of this owner found the sides equal, in these generations of new and old.
+    /// Returns whether they are still those, and nothing was marked as stale since it began.
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         generations: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Marks the sides as different, which withdraws the proof of both.
+    fn mark_stale<'a>(&'a self, name: &'a str, kind: StaleKind)
+    -> BoxFuture<'a, Result<(), Error>>;
 
     /// Begins a verification, or goes on with one that ended in the middle and was asked for the same, unless
     /// it shall begin `afresh`. Whoever runs one is superseded.
@@ -409,13 +426,21 @@ pub(crate) trait Control: letters::Letters + plans::Plans + tasks::Tasks + 'stat
         order: Order,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Keys whose `side` must be copied again, oldest first.
+    /// Keys whose `side` must be copied again, oldest first, those after this one.
     fn dirty<'a>(
         &'a self,
         name: &'a str,
         side: Side,
+        after: Option<&'a DirtyKey>,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>>;
+    ) -> BoxFuture<'a, Result<Vec<DirtyKey>, Error>>;
+
+    /// Marks the new side as stale instead of a key that cannot be read, and forgets that key.
+    fn set_aside<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Records an approval for the present stage, and the order.
     fn approve<'a>(

@@ -6,6 +6,7 @@ pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
+pub(crate) mod hazards;
 pub(crate) mod identifier;
 pub(crate) mod inside;
 pub(crate) mod key_source;
@@ -221,7 +222,11 @@ pub(crate) trait Copier: Send + Sync {
     fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>>;
 
     /// The statements that make, or remove, the trigger on old.
-    fn triggers(&self, migration: &str, create: bool) -> Vec<String>;
+    fn triggers<'a>(
+        &'a self,
+        migration: &'a str,
+        create: bool,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
     /// Runs them.
     fn set_triggers<'a>(
@@ -230,8 +235,17 @@ pub(crate) trait Copier: Send + Sync {
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Looks at the catalogue, and keeps what was found for the gates.
+    fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Sets the sequences of new beyond what is taken. Answers with the statements.
+    fn advance_sequences<'a>(
+        &'a self,
+        shared: &'a Shared,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
+
     /// Reads what the catalogue says of the tables.
-    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>>;
+    fn preflight<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Preflight, Error>>;
 
     /// Compares keys.
     fn verify<'a>(

@@ -35,6 +35,8 @@ pub(crate) use self::values::{SqlRow, SqlValue};
 pub(crate) use self::values::{bind, typed_values};
 pub(crate) use self::values::{position_of, unexpected};
 use crate::key::KeyKind;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use crate::stages::hazard::{Hazard, HazardKind};
 
 /// A database that this library can fence: `sqlx::Sqlite`, `sqlx::Postgres`, `sqlx::MySql`.
 ///
@@ -56,6 +58,13 @@ pub trait Backend: Database {
     #[doc(hidden)]
     type Adapter: sealed::Adapter<Db = Self>;
 }
+/// Slots for the minute of a foreign write. Connections whose numbers are the same in it may wait for each other.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) const UNAWARE_SLOTS: u32 = 512;
+
+/// Raised when the text of a trigger changes.
+const TRIGGER_VERSION: &str = "2";
+
 /// A table of old whose writers are watched.
 #[derive(Clone, Debug)]
 #[doc(hidden)]
@@ -67,6 +76,8 @@ pub struct Watched {
     pub(crate) columns: Vec<(String, KeyKind)>,
     /// Of the trigger, and of the function on PostgreSQL.
     pub(crate) name: String,
+    /// The number of the migration's fence: the mark of a transaction that holds it.
+    pub(crate) fence: u64,
 }
 
 impl Watched {
@@ -74,12 +85,67 @@ impl Watched {
         // Of all that it depends on, so that one of this name is this one, and need not be replaced:
         // in between, writes would go by unseen.
         let parts = columns.iter().map(|(column, kind)| format!("{column} {kind}"));
-        let parts: Vec<String> =
-            [migration.to_owned(), table.clone()].into_iter().chain(parts).collect();
+        let parts: Vec<String> = [TRIGGER_VERSION.to_owned(), migration.to_owned(), table.clone()]
+            .into_iter()
+            .chain(parts)
+            .collect();
         let hash = xxhash_rust::xxh3::xxh3_64(parts.join("\0").as_bytes());
         let name = format!("dualwrite_watch_{hash:016x}");
-        Self { migration: migration.to_owned(), table, columns, name }
+        let fence = Pin::fence(migration);
+        Self { migration: migration.to_owned(), table, columns, name, fence }
     }
+
+    /// The name of the table without its schema and quotes.
+    pub(crate) fn plain_name(&self) -> String {
+        plain(&self.table)
+    }
+
+    /// The name of the table, quoted, without its schema.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn table_name(&self) -> String {
+        self.table.rsplit('.').next().unwrap_or(&self.table).to_owned()
+    }
+}
+
+/// The new table and the columns of its key, quoted.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct NewTable {
+    pub(crate) table: String,
+    pub(crate) columns: Vec<String>,
+}
+
+impl NewTable {
+    /// The name of the table without its schema and quotes.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn plain_name(&self) -> String {
+        plain(&self.table)
+    }
+}
+
+fn plain(table: &str) -> String {
+    table.rsplit('.').next().unwrap_or(table).trim_matches(['"', '`']).to_owned()
+}
+
+/// How far a sequence is set beyond the greatest number that is taken: until new alone is written, old gives out
+/// further ones.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+const SEQUENCE_HEADROOM: i64 = 10_000;
+
+/// A sequence that would give out `next`, although numbers up to `most` are taken.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+fn sequence_behind(
+    name: &str,
+    column: &str,
+    [next, most]: [i64; 2],
+    repair: impl Fn(i64) -> String,
+) -> Hazard {
+    let repair = repair(most.saturating_add(SEQUENCE_HEADROOM));
+    let detail = format!(
+        "its next number, {next}, is taken: numbers up to {most} are in column {column} or were given out by \
+         old; run `migration.advance_sequences()`, or: {repair}"
+    );
+    Hazard { repair: Some(repair), ..Hazard::new(HazardKind::Sequence, name, detail) }
 }
 
 /// What a database says of its own load; `None` where it does not tell.

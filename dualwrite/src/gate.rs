@@ -32,17 +32,20 @@ pub enum Gate {
     CopiedBack,
     /// Somebody has given the named approval since this stage was entered.
     Approved,
-    /// Every release that writes old without this library is gone, and so are its writes.
+    /// Every release that writes old without this library is gone, and so are its writes; every writer that no
+    /// trigger sees is recorded as stopped.
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// No sequence of new would give out a number that is taken.
+    Sequences,
     /// The writes to the new side succeed, as far as this process has seen.
     MirrorWrites,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -55,6 +58,7 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::Sequences,
         Self::MirrorWrites,
     ];
 
@@ -74,6 +78,7 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::Sequences => "sequences",
             Self::MirrorWrites => "mirror_writes",
         }
     }

@@ -141,10 +141,12 @@ pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use stages::bucket::{Bucket, BucketRule, salt};
 pub use stages::facts::InstanceReport;
+pub use stages::hazard::{Hazard, HazardKind, Stopped};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
 pub use stages::route::{Operation, Plan, route};
 pub use stages::stage::{Side, Stage};
+pub use stages::stale::{StaleKind, StaleMark};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
 pub use state::{
     AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,

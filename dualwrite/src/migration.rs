@@ -23,6 +23,7 @@ use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::moving::{Moving, check_named, repair};
 use crate::migration::waiving::Waiving;
 use crate::preflight::finding::Preflight;
+use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Percent, Position};
 use crate::stages::readiness::blockers;
@@ -134,6 +135,7 @@ impl Migration {
     /// `IllegalMove` where no such move exists, `Database`.
     pub async fn readiness(&self, wish: Move) -> Result<Vec<Blocker>, Error> {
         self.0.look_ahead().await?;
+        self.look_for_hazards().await?;
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
@@ -202,6 +204,78 @@ impl Migration {
         self.0.control.declare(&self.0.name, release, true).await
     }
 
+    /// Looks at the catalogue, if there is a copy function that says where.
+    async fn look_for_hazards(&self) -> Result<(), Error> {
+        match &self.0.copier {
+            Some(copier) => copier.look_for_hazards(&self.0).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the catalogue says that speaks against writing new alone: writers of the old table that no trigger of
+    /// this library sees (cascades of foreign keys, triggers of the application, replication), and sequences of new
+    /// that are behind. `Complete` waits until each is gone, or, for writers, until somebody has recorded that it is
+    /// [stopped](Self::writer_stopped). Looks now.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    ///     for hazard in migration.hazards().await? {
+    ///         println!("{}: {}", hazard.name, hazard.detail);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn hazards(&self) -> Result<Vec<Hazard>, Error> {
+        self.look_for_hazards().await?;
+        self.0.control.hazards(&self.0.name).await
+    }
+
+    /// Records that a writer which [no trigger sees](Self::hazards) is stopped. This withdraws the proof: run a
+    /// verification of all keys afterwards. The record is taken back where the generation is raised.
+    ///
+    /// # Errors
+    /// `InvalidInput` where there is no such writer, for an actor's name that is empty or too long, and without a
+    /// reason; `Database`.
+    pub async fn writer_stopped(&self, writer: &str, by: &str, because: &str) -> Result<(), Error> {
+        let refused = |error: Error| error.of(&self.0.name);
+        check_named("actor", by).map_err(refused)?;
+        if because.trim().is_empty() {
+            let message = "give the reason why this writer no longer writes the old table";
+            return Err(refused(Error::new(ErrorKind::InvalidInput, message)));
+        }
+        let known: Vec<Hazard> = self.hazards().await?;
+        if !self.0.control.stop_writer(&self.0.name, writer, by, because).await? {
+            let names = known.iter().filter(|one| one.kind.is_writer()).map(|one| &*one.name);
+            let names: Vec<&str> = names.collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let message = format!("`{writer}` is no writer that is not seen; known are: {names}");
+            return Err(refused(Error::new(ErrorKind::InvalidInput, message)));
+        }
+        tracing::info!(
+            migration = &*self.0.name,
+            writer,
+            actor = by,
+            reason = because,
+            "a writer was recorded as stopped"
+        );
+        Ok(())
+    }
+
+    /// Sets the sequences of new that are behind to the greatest number that is taken and 10,000 more, for old gives
+    /// out numbers until new alone is written. Answers with the statements that were run.
+    ///
+    /// # Errors
+    /// `Unsupported` without a copy function; `Database`, also where the service may not do that; `Conflict` where
+    /// one is behind still.
+    pub async fn advance_sequences(&self) -> Result<Vec<String>, Error> {
+        self.0.copier()?.advance_sequences(&self.0).await
+    }
+
     /// The statements of a trigger that records every key of old which somebody writes without this
     /// library: such keys are copied again, and `Complete` waits until no such write has been seen for
     /// the [window](crate::Registration::unaware_window). Run them where the application's own schema
@@ -209,9 +283,9 @@ impl Migration {
     /// fenced transaction then takes two statements more.
     ///
     /// # Errors
-    /// `Unsupported` without a copy function.
-    pub fn trigger_sql(&self) -> Result<Vec<String>, Error> {
-        Ok(self.0.copier()?.triggers(&self.0.name, true))
+    /// `Unsupported` without a copy function; `Database`.
+    pub async fn trigger_sql(&self) -> Result<Vec<String>, Error> {
+        self.0.copier()?.triggers(&self.0.name, true).await
     }
 
     /// Runs the statements of [`trigger_sql`](Self::trigger_sql). May be called again and again.
@@ -219,7 +293,8 @@ impl Migration {
     /// # Errors
     /// `Unsupported` without a copy function; `Database`, also where the service may not make triggers.
     pub async fn install_trigger(&self) -> Result<(), Error> {
-        self.0.copier()?.set_triggers(&self.0.name, true).await
+        self.0.copier()?.set_triggers(&self.0.name, true).await?;
+        self.look_for_hazards().await
     }
 
     /// Removes the trigger.
@@ -227,7 +302,8 @@ impl Migration {
     /// # Errors
     /// As [`install_trigger`](Self::install_trigger).
     pub async fn remove_trigger(&self) -> Result<(), Error> {
-        self.0.copier()?.set_triggers(&self.0.name, false).await
+        self.0.copier()?.set_triggers(&self.0.name, false).await?;
+        self.look_for_hazards().await
     }
 
     /// The backfill.

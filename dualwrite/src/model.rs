@@ -10,7 +10,7 @@
 //! has the fence alone, and the last side of a write and its commit are seen together or not at all.
 //!
 //! - [`state`]: what there is; [`world`]: its bounds, and the guard that it may lack
-//! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`locks`]: the steps
+//! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`verifying`], [`locks`]: the steps
 //! - [`search`]: all steps together; [`properties`]: what must hold, and what must be reachable
 //! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
 
@@ -25,6 +25,7 @@ mod returns;
 mod reversing;
 mod search;
 mod state;
+mod verifying;
 mod world;
 mod worlds;
 mod writing;

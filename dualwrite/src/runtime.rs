@@ -257,7 +257,7 @@ impl Inner {
         copier: Option<&Arc<dyn Copier>>,
     ) -> Result<Preflight, Error> {
         let Some(copier) = copier else { return Ok(Preflight::default()) };
-        let found = match copier.preflight().await {
+        let found = match copier.preflight(name).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(migration = name, %error, "no preflight; the next move asks again");

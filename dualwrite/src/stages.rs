@@ -2,8 +2,10 @@
 
 pub(crate) mod bucket;
 pub(crate) mod facts;
+pub(crate) mod hazard;
 pub(crate) mod moves;
 pub(crate) mod position;
 pub(crate) mod readiness;
 pub(crate) mod route;
 pub(crate) mod stage;
+pub(crate) mod stale;

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod burying;
 pub(crate) mod ledger;
+pub(crate) mod marks;
 pub(crate) mod memory;
 pub(crate) mod ordering;
 pub(crate) mod sql;

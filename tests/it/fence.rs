@@ -77,7 +77,7 @@ async fn a_fence_that_is_missing_is_made_again<D: Sql>(db: Scratch<D>) {
 async fn a_watched_migration_is_marked_from_the_first_write_to_the_last<D: Sql>(db: Scratch<D>) {
     let world = World::at(Stage::DualWrite, db).await;
     world.save(1, "unwatched").await;
-    let unaware = "SELECT count(*) FROM dualwrite_unaware";
+    let unaware = "SELECT count(*) FROM dualwrite_unaware WHERE minute > 0";
     for round in 0..2 {
         let held = world.begin().await;
         drop(held);
@@ -203,7 +203,7 @@ async fn a_role_without_rights_gets_none_from_the_triggers<D: Sql>(db: Scratch<D
     .await
     .unwrap();
     D::execute(&pool, "INSERT INTO old_note (id, word) VALUES (9, 'behind')").await.unwrap();
-    assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_unaware").await, 1);
+    assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_unaware WHERE minute > 0").await, 1);
     D::execute(&pool, "RESET ROLE").await.unwrap();
     world.db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
 }

@@ -49,6 +49,7 @@ mod transaction;
 mod unaware;
 mod unfinished;
 mod verify;
+mod writers;
 
 // The tests' own tools.
 mod harness;

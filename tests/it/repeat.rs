@@ -243,6 +243,7 @@ async fn a_trigger_takes_the_repetition_for_what_it_is<D: Sql>(db: Scratch<D>) {
     assert_eq!(it.words().await, words(&["one"], &[]));
     let status = it.world.migration.status().await.unwrap();
     assert_eq!(status.counters.mirror_failed, 1);
-    let unaware = it.world.db.number("SELECT count(*) FROM dualwrite_unaware").await;
+    let unaware =
+        it.world.db.number("SELECT count(*) FROM dualwrite_unaware WHERE minute > 0").await;
     assert_eq!(unaware, 0, "it bears the mark, before and after");
 }

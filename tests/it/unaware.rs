@@ -37,7 +37,7 @@ async fn copied<D: Sql>(
 
 async fn recorded<D: Sql>(world: &World<D>) -> (i64, i64) {
     let dirty = world.db.number("SELECT count(*) FROM dualwrite_dirty WHERE side = 'new'").await;
-    (dirty, world.db.number("SELECT count(*) FROM dualwrite_unaware").await)
+    (dirty, world.db.number("SELECT count(*) FROM dualwrite_unaware WHERE minute > 0").await)
 }
 
 async fn what_others_wrote_to_old_is_copied_again<D: Sql>(db: Scratch<D>) {
@@ -71,7 +71,7 @@ async fn what_goes_through_the_fence_is_not_recorded<D: Sql>(db: Scratch<D>) {
         world.db.execute("UPDATE old_note SET word = 'behind' WHERE id = 1").await;
     }
     assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 1);
-    assert!(world.db.number("SELECT count(*) FROM dualwrite_unaware").await >= 1);
+    assert!(world.db.number("SELECT count(*) FROM dualwrite_unaware WHERE minute > 0").await >= 1);
 }
 
 fn patient<DB: dualwrite::Backend>(registration: Registration<'_, DB>) -> Registration<'_, DB> {
@@ -88,7 +88,7 @@ async fn complete_waits_until_nobody_writes_old_any_more<D: Sql>(db: Scratch<D>)
     }
     let refused = world.migration.advance(Stage::Complete).await.unwrap_err();
     assert!(refused.to_string().contains("[released] old was written without"), "{refused}");
-    let hours = "UPDATE dualwrite_unaware SET minute = minute - 70";
+    let hours = "UPDATE dualwrite_unaware SET minute = minute - 70 WHERE minute > 0";
     world.db.execute(hours).await;
     world.migration.advance(Stage::Complete).await.unwrap();
 }
@@ -137,7 +137,7 @@ async fn without_the_trigger_nothing_is_recorded<D: Sql>(db: Scratch<D>) {
     world.migration.remove_trigger().await.unwrap();
     world.db.execute(BEHIND_OUR_BACK).await;
     assert_eq!(recorded(&world).await, (0, 0));
-    assert!(world.migration.trigger_sql().unwrap().len() >= 3);
+    assert!(world.migration.trigger_sql().await.unwrap().len() >= 3);
 }
 
 struct CopyTokens<D: Sql>(PhantomData<D>);

@@ -4,4 +4,5 @@
 mod elsewhere;
 mod people;
 mod planted;
+mod proof;
 mod runs;

@@ -187,12 +187,44 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
--- Minutes in which somebody wrote old without the library, and transactions that are its own.
-CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+-- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
+-- that found it at its beginning.
+CREATE TABLE IF NOT EXISTS dualwrite_stale (
     migration VARCHAR(100)    NOT NULL,
-    minute    BIGINT  NOT NULL,
-    PRIMARY KEY (migration, minute)
+    kind      VARCHAR(16)     NOT NULL,
+    subject   VARCHAR(64)     NOT NULL,
+    at        BIGINT  NOT NULL,
+    seen_by   VARCHAR(100),
+    PRIMARY KEY (migration, kind, subject)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What the catalogue says that speaks against writing new alone, and who recorded that a writer is stopped; and what
+-- changes when the old table is truncated or rebuilt.
+CREATE TABLE IF NOT EXISTS dualwrite_hazard (
+    migration       VARCHAR(100)    NOT NULL,
+    name            VARCHAR(200)    NOT NULL,
+    kind            VARCHAR(16)     NOT NULL,
+    detail          TEXT            NOT NULL,
+    repair          TEXT,
+    found_at        BIGINT  NOT NULL,
+    stopped_by      VARCHAR(100),
+    stopped_because TEXT,
+    stopped_at      BIGINT,
+    PRIMARY KEY (migration, name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_shape (
+    migration VARCHAR(100)    NOT NULL PRIMARY KEY,
+    shape     TEXT            NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- The minute in which somebody last wrote the old table without the library, in a slot by the number of the
+-- connection, so that no transaction waits for another; and transactions that hold a fence.
+CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+    migration  VARCHAR(100)    NOT NULL,
+    slot       BIGINT  NOT NULL,
+    minute     BIGINT  NOT NULL,
+    PRIMARY KEY (migration, slot)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_fenced (
-    connection BIGINT  NOT NULL PRIMARY KEY
+    connection BIGINT  NOT NULL,
+    fence      BIGINT  NOT NULL,
+    PRIMARY KEY (connection, fence)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

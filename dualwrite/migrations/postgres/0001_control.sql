@@ -187,14 +187,46 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL
 );
--- Minutes in which somebody wrote old without the library, and transactions that are its own.
-CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+-- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
+-- that found it at its beginning.
+CREATE TABLE IF NOT EXISTS dualwrite_stale (
     migration TEXT    NOT NULL,
-    minute    BIGINT  NOT NULL,
-    PRIMARY KEY (migration, minute)
+    kind      TEXT    NOT NULL,
+    subject   TEXT    NOT NULL,
+    at        BIGINT  NOT NULL,
+    seen_by   TEXT,
+    PRIMARY KEY (migration, kind, subject)
+);
+-- What the catalogue says that speaks against writing new alone, and who recorded that a writer is stopped; and what
+-- changes when the old table is truncated or rebuilt.
+CREATE TABLE IF NOT EXISTS dualwrite_hazard (
+    migration       TEXT            NOT NULL,
+    name            TEXT            NOT NULL,
+    kind            TEXT            NOT NULL,
+    detail          TEXT            NOT NULL,
+    repair          TEXT,
+    found_at        BIGINT  NOT NULL,
+    stopped_by      TEXT,
+    stopped_because TEXT,
+    stopped_at      BIGINT,
+    PRIMARY KEY (migration, name)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_shape (
+    migration TEXT            NOT NULL PRIMARY KEY,
+    shape     TEXT            NOT NULL
+);
+-- The minute in which somebody last wrote the old table without the library, in a slot by the number of the
+-- connection, so that no transaction waits for another; and transactions that hold a fence.
+CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+    migration  TEXT    NOT NULL,
+    slot       BIGINT  NOT NULL,
+    minute     BIGINT  NOT NULL,
+    PRIMARY KEY (migration, slot)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_fenced (
-    connection BIGINT  NOT NULL PRIMARY KEY
+    connection BIGINT  NOT NULL,
+    fence      BIGINT  NOT NULL,
+    PRIMARY KEY (connection, fence)
 );
 -- The fence of a migration is a table without columns or rows, which writers lock, and a procedure whose name
 -- bears the epoch, which they call next: they go on if there is one. Neither statement is planned, reads a row
@@ -223,7 +255,7 @@ BEGIN
         EXECUTE format('DROP TABLE %s', fence);
     ELSIF to_regprocedure(entrance) IS NULL OR OLD.watched <> NEW.watched THEN
         IF NEW.watched <> 0 THEN
-            body := $mark$PERFORM set_config('dualwrite.fenced', '1', true);$mark$;
+            body := format('PERFORM set_config(%L, ''1'', true);', 'dualwrite.fenced_' || migration.fence);
         END IF;
         EXECUTE format('CREATE OR REPLACE PROCEDURE %s LANGUAGE plpgsql AS %L', entrance, 'BEGIN ' || body || ' END');
         EXECUTE format('GRANT EXECUTE ON PROCEDURE %s TO PUBLIC', entrance);

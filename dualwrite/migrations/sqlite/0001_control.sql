@@ -187,14 +187,46 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL
 );
--- Minutes in which somebody wrote old without the library, and transactions that are its own.
-CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+-- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
+-- that found it at its beginning.
+CREATE TABLE IF NOT EXISTS dualwrite_stale (
     migration TEXT    NOT NULL,
-    minute    INTEGER NOT NULL,
-    PRIMARY KEY (migration, minute)
+    kind      TEXT    NOT NULL,
+    subject   TEXT    NOT NULL,
+    at        INTEGER NOT NULL,
+    seen_by   TEXT,
+    PRIMARY KEY (migration, kind, subject)
+);
+-- What the catalogue says that speaks against writing new alone, and who recorded that a writer is stopped; and what
+-- changes when the old table is truncated or rebuilt.
+CREATE TABLE IF NOT EXISTS dualwrite_hazard (
+    migration       TEXT            NOT NULL,
+    name            TEXT            NOT NULL,
+    kind            TEXT            NOT NULL,
+    detail          TEXT            NOT NULL,
+    repair          TEXT,
+    found_at        INTEGER NOT NULL,
+    stopped_by      TEXT,
+    stopped_because TEXT,
+    stopped_at      INTEGER,
+    PRIMARY KEY (migration, name)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_shape (
+    migration TEXT            NOT NULL PRIMARY KEY,
+    shape     TEXT            NOT NULL
+);
+-- The minute in which somebody last wrote the old table without the library, in a slot by the number of the
+-- connection, so that no transaction waits for another; and transactions that hold a fence.
+CREATE TABLE IF NOT EXISTS dualwrite_unaware (
+    migration  TEXT    NOT NULL,
+    slot       INTEGER NOT NULL,
+    minute     INTEGER NOT NULL,
+    PRIMARY KEY (migration, slot)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_fenced (
-    connection INTEGER NOT NULL PRIMARY KEY
+    connection INTEGER NOT NULL,
+    fence      INTEGER NOT NULL,
+    PRIMARY KEY (connection, fence)
 );
 -- BEGIN IMMEDIATE is the fence: there is one writer at a time. That the epoch is still the one a writer believes
 -- in, it learns from one number, which is quicker to look for than the migration's row. There is none while the

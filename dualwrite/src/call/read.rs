@@ -48,7 +48,7 @@ pub struct Read<'r> {
     copies: bool,
     progress: Progress,
     /// Reads outside a transaction hold back the acknowledgement of the next position.
-    entered: Option<Entered<'r>>,
+    entered: Option<Phase>,
 }
 
 /// How far a read has come: what its drop means.
@@ -71,11 +71,12 @@ impl Drop for Read<'_> {
     fn drop(&mut self) {
         if self.progress != Progress::Settled {
             self.count_unfinished();
+            self.leave();
         }
     }
 }
 
-/// A call that is counted as in flight until this is dropped.
+/// A call that is counted as in flight until this is dropped, or kept by the read itself.
 struct Entered<'r> {
     shared: &'r Shared,
     phase: Phase,
@@ -85,6 +86,14 @@ impl<'r> Entered<'r> {
     #[inline(always)]
     fn enter(shared: &'r Shared) -> Self {
         Self { shared, phase: shared.in_flight.enter() }
+    }
+
+    /// The read leaves by itself.
+    #[inline(always)]
+    fn keep(self) -> Phase {
+        let phase = self.phase;
+        std::mem::forget(self);
+        phase
     }
 }
 
@@ -135,7 +144,7 @@ pub fn read<'r, K: Key + ?Sized>(
         compares,
         copies,
         progress: Progress::Begun,
-        entered: Some(entered),
+        entered: Some(entered.keep()),
     })
 }
 
@@ -161,7 +170,7 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
         compares: is_compared(shared, method, plan, start),
         copies: false,
         progress: Progress::Begun,
-        entered: Some(entered),
+        entered: Some(entered.keep()),
     })
 }
 
@@ -384,10 +393,20 @@ impl<'r> Read<'r> {
         let nanos = shared.clock.nanos(self.start, end);
         self.method.stats.side(self.primary).record(nanos, answer.is_ok());
         self.progress = Progress::Settled;
-        if self.entered.take().is_some() {
+        if self.leave() {
             shared.check_lease(self.start, end)?;
         }
         answer
+    }
+
+    /// Ends being in flight. Returns whether it was.
+    #[inline(always)]
+    fn leave(&mut self) -> bool {
+        let entered = self.entered.take();
+        if let Some(phase) = entered {
+            self.repository.shared().in_flight.leave(phase);
+        }
+        entered.is_some()
     }
 
     /// A call that its side left by a panic has failed, and so has one that we could not bring to its end.

@@ -5,27 +5,65 @@ use crate::copy::learn::{Connection, learn};
 use crate::copy::run::SqlCopier;
 use crate::error::Error;
 use crate::preflight::checks::CHECKS;
-use crate::preflight::finding::{Finding, Preflight};
+use crate::preflight::finding::{Finding, FindingLevel, Preflight};
 use crate::preflight::schema::Subject;
+use crate::stages::hazard::{HazardKind, Looked};
+use crate::stages::stage::Side;
 
 /// Looks at the tables of a migration.
-pub(crate) async fn look<C: CopyKeys>(copier: &SqlCopier<C>) -> Result<Preflight, Error> {
+pub(crate) async fn look<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    migration: &str,
+) -> Result<Preflight, Error> {
     let failed = |error| Error::database("reading the catalogue", error);
     let mut conn = copier.pool.acquire().await.map_err(failed)?;
     let (subject, mut found) = learn(copier, &mut conn).await.map_err(failed)?;
     for check in CHECKS {
         check(&subject, &mut found);
     }
-    found.extend(probe(copier, &mut conn, &subject).await.map_err(failed)?);
+    found.extend(probe(copier, migration, &mut conn, &subject).await.map_err(failed)?);
     let complete = subject.sides().all(|side| side.table.is_some());
     Ok(Preflight::new(found, complete))
 }
 
 /// Findings that need more than the catalogue.
 async fn probe<C: CopyKeys>(
-    _copier: &SqlCopier<C>,
-    _conn: &mut Connection<C>,
-    _subject: &Subject,
+    copier: &SqlCopier<C>,
+    migration: &str,
+    conn: &mut Connection<C>,
+    subject: &Subject,
 ) -> sqlx::Result<Vec<Finding>> {
-    Ok(Vec::new())
+    if subject.sides().any(|side| side.table.is_none()) {
+        return Ok(Vec::new());
+    }
+    let looked = copier.looked(migration, conn).await?;
+    Ok(findings(&looked, copier))
+}
+
+/// What is told of writers that no trigger sees, and of sequences: the gates of `Complete` go by it.
+fn findings<C: CopyKeys>(looked: &Looked, copier: &SqlCopier<C>) -> Vec<Finding> {
+    let plain = |table: &str| table.replace(['"', '`'], "");
+    let old = plain(copier.pages.table());
+    let new = copier.new_pages.as_ref().map_or_else(|| old.clone(), |new| plain(new.table()));
+    let hazards = looked.hazards.iter().map(|hazard| {
+        let (side, table) = match hazard.kind {
+            HazardKind::Sequence => (Side::New, new.as_str()),
+            _ => (Side::Old, old.as_str()),
+        };
+        let action = match (&hazard.repair, hazard.kind.is_writer()) {
+            (Some(repair), _) => format!("before `Complete`, run: {repair}"),
+            (None, true) => {
+                "before `Complete`, stop it and record that with `writer_stopped`".into()
+            }
+            (None, false) => "repair it before `Complete`".into(),
+        };
+        let why = format!("{}: {}", hazard.name, hazard.detail);
+        let place = (side, table, None);
+        Finding::new(hazard.kind.as_str(), FindingLevel::Warn, place, why, action)
+    });
+    let notes = looked.notes.iter().map(|(check, why, action)| {
+        let place = (Side::Old, old.as_str(), None);
+        Finding::new(check, FindingLevel::Note, place, why.as_str(), *action)
+    });
+    hazards.chain(notes).collect()
 }

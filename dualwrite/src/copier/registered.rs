@@ -169,16 +169,26 @@ impl<C: CopyKeys> Copier for Registered<C> {
         Box::pin(crate::backfill::walk::walk(&self.copier, shared, way))
     }
 
-    fn triggers(&self, migration: &str, create: bool) -> Vec<String> {
-        let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
-        // The mark of fenced transactions comes before the trigger, and goes after it.
-        let flag = format!(
-            "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
-            u8::from(create)
-        );
-        let mut statements = <C::Database as Backend>::Adapter::triggers(&watched, create);
-        statements.insert(if create { 0 } else { statements.len() }, flag);
-        statements
+    fn triggers<'a>(
+        &'a self,
+        migration: &'a str,
+        create: bool,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("looking at the old table", error).of(migration);
+            let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
+            // The mark of fenced transactions comes before the trigger, and goes after it.
+            let flag = format!(
+                "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
+                u8::from(create)
+            );
+            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            let statements =
+                <C::Database as Backend>::Adapter::triggers(&mut conn, &watched, create).await;
+            let mut statements = statements.map_err(failed)?;
+            statements.insert(if create { 0 } else { statements.len() }, flag);
+            Ok(statements)
+        })
     }
 
     fn set_triggers<'a>(
@@ -188,8 +198,9 @@ impl<C: CopyKeys> Copier for Registered<C> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("setting the trigger", error).of(migration);
+            let statements = self.triggers(migration, create).await?;
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
-            for sql in self.triggers(migration, create) {
+            for sql in statements {
                 <C::Database as Backend>::Adapter::run_text(&mut conn, sql)
                     .await
                     .map_err(failed)?;
@@ -198,8 +209,19 @@ impl<C: CopyKeys> Copier for Registered<C> {
         })
     }
 
-    fn preflight(&self) -> BoxFuture<'_, Result<Preflight, Error>> {
-        Box::pin(super::preflight::look(&self.copier))
+    fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.copier.look_for_hazards(shared))
+    }
+
+    fn advance_sequences<'a>(
+        &'a self,
+        shared: &'a Shared,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        Box::pin(self.copier.advance_sequences(shared))
+    }
+
+    fn preflight<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Preflight, Error>> {
+        Box::pin(super::preflight::look(&self.copier, migration))
     }
 
     fn verify<'a>(

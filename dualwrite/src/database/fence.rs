@@ -134,17 +134,20 @@ pub(super) async fn read_positions<DB: Backend>(
     Ok(positions)
 }
 
-/// The same inside the transaction that holds their fences, which gets the mark where a trigger looks for it.
+/// The same inside the transaction that holds their fences, which gets the marks where triggers look for them.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(super) async fn read_pinned<DB: Backend>(
     conn: &mut DB::Connection,
     pins: &[Pin],
     lock: &str,
-    mark: &'static str,
+    mark: fn(u64) -> String,
 ) -> sqlx::Result<Fenced> {
     let found = read_positions::<DB>(conn, pins, lock).await?;
-    if found.iter().flatten().any(|found| found.watched) {
-        DB::Adapter::run(conn, mark).await?;
+    // One for each migration: the trigger of another one records what this transaction writes to its table.
+    for (pin, found) in pins.iter().zip(&found) {
+        if found.is_some_and(|found| found.watched) {
+            DB::Adapter::run_text(conn, mark(Pin::fence(&pin.name))).await?;
+        }
     }
     Ok(Fenced::Read(found))
 }

@@ -2,6 +2,7 @@
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
 mod catalogue;
+mod hazards;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -14,13 +15,15 @@ use sqlx_core::transaction::TransactionManager;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
+    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
+    typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{self, Table, TableName};
+use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
@@ -177,7 +180,7 @@ impl Adapter for MySqlAdapter {
             Err(error) => return Err(error),
         }
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
-        super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::MARK).await
+        super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::mark).await
     }
 
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
@@ -194,11 +197,27 @@ impl Adapter for MySqlAdapter {
     }
 
     async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_pinned::<MySql>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<MySql>(conn, pins, "", trigger::mark).await
     }
 
     async fn unmark(conn: &mut MySqlConnection) -> sqlx::Result<()> {
         Self::run(conn, trigger::UNMARK).await
+    }
+
+    async fn triggers(
+        _conn: &mut MySqlConnection,
+        watched: &Watched,
+        create: bool,
+    ) -> sqlx::Result<Vec<String>> {
+        Ok(if create { trigger::create(watched) } else { trigger::drop(watched) })
+    }
+
+    async fn hazards(
+        conn: &mut MySqlConnection,
+        watched: &Watched,
+        new: Option<&NewTable>,
+    ) -> sqlx::Result<Looked> {
+        hazards::look(conn, watched, new).await
     }
 
     async fn catalogue(
@@ -210,10 +229,6 @@ impl Adapter for MySqlAdapter {
 
     fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
         catalogue::key_form(column, kind)
-    }
-
-    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
-        if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

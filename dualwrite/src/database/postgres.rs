@@ -6,6 +6,7 @@
 //! transaction, so the fence costs no round trip.
 
 mod catalogue;
+mod hazards;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -20,13 +21,15 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
+    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
+    typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{self, Table, TableName};
+use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
@@ -169,11 +172,27 @@ impl Adapter for PostgresAdapter {
     }
 
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_pinned::<Postgres>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<Postgres>(conn, pins, "", trigger::mark).await
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
         Ok(()) // the setting ends with the transaction
+    }
+
+    async fn triggers(
+        _conn: &mut PgConnection,
+        watched: &Watched,
+        create: bool,
+    ) -> sqlx::Result<Vec<String>> {
+        Ok(if create { trigger::create(watched) } else { trigger::drop(watched) })
+    }
+
+    async fn hazards(
+        conn: &mut PgConnection,
+        watched: &Watched,
+        new: Option<&NewTable>,
+    ) -> sqlx::Result<Looked> {
+        hazards::look(conn, watched, new).await
     }
 
     async fn catalogue(
@@ -185,10 +204,6 @@ impl Adapter for PostgresAdapter {
 
     fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
         catalogue::key_form(column, kind)
-    }
-
-    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
-        if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

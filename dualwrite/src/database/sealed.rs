@@ -5,11 +5,12 @@ use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 
 use crate::control::Watch;
-use crate::database::{Begin, Dialect, Fenced, Pin, Pressure, SqlRow, SqlValue, Watched};
+use crate::database::{Begin, Dialect, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue, Watched};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{Column, Table, TableName};
+use crate::stages::hazard::Looked;
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 
@@ -120,8 +121,23 @@ pub trait Adapter: Send + Sync + 'static {
         begin: Begin<'_>,
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
-    /// Removes the mark of a fenced transaction, which a trigger looks at, before it commits.
+    /// Removes the marks of a fenced transaction, which triggers look at, before it commits.
     fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// The statements that make, or remove, the trigger on a table of old, by what the catalogue says of it.
+    fn triggers(
+        conn: &mut Connection<Self>,
+        watched: &Watched,
+        create: bool,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send;
+
+    /// What the catalogue says of writers of the old table that the trigger does not see, and of sequences of the
+    /// new one.
+    fn hazards(
+        conn: &mut Connection<Self>,
+        watched: &Watched,
+        new: Option<&NewTable>,
+    ) -> impl Future<Output = sqlx::Result<Looked>> + Send;
 
     /// What the catalogue says of these tables; `None` where there is no such table.
     fn catalogue(
@@ -131,9 +147,6 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// How keys of this kind are read, bound and compared in a column, or why they cannot be.
     fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>;
-
-    /// The statements that make, or remove, the trigger on a table of old.
-    fn triggers(watched: &Watched, create: bool) -> Vec<String>;
 
     /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
     /// error, after about a second of waiting, so that no queue of writers builds up behind it.

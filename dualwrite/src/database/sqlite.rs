@@ -1,6 +1,7 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
 mod catalogue;
+mod hazards;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -14,13 +15,14 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
+    Backend, Begin, Dialect, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
     install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::schema::{self, Table, TableName};
+use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
 const INSTALL_ATTEMPTS: u32 = 10;
@@ -113,11 +115,33 @@ impl Adapter for SqliteAdapter {
     }
 
     async fn read_pinned(conn: &mut SqliteConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
-        super::read_pinned::<Sqlite>(conn, pins, "", trigger::MARK).await
+        super::read_pinned::<Sqlite>(conn, pins, "", trigger::mark).await
     }
 
     async fn unmark(conn: &mut SqliteConnection) -> sqlx::Result<()> {
         Self::run(conn, trigger::UNMARK).await
+    }
+
+    async fn triggers(
+        conn: &mut SqliteConnection,
+        watched: &Watched,
+        create: bool,
+    ) -> sqlx::Result<Vec<String>> {
+        if !create {
+            return Ok(trigger::drop(watched));
+        }
+        let table = watched.table_name().replace('"', "");
+        let values = [SqlValue::from(&*table), SqlValue::from(&*table)];
+        let rows = Self::fetch(conn, trigger::Unique::READ, &values).await?;
+        Ok(trigger::create(watched, &trigger::Unique::of(&rows)?))
+    }
+
+    async fn hazards(
+        conn: &mut SqliteConnection,
+        watched: &Watched,
+        new: Option<&NewTable>,
+    ) -> sqlx::Result<Looked> {
+        hazards::look(conn, watched, new).await
     }
 
     async fn catalogue(
@@ -129,10 +153,6 @@ impl Adapter for SqliteAdapter {
 
     fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {
         catalogue::key_form(column, kind)
-    }
-
-    fn triggers(watched: &Watched, create: bool) -> Vec<String> {
-        if create { trigger::create(watched) } else { trigger::drop(watched) }
     }
 
     fn is_lock_timeout(error: &sqlx::Error) -> bool {

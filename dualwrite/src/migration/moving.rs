@@ -7,14 +7,15 @@ use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
 use crate::clock;
-use crate::control::Change;
+use crate::control::{Change, DirtyKey};
 use crate::copy::alone::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::key::EncodedKey;
 use crate::observe::count;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Position};
-use crate::stages::stage::Side;
+use crate::stages::stage::{Side, Stage};
 use crate::state::Shared;
 
 /// How long a move, or the start of a backfill, waits for gates that open by themselves.
@@ -24,36 +25,62 @@ const REPAIR_PAGE: u32 = 500;
 /// The most bytes of an actor's name.
 pub(crate) const NAME_BYTES_MAX: usize = 100;
 
-/// Copies dirty keys of one side again. Some may be left, where writes in flight do not end.
+/// Copies dirty keys of one side again, each once. A key that fails keeps none of the others; the first failure is
+/// the answer at the end. Some may be left, where writes in flight do not end.
 pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
     let Some(copier) = &shared.copier else {
         return Ok(0);
     };
     let of = |error: Error| error.of(&shared.name);
     let (mut repaired, mut refusals) = (0, Refusals::default());
+    let (mut after, mut first_failure) = (None::<DirtyKey>, None);
     loop {
-        let keys = shared.control.dirty(&shared.name, side, REPAIR_PAGE).await?;
-        let before = repaired;
+        let keys = shared.control.dirty(&shared.name, side, after.as_ref(), REPAIR_PAGE).await?;
         if !keys.is_empty() {
             shared.mark_dirty(); // perhaps another process marked them, and we have not looked since
         }
-        for (number, key) in keys.iter().enumerate() {
+        for (number, DirtyKey { key, .. }) in keys.iter().enumerate() {
             match copier.copy_key(shared, key, side).await {
                 Ok(Some(_)) => {
                     repaired += 1;
                     count(&shared.counters.dirty_repaired);
                 }
                 Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::WrongKey && side == Side::New => {
+                    set_aside(shared, key).await?;
+                }
+                Err(error) if is_of_key(&error) => {
+                    first_failure.get_or_insert(error);
+                }
                 Err(error) => refusals.take(error)?,
             }
             if refusals.are_enough() {
                 return refusals.end(repaired, keys.len() - number - 1).map_err(of);
             }
         }
-        if repaired == before || keys.len() < REPAIR_PAGE as usize {
-            return refusals.end(repaired, 0).map_err(of);
+        match keys.last() {
+            Some(last) if keys.len() == REPAIR_PAGE as usize => after = Some(last.clone()),
+            _ => break,
         }
     }
+    let repaired = refusals.end(repaired, 0).map_err(of)?;
+    first_failure.map_or(Ok(repaired), |error| Err(of(error)))
+}
+
+/// Whether it is the key that fails, and others may do.
+fn is_of_key(error: &Error) -> bool {
+    use ErrorKind::{Conflict, CopyFailed, Serialization, WrongKey};
+    matches!(error.kind(), CopyFailed | WrongKey | Conflict | Serialization)
+}
+
+/// Nobody can copy what cannot be read: a verification of all keys has to find it.
+async fn set_aside(shared: &Shared, key: &EncodedKey) -> Result<(), Error> {
+    tracing::warn!(
+        migration = &*shared.name,
+        "a recorded key is of another type than the copy function's; the new side may be stale: run a \
+         verification of all keys"
+    );
+    shared.control.set_aside(&shared.name, key).await
 }
 
 /// A move about to be made; `.await` makes it and answers with the new position.
@@ -124,12 +151,26 @@ impl<'m> Moving<'m> {
         self
     }
 
+    /// On the way to `Complete`, the gates go by what the catalogue says now.
+    async fn look_for_hazards(&self) -> Result<(), Error> {
+        let ends = match self.change.wish {
+            Move::Advance(to) => to == Stage::Complete,
+            Move::Ramp(_) => self.shared.position().stage == Stage::RampDown,
+            _ => false,
+        };
+        match &self.shared.copier {
+            Some(copier) if ends => copier.look_for_hazards(self.shared).await,
+            _ => Ok(()),
+        }
+    }
+
     async fn run(mut self) -> Result<Position, Error> {
         check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
         if matches!(self.change.wish, Move::Advance(_) | Move::Ramp(_)) {
             self.shared.look_ahead().await?;
             self.change.terms = self.shared.terms();
         }
+        self.look_for_hazards().await?;
         let waiting = Waiting::new(self.shared, self.within);
         loop {
             match self.attempt().await {

@@ -19,9 +19,11 @@ use crate::rollout::order::RolloutOrder;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
 use crate::stages::facts::InstanceReport;
+use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Position};
 use crate::stages::readiness::blockers;
+use crate::stages::stale::StaleMark;
 use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
@@ -55,6 +57,10 @@ pub struct Status {
     pub verification: Option<VerifyReport>,
     /// The generation that a verification found equal.
     pub verified: Option<Generation>,
+    /// Why the sides may differ: what has withdrawn the proof, until a verification of all keys is clean.
+    pub stale: Vec<StaleMark>,
+    /// What the catalogue said at the last look that speaks against writing new alone; see [`Migration::hazards`].
+    pub hazards: Vec<Hazard>,
     /// Keys that wait to be copied to old again.
     pub dirty_old: u64,
     /// Keys that wait to be copied to new again.
@@ -138,6 +144,8 @@ impl Migration {
             started: shared.control.tasks(&shared.name).await?,
             verification: verification.map(|state| state.report),
             verified: facts.verified,
+            stale: facts.stale.clone(),
+            hazards: facts.hazards.clone(),
             dirty_old: facts.dirty_old,
             dirty_new: facts.dirty_new,
             dead_letters: facts.dead_letters,

@@ -1,7 +1,7 @@
-//! The backfill, page by page, and the verification, key by key.
+//! The backfill, page by page.
 
 use super::locks::Who;
-use super::state::{ABSENT, State, Verification, Worker, index};
+use super::state::{ABSENT, State, Worker, index};
 use super::world::{Guard, World};
 use crate::backfill::decide::check_stage;
 use crate::backfill::decide::{Next, Pace};
@@ -91,36 +91,6 @@ impl World {
                 state.worker = Worker::Idle;
             }
             _ => return None,
-        }
-        Some(())
-    }
-
-    /// The next step of a verification: start, or compare one key.
-    pub(super) fn go_on_verifying(&self, state: &mut State) -> Option<()> {
-        let control = state.control;
-        let both = control.position.stage.writes_both();
-        let generations = (control.generation, control.old_generation);
-        let Some(Verification { generation, old_generation, key }) = state.verification else {
-            let (generation, old_generation) = generations;
-            // Earlier it would prove nothing.
-            let useful = control.is_backfilled() && control.verified != Some(generation)
-                || self.reverse && control.old_verified != Some(old_generation);
-            state.verification = Some(Verification { generation, old_generation, key: 0 });
-            return (useful && both).then_some(());
-        };
-        let row = state.rows[key];
-        let waits =
-            |side| row.side(side) != ABSENT && self.is_locked(state, Who::Verification, key, side);
-        if waits(Side::Old) || waits(Side::New) {
-            return None;
-        }
-        let [old, new] = row.sides;
-        let equal = old == new || self.lacks(Guard::VerifiedNew) && old == ABSENT;
-        let next = Verification { generation, old_generation, key: key + 1 };
-        state.verification = (equal && both && next.key < self.keys).then_some(next);
-        if equal && both && next.key == self.keys && generations == (generation, old_generation) {
-            state.control.verified = Some(generation);
-            state.control.old_verified = Some(old_generation);
         }
         Some(())
     }

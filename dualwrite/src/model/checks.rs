@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use super::properties::{BACKWARDS, EQUAL, GIVEN_UP, LOST, SUPERSEDED};
+use super::properties::{BACKWARDS, EQUAL, FOUND, GIVEN_UP, LOST, SUPERSEDED};
 use super::world::{Guard, World};
 use super::{returns, worlds};
 use crate::clock::Clock;
@@ -62,6 +62,7 @@ holds! {
     worlds::leases
     worlds::way_back
     worlds::dirty
+    worlds::damage
     worlds::sleeper
     worlds::lazy
     worlds::lazy_to_the_end
@@ -89,6 +90,8 @@ breaks! {
     unsafe_advance: without CleanAdvance in worlds::dirty, not SUPERSEDED;
     unproven_advance: without ProvenAdvance in worlds::forward, not SUPERSEDED;
     lazy_in_every_generation: without ProvenAdvance in worlds::lazy_generations, not SUPERSEDED;
+    a_finding_that_changes_nothing: without WithdrawnProof in worlds::damage, not FOUND;
+    a_proof_older_than_the_finding: without LaterProof in worlds::damage, not FOUND;
     verification_of_old_keys_alone: without VerifiedNew in worlds::generations, not SUPERSEDED;
     forgiving_before_all_have_seen: without SeenForgiveness in worlds::dirty, not SUPERSEDED;
     forgiving_what_scans_read: without UnscannedForgiveness in worlds::ramp, not SUPERSEDED;

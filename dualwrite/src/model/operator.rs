@@ -9,6 +9,7 @@ use crate::stages::facts::{Facts, InstanceReport, Terms};
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::Stage;
+use crate::stages::stale::StaleMark;
 use crate::store::sql::change::decide_change;
 
 impl World {
@@ -33,14 +34,20 @@ impl World {
             stage_epoch: control.stage_epoch,
             stage_age: Duration::ZERO,
             backfilled: control.is_backfilled(),
-            verified: control.verified,
+            verified: control.verified(),
             dirty_old: dirty(0),
             dirty_new: dirty(1),
             old_generation: control.old_generation,
             old_backfilled: control.is_copied_back(),
-            old_verified: control.old_verified,
+            old_verified: control.old_verified(),
             old_dead_letters: 0,
             old_waived: 0,
+            hazards: Vec::new(),
+            stale: control
+                .mark
+                .iter()
+                .map(|mark| StaleMark { kind: mark.kind, at_us: 0 })
+                .collect(),
             waived: 0,
             approvals: Vec::new(),
             releases: Vec::new(),
@@ -84,6 +91,10 @@ impl World {
             Some(Guard::ProvenReturn) => {
                 facts.old_backfilled = true;
                 facts.old_verified = Some(facts.old_generation);
+            }
+            Some(Guard::WithdrawnProof) if !facts.stale.is_empty() => {
+                facts.stale.clear();
+                facts.verified = Some(facts.generation);
             }
             Some(Guard::LazyEnd) if facts.position.stage == Stage::Live => facts.backfilled = true,
             Some(Guard::AcknowledgedComplete) if facts.position.stage >= Stage::Live => {

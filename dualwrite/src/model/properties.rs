@@ -16,6 +16,8 @@ pub(super) const GIVEN_UP: &str = "no read answers from a side that writes have 
 pub(super) const LOST: &str = "the side that answers has every acknowledged write";
 pub(super) const EQUAL: &str = "old equals new when quiet";
 
+pub(super) const FOUND: &str = "what a verification found different does not begin to answer";
+
 /// What must be reachable, or the search proves nothing.
 pub(super) type Goal = (&'static str, fn(&World, &State) -> bool);
 
@@ -39,6 +41,18 @@ pub(super) const TWICE: Goal = ("it is complete once more, and comes back", |_, 
 pub(super) const REPAIRED: Goal =
     ("a repair deletes a mark", |_, state| state.repair.is_some_and(|copying| copying.unmarked));
 
+pub(super) const PROVEN_AGAIN: Goal =
+    ("live is reached after damage was found and repaired", |world, state| {
+        at(state, Stage::Live)
+            && state.left.damages < world.budget.damages
+            && state.rows.iter().all(|row| !row.damaged)
+    });
+
+/// Whether reads of this key are answered by new.
+pub(super) fn reads_new(state: &State, key: usize) -> bool {
+    stage_of(state.control.position, bucket(key)).reads() == Side::New
+}
+
 fn at(state: &State, stage: Stage) -> bool {
     state.control.position.stage == stage
 }
@@ -51,6 +65,9 @@ pub(super) fn all(goals: &[Goal]) -> Vec<Property<World>> {
         Property::always(GIVEN_UP, |_, state: &State| !state.wrong.given_up),
         Property::always(LOST, |world: &World, state: &State| {
             (0..KEYS).all(|key| world.is_kept(state, key))
+        }),
+        Property::always(FOUND, |_, state: &State| {
+            (0..KEYS).all(|key| !state.rows[key].found || !reads_new(state, key))
         }),
         Property::always(EQUAL, |world: &World, state: &State| {
             (0..KEYS).all(|key| world.agrees(state, key))
@@ -66,7 +83,7 @@ impl World {
         let plan = route(state.control.position, Operation::Read, bucket(key));
         let has = |side| row.meaning(row.side(side), row.acked).is_some();
         let lazy = self.lazy && may_copy(plan) && row.side(Side::New) == ABSENT;
-        has(plan.primary) || lazy && has(Side::Old)
+        row.damaged || has(plan.primary) || lazy && has(Side::Old)
     }
 
     /// While nothing happens to a key, nothing of it waits to be copied, and writes go to both sides:
@@ -76,8 +93,9 @@ impl World {
         let row = state.rows[key];
         let [old, new] = row.sides;
         let stage = stage_of(state.control.position, bucket(key));
-        let waits = row.dirty != [false; 2] || row.buried || self.is_busy(state, key);
-        let proven = state.control.verified == Some(state.control.generation);
+        let waits =
+            row.dirty != [false; 2] || row.buried || row.damaged || self.is_busy(state, key);
+        let proven = state.control.verified() == Some(state.control.generation);
         let copied = state.control.is_backfilled() && old != ABSENT;
         let first = state.control.generation == Generation::FIRST && new != ABSENT;
         let expected = match state.control.old_generation {

@@ -109,8 +109,8 @@ impl World {
         }
         let row = &mut state.rows[read.key];
         let meant = row.meaning(value, read.acked.max(read.seen));
-        state.wrong.superseded |= row.meaning(value, read.acked).is_none();
-        state.wrong.backwards |= row.meaning(value, read.seen).is_none();
+        state.wrong.superseded |= !row.damaged && row.meaning(value, read.acked).is_none();
+        state.wrong.backwards |= !row.damaged && row.meaning(value, read.seen).is_none();
         if self.late_acks {
             row.seen = row.seen.max(meant.unwrap_or(ABSENT));
         }

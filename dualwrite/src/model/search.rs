@@ -26,6 +26,8 @@ pub(super) enum Action {
     BeginReversing,
     FailToBackfill(Buries),
     GoOnVerifying,
+    Sample(usize),
+    Damage(usize),
     BeginRepair(usize, Side),
     GoOnRepairing,
     CancelRepair,
@@ -70,6 +72,10 @@ impl World {
 
     fn propose_copies(&self, state: &State, actions: &mut Vec<Action>) {
         actions.extend([Action::GoOnBackfilling, Action::GoOnVerifying]);
+        if self.budget.damages > 0 {
+            let keys = (0..self.keys).flat_map(|key| [Action::Sample(key), Action::Damage(key)]);
+            actions.extend(keys);
+        }
         actions.extend(self.reverse.then_some(Action::BeginReversing));
         actions.extend([false, true].map(Action::FailToBackfill));
         match state.repair {
@@ -99,6 +105,8 @@ impl World {
             Action::BeginReversing => self.begin_reversing(state),
             Action::FailToBackfill(buries) => self.fail_to_backfill(state, buries),
             Action::GoOnVerifying => self.go_on_verifying(state),
+            Action::Sample(key) => self.sample(state, key),
+            Action::Damage(key) => self.damage(state, key),
             Action::BeginRepair(key, to) => self.begin_repair(state, key, to),
             Action::GoOnRepairing => self.go_on_repairing(state),
             Action::CancelRepair => self.cancel_repair(state),
@@ -130,7 +138,11 @@ impl Model for World {
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
-        self.step(&mut next, action).map(|()| next)
+        self.step(&mut next, action)?;
+        for row in next.rows.iter_mut().filter(|row| row.sides[0] == row.sides[1]) {
+            (row.damaged, row.found) = (false, false);
+        }
+        Some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

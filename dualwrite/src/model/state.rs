@@ -4,6 +4,7 @@ use super::world::Budget;
 use crate::stages::bucket::Bucket;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Side;
+use crate::stages::stale::StaleKind;
 
 /// A value of a row: which write it is from. 0: the row is not there.
 pub(super) type Version = u8;
@@ -57,6 +58,9 @@ pub(super) struct Row {
     pub(super) sides: [Version; 2],
     pub(super) dirty: [bool; 2],
     pub(super) buried: bool,
+    /// Somebody changed new behind everyone's back; and a verification found that while old answered.
+    pub(super) damaged: bool,
+    pub(super) found: bool,
     /// The newest version committed, acknowledged, returned by a read.
     pub(super) latest: Version,
     pub(super) acked: Version,
@@ -85,17 +89,56 @@ pub(super) struct Control {
     pub(super) position: Position,
     pub(super) generation: Generation,
     pub(super) stage_epoch: Epoch,
-    pub(super) verified: Option<Generation>,
+    verified: Option<Generation>,
+    /// What withdraws the proof of both sides.
+    pub(super) mark: Option<Mark>,
     /// The backfill of each generation.
     pub(super) ledgers: [Ledger; GENERATIONS],
     /// Of what new alone got.
     pub(super) old_generation: Generation,
-    pub(super) old_verified: Option<Generation>,
+    old_verified: Option<Generation>,
     /// The reverse copy of each generation of old, part by part.
     pub(super) reverse: [[Ledger; 3]; GENERATIONS],
 }
 
+/// A stale mark, the worst of those that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mark {
+    pub(super) kind: StaleKind,
+    /// The verification under way found it at its beginning.
+    pub(super) stamped: bool,
+}
+
 impl Control {
+    pub(super) fn new(position: Position, generations: [Generation; 2], ready: bool) -> Self {
+        Self {
+            position,
+            generation: generations[1],
+            stage_epoch: position.epoch,
+            verified: ready.then_some(generations[1]),
+            mark: None,
+            ledgers: [Ledger::default(); GENERATIONS],
+            old_generation: generations[0],
+            old_verified: None,
+            reverse: [[Ledger::default(); 3]; GENERATIONS],
+        }
+    }
+
+    pub(super) fn verified(&self) -> Option<Generation> {
+        self.verified.filter(|_| self.mark.is_none())
+    }
+
+    pub(super) fn old_verified(&self) -> Option<Generation> {
+        self.old_verified.filter(|_| self.mark.is_none())
+    }
+
+    /// A clean end of a verification of these generations of old and new.
+    pub(super) fn prove(&mut self, generations: [Generation; 2]) {
+        self.verified = Some(generations[1]);
+        self.old_verified = Some(generations[0]);
+        self.mark = None;
+    }
+
     pub(super) fn ledger(&mut self, generation: Generation) -> &mut Ledger {
         &mut self.ledgers[generation.0 as usize - 1]
     }

@@ -1,9 +1,7 @@
 //! The bounds of a world, and the guard that it may lack.
 
 use super::properties::Goal;
-use super::state::{
-    ABSENT, Control, GENERATIONS, Instance, KEYS, Ledger, Row, State, Version, Worker, Wrong,
-};
+use super::state::{ABSENT, Control, Instance, KEYS, Row, State, Version, Worker, Wrong};
 use crate::stages::moves::Move;
 use crate::stages::position::{Generation, Position};
 use crate::stages::stage::Stage;
@@ -24,6 +22,8 @@ pub(super) struct Budget {
     pub(super) burials: u8,
     /// Copies that somebody asks for by hand.
     pub(super) copies: u8,
+    /// Rows of new that somebody removes behind everyone's back.
+    pub(super) damages: u8,
 }
 
 /// A guard of the library that a world may lack.
@@ -41,6 +41,8 @@ pub(super) enum Guard {
     CleanRollback,        // old does not answer again while keys wait to be copied back to it
     CleanAdvance,         // new does not answer while keys wait to be copied to it
     ProvenAdvance,        // new does not answer before it is backfilled and verified
+    WithdrawnProof,       // a difference that is found withdraws the proof, until a later clean verification
+    LaterProof,           // a verification that began before the finding does not bring it back
     VerifiedNew,          // a verification looks at rows that new alone has
     SeenForgiveness,      // a failed mirror write is forgiven only when all have seen the position,
     UnscannedForgiveness, // and only where no scan reads the mirror,
@@ -109,6 +111,8 @@ impl World {
                 sides: [old, new],
                 dirty: [false; 2],
                 buried: false,
+                damaged: false,
+                found: false,
                 latest,
                 acked: latest,
                 seen: ABSENT,
@@ -118,16 +122,8 @@ impl World {
                 },
             }
         };
-        let mut control = Control {
-            position,
-            generation,
-            stage_epoch: position.epoch,
-            verified: self.ready.then_some(generation),
-            ledgers: [Ledger::default(); GENERATIONS],
-            old_generation: Generation(1 + u64::from(self.stale)),
-            old_verified: None,
-            reverse: [[Ledger::default(); 3]; GENERATIONS],
-        };
+        let generations = [Generation(1 + u64::from(self.stale)), generation];
+        let mut control = Control::new(position, generations, self.ready);
         control.ledger(generation).complete = self.ready;
         if self.sleeper {
             control.ledger(Generation::FIRST).end = Some(1);

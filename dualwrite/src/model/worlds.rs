@@ -1,7 +1,7 @@
 //! The bounded worlds. Each is small enough to be explored to the last state, and made for one part of
 //! the protocol.
 
-use super::properties::{COMPLETE, LAZILY, LIVE, OFF, REPAIRED, SECOND};
+use super::properties::{COMPLETE, LAZILY, LIVE, OFF, PROVEN_AGAIN, REPAIRED, SECOND};
 use super::state::{ABSENT, Version, half};
 use super::world::{Budget, World};
 use crate::stages::moves::Move;
@@ -174,6 +174,18 @@ pub(super) fn dirty() -> World {
         budget: Budget { writes: 2, deletes: 1, moves: 3, failures: 2, ..nothing() },
         writers: 2,
         goals: &[REPAIRED, LIVE],
+        ..ready(Stage::Shadow)
+    }
+}
+
+/// Somebody damages new before it answers; verifications of all keys and of one find it, or do not.
+pub(super) fn damage() -> World {
+    World {
+        keys: 2,
+        rows: [BOTH, BOTH],
+        moves: vec![Move::Advance(Stage::Live), Move::Rollback],
+        budget: Budget { writes: 1, moves: 2, copies: 1, damages: 1, ..nothing() },
+        goals: &[LIVE, PROVEN_AGAIN],
         ..ready(Stage::Shadow)
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
+use crate::stages::stale::StaleMark;
 
 /// What one live instance reported last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +54,10 @@ pub(crate) struct Facts {
     pub(crate) old_verified: Option<Generation>,
     pub(crate) old_dead_letters: u64,
     pub(crate) old_waived: u64,
+    /// Why the sides may differ, one of each kind: the reason why nothing is verified.
+    pub(crate) stale: Vec<StaleMark>,
+    /// What the catalogue said at the last look.
+    pub(crate) hazards: Vec<Hazard>,
     /// Approvals that were given since the present stage was entered.
     pub(crate) approvals: Vec<String>,
     /// Releases without this library that are said to run.

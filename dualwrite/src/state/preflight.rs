@@ -19,7 +19,7 @@ impl Shared {
     /// Looks at the tables again.
     pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
         let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
-        let found = copier.preflight().await.map_err(|error| error.of(&self.name))?;
+        let found = copier.preflight(&self.name).await.map_err(|error| error.of(&self.name))?;
         self.set_preflight(found.clone());
         Ok(found)
     }

@@ -1,32 +1,33 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod entry;
+mod hazards;
 mod letters;
 mod plans;
 mod tasks;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 
 use crate::clock::Clock;
 use crate::control::letters::DeadLetter;
-use crate::control::plans::outdated;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
-    Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Mismatch,
+    Order, Record, Sample, VerifyOrder, Watch,
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
-use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::hazard::Hazard;
+use crate::stages::position::{Epoch, Generation};
 use crate::stages::stage::Side;
+use crate::stages::stale::{StaleKind, StaleMark};
 use crate::state::unknown_migration;
-use crate::store::sql::change::decide_change;
 use crate::verify::decide::{Recorded, VerifyState};
 
 #[derive(Debug)]
@@ -45,6 +46,10 @@ struct Entry {
     /// With its owner.
     verification: Option<(String, VerifyState)>,
     verification_order: VerifyOrder,
+    /// With the owner of the verification that found it at its beginning.
+    stale: Vec<(StaleMark, Option<String>)>,
+    hazards: Vec<Hazard>,
+    shape: Option<String>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
@@ -87,141 +92,6 @@ impl MemoryControl {
             place(&mut entry.record);
             entry.record.clone()
         })
-    }
-}
-
-impl Entry {
-    fn new(name: &str, now: u64) -> Self {
-        Self {
-            record: Record {
-                name: name.to_owned(),
-                position: Position::start(),
-                generation: Generation::FIRST,
-                stage_epoch: Epoch(1),
-                backfilled: false,
-                verified: None,
-                dirty: false,
-                buried: false,
-                letters: false,
-                due: false,
-                old_generation: Generation::FIRST,
-                planned: false,
-                started: false,
-            },
-            old_verified: None,
-            verification: None,
-            verification_order: VerifyOrder::GoOn,
-            approvals: Vec::new(),
-            releases: Vec::new(),
-            stage_at: now,
-            events: Vec::new(),
-            instances: BTreeMap::new(),
-            dirty: Vec::new(),
-            buried: Vec::new(),
-            samples: Vec::new(),
-            plan: None,
-            tasks: Vec::new(),
-            orders: Vec::new(),
-            flag: None,
-        }
-    }
-
-    fn dirty_on(&self, wanted: Side) -> u64 {
-        self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
-    }
-
-    fn facts(&self, now: u64) -> Facts {
-        Facts {
-            position: self.record.position,
-            generation: self.record.generation,
-            stage_epoch: self.record.stage_epoch,
-            stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
-            backfilled: self.record.backfilled,
-            verified: self.record.verified,
-            dirty_old: self.dirty_on(Side::Old),
-            dirty_new: self.dirty_on(Side::New),
-            dead_letters: self.letters_for(Side::New, false),
-            waived: self.letters_for(Side::New, true),
-            old_generation: self.record.old_generation,
-            old_backfilled: false,
-            old_verified: self.old_verified,
-            old_dead_letters: self.letters_for(Side::Old, false),
-            old_waived: self.letters_for(Side::Old, true),
-            approvals: self
-                .approvals
-                .iter()
-                .filter(|(epoch, _)| *epoch == self.record.stage_epoch)
-                .map(|(_, name)| name.clone())
-                .collect(),
-            releases: self.releases.clone(),
-            unaware: None,
-            instances: self
-                .instances
-                .values()
-                .filter(|(_, expires)| *expires > now)
-                .map(|(report, _)| report.clone())
-                .collect(),
-        }
-    }
-
-    fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
-        let report = InstanceReport {
-            id: beat.instance.clone(),
-            release: beat.release.clone(),
-            seen: seen.seen,
-            drained: seen.drained,
-            min_stage: beat.min_stage,
-            max_stage: beat.max_stage,
-            lazy: seen.lazy,
-            wanted: seen.wanted.clone(),
-            killed_by: seen.killed_by.clone(),
-        };
-        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
-    }
-
-    fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
-        let Some(to) = decide_change(&self.facts(now), change)? else {
-            return Ok(self.record.clone());
-        };
-        let from = self.record.position;
-        let epoch = Epoch(from.epoch.0 + 1);
-        if let Some(step) = &change.plan {
-            let stored = self.plan.as_mut().filter(|stored| stored.fits(step));
-            let stored = stored.ok_or_else(|| outdated(&self.record.name))?;
-            stored.take_step(step, epoch, now);
-        }
-        if let Some(wanted) = &change.flag {
-            self.flag = Some((wanted.clone(), epoch));
-        }
-        if to.stage != from.stage {
-            self.record.stage_epoch = epoch;
-            self.stage_at = now;
-        }
-        if to.generation != self.record.generation {
-            self.record.backfilled = false;
-            self.forget_waivers(Side::New, now);
-        }
-        self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
-        self.record.generation = to.generation;
-        let old_generation = to.old_generation(from, self.record.old_generation);
-        if old_generation != self.record.old_generation {
-            self.forget_waivers(Side::Old, now);
-        }
-        self.record.old_generation = old_generation;
-        self.events.push(Event {
-            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
-            actor: change.actor.clone(),
-            reason: change.reason.clone(),
-            from_stage: from.stage,
-            from_ramp: from.ramp,
-            to_stage: to.stage,
-            to_ramp: to.ramp,
-            epoch,
-            generation: to.generation,
-            overridden: change.overridden.iter().map(ToString::to_string).collect(),
-        });
-        Ok(self.record.clone())
     }
 }
 
@@ -306,15 +176,31 @@ impl Control for MemoryControl {
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
-            let current = (entry.record.generation, entry.record.old_generation) == (new, old);
-            if current {
-                entry.record.verified = Some(new);
-                entry.old_verified = Some(old);
+            if (entry.record.generation, entry.record.old_generation) != (new, old) {
+                return false;
             }
-            current
+            entry.stale.retain(|(_, seen_by)| seen_by.as_deref() != Some(owner));
+            let proven = entry.stale.is_empty();
+            entry.record.verified = proven.then_some(new);
+            entry.old_verified = proven.then_some(old);
+            proven
+        }))
+    }
+
+    fn mark_stale<'a>(
+        &'a self,
+        name: &'a str,
+        kind: StaleKind,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        done(self.with(name, |entry| {
+            entry.stale.retain(|(mark, _)| mark.kind != kind);
+            entry.stale.push((StaleMark { kind, at_us }, None));
+            (entry.record.verified, entry.old_verified) = (None, None);
         }))
     }
 
@@ -326,8 +212,17 @@ impl Control for MemoryControl {
         afresh: bool,
     ) -> BoxFuture<'a, Result<VerifyState, Error>> {
         done(self.with(name, |entry| {
-            let known = entry.verification.as_ref().map(|(_, state)| state);
-            let state = VerifyState::begin(known, fresh, afresh);
+            let known = entry.verification.clone();
+            let earlier = known.as_ref().map(|(owner, _)| owner.as_str());
+            let unseen = entry.stale.iter().any(|(_, seen_by)| seen_by.as_deref() != earlier);
+            let goes_on = known.as_ref().map(|(_, state)| state);
+            let goes_on = goes_on.filter(|state| !afresh && state.goes_on_as(fresh, unseen));
+            for (_, seen_by) in &mut entry.stale {
+                if goes_on.is_none() || seen_by.as_deref() == earlier {
+                    *seen_by = Some(owner.to_owned());
+                }
+            }
+            let state = VerifyState::begin(goes_on, fresh);
             entry.verification = Some((owner.to_owned(), state.clone()));
             state
         }))
@@ -399,12 +294,33 @@ impl Control for MemoryControl {
         &'a self,
         name: &'a str,
         side: Side,
+        after: Option<&'a DirtyKey>,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<DirtyKey>, Error>> {
         done(self.with(name, |entry| {
-            let keys = entry.dirty.iter().filter(|(dirty, _)| *dirty == side);
-            keys.take(limit as usize).map(|(_, key)| key.clone()).collect()
+            let keys = entry.dirty.iter().zip(0..).filter(|((dirty, _), _)| *dirty == side);
+            let keys = keys.map(|((_, key), number)| DirtyKey {
+                key: key.clone(),
+                marked_at_us: number, // the order in which they were marked
+            });
+            let later =
+                |key: &DirtyKey| after.is_none_or(|one| key.marked_at_us > one.marked_at_us);
+            keys.filter(later).take(limit as usize).collect()
         }))
+    }
+
+    fn set_aside<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let forgotten = self.with(name, |entry| {
+            entry.dirty.retain(|(side, dirty)| (*side, dirty) != (Side::New, key));
+        });
+        match forgotten {
+            Ok(()) => self.mark_stale(name, StaleKind::Key),
+            Err(error) => done(Err(error)),
+        }
     }
 
     fn approve<'a>(

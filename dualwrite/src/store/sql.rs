@@ -3,6 +3,7 @@
 
 pub(crate) mod change;
 mod facts;
+mod hazards;
 mod instances;
 mod letters;
 mod mismatch;
@@ -18,8 +19,8 @@ use sqlx::pool::PoolConnection;
 use self::facts::{RECORD, facts, record_of};
 use self::instances::acknowledge;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, Event, Heartbeat, Mismatch, Order, Record,
-    Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Mismatch,
+    Order, Record, Sample, VerifyOrder, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
@@ -29,8 +30,10 @@ use crate::rollout::order::NewOrder;
 use crate::stages::facts::Facts;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Side;
+use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::account;
+use crate::store::marks;
 use crate::store::ordering;
 use crate::verify::decide::{Recorded, VerifyState};
 
@@ -89,6 +92,14 @@ impl<DB: Backend> SqlControl<DB> {
         let mut lent = self.lend().await.map_err(failed)?;
         let affected = DB::Adapter::execute(&mut lent.conn, sql, values).await.map_err(failed);
         lent.done(affected)
+    }
+
+    /// The newest verification, and its owner.
+    async fn owned_verification(&self, name: &str) -> Result<Option<(String, VerifyState)>, Error> {
+        let doing = "reading the verification";
+        let rows = self.fetch(doing, &verification::read(), &[name.into()]).await?;
+        let state = rows.first().map(verification::owned).transpose();
+        state.map_err(|error| Error::database(doing, error).of(name))
     }
 
     async fn record(&self, name: &str) -> Result<Record, Error> {
@@ -174,9 +185,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             self.execute("leaving what was started", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
             let workers = format!("{instance}/%");
-            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
-            let sql = "DELETE FROM dualwrite_unaware WHERE minute < {now} / 60000000 - 129600";
-            self.execute("forgetting what was written 90 days ago", sql, &[]).await.map(drop)
+            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await.map(drop)
         })
     }
 
@@ -212,14 +221,37 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn verified<'a>(
         &'a self,
         name: &'a str,
+        owner: &'a str,
         [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
+            let doing = "recording the verification";
             let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
                        old_verified_generation = ? \
                        WHERE name = ? AND generation = ? AND old_generation = ?";
             let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-            Ok(self.execute("recording the verification", sql, &values).await? > 0)
+            if self.execute(doing, sql, &values).await? == 0 {
+                return Ok(false);
+            }
+            // After the generations: until then the marks keep the gates shut.
+            let failed = |error| Error::database(doing, error).of(name);
+            let mut lent = self.lend().await.map_err(failed)?;
+            marks::settle::<DB>(&mut lent.conn, name, owner).await.map_err(failed)?;
+            let left = marks::unseen::<DB>(&mut lent.conn, name, owner).await.map_err(failed)?;
+            lent.done(Ok(left == 0))
+        })
+    }
+
+    fn mark_stale<'a>(
+        &'a self,
+        name: &'a str,
+        kind: StaleKind,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = |error| Error::database("withdrawing the proof", error).of(name);
+            let mut lent = self.lend().await.map_err(failed)?;
+            let marked = marks::mark::<DB>(&mut lent.conn, name, kind).await;
+            lent.done(marked.map_err(failed))
         })
     }
 
@@ -231,8 +263,20 @@ impl<DB: Backend> Control for SqlControl<DB> {
         afresh: bool,
     ) -> BoxFuture<'a, Result<VerifyState, Error>> {
         Box::pin(async move {
-            let known = self.verification(name).await?;
-            let state = VerifyState::begin(known.as_ref(), fresh, afresh);
+            let failed = |error| Error::database("beginning a verification", error).of(name);
+            let known = self.owned_verification(name).await?;
+            let mut lent = self.lend().await.map_err(failed)?;
+            let earlier = known.as_ref().map(|(owner, _)| owner.as_str());
+            let unseen = marks::unseen::<DB>(&mut lent.conn, name, earlier.unwrap_or("")).await;
+            let goes_on = known.as_ref().map(|(_, state)| state).filter(|state| {
+                !afresh && state.goes_on_as(fresh, unseen.as_ref().is_ok_and(|marks| *marks > 0))
+            });
+            unseen.map_err(failed)?;
+            let earlier = earlier.filter(|_| goes_on.is_some());
+            // Before anything is compared.
+            let stamped = marks::stamp::<DB>(&mut lent.conn, name, earlier, owner).await;
+            lent.done(stamped.map_err(failed))?;
+            let state = VerifyState::begin(goes_on, fresh);
             let sql = verification::begin(&DB::Adapter::DIALECT);
             let values = verification::values(owner, &state, name)?;
             self.execute("beginning a verification", &sql, &values).await?;
@@ -282,13 +326,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<VerifyState>, Error>> {
-        Box::pin(async move {
-            let doing = "reading the verification";
-            let sql = verification::read();
-            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
-            let state = rows.first().map(verification::state_of).transpose();
-            state.map_err(|error| Error::database(doing, error).of(name))
-        })
+        Box::pin(async move { Ok(self.owned_verification(name).await?.map(|(_, state)| state)) })
     }
 
     fn backfill<'a>(
@@ -335,18 +373,45 @@ impl<DB: Backend> Control for SqlControl<DB> {
         &'a self,
         name: &'a str,
         side: Side,
+        after: Option<&'a DirtyKey>,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<DirtyKey>, Error>> {
         Box::pin(async move {
+            let mut values = vec![name.into(), side.as_str().into()];
+            let beyond = match after {
+                Some(DirtyKey { key, marked_at_us }) => {
+                    let at = SqlValue::from(*marked_at_us);
+                    values.extend([at.clone(), at, key.0.as_str().into()]);
+                    " AND (marked_at > ? OR (marked_at = ? AND key_text > ?))"
+                }
+                None => "",
+            };
             let sql = format!(
-                "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? \
-                 ORDER BY marked_at LIMIT {limit}"
+                "SELECT key_text, marked_at FROM dualwrite_dirty WHERE migration = ? AND side = ?{beyond} \
+                 ORDER BY marked_at, key_text LIMIT {limit}"
             );
-            let values = [name.into(), side.as_str().into()];
             let rows = self.fetch("reading dirty keys", &sql, &values).await?;
-            let keys = rows.iter().map(|row| Ok(EncodedKey(row.text(0)?.to_owned())));
+            let keys = rows.iter().map(|row| {
+                let key = EncodedKey(row.text(0)?.to_owned());
+                Ok(DirtyKey { key, marked_at_us: row.integer(1)? })
+            });
             let keys = keys.collect::<sqlx::Result<_>>();
             keys.map_err(|error| Error::database("reading dirty keys", error).of(name))
+        })
+    }
+
+    fn set_aside<'a>(
+        &'a self,
+        name: &'a str,
+        key: &'a EncodedKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            // In this order: a crash in between must not lose both.
+            self.mark_stale(name, StaleKind::Key).await?;
+            let sql = "DELETE FROM dualwrite_dirty \
+                       WHERE migration = ? AND side = 'new' AND key_text = ?";
+            let values = [name.into(), key.0.as_str().into()];
+            self.execute("setting a key aside", sql, &values).await.map(drop)
         })
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::bucket::Bucket;
 use crate::stages::position::{Generation, Percent};
+use crate::stages::stale::StaleKind;
 
 /// How many differing keys a report names.
 pub const DIFFERING_MAX: usize = 100;
@@ -28,6 +29,16 @@ pub enum KeyDifferenceKind {
     MissingInOld,
     /// Both have a row, and the rows say something else.
     Different,
+}
+
+impl KeyDifferenceKind {
+    /// What withdraws the proof.
+    pub(crate) const fn stale(self) -> StaleKind {
+        match self {
+            Self::MissingInNew => StaleKind::Missing,
+            Self::MissingInOld | Self::Different => StaleKind::Difference,
+        }
+    }
 }
 
 impl std::fmt::Display for KeyDifferenceKind {
@@ -84,8 +95,8 @@ pub struct VerifyReport {
     pub sample: Option<u16>,
     /// Whether it went on where an earlier run ended.
     pub resumed: bool,
-    /// Whether it counts for the gates: nothing differs, every key was looked at, and the generation is
-    /// still the one that it began in.
+    /// Whether it counts for the gates: nothing differs, every key was looked at, the generation is still the
+    /// one that it began in, and nothing has withdrawn a proof since.
     pub proven: bool,
 }
 
@@ -178,9 +189,9 @@ impl VerifyState {
         }
     }
 
-    /// What a run that was asked for like `fresh` begins with, where `known` is stored.
-    pub(crate) fn begin(known: Option<&Self>, fresh: &Self, afresh: bool) -> Self {
-        match known.filter(|known| !afresh && known.can_be_resumed_as(fresh)) {
+    /// What a run that was asked for like `fresh` begins with, where `known` goes on.
+    pub(crate) fn begin(known: Option<&Self>, fresh: &Self) -> Self {
+        match known {
             Some(known) => {
                 let resumed = known.cursor.is_some() || known.part != Part::Old;
                 let report = VerifyReport { resumed, ..known.report.clone() };
@@ -190,8 +201,14 @@ impl VerifyState {
         }
     }
 
+    /// Whether a run that was asked for like `fresh` goes on from here, where marks came since it began or not.
+    /// What is clean up to here begins anew if so: it would prove nothing at its end.
+    pub(crate) fn goes_on_as(&self, fresh: &Self, marked_since: bool) -> bool {
+        self.can_be_resumed_as(fresh) && !(marked_since && self.report.is_clean())
+    }
+
     /// Whether a run that was asked for like `fresh` can go on from here.
-    pub(crate) fn can_be_resumed_as(&self, fresh: &Self) -> bool {
+    fn can_be_resumed_as(&self, fresh: &Self) -> bool {
         !self.done
             && self.generations == fresh.generations
             && self.report.sample == fresh.report.sample
@@ -239,6 +256,23 @@ mod tests {
         for other in [done, raised, sampled] {
             assert!(!other.can_be_resumed_as(&fresh));
         }
+    }
+
+    #[test]
+    fn a_clean_run_begins_anew_when_a_mark_came_since() {
+        let fresh = VerifyState::new([Generation::FIRST; 2], None);
+        let clean = VerifyState { cursor: Some("7".to_owned()), ..fresh.clone() };
+        assert!(clean.goes_on_as(&fresh, false) && !clean.goes_on_as(&fresh, true));
+        let mut differing = clean;
+        differing.report.add(found(KeyDifferenceKind::Different, 1));
+        assert!(differing.goes_on_as(&fresh, true), "it proves nothing, and names the rest");
+    }
+
+    #[test]
+    fn a_difference_withdraws_the_proof_of_both_sides() {
+        use KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
+        let kinds = [MissingInNew, MissingInOld, Different].map(KeyDifferenceKind::stale);
+        assert_eq!(kinds, [StaleKind::Missing, StaleKind::Difference, StaleKind::Difference]);
     }
 
     proptest! {

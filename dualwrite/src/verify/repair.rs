@@ -17,7 +17,9 @@ use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::route::stage_of;
 use crate::stages::stage::Side;
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
+use crate::store::marks;
 use crate::transaction::Tx;
 
 /// How often one key is tried whose transaction the database chose to fail, or whose row came and went.
@@ -82,6 +84,9 @@ pub(crate) async fn repair<C: CopyKeys>(
         report.compared += looked.compared;
         for suspect in &looked.suspects {
             let mended = mend(&plan, &suspect.key, keep, &mut refusals).await?;
+            if let Some(kind) = mended.finding(keep) {
+                withdraw(shared, &suspect.key, kind).await?;
+            }
             report.add(&suspect.key, mended)?;
         }
         let spent = std::time::Duration::from_nanos(shared.clock.now().saturating_sub(start));
@@ -97,6 +102,26 @@ pub(crate) async fn repair<C: CopyKeys>(
         "repair"
     );
     Ok(report)
+}
+
+impl Mended {
+    /// What withdraws the proof, unless the transaction of the repair has done so.
+    fn finding(&self, kept: bool) -> Option<StaleKind> {
+        match self {
+            Self::Copied(found) | Self::Removed(found) => (!kept).then(|| found.kind.stale()),
+            Self::Failed(_) => Some(StaleKind::Difference),
+            Self::Equal => None,
+        }
+    }
+}
+
+/// Withdraws the proof, unless the key is waived.
+async fn withdraw(shared: &Shared, key: &KeyParts, kind: StaleKind) -> Result<(), Error> {
+    let key = EncodedKey::from_parts(key)?;
+    match shared.control.waived(&shared.name, std::slice::from_ref(&key)).await?.is_empty() {
+        true => shared.control.mark_stale(&shared.name, kind).await,
+        false => Ok(()),
+    }
 }
 
 impl RepairReport {
@@ -207,6 +232,14 @@ async fn mend_once<C: CopyKeys>(
     if inserts && keep && !alone && plan.copier.inserts_alone() {
         tx.rollback().await?;
         return Ok(Attempt::Alone);
+    }
+    if keep {
+        // In the transaction that repairs it: a crash must not leave a proof that is older than the finding.
+        let (conn, encoded) = (tx.connection(), EncodedKey::from_parts(key)?);
+        let kind = found.kind.stale();
+        let marked =
+            marks::mark_unless_waived::<C::Database>(conn, &shared.name, kind, &encoded).await;
+        marked.map_err(|error| Error::database("withdrawing the proof", error).of(&shared.name))?;
     }
     let typed = std::slice::from_ref(&typed);
     match copy(plan, &mut tx, typed, to, held.contains(key)).await {

@@ -1,7 +1,7 @@
 //! Runs a verification: chunk by chunk, its progress stored every so many keys, so that it goes on after a
 //! crash; records a clean result for the gates.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::chunk::{Chunks, Looked, Plan};
@@ -19,6 +19,7 @@ use crate::key::EncodedKey;
 use crate::pace::load::{self, Scales};
 use crate::pace::throttle::{Load, Throttle};
 use crate::stages::position::{Generation, Percent};
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 
 /// Keys in a chunk that the database or Rust compares, by default.
@@ -73,6 +74,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
     check_stage(record.position, &shared.name)?;
+    copier.look_for_hazards(shared).await?;
     let owner = uuid::Uuid::new_v4().to_string();
     let generations = [record.generation, record.old_generation];
     let fresh = VerifyState::new(generations, options.sample);
@@ -144,6 +146,11 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         let report = &mut self.state.report;
         report.compared += looked.compared;
         report.transient += transient as u64;
+        for kind in stale_kinds(&found, &waived) {
+            // Before progress is recorded: a crash must not lose it.
+            self.plan.shared.control.mark_stale(&self.plan.shared.name, kind).await?;
+        }
+        let report = &mut self.state.report;
         for found in found {
             match waived.contains(&found.key) {
                 true => report.waived += 1,
@@ -215,8 +222,11 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         // Whoever was superseded proves nothing.
         self.record().await?;
         if self.state.report.may_prove() {
+            // Perhaps the table was truncated meanwhile, and no trigger was told.
+            self.plan.copier.look_for_hazards(shared).await?;
             let generations = self.state.generations.map(Generation);
-            self.state.report.proven = shared.control.verified(&shared.name, generations).await?;
+            let proven = shared.control.verified(&shared.name, &self.owner, generations).await?;
+            self.state.report.proven = proven;
             shared.refresh().await?;
         }
         self.state.done = true;
@@ -234,6 +244,12 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         );
         Ok(report)
     }
+}
+
+/// What withdraws the proof among these differences, of which some keys are waived.
+fn stale_kinds(found: &[KeyDifference], waived: &HashSet<String>) -> BTreeSet<StaleKind> {
+    let counts = found.iter().filter(|found| !waived.contains(&found.key));
+    counts.map(|found| found.kind.stale()).collect()
 }
 
 /// Pauses between chunks: for the rate, and for whoever needs the database more. The deciders are those of

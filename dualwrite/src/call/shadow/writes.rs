@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::call::shadow::keep::{drop_samples, keep};
 use crate::call::shadow::run::WHOLE;
+use crate::clock;
 use crate::compare::Shown;
 use crate::control::Sample;
 use crate::copier::registered::InTransaction;
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::observe::MethodStats;
 use crate::observe::outcome::Outcome;
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::verify::decide::KeyDifferenceKind;
@@ -94,6 +96,7 @@ fn different(
         fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
         "a write left old and new different"
     );
+    let stale = found.kind.stale();
     // Beside the caller, whose transaction may hold the only lock for writers.
     let Ok(permit) = Arc::clone(&shared.mirrors).try_acquire_owned() else {
         drop_samples(shared, fields.len() as u64);
@@ -108,11 +111,30 @@ fn different(
     };
     let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
     let own = Arc::clone(shared);
+    let key = key.clone();
     shared.tasks.spawn(async move {
+        withdraw(&own, &key, stale).await;
         keep(&own, own.options.shadow_timeout, &samples).await;
         drop(permit);
     });
     Outcome::Different
+}
+
+/// The row of old is locked, so this is as good as what a verification finds.
+async fn withdraw(shared: &Shared, key: &EncodedKey, kind: StaleKind) {
+    let (control, name) = (&shared.control, &shared.name);
+    let withdrawing = async {
+        match control.waived(name, std::slice::from_ref(key)).await?.is_empty() {
+            true => control.mark_stale(name, kind).await,
+            false => Ok(()),
+        }
+    };
+    let failed = match clock::limit(shared.options.shadow_timeout, withdrawing).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(()) => "the control tables did not answer in time".to_owned(),
+    };
+    tracing::warn!(migration = &**name, failed, "the proof could not be withdrawn");
 }
 
 /// What may be shown of the values: that there are some. A verification does not bring them out.

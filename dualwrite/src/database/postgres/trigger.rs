@@ -1,58 +1,122 @@
-//! The trigger that records writes of those who do not know this library, for PostgreSQL.
+//! The triggers that record writes of those who do not know this library, for PostgreSQL: two for rows, one for
+//! `TRUNCATE`. They fire for what comes by logical replication, too, where the role owns the table.
+//!
+//! None of them fails the statement that fires it for a key: what cannot be recorded leaves a mark that the old
+//! table may be stale. No row of theirs is shared by two transactions that write different keys, so that nobody waits.
 
-use crate::database::Watched;
-use crate::key::KeyKind;
+use crate::database::{UNAWARE_SLOTS, Watched};
+use crate::key::{KEY_BYTES_MAX, KeyKind};
 
-/// What a fenced transaction sets for its own life; the trigger looks at it. The fence of a watched
-/// migration sets it, too.
-pub(super) const MARK: &str = "SET LOCAL dualwrite.fenced='1'";
+/// What a transaction that is fenced for a migration has set for its own life; its trigger looks at it. The fence
+/// of a watched migration sets it, too.
+pub(super) fn mark(fence: u64) -> String {
+    format!("SET LOCAL dualwrite.fenced_{fence}='1'")
+}
+
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 pub(super) fn create(watched: &Watched) -> Vec<String> {
-    let Watched { migration, table, name, .. } = watched;
-    let (old, new) = (key(watched, "OLD"), key(watched, "NEW"));
-    let dirty = |key: &str| {
-        format!(
-            "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) \
-             VALUES ('{migration}', 'new', {key}, \
-             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) \
-             ON CONFLICT (migration, side, key_text) DO UPDATE SET marked_at = excluded.marked_at"
-        )
-    };
-    // It runs with the rights of whoever installs it: those who write the table need not be allowed to
-    // write the control tables. So it must find these and no table of the writer's: a path that does not
-    // name `pg_temp` would begin with it.
-    let function = format!(
-        "DO $install$ BEGIN EXECUTE $create$\
-         CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
-         SET search_path FROM CURRENT AS $dualwrite$ BEGIN \
-         IF current_setting('dualwrite.fenced', true) = '1' THEN RETURN NULL; END IF; \
-         INSERT INTO dualwrite_unaware (migration, minute) \
-         VALUES ('{migration}', floor(extract(epoch FROM clock_timestamp()) / 60)::bigint) \
-         ON CONFLICT DO NOTHING; \
-         IF TG_OP <> 'INSERT' THEN {}; END IF; \
-         IF TG_OP <> 'DELETE' THEN {}; END IF; \
-         RETURN NULL; END $dualwrite$ $create$; \
-         EXECUTE (SELECT format('ALTER FUNCTION {name}() SET search_path = pg_catalog, %s, pg_temp', \
-         relnamespace::regnamespace) FROM pg_class WHERE oid = 'dualwrite_unaware'::regclass); \
-         REVOKE ALL ON FUNCTION {name}() FROM PUBLIC; END $install$",
-        dirty(&old),
-        dirty(&new),
-    );
-    let trigger = format!(
+    let Watched { table, name, .. } = watched;
+    let after = format!(
         "CREATE OR REPLACE TRIGGER {name} AFTER INSERT OR UPDATE OR DELETE ON {table} \
          FOR EACH ROW EXECUTE FUNCTION {name}()"
     );
-    vec![function, trigger]
+    let before = format!(
+        "CREATE OR REPLACE TRIGGER {name}_b BEFORE INSERT OR UPDATE OR DELETE ON {table} \
+         FOR EACH ROW WHEN (pg_trigger_depth() > 0) EXECUTE FUNCTION {name}()"
+    );
+    // A trigger for statements is not copied to partitions, which can be truncated by themselves; that for rows
+    // is. Only the owner of a table says that a trigger fires always.
+    let always = format!(
+        "DO $install$ DECLARE part regclass; what text; BEGIN \
+         FOR part IN SELECT '{table}'::regclass \
+         UNION SELECT p.relid FROM pg_partition_tree('{table}') p \
+         JOIN pg_class c ON c.oid = p.relid AND c.relkind <> 'f' LOOP \
+         EXECUTE format('CREATE OR REPLACE TRIGGER {name}_t AFTER TRUNCATE ON %s \
+         FOR EACH STATEMENT EXECUTE FUNCTION {name}()', part); \
+         BEGIN FOREACH what IN ARRAY ARRAY['{name}', '{name}_b', '{name}_t'] LOOP \
+         EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', part, what); END LOOP; \
+         EXCEPTION WHEN insufficient_privilege THEN NULL; END; \
+         END LOOP; END $install$"
+    );
+    vec![function(watched), after, before, always]
+}
+
+/// It runs with the rights of whoever installs it: those who write the table need not be allowed to write the
+/// control tables. So it must find these and no table of the writer's: a path that does not name `pg_temp` would
+/// begin with it.
+///
+/// A write inside a fenced transaction that comes from another trigger, or from a foreign key's action, is none of
+/// the application's own statements: nobody has written it to new. Before the row is written, the depth of triggers
+/// says so; afterwards, a foreign key's action looks like the statement that caused it.
+fn function(watched: &Watched) -> String {
+    let Watched { migration, name, fence, .. } = watched;
+    let (old, new) = (key(watched, "OLD"), key(watched, "NEW"));
+    format!(
+        "DO $install$ BEGIN EXECUTE $create$\
+         CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+         SET search_path FROM CURRENT AS $dualwrite$ \
+         DECLARE fenced boolean := coalesce(current_setting('dualwrite.fenced_{fence}', true) = '1', false); \
+         row_of record; was text; is_now text; BEGIN \
+         IF TG_WHEN = 'BEFORE' THEN row_of := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END; END IF; \
+         IF fenced <> (TG_WHEN = 'BEFORE') AND TG_OP <> 'TRUNCATE' THEN RETURN row_of; END IF; \
+         IF to_regclass('dualwrite_unaware') IS NULL OR to_regclass('dualwrite_dirty') IS NULL \
+         OR to_regclass('dualwrite_stale') IS NULL THEN RETURN row_of; END IF; \
+         IF NOT fenced THEN INSERT INTO dualwrite_unaware AS u (migration, slot, minute) \
+         VALUES ('{migration}', pg_backend_pid() % {UNAWARE_SLOTS}, \
+         floor(extract(epoch FROM clock_timestamp()) / 60)::bigint) ON CONFLICT (migration, slot) \
+         DO UPDATE SET minute = excluded.minute WHERE u.minute < excluded.minute; END IF; \
+         IF TG_OP = 'TRUNCATE' THEN {truncated}; RETURN NULL; END IF; \
+         IF TG_OP <> 'INSERT' THEN was := {old}; {note_was} END IF; \
+         IF TG_OP = 'DELETE' THEN RETURN row_of; END IF; \
+         is_now := {new}; \
+         IF TG_OP = 'INSERT' OR was IS DISTINCT FROM is_now THEN {note_is} END IF; \
+         RETURN row_of; END $dualwrite$ $create$; \
+         EXECUTE (SELECT format('ALTER FUNCTION {name}() SET search_path = pg_catalog, %s, pg_temp', \
+         relnamespace::regnamespace) FROM pg_class WHERE oid = 'dualwrite_unaware'::regclass); \
+         REVOKE ALL ON FUNCTION {name}() FROM PUBLIC; END $install$",
+        truncated = stale(watched, "truncated"),
+        note_was = note(watched, "was"),
+        note_is = note(watched, "is_now"),
+    )
+}
+
+/// Marks the whole table, in a row of this connection.
+fn stale(Watched { migration, .. }: &Watched, kind: &str) -> String {
+    format!(
+        "INSERT INTO dualwrite_stale AS s (migration, kind, subject, at, seen_by) \
+         VALUES ('{migration}', '{kind}', pg_backend_pid()::text, {NOW}, NULL) \
+         ON CONFLICT (migration, kind, subject) DO UPDATE SET at = excluded.at, seen_by = NULL"
+    )
+}
+
+/// Marks a key.
+fn note(watched: &Watched, key: &str) -> String {
+    let Watched { migration, .. } = watched;
+    format!(
+        "IF {key} IS NULL OR octet_length({key}) > {KEY_BYTES_MAX} THEN {}; ELSE \
+         INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) \
+         VALUES ('{migration}', 'new', {key}, {NOW}) \
+         ON CONFLICT (migration, side, key_text) DO UPDATE SET marked_at = excluded.marked_at; END IF;",
+        stale(watched, "key")
+    )
 }
 
 pub(super) fn drop(Watched { table, name, .. }: &Watched) -> Vec<String> {
+    let parts = format!(
+        "DO $remove$ DECLARE part regclass; BEGIN \
+         FOR part IN SELECT t.tgrelid FROM pg_trigger t WHERE t.tgname = '{name}_t' LOOP \
+         EXECUTE format('DROP TRIGGER {name}_t ON %s', part); END LOOP; END $remove$"
+    );
     vec![
+        parts,
         format!("DROP TRIGGER IF EXISTS {name} ON {table}"),
+        format!("DROP TRIGGER IF EXISTS {name}_b ON {table}"),
         format!("DROP FUNCTION IF EXISTS {name}()"),
     ]
 }
 
-/// The key of a row, as the library encodes it: JSON.
+/// The key of a row, as the library encodes it: JSON. NULL where a part is.
 fn key(watched: &Watched, row: &str) -> String {
     let part = |(column, kind): &(String, KeyKind)| match *kind {
         KeyKind::INTEGER => format!("{row}.{column}::text"),

@@ -1,44 +1,154 @@
 //! The triggers that record writes of those who do not know this library, for SQLite.
+//!
+//! `INSERT OR REPLACE` removes rows that share a unique value with the new one, and fires triggers for them only
+//! on connections with `recursive_triggers`. So a trigger before the write notes those rows, whoever writes.
 
-use crate::database::Watched;
-use crate::key::KeyKind;
+use crate::database::{SqlRow, Watched};
+use crate::key::{KEY_BYTES_MAX, KeyKind};
 
 /// A row that only the transaction which wrote it sees, and that is gone before it commits.
-pub(super) const MARK: &str = "INSERT INTO dualwrite_fenced (connection) VALUES (0)";
+pub(super) fn mark(fence: u64) -> String {
+    format!("INSERT OR IGNORE INTO dualwrite_fenced (connection, fence) VALUES (0, {fence})")
+}
+
 pub(super) const UNMARK: &str = "DELETE FROM dualwrite_fenced";
 
 const EVENTS: [(&str, &str, &[&str]); 3] =
     [("ins", "INSERT", &["NEW"]), ("upd", "UPDATE", &["OLD", "NEW"]), ("del", "DELETE", &["OLD"])];
+/// And the rows that are written anyway.
+const REPLACING: [(&str, &str, &[&str]); 2] =
+    [("rin", "INSERT", &["NEW"]), ("rup", "UPDATE", &["OLD", "NEW"])];
 
-pub(super) fn create(watched: &Watched) -> Vec<String> {
-    let Watched { migration, table, name, .. } = watched;
+const NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+
+/// The unique values of a table: for each index its name, and its columns, quoted, with their collations.
+pub(super) struct Unique(Vec<Vec<(String, String)>>);
+
+impl Unique {
+    /// Asks for the columns of unique indexes, those of expressions left out, and for the alias of the row's
+    /// number; both parameters are the table's name.
+    pub(super) const READ: &str = "\
+        SELECT l.name, x.name, x.coll FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x \
+        WHERE l.\"unique\" = 1 AND x.key = 1 AND NOT EXISTS \
+        (SELECT 1 FROM pragma_index_xinfo(l.name) e WHERE e.key = 1 AND e.name IS NULL) \
+        UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_info(?) t WHERE pk > 0 \
+        AND upper(type) = 'INTEGER' AND 1 = (SELECT count(*) FROM pragma_table_info(t.arg) WHERE pk > 0) \
+        ORDER BY 1";
+
+    /// The rows of [`READ`](Self::READ).
+    pub(super) fn of(rows: &[SqlRow]) -> sqlx::Result<Self> {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
+        for row in rows {
+            let (index, column) = (row.text(0)?, (quoted(row.text(1)?), quoted(row.text(2)?)));
+            match found.last_mut() {
+                Some((name, columns)) if name == index => columns.push(column),
+                _ => found.push((index.to_owned(), vec![column])),
+            }
+        }
+        Ok(Self(found.into_iter().map(|(_, columns)| columns).collect()))
+    }
+
+    /// The condition that another row shares a unique value with the new one; `None` where none can.
+    fn shared(&self, watched: &Watched, others: &[&str]) -> Option<String> {
+        let table = watched.table_name();
+        let binary = "\"BINARY\"";
+        // Where the whole key is part of it, byte for byte, no other key has it.
+        let is_of_key = |columns: &&Vec<(String, String)>| {
+            let has =
+                |key: &String| columns.iter().any(|(name, coll)| name == key && coll == binary);
+            watched.columns.iter().all(|(key, _)| has(key))
+        };
+        let shared = self.0.iter().filter(|columns| !is_of_key(columns)).map(|columns| {
+            let equal = |(name, collation): &(String, String)| {
+                format!("{table}.{name} = NEW.{name} COLLATE {collation}")
+            };
+            columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+        });
+        let shared: Vec<String> = shared.collect();
+        let same_key = |row: &&str| {
+            let same = |(key, _): &(String, KeyKind)| format!("{table}.{key} IS {row}.{key}");
+            let same: Vec<String> = watched.columns.iter().map(same).collect();
+            format!(" AND NOT ({})", same.join(" AND "))
+        };
+        let others: String = others.iter().map(same_key).collect();
+        (!shared.is_empty()).then(|| format!("(({})){others}", shared.join(") OR (")))
+    }
+}
+
+pub(super) fn create(watched: &Watched, unique: &Unique) -> Vec<String> {
+    let mut statements: Vec<String> = EVENTS.iter().map(|event| after(watched, event)).collect();
+    for (suffix, event, rows) in REPLACING {
+        let (name, table) = (&watched.name, watched.table_name());
+        // What is unique may have changed since it was made.
+        statements.push(format!("DROP TRIGGER IF EXISTS {name}_{suffix}"));
+        if let Some(shared) = unique.shared(watched, rows) {
+            let marks = note(watched, &table, &format!("FROM {table}"), &shared);
+            statements.push(format!(
+                "CREATE TRIGGER {name}_{suffix} BEFORE {event} ON {table} FOR EACH ROW BEGIN {marks} END"
+            ));
+        }
+    }
+    statements
+}
+
+fn after(watched: &Watched, (suffix, event, rows): &(&str, &str, &[&str])) -> String {
+    let Watched { migration, name, fence, .. } = watched;
+    let marks: Vec<String> = rows.iter().map(|row| note(watched, row, "", "1")).collect();
     // Not OR IGNORE: the conflict clause of the statement that fires a trigger replaces that of the
     // trigger's own statements.
-    let dirty = |row: &&str| {
-        let key = key(watched, row);
-        format!(
-            "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) \
-             SELECT '{migration}', 'new', {key}, CAST(unixepoch('subsec') * 1000000 AS INTEGER) \
-             WHERE NOT EXISTS (SELECT 1 FROM dualwrite_dirty \
-             WHERE migration = '{migration}' AND side = 'new' AND key_text = {key});"
-        )
-    };
-    let trigger = |(suffix, event, rows): &(&str, &str, &[&str])| {
-        let marks: Vec<String> = rows.iter().map(dirty).collect();
-        format!(
-            "CREATE TRIGGER IF NOT EXISTS {name}_{suffix} AFTER {event} ON {table} FOR EACH ROW \
-             WHEN NOT EXISTS (SELECT 1 FROM dualwrite_fenced) BEGIN \
-             INSERT INTO dualwrite_unaware (migration, minute) \
-             SELECT '{migration}', unixepoch() / 60 WHERE NOT EXISTS (SELECT 1 FROM dualwrite_unaware \
-             WHERE migration = '{migration}' AND minute = unixepoch() / 60); {} END",
-            marks.join(" ")
-        )
-    };
-    EVENTS.iter().map(trigger).collect()
+    format!(
+        "CREATE TRIGGER IF NOT EXISTS {name}_{suffix} AFTER {event} ON {} FOR EACH ROW \
+         WHEN NOT EXISTS (SELECT 1 FROM dualwrite_fenced WHERE fence = {fence}) BEGIN \
+         UPDATE dualwrite_unaware SET minute = unixepoch() / 60 \
+         WHERE migration = '{migration}' AND slot = 0 AND minute <> unixepoch() / 60; \
+         INSERT INTO dualwrite_unaware (migration, slot, minute) \
+         SELECT '{migration}', 0, unixepoch() / 60 WHERE NOT EXISTS (SELECT 1 FROM dualwrite_unaware \
+         WHERE migration = '{migration}' AND slot = 0); {} END",
+        watched.table_name(),
+        marks.join(" ")
+    )
+}
+
+/// Marks the keys of rows; where one cannot be recorded, the whole table.
+fn note(watched: &Watched, row: &str, from: &str, which: &str) -> String {
+    let Watched { migration, .. } = watched;
+    let (key, fits) = (key(watched, row), fits(watched, row));
+    let this = format!("migration = '{migration}' AND kind = 'key' AND subject = ''");
+    let unfit = format!("EXISTS (SELECT 1 {from} WHERE {which} AND NOT ({fits}))");
+    format!(
+        "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) \
+         SELECT DISTINCT '{migration}', 'new', {key}, {NOW} {from} WHERE {which} AND {fits} \
+         AND NOT EXISTS (SELECT 1 FROM dualwrite_dirty \
+         WHERE migration = '{migration}' AND side = 'new' AND key_text = {key}); \
+         UPDATE dualwrite_stale SET at = {NOW}, seen_by = NULL WHERE {this} AND {unfit}; \
+         INSERT INTO dualwrite_stale (migration, kind, subject, at, seen_by) \
+         SELECT '{migration}', 'key', '', {NOW}, NULL WHERE {unfit} \
+         AND NOT EXISTS (SELECT 1 FROM dualwrite_stale WHERE {this});"
+    )
 }
 
 pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {
-    EVENTS.iter().map(|(suffix, ..)| format!("DROP TRIGGER IF EXISTS {name}_{suffix}")).collect()
+    let suffixes = EVENTS.iter().map(|(suffix, ..)| suffix);
+    let suffixes = suffixes.chain(REPLACING.iter().map(|(suffix, ..)| suffix));
+    suffixes.map(|suffix| format!("DROP TRIGGER IF EXISTS {name}_{suffix}")).collect()
+}
+
+/// Whether the key can be encoded: a column holds any type.
+fn fits(watched: &Watched, row: &str) -> String {
+    let part = |(column, kind): &(String, KeyKind)| match *kind {
+        KeyKind::INTEGER => format!("typeof({row}.{column}) = 'integer'"),
+        KeyKind::UUID => {
+            format!("typeof({row}.{column}) = 'blob' AND length({row}.{column}) = 16")
+        }
+        _ => format!("typeof({row}.{column}) = 'text'"),
+    };
+    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let kinds = parts.join(" AND ");
+    format!(
+        "CASE WHEN {kinds} THEN length(CAST({} AS BLOB)) <= {KEY_BYTES_MAX} ELSE 0 END",
+        key(watched, row)
+    )
 }
 
 /// The key of a row, as the library encodes it: JSON.

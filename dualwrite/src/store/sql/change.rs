@@ -11,6 +11,7 @@ use crate::stages::position::Percent;
 use crate::stages::readiness::{admit, blockers};
 use crate::stages::stage::Side;
 use crate::store::sql::facts::facts;
+use crate::store::sql::hazards;
 use crate::store::sql::letters;
 use crate::store::sql::plans;
 use crate::store::sql::{Conn, SqlControl};
@@ -118,6 +119,9 @@ async fn apply<DB: Backend>(
     for (side, _) in raised.into_iter().filter(|(_, is_raised)| *is_raised) {
         let values = [name.into(), side.as_str().into()];
         DB::Adapter::execute(conn, letters::FORGET_WAIVERS, &values).await?;
+    }
+    if to.generation != facts.generation {
+        DB::Adapter::execute(conn, hazards::FORGET_STOPPED, &[name.into()]).await?;
     }
     let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
     let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \

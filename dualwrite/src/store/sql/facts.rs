@@ -8,13 +8,17 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, position_of};
 use crate::error::Error;
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation};
+use crate::stages::stale::{StaleKind, StaleMark};
 use crate::state::unknown_migration;
 use crate::store::sql::Conn;
+use crate::store::sql::hazards::{READ, hazard_of};
 
 /// The columns of a [`Record`], and the joins that they need.
 pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
-     m.verified_generation, b.state, \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = m.name) THEN NULL \
+     ELSE m.verified_generation END, b.state, \
      (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
      (SELECT min(f.generation) FROM dualwrite_failure f \
      WHERE f.migration = m.name AND f.side = 'new'), m.old_generation, \
@@ -59,9 +63,11 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
                (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
                WHERE f.migration = name AND f.side = 'old'), \
                (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
-               AND b.part = 'old' AND b.generation = old_generation), old_verified_generation, \
+               AND b.part = 'old' AND b.generation = old_generation), \
+               CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = name) THEN NULL \
+               ELSE old_verified_generation END, \
                {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
-               WHERE u.migration = name), \
+               WHERE u.migration = name AND u.minute > 0), \
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
                WHERE f.migration = name AND f.side = 'new'), \
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
@@ -87,6 +93,8 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
         old_verified: optional(6)?.map(unsigned).map(Generation),
         old_dead_letters: count(4)?,
         old_waived: count(9)?,
+        stale: stale::<DB>(conn, name).await.map_err(failed)?,
+        hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
         approvals: texts(approvals).map_err(failed)?,
         releases: texts(releases).map_err(failed)?,
         unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
@@ -102,6 +110,22 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
         waived: count(8)?,
         instances,
     })
+}
+
+async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
+    let rows = DB::Adapter::fetch(conn, READ, &[name.into()]).await?;
+    rows.iter().map(hazard_of).collect()
+}
+
+/// Why the sides may differ, one mark of each kind.
+async fn stale<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<StaleMark>> {
+    let sql = "SELECT kind, max(at) FROM dualwrite_stale WHERE migration = ? \
+               GROUP BY kind ORDER BY kind";
+    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await?;
+    let mark = |row: &SqlRow| {
+        Ok(StaleMark { kind: StaleKind::named(row.text(0)?), at_us: row.integer(1)? })
+    };
+    rows.iter().map(mark).collect()
 }
 
 fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {

@@ -49,7 +49,7 @@ pub(super) fn order(order: VerifyOrder) -> &'static str {
 }
 
 pub(super) fn read() -> String {
-    format!("SELECT {COLUMNS} FROM dualwrite_verification WHERE migration = ?")
+    format!("SELECT {COLUMNS}, owner FROM dualwrite_verification WHERE migration = ?")
 }
 
 /// What [`begin`] binds; [`record`] wants the first of them last.
@@ -73,8 +73,12 @@ pub(super) fn values(owner: &str, state: &VerifyState, name: &str) -> Result<Vec
     ])
 }
 
-/// A row of [`read`].
-pub(super) fn state_of(row: &SqlRow) -> sqlx::Result<VerifyState> {
+/// A row of [`read`]: the owner and the state.
+pub(super) fn owned(row: &SqlRow) -> sqlx::Result<(String, VerifyState)> {
+    Ok((row.text(9)?.to_owned(), state_of(row)?))
+}
+
+fn state_of(row: &SqlRow) -> sqlx::Result<VerifyState> {
     let report = serde_json::from_str(row.text(8)?);
     Ok(VerifyState {
         generations: [row.unsigned(0)?, row.unsigned(1)?],

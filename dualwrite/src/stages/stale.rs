@@ -1,0 +1,108 @@
+//! Stale marks: why the two sides may differ. Each withdraws the proof of a verification until a later one is clean.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why the two sides may differ.
+///
+/// ```
+/// assert_eq!(dualwrite::StaleKind::Truncated.as_str(), "truncated");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StaleKind {
+    /// A verification or a repair found a key that differs, or that the old side lacks.
+    Difference,
+    /// A verification or a repair found a key that the new side lacks.
+    Missing,
+    /// Somebody wrote the old table without this library, under a key that cannot be recorded.
+    Key,
+    /// Somebody truncated the old table.
+    Truncated,
+    /// The catalogue says that the old table was truncated, rebuilt, or lost or got a partition.
+    Reshaped,
+    /// A writer that no trigger sees has gone, or somebody recorded that it is stopped.
+    Writer,
+}
+
+impl StaleKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Difference, Self::Missing, Self::Key, Self::Truncated, Self::Reshaped, Self::Writer];
+
+    /// The name in the control tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Difference => "difference",
+            Self::Missing => "missing",
+            Self::Key => "key",
+            Self::Truncated => "truncated",
+            Self::Reshaped => "reshaped",
+            Self::Writer => "writer",
+        }
+    }
+
+    /// A name that a newer release wrote counts as a difference.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).unwrap_or(Self::Difference)
+    }
+
+    /// Whether lazy reads bring what is missing.
+    pub(crate) const fn is_copied_lazily(self) -> bool {
+        matches!(self, Self::Missing)
+    }
+}
+
+impl fmt::Display for StaleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Difference => "a comparison found keys that differ",
+            Self::Missing => "a comparison found keys that the new side lacks",
+            Self::Key => {
+                "the old table was written without this library under a key that is NULL, too long or \
+                 not encodable"
+            }
+            Self::Truncated => "the old table was truncated",
+            Self::Reshaped => "the old table was truncated, rebuilt, or its partitions changed",
+            Self::Writer => "what a stopped writer wrote to the old table is not verified yet",
+        })
+    }
+}
+
+/// Why the two sides may differ, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StaleMark {
+    /// Why.
+    pub kind: StaleKind,
+    /// The newest such event, by the database's clock, in microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// The reasons in one sentence; `None` where there are none.
+pub(crate) fn reasons(marks: &[StaleMark]) -> Option<String> {
+    let reasons: Vec<String> = marks.iter().map(|mark| mark.kind.to_string()).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_by_its_name() {
+        for kind in StaleKind::ALL {
+            assert_eq!(StaleKind::named(kind.as_str()), kind);
+        }
+        assert_eq!(StaleKind::named("of a newer release"), StaleKind::Difference);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_copied_by_lazy_reads() {
+        let lazily = StaleKind::ALL.into_iter().filter(|kind| kind.is_copied_lazily());
+        assert_eq!(lazily.collect::<Vec<_>>(), [StaleKind::Missing]);
+    }
+}

@@ -1,0 +1,161 @@
+//! One migration in memory: how it begins, what gates see of it, and how its position changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Entry;
+use crate::control::plans::outdated;
+use crate::control::{Acknowledgement, Change, Event, Heartbeat, Record, VerifyOrder};
+use crate::error::Error;
+use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::stage::Side;
+use crate::stages::stale::StaleMark;
+use crate::store::sql::change::decide_change;
+
+impl Entry {
+    pub(super) fn new(name: &str, now: u64) -> Self {
+        Self {
+            record: Record {
+                name: name.to_owned(),
+                position: Position::start(),
+                generation: Generation::FIRST,
+                stage_epoch: Epoch(1),
+                backfilled: false,
+                verified: None,
+                dirty: false,
+                buried: false,
+                letters: false,
+                due: false,
+                old_generation: Generation::FIRST,
+                planned: false,
+                started: false,
+            },
+            old_verified: None,
+            verification: None,
+            verification_order: VerifyOrder::GoOn,
+            stale: Vec::new(),
+            hazards: Vec::new(),
+            shape: None,
+            approvals: Vec::new(),
+            releases: Vec::new(),
+            stage_at: now,
+            events: Vec::new(),
+            instances: BTreeMap::new(),
+            dirty: Vec::new(),
+            buried: Vec::new(),
+            samples: Vec::new(),
+            plan: None,
+            tasks: Vec::new(),
+            orders: Vec::new(),
+            flag: None,
+        }
+    }
+
+    pub(super) fn stale_marks(&self) -> Vec<StaleMark> {
+        let mut marks: Vec<StaleMark> = self.stale.iter().map(|(mark, _)| *mark).collect();
+        marks.sort_by_key(|mark| mark.kind.as_str());
+        marks
+    }
+
+    pub(super) fn dirty_on(&self, wanted: Side) -> u64 {
+        self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
+    }
+
+    pub(super) fn facts(&self, now: u64) -> Facts {
+        Facts {
+            position: self.record.position,
+            generation: self.record.generation,
+            stage_epoch: self.record.stage_epoch,
+            stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
+            backfilled: self.record.backfilled,
+            verified: self.record.verified,
+            dirty_old: self.dirty_on(Side::Old),
+            dirty_new: self.dirty_on(Side::New),
+            dead_letters: self.letters_for(Side::New, false),
+            waived: self.letters_for(Side::New, true),
+            old_generation: self.record.old_generation,
+            old_backfilled: false,
+            old_verified: self.old_verified,
+            old_dead_letters: self.letters_for(Side::Old, false),
+            old_waived: self.letters_for(Side::Old, true),
+            stale: self.stale_marks(),
+            hazards: self.hazards.clone(),
+            approvals: self
+                .approvals
+                .iter()
+                .filter(|(epoch, _)| *epoch == self.record.stage_epoch)
+                .map(|(_, name)| name.clone())
+                .collect(),
+            releases: self.releases.clone(),
+            unaware: None,
+            instances: self
+                .instances
+                .values()
+                .filter(|(_, expires)| *expires > now)
+                .map(|(report, _)| report.clone())
+                .collect(),
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
+        let report = InstanceReport {
+            id: beat.instance.clone(),
+            release: beat.release.clone(),
+            seen: seen.seen,
+            drained: seen.drained,
+            min_stage: beat.min_stage,
+            max_stage: beat.max_stage,
+            lazy: seen.lazy,
+            wanted: seen.wanted.clone(),
+            killed_by: seen.killed_by.clone(),
+        };
+        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
+        self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
+    }
+
+    pub(super) fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
+        let Some(to) = decide_change(&self.facts(now), change)? else {
+            return Ok(self.record.clone());
+        };
+        let from = self.record.position;
+        let epoch = Epoch(from.epoch.0 + 1);
+        if let Some(step) = &change.plan {
+            let stored = self.plan.as_mut().filter(|stored| stored.fits(step));
+            let stored = stored.ok_or_else(|| outdated(&self.record.name))?;
+            stored.take_step(step, epoch, now);
+        }
+        if let Some(wanted) = &change.flag {
+            self.flag = Some((wanted.clone(), epoch));
+        }
+        if to.stage != from.stage {
+            self.record.stage_epoch = epoch;
+            self.stage_at = now;
+        }
+        if to.generation != self.record.generation {
+            self.record.backfilled = false;
+            self.forget_waivers(Side::New, now);
+            self.hazards.iter_mut().for_each(|hazard| hazard.stopped = None);
+        }
+        self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        self.record.generation = to.generation;
+        let old_generation = to.old_generation(from, self.record.old_generation);
+        if old_generation != self.record.old_generation {
+            self.forget_waivers(Side::Old, now);
+        }
+        self.record.old_generation = old_generation;
+        self.events.push(Event {
+            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+            actor: change.actor.clone(),
+            reason: change.reason.clone(),
+            from_stage: from.stage,
+            from_ramp: from.ramp,
+            to_stage: to.stage,
+            to_ramp: to.ramp,
+            epoch,
+            generation: to.generation,
+            overridden: change.overridden.iter().map(ToString::to_string).collect(),
+        });
+        Ok(self.record.clone())
+    }
+}

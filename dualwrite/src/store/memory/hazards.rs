@@ -1,0 +1,73 @@
+//! Hazards in memory.
+
+use futures_util::future::BoxFuture;
+
+use super::{MemoryControl, done};
+use crate::control::Control as _;
+use crate::control::hazards::Hazards;
+use crate::error::Error;
+use crate::stages::hazard::{Hazard, Looked, Stopped, changes};
+use crate::stages::stale::StaleKind;
+
+impl Hazards for MemoryControl {
+    fn record_hazards<'a>(
+        &'a self,
+        name: &'a str,
+        looked: &'a Looked,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let (reshaped, withdraws) = self.with(name, |entry| {
+                let known = entry.shape.clone();
+                let reshaped = looked.shape.is_some() && known.is_some() && known != looked.shape;
+                entry.shape = looked.shape.clone().or(known);
+                let changes = changes(&entry.hazards, &looked.hazards);
+                entry.hazards.retain(|one| !changes.gone.contains(&one.name));
+                for found in changes.store {
+                    match entry.hazards.iter_mut().find(|one| one.name == found.name) {
+                        Some(one) => *one = Hazard { stopped: one.stopped.take(), ..found },
+                        None => entry.hazards.push(found),
+                    }
+                }
+                entry.hazards.sort_by(|one, other| one.name.cmp(&other.name));
+                (reshaped, changes.withdraws)
+            })?;
+            if reshaped {
+                self.mark_stale(name, StaleKind::Reshaped).await?;
+            }
+            if withdraws {
+                self.mark_stale(name, StaleKind::Writer).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn hazards<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Hazard>, Error>> {
+        done(self.with(name, |entry| entry.hazards.clone()))
+    }
+
+    fn stop_writer<'a>(
+        &'a self,
+        name: &'a str,
+        writer: &'a str,
+        actor: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        Box::pin(async move {
+            let stopped = self.with(name, |entry| {
+                let writers = entry.hazards.iter_mut().filter(|one| one.kind.is_writer());
+                let found = writers.into_iter().find(|one| one.name == writer);
+                let (actor, reason) = (actor.to_owned(), reason.to_owned());
+                let known = found.is_some();
+                if let Some(one) = found {
+                    one.stopped = Some(Stopped { actor, reason, at_us });
+                }
+                known
+            })?;
+            if stopped {
+                self.mark_stale(name, StaleKind::Writer).await?;
+            }
+            Ok(stopped)
+        })
+    }
+}

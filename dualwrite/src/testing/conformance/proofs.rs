@@ -1,0 +1,128 @@
+//! What withdraws a proof, and the hazards that are kept.
+
+use std::sync::Arc;
+
+use super::{NAME, advance, beat, change};
+use crate::control::Control;
+use crate::stages::hazard::{Hazard, HazardKind, Looked};
+use crate::stages::moves::Move;
+use crate::stages::position::Generation;
+use crate::stages::stage::Stage;
+use crate::stages::stale::StaleKind;
+use crate::verify::decide::VerifyState;
+
+async fn a_finding_withdraws_the_proof_until_a_later_verification(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    let generations = [Generation(1), Generation(1)];
+    let proven = || async {
+        let facts = control.facts(NAME).await.unwrap();
+        let new = control.load().await.unwrap()[0].verified;
+        assert_eq!((facts.verified, facts.old_verified), (new, new));
+        (new.is_some(), facts.stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>())
+    };
+    let fresh = VerifyState::new(generations, None);
+    control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
+    assert!(control.verified(NAME, "one", generations).await.unwrap());
+    assert_eq!(proven().await, (true, Vec::new()));
+
+    for kind in [StaleKind::Missing, StaleKind::Difference, StaleKind::Difference] {
+        control.mark_stale(NAME, kind).await.unwrap();
+    }
+    let both = vec![StaleKind::Difference, StaleKind::Missing];
+    assert_eq!(proven().await, (false, both.clone()));
+    // One that began before the finding may have passed the key.
+    assert!(!control.verified(NAME, "one", generations).await.unwrap());
+    assert_eq!(proven().await, (false, both));
+    control.begin_verification(NAME, "two", &fresh, true).await.unwrap();
+    control.mark_stale(NAME, StaleKind::Difference).await.unwrap();
+    assert!(!control.verified(NAME, "two", generations).await.unwrap(), "found meanwhile");
+    assert_eq!(proven().await, (false, vec![StaleKind::Difference]));
+    control.begin_verification(NAME, "three", &fresh, true).await.unwrap();
+    assert!(!control.verified(NAME, "three", [Generation(2), Generation(1)]).await.unwrap());
+    assert!(control.verified(NAME, "three", generations).await.unwrap());
+    assert_eq!(proven().await, (true, Vec::new()));
+}
+
+async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    let generations = [Generation(1), Generation(1)];
+    let fresh = VerifyState::new(generations, None);
+    control.mark_stale(NAME, StaleKind::Difference).await.unwrap();
+    let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
+    state.cursor = Some("7".to_owned());
+    control.record_verification(NAME, "one", &state).await.unwrap();
+    let goes_on = control.begin_verification(NAME, "two", &fresh, false).await.unwrap();
+    assert_eq!(goes_on.cursor, state.cursor, "nothing was found since it began");
+    assert!(control.verified(NAME, "two", generations).await.unwrap());
+    control.mark_stale(NAME, StaleKind::Truncated).await.unwrap();
+    let anew = control.begin_verification(NAME, "three", &fresh, false).await.unwrap();
+    assert_eq!(anew, fresh);
+    assert!(control.verified(NAME, "three", generations).await.unwrap());
+}
+
+async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    let writer = Hazard::new(HazardKind::ForeignKey, "foreign key a of t", "why");
+    let sequence = Hazard {
+        repair: Some("SELECT 1".to_owned()),
+        ..Hazard::new(HazardKind::Sequence, "sequence s", "behind")
+    };
+    let looked = |hazards: &[&Hazard], shape: &str| Looked {
+        hazards: hazards.iter().map(|hazard| (*hazard).clone()).collect(),
+        shape: Some(shape.to_owned()),
+        ..Looked::default()
+    };
+    let both = looked(&[&writer, &sequence], "1");
+    for _ in 0..2 {
+        control.record_hazards(NAME, &both).await.unwrap();
+        assert_eq!(control.hazards(NAME).await.unwrap(), [writer.clone(), sequence.clone()]);
+        assert_eq!(control.facts(NAME).await.unwrap().hazards, [writer.clone(), sequence.clone()]);
+        assert_eq!(control.facts(NAME).await.unwrap().stale, []);
+    }
+    for nobody in ["sequence s", "nobody"] {
+        assert!(!control.stop_writer(NAME, nobody, "ada", "x").await.unwrap());
+    }
+    assert!(control.stop_writer(NAME, &writer.name, "ada", "dropped").await.unwrap());
+    let kinds = async || {
+        let stale = control.facts(NAME).await.unwrap().stale;
+        stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds().await, [StaleKind::Writer]);
+    // The record stays with it, whatever it is said to be.
+    let other = Hazard { detail: "why not".to_owned(), ..writer.clone() };
+    control.record_hazards(NAME, &looked(&[&other], "1")).await.unwrap();
+    let found = control.hazards(NAME).await.unwrap();
+    let stopped = found[0].stopped.as_ref().unwrap();
+    assert_eq!((found.len(), &*found[0].detail), (1, "why not"));
+    assert_eq!((&*stopped.actor, &*stopped.reason), ("ada", "dropped"));
+
+    let generations = [Generation(1), Generation(1)];
+    let fresh = VerifyState::new(generations, None);
+    control.begin_verification(NAME, "one", &fresh, true).await.unwrap();
+    assert!(control.verified(NAME, "one", generations).await.unwrap());
+    control.record_hazards(NAME, &looked(&[], "1")).await.unwrap();
+    assert_eq!(kinds().await, [], "it was stopped before it went");
+    control.record_hazards(NAME, &looked(&[], "2")).await.unwrap();
+    assert_eq!(kinds().await, [StaleKind::Reshaped]);
+    control.record_hazards(NAME, &looked(&[&writer], "2")).await.unwrap();
+    control.record_hazards(NAME, &Looked::default()).await.unwrap();
+    assert_eq!(kinds().await, [StaleKind::Reshaped, StaleKind::Writer]);
+}
+
+async fn a_stopped_writer_may_be_at_work_again_after_off(control: &dyn Control) {
+    control.join(NAME, &beat("a"), true).await.unwrap();
+    advance(control, Stage::DualWrite).await.unwrap();
+    let hazards = vec![Hazard::new(HazardKind::Trigger, "trigger a on t", "why")];
+    let looked = Looked { hazards, ..Looked::default() };
+    control.record_hazards(NAME, &looked).await.unwrap();
+    assert!(control.stop_writer(NAME, "trigger a on t", "ada", "x").await.unwrap());
+    control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
+    assert_eq!(control.hazards(NAME).await.unwrap()[0].stopped, None);
+}
+
+pub(super) async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: &impl Fn() -> F) {
+    a_finding_withdraws_the_proof_until_a_later_verification(&*fresh().await).await;
+    a_clean_run_goes_on_only_while_nothing_is_found(&*fresh().await).await;
+    hazards_are_kept_and_writers_recorded_as_stopped(&*fresh().await).await;
+    a_stopped_writer_may_be_at_work_again_after_off(&*fresh().await).await;
+}
