@@ -1,12 +1,12 @@
 //! What generated code names. Not for use by hand; no promises about it.
 
-pub use crate::call::read::{
-    Asking, Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read,
-    read_in, scan, scan_in,
-};
+pub use crate::call::read::plan::{Primary, primary, read, read_in, scan, scan_in};
+pub use crate::call::read::{Asking, Read, compare_by, copy_and_ask, finish_plain, finish_read};
 pub use crate::call::repository::{Method, Repository, is_same_text};
+pub use crate::call::write::answer::Answer;
 pub use crate::call::write::cause::{CauseInside, CauseOfError, CauseUnknown};
-pub use crate::call::write::run::{Answer, Sides, Write, write};
+pub use crate::call::write::run::start::write;
+pub use crate::call::write::run::{Sides, Write};
 pub use crate::compare::{
     AnswersByEquality, AnswersByFields, AnswersByNothing, ByEquality, ByFields, ByNothing, List,
     Near, Pair, Tolerance, judge, judge_revealed, keyed, near, unordered, variants,

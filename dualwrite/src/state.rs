@@ -2,13 +2,13 @@
 
 pub(crate) mod events;
 pub(crate) mod in_flight;
+mod mirror;
+mod options;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -22,132 +22,24 @@ use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
 use crate::observe::figures::Figures;
-use crate::observe::mirror::{Cause, MIRROR_WINDOW, MirrorError, MirrorFailures, MirrorReport};
+use crate::observe::mirror::MirrorFailures;
 use crate::observe::tally::Tally;
-use crate::observe::window::{Cut, Look, Window};
+use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
-use crate::rollout::health::HealthHook;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
-use crate::shadow::rules::ShadowRules;
 use crate::shadow::samples::Stored;
-use crate::stages::bucket::{BucketRule, salt};
+use crate::stages::bucket::salt;
 use crate::stages::facts::Terms;
-use crate::stages::position::{Epoch, Generation, Percent, Position};
-use crate::stages::stage::{Side, Stage};
+use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::in_flight::InFlight;
-
-/// What a mirror write that fails does to the caller's write.
-///
-/// ```
-/// assert_eq!(dualwrite::MirrorPolicy::default(), dualwrite::MirrorPolicy::MarkDirty);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MirrorPolicy {
-    /// The mirror write is undone, the key is marked dirty in the same transaction and copied again;
-    /// the caller's write goes on. Falls back to `Abort` where the key could not be copied that way,
-    /// or where reads without a key still look at the side that failed.
-    #[default]
-    MarkDirty,
-    /// As `MarkDirty`, and one round trip less: the savepoint is set in the message that begins the
-    /// transaction. Where the mirror fails, all since then is undone, and the primary is written a second
-    /// time, alone; so its method is called twice. What it has done in the database counts once, what it
-    /// did elsewhere (a message that it sent, a number that it drew) has been done twice.
-    ///
-    /// Only where the dual write is the first thing that is run in the transaction; otherwise it is
-    /// `MarkDirty`.
-    Repeat,
-    /// The caller's write fails.
-    Abort,
-}
-
-/// What happens where the old and the new side answer one write differently. Answers are compared by
-/// [`Compare`](crate::Compare), else by `PartialEq`; where the type has neither, they are not.
-///
-/// ```
-/// assert_eq!(dualwrite::AnswerPolicy::default(), dualwrite::AnswerPolicy::MarkDirty);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AnswerPolicy {
-    /// The caller gets the primary's answer. The difference is counted and logged, and the key is marked
-    /// dirty in the same transaction, so that it is copied again; it is not marked where it could not be
-    /// copied in that direction.
-    #[default]
-    MarkDirty,
-    /// The caller's write fails. Choose this where both sides may allocate ids: the copy function finds a
-    /// row by its key, so it cannot repair two ids that differ.
-    Error,
-    /// Answers are not compared.
-    Ignore,
-}
-
-/// What a registration chose.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) rule: BucketRule,
-    pub(crate) lazy: bool,
-    pub(crate) mirror: MirrorPolicy,
-    pub(crate) answers: AnswerPolicy,
-    pub(crate) mirror_write_timeout: Duration,
-    pub(crate) primary_write_timeout: Option<Duration>,
-    pub(crate) soak: Duration,
-    pub(crate) approvals: Vec<(Stage, String)>,
-    pub(crate) rollout_health: HealthHook,
-    pub(crate) unaware_window: Duration,
-    pub(crate) shadow_sample: Percent,
-    /// Whether the key, and not the call, decides what is sampled.
-    pub(crate) shadow_by_key: bool,
-    pub(crate) compare_writes: Percent,
-    pub(crate) shadow_timeout: Duration,
-    pub(crate) shadow_concurrency: usize,
-    /// `None`: nothing is rolled back by itself.
-    pub(crate) guards: Option<Guards>,
-    /// Fields, as [`field_label`](crate::observe::tally::field_label) writes them.
-    pub(crate) critical: Vec<String>,
-    pub(crate) rules: ShadowRules,
-}
-
-/// Default bound on shadow reads at a time, per migration and process.
-pub const SHADOW_CONCURRENCY: usize = 64;
-/// Default limit on the time of one shadow read.
-pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Default limit on the time of one mirror write: what takes longer has failed.
-pub const MIRROR_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Default limit on the time of the primary's write where the database has a single writer (SQLite): while
-/// it lasts nobody else can write, no heartbeat either. Elsewhere there is none by default.
-pub const SINGLE_WRITER_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// How long old must not have been written without this library before `Complete`, by default.
-pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rule: BucketRule::Hash,
-            lazy: false,
-            mirror: MirrorPolicy::default(),
-            answers: AnswerPolicy::default(),
-            mirror_write_timeout: MIRROR_WRITE_TIMEOUT,
-            primary_write_timeout: None,
-            soak: Duration::ZERO,
-            approvals: Vec::new(),
-            rollout_health: HealthHook::default(),
-            unaware_window: UNAWARE_WINDOW,
-            shadow_sample: Percent::FULL,
-            shadow_by_key: false,
-            compare_writes: Percent::ZERO,
-            shadow_timeout: SHADOW_TIMEOUT,
-            shadow_concurrency: SHADOW_CONCURRENCY,
-            guards: None,
-            critical: Vec::new(),
-            rules: ShadowRules::default(),
-        }
-    }
-}
+pub(crate) use crate::state::options::Options;
+pub use crate::state::options::{
+    AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
+    SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
+};
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -328,16 +220,6 @@ impl Shared {
         }
     }
 
-    /// The mirror writes of the last five minutes in this process.
-    pub(crate) fn mirror(&self) -> MirrorReport {
-        let look = self.look();
-        let window = &mut *self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.take(look, MIRROR_WINDOW, Cut::Now);
-        let counters = window.sum(MIRROR_WINDOW, None).figures.counters;
-        let last_error = self.mirror_failures.last();
-        MirrorReport::new(counters.mirror_written, counters.mirror_failed, last_error)
-    }
-
     /// Whether no key can be missing in new any more.
     #[inline]
     pub(crate) fn is_copied(&self) -> bool {
@@ -504,30 +386,6 @@ impl Shared {
         let stats = Arc::new(MethodStats::new(repository, method, &self.options.critical));
         methods.push(Arc::clone(&stats));
         stats
-    }
-
-    /// Counts a mirror write that failed while the caller's write went on, and logs it, though not each time.
-    pub(crate) fn mirror_failed(&self, method: &str, side: Side, cause: Cause) {
-        count(&self.counters.mirror_failed);
-        let cause = cause.to_string();
-        let error = MirrorError { method: method.to_owned(), side, cause: cause.clone() };
-        if let Some(failures) = self.mirror_failures.note(error, self.clock.now()) {
-            tracing::warn!(
-                migration = &*self.name,
-                %side,
-                method,
-                cause,
-                failures,
-                "mirror writes failed; their keys are marked dirty and will be copied again"
-            );
-        }
-    }
-
-    /// The limit on one call of a method, by its name.
-    pub(crate) fn limit_of(&self, method: &str) -> Duration {
-        let methods = self.methods.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = methods.iter().find(|known| &*known.name == method);
-        found.and_then(|found| found.limit()).unwrap_or(self.options.shadow_timeout)
     }
 
     /// Everything counted so far.

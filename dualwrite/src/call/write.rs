@@ -1,5 +1,6 @@
 //! Dual writes: both sides in one fenced transaction, always old first.
 
+pub(crate) mod answer;
 pub(crate) mod cause;
 pub(crate) mod decide;
 pub(crate) mod mirror;

@@ -2,38 +2,38 @@
 //!
 //! | where the write goes | calls, in this order |
 //! |---|---|
-//! | one side | [`write()`], [`Write::run`], [`Write::leave_only`] |
-//! | both, by one implementation | [`write()`], [`Write::enter_both`], [`Write::run`], [`Write::leave_both`] |
-//! | both, one after the other | [`write()`]; for each side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`]; then [`Write::finish`] |
+//! | one side | [`start::write()`], [`Write::enter_only`], [`Write::run`], [`Write::leave_only`] |
+//! | both, by one implementation | [`start::write()`], [`Write::enter_both`], [`Write::run`], [`Write::leave_both`] |
+//! | both, one after the other | [`start::write()`]; for each side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`]; then [`Write::finish`] |
 //!
 //! A [`Write`] that is dropped before its last call counts as abandoned, for the side that it waited for.
 //!
 //! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
 //! drivers, for every method of every wrapper.
 
-use std::any::Any;
+pub(crate) mod start;
+
 use std::error::Error as StdError;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use crate::call::repository::{Entry, Repository};
+use crate::call::repository::Entry;
 use crate::call::shadow::writes::compare;
-use crate::call::write::decide::{self, Mirror, Turn, TurnEnd, Unequal};
+use crate::call::write::answer::{Answer, Ended, mirror_cause, unequal_answers};
+use crate::call::write::decide::{Mirror, Turn, TurnEnd, Unequal};
 use crate::call::write::mirror::{note_dirty, set_savepoint, undo};
 use crate::clock;
 use crate::compare::Pair;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key};
+use crate::key::EncodedKey;
 use crate::needs::Failure;
 use crate::observe::{count, mirror::Cause};
-use crate::shadow::sampling::is_sampled;
-use crate::stages::route::{Operation, Plan, route};
+use crate::stages::route::Plan;
 use crate::stages::stage::Side;
 use crate::state::{MirrorPolicy, Shared};
 use crate::transaction::Tx;
@@ -49,21 +49,6 @@ pub enum Sides {
     New,
     /// Old, then new.
     Both,
-}
-
-/// What one side answered, or how it ended without an answer.
-pub struct Answer<T, E>(Ended<T, E>);
-
-enum Ended<T, E> {
-    Answered(Result<T, E>),
-    Panicked(Box<dyn Any + Send>),
-    TimedOut(Duration),
-}
-
-impl<T, E> Answer<T, E> {
-    fn is_ok(&self) -> bool {
-        matches!(self.0, Ended::Answered(Ok(_)))
-    }
 }
 
 /// One write under way.
@@ -120,75 +105,6 @@ impl<T, E> Drop for Write<'_, T, E> {
         }
         stats.set_writes();
     }
-}
-
-/// Plans a write inside a transaction.
-///
-/// # Errors
-/// `NotPinned` where the transaction was not begun for the migration, `WrongKey`.
-pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
-    repository: &'r Repository,
-    method: usize,
-    tx: &Tx<'_, DB>,
-    key: &K,
-) -> Result<Write<'r, T, E>, Error> {
-    let shared = repository.shared();
-    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    shared.check_kind(K::KIND)?;
-    let bucket = shared.options.rule.bucket(key, shared.salt)?;
-    let plan = route(position, Operation::Write, bucket);
-    let method = repository.method(method);
-    let repairable = plan.mirror.is_some_and(|side| is_repairable(shared, side));
-    let mirror = match plan.mirror {
-        Some(side) => decide::mirror(position, side, method.mirror(shared), repairable),
-        None => Mirror::Strict,
-    };
-    let unequal = match plan.mirror {
-        Some(_) => decide::unequal(method.on_difference(shared), repairable),
-        None => Unequal::Passed,
-    };
-    let share = shared.options.compare_writes;
-    let compare = plan.mirror.is_some() && is_sampled(share, shared.clock.ticks());
-    let key = match (mirror, unequal) {
-        (Mirror::Forgiving, _) => {
-            Some(EncodedKey::new(key).map_err(|error| error.of(&shared.name))?)
-        }
-        (Mirror::Strict, Unequal::Marked) => EncodedKey::new(key).ok(),
-        (Mirror::Strict, _) if compare => EncodedKey::new(key).ok(),
-        (Mirror::Strict, _) => None,
-    };
-    Ok(Write {
-        shared,
-        method,
-        compare,
-        plan,
-        mirror,
-        unequal,
-        key,
-        spoiled_before: tx.is_spoiled(),
-        turn: Turn::Old,
-        is_alone: plan.mirror.is_none(),
-        undoes_both: false,
-        start: shared.clock.now(),
-        progress: Progress::Between,
-        is_counted: false,
-        answers: [None, None],
-        forgiven: None,
-        error: PhantomData,
-    })
-}
-
-/// Whether a copy function exists in the direction of this side, and nothing is copied in the other one.
-fn is_repairable(shared: &Shared, side: Side) -> bool {
-    shared.copier.as_ref().is_some_and(|copier| copier.can_copy_to(side))
-        && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
-}
-
-#[cold]
-pub(crate) fn not_pinned(shared: &Shared) -> Error {
-    let message = "the transaction was not begun for it; use `migration.begin(&pool)`, or \
-                   `Tx::begin_for(&pool, &[…])` for several migrations";
-    Error::new(ErrorKind::NotPinned, message).of(&shared.name)
 }
 
 impl<T, E> Write<'_, T, E> {
@@ -527,29 +443,4 @@ impl<T, E> Write<'_, T, E> {
         self.progress = Progress::Between;
         self.is_counted |= is_primary;
     }
-}
-
-fn mirror_cause<T, E>(
-    answer: &Answer<T, E>,
-    cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
-) -> Cause {
-    match &answer.0 {
-        Ended::Answered(Err(error)) => {
-            let found = catch_unwind(AssertUnwindSafe(|| cause(error).map(Cause::of_error)));
-            found.ok().flatten().unwrap_or(Cause::Unknown)
-        }
-        Ended::Answered(Ok(_)) => Cause::Unknown,
-        Ended::Panicked(_) => Cause::Panic,
-        Ended::TimedOut(limit) => Cause::Timeout(*limit),
-    }
-}
-
-#[cold]
-fn unequal_answers(method: &str) -> Error {
-    let message = format!(
-        "the old and the new side answered the write `{method}` differently, so nothing of it is kept; make \
-         ids and times once, before the write, and pass them to both sides, or choose another \
-         `on_difference`"
-    );
-    Error::new(ErrorKind::MirrorFailed, message)
 }
