@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
+
 /// Monotonic time since the start of this process' runtime, in nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     quanta: quanta::Clock,
     base: u64,
+    /// A test moves its hands.
+    manual: bool,
 }
 
 /// The hands of a clock that a test moves.
@@ -25,13 +29,13 @@ impl Clock {
     pub(crate) fn system() -> Self {
         let quanta = quanta::Clock::new();
         let base = quanta.raw();
-        Self { quanta, base }
+        Self { quanta, base, manual: false }
     }
 
     pub(crate) fn manual() -> (Self, ManualClock) {
         let (quanta, mock) = quanta::Clock::mock();
         let base = quanta.raw();
-        (Self { quanta, base }, ManualClock(mock))
+        (Self { quanta, base, manual: true }, ManualClock(mock))
     }
 
     /// Nanoseconds since the base.
@@ -52,6 +56,22 @@ impl Clock {
         self.quanta.delta_as_nanos(from, to)
     }
 
+    /// Nanoseconds of a clock that goes on while the machine is suspended, where there is one; the clock for measuring
+    /// stands still then. `None` under a test's hands, which nobody else's clock follows.
+    pub(crate) fn awake_or_not(&self) -> Option<u64> {
+        if self.manual {
+            return None;
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            let nanos = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
+            u64::try_from(nanos).ok()
+        }
+        #[cfg(not(target_os = "linux"))]
+        Some(self.now())
+    }
+
     /// How many ticks last as long as that.
     pub(crate) fn ticks_in(&self, duration: Duration) -> u64 {
         const MANY: u64 = 1 << 40;
@@ -60,6 +80,21 @@ impl Clock {
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 }
+
+/// The runtime of tokio that this is called in.
+///
+/// # Errors
+/// `OutsideTokio`.
+pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Handle, Error> {
+    tokio::runtime::Handle::try_current().map_err(|error| {
+        let message = "it was called outside of tokio, without which neither dualwrite nor sqlx works; call it in a \
+                       task of a tokio runtime";
+        Error::new(ErrorKind::OutsideTokio, message).caused_by(error)
+    })
+}
+
+/// A time by which pauses are measured; tokio's paused time applies.
+pub(crate) type Moment = tokio::time::Instant;
 
 /// Waits without blocking the thread; tokio's paused time applies.
 pub(crate) async fn sleep(duration: Duration) {

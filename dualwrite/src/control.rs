@@ -2,6 +2,7 @@
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
 pub(crate) mod hazards;
+pub(crate) mod instances;
 pub(crate) mod letters;
 pub(crate) mod plans;
 pub(crate) mod tasks;
@@ -12,11 +13,13 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::compare::Shown;
+pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::rollout::state::PlanMove;
 use crate::stages::facts::{Facts, Terms};
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::{Side, Stage};
@@ -28,6 +31,10 @@ use crate::verify::decide::{Recorded, VerifyState};
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) position: Position,
+    /// Random, another one with each change of the position.
+    pub(crate) token: Token,
+    /// That of the position before.
+    pub(crate) from_token: Token,
     pub(crate) generation: Generation,
     pub(crate) stage_epoch: Epoch,
     /// The backfill of this generation is complete.
@@ -47,7 +54,19 @@ pub(crate) struct Record {
     pub(crate) started: bool,
 }
 
+/// All migrations, as a heartbeat reads them.
+#[derive(Clone, Debug)]
+pub(crate) struct Looked {
+    pub(crate) records: Vec<Record>,
+    /// When that was, by the database's clock, in microseconds since 1970; `None` without a migration.
+    pub(crate) at_us: Option<i64>,
+}
+
 impl Record {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
+    }
+
     /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied; once
     /// new alone has been written, old is no longer where they would come from.
     pub(crate) fn is_copied(&self) -> bool {
@@ -60,6 +79,8 @@ impl Record {
 pub(crate) struct Change {
     /// The epoch that the caller believes to be current; `None` takes whatever is.
     pub(crate) expected: Option<Epoch>,
+    /// And its token, where the caller knows it.
+    pub(crate) token: Option<Token>,
     pub(crate) wish: Move,
     pub(crate) actor: String,
     pub(crate) reason: String,
@@ -95,43 +116,6 @@ pub struct Event {
     pub generation: Generation,
     /// Gates that were overridden, by name.
     pub overridden: Vec<String>,
-}
-
-/// What an instance tells about itself when it joins and with each heartbeat.
-#[derive(Clone, Debug)]
-pub(crate) struct Heartbeat {
-    pub(crate) instance: String,
-    pub(crate) release: String,
-    pub(crate) min_stage: Stage,
-    pub(crate) max_stage: Stage,
-    pub(crate) lease: Duration,
-}
-
-/// What an instance acknowledges for one migration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Acknowledgement {
-    pub(crate) migration: String,
-    pub(crate) seen: Epoch,
-    pub(crate) drained: Epoch,
-    pub(crate) lazy: bool,
-    /// Where its flags want the migration.
-    pub(crate) wanted: Option<String>,
-    /// The kill switch that it sees set.
-    pub(crate) killed_by: Option<String>,
-}
-
-impl Acknowledgement {
-    /// Of an instance that has just come.
-    pub(crate) fn joining(migration: &str, epoch: Epoch, lazy: bool) -> Self {
-        Self {
-            migration: migration.to_owned(),
-            seen: epoch,
-            drained: epoch,
-            lazy,
-            wanted: None,
-            killed_by: None,
-        }
-    }
 }
 
 /// How far a backfill has come.
@@ -332,24 +316,46 @@ pub(crate) trait Control:
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Creates the migration where it is new, registers the instance under the shared fence, and
-    /// answers with the position that was in force at that moment.
+    /// Creates the migrations of these names that are new, and answers with these, in any order.
+    fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>>;
+
+    /// Registers an instance for all that it acknowledges, in the place of what was known of it. Positions that
+    /// are read afterwards are those that the others wait with for it.
     fn join<'a>(
         &'a self,
-        name: &'a str,
         beat: &'a Heartbeat,
-        lazy: bool,
-    ) -> BoxFuture<'a, Result<Record, Error>>;
+        number: u64,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether the position in force follows from that one, which has passed: whether the audit has it.
+    fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// All migrations.
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>>;
 
-    /// Extends the lease of an instance and stores its acknowledgements.
+    /// The same, for a heartbeat, which waits for nothing else of this process.
+    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>>;
+
+    /// The database's clock has gone ahead of ours by so much (or behind), or ours stood still: for a lease from now
+    /// on, gates take that into account.
+    fn clock_stepped<'a>(&'a self, by_us: i64, lease: Duration)
+    -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whatever is asked from now on is answered with `ShuttingDown`.
+    fn close(&self) {}
+
+    /// Closes connections that are not needed.
+    fn trim(&self) {}
+
+    /// Extends the lease of an instance, and stores what of its acknowledgements has changed. Returns whether the
+    /// instance was as its last heartbeat left it: else it must join again.
     fn heartbeat<'a>(
         &'a self,
         beat: &'a Heartbeat,
-        acknowledged: &'a [Acknowledgement],
-    ) -> BoxFuture<'a, Result<(), Error>>;
+        pulse: Pulse,
+        changed: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Takes an instance out.
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>>;
@@ -363,6 +369,12 @@ pub(crate) trait Control:
 
     /// What the gates look at.
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>>;
+
+    /// The same of several migrations, with counts that stop at a thousand, for what is published.
+    fn summaries<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>>;
 
     /// The newest changes, newest first.
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;

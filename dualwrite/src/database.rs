@@ -157,9 +157,24 @@ pub struct Pressure {
     pub(crate) lag: Option<Duration>,
 }
 
-/// Connections for the control tables, per process.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(crate) const CONTROL_CONNECTIONS: u32 = 2;
+/// At how many connections at once the control tables work.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+const CONNECTING_MAX: u32 = 16;
+
+/// A pool that only connects, as the application's does, hooks included: what it lends is taken out of it.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+fn control_source<DB: Database>(pool: &sqlx::Pool<DB>, limit: Duration) -> sqlx::Pool<DB> {
+    let options = pool.options().clone();
+    options
+        .min_connections(0)
+        .max_connections(CONNECTING_MAX)
+        .acquire_timeout(limit)
+        .test_before_acquire(false)
+        // Nothing stays in it: no task has to look after it.
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with((*pool.connect_options()).clone())
+}
 
 /// The one place that declares a statement safe: texts of this crate, with validated identifiers.
 pub(crate) fn safe(sql: impl Into<String>) -> AssertSqlSafe<String> {

@@ -55,8 +55,10 @@ pub enum ErrorKind {
     Timeout,
     /// A backfill stopped because too many rows failed.
     Halted,
-    /// The runtime is shutting down.
+    /// The runtime of this process was shut down or dropped: nothing more can be done here.
     ShuttingDown,
+    /// It was called outside of tokio, which this library and sqlx need.
+    OutsideTokio,
 }
 
 /// The error of this library. The user's own errors are never replaced by it.
@@ -101,6 +103,13 @@ impl Error {
             None => ErrorKind::Database,
         };
         Self::new(kind, format!("the database failed while {doing}")).caused_by(source)
+    }
+
+    /// Of every operation from the beginning of a shutdown on.
+    pub(crate) fn shutting_down() -> Self {
+        let message = "the runtime of this process was shut down or dropped, so nothing can be done here any more; \
+                       drain your callers first, then shut it down";
+        Self::new(ErrorKind::ShuttingDown, message)
     }
 
     pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {

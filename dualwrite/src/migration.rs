@@ -322,6 +322,7 @@ impl Migration {
     /// # Errors
     /// `CopyFailed`, `WrongKey`, `Unsupported` without a copy function, `Database`.
     pub async fn copy<K: Key + ?Sized>(&self, key: &K) -> Result<bool, Error> {
+        let _operation = self.0.operate()?;
         self.0.check_kind(K::KIND)?;
         let key = EncodedKey::new(key)?;
         let copied = self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some();
@@ -341,9 +342,13 @@ impl Migration {
     /// in flight do not end within about a second (do not hold a transaction open around this call):
     /// after [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX) such keys it ends; `Database`.
     pub async fn repair(&self) -> Result<u64, Error> {
-        let old = repair(&self.0, Side::Old).await;
-        let new = repair(&self.0, Side::New).await?;
-        Ok(old? + new)
+        self.0
+            .operating(async {
+                let old = repair(&self.0, Side::Old).await;
+                let new = repair(&self.0, Side::New).await?;
+                Ok(old? + new)
+            })
+            .await
     }
 
     /// Tries the dead letters again now, waived or not, 10,000 at the most. The runtime does so by itself:
@@ -355,9 +360,13 @@ impl Migration {
     /// `Unsupported` without a copy function, `Timeout` as [`repair`](Self::repair), `Database`; a key that fails
     /// again stays where it is.
     pub async fn retry_dead_letters(&self) -> Result<u64, Error> {
-        let copied = retry_all(&self.0).await?;
-        self.0.refresh().await?;
-        Ok(copied)
+        self.0
+            .operating(async {
+                let copied = retry_all(&self.0).await?;
+                self.0.refresh().await?;
+                Ok(copied)
+            })
+            .await
     }
 
     /// The keys that could not be copied, with who waived them, oldest failure first, 10,000 at the most.

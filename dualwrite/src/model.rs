@@ -10,6 +10,7 @@
 //! has the fence alone, and the last side of a write and its commit are seen together or not at all.
 //!
 //! - [`state`]: what there is; [`world`]: its bounds, and the guard that it may lack
+//! - [`failover`]: a standby that lags takes over
 //! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`verifying`], [`locks`]: the steps
 //! - [`search`]: all steps together; [`properties`]: what must hold, and what must be reachable
 //! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
@@ -17,6 +18,7 @@
 mod backfilling;
 mod checks;
 mod copying;
+mod failover;
 mod locks;
 mod operator;
 mod properties;

@@ -4,6 +4,7 @@
 pub(crate) mod page;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -12,11 +13,13 @@ use crate::backfill::options::WORKERS_MAX;
 use crate::control::tasks::{NewTask, StartedBackfill};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
-use crate::database::sealed::Adapter as _;
 use crate::error::Error;
 use crate::migration::moving::check_named;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
+
+/// Within so much each statement of an operator is answered, or given up.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Looks at the control tables, and gives orders to backfills, beside the service: it is no instance, so
 /// nobody waits for it, and it has no copy function, so it copies nothing itself.
@@ -97,7 +100,7 @@ fn with_figures<S: Serializer>(
 impl Operator {
     /// Of the control tables in the database of this pool. They are made by the service.
     pub fn new<DB: Backend>(pool: sqlx::Pool<DB>) -> Self {
-        Self { control: Arc::new(SqlControl::new(DB::Adapter::control_pool(&pool))) }
+        Self { control: Arc::new(SqlControl::new(pool, ANSWER_WITHIN)) }
     }
 
     /// All migrations, by name.

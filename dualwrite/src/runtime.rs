@@ -10,37 +10,46 @@ pub(crate) mod rollout;
 pub(crate) mod sources;
 pub(crate) mod steering;
 
+mod beating;
 mod builder;
 mod comparing;
+mod drift;
+mod due;
 mod following;
+mod listening;
 mod maintaining;
 #[cfg(feature = "metrics")]
+mod preflight;
 mod publishing;
 mod registration;
 mod repairing;
 mod watching;
 
+use beating::Beats;
 pub use builder::RuntimeBuilder;
+use drift::Reading;
+use listening::Ear;
 pub use registration::Registration;
 pub(crate) use watching::watch;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{self, Clock};
-use crate::control::{Acknowledgement, Control, Heartbeat};
+use crate::control::{Control, Heartbeat};
 use crate::copy::Copier;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::pace::replicas::Replica;
-use crate::preflight::finding::Preflight;
 use crate::runtime::steering::Steering;
 use crate::stages::bucket::BucketRule;
 use crate::stages::stage::Stage;
@@ -50,13 +59,14 @@ use crate::state::{Context, Lease, Options, SINGLE_WRITER_TIMEOUT, Shared, unkno
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// Default pause between two looks at the control tables, give or take a quarter.
-pub const POLL: Duration = Duration::from_millis(250);
+/// Default pause between two looks at the control tables, give or take a quarter. While nothing is under way,
+/// PostgreSQL, which tells of changes, is asked with each heartbeat only.
+pub const POLL: Duration = Duration::from_millis(600);
 /// Default limit on a shutdown.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// One running process of the service. Dropped without [`shutdown`](Runtime::shutdown), its lease runs
-/// out by itself.
+/// One running process of the service. Dropped without [`shutdown`](Runtime::shutdown), every operation of its
+/// migrations is answered with `ShuttingDown` all the same, and its lease runs out by itself.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -118,6 +128,30 @@ impl<DB: Backend> Runtime<DB> {
         Registration { runtime: self, name: name.into(), options, copier: None }
     }
 
+    /// Registers several migrations at once, as each would be by
+    /// [`Registration::register`]: with as many statements as for one. Answers in their order.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Error, Migration, Runtime};
+    ///
+    /// async fn start(runtime: &Runtime<sqlx::Sqlite>) -> Result<Vec<Migration>, Error> {
+    ///     let names = ["customer-email", "order-total"];
+    ///     runtime.register_all(names.map(|name| runtime.migration(name))).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Registration::register`], for the first that has one; then none is registered.
+    pub async fn register_all<'r>(
+        &'r self,
+        registrations: impl IntoIterator<Item = Registration<'r, DB>>,
+    ) -> Result<Vec<Migration>, Error> {
+        let prepared = registrations.into_iter().map(Registration::prepare);
+        self.inner.register(prepared.collect::<Result<_, _>>()?).await
+    }
+
     /// A migration that was registered here.
     ///
     /// # Errors
@@ -132,13 +166,22 @@ impl<DB: Backend> Runtime<DB> {
         &self.inner.beat.instance
     }
 
-    /// Ends the background work: what was begun is finished, the instance takes itself out.
+    /// Ends this runtime. From the beginning on every operation is answered with `ShuttingDown`, so drain your callers
+    /// first. Reads, transactions and moves that are in flight are finished; backfills, verifications and rollouts
+    /// end, and go on elsewhere. Then the instance takes itself out.
     ///
     /// # Errors
-    /// `Timeout` where background work did not end in time; it is left behind. `Database`.
+    /// `Timeout` where something did not end in time; it is left behind. `Database`.
     pub async fn shutdown(self) -> Result<(), Error> {
         self.inner.shutdown().await
     }
+}
+
+/// A migration that can be registered.
+pub(crate) struct Prepared {
+    name: String,
+    options: Options,
+    copier: Option<Arc<dyn Copier>>,
 }
 
 /// The part of a runtime that does not depend on its database.
@@ -150,13 +193,22 @@ pub(crate) struct Inner {
     migrations: Mutex<Vec<Arc<Shared>>>,
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
-    last_beat: AtomicU64,
+    /// What the control tables know of this instance. Held while a heartbeat is under way.
+    beats: tokio::sync::Mutex<Beats>,
     /// When the figures were looked at last.
     watched: AtomicU64,
     events: Events,
     pub(crate) tasks: TaskTracker,
     nudge: Arc<Notify>,
+    /// What callers have under way.
+    operations: TaskTracker,
+    ear: Arc<Ear>,
+    clocks: Mutex<Option<Reading>>,
+    /// A shutdown has begun: jobs end.
+    pub(crate) closing: CancellationToken,
+    /// The background task itself ends.
     pub(crate) stop: CancellationToken,
+    handle: Handle,
     shutdown: Duration,
     pub(crate) steering: Steering,
 }
@@ -173,6 +225,7 @@ impl Inner {
         clock: Clock,
         beat: Heartbeat,
         shutdown: Duration,
+        handle: Handle,
     ) -> Self {
         let short = beat.instance.get(..8).unwrap_or(&beat.instance);
         let actor = format!("instance {short}").into();
@@ -183,12 +236,17 @@ impl Inner {
             actor,
             migrations: Mutex::default(),
             lease: Arc::default(),
-            last_beat: AtomicU64::new(0),
+            beats: tokio::sync::Mutex::default(),
             watched: AtomicU64::new(0),
             events: Events::default(),
             tasks: TaskTracker::new(),
             nudge: Arc::default(),
+            operations: TaskTracker::new(),
+            ear: Arc::default(),
+            clocks: Mutex::default(),
+            closing: CancellationToken::new(),
             stop: CancellationToken::new(),
+            handle,
             shutdown,
             steering: Steering::none(),
         }
@@ -206,12 +264,13 @@ impl Inner {
         self.migrations().into_iter().find(|shared| &*shared.name == name)
     }
 
-    pub(crate) async fn register(
+    /// A migration about to be registered here, if it can be.
+    pub(crate) fn prepare(
         &self,
         name: &str,
         options: Options,
         copier: Option<Arc<dyn Copier>>,
-    ) -> Result<Migration, Error> {
+    ) -> Result<Prepared, Error> {
         if self.find(name).is_some() {
             let message = "it is registered here already; clone that handle";
             return Err(Error::new(ErrorKind::InvalidInput, message).of(name));
@@ -228,124 +287,115 @@ impl Inner {
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
-        let preflight = self.look_ahead(name, copier.as_ref()).await?;
-        let record = self.control.join(name, &self.beat, options.lazy).await?;
-        let context = Context {
+        Ok(Prepared { name: name.to_owned(), options, copier })
+    }
+
+    /// Registers migrations: as many statements for fifty as for one.
+    pub(crate) async fn register(&self, prepared: Vec<Prepared>) -> Result<Vec<Migration>, Error> {
+        clock::tokio_runtime()?;
+        if self.lease.is_closed() {
+            return Err(Error::shutting_down());
+        }
+        let names: Vec<&str> = prepared.iter().map(|prepared| &*prepared.name).collect();
+        if let Some(at) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+            let message = "it is registered twice at once; clone the first handle";
+            return Err(Error::new(ErrorKind::InvalidInput, message).of(names[at]));
+        }
+        let mut preflights = Vec::with_capacity(prepared.len());
+        for prepared in &prepared {
+            preflights.push(self.look_ahead(&prepared.name, prepared.copier.as_ref()).await?);
+        }
+        let records = self.control.enlist(&names).await?;
+        let mut registered = Vec::with_capacity(prepared.len());
+        for (Prepared { name, options, copier }, preflight) in prepared.into_iter().zip(preflights)
+        {
+            let record = records.iter().find(|record| record.name == name);
+            let record = record.ok_or_else(|| unknown_migration(&name))?;
+            let shared = Arc::new(Shared::new(record, options, copier, self.context()));
+            shared.set_preflight(preflight);
+            self.steering.ask(&shared).await;
+            registered.push(shared);
+        }
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(registered.iter().cloned());
+        self.beat().await?;
+        for shared in &registered {
+            self.steering.kill(shared).await;
+        }
+        Ok(registered.into_iter().map(Migration::from_shared).collect())
+    }
+
+    fn context(&self) -> Context {
+        Context {
             clock: self.clock.clone(),
             control: Arc::clone(&self.control),
             lease: Arc::clone(&self.lease),
             tasks: self.tasks.clone(),
+            operations: self.operations.clone(),
+            closing: self.closing.clone(),
+            handle: self.handle.clone(),
             nudge: Arc::clone(&self.nudge),
             instance: self.beat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
             events: self.events.clone(),
-        };
-        let shared = Arc::new(Shared::new(&record, options, copier, context));
-        shared.set_preflight(preflight);
-        self.steering.ask(&shared).await;
-        self.migrations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
-        self.beat().await?;
-        self.steering.kill(&shared).await;
-        Ok(Migration::from_shared(shared))
-    }
-
-    /// What the catalogue says of the tables of a migration. What it refuses fails the registration of one that
-    /// has not begun; later the instance joins all the same, and forward moves wait.
-    async fn look_ahead(
-        &self,
-        name: &str,
-        copier: Option<&Arc<dyn Copier>>,
-    ) -> Result<Preflight, Error> {
-        let Some(copier) = copier else { return Ok(Preflight::default()) };
-        let found = match copier.preflight(name).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(migration = name, %error, "no preflight; the next move asks again");
-                return Ok(Preflight::default());
-            }
-        };
-        let refused: Vec<String> = found.refusals().map(ToString::to_string).collect();
-        if refused.is_empty() {
-            return Ok(found);
         }
-        let records = self.control.load().await?;
-        let begun = records
-            .iter()
-            .any(|record| record.name == name && record.position.reaches() > Stage::Off);
-        if begun {
-            tracing::error!(migration = name, ?refused, "the preflight blocks every move forward");
-            return Ok(found);
-        }
-        Err(Error::new(ErrorKind::Unsupported, refused.join("; ")).of(name))
     }
 
-    /// Extends the lease. The order matters: only when the others see us alive, with what we have
-    /// drained, may the positions that we read *after* that be trusted for a lease, counted from
-    /// *before* the heartbeat was sent.
-    pub(crate) async fn beat(&self) -> Result<(), Error> {
-        let sent = self.clock.ticks();
-        let acknowledged = self.acknowledgements();
-        self.control.heartbeat(&self.beat, &acknowledged).await?;
-        let received = self.clock.ticks();
-        self.look().await?;
-        if !self.stop.is_cancelled() {
-            let lease = self.clock.ticks_in(self.beat.lease);
-            self.lease.extend(sent, received, self.clock.ticks(), lease);
-        }
-        self.last_beat.store(sent, Relaxed);
-        Ok(())
+    /// Nothing more begins.
+    fn close(&self) {
+        self.lease.close(self.clock.ticks());
+        self.closing.cancel();
     }
 
-    fn acknowledgements(&self) -> Vec<Acknowledgement> {
-        let acknowledge = |shared: &Arc<Shared>| Acknowledgement {
-            migration: shared.name.to_string(),
-            seen: shared.position().epoch,
-            drained: shared.drained(),
-            lazy: shared.options.lazy,
-            wanted: shared.flags().wanted,
-            killed_by: shared.flags().killed_by,
-        };
-        self.migrations().iter().map(acknowledge).collect()
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.tasks.spawn_on(work, &self.handle)
     }
 
-    /// Reads the positions. Returns whether any changed.
-    async fn look(&self) -> Result<bool, Error> {
-        let records = self.control.load().await?;
-        self.steering.check_switch(&records);
-        let mut changed = false;
-        for shared in self.migrations() {
-            let record = records.iter().find(|record| *record.name == *shared.name);
-            shared.set_known(record.is_some());
-            if let Some(record) = record {
-                changed |= shared.apply(record);
-            }
-        }
-        Ok(changed)
-    }
-
-    /// One round of the background task. `told` is what was acknowledged last.
-    async fn round(&self, told: &mut Vec<Acknowledgement>) -> Result<(), Error> {
-        self.look().await?;
-        let acknowledged = self.acknowledgements();
-        let since = self.clock.nanos(self.last_beat.load(Relaxed), self.clock.ticks());
-        let due = Duration::from_nanos(since) >= self.beat.lease / 3;
-        if due || acknowledged != *told {
-            self.beat().await?;
-            *told = acknowledged;
-        }
-        Ok(())
-    }
-
+    /// Three quarters of the time for what callers have in flight, while the lease is still kept; the rest for the
+    /// background.
     async fn shutdown(&self) -> Result<(), Error> {
+        self.close();
+        self.operations.close();
+        let finished = clock::limit(self.shutdown * 3 / 4, self.finish()).await;
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
         self.lease.end();
         self.tasks.close();
-        let drained = clock::limit(self.shutdown, self.tasks.wait()).await;
-        self.control.leave(&self.beat.instance).await?;
-        drained.map_err(|()| {
-            let left = self.tasks.len();
-            Error::new(ErrorKind::Timeout, format!("{left} background tasks did not end in time"))
-        })
+        let drained = clock::limit(self.shutdown / 4, self.tasks.wait()).await;
+        let left = self.control.leave(&self.beat.instance).await;
+        self.control.close();
+        left?;
+        if finished.and(drained).is_ok() {
+            return Ok(());
+        }
+        let reads = self.migrations().iter().filter(|shared| !shared.in_flight.is_idle()).count();
+        let message = format!(
+            "not all ended in time: {} operations (transactions, moves, jobs), reads of {reads} migrations, {} \
+             background tasks; drain your callers before you shut down",
+            self.operations.len(),
+            self.tasks.len()
+        );
+        Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// Waits for what callers have in flight.
+    async fn finish(&self) {
+        self.operations.wait().await;
+        while !self.migrations().iter().all(|shared| shared.in_flight.is_idle()) {
+            clock::sleep(FINISHED).await;
+        }
+    }
+}
+
+/// How often a shutdown looks whether reads have ended.
+const FINISHED: Duration = Duration::from_millis(5);
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+        self.stop.cancel();
+        self.control.close();
     }
 }

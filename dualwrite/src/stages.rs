@@ -3,6 +3,7 @@
 pub(crate) mod bucket;
 pub(crate) mod facts;
 pub(crate) mod hazard;
+pub(crate) mod lineage;
 pub(crate) mod moves;
 pub(crate) mod position;
 pub(crate) mod readiness;

@@ -1,15 +1,22 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
 pub(crate) mod events;
+mod gathered;
+mod history;
 pub(crate) mod in_flight;
+mod lease;
 mod mirror;
+mod operations;
 mod options;
 mod preflight;
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::call::lazy::run::Flights;
@@ -34,7 +41,10 @@ use crate::stages::bucket::salt;
 use crate::stages::facts::Terms;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
+use crate::state::gathered::Gathered;
+use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
+pub(crate) use crate::state::lease::Lease;
 pub(crate) use crate::state::options::Options;
 pub use crate::state::options::{
     AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
@@ -46,8 +56,12 @@ pub(crate) struct Shared {
     pub(crate) salt: u64,
     pub(crate) options: Options,
     pub(crate) kind: Option<KeyKind>,
-    /// [`Position`], packed.
+    /// [`Position`], packed: what calls look at.
     position: AtomicU64,
+    /// The same with its token. Whoever changes the position holds it.
+    known: Mutex<Known>,
+    /// The control tables have another history than what is known here.
+    lost: AtomicBool,
     generation: AtomicU64,
     /// No key can be missing in new any more.
     copied: AtomicBool,
@@ -77,12 +91,19 @@ pub(crate) struct Shared {
     pub(crate) window: Mutex<Window>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
+    /// What the control tables said for guards and metrics.
+    gathered: Mutex<Gathered>,
     /// What the recorder of metrics knows.
     #[cfg(feature = "metrics")]
     pub(crate) published: Mutex<Option<Figures>>,
     events: Events,
     pub(crate) mirrors: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// What callers have under way, which a shutdown waits for.
+    operations: TaskTracker,
+    closing: CancellationToken,
+    /// The runtime of tokio that the background work belongs to.
+    handle: Handle,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) copier: Option<Arc<dyn Copier>>,
     pub(crate) flights: Flights,
@@ -98,44 +119,15 @@ pub(crate) struct Shared {
     pub(crate) actor: Arc<str>,
 }
 
-/// While it is held, the others wait for what this instance has in flight, so its position can be at most
-/// one stage behind.
-#[derive(Debug, Default)]
-pub(crate) struct Lease {
-    /// Held without a gap since then, in our clock's ticks.
-    since: AtomicU64,
-    until: AtomicU64,
-}
-
-impl Lease {
-    /// A call that began before a gap must not answer after it, although the lease is held again: in
-    /// the gap nobody waited for it.
-    #[inline]
-    fn was_held(&self, start: u64, end: u64) -> bool {
-        // In this order: whoever sees the new end sees the new beginning too.
-        end <= self.until.load(Acquire) && start >= self.since.load(Relaxed)
-    }
-
-    /// Extends it after a heartbeat that was sent and acknowledged at these times. By `now` the
-    /// positions have been read again. All in ticks.
-    pub(crate) fn extend(&self, sent: u64, acknowledged: u64, now: u64, lease: u64) {
-        if acknowledged > self.until.load(Relaxed) {
-            self.since.fetch_max(now, Relaxed);
-        }
-        self.until.fetch_max(sent.saturating_add(lease), Release);
-    }
-
-    pub(crate) fn end(&self) {
-        self.until.store(0, Release);
-    }
-}
-
 /// What a migration shares with its runtime.
 pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) lease: Arc<Lease>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) operations: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) handle: Handle,
     pub(crate) nudge: Arc<Notify>,
     pub(crate) instance: Arc<str>,
     pub(crate) actor: Arc<str>,
@@ -155,6 +147,8 @@ impl Shared {
             salt: salt(&record.name),
             kind: copier.as_ref().map(|copier| copier.kind()),
             position: AtomicU64::new(record.position.to_bits()),
+            known: Mutex::new(Known::of(record)),
+            lost: AtomicBool::new(false),
             generation: AtomicU64::new(record.generation.0),
             copied: AtomicBool::new(record.is_copied()),
             dirty: AtomicBool::new(record.dirty),
@@ -176,11 +170,15 @@ impl Shared {
             stored: Mutex::default(),
             window: Mutex::default(),
             evaluated: AtomicU64::new(context.clock.now()),
+            gathered: Mutex::default(),
             #[cfg(feature = "metrics")]
             published: Mutex::default(),
             events: context.events,
             mirrors: Arc::new(Semaphore::new(options.shadow_concurrency)),
             tasks: context.tasks,
+            operations: context.operations,
+            closing: context.closing,
+            handle: context.handle,
             control: context.control,
             copier,
             flights: Flights::new(),
@@ -282,12 +280,20 @@ impl Shared {
         if self.deleted.load(Relaxed) {
             return unknown_migration(&self.name);
         }
+        if self.lease.is_closed() {
+            return self.shutting_down();
+        }
         Error::new(
             ErrorKind::StageUnknown,
             "the control tables have not been reached for longer than the lease, so the stage is \
              unknown; reads resume by themselves when they are",
         )
         .of(&self.name)
+    }
+
+    #[cold]
+    pub(crate) fn shutting_down(&self) -> Error {
+        Error::shutting_down().of(&self.name)
     }
 
     /// Whether keys of that kind are those of the copy function.
@@ -316,35 +322,12 @@ impl Shared {
         .of(&self.name)
     }
 
-    /// Takes over what the control tables say, unless we know something newer. Returns whether the
-    /// position changed.
-    pub(crate) fn apply(&self, record: &Record) -> bool {
-        let bits = record.position.to_bits();
-        let raised = self
-            .position
-            .fetch_update(SeqCst, SeqCst, |known| {
-                (Position::from_bits(known).epoch <= record.position.epoch).then_some(bits)
-            })
-            .inspect(|before| self.tell_position(*before, bits))
-            .is_ok_and(|before| before != bits);
-        if self.position().epoch == record.position.epoch {
-            self.generation.store(record.generation.0, SeqCst);
-            self.copied.store(record.is_copied(), SeqCst);
-            self.dirty.store(record.dirty, Relaxed);
-            self.letters.store(record.letters, Relaxed);
-            self.due.store(record.due, Relaxed);
-            self.planned.store(record.planned, Relaxed);
-            self.started.store(record.started, Relaxed);
-        }
-        raised
-    }
-
     /// Reads the control tables now.
     pub(crate) async fn refresh(&self) -> Result<Record, Error> {
         let records = self.control.load().await?;
         let record = records.into_iter().find(|record| *record.name == *self.name);
         let record = record.ok_or_else(|| unknown_migration(&self.name))?;
-        self.apply(&record);
+        self.adopt(&record).await?;
         Ok(record)
     }
 
@@ -364,7 +347,8 @@ impl Shared {
 
     /// What a transaction is fenced for.
     pub(crate) fn pin(&self) -> Pin {
-        Pin { name: Arc::clone(&self.name), position: self.position() }
+        let Known { position, token } = *self.known();
+        Pin { name: Arc::clone(&self.name), position, token }
     }
 
     /// The epoch below which nothing is in flight here.

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod burying;
+pub(crate) mod connections;
 pub(crate) mod ledger;
 pub(crate) mod marks;
 pub(crate) mod memory;

@@ -7,7 +7,7 @@ mod conformance;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::control::Heartbeat;
 use crate::error::Error;
 use crate::migration::Migration;
@@ -120,8 +120,11 @@ impl TestMigration {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        let inner = Inner::new(Arc::clone(&control) as _, clock, beat, SHUTDOWN);
-        let migration = inner.register(name, options, None).await?;
+        let inner =
+            Inner::new(Arc::clone(&control) as _, clock, beat, SHUTDOWN, clock::tokio_runtime()?);
+        let prepared = inner.prepare(name, options, None)?;
+        let mut registered = inner.register(vec![prepared]).await?;
+        let migration = registered.remove(0);
         Ok(Self { control, inner, migration })
     }
 

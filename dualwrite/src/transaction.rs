@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
@@ -54,8 +55,6 @@ pub struct Tx<'c, DB: Backend> {
     touched: bool,
     /// It bears the mark that a trigger looks at.
     marked: bool,
-    /// Dropped halfway, its connection is closed instead of being used again.
-    throwaway: bool,
     /// A write, or a statement of ours, is under way: dropped now, nobody knows which answers the connection
     /// still waits for.
     at_work: bool,
@@ -65,6 +64,8 @@ pub struct Tx<'c, DB: Backend> {
     pub(crate) savepoint: bool,
     /// It was set in the message that began the transaction, and nothing was run since.
     untouched: bool,
+    /// A shutdown waits for it.
+    _operation: Option<TaskTrackerToken>,
 }
 
 enum Conn<'c, DB: Backend> {
@@ -139,6 +140,7 @@ impl<DB: Backend> Tx<'static, DB> {
                 None => error,
             }
         };
+        let mut operation = migrations.first().map(|migration| migration.operate()).transpose()?;
         for _ in 0..BEGIN_ATTEMPTS {
             let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
             let savepoint = migrations.iter().zip(&pins).any(|(migration, pin)| {
@@ -150,7 +152,7 @@ impl<DB: Backend> Tx<'static, DB> {
             pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
             let conn = pool.acquire().await.map_err(failed)?;
             let mut tx = Self::opening(conn);
-            tx.isolation = isolation;
+            (tx.isolation, tx._operation) = (isolation, operation.take());
             let begin = Begin { pins: &pins, isolation, savepoint };
             let fenced = DB::Adapter::begin_fenced(tx.connection(), begin).await.map_err(failed)?;
             match fenced {
@@ -160,11 +162,18 @@ impl<DB: Backend> Tx<'static, DB> {
                 }
                 Fenced::Read(found) => {
                     tx.opened(Arc::from([]));
+                    for (pin, found) in pins.iter().zip(&found) {
+                        let shared = migrations.iter().find(|shared| shared.name == pin.name);
+                        if let (Some(shared), Some(found)) = (shared, found) {
+                            shared.compare_fence(pin.mark(), found.mark());
+                        }
+                    }
                     tx.marked = found.iter().flatten().any(|found| found.watched);
                     tx.pins = pinned(pins, found)?;
                 }
                 Fenced::Moved => {
                     tx.state = State::Closed;
+                    operation = tx._operation.take();
                     drop(tx);
                     for migration in migrations {
                         migration.refresh().await?;
@@ -192,21 +201,12 @@ impl<DB: Backend> Tx<'static, DB> {
             spoiled: None,
             touched: false,
             marked: false,
-            throwaway: false,
             at_work: false,
             interrupted: false,
             savepoint: false,
             untouched: false,
+            _operation: None,
         }
-    }
-
-    /// The same for one of the few connections that the control tables have: a statement that is dropped
-    /// halfway may leave a connection waiting for an answer that never comes, and nobody else would get
-    /// it.
-    pub(crate) fn opening_control(conn: PoolConnection<DB>) -> Self {
-        let mut tx = Self::opening(conn);
-        tx.throwaway = DB::Adapter::DIALECT.server;
-        tx
     }
 
     /// BEGIN has succeeded.
@@ -229,7 +229,7 @@ fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error
     pins.into_iter()
         .zip(found)
         .map(|(pin, found)| match found {
-            Some(Found { position, .. }) => Ok(Pin { position, ..pin }),
+            Some(Found { position, token, .. }) => Ok(Pin { position, token, ..pin }),
             None => Err(Error::new(
                 ErrorKind::UnknownMigration,
                 "it is not in the control tables of this database",
@@ -247,7 +247,12 @@ impl<DB: Backend> Tx<'_, DB> {
     }
 
     pub(crate) fn pinned(&self, name: &str) -> Option<Position> {
-        self.pins.iter().find(|pin| &*pin.name == name).map(|pin| pin.position)
+        self.pin(name).map(|pin| pin.position)
+    }
+
+    /// What it is fenced for, of a migration.
+    pub(crate) fn pin(&self, name: &str) -> Option<&Pin> {
+        self.pins.iter().find(|pin| &*pin.name == name)
     }
 
     /// Whether it sees its rows as they were when it began to read, and locks them as they are.
@@ -328,11 +333,11 @@ impl<DB: Backend> Tx<'_, DB> {
             spoiled: None,
             touched: false,
             marked: false,
-            throwaway: false,
             at_work: false,
             interrupted: false,
             savepoint: false,
             untouched: false,
+            _operation: None,
         })
     }
 
@@ -423,7 +428,7 @@ impl<DB: Backend> Drop for Tx<'_, DB> {
         let is_broken = self.is_broken();
         match (&self.state, &mut self.conn) {
             (State::Opening, Conn::Root(conn)) => conn.close_on_drop(),
-            (State::Open, Conn::Root(conn)) if self.throwaway || is_broken => conn.close_on_drop(),
+            (State::Open, Conn::Root(conn)) if is_broken => conn.close_on_drop(),
             (State::Open, Conn::Nested { interrupted, .. }) if is_broken => **interrupted = true,
             (State::Open, _) => DB::TransactionManager::start_rollback(self.connection()),
             (State::Opening, Conn::Nested { .. }) | (State::Closed, _) => {}

@@ -40,7 +40,10 @@ async fn a_key_type_that_cannot_be_kept_fails_the_registration_at_off<D: TestDb>
     }
     // It has not joined, and its name is free.
     assert!(runtime.get("m").is_err());
-    assert_eq!(db.number("SELECT count(*) FROM dualwrite_instance WHERE migration = 'm'").await, 0);
+    assert_eq!(
+        db.number("SELECT count(*) FROM dualwrite_acknowledgement WHERE migration = 'm'").await,
+        0
+    );
     runtime.shutdown().await.unwrap();
 }
 

@@ -177,12 +177,16 @@ async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) 
 
 /// What a replica would do by itself, once.
 async fn replicate<D: Sql>(primary: &Scratch<D>, replica: &Scratch<D>) {
-    for row in primary.rows("SELECT id, migration, beat FROM dualwrite_instance").await {
+    for row in
+        primary.rows("SELECT instance, migration, trail FROM dualwrite_acknowledgement").await
+    {
         let [Some(id), Some(migration), Some(beat)] = &row[..] else { panic!("{row:?}") };
-        replica.execute(&format!("DELETE FROM dualwrite_instance WHERE id = '{id}'")).await;
-        let insert = "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, \
-                      lazy, seen_epoch, drained_epoch, expires_at, beat)";
-        let values = format!("('{id}', '{migration}', 'x', 0, 0, 0, 0, 0, 0, {beat})");
+        replica
+            .execute(&format!("DELETE FROM dualwrite_acknowledgement WHERE instance = '{id}'"))
+            .await;
+        let insert = "INSERT INTO dualwrite_acknowledgement (instance, migration, lazy, seen_epoch, \
+                      seen_token, drained_epoch, beat, trail)";
+        let values = format!("('{id}', '{migration}', 0, 0, 0, 0, 0, {beat})");
         replica.execute(&format!("{insert} VALUES {values}")).await;
     }
 }

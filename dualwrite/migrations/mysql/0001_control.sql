@@ -6,6 +6,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     stage               BIGINT  NOT NULL,
     ramp                BIGINT  NOT NULL,
     epoch               BIGINT  NOT NULL,
+    -- Random, another one with each change of the position, and that of the position before: an epoch that was
+    -- lost by a failover or a restore, and made again, is told from itself.
+    token               BIGINT  NOT NULL DEFAULT 0,
+    from_token          BIGINT  NOT NULL DEFAULT 0,
     generation          BIGINT  NOT NULL,
     stage_epoch         BIGINT  NOT NULL,
     stage_at            BIGINT  NOT NULL,
@@ -31,24 +35,36 @@ CREATE TABLE IF NOT EXISTS dualwrite_event (
     to_stage   BIGINT  NOT NULL,
     to_ramp    BIGINT  NOT NULL,
     epoch      BIGINT  NOT NULL,
+    from_token BIGINT  NOT NULL DEFAULT 0,
     generation BIGINT  NOT NULL,
     overridden VARCHAR(100)    NOT NULL,
     UNIQUE (migration, epoch)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Processes of the service. Each heartbeat raises `beat`: one that finds a lower number than it left was forgotten.
 CREATE TABLE IF NOT EXISTS dualwrite_instance (
-    id            VARCHAR(100)    NOT NULL,
-    migration     VARCHAR(100)    NOT NULL,
+    id            VARCHAR(100)    NOT NULL PRIMARY KEY,
     release_name  VARCHAR(100)    NOT NULL,
     min_stage     BIGINT  NOT NULL,
     max_stage     BIGINT  NOT NULL,
+    lease         BIGINT  NOT NULL,
+    expires_at    BIGINT  NOT NULL,
+    beat          BIGINT  NOT NULL,
+    -- The server that it went to: another one may not know what the instance has seen since.
+    server        VARCHAR(200)  NOT NULL DEFAULT ''
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What each of them acknowledges of each migration, written when it changes; `trail` counts up for replicas.
+CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
+    migration     VARCHAR(100)    NOT NULL,
+    instance      VARCHAR(100)    NOT NULL,
     lazy          BIGINT  NOT NULL,
     wanted        VARCHAR(100),
     killed_by     VARCHAR(100),
     seen_epoch    BIGINT  NOT NULL,
+    seen_token    BIGINT  NOT NULL,
     drained_epoch BIGINT  NOT NULL,
-    expires_at    BIGINT  NOT NULL,
-    beat          BIGINT  NOT NULL DEFAULT 0,
-    PRIMARY KEY (id, migration)
+    beat          BIGINT  NOT NULL,
+    trail         BIGINT  NOT NULL DEFAULT 0,
+    PRIMARY KEY (migration, instance)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   VARCHAR(100)    NOT NULL,
@@ -93,7 +109,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     waived_by       VARCHAR(100),
     waived_because  TEXT,
     waived_at       BIGINT,
-    PRIMARY KEY (migration, side, key_text)
+    PRIMARY KEY (migration, side, key_text),
+    KEY dualwrite_failure_due (migration, next_attempt_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     migration VARCHAR(100)    NOT NULL,

@@ -6,6 +6,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     stage               BIGINT  NOT NULL,
     ramp                BIGINT  NOT NULL,
     epoch               BIGINT  NOT NULL,
+    -- Random, another one with each change of the position, and that of the position before: an epoch that was
+    -- lost by a failover or a restore, and made again, is told from itself.
+    token               BIGINT  NOT NULL DEFAULT 0,
+    from_token          BIGINT  NOT NULL DEFAULT 0,
     generation          BIGINT  NOT NULL,
     stage_epoch         BIGINT  NOT NULL,
     stage_at            BIGINT  NOT NULL,
@@ -31,24 +35,36 @@ CREATE TABLE IF NOT EXISTS dualwrite_event (
     to_stage   BIGINT  NOT NULL,
     to_ramp    BIGINT  NOT NULL,
     epoch      BIGINT  NOT NULL,
+    from_token BIGINT  NOT NULL DEFAULT 0,
     generation BIGINT  NOT NULL,
     overridden TEXT    NOT NULL,
     UNIQUE (migration, epoch)
 );
+-- Processes of the service. Each heartbeat raises `beat`: one that finds a lower number than it left was forgotten.
 CREATE TABLE IF NOT EXISTS dualwrite_instance (
-    id            TEXT    NOT NULL,
-    migration     TEXT    NOT NULL,
+    id            TEXT    NOT NULL PRIMARY KEY,
     release_name  TEXT    NOT NULL,
     min_stage     BIGINT  NOT NULL,
     max_stage     BIGINT  NOT NULL,
+    lease         BIGINT  NOT NULL,
+    expires_at    BIGINT  NOT NULL,
+    beat          BIGINT  NOT NULL,
+    -- The server that it went to: another one may not know what the instance has seen since.
+    server        TEXT  NOT NULL DEFAULT ''
+);
+-- What each of them acknowledges of each migration, written when it changes; `trail` counts up for replicas.
+CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
+    migration     TEXT    NOT NULL,
+    instance      TEXT    NOT NULL,
     lazy          BIGINT  NOT NULL,
     wanted        TEXT,
     killed_by     TEXT,
     seen_epoch    BIGINT  NOT NULL,
+    seen_token    BIGINT  NOT NULL,
     drained_epoch BIGINT  NOT NULL,
-    expires_at    BIGINT  NOT NULL,
-    beat          BIGINT  NOT NULL DEFAULT 0,
-    PRIMARY KEY (id, migration)
+    beat          BIGINT  NOT NULL,
+    trail         BIGINT  NOT NULL DEFAULT 0,
+    PRIMARY KEY (migration, instance)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   TEXT    NOT NULL,
@@ -95,6 +111,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     waived_at       BIGINT,
     PRIMARY KEY (migration, side, key_text)
 );
+CREATE INDEX IF NOT EXISTS dualwrite_failure_due ON dualwrite_failure (migration, next_attempt_at);
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     migration TEXT    NOT NULL,
     side      TEXT    NOT NULL,
@@ -229,8 +246,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_fenced (
     PRIMARY KEY (connection, fence)
 );
 -- The fence of a migration is a table without columns or rows, which writers lock, and a procedure whose name
--- bears the epoch, which they call next: they go on if there is one. Neither statement is planned, reads a row
--- or answers with one, and the first snapshot is taken after the lock. Whatever touches the epoch waits until no
+-- bears the epoch and its token, which they call next: they go on if there is one. Neither statement is planned, reads a row
+-- or answers with one, and the first snapshot is taken after the lock. Whatever touches the epoch or the token waits until no
 -- writer holds the lock. The modes conflict with each other and not with what a dump takes.
 CREATE OR REPLACE FUNCTION dualwrite_fence() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $dualwrite$
@@ -238,8 +255,8 @@ DECLARE
     migration RECORD := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
     fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, 'dualwrite_fence_' || migration.fence);
     entrances TEXT := 'dualwrite_fence_' || migration.fence || '_';
-    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || OLD.epoch) END;
-    entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || NEW.epoch) END;
+    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || OLD.epoch || '_' || OLD.token) END;
+    entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || NEW.epoch || '_' || NEW.token) END;
     body TEXT := '';
 BEGIN
     IF to_regclass(fence) IS NULL THEN
@@ -264,5 +281,16 @@ BEGIN
 END $dualwrite$;
 REVOKE ALL ON FUNCTION dualwrite_fence() FROM PUBLIC; -- nobody else makes a trigger of it
 DROP TRIGGER IF EXISTS dualwrite_fence ON dualwrite_migration;
-CREATE TRIGGER dualwrite_fence AFTER INSERT OR DELETE OR UPDATE OF epoch, watched ON dualwrite_migration
+CREATE TRIGGER dualwrite_fence AFTER INSERT OR DELETE OR UPDATE OF epoch, token, watched ON dualwrite_migration
     FOR EACH ROW EXECUTE FUNCTION dualwrite_fence();
+-- Whoever changes the epoch by hand changes the token as well.
+CREATE OR REPLACE FUNCTION dualwrite_token() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $dualwrite$
+BEGIN
+    NEW.token := hashtextextended(gen_random_uuid()::text, 0) & 9223372036854775807;
+    NEW.from_token := OLD.token;
+    RETURN NEW;
+END $dualwrite$;
+DROP TRIGGER IF EXISTS dualwrite_token ON dualwrite_migration;
+CREATE TRIGGER dualwrite_token BEFORE UPDATE OF epoch ON dualwrite_migration
+    FOR EACH ROW WHEN (NEW.epoch <> OLD.epoch AND NEW.token = OLD.token) EXECUTE FUNCTION dualwrite_token();

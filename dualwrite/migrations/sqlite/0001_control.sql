@@ -6,6 +6,10 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     stage               INTEGER NOT NULL,
     ramp                INTEGER NOT NULL,
     epoch               INTEGER NOT NULL,
+    -- Random, another one with each change of the position, and that of the position before: an epoch that was
+    -- lost by a failover or a restore, and made again, is told from itself.
+    token               INTEGER  NOT NULL DEFAULT 0,
+    from_token          INTEGER  NOT NULL DEFAULT 0,
     generation          INTEGER NOT NULL,
     stage_epoch         INTEGER NOT NULL,
     stage_at            INTEGER NOT NULL,
@@ -31,24 +35,36 @@ CREATE TABLE IF NOT EXISTS dualwrite_event (
     to_stage   INTEGER NOT NULL,
     to_ramp    INTEGER NOT NULL,
     epoch      INTEGER NOT NULL,
+    from_token INTEGER  NOT NULL DEFAULT 0,
     generation INTEGER NOT NULL,
     overridden TEXT    NOT NULL,
     UNIQUE (migration, epoch)
 );
+-- Processes of the service. Each heartbeat raises `beat`: one that finds a lower number than it left was forgotten.
 CREATE TABLE IF NOT EXISTS dualwrite_instance (
-    id            TEXT    NOT NULL,
-    migration     TEXT    NOT NULL,
+    id            TEXT    NOT NULL PRIMARY KEY,
     release_name  TEXT    NOT NULL,
-    min_stage     INTEGER NOT NULL,
-    max_stage     INTEGER NOT NULL,
-    lazy          INTEGER NOT NULL,
+    min_stage     INTEGER  NOT NULL,
+    max_stage     INTEGER  NOT NULL,
+    lease         INTEGER  NOT NULL,
+    expires_at    INTEGER  NOT NULL,
+    beat          INTEGER  NOT NULL,
+    -- The server that it went to: another one may not know what the instance has seen since.
+    server        TEXT  NOT NULL DEFAULT ''
+);
+-- What each of them acknowledges of each migration, written when it changes; `trail` counts up for replicas.
+CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
+    migration     TEXT    NOT NULL,
+    instance      TEXT    NOT NULL,
+    lazy          INTEGER  NOT NULL,
     wanted        TEXT,
     killed_by     TEXT,
-    seen_epoch    INTEGER NOT NULL,
-    drained_epoch INTEGER NOT NULL,
-    expires_at    INTEGER NOT NULL,
-    beat          INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (id, migration)
+    seen_epoch    INTEGER  NOT NULL,
+    seen_token    INTEGER  NOT NULL,
+    drained_epoch INTEGER  NOT NULL,
+    beat          INTEGER  NOT NULL,
+    trail         INTEGER  NOT NULL DEFAULT 0,
+    PRIMARY KEY (migration, instance)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   TEXT    NOT NULL,
@@ -95,6 +111,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_failure (
     waived_at       INTEGER,
     PRIMARY KEY (migration, side, key_text)
 );
+CREATE INDEX IF NOT EXISTS dualwrite_failure_due ON dualwrite_failure (migration, next_attempt_at);
 CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     migration TEXT    NOT NULL,
     side      TEXT    NOT NULL,
@@ -228,19 +245,28 @@ CREATE TABLE IF NOT EXISTS dualwrite_fenced (
     fence      INTEGER NOT NULL,
     PRIMARY KEY (connection, fence)
 );
--- BEGIN IMMEDIATE is the fence: there is one writer at a time. That the epoch is still the one a writer believes
--- in, it learns from one number, which is quicker to look for than the migration's row. There is none while the
--- table is watched.
+-- BEGIN IMMEDIATE is the fence: there is one writer at a time. That the position is still the one a writer believes
+-- in, it learns from one row, by the number of the fence, which is quicker to look for than the migration's. There
+-- is none while the table is watched.
 CREATE TABLE IF NOT EXISTS dualwrite_fence (
-    id INTEGER PRIMARY KEY
+    id    INTEGER PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    token INTEGER NOT NULL
 );
 CREATE TRIGGER IF NOT EXISTS dualwrite_fence_made AFTER INSERT ON dualwrite_migration BEGIN
-    INSERT INTO dualwrite_fence SELECT NEW.fence * 4294967296 + NEW.epoch WHERE NEW.watched = 0;
+    INSERT INTO dualwrite_fence SELECT NEW.fence, NEW.epoch, NEW.token WHERE NEW.watched = 0;
 END;
-CREATE TRIGGER IF NOT EXISTS dualwrite_fence_moved AFTER UPDATE OF epoch, watched ON dualwrite_migration BEGIN
-    DELETE FROM dualwrite_fence WHERE id = OLD.fence * 4294967296 + OLD.epoch;
-    INSERT INTO dualwrite_fence SELECT NEW.fence * 4294967296 + NEW.epoch WHERE NEW.watched = 0;
+-- Whoever changes the epoch by hand changes the token as well.
+CREATE TRIGGER IF NOT EXISTS dualwrite_token AFTER UPDATE OF epoch ON dualwrite_migration
+WHEN NEW.epoch <> OLD.epoch AND NEW.token = OLD.token BEGIN
+    UPDATE dualwrite_migration SET token = random() & 9223372036854775807, from_token = OLD.token
+    WHERE name = NEW.name;
+END;
+CREATE TRIGGER IF NOT EXISTS dualwrite_fence_moved AFTER UPDATE OF epoch, token, watched ON dualwrite_migration BEGIN
+    DELETE FROM dualwrite_fence WHERE id = OLD.fence;
+    INSERT INTO dualwrite_fence SELECT fence, epoch, token FROM dualwrite_migration
+    WHERE name = NEW.name AND watched = 0;
 END;
 CREATE TRIGGER IF NOT EXISTS dualwrite_fence_gone AFTER DELETE ON dualwrite_migration BEGIN
-    DELETE FROM dualwrite_fence WHERE id = OLD.fence * 4294967296 + OLD.epoch;
+    DELETE FROM dualwrite_fence WHERE id = OLD.fence;
 END;

@@ -145,7 +145,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let waiting = Waiting::new(self.shared, None);
         self.generation = loop {
             match self.check_drained().await {
-                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await?,
                 Err(error) => return Err(error.of(&self.shared.name)),
                 Ok(generation) => break generation,
             }

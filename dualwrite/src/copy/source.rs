@@ -355,6 +355,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) static PLAIN: Dialect = Dialect {
+        identity: "''",
         now: "now",
         quote: '"',
         numbered: true,

@@ -291,6 +291,7 @@ mod tests {
     use crate::key::KeyPart;
 
     static PLAIN: Dialect = Dialect {
+        identity: "''",
         now: "now",
         quote: '"',
         numbered: true,

@@ -36,6 +36,8 @@ pub struct Dialect {
     /// A statement that has waited for a row sees it as it is now, and everything else as it was before the
     /// wait: rows are locked by a statement that comes before those that look elsewhere, too.
     pub(crate) wait_keeps_snapshot: bool,
+    /// Another text on another server that takes over.
+    pub(crate) identity: &'static str,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
     /// A connection cannot be used again where a statement on it was dropped before its answer.
@@ -107,6 +109,29 @@ impl Dialect {
         }
     }
 
+    /// The same, unless the row has a higher `version` already, which is overwritten too.
+    pub(crate) fn upsert_newer(
+        &self,
+        table: &str,
+        key: &str,
+        columns: &[&str],
+        version: &str,
+    ) -> String {
+        if self.on_duplicate_key {
+            // Assigned from left to right: the version last, which the others look at.
+            let assign = |column: &&str| {
+                format!("{column} = IF(VALUES({version}) >= {version}, VALUES({column}), {column})")
+            };
+            let list = columns.iter().map(assign).collect::<Vec<_>>().join(", ");
+            return format!(
+                " ON DUPLICATE KEY UPDATE {list}, {version} = GREATEST(VALUES({version}), {version})"
+            );
+        }
+        let all: Vec<&str> = columns.iter().copied().chain([version]).collect();
+        let upsert = self.upsert(key, &all);
+        format!("{upsert} WHERE {table}.{version} <= excluded.{version}")
+    }
+
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
     pub(crate) fn upsert(&self, key: &str, columns: &[&str]) -> String {
         let assign = |column: &&str| match self.on_duplicate_key {
@@ -141,6 +166,7 @@ mod tests {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        identity: "''",
         server: true,
         interruption_breaks: false,
     };
@@ -160,6 +186,14 @@ mod tests {
         let mysql = Dialect { on_duplicate_key: true, ..NUMBERED };
         assert_eq!(mysql.upsert("a, b", &["c"]), " ON DUPLICATE KEY UPDATE c = VALUES(c)");
         assert_eq!(mysql.upsert("a, b", &[]), " ON DUPLICATE KEY UPDATE a = a");
+        assert_eq!(
+            NUMBERED.upsert_newer("t", "a", &["c"], "v"),
+            " ON CONFLICT (a) DO UPDATE SET c = excluded.c, v = excluded.v WHERE t.v <= excluded.v"
+        );
+        assert_eq!(
+            mysql.upsert_newer("t", "a", &["c"], "v"),
+            " ON DUPLICATE KEY UPDATE c = IF(VALUES(v) >= v, VALUES(c), c), v = GREATEST(VALUES(v), v)"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::database::sealed::Adapter as _;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::database::{Backend, SqlRow, SqlValue, position_of};
 use crate::stages::bucket::salt;
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::Position;
 
 /// The isolation level of a fenced transaction on PostgreSQL and MySQL. SQLite, with a single writer at
@@ -52,9 +53,14 @@ pub struct Pin {
     pub(crate) name: Arc<str>,
     /// The position that the caller believes in.
     pub(crate) position: Position,
+    pub(crate) token: Token,
 }
 
 impl Pin {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
+    }
+
     /// The number of a migration's fence: 31 bits of the hash of its name.
     pub(crate) fn fence(name: &str) -> u64 {
         salt(name) >> 33
@@ -73,11 +79,6 @@ pub struct Begin<'p> {
 }
 
 impl<'p> Begin<'p> {
-    /// At the usual level, without a savepoint.
-    pub(crate) fn plain(pins: &'p [Pin]) -> Self {
-        Self { pins, isolation: Isolation::default(), savepoint: false }
-    }
-
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     pub(super) fn push_savepoint(self, sql: &mut String) {
         if self.savepoint {
@@ -110,8 +111,15 @@ pub enum Fenced {
 #[doc(hidden)]
 pub struct Found {
     pub(crate) position: Position,
+    pub(crate) token: Token,
     /// A trigger records writes that do not bear the mark of a fenced transaction.
     pub(crate) watched: bool,
+}
+
+impl Found {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
+    }
 }
 
 /// Reads the positions of all pins.
@@ -122,12 +130,17 @@ pub(super) async fn read_positions<DB: Backend>(
     lock: &str,
 ) -> sqlx::Result<Vec<Option<Found>>> {
     let mut positions = Vec::with_capacity(pins.len());
-    let sql =
-        format!("SELECT stage, ramp, epoch, watched FROM dualwrite_migration WHERE name = ?{lock}");
+    let sql = format!(
+        "SELECT stage, ramp, epoch, watched, token FROM dualwrite_migration WHERE name = ?{lock}"
+    );
     for pin in pins {
         let rows = DB::Adapter::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
         let found = |row: &SqlRow| -> sqlx::Result<Found> {
-            Ok(Found { position: position_of(row, 0)?, watched: row.integer(3)? != 0 })
+            Ok(Found {
+                position: position_of(row, 0)?,
+                watched: row.integer(3)? != 0,
+                token: Token(row.unsigned(4)?),
+            })
         };
         positions.push(rows.first().map(found).transpose()?);
     }

@@ -6,18 +6,18 @@ mod hazards;
 mod trigger;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::mysql::{MySqlPoolOptions, MySqlRow};
+use sqlx::mysql::MySqlRow;
 use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
-    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
-    typed_values,
+    Backend, Begin, Dialect, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow, SqlSafeStr,
+    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -43,11 +43,11 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 /// where a trigger looks at the table. Names are validated (letters, digits, `.`, `_`, `-`).
 fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
     for pin in begin.pins {
-        let (name, epoch) = (&pin.name, pin.position.epoch);
+        let (name, epoch, token) = (&pin.name, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";SELECT 9223372036854775807 + (1 - count(*)) FROM dualwrite_migration \
-             WHERE name='{name}' AND epoch={epoch} AND watched=0 LOCK IN SHARE MODE"
+             WHERE name='{name}' AND epoch={epoch} AND token={token} AND watched=0 LOCK IN SHARE MODE"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);
@@ -79,6 +79,7 @@ impl Adapter for MySqlAdapter {
         expand_row_comparison: true,
         savepoint_replaces: true,
         wait_keeps_snapshot: false,
+        identity: "CONCAT(@@hostname, ':', @@port, ':', @@server_id)",
         server: true,
         interruption_breaks: true,
     };
@@ -183,15 +184,22 @@ impl Adapter for MySqlAdapter {
         super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::mark).await
     }
 
+    async fn begin_writing(conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        let level = Isolation::ReadCommitted.as_sql();
+        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+    }
+
     async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
-        Self::run(conn, "SET SESSION innodb_lock_wait_timeout = 1").await?;
+        let sql = "SET @dualwrite_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1";
+        Self::run(conn, sql).await?;
         // As every fenced transaction: a copy may be made in this one.
         let level = Isolation::ReadCommitted.as_sql();
         let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
         let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
-        let restore = "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout";
+        let restore = "SET SESSION innodb_lock_wait_timeout = @dualwrite_wait";
         Self::run(conn, restore).await?;
         locked.map(drop)
     }
@@ -251,9 +259,41 @@ impl Adapter for MySqlAdapter {
         Ok(None)
     }
 
-    fn control_pool(pool: &Pool<MySql>) -> Pool<MySql> {
-        let options = (*pool.connect_options()).clone();
-        MySqlPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+    fn control_source(pool: &Pool<MySql>, limit: Duration) -> Option<Pool<MySql>> {
+        Some(super::control_source(pool, limit))
+    }
+
+    async fn prepare_control(
+        conn: &mut MySqlConnection,
+        limit: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        let seconds = limit.as_secs().max(1);
+        // The first is MariaDB's, the second MySQL's, for what only reads.
+        let mariadb = format!("SET SESSION max_statement_time = {:.3}", limit.as_secs_f64());
+        if Self::run_text(conn, mariadb).await.is_err() {
+            let mysql = format!("SET SESSION max_execution_time = {}", limit.as_millis().max(1));
+            Self::run_text(conn, mysql).await?;
+        }
+        let locks = format!(
+            "SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}, autocommit = 1"
+        );
+        Self::run_text(conn, locks).await?;
+        let rows = Self::fetch(conn, "SELECT CAST(CONNECTION_ID() AS SIGNED)", &[]).await?;
+        rows.first().map(|row| row.integer(0)).transpose()
+    }
+
+    async fn cancel(conn: &mut MySqlConnection, id: i64, text: &str) -> sqlx::Result<()> {
+        // Behind a proxy the number is another client's; and the values may stand where the text has none.
+        let sql =
+            "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO LIKE ?";
+        let text = Self::DIALECT.statement(text);
+        let known: String = text.split('?').next().unwrap_or_default().chars().take(100).collect();
+        let pattern = known.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
+        let found = Self::fetch(conn, sql, &[id.into(), pattern.as_str().into()]).await?;
+        match found.first().map(|row| row.integer(0)).transpose()? {
+            Some(1) => Self::run_text(conn, format!("KILL {id}")).await,
+            _ => Ok(()),
+        }
     }
 
     fn install(pool: &Pool<MySql>) -> BoxFuture<'_, Result<(), Error>> {

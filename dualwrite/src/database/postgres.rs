@@ -1,4 +1,4 @@
-//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch; a
+//! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch and its token; a
 //! change of the position locks the fence against them and renames the procedure.
 //!
 //! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
@@ -21,9 +21,8 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::Adapter;
 use crate::database::{
-    Backend, Begin, CONTROL_CONNECTIONS, Dialect, Fenced, Isolation, NewTable, Pin, Pressure,
-    SqlRow, SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe,
-    typed_values,
+    Backend, Begin, Dialect, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow, SqlSafeStr,
+    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
@@ -70,6 +69,7 @@ impl Adapter for PostgresAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: true,
+        identity: "CAST(pg_postmaster_start_time() AS text)",
         server: true,
         interruption_breaks: false,
     };
@@ -148,7 +148,8 @@ impl Adapter for PostgresAdapter {
         for _ in 0..FENCE_LOOKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
-                Some(Pin { name: pin.name.clone(), position: (*found)?.position })
+                let found = (*found)?;
+                Some(Pin { name: pin.name.clone(), position: found.position, token: found.token })
             });
             let known: Vec<Pin> = known.collect();
             if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
@@ -160,6 +161,10 @@ impl Adapter for PostgresAdapter {
             seen = found;
         }
         Ok(Fenced::Moved)
+    }
+
+    async fn begin_writing(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Manager::begin(conn, Some("BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str())).await
     }
 
     async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
@@ -226,15 +231,33 @@ impl Adapter for PostgresAdapter {
     async fn watch(pool: &Pool<Postgres>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         // A connection of its own: the listener keeps it for good.
         let options = (*pool.connect_options()).clone();
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let own = pool.options().clone().min_connections(0).max_connections(1);
+        let mut listener = PgListener::connect_with(&own.connect_lazy_with(options)).await?;
         listener.listen(CHANNEL).await?;
         Ok(Some(Box::new(Listener(listener))))
     }
 
-    fn control_pool(pool: &Pool<Postgres>) -> Pool<Postgres> {
-        let options = (*pool.connect_options()).clone();
-        PgPoolOptions::new().max_connections(CONTROL_CONNECTIONS).connect_lazy_with(options)
+    fn control_source(pool: &Pool<Postgres>, limit: Duration) -> Option<Pool<Postgres>> {
+        Some(super::control_source(pool, limit))
+    }
+
+    async fn prepare_control(
+        conn: &mut PgConnection,
+        limit: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        let sql =
+            "SELECT CAST(pg_backend_pid() AS bigint), set_config('statement_timeout', ?, false)";
+        let limit = limit.as_millis().max(1).to_string();
+        let rows = Self::fetch(conn, sql, &[limit.as_str().into()]).await?;
+        rows.first().map(|row| row.integer(0)).transpose()
+    }
+
+    async fn cancel(conn: &mut PgConnection, id: i64, text: &str) -> sqlx::Result<()> {
+        // Behind a pooler the number is another client's by now.
+        let sql = "SELECT CASE WHEN pg_cancel_backend(pid) THEN 1 ELSE 0 END FROM pg_stat_activity \
+                   WHERE pid = ? AND state = 'active' AND left(query, 200) = left(?, 200)";
+        let text = Self::DIALECT.statement(text);
+        Self::fetch(conn, sql, &[id.into(), text.as_ref().into()]).await.map(drop)
     }
 
     fn install(pool: &Pool<Postgres>) -> BoxFuture<'_, Result<(), Error>> {
@@ -259,11 +282,11 @@ fn fenced_begin(begin: Begin<'_>) -> String {
         level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
     };
     for pin in begin.pins {
-        let (fence, epoch) = (Pin::fence(&pin.name), pin.position.epoch);
+        let (fence, epoch, token) = (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
-             CALL dualwrite_fence_{fence}_{epoch}()"
+             CALL dualwrite_fence_{fence}_{epoch}_{token}()"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);

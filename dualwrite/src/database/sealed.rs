@@ -1,6 +1,8 @@
 //! What a database must be able to do. Sealed: users name [`Backend`](super::Backend), and cannot
 //! implement this.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 
@@ -121,6 +123,9 @@ pub trait Adapter: Send + Sync + 'static {
         begin: Begin<'_>,
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
+    /// Opens a transaction without a fence, whose first statement writes.
+    fn begin_writing(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     /// Removes the marks of a fenced transaction, which triggers look at, before it commits.
     fn unmark(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
@@ -183,9 +188,24 @@ pub trait Adapter: Send + Sync + 'static {
         pool: &Pool<Self::Db>,
     ) -> impl Future<Output = sqlx::Result<Option<Box<dyn Watch>>>> + Send;
 
-    /// A small pool for the control tables alone, so that a busy application cannot starve the
-    /// heartbeat; the application's own where the database has a single writer anyway.
-    fn control_pool(pool: &Pool<Self::Db>) -> Pool<Self::Db>;
+    /// Where the control tables have their connections from, with the settings and hooks of the application's: a
+    /// pool that is only used to connect. `None` where there is no other way to the database than the application's
+    /// own connections.
+    fn control_source(pool: &Pool<Self::Db>, limit: Duration) -> Option<Pool<Self::Db>>;
+
+    /// Prepares such a connection: the server ends a statement that takes longer than the limit. Answers with the
+    /// number of the connection, where there is one to cancel by.
+    fn prepare_control(
+        conn: &mut Connection<Self>,
+        limit: Duration,
+    ) -> impl Future<Output = sqlx::Result<Option<i64>>> + Send;
+
+    /// Cancels a statement, with this text, on the connection of this number.
+    fn cancel(
+        conn: &mut Connection<Self>,
+        id: i64,
+        text: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// Makes or upgrades the control tables.
     fn install(pool: &Pool<Self::Db>) -> BoxFuture<'_, Result<(), Error>>;

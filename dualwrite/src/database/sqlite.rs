@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::{Column, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{Column, ConnectOptions as _, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
@@ -52,6 +52,7 @@ impl Adapter for SqliteAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        identity: "''",
         server: false,
         interruption_breaks: false,
     };
@@ -108,6 +109,10 @@ impl Adapter for SqliteAdapter {
         }
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
         Self::read_pinned(conn, begin.pins).await
+    }
+
+    async fn begin_writing(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
     }
 
     async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -179,8 +184,29 @@ impl Adapter for SqliteAdapter {
         Ok(None)
     }
 
-    fn control_pool(pool: &Pool<Sqlite>) -> Pool<Sqlite> {
-        pool.clone()
+    fn control_source(pool: &Pool<Sqlite>, limit: Duration) -> Option<Pool<Sqlite>> {
+        // A database in memory is another one for each who opens it, or locks whole tables; and a single connection
+        // may have locked the file for itself.
+        let options = pool.connect_options();
+        let name = options.get_filename().to_string_lossy().into_owned();
+        let is_file =
+            !name.is_empty() && !name.contains(":memory:") && !name.contains("-in-memory-");
+        let shares = pool.options().get_max_connections() > 1;
+        (is_file && shares && !options.to_url_lossy().as_str().contains("mode=memory"))
+            .then(|| super::control_source(pool, limit))
+    }
+
+    async fn prepare_control(
+        conn: &mut SqliteConnection,
+        limit: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        // It must fail before whoever waits for it gives up.
+        let wait = limit.mul_f32(0.9).as_millis().max(1);
+        Self::run_text(conn, format!("PRAGMA busy_timeout = {wait}")).await.map(|()| None)
+    }
+
+    async fn cancel(_conn: &mut SqliteConnection, _id: i64, _text: &str) -> sqlx::Result<()> {
+        Ok(())
     }
 
     fn install(pool: &Pool<Sqlite>) -> BoxFuture<'_, Result<(), Error>> {
@@ -214,10 +240,11 @@ impl Adapter for SqliteAdapter {
 fn confirming_begin(begin: Begin<'_>) -> String {
     let mut sql = "BEGIN IMMEDIATE".to_owned();
     for pin in begin.pins {
-        let id = (Pin::fence(&pin.name) << 32) + pin.position.epoch.0;
+        let (id, epoch, token) = (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
-            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence WHERE id={id}"
+            ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence \
+             WHERE id={id} AND epoch={epoch} AND token={token}"
         ); // a String takes all
     }
     begin.push_savepoint(&mut sql);

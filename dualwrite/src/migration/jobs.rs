@@ -195,7 +195,8 @@ impl<'m> Backfill<'m> {
     /// `Database`.
     pub async fn run(self) -> Result<BackfillProgress, Error> {
         let span = tracing::info_span!("backfill", migration = &*self.shared.name, side = %self.options.to);
-        self.shared.copier()?.backfill(self.shared, self.options).instrument(span).await
+        let backfill = self.shared.copier()?.backfill(self.shared, self.options);
+        self.shared.operating(backfill.instrument(span)).await
     }
 }
 
@@ -293,7 +294,8 @@ impl<'m> Verification<'m> {
     /// report.
     pub async fn run(self) -> Result<VerifyReport, Error> {
         let span = tracing::info_span!("verify", migration = &*self.shared.name);
-        self.shared.copier()?.verify(self.shared, self.options).instrument(span).await
+        let verification = self.shared.copier()?.verify(self.shared, self.options);
+        self.shared.operating(verification.instrument(span)).await
     }
 
     /// Runs again and again, with this pause in between, for as long as `each` says so, which is told every
@@ -370,7 +372,8 @@ impl Repair<'_> {
     /// As [`run`](Self::run).
     pub async fn dry_run(&self) -> Result<RepairReport, Error> {
         let copier = self.shared.copier()?;
-        copier.repair_differences(self.shared, self.options.clone(), false).await
+        let looking = copier.repair_differences(self.shared, self.options.clone(), false);
+        self.shared.operating(looking).await
     }
 
     /// Repairs, each key in a transaction of its own. It may be run again at any time. A key that old lacks is
@@ -379,6 +382,7 @@ impl Repair<'_> {
     /// # Errors
     /// As [`Verification::run`], and `Timeout` where writes in flight do not end within some seconds. A key that cannot be copied is no error; see the report.
     pub async fn run(self) -> Result<RepairReport, Error> {
-        self.shared.copier()?.repair_differences(self.shared, self.options, true).await
+        let repairing = self.shared.copier()?.repair_differences(self.shared, self.options, true);
+        self.shared.operating(repairing).await
     }
 }

@@ -88,7 +88,7 @@ async fn set_aside(shared: &Shared, key: &EncodedKey) -> Result<(), Error> {
 /// # Errors
 /// `IllegalMove` where there is no such step, `Blocked` with every gate that is closed, `Conflict` where
 /// [`expecting`](Moving::expecting) does not hold, `Timeout` where writes in flight do not end,
-/// `Database`.
+/// `ShuttingDown`, `Database`.
 #[must_use = "a move is made when it is awaited"]
 #[derive(Debug)]
 pub struct Moving<'m> {
@@ -102,6 +102,7 @@ impl<'m> Moving<'m> {
     pub(crate) fn new(shared: &'m Shared, wish: Move) -> Self {
         let change = Change {
             expected: None,
+            token: None,
             wish,
             actor: shared.actor.to_string(),
             reason: String::new(),
@@ -128,6 +129,8 @@ impl<'m> Moving<'m> {
     /// Moves only if nobody has since this epoch.
     pub fn expecting(mut self, epoch: Epoch) -> Self {
         self.change.expected = Some(epoch);
+        let known = self.shared.mark();
+        self.change.token = (known.epoch == epoch).then_some(known.token);
         self
     }
 
@@ -166,6 +169,7 @@ impl<'m> Moving<'m> {
 
     async fn run(mut self) -> Result<Position, Error> {
         check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
+        let _operation = self.shared.operate()?;
         if matches!(self.change.wish, Move::Advance(_) | Move::Ramp(_)) {
             self.shared.look_ahead().await?;
             self.change.terms = self.shared.terms();
@@ -174,7 +178,7 @@ impl<'m> Moving<'m> {
         let waiting = Waiting::new(self.shared, self.within);
         loop {
             match self.attempt().await {
-                Err(error) if waiting.goes_on(&error) => waiting.pause().await,
+                Err(error) if waiting.goes_on(&error) => waiting.pause().await?,
                 result => return result,
             }
         }
@@ -190,7 +194,7 @@ impl<'m> Moving<'m> {
         let record = shared.control.change(&shared.name, &self.change).await;
         let record = record?;
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
-        shared.apply(&record);
+        shared.adopt(&record).await?;
         if before.epoch != record.position.epoch {
             if self.change.wish == Move::Rollback {
                 count(&shared.counters.rollbacks);
@@ -234,10 +238,14 @@ impl<'m> Waiting<'m> {
             && waited < self.within.unwrap_or(PATIENCE)
     }
 
-    pub(crate) async fn pause(&self) {
+    /// Fails where a shutdown has begun.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
         // What this instance has drained must be known, or it waits for itself.
         self.shared.nudge.notify_one();
-        clock::sleep(LOOK_AGAIN).await;
+        tokio::select! {
+            () = clock::sleep(LOOK_AGAIN) => Ok(()),
+            () = self.shared.closing() => Err(self.shared.shutting_down()),
+        }
     }
 }
 

@@ -61,6 +61,7 @@ holds! {
     worlds::last_ramp
     worlds::leases
     worlds::way_back
+    worlds::failovers
     worlds::dirty
     worlds::damage
     worlds::sleeper
@@ -105,6 +106,9 @@ breaks! {
     lazy_reads_not_in_flight: without LazyInFlight in worlds::lazy_way_back, not SUPERSEDED;
     lazy_reads_until_complete: without LazyEnd in worlds::lazy_to_the_end, not SUPERSEDED;
     dead_letters_taken_for_copied: without BuriedKeys in worlds::lazy, not SUPERSEDED;
+    an_epoch_made_again: without Token in worlds::failovers, not EQUAL;
+    an_epoch_made_again_is_read: without Token in worlds::failovers, not SUPERSEDED;
+    acknowledged_to_another_server: without SameServer in worlds::failovers, not SUPERSEDED;
     lease_with_a_gap: without LeaseWithoutGap in worlds::leases, not GIVEN_UP;
     no_generation_of_old: without OldGeneration in returns::there_and_back, not SUPERSEDED;
     unproven_return: without ProvenReturn in returns::there_and_back, not SUPERSEDED;

@@ -6,6 +6,7 @@ use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, Wri
 use super::world::{Guard, World};
 use crate::control::Change;
 use crate::stages::facts::{Facts, InstanceReport, Terms};
+use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::Stage;
@@ -20,8 +21,8 @@ impl World {
         let report = |instance: &Instance| InstanceReport {
             id: String::new(),
             release: String::new(),
-            seen: instance.seen,
-            drained: instance.drained,
+            seen: self.said(state, instance, instance.seen.epoch),
+            drained: self.said(state, instance, instance.drained),
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
             lazy: self.lazy,
@@ -30,6 +31,7 @@ impl World {
         };
         Facts {
             position: control.position,
+            token: control.at().token,
             generation: control.generation,
             stage_epoch: control.stage_epoch,
             stage_age: Duration::ZERO,
@@ -63,6 +65,7 @@ impl World {
         self.mislead(&mut facts, wish);
         let change = Change {
             expected: None,
+            token: None,
             wish,
             actor: String::new(),
             reason: String::new(),
@@ -123,6 +126,8 @@ impl World {
     /// Makes a change that was let through.
     pub(super) fn change(&self, state: &mut State, to: Destination) -> Option<()> {
         state.left.moves = state.left.moves.checked_sub(1)?;
+        self.lag(state);
+        let token = Token(u64::from(state.failovers));
         let control = &mut state.control;
         let from = control.position;
         let epoch = Epoch(from.epoch.0 + 1);
@@ -130,6 +135,7 @@ impl World {
             control.stage_epoch = epoch;
         }
         control.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        control.tokens[epoch.0 as usize] = token;
         if !self.lacks(Guard::OldGeneration) {
             control.old_generation = to.old_generation(from, control.old_generation);
         }
@@ -141,13 +147,12 @@ impl World {
 
     /// An instance reads the control tables; after a heartbeat it holds its lease again.
     pub(super) fn look(&self, state: &mut State, number: usize) -> Option<()> {
-        let (position, copied) = (state.control.position, self.is_copied(state));
+        let copied = self.is_copied(state);
+        let control = state.control;
         let instance = &mut state.instances[number];
         let before = *instance;
-        (instance.cached, instance.copied) = (position, copied);
-        if instance.beaten {
-            (instance.valid, instance.beaten) = (true, false);
-        }
+        self.adopt(instance, &control);
+        instance.copied = copied;
         (before != *instance).then_some(())
     }
 
@@ -161,9 +166,9 @@ impl World {
     pub(super) fn beat(&self, state: &mut State, number: usize) -> Option<()> {
         let instance = &mut state.instances[number];
         let before = *instance;
-        instance.seen = instance.cached.epoch;
+        instance.seen = instance.at();
         instance.drained = self.drained(instance);
-        instance.listed = true;
+        (instance.listed, instance.here) = (true, true);
         instance.beaten = !instance.valid;
         (before != *instance).then_some(())
     }

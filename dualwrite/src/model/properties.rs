@@ -2,7 +2,7 @@
 
 use stateright::Property;
 
-use super::state::{ABSENT, KEYS, Read, ReadStep, State, bucket};
+use super::state::{ABSENT, Instance, KEYS, Read, ReadStep, State, bucket};
 use super::world::World;
 use crate::call::lazy::decide::may_copy;
 use crate::stages::position::Generation;
@@ -38,6 +38,14 @@ pub(super) const RETURNED: Goal = ("old answers again", |_, state| {
 pub(super) const TWICE: Goal = ("it is complete once more, and comes back", |_, state| {
     at(state, Stage::Live) && state.control.old_generation == Generation(3)
 });
+pub(super) const TAKEN_OVER: Goal =
+    ("an instance has seen an epoch that was lost and made again", |_, state| {
+        let lost = |instance: &Instance| {
+            instance.cached.epoch == state.control.position.epoch
+                && !state.control.knows(instance.at())
+        };
+        state.instances.iter().any(lost)
+    });
 pub(super) const REPAIRED: Goal =
     ("a repair deletes a mark", |_, state| state.repair.is_some_and(|copying| copying.unmarked));
 

@@ -22,6 +22,7 @@ pub(super) enum Action {
     Beat(usize),
     Lapse(usize),
     Change(Move, Destination),
+    FailOver,
     GoOnBackfilling,
     BeginReversing,
     FailToBackfill(Buries),
@@ -101,6 +102,7 @@ impl World {
             Action::Beat(number) => self.beat(state, number),
             Action::Lapse(number) => self.lapse(state, number),
             Action::Change(_, to) => self.change(state, to),
+            Action::FailOver => self.fail_over(state),
             Action::GoOnBackfilling => self.go_on_backfilling(state),
             Action::BeginReversing => self.begin_reversing(state),
             Action::FailToBackfill(buries) => self.fail_to_backfill(state, buries),
@@ -130,6 +132,7 @@ impl Model for World {
             self.propose_calls(state, number, actions);
         }
         self.propose_copies(state, actions);
+        actions.extend(state.standby.is_some().then_some(Action::FailOver));
         if state.left.moves > 0 && self.is_unfenced(state) {
             let decided = |wish: &Move| Some(Action::Change(*wish, self.decide(state, *wish)?));
             actions.extend(self.moves.iter().filter_map(decided));
@@ -142,6 +145,7 @@ impl Model for World {
         for row in next.rows.iter_mut().filter(|row| row.sides[0] == row.sides[1]) {
             (row.damaged, row.found) = (false, false);
         }
+        self.replicate(state, &mut next);
         Some(next)
     }
 

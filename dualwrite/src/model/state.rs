@@ -2,6 +2,7 @@
 
 use super::world::Budget;
 use crate::stages::bucket::Bucket;
+use crate::stages::lineage::{Mark as Place, Token};
 use crate::stages::position::{Epoch, Generation, Percent, Position};
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
@@ -13,6 +14,7 @@ pub(super) const ABSENT: Version = 0;
 pub(super) const KEYS: usize = 2;
 pub(super) const INSTANCES: usize = 2;
 pub(super) const GENERATIONS: usize = 4;
+pub(super) const EPOCHS: usize = 8;
 
 /// The bucket of a key: the first is reached by any ramp, the second by none but the full one.
 pub(super) fn bucket(key: usize) -> Bucket {
@@ -42,6 +44,17 @@ pub(super) struct State {
     pub(super) verification: Option<Verification>,
     pub(super) left: Budget,
     pub(super) wrong: Wrong,
+    /// What a standby has, that lags by the last change of the position.
+    pub(super) standby: Option<Standby>,
+    /// How often it has taken over.
+    pub(super) failovers: u8,
+}
+
+/// The control tables before the last change of the position, and what each instance had acknowledged there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Standby {
+    pub(super) control: Control,
+    pub(super) acknowledged: [(Place, Epoch); INSTANCES],
 }
 
 /// What a read must not have answered, and did.
@@ -87,6 +100,8 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Control {
     pub(super) position: Position,
+    /// Of each epoch, whoever made it: the number of failovers before. The library draws them.
+    pub(super) tokens: [Token; EPOCHS],
     pub(super) generation: Generation,
     pub(super) stage_epoch: Epoch,
     verified: Option<Generation>,
@@ -110,9 +125,24 @@ pub(super) struct Mark {
 }
 
 impl Control {
+    pub(super) fn at(&self) -> Place {
+        let epoch = self.position.epoch;
+        Place { epoch, token: self.tokens[epoch.0 as usize] }
+    }
+
+    pub(super) fn parent(&self) -> Token {
+        self.tokens[self.position.epoch.0.saturating_sub(1) as usize]
+    }
+
+    /// Whether it has passed this position, or is there.
+    pub(super) fn knows(&self, at: Place) -> bool {
+        at.epoch <= self.position.epoch && self.tokens[at.epoch.0 as usize] == at.token
+    }
+
     pub(super) fn new(position: Position, generations: [Generation; 2], ready: bool) -> Self {
         Self {
             position,
+            tokens: [Token::default(); EPOCHS],
             generation: generations[1],
             stage_epoch: position.epoch,
             verified: ready.then_some(generations[1]),
@@ -185,6 +215,8 @@ pub(super) enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Instance {
     pub(super) cached: Position,
+    /// Of the position that is cached.
+    pub(super) token: Token,
     /// It knows that the backfill is complete.
     pub(super) copied: bool,
     /// It holds its lease, by its own clock.
@@ -193,11 +225,19 @@ pub(super) struct Instance {
     pub(super) beaten: bool,
     /// The control tables count it as alive.
     pub(super) listed: bool,
+    /// It has sent a heartbeat to the server that there is now.
+    pub(super) here: bool,
     /// What it acknowledged last.
-    pub(super) seen: Epoch,
+    pub(super) seen: Place,
     pub(super) drained: Epoch,
     pub(super) read: Option<Read>,
     pub(super) write: Option<Write>,
+}
+
+impl Instance {
+    pub(super) fn at(&self) -> Place {
+        Place { epoch: self.cached.epoch, token: self.token }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

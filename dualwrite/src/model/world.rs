@@ -2,6 +2,7 @@
 
 use super::properties::Goal;
 use super::state::{ABSENT, Control, Instance, KEYS, Row, State, Version, Worker, Wrong};
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Generation, Position};
 use crate::stages::stage::Stage;
@@ -24,6 +25,8 @@ pub(super) struct Budget {
     pub(super) copies: u8,
     /// Rows of new that somebody removes behind everyone's back.
     pub(super) damages: u8,
+    /// Standbys that lag and take over.
+    pub(super) failovers: u8,
 }
 
 /// A guard of the library that a world may lack.
@@ -64,6 +67,8 @@ pub(super) enum Guard {
     ReverseRest,          // what old alone has is removed once more when all is copied back,
     Barrier,              // and no write is in flight that began before all was copied back
     LoneInserts,          // a single row that old lacks is copied back while no write is in flight
+    Token,                // an epoch that was lost and made again is told from itself
+    SameServer,           // an instance counts by what it said to the server that there is now
     GenerationOfParts,    // all parts of a reverse copy are of one generation
 }
 
@@ -130,11 +135,13 @@ impl World {
         }
         let instance = |number| Instance {
             cached: position,
+            token: Token::default(),
             copied: self.ready,
             valid: number < self.instances,
             beaten: false,
             listed: number < self.instances,
-            seen: position.epoch,
+            here: true,
+            seen: Mark { epoch: position.epoch, token: Token::default() },
             drained: position.epoch,
             read: None,
             write: None,
@@ -148,6 +155,8 @@ impl World {
             verification: None,
             left: self.budget,
             wrong: Wrong::default(),
+            standby: None,
+            failovers: 0,
         }
     }
 }

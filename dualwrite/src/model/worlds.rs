@@ -1,7 +1,7 @@
 //! The bounded worlds. Each is small enough to be explored to the last state, and made for one part of
 //! the protocol.
 
-use super::properties::{COMPLETE, LAZILY, LIVE, OFF, PROVEN_AGAIN, REPAIRED, SECOND};
+use super::properties::{COMPLETE, LAZILY, LIVE, OFF, PROVEN_AGAIN, REPAIRED, SECOND, TAKEN_OVER};
 use super::state::{ABSENT, Version, half};
 use super::world::{Budget, World};
 use crate::stages::moves::Move;
@@ -147,6 +147,17 @@ pub(super) fn leases() -> World {
         late_acks: true,
         goals: &[COMPLETE],
         ..ready(Stage::Shadow)
+    }
+}
+
+/// A standby that lags takes over, between both sides and new alone.
+pub(super) fn failovers() -> World {
+    World {
+        instances: 2,
+        moves: vec![Move::Advance(Stage::Complete), Move::StepBack(Stage::Live), Move::Rollback],
+        budget: Budget { writes: 1, moves: 3, failovers: 1, ..nothing() },
+        goals: &[COMPLETE, TAKEN_OVER],
+        ..ready(Stage::RampDown)
     }
 }
 

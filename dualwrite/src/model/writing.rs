@@ -32,7 +32,9 @@ impl World {
         let Begin { key, delete, fails } = begin;
         let fenced = !self.lacks(Guard::Fence);
         let instance = &mut state.instances[number];
-        let pin = if fenced { state.control.position } else { instance.cached };
+        let by_epoch =
+            self.lacks(Guard::Token) && instance.cached.epoch == state.control.position.epoch;
+        let pin = if fenced && !by_epoch { state.control.position } else { instance.cached };
         let write = Write { key, delete, pin, step: WriteStep::Begun };
         if delete && state.rows[key].side(plan(&write).primary) == ABSENT {
             return None;
@@ -86,7 +88,9 @@ impl World {
         let own = &state.instances[number];
         let others = state.instances.iter().enumerate();
         let others = others.filter(|(other, instance)| *other != number && instance.listed);
-        let seen = others.map(|(_, other)| other.seen).fold(own.cached.epoch, Ord::min);
+        let own_epoch = self.of_this_history(state, own.at(), own.cached.epoch);
+        let seen = others.map(|(_, other)| self.said(state, other, other.seen.epoch));
+        let seen = seen.fold(own_epoch, Ord::min);
         let repairable = decide::is_repairable(side, own.copied, self.lazy)
             || self.lacks(Guard::RepairableForgiveness);
         let decided = decide::mirror(write.pin, side, MirrorPolicy::MarkDirty, repairable);

@@ -6,6 +6,7 @@ mod links;
 mod origin;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
@@ -19,6 +20,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
 
+use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::operator::{MigrationOverview, Operator};
 use form::{Kind, Order};
@@ -26,6 +28,11 @@ use links::Links;
 
 /// The most bytes of a form that [`page`] reads; a longer one is answered with 413.
 pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// Within so much the page answers, whatever the database does.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
+const LATE: &str = "the database did not answer in time; try again, and if that does not help, see whether it can be \
+                    reached, and who holds a lock on the control tables";
 
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
@@ -112,7 +119,11 @@ pub fn page(operator: Operator) -> Router {
 async fn guarded(request: Request, next: Next) -> Response {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let mut response = if safe || origin::is_own(request.headers(), request.uri()) {
-        next.run(request).await
+        match clock::limit(ANSWER_WITHIN, next.run(request)).await {
+            Ok(response) => response,
+            // What was asked of the database is given up, and cancelled there.
+            Err(()) => (StatusCode::SERVICE_UNAVAILABLE, LATE).into_response(),
+        }
     } else {
         let message = "this order came from another site; give it on the page itself (a proxy \
                        before the page must pass the header `Host` on)";

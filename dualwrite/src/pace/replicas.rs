@@ -69,7 +69,8 @@ impl<DB: Backend> Replicas<DB> {
         }
         let key = [self.instance.as_str().into(), migration.into()];
         let beat = last.trail.next();
-        let sql = "UPDATE dualwrite_instance SET beat = ? WHERE id = ? AND migration = ?";
+        let sql =
+            "UPDATE dualwrite_acknowledgement SET trail = ? WHERE instance = ? AND migration = ?";
         let [instance, name] = key.clone();
         let values = [beat.into(), instance, name];
         if DB::Adapter::execute(&mut *primary.acquire().await?, sql, &values).await? == 0 {
@@ -108,7 +109,7 @@ async fn beat_of<DB: Backend>(
     replica: &Replica<DB>,
     key: &[crate::database::SqlValue],
 ) -> sqlx::Result<u64> {
-    let sql = "SELECT beat FROM dualwrite_instance WHERE id = ? AND migration = ?";
+    let sql = "SELECT trail FROM dualwrite_acknowledgement WHERE instance = ? AND migration = ?";
     let rows = DB::Adapter::fetch(&mut *replica.pool.acquire().await?, sql, key).await?;
     rows.first().map_or(Ok(0), |row| row.unsigned(0))
 }

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::listening::listen;
 use super::maintaining::maintain;
 use super::{Inner, Runtime};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
 use crate::database::Backend;
-use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::migration::moving::NAME_BYTES_MAX;
 use crate::pace::replicas::{REPLICAS_MAX, Replica};
 use crate::runtime::steering::Steering;
 use crate::stages::stage::Stage;
 use crate::state::events::Hooks;
-use crate::store::sql::SqlControl;
+use crate::store::sql::{SqlControl, statement_limit};
 
 /// Builds a [`Runtime`].
 #[must_use = "call `start`"]
@@ -58,7 +58,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
 
     /// A replica of the database, by a name of 1 to 100 bytes: backfills and verifications of this process
     /// make way while it is further behind than [`Throttle::lag`](crate::Throttle::lag), or does not answer
-    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_instance`
+    /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_acknowledgement`
     /// is read there, on a connection of this pool, about once a second while something is copied or
     /// compared. At most [`REPLICAS_MAX`](crate::REPLICAS_MAX).
     ///
@@ -85,8 +85,9 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     /// Makes the control tables where they are missing, and starts the background task.
     ///
     /// # Errors
-    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`.
+    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`, `OutsideTokio`.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
+        let handle = clock::tokio_runtime()?;
         if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
             let message = format!("the release must have 1 to {NAME_BYTES_MAX} bytes");
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -96,15 +97,17 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.check_replicas()?;
-        let control: Arc<dyn Control> =
-            Arc::new(SqlControl::new(DB::Adapter::control_pool(&self.pool)));
+        let limit = statement_limit(self.beat.lease);
+        let control: Arc<dyn Control> = Arc::new(SqlControl::new(self.pool.clone(), limit));
         control.install().await?;
-        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown);
+        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown, handle);
         inner.tell(self.hooks);
         inner.steering = self.steering;
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
-        inner.tasks.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
+        let parts = (Arc::clone(&inner.control), Arc::clone(&inner.ear), Arc::clone(&inner.nudge));
+        inner.spawn(listen(parts.0, parts.1, parts.2, stop.clone()));
+        inner.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into() })
     }
 

@@ -27,7 +27,7 @@ impl Inner {
             if wanted && !shared.following.swap(true, SeqCst) {
                 let (lease, stop) = (self.lease_length(), stop.clone());
                 let following = Following { shared, runtime: Arc::downgrade(self) };
-                self.tasks.spawn(async move { following.follow(lease, &stop).await });
+                self.spawn(async move { following.follow(lease, &stop).await });
             }
         }
     }
@@ -81,6 +81,7 @@ impl Following {
         }
         tracing::info!(migration = name, %side, by = task.actor, "runs a backfill that was started");
         tokio::select! {
+            biased;
             () = stop.cancelled() => shared.control.release_task(name, side, instance).await?,
             ended = run(shared, side) => ended?,
             () = self.keep(side, lease) => {
@@ -117,6 +118,10 @@ async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
         }
         match backfill(shared, task).await {
             Ok(_) => return shared.control.end_task(name, side, instance).await,
+            // It is left to another instance.
+            Err(error) if error.kind() == ErrorKind::ShuttingDown => {
+                return shared.control.release_task(name, side, instance).await;
+            }
             Err(error) => {
                 let halted = !may_pass(error.kind());
                 tracing::warn!(migration = name, %side, %error, halted, "a started backfill failed");

@@ -8,65 +8,83 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, repairing, watching};
 use crate::clock;
-use crate::control::Watch;
-use crate::error::Error;
 use crate::runtime::steering::steer_all;
+
+/// It wakes at least so often, to see whether something was drained that others wait for. That asks no database.
+const WAKE: Duration = Duration::from_millis(250);
+
+/// Ends the operations of a runtime whose background task has ended, by whatever: a shutdown, a runtime that was
+/// dropped, or tokio's that is going away.
+struct Ended {
+    inner: Weak<Inner>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.close();
+        }
+    }
+}
 
 /// The background task: looks when told to, or after a jittered pause.
 pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: CancellationToken) {
-    let mut watch: Option<Box<dyn Watch>> = None;
-    let mut told = Vec::new();
+    let _ended = Ended { inner: Weak::clone(&inner) };
     let mut draw = 0_u64;
-    let mut repairing: Option<JoinHandle<()>> = None;
-    let mut steering: Option<JoinHandle<()>> = None;
-    let mut watching: Option<JoinHandle<()>> = None;
+    let mut beside = Beside::default();
+    let mut asked = false;
     loop {
         let Some(inner) = inner.upgrade() else { return };
         if stop.is_cancelled() {
             return;
         }
-        if watch.is_none() {
-            watch = inner.control.watch().await.unwrap_or_default();
-        }
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
         // A round is never dropped halfway: a heartbeat that is already on its way would bring the
         // instance back after it has left.
-        if let Err(error) = inner.round(&mut told).await {
+        if let Err(error) = inner.round(clock::jittered(poll, draw >> 32), asked).await {
             inner.count_control_failure();
             tracing::warn!(%error, "the control tables could not be reached; trying again");
         }
-        // Beside the rounds: a repair may be long, or wait for a row that somebody has locked, and the
-        // lease must not run out over that.
-        if inner.wants_repair() && repairing.as_ref().is_none_or(JoinHandle::is_finished) {
-            repairing =
-                Some(inner.tasks.spawn(repairing::repair_all(Arc::clone(&inner), stop.clone())));
-        }
-        inner.run_started(&stop);
-        if inner.is_watch_due() && watching.as_ref().is_none_or(JoinHandle::is_finished) {
-            watching =
-                Some(inner.tasks.spawn(watching::watch_all(Arc::clone(&inner), stop.clone())));
-        }
-        if inner.is_steered() && steering.as_ref().is_none_or(JoinHandle::is_finished) {
-            steering = Some(inner.tasks.spawn(steer_all(Arc::clone(&inner), poll, stop.clone())));
-        }
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(inner.clock.now() | 1);
-        let pause = clock::jittered(poll, draw >> 32);
+        beside.start(&inner, poll);
+        inner.control.trim();
         let nudge = Arc::clone(&inner.nudge);
         drop(inner); // a runtime that was dropped must not be kept alive by its own sleep
-        let lost = tokio::select! {
+        asked = tokio::select! {
             () = stop.cancelled() => return,
-            () = nudge.notified() => false,
-            () = clock::sleep(pause) => false,
-            heard = hear(&mut watch) => heard.is_err(),
+            () = nudge.notified() => true,
+            () = clock::sleep(poll.min(WAKE)) => false,
         };
-        if lost {
-            watch = None;
-        }
     }
 }
 
-async fn hear(watch: &mut Option<Box<dyn Watch>>) -> Result<(), Error> {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
+/// What runs beside the rounds, so that the lease does not run out over it: a repair may be long, or wait for a row
+/// that somebody has locked.
+#[derive(Default)]
+struct Beside {
+    repairing: Option<JoinHandle<()>>,
+    steering: Option<JoinHandle<()>>,
+    watching: Option<JoinHandle<()>>,
+}
+
+impl Beside {
+    fn start(&mut self, inner: &Arc<Inner>, poll: Duration) {
+        let closing = &inner.closing;
+        if closing.is_cancelled() {
+            return;
+        }
+        let is_over =
+            |task: &Option<JoinHandle<()>>| task.as_ref().is_none_or(JoinHandle::is_finished);
+        if inner.wants_repair() && is_over(&self.repairing) {
+            let repair = repairing::repair_all(Arc::clone(inner), closing.clone());
+            self.repairing = Some(inner.spawn(repair));
+        }
+        inner.run_started(closing);
+        if inner.is_watch_due() && is_over(&self.watching) {
+            self.watching =
+                Some(inner.spawn(watching::watch_all(Arc::clone(inner), closing.clone())));
+        }
+        if inner.is_steered() && is_over(&self.steering) {
+            self.steering = Some(inner.spawn(steer_all(Arc::clone(inner), poll, closing.clone())));
+        }
     }
 }

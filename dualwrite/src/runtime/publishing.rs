@@ -35,8 +35,12 @@ pub(super) fn news(shared: &Shared) {
 /// What the control tables say.
 pub(super) async fn facts(shared: &Shared, facts: Option<&Facts>) {
     let Some(facts) = facts else { return };
-    let backfill = clock::limit(PATIENCE, shared.control.backfill(&shared.name)).await;
-    let backfill = backfill.ok().and_then(Result::ok).flatten();
+    // One that is complete, and none, stay so until something changes.
+    let backfill = match shared.take_gathered() {
+        true => clock::limit(PATIENCE, shared.control.backfill(&shared.name)).await.ok(),
+        false => None,
+    };
+    let backfill = backfill.and_then(Result::ok).flatten();
     let closed = facts.position.stage.next().and_then(|next| {
         let wish = Move::Advance(next);
         let to = destination(facts.position, facts.generation, wish).ok()?;

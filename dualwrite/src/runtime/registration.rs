@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Runtime;
+use super::{Prepared, Runtime};
 use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
@@ -123,9 +123,16 @@ impl<DB: Backend> Registration<'_, DB> {
     /// for `lazy` without a copy function; `WrongKey` for buckets by remainder over a key that is no
     /// integer; `Database`.
     pub async fn register(self) -> Result<Migration, Error> {
+        let inner = &self.runtime.inner;
+        let registered = inner.register(vec![self.prepare()?]).await?;
+        let first = registered.into_iter().next();
+        first.ok_or_else(|| Error::new(ErrorKind::UnknownMigration, "it was not registered"))
+    }
+
+    pub(super) fn prepare(self) -> Result<Prepared, Error> {
         check_name(&self.name)?;
         let copier = self.copier.transpose().map_err(|error| error.of(&self.name))?;
-        self.runtime.inner.register(&self.name, self.options, copier).await
+        self.runtime.inner.prepare(&self.name, self.options, copier)
     }
 }
 

@@ -13,7 +13,9 @@ use crate::state::Shared;
 impl Inner {
     /// Whether there is something to copy again, as far as known here.
     pub(super) fn wants_repair(&self) -> bool {
-        self.migrations().iter().any(|shared| shared.is_dirty() || has_due_letters(shared))
+        self.migrations()
+            .iter()
+            .any(|shared| shared.is_dirty() && shared.copier.is_some() || has_due_letters(shared))
     }
 
     async fn repair(&self) {
@@ -42,6 +44,7 @@ fn has_due_letters(shared: &Shared) -> bool {
 
 pub(super) async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = inner.repair() => {}
     }

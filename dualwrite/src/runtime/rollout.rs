@@ -161,6 +161,7 @@ async fn take(
     let shown = plan.steps.get(step - 1).map(ToString::to_string).unwrap_or_default();
     let change = Change {
         expected: Some(row.epoch),
+        token: None,
         wish,
         actor: actor(shared),
         reason: format!("step {step} of {}: {shown}", plan.len()),
@@ -171,7 +172,7 @@ async fn take(
     };
     match shared.control.change(&shared.name, &change).await {
         Ok(record) => {
-            shared.apply(&record);
+            shared.adopt(&record).await?;
             shared.nudge.notify_one();
             announce(shared, Announcement::Moved { step, to: record.position });
             Ok(Look::Moved)

@@ -303,7 +303,7 @@ impl Inner {
         match look(shared, self.lease_length(), working).await {
             Ok(Look::Work(kind)) => {
                 let task =
-                    self.tasks.spawn(work_until(Arc::clone(shared), kind, self.stop.clone()));
+                    self.tasks.spawn(work_until(Arc::clone(shared), kind, self.closing.clone()));
                 self.steering.with(shared, |seen| seen.work = Some((kind, task)));
             }
             Ok(_) => {
@@ -328,6 +328,7 @@ async fn work_until(
     stop: CancellationToken,
 ) -> Result<(), String> {
     tokio::select! {
+        biased;
         () = stop.cancelled() => Ok(()),
         done = work(&shared, kind) => done,
     }
@@ -336,6 +337,7 @@ async fn work_until(
 /// One look at everything, unless the runtime stops.
 pub(crate) async fn steer_all(inner: Arc<Inner>, poll: Duration, stop: CancellationToken) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = inner.steer(poll) => {}
     }

@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{Inner, Registration, RuntimeBuilder};
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{self, Clock, ManualClock};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::guard::decide::goes_back;
 use crate::guard::rules::{Breach, GuardReport, Guards};
-use crate::migration::guard::{dead_letters, facts, guards, look, tell, verdict, wants_facts};
+use crate::migration::guard::{
+    PATIENCE, dead_letters, facts, guards, look, tell, verdict, wants_facts,
+};
 use crate::migration::moving::Moving;
 use crate::observe::count;
 use crate::observe::window::Cut;
@@ -28,6 +30,8 @@ use crate::state::events::{Events, Hooks, RuntimeEvent};
 
 /// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
 const PUBLISH: Duration = Duration::from_secs(1);
+/// How often what the control tables say is published where nothing seems to have changed.
+const GATHER: Duration = Duration::from_secs(60);
 /// The most bytes of a reason in the audit.
 const REASON_BYTES_MAX: usize = 1_000;
 /// How many fields may be critical.
@@ -120,7 +124,7 @@ impl Inner {
         }
         let (events, waiting) = Events::queue();
         self.events = events;
-        self.tasks.spawn(deliver(waiting, hooks, self.stop.clone()));
+        self.spawn(deliver(waiting, hooks, self.stop.clone()));
     }
 
     /// Whether it is time to look at the figures again.
@@ -140,22 +144,67 @@ impl Inner {
 pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
     inner.watched.store(inner.clock.now(), Relaxed);
     let migrations = inner.migrations();
-    // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
-    let all = join_all(migrations.iter().map(|shared| watch(shared)));
+    let watching = async {
+        inner.gather(&migrations).await;
+        // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
+        join_all(migrations.iter().map(|shared| watch_known(shared))).await;
+    };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
-        _ = all => {}
+        () = watching => {}
     }
 }
 
-/// One migration: takes the figures in and publishes them, and judges when that is due.
+impl Inner {
+    /// Reads what guards and metrics need of the control tables, of those migrations where it may have changed.
+    async fn gather(&self, migrations: &[Arc<Shared>]) {
+        let due: Vec<&Arc<Shared>> =
+            migrations.iter().filter(|shared| wants_gathering(shared)).collect();
+        if due.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = due.iter().map(|shared| &*shared.name).collect();
+        let found = clock::limit(PATIENCE, self.control.summaries(&names)).await;
+        let Ok(Ok(found)) = found else {
+            return due.iter().for_each(|shared| count(&shared.counters.control_failed));
+        };
+        for shared in due {
+            let facts = found.iter().find(|(name, _)| **name == *shared.name);
+            shared.gather(facts.map(|(_, facts)| facts.clone()));
+        }
+    }
+}
+
+/// Whether somebody wants to know, and something has changed since it was gathered last, or it is long ago.
+fn wants_gathering(shared: &Shared) -> bool {
+    let guards = guards(shared);
+    let for_guards = wants_facts(&guards) && shared.has_letters();
+    (for_guards || cfg!(feature = "metrics"))
+        && is_evaluation_due(shared, &guards)
+        && (for_guards || shared.is_gathering_due(GATHER))
+}
+
+fn is_evaluation_due(shared: &Shared, guards: &Guards) -> bool {
+    let since = shared.clock.now().saturating_sub(shared.evaluated.load(Relaxed));
+    Duration::from_nanos(since) >= guards.period
+}
+
+/// One migration by itself.
 pub(crate) async fn watch(shared: &Shared) {
     let guards = guards(shared);
+    if (wants_facts(&guards) || cfg!(feature = "metrics")) && is_evaluation_due(shared, &guards) {
+        shared.gather(facts(shared).await);
+    }
+    watch_known(shared).await;
+}
+
+/// Takes the figures in and publishes them, and judges when that is due.
+async fn watch_known(shared: &Shared) {
+    let guards = guards(shared);
     look(shared, guards.period, Cut::WhenDue);
-    let now = shared.clock.now();
-    let since = now.saturating_sub(shared.evaluated.load(Relaxed));
-    if Duration::from_nanos(since) >= guards.period {
-        shared.evaluated.store(now, Relaxed);
+    if is_evaluation_due(shared, &guards) {
+        shared.evaluated.store(shared.clock.now(), Relaxed);
         let span = tracing::debug_span!("guards", migration = &*shared.name);
         evaluate(shared, &guards).instrument(span).await;
     }
@@ -164,11 +213,14 @@ pub(crate) async fn watch(shared: &Shared) {
 }
 
 async fn evaluate(shared: &Shared, guards: &Guards) {
-    let facts = match wants_facts(guards) || cfg!(feature = "metrics") {
-        true => facts(shared).await,
-        false => None,
+    let facts = shared.gathered();
+    // Without a letter there is nothing to count.
+    let letters = match shared.has_letters() {
+        true => facts.as_ref().map(dead_letters),
+        false => Some(0),
     };
-    let (position, report) = verdict(shared, guards, facts.as_ref().map(dead_letters));
+    let letters = letters.filter(|_| wants_facts(guards));
+    let (position, report) = verdict(shared, guards, letters);
     if shared.options.guards.is_some() {
         tell(shared, &report);
         if let GuardReport::Breached(breaches) = report {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::stages::hazard::Hazard;
+use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Stage;
 use crate::stages::stale::StaleMark;
@@ -37,6 +38,7 @@ pub struct InstanceReport {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) position: Position,
+    pub(crate) token: Token,
     pub(crate) generation: Generation,
     /// The epoch at which the present stage was entered.
     pub(crate) stage_epoch: Epoch,

@@ -93,6 +93,17 @@ impl InFlight {
         }
     }
 
+    /// Whether nothing at all is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty(0) && self.is_empty(1)
+    }
+
+    /// Forgets what was drained: what is in flight now may have seen any epoch.
+    pub(crate) fn restart(&self) {
+        let mut drain = self.drain.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (drain.drained, drain.pending) = (Epoch(0), None);
+    }
+
     /// Whether nothing is in flight in a phase. Those that left are summed up first: each of them is
     /// then found among those that entered, so the sums can only be equal if everyone left.
     fn is_empty(&self, phase: usize) -> bool {
@@ -132,6 +143,17 @@ mod tests {
         }
         flights.leave(slow);
         assert_eq!(flights.drained(Epoch(6)), Epoch(6));
+    }
+
+    #[test]
+    fn after_a_restart_everything_in_flight_is_waited_for() {
+        let flights = InFlight::new(Epoch(1));
+        assert_eq!(flights.drained(Epoch(6)), Epoch(6));
+        let early = flights.enter();
+        flights.restart();
+        assert_eq!(flights.drained(Epoch(5)), Epoch(0), "it may have seen the lost epoch 6");
+        flights.leave(early);
+        assert_eq!(flights.drained(Epoch(5)), Epoch(5));
     }
 
     #[test]

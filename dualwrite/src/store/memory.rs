@@ -3,20 +3,22 @@
 
 mod entry;
 mod hazards;
+mod instances;
 mod letters;
 mod plans;
 mod tasks;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 
 use crate::clock::Clock;
 use crate::control::letters::DeadLetter;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Mismatch,
-    Order, Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
+    Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
@@ -24,6 +26,7 @@ use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::hazard::Hazard;
+use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stage::Side;
 use crate::stages::stale::{StaleKind, StaleMark};
@@ -34,6 +37,8 @@ use crate::verify::decide::{Recorded, VerifyState};
 pub(crate) struct MemoryControl {
     clock: Clock,
     migrations: Mutex<BTreeMap<String, Entry>>,
+    /// The number of the last heartbeat of each instance.
+    beats: Mutex<BTreeMap<String, u64>>,
     /// Samples are never taken, nor refused.
     #[cfg(test)]
     pub(crate) is_stuck: std::sync::atomic::AtomicBool,
@@ -54,7 +59,10 @@ struct Entry {
     releases: Vec<String>,
     stage_at: u64,
     events: Vec<Event>,
-    instances: BTreeMap<String, (InstanceReport, u64)>,
+    /// What each acknowledged, and its token, and until when that holds.
+    instances: BTreeMap<String, (InstanceReport, Token, u64)>,
+    /// The positions before the present one.
+    passed: Vec<Mark>,
     dirty: Vec<(Side, EncodedKey)>,
     buried: Vec<DeadLetter>,
     samples: Vec<Mismatch>,
@@ -69,6 +77,7 @@ impl MemoryControl {
         Self {
             clock,
             migrations: Mutex::default(),
+            beats: Mutex::default(),
             #[cfg(test)]
             is_stuck: Default::default(),
         }
@@ -76,6 +85,10 @@ impl MemoryControl {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beats(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut Entry) -> T) -> Result<T, Error> {
@@ -89,7 +102,9 @@ impl MemoryControl {
         place: impl FnOnce(&mut Record),
     ) -> Result<Record, Error> {
         self.with(name, |entry| {
+            let before = entry.record.mark();
             place(&mut entry.record);
+            entry.renew_token(before);
             entry.record.clone()
         })
     }
@@ -104,19 +119,44 @@ impl Control for MemoryControl {
         done(Ok(()))
     }
 
-    fn join<'a>(
-        &'a self,
-        name: &'a str,
-        beat: &'a Heartbeat,
-        lazy: bool,
-    ) -> BoxFuture<'a, Result<Record, Error>> {
+    fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>> {
         let now = self.clock.now();
         let mut migrations = self.lock();
-        let entry = migrations.entry(name.to_owned()).or_insert_with(|| Entry::new(name, now));
-        let epoch = entry.record.position.epoch;
-        let seen = Acknowledgement::joining(name, epoch, lazy);
-        entry.acknowledge(beat, &seen, now);
-        done(Ok(entry.record.clone()))
+        let mut record = |name: &&str| {
+            let entry = migrations.entry((*name).to_owned());
+            entry.or_insert_with(|| Entry::new(name, now)).record.clone()
+        };
+        done(Ok(names.iter().map(&mut record).collect()))
+    }
+
+    fn join<'a>(
+        &'a self,
+        beat: &'a Heartbeat,
+        number: u64,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.beats().insert(beat.instance.clone(), number);
+        let now = self.clock.now();
+        let joined = acknowledged.iter().try_for_each(|seen| {
+            self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
+        });
+        done(joined)
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
+        Box::pin(async { Ok(Looked { records: self.load().await?, at_us: None }) })
+    }
+
+    fn clock_stepped<'a>(
+        &'a self,
+        _by_us: i64,
+        _lease: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(Ok(()))
+    }
+
+    fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
+        done(self.with(name, |entry| entry.passed.contains(&from)))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
@@ -132,13 +172,21 @@ impl Control for MemoryControl {
     fn heartbeat<'a>(
         &'a self,
         beat: &'a Heartbeat,
-        acknowledged: &'a [Acknowledgement],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+        pulse: Pulse,
+        changed: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        match self.beats().get_mut(&beat.instance) {
+            Some(known) if (pulse.confirmed..pulse.number).contains(known) => *known = pulse.number,
+            _ => return done(Ok(false)),
+        }
         let now = self.clock.now();
-        let sent = acknowledged.iter().try_for_each(|seen| {
+        for entry in self.lock().values_mut() {
+            entry.extend(beat, now);
+        }
+        let sent = changed.iter().try_for_each(|seen| {
             self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
         });
-        done(sent)
+        done(sent.map(|()| true))
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
@@ -163,6 +211,16 @@ impl Control for MemoryControl {
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
         let now = self.clock.now();
         done(self.with(name, |entry| entry.facts(now)))
+    }
+
+    fn summaries<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>> {
+        let now = self.clock.now();
+        let known = self.lock();
+        let facts = |name: &&str| Some(((*name).to_owned(), known.get(*name)?.facts(now)));
+        done(Ok(names.iter().filter_map(facts).collect()))
     }
 
     fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {

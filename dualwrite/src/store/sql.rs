@@ -9,18 +9,22 @@ mod letters;
 mod mismatch;
 mod orders;
 mod plans;
+pub(crate) mod summary;
+mod tables;
 mod tasks;
 mod verification;
 
-use futures_util::future::BoxFuture;
-use sqlx::Pool;
-use sqlx::pool::PoolConnection;
+use std::time::Duration;
 
-use self::facts::{RECORD, facts, record_of};
-use self::instances::acknowledge;
+use futures_util::future::BoxFuture;
+
+use self::facts::{READ_AT, record_of, record_sql};
+#[cfg(test)]
+pub(crate) use self::tables::STATEMENT_MAX;
+pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Mismatch,
-    Order, Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
+    Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
@@ -28,88 +32,17 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::rollout::order::NewOrder;
 use crate::stages::facts::Facts;
+use crate::stages::lineage::Mark;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
-use crate::state::unknown_migration;
 use crate::store::account;
-use crate::store::marks;
 use crate::store::ordering;
 use crate::verify::decide::{Recorded, VerifyState};
 
-/// Control tables reached through a pool.
-pub(crate) struct SqlControl<DB: Backend> {
-    pool: Pool<DB>,
-}
-
-/// One of the few connections that the control tables have. Dropped in the middle of a statement it is
-/// closed, for it may be waiting for an answer that never comes.
-struct Lent<DB: Backend> {
-    conn: PoolConnection<DB>,
-    busy: bool,
-}
-
-impl<DB: Backend> Lent<DB> {
-    fn done<T>(mut self, result: T) -> T {
-        self.busy = false;
-        result
-    }
-}
-
-impl<DB: Backend> Drop for Lent<DB> {
-    fn drop(&mut self) {
-        if self.busy {
-            self.conn.close_on_drop();
-        }
-    }
-}
-
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 
-impl<DB: Backend> SqlControl<DB> {
-    pub(crate) fn new(pool: Pool<DB>) -> Self {
-        Self { pool }
-    }
-
-    async fn lend(&self) -> sqlx::Result<Lent<DB>> {
-        Ok(Lent { conn: self.pool.acquire().await?, busy: DB::Adapter::DIALECT.server })
-    }
-
-    async fn fetch(
-        &self,
-        doing: &str,
-        sql: &str,
-        values: &[SqlValue],
-    ) -> Result<Vec<SqlRow>, Error> {
-        let failed = |error| Error::database(doing, error);
-        let mut lent = self.lend().await.map_err(failed)?;
-        let rows = DB::Adapter::fetch(&mut lent.conn, sql, values).await.map_err(failed);
-        lent.done(rows)
-    }
-
-    async fn execute(&self, doing: &str, sql: &str, values: &[SqlValue]) -> Result<u64, Error> {
-        let failed = |error| Error::database(doing, error);
-        let mut lent = self.lend().await.map_err(failed)?;
-        let affected = DB::Adapter::execute(&mut lent.conn, sql, values).await.map_err(failed);
-        lent.done(affected)
-    }
-
-    /// The newest verification, and its owner.
-    async fn owned_verification(&self, name: &str) -> Result<Option<(String, VerifyState)>, Error> {
-        let doing = "reading the verification";
-        let rows = self.fetch(doing, &verification::read(), &[name.into()]).await?;
-        let state = rows.first().map(verification::owned).transpose();
-        state.map_err(|error| Error::database(doing, error).of(name))
-    }
-
-    async fn record(&self, name: &str) -> Result<Record, Error> {
-        let sql = format!("{RECORD} WHERE m.name = ?");
-        let rows = self.fetch("reading a migration", &sql, &[name.into()]).await?;
-        let row = rows.first().ok_or_else(|| unknown_migration(name))?;
-        record_of(row).map_err(|error| Error::database("reading a migration", error).of(name))
-    }
-}
-
+const LOADING: &str = "reading the positions";
 fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
     let at = |column: usize| -> sqlx::Result<(crate::stages::stage::Stage, Percent)> {
         let ramp = u16::try_from(row.integer(column + 1)?).ok();
@@ -141,51 +74,84 @@ impl<DB: Backend> Control for SqlControl<DB> {
         DB::Adapter::install(&self.pool)
     }
 
+    fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>> {
+        Box::pin(self.enlist_in(names))
+    }
+
     fn join<'a>(
         &'a self,
-        name: &'a str,
         beat: &'a Heartbeat,
-        lazy: bool,
-    ) -> BoxFuture<'a, Result<Record, Error>> {
-        Box::pin(self.join_in(name, beat, lazy))
+        number: u64,
+        acknowledged: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.join_in(beat, number, acknowledged))
+    }
+
+    fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.descends_in(name, from))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
         Box::pin(async move {
-            let rows = self.fetch("reading the positions", RECORD, &[]).await?;
+            let rows = self.working.fetch(LOADING, &record_sql(""), &[]).await?;
             let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
-            records.map_err(|error| Error::database("reading the positions", error))
+            records.map_err(|error| Error::database(LOADING, error))
         })
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
+        Box::pin(async move {
+            let rows = self.beating.fetch(LOADING, &record_sql(""), &[]).await?;
+            let failed = |error| Error::database(LOADING, error);
+            let at_us = rows.first().map(|row| row.integer(READ_AT)).transpose().map_err(failed)?;
+            let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
+            Ok(Looked { records: records.map_err(failed)?, at_us })
+        })
+    }
+
+    fn clock_stepped<'a>(
+        &'a self,
+        by_us: i64,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.clock_stepped_in(by_us, lease))
+    }
+
+    fn close(&self) {
+        self.beating.close();
+        self.working.close();
+        self.moving.close();
+    }
+
+    fn trim(&self) {
+        self.working.trim();
+        self.moving.trim();
     }
 
     fn heartbeat<'a>(
         &'a self,
         beat: &'a Heartbeat,
-        acknowledged: &'a [Acknowledgement],
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("sending the heartbeat", error);
-            let mut lent = self.lend().await.map_err(failed)?;
-            for seen in acknowledged {
-                acknowledge::<DB>(&mut lent.conn, beat, seen).await.map_err(failed)?;
-            }
-            lent.done(Ok(()))
-        })
+        pulse: Pulse,
+        changed: &'a [Acknowledgement],
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.heartbeat_in(beat, pulse, changed))
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // The expired are taken along, or every restart would leave a row.
-            let sql =
-                "DELETE FROM dualwrite_instance WHERE id = ? OR expires_at < {now} - 86400000000";
-            self.execute("leaving", sql, &[instance.into()]).await?;
+            self.forget(instance).await?;
             let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
-            self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
+            let rollouts = self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";
-            self.execute("leaving what was started", sql, &[instance.into()]).await?;
+            let tasks = self.execute("leaving what was started", sql, &[instance.into()]).await?;
             let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
             let workers = format!("{instance}/%");
-            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await.map(drop)
+            let ranges =
+                self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
+            if rollouts + tasks + ranges > 0 {
+                self.hint("").await?;
+            }
+            Ok(())
         })
     }
 
@@ -198,11 +164,27 @@ impl<DB: Backend> Control for SqlControl<DB> {
     }
 
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
+        Box::pin(async move { self.facts_in(name).await })
+    }
+
+    fn summaries<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>> {
         Box::pin(async move {
-            let failed = |error| Error::database("reading what the gates need", error);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let facts = facts::<DB>(&mut lent.conn, name).await;
-            lent.done(facts)
+            let reading = self.working.within("reading what is published", async {
+                if !DB::Adapter::DIALECT.server {
+                    let mut lent = self.working.lend().await?;
+                    lent.busy();
+                    let found = summary::summaries::<DB>(&mut lent, names, self.slack()).await;
+                    return lent.ended(found);
+                }
+                // In one transaction: that is what a server counts.
+                let mut lent = self.working.begin().await?;
+                let found = summary::summaries::<DB>(&mut lent, names, self.slack()).await?;
+                lent.commit().await.map(|()| found)
+            });
+            reading.await
         })
     }
 
@@ -224,22 +206,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         owner: &'a str,
         [new, old]: [Generation; 2],
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move {
-            let doing = "recording the verification";
-            let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
-                       old_verified_generation = ? \
-                       WHERE name = ? AND generation = ? AND old_generation = ?";
-            let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-            if self.execute(doing, sql, &values).await? == 0 {
-                return Ok(false);
-            }
-            // After the generations: until then the marks keep the gates shut.
-            let failed = |error| Error::database(doing, error).of(name);
-            let mut lent = self.lend().await.map_err(failed)?;
-            marks::settle::<DB>(&mut lent.conn, name, owner).await.map_err(failed)?;
-            let left = marks::unseen::<DB>(&mut lent.conn, name, owner).await.map_err(failed)?;
-            lent.done(Ok(left == 0))
-        })
+        Box::pin(self.verified_in(name, owner, [new, old]))
     }
 
     fn mark_stale<'a>(
@@ -247,12 +214,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         name: &'a str,
         kind: StaleKind,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("withdrawing the proof", error).of(name);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let marked = marks::mark::<DB>(&mut lent.conn, name, kind).await;
-            lent.done(marked.map_err(failed))
-        })
+        Box::pin(self.mark_stale_in(name, kind))
     }
 
     fn begin_verification<'a>(
@@ -262,26 +224,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         fresh: &'a VerifyState,
         afresh: bool,
     ) -> BoxFuture<'a, Result<VerifyState, Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("beginning a verification", error).of(name);
-            let known = self.owned_verification(name).await?;
-            let mut lent = self.lend().await.map_err(failed)?;
-            let earlier = known.as_ref().map(|(owner, _)| owner.as_str());
-            let unseen = marks::unseen::<DB>(&mut lent.conn, name, earlier.unwrap_or("")).await;
-            let goes_on = known.as_ref().map(|(_, state)| state).filter(|state| {
-                !afresh && state.goes_on_as(fresh, unseen.as_ref().is_ok_and(|marks| *marks > 0))
-            });
-            unseen.map_err(failed)?;
-            let earlier = earlier.filter(|_| goes_on.is_some());
-            // Before anything is compared.
-            let stamped = marks::stamp::<DB>(&mut lent.conn, name, earlier, owner).await;
-            lent.done(stamped.map_err(failed))?;
-            let state = VerifyState::begin(goes_on, fresh);
-            let sql = verification::begin(&DB::Adapter::DIALECT);
-            let values = verification::values(owner, &state, name)?;
-            self.execute("beginning a verification", &sql, &values).await?;
-            Ok(state)
-        })
+        Box::pin(self.begin_verification_in(name, owner, fresh, afresh))
     }
 
     fn record_verification<'a>(
@@ -290,24 +233,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         owner: &'a str,
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>> {
-        Box::pin(async move {
-            let sql = verification::record(state.done);
-            let mut values = verification::values(owner, state, name)?;
-            values.rotate_left(1); // the owner goes last
-            let doing = "recording how far a verification is";
-            if self.execute(doing, &sql, &values).await? == 0 {
-                return Ok(Recorded::Superseded);
-            }
-            let sql = "SELECT ordered FROM dualwrite_verification WHERE migration = ?";
-            let rows = self.fetch(doing, sql, &[name.into()]).await?;
-            let code = rows.first().map_or(Ok(0), |row| row.integer(0));
-            let code = code.map_err(|error| Error::database(doing, error).of(name))?;
-            Ok(match VerifyOrder::of(code) {
-                VerifyOrder::GoOn => Recorded::Kept,
-                VerifyOrder::Pause => Recorded::Paused,
-                VerifyOrder::Cancel => Recorded::Cancelled,
-            })
-        })
+        Box::pin(self.record_verification_in(name, owner, state))
     }
 
     fn order_verification<'a>(
@@ -334,10 +260,13 @@ impl<DB: Backend> Control for SqlControl<DB> {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
         Box::pin(async move {
-            let failed = |error| Error::database("reading the progress", error).of(name);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let progress = account::progress::<DB>(&mut lent.conn, name).await.map_err(failed);
-            lent.done(progress)
+            let reading = self.working.within("reading the progress", async {
+                let mut lent = self.working.lend().await?;
+                lent.busy();
+                let progress = account::progress::<DB>(&mut lent, name).await;
+                lent.ended(progress)
+            });
+            reading.await.map_err(|error| error.of(name))
         })
     }
 
@@ -490,8 +419,8 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
         Box::pin(async move {
-            let watch = DB::Adapter::watch(&self.pool).await;
-            watch.map_err(|error| Error::database("listening for changes", error))
+            let doing = "listening for changes";
+            self.working.within(doing, DB::Adapter::watch(&self.pool)).await
         })
     }
 }

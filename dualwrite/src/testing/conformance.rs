@@ -1,17 +1,19 @@
 //! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
+mod instances;
 mod letters;
 mod plans;
 mod proofs;
 mod tasks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::compare::Shown;
-use crate::control::{Acknowledgement, Change, Control, Heartbeat, Sample, VerifyOrder};
+use crate::control::{Acknowledgement, Change, Control, Heartbeat, Pulse, Sample, VerifyOrder};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -19,6 +21,7 @@ use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 use crate::stages::facts::Terms;
+use crate::stages::lineage::Mark;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
@@ -40,6 +43,7 @@ fn beat(instance: &str) -> Heartbeat {
 fn change(wish: Move) -> Change {
     Change {
         expected: None,
+        token: None,
         wish,
         actor: "ops".to_owned(),
         reason: "because".to_owned(),
@@ -50,23 +54,53 @@ fn change(wish: Move) -> Change {
     }
 }
 
-fn seen(epoch: u64) -> [Acknowledgement; 1] {
-    let epoch = Epoch(epoch);
-    [Acknowledgement::joining(NAME, epoch, true)]
+/// What an instance acknowledges that has seen and drained this epoch, the present one or the one before.
+async fn seen(control: &dyn Control, epoch: u64) -> Acknowledgement {
+    let record = control.load().await.unwrap().remove(0);
+    let is_present = record.position.epoch == Epoch(epoch);
+    let token = if is_present { record.token } else { record.from_token };
+    Acknowledgement::joining(NAME, Mark { epoch: Epoch(epoch), token }, true)
+}
+
+/// The number of a heartbeat.
+fn number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(1);
+    LAST.fetch_add(1, Relaxed)
+}
+
+async fn join(
+    control: &dyn Control,
+    beat: &Heartbeat,
+    lazy: bool,
+) -> Result<crate::control::Record, Error> {
+    let record = control.enlist(&[NAME]).await?.remove(0);
+    let seen = Acknowledgement::joining(NAME, record.mark(), lazy);
+    control.join(beat, number(), &[seen]).await?;
+    Ok(record)
+}
+
+async fn heartbeat(
+    control: &dyn Control,
+    beat: &Heartbeat,
+    seen: &[Acknowledgement],
+) -> Result<(), Error> {
+    let pulse = Pulse { number: number(), confirmed: 0 };
+    assert!(control.heartbeat(beat, pulse, seen).await?);
+    Ok(())
 }
 
 async fn advance(control: &dyn Control, to: Stage) -> Result<crate::control::Record, Error> {
     let record = control.change(NAME, &change(Move::Advance(to))).await?;
-    control.heartbeat(&beat("a"), &seen(record.position.epoch.0)).await?;
+    heartbeat(control, &beat("a"), &[seen(control, record.position.epoch.0).await]).await?;
     Ok(record)
 }
 
 async fn a_migration_starts_at_off_and_is_created_once(control: &dyn Control) {
     assert_eq!(control.load().await.unwrap(), []);
-    let first = control.join(NAME, &beat("a"), true).await.unwrap();
+    let first = join(control, &beat("a"), true).await.unwrap();
     assert_eq!((first.position.stage, first.position.epoch), (Stage::Off, Epoch(1)));
     assert_eq!((first.generation, first.verified, first.backfilled), (Generation(1), None, false));
-    assert_eq!(control.join(NAME, &beat("b"), true).await.unwrap(), first);
+    assert_eq!(join(control, &beat("b"), true).await.unwrap(), first);
     assert_eq!(control.load().await.unwrap(), [first]);
     assert_eq!(control.facts(NAME).await.unwrap().instances.len(), 2);
 }
@@ -80,7 +114,7 @@ async fn what_nobody_registered_is_unknown(control: &dyn Control) {
 }
 
 async fn of_several_changes_from_one_epoch_one_wins(control: Arc<dyn Control>) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(&*control, &beat("a"), true).await.unwrap();
     let attempts = (1..=8).map(|percent| {
         let control = Arc::clone(&control);
         tokio::spawn(async move {
@@ -105,9 +139,9 @@ async fn of_several_changes_from_one_epoch_one_wins(control: Arc<dyn Control>) {
 }
 
 async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let dead = Heartbeat { lease: Duration::ZERO, ..beat("dead") };
-    control.join(NAME, &dead, true).await.unwrap();
+    join(control, &dead, true).await.unwrap();
     let record = control.change(NAME, &change(Move::Advance(Stage::DualWrite))).await.unwrap();
     assert_eq!((record.position.epoch, record.stage_epoch), (Epoch(2), Epoch(2)));
 
@@ -116,7 +150,7 @@ async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
     assert!(early.to_string().contains("[drained] instance a (release 1.0)"), "{early}");
     assert!(!early.to_string().contains("instance dead"), "{early}");
 
-    control.heartbeat(&beat("a"), &seen(2)).await.unwrap();
+    heartbeat(control, &beat("a"), &[seen(control, 2).await]).await.unwrap();
     let record = control.change(NAME, &change(Move::Advance(Stage::Shadow))).await.unwrap();
     assert_eq!(record.position.stage, Stage::Shadow);
     control.leave("a").await.unwrap();
@@ -124,7 +158,7 @@ async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
 }
 
 async fn an_illegal_move_changes_nothing(control: &dyn Control) {
-    let before = control.join(NAME, &beat("a"), true).await.unwrap();
+    let before = join(control, &beat("a"), true).await.unwrap();
     for wish in [Move::Advance(Stage::Live), Move::StepBack(Stage::Shadow), Move::Rollback] {
         let error = control.change(NAME, &change(wish)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IllegalMove, "{wish}");
@@ -134,7 +168,7 @@ async fn an_illegal_move_changes_nothing(control: &dyn Control) {
 }
 
 async fn every_change_is_in_the_audit(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
     advance(control, Stage::Shadow).await.unwrap();
     let ramp = Change {
@@ -162,7 +196,7 @@ async fn every_change_is_in_the_audit(control: &dyn Control) {
 }
 
 async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
     control.verified(NAME, "v", [Generation(1), Generation(1)]).await.unwrap();
     assert_eq!(control.load().await.unwrap()[0].verified, Some(Generation(1)));
@@ -176,7 +210,7 @@ async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
 }
 
 async fn a_verification_counts_for_both_sides(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.old_generation, facts.old_verified), (Generation(1), None));
     assert!(!control.verified(NAME, "v", [Generation(1), Generation(2)]).await.unwrap());
@@ -189,7 +223,7 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
 }
 
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
     let all = [VerifyOrder::Pause, VerifyOrder::Cancel, VerifyOrder::GoOn];
     for order in all {
@@ -242,7 +276,7 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
 }
 
 async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     control.approve(NAME, "dba", "ada", "looked at it").await.unwrap();
     control.approve(NAME, "dba", "eve", "so did I").await.unwrap();
     assert_eq!(control.facts(NAME).await.unwrap().approvals, ["dba"]);
@@ -251,7 +285,7 @@ async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
 }
 
 async fn releases_are_declared_and_gone(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
     assert_eq!(control.facts(NAME).await.unwrap().releases, ["0.9"]);
@@ -260,7 +294,7 @@ async fn releases_are_declared_and_gone(control: &dyn Control) {
 }
 
 async fn samples_of_mismatches_are_bounded(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let sample = |field: &str| Sample {
         method: "Customers::find".to_owned(),
         field: field.to_owned(),
@@ -298,6 +332,9 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     what_nobody_registered_is_unknown(&*fresh().await).await;
     of_several_changes_from_one_epoch_one_wins(fresh().await).await;
     a_move_waits_for_instances_that_live(&*fresh().await).await;
+    instances::tokens_are_renewed_and_what_was_seen_elsewhere_is_nothing(&*fresh().await).await;
+    instances::an_instance_that_was_forgotten_must_join_again(&*fresh().await).await;
+    instances::migrations_are_enlisted_together(&*fresh().await).await;
     an_illegal_move_changes_nothing(&*fresh().await).await;
     every_change_is_in_the_audit(&*fresh().await).await;
     a_step_back_to_off_raises_the_generation(&*fresh().await).await;
@@ -321,12 +358,12 @@ async fn memory() {
 /// The suite, and what only tables can get wrong, on one database.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
-    use crate::store::sql::SqlControl;
+    use crate::store::sql::{STATEMENT_MAX, SqlControl};
 
     // Several processes start at once on an empty database.
     let installs = (0..4).map(|_| {
         let pool = pool.clone();
-        tokio::spawn(async move { SqlControl::new(pool).install().await })
+        tokio::spawn(async move { SqlControl::new(pool, STATEMENT_MAX).install().await })
     });
     for install in installs.collect::<Vec<_>>() {
         install.await.unwrap().unwrap();
@@ -335,6 +372,7 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
         "migration",
         "event",
         "instance",
+        "acknowledgement",
         "backfill",
         "verification",
         "stale",
@@ -356,12 +394,14 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
             let sql = format!("DELETE FROM dualwrite_{table}");
             DB::Adapter::execute(&mut conn, &sql, &[]).await.unwrap();
         }
-        Arc::new(SqlControl::new(pool.clone())) as Arc<dyn Control>
+        Arc::new(SqlControl::new(pool.clone(), STATEMENT_MAX)) as Arc<dyn Control>
     };
-    suite(fresh).await;
+    suite(&fresh).await;
+    instances::a_clock_that_steps_neither_forgets_nor_keeps_instances(&*fresh().await).await;
+    instances::summaries_say_what_facts_say(&*fresh().await).await;
 
     let control = fresh().await;
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(&*control, &beat("a"), true).await.unwrap();
     let mut conn = pool.acquire().await.unwrap();
 
     // A release that knows more has been here.

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 /// How often the fence is asked for, about a second each time, where somebody waits for it to be had.
 pub(crate) const FENCE_ATTEMPTS: u32 = 5;
 /// In between, the writers that queue behind it go ahead.
-const FENCE_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const FENCE_PAUSE: Duration = Duration::from_millis(100);
 
 impl<DB: Backend> Tx<'static, DB> {
     /// Waits for writes in flight, and begins. It pins nothing yet. The error is a lock timeout where they

@@ -86,6 +86,18 @@ impl<D: TestDb> Scratch<D> {
         connect::<D>(&self.options, connections_max, &self.place).await
     }
 
+    /// The same database by another way.
+    pub(crate) async fn pool_by(&self, url: &str, connections_max: u32) -> Pool<D::Db> {
+        let options = Options::<D>::from_str(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        connect::<D>(&options, connections_max, &self.place).await
+    }
+
+    /// The host and port of its server; `None` for a file.
+    pub(crate) fn server(&self) -> Option<(String, u16)> {
+        let url = self.options.to_url_lossy();
+        Some((url.host_str()?.to_owned(), url.port()?))
+    }
+
     /// For another process.
     pub(crate) fn url(&self) -> String {
         self.options.to_url_lossy().into()
@@ -152,6 +164,15 @@ async fn connect<D: TestDb>(options: &Options<D>, max: u32, place: &Place) -> Po
         .connect_with(options.clone())
         .await
         .unwrap_or_else(|error| panic!("{}: cannot open {}: {error}", D::NAME, place.name))
+}
+
+impl Scratch<PostgresDb> {
+    /// The database of a server of the test's own.
+    pub(crate) async fn on(url: &str) -> Self {
+        let options = PgConnectOptions::from_str(url).expect("a URL of a PostgreSQL server");
+        let place = Place { name: url.to_owned(), remove: Box::new(|| {}) };
+        Self::open(options, place).await
+    }
 }
 
 /// SQLite in a file, because locks are real only there.

@@ -1,6 +1,8 @@
 //! What tests share: databases and data.
 
 pub(crate) mod chinook;
+#[cfg(unix)]
+pub(crate) mod cluster;
 pub(crate) mod crew;
 #[cfg(unix)]
 pub(crate) mod customers;
@@ -10,6 +12,7 @@ pub(crate) mod notes;
 pub(crate) mod operated;
 #[cfg(unix)]
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod sql;
 pub(crate) mod wait;
 

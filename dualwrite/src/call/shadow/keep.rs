@@ -86,8 +86,15 @@ mod tests {
             max_stage: Stage::Complete,
             lease: LEASE,
         };
-        let inner = Inner::new(Arc::clone(&control) as _, Clock::system(), beat, SHUTDOWN);
-        let migration = inner.register("notes", Options::default(), None).await.unwrap();
+        let inner = Inner::new(
+            Arc::clone(&control) as _,
+            Clock::system(),
+            beat,
+            SHUTDOWN,
+            tokio::runtime::Handle::current(),
+        );
+        let prepared = inner.prepare("notes", Options::default(), None).unwrap();
+        let migration = inner.register(vec![prepared]).await.unwrap().remove(0);
         let shared = migration.shared();
         let limit = Duration::from_secs(2);
         let dropped = || shared.counters.samples_dropped.load(Relaxed);

@@ -74,14 +74,14 @@ where
             Ok(value) => Ok(value.clone()),
             Err(error) => Err(self.see(error)),
         };
-        let tasks = self.shared.tasks.clone();
+        let shared = Arc::clone(&self.shared);
         let (migration, method) = (&*self.shared.name, &*self.method.name);
         let span = tracing::debug_span!("shadow", migration, method);
         let shadow = async move {
             self.run(answer).await;
             drop(permit);
         };
-        tasks.spawn(shadow.instrument(span));
+        shared.spawn(shadow.instrument(span));
     }
 
     fn count(&self, outcome: Outcome) {

@@ -112,7 +112,7 @@ fn different(
     let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
     let own = Arc::clone(shared);
     let key = key.clone();
-    shared.tasks.spawn(async move {
+    shared.spawn(async move {
         withdraw(&own, &key, stale).await;
         keep(&own, own.options.shadow_timeout, &samples).await;
         drop(permit);

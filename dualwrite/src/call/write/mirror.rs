@@ -9,7 +9,8 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::stages::position::{Epoch, Position};
+use crate::stages::lineage::Mark;
+use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -45,10 +46,10 @@ async fn undo_within<DB: Backend>(shared: &Shared, tx: &mut Tx<'_, DB>) -> Resul
         Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
         undone => undone.map_err(failed)?,
     }
-    let pinned = tx.pinned(&shared.name).unwrap_or(Position::start());
-    let others = slowest::<DB>(tx.connection(), shared).await.map_err(failed)?;
-    let own = shared.position().epoch;
-    Ok(decide::may_forgive(pinned, own.min(others.unwrap_or(own))))
+    let Some(pin) = tx.pin(&shared.name).cloned() else { return Ok(false) };
+    let own = if shared.mark() == pin.mark() { pin.position.epoch } else { Epoch(0) };
+    let others = slowest::<DB>(tx.connection(), shared, pin.mark()).await.map_err(failed)?;
+    Ok(decide::may_forgive(pin.position, own.min(others.unwrap_or(own))))
 }
 
 /// Remembers that the key must be copied again.
@@ -69,15 +70,21 @@ pub(crate) fn note_dirty<DB: Backend>(
     }
 }
 
-/// The epoch that every other live instance has seen.
+/// The epoch that every other live instance has seen; 0 of one that has seen a position that is not the one in
+/// force, which the fence holds.
 async fn slowest<DB: Backend>(
     conn: &mut DB::Connection,
     shared: &Shared,
+    now: Mark,
 ) -> sqlx::Result<Option<Epoch>> {
-    let sql = "SELECT min(seen_epoch) FROM dualwrite_instance \
-               WHERE migration = ? AND id <> ? AND expires_at > {now}";
-    let values = [SqlValue::from(&*shared.name), (&*shared.instance).into()];
-    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
+    let sql = format!(
+        "SELECT min(CASE WHEN a.seen_token = ? AND i.server = {} THEN a.seen_epoch ELSE 0 END) \
+         FROM dualwrite_acknowledgement a JOIN dualwrite_instance i ON i.id = a.instance \
+         WHERE a.migration = ? AND a.instance <> ? AND i.expires_at > {{now}}",
+        DB::Adapter::DIALECT.identity
+    );
+    let values = [SqlValue::from(now.token.0), (&*shared.name).into(), (&*shared.instance).into()];
+    let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
     let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
     Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
 }

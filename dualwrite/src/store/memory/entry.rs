@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Entry;
 use crate::control::plans::outdated;
-use crate::control::{Acknowledgement, Change, Event, Heartbeat, Record, VerifyOrder};
+use crate::control::{Change, Event, Record, VerifyOrder};
 use crate::error::Error;
-use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::facts::Facts;
+use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleMark;
@@ -19,6 +20,8 @@ impl Entry {
             record: Record {
                 name: name.to_owned(),
                 position: Position::start(),
+                token: Token::random(),
+                from_token: Token::default(),
                 generation: Generation::FIRST,
                 stage_epoch: Epoch(1),
                 backfilled: false,
@@ -42,6 +45,7 @@ impl Entry {
             stage_at: now,
             events: Vec::new(),
             instances: BTreeMap::new(),
+            passed: Vec::new(),
             dirty: Vec::new(),
             buried: Vec::new(),
             samples: Vec::new(),
@@ -65,6 +69,7 @@ impl Entry {
     pub(super) fn facts(&self, now: u64) -> Facts {
         Facts {
             position: self.record.position,
+            token: self.record.token,
             generation: self.record.generation,
             stage_epoch: self.record.stage_epoch,
             stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
@@ -92,26 +97,10 @@ impl Entry {
             instances: self
                 .instances
                 .values()
-                .filter(|(_, expires)| *expires > now)
-                .map(|(report, _)| report.clone())
+                .filter(|(_, _, expires)| *expires > now)
+                .map(|(report, token, _)| self.of_this_history(report, *token))
                 .collect(),
         }
-    }
-
-    pub(super) fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
-        let report = InstanceReport {
-            id: beat.instance.clone(),
-            release: beat.release.clone(),
-            seen: seen.seen,
-            drained: seen.drained,
-            min_stage: beat.min_stage,
-            max_stage: beat.max_stage,
-            lazy: seen.lazy,
-            wanted: seen.wanted.clone(),
-            killed_by: seen.killed_by.clone(),
-        };
-        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        self.instances.insert(beat.instance.clone(), (report, now.saturating_add(lease)));
     }
 
     pub(super) fn change(&mut self, change: &Change, now: u64) -> Result<Record, Error> {
@@ -137,7 +126,9 @@ impl Entry {
             self.forget_waivers(Side::New, now);
             self.hazards.iter_mut().for_each(|hazard| hazard.stopped = None);
         }
+        let before = self.record.mark();
         self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        self.renew_token(before);
         self.record.generation = to.generation;
         let old_generation = to.old_generation(from, self.record.old_generation);
         if old_generation != self.record.old_generation {

@@ -1,52 +1,113 @@
 //! A change of the position: decided and applied under the exclusive fence, in one transaction.
 
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::clock;
 use crate::control::plans::outdated;
 use crate::control::{Change, Record};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue, unexpected};
 use crate::error::{Error, ErrorKind};
 use crate::stages::facts::Facts;
+use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, destination};
 use crate::stages::position::Percent;
 use crate::stages::readiness::{admit, blockers};
 use crate::stages::stage::Side;
+use crate::store::connections::Lent;
 use crate::store::sql::facts::facts;
 use crate::store::sql::hazards;
 use crate::store::sql::letters;
 use crate::store::sql::plans;
+use crate::store::sql::tables::FENCE_WAIT;
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::Tx;
-use crate::transaction::alone::{FENCE_ATTEMPTS, fence_refused};
+use crate::transaction::alone::{FENCE_ATTEMPTS, FENCE_PAUSE, fence_refused};
+
+const DOING: &str = "changing the position";
+/// How long a move waits for others of its migration.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+/// Under the fence it may take this many times the limit on a statement.
+const CHANGE_LIMITS: u32 = 4;
 
 impl<DB: Backend> SqlControl<DB> {
     /// Waits for writes in flight, and changes the position unless a gate is shut.
     pub(super) async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
-        let doing = "changing the position";
-        let failed = |error| Error::database(doing, error).of(name);
-        let begun = Tx::begin_alone(&self.pool, name, FENCE_ATTEMPTS, Tx::opening_control).await;
-        let mut tx = begun.map_err(|error| {
-            let message = "writes in flight did not end in time, so the stage stays; look for a \
+        let turn = self.turn(name);
+        let Ok(_turn) = clock::limit(TURN_WAIT, turn.lock()).await else {
+            let message = "other moves of this migration have been under way here for too long; look for a \
                            transaction that is held open";
-            fence_refused::<DB>(doing, message, error).of(name)
-        })?;
-        let conn = tx.connection();
-        if let Some((facts, to)) = decide::<DB>(conn, name, change).await? {
-            apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
-            let epoch = facts.position.epoch.0 + 1;
-            if let Some(step) = &change.plan
-                && !plans::take_step::<DB>(conn, name, step, epoch).await.map_err(failed)?
-            {
-                tx.rollback().await?;
-                return Err(outdated(name));
+            return Err(Error::new(ErrorKind::Timeout, message).of(name));
+        };
+        let mut lent = self.alone(name).await?;
+        let changing = clock::limit(self.moving.limit() * CHANGE_LIMITS, async {
+            match self.make(&mut lent, name, change).await {
+                Ok(()) => lent.commit().await.map_err(|error| Error::database("committing", error)),
+                Err(error) => {
+                    // What cannot be rolled back is closed.
+                    let _ = lent.rollback().await;
+                    Err(error)
+                }
             }
-            if let Some(wanted) = &change.flag {
-                let flagged = plans::flag_moved::<DB>(conn, name, wanted, epoch).await;
-                flagged.map_err(failed)?;
-            }
-            DB::Adapter::notify(conn, name).await.map_err(failed)?;
-        }
-        tx.commit().await?;
+        });
+        let changed = changing.await.unwrap_or_else(|()| Err(self.moving.too_late(DOING)));
+        changed.map_err(|error| error.of(name))?;
         self.record(name).await
+    }
+
+    fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits for those that have no other holder.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(name.to_owned()).or_default())
+    }
+
+    /// A transaction that holds the fence alone.
+    async fn alone(&self, name: &str) -> Result<Lent<'_, DB>, Error> {
+        let mut attempt = 1;
+        loop {
+            let begun = clock::limit(FENCE_WAIT + self.moving.limit(), async {
+                let mut lent = self.moving.lend().await?;
+                lent.begin_alone(name).await?;
+                Ok::<_, sqlx::Error>(lent)
+            });
+            match begun.await {
+                Ok(Ok(lent)) => return Ok(lent),
+                Ok(Err(error))
+                    if DB::Adapter::is_lock_timeout(&error) && attempt < FENCE_ATTEMPTS =>
+                {
+                    attempt += 1;
+                    clock::sleep(FENCE_PAUSE).await;
+                }
+                Ok(Err(error @ sqlx::Error::PoolClosed)) => {
+                    return Err(self.moving.failed(DOING, error).of(name));
+                }
+                Ok(Err(error)) => {
+                    let message = "writes in flight did not end in time, so the stage stays; look for a \
+                                   transaction that is held open";
+                    return Err(fence_refused::<DB>(DOING, message, error).of(name));
+                }
+                Err(()) => return Err(self.moving.too_late(DOING).of(name)),
+            }
+        }
+    }
+
+    async fn make(&self, conn: &mut Conn<DB>, name: &str, change: &Change) -> Result<(), Error> {
+        let failed = |error| Error::database(DOING, error);
+        let Some((facts, to)) = decide::<DB>(conn, name, change, self.slack()).await? else {
+            return Ok(());
+        };
+        apply::<DB>(conn, name, change, &facts, to).await.map_err(failed)?;
+        let epoch = facts.position.epoch.0 + 1;
+        if let Some(step) = &change.plan
+            && !plans::take_step::<DB>(conn, name, step, epoch).await.map_err(failed)?
+        {
+            return Err(outdated(name));
+        }
+        if let Some(wanted) = &change.flag {
+            plans::flag_moved::<DB>(conn, name, wanted, epoch).await.map_err(failed)?;
+        }
+        DB::Adapter::notify(conn, name).await.map_err(failed)
     }
 }
 
@@ -56,16 +117,18 @@ async fn decide<DB: Backend>(
     conn: &mut Conn<DB>,
     name: &str,
     change: &Change,
+    slack: i64,
 ) -> Result<Option<(Facts, Destination)>, Error> {
-    let facts = facts::<DB>(conn, name).await?;
+    let facts = facts::<DB>(conn, name, slack).await?;
     decide_change(&facts, change).map_err(|error| error.of(name)).map(|to| to.map(|to| (facts, to)))
 }
 
 /// The decision of every adapter.
 pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Destination>, Error> {
     let now = facts.position;
+    let is_other = change.token.is_some_and(|token| token != facts.token);
     if let Some(expected) = change.expected
-        && expected != now.epoch
+        && (expected != now.epoch || is_other)
     {
         let message = format!(
             "somebody else changed the position first: it is {now}, and epoch {expected} was expected; \
@@ -96,17 +159,21 @@ async fn apply<DB: Backend>(
     // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
     let sql = "UPDATE dualwrite_migration SET \
                stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
-               epoch = ?, generation = ?, old_generation = ?, stage_epoch = ? WHERE name = ? AND epoch = ?";
+               epoch = ?, token = ?, from_token = ?, generation = ?, old_generation = ?, stage_epoch = ? \
+               WHERE name = ? AND epoch = ? AND token = ?";
     let values = [
         code(to.stage),
         code(to.stage),
         ramp(to.ramp),
         epoch.into(),
+        Token::random().0.into(),
+        facts.token.0.into(),
         to.generation.0.into(),
         to.old_generation(from, facts.old_generation).0.into(),
         stage_epoch.into(),
         name.into(),
         from.epoch.0.into(),
+        facts.token.0.into(),
     ];
     if DB::Adapter::execute(conn, sql, &values).await? != 1 {
         return Err(unexpected(0, "at the epoch that the fence guards"));
@@ -125,8 +192,8 @@ async fn apply<DB: Backend>(
     }
     let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
     let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \
-               to_stage, to_ramp, epoch, generation, overridden) \
-               VALUES (?, {now}, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               to_stage, to_ramp, epoch, from_token, generation, overridden) \
+               VALUES (?, {now}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let values = [
         name.into(),
         change.actor.as_str().into(),
@@ -136,6 +203,7 @@ async fn apply<DB: Backend>(
         code(to.stage),
         ramp(to.ramp),
         epoch.into(),
+        facts.token.0.into(),
         to.generation.0.into(),
         overridden.join(",").as_str().into(),
     ];

@@ -3,55 +3,92 @@
 
 use std::time::Duration;
 
+use crate::clock;
 use crate::control::Record;
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SqlRow, position_of};
+use crate::database::{Backend, Dialect, SqlRow, position_of};
 use crate::error::Error;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::hazard::Hazard;
+use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
 use crate::state::unknown_migration;
-use crate::store::sql::Conn;
 use crate::store::sql::hazards::{READ, hazard_of};
+use crate::store::sql::{Conn, SqlControl};
 
-/// The columns of a [`Record`], and the joins that they need.
-pub(super) const RECORD: &str = "SELECT m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
+/// The columns of a [`Record`], and the joins that they need. Whether there is a row is asked of indexes, so that
+/// it costs the same however many there are.
+pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = m.name) THEN NULL \
      ELSE m.verified_generation END, b.state, \
-     (SELECT min(d.side) FROM dualwrite_dirty d WHERE d.migration = m.name), \
-     (SELECT min(f.generation) FROM dualwrite_failure f \
-     WHERE f.migration = m.name AND f.side = 'new'), m.old_generation, \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_dirty d WHERE d.migration = m.name) THEN 1 ELSE 0 END, \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = m.name AND f.side = 'new') \
+     THEN 1 ELSE 0 END, m.old_generation, \
      (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name), \
-     (SELECT min(f.side) FROM dualwrite_failure f WHERE f.migration = m.name), \
-     (SELECT min(f.next_attempt_at) FROM dualwrite_failure f WHERE f.migration = m.name) - {now}, \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = m.name) THEN 1 ELSE 0 END, \
+     (SELECT f.next_attempt_at FROM dualwrite_failure f WHERE f.migration = m.name \
+     ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
-     WHERE t.migration = m.name AND t.state = 'wanted') - {now} \
-     FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, {now}";
+pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
+
+/// A statement of these.
+pub(super) fn record_sql(condition: &str) -> String {
+    format!("SELECT {RECORD_COLUMNS} {RECORD_FROM} {condition}")
+}
+
+/// Its column with the time of the database.
+pub(super) const READ_AT: usize = 17;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
     Ok(Record {
         name: row.text(0)?.to_owned(),
         position: position_of(row, 1)?,
+        token: Token(row.unsigned(15)?),
+        from_token: Token(row.unsigned(16)?),
         generation: Generation(row.unsigned(4)?),
         stage_epoch: Epoch(row.unsigned(5)?),
         verified: verified.and_then(|value| u64::try_from(value).ok()).map(Generation),
         backfilled: row.optional_text(7)? == Some("complete"),
-        dirty: row.optional_text(8)?.is_some(),
-        buried: row.optional_integer(9)?.is_some(),
+        dirty: row.integer(8)? != 0,
+        buried: row.integer(9)? != 0,
         old_generation: Generation(row.unsigned(10)?),
         planned: row.optional_text(11)? == Some("running"),
-        letters: row.optional_text(12)?.is_some(),
+        letters: row.integer(12)? != 0,
         due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
         started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
     })
 }
 
-pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Result<Facts, Error> {
+impl<DB: Backend> SqlControl<DB> {
+    pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
+        let doing = "reading what the gates need";
+        let _turn = self.working.turn(doing).await?;
+        let reading = async {
+            let lent = self.working.lend().await;
+            let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
+            lent.busy();
+            let facts = facts::<DB>(&mut lent, name, self.slack()).await;
+            lent.done();
+            facts
+        };
+        let limit = self.working.limit();
+        clock::limit(limit, reading).await.unwrap_or_else(|()| Err(self.working.too_late(doing)))
+    }
+}
+
+/// `slack`: by how much the database's clock has lately gone ahead, in microseconds; instances that expired by that
+/// count as live.
+pub(super) async fn facts<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    slack: i64,
+) -> Result<Facts, Error> {
     let failed = |error| Error::database("reading what the gates need", error).of(name);
-    let sql = format!("{RECORD} WHERE m.name = ?");
+    let sql = record_sql("WHERE m.name = ?");
     let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let record = record_of(row).map_err(failed)?;
@@ -76,10 +113,11 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
         |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
-    let sql = "SELECT id, release_name, seen_epoch, drained_epoch, min_stage, max_stage, lazy, wanted, killed_by \
-               FROM dualwrite_instance WHERE migration = ? AND expires_at > {now} ORDER BY id";
-    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
-    let instances = rows.iter().map(instance_of).collect::<sqlx::Result<_>>().map_err(failed)?;
+    let values = [slack.into(), name.into()];
+    let sql = format!("SELECT {} AND m.name = ? ORDER BY i.id", instances(&DB::Adapter::DIALECT));
+    let rows = DB::Adapter::fetch(conn, &sql, &values).await.map_err(failed)?;
+    let instances =
+        rows.iter().map(|row| instance_of(row, 0)).collect::<sqlx::Result<_>>().map_err(failed)?;
     let optional = |column| counts[0].optional_integer(column).map_err(failed);
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
     let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
@@ -99,6 +137,7 @@ pub(super) async fn facts<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> Resul
         releases: texts(releases).map_err(failed)?,
         unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
         position: record.position,
+        token: record.token,
         generation: record.generation,
         stage_epoch: record.stage_epoch,
         stage_age: Duration::from_micros(count(0)?),
@@ -122,26 +161,48 @@ async fn stale<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec
     let sql = "SELECT kind, max(at) FROM dualwrite_stale WHERE migration = ? \
                GROUP BY kind ORDER BY kind";
     let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await?;
-    let mark = |row: &SqlRow| {
-        Ok(StaleMark { kind: StaleKind::named(row.text(0)?), at_us: row.integer(1)? })
-    };
-    rows.iter().map(mark).collect()
+    rows.iter().map(stale_of).collect()
+}
+
+pub(super) fn stale_of(row: &SqlRow) -> sqlx::Result<StaleMark> {
+    Ok(StaleMark { kind: StaleKind::named(row.text(0)?), at_us: row.integer(1)? })
 }
 
 fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
     rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-fn instance_of(row: &SqlRow) -> sqlx::Result<InstanceReport> {
+/// Live instances. The last column: what it has seen is in the history of this migration, and not of one that was
+/// lost, and it said so to this server: one that has taken over may lack what the instance has seen since.
+const INSTANCES: &str = "i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.min_stage, \
+     i.max_stage, a.lazy, a.wanted, a.killed_by, \
+     CASE WHEN i.server = {server} AND ((a.seen_token = m.token AND a.seen_epoch <= m.epoch) \
+     OR (a.seen_token = m.from_token AND a.seen_epoch = m.epoch - 1) \
+     OR EXISTS (SELECT 1 FROM dualwrite_event e WHERE e.migration = a.migration \
+     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END \
+     FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
+     JOIN dualwrite_instance i ON i.id = a.instance \
+     WHERE i.expires_at > {now} - ?";
+
+pub(super) fn instances(dialect: &Dialect) -> String {
+    INSTANCES.replace("{server}", dialect.identity)
+}
+
+/// From this column on.
+pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceReport> {
+    let of_this_history = row.integer(first + 9)? != 0;
+    let epoch = |column| {
+        row.unsigned(first + column).map(|epoch| Epoch(epoch * u64::from(of_this_history)))
+    };
     Ok(InstanceReport {
-        id: row.text(0)?.to_owned(),
-        release: row.text(1)?.to_owned(),
-        seen: Epoch(row.unsigned(2)?),
-        drained: Epoch(row.unsigned(3)?),
-        min_stage: row.stage(4)?,
-        max_stage: row.stage(5)?,
-        lazy: row.integer(6)? != 0,
-        wanted: row.optional_text(7)?.map(str::to_owned),
-        killed_by: row.optional_text(8)?.map(str::to_owned),
+        id: row.text(first)?.to_owned(),
+        release: row.text(first + 1)?.to_owned(),
+        seen: epoch(2)?,
+        drained: epoch(3)?,
+        min_stage: row.stage(first + 4)?,
+        max_stage: row.stage(first + 5)?,
+        lazy: row.integer(first + 6)? != 0,
+        wanted: row.optional_text(first + 7)?.map(str::to_owned),
+        killed_by: row.optional_text(first + 8)?.map(str::to_owned),
     })
 }

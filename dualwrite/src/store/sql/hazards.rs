@@ -16,6 +16,10 @@ pub(super) const FORGET_STOPPED: &str = "UPDATE dualwrite_hazard SET stopped_by 
      stopped_because = NULL, stopped_at = NULL WHERE migration = ?";
 
 /// The columns of a [`Hazard`].
+pub(super) const HAZARD_COLUMNS: &str =
+    "kind, name, detail, repair, stopped_by, stopped_because, stopped_at";
+
+/// Those of a migration.
 pub(super) const READ: &str = "SELECT kind, name, detail, repair, stopped_by, stopped_because, \
      stopped_at FROM dualwrite_hazard WHERE migration = ? ORDER BY name";
 

@@ -1,87 +1,219 @@
-//! Instances: how one joins a migration, and what it acknowledges with every heartbeat.
+//! Instances: how one joins, what it acknowledges, and what is forgotten of those that have gone.
 
-use crate::control::{Acknowledgement, Heartbeat, Record};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::control::{Acknowledgement, Heartbeat, Pulse, Record};
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, Begin, Fenced, Pin, SqlValue};
+use crate::database::{Backend, Pin, SqlValue};
 use crate::error::Error;
-use crate::state::unknown_migration;
+use crate::stages::lineage::{Mark, Token};
+use crate::store::sql::facts::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::{Tx, fence_lost};
+
+/// How many rows one statement writes at the most.
+const ROWS_MAX: usize = 500;
+/// For how long an instance is remembered that does not answer any more.
+const REMEMBERED_US: u64 = 24 * 3_600 * 1_000_000;
 
 impl<DB: Backend> SqlControl<DB> {
-    /// Makes the migration where it is new, and registers the instance at the position in force.
+    pub(super) async fn enlist_in(&self, names: &[&str]) -> Result<Vec<Record>, Error> {
+        let known = self.records_of(names).await?;
+        let is_known = |name: &&str| known.iter().any(|record| record.name == *name);
+        let new: Vec<&str> = names.iter().filter(|name| !is_known(name)).copied().collect();
+        if new.is_empty() {
+            return Ok(known);
+        }
+        for new in new.chunks(ROWS_MAX) {
+            let rows = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now}, '')"; new.len()].join(", ");
+            let insert = format!(
+                "INSERT INTO dualwrite_migration (name, fence, token, stage, ramp, epoch, generation, \
+                 stage_epoch, stage_at, created_at, contract_notes) VALUES {rows}{}",
+                DB::Adapter::DIALECT.upsert("name", &[])
+            );
+            let row = |name: &&str| {
+                [(*name).into(), Pin::fence(name).into(), SqlValue::from(Token::random().0)]
+            };
+            let values: Vec<SqlValue> = new.iter().flat_map(row).collect();
+            self.execute("registering", &insert, &values).await?;
+        }
+        self.records_of(names).await
+    }
+
+    async fn records_of(&self, names: &[&str]) -> Result<Vec<Record>, Error> {
+        let doing = "reading the migrations";
+        let mut records = Vec::with_capacity(names.len());
+        for names in names.chunks(ROWS_MAX) {
+            let list = vec!["?"; names.len()].join(", ");
+            let sql = record_sql(&format!("WHERE m.name IN ({list})"));
+            let values: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
+            let rows = self.fetch(doing, &sql, &values).await?;
+            let found = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>();
+            records.extend(found.map_err(|error| Error::database(doing, error))?);
+        }
+        Ok(records)
+    }
+
+    /// In one transaction, whose first statement locks the instance: who forgets those that have gone either does
+    /// so before, or finds it alive.
     pub(super) async fn join_in(
         &self,
-        name: &str,
         beat: &Heartbeat,
-        lazy: bool,
-    ) -> Result<Record, Error> {
-        let failed = |error| Error::database("joining", error).of(name);
-        let insert = format!(
-            "INSERT INTO dualwrite_migration (name, fence, stage, ramp, epoch, generation, stage_epoch, \
-             stage_at, created_at, contract_notes) VALUES (?, ?, 0, 0, 1, 1, 1, {{now}}, {{now}}, ''){}",
-            DB::Adapter::DIALECT.upsert("name", &[])
-        );
-        let values = [name.into(), Pin::fence(name).into()];
-        self.execute("registering", &insert, &values).await?;
-        // Whatever the position is when the fence is ours, it stays until the instance is registered.
-        loop {
-            let record = self.record(name).await?;
-            let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-            let conn = tx.connection();
-            let pin = Pin { name: name.into(), position: record.position };
-            let position = match DB::Adapter::begin_fenced(conn, Begin::plain(&[pin]))
-                .await
-                .map_err(failed)?
-            {
-                Fenced::Confirmed => record.position,
-                // What is registered here is no write that a trigger would look at.
-                Fenced::Read(found) => {
-                    let found = found[0].ok_or_else(|| unknown_migration(name))?;
-                    if found.watched {
-                        DB::Adapter::unmark(conn).await.map_err(failed)?;
-                    }
-                    found.position
-                }
-                Fenced::Moved => continue,
-                Fenced::Lost => return Err(fence_lost().of(name)),
-            };
-            tx.opened([].into());
-            let seen = Acknowledgement::joining(name, position.epoch, lazy);
-            acknowledge::<DB>(tx.connection(), beat, &seen).await.map_err(failed)?;
-            tx.commit().await?;
-            return self.record(name).await;
+        number: u64,
+        acknowledged: &[Acknowledgement],
+    ) -> Result<(), Error> {
+        let joining = self.beating.within("joining", async {
+            let mut lent = self.beating.begin().await?;
+            enter::<DB>(&mut lent, beat, number).await?;
+            acknowledge::<DB>(&mut lent, beat, number, acknowledged).await?;
+            lent.commit().await
+        });
+        joining.await
+    }
+
+    pub(super) async fn heartbeat_in(
+        &self,
+        beat: &Heartbeat,
+        pulse: Pulse,
+        changed: &[Acknowledgement],
+    ) -> Result<bool, Error> {
+        let doing = "sending the heartbeat";
+        if !changed.is_empty() {
+            // First what is acknowledged, then the time for which it holds.
+            let acknowledging = self.beating.within(doing, async {
+                let mut lent = self.beating.lend().await?;
+                lent.busy();
+                let sent = acknowledge::<DB>(&mut lent, beat, pulse.number, changed).await;
+                lent.ended(sent)
+            });
+            acknowledging.await?;
         }
+        let sql = format!(
+            "UPDATE dualwrite_instance SET expires_at = {{now}} + ?, beat = ?, server = {} \
+             WHERE id = ? AND beat >= ? AND beat < ?",
+            DB::Adapter::DIALECT.identity
+        );
+        let values = [
+            lease_of(beat),
+            pulse.number.into(),
+            beat.instance.as_str().into(),
+            pulse.confirmed.into(),
+            pulse.number.into(),
+        ];
+        Ok(self.beating.execute(doing, &sql, &values).await? > 0)
+    }
+
+    /// What instances that have gone left behind before the clock went back, lasts no longer than a lease from now.
+    pub(super) async fn clock_stepped_in(&self, by_us: i64, lease: Duration) -> Result<(), Error> {
+        if by_us > 0 {
+            let until = self.clock.now().saturating_add(nanos(lease));
+            *self.stepped.lock().unwrap_or_else(PoisonError::into_inner) = Some((by_us, until));
+            return Ok(());
+        }
+        let sql = "UPDATE dualwrite_instance SET expires_at = {now} + lease WHERE expires_at > {now} + lease";
+        self.execute("shortening leases", sql, &[]).await.map(drop)
+    }
+
+    pub(super) async fn descends_in(&self, name: &str, from: Mark) -> Result<bool, Error> {
+        let doing = "reading the audit";
+        let sql = "SELECT count(*) FROM dualwrite_event \
+                   WHERE migration = ? AND epoch = ? AND from_token = ?";
+        let values = [name.into(), (from.epoch.0 + 1).into(), from.token.0.into()];
+        let rows = self.beating.fetch(doing, sql, &values).await?;
+        let found = rows.first().map_or(Ok(0), |row| row.integer(0));
+        found.map(|found| found > 0).map_err(|error| Error::database(doing, error).of(name))
+    }
+
+    /// Takes an instance out, and those that have been gone for a day, or every restart would leave rows.
+    pub(super) async fn forget(&self, instance: &str) -> Result<(), Error> {
+        self.working.within("leaving", self.forgetting(instance)).await
+    }
+
+    async fn forgetting(&self, instance: &str) -> sqlx::Result<()> {
+        let mut lent = self.working.begin().await?;
+        let sql = format!(
+            "SELECT id FROM dualwrite_instance WHERE id = ? OR expires_at < {{now}} - {REMEMBERED_US} \
+             ORDER BY id{}",
+            DB::Adapter::DIALECT.for_update
+        );
+        let rows = DB::Adapter::fetch(&mut lent, &sql, &[instance.into()]).await?;
+        for row in &rows {
+            for sql in [
+                "DELETE FROM dualwrite_acknowledgement WHERE instance = ?",
+                "DELETE FROM dualwrite_instance WHERE id = ?",
+            ] {
+                DB::Adapter::execute(&mut lent, sql, &[row.text(0)?.into()]).await?;
+            }
+        }
+        lent.commit().await
     }
 }
 
-pub(super) async fn acknowledge<DB: Backend>(
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn lease_of(beat: &Heartbeat) -> SqlValue {
+    u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX).into()
+}
+
+async fn enter<DB: Backend>(
     conn: &mut Conn<DB>,
     beat: &Heartbeat,
-    seen: &Acknowledgement,
+    number: u64,
 ) -> sqlx::Result<()> {
     let sql = format!(
-        "INSERT INTO dualwrite_instance (id, migration, release_name, min_stage, max_stage, lazy, \
-         wanted, killed_by, seen_epoch, drained_epoch, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}} + ?){}",
-        DB::Adapter::DIALECT.upsert(
-            "id, migration",
-            &["wanted", "killed_by", "seen_epoch", "drained_epoch", "expires_at"]
-        )
+        "INSERT INTO dualwrite_instance (id, release_name, min_stage, max_stage, lease, expires_at, beat, \
+         server) VALUES (?, ?, ?, ?, ?, {{now}} + ?, ?, {}){}",
+        DB::Adapter::DIALECT.identity,
+        DB::Adapter::DIALECT.upsert("id", &["lease", "expires_at", "beat", "server"])
     );
-    let lease = u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX);
     let values = [
         beat.instance.as_str().into(),
-        seen.migration.as_str().into(),
         beat.release.as_str().into(),
         i64::from(beat.min_stage.code()).into(),
         i64::from(beat.max_stage.code()).into(),
-        i64::from(seen.lazy).into(),
-        SqlValue::Text(seen.wanted.clone()),
-        SqlValue::Text(seen.killed_by.clone()),
-        seen.seen.0.into(),
-        seen.drained.0.into(),
-        lease.into(),
+        lease_of(beat),
+        lease_of(beat),
+        number.into(),
     ];
     DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+}
+
+/// One statement, however many there are. One that arrives late does not undo a newer one.
+async fn acknowledge<DB: Backend>(
+    conn: &mut Conn<DB>,
+    beat: &Heartbeat,
+    number: u64,
+    acknowledged: &[Acknowledgement],
+) -> sqlx::Result<()> {
+    for some in acknowledged.chunks(ROWS_MAX) {
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let sql = format!(
+            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, wanted, killed_by, \
+             seen_epoch, seen_token, drained_epoch, beat) VALUES {rows}{}",
+            DB::Adapter::DIALECT.upsert_newer(
+                "dualwrite_acknowledgement",
+                "migration, instance",
+                &["lazy", "wanted", "killed_by", "seen_epoch", "seen_token", "drained_epoch"],
+                "beat"
+            )
+        );
+        let row = |seen: &Acknowledgement| {
+            [
+                seen.migration.as_str().into(),
+                beat.instance.as_str().into(),
+                i64::from(seen.lazy).into(),
+                SqlValue::Text(seen.wanted.clone()),
+                SqlValue::Text(seen.killed_by.clone()),
+                seen.seen.epoch.0.into(),
+                seen.seen.token.0.into(),
+                seen.drained.0.into(),
+                number.into(),
+            ]
+        };
+        let values: Vec<SqlValue> = some.iter().flat_map(row).collect();
+        DB::Adapter::execute(conn, &sql, &values).await?;
+    }
+    Ok(())
 }

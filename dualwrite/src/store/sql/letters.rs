@@ -51,11 +51,14 @@ impl<DB: Backend> Letters for SqlControl<DB> {
         error: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let failed = |error| Error::database("storing a dead letter", error).of(name);
-            let mut lent = self.lend().await.map_err(failed)?;
-            let conn = &mut lent.conn;
-            let buried = burying::bury::<DB>(conn, name, side, generation, key, error).await;
-            lent.done(buried.map_err(failed))
+            let burying = self.working.within("storing a dead letter", async {
+                let mut lent = self.working.lend().await?;
+                lent.busy();
+                let buried =
+                    burying::bury::<DB>(&mut lent, name, side, generation, key, error).await;
+                lent.ended(buried)
+            });
+            burying.await.map_err(|error| error.of(name))
         })
     }
 

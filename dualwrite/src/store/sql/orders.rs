@@ -1,14 +1,11 @@
 //! Orders to a rollout in a SQL database: each in the transaction of the change that makes it come true.
 
-use sqlx_core::transaction::TransactionManager as _;
-
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
 use crate::rollout::order::{NewOrder, OrderKind, RolloutOrder};
 use crate::stages::position::Epoch;
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::Tx;
 
 /// What fits into the columns of every database.
 const REASON_CHARS_MAX: usize = 2_000;
@@ -23,17 +20,18 @@ impl<DB: Backend> SqlControl<DB> {
         (sql, values): (&str, &[SqlValue]),
         order: &NewOrder,
     ) -> Result<bool, Error> {
-        let failed = |error| Error::database(doing, error).of(name);
-        let mut tx = Tx::opening_control(self.pool.acquire().await.map_err(failed)?);
-        DB::TransactionManager::begin(tx.connection(), None).await.map_err(failed)?;
-        tx.opened([].into());
-        if DB::Adapter::execute(tx.connection(), sql, values).await.map_err(failed)? == 0 {
-            tx.rollback().await?;
-            return Ok(false);
-        }
-        record::<DB>(tx.connection(), name, order).await.map_err(failed)?;
-        tx.commit().await?;
-        Ok(true)
+        let obeying = self.working.within(doing, async {
+            let mut lent = self.working.begin().await?;
+            if DB::Adapter::execute(&mut lent, sql, values).await? == 0 {
+                lent.rollback().await?;
+                return Ok(false);
+            }
+            record::<DB>(&mut lent, name, order).await?;
+            DB::Adapter::notify(&mut lent, name).await?;
+            lent.commit().await?;
+            Ok(true)
+        });
+        obeying.await.map_err(|error| error.of(name))
     }
 
     pub(super) async fn orders_of(

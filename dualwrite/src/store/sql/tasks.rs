@@ -81,7 +81,11 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
                 name.into(),
                 side.into(),
             ];
-            Ok(self.execute(doing, &sql, &values).await? > 0)
+            let started = self.execute(doing, &sql, &values).await? > 0;
+            if started {
+                self.hint(name).await?;
+            }
+            Ok(started)
         })
     }
 
@@ -156,7 +160,8 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
             let sql = "UPDATE dualwrite_task SET runner_until = 0 \
                        WHERE migration = ? AND side = ? AND runner = ?";
             let values = of(name, side, instance);
-            self.execute("leaving what was started", sql, &values).await.map(drop)
+            self.execute("leaving what was started", sql, &values).await?;
+            self.hint(name).await
         })
     }
 }

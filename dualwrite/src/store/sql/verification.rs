@@ -1,9 +1,14 @@
 //! The row in which a verification keeps how far it has come.
 
 use crate::control::VerifyOrder;
-use crate::database::{Dialect, SqlRow, SqlValue};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Dialect, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind};
-use crate::verify::decide::{Part, VerifyState};
+use crate::stages::position::Generation;
+use crate::stages::stale::StaleKind;
+use crate::store::marks;
+use crate::store::sql::SqlControl;
+use crate::verify::decide::{Part, Recorded, VerifyState};
 
 /// The columns of a [`VerifyState`]; the counters stand beside the report for whoever looks into the table.
 const COLUMNS: &str = "generation, old_generation, part, cursor_key, state, compared, differing, \
@@ -87,4 +92,107 @@ fn state_of(row: &SqlRow) -> sqlx::Result<VerifyState> {
         done: row.text(4)? == "complete",
         report: report.map_err(|error| sqlx::Error::Decode(error.into()))?,
     })
+}
+
+impl<DB: Backend> SqlControl<DB> {
+    /// The newest verification, and its owner.
+    pub(super) async fn owned_verification(
+        &self,
+        name: &str,
+    ) -> Result<Option<(String, VerifyState)>, Error> {
+        let doing = "reading the verification";
+        let rows = self.fetch(doing, &read(), &[name.into()]).await?;
+        let state = rows.first().map(owned).transpose();
+        state.map_err(|error| Error::database(doing, error).of(name))
+    }
+
+    pub(super) async fn verified_in(
+        &self,
+        name: &str,
+        owner: &str,
+        [new, old]: [Generation; 2],
+    ) -> Result<bool, Error> {
+        let doing = "recording the verification";
+        let sql = "UPDATE dualwrite_migration SET verified_generation = ?, \
+                   old_verified_generation = ? \
+                   WHERE name = ? AND generation = ? AND old_generation = ?";
+        let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
+        if self.execute(doing, sql, &values).await? == 0 {
+            return Ok(false);
+        }
+        // After the generations: until then the marks keep the gates shut.
+        let settling = self.working.within(doing, async {
+            let mut lent = self.working.lend().await?;
+            lent.busy();
+            marks::settle::<DB>(&mut lent, name, owner).await?;
+            let left = marks::unseen::<DB>(&mut lent, name, owner).await;
+            lent.ended(left)
+        });
+        settling.await.map(|left| left == 0).map_err(|error| error.of(name))
+    }
+
+    pub(super) async fn mark_stale_in(&self, name: &str, kind: StaleKind) -> Result<(), Error> {
+        let marking = self.working.within("withdrawing the proof", async {
+            let mut lent = self.working.lend().await?;
+            lent.busy();
+            let marked = marks::mark::<DB>(&mut lent, name, kind).await;
+            lent.ended(marked)
+        });
+        marking.await.map_err(|error| error.of(name))
+    }
+
+    pub(super) async fn begin_verification_in(
+        &self,
+        name: &str,
+        owner: &str,
+        fresh: &VerifyState,
+        afresh: bool,
+    ) -> Result<VerifyState, Error> {
+        let doing = "beginning a verification";
+        let known = self.owned_verification(name).await?;
+        let earlier = known.as_ref().map(|(owner, _)| owner.as_str());
+        let stamping = self.working.within(doing, async {
+            let mut lent = self.working.lend().await?;
+            lent.busy();
+            let unseen = marks::unseen::<DB>(&mut lent, name, earlier.unwrap_or("")).await?;
+            let goes_on = known
+                .as_ref()
+                .map(|(_, state)| state)
+                .filter(|state| !afresh && state.goes_on_as(fresh, unseen > 0));
+            let earlier = earlier.filter(|_| goes_on.is_some());
+            // Before anything is compared.
+            let stamped = marks::stamp::<DB>(&mut lent, name, earlier, owner).await;
+            lent.ended(stamped).map(|()| goes_on)
+        });
+        let goes_on = stamping.await.map_err(|error| error.of(name))?;
+        let state = VerifyState::begin(goes_on, fresh);
+        let sql = begin(&DB::Adapter::DIALECT);
+        let values = values(owner, &state, name)?;
+        self.execute(doing, &sql, &values).await?;
+        Ok(state)
+    }
+
+    pub(super) async fn record_verification_in(
+        &self,
+        name: &str,
+        owner: &str,
+        state: &VerifyState,
+    ) -> Result<Recorded, Error> {
+        let sql = record(state.done);
+        let mut values = values(owner, state, name)?;
+        values.rotate_left(1); // the owner goes last
+        let doing = "recording how far a verification is";
+        if self.execute(doing, &sql, &values).await? == 0 {
+            return Ok(Recorded::Superseded);
+        }
+        let sql = "SELECT ordered FROM dualwrite_verification WHERE migration = ?";
+        let rows = self.fetch(doing, sql, &[name.into()]).await?;
+        let code = rows.first().map_or(Ok(0), |row| row.integer(0));
+        let code = code.map_err(|error| Error::database(doing, error).of(name))?;
+        Ok(match VerifyOrder::of(code) {
+            VerifyOrder::GoOn => Recorded::Kept,
+            VerifyOrder::Pause => Recorded::Paused,
+            VerifyOrder::Cancel => Recorded::Cancelled,
+        })
+    }
 }

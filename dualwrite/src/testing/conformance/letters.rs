@@ -8,7 +8,7 @@ use crate::key::EncodedKey;
 use crate::stages::moves::Move;
 use crate::stages::position::Generation;
 use crate::stages::stage::{Side, Stage};
-use crate::testing::conformance::{NAME, advance, beat, change};
+use crate::testing::conformance::{NAME, advance, beat, change, join};
 
 fn key(text: &str) -> EncodedKey {
     EncodedKey(text.to_owned())
@@ -19,7 +19,7 @@ async fn bury(control: &dyn Control, side: Side, text: &str) {
 }
 
 async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     for text in ["1", "\"a\"", "1"] {
         bury(control, Side::New, text).await;
     }
@@ -43,7 +43,7 @@ async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
 }
 
 async fn of_several_instances_one_takes_a_letter_that_is_due(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     bury(control, Side::New, "1").await;
     bury(control, Side::Old, "2").await;
     let record = control.load().await.unwrap().remove(0);
@@ -72,7 +72,7 @@ async fn of_several_instances_one_takes_a_letter_that_is_due(control: &dyn Contr
 }
 
 async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     assert!(!control.waive(NAME, Side::New, &key("1"), "ada", "x").await.unwrap(), "no letter");
     for text in ["1", "2"] {
         bury(control, Side::New, text).await;

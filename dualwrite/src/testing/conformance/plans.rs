@@ -17,7 +17,7 @@ use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Percent};
 use crate::stages::stage::Stage;
 use crate::state::Options;
-use crate::testing::conformance::{NAME, beat, change, seen};
+use crate::testing::conformance::{NAME, beat, change, heartbeat, join, seen};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -58,7 +58,7 @@ fn step(row: &PlanRow, leader: &str) -> Change {
 }
 
 async fn a_plan_is_stored_and_another_one_only_when_it_is_over(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     assert_eq!(control.plan(NAME).await.unwrap(), None);
     assert!(!control.load().await.unwrap()[0].planned);
     control.start_plan(NAME, &new_plan()).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_plan_is_stored_and_another_one_only_when_it_is_over(control: &dyn Con
 }
 
 async fn of_several_that_start_a_plan_one_does(control: Arc<dyn Control>) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(&*control, &beat("a"), true).await.unwrap();
     let starts = (0..4).map(|_| {
         let control = Arc::clone(&control);
         tokio::spawn(async move { control.start_plan(NAME, &new_plan()).await })
@@ -95,7 +95,7 @@ async fn of_several_that_start_a_plan_one_does(control: Arc<dyn Control>) {
 }
 
 async fn one_instance_leads_until_its_lease_ends_or_it_leaves(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     control.start_plan(NAME, &new_plan()).await.unwrap();
     assert!(control.lead_plan(NAME, "a", LEASE).await.unwrap());
     assert!(!control.lead_plan(NAME, "b", LEASE).await.unwrap());
@@ -114,7 +114,7 @@ async fn one_instance_leads_until_its_lease_ends_or_it_leaves(control: &dyn Cont
 }
 
 async fn a_step_needs_the_row_as_it_was(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     control.start_plan(NAME, &new_plan()).await.unwrap();
     control.lead_plan(NAME, "a", LEASE).await.unwrap();
     let first = row(control).await;
@@ -145,12 +145,16 @@ async fn a_step_needs_the_row_as_it_was(control: &dyn Control) {
 
 /// Both have read the row, and are the leader by it.
 async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control>) {
-    let process = |control| Inner::new(control, Clock::system(), beat("a"), SHUTDOWN);
-    let mut shared = Vec::new();
+    let process = |control| {
+        Inner::new(control, Clock::system(), beat("a"), SHUTDOWN, tokio::runtime::Handle::current())
+    };
+    let (mut shared, mut processes) = (Vec::new(), Vec::new());
     for _ in 0..4 {
         let inner = process(Arc::clone(&control));
-        let migration = inner.register(NAME, Options::default(), None).await.unwrap();
+        let prepared = inner.prepare(NAME, Options::default(), None).unwrap();
+        let migration = inner.register(vec![prepared]).await.unwrap().remove(0);
         shared.push(Arc::clone(migration.shared()));
+        processes.push(inner); // whose end would be that of its control tables
     }
     control.start_plan(NAME, &new_plan()).await.unwrap();
     for steps in 1..=3_u64 {
@@ -170,13 +174,13 @@ async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control
         assert_eq!(row(&*control).await.step as u64, steps);
         // Nobody was taken for somebody from outside.
         assert_eq!(row(&*control).await.state, RolloutState::Running);
-        control.heartbeat(&beat("a"), &seen(steps + 1)).await.unwrap();
+        heartbeat(&*control, &beat("a"), &[seen(&*control, steps + 1).await]).await.unwrap();
     }
     assert_eq!(control.events(NAME, 9).await.unwrap().len(), 3);
 }
 
 async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     assert_eq!(control.orders(NAME, 9).await.unwrap(), []);
     control.start_plan(NAME, &new_plan()).await.unwrap();
     // Neither was followed.
@@ -218,7 +222,7 @@ async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn
 }
 
 async fn what_flags_did_is_remembered_with_the_move(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     assert_eq!(control.flagged(NAME).await.unwrap(), None);
     let wanted =
         Change { flag: Some("shadow".to_owned()), ..change(Move::Advance(Stage::DualWrite)) };
@@ -232,12 +236,12 @@ async fn what_flags_did_is_remembered_with_the_move(control: &dyn Control) {
 }
 
 async fn a_kill_switch_on_one_instance_stops_all_and_goes_with_it(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
-    control.join(NAME, &beat("b"), true).await.unwrap();
-    let [mut killed] = seen(1);
+    join(control, &beat("a"), true).await.unwrap();
+    join(control, &beat("b"), true).await.unwrap();
+    let mut killed = seen(control, 1).await;
     killed.killed_by = Some("DUALWRITE_KILL".to_owned());
     killed.wanted = Some("live".to_owned());
-    control.heartbeat(&beat("b"), &[killed]).await.unwrap();
+    heartbeat(control, &beat("b"), &[killed]).await.unwrap();
     let instances = control.facts(NAME).await.unwrap().instances;
     assert_eq!(instances[1].killed_by.as_deref(), Some("DUALWRITE_KILL"));
     assert_eq!(
@@ -251,9 +255,9 @@ async fn a_kill_switch_on_one_instance_stops_all_and_goes_with_it(control: &dyn 
     control.leave("b").await.unwrap();
     control.change(NAME, &go).await.unwrap();
     // Back is always open.
-    let [mut killed] = seen(2);
+    let mut killed = seen(control, 2).await;
     killed.killed_by = Some("DUALWRITE_KILL".to_owned());
-    control.heartbeat(&beat("a"), &[killed]).await.unwrap();
+    heartbeat(control, &beat("a"), &[killed]).await.unwrap();
     control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{NAME, advance, beat, change};
+use super::{NAME, advance, beat, change, join};
 use crate::control::Control;
 use crate::stages::hazard::{Hazard, HazardKind, Looked};
 use crate::stages::moves::Move;
@@ -12,7 +12,7 @@ use crate::stages::stale::StaleKind;
 use crate::verify::decide::VerifyState;
 
 async fn a_finding_withdraws_the_proof_until_a_later_verification(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let generations = [Generation(1), Generation(1)];
     let proven = || async {
         let facts = control.facts(NAME).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_finding_withdraws_the_proof_until_a_later_verification(control: &dyn 
 }
 
 async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let generations = [Generation(1), Generation(1)];
     let fresh = VerifyState::new(generations, None);
     control.mark_stale(NAME, StaleKind::Difference).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) 
 }
 
 async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     let writer = Hazard::new(HazardKind::ForeignKey, "foreign key a of t", "why");
     let sequence = Hazard {
         repair: Some("SELECT 1".to_owned()),
@@ -110,7 +110,7 @@ async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control)
 }
 
 async fn a_stopped_writer_may_be_at_work_again_after_off(control: &dyn Control) {
-    control.join(NAME, &beat("a"), true).await.unwrap();
+    join(control, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
     let hazards = vec![Hazard::new(HazardKind::Trigger, "trigger a on t", "why")];
     let looked = Looked { hazards, ..Looked::default() };

@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::control::tasks::NewTask;
 use crate::error::ErrorKind;
 use crate::stages::stage::Side;
-use crate::testing::conformance::{NAME, beat};
+use crate::testing::conformance::{NAME, beat, join};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -23,7 +23,7 @@ async fn is_free(control: &dyn Control) -> bool {
 async fn one_is_under_way_on_each_side(control: &dyn Control) {
     let unknown = control.start_task("nobody", &task(Side::New)).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::UnknownMigration);
-    control.join(NAME, &beat("a"), false).await.unwrap();
+    join(control, &beat("a"), false).await.unwrap();
     assert!(!is_free(control).await);
     assert!(control.start_task(NAME, &task(Side::New)).await.unwrap());
     assert!(!control.start_task(NAME, &task(Side::New)).await.unwrap());
@@ -39,7 +39,7 @@ async fn one_is_under_way_on_each_side(control: &dyn Control) {
 }
 
 async fn one_instance_runs_it(control: &dyn Control) {
-    control.join(NAME, &beat("a"), false).await.unwrap();
+    join(control, &beat("a"), false).await.unwrap();
     control.start_task(NAME, &task(Side::New)).await.unwrap();
     let take = async |instance: &str, lease| {
         control.take_task(NAME, Side::New, instance, lease).await.unwrap()
@@ -69,7 +69,7 @@ async fn one_instance_runs_it(control: &dyn Control) {
 }
 
 async fn what_is_halted_waits_for_somebody(control: &dyn Control) {
-    control.join(NAME, &beat("a"), false).await.unwrap();
+    join(control, &beat("a"), false).await.unwrap();
     control.start_task(NAME, &task(Side::New)).await.unwrap();
     assert!(control.take_task(NAME, Side::New, "a", Duration::ZERO).await.unwrap());
     control.tell_task(NAME, Side::New, "b", Some("not its own"), true).await.unwrap();

@@ -1,0 +1,235 @@
+//! Heartbeats and looks: the lease of an instance, and what it knows of the positions.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::Inner;
+use super::drift::{Reading, stepped};
+use super::due::{Due, Since, due};
+use crate::clock::Moment;
+use crate::control::{Acknowledgement, Looked, Pulse, Record};
+use crate::error::{Error, ErrorKind};
+use crate::stages::lineage::{Lineage, Mark};
+use crate::state::Shared;
+
+/// How often in a row an instance joins again.
+const JOINS_MAX: u32 = 3;
+
+/// What the control tables know of this instance.
+#[derive(Debug, Default)]
+pub(super) struct Beats {
+    pulse: Pulse,
+    /// When the last one that was acknowledged had been sent, in ticks.
+    sent: u64,
+    /// When positions were read last.
+    looked: Option<Moment>,
+    acknowledged: Vec<Acknowledgement>,
+}
+
+impl Beats {
+    /// What of the acknowledgements is not known there yet.
+    fn changed(&self, now: &[Acknowledgement]) -> Vec<Acknowledgement> {
+        now.iter().filter(|seen| !self.acknowledged.contains(seen)).cloned().collect()
+    }
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Some position has another history than it is known to have here.
+    lost: bool,
+    /// Some position has changed.
+    moved: bool,
+}
+
+impl Inner {
+    /// Extends the lease. The order matters: only when the others see us alive, with what we have
+    /// drained, may the positions that we read *after* that be trusted for a lease, counted from
+    /// *before* the heartbeat was sent.
+    pub(crate) async fn beat(&self) -> Result<(), Error> {
+        let mut beats = self.beats.lock().await;
+        for _ in 0..JOINS_MAX {
+            if self.try_beat(&mut beats).await? {
+                return Ok(());
+            }
+        }
+        let message = "the history of the positions kept changing; is more than one database behind the pool?";
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+
+    /// Returns whether the lease is held: not where the control tables have another history than was known here.
+    async fn try_beat(&self, beats: &mut Beats) -> Result<bool, Error> {
+        let sent = self.clock.ticks();
+        let since = Duration::from_nanos(self.clock.nanos(beats.sent, sent));
+        let mut acknowledged = self.acknowledgements();
+        beats.pulse.number += 1;
+        // Who has been silent for a lease may have been forgotten, and joins again.
+        let known = beats.pulse.confirmed > 0 && since < self.beat.lease && {
+            let changed = beats.changed(&acknowledged);
+            let known = self.control.heartbeat(&self.beat, beats.pulse, &changed).await?;
+            if !known {
+                self.forgotten();
+                acknowledged = self.acknowledgements();
+            }
+            known
+        };
+        if !known {
+            self.control.join(&self.beat, beats.pulse.number, &acknowledged).await?;
+        }
+        beats.pulse.confirmed = beats.pulse.number;
+        beats.acknowledged = acknowledged;
+        let received = self.clock.ticks();
+        if self.look().await?.lost {
+            return Ok(false);
+        }
+        if !self.stop.is_cancelled() {
+            let lease = self.clock.ticks_in(self.beat.lease);
+            self.lease.extend(sent, received, self.clock.ticks(), lease);
+        }
+        (beats.sent, beats.looked) = (sent, Some(Moment::now()));
+        Ok(true)
+    }
+
+    /// The control tables have lost a heartbeat that they had acknowledged.
+    fn forgotten(&self) {
+        tracing::warn!(
+            "the control tables have lost a heartbeat of this instance, as after a failover to a standby that \
+             lagged, or a restore; it joins again"
+        );
+        self.lease.end();
+        for shared in self.migrations() {
+            shared.in_flight.restart();
+        }
+    }
+
+    fn acknowledgements(&self) -> Vec<Acknowledgement> {
+        let acknowledge = |shared: &Arc<Shared>| {
+            // First what is drained: it must not be newer than what is said to be seen.
+            let drained = shared.drained();
+            Acknowledgement {
+                migration: shared.name.to_string(),
+                seen: shared.mark(),
+                drained,
+                lazy: shared.options.lazy,
+                wanted: shared.flags().wanted,
+                killed_by: shared.flags().killed_by,
+            }
+        };
+        self.migrations().iter().map(acknowledge).collect()
+    }
+
+    /// Reads the positions. What has another history ends the lease, and is taken over.
+    async fn look(&self) -> Result<Look, Error> {
+        let marked = |shared: Arc<Shared>| {
+            let mark = shared.mark();
+            (shared, mark)
+        };
+        let before: Vec<(Arc<Shared>, Mark)> = self.migrations().into_iter().map(marked).collect();
+        let sent = self.clock.awake_or_not();
+        let Looked { records, at_us } = self.control.look().await?;
+        let mut look = Look::default();
+        if let (Some(sent), Some(received), Some(database_us)) =
+            (sent, self.clock.awake_or_not(), at_us)
+        {
+            look.lost |= self.compare_clocks(Reading { sent, received, database_us }).await?;
+        }
+        self.steering.check_switch(&records);
+        for (shared, before) in before {
+            let record = records.iter().find(|record| *record.name == *shared.name);
+            shared.set_known(record.is_some());
+            let Some(record) = record else { continue };
+            if self.is_of_another_history(&shared, before, record).await? {
+                shared.lose();
+                shared.restart(record);
+                look.lost = true;
+            }
+            look.moved |= shared.mark() != before;
+        }
+        Ok(look)
+    }
+
+    /// Returns whether the lease ended over it: the others may have taken this instance for dead.
+    async fn compare_clocks(&self, now: Reading) -> Result<bool, Error> {
+        let before = self.clocks.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        let Some(by_us) = before.and_then(|before| stepped(before, now)) else { return Ok(false) };
+        tracing::warn!(
+            by_us,
+            "the database's clock has stepped against ours, or this machine was suspended; the instance joins again"
+        );
+        if by_us > 0 {
+            self.lease.end();
+        }
+        self.control.clock_stepped(by_us, self.beat.lease).await?;
+        Ok(by_us > 0)
+    }
+
+    /// `before`: what was known when the record was about to be read. Since then it may have become older by a
+    /// move that was made here.
+    async fn is_of_another_history(
+        &self,
+        shared: &Shared,
+        before: Mark,
+        record: &Record,
+    ) -> Result<bool, Error> {
+        let found = shared.adopt(record).await?;
+        let went_back = found == Lineage::Earlier && record.position.epoch < before.epoch;
+        Ok(went_back || shared.is_lost())
+    }
+
+    /// One round of the background task: a heartbeat or a look, where one is due.
+    pub(super) async fn round(&self, poll: Duration, asked: bool) -> Result<(), Error> {
+        let now = self.clock.ticks();
+        let (heartbeat, look, changed) = {
+            let beats = self.beats.lock().await;
+            let changed =
+                beats.pulse.confirmed > 0 && self.acknowledgements() != beats.acknowledged;
+            (beats.sent, beats.looked, changed)
+        };
+        let heard = self.ear.take();
+        let since = Since {
+            heartbeat: Duration::from_nanos(self.clock.nanos(heartbeat, now)),
+            look: look.map_or(poll, |then| then.elapsed()),
+            asked: heard || asked,
+            told: self.ear.listens(),
+            busy: self.is_busy(),
+        };
+        // What has changed here, the others wait for. A heartbeat looks as well.
+        match due(since, self.beat.lease, poll) {
+            Due::Heartbeat => {
+                self.ear.judge();
+                let before = self.marks();
+                self.beat().await?;
+                if self.marks() != before && !heard {
+                    self.ear.suspect();
+                }
+                return Ok(());
+            }
+            _ if changed => return self.beat().await,
+            Due::Nothing => return Ok(()),
+            Due::Look => {}
+        }
+        let look = {
+            let mut beats = self.beats.lock().await;
+            let look = self.look().await?;
+            beats.looked = Some(Moment::now());
+            look
+        };
+        if look.moved && !heard {
+            self.ear.suspect();
+        }
+        if look.lost || look.moved {
+            self.beat().await?;
+        }
+        Ok(())
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        self.migrations().iter().map(|shared| shared.mark()).collect()
+    }
+
+    /// Whether something is under way that is driven by what a look finds.
+    fn is_busy(&self) -> bool {
+        let busy = |shared: &Arc<Shared>| shared.is_planned() || shared.is_started();
+        self.wants_repair() || self.is_steered() || self.migrations().iter().any(busy)
+    }
+}

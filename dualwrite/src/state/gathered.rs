@@ -1,0 +1,69 @@
+//! What the control tables said last of what is published and judged by guards, and when to ask again.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::stages::facts::Facts;
+use crate::stages::lineage::Mark;
+use crate::stages::position::Generation;
+use crate::state::Shared;
+
+/// What was read for guards and metrics.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    facts: Option<Facts>,
+    /// When, by our clock.
+    at: Option<u64>,
+    /// What a look had found by then.
+    news: Option<News>,
+    /// It was read since somebody asked.
+    fresh: bool,
+}
+
+/// What changes with what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct News {
+    mark: Mark,
+    generation: Generation,
+    flags: [bool; 6],
+}
+
+impl Shared {
+    fn news(&self) -> News {
+        let flags =
+            [&self.copied, &self.dirty, &self.letters, &self.due, &self.planned, &self.started];
+        News {
+            mark: self.mark(),
+            generation: self.generation(),
+            flags: flags.map(|flag| flag.load(Relaxed)),
+        }
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it may have changed: a look found something else, something is under way, or it is long ago.
+    pub(crate) fn is_gathering_due(&self, every: Duration) -> bool {
+        let gathered = self.gathering();
+        let Some(at) = gathered.at else { return true };
+        let since = Duration::from_nanos(self.clock.now().saturating_sub(at));
+        let busy = self.is_planned() || self.is_started() || self.is_dirty() || !self.is_copied();
+        since >= every || gathered.news != Some(self.news()) || busy && since >= every / 6
+    }
+
+    pub(crate) fn gather(&self, facts: Option<Facts>) {
+        let (news, at) = (Some(self.news()), Some(self.clock.now()));
+        *self.gathering() = Gathered { facts, at, news, fresh: true };
+    }
+
+    pub(crate) fn gathered(&self) -> Option<Facts> {
+        self.gathering().facts.clone()
+    }
+
+    /// Whether it was read since this was asked last.
+    pub(crate) fn take_gathered(&self) -> bool {
+        std::mem::take(&mut self.gathering().fresh)
+    }
+}

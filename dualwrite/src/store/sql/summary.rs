@@ -1,0 +1,175 @@
+//! The [`Facts`] of many migrations in a few statements, for what is published. Counts stop at [`COUNTED_MAX`], so that
+//! it costs the same however many keys there are; a gate and a status count exactly.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::control::Record;
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlRow, SqlValue};
+use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::hazard::Hazard;
+use crate::stages::position::Generation;
+use crate::stages::stale::StaleMark;
+use crate::store::sql::Conn;
+use crate::store::sql::facts::{
+    READ_AT, RECORD_COLUMNS, RECORD_FROM, instance_of, instances, record_of, stale_of,
+};
+use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
+
+/// How many keys are counted.
+pub(crate) const COUNTED_MAX: u64 = 1_000;
+
+/// What is counted, in the order of [`Counts`].
+const COUNTED: [&str; 6] = [
+    "dualwrite_dirty WHERE side = 'old'",
+    "dualwrite_dirty WHERE side = 'new'",
+    "dualwrite_failure WHERE side = 'old' AND waived_at IS NULL",
+    "dualwrite_failure WHERE side = 'new' AND waived_at IS NULL",
+    "dualwrite_failure WHERE side = 'old' AND waived_at IS NOT NULL",
+    "dualwrite_failure WHERE side = 'new' AND waived_at IS NOT NULL",
+];
+type Counts = [u64; COUNTED.len()];
+
+pub(super) async fn summaries<DB: Backend>(
+    conn: &mut Conn<DB>,
+    names: &[&str],
+    slack: i64,
+) -> sqlx::Result<Vec<(String, Facts)>> {
+    let list = format!("IN ({})", vec!["?"; names.len()].join(", "));
+    let own: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
+    let sql = format!(
+        "SELECT {RECORD_COLUMNS}, {{now}} - m.stage_at, \
+         (SELECT o.state FROM dualwrite_backfill o WHERE o.migration = m.name AND o.part = 'old' \
+         AND o.generation = m.old_generation), \
+         CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = m.name) THEN NULL \
+         ELSE m.old_verified_generation END, \
+         {{now}} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
+         WHERE u.migration = m.name AND u.minute > 0) {RECORD_FROM} WHERE m.name {list}"
+    );
+    let rows = DB::Adapter::fetch(conn, &sql, &own).await?;
+
+    let sql = format!(
+        "SELECT m.name, {} AND m.name {list} ORDER BY i.id",
+        instances(&DB::Adapter::DIALECT)
+    );
+    let values: Vec<SqlValue> = std::iter::once(slack.into()).chain(own.iter().cloned()).collect();
+    let mut reports: HashMap<String, Vec<InstanceReport>> = HashMap::new();
+    for row in &DB::Adapter::fetch(conn, &sql, &values).await? {
+        reports.entry(row.text(0)?.to_owned()).or_default().push(instance_of(row, 1)?);
+    }
+    let sql = format!(
+        "SELECT a.migration, a.name FROM dualwrite_approval a JOIN dualwrite_migration m \
+         ON m.name = a.migration AND m.stage_epoch = a.stage_epoch WHERE a.migration {list}"
+    );
+    let mut approvals = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
+    let sql = format!(
+        "SELECT migration, release_name FROM dualwrite_release WHERE gone_at IS NULL AND migration {list}"
+    );
+    let mut releases = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
+
+    let sql = format!(
+        "SELECT kind, max(at), migration FROM dualwrite_stale WHERE migration {list} \
+         GROUP BY migration, kind ORDER BY kind"
+    );
+    let mut stale: HashMap<String, Vec<StaleMark>> = HashMap::new();
+    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
+        stale.entry(row.text(2)?.to_owned()).or_default().push(stale_of(row)?);
+    }
+    let sql = format!(
+        "SELECT {HAZARD_COLUMNS}, migration FROM dualwrite_hazard WHERE migration {list} ORDER BY name"
+    );
+    let mut hazards: HashMap<String, Vec<Hazard>> = HashMap::new();
+    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
+        hazards.entry(row.text(7)?.to_owned()).or_default().push(hazard_of(row)?);
+    }
+
+    let records = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>()?;
+    let counts = counts::<DB>(conn, &records).await?;
+    let mut found = Vec::with_capacity(records.len());
+    for ((record, row), counts) in records.into_iter().zip(&rows).zip(counts) {
+        let name = record.name.clone();
+        let lists =
+            [approvals.remove(&name), releases.remove(&name)].map(Option::unwrap_or_default);
+        let reports = reports.remove(&name).unwrap_or_default();
+        let facts = Facts {
+            stale: stale.remove(&name).unwrap_or_default(),
+            hazards: hazards.remove(&name).unwrap_or_default(),
+            ..summary(record, row, counts, lists, reports)?
+        };
+        found.push((name, facts));
+    }
+    Ok(found)
+}
+
+fn grouped(rows: Vec<SqlRow>) -> sqlx::Result<HashMap<String, Vec<String>>> {
+    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+    for row in &rows {
+        groups.entry(row.text(0)?.to_owned()).or_default().push(row.text(1)?.to_owned());
+    }
+    Ok(groups)
+}
+
+/// One statement, for those migrations that have any such key.
+async fn counts<DB: Backend>(conn: &mut Conn<DB>, records: &[Record]) -> sqlx::Result<Vec<Counts>> {
+    let mut counts = vec![Counts::default(); records.len()];
+    let (mut parts, mut values) = (Vec::new(), Vec::new());
+    for (number, record) in records.iter().enumerate() {
+        for (kind, counted) in COUNTED.iter().enumerate() {
+            let any =
+                if counted.starts_with("dualwrite_dirty") { record.dirty } else { record.letters };
+            if any {
+                parts.push(format!(
+                    "SELECT {number}, {kind}, count(*) FROM \
+                     (SELECT 1 AS one FROM {counted} AND migration = ? LIMIT {COUNTED_MAX}) c{number}_{kind}"
+                ));
+                values.push(SqlValue::from(record.name.as_str()));
+            }
+        }
+    }
+    if parts.is_empty() {
+        return Ok(counts);
+    }
+    for row in &DB::Adapter::fetch(conn, &parts.join(" UNION ALL "), &values).await? {
+        let place = |column| row.unsigned(column).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        if let Some(count) = counts.get_mut(place(0)?).and_then(|all| all.get_mut(place(1).ok()?)) {
+            *count = row.unsigned(2)?;
+        }
+    }
+    Ok(counts)
+}
+
+fn summary(
+    record: Record,
+    row: &SqlRow,
+    [dirty_old, dirty_new, old_dead_letters, dead_letters, old_waived, waived]: Counts,
+    [approvals, releases]: [Vec<String>; 2],
+    instances: Vec<InstanceReport>,
+) -> sqlx::Result<Facts> {
+    let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
+    let optional = |column| row.optional_integer(READ_AT + column);
+    Ok(Facts {
+        position: record.position,
+        token: record.token,
+        generation: record.generation,
+        stage_epoch: record.stage_epoch,
+        stage_age: Duration::from_micros(unsigned(row.integer(READ_AT + 1)?)),
+        backfilled: record.backfilled,
+        verified: record.verified,
+        dirty_old,
+        dirty_new,
+        dead_letters,
+        waived,
+        old_generation: record.old_generation,
+        old_backfilled: row.optional_text(READ_AT + 2)? == Some("complete"),
+        old_verified: optional(3)?.map(unsigned).map(Generation),
+        old_dead_letters,
+        old_waived,
+        stale: Vec::new(),
+        hazards: Vec::new(),
+        approvals,
+        releases,
+        unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
+        instances,
+    })
+}

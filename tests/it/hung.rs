@@ -1,0 +1,199 @@
+//! A connection of the control tables hangs, or all of them are wanted at once: heartbeats go on, and so do reads.
+
+use std::net::ToSocketAddrs as _;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use dualwrite::{Migration, Operator, Runtime, Stage};
+use tower::ServiceExt as _;
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::{CopyNotes, DualNotes, Notes as _, Store, World, plain};
+use crate::support::proxy::Proxy;
+use crate::support::sql::Sql;
+use crate::support::wait::until;
+
+on_all_databases!(
+    reads_go_on_while_control_connections_hang,
+    reads_go_on_while_a_listener_cannot_connect,
+    reads_go_on_while_many_moves_wait,
+    many_moves_of_one_migration_leave_the_others_room,
+    pages_that_were_given_up_leave_no_session_waiting,
+);
+
+const LEASE: Duration = Duration::from_secs(3);
+
+/// The pool of the runtime goes through the network, the reads do not.
+struct Far<D: Sql> {
+    world: World<D>,
+    proxy: Proxy,
+    runtime: Runtime<D::Db>,
+    notes: DualNotes<Store<D>, Store<D>>,
+    migration: Migration,
+}
+
+async fn far<D: Sql>(db: Scratch<D>) -> Option<Far<D>> {
+    let (host, port) = db.server()?; // a file has no network
+    let address = (host.as_str(), port).to_socket_addrs().unwrap().next().unwrap();
+    let proxy = Proxy::to(address).await;
+    let world = World::with(db, Stage::DualWrite, 3, plain).await;
+    let url = world.db.url().replacen(&format!(":{port}"), &format!(":{}", proxy.port()), 1);
+    let pool = world.db.pool_by(&url, 4).await;
+    let runtime = Runtime::builder(pool).lease(LEASE).start().await.unwrap();
+    let copy = CopyNotes::<D>::new();
+    let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
+    let store = |table| Store {
+        table,
+        pool: world.db.pool().clone(),
+        mood: Default::default(),
+        hanging: Default::default(),
+        reading: Default::default(),
+        removing: Default::default(),
+    };
+    let notes = DualNotes::new(&migration, store("old_note"), store("new_note"));
+    Some(Far { world, proxy, runtime, notes, migration })
+}
+
+/// Reads until this instance has sent so many heartbeats more.
+async fn reads_for<D: Sql>(far: &Far<D>, heartbeats: i64) {
+    let sql =
+        format!("SELECT beat FROM dualwrite_instance WHERE id = '{}'", far.runtime.instance());
+    let goal = far.world.db.number(&sql).await + heartbeats;
+    until("heartbeats go on", async || {
+        far.notes.find(1).await.unwrap();
+        far.world.db.number(&sql).await >= goal
+    })
+    .await;
+}
+
+async fn reads_go_on_while_control_connections_hang<D: Sql>(db: Scratch<D>) {
+    let Some(far) = far(db).await else { return };
+    reads_for(&far, 1).await;
+    for _ in 0..2 {
+        far.proxy.freeze();
+        reads_for(&far, 4).await;
+    }
+    far.runtime.shutdown().await.unwrap();
+}
+
+async fn reads_go_on_while_a_listener_cannot_connect<D: Sql>(db: Scratch<D>) {
+    if D::NAME != "postgres" {
+        return; // only PostgreSQL is listened to
+    }
+    let Some(far) = far(db).await else { return };
+    far.proxy.hold_new(true);
+    let listeners = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    until("they listened", async || far.world.db.number(listeners).await > 0).await;
+    reads_for(&far, 4).await;
+    far.proxy.hold_new(false);
+    far.runtime.shutdown().await.unwrap();
+}
+
+async fn reads_go_on_while_many_moves_wait<D: Sql>(db: Scratch<D>) {
+    let Some(far) = far(db).await else { return };
+    let held = far.world.begin().await;
+    let migration = far.migration.clone();
+    let moves: Vec<_> = (0..10)
+        .map(|_| {
+            let migration = migration.clone();
+            tokio::spawn(async move { migration.step_back(Stage::Off).await })
+        })
+        .collect();
+    reads_for(&far, 4).await;
+    held.rollback().await.unwrap();
+    let mut made = 0;
+    for moved in moves {
+        made += usize::from(moved.await.unwrap().is_ok());
+    }
+    assert!(made > 0, "the first that came after the transaction");
+    far.runtime.shutdown().await.unwrap();
+}
+
+async fn many_moves_of_one_migration_leave_the_others_room<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 1, plain).await;
+    if D::NAME == "sqlite" {
+        return world.runtime.shutdown().await.unwrap(); // one writer at a time, whatever it writes
+    }
+    let other = world.runtime.migration("other").backfill(CopyNotes::<D>::new());
+    let other = other.register().await.unwrap();
+    let held = world.begin().await;
+    let moves: Vec<_> = (0..10)
+        .map(|_| {
+            let migration = world.migration.clone();
+            tokio::spawn(async move { migration.step_back(Stage::Off).await })
+        })
+        .collect();
+    other.advance(Stage::DualWrite).await.unwrap();
+    other.status().await.unwrap();
+    assert!(!moves.iter().all(|one| one.is_finished()), "they wait for the transaction");
+    held.rollback().await.unwrap();
+    for moved in moves {
+        let _ = moved.await.unwrap();
+    }
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn pages_that_were_given_up_leave_no_session_waiting<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 1, plain).await;
+    let (lock, waiting) = match D::NAME {
+        "postgres" => (
+            "BEGIN; LOCK TABLE dualwrite_approval IN ACCESS EXCLUSIVE MODE",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        ),
+        "mysql" => (
+            "LOCK TABLES dualwrite_approval WRITE",
+            "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() \
+             AND state LIKE 'Waiting for table%'",
+        ),
+        _ => return world.runtime.shutdown().await.unwrap(), // it has no sessions
+    };
+    let holder = world.db.another_pool(1).await;
+    D::execute(&holder, lock).await.unwrap();
+    let page = dualwrite::page(Operator::new(world.db.pool().clone()));
+    let ask = || page.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
+    // Somebody reloads and reloads: each request is dropped as soon as the database works on it.
+    for _ in 0..15 {
+        let asked = tokio::spawn(ask());
+        until("it waits", async || world.db.number(waiting).await > 0).await;
+        asked.abort();
+        // Which would not be so for as long as the lock is held.
+        until("it is cancelled", async || world.db.number(waiting).await == 0).await;
+    }
+    // One who waits is answered.
+    let began = Instant::now();
+    let answer = ask().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    D::execute(&holder, D::sql("", "COMMIT", "UNLOCK TABLES")).await.unwrap();
+    let answer = ask().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    world.runtime.shutdown().await.unwrap();
+}
+
+/// Somebody accepts, and nobody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_answers_while_the_database_is_down() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    for port in [port, closed] {
+        let postgres = format!("postgres://nobody@127.0.0.1:{port}/none?sslmode=disable");
+        let mysql = format!("mysql://nobody@127.0.0.1:{port}/none");
+        let pages = [
+            dualwrite::page(Operator::new(sqlx::PgPool::connect_lazy(&postgres).unwrap())),
+            dualwrite::page(Operator::new(sqlx::MySqlPool::connect_lazy(&mysql).unwrap())),
+        ];
+        for page in pages {
+            let began = Instant::now();
+            let request = Request::get("/").body(Body::empty()).unwrap();
+            let answer = page.oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+        }
+    }
+}
