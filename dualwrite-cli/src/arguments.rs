@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Gives an order to a backfill, whichever instance runs it
     #[command(subcommand)]
     Backfill(Order),
+    /// Drops what a migration calls old, on evidence
+    #[command(subcommand)]
+    Contract(crate::contract::Contract),
     /// Judges schema changes; needs no database
     #[command(subcommand)]
     Schema(Schema),

@@ -23,10 +23,7 @@ impl From<Error> for Failure {
                     "there is no migration `{name}` in this database; `dualwrite status` lists those there are"
                 )
             }
-            ErrorKind::Database => match cause {
-                Some(cause) => format!("{error}: {cause}; try again when the database answers"),
-                None => format!("{error}; try again when the database answers"),
-            },
+            ErrorKind::Database => format!("{error}; try again when the database answers"),
             _ if error.is_retryable() => format!("{error}; try again"),
             _ => error.to_string(),
         })
@@ -43,7 +40,8 @@ pub(crate) fn unreachable(error: &sqlx::Error) -> Failure {
         sqlx::Error::Io(_) => "start that server, or check host and port in the URL",
         _ => "check user, password and database in the URL, or the path of the file",
     };
-    Failure(format!("cannot connect to the database: {error}; {next}"))
+    let said = Error::without_values(error);
+    Failure(format!("cannot connect to the database: {said}; {next}"))
 }
 
 /// What the driver said first.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod connect;
+mod contract;
 mod failure;
 mod obey;
 mod schema;
@@ -57,6 +58,18 @@ pub async fn run<A: Into<OsString> + Clone>(
         let message = "no database is named; give --database URL, or set the variable DATABASE_URL";
         return end(err, &format!("dualwrite: {message}\n"), WRONG_USE);
     };
+    if let Command::Contract(command) = arguments.command {
+        let answer = match connect::connect(&url).await {
+            Ok(operator) => contract::obey(&operator, command).await,
+            Err(failure) => Err(failure),
+        };
+        return match answer {
+            Ok(answer) => end(out, &answer.text, if answer.yes { DONE } else { FAILED }),
+            Err(failure) => {
+                end(err, &format!("dualwrite: {}\n", failure::without_urls(&failure.0)), FAILED)
+            }
+        };
+    }
     match obey::obey(&url, arguments.command).await {
         Ok(answer) => end(out, &answer, DONE),
         Err(failure) => {

@@ -14,6 +14,7 @@ pub(crate) async fn obey(url: &str, command: Command) -> Result<String, Failure>
         Command::Status { name, json } => status(&operator, name.as_deref(), json).await,
         Command::Backfill(order) => give(&operator, order).await,
         Command::Schema(_) => Ok(String::new()), // judged without a database
+        Command::Contract(_) => Ok(String::new()), // answers by its exit code, too
     }
 }
 
@@ -51,12 +52,12 @@ async fn give(operator: &Operator, order: Order) -> Result<String, Failure> {
         Order::Pause(_) => (
             backfill.pause().await?,
             "paused; it goes on with `dualwrite backfill resume`",
-            "does not run; start it, or see in `dualwrite status` whether it is complete or paused",
+            "does not run; start it, or see in `dualwrite status` whether it is complete",
         ),
         Order::Resume(_) => (
             backfill.resume().await?,
-            "resumed",
-            "is neither paused nor cancelled; start it where nobody runs it",
+            "may go on; whoever runs it does so within a second, and where nobody does, start it",
+            "is not paused, and nobody runs it; start it, also where it was cancelled",
         ),
         Order::Cancel(_) => (
             backfill.cancel().await?,

@@ -18,6 +18,10 @@ pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {
 pub(crate) fn migration(migration: &MigrationOverview) -> String {
     let mut lines = Lines(String::new());
     lines.add(&migration.name);
+    if let Some(why) = &migration.unreadable {
+        lines.say("unreadable", why);
+        return lines.0;
+    }
     lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
     lines.say("instances", &migration.instances.to_string());
     lines.say("dead letters", &migration.dead_letters.to_string());
@@ -75,7 +79,7 @@ fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
-fn moment(at_us: i64) -> String {
+pub(crate) fn moment(at_us: i64) -> String {
     let at = u64::try_from(at_us).ok().map(Duration::from_micros);
     let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
     at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()

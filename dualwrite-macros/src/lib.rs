@@ -9,6 +9,7 @@ use proc_macro::TokenStream;
 mod compare;
 mod diag;
 mod dual;
+mod key;
 mod names;
 mod paths;
 mod repository;
@@ -20,10 +21,16 @@ mod tests;
 ///
 /// | on a method | options |
 /// |---|---|
-/// | `#[read(key = …)]` | `lazy`, `shadow = never`, `sample = 5`, `timeout = "500ms"`, `compare = function` |
-/// | `#[read(scan)]` | the same without `lazy` |
+/// | `#[read(key = …)]` | `ramp = …`, `lazy`, `shadow = never`, `sample = 5`, `timeout = "500ms"`, `compare = function` |
+/// | `#[read(scan)]` | the same without `ramp` and `lazy` |
 /// | `#[write(key = …)]` | `on_mirror_error = abort` or `mark_dirty`; `on_difference = mark_dirty`, `error` or `ignore`; `timeout = "500ms"` (the mirror's write), `primary_timeout = "5s"` |
+/// | `#[write(keys = …)]` | the same; several records, all of which are named |
+/// | `#[write(key_from = …, then = method)]`, or `into = argument` | the same; the database makes the key |
+/// | `#[write(filter)]`, `#[write(once)]` | the same; no key: on both sides or not at all, or executed once |
 /// | `#[primary]` | none: neither a read nor a write, passed to the side that answers |
+///
+/// Reads and writes take `error = function` or `on_unknown = value` too. On the trait: `name = …`,
+/// `error = function`, `remote = path`, `crate = path`.
 ///
 /// The guide is `dualwrite::guide::repository`.
 #[proc_macro_attribute]
@@ -35,6 +42,12 @@ pub fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Dual, attributes(dual))]
 pub fn dual(item: TokenStream) -> TokenStream {
     dual::dual(item.into()).into()
+}
+
+/// Makes a struct a key: of one field as that field is, of up to four the columns in order.
+#[proc_macro_derive(Key, attributes(key))]
+pub fn key(item: TokenStream) -> TokenStream {
+    key::key(item.into()).into()
 }
 
 /// Generates a comparison field by field, with the path to each difference.

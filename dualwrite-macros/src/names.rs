@@ -10,8 +10,8 @@ use quote::format_ident;
 use syn::ext::IdentExt as _;
 
 /// The inherent functions of the wrapper, which would hide a method of the same name.
-pub(crate) const WRAPPER_FUNCTIONS: [&str; 5] =
-    ["new", "from_arcs", "with_both", "old_side", "new_side"];
+pub(crate) const WRAPPER_FUNCTIONS: [&str; 7] =
+    ["new", "from_arcs", "with_both", "one_row", "one_row_arcs", "old_side", "new_side"];
 
 /// The inherent methods that the `Dual` derive adds beside getters and setters.
 pub(crate) const DUAL_METHODS: [&str; 3] = ["is_migrated", "migrate", "divergence"];

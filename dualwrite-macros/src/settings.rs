@@ -24,17 +24,21 @@ pub(crate) struct Settings {
 struct Setting {
     key: Ident,
     value: Option<Expr>,
+    /// `key =`, and nothing behind it.
+    is_unfinished: bool,
 }
 
 impl Parse for Setting {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         // `crate` is a keyword, so plain identifiers would not do.
         let key = Ident::parse_any(input)?;
-        let value = match input.parse::<Option<Token![=]>>()? {
-            Some(_) => Some(value(input)?),
-            None => None,
+        let has_value = input.parse::<Option<Token![=]>>()?.is_some();
+        let is_unfinished = has_value && (input.is_empty() || input.peek(Token![,]));
+        let value = match has_value && !is_unfinished {
+            true => Some(value(input)?),
+            false => None,
         };
-        Ok(Self { key, value })
+        Ok(Self { key, value, is_unfinished })
     }
 }
 
@@ -121,9 +125,13 @@ impl Settings {
     /// Takes a flag: its name where it was given.
     pub(crate) fn flag(&mut self, key: &str, errors: &mut Errors) -> Option<Ident> {
         let setting = self.take(key)?;
-        if let Some(value) = &setting.value {
+        if setting.value.is_some() || setting.is_unfinished {
             self.flawed = true;
-            errors.on(value, format!("`{key}` takes no value: write `{key}` alone"));
+            let message = format!("`{key}` takes no value: write `{key}` alone");
+            match &setting.value {
+                Some(value) => errors.on(value, message),
+                None => errors.on(&setting.key, message),
+            }
         }
         Some(setting.key)
     }
@@ -135,7 +143,7 @@ impl Settings {
         what: &str,
         errors: &mut Errors,
     ) -> Option<(Ident, Expr)> {
-        let Setting { key, value } = self.take(key)?;
+        let Setting { key, value, .. } = self.take(key)?;
         if value.is_none() {
             self.flawed = true;
             errors.on(&key, format!("`{key}` needs a value: write `{key} = …`, {what}"));

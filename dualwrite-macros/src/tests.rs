@@ -4,6 +4,7 @@ mod compare_refusals;
 mod compare_snapshots;
 mod dual_refusals;
 mod dual_snapshots;
+mod keys;
 mod option_refusals;
 mod refusals;
 mod snapshots;
@@ -13,7 +14,7 @@ use quote::ToTokens as _;
 use syn::{Attribute, DeriveInput, File, Item, LitStr, Meta};
 
 /// Expands the one item in a source text: the trait under `#[repository]`, the item under
-/// `#[derive(Compare)]`, or else the item under `#[derive(Dual)]`.
+/// `#[derive(Compare)]` or `#[derive(Key)]`, or else the item under `#[derive(Dual)]`.
 fn expand(source: &str) -> TokenStream {
     let file: File = syn::parse_str(source).unwrap();
     match <[Item; 1]>::try_from(file.items).ok().unwrap() {
@@ -28,22 +29,19 @@ fn expand(source: &str) -> TokenStream {
         }
         [other] => {
             let item = other.into_token_stream();
-            match syn::parse2::<DeriveInput>(item.clone())
-                .unwrap()
-                .attrs
-                .iter()
-                .any(derives_compare)
-            {
-                true => crate::compare::compare(item),
-                false => crate::dual::dual(item),
+            let input = syn::parse2::<DeriveInput>(item.clone()).unwrap();
+            match input.attrs.iter().find_map(derived).as_deref() {
+                Some("Compare") => crate::compare::compare(item),
+                Some("Key") => crate::key::key(item),
+                _ => crate::dual::dual(item),
             }
         }
     }
 }
 
-fn derives_compare(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("derive")
-        && attribute.parse_args::<Ident>().is_ok_and(|name| name == "Compare")
+fn derived(attribute: &Attribute) -> Option<String> {
+    let name = attribute.path().is_ident("derive").then(|| attribute.parse_args::<Ident>());
+    name?.ok().map(|name| name.to_string())
 }
 
 /// What an expansion reports, and the items beside that.

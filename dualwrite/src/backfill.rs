@@ -5,6 +5,7 @@ pub(crate) mod committing;
 pub(crate) mod decide;
 pub(crate) mod letters;
 pub(crate) mod options;
+pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod run;

@@ -2,16 +2,21 @@
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
 pub(crate) mod alone;
+pub(crate) mod bound;
 pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod hazards;
-pub(crate) mod identifier;
 pub(crate) mod inside;
+pub(crate) mod judging;
 pub(crate) mod key_source;
+pub(crate) mod keyed;
 pub(crate) mod learn;
 pub(crate) mod mapping;
+pub(crate) mod marks;
+pub(crate) mod one_row;
+pub(crate) mod reading;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -25,8 +30,9 @@ use crate::backfill::walk::{Walk, Way};
 use crate::control::BackfillProgress;
 use crate::database::Backend;
 use crate::error::{BoxError, Error};
-use crate::key::{EncodedKey, KeyKind, OwnedKey};
+use crate::key::{EncodedKey, KeyKind, KeyPart, OwnedKey};
 use crate::preflight::finding::Preflight;
+use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -34,9 +40,9 @@ use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 
+pub use crate::database::Identifier;
 pub use columns::CopyColumns;
 pub use convert::ConvertColumns;
-pub use identifier::Identifier;
 pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
 pub use statements::CopySql;
@@ -193,11 +199,20 @@ pub trait CopyKeys: Send + Sync + 'static {
 pub(crate) trait Copier: Send + Sync {
     fn kind(&self) -> KeyKind;
 
+    /// Whether old and new are columns of the same rows; `None` where that is not known.
+    fn one_table(&self) -> Option<bool>;
+
+    /// Old columns of the one table that an `INSERT` cannot leave out, as far as the mapping names columns.
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
+
     /// Whether a key can be copied to this side.
     fn can_copy_to(&self, side: Side) -> bool;
 
     /// Whether the keys of new can be listed.
     fn sees_new(&self) -> bool;
+
+    /// Whether a mirror write to this side has to be judged before its savepoint is left.
+    fn defers(&self, side: Side) -> bool;
 
     /// Whether everything can be copied back, keys that old has never seen included.
     fn can_run_back(&self) -> bool;
@@ -234,6 +249,15 @@ pub(crate) trait Copier: Send + Sync {
         migration: &'a str,
         create: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// A key as the control tables know it, however it is spelled.
+    fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart>;
+
+    /// The same for its bucket.
+    fn bucket_form(&self, key: &[KeyPart]) -> Vec<KeyPart>;
+
+    /// Which keys are equal, as far as the catalogue was asked.
+    fn spelling(&self) -> Spelling;
 
     /// Looks at the catalogue, and keeps what was found for the gates.
     fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>>;

@@ -1,8 +1,13 @@
 //! The narrow waist to a SQL database: bind, fetch, begin with a fence. Everything that differs between
 //! databases is in the adapters below; the statements above them are written once.
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod altering;
+mod deferred;
 mod dialect;
+pub(crate) mod engine;
 mod fence;
+mod identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
 #[cfg(feature = "mysql")]
@@ -12,6 +17,7 @@ mod postgres;
 pub(crate) mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod text;
 mod values;
 
 use std::time::Duration;
@@ -20,21 +26,26 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::{AssertSqlSafe, Database};
 
+pub(crate) use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
+pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::fence::read_pinned;
 #[cfg(feature = "postgres")]
 use self::fence::read_positions;
 pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
+pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{install_error, is_installed, migrator};
+pub(crate) use self::text::{Scanned, expression, verbatim};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::values::{bind, typed_values};
 pub(crate) use self::values::{position_of, unexpected};
 use crate::key::KeyKind;
+use crate::preflight::form::KeyForm;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::stages::hazard::{Hazard, HazardKind};
 
@@ -74,25 +85,34 @@ pub struct Watched {
     /// Quoted, as are the columns of the key.
     pub(crate) table: String,
     pub(crate) columns: Vec<(String, KeyKind)>,
+    /// One for each column.
+    pub(crate) forms: Vec<KeyForm>,
     /// Of the trigger, and of the function on PostgreSQL.
     pub(crate) name: String,
-    /// The number of the migration's fence: the mark of a transaction that holds it.
+    /// The number of the migration's fence, from its row: the mark of a transaction that holds it.
     pub(crate) fence: u64,
 }
 
 impl Watched {
-    pub(crate) fn new(migration: &str, table: String, columns: Vec<(String, KeyKind)>) -> Self {
+    pub(crate) fn new(
+        migration: &str,
+        table: String,
+        columns: Vec<(String, KeyKind)>,
+        forms: &[KeyForm],
+    ) -> Self {
         // Of all that it depends on, so that one of this name is this one, and need not be replaced:
         // in between, writes would go by unseen.
-        let parts = columns.iter().map(|(column, kind)| format!("{column} {kind}"));
+        let parts = columns.iter().zip(forms).map(|((column, kind), form)| {
+            format!("{column} {kind} {} {:?}", form.order, form.uuid)
+        });
         let parts: Vec<String> = [TRIGGER_VERSION.to_owned(), migration.to_owned(), table.clone()]
             .into_iter()
             .chain(parts)
             .collect();
         let hash = xxhash_rust::xxh3::xxh3_64(parts.join("\0").as_bytes());
         let name = format!("dualwrite_watch_{hash:016x}");
-        let fence = Pin::fence(migration);
-        Self { migration: migration.to_owned(), table, columns, name, fence }
+        let forms = forms.to_vec();
+        Self { migration: migration.to_owned(), table, columns, forms, name, fence: 0 }
     }
 
     /// The name of the table without its schema and quotes.

@@ -1,9 +1,16 @@
 //! What can go wrong, for programs ([`ErrorKind`]) and for people (the text: what failed, then what
 //! to do next).
 
+mod answer;
+pub(crate) mod conversion;
+mod reason;
+
 use std::error::Error as StdError;
 use std::fmt;
 
+pub(crate) use self::answer::{is_about_data, is_lost, is_refused_commit, is_serialization};
+pub use self::conversion::ConversionError;
+pub(crate) use self::reason::{Plain, reason};
 use crate::gate::Blocker;
 
 /// A cause from elsewhere: the user's copy function, a driver, the operating system.
@@ -33,8 +40,11 @@ pub enum ErrorKind {
     /// The database chose this transaction to fail, for a serialization failure or a deadlock: begin
     /// again. Nothing was applied.
     Serialization,
-    /// The database cannot be reached or answered with an error.
+    /// The database cannot be reached or answered with an error. Nothing was committed.
     Database,
+    /// The commit was sent, and the connection was lost or ended before the server answered: the transaction was
+    /// applied as a whole or not at all. Look before the same is done again.
+    CommitUnknown,
     /// A key of another type than the migration's.
     WrongKey,
     /// This instance does not know the position any more: its lease ran out.
@@ -102,7 +112,28 @@ impl Error {
             None if is_serialization(&source) => ErrorKind::Serialization,
             None => ErrorKind::Database,
         };
-        Self::new(kind, format!("the database failed while {doing}")).caused_by(source)
+        let said = reason(&source);
+        Self::new(kind, format!("the database failed while {doing}: {said}")).caused_by(source)
+    }
+
+    /// A failed COMMIT: the server has refused it, or nobody knows what became of it.
+    pub(crate) fn committing(source: sqlx::Error) -> Self {
+        if is_refused_commit(&source) {
+            return Self::database("committing; nothing was applied", source);
+        }
+        let said = reason(&source);
+        let message = format!(
+            "it is unknown whether the transaction was committed, for its connection ended before the \
+             server answered ({said}); look whether it was applied before you do the same again"
+        );
+        Self::new(ErrorKind::CommitUnknown, message).caused_by(source)
+    }
+
+    /// The copy function failed, or its statements did.
+    pub(crate) fn copying(cause: impl Into<BoxError>) -> Self {
+        let cause = cause.into();
+        let message = format!("the copy function failed: {}", reason(&*cause));
+        Self::new(ErrorKind::CopyFailed, message).caused_by(cause)
     }
 
     /// Of every operation from the beginning of a shutdown on.
@@ -140,21 +171,85 @@ impl Error {
         &self.0.blockers
     }
 
-    /// Whether the same call can succeed later without any change by the caller: a lost
-    /// compare-and-set, a gate that opens with time, an unreachable database, a serialization
-    /// failure. Nothing was applied when this is true.
+    /// Whether the same call can be made again, and can succeed without any change by the caller: a lost
+    /// compare-and-set, a gate that opens with time, an unreachable database, a serialization failure.
+    ///
+    /// Where this is true, nothing is applied twice by that:
+    /// - Of a transaction (`begin`, a write in it, `commit`), a move or an approval, nothing was applied. A commit
+    ///   whose outcome is unknown is [`CommitUnknown`](ErrorKind::CommitUnknown), and not retryable.
+    /// - Work in pieces (a backfill, a verification, a repair, the retry of dead letters) keeps what it has done,
+    ///   and goes on from there. An order (pause, resume, a rate) may have arrived, and says the same again.
+    ///
+    /// A row that the database refuses for what is in it is refused again: not retryable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Conflict
-                | ErrorKind::Blocked
-                | ErrorKind::StageUnknown
-                | ErrorKind::LeaseLost
-                | ErrorKind::Database
-                | ErrorKind::Serialization
-                | ErrorKind::Timeout
-        )
+        match self.kind() {
+            ErrorKind::Database => !self.is_about_data(),
+            kind => matches!(
+                kind,
+                ErrorKind::Conflict
+                    | ErrorKind::Blocked
+                    | ErrorKind::StageUnknown
+                    | ErrorKind::LeaseLost
+                    | ErrorKind::Serialization
+                    | ErrorKind::Timeout
+            ),
+        }
+    }
+
+    /// Whether work that may be done twice can be tried again.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_retryable() || self.kind() == ErrorKind::CommitUnknown
+    }
+
+    /// Whether the database refused a row for what is in it.
+    pub(crate) fn is_about_data(&self) -> bool {
+        self.driver().is_some_and(is_about_data)
+    }
+
+    /// Whether a value that was read is not what it should be.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.driver(), Some(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }))
+    }
+
+    /// What the driver said first.
+    fn driver(&self) -> Option<&sqlx::Error> {
+        let mut next = self.source();
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+                return Some(error);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// What an error says, without row values: of a database's error its code and the names of constraint, table
+    /// and column, of a value that cannot be read its column. The text of an error of your own type is kept, but
+    /// for what it repeats of a driver's. The library stores and logs errors only like this.
+    ///
+    /// ```
+    /// let source = "invalid digit in `4711`".into();
+    /// let error = sqlx::Error::ColumnDecode { index: "age".to_owned(), source };
+    /// let said = dualwrite::Error::without_values(&error);
+    /// assert_eq!(said, "the column age cannot be read as the type that is wanted");
+    /// ```
+    #[must_use]
+    pub fn without_values(error: &(dyn StdError + 'static)) -> String {
+        reason(error)
+    }
+
+    /// The same where the database refused a row that a copy wrote: that row has to pay.
+    pub(crate) fn blaming_the_copy(mut self) -> Self {
+        if self.kind() == ErrorKind::Database && self.is_about_data() {
+            self.0.kind = ErrorKind::CopyFailed;
+        }
+        self
+    }
+
+    /// What caused it, or else what it says itself, without row values.
+    pub(crate) fn cause(&self) -> String {
+        self.source().map_or_else(|| self.to_string(), reason)
     }
 
     /// Finds an error of this library in a chain of sources, for example inside a `sqlx::Error`.
@@ -181,29 +276,6 @@ impl Error {
     }
 }
 
-/// Code, constraint and table of a database's error in a chain of sources; no values.
-pub(crate) fn database_said(error: &(dyn StdError + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<sqlx::Error>() {
-            let Some(database) = found.as_database_error() else { return None };
-            let code = database.code().map(|code| format!("SQLSTATE {code}"));
-            let constraint = database.constraint().map(|name| format!("constraint `{name}`"));
-            let table = database.table().map(|name| format!("table `{name}`"));
-            let parts: Vec<String> = [code, constraint, table].into_iter().flatten().collect();
-            return (!parts.is_empty()).then(|| parts.join(", "));
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// SQLSTATE of a serialization failure, on MySQL of a deadlock too; and of PostgreSQL's deadlock.
-pub(crate) fn is_serialization(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "40001" || code == "40P01")
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(migration) = &self.0.migration {
@@ -218,7 +290,8 @@ impl fmt::Debug for Error {
         let mut out = f.debug_struct("Error");
         out.field("kind", &self.0.kind).field("message", &self.to_string());
         if let Some(source) = &self.0.source {
-            out.field("source", source);
+            // Not as it is: a driver quotes values.
+            out.field("source", &reason(&**source));
         }
         out.finish()
     }

@@ -37,15 +37,21 @@ pub enum Gate {
     Released,
     /// No live instance sees a kill switch set.
     Killed,
+    /// A row can be inserted without its old columns: none of them is NOT NULL without a default.
+    OldMayBeLeftOut,
     /// No sequence of new would give out a number that is taken.
     Sequences,
+    /// No constraint of an old column rejects what is written to new alone.
+    Relaxed,
+    /// Nobody has begun to drop old.
+    Contracted,
     /// The writes to the new side succeed, as far as this process has seen.
     MirrorWrites,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -58,7 +64,10 @@ impl Gate {
         Self::Approved,
         Self::Released,
         Self::Killed,
+        Self::OldMayBeLeftOut,
         Self::Sequences,
+        Self::Relaxed,
+        Self::Contracted,
         Self::MirrorWrites,
     ];
 
@@ -78,7 +87,10 @@ impl Gate {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Killed => "killed",
+            Self::OldMayBeLeftOut => "old_may_be_left_out",
             Self::Sequences => "sequences",
+            Self::Relaxed => "relaxed",
+            Self::Contracted => "contracted",
             Self::MirrorWrites => "mirror_writes",
         }
     }
@@ -94,7 +106,12 @@ impl Gate {
     pub const fn may_be_overridden(self) -> bool {
         matches!(
             self,
-            Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved | Self::MirrorWrites
+            Self::Verified
+                | Self::DeadLetters
+                | Self::Soaked
+                | Self::Approved
+                | Self::Relaxed
+                | Self::MirrorWrites
         )
     }
 }

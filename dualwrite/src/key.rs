@@ -96,7 +96,7 @@ pub enum KeyPart {
 }
 
 /// What identifies a record. Implemented for integers (up to `i64`/`u32`), strings, UUIDs, references
-/// to these, and tuples of up to four of these. A newtype delegates:
+/// to these, and tuples of up to four of these. A newtype derives it ([`derive@Key`]), or delegates:
 ///
 /// ```
 /// use dualwrite::{Error, Key, KeyKind, KeyPart, OwnedKey};
@@ -116,6 +116,11 @@ pub enum KeyPart {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a key",
+    label = "must be an integer, a string, a UUID, or a tuple of up to four of these",
+    note = "derive `dualwrite::Key` on a newtype over one of these, or name a field, as in `key = customer.id`"
+)]
 pub trait Key: Send + Sync {
     /// The type of the key, checked against the migration's on every call.
     const KIND: KeyKind;
@@ -152,6 +157,37 @@ pub trait OwnedKey: Key + Clone + 'static {
     /// # Errors
     /// `WrongKey` where a column is missing or of another type.
     fn take(parts: &mut dyn Iterator<Item = KeyPart>) -> Result<Self, Error>;
+}
+
+/// A key whose types are known by its columns alone.
+pub(crate) struct AnyKey(pub(crate) Vec<KeyPart>);
+
+impl Key for AnyKey {
+    /// Nobody asks for it: a key of this type is hashed, and nothing else.
+    const KIND: KeyKind = KeyKind::TEXT;
+
+    fn hash(&self, seed: u64) -> u64 {
+        let part = |seed, part: &KeyPart| match part {
+            KeyPart::Integer(value) => Key::hash(value, seed),
+            KeyPart::Text(value) => Key::hash(value.as_str(), seed),
+            KeyPart::Uuid(value) => Key::hash(value, seed),
+        };
+        match self.0.as_slice() {
+            [only] => part(seed, only),
+            parts => parts.iter().fold(seed.wrapping_add(4), part),
+        }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        match self.0.as_slice() {
+            [KeyPart::Integer(value)] => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn push_parts(&self, parts: &mut Vec<KeyPart>) {
+        parts.extend(self.0.iter().cloned());
+    }
 }
 
 /// The text under which a key is kept in the control tables: a JSON value, or an array of them.
@@ -349,6 +385,15 @@ mod tests {
             prop_assert_eq!(EncodedKey::new(&number).unwrap().decode::<i64>().unwrap(), number);
             prop_assert_eq!(EncodedKey::new(text.as_str()).unwrap().decode::<String>().unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_key_of_columns_alone_has_the_same_hash() {
+        let id = Uuid::from_u128(7);
+        let key = (5_i64, "a".to_owned(), id);
+        assert_eq!(AnyKey(key.parts()).hash(3), key.hash(3));
+        assert_eq!(AnyKey("x".parts()).hash(3), "x".hash(3));
+        assert_eq!(AnyKey(7_i64.parts()).integer(), Some(7));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod needs;
 mod backfill;
 mod call;
 mod compare;
+mod contract;
 mod control;
 mod copier;
 mod copy;
@@ -48,6 +49,8 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/backfill.md")]
     pub mod backfill {}
+    #[doc = include_str!("docs/contract.md")]
+    pub mod contract {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
@@ -84,17 +87,25 @@ pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
 };
+pub use contract::decide::{ContractDecision, Evidence, EvidenceKind, MissingEvidence};
+pub use contract::declared::{
+    COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX, Contract, OldObject,
+};
+pub use contract::plan::{ContractPlan, SchemaFile};
+pub use control::contracts::ContractEvent;
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use copy::alone::FENCE_REFUSALS_MAX;
+pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;
+pub use copy::one_row::Statement;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
     MAPPED_FIELDS_MAX, Mapping,
 };
-pub use database::{Backend, Isolation};
+pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Error, ErrorKind};
 pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;
@@ -106,6 +117,9 @@ pub use guard::rules::{
 };
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use migration::Migration;
+pub use migration::contracting::{ContractRun, Contracting, RunContract};
+#[cfg(feature = "schema")]
+pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
 pub use migration::moving::{Moving, PATIENCE};
@@ -140,6 +154,7 @@ pub use shadow::noise::{
 pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use stages::bucket::{Bucket, BucketRule, salt};
+pub use stages::columns::Columns;
 pub use stages::facts::InstanceReport;
 pub use stages::hazard::{Hazard, HazardKind, Stopped};
 pub use stages::moves::Move;
@@ -165,5 +180,27 @@ pub use dualwrite_macros::Compare;
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/dual.md")]
 pub use dualwrite_macros::Dual;
+/// Makes a struct a key: one field is a key as that field is, and up to four are its columns, in order. A key that
+/// borrows nothing is an [`OwnedKey`], too, and must be `Clone` for that.
+///
+/// ```
+/// use dualwrite::{Key, KeyPart};
+///
+/// #[derive(Clone, Copy, Key)]
+/// struct CustomerId(i64);
+///
+/// #[derive(Clone, Key)]
+/// struct OrderKey {
+///     customer: CustomerId,
+///     number: i32,
+/// }
+///
+/// let key = OrderKey { customer: CustomerId(7), number: 1 };
+/// assert_eq!(key.parts(), [KeyPart::Integer(7), KeyPart::Integer(1)]);
+/// ```
+///
+/// `#[key(crate = path)]` says where the library is, if not at `::dualwrite`.
+#[cfg(feature = "macros")]
+pub use dualwrite_macros::Key;
 #[cfg(feature = "macros")]
 pub use dualwrite_macros::repository;

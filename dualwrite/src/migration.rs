@@ -1,7 +1,10 @@
 //! [`Migration`]: the handle of one migration in this process.
 
 pub(crate) mod announce;
+pub(crate) mod contracting;
 pub(crate) mod guard;
+#[cfg(feature = "schema")]
+pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod moving;
@@ -17,8 +20,9 @@ use crate::control::{Event, Mismatch};
 use crate::database::{Backend, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
-use crate::key::{EncodedKey, Key};
+use crate::key::Key;
 use crate::migration::announce::{Announcement, announce};
+use crate::migration::contracting::Contracting;
 use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::moving::{Moving, check_named, repair};
 use crate::migration::waiving::Waiving;
@@ -139,7 +143,7 @@ impl Migration {
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
             destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
-        Ok(blockers(&facts, wish, to, &self.0.terms()))
+        Ok(blockers(&facts, wish, to, &self.0.terms_now().await?))
     }
 
     /// Looks at the tables of this migration as the database's catalogue describes them: what keeps a key from
@@ -306,6 +310,11 @@ impl Migration {
         self.look_for_hazards().await
     }
 
+    /// The contract: whether old may be dropped, what that would run, and dropping it; see [`Contracting`].
+    pub fn contract(&self) -> Contracting<'_> {
+        Contracting::new(&*self.0.control, &self.0.name, Some(&self.0))
+    }
+
     /// The backfill.
     pub fn backfill(&self) -> Backfill<'_> {
         Backfill::new(&self.0)
@@ -324,7 +333,7 @@ impl Migration {
     pub async fn copy<K: Key + ?Sized>(&self, key: &K) -> Result<bool, Error> {
         let _operation = self.0.operate()?;
         self.0.check_kind(K::KIND)?;
-        let key = EncodedKey::new(key)?;
+        let key = self.0.encode(key)?;
         let copied = self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some();
         if copied && self.0.has_letters() {
             self.0.control.exhume(&self.0.name, Side::New, &key, None).await?;

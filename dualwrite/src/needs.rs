@@ -73,6 +73,79 @@ pub fn answering_error_of_old<T, E: From<F>, F>(
     call.map(with_error_of_old)
 }
 
+/// The error of a side, or ours, until the user's function has made one of it.
+#[derive(Debug)]
+pub enum Carried<E> {
+    /// The side's.
+    Theirs(E),
+    /// Ours.
+    Ours(Error),
+}
+
+impl<E> From<Error> for Carried<E> {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl<E> Carried<E> {
+    /// The side's error.
+    #[must_use]
+    pub fn theirs(&self) -> Option<&E> {
+        match self {
+            Self::Theirs(error) => Some(error),
+            Self::Ours(_) => None,
+        }
+    }
+}
+
+/// The answer of a side whose error is not made from ours by itself.
+pub fn carried<T, E>(
+    call: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, Carried<E>>> {
+    call.map(|answer| answer.map_err(Carried::Theirs))
+}
+
+/// The answer with the user's error, ours made into it.
+///
+/// # Errors
+/// The same one.
+pub fn with_error<T, E>(
+    answer: Result<T, Carried<E>>,
+    convert: impl FnOnce(Error) -> E,
+) -> Result<T, E> {
+    answer.map_err(|error| match error {
+        Carried::Theirs(error) => error,
+        Carried::Ours(error) => convert(error),
+    })
+}
+
+/// Our error, where the method's answer has no place for one.
+#[derive(Debug)]
+pub struct Unknown(Error);
+
+impl From<Error> for Unknown {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The answer of a side that cannot fail.
+pub fn sure<T>(call: impl Future<Output = T>) -> impl Future<Output = Result<T, Unknown>> {
+    call.map(Ok)
+}
+
+/// Logs why a call answers with what the trait says for this case.
+#[cold]
+pub fn unknown(method: &'static str, Unknown(error): Unknown) {
+    tracing::warn!(method, kind = ?error.kind(), migration = error.migration(), "a call was answered by its `on_unknown`");
+}
+
+/// An argument for the next call: a copy, or where no other call follows the argument itself.
+pub fn given<T: Handed>(argument: &mut Option<T>, is_last: bool) -> Option<T> {
+    if is_last { argument.take() } else { argument.clone() }
+}
+
 /// A copy of an argument, for a call to come.
 #[must_use]
 pub fn kept<T: Kept>(argument: &T) -> T {

@@ -1,5 +1,6 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+mod contract;
 #[cfg(feature = "page")]
 pub(crate) mod page;
 
@@ -13,7 +14,7 @@ use crate::backfill::options::WORKERS_MAX;
 use crate::control::tasks::{NewTask, StartedBackfill};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::migration::moving::check_named;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
@@ -69,6 +70,24 @@ pub struct MigrationOverview {
     pub dead_letters: u64,
     /// Live instances.
     pub instances: usize,
+    /// Why its rows in the control tables cannot be read, where that is so; the rest is empty then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl MigrationOverview {
+    fn unreadable(name: &str, error: &Error) -> Self {
+        Self {
+            name: name.to_owned(),
+            position: "unreadable".to_owned(),
+            generation: 0,
+            backfill: None,
+            started: Vec::new(),
+            dead_letters: 0,
+            instances: 0,
+            unreadable: Some(error.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -103,17 +122,24 @@ impl Operator {
         Self { control: Arc::new(SqlControl::new(pool, ANSWER_WITHIN)) }
     }
 
-    /// All migrations, by name.
+    /// All migrations, by name. One whose rows cannot be read is shown as that, beside the others.
     ///
     /// # Errors
     /// `Database`, also where there are no control tables.
     pub async fn migrations(&self) -> Result<Vec<MigrationOverview>, Error> {
-        let mut names: Vec<String> =
-            self.control.load().await?.into_iter().map(|record| record.name).collect();
+        let mut names = self.control.names().await?;
         names.sort();
         let mut found = Vec::with_capacity(names.len());
         for name in names {
-            found.push(self.migration(&name).await?);
+            match self.migration(&name).await {
+                Ok(overview) => found.push(overview),
+                Err(error) if error.is_unreadable() => {
+                    found.push(MigrationOverview::unreadable(&name, &error));
+                }
+                // It was removed meanwhile.
+                Err(error) if error.kind() == ErrorKind::UnknownMigration => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
     }
@@ -132,6 +158,7 @@ impl Operator {
             started: self.control.tasks(name).await?,
             dead_letters: facts.dead_letters,
             instances: facts.instances.len(),
+            unreadable: None,
         })
     }
 
@@ -202,13 +229,12 @@ impl<'o> BackfillOrders<'o> {
         check_named("actor", by).map_err(|error| error.of(self.name))?;
         let (actor, reason) = (by.to_owned(), because.to_owned());
         let Self { control, name, side, workers, rate, stop_after_failures } = self;
-        // First, or its runner would find it cancelled.
-        control.order(name, side, Order::Resume).await?;
         let task = NewTask { side, workers, rate, stop_after_failures, actor, reason };
         control.start_task(name, &task).await
     }
 
-    /// Makes its workers wait until it is resumed; see [`Backfill::pause`](crate::Backfill::pause).
+    /// Makes its workers wait until it is resumed; see [`Backfill::pause`](crate::Backfill::pause). Returns whether it
+    /// is paused then: also where it was already.
     ///
     /// # Errors
     /// `UnknownMigration`, `Database`.
@@ -216,15 +242,18 @@ impl<'o> BackfillOrders<'o> {
         self.give(Order::Pause).await
     }
 
-    /// Lets what was paused go on; see [`Backfill::resume`](crate::Backfill::resume).
+    /// Lets what was paused go on, by whoever runs it; see [`Backfill::resume`](crate::Backfill::resume). Returns
+    /// whether it may go on then: also where it was not paused. What was cancelled has nobody to run it:
+    /// [`start`](Self::start) it.
     ///
     /// # Errors
     /// `UnknownMigration`, `Database`.
     pub async fn resume(self) -> Result<bool, Error> {
-        self.give(Order::Resume).await
+        self.give(Order::GoOn).await
     }
 
-    /// Ends its workers. What is copied stays copied; see [`Backfill::cancel`](crate::Backfill::cancel).
+    /// Ends its workers. What is copied stays copied; see [`Backfill::cancel`](crate::Backfill::cancel). Returns
+    /// whether it is cancelled then.
     ///
     /// # Errors
     /// `UnknownMigration`, `Database`.
@@ -241,10 +270,24 @@ impl<'o> BackfillOrders<'o> {
     }
 
     async fn give(self, order: Order) -> Result<bool, Error> {
-        match self.control.order(self.name, self.side, order).await? {
-            true => Ok(true),
-            // A name that nobody bears is no backfill that does not run.
-            false => self.control.facts(self.name).await.map(|_| false),
+        if give(self.control, self.name, self.side, order).await? {
+            return Ok(true);
         }
+        // A name that nobody bears is no backfill that does not run.
+        self.control.facts(self.name).await.map(|_| false)
     }
+}
+
+/// Gives an order to a backfill; answers whether it holds then, also where it did before.
+pub(crate) async fn give(
+    control: &dyn Control,
+    name: &str,
+    side: Side,
+    order: Order,
+) -> Result<bool, Error> {
+    if control.order(name, side, order).await? {
+        return Ok(true);
+    }
+    let newest = control.backfill(name).await?.filter(|newest| newest.side == side);
+    Ok(newest.is_some_and(|newest| order.holds(&newest)))
 }

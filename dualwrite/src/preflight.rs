@@ -9,4 +9,5 @@ pub(crate) mod checks;
 pub(crate) mod finding;
 pub(crate) mod form;
 pub(crate) mod keys;
+pub(crate) mod rows;
 pub(crate) mod schema;

@@ -13,13 +13,14 @@ pub(crate) mod steering;
 mod beating;
 mod builder;
 mod comparing;
+mod contracts;
 mod drift;
 mod due;
 mod following;
 mod listening;
 mod maintaining;
-#[cfg(feature = "metrics")]
 mod preflight;
+#[cfg(feature = "metrics")]
 mod publishing;
 mod registration;
 mod repairing;
@@ -45,8 +46,8 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
 use crate::copy::Copier;
-use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Engine};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::pace::replicas::Replica;
@@ -93,6 +94,7 @@ pub struct Runtime<DB: Backend> {
     inner: Arc<Inner>,
     pool: sqlx::Pool<DB>,
     replicas: Arc<[Replica<DB>]>,
+    engine: Engine,
 }
 
 impl<DB: Backend> Runtime<DB> {
@@ -117,6 +119,7 @@ impl<DB: Backend> Runtime<DB> {
             clock,
             hooks,
             steering,
+            accepted: None,
         }
     }
 
@@ -164,6 +167,12 @@ impl<DB: Backend> Runtime<DB> {
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.inner.beat.instance
+    }
+
+    /// The engine behind the pool, as it was found at the start.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Ends this runtime. From the beginning on every operation is answered with `ShuttingDown`, so drain your callers
@@ -284,6 +293,9 @@ impl Inner {
             let message = "buckets by `id % 100` need an integer key; use BucketRule::Hash";
             return Err(Error::new(ErrorKind::WrongKey, message).of(name));
         }
+        if let Some(contract) = &options.contract {
+            contract.check().map_err(|error| error.of(name))?;
+        }
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;
@@ -311,6 +323,7 @@ impl Inner {
         {
             let record = records.iter().find(|record| record.name == name);
             let record = record.ok_or_else(|| unknown_migration(&name))?;
+            contracts::join(&*self.control, record, &options).await?;
             let shared = Arc::new(Shared::new(record, options, copier, self.context()));
             shared.set_preflight(preflight);
             self.steering.ask(&shared).await;
@@ -359,6 +372,7 @@ impl Inner {
         self.close();
         self.operations.close();
         let finished = clock::limit(self.shutdown * 3 / 4, self.finish()).await;
+        self.note_old_reads().await;
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
         self.lease.end();

@@ -14,6 +14,7 @@ mod alter_tokens;
 mod block;
 mod expression;
 mod folder;
+pub(crate) mod guarded;
 mod judge;
 mod level;
 mod object;

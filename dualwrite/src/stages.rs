@@ -1,6 +1,7 @@
 //! Where a migration stands, and when it may move: stages, positions, buckets, routes, moves, gates. All pure.
 
 pub(crate) mod bucket;
+pub(crate) mod columns;
 pub(crate) mod facts;
 pub(crate) mod hazard;
 pub(crate) mod lineage;

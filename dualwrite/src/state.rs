@@ -11,7 +11,7 @@ mod options;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -40,6 +40,7 @@ use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
 use crate::stages::facts::Terms;
 use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::stage::Stage;
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
@@ -54,6 +55,8 @@ pub use crate::state::options::{
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) salt: u64,
+    /// The number of its fence.
+    fence: u64,
     pub(crate) options: Options,
     pub(crate) kind: Option<KeyKind>,
     /// [`Position`], packed: what calls look at.
@@ -74,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) started: AtomicBool,
     /// This process looks after it.
     pub(crate) following: AtomicBool,
+    /// Some reads follow the ramp by something else than the record's key.
+    ramped: AtomicBool,
     lease: Arc<Lease>,
     /// The control tables do not know the migration any more.
     deleted: AtomicBool,
@@ -109,6 +114,12 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
+    /// Constraints of old that reject what is written to new alone, as they were when somebody last looked.
+    rejecting: Mutex<Vec<String>>,
+    /// Reads of old that were counted and recorded.
+    pub(crate) old_reads: AtomicU64,
+    /// Which keys are equal.
+    folds: AtomicU8,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -145,6 +156,7 @@ impl Shared {
         let shared = Self {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
+            fence: record.fence,
             kind: copier.as_ref().map(|copier| copier.kind()),
             position: AtomicU64::new(record.position.to_bits()),
             known: Mutex::new(Known::of(record)),
@@ -157,6 +169,7 @@ impl Shared {
             planned: AtomicBool::new(record.planned),
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
+            ramped: AtomicBool::new(false),
             lease: context.lease,
             deleted: AtomicBool::new(false),
             clock: context.clock.clone(),
@@ -183,6 +196,9 @@ impl Shared {
             copier,
             flights: Flights::new(),
             preflight: Mutex::default(),
+            rejecting: Mutex::default(),
+            old_reads: AtomicU64::new(0),
+            folds: AtomicU8::new(0),
             flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,
@@ -213,9 +229,22 @@ impl Shared {
             can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
             approvals: self.options.approvals.clone(),
             unaware_window: self.options.unaware_window,
+            needed_columns: Vec::new(),
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
+            rejecting: self.rejecting(),
             mirror_failing: self.mirror().failing(),
         }
+    }
+
+    /// The same with what only the catalogue of the database knows, for a move.
+    pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
+        let needed_columns = match &self.copier {
+            Some(copier) if self.position().stage >= Stage::RampDown => {
+                copier.needed_columns().await.map_err(|error| error.of(&self.name))?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Terms { needed_columns, ..self.terms() })
     }
 
     /// Whether no key can be missing in new any more.
@@ -246,6 +275,15 @@ impl Shared {
     /// Whether a backfill was started that no instance runs, as far as known here.
     pub(crate) fn is_started(&self) -> bool {
         self.started.load(Relaxed)
+    }
+
+    /// From now on a read of any key may go to the side that the ramp is going to.
+    pub(crate) fn ramp_by_other_keys(&self) {
+        self.ramped.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_ramped_by_other_keys(&self) -> bool {
+        self.ramped.load(SeqCst)
     }
 
     pub(crate) fn mark_dirty(&self) {
@@ -325,10 +363,20 @@ impl Shared {
     /// Reads the control tables now.
     pub(crate) async fn refresh(&self) -> Result<Record, Error> {
         let records = self.control.load().await?;
-        let record = records.into_iter().find(|record| *record.name == *self.name);
-        let record = record.ok_or_else(|| unknown_migration(&self.name))?;
+        let Some(record) = records.into_iter().find(|record| *record.name == *self.name) else {
+            self.explain_missing().await?;
+            return Err(unknown_migration(&self.name));
+        };
         self.adopt(&record).await?;
         Ok(record)
+    }
+
+    /// An error where the migration's row is there and cannot be read.
+    pub(crate) async fn explain_missing(&self) -> Result<(), Error> {
+        match self.control.facts(&self.name).await {
+            Err(error) if error.kind() != ErrorKind::UnknownMigration => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What the flags of this process say.
@@ -348,7 +396,7 @@ impl Shared {
     /// What a transaction is fenced for.
     pub(crate) fn pin(&self) -> Pin {
         let Known { position, token } = *self.known();
-        Pin { name: Arc::clone(&self.name), position, token }
+        Pin { name: Arc::clone(&self.name), fence: self.fence, position, token }
     }
 
     /// The epoch below which nothing is in flight here.

@@ -3,10 +3,13 @@
 //! Dual writes take `&mut Tx`, so an unfenced dual write does not compile. While a `Tx` is open no
 //! position that it pins can change, and it sees the positions that were in force when it began.
 //!
-//! A `Tx` refuses to commit what is not whole: after a write that failed, or that was dropped halfway,
-//! or (on PostgreSQL) after any error that ended the transaction on the server.
+//! A `Tx` refuses to commit what is not whole: after a write that failed, or that was dropped halfway, and
+//! where its transaction has ended before. A server ends one by itself (a deadlock on MySQL, `OR ROLLBACK` on
+//! SQLite), and the application can (DDL on MySQL, a `COMMIT` of its own). What follows is then not
+//! stored; the adapters say how.
 
 pub(crate) mod alone;
+mod ending;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -15,15 +18,12 @@ use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::database::sealed::Adapter as _;
+use crate::database::sealed::Adapter;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::stages::position::Position;
 use crate::state::{MirrorPolicy, Shared};
-
-const INTERRUPTED: &str = "nothing was committed, because a write in a nested transaction was dropped halfway and \
-                           its connection cannot be used again; begin a new transaction";
 
 /// How often the position may change between looking and beginning before we give up.
 const BEGIN_ATTEMPTS: u32 = 8;
@@ -51,31 +51,30 @@ pub struct Tx<'c, DB: Backend> {
     state: State,
     /// Why this transaction must not be committed.
     spoiled: Option<&'static str>,
-    /// Statements went by that we did not see the results of.
-    touched: bool,
+    /// Statements of the caller have run, and no whole write since: whether the server still goes on with
+    /// the transaction is not known.
+    unseen_statements: bool,
     /// It bears the mark that a trigger looks at.
     marked: bool,
-    /// A write, or a statement of ours, is under way: dropped now, nobody knows which answers the connection
-    /// still waits for.
-    at_work: bool,
+    mirror_savepoint: MirrorSavepoint,
+    work: Work,
     /// A nested transaction was dropped at work.
     interrupted: bool,
-    /// The savepoint before a mirror write exists at this level.
-    pub(crate) savepoint: bool,
-    /// It was set in the message that began the transaction, and nothing was run since.
-    untouched: bool,
     /// A shutdown waits for it.
     _operation: Option<TaskTrackerToken>,
 }
 
 enum Conn<'c, DB: Backend> {
-    Root(PoolConnection<DB>),
+    /// `None` only while the transaction is dropped.
+    Root(Option<PoolConnection<DB>>, Held<DB>),
     Nested {
         conn: &'c mut DB::Connection,
         /// Of the outer one, where this one was dropped at work.
         interrupted: &'c mut bool,
     },
 }
+
+type Held<DB> = <<DB as Backend>::Adapter as Adapter>::Held;
 
 #[derive(PartialEq)]
 enum State {
@@ -84,6 +83,40 @@ enum State {
     Opening,
     Open,
     Closed,
+}
+
+/// What is under way on the connection: dropped now, nobody knows which answers it still waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    None,
+    /// Statements of a write, or of ours.
+    UnderWay,
+    /// A side of a write that was given up, perhaps in the middle of a statement.
+    GivenUp,
+}
+
+/// The savepoint before a mirror write, at the level of this transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MirrorSavepoint {
+    None,
+    /// It was set in the message that began the transaction, and nothing was run since: going back to it
+    /// undoes nothing but what comes from now on.
+    AtStart,
+    Later,
+}
+
+impl MirrorSavepoint {
+    pub(crate) fn exists(self) -> bool {
+        self != Self::None
+    }
+
+    /// After a statement.
+    fn passed(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::AtStart | Self::Later => Self::Later,
+        }
+    }
 }
 
 impl<DB: Backend> Tx<'static, DB> {
@@ -150,15 +183,20 @@ impl<DB: Backend> Tx<'static, DB> {
             // those who hold its fence and those who ask for it, so two orders and two changes at
             // once would wait for each other in a circle.
             pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-            let conn = pool.acquire().await.map_err(failed)?;
+            let mut conn = pool.acquire().await.map_err(failed)?;
+            if DB::TransactionManager::get_transaction_depth(&conn) != 0 {
+                conn.close_on_drop(); // sqlx believes in a transaction that nobody has
+                continue;
+            }
             let mut tx = Self::opening(conn);
             (tx.isolation, tx._operation) = (isolation, operation.take());
             let begin = Begin { pins: &pins, isolation, savepoint };
-            let fenced = DB::Adapter::begin_fenced(tx.connection(), begin).await.map_err(failed)?;
-            match fenced {
+            match tx.take_fence(begin).await.map_err(failed)? {
                 Fenced::Confirmed => {
                     tx.opened(pins.into());
-                    (tx.savepoint, tx.untouched) = (savepoint, savepoint);
+                    if savepoint {
+                        tx.mirror_savepoint = MirrorSavepoint::AtStart;
+                    }
                 }
                 Fenced::Read(found) => {
                     tx.opened(Arc::from([]));
@@ -193,19 +231,15 @@ impl<DB: Backend> Tx<'static, DB> {
 
     /// A connection on which BEGIN is about to be sent; until [`Tx::opened`], dropping it closes it.
     pub(crate) fn opening(conn: PoolConnection<DB>) -> Self {
-        Self {
-            conn: Conn::Root(conn),
-            pins: Arc::from([]),
-            isolation: Isolation::default(),
-            state: State::Opening,
-            spoiled: None,
-            touched: false,
-            marked: false,
-            at_work: false,
-            interrupted: false,
-            savepoint: false,
-            untouched: false,
-            _operation: None,
+        let conn = Conn::Root(Some(conn), Held::<DB>::default());
+        Self::new(conn, Arc::from([]), Isolation::default(), State::Opening)
+    }
+
+    /// Sends BEGIN and takes the fences.
+    pub(crate) async fn take_fence(&mut self, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+        match &mut self.conn {
+            Conn::Root(Some(conn), held) => DB::Adapter::begin_fenced(conn, held, begin).await,
+            Conn::Root(None, _) | Conn::Nested { .. } => Err(sqlx::Error::BeginFailed),
         }
     }
 
@@ -239,7 +273,23 @@ fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error
         .collect()
 }
 
-impl<DB: Backend> Tx<'_, DB> {
+impl<'c, DB: Backend> Tx<'c, DB> {
+    fn new(conn: Conn<'c, DB>, pins: Arc<[Pin]>, isolation: Isolation, state: State) -> Self {
+        Self {
+            conn,
+            pins,
+            isolation,
+            state,
+            spoiled: None,
+            unseen_statements: false,
+            marked: false,
+            _operation: None,
+            mirror_savepoint: MirrorSavepoint::None,
+            work: Work::None,
+            interrupted: false,
+        }
+    }
+
     /// The position that this transaction pins for a migration, `None` where it was not begun for it.
     #[must_use]
     pub fn position(&self, migration: &Migration) -> Option<Position> {
@@ -260,45 +310,6 @@ impl<DB: Backend> Tx<'_, DB> {
         DB::Adapter::LOCKS_SEE_NEWER && self.isolation == Isolation::RepeatableRead
     }
 
-    /// Commits.
-    ///
-    /// # Errors
-    /// `Poisoned` where a write failed or was dropped halfway: everything was rolled back. `Database`
-    /// where the commit itself failed: whether it was applied is then unknown, unless the database
-    /// says otherwise.
-    pub async fn commit(mut self) -> Result<(), Error> {
-        if self.interrupted && DB::Adapter::DIALECT.interruption_breaks {
-            // Its connection may give the answers of one statement for those of another: it is closed.
-            return Err(Error::new(ErrorKind::Poisoned, INTERRUPTED));
-        }
-        if let Some(reason) = self.spoiled {
-            self.end(false).await.map_err(|error| Error::database("rolling back", error))?;
-            return Err(Error::new(
-                ErrorKind::Poisoned,
-                format!(
-                    "nothing was committed, because {reason}; handle the error and roll back, or run \
-                     what may fail inside a nested `tx.begin()`"
-                ),
-            ));
-        }
-        if self.touched
-            && let Err(error) = DB::Adapter::check_alive(self.connection()).await
-        {
-            let message = "nothing was committed, because an earlier statement failed and its error \
-                           was not handled";
-            return Err(Error::new(ErrorKind::Poisoned, message).caused_by(error));
-        }
-        self.end(true).await.map_err(|error| Error::database("committing", error))
-    }
-
-    /// Rolls back.
-    ///
-    /// # Errors
-    /// `Database` where the connection is lost; the transaction is then rolled back by the server.
-    pub async fn rollback(mut self) -> Result<(), Error> {
-        self.end(false).await.map_err(|error| Error::database("rolling back", error))
-    }
-
     /// Begins a nested transaction (a savepoint). An error inside it spoils only the nested one.
     ///
     /// # Errors
@@ -315,48 +326,27 @@ impl<DB: Backend> Tx<'_, DB> {
     /// ```
     pub async fn begin(&mut self) -> Result<Tx<'_, DB>, Error> {
         let before = self.spoiled.replace("a nested `begin` was dropped");
-        self.untouched = false;
+        self.mirror_savepoint = self.mirror_savepoint.passed();
         let begun = DB::TransactionManager::begin(self.connection(), None).await;
         begun.map_err(|error| Error::database("setting a savepoint", error))?;
         self.spoiled = before;
         let (pins, isolation) = (Arc::clone(&self.pins), self.isolation);
         let interrupted = &mut self.interrupted;
         let conn = match &mut self.conn {
-            Conn::Root(conn) => Conn::Nested { conn: &mut **conn, interrupted },
-            Conn::Nested { conn, .. } => Conn::Nested { conn: &mut **conn, interrupted },
+            Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
+            Conn::Nested { conn, .. } => conn,
         };
-        Ok(Tx {
-            conn,
-            pins,
-            isolation,
-            state: State::Open,
-            spoiled: None,
-            touched: false,
-            marked: false,
-            at_work: false,
-            interrupted: false,
-            savepoint: false,
-            untouched: false,
-            _operation: None,
-        })
+        Ok(Tx::new(Conn::Nested { conn, interrupted }, pins, isolation, State::Open))
     }
 
-    async fn end(&mut self, commit: bool) -> sqlx::Result<()> {
-        if commit && self.marked {
-            DB::Adapter::unmark(self.connection()).await?;
-        }
-        let conn = self.connection();
-        match commit {
-            true => DB::TransactionManager::commit(conn).await?,
-            false => DB::TransactionManager::rollback(conn).await?,
-        }
-        self.state = State::Closed;
-        Ok(())
+    /// The savepoint before a mirror write, at this level.
+    pub(crate) fn mirror_savepoint(&self) -> MirrorSavepoint {
+        self.mirror_savepoint
     }
 
-    /// Whether going back to the savepoint undoes nothing but what comes from now on.
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.untouched
+    /// A savepoint was set before a mirror write.
+    pub(crate) fn mirror_savepoint_set(&mut self) {
+        self.mirror_savepoint = MirrorSavepoint::Later;
     }
 
     /// Whether it must not be committed as it stands.
@@ -367,49 +357,57 @@ impl<DB: Backend> Tx<'_, DB> {
     /// From now on this transaction must not be committed, unless [`Tx::mend`] follows.
     pub(crate) fn spoil(&mut self, reason: &'static str) {
         self.spoiled = Some(reason);
-        self.untouched = false;
+        self.mirror_savepoint = self.mirror_savepoint.passed();
     }
 
     /// Takes back the `spoil` of a write that came to its end, so the server's transaction is alive. Only
     /// for a write that found the transaction whole: what another left undone stays so.
     pub(crate) fn mend(&mut self) {
         self.spoiled = None;
-        self.touched = false;
+        self.unseen_statements = false;
     }
 
     /// From now on the connection waits for answers to statements of a write or of ours, until
     /// [`Tx::end_work`] follows.
     pub(crate) fn begin_work(&mut self) {
-        self.at_work = true;
+        self.work = Work::UnderWay;
     }
 
     /// Nothing is under way on the connection.
     pub(crate) fn end_work(&mut self) {
-        self.at_work = false;
+        self.work = Work::None;
+    }
+
+    /// A side was given up: a statement of it may be under way for as long as it likes.
+    pub(crate) fn give_up(&mut self) {
+        self.work = Work::GivenUp;
     }
 
     /// Whether the connection cannot be used again once this is dropped. sqlx can take up a connection to
     /// MySQL only where no prepared statement was under way: else it waits for ever, or takes the answer of
     /// one statement for that of the next.
     fn is_broken(&self) -> bool {
-        DB::Adapter::DIALECT.interruption_breaks && (self.at_work || self.interrupted)
+        DB::Adapter::DIALECT.interruption_breaks && (self.work != Work::None || self.interrupted)
     }
 
     /// The connection, for our own statements.
     pub(crate) fn connection(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
-            Conn::Root(conn) => conn,
+            Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
             Conn::Nested { conn, .. } => conn,
         }
     }
 }
+
+/// Only `drop` takes the connection out.
+const DROPPED: &str = "a transaction has its connection until it is dropped";
 
 impl<DB: Backend> Deref for Tx<'_, DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
         match &self.conn {
-            Conn::Root(conn) => conn,
+            Conn::Root(conn, _) => conn.as_deref().expect(DROPPED),
             Conn::Nested { conn, .. } => conn,
         }
     }
@@ -417,22 +415,9 @@ impl<DB: Backend> Deref for Tx<'_, DB> {
 
 impl<DB: Backend> DerefMut for Tx<'_, DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.touched = true;
-        self.untouched = false;
+        self.unseen_statements = true;
+        self.mirror_savepoint = self.mirror_savepoint.passed();
         self.connection()
-    }
-}
-
-impl<DB: Backend> Drop for Tx<'_, DB> {
-    fn drop(&mut self) {
-        let is_broken = self.is_broken();
-        match (&self.state, &mut self.conn) {
-            (State::Opening, Conn::Root(conn)) => conn.close_on_drop(),
-            (State::Open, Conn::Root(conn)) if is_broken => conn.close_on_drop(),
-            (State::Open, Conn::Nested { interrupted, .. }) if is_broken => **interrupted = true,
-            (State::Open, _) => DB::TransactionManager::start_rollback(self.connection()),
-            (State::Opening, Conn::Nested { .. }) | (State::Closed, _) => {}
-        }
     }
 }
 
@@ -440,4 +425,19 @@ impl<DB: Backend> std::fmt::Debug for Tx<'_, DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tx").field("pins", &self.pins).field("spoiled", &self.spoiled).finish()
     }
+}
+
+/// A fenced transaction, whatever the alias by which its type is named.
+#[diagnostic::on_unimplemented(
+    message = "take `&mut dualwrite::Tx<'_, DB>` here: `{Self}` is not a fenced transaction",
+    label = "not a fenced transaction",
+    note = "`migration.begin(&pool)` gives one; without it the write could run under a stage that has passed"
+)]
+pub trait HoldsFence {}
+
+impl<DB: Backend> HoldsFence for Tx<'_, DB> {}
+
+/// Accepts a fenced transaction alone.
+pub fn fenced<T: HoldsFence>(tx: &mut T) -> &mut T {
+    tx
 }

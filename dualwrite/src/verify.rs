@@ -1,6 +1,7 @@
 //! Verification: every key compared, chunk by chunk and without locks; what differs is looked at again under
 //! the lock of a copy before it counts.
 
+mod apart;
 pub(crate) mod chunk;
 pub(crate) mod confirm;
 pub(crate) mod decide;

@@ -250,6 +250,11 @@ async fn what_it_cannot_mean_is_refused_when_it_is_registered<D: Sql>(db: Scratc
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
     let copy = || CopySql::<D::Db, i64>::new(KeySource::table("old_note").column("id"));
     let good = "DELETE FROM new_note WHERE {id}";
+    // On PostgreSQL `?` is an operator.
+    let (place, bound) = match D::NAME {
+        "postgres" => ("`$1`", "DELETE FROM n WHERE {id} AND x = $1"),
+        _ => ("`?`", "DELETE FROM n WHERE {id} AND x = ?"),
+    };
     for (copy, kind, named) in [
         (copy(), ErrorKind::InvalidInput, "`.copying("),
         (copy().copying("DELETE FROM new_note"), ErrorKind::InvalidInput, "whole table"),
@@ -258,7 +263,7 @@ async fn what_it_cannot_mean_is_refused_when_it_is_registered<D: Sql>(db: Scratc
             ErrorKind::InvalidInput,
             "`{the id}`",
         ),
-        (copy().copying("DELETE FROM n WHERE {id} AND x = ?"), ErrorKind::InvalidInput, "`?`"),
+        (copy().copying(bound), ErrorKind::InvalidInput, place),
         (copy().copying("DELETE FROM n WHERE {id, b}"), ErrorKind::WrongKey, "2 columns"),
     ] {
         let error = runtime.migration("notes").backfill(copy).register().await.unwrap_err();

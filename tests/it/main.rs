@@ -9,16 +9,26 @@ mod support;
 
 // Behaviours, one module each, in alphabetical order.
 mod acceptance;
+mod adoption;
 mod backfill;
+mod bulk;
+mod commits;
 mod compare;
+mod contract;
 mod copy_sql;
+mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod derived_keys;
 mod dropped;
 mod dual;
+mod ended;
+#[cfg(unix)]
+mod engines;
 #[cfg(unix)]
 mod failover;
+mod far_away;
 mod fence;
 mod flags;
 mod forms;
@@ -28,20 +38,33 @@ mod hung;
 mod input;
 mod interleavings;
 mod isolation;
+mod joining;
+mod key_values;
+mod keys;
 mod lazy;
 mod letters;
 mod limits;
 mod lost_control;
+mod made;
 mod metrics;
+mod one_row;
 mod options;
+mod orders;
+#[cfg(unix)]
+mod own_settings;
 mod page;
+#[cfg(unix)]
+mod pooler;
+mod pools;
 mod preflight;
 #[cfg(unix)]
 mod processes;
 mod read;
+mod real_rows;
 mod repeat;
 mod reverse;
 mod rollout;
+mod row;
 mod schema;
 mod sessions;
 mod shadow;

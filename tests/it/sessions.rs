@@ -155,7 +155,7 @@ async fn a_page_that_cannot_be_committed_stops_the_backfill<D: Sql>(db: Scratch<
     let pages = world.copies.load(SeqCst);
     D::execute(&holder, "BACKUP STAGE END").await.unwrap();
     let stopped = backfill.await.unwrap().unwrap_err();
-    assert_eq!(stopped.kind(), ErrorKind::Database, "{stopped}");
+    assert_eq!(stopped.kind(), ErrorKind::CommitUnknown, "{stopped}");
     assert_eq!(pages, 6, "each time it and the next one");
     assert_eq!(world.words().await[1].len(), 0);
     assert_eq!(world.migration.dead_letters().await.unwrap().len(), 0);

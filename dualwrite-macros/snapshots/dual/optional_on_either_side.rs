@@ -15,13 +15,12 @@ impl<T: Clone, const SIZE: usize> Record<T, SIZE>
 where
     Vec<T>: ::core::clone::Clone + ::core::cmp::PartialEq,
 {
-    /// `tag_list` where it is filled, else `tags`.
+    /// `tags` alone, or `tag_list` alone, as the side says: NULL is a value, and does not tell that new is not copied.
     #[must_use]
     #[allow(dead_code, deprecated)]
-    fn tag_list(&self) -> ::core::option::Option<&[T]> {
-        match ::core::option::Option::as_ref(&self.tag_list) {
-            ::core::option::Option::Some(new) => ::core::option::Option::Some(&**new),
-            ::core::option::Option::None => {
+    fn tag_list(&self, side: migrations::Side) -> ::core::option::Option<&[T]> {
+        match side {
+            migrations::Side::Old => {
                 match ::core::option::Option::as_ref(&self.tags) {
                     ::core::option::Option::Some(old) => {
                         ::core::option::Option::Some(&**old)
@@ -29,19 +28,14 @@ where
                     ::core::option::Option::None => ::core::option::Option::None,
                 }
             }
-        }
-    }
-    /// The side that `tag_list` answers from.
-    #[must_use]
-    #[allow(dead_code, deprecated)]
-    fn tag_list_source(&self) -> migrations::Side {
-        if ::core::option::Option::is_some(
-            &::core::option::Option::as_ref(&self.tag_list),
-        ) || ::core::option::Option::is_none(&::core::option::Option::as_ref(&self.tags))
-        {
-            migrations::Side::New
-        } else {
-            migrations::Side::Old
+            migrations::Side::New => {
+                match ::core::option::Option::as_ref(&self.tag_list) {
+                    ::core::option::Option::Some(new) => {
+                        ::core::option::Option::Some(&**new)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
         }
     }
     /// `tags` alone, or `tag_list` alone: the side that answers under this plan.

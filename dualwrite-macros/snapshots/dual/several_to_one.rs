@@ -9,24 +9,20 @@
 // }
 
 impl Payment {
-    /// `money` where it is filled, else `amount` and `currency`.
+    /// `amount` and `currency` alone, or `money` alone, as the side says: NULL is a value, and does not tell that new is not copied.
     ///
     /// # Errors
     /// Old cannot be converted.
     #[allow(dead_code, deprecated)]
     fn money(
         &self,
+        side: ::dualwrite::Side,
     ) -> ::core::result::Result<
         ::core::option::Option<::std::borrow::Cow<'_, Money>>,
         ::dualwrite::ConversionError,
     > {
-        match ::core::option::Option::as_ref(&self.money) {
-            ::core::option::Option::Some(new) => {
-                ::core::result::Result::Ok(
-                    ::core::option::Option::Some(::std::borrow::Cow::Borrowed(new)),
-                )
-            }
-            ::core::option::Option::None => {
+        match side {
+            ::dualwrite::Side::Old => {
                 match match (
                     ::core::option::Option::Some(&self.amount),
                     ::core::option::Option::as_ref(&self.currency),
@@ -61,29 +57,20 @@ impl Payment {
                     }
                 }
             }
-        }
-    }
-    /// The side that `money` answers from.
-    #[must_use]
-    #[allow(dead_code, deprecated)]
-    fn money_source(&self) -> ::dualwrite::Side {
-        if ::core::option::Option::is_some(&::core::option::Option::as_ref(&self.money))
-            || ::core::option::Option::is_none(
-                &match (
-                    ::core::option::Option::Some(&self.amount),
-                    ::core::option::Option::as_ref(&self.currency),
-                ) {
-                    (
-                        ::core::option::Option::Some(old_0),
-                        ::core::option::Option::Some(old_1),
-                    ) => ::core::option::Option::Some((old_0, old_1)),
-                    _ => ::core::option::Option::None,
-                },
-            )
-        {
-            ::dualwrite::Side::New
-        } else {
-            ::dualwrite::Side::Old
+            ::dualwrite::Side::New => {
+                match ::core::option::Option::as_ref(&self.money) {
+                    ::core::option::Option::Some(new) => {
+                        ::core::result::Result::Ok(
+                            ::core::option::Option::Some(
+                                ::std::borrow::Cow::Borrowed(new),
+                            ),
+                        )
+                    }
+                    ::core::option::Option::None => {
+                        ::core::result::Result::Ok(::core::option::Option::None)
+                    }
+                }
+            }
         }
     }
     /// `amount` and `currency` alone, or `money` alone: the side that answers under this plan.

@@ -496,6 +496,43 @@ impl ::dualwrite::DualTable for Customer {
             how: ::dualwrite::__private::Carry::Sql(&["CAST(since AS INTEGER)"]),
         },
     ];
+    const READ: &'static [::dualwrite::__private::ReadColumn] = &[
+        ::dualwrite::__private::ReadColumn {
+            name: "id",
+            old: ::dualwrite::__private::Source::Column("id"),
+            new: ::dualwrite::__private::Source::Column("id"),
+        },
+        ::dualwrite::__private::ReadColumn {
+            name: "mail",
+            old: ::dualwrite::__private::Source::Column("mail"),
+            new: ::dualwrite::__private::Source::Column("email_address"),
+        },
+        ::dualwrite::__private::ReadColumn {
+            name: "email_address",
+            old: ::dualwrite::__private::Source::Column("mail"),
+            new: ::dualwrite::__private::Source::Column("email_address"),
+        },
+        ::dualwrite::__private::ReadColumn {
+            name: "age",
+            old: ::dualwrite::__private::Source::Column("age"),
+            new: ::dualwrite::__private::Source::Column("age"),
+        },
+        ::dualwrite::__private::ReadColumn {
+            name: "age_new",
+            old: ::dualwrite::__private::Source::Null,
+            new: ::dualwrite::__private::Source::Column("age_new"),
+        },
+        ::dualwrite::__private::ReadColumn {
+            name: "since",
+            old: ::dualwrite::__private::Source::Column("since"),
+            new: ::dualwrite::__private::Source::Null,
+        },
+        ::dualwrite::__private::ReadColumn {
+            name: "joined",
+            old: ::dualwrite::__private::Source::Column("joined"),
+            new: ::dualwrite::__private::Source::Column("joined"),
+        },
+    ];
 }
 #[automatically_derived]
 #[allow(deprecated)]
@@ -578,6 +615,147 @@ where
             }
             _ => {}
         }
+        ::core::result::Result::Ok(())
+    }
+}
+#[automatically_derived]
+#[allow(deprecated)]
+impl<__Database: ::dualwrite::Backend> ::dualwrite::BindColumns<__Database> for Customer
+where
+    i64: ::dualwrite::__private::Bound<__Database>,
+    String: ::dualwrite::__private::Bound<__Database>,
+{
+    fn bind(
+        &self,
+        into: &mut ::dualwrite::__private::Binds<__Database>,
+    ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
+        into.shared(
+            "id",
+            ::core::option::Option::Some(::core::clone::Clone::clone(&self.id)),
+        );
+        let value = match ::core::option::Option::as_ref(&self.email_address) {
+            ::core::option::Option::Some(new) => {
+                let value = ::core::clone::Clone::clone(new);
+                ::core::option::Option::Some(value)
+            }
+            ::core::option::Option::None => {
+                let old = &self.email;
+                {
+                    let value = ::core::clone::Clone::clone(old);
+                    ::core::option::Option::Some(value)
+                }
+            }
+        };
+        into.of::<String>(::dualwrite::Side::Old, "mail", value);
+        let value = match ::core::option::Option::as_ref(&self.email_address) {
+            ::core::option::Option::Some(new) => {
+                let value = ::core::clone::Clone::clone(new);
+                ::core::option::Option::Some(value)
+            }
+            ::core::option::Option::None => {
+                let old = &self.email;
+                {
+                    let value = ::core::clone::Clone::clone(old);
+                    ::core::option::Option::Some(value)
+                }
+            }
+        };
+        into.of::<String>(::dualwrite::Side::New, "email_address", value);
+        let value = match ::core::option::Option::as_ref(&self.age_new) {
+            ::core::option::Option::Some(new) => {
+                let value = ::dualwrite::__private::Conversion {
+                    record: "Customer",
+                    field: "age_new",
+                    to: ::dualwrite::Side::Old,
+                }
+                    .checked(
+                        ::dualwrite::__private::answered::<String, _>(to_text(*new)),
+                        || ::dualwrite::__private::shown_key(&self.id),
+                    )?;
+                ::core::option::Option::Some(value)
+            }
+            ::core::option::Option::None => {
+                let old = &self.age;
+                {
+                    let value = ::core::clone::Clone::clone(old);
+                    ::core::option::Option::Some(value)
+                }
+            }
+        };
+        into.of::<String>(::dualwrite::Side::Old, "age", value);
+        let value = match ::core::option::Option::as_ref(&self.age_new) {
+            ::core::option::Option::Some(new) => {
+                let value = ::core::clone::Clone::clone(new);
+                ::core::option::Option::Some(value)
+            }
+            ::core::option::Option::None => {
+                let old = &self.age;
+                {
+                    let value = ::dualwrite::__private::Conversion {
+                        record: "Customer",
+                        field: "age_new",
+                        to: ::dualwrite::Side::New,
+                    }
+                        .checked(
+                            ::dualwrite::__private::answered::<
+                                i64,
+                                _,
+                            >(parse_age(&**old)),
+                            || ::dualwrite::__private::shown_key(&self.id),
+                        )?;
+                    ::core::option::Option::Some(value)
+                }
+            }
+        };
+        into.of::<i64>(::dualwrite::Side::New, "age_new", value);
+        let value = match ::core::option::Option::Some(&self.since_year) {
+            ::core::option::Option::Some(new) => {
+                let value = ::dualwrite::__private::Conversion {
+                    record: "Customer",
+                    field: "since_year",
+                    to: ::dualwrite::Side::Old,
+                }
+                    .checked(
+                        ::dualwrite::__private::answered::<String, _>(date(*new)),
+                        || ::dualwrite::__private::shown_key(&self.id),
+                    )?;
+                ::core::option::Option::Some(value)
+            }
+            ::core::option::Option::None => {
+                match ::core::option::Option::as_ref(&self.since) {
+                    ::core::option::Option::Some(old) => {
+                        let value = ::core::clone::Clone::clone(old);
+                        ::core::option::Option::Some(value)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
+        };
+        into.of::<String>(::dualwrite::Side::Old, "since", value);
+        let value = match ::core::option::Option::Some(&self.since_year) {
+            ::core::option::Option::Some(new) => {
+                let value = ::core::clone::Clone::clone(new);
+                ::core::option::Option::Some(value)
+            }
+            ::core::option::Option::None => {
+                match ::core::option::Option::as_ref(&self.since) {
+                    ::core::option::Option::Some(old) => {
+                        let value = ::dualwrite::__private::Conversion {
+                            record: "Customer",
+                            field: "since_year",
+                            to: ::dualwrite::Side::New,
+                        }
+                            .checked(
+                                ::dualwrite::__private::answered::<i64, _>(year(&**old)),
+                                || ::dualwrite::__private::shown_key(&self.id),
+                            )?;
+                        ::core::option::Option::Some(value)
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
+            }
+        };
+        into.of::<i64>(::dualwrite::Side::New, "joined", value);
         ::core::result::Result::Ok(())
     }
 }

@@ -21,7 +21,7 @@ trait Customers {
     > + ::core::marker::Send;
 }
 ::core::compile_error! {
-    "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`"
+    "unknown key `lasy`, did you mean `lazy`? `#[read]` takes `key`, `scan`, `ramp`, `lazy`, `shadow`, `sample`, `timeout`, `compare`, `error`, `on_unknown`"
 }
 ::core::compile_error! {
     "say how `all` is routed: `#[read(key = …)]`, `#[read(scan)]`, `#[write(key = …)]`, or `#[primary]` where it does neither"

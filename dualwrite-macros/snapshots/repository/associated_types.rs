@@ -33,12 +33,17 @@ pub struct DualStore<O, N, B = O> {
     repository: ::dualwrite::__private::Repository,
     old: ::std::sync::Arc<O>,
     new: ::std::sync::Arc<N>,
-    both: ::core::option::Option<::std::sync::Arc<B>>,
+    both: [::std::sync::Arc<B>; 2],
 }
 impl<O, N> DualStore<O, N> {
     /// Puts an old and a new implementation under one migration, whose stage decides which of
     /// them is asked.
+    ///
+    /// # Panics
+    /// Where the copy function shows that both are columns of one row: each write would be executed
+    /// twice. Use `one_row`.
     #[must_use]
+    #[track_caller]
     pub fn new(migration: &::dualwrite::Migration, old: O, new: N) -> Self {
         Self::from_arcs(
             migration,
@@ -50,6 +55,7 @@ impl<O, N> DualStore<O, N> {
 impl<O, N> DualStore<O, N> {
     /// The same for implementations that are shared already, or are trait objects.
     #[must_use]
+    #[track_caller]
     pub fn from_arcs(
         migration: &::dualwrite::Migration,
         old: ::std::sync::Arc<O>,
@@ -67,22 +73,67 @@ impl<O, N> DualStore<O, N> {
                         ),
                     ]
                 },
+                ::dualwrite::__private::Form::Separate,
             ),
+            both: [::std::sync::Arc::clone(&old), ::std::sync::Arc::clone(&old)],
             old,
             new,
-            both: ::core::option::Option::None,
         }
     }
-    /// Adds an implementation whose writes bring a record to old and new at once, as one
-    /// statement does that sets two columns of a row. Where a write goes to both sides, it is
-    /// called alone, and its failure is the caller's; it is never read.
+}
+impl<O> DualStore<O, O> {
+    /// Puts one implementation under a migration between columns of one row. It is built once for
+    /// each set of columns: the old ones, both, and the new ones. A call goes to one of these, so
+    /// every write is executed once.
+    #[must_use]
+    pub fn one_row(
+        migration: &::dualwrite::Migration,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> O,
+    ) -> Self {
+        Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
+    }
+}
+impl<O> DualStore<O, O> {
+    /// The same for an implementation that is shared already, or is a trait object.
+    #[must_use]
+    pub fn one_row_arcs(
+        migration: &::dualwrite::Migration,
+        of: impl ::core::ops::Fn(::dualwrite::Columns) -> ::std::sync::Arc<O>,
+    ) -> Self {
+        Self {
+            repository: ::dualwrite::__private::Repository::new(
+                migration,
+                "Store",
+                const {
+                    &[
+                        ::dualwrite::__private::Method::new(
+                            "put",
+                            ::dualwrite::Operation::Write,
+                        ),
+                    ]
+                },
+                ::dualwrite::__private::Form::OneRow,
+            ),
+            old: of(::dualwrite::Columns::Old),
+            new: of(::dualwrite::Columns::New),
+            both: [
+                of(::dualwrite::Columns::Both(::dualwrite::Side::Old)),
+                of(::dualwrite::Columns::Both(::dualwrite::Side::New)),
+            ],
+        }
+    }
+}
+impl<O, N> DualStore<O, N> {
+    /// Adds an implementation whose writes bring a record to old and new at once. Where a write
+    /// goes to both sides, it is called alone, and its failure is the caller's; it is never read.
     #[must_use]
     pub fn with_both<B>(self, both: B) -> DualStore<O, N, B> {
+        let both = ::std::sync::Arc::new(both);
         DualStore {
-            repository: self.repository,
+            repository: self.repository.at_once(),
             old: self.old,
             new: self.new,
-            both: ::core::option::Option::Some(::std::sync::Arc::new(both)),
+            both: [::std::sync::Arc::clone(&both), both],
         }
     }
 }
@@ -141,123 +192,74 @@ where
         Output = Result<(), Self::Error>,
     > + ::core::marker::Send {
         async move {
-            let mut write = match ::dualwrite::__private::write(
+            let mut write = ::dualwrite::__private::write(
                 &self.repository,
                 0,
-                &*tx,
+                &mut *tx,
                 &id,
-            ) {
-                ::core::result::Result::Ok(value) => value,
-                ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
-                }
-            };
-            match write.sides() {
-                ::dualwrite::__private::Sides::Old => {
-                    write.enter_only(&mut *tx);
-                    let answer = write
-                        .run(<O as Store>::put(&*self.old, &mut *tx, id, row))
-                        .await;
-                    write.leave_only(&mut *tx, answer)
-                }
-                ::dualwrite::__private::Sides::New => {
-                    write.enter_only(&mut *tx);
-                    let answer = write
-                        .run(
-                            ::dualwrite::__private::answering_error_of_old(
-                                <N as Store>::put(&*self.new, &mut *tx, id, row),
-                            ),
-                        )
-                        .await;
-                    write.leave_only(&mut *tx, answer)
-                }
-                ::dualwrite::__private::Sides::Both => {
-                    if let ::core::option::Option::Some(both) = &self.both {
-                        write.enter_both(&mut *tx);
-                        let answer = write
+            );
+            let mut id = ::core::option::Option::Some(id);
+            let mut row = ::core::option::Option::Some(row);
+            while let ::core::option::Option::Some(target) = write.next(&mut *tx).await {
+                let ::core::option::Option::Some(id) = ::dualwrite::__private::given(
+                    &mut id,
+                    write.is_last(),
+                ) else { break };
+                let ::core::option::Option::Some(row) = ::dualwrite::__private::given(
+                    &mut row,
+                    write.is_last(),
+                ) else { break };
+                let answer = match target {
+                    ::dualwrite::__private::Target::Old => {
+                        write.run(<O as Store>::put(&*self.old, &mut *tx, id, row)).await
+                    }
+                    ::dualwrite::__private::Target::New => {
+                        write
                             .run(
                                 ::dualwrite::__private::answering_error_of_old(
-                                    <B as Store>::put(&**both, &mut *tx, id, row),
+                                    <N as Store>::put(&*self.new, &mut *tx, id, row),
                                 ),
                             )
-                            .await;
-                        return match write.leave_both(&mut *tx, answer).await {
-                            ::core::result::Result::Ok(value) => value,
-                            ::core::result::Result::Err(error) => {
-                                return ::core::result::Result::Err(
-                                    ::dualwrite::__private::failure(error),
-                                );
-                            }
-                        };
-                    }
-                    while let ::core::option::Option::Some(side) = write.next() {
-                        if let ::core::result::Result::Err(error) = write
-                            .enter(side, &mut *tx)
                             .await
-                        {
-                            return ::core::result::Result::Err(
-                                ::dualwrite::__private::failure(error),
-                            );
-                        }
-                        let answer = match side {
-                            ::dualwrite::Side::Old => {
-                                write
-                                    .run(
-                                        <O as Store>::put(
-                                            &*self.old,
-                                            &mut *tx,
-                                            ::dualwrite::__private::handed(&id),
-                                            ::dualwrite::__private::handed(&row),
-                                        ),
-                                    )
-                                    .await
-                            }
-                            ::dualwrite::Side::New => {
-                                write
-                                    .run(
-                                        ::dualwrite::__private::answering_error_of_old(
-                                            <N as Store>::put(
-                                                &*self.new,
-                                                &mut *tx,
-                                                ::dualwrite::__private::handed(&id),
-                                                ::dualwrite::__private::handed(&row),
-                                            ),
-                                        ),
-                                    )
-                                    .await
-                            }
-                        };
-                        if let ::core::result::Result::Err(error) = write
-                            .leave(
-                                side,
-                                &mut *tx,
-                                answer,
-                                |pair| {
-                                    #[allow(unused_imports)]
-                                    use ::dualwrite::__private::{
-                                        AnswersByEquality as _, AnswersByFields as _,
-                                        AnswersByNothing as _,
-                                    };
-                                    (&&&pair).answers_differ()
-                                },
-                                |error| {
-                                    #[allow(unused_imports)]
-                                    use ::dualwrite::__private::{
-                                        CauseInside as _, CauseOfError as _, CauseUnknown as _,
-                                    };
-                                    (&&&::dualwrite::__private::Failed(error)).cause()
-                                },
+                    }
+                    ::dualwrite::__private::Target::Both(side) => {
+                        write
+                            .run(
+                                ::dualwrite::__private::answering_error_of_old(
+                                    <B as Store>::put(
+                                        ::dualwrite::__private::by(&self.both, side),
+                                        &mut *tx,
+                                        id,
+                                        row,
+                                    ),
+                                ),
                             )
                             .await
-                        {
-                            return ::core::result::Result::Err(error);
-                        }
                     }
-                    write.finish()
-                }
+                };
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
+            write.finish()
         }
     }
 }

@@ -15,6 +15,16 @@ pub(super) struct Dual {
     pub(super) key: Vec<Ident>,
     pub(super) table: Option<Table>,
     pub(super) pairs: Vec<Pair>,
+    pub(super) moved: Vec<Moved>,
+}
+
+/// A field whose column gets another name.
+pub(super) struct Moved {
+    pub(super) name: Ident,
+    pub(super) old: String,
+    pub(super) new: String,
+    /// Stored as text.
+    pub(super) is_text: bool,
 }
 
 /// The table that the struct is a row of.
@@ -25,6 +35,33 @@ pub(super) struct Table {
     pub(super) columns: Vec<String>,
     pub(super) old_columns: Vec<String>,
     pub(super) new_columns: Vec<String>,
+    pub(super) fields: Vec<Field>,
+}
+
+/// A field that is a column.
+pub(super) struct Field {
+    pub(super) name: Ident,
+    /// As `sqlx::FromRow` looks for it.
+    pub(super) column: String,
+    /// The type of the value: without `Option`, unless it is stored as JSON.
+    pub(super) value: Type,
+    pub(super) is_optional: bool,
+    pub(super) is_json: bool,
+    /// `#[sqlx(default)]`.
+    pub(super) has_default: bool,
+    pub(super) role: Role,
+}
+
+/// What a field is in the migration.
+pub(super) enum Role {
+    /// Nothing: both sides have it.
+    Shared,
+    /// It holds what either column says; this is the new one.
+    Moved(String),
+    /// A part of an old side; where it is a rename, with the column of the new side.
+    Old { renamed: Option<String> },
+    /// A part of a new side; where it is a rename, with the column of the old side.
+    New { renamed: Option<String> },
 }
 
 /// Old and new parts that hold one value: a logical field.
@@ -76,6 +113,8 @@ pub(super) enum How {
 pub(super) enum Present {
     /// `Some`; always, where it is no `Option`.
     Filled,
+    /// The same, and the user says that NULL is no value of new.
+    Some,
     /// And not the default.
     NonDefault,
     /// And this function says so.
@@ -144,7 +183,14 @@ impl Pair {
 
     /// Whether the new side is there in every value of the struct.
     pub(super) fn is_always_new(&self) -> bool {
-        self.new_is_total() && matches!(self.present, Present::Filled)
+        self.new_is_total() && matches!(self.present, Present::Filled | Present::Some)
+    }
+
+    /// Whether NULL in new may be a value as well as "not copied yet": only who knows which side answers can
+    /// tell.
+    pub(super) fn may_be_null(&self) -> bool {
+        let may = |parts: &[Part]| parts.iter().any(|part| part.is_optional);
+        matches!(self.present, Present::Filled) && may(&self.old) && may(&self.new)
     }
 
     pub(super) fn is_converted(&self) -> bool {

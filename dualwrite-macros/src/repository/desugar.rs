@@ -2,9 +2,11 @@
 //! `fn f(..) -> impl Future<Output = R> + Send`, so that callers can spawn what they get. Whoever
 //! implements the trait still writes `async fn`.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Block, Expr, ItemTrait, ReturnType, Signature, Stmt, TraitItem, parse_quote_spanned};
+use syn::{
+    Block, Expr, FnArg, ItemTrait, Pat, ReturnType, Signature, Stmt, TraitItem, parse_quote_spanned,
+};
 
 /// The trait with every `async fn` desugared.
 pub(super) fn trait_item(item: &ItemTrait) -> ItemTrait {
@@ -12,10 +14,11 @@ pub(super) fn trait_item(item: &ItemTrait) -> ItemTrait {
     for item in &mut item.items {
         if let TraitItem::Fn(method) = item {
             let was_async = method.sig.asyncness.is_some();
-            method.sig = signature(&method.sig);
             if let (true, Some(body)) = (was_async, &mut method.default) {
-                body.stmts = vec![Stmt::Expr(Expr::Verbatim(as_future(body)), None)];
+                let kept = keep_arguments(&mut method.sig);
+                body.stmts = vec![Stmt::Expr(Expr::Verbatim(as_future(&kept, body)), None)];
             }
+            method.sig = signature(&method.sig);
         }
     }
     item
@@ -42,6 +45,31 @@ pub(super) fn signature(signature: &Signature) -> Signature {
     signature
 }
 
-fn as_future(body: &Block) -> TokenStream {
-    quote_spanned! {Span::call_site()=> async move #body }
+/// Moves every argument into the future, used or not, as `async fn` does: what is held for the time of the
+/// call, a permit or a guard, is dropped when the body has ended, the last one first.
+fn keep_arguments(signature: &mut Signature) -> TokenStream {
+    let mut kept = TokenStream::new();
+    for (index, argument) in signature.inputs.iter_mut().enumerate() {
+        let FnArg::Typed(argument) = argument else { continue };
+        match &mut *argument.pat {
+            Pat::Ident(plain) if plain.by_ref.is_none() && plain.subpat.is_none() => {
+                let (name, mutability) = (&plain.ident, plain.mutability.take());
+                kept.extend(quote_spanned!(name.span()=> let #mutability #name = #name;));
+            }
+            pattern => {
+                let name = Ident::new(&format!("__argument{index}"), Span::mixed_site());
+                kept.extend(quote_spanned! {Span::mixed_site()=>
+                    let #name = #name;
+                    let #pattern = #name;
+                });
+                *pattern = syn::parse_quote!(#name);
+            }
+        }
+    }
+    kept
+}
+
+fn as_future(kept: &TokenStream, body: &Block) -> TokenStream {
+    // The body stands in a block of its own, so that what it makes goes before its arguments.
+    quote_spanned! {Span::call_site()=> async move { #kept #body } }
 }

@@ -3,7 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 
-use super::model::{Comparing, Method, MirrorPolicy, Read, ReadKind, Repository, Route, Write};
+use super::model::{
+    Comparing, Keys, Made, Method, MirrorPolicy, Read, ReadKind, Repository, Route, Then, Write,
+};
 use crate::names;
 
 /// Lines of documentation: what the wrapper is, and how each method is routed.
@@ -30,16 +32,16 @@ fn row(method: &Method) -> String {
 
 fn routing(route: &Route) -> String {
     match route {
-        Route::Write(Write { key, on_mirror_error, .. }) => {
+        Route::Write(Write { keys, on_mirror_error, .. }) => {
             let policy = match on_mirror_error {
                 Some(MirrorPolicy::Abort) => ", which fails if the mirror does",
                 Some(MirrorPolicy::MarkDirty) => ", which goes on if the mirror fails",
                 None => "",
             };
-            format!("a write of `{}`{policy}", shown(&key.to_token_stream()))
+            written(keys) + policy
         }
         Route::Primary => "passed to the side that answers".to_owned(),
-        Route::Read(read @ Read { key, kind }) => {
+        Route::Read(read @ Read { key, kind, ramp }) => {
             let what = match key {
                 Some(key) => format!("a read of `{}`", shown(&key.to_token_stream())),
                 None => "a scan".to_owned(),
@@ -54,7 +56,31 @@ fn routing(route: &Route) -> String {
                     ", copied to new when first read, in the caller's transaction"
                 }
             };
-            what + kind + &read.comparing().map(compared).unwrap_or_default()
+            let by = |ramp: &syn::Expr| format!(", ramped by `{}`", shown(&ramp.to_token_stream()));
+            what + &ramp.as_ref().map(by).unwrap_or_default()
+                + kind
+                + &read.comparing().map(compared).unwrap_or_default()
+        }
+    }
+}
+
+fn written(keys: &Keys) -> String {
+    match keys {
+        Keys::One(key) => format!("a write of `{}`", shown(&key.to_token_stream())),
+        Keys::Many(keys) => format!("a write of each of `{}`", shown(&keys.to_token_stream())),
+        Keys::Filter => "a write of what a filter finds".to_owned(),
+        Keys::Once => "a write of no migrated column, executed once".to_owned(),
+        Keys::Made(Made { then: Then::Method(name, _), .. }) => {
+            format!(
+                "a write whose key the first side makes; the other gets it by `{}`",
+                names::plain(name)
+            )
+        }
+        Keys::Made(Made { then: Then::Argument(name), .. }) => {
+            format!(
+                "a write whose key the first side makes; the other gets it in `{}`",
+                names::plain(name)
+            )
         }
     }
 }

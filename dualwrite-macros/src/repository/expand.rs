@@ -6,7 +6,9 @@ use syn::{Attribute, Meta, parse_quote};
 
 use super::body::Body;
 use super::docs;
-use super::model::{Constant, Equality, Method, Read, ReadKind, Repository, Route, Side, Write};
+use super::model::{
+    Constant, Equality, Keys, Method, Read, ReadKind, Repository, Route, Side, Write,
+};
 use crate::names;
 use crate::paths::Root;
 
@@ -25,16 +27,34 @@ fn wrapper(model: &Repository) -> TokenStream {
     let (old, new, vis, private) = (&sides.old, &sides.new, &item.vis, model.root.private());
     let docs = docs::wrapper(model);
     let attributes = item.attrs.iter().filter(|attribute| is_inherited(attribute));
+    // Only a write can be made on both sides at once.
+    let (parameter, field) = match model.writes() {
+        true => (quote!(, #both #unsized_ = #old), quote!(both: [::std::sync::Arc<#both>; 2],)),
+        false => (TokenStream::new(), TokenStream::new()),
+    };
     quote! {
         #(#[doc = #docs])*
         #(#cfg)*
         #(#attributes)*
-        #vis struct #wrapper<#old #unsized_, #new #unsized_, #both #unsized_ = #old> {
+        #vis struct #wrapper<#old #unsized_, #new #unsized_ #parameter> {
             repository: #private::Repository,
             old: ::std::sync::Arc<#old>,
             new: ::std::sync::Arc<#new>,
-            both: ::core::option::Option<::std::sync::Arc<#both>>,
+            #field
         }
+    }
+}
+
+/// `DualCustomers<O, N, B>`, and its parameters where it is implemented.
+fn own_type(model: &Repository) -> (TokenStream, TokenStream) {
+    let Repository { wrapper, sides, both, unsized_, .. } = model;
+    let (old, new) = (&sides.old, &sides.new);
+    match model.writes() {
+        true => (
+            quote!(#old #unsized_, #new #unsized_, #both #unsized_),
+            quote!(#wrapper<#old, #new, #both>),
+        ),
+        false => (quote!(#old #unsized_, #new #unsized_), quote!(#wrapper<#old, #new>)),
     }
 }
 
@@ -47,18 +67,30 @@ fn is_inherited(attribute: &Attribute) -> bool {
 }
 
 fn functions(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, root, cfg, unsized_, .. } = model;
-    let (old, new, private) = (&sides.old, &sides.new, root.private());
-    let name = names::plain(&model.item.ident);
-    let entries = model.methods.iter().filter_map(|method| entry(model, method));
+    let Repository { wrapper, sides, root, cfg, unsized_, .. } = model;
+    let (old, new) = (&sides.old, &sides.new);
     let allow = allow_deprecated(model);
+    let built = built(model);
+    let of_arcs = of_arcs(model);
+    let at_once = model.writes().then(|| at_once(model));
+    let (parameters, own_type) = own_type(model);
+    let panics = model.writes().then(|| {
+        quote! {
+            ///
+            /// # Panics
+            /// Where the copy function shows that both are columns of one row: each write would be executed
+            /// twice. Use `one_row`.
+        }
+    });
     quote! {
         #(#cfg)*
         #allow
         impl<#old, #new> #wrapper<#old, #new> {
             /// Puts an old and a new implementation under one migration, whose stage decides which of
             /// them is asked.
+            #panics
             #[must_use]
+            #[track_caller]
             pub fn new(migration: &#root::Migration, old: #old, new: #new) -> Self {
                 Self::from_arcs(migration, ::std::sync::Arc::new(old), ::std::sync::Arc::new(new))
             }
@@ -67,42 +99,16 @@ fn functions(model: &Repository) -> TokenStream {
         #(#cfg)*
         #allow
         impl<#old #unsized_, #new #unsized_> #wrapper<#old, #new> {
-            /// The same for implementations that are shared already, or are trait objects.
-            #[must_use]
-            pub fn from_arcs(
-                migration: &#root::Migration,
-                old: ::std::sync::Arc<#old>,
-                new: ::std::sync::Arc<#new>,
-            ) -> Self {
-                Self {
-                    repository: #private::Repository::new(
-                        migration,
-                        #name,
-                        const { &[#(#entries),*] },
-                    ),
-                    old,
-                    new,
-                    both: ::core::option::Option::None,
-                }
-            }
-
-            /// Adds an implementation whose writes bring a record to old and new at once, as one
-            /// statement does that sets two columns of a row. Where a write goes to both sides, it is
-            /// called alone, and its failure is the caller's; it is never read.
-            #[must_use]
-            pub fn with_both<#both>(self, both: #both) -> #wrapper<#old, #new, #both> {
-                #wrapper {
-                    repository: self.repository,
-                    old: self.old,
-                    new: self.new,
-                    both: ::core::option::Option::Some(::std::sync::Arc::new(both)),
-                }
-            }
+            #of_arcs
         }
+
+        #built
+
+        #at_once
 
         #(#cfg)*
         #allow
-        impl<#old #unsized_, #new #unsized_, #both #unsized_> #wrapper<#old, #new, #both> {
+        impl<#parameters> #own_type {
             /// The old side itself, past the migration.
             #[must_use]
             pub fn old_side(&self) -> &#old {
@@ -113,6 +119,122 @@ fn functions(model: &Repository) -> TokenStream {
             #[must_use]
             pub fn new_side(&self) -> &#new {
                 &self.new
+            }
+        }
+    }
+}
+
+/// The table of methods.
+fn repository(model: &Repository, form: &str) -> TokenStream {
+    let private = model.root.private();
+    let name = names::plain(&model.item.ident);
+    let form = Ident::new(form, Span::call_site());
+    let entries = model.methods.iter().filter_map(|method| entry(model, method));
+    quote! {
+        #private::Repository::new(
+            migration,
+            #name,
+            const { &[#(#entries),*] },
+            #private::Form::#form,
+        )
+    }
+}
+
+/// The constructor of two sides that are shared already.
+fn of_arcs(model: &Repository) -> TokenStream {
+    let Repository { sides, root, .. } = model;
+    let (old, new, repository) = (&sides.old, &sides.new, repository(model, "Separate"));
+    // Nothing writes both at once, so these are never called.
+    let both = model.writes().then(|| {
+        quote! {
+            both: [::std::sync::Arc::clone(&old), ::std::sync::Arc::clone(&old)],
+        }
+    });
+    quote! {
+        /// The same for implementations that are shared already, or are trait objects.
+        #[must_use]
+        #[track_caller]
+        pub fn from_arcs(
+            migration: &#root::Migration,
+            old: ::std::sync::Arc<#old>,
+            new: ::std::sync::Arc<#new>,
+        ) -> Self {
+            Self {
+                repository: #repository,
+                #both
+                old,
+                new,
+            }
+        }
+    }
+}
+
+/// The constructors of one implementation over the columns of a row.
+fn built(model: &Repository) -> TokenStream {
+    let Repository { wrapper, sides, root, cfg, unsized_, .. } = model;
+    let (old, repository) = (&sides.old, repository(model, "OneRow"));
+    let allow = allow_deprecated(model);
+    let both = model.writes().then(|| {
+        quote! {
+            both: [
+                of(#root::Columns::Both(#root::Side::Old)),
+                of(#root::Columns::Both(#root::Side::New)),
+            ],
+        }
+    });
+    quote! {
+        #(#cfg)*
+        #allow
+        impl<#old> #wrapper<#old, #old> {
+            /// Puts one implementation under a migration between columns of one row. It is built once for
+            /// each set of columns: the old ones, both, and the new ones. A call goes to one of these, so
+            /// every write is executed once.
+            #[must_use]
+            pub fn one_row(migration: &#root::Migration, of: impl ::core::ops::Fn(#root::Columns) -> #old) -> Self {
+                Self::one_row_arcs(migration, |columns| ::std::sync::Arc::new(of(columns)))
+            }
+        }
+
+        #(#cfg)*
+        #allow
+        impl<#old #unsized_> #wrapper<#old, #old> {
+            /// The same for an implementation that is shared already, or is a trait object.
+            #[must_use]
+            pub fn one_row_arcs(
+                migration: &#root::Migration,
+                of: impl ::core::ops::Fn(#root::Columns) -> ::std::sync::Arc<#old>,
+            ) -> Self {
+                Self {
+                    repository: #repository,
+                    old: of(#root::Columns::Old),
+                    new: of(#root::Columns::New),
+                    #both
+                }
+            }
+        }
+    }
+}
+
+/// The constructor of a third implementation, which writes both.
+fn at_once(model: &Repository) -> TokenStream {
+    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
+    let (old, new) = (&sides.old, &sides.new);
+    let allow = allow_deprecated(model);
+    quote! {
+        #(#cfg)*
+        #allow
+        impl<#old #unsized_, #new #unsized_> #wrapper<#old, #new> {
+            /// Adds an implementation whose writes bring a record to old and new at once. Where a write
+            /// goes to both sides, it is called alone, and its failure is the caller's; it is never read.
+            #[must_use]
+            pub fn with_both<#both>(self, both: #both) -> #wrapper<#old, #new, #both> {
+                let both = ::std::sync::Arc::new(both);
+                #wrapper {
+                    repository: self.repository.at_once(),
+                    old: self.old,
+                    new: self.new,
+                    both: [::std::sync::Arc::clone(&both), both],
+                }
             }
         }
     }
@@ -146,11 +268,13 @@ fn write_options(root: &Root, write: &Write) -> TokenStream {
     let mirror = mirror.map(|limit| quote!(.timeout_ms(#limit)));
     let primary = write.limits.primary_ms.map(Literal::u64_unsuffixed);
     let primary = primary.map(|limit| quote!(.primary_timeout_ms(#limit)));
-    quote!(#on_mirror_error #on_difference #mirror #primary)
+    let once = matches!(write.keys, Keys::Once).then(|| quote!(.once()));
+    quote!(#on_mirror_error #on_difference #mirror #primary #once)
 }
 
 fn read_options(read: &Read) -> Option<TokenStream> {
     let lazy = read.is_lazy().then(|| quote!(.lazy()));
+    let ramped = read.ramp.as_ref().map(|_| quote!(.ramped()));
     let (sample, timeout) = match (&read.kind, read.comparing()) {
         (_, Some(comparing)) => (comparing.sample, comparing.timeout_ms),
         (ReadKind::Lazy(None), _) => (Some(0), None),
@@ -158,27 +282,26 @@ fn read_options(read: &Read) -> Option<TokenStream> {
     };
     let sample = sample.map(Literal::u16_unsuffixed).map(|share| quote!(.sample(#share)));
     let timeout = timeout.map(Literal::u64_unsuffixed).map(|limit| quote!(.timeout_ms(#limit)));
-    Some(quote!(#lazy #sample #timeout))
+    Some(quote!(#lazy #ramped #sample #timeout))
 }
 
 /// Written out, since a derive would ask for `Clone` of both sides.
 fn clone(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
-    let (old, new) = (&sides.old, &sides.new);
     let allow = allow_deprecated(model);
+    let cfg = &model.cfg;
+    let (parameters, own_type) = own_type(model);
+    let both = model.writes().then(|| quote!(both: ::core::clone::Clone::clone(&self.both),));
     quote! {
         #(#cfg)*
         #[automatically_derived]
         #allow
-        impl<#old #unsized_, #new #unsized_, #both #unsized_> ::core::clone::Clone
-            for #wrapper<#old, #new, #both>
-        {
+        impl<#parameters> ::core::clone::Clone for #own_type {
             fn clone(&self) -> Self {
                 Self {
                     repository: ::core::clone::Clone::clone(&self.repository),
                     old: ::core::clone::Clone::clone(&self.old),
                     new: ::core::clone::Clone::clone(&self.new),
-                    both: ::core::clone::Clone::clone(&self.both),
+                    #both
                 }
             }
         }
@@ -186,17 +309,15 @@ fn clone(model: &Repository) -> TokenStream {
 }
 
 fn debug(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, cfg, unsized_, .. } = model;
-    let (old, new) = (&sides.old, &sides.new);
-    let name = wrapper.to_string();
+    let cfg = &model.cfg;
+    let name = model.wrapper.to_string();
     let allow = allow_deprecated(model);
+    let (parameters, own_type) = own_type(model);
     quote! {
         #(#cfg)*
         #[automatically_derived]
         #allow
-        impl<#old #unsized_, #new #unsized_, #both #unsized_> ::core::fmt::Debug
-            for #wrapper<#old, #new, #both>
-        {
+        impl<#parameters> ::core::fmt::Debug for #own_type {
             fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::DebugStruct::finish_non_exhaustive(
                     &mut ::core::fmt::Formatter::debug_struct(formatter, #name),
@@ -207,8 +328,9 @@ fn debug(model: &Repository) -> TokenStream {
 }
 
 fn implementation(model: &Repository) -> TokenStream {
-    let Repository { wrapper, sides, both, associated, cfg, async_trait, .. } = model;
-    let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
+    let Repository { sides, associated, cfg, async_trait, .. } = model;
+    let (old, trait_path) = (&sides.old, model.trait_path());
+    let (_, own_type) = own_type(model);
     let generics = implementation_generics(model);
     let (parameters, _, predicates) = generics.split_for_impl();
     let constants = model.constants.iter().map(|constant| self::constant(model, constant));
@@ -229,7 +351,7 @@ fn implementation(model: &Repository) -> TokenStream {
         #[automatically_derived]
         #allow
         #async_trait
-        impl #parameters #trait_path for #wrapper<#old, #new, #both> #predicates {
+        impl #parameters #trait_path for #own_type #predicates {
             #(type #associated = <#old as #trait_path>::#associated;)*
             #(#constants)*
             #(#methods)*
@@ -264,7 +386,8 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
     let Repository { sides, both, associated, own_errors, root, errors, unsized_, .. } = model;
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let mut generics = model.generics.clone();
-    for (place, parameter) in [old, new, both].into_iter().enumerate() {
+    let count = if model.writes() { 3 } else { 2 };
+    for (place, parameter) in [old, new, both].into_iter().take(count).enumerate() {
         generics.params.insert(place, parse_quote!(#parameter #unsized_));
     }
     let same_trait_path = with_bindings(
@@ -276,15 +399,18 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
     );
     let clause = generics.make_where_clause();
     clause.predicates.extend(model.predicates.iter().cloned());
-    for (side, path) in [(old, &trait_path), (new, &same_trait_path), (both, &same_trait_path)] {
+    let paths = [(old, &trait_path), (new, &same_trait_path), (both, &same_trait_path)];
+    for (side, path) in paths.into_iter().take(count) {
         clause.predicates.push(parse_quote! {
             #side: #path + ::core::marker::Send + ::core::marker::Sync + 'static
         });
     }
     for error in own_errors {
+        let of_both =
+            model.writes().then(|| quote!(+ ::core::convert::From<<#both as #trait_path>::#error>));
         clause.predicates.push(parse_quote! {
             <#old as #trait_path>::#error: ::core::convert::From<<#new as #trait_path>::#error>
-                + ::core::convert::From<<#both as #trait_path>::#error>
+                #of_both
         });
     }
     for error in errors {
@@ -295,7 +421,7 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
 
 /// `Customers<T, Error = …>`.
 fn with_bindings(model: &Repository, bindings: impl Iterator<Item = TokenStream>) -> TokenStream {
-    let name = &model.item.ident;
+    let name = model.trait_name();
     let parameters = model.generics.params.iter().map(|parameter| match parameter {
         syn::GenericParam::Lifetime(parameter) => {
             let lifetime = &parameter.lifetime;

@@ -25,13 +25,23 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
             return quote!(#item #error);
         }
     };
-    let trait_item = match source.async_trait() {
+    match lower::repository(args, &source) {
+        // The trait is declared elsewhere.
+        Ok(model) if model.remote.is_some() => expand::expand(&model),
+        Ok(model) => {
+            let (trait_item, added) = (trait_item(&source), expand::expand(&model));
+            quote!(#trait_item #added)
+        }
+        Err(error) => {
+            let (trait_item, error) = (trait_item(&source), error.into_compile_error());
+            quote!(#trait_item #error)
+        }
+    }
+}
+
+fn trait_item(source: &syntax::Source) -> syn::ItemTrait {
+    match source.async_trait() {
         Some(_) => source.item.clone(),
         None => desugar::trait_item(&source.item),
-    };
-    let added = match lower::repository(args, &source) {
-        Ok(model) => expand::expand(&model),
-        Err(error) => error.into_compile_error(),
-    };
-    quote!(#trait_item #added)
+    }
 }

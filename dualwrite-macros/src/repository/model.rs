@@ -2,8 +2,10 @@
 //! turns them into tokens and cannot fail.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
-use syn::{Attribute, Expr, ExprPath, Generics, ItemTrait, Signature, Token, Type, WherePredicate};
+use quote::{ToTokens as _, quote};
+use syn::{
+    Attribute, Expr, ExprPath, Generics, ItemTrait, Path, Signature, Token, Type, WherePredicate,
+};
 
 use crate::paths::Root;
 
@@ -14,6 +16,8 @@ pub(super) struct Repository {
     pub(super) item: ItemTrait,
     /// `DualCustomers`.
     pub(super) wrapper: Ident,
+    /// The trait that the user's is a copy of: what is implemented then.
+    pub(super) remote: Option<Path>,
     /// The type parameters that stand for the two sides.
     pub(super) sides: Sides<Ident>,
     /// The type parameter that stands for what writes both at once.
@@ -78,7 +82,19 @@ pub(super) struct Method {
     pub(super) form: Form,
     /// Its error is an associated type that each side chooses for itself: new's becomes old's.
     pub(super) converts: bool,
+    /// What the user says of an error of ours.
+    pub(super) failing: Failing,
     pub(super) route: Route,
+}
+
+/// What becomes of an error of ours.
+pub(super) enum Failing {
+    /// The error of the method is made from it.
+    From,
+    /// This function makes the method's error of it.
+    By(ExprPath),
+    /// The method has no error, and answers this.
+    Answer(Expr),
 }
 
 /// How a method hands out its answer.
@@ -114,6 +130,7 @@ pub(super) enum Equality {
 }
 
 /// How calls of a method find their side.
+#[expect(clippy::large_enum_variant, reason = "there is one a method, and none is kept")]
 pub(super) enum Route {
     Read(Read),
     Write(Write),
@@ -125,6 +142,8 @@ pub(super) enum Route {
 pub(super) struct Read {
     /// The record that is read; none for scans.
     pub(super) key: Option<Expr>,
+    /// What the ramp is followed by, where it is not the key.
+    pub(super) ramp: Option<Expr>,
     pub(super) kind: ReadKind,
 }
 
@@ -151,9 +170,9 @@ pub(super) struct Comparing {
     pub(super) timeout_ms: Option<u64>,
 }
 
-/// A call that changes one record, in the caller's transaction.
+/// A call that changes records, in the caller's transaction.
 pub(super) struct Write {
-    pub(super) key: Expr,
+    pub(super) keys: Keys,
     pub(super) tx: Ident,
     /// What a failing mirror does to the caller, where the method says so itself.
     pub(super) on_mirror_error: Option<MirrorPolicy>,
@@ -188,6 +207,48 @@ impl AnswerPolicy {
     }
 }
 
+/// Which records a write changes.
+pub(super) enum Keys {
+    /// One.
+    One(Expr),
+    /// All that this expression lists.
+    Many(Expr),
+    /// Those that a filter of the database finds.
+    Filter,
+    /// Any, but no column that is migrated.
+    Once,
+    /// One whose key is made by the side that is written first.
+    Made(Made),
+}
+
+/// A key that the first side makes.
+pub(super) struct Made {
+    /// A function from the answer to the key.
+    pub(super) key_from: Expr,
+    pub(super) then: Then,
+}
+
+/// How the other side gets the key.
+pub(super) enum Then {
+    /// By another method of the trait, with these arguments.
+    Method(Ident, Vec<Handed>),
+    /// In this argument.
+    Argument(Ident),
+}
+
+/// An argument of that method.
+#[derive(Clone)]
+pub(super) enum Handed {
+    /// The argument of this name.
+    Same(Ident),
+    /// The transaction.
+    Tx,
+    /// The key.
+    Key,
+    /// `&key`.
+    KeyReference,
+}
+
 /// `dualwrite::MirrorPolicy`.
 #[derive(Clone, Copy)]
 pub(super) enum MirrorPolicy {
@@ -210,6 +271,8 @@ pub(super) struct Argument {
     pub(super) name: Ident,
     pub(super) ty: Type,
     pub(super) passing: Passing,
+    /// It is a transaction by its name.
+    pub(super) is_named_tx: bool,
 }
 
 /// How an argument is handed to the sides.
@@ -226,6 +289,18 @@ pub(super) enum Passing {
 }
 
 impl Read {
+    /// How it is planned in a transaction, or outside one.
+    pub(super) fn plan(&self) -> &'static str {
+        match (&self.key, self.tx(), &self.ramp) {
+            (Some(_), None, None) => "read",
+            (Some(_), None, Some(_)) => "read_by",
+            (Some(_), Some(_), None) => "read_in",
+            (Some(_), Some(_), Some(_)) => "read_in_by",
+            (None, None, _) => "scan",
+            (None, Some(_), _) => "scan_in",
+        }
+    }
+
     /// The caller's transaction, if the read takes part in one.
     pub(super) fn tx(&self) -> Option<&Ident> {
         match &self.kind {
@@ -262,9 +337,22 @@ impl Route {
 }
 
 impl Repository {
+    /// Whether a method writes.
+    pub(super) fn writes(&self) -> bool {
+        self.methods.iter().any(|method| matches!(method.route, Route::Write(_)))
+    }
+
+    /// `Customers`, or the path of the trait that it is a copy of.
+    pub(super) fn trait_name(&self) -> TokenStream {
+        match &self.remote {
+            Some(path) => path.to_token_stream(),
+            None => self.item.ident.to_token_stream(),
+        }
+    }
+
     /// `Customers<T>`, as it is named in the `impl`.
     pub(super) fn trait_path(&self) -> TokenStream {
-        let name = &self.item.ident;
+        let name = self.trait_name();
         let (_, arguments, _) = self.generics.split_for_impl();
         quote!(#name #arguments)
     }

@@ -1,6 +1,6 @@
 //! What was typed: the user's trait, and our attributes taken off it. Decides nothing.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{Attribute, ItemTrait, TraitItem};
 
 /// A trait under `#[repository]`.
@@ -14,6 +14,10 @@ pub(super) struct Source {
 /// Splits the trait from our attributes.
 pub(super) fn parse(item: TokenStream) -> syn::Result<Source> {
     let mut item: ItemTrait = syn::parse2(item.clone()).map_err(|error| {
+        // It is one, and something in it is not finished.
+        if is_trait(item.clone()) {
+            return error;
+        }
         // Another kind of item is the likely mistake, and the only one rustc lets through to here.
         match syn::parse2::<syn::Item>(item) {
             Ok(syn::Item::Impl(_)) => syn::Error::new(
@@ -25,6 +29,17 @@ pub(super) fn parse(item: TokenStream) -> syn::Result<Source> {
     })?;
     let routing = item.items.iter_mut().map(take_routing).collect();
     Ok(Source { item, routing })
+}
+
+fn is_trait(item: TokenStream) -> bool {
+    let words = item.into_iter().take_while(
+        |token| !matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace),
+    );
+    let mut words = words.filter_map(|token| match token {
+        TokenTree::Ident(word) => Some(word),
+        _ => None,
+    });
+    words.any(|word| word == "trait")
 }
 
 impl Source {

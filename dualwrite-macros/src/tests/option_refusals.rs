@@ -101,9 +101,10 @@ fn policies() {
     check_write(
         "key = id, on_miror_error = abort, shadow = never",
         &[
-            "unknown key `on_miror_error`, did you mean `on_mirror_error`? `#[write]` takes `key`, \
-             `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`",
-            "unknown key `shadow`; `#[write]` takes `key`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`",
+            "unknown key `on_miror_error`, did you mean `on_mirror_error`? `#[write]` takes `key`, `keys`, \
+             `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `on_difference`, `timeout`, \
+             `primary_timeout`, `error`, `on_unknown`",
+            "unknown key `shadow`; `#[write]` takes `key`, `keys`, `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`, `error`, `on_unknown`",
         ],
     );
 }

@@ -25,7 +25,9 @@ fn routes() {
     );
     check_method(
         "#[write()] async fn save(&self, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
-        &["say which record is written: `#[write(key = …)]`"],
+        &[
+            "say which record is written: `#[write(key = …)]`; several: `keys = …`; those that a filter of the database finds: `filter`; where the database makes the key: `key_from = …`",
+        ],
     );
     check_method(
         "#[read(scan)] #[write(key = id)] #[read(scan)] async fn both(&self) -> Result<(), E>;",
@@ -46,15 +48,15 @@ fn settings() {
     check_method(
         "#[read(kye = id, scn, key = id, key = id)] async fn find(&self, id: i64) -> Result<(), E>;",
         &[
-            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
-            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
+            "unknown key `kye`, did you mean `key`? `#[read]` takes `key`, `scan`, `ramp`, `lazy`, `shadow`, `sample`, `timeout`, `compare`, `error`, `on_unknown`",
+            "unknown key `scn`, did you mean `scan`? `#[read]` takes `key`, `scan`, `ramp`, `lazy`, `shadow`, `sample`, `timeout`, `compare`, `error`, `on_unknown`",
             "`key` is given twice: keep one",
         ],
     );
     check_method(
         "#[write(by = id)] async fn save(&self, id: i64, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
         &[
-            "unknown key `by`; `#[write]` takes `key`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`",
+            "unknown key `by`; `#[write]` takes `key`, `keys`, `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`, `error`, `on_unknown`",
         ],
     );
     check_method(
@@ -68,19 +70,26 @@ fn settings() {
     check_method(
         "#[read(key = )] async fn find(&self) -> Result<(), E>;",
         &[
-            "unexpected end of input, expected an expression; `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
+            "`key` needs a value: write `key = …`, an expression over the arguments such as `customer.id`",
+        ],
+    );
+    check_method(
+        "#[read(scan = , timeout =, lazy)] async fn all(&self) -> Result<(), E>;",
+        &[
+            "`scan` takes no value: write `scan` alone",
+            "`timeout` needs a value: write `timeout = …`, a length of time such as `\"500ms\"` or `\"2s\"`",
         ],
     );
     check_method(
         "#[read = \"id\"] async fn find(&self) -> Result<(), E>;",
         &[
-            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `lazy`, `shadow`, `sample`, `timeout`, `compare`",
+            "settings stand in parentheses, not after `=`; `#[read]` takes `key`, `scan`, `ramp`, `lazy`, `shadow`, `sample`, `timeout`, `compare`, `error`, `on_unknown`",
         ],
     );
     check(
         "#[repository(crate = \"dualwrite\", krate)] trait Things {}",
         &[
-            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`",
+            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`, `name`, `error`, `remote`",
             "`crate` takes a path: write `crate = my_crate::dualwrite`, without quotes",
         ],
     );
@@ -171,13 +180,13 @@ fn answers() {
     check_method(
         "#[read(scan)] async fn all(&self);",
         &[
-            "`all` cannot fail: write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`",
+            "answer `Result<T, E>` where `E` can be made from `dualwrite::Error`, or say what to answer then with `on_unknown = …`: `all` cannot fail, and a stage can be unknown",
         ],
     );
     check_method(
         "#[read(scan)] async fn all(&self) -> Vec<A>;",
         &[
-            "this is not a `Result`: write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`",
+            "answer `Result<T, E>` where `E` can be made from `dualwrite::Error`, or say what to answer then with `on_unknown = …`: this cannot fail, and a stage can be unknown",
         ],
     );
     check_method(
@@ -200,7 +209,7 @@ fn answers() {
     check_method(
         "#[read(scan)] fn all(&self) -> BoxFuture<'_, Vec<A>>;",
         &[
-            "this is not a `Result`: write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`",
+            "answer `Result<T, E>` where `E` can be made from `dualwrite::Error`, or say what to answer then with `on_unknown = …`: this cannot fail, and a stage can be unknown",
         ],
     );
 }
@@ -215,7 +224,7 @@ fn reads_that_are_asked_twice() {
         &[&or_never(BORROW), &or_never(BORROW)],
     );
     check_method(
-        "#[read(key = 1, lazy)] async fn all(&self, a: A<'a>, b: &'b B) -> Result<(), E>;",
+        "#[read(key = a.id, lazy)] async fn all(&self, a: A<'a>, b: &'b B) -> Result<(), E>;",
         &[BORROW; 2],
     );
     check_method(
@@ -231,7 +240,7 @@ fn reads_that_are_asked_twice() {
         ],
     );
     check_method(
-        "#[read(key = 1, lazy)] async fn all(&self, tx: &mut Tx<'_, Db>) -> Result<Option<&str>, E>;",
+        "#[read(key = id, lazy)] async fn all(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<Option<&str>, E>;",
         &["this read is asked twice, so its answers cannot borrow: answer an owned value"],
     );
 }
@@ -291,14 +300,14 @@ fn methods_of_the_primary() {
 #[test]
 fn exclusive_borrows() {
     check_method(
-        "#[write(key = 1)] async fn save(&self, tx: &mut Tx<'_, Db>, v: &mut i64) -> Result<(), E>;",
+        "#[write(key = v)] async fn save(&self, tx: &mut Tx<'_, Db>, v: &mut i64) -> Result<(), E>;",
         &[
             "a write may go to both sides, and each would change this: take `&T` or `T`, and answer what \
            changes",
         ],
     );
     check_method(
-        "#[read(key = 1, lazy)] async fn get(&self, tx: &mut Tx<'_, Db>, v: &mut i64) -> Result<(), E>;",
+        "#[read(key = v, lazy)] async fn get(&self, tx: &mut Tx<'_, Db>, v: &mut i64) -> Result<(), E>;",
         &[
             "a lazy read may ask both sides, and each would change this: take `&T` or `T`, and answer \
            what changes",
@@ -319,5 +328,100 @@ fn items_that_are_no_trait() {
     assert_eq!(
         messages("impl Things for Store {}"),
         ["`#[repository]` goes on the trait: put it above `trait …`, and implement that twice"]
+    );
+}
+
+#[test]
+fn a_trait_that_is_not_finished_is_a_trait() {
+    let item = "pub trait Things { #[read(scan)] async fn all(&self) -> ; }";
+    let expansion = crate::repository::repository(Default::default(), item.parse().unwrap());
+    let text = expansion.to_string();
+    assert!(text.contains("compile_error") && !text.contains("goes on a trait"), "{text}");
+}
+
+#[test]
+fn keys_that_are_the_same_for_every_call() {
+    check_method(
+        "#[read(key = \"id\")] async fn get(&self, id: i64) -> Result<(), E>;",
+        &["name an argument, `key = id`: \"id\" is a constant, the same for every call"],
+    );
+    check_method(
+        "#[read(key = 7)] async fn get(&self, of: i64) -> Result<(), E>;",
+        &["name an argument, `key = of`: 7 is a constant, the same for every call"],
+    );
+    check_method(
+        "#[read(key = idd)] async fn get(&self, id: i64) -> Result<(), E>;",
+        &[
+            "make the key from an argument: `idd` uses none, so it would be the same for every call, did you \
+           mean `id`?",
+        ],
+    );
+    check_method(
+        "#[write(key = TENANT.id())] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<(), E>;",
+        &[
+            "make the key from an argument: `TENANT . id ()` uses none, so it would be the same for every call",
+        ],
+    );
+    check_method(
+        "#[write(keys = [1, 2])] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<(), E>;",
+        &[
+            "make the key from an argument: `[1 , 2]` uses none, so it would be the same for every call",
+        ],
+    );
+    check_method(
+        "#[read(key = id, ramp = 1)] async fn get(&self, id: i64) -> Result<(), E>;",
+        &["name an argument, `ramp = id`: 1 is a constant, the same for every call"],
+    );
+}
+
+#[test]
+fn records_of_a_write() {
+    check_method(
+        "#[write(key = id, filter)] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<(), E>;",
+        &["a write names its records in one way: keep `key` or `filter`"],
+    );
+    check_method(
+        "#[write(key_from = |id| *id)] async fn save(&self, tx: &mut Tx<'_, Db>) -> Result<i64, E>;",
+        &["say how the other side gets the key: `then = method`, or `into = argument`"],
+    );
+    check_method(
+        "#[write(key = id, into = id)] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<i64, E>;",
+        &["`into` hands on a key that the database makes: add `key_from = …`"],
+    );
+    check_method(
+        "#[write(key_from = |id| *id, into = id)] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<i64, E>;",
+        &[
+            "take `Option<…>` by value here: the key is handed to the other side in an argument that is `None` \
+           before",
+        ],
+    );
+    check_method(
+        "#[write(key_from = |id| *id, then = savee)] async fn save(&self, tx: &mut Tx<'_, Db>) -> Result<i64, E>;",
+        &[
+            "declare `savee` in this trait: it writes the other side under the key that the first has made, did \
+           you mean `save`?",
+        ],
+    );
+    check_method(
+        "#[write(key_from = |id| *id, then = save)] async fn save(&self, tx: &mut Tx<'_, Db>) -> Result<i64, E>;",
+        &[
+            "give `save` the arguments of the method that names it, called as they are there, and one more for \
+           the key",
+        ],
+    );
+}
+
+#[test]
+fn answers_without_an_error() {
+    check_method(
+        "#[read(scan, on_unknown = Err(e()))] async fn all(&self) -> Result<(), E>;",
+        &["remove `on_unknown`: this answer has an error, which says that the stage is unknown"],
+    );
+    check_method(
+        "#[read(scan, error = \"f\")] async fn all(&self) -> Result<(), E>;",
+        &[
+            "`error` takes a function `fn(dualwrite::Error) -> E` by name: write `error = to_report`, without \
+           quotes",
+        ],
     );
 }

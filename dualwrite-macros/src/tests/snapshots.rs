@@ -301,3 +301,67 @@ trait Customers {
 }",
     );
 }
+
+#[test]
+fn writes_of_several_records() {
+    check(
+        "repository/writes_of_several_records.rs",
+        "
+#[repository]
+trait Customers {
+    #[write(keys = customers.iter().map(|customer| customer.id))]
+    async fn save_all(&self, tx: &mut Tx<'_, Sqlite>, customers: &[Customer]) -> Result<(), sqlx::Error>;
+    #[write(keys = ids)]
+    async fn remove_all(&self, tx: &mut Tx<'_, Sqlite>, ids: Vec<i64>) -> Result<(), sqlx::Error>;
+    #[write(filter)]
+    async fn close(&self, tx: &mut Tx<'_, Sqlite>, country: &str) -> Result<u64, sqlx::Error>;
+    #[write(once)]
+    async fn see(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> Result<(), sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn keys_that_the_database_makes() {
+    check(
+        "repository/keys_that_the_database_makes.rs",
+        "
+#[repository]
+trait Customers {
+    #[write(key_from = |created| created.id, then = insert_with_id)]
+    async fn insert(&self, tx: &mut Tx<'_, Sqlite>, email: &str) -> Result<Customer, sqlx::Error>;
+    #[write(key = id)]
+    async fn insert_with_id(&self, tx: &mut Tx<'_, Sqlite>, id: i64, email: &str) -> Result<Customer, sqlx::Error>;
+    #[write(key_from = |id| *id, into = id)]
+    async fn add(&self, tx: &mut Tx<'_, Sqlite>, id: Option<i64>, email: String) -> Result<i64, sqlx::Error>;
+}",
+    );
+}
+
+#[test]
+fn errors_of_other_crates() {
+    check(
+        "repository/errors_of_other_crates.rs",
+        "
+#[repository(name = RolloutCustomers, error = to_report)]
+trait Customers {
+    #[read(key = id, shadow = never)]
+    async fn find(&self, id: i64) -> Result<Customer, Report>;
+    #[write(key = id, on_unknown = false)]
+    async fn remove(&self, tx: &mut Tx<'_, Sqlite>, id: i64) -> bool;
+}",
+    );
+}
+
+#[test]
+fn a_copy_of_a_trait_of_another_crate() {
+    check(
+        "repository/a_copy_of_a_trait_of_another_crate.rs",
+        "
+#[repository(remote = domain::Customers)]
+trait Customers<T> {
+    #[read(key = user, ramp = tenant, shadow = never)]
+    async fn find(&self, tenant: i64, user: T) -> Result<Customer, Error>;
+}",
+    );
+}

@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_verified_generation BIGINT ,
     paused              BIGINT  NOT NULL DEFAULT 0,
     watched             BIGINT  NOT NULL DEFAULT 0,
+    -- Since when writers of old are recorded.
+    watched_at          BIGINT,
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         VARCHAR(100),
     flag_epoch          BIGINT,
@@ -57,6 +59,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     migration     VARCHAR(100)    NOT NULL,
     instance      VARCHAR(100)    NOT NULL,
     lazy          BIGINT  NOT NULL,
+    new_only      BIGINT NOT NULL DEFAULT 0,
     wanted        VARCHAR(100),
     killed_by     VARCHAR(100),
     seen_epoch    BIGINT  NOT NULL,
@@ -231,6 +234,31 @@ CREATE TABLE IF NOT EXISTS dualwrite_hazard (
 CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration VARCHAR(100)    NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
+-- when on there is no way back.
+CREATE TABLE IF NOT EXISTS dualwrite_contract (
+    migration VARCHAR(100) NOT NULL PRIMARY KEY,
+    declared  MEDIUMTEXT NOT NULL,
+    begun_at  BIGINT,
+    ended_at  BIGINT
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- The audit of contracts: backups that were confirmed, and what was dropped on which evidence.
+CREATE TABLE IF NOT EXISTS dualwrite_contract_event (
+    id          BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    migration   VARCHAR(100) NOT NULL,
+    at          BIGINT NOT NULL,
+    what        VARCHAR(16) NOT NULL,
+    actor       VARCHAR(100) NOT NULL,
+    reason      MEDIUMTEXT NOT NULL,
+    detail      MEDIUMTEXT NOT NULL,
+    stage_epoch BIGINT NOT NULL,
+    UNIQUE (migration, id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- The minute in which a wrapper last read old after all reads had gone to new.
+CREATE TABLE IF NOT EXISTS dualwrite_old_read (
+    migration VARCHAR(100) NOT NULL PRIMARY KEY,
+    minute    BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- The minute in which somebody last wrote the old table without the library, in a slot by the number of the
 -- connection, so that no transaction waits for another; and transactions that hold a fence.

@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_verified_generation BIGINT ,
     paused              BIGINT  NOT NULL DEFAULT 0,
     watched             BIGINT  NOT NULL DEFAULT 0,
+    -- Since when writers of old are recorded.
+    watched_at          BIGINT,
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         TEXT,
     flag_epoch          BIGINT,
@@ -57,6 +59,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     migration     TEXT    NOT NULL,
     instance      TEXT    NOT NULL,
     lazy          BIGINT  NOT NULL,
+    new_only      BIGINT NOT NULL DEFAULT 0,
     wanted        TEXT,
     killed_by     TEXT,
     seen_epoch    BIGINT  NOT NULL,
@@ -232,6 +235,31 @@ CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration TEXT            NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
 );
+-- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
+-- when on there is no way back.
+CREATE TABLE IF NOT EXISTS dualwrite_contract (
+    migration TEXT NOT NULL PRIMARY KEY,
+    declared  TEXT NOT NULL,
+    begun_at  BIGINT,
+    ended_at  BIGINT
+);
+-- The audit of contracts: backups that were confirmed, and what was dropped on which evidence.
+CREATE TABLE IF NOT EXISTS dualwrite_contract_event (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration   TEXT NOT NULL,
+    at          BIGINT NOT NULL,
+    what        TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    detail      TEXT NOT NULL,
+    stage_epoch BIGINT NOT NULL,
+    UNIQUE (migration, id)
+);
+-- The minute in which a wrapper last read old after all reads had gone to new.
+CREATE TABLE IF NOT EXISTS dualwrite_old_read (
+    migration TEXT NOT NULL PRIMARY KEY,
+    minute    BIGINT NOT NULL
+);
 -- The minute in which somebody last wrote the old table without the library, in a slot by the number of the
 -- connection, so that no transaction waits for another; and transactions that hold a fence.
 CREATE TABLE IF NOT EXISTS dualwrite_unaware (
@@ -255,7 +283,7 @@ DECLARE
     migration RECORD := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
     fence TEXT := format('%I.%I', TG_TABLE_SCHEMA, 'dualwrite_fence_' || migration.fence);
     entrances TEXT := 'dualwrite_fence_' || migration.fence || '_';
-    passed TEXT := CASE WHEN TG_OP <> 'INSERT' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || OLD.epoch || '_' || OLD.token) END;
+    passed TEXT;
     entrance TEXT := CASE WHEN TG_OP <> 'DELETE' THEN format('%I.%I()', TG_TABLE_SCHEMA, entrances || NEW.epoch || '_' || NEW.token) END;
     body TEXT := '';
 BEGIN
@@ -265,9 +293,16 @@ BEGIN
         EXECUTE format('COMMENT ON TABLE %s IS %L', fence, 'dualwrite: the fence of ' || migration.name);
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fence);
-    IF passed IS DISTINCT FROM entrance AND to_regprocedure(passed) IS NOT NULL THEN
-        EXECUTE format('DROP PROCEDURE %s', passed);
-    END IF;
+    -- Every entrance but its own: a dump that was restored, or a subscriber, may have left some.
+    FOR passed IN
+        SELECT format('%I.%I()', TG_TABLE_SCHEMA, p.proname) FROM pg_proc p
+        WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = TG_TABLE_SCHEMA) AND p.pronargs = 0
+        AND p.proname >= entrances::name AND p.proname < (entrances || ':')::name -- ':' comes after '9'
+    LOOP
+        IF passed IS DISTINCT FROM entrance THEN
+            EXECUTE format('DROP PROCEDURE %s', passed);
+        END IF;
+    END LOOP;
     IF entrance IS NULL THEN
         EXECUTE format('DROP TABLE %s', fence);
     ELSIF to_regprocedure(entrance) IS NULL OR OLD.watched <> NEW.watched THEN
@@ -283,6 +318,8 @@ REVOKE ALL ON FUNCTION dualwrite_fence() FROM PUBLIC; -- nobody else makes a tri
 DROP TRIGGER IF EXISTS dualwrite_fence ON dualwrite_migration;
 CREATE TRIGGER dualwrite_fence AFTER INSERT OR DELETE OR UPDATE OF epoch, token, watched ON dualwrite_migration
     FOR EACH ROW EXECUTE FUNCTION dualwrite_fence();
+-- Also where rows come by logical replication, or with `session_replication_role`.
+ALTER TABLE dualwrite_migration ENABLE ALWAYS TRIGGER dualwrite_fence;
 -- Whoever changes the epoch by hand changes the token as well.
 CREATE OR REPLACE FUNCTION dualwrite_token() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $dualwrite$

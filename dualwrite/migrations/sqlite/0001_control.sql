@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     old_verified_generation INTEGER,
     paused              INTEGER NOT NULL DEFAULT 0,
     watched             INTEGER NOT NULL DEFAULT 0,
+    -- Since when writers of old are recorded.
+    watched_at          INTEGER,
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         TEXT,
     flag_epoch          INTEGER,
@@ -57,6 +59,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     migration     TEXT    NOT NULL,
     instance      TEXT    NOT NULL,
     lazy          INTEGER  NOT NULL,
+    new_only      INTEGER NOT NULL DEFAULT 0,
     wanted        TEXT,
     killed_by     TEXT,
     seen_epoch    INTEGER  NOT NULL,
@@ -231,6 +234,31 @@ CREATE TABLE IF NOT EXISTS dualwrite_hazard (
 CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration TEXT            NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
+);
+-- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
+-- when on there is no way back.
+CREATE TABLE IF NOT EXISTS dualwrite_contract (
+    migration TEXT NOT NULL PRIMARY KEY,
+    declared  TEXT NOT NULL,
+    begun_at  INTEGER,
+    ended_at  INTEGER
+);
+-- The audit of contracts: backups that were confirmed, and what was dropped on which evidence.
+CREATE TABLE IF NOT EXISTS dualwrite_contract_event (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    migration   TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    what        TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    detail      TEXT NOT NULL,
+    stage_epoch INTEGER NOT NULL,
+    UNIQUE (migration, id)
+);
+-- The minute in which a wrapper last read old after all reads had gone to new.
+CREATE TABLE IF NOT EXISTS dualwrite_old_read (
+    migration TEXT NOT NULL PRIMARY KEY,
+    minute    INTEGER NOT NULL
 );
 -- The minute in which somebody last wrote the old table without the library, in a slot by the number of the
 -- connection, so that no transaction waits for another; and transactions that hold a fence.

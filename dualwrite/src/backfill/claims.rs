@@ -3,7 +3,7 @@
 
 use super::worker::{KIND, Worker};
 use crate::copy::CopyKeys;
-use crate::copy::source::{KeyParts, key_of};
+use crate::copy::source::KeyParts;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -71,7 +71,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             .map_err(&failed)?;
         match rows.into_iter().next().filter(|row| !row.is_null(0)) {
             Some(row) => {
-                let last = EncodedKey::from_parts(&key_of(row, KIND::<C>())?)?;
+                let last = EncodedKey::from_parts(&self.pages.key_of(row)?)?;
                 let claimed = ledger.claim::<C::Database>(conn, head, &last).await;
                 claimed.map(Claim::Range).map_err(&failed)
             }
@@ -103,7 +103,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let (sql, values) = self.pages.greatest();
         let rows =
             <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await.map_err(&failed)?;
-        let end = rows.into_iter().next().map(|row| key_of(row, KIND::<C>())).transpose()?;
+        let end = rows.into_iter().next().map(|row| self.pages.key_of(row)).transpose()?;
         let total = match &end {
             Some(end) => self.total(conn, end).await.map_err(&failed)?,
             None => 0,

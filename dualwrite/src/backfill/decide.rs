@@ -1,4 +1,4 @@
-//! When a backfill may run, and how a worker reacts to success, failure and slowness of a batch.
+//! When a backfill may run, and what a worker does after a batch; how large the next one is says `pace`.
 
 use std::time::Duration;
 
@@ -11,8 +11,6 @@ use crate::stages::stage::{Side, Stage};
 pub const BATCH_KEYS: u32 = 5_000;
 /// The time that a batch shall take, by default: a writer that meets it waits no longer than this.
 pub const BATCH_TIME: Duration = Duration::from_millis(50);
-/// Keys in the first batch, until its time is known.
-const FIRST_KEYS: u32 = 500;
 /// How often a batch is tried before it is halved, and a single key before it is buried.
 pub(crate) const ATTEMPTS: u32 = 3;
 /// Keys that may fail before the backfill halts, by default.
@@ -44,81 +42,6 @@ pub(crate) enum Next {
     Bury,
     /// Give up.
     Stop,
-}
-
-/// The size of batches, and the memory of failures.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    limit: u32,
-    most: u32,
-    target: Duration,
-    attempts: u32,
-    /// The last batch failed: the size shrank around a bad row, not for its time.
-    halved: bool,
-}
-
-impl Pace {
-    pub(crate) fn new(most: u32, target: Duration) -> Self {
-        let most = most.max(1);
-        Self { limit: most.min(FIRST_KEYS), most, target, attempts: 0, halved: false }
-    }
-
-    /// How many keys the next batch may have.
-    pub(crate) fn limit(self) -> u32 {
-        self.limit
-    }
-
-    /// After a batch of so many keys that took so long. Shrinks at once to what fits the time, grows by a
-    /// quarter, or to twice as many where all of that fits; after failures it doubles, since the size was
-    /// not the trouble. The attempts count on until [`committed`](Self::committed).
-    pub(crate) fn copied(&mut self, keys: u32, spent: Duration) {
-        if self.halved {
-            self.limit = self.limit.saturating_mul(2).min(self.most);
-            self.halved = self.limit < self.most.min(FIRST_KEYS);
-            return;
-        }
-        let fits = match spent.as_nanos() {
-            0 => u128::from(self.most),
-            spent => u128::from(keys.max(1)) * self.target.as_nanos() / spent,
-        };
-        let fits = u32::try_from(fits).unwrap_or(u32::MAX).clamp(1, self.most);
-        if fits < self.limit && spent > self.target {
-            self.limit = fits;
-        } else if fits > self.limit && keys >= self.limit {
-            // Twice as many where even that fits, as at the beginning; else a quarter more.
-            let quarter = self.limit.saturating_add(self.limit / 4).saturating_add(1);
-            let double = self.limit.saturating_mul(2);
-            self.limit = if fits >= double { double } else { fits.min(quarter) };
-        }
-    }
-
-    /// A batch is there for good.
-    pub(crate) fn committed(&mut self) {
-        self.attempts = 0;
-    }
-
-    /// `blame`: the copy function itself failed, not the database around it.
-    pub(crate) fn failed(&mut self, blame: bool) -> Next {
-        self.attempts += 1;
-        if self.attempts < ATTEMPTS {
-            return Next::Retry;
-        }
-        self.attempts = 0;
-        match (blame, self.limit) {
-            (false, _) => Next::Stop,
-            (true, 1) => {
-                self.halved = true;
-                Next::Bury
-            }
-            (true, _) => {
-                self.limit /= 2;
-                self.halved = true;
-                // A bad row in a thousand is found in ten steps; retrying each of them helps nobody.
-                self.attempts = ATTEMPTS - 1;
-                Next::Halve
-            }
-        }
-    }
 }
 
 /// How many keys a batch of one of these workers may have at such a rate: those of a second. So the rate holds
@@ -176,52 +99,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TARGET: Duration = BATCH_TIME;
-
-    #[test]
-    fn a_bad_row_ends_up_alone_and_the_pace_comes_back() {
-        let mut pace = Pace::new(8, TARGET);
-        let steps: Vec<Next> = (0..6).map(|_| pace.failed(true)).collect();
-        use Next::{Bury, Halve, Retry};
-        assert_eq!(steps, [Retry, Retry, Halve, Halve, Halve, Bury]);
-        assert_eq!(pace.limit(), 1);
-        for expected in [2, 4, 8, 8] {
-            pace.copied(1, Duration::ZERO);
-            pace.committed();
-            assert_eq!(pace.limit(), expected);
-        }
-    }
-
     #[test]
     fn a_dead_letter_waits_longer_each_time_but_never_for_ever() {
         let waits: Vec<u64> = (0..12).map(|tried| retry_after(tried).as_secs()).collect();
         assert_eq!(waits[..9], [30, 30, 60, 120, 240, 480, 960, 1_920, 3_600]);
         assert_eq!(waits[11], 3_600);
         assert_eq!(retry_after(u64::MAX), RETRY_AFTER_MAX);
-    }
-
-    #[test]
-    fn a_sick_database_stops_the_worker_and_blames_no_row() {
-        let mut pace = Pace::new(8, TARGET);
-        assert_eq!(
-            [pace.failed(false), pace.failed(false), pace.failed(false)],
-            [Next::Retry, Next::Retry, Next::Stop]
-        );
-        assert_eq!(pace.limit(), 8);
-    }
-
-    #[test]
-    fn a_batch_grows_gently_and_shrinks_at_once() {
-        let mut pace = Pace::new(BATCH_KEYS, TARGET);
-        pace.copied(500, TARGET * 2 / 3);
-        assert_eq!(pace.limit(), 626);
-        pace.copied(626, TARGET / 10);
-        assert_eq!(pace.limit(), 1_252);
-        pace.copied(1_252, TARGET * 8);
-        assert_eq!(pace.limit(), 156);
-        // The last page of a range says nothing about the size.
-        pace.copied(3, Duration::from_micros(10));
-        assert_eq!(pace.limit(), 156);
     }
 
     #[test]
@@ -260,19 +143,6 @@ mod tests {
             let took = (spent + pause).as_secs_f64();
             let together = keys as f64 / took * workers as f64;
             prop_assert!(together <= rate as f64 * 1.001 || pause == PAUSE_MAX, "{together}");
-        }
-
-        #[test]
-        fn the_size_finds_the_time(per_key_us in 1_u64..2_000) {
-            let mut pace = Pace::new(BATCH_KEYS, TARGET);
-            for _ in 0..60 {
-                let keys = pace.limit();
-                pace.copied(keys, Duration::from_micros(per_key_us * u64::from(keys)));
-                prop_assert!((1..=BATCH_KEYS).contains(&pace.limit()));
-            }
-            let spent = Duration::from_micros(per_key_us * u64::from(pace.limit()));
-            prop_assert!(spent <= TARGET + Duration::from_micros(per_key_us), "{spent:?}");
-            prop_assert!(pace.limit() == BATCH_KEYS || spent >= TARGET / 2, "{spent:?}");
         }
     }
 }

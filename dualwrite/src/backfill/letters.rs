@@ -46,10 +46,8 @@ async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> 
             }
             Ok(None) => {} // this stage does not copy to that side
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                let cause = std::error::Error::source(&error);
-                let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
                 let generation = Generation(letter.generation);
-                control.bury(name, side, generation, &key, &cause).await?;
+                control.bury(name, side, generation, &key, &error.cause()).await?;
             }
             Err(error) => refusals.take(error)?,
         }

@@ -4,7 +4,7 @@
 use super::decide::rate_keys;
 use super::worker::{KIND, Worker};
 use crate::copy::run::typed_key;
-use crate::copy::source::{KeyParts, key_of};
+use crate::copy::source::KeyParts;
 use crate::copy::{Copied, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
@@ -58,6 +58,7 @@ impl<C: CopyKeys> Worker<'_, C> {
                 copier.copy_back_page(shared, &mut tx, &typed, between).await?
             }
         };
+        copier.judge_all(shared, &mut tx).await?;
         self.unbury(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
@@ -86,7 +87,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
         let mut keys = Vec::new();
         for key in copied {
-            keys.push(EncodedKey::from_parts(key)?);
+            keys.push(self.copier.pages.identity(key)?);
         }
         keys.retain(|key| self.letters.contains(key));
         let (name, to) = (&self.shared.name, self.part.to());
@@ -124,10 +125,11 @@ impl<C: CopyKeys> Worker<'_, C> {
         let Some((keys, row)) = counted.filter(|(keys, _)| *keys > 0) else {
             return self.range_done(tx, range).await;
         };
-        let last = key_of(row, KIND::<C>())?;
+        let last = self.pages.key_of(row)?;
         let cursor = EncodedKey::from_parts(&last)?;
         self.tried = Some(cursor.clone()); // a key that fails stands alone in the end
         self.copier.copy_range(self.shared, &mut tx, (after.as_ref(), &last)).await?;
+        self.copier.judge_all(self.shared, &mut tx).await?;
         let copied = Copied { migrated: keys, skipped: 0 };
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys).unwrap_or(u32::MAX) })
@@ -162,7 +164,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("reading a page of keys"))?;
-        rows.into_iter().map(|row| key_of(row, KIND::<C>())).collect()
+        rows.into_iter().map(|row| self.pages.key_of(row)).collect()
     }
 
     /// Moves cursor and counters in the transaction of the rows.
@@ -199,15 +201,15 @@ impl<C: CopyKeys> Worker<'_, C> {
             tx.rollback().await?;
             return Ok(Some(range.last.clone())); // deleted meanwhile: nothing left to fail
         };
-        let key = EncodedKey::from_parts(key)?;
+        let (letter, key) = (self.copier.pages.identity(key)?, EncodedKey::from_parts(key)?);
         if self.tried.as_ref() != Some(&key) {
             tx.rollback().await?;
             return Ok(None);
         }
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
-        let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        let cause = error.cause();
         let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
-        bury::<C::Database>(tx.connection(), name, to, generation, &key, &cause)
+        bury::<C::Database>(tx.connection(), name, to, generation, &letter, &cause)
             .await
             .map_err(self.failed("storing a dead letter"))?;
         tx.commit().await?;

@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::decide::check_stage;
 use crate::copy::run::{One, SqlCopier, typed_key};
-use crate::copy::source::{KeyParts, Pages, key_of};
+use crate::copy::source::{KeyParts, Pages};
 use crate::copy::{Copied, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key};
+use crate::key::EncodedKey;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::store::ledger::Part;
@@ -91,8 +91,7 @@ impl Walk {
     fn add_failure(&mut self, key: &KeyParts, error: &Error) -> Result<(), Error> {
         self.failed += 1;
         if self.failures.len() < FAILURES_NAMED_MAX {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            self.failures.push((EncodedKey::from_parts(key)?.0, cause.unwrap_or_default()));
+            self.failures.push((EncodedKey::from_parts(key)?.0, error.cause()));
         }
         Ok(())
     }
@@ -177,10 +176,20 @@ impl<C: CopyKeys> Walker<'_, C> {
             tx.rollback().await?;
             return Ok((keys, Ok(Copied::default())));
         }
-        match self.copy(&mut tx, step, &keys).await {
+        let copied = match self.copy(&mut tx, step, &keys).await {
+            Ok(copied) => self.judge(&mut tx, &keys).await.map(|()| copied),
+            Err(error) => Err(error),
+        };
+        match copied {
             Ok(copied) => {
                 if self.keep {
-                    tx.commit().await?;
+                    let committed = tx.commit().await;
+                    match committed.map_err(Error::blaming_the_copy) {
+                        Err(error) if error.kind() == ErrorKind::CopyFailed => {
+                            return Ok((keys, Err(error)));
+                        }
+                        committed => committed?,
+                    }
                 } else {
                     tx.rollback().await?;
                 }
@@ -192,6 +201,23 @@ impl<C: CopyKeys> Walker<'_, C> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Judges what would be judged at a commit, which a rehearsal does not come to.
+    async fn judge(&self, tx: &mut Tx<'_, C::Database>, keys: &[KeyParts]) -> Result<(), Error> {
+        let asked = self.copier.learn(tx.connection()).await;
+        let failed = |error| Error::database("asking for constraints", error).of(&self.shared.name);
+        asked.map_err(failed)?;
+        self.copier.judge_all(self.shared, tx).await?;
+        let side = self.part.to();
+        let by_key = <C::Database as Backend>::Adapter::JUDGE_ALL.is_none() && !self.keep;
+        if by_key && self.copier.defers(side) {
+            for key in keys {
+                let key: C::Key = typed_key(key)?;
+                self.copier.judge(self.shared, tx, &[key], side).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The keys of a step. Only rows of old are locked before they are copied: that is the order of every
@@ -210,7 +236,7 @@ impl<C: CopyKeys> Walker<'_, C> {
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let failed = |error| Error::database("reading keys", error).of(&self.shared.name);
         let rows = rows.map_err(failed)?;
-        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
+        rows.into_iter().map(|row| self.pages.key_of(row)).collect()
     }
 
     async fn copy(

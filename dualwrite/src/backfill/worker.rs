@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::claims::Claim;
 use super::committing::Committing;
-use super::decide::{Brake, Next, Pace, check_stage};
+use super::decide::{Brake, Next, check_stage};
 use super::options::BackfillOptions;
+use super::pace::Pace;
 use super::page::Page;
 use super::progress::Display;
 use crate::clock;
@@ -121,7 +122,8 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             self.ledger().release::<C::Database>(&mut conn).await
         };
         if let Err(error) = released.await {
-            tracing::debug!(migration = &*self.shared.name, %error, "a range stays claimed");
+            let error = Error::without_values(&error);
+            tracing::debug!(migration = &*self.shared.name, error, "a range stays claimed");
         }
     }
 
@@ -151,6 +153,9 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             }
         };
         self.shared.refresh().await?;
+        let failed = self.failed("asking for constraints");
+        let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
+        self.copier.learn(&mut conn).await.map_err(&failed)?;
         if self.before.is_some_and(|before| before != self.generation) {
             return Err(self.generation_raised());
         }
@@ -218,7 +223,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 Err(error) => error,
             };
             let blame = error.kind() == ErrorKind::CopyFailed;
-            if !blame && !error.is_retryable() {
+            if !blame && !error.may_pass() {
                 return Err(error);
             }
             match self.pace.failed(blame) {
@@ -235,7 +240,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     }
 
     async fn committed(&mut self, commit: Committing, range: &mut Range) -> Result<(), Error> {
-        commit.end(range).await?;
+        commit.end(range).await.map_err(|error| self.copier.refused(error))?;
         self.pace.committed();
         Ok(())
     }

@@ -7,7 +7,19 @@ use crate::migration::Migration;
 use crate::observe::MethodStats;
 use crate::stages::position::Percent;
 use crate::stages::route::Operation;
+use crate::stages::stage::Side;
 use crate::state::{AnswerPolicy, MirrorPolicy, Shared};
+
+/// How the implementations of a wrapper share the writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One for each side.
+    Separate,
+    /// A third one writes both sides at once.
+    AtOnce,
+    /// One implementation over the old columns, both, and the new ones of a row.
+    OneRow,
+}
 
 /// One method of a wrapped trait, as its attribute describes it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +34,8 @@ pub struct Method {
     mirror: Option<MirrorPolicy>,
     answers: Option<AnswerPolicy>,
     primary_timeout: Option<Duration>,
+    once: bool,
+    ramped: bool,
 }
 
 impl Method {
@@ -37,6 +51,8 @@ impl Method {
             mirror: None,
             answers: None,
             primary_timeout: None,
+            once: false,
+            ramped: false,
         }
     }
 
@@ -56,6 +72,18 @@ impl Method {
     #[must_use]
     pub const fn timeout_ms(self, millis: u64) -> Self {
         Self { timeout: Some(Duration::from_millis(millis)), ..self }
+    }
+
+    /// It touches no column that is migrated.
+    #[must_use]
+    pub const fn once(self) -> Self {
+        Self { once: true, ..self }
+    }
+
+    /// It follows the ramp by something else than the record's key.
+    #[must_use]
+    pub const fn ramped(self) -> Self {
+        Self { ramped: true, ..self }
     }
 
     /// What a mirror write that fails does to the caller's.
@@ -143,13 +171,25 @@ fn counted(shared: &Shared, repository: &'static str, method: &Method) -> Arc<Me
 pub struct Repository {
     shared: Arc<Shared>,
     methods: Arc<[Entry]>,
+    form: Form,
 }
 
 impl Repository {
     /// For a trait with these methods.
+    ///
+    /// # Panics
+    /// Where the copy function shows that the implementations would execute a write too often, or not often
+    /// enough.
     #[must_use]
-    pub fn new(migration: &Migration, name: &'static str, methods: &[Method]) -> Self {
+    #[track_caller]
+    pub fn new(migration: &Migration, name: &'static str, methods: &[Method], form: Form) -> Self {
         let shared = Arc::clone(migration.shared());
+        if let Some(reason) = refused(&shared, name, methods, form) {
+            panic!("migration `{}`: {reason}", shared.name);
+        }
+        if methods.iter().any(|method| method.ramped) {
+            shared.ramp_by_other_keys();
+        }
         let methods = methods
             .iter()
             .map(|method| Entry {
@@ -163,7 +203,23 @@ impl Repository {
                 primary_timeout: method.primary_timeout,
             })
             .collect();
-        Self { shared, methods }
+        Self { shared, methods, form }
+    }
+
+    /// The same with an implementation that writes both sides at once.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { form: Form::AtOnce, ..self }
+    }
+
+    /// Whether one call writes both sides.
+    pub(crate) fn writes_at_once(&self) -> bool {
+        self.form != Form::Separate
+    }
+
+    /// Whether the same implementation writes the old columns, both, and the new ones.
+    pub(crate) fn is_one_row(&self) -> bool {
+        self.form == Form::OneRow
     }
 
     #[inline]
@@ -174,6 +230,39 @@ impl Repository {
     #[inline]
     pub(crate) fn method(&self, index: usize) -> &Entry {
         &self.methods[index]
+    }
+}
+
+/// Why a wrapper must not be built like this.
+fn refused(shared: &Shared, name: &'static str, methods: &[Method], form: Form) -> Option<String> {
+    let one_table = shared.copier.as_ref()?.one_table();
+    let mut writes = methods.iter().filter(|method| method.operation == Operation::Write);
+    match (one_table, form) {
+        (Some(true), Form::Separate) if !shared.options.two_statements => {
+            let write = writes.find(|method| !method.once)?.name;
+            Some(format!(
+                "build the wrapper of `{name}` with `one_row`: the old and the new columns are in one table, \
+                 and with two implementations `{write}` would be executed twice on one row; where that is \
+                 wanted, say `two_statements()` on the registration"
+            ))
+        }
+        (Some(false), _) => {
+            let once = writes.find(|method| method.once)?.name;
+            Some(format!(
+                "remove `once` from `{name}::{once}`: the old and the new rows are in two tables, and the \
+                 write would reach one of them only"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The implementation that writes both and reads this side.
+#[must_use]
+pub fn by<B: ?Sized>(both: &[Arc<B>; 2], side: Side) -> &B {
+    match side {
+        Side::Old => &both[0],
+        Side::New => &both[1],
     }
 }
 

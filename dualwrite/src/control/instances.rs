@@ -30,6 +30,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) seen: Mark,
     pub(crate) drained: Epoch,
     pub(crate) lazy: bool,
+    /// Its build has the new path alone.
+    pub(crate) new_only: bool,
     /// Where its flags want the migration.
     pub(crate) wanted: Option<String>,
     /// The kill switch that it sees set.
@@ -45,6 +47,7 @@ impl Acknowledgement {
             seen,
             drained: seen.epoch,
             lazy,
+            new_only: false,
             wanted: None,
             killed_by: None,
         }

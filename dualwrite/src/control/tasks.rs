@@ -48,7 +48,8 @@ pub(crate) struct NewTask {
 
 /// Started backfills: one a migration and side.
 pub(crate) trait Tasks: Send + Sync {
-    /// Starts one, in the place of one that was halted. Returns whether it did; not where one is under way.
+    /// Starts one, in the place of one that was halted, and lets its backfill go on that was paused or cancelled.
+    /// Returns whether it did; where one is under way, nothing changes.
     fn start_task<'a>(
         &'a self,
         name: &'a str,

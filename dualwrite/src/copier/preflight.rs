@@ -3,9 +3,12 @@
 use crate::copy::CopyKeys;
 use crate::copy::learn::{Connection, learn};
 use crate::copy::run::SqlCopier;
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::Error;
 use crate::preflight::checks::CHECKS;
 use crate::preflight::finding::{Finding, FindingLevel, Preflight};
+use crate::preflight::rows;
 use crate::preflight::schema::Subject;
 use crate::stages::hazard::{HazardKind, Looked};
 use crate::stages::stage::Side;
@@ -37,7 +40,29 @@ async fn probe<C: CopyKeys>(
         return Ok(Vec::new());
     }
     let looked = copier.looked(migration, conn).await?;
-    Ok(findings(&looked, copier))
+    let mut found = findings(&looked, copier);
+    found.extend(rows_found(copier, conn, subject).await?);
+    Ok(found)
+}
+
+/// What is told of the rows that a copy writes.
+async fn rows_found<C: CopyKeys>(
+    copier: &SqlCopier<C>,
+    conn: &mut Connection<C>,
+    subject: &Subject,
+) -> sqlx::Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    let one_table = subject.new.as_ref().is_none_or(|new| new.name == subject.old.name);
+    let written = match (one_table, &subject.new, &copier.new_pages) {
+        (false, Some(new), Some(pages)) if copier.elsewhere().is_none() => Some((new, pages)),
+        (true, _, _) => Some((&subject.old, &copier.pages)),
+        _ => None,
+    };
+    if let Some((side, pages)) = written.filter(|(side, _)| side.table.is_some()) {
+        let notes = <C::Database as Backend>::Adapter::table_notes(conn, pages.table()).await?;
+        rows::notes(side, &notes, &mut found);
+    }
+    Ok(found)
 }
 
 /// What is told of writers that no trigger sees, and of sequences: the gates of `Complete` go by it.

@@ -13,11 +13,12 @@ use crate::copy::{Copied, Copier, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key, KeyKind};
+use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
 use crate::pace::replicas::Replicas;
 use crate::preflight::finding::Preflight;
+use crate::preflight::form::{Spelling, bucket_form, identity};
 use crate::stages::stage::Side;
-use crate::state::Shared;
+use crate::state::{Shared, unknown_migration};
 use crate::transaction::Tx;
 use crate::verify::decide::VerifyReport;
 use crate::verify::look::Suspect;
@@ -41,6 +42,10 @@ pub(crate) async fn copy_one_in<DB: Backend>(
         let mut nested = tx.begin().await?;
         match (typed.0)(shared, &mut nested, key).await? {
             One::Copied(copied) | One::Inserted(copied) => {
+                if copier.defers(Side::New) {
+                    let key = std::slice::from_ref(key);
+                    (typed.2)(shared, &mut nested, key, Side::New).await?;
+                }
                 nested.commit().await?;
                 return Ok(Some(copied));
             }
@@ -64,7 +69,34 @@ pub(crate) async fn copy_one_in<DB: Backend>(
 pub(crate) struct InTransaction<DB: Backend>(
     pub(crate) Box<CopyIn<DB>>,
     pub(crate) Box<DifferIn<DB>>,
+    pub(crate) Box<JudgeIn<DB>>,
 );
+
+/// Judges constraints of one side that the database would judge at COMMIT.
+pub(crate) type JudgeIn<DB> = dyn for<'a, 'c> Fn(
+        &'a Shared,
+        &'a mut Tx<'c, DB>,
+        &'a [EncodedKey],
+        Side,
+    ) -> BoxFuture<'a, Result<(), Error>>
+    + Send
+    + Sync;
+
+/// Judges what a mirror write has done to its keys on its side, under the savepoint that it was made under.
+pub(crate) async fn judge_mirror<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+    keys: &[EncodedKey],
+    side: Side,
+) -> Result<(), Error> {
+    let Some(copier) = shared.copier.as_ref().filter(|copier| copier.defers(side)) else {
+        return Ok(());
+    };
+    let Some(typed) = copier.in_transaction().downcast_ref::<InTransaction<DB>>() else {
+        return Ok(());
+    };
+    (typed.2)(shared, tx, keys, side).await
+}
 
 /// How the two sides of a key differ, if they do, and in which fields where that is known.
 pub(crate) type DifferIn<DB> = dyn for<'a, 'c> Fn(
@@ -126,7 +158,17 @@ impl<C: CopyKeys> Registered<C> {
             let copier = Arc::clone(&comparing);
             Box::pin(async move { differing_in(&copier, shared, tx, key).await })
         });
-        let in_transaction = InTransaction(copy_in, differ_in);
+        let judging = Arc::clone(&copier);
+        let judge_in: Box<JudgeIn<C::Database>> = Box::new(move |shared, tx, keys, side| {
+            let copier = Arc::clone(&judging);
+            Box::pin(async move {
+                let decoded = keys.iter().map(EncodedKey::decode::<C::Key>);
+                let keys = decoded.collect::<Result<Vec<_>, _>>();
+                let keys = keys.map_err(|error| error.of(&shared.name))?;
+                copier.judge(shared, tx, &keys, side).await
+            })
+        });
+        let in_transaction = InTransaction(copy_in, differ_in, judge_in);
         Ok(Self { copier, in_transaction })
     }
 }
@@ -136,12 +178,43 @@ impl<C: CopyKeys> Copier for Registered<C> {
         <C::Key as Key>::KIND
     }
 
+    fn one_table(&self) -> Option<bool> {
+        let copy = &self.copier.copy;
+        copy.new_source().map(|new| new.is_same_table(&copy.source()))
+    }
+
+    fn needed_columns(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        let old = match (self.one_table(), &self.copier.mapping) {
+            (Some(true), Some(mapping)) => mapping.old_columns(),
+            _ => Vec::new(),
+        };
+        Box::pin(async move {
+            if old.is_empty() {
+                return Ok(old);
+            }
+            let failed = |error| Error::database("reading which columns an INSERT needs", error);
+            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            let source = self.copier.copy.source();
+            let (sql, values) = <C::Database as Backend>::Adapter::needed_columns(source.path());
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &values).await;
+            let mut found = Vec::new();
+            for row in rows.map_err(failed)? {
+                found.push(row.text(0).map_err(failed)?.to_owned());
+            }
+            Ok(old.into_iter().filter(|column| found.contains(column)).collect())
+        })
+    }
+
     fn can_copy_to(&self, side: Side) -> bool {
         side == Side::New || self.copier.copy.can_copy_back()
     }
 
     fn sees_new(&self) -> bool {
         self.copier.new_pages.is_some()
+    }
+
+    fn defers(&self, side: Side) -> bool {
+        self.copier.defers(side)
     }
 
     fn can_run_back(&self) -> bool {
@@ -176,13 +249,28 @@ impl<C: CopyKeys> Copier for Registered<C> {
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("looking at the old table", error).of(migration);
-            let watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
+            let mut watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
             // The mark of fenced transactions comes before the trigger, and goes after it.
-            let flag = format!(
-                "UPDATE dualwrite_migration SET watched = {} WHERE name = '{migration}'",
-                u8::from(create)
-            );
+            let now = <C::Database as Backend>::Adapter::DIALECT.now;
+            // MySQL assigns from left to right.
+            let flag = match create {
+                true => format!(
+                    "UPDATE dualwrite_migration SET \
+                     watched_at = CASE WHEN watched = 1 THEN watched_at ELSE {now} END, watched = 1 \
+                     WHERE name = '{migration}'"
+                ),
+                false => format!(
+                    "UPDATE dualwrite_migration SET watched_at = NULL, watched = 0 \
+                     WHERE name = '{migration}'"
+                ),
+            };
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+            let sql = "SELECT fence FROM dualwrite_migration WHERE name = ?";
+            let values = [migration.into()];
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &values).await;
+            let rows = rows.map_err(failed)?;
+            let row = rows.first().ok_or_else(|| unknown_migration(migration))?;
+            watched.fence = row.unsigned(0).map_err(failed)?;
             let statements =
                 <C::Database as Backend>::Adapter::triggers(&mut conn, &watched, create).await;
             let mut statements = statements.map_err(failed)?;
@@ -207,6 +295,18 @@ impl<C: CopyKeys> Copier for Registered<C> {
             }
             Ok(())
         })
+    }
+
+    fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart> {
+        identity(key, &self.copier.pages.keyed().forms)
+    }
+
+    fn bucket_form(&self, key: &[KeyPart]) -> Vec<KeyPart> {
+        bucket_form(key, &self.copier.pages.keyed().forms)
+    }
+
+    fn spelling(&self) -> Spelling {
+        self.copier.spelling()
     }
 
     fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>> {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
-use super::source::{KeyParts, NAMED_KEYS, key_of};
+use super::source::{KeyParts, NAMED_KEYS};
 use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
+use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
-use crate::error::{BoxError, is_serialization};
+use crate::error::{BoxError, Error, is_about_data};
 use crate::key::{EncodedKey, Key};
 use crate::stages::stage::Side;
 use crate::transaction::Tx;
@@ -29,6 +30,7 @@ const VALUES_MAX: usize = 30_000;
 /// - A rename is one `UPDATE … SET new = old` for many rows.
 /// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
 ///   expression says something else than `forward`.
+/// - Columns of the table that MySQL or MariaDB update by themselves (`ON UPDATE CURRENT_TIMESTAMP`) keep their value.
 /// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
 ///   is not there already, up to 256 rows with one statement.
 ///
@@ -59,12 +61,13 @@ const VALUES_MAX: usize = 30_000;
 /// # }
 /// ```
 pub struct CopyColumns<T, DB> {
+    source: KeySource,
     types: PhantomData<fn() -> (T, DB)>,
 }
 
-impl<T, DB> CopyColumns<T, DB> {
+impl<T: DualTable, DB> CopyColumns<T, DB> {
     pub(crate) fn new() -> Self {
-        Self { types: PhantomData }
+        Self { source: source::<T>(), types: PhantomData }
     }
 }
 
@@ -79,12 +82,12 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
     type Key = T::Key;
 
     fn source(&self) -> KeySource {
-        source::<T>()
+        self.source.clone()
     }
 
     /// The same rows.
     fn new_source(&self) -> Option<KeySource> {
-        Some(source::<T>())
+        Some(self.source.clone())
     }
 
     /// Renames are told by the database; all else by Rust, also what has an expression.
@@ -93,15 +96,24 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
     }
 
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
-        carry_all::<T, DB>(tx, keys, Side::New).await
+        carry_all::<T, DB>(tx, &self.source, keys, Side::New).await
     }
 
     async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
-        carry_all::<T, DB>(tx, keys, Side::Old).await
+        carry_all::<T, DB>(tx, &self.source, keys, Side::Old).await
     }
 
     fn can_copy_back(&self) -> bool {
         true
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.source().check()?;
+        let texts = T::CARRIED.iter().flat_map(|carried| match carried.how {
+            Carry::Sql(texts) => texts,
+            Carry::Rename(_) | Carry::Rust => &[],
+        });
+        texts.copied().try_for_each(|text| check_places(text, &dialect::<DB>().scan(text)))
     }
 
     async fn differing(
@@ -109,7 +121,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         tx: &mut Tx<'_, DB>,
         keys: &[T::Key],
     ) -> Result<Vec<T::Key>, BoxError> {
-        let statements = Statements::of::<T>(dialect::<DB>())?;
+        let statements = Statements::of::<T>(dialect::<DB>(), &self.source)?;
         let mut differing = Vec::new();
         for keys in keys.chunks(NAMED_KEYS) {
             let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
@@ -117,7 +129,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
             let looked = statements.differing(Side::New, &keys, Looking::ToReport)?;
             if let Some((sql, values)) = looked {
                 for row in DB::Adapter::fetch(tx.connection(), &sql, &values).await? {
-                    found.insert(key_of(row, T::Key::KIND)?);
+                    found.insert(statements.pages.key_of(row)?);
                 }
             }
             // Renames are told by the database; all else by Rust, also what has an expression.
@@ -197,14 +209,17 @@ enum Row<DB: Backend> {
 
 async fn carry_all<T: ConvertColumns<DB>, DB: Backend>(
     tx: &mut Tx<'_, DB>,
+    source: &KeySource,
     keys: &[T::Key],
     to: Side,
 ) -> Result<Copied, BoxError> {
-    let statements = Statements::of::<T>(dialect::<DB>())?;
+    let statements = Statements::of::<T>(dialect::<DB>(), source)?;
+    // Asked each time: the service's schema may change while it runs.
+    let kept = DB::Adapter::self_updating(tx.connection(), statements.table()).await?;
     let mut copied = Copied::default();
     for keys in keys.chunks(NAMED_KEYS) {
         let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
-        let migrated = carry::<T, DB>(tx, &statements, &keys, to).await?;
+        let migrated = carry::<T, DB>(tx, &statements, &keys, to, &kept).await?;
         copied.migrated += migrated;
         copied.skipped += (keys.len() as u64).saturating_sub(migrated);
     }
@@ -217,9 +232,10 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
     statements: &Statements,
     keys: &[KeyParts],
     to: Side,
+    kept: &[String],
 ) -> Result<u64, BoxError> {
     let indices = indices::<T>(|carried| !carried.is_set_based(to));
-    let set_based = statements.carry(to, keys)?;
+    let set_based = statements.carry(to, keys, kept)?;
     if indices.is_empty() {
         return match set_based {
             Some((sql, values)) => {
@@ -245,7 +261,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         let rest = rows.len() - (1 << many.ilog2());
         let some = rows.split_off(rest);
         let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
-        let (sql, values, again) = assign::<DB>(statements, &columns, some)?;
+        let (sql, values, again) = assign::<DB>(statements, (&columns, kept), some)?;
         let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
         done.map_err(|error| blame::<T>(error, &keys, to))?;
         written.extend(keys);
@@ -254,7 +270,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         if let Some((sql, values)) = statements.differing(to, keys, Looking::ToOverwrite)? {
             let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
             for row in rows.map_err(|error| blame::<T>(error, keys, to))? {
-                written.insert(key_of(row, T::Key::KIND)?);
+                written.insert(statements.pages.key_of(row)?);
             }
         }
         let done = DB::Adapter::execute(tx.connection(), &sql, &values).await;
@@ -266,7 +282,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
 /// One statement that gives each of these rows its own values; and whether its text may come again.
 fn assign<DB: Backend>(
     statements: &Statements,
-    columns: &[String],
+    (columns, kept): (&[String], &[String]),
     mut rows: Vec<(KeyParts, Vec<Option<Bind<DB>>>)>,
 ) -> Result<(String, DB::Arguments, bool), BoxError> {
     let keys: Vec<KeyParts> = rows.iter().map(|(key, _)| key.clone()).collect();
@@ -280,8 +296,8 @@ fn assign<DB: Backend>(
         set.push(statements.assignment(column, &keys, &given));
         for (key, bind) in &mut rows {
             if keys.len() > 1 && given.contains(&true) {
-                for part in key.iter() {
-                    DB::Adapter::push_value(&mut values, &part.clone().into())?;
+                for part in statements.pages.keyed().values(key) {
+                    DB::Adapter::push_value(&mut values, &part)?;
                 }
             }
             match bind[at].take() {
@@ -291,7 +307,7 @@ fn assign<DB: Backend>(
             }
         }
     }
-    let (sql, bound) = statements.update(&set, &keys);
+    let (sql, bound) = statements.update(set, columns, &keys, kept);
     for value in &bound {
         DB::Adapter::push_value(&mut values, value)?;
     }
@@ -321,7 +337,7 @@ async fn convert<T: ConvertColumns<DB>, DB: Backend>(
     }
     let mut found = Vec::with_capacity(keys.len());
     for row in DB::Adapter::fetch_typed(tx.connection(), &sql, arguments).await? {
-        let key = key_of(DB::Adapter::key_columns(&row, T::KEY.len())?, T::Key::KIND)?;
+        let key = statements.pages.key_of(DB::Adapter::key_columns(&row, T::KEY.len())?)?;
         let row = convert_row::<T, DB>(&row, &key, indices, to)?;
         found.push((key, row));
     }
@@ -353,18 +369,11 @@ fn shown(key: &KeyParts) -> Option<String> {
     EncodedKey::from_parts(key).ok().map(|key| key.0)
 }
 
-/// What the database refuses for the data's sake becomes the error of a conversion, because its own text
-/// may quote the value. All else stays what it is.
+/// A value that does not fit the other side becomes the error of a conversion, which names field and key. What
+/// violates a constraint was converted: that stays what it is, as all else.
 fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxError {
-    let about_data = |error: &dyn sqlx::error::DatabaseError| {
-        // Only SQLSTATE has five characters; SQLite has numbers of its own, and of another meaning.
-        let class = error.code().is_some_and(|code| {
-            code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))
-        });
-        class || error.kind() != sqlx::error::ErrorKind::Other
-    };
     match error.as_database_error() {
-        Some(found) if about_data(found) && !is_serialization(&error) => {
+        Some(found) if is_about_data(&error) && !is_constraint(found) => {
             let field = match T::CARRIED {
                 [only] => only.field,
                 _ => "columns",
@@ -378,6 +387,18 @@ fn blame<T: DualTable>(error: sqlx::Error, keys: &[KeyParts], to: Side) -> BoxEr
         _ => error.into(),
     }
 }
+
+/// SQLSTATE's class of violated constraints; on SQLite a number whose lower byte says so.
+fn is_constraint(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let class = error.code().is_some_and(|code| match code.len() {
+        5 => code.starts_with("23"),
+        _ => code.parse::<u32>().is_ok_and(|code| code & 0xff == 19 && code != SQLITE_DATATYPE),
+    });
+    class || error.kind() != sqlx::error::ErrorKind::Other
+}
+
+/// A value of another type than the column of a STRICT table has.
+const SQLITE_DATATYPE: u32 = 3091;
 
 /// So that a repository which answers with `sqlx::Error` can use `?`.
 impl From<ConversionError> for sqlx::Error {

@@ -10,7 +10,7 @@ use super::table::DualTable;
 use crate::copy::conversion::same;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
-use crate::error::BoxError;
+use crate::error::{BoxError, Plain};
 use crate::stages::stage::Side;
 
 /// A type that can be a column: `sqlx::Type`, `Encode` and `Decode` for the database.
@@ -105,7 +105,11 @@ impl<'r, DB: Backend> Columns<'r, DB> {
                 found.name(),
                 std::any::type_name::<T>()
             );
-            return Err(Unconverted::Column(sqlx::Error::Decode(message.into())));
+            // Where each value has a type of its own, it is this row's fault.
+            return Err(match DB::Adapter::DIALECT.typed_columns {
+                true => Unconverted::Column(sqlx::Error::Decode(Box::new(Plain(message)))),
+                false => Unconverted::Failed(Box::new(Plain(message))),
+            });
         }
         T::decode(value).map(Some).map_err(Unconverted::Failed)
     }

@@ -49,6 +49,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         tx: &mut Tx<'_, C::Database>,
         key: &C::Key,
     ) -> Result<One, Error> {
+        self.learn_keys_on(tx.connection()).await?;
         if !tx.keeps_a_snapshot() {
             return self.copy_one(shared, tx, key, Side::New).await;
         }
@@ -79,7 +80,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         lock: bool,
     ) -> Result<Sight, Error> {
         let in_old = self.find(shared, tx, &self.pages, key, lock).await?;
-        let marks = marks::<C>(shared, tx, key, lock).await?;
+        let marks = marks::<C>(shared, tx, self.identity(key)?, lock).await?;
         let in_new = self.find(shared, tx, new, key, lock).await?;
         Ok(Sight { in_old, in_new, marks })
     }
@@ -88,7 +89,7 @@ impl<C: CopyKeys> SqlCopier<C> {
 async fn marks<C: CopyKeys>(
     shared: &Shared,
     tx: &mut Tx<'_, C::Database>,
-    key: &C::Key,
+    key: EncodedKey,
     lock: bool,
 ) -> Result<Vec<Vec<SqlValue>>, Error> {
     let lock = if lock { <C::Database as Backend>::Adapter::DIALECT.for_update } else { "" };
@@ -96,7 +97,6 @@ async fn marks<C: CopyKeys>(
         "SELECT side, marked_at FROM dualwrite_dirty \
          WHERE migration = ? AND side IN (?, ?) AND key_text = ? ORDER BY side{lock}"
     );
-    let key = EncodedKey::new(key)?;
     let [old, new] = [Side::Old, Side::New].map(|side| SqlValue::from(side.as_str()));
     let values = [SqlValue::from(&*shared.name), old, new, key.0.as_str().into()];
     let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::identifier::Identifier;
+use super::keyed::Keyed;
+use crate::database::Identifier;
 use crate::error::{Error, ErrorKind};
+use crate::key::KeyKind;
 use crate::preflight::form::KeyForm;
 
 /// A table and the columns of its key, in the order of an index (the primary key, as a rule).
@@ -27,8 +29,15 @@ pub struct KeySource {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forms(Arc<Mutex<Option<Arc<[KeyForm]>>>>);
 
-#[allow(dead_code, reason = "asked for by statements to come")]
 impl Forms {
+    /// Columns in the forms that are known now; where the catalogue has not been asked, in the plain ones.
+    pub(crate) fn of<'c>(&self, columns: &'c [String], kind: KeyKind) -> Keyed<'c> {
+        // There is no max(uuid) before PostgreSQL 18.
+        let plain = |kind| KeyForm { has_max: kind != KeyKind::UUID, ..KeyForm::default() };
+        let forms = self.get().unwrap_or_else(|| kind.columns().map(plain).collect());
+        Keyed { columns, forms }
+    }
+
     pub(crate) fn get(&self) -> Option<Arc<[KeyForm]>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -48,6 +57,16 @@ impl KeySource {
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.table.insert(0, name.into());
         self
+    }
+
+    /// The table, after its schema where it has one.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.table
+    }
+
+    /// Whether both are the same table, as far as their names tell.
+    pub(crate) fn is_same_table(&self, other: &Self) -> bool {
+        self.table == other.table
     }
 
     /// The next column of the key.

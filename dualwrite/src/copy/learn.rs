@@ -5,6 +5,7 @@ use super::run::SqlCopier;
 use super::source::Pages;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
+use crate::error::Error;
 use crate::preflight::finding::Finding;
 use crate::preflight::keys;
 use crate::preflight::schema::{Subject, Table};
@@ -38,15 +39,63 @@ pub(crate) async fn learn<C: CopyKeys>(
         old: copier.pages.schema(Side::Old, old),
         new: new.map(|pages| pages.schema(Side::New, other)),
     };
-    let mut found = Vec::new();
+    let (mut found, mut known) = (Vec::new(), Vec::new());
     let form_of = <C::Database as Backend>::Adapter::key_form;
     let sides = [(Some(&copier.pages), Some(&subject.old)), (new, subject.new.as_ref())];
     for side in sides {
         if let (Some(pages), Some(schema)) = side
             && let Some(forms) = keys::forms(schema, kind, form_of, &mut found)
         {
-            pages.forms().set(forms);
+            known.push(forms.clone());
+            if !forms.iter().any(|form| form.is_unsettled) {
+                pages.forms().set(forms);
+            }
         }
     }
+    if let ([old, new], Some(side)) = (known.as_slice(), &subject.new) {
+        keys::compared((old, new), side, elsewhere.is_some(), &mut found);
+    }
     Ok((subject, found))
+}
+
+impl<C: CopyKeys> SqlCopier<C> {
+    /// Whether all is known of the keys that the catalogue can say.
+    fn knows_keys(&self) -> bool {
+        let knows = |pages: &Pages| pages.forms().get().is_some();
+        knows(&self.pages) && self.new_pages.as_ref().is_none_or(knows)
+    }
+
+    /// Learns what is not known yet: tables may have been made since the registration.
+    pub(crate) async fn learn_keys(&self) -> Result<(), Error> {
+        if self.knows_keys() {
+            return Ok(());
+        }
+        let failed = |error| Error::database("reading the catalogue", error);
+        let mut conn = self.pool.acquire().await.map_err(failed)?;
+        learn(self, &mut conn).await.map(drop).map_err(failed)
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) async fn learn_keys_on(&self, conn: &mut Connection<C>) -> Result<(), Error> {
+        if self.knows_keys() {
+            return Ok(());
+        }
+        let failed = |error| Error::database("reading the catalogue", error);
+        learn(self, conn).await.map(drop).map_err(failed)
+    }
+
+    /// Fails where a table has a row without a key: it cannot be copied, and nothing would miss it.
+    pub(crate) async fn check_nulls(&self) -> Result<(), Error> {
+        self.learn_keys().await?;
+        for pages in std::iter::once(&self.pages).chain(&self.new_pages) {
+            let Some(sql) = pages.without_key() else { continue };
+            let failed = |error| Error::database("looking for rows without a key", error);
+            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &[]).await;
+            for row in rows.map_err(failed)? {
+                pages.key_of(row)?;
+            }
+        }
+        Ok(())
+    }
 }

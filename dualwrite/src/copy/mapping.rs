@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use sqlx::{FromRow, Pool};
 
-use super::identifier::Identifier;
 use super::key_source::KeySource;
 use crate::compare::{Compare, Differences};
+use crate::database::Identifier;
+use crate::database::sealed::Adapter as _;
 use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};
 
@@ -115,8 +116,7 @@ impl<DB: Backend> Mapping<DB> {
     }
 
     /// A named field by an expression on each side, over the columns of that side's table alone, compared as
-    /// by [`column`](Self::column). The texts become part of the statement as they are; they cannot
-    /// contain a `?`.
+    /// by [`column`](Self::column). The texts become part of the statement as they are, and bind nothing.
     pub fn expression(self, name: &str, old: &'static str, new: &'static str) -> Self {
         self.field(name, Mapped::Expression(old), Mapped::Expression(new), Same::Exactly)
     }
@@ -218,6 +218,15 @@ impl<DB: Backend> Mapping<DB> {
         self
     }
 
+    /// The columns of old that are compared as they are.
+    pub(crate) fn old_columns(&self) -> Vec<String> {
+        let named = self.fields.iter().filter_map(|field| match &field.old {
+            Mapped::Column(name) => Some(name.clone()),
+            Mapped::Expression(_) => None,
+        });
+        named.chain(self.rows.iter().flat_map(|rows| rows.old.iter().cloned())).collect()
+    }
+
     /// Checks all names.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
@@ -227,10 +236,14 @@ impl<DB: Backend> Mapping<DB> {
         for mapped in self.fields.iter().flat_map(|field| [&field.old, &field.new]) {
             match mapped {
                 Mapped::Column(name) => drop(Identifier::new(name.as_str())?),
-                Mapped::Expression(text) if text.contains('?') || text.contains('{') => {
-                    return invalid(format!("the expression `{text}` contains a `?` or a brace"));
+                Mapped::Expression(text) => {
+                    let scanned = DB::Adapter::DIALECT.scan(text);
+                    if let Some(place) = scanned.parameter {
+                        return invalid(format!(
+                            "the expression `{text}` binds nothing, and has a place for a value, `{place}`"
+                        ));
+                    }
                 }
-                Mapped::Expression(_) => {}
             }
         }
         if let Some(rows) = &self.rows {

@@ -6,13 +6,14 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
+use super::judging::Judged;
 use super::mapping::Mapping;
-use super::source::{Extent, KeyParts, NAMED_KEYS, Pages, key_of, padded, places};
+use super::source::{Extent, KeyParts, Pages};
 use super::template::Template;
 use super::{Copied, CopyKeys};
 use crate::call::lazy::decide::may_copy_at;
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, Isolation, SqlValue};
+use crate::database::{Backend, Isolation};
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
 use crate::key::{EncodedKey, Key, OwnedKey};
 use crate::pace::replicas::Replicas;
@@ -34,6 +35,7 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
     /// Statements that copy a range.
     ranges: Option<Vec<Template>>,
     pub(crate) mapping: Option<Mapping<C::Database>>,
+    pub(crate) judged: Judged,
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -53,12 +55,15 @@ impl<C: CopyKeys> SqlCopier<C> {
             texts.into_iter().map(|text| Template::parse(text, &pages)).collect()
         };
         let ranges = copy.ranges().map(parse).transpose()?;
-        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping })
+        let judged = Judged::default();
+        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged })
     }
 
     /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.
     pub(crate) fn has_ranges(&self, shared: &Shared) -> bool {
-        self.ranges.is_some() && !shared.is_dirty()
+        // A range of old is one of new only where both sort keys in one way.
+        let is_alike = self.new_pages.as_ref().is_none_or(|new| new.is_like(&self.pages));
+        self.ranges.is_some() && !shared.is_dirty() && is_alike
     }
 
     /// Copies a range of keys from old to new by statements, which lock its rows themselves.
@@ -69,7 +74,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<(), Error> {
         for template in self.ranges.iter().flatten() {
-            let (sql, values) = template.over(&self.pages, Extent::Range(after, last), true);
+            let (sql, values) =
+                template.over((&self.pages, None), Extent::Range(after, last), true);
             <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
                 .await
                 .map_err(|error| copy_failed(shared, error.into()))?;
@@ -103,6 +109,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         &self,
         shared: &Shared,
     ) -> Result<(Tx<'static, C::Database>, Position), Error> {
+        self.learn_keys().await?;
         let mut tx = Tx::begin_shared(&self.pool, &[shared], Isolation::ReadCommitted).await?;
         // To its end: whoever drops it drops a statement of ours or of the copy function.
         tx.begin_work();
@@ -120,7 +127,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     ) -> Result<Copied, Error> {
         let copied = self.call(shared, tx, keys, Side::New).await?;
         if shared.is_dirty() {
-            clear_dirty::<C>(shared, tx, keys, Side::New).await?;
+            self.clear_dirty(shared, tx, keys, Side::New).await?;
         }
         Ok(copied)
     }
@@ -134,8 +141,11 @@ impl<C: CopyKeys> SqlCopier<C> {
         keys: &[C::Key],
     ) -> Result<Copied, Error> {
         let copied = self.call(shared, tx, keys, Side::New).await?;
+        let is_alike = self.new_pages.as_ref().is_none_or(|new| new.is_like(&self.pages));
         for key in keys {
-            if self.find_old(shared, tx, key, false).await? {
+            // Another spelling, where only old takes both for one, was there before.
+            let born = self.find_key(shared, tx, &self.pages, key, false).await?;
+            if born.is_some_and(|born| is_alike || born == key.parts()) {
                 return Err(comes_and_goes(shared));
             }
         }
@@ -159,7 +169,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             false => Vec::new(),
         };
         if shared.is_dirty() {
-            clear_dirty::<C>(shared, tx, keys, Side::Old).await?;
+            self.clear_dirty(shared, tx, keys, Side::Old).await?;
         }
         let copied = self.call(shared, tx, keys, Side::Old).await?;
         if let (false, Some(new)) = (missing.is_empty(), &self.new_pages) {
@@ -191,7 +201,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let rows = rows.map_err(|error| {
             Error::database("locking rows to copy back", error).of(&shared.name)
         })?;
-        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
+        rows.into_iter().map(|row| self.pages.key_of(row)).collect()
     }
 
     /// Copies keys to old whose rows in old the transaction holds locked.
@@ -202,7 +212,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         keys: &[C::Key],
     ) -> Result<Copied, Error> {
         if shared.is_dirty() {
-            clear_dirty::<C>(shared, tx, keys, Side::Old).await?;
+            self.clear_dirty(shared, tx, keys, Side::Old).await?;
         }
         self.call(shared, tx, keys, Side::Old).await
     }
@@ -235,7 +245,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         to: Side,
     ) -> Result<Option<Copied>, Error> {
         let key = encoded.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-        let bucket = shared.options.rule.bucket(&key, shared.salt)?;
+        let bucket = shared.bucket(&key)?;
         let mut alone = false;
         for _ in 0..ATTEMPTS {
             let (mut tx, position) = match alone {
@@ -253,7 +263,7 @@ impl<C: CopyKeys> SqlCopier<C> {
                     alone = true;
                 }
                 One::Copied(copied) | One::Inserted(copied) => {
-                    tx.commit().await?;
+                    self.commit_copy(shared, tx).await?;
                     return Ok(Some(copied));
                 }
                 One::Stale => return tx.rollback().await.map(|()| None),
@@ -272,13 +282,17 @@ impl<C: CopyKeys> SqlCopier<C> {
         key: &C::Key,
         to: Side,
     ) -> Result<One, Error> {
-        let keys = std::slice::from_ref(key);
         // The order is that of every write: old, the mark, new. Otherwise the two could wait for each
         // other. The mark goes before the copy: whoever marks the key at the same time has either
         // committed, and the copy sees what that write did, or comes later, and its mark stays.
-        let was_there = self.find_old(shared, tx, key, true).await?;
+        let own = self.find_key(shared, tx, &self.pages, key, true).await?;
+        let was_there = own.is_some();
+        // As the row itself spells it, so that new gets no other spelling.
+        let own: Option<C::Key> = own.as_ref().map(typed_key).transpose()?;
+        let keys = std::slice::from_ref(own.as_ref().unwrap_or(key));
         if shared.is_dirty() {
-            clear_dirty::<C>(shared, tx, keys, to).await?;
+            self.clear_dirty(shared, tx, std::slice::from_ref(key), to).await?;
+            self.clear_dirty(shared, tx, keys, to).await?;
         }
         let copied = self.call(shared, tx, keys, to).await?;
         if !was_there {
@@ -299,7 +313,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let may_be_stale =
             |position: Position| to == Side::New && position.stage.reads() == Side::New;
         if tx.pinned(&shared.name).is_some_and(may_be_stale)
-            && (is_marked::<C>(shared, tx, key, Side::Old).await?
+            && (self.is_marked(shared, tx, key, Side::Old).await?
                 || !ledger::is_old_whole::<C::Database>(tx.connection(), &shared.name)
                     .await
                     .map_err(|error| Error::database("asking whether old is whole", error))?)
@@ -329,11 +343,23 @@ impl<C: CopyKeys> SqlCopier<C> {
         key: &C::Key,
         lock: bool,
     ) -> Result<bool, Error> {
+        Ok(self.find_key(shared, tx, pages, key, lock).await?.is_some())
+    }
+
+    /// The key of a row as the row spells it.
+    async fn find_key(
+        &self,
+        shared: &Shared,
+        tx: &mut Tx<'_, C::Database>,
+        pages: &Pages,
+        key: &C::Key,
+        lock: bool,
+    ) -> Result<Option<KeyParts>, Error> {
         let (sql, values) = pages.row(&key.parts(), lock);
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows =
             rows.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
-        Ok(!rows.is_empty())
+        rows.into_iter().next().map(|row| pages.key_of(row)).transpose()
     }
 }
 
@@ -376,54 +402,10 @@ fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
     };
     match (database, cause.downcast::<sqlx::Error>()) {
         (true, Ok(error)) => Error::database("running the copy function", *error),
-        (_, Ok(error)) => copy_error(error),
-        (_, Err(cause)) => copy_error(cause),
+        (_, Ok(error)) => Error::copying(error),
+        (_, Err(cause)) => Error::copying(cause),
     }
     .of(&shared.name)
-}
-
-fn copy_error(cause: impl Into<BoxError>) -> Error {
-    Error::new(ErrorKind::CopyFailed, "the copy function failed").caused_by(cause)
-}
-
-async fn clear_dirty<C: CopyKeys>(
-    shared: &Shared,
-    tx: &mut Tx<'_, C::Database>,
-    keys: &[C::Key],
-    side: Side,
-) -> Result<(), Error> {
-    for keys in keys.chunks(NAMED_KEYS) {
-        let keys = keys.iter().map(EncodedKey::new).collect::<Result<Vec<_>, Error>>()?;
-        let keys = padded(&keys);
-        let sql = format!(
-            "DELETE FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text IN ({})",
-            places(keys.len())
-        );
-        let which = [SqlValue::from(&*shared.name), side.as_str().into()];
-        let keys = keys.map(|key| SqlValue::from(key.0.as_str()));
-        let values: Vec<SqlValue> = which.into_iter().chain(keys).collect();
-        <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
-            .await
-            .map_err(|error| Error::database("clearing dirty marks", error).of(&shared.name))?;
-    }
-    Ok(())
-}
-
-/// Whether a key waits to be copied to `side` again.
-async fn is_marked<C: CopyKeys>(
-    shared: &Shared,
-    tx: &mut Tx<'_, C::Database>,
-    key: &C::Key,
-    side: Side,
-) -> Result<bool, Error> {
-    let sql =
-        "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? AND key_text = ?";
-    let key = EncodedKey::new(key)?;
-    let values = [SqlValue::from(&*shared.name), side.as_str().into(), key.0.as_str().into()];
-    let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), sql, &values).await;
-    let rows =
-        rows.map_err(|error| Error::database("reading a dirty mark", error).of(&shared.name))?;
-    Ok(!rows.is_empty())
 }
 
 pub(crate) fn dialect<DB: Backend>() -> &'static crate::database::Dialect {

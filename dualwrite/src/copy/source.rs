@@ -1,11 +1,14 @@
 //! The statements that page through the keys of a table. Pages follow a cursor in key order; never OFFSET, never arithmetic on ids.
 
-use super::identifier::Identifier;
 use super::key_source::{Forms, KeySource};
+use super::keyed::Keyed;
+pub(crate) use super::keyed::{Bound, KeyParts, NAMED_KEYS, padded, places};
+use crate::database::Identifier;
 use crate::database::sealed::Adapter;
-use crate::database::{Dialect, SqlRow, SqlValue, Watched};
+use crate::database::{Dialect, SqlValue, Watched};
 use crate::error::{Error, ErrorKind};
-use crate::key::{KeyKind, KeyPart};
+use crate::key::{EncodedKey, KeyKind};
+use crate::preflight::form::identity;
 use crate::preflight::schema::{SideSchema, Table, TableName};
 use crate::stages::stage::Side;
 
@@ -20,18 +23,13 @@ impl KeySource {
             let message = format!("the key is {kind}, but {} columns are named", columns.len());
             return Err(Error::new(ErrorKind::WrongKey, message));
         }
-        // There is no max(uuid) before PostgreSQL 18, and none of several columns.
-        let has_max = columns.len() == 1 && kind != KeyKind::UUID;
         let table = quoted(&self.table)?.join(".");
         let mut parts = self.table.iter().rev().cloned();
         let name = TableName { name: parts.next().unwrap_or_default(), schema: parts.next() };
         let (key, forms) = (self.columns.clone(), self.forms.clone());
-        Ok(Pages { dialect, name, key, forms, kind, table, columns, has_max, except: None })
+        Ok(Pages { dialect, name, key, forms, kind, table, columns, except: None })
     }
 }
-
-/// A key as it is bound: one value per column.
-pub(crate) type KeyParts = Vec<KeyPart>;
 
 /// The keys that a statement is for.
 #[derive(Clone, Copy)]
@@ -52,14 +50,9 @@ pub(crate) struct Pages {
     pub(crate) kind: KeyKind,
     table: String,
     columns: Vec<String>,
-    /// There is a greatest one of the keys to be asked for.
-    has_max: bool,
     /// Only keys for which this table has no row.
     except: Option<Box<Pages>>,
 }
-
-/// A statement with its values.
-pub(crate) type Bound = (String, Vec<SqlValue>);
 
 impl Pages {
     /// The keys that another table lacks; `None` where it is the same table.
@@ -96,7 +89,21 @@ impl Pages {
     /// The table and its key, for a trigger.
     pub(crate) fn watched(&self, migration: &str, kind: KeyKind) -> Watched {
         let columns = self.columns.iter().cloned().zip(kind.columns()).collect();
-        Watched::new(migration, self.table.clone(), columns)
+        Watched::new(migration, self.table.clone(), columns, &self.keyed().forms)
+    }
+
+    /// The columns of the key, unquoted.
+    pub(crate) fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// The columns of the key in the forms that are known now.
+    pub(crate) fn keyed(&self) -> Keyed<'_> {
+        self.forms.of(&self.columns, self.kind)
+    }
+
+    fn has_max(&self) -> bool {
+        self.columns.len() == 1 && self.keyed().forms[0].has_max
     }
 
     /// Whether any row of a key has to be locked by a statement.
@@ -120,8 +127,9 @@ impl Pages {
         values.push(i64::from(limit).into());
         let lock = if lock { self.dialect.for_update } else { "" };
         let (columns, table) = (self.columns.join(", "), &self.table);
+        let selected = self.keyed().selected();
         let sql =
-            format!("SELECT {columns} FROM {table}{condition} ORDER BY {columns} LIMIT ?{lock}");
+            format!("SELECT {selected} FROM {table}{condition} ORDER BY {columns} LIMIT ?{lock}");
         (sql, values)
     }
 
@@ -139,21 +147,43 @@ impl Pages {
         let claimed = format!(
             "(SELECT {columns} FROM {table}{condition} ORDER BY {columns} LIMIT ?) claimed"
         );
-        let sql = match self.has_max {
+        let sql = match self.has_max() {
             true => format!("SELECT max({columns}) FROM {claimed}"),
             false => {
-                format!("SELECT {columns} FROM {claimed} ORDER BY {} LIMIT 1", self.descending())
+                let (selected, order) = (self.keyed().selected(), self.descending());
+                format!("SELECT {selected} FROM {claimed} ORDER BY {order} LIMIT 1")
             }
         };
         (sql, values)
     }
 
+    /// A row without a key, where there may be one.
+    pub(crate) fn without_key(&self) -> Option<String> {
+        let keyed = self.keyed();
+        let nullable =
+            self.columns.iter().zip(keyed.forms.iter()).filter(|(_, form)| form.nullable);
+        let nulls: Vec<String> = nullable.map(|(column, _)| format!("{column} IS NULL")).collect();
+        let (selected, table) = (keyed.selected(), &self.table);
+        let sql = format!("SELECT {selected} FROM {table} WHERE {} LIMIT 1", nulls.join(" OR "));
+        (!nulls.is_empty()).then_some(sql)
+    }
+
+    /// The key by which the control tables know this one, however it is spelled.
+    pub(crate) fn identity(&self, key: &KeyParts) -> Result<EncodedKey, Error> {
+        EncodedKey::from_parts(&identity(key, &self.keyed().forms))
+    }
+
+    /// Whether both tables sort and compare keys in one way.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.keyed().is_like(&other.keyed())
+    }
+
     /// The greatest key.
     pub(crate) fn greatest(&self) -> Bound {
-        let (columns, table) = (self.columns.join(", "), &self.table);
+        let (selected, table) = (self.keyed().selected(), &self.table);
         let (condition, values) = self.between(None, None);
         let order = self.descending();
-        (format!("SELECT {columns} FROM {table}{condition} ORDER BY {order} LIMIT 1"), values)
+        (format!("SELECT {selected} FROM {table}{condition} ORDER BY {order} LIMIT 1"), values)
     }
 
     /// What the catalogue says of the number of rows, where it can be asked.
@@ -169,16 +199,11 @@ impl Pages {
 
     /// One row, locked where that is wanted and the database has row locks.
     pub(crate) fn row(&self, key: &KeyParts, lock: bool) -> Bound {
-        let equal: Vec<String> =
-            self.columns.iter().map(|column| format!("{column} = ?")).collect();
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {}{}",
-            self.columns.join(", "),
-            self.table,
-            equal.join(" AND "),
-            if lock { self.dialect.for_update } else { "" }
-        );
-        (sql, key.iter().cloned().map(SqlValue::from).collect())
+        let keyed = self.keyed();
+        let lock = if lock { self.dialect.for_update } else { "" };
+        let (selected, table, equal) = (keyed.selected(), &self.table, keyed.equal());
+        let values = keyed.values(key).collect();
+        (format!("SELECT {selected} FROM {table} WHERE {equal}{lock}"), values)
     }
 
     pub(crate) fn dialect(&self) -> &'static Dialect {
@@ -198,7 +223,7 @@ impl Pages {
     /// The condition that a row has one of these keys.
     pub(crate) fn within(&self, extent: Extent<'_>) -> Bound {
         match extent {
-            Extent::Keys(keys) => among(&self.columns, keys),
+            Extent::Keys(keys) => self.keyed().among(keys),
             Extent::Range(after, last) => self.conditions(after, Some(last)),
         }
     }
@@ -224,11 +249,12 @@ impl Pages {
         let stretch = format!(
             "(SELECT {columns} FROM {table} WHERE {condition} ORDER BY {columns} LIMIT ?{lock}) stretch"
         );
-        let sql = match self.has_max {
+        let sql = match self.has_max() {
             // Takes half as long as the window, or less.
             true => format!("SELECT max({columns}), count(*) FROM {stretch}"),
             false => format!(
-                "SELECT {columns}, count(*) OVER () AS keys_counted FROM {stretch} ORDER BY {} LIMIT 1",
+                "SELECT {}, count(*) OVER () AS keys_counted FROM {stretch} ORDER BY {} LIMIT 1",
+                self.keyed().selected(),
                 self.descending()
             ),
         };
@@ -258,10 +284,12 @@ impl Pages {
             }
         }
         if let Some(other) = &self.except {
-            let pairs = self.columns.iter().zip(&other.columns);
             let (mine, theirs) = (&self.table, &other.table);
-            let equal = pairs.map(|(own, their)| format!("{theirs}.{their} = {mine}.{own}"));
-            let equal = equal.collect::<Vec<_>>().join(" AND ");
+            let qualified: Vec<String> =
+                other.columns.iter().map(|column| format!("{theirs}.{column}")).collect();
+            let there = Keyed { columns: &qualified, forms: other.keyed().forms };
+            let own = |at: usize| format!("{mine}.{}", self.columns[at]);
+            let equal = there.matching(&self.keyed(), own);
             conditions.push(format!("NOT EXISTS (SELECT 1 FROM {theirs} WHERE {equal})"));
         }
         (conditions.join(" AND "), values)
@@ -276,83 +304,43 @@ impl Pages {
         or_equal: bool,
         values: &mut Vec<SqlValue>,
     ) -> String {
+        let keyed = self.keyed();
         let last = self.columns.len() - 1;
         let operator = |column: usize| match or_equal && column == last {
             true => format!("{strict}="),
             false => strict.to_string(),
         };
         if last == 0 {
-            values.push(key[0].clone().into());
-            return format!("{} {} ?", self.columns[0], operator(0));
+            values.push(keyed.value(0, &key[0]));
+            return keyed.compared(0, &operator(0));
         }
-        if !self.dialect.expand_row_comparison {
-            values.extend(key.iter().cloned().map(SqlValue::from));
-            let marks = vec!["?"; key.len()].join(", ");
-            return format!("({}) {} ({marks})", self.columns.join(", "), operator(last));
+        if !self.dialect.expand_row_comparison && keyed.has_plain_operators() {
+            values.extend(keyed.values(key));
+            let places: Vec<String> = (0..=last).map(|at| keyed.place(at)).collect();
+            let (columns, places) = (self.columns.join(", "), places.join(", "));
+            return format!("({columns}) {} ({places})", operator(last));
         }
-        values.push(key[0].clone().into());
+        values.push(keyed.value(0, &key[0]));
         let mut alternatives = Vec::new();
         for column in 0..=last {
             let mut terms = Vec::new();
-            for (name, part) in self.columns.iter().zip(key).take(column) {
-                terms.push(format!("{name} = ?"));
-                values.push(part.clone().into());
+            for (before, part) in key.iter().enumerate().take(column) {
+                terms.push(keyed.compared(before, "="));
+                values.push(keyed.value(before, part));
             }
-            terms.push(format!("{} {} ?", self.columns[column], operator(column)));
-            values.push(key[column].clone().into());
+            terms.push(keyed.compared(column, &operator(column)));
+            values.push(keyed.value(column, &key[column]));
             alternatives.push(format!("({})", terms.join(" AND ")));
         }
-        format!("{} {strict}= ? AND ({})", self.columns[0], alternatives.join(" OR "))
+        let first = keyed.compared(0, &format!("{strict}="));
+        format!("{first} AND ({})", alternatives.join(" OR "))
     }
-}
-
-/// The most keys that a statement names one by one: every database takes so many values, also in keys of
-/// four columns.
-pub(crate) const NAMED_KEYS: usize = 256;
-
-/// Repeats what is named one by one until it is a power of two: else each number of keys would be
-/// another statement to prepare, in place of one that is wanted again.
-pub(crate) fn padded<T>(keys: &[T]) -> impl ExactSizeIterator<Item = &T> {
-    let places = if keys.is_empty() { 0 } else { keys.len().next_power_of_two() };
-    (0..places).map(|place| &keys[place % keys.len()])
-}
-
-/// `?, ?`, for the values of [`padded`].
-pub(crate) fn places(keys: usize) -> String {
-    vec!["?"; keys].join(", ")
-}
-
-/// `id IN (?, ?)`; for keys of several columns `a = ? AND b = ? OR …`, which every database reads.
-pub(crate) fn among(columns: &[String], keys: &[KeyParts]) -> Bound {
-    let keys = padded(keys);
-    let count = keys.len();
-    let values = keys.flatten().cloned().map(SqlValue::from).collect();
-    if let [column] = columns {
-        return (format!("{column} IN ({})", places(count)), values);
-    }
-    let equal: Vec<String> = columns.iter().map(|column| format!("{column} = ?")).collect();
-    let one = format!("({})", equal.join(" AND "));
-    (format!("({})", vec![one; count].join(" OR ")), values)
-}
-
-/// The key in a row that [`Pages`] selected.
-pub(crate) fn key_of(row: SqlRow, kind: KeyKind) -> Result<KeyParts, Error> {
-    let wrong = || Error::new(ErrorKind::WrongKey, format!("the key columns do not hold {kind}"));
-    row.0
-        .into_iter()
-        .zip(kind.columns())
-        .map(|(value, kind)| match (value, kind) {
-            (SqlValue::Integer(Some(value)), KeyKind::INTEGER) => Ok(KeyPart::Integer(value)),
-            (SqlValue::Text(Some(text)), KeyKind::TEXT) => Ok(KeyPart::Text(text)),
-            (SqlValue::Uuid(value), KeyKind::UUID) => Ok(KeyPart::Uuid(value)),
-            _ => Err(wrong()),
-        })
-        .collect()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::key::KeyPart;
 
     pub(crate) static PLAIN: Dialect = Dialect {
         identity: "''",
@@ -360,12 +348,14 @@ pub(crate) mod tests {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         for_update: " FOR UPDATE",
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         server: true,
     };
     static EXPANDED: Dialect = Dialect { expand_row_comparison: true, quote: '`', ..PLAIN };

@@ -28,7 +28,8 @@ use crate::transaction::Tx;
 ///
 /// A backfill runs them over ranges of keys, everything else over single keys. They must overwrite: afterwards
 /// new says what old says. [`removing`](Self::removing) takes away what old has no more. The text is part of
-/// the program and binds nothing, so it holds no `?`; a brace that belongs to the text is written twice, `'{{}}'`.
+/// the program and binds nothing: a place for a value (`?`, `$1`, `:name`) is refused, unless it only looks like
+/// one, in a literal or as an operator of PostgreSQL. A brace that belongs to the text is written twice, `'{{}}'`.
 ///
 /// On PostgreSQL the rows of old are locked before the first statement runs, so it sees in new what it waited for
 /// in old. There an `UPDATE` of the rows that new has and an `INSERT` of those it has not (`WHERE NOT EXISTS …`)
@@ -206,7 +207,7 @@ fn parse_all(pages: &Pages, statements: [&Vec<&'static str>; 2]) -> Result<(), E
 /// Runs statements over keys, some at a time, in their order.
 async fn run<DB: Backend, K: OwnedKey>(
     tx: &mut Tx<'_, DB>,
-    pages: &Pages,
+    (pages, other): (&Pages, Option<&Pages>),
     statements: [&Vec<&'static str>; 2],
     keys: &[K],
     lock: bool,
@@ -215,7 +216,7 @@ async fn run<DB: Backend, K: OwnedKey>(
     for keys in parts.chunks(NAMED_KEYS) {
         for text in statements.into_iter().flatten() {
             let template = Template::parse(text, pages)?;
-            let (sql, values) = template.over(pages, Extent::Keys(keys), lock);
+            let (sql, values) = template.over((pages, other), Extent::Keys(keys), lock);
             DB::Adapter::execute(tx.connection(), &sql, &values).await?;
         }
     }
@@ -241,7 +242,8 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
     }
 
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[K]) -> Result<Copied, BoxError> {
-        run(tx, &self.pages()?, [&self.copying, &self.removing], keys, true).await
+        let (pages, new) = (self.pages()?, self.new_pages()?);
+        run(tx, (&pages, new.as_ref()), [&self.copying, &self.removing], keys, true).await
     }
 
     /// Without locks in new: a writer may hold the row in old that is about to be copied, and wait for the one
@@ -250,7 +252,8 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
         let Some(new) = self.new_pages()?.filter(|_| self.can_copy_back()) else {
             return Err("this `CopySql` has no `copying_back` with a `new_source`".into());
         };
-        run(tx, &new, [&self.removing_back, &self.copying_back], keys, false).await
+        let old = self.pages()?;
+        run(tx, (&new, Some(&old)), [&self.removing_back, &self.copying_back], keys, false).await
     }
 
     fn can_copy_back(&self) -> bool {

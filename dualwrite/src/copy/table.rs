@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use super::columns::CopyColumns;
 use super::convert::ConvertColumns;
-use super::identifier::Identifier;
 use super::key_source::KeySource;
-use super::source::{Bound, KeyParts, among};
-use crate::database::{Alike, Backend, Dialect};
+use super::source::{Bound, KeyParts, Pages};
+use crate::database::Identifier;
+use crate::database::{Alike, Backend, Dialect, expression};
 use crate::error::Error;
-use crate::key::OwnedKey;
+use crate::key::{Key, OwnedKey};
 use crate::stages::route::Plan;
 use crate::stages::stage::{Side, Stage};
 
@@ -54,6 +54,9 @@ pub trait DualTable: Sized + Send + 'static {
     /// The struct's name, for errors.
     #[doc(hidden)]
     const RECORD: &'static str;
+    /// Where each field is read from.
+    #[doc(hidden)]
+    const READ: &'static [ReadColumn] = &[];
     /// What is carried from old to new.
     #[doc(hidden)]
     const CARRIED: &'static [Carried];
@@ -76,6 +79,35 @@ pub trait DualTable: Sized + Send + 'static {
         Self: ConvertColumns<DB>,
     {
         CopyColumns::new()
+    }
+}
+
+/// Where a field of a record is read from, on each side.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct ReadColumn {
+    /// As `sqlx::FromRow` looks for it.
+    pub name: &'static str,
+    pub old: Source,
+    pub new: Source,
+}
+
+/// What a field is read from.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub enum Source {
+    Column(&'static str),
+    Null,
+    /// `sqlx::FromRow` has a default for it.
+    Nothing,
+}
+
+impl ReadColumn {
+    pub(crate) fn source(&self, side: Side) -> Source {
+        match side {
+            Side::Old => self.old,
+            Side::New => self.new,
+        }
     }
 }
 
@@ -123,8 +155,7 @@ impl Carried {
 #[derive(Debug)]
 pub(crate) struct Statements {
     dialect: &'static Dialect,
-    table: String,
-    key: Vec<String>,
+    pub(crate) pages: Pages,
     carried: &'static [Carried],
 }
 
@@ -138,31 +169,35 @@ pub(crate) enum Looking {
 }
 
 impl Statements {
-    pub(crate) fn of<T: DualTable>(dialect: &'static Dialect) -> Result<Self, Error> {
-        source::<T>().check()?;
-        let table = T::TABLE.split('.').map(|part| quoted(part, dialect));
-        let key = T::KEY.iter().map(|column| quoted(column, dialect));
+    /// `source` is that of the copy function: it knows what the catalogue says of the key.
+    pub(crate) fn of<T: DualTable>(
+        dialect: &'static Dialect,
+        source: &KeySource,
+    ) -> Result<Self, Error> {
         let columns = T::CARRIED.iter().flat_map(|carried| carried.old.iter().chain(carried.new));
         columns.copied().try_for_each(|column| Identifier::new(column).map(drop))?;
-        Ok(Self {
-            dialect,
-            table: table.collect::<Result<Vec<_>, _>>()?.join("."),
-            key: key.collect::<Result<_, _>>()?,
-            carried: T::CARRIED,
-        })
+        let pages = source.pages(dialect, <T::Key as Key>::KIND)?;
+        Ok(Self { dialect, pages, carried: T::CARRIED })
     }
 
     /// Carries the rows of these keys to `to`, those that differ, as far as the database can by itself.
-    pub(crate) fn carry(&self, to: Side, keys: &[KeyParts]) -> Result<Option<Bound>, Error> {
+    /// `kept`: columns that would update themselves, and keep their value.
+    pub(crate) fn carry(
+        &self,
+        to: Side,
+        keys: &[KeyParts],
+        kept: &[String],
+    ) -> Result<Option<Bound>, Error> {
         let pairs = self.pairs(to)?;
         if pairs.is_empty() {
             return Ok(None);
         }
-        let set: Vec<String> =
+        let mut set: Vec<String> =
             pairs.iter().map(|(column, value, _)| format!("{column} = {value}")).collect();
-        let (among, values) = among(&self.key, keys);
+        keep(&mut set, kept, |column| pairs.iter().any(|(set, ..)| set == column));
+        let (among, values) = self.pages.keyed().among(keys);
         let differ = self.differ(&pairs, Looking::ToOverwrite);
-        let table = &self.table;
+        let table = self.pages.table();
         let sql = format!("UPDATE {table} SET {} WHERE ({among}) AND ({differ})", set.join(", "));
         Ok(Some((sql, values)))
     }
@@ -182,24 +217,30 @@ impl Statements {
         if pairs.is_empty() {
             return Ok(None);
         }
-        let (among, values) = among(&self.key, keys);
+        let (among, values) = self.pages.keyed().among(keys);
         let differ = self.differ(&pairs, looking);
-        let (columns, table) = (self.key.join(", "), &self.table);
+        let (columns, table) = (self.pages.keyed().selected(), self.pages.table());
         Ok(Some((format!("SELECT {columns} FROM {table} WHERE ({among}) AND ({differ})"), values)))
     }
 
     /// The rows of these keys, locked: the key, then old and new columns of what Rust converts.
     pub(crate) fn rows(&self, converted: &[usize], keys: &[KeyParts]) -> Result<Bound, Error> {
-        let mut columns = self.key.clone();
+        let mut columns = vec![self.pages.keyed().selected()];
         for index in converted {
             let Carried { old, new, .. } = self.carried[*index];
             for column in old.iter().chain(new) {
                 columns.push(quoted(column, self.dialect)?);
             }
         }
-        let (among, values) = among(&self.key, keys);
-        let (columns, table, lock) = (columns.join(", "), &self.table, self.dialect.for_update);
+        let (among, values) = self.pages.keyed().among(keys);
+        let (columns, table) = (columns.join(", "), self.pages.table());
+        let lock = self.dialect.for_update;
         Ok((format!("SELECT {columns} FROM {table} WHERE {among}{lock}"), values))
+    }
+
+    /// The table, quoted.
+    pub(crate) fn table(&self) -> &str {
+        self.pages.table()
     }
 
     /// The columns of `side` of what Rust converts.
@@ -218,8 +259,7 @@ impl Statements {
         if keys.len() == 1 {
             return format!("{column} = ?");
         }
-        let when =
-            self.key.iter().map(|key| format!("{key} = ?")).collect::<Vec<_>>().join(" AND ");
+        let when = self.pages.keyed().equal();
         let mut case = format!("{column} = CASE");
         for given in given {
             let value = if *given { "?" } else { "NULL" };
@@ -228,10 +268,17 @@ impl Statements {
         case + " END"
     }
 
-    /// Writes these rows; the values of `set` are bound before the keys.
-    pub(crate) fn update(&self, set: &[String], keys: &[KeyParts]) -> Bound {
-        let (among, values) = among(&self.key, keys);
-        (format!("UPDATE {} SET {} WHERE {among}", self.table, set.join(", ")), values)
+    /// Writes these rows; the values of `set`, which gives `columns` theirs, are bound before the keys.
+    pub(crate) fn update(
+        &self,
+        mut set: Vec<String>,
+        columns: &[String],
+        keys: &[KeyParts],
+        kept: &[String],
+    ) -> Bound {
+        keep(&mut set, kept, |column| columns.contains(column));
+        let (among, values) = self.pages.keyed().among(keys);
+        (format!("UPDATE {} SET {} WHERE {among}", self.pages.table(), set.join(", ")), values)
     }
 
     /// What the database carries by itself: column, value, and how to compare them; `None` for an
@@ -243,7 +290,7 @@ impl Statements {
             for (index, column) in carried.columns(to).iter().enumerate() {
                 let column = quoted(column, self.dialect)?;
                 pairs.push(match carried.how {
-                    Carry::Sql(values) => (column, format!("({})", values[index]), None),
+                    Carry::Sql(values) => (column, expression(values[index]), None),
                     Carry::Rename(alike) => {
                         (column, quoted(from[index], self.dialect)?, Some(alike))
                     }
@@ -272,6 +319,12 @@ impl Statements {
     }
 }
 
+/// What updates itself and is not written keeps its value: a copy is no change of the row.
+fn keep(set: &mut Vec<String>, kept: &[String], is_set: impl Fn(&String) -> bool) {
+    let kept = kept.iter().filter(|column| !is_set(column));
+    set.extend(kept.map(|column| format!("{column} = {column}")));
+}
+
 /// Where the keys of the table are.
 pub(crate) fn source<T: DualTable>() -> KeySource {
     let source = match T::TABLE.split_once('.') {
@@ -296,12 +349,14 @@ mod tests {
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         for_update: " FOR UPDATE",
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         server: true,
     };
 
@@ -328,20 +383,23 @@ mod tests {
 
     #[test]
     fn what_the_database_can_carry_is_one_statement() {
-        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
-        let (sql, values) = statements.carry(Side::New, &[key(), key()]).unwrap().unwrap();
+        let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
+        let (sql, values) = statements.carry(Side::New, &[key(), key()], &[]).unwrap().unwrap();
         assert_eq!(
             sql,
             r#"UPDATE "shop"."customers" SET "b" = "a", "d" = (upper(c)) WHERE ((("tenant" = ? AND "id" = ?) OR ("tenant" = ? AND "id" = ?))) AND (CAST("b" AS text) IS DISTINCT FROM CAST("a" AS text) OR CAST("d" AS text) IS DISTINCT FROM CAST((upper(c)) AS text))"#
         );
         assert_eq!(values.len(), 4);
-        let (sql, _) = statements.carry(Side::Old, &[key()]).unwrap().unwrap();
+        let kept = ["\"b\"", "\"at\""].map(str::to_owned);
+        let (sql, _) = statements.carry(Side::New, &[key()], &kept).unwrap().unwrap();
+        assert!(sql.contains(r#""d" = (upper(c)), "at" = "at" WHERE"#), "{sql}");
+        let (sql, _) = statements.carry(Side::Old, &[key()], &[]).unwrap().unwrap();
         assert!(sql.contains(r#"SET "a" = "b" WHERE"#), "an expression has no way back: {sql}");
     }
 
     #[test]
     fn an_expression_is_no_witness() {
-        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
         let looked = statements.differing(Side::New, &[key()], Looking::ToReport);
         let (sql, _) = looked.unwrap().unwrap();
         assert!(sql.ends_with(r#"AND ("b" IS DISTINCT FROM "a")"#), "{sql}");
@@ -349,7 +407,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_under_a_lock() {
-        let statements = Statements::of::<Customer>(&PLAIN).unwrap();
+        let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
         let (sql, _) = statements.rows(&[2], &[key()]).unwrap();
         assert!(sql.starts_with(r#"SELECT "tenant", "id", "e", "f", "g" FROM"#), "{sql}");
         assert!(sql.ends_with(" FOR UPDATE"), "{sql}");

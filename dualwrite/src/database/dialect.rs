@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::database::text;
+
 /// When two columns say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]
@@ -23,6 +25,8 @@ pub struct Dialect {
     pub(crate) numbered: bool,
     /// A NULL that is bound has the type that it is bound as.
     pub(crate) null_has_a_type: bool,
+    /// A column holds values of its type alone; elsewhere each value has its own.
+    pub(crate) typed_columns: bool,
     /// `ON DUPLICATE KEY UPDATE` instead of `ON CONFLICT`.
     pub(crate) on_duplicate_key: bool,
     /// Appended to a SELECT to lock its rows until the end of the transaction.
@@ -36,6 +40,8 @@ pub struct Dialect {
     /// A statement that has waited for a row sees it as it is now, and everything else as it was before the
     /// wait: rows are locked by a statement that comes before those that look elsewhere, too.
     pub(crate) wait_keeps_snapshot: bool,
+    /// Writers hold the migration's own row: whoever waits to change it makes others wait.
+    pub(crate) fence_is_the_row: bool,
     /// Another text on another server that takes over.
     pub(crate) identity: &'static str,
     /// There is a server, and a connection to it can be thrown away without losing anything.
@@ -45,28 +51,43 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// A statement written with `?`, in this database's placeholders. `{now}` stands for its clock.
+    /// A statement written with `?`, in this database's placeholders. `{now}` stands for its clock. What was put
+    /// in by [`verbatim`](super::verbatim) comes out as it was.
     pub(crate) fn statement<'s>(&self, sql: &'s str) -> Cow<'s, str> {
-        let sql = match sql.contains("{now}") {
-            true => Cow::Owned(sql.replace("{now}", self.now)),
-            false => Cow::Borrowed(sql),
-        };
-        if !self.numbered || !sql.contains('?') {
-            return sql;
+        let is_place = |c| c == '{' || c == text::MARK || (c == '?' && self.numbered);
+        if !sql.contains(is_place) {
+            return Cow::Borrowed(sql);
         }
-        let mut numbered = String::with_capacity(sql.len() + 8);
-        let mut count = 0;
-        for piece in sql.split_inclusive('?') {
-            match piece.strip_suffix('?') {
-                Some(before) => {
+        let (mut out, mut rest, mut count) = (String::with_capacity(sql.len() + 8), sql, 0);
+        while let Some(at) = rest.find(is_place) {
+            out.push_str(&rest[..at]);
+            let mut after = rest[at..].chars();
+            match after.next() {
+                Some('?') => {
                     count += 1;
-                    numbered.push_str(before);
-                    numbered.push_str(&format!("${count}"));
+                    out.push_str(&format!("${count}"));
                 }
-                None => numbered.push_str(piece),
+                Some('{') if rest[at..].starts_with("{now}") => {
+                    out.push_str(self.now);
+                    after = rest[at + "{now}".len()..].chars();
+                }
+                Some('{') => out.push('{'),
+                _ => out.extend(after.next().map(text::unmarked)),
             }
+            rest = after.as_str();
         }
-        Cow::Owned(numbered)
+        out.push_str(rest);
+        Cow::Owned(out)
+    }
+
+    /// Reads a user's text as the database will.
+    pub(crate) fn scan(&self, text: &str) -> text::Scanned {
+        let rules = match (self.numbered, self.on_duplicate_key) {
+            (true, _) => text::Rules::Postgres,
+            (false, true) => text::Rules::MySql,
+            (false, false) => text::Rules::Sqlite,
+        };
+        text::scan(text, rules)
     }
 
     /// The condition that two columns do not say the same; NULL is the same as NULL.
@@ -83,6 +104,27 @@ impl Dialect {
                 format!("NOT ({} <=> {})", bytes(left), bytes(right))
             }
             (_, false, _) => format!("{left} IS NOT {right} COLLATE BINARY"),
+        }
+    }
+
+    /// A text out of JSON: the value itself, or that at a place of an array.
+    pub(crate) fn json_text(&self, json: &str, place: Option<usize>) -> String {
+        match (self.numbered, self.on_duplicate_key, place) {
+            (true, _, None) => format!("(CAST({json} AS json) #>> '{{}}')"),
+            (true, _, Some(at)) => format!("(CAST({json} AS json) ->> {at})"),
+            (_, true, None) => format!("JSON_UNQUOTE({json})"),
+            (_, true, Some(at)) => format!("JSON_UNQUOTE(JSON_EXTRACT({json}, '$[{at}]'))"),
+            (_, false, None) => format!("json_extract({json}, '$')"),
+            (_, false, Some(at)) => format!("CAST(json_extract({json}, '$[{at}]') AS TEXT)"),
+        }
+    }
+
+    /// A key as it can stand beside one of another type or collation.
+    pub(crate) fn neutral(&self, key: &str, is_text: bool) -> String {
+        match (self.numbered, self.on_duplicate_key) {
+            (true, _) => format!("CAST({key} AS text)"),
+            (_, true) if is_text => format!("CONVERT({key} USING utf8mb4) COLLATE utf8mb4_bin"),
+            _ => key.to_owned(),
         }
     }
 
@@ -153,19 +195,27 @@ impl Dialect {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const MYSQL: Dialect =
+        Dialect { quote: '`', numbered: false, on_duplicate_key: true, ..NUMBERED };
+    const SQLITE: Dialect = Dialect { numbered: false, ..NUMBERED };
 
     const NUMBERED: Dialect = Dialect {
         now: "clock()",
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         identity: "''",
         server: true,
         interruption_breaks: false,
@@ -206,5 +256,28 @@ mod tests {
         assert!(NUMBERED.differs_exactly("a", "b").contains("COLLATE \"C\" IS DISTINCT FROM"));
         assert!(mysql.differs_exactly("a", "b").contains("AS BINARY"));
         assert!(sqlite.differs_exactly("a", "b").contains("CAST(a AS TEXT) IS NOT"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_users_text_comes_out_as_it_went_in(
+            texts in proptest::collection::vec("[?{}a-z now$1'\u{1}:q bm]{0,12}", 1..5),
+            at in 0_usize..5,
+        ) {
+            for dialect in [&NUMBERED, &MYSQL, &SQLITE] {
+                let mut sql = String::new();
+                let mut wanted = String::new();
+                for (index, text) in texts.iter().enumerate() {
+                    sql.push_str(&text::verbatim(text));
+                    wanted.push_str(text);
+                    if index == at {
+                        sql.push_str(" ? {now} ");
+                        let place = if dialect.numbered { "$1" } else { "?" };
+                        wanted.push_str(&format!(" {place} {} ", dialect.now));
+                    }
+                }
+                prop_assert_eq!(dialect.statement(&sql), wanted);
+            }
+        }
     }
 }

@@ -46,24 +46,32 @@ impl Isolation {
     }
 }
 
+/// How many numbers are tried for a new fence. With a thousand migrations, one is taken with a chance of one in
+/// two million.
+const FENCE_NUMBERS: u32 = 8;
+
 /// One migration that a transaction shall be fenced for.
 #[derive(Clone, Debug)]
 #[doc(hidden)]
 pub struct Pin {
     pub(crate) name: Arc<str>,
+    /// The number of the migration's fence, from its row.
+    pub(crate) fence: u64,
     /// The position that the caller believes in.
     pub(crate) position: Position,
     pub(crate) token: Token,
 }
 
 impl Pin {
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { epoch: self.position.epoch, token: self.token }
+    /// The numbers that the fence of a new migration may get, of 31 bits: the first that no other migration has.
+    /// They are made from the name, so that all instances try the same ones.
+    pub(crate) fn fences(name: &str) -> impl Iterator<Item = u64> {
+        let again = (1..FENCE_NUMBERS).map(move |number| salt(&format!("{name}#{number}")) >> 33);
+        std::iter::once(salt(name) >> 33).chain(again)
     }
 
-    /// The number of a migration's fence: 31 bits of the hash of its name.
-    pub(crate) fn fence(name: &str) -> u64 {
-        salt(name) >> 33
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { epoch: self.position.epoch, token: self.token }
     }
 }
 
@@ -79,6 +87,12 @@ pub struct Begin<'p> {
 }
 
 impl<'p> Begin<'p> {
+    /// At the usual level, without a savepoint.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn plain(pins: &'p [Pin]) -> Self {
+        Self { pins, isolation: Isolation::default(), savepoint: false }
+    }
+
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     pub(super) fn push_savepoint(self, sql: &mut String) {
         if self.savepoint {
@@ -159,7 +173,7 @@ pub(super) async fn read_pinned<DB: Backend>(
     // One for each migration: the trigger of another one records what this transaction writes to its table.
     for (pin, found) in pins.iter().zip(&found) {
         if found.is_some_and(|found| found.watched) {
-            DB::Adapter::run_text(conn, mark(Pin::fence(&pin.name))).await?;
+            DB::Adapter::run_text(conn, mark(pin.fence)).await?;
         }
     }
     Ok(Fenced::Read(found))

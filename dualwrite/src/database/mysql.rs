@@ -2,7 +2,10 @@
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
 mod catalogue;
+mod engine;
 mod hazards;
+mod inspect;
+mod session;
 mod trigger;
 
 use std::fmt::Write as _;
@@ -10,26 +13,34 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::mysql::MySqlRow;
+use sqlx::pool::PoolConnection;
 use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
-use crate::database::sealed::Adapter;
+use crate::database::altering;
+use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow, SqlSafeStr,
-    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
+    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// What MySQL says where nobody wants to wait.
+const LOCK_NOWAIT: u16 = 3572;
 /// Also what it says of a savepoint after a deadlock, which costs the victim its whole transaction.
 const NO_SUCH_SAVEPOINT: u16 = 1305;
+
+/// A write in a transaction that is read-only, as everything is that follows one of ours.
+const READ_ONLY: u16 = 1792;
 
 /// A BIGINT value is out of range: by which the fence says that the epoch is another one.
 const OUT_OF_RANGE: u16 = 1690;
@@ -50,6 +61,7 @@ fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
              WHERE name='{name}' AND epoch={epoch} AND token={token} AND watched=0 LOCK IN SHARE MODE"
         ); // a String takes all
     }
+    sql.push_str(session::GUARD);
     begin.push_savepoint(&mut sql);
     sql
 }
@@ -68,21 +80,32 @@ pub struct MySqlAdapter;
 impl Adapter for MySqlAdapter {
     type Db = MySql;
 
+    type Held = ();
+
     const DIALECT: Dialect = Dialect {
         now: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
         quote: '`',
         numbered: false,
         null_has_a_type: false,
+        typed_columns: true,
         on_duplicate_key: true,
         for_update: " FOR UPDATE",
         for_update_skip: " FOR UPDATE SKIP LOCKED",
         expand_row_comparison: true,
         savepoint_replaces: true,
         wait_keeps_snapshot: false,
+        fence_is_the_row: true,
         identity: "CONCAT(@@hostname, ':', @@port, ':', @@server_id)",
         server: true,
         interruption_breaks: true,
     };
+
+    const FOREIGN_KEYS_TO: &'static str = altering::MYSQL_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::MYSQL_VIEWS;
+
+    fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
+        altering::mysql_settings(lock)
+    }
 
     const LOG_WRITTEN: Option<&'static str> =
         Some("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'");
@@ -105,6 +128,18 @@ impl Adapter for MySqlAdapter {
             "SELECT CAST(table_rows AS SIGNED) FROM information_schema.tables \
              WHERE table_schema = {schema} AND table_name = '{name}'"
         ))
+    }
+
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let (schema, name) = match table {
+            [schema, name] => (Some(schema.as_str()), name.as_str()),
+            table => (None, table.first().map_or("", String::as_str)),
+        };
+        let sql = "SELECT column_name FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND is_nullable = 'NO' \
+                   AND column_default IS NULL AND extra NOT LIKE '%auto_increment%' \
+                   AND extra NOT LIKE '%GENERATED%'";
+        (sql.to_owned(), vec![SqlValue::Text(schema.map(Into::into)), name.into()])
     }
 
     async fn pressure(conn: &mut MySqlConnection) -> sqlx::Result<Pressure> {
@@ -167,11 +202,15 @@ impl Adapter for MySqlAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut MySqlConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut MySqlConnection,
+        (): &mut (),
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         // READ COMMITTED unless asked otherwise: above it, gap locks make unrelated writers of
         // neighbouring keys deadlock.
         let level = begin.isolation.as_sql();
-        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        let mut sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
         let confirming = confirming_begin(sql.clone(), begin);
         match Manager::begin(conn, Some(safe(confirming).into_sql_str())).await {
             Ok(()) => return Ok(Fenced::Confirmed),
@@ -180,6 +219,7 @@ impl Adapter for MySqlAdapter {
             }
             Err(error) => return Err(error),
         }
+        sql.push_str(session::GUARD);
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::mark).await
     }
@@ -190,18 +230,56 @@ impl Adapter for MySqlAdapter {
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
 
-    async fn begin_exclusive(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
-        let sql = "SET @dualwrite_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1";
-        Self::run(conn, sql).await?;
+    async fn begin_exclusive(
+        conn: &mut MySqlConnection,
+        (): &mut (),
+        name: &str,
+    ) -> sqlx::Result<()> {
         // As every fenced transaction: a copy may be made in this one.
         let level = Isolation::ReadCommitted.as_sql();
-        let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
+        let sql = format!(
+            "SET @dualwrite_wait=@@innodb_lock_wait_timeout,SESSION innodb_lock_wait_timeout=1;\
+             SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION{}",
+            session::GUARD
+        );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
         let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
-        let restore = "SET SESSION innodb_lock_wait_timeout = @dualwrite_wait";
-        Self::run(conn, restore).await?;
+        Self::run(conn, "SET SESSION innodb_lock_wait_timeout=@dualwrite_wait").await?;
         locked.map(drop)
+    }
+
+    async fn begin_moving(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
+        let level = Isolation::ReadCommitted.as_sql();
+        let sql = format!(
+            "SET @dualwrite_wait=@@innodb_lock_wait_timeout,SESSION innodb_lock_wait_timeout=1;\
+             SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION"
+        );
+        Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
+        let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ? FOR UPDATE";
+        let locked = Self::fetch(conn, sql, &[SqlValue::from(name)]).await;
+        Self::run(conn, "SET SESSION innodb_lock_wait_timeout=@dualwrite_wait").await?;
+        locked.map(drop)
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<MySql>,
+        (): &(),
+        marked: bool,
+    ) -> Result<(), NotCommitted> {
+        session::commit(conn, marked).await
+    }
+
+    async fn roll_back(conn: &mut PoolConnection<MySql>, (): &()) -> sqlx::Result<()> {
+        session::roll_back(conn).await
+    }
+
+    fn abandon(conn: PoolConnection<MySql>, (): ()) {
+        session::abandon(conn);
+    }
+
+    async fn is_in_step(conn: &mut MySqlConnection) -> sqlx::Result<bool> {
+        session::is_in_step(conn).await
     }
 
     async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
@@ -239,15 +317,60 @@ impl Adapter for MySqlAdapter {
         catalogue::key_form(column, kind)
     }
 
+    async fn inspect(pool: &Pool<MySql>) -> Result<Engine, Error> {
+        inspect::inspect(pool).await
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
-        number(error) == Some(LOCK_WAIT_TIMEOUT)
+        matches!(number(error), Some(LOCK_WAIT_TIMEOUT | LOCK_NOWAIT))
     }
 
-    fn is_savepoint_gone(error: &sqlx::Error) -> bool {
-        number(error) == Some(NO_SUCH_SAVEPOINT)
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        matches!(number(error), Some(NO_SUCH_SAVEPOINT | READ_ONLY))
     }
 
-    async fn check_alive(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
+    async fn table_notes(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<TableNotes> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name),
+            None => (None, &*plain),
+        };
+        let sql = "SELECT CAST(trigger_name AS CHAR) FROM information_schema.triggers \
+                   WHERE event_object_schema = COALESCE(?, DATABASE()) AND event_object_table = ? \
+                   AND event_manipulation <> 'DELETE' AND trigger_name NOT LIKE 'dualwrite%' ORDER BY 1";
+        let values = [SqlValue::Text(schema), SqlValue::from(name)];
+        let rows = Self::fetch(conn, sql, &values).await?;
+        let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let triggers = triggers.collect::<sqlx::Result<_>>()?;
+        let rows = Self::fetch(conn, "SELECT CAST(@@SESSION.sql_mode AS CHAR)", &[]).await?;
+        let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
+        let cuts_values =
+            !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
+        Ok(TableNotes { triggers, cuts_values, ..TableNotes::default() })
+    }
+
+    async fn self_updating(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<Vec<String>> {
+        let plain = table.replace(Self::DIALECT.quote, "");
+        let (schema, name) = match plain.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name),
+            None => (None, &*plain),
+        };
+        // EXTRA names it also where the server added it by itself, to the first TIMESTAMP of a table.
+        let sql = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+                   AND LOWER(extra) LIKE '%on update%' ORDER BY ordinal_position";
+        let values = [SqlValue::Text(schema), SqlValue::from(name)];
+        let rows = Self::fetch(conn, sql, &values).await?;
+        rows.iter().map(|row| Ok(format!("`{}`", row.text(0)?.replace('`', "``")))).collect()
+    }
+
+    async fn place(conn: &mut MySqlConnection) -> sqlx::Result<Option<String>> {
+        let rows = Self::fetch(conn, "SELECT DATABASE()", &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(format!("database {}", row.optional_text(0)?.unwrap_or("(none is chosen)"))))
+    }
+
+    async fn check_ours(_conn: &mut MySqlConnection) -> sqlx::Result<()> {
         Ok(())
     }
 
@@ -337,14 +460,24 @@ fn decode(row: &MySqlRow, count: usize) -> sqlx::Result<SqlRow> {
         let index = column.ordinal();
         let name = column.type_info().name();
         values.push(match name {
-            "BINARY" => SqlValue::Uuid(row.try_get(index)?),
+            // So it calls texts of a collation that ends with `_bin`, too.
+            "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => row
+                .try_get_unchecked::<Option<Vec<u8>>, _>(index)?
+                .map_or(SqlValue::Text(None), SqlValue::Bytes),
+            "BOOLEAN" => SqlValue::Integer(row.try_get_unchecked(index)?),
             _ if name.contains("INT") && name.contains("UNSIGNED") => {
                 let value = row.try_get::<Option<u64>, _>(index)?;
-                let signed = value.map(i64::try_from).transpose();
-                SqlValue::Integer(signed.map_err(|error| sqlx::Error::Decode(error.into()))?)
+                match value.map(i64::try_from).transpose() {
+                    Ok(signed) => SqlValue::Integer(signed),
+                    Err(_) => SqlValue::Other(format!("{name} above 9223372036854775807")),
+                }
             }
             _ if name.contains("INT") => SqlValue::Integer(row.try_get(index)?),
-            _ => SqlValue::Text(row.try_get(index)?),
+            _ => match row.try_get(index) {
+                Ok(text) => SqlValue::Text(text),
+                Err(sqlx::Error::ColumnDecode { .. }) => SqlValue::Other(name.to_owned()),
+                Err(error) => return Err(error),
+            },
         });
     }
     Ok(SqlRow(values))

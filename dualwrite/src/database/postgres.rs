@@ -6,27 +6,34 @@
 //! transaction, so the fence costs no round trip.
 
 mod catalogue;
+mod engine;
+mod fence;
 mod hazards;
+mod inspect;
+mod pooler;
 mod trigger;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::clock;
 use crate::control::Watch;
-use crate::database::sealed::Adapter;
+use crate::database::altering;
+use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow, SqlSafeStr,
-    SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
+    SqlSafeStr, SqlValue, Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -41,7 +48,15 @@ const INSTALL_WAIT: Duration = Duration::from_millis(100);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 const UNDEFINED_TABLE: &str = "42P01";
+const NO_SUCH_SAVEPOINT: &str = "3B001";
+const NO_TRANSACTION: &str = "25P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What a transaction of ours bears; one that the application began in its place does not.
+const OURS: &str = "SET LOCAL dualwrite.tx='1'";
+/// Fails in another transaction, in none, and in one that an error has ended.
+const IS_OURS: &str =
+    "SELECT 1/(current_setting('dualwrite.tx',true) IS NOT DISTINCT FROM '1')::int";
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
@@ -57,11 +72,14 @@ pub struct PostgresAdapter;
 impl Adapter for PostgresAdapter {
     type Db = Postgres;
 
+    type Held = ();
+
     const DIALECT: Dialect = Dialect {
         now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         quote: '"',
         numbered: true,
         null_has_a_type: true,
+        typed_columns: true,
         on_duplicate_key: false,
         // Excludes whoever changes or deletes the row, and not those who refer to it by a foreign key.
         for_update: " FOR NO KEY UPDATE",
@@ -69,15 +87,24 @@ impl Adapter for PostgresAdapter {
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: true,
+        fence_is_the_row: false,
         identity: "CAST(pg_postmaster_start_time() AS text)",
         server: true,
         interruption_breaks: false,
     };
 
+    const FOREIGN_KEYS_TO: &'static str = altering::POSTGRES_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::POSTGRES_VIEWS;
+
+    fn alter_settings(lock: Duration, statement: Duration) -> Vec<String> {
+        altering::postgres_settings(lock, statement)
+    }
+
     const LOG_WRITTEN: Option<&'static str> =
         Some("SELECT 'wal', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint::text");
 
     // A plan that was made while new was empty reads all of it for each row that is looked for there, later on.
+    const BROKEN_FENCES: Option<&'static str> = Some(fence::BROKEN);
     const BATCH_SETTINGS: Option<&'static str> =
         Some("SET LOCAL synchronous_commit=off;SET LOCAL plan_cache_mode=force_custom_plan");
 
@@ -89,6 +116,13 @@ impl Adapter for PostgresAdapter {
             "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE relkind <> 'p' AND oid IN \
              (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}'))"
         ))
+    }
+
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let quoted: Vec<String> = table.iter().map(|part| format!("\"{part}\"")).collect();
+        let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(?) AND attnum > 0 \
+                   AND NOT attisdropped AND attnotnull AND NOT atthasdef AND attidentity = ''";
+        (sql.to_owned(), vec![quoted.join(".").as_str().into()])
     }
 
     async fn pressure(conn: &mut PgConnection) -> sqlx::Result<Pressure> {
@@ -140,7 +174,11 @@ impl Adapter for PostgresAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut PgConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut PgConnection,
+        (): &mut (),
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         if try_begin(conn, begin).await? {
             return Ok(Fenced::Confirmed);
         }
@@ -148,8 +186,8 @@ impl Adapter for PostgresAdapter {
         for _ in 0..FENCE_LOOKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
-                let found = (*found)?;
-                Some(Pin { name: pin.name.clone(), position: found.position, token: found.token })
+                let super::Found { position, token, .. } = (*found)?;
+                Some(Pin { position, token, ..pin.clone() })
             });
             let known: Vec<Pin> = known.collect();
             if try_begin(conn, Begin { pins: &known, savepoint: false, ..begin }).await? {
@@ -167,17 +205,39 @@ impl Adapter for PostgresAdapter {
         Manager::begin(conn, Some("BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str())).await
     }
 
-    async fn begin_exclusive(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-        // The trigger on this table locks the fence.
+    async fn begin_exclusive(conn: &mut PgConnection, (): &mut (), name: &str) -> sqlx::Result<()> {
+        // The trigger on this table locks the fence. The limits of the application's sessions are not for this.
         let sql = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL lock_timeout='1s';\
-             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}'"
+            "BEGIN ISOLATION LEVEL READ COMMITTED;{OURS};SET LOCAL lock_timeout='1s';\
+             SET LOCAL statement_timeout='5s';\
+             UPDATE dualwrite_migration SET epoch=epoch WHERE name='{name}';\
+             SET LOCAL statement_timeout TO DEFAULT"
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
 
+    async fn begin_moving(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        Self::begin_exclusive(conn, &mut (), name).await
+    }
+
     async fn read_pinned(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
         super::read_pinned::<Postgres>(conn, pins, "", trigger::mark).await
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<Postgres>,
+        (): &(),
+        _marked: bool, // the setting ends with the transaction
+    ) -> Result<(), NotCommitted> {
+        Manager::commit(conn).await.map_err(NotCommitted::Failed)
+    }
+
+    async fn roll_back(conn: &mut PoolConnection<Postgres>, (): &()) -> sqlx::Result<()> {
+        Manager::rollback(conn).await
+    }
+
+    fn abandon(mut conn: PoolConnection<Postgres>, (): ()) {
+        Manager::start_rollback(&mut conn);
     }
 
     async fn unmark(_conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -211,16 +271,79 @@ impl Adapter for PostgresAdapter {
         catalogue::key_form(column, kind)
     }
 
+    async fn repair_fence(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+        fence::repair(conn, name).await
+    }
+
+    async fn inspect(pool: &Pool<Postgres>) -> Result<Engine, Error> {
+        inspect::inspect(pool).await
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         has_code(error, LOCK_NOT_AVAILABLE)
     }
 
-    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
-        false
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        has_code(error, NO_SUCH_SAVEPOINT) || has_code(error, NO_TRANSACTION)
     }
 
-    async fn check_alive(conn: &mut PgConnection) -> sqlx::Result<()> {
-        Self::run(conn, "SELECT 1").await
+    async fn table_notes(conn: &mut PgConnection, table: &str) -> sqlx::Result<TableNotes> {
+        // Those that run for each row, at its insertion or update.
+        let triggers = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = to_regclass(?) \
+                        AND NOT tgisinternal AND tgname NOT LIKE 'dualwrite%' AND tgenabled <> 'D' \
+                        AND tgtype & 1 <> 0 AND tgtype & 20 <> 0 ORDER BY 1";
+        let rights = "SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) r \
+                      WHERE NOT has_table_privilege(to_regclass(?)::oid, r)";
+        let table_name = [SqlValue::from(table)];
+        let mut found = [Vec::new(), Vec::new()];
+        for (list, sql) in found.iter_mut().zip([triggers, rights]) {
+            for row in Self::fetch(conn, sql, &table_name).await? {
+                list.push(row.text(0)?.to_owned());
+            }
+        }
+        let [triggers, missing_rights] = found;
+        let deferred = match Self::deferred(conn, table, &[]).await? {
+            Deferred::Named(names) => Some(names),
+            Deferred::Nothing | Deferred::Asked(_) => None,
+        };
+        Ok(TableNotes { triggers, missing_rights, deferred, cuts_values: false })
+    }
+
+    const DEFERS: bool = true;
+
+    const JUDGE_ALL: Option<&'static str> = Some("SET CONSTRAINTS ALL IMMEDIATE");
+
+    async fn defers(conn: &mut PgConnection) -> sqlx::Result<bool> {
+        let sql =
+            "SELECT count(*) FROM (SELECT 1 FROM pg_constraint WHERE condeferrable LIMIT 1) c";
+        Ok(Self::fetch(conn, sql, &[]).await?.first().map_or(Ok(0), |row| row.integer(0))? > 0)
+    }
+
+    async fn deferred(
+        conn: &mut PgConnection,
+        table: &str,
+        _key: &[String],
+    ) -> sqlx::Result<Deferred> {
+        // Those of the table, and foreign keys of others that refer to it.
+        let sql = "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ') \
+                   FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace \
+                   WHERE c.condeferrable AND to_regclass(?) IN (c.conrelid, c.confrelid)";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(table)]).await?;
+        let names = rows.first().map(|row| row.optional_text(0)).transpose()?.flatten();
+        Ok(names.map_or(Deferred::Nothing, |names| Deferred::Named(names.to_owned())))
+    }
+
+    async fn place(conn: &mut PgConnection) -> sqlx::Result<Option<String>> {
+        let sql = "SELECT current_database(), (SELECT relnamespace::regnamespace::text FROM pg_class \
+                   WHERE oid = to_regclass('dualwrite_migration'))";
+        let rows = Self::fetch(conn, sql, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let schema = row.optional_text(1)?.unwrap_or("(no schema of the search_path)");
+        Ok(Some(format!("schema {schema} of database {}", row.text(0)?)))
+    }
+
+    async fn check_ours(conn: &mut PgConnection) -> sqlx::Result<()> {
+        Self::run(conn, IS_OURS).await
     }
 
     async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
@@ -281,8 +404,10 @@ fn fenced_begin(begin: Begin<'_>) -> String {
         Isolation::Usual => "BEGIN".to_owned(),
         level => format!("BEGIN ISOLATION LEVEL {}", level.as_sql()),
     };
+    sql.push(';');
+    sql.push_str(OURS);
     for pin in begin.pins {
-        let (fence, epoch, token) = (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
+        let (fence, epoch, token) = (pin.fence, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";LOCK TABLE ONLY dualwrite_fence_{fence} IN ROW EXCLUSIVE MODE;\
@@ -316,14 +441,17 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
     if is_installed(&migrator, &mut *conn).await {
         return Ok(());
     }
+    // Behind a pooler a lock of the session might stay with it for ever; so all is one transaction.
     let mut waits = 0;
     loop {
-        let sql = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN 1::bigint ELSE 0::bigint END";
+        Manager::begin(&mut conn, None).await.map_err(failed)?;
+        let sql = "SELECT CASE WHEN pg_try_advisory_xact_lock(?) THEN 1::bigint ELSE 0::bigint END";
         let rows = PostgresAdapter::fetch(&mut conn, sql, std::slice::from_ref(&key)).await;
         let taken = rows.and_then(|rows| rows[0].integer(0)).map_err(failed)?;
         if taken == 1 {
             break;
         }
+        Manager::rollback(&mut conn).await.map_err(failed)?;
         waits += 1;
         if waits > INSTALL_WAITS {
             let message = "another process has been making the control tables for too long";
@@ -331,10 +459,11 @@ async fn install(pool: &Pool<Postgres>) -> Result<(), Error> {
         }
         clock::sleep(INSTALL_WAIT).await;
     }
-    // A dropped or failed installation must not keep the session's lock.
+    // A dropped or failed installation must not keep its lock.
     conn.close_on_drop();
     migrator.set_locking(false);
-    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)
+    migrator.run_direct(None, &mut *conn, false).await.map_err(install_error)?;
+    Manager::commit(&mut conn).await.map_err(failed)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
@@ -350,8 +479,18 @@ fn decode(row: &PgRow, count: usize) -> sqlx::Result<SqlRow> {
             "INT8" => SqlValue::Integer(row.try_get(index)?),
             "INT4" => SqlValue::Integer(row.try_get::<Option<i32>, _>(index)?.map(i64::from)),
             "INT2" => SqlValue::Integer(row.try_get::<Option<i16>, _>(index)?.map(i64::from)),
-            "UUID" => SqlValue::Uuid(row.try_get(index)?),
-            _ => SqlValue::Text(row.try_get(index)?),
+            "UUID" => match row.try_get(index)? {
+                Some(value) => SqlValue::Uuid(value),
+                None => SqlValue::Text(None),
+            },
+            "BYTEA" => row
+                .try_get::<Option<Vec<u8>>, _>(index)?
+                .map_or(SqlValue::Text(None), SqlValue::Bytes),
+            name => match row.try_get(index) {
+                Ok(text) => SqlValue::Text(text),
+                Err(sqlx::Error::ColumnDecode { .. }) => SqlValue::Other(name.to_lowercase()),
+                Err(error) => return Err(error),
+            },
         });
     }
     Ok(SqlRow(values))

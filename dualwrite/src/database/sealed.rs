@@ -4,13 +4,18 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
 use crate::control::Watch;
-use crate::database::{Begin, Dialect, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue, Watched};
+use crate::database::{
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue,
+    Watched,
+};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{Column, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -19,6 +24,9 @@ type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 /// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
 pub trait Adapter: Send + Sync + 'static {
     type Db: Database;
+
+    /// What is kept beside the connection of a transaction that the library began.
+    type Held: Default + Send + Sync + 'static;
 
     const DIALECT: Dialect;
 
@@ -31,9 +39,29 @@ pub trait Adapter: Send + Sync + 'static {
         None
     }
 
+    /// Asks for the columns of a table, after its schema where it has one, that an `INSERT` cannot leave out.
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>);
+
     /// For the transactions of a backfill: lets the commit return before it is on disk, for it can be lost as
     /// a whole, and whoever commits later and waits, waits for this one too; and has statements planned anew.
     const BATCH_SETTINGS: Option<&'static str>;
+
+    /// Asks for the names of migrations whose fence is not what their row says; `None` where the row is the fence.
+    const BROKEN_FENCES: Option<&'static str> = None;
+
+    /// Asks for the foreign keys of other tables that point to a table; bound are its schema, empty for the usual one,
+    /// and its name. Answers with the other table, the name of the key, and the column that it points to.
+    const FOREIGN_KEYS_TO: &'static str;
+
+    /// Asks for the views and their texts.
+    const VIEWS: &'static str;
+
+    /// Asks for the indexes of a table, bound as above, with their columns, where a column cannot be dropped before
+    /// they are; those that a constraint made have an empty name.
+    const INDEXED_COLUMNS: Option<&'static str> = None;
+
+    /// Statements that limit how long a change of the schema waits for a lock, and how long it may take.
+    fn alter_settings(lock: Duration, statement: Duration) -> Vec<String>;
 
     /// A commit waits for the disk, and other transactions can write meanwhile.
     const COMMIT_WAITS: bool = false;
@@ -117,11 +145,30 @@ pub trait Adapter: Send + Sync + 'static {
         sql: String,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Opens a transaction that holds the fence of every pin, shared.
+    /// Opens a transaction that holds the fence of every pin, shared. Should it end before
+    /// [`commit`](Adapter::commit), whoever ends it, what follows on this connection is not stored.
     fn begin_fenced(
         conn: &mut Connection<Self>,
+        held: &mut Self::Held,
         begin: Begin<'_>,
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
+
+    /// Commits, if the transaction is still the one that was begun. `marked`: the mark that a trigger looks at
+    /// is removed before. Where it had ended, the connection can be used again, or is closed.
+    fn commit(
+        conn: &mut PoolConnection<Self::Db>,
+        held: &Self::Held,
+        marked: bool,
+    ) -> impl Future<Output = Result<(), NotCommitted>> + Send;
+
+    /// Rolls back, and makes the session what it was.
+    fn roll_back(
+        conn: &mut PoolConnection<Self::Db>,
+        held: &Self::Held,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Rolls a dropped transaction back in the background, or closes its connection.
+    fn abandon(conn: PoolConnection<Self::Db>, held: Self::Held);
 
     /// Opens a transaction without a fence, whose first statement writes.
     fn begin_writing(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -157,6 +204,13 @@ pub trait Adapter: Send + Sync + 'static {
     /// error, after about a second of waiting, so that no queue of writers builds up behind it.
     fn begin_exclusive(
         conn: &mut Connection<Self>,
+        held: &mut Self::Held,
+        name: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// The same on a connection of the control tables, which is closed where its transaction is not ended.
+    fn begin_moving(
+        conn: &mut Connection<Self>,
         name: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
@@ -167,15 +221,79 @@ pub trait Adapter: Send + Sync + 'static {
         pins: &[Pin],
     ) -> impl Future<Output = sqlx::Result<Fenced>> + Send;
 
+    /// Makes the fence again by the row of the migration. Waits for writes in flight about a second.
+    fn repair_fence(
+        _conn: &mut Connection<Self>,
+        _name: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Finds out what is behind a pool.
+    ///
+    /// # Errors
+    /// `Database`; `Unsupported` for what breaks connections.
+    fn inspect(pool: &Pool<Self::Db>) -> impl Future<Output = Result<Engine, Error>> + Send;
+
     /// Whether an error says that the exclusive fence was not to be had in time.
     fn is_lock_timeout(error: &sqlx::Error) -> bool;
 
     /// Whether an error says that a savepoint is gone, and the transaction with it: the server has
-    /// rolled all of it back.
-    fn is_savepoint_gone(error: &sqlx::Error) -> bool;
+    /// rolled all of it back, or a statement ended it.
+    fn is_transaction_gone(error: &sqlx::Error) -> bool;
 
-    /// Fails where an earlier error has already ended the transaction, although COMMIT would say Ok.
-    fn check_alive(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// Fails where the transaction has ended and COMMIT would say Ok all the same; asked after statements of
+    /// the caller. Nothing to do where [`commit`](Adapter::commit) finds out.
+    fn check_ours(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Whether the next answer on the connection is that to the next statement. Asked where a statement may have
+    /// been dropped while it was under way.
+    fn is_in_step(_conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(true))
+    }
+
+    /// The columns of a table, which is quoted, that the database gives a new value by itself when their row is
+    /// updated; quoted.
+    fn self_updating(
+        _conn: &mut Connection<Self>,
+        _table: &str,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// What matters of a table, which is quoted, beyond its columns.
+    fn table_notes(
+        conn: &mut Connection<Self>,
+        table: &str,
+    ) -> impl Future<Output = sqlx::Result<TableNotes>> + Send;
+
+    /// Some constraints may be judged as late as at COMMIT.
+    const DEFERS: bool = false;
+
+    /// What may be judged as late as at COMMIT: a statement that judges all of it now, in a transaction that does
+    /// nothing more. `None` where nothing can be judged before.
+    const JUDGE_ALL: Option<&'static str> = None;
+
+    /// Whether anything in this database may be judged as late as at COMMIT.
+    fn defers(_conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(false))
+    }
+
+    /// What of a table, which is quoted as are the columns of its key, may be judged as late as at COMMIT.
+    fn deferred(
+        _conn: &mut Connection<Self>,
+        _table: &str,
+        _key: &[String],
+    ) -> impl Future<Output = sqlx::Result<Deferred>> + Send {
+        std::future::ready(Ok(Deferred::Nothing))
+    }
+
+    /// Where this connection finds the control tables, in words; `None` where there is only one place.
+    fn place(
+        _conn: &mut Connection<Self>,
+    ) -> impl Future<Output = sqlx::Result<Option<String>>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// Tells other processes that a position changed, at commit.
     fn notify(
@@ -209,4 +327,23 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Makes or upgrades the control tables.
     fn install(pool: &Pool<Self::Db>) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// Why nothing was committed.
+#[derive(Debug)]
+pub enum NotCommitted {
+    /// The transaction had ended before, and nothing of what followed is stored.
+    Ended(Option<sqlx::Error>),
+    /// The commit failed.
+    Failed(sqlx::Error),
+}
+
+impl NotCommitted {
+    /// What a savepoint says that could not be released.
+    pub(crate) fn nested<DB: Backend>(error: sqlx::Error) -> Self {
+        match DB::Adapter::is_transaction_gone(&error) {
+            true => Self::Ended(Some(error)),
+            false => Self::Failed(error),
+        }
+    }
 }

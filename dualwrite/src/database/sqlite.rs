@@ -1,6 +1,8 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
 mod catalogue;
+mod foreign;
+mod guard;
 mod hazards;
 mod trigger;
 
@@ -8,19 +10,23 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::{Column, ConnectOptions as _, Pool, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use sqlx_core::transaction::TransactionManager;
 
+use self::guard::Guarded;
 use crate::clock;
 use crate::control::Watch;
-use crate::database::sealed::Adapter;
+use crate::database::altering;
+use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue, Watched, bind,
-    install_error, is_installed, migrator, safe, typed_values,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
+    Watched, bind, install_error, is_installed, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
 use crate::stages::hazard::Looked;
 
@@ -41,27 +47,55 @@ pub struct SqliteAdapter;
 impl Adapter for SqliteAdapter {
     type Db = Sqlite;
 
+    type Held = Option<Guarded>;
+
     const DIALECT: Dialect = Dialect {
         now: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         quote: '"',
         numbered: false,
         null_has_a_type: false,
+        typed_columns: false,
         on_duplicate_key: false,
         for_update: "",
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
         wait_keeps_snapshot: false,
+        fence_is_the_row: false,
         identity: "''",
         server: false,
         interruption_breaks: false,
     };
 
+    const FOREIGN_KEYS_TO: &'static str = altering::SQLITE_FOREIGN_KEYS_TO;
+    const VIEWS: &'static str = altering::SQLITE_VIEWS;
+    const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
+
+    fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
+        altering::sqlite_settings(lock)
+    }
+
     const LOG_WRITTEN: Option<&'static str> = None;
 
+    const BROKEN_FENCES: Option<&'static str> = Some(
+        "SELECT m.name FROM dualwrite_migration m \
+         LEFT JOIN dualwrite_fence f ON f.id = m.fence WHERE NOT (CASE WHEN m.watched = 0 \
+         THEN f.epoch IS m.epoch AND f.token IS m.token ELSE f.id IS NULL END)",
+    );
     const BATCH_SETTINGS: Option<&'static str> = None;
 
     const FULL_JOIN: bool = false;
+
+    fn needed_columns(table: &[String]) -> (String, Vec<SqlValue>) {
+        let (function, values) = match table {
+            [schema, table] => ("(?, ?)", vec![table.as_str().into(), schema.as_str().into()]),
+            table => ("(?)", table.iter().map(|table| table.as_str().into()).collect()),
+        };
+        let sql = format!(
+            "SELECT name FROM pragma_table_info{function} WHERE \"notnull\" = 1 AND dflt_value IS NULL AND pk = 0"
+        );
+        (sql, values)
+    }
 
     fn digest(_values: &[String]) -> Option<(String, String)> {
         None
@@ -100,14 +134,19 @@ impl Adapter for SqliteAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
-    async fn begin_fenced(conn: &mut SqliteConnection, begin: Begin<'_>) -> sqlx::Result<Fenced> {
+    async fn begin_fenced(
+        conn: &mut SqliteConnection,
+        held: &mut Option<Guarded>,
+        begin: Begin<'_>,
+    ) -> sqlx::Result<Fenced> {
         // One message to the connection's thread instead of two, as long as nothing has changed.
-        match Manager::begin(conn, Some(safe(confirming_begin(begin)).into_sql_str())).await {
+        let guarded = &*held.insert(Guarded::new());
+        match begin_guarded(conn, guarded, &confirming_begin(begin), begin).await {
             Ok(()) => return Ok(Fenced::Confirmed),
             Err(error) if is_moved(&error) => Self::run(conn, "ROLLBACK").await?,
             Err(error) => return Err(error),
         }
-        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
+        begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await?;
         Self::read_pinned(conn, begin.pins).await
     }
 
@@ -115,8 +154,65 @@ impl Adapter for SqliteAdapter {
         Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
     }
 
-    async fn begin_exclusive(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
-        Manager::begin(conn, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    async fn begin_exclusive(
+        conn: &mut SqliteConnection,
+        held: &mut Option<Guarded>,
+        _name: &str,
+    ) -> sqlx::Result<()> {
+        let guarded = &*held.insert(Guarded::new());
+        begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await
+    }
+
+    async fn begin_moving(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
+        Self::begin_writing(conn).await
+    }
+
+    async fn commit(
+        conn: &mut PoolConnection<Sqlite>,
+        held: &Option<Guarded>,
+        marked: bool,
+    ) -> Result<(), NotCommitted> {
+        let committed = match (held, marked) {
+            (Some(guarded), _) if guarded.is_lost() => Err(None),
+            (_, true) => Self::run(conn, trigger::UNMARK).await.map_err(Some),
+            (_, false) => Ok(()),
+        };
+        held.iter().for_each(Guarded::ending);
+        let committed = match committed {
+            Ok(()) => Manager::commit(conn).await.map_err(Some),
+            Err(error) => Err(error),
+        };
+        match (committed, held) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), Some(guarded)) if guarded.is_lost() => {
+                guard::forget(conn, guarded).await;
+                Err(NotCommitted::Ended(error))
+            }
+            (Err(Some(error)), _) => Err(NotCommitted::Failed(error)),
+            (Err(None), _) => Err(NotCommitted::Ended(None)),
+        }
+    }
+
+    async fn roll_back(
+        conn: &mut PoolConnection<Sqlite>,
+        held: &Option<Guarded>,
+    ) -> sqlx::Result<()> {
+        match held {
+            Some(guarded) if guarded.is_lost() => {
+                guard::forget(conn, guarded).await;
+                return Ok(());
+            }
+            held => held.iter().for_each(Guarded::ending),
+        }
+        Manager::rollback(conn).await
+    }
+
+    fn abandon(mut conn: PoolConnection<Sqlite>, held: Option<Guarded>) {
+        held.iter().for_each(Guarded::ending);
+        match held {
+            Some(guarded) if guarded.is_lost() => guard::forget_later(conn, guarded),
+            _ => Manager::start_rollback(&mut conn),
+        }
     }
 
     async fn read_pinned(conn: &mut SqliteConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {
@@ -160,6 +256,19 @@ impl Adapter for SqliteAdapter {
         catalogue::key_form(column, kind)
     }
 
+    async fn repair_fence(conn: &mut SqliteConnection, name: &str) -> sqlx::Result<()> {
+        let sql = "UPDATE dualwrite_migration SET epoch = epoch WHERE name = ?"; // its trigger does it
+        Self::execute(conn, sql, &[name.into()]).await.map(drop)
+    }
+
+    async fn inspect(pool: &Pool<Sqlite>) -> Result<Engine, Error> {
+        let failed = |error| Error::database("asking for the version", error);
+        let mut conn = pool.acquire().await.map_err(failed)?;
+        let rows = Self::fetch(&mut conn, "SELECT sqlite_version()", &[]).await.map_err(failed)?;
+        let version = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(failed)?;
+        Ok(Engine::tested(format!("SQLite {version}")))
+    }
+
     fn is_lock_timeout(error: &sqlx::Error) -> bool {
         // 5 is SQLITE_BUSY; the upper bytes extend it.
         error
@@ -168,12 +277,39 @@ impl Adapter for SqliteAdapter {
             .is_some_and(|code| code & 0xff == 5)
     }
 
-    fn is_savepoint_gone(_error: &sqlx::Error) -> bool {
-        false
+    fn is_transaction_gone(error: &sqlx::Error) -> bool {
+        let error = error.as_database_error();
+        error.is_some_and(|error| error.message().contains("no such savepoint"))
     }
 
-    async fn check_alive(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
-        Ok(())
+    async fn check_ours(_conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        Ok(()) // the hooks know
+    }
+
+    async fn table_notes(conn: &mut SqliteConnection, table: &str) -> sqlx::Result<TableNotes> {
+        let name = table.rsplit_once('.').map_or(table, |(_, name)| name).replace('"', "");
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) \
+                   AND name NOT LIKE 'dualwrite%' AND sql NOT LIKE '% DELETE ON %' ORDER BY 1";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let triggers = triggers.collect::<sqlx::Result<_>>()?;
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?) \
+                   AND lower(sql) LIKE '%deferrable%initially%deferred%'";
+        let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let late = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
+        let deferred = late.then(|| "a foreign key of the table".to_owned());
+        Ok(TableNotes { triggers, deferred, ..TableNotes::default() })
+    }
+
+    const DEFERS: bool = true;
+
+    async fn deferred(
+        conn: &mut SqliteConnection,
+        table: &str,
+        key: &[String],
+    ) -> sqlx::Result<Deferred> {
+        let queries = foreign::queries(conn, table, key).await?;
+        Ok(if queries.is_empty() { Deferred::Nothing } else { Deferred::Asked(queries) })
     }
 
     async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
@@ -224,7 +360,11 @@ impl Adapter for SqliteAdapter {
             let mut attempt = 1;
             loop {
                 match migrator(SCHEMA).run(pool).await.map_err(install_error) {
-                    Err(error) if error.is_retryable() && attempt < INSTALL_ATTEMPTS => {
+                    // Who loses the race finds the version recorded: a unique value that is there already.
+                    Err(error)
+                        if (error.is_retryable() || error.is_about_data())
+                            && attempt < INSTALL_ATTEMPTS =>
+                    {
                         clock::sleep(Duration::from_millis(20 * u64::from(attempt))).await;
                         attempt += 1;
                     }
@@ -235,19 +375,40 @@ impl Adapter for SqliteAdapter {
     }
 }
 
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Begins by a message, and has the hooks of the connection know; installs them first where there are none.
+async fn begin_guarded(
+    conn: &mut SqliteConnection,
+    guarded: &Guarded,
+    message: &str,
+    begin: Begin<'_>,
+) -> sqlx::Result<()> {
+    let mut sql = message.to_owned();
+    guarded.push(&mut sql);
+    begin.push_savepoint(&mut sql);
+    match Manager::begin(conn, Some(safe(sql.clone()).into_sql_str())).await {
+        Err(error) if guard::is_missing(&error) => {
+            SqliteAdapter::run(conn, "ROLLBACK").await?;
+            guard::install(conn).await?;
+            Manager::begin(conn, Some(safe(sql).into_sql_str())).await
+        }
+        begun => begun,
+    }
+}
+
 /// BEGIN, and the check that the epochs are the pins' and that no trigger wants a mark; fails on purpose
 /// where they are not.
 fn confirming_begin(begin: Begin<'_>) -> String {
-    let mut sql = "BEGIN IMMEDIATE".to_owned();
+    let mut sql = BEGIN.to_owned();
     for pin in begin.pins {
-        let (id, epoch, token) = (Pin::fence(&pin.name), pin.position.epoch, pin.token.0);
+        let (id, epoch, token) = (pin.fence, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
             ";SELECT abs(-9223372036854775808+count(*))FROM dualwrite_fence \
              WHERE id={id} AND epoch={epoch} AND token={token}"
         ); // a String takes all
     }
-    begin.push_savepoint(&mut sql);
     sql
 }
 
@@ -265,8 +426,12 @@ fn decode(row: &sqlx::sqlite::SqliteRow, count: usize) -> sqlx::Result<SqlRow> {
         values.push(match (raw.is_null(), raw.type_info().name()) {
             (true, _) => SqlValue::Integer(None),
             (_, "INTEGER" | "BOOLEAN") => SqlValue::Integer(Some(row.try_get_unchecked(index)?)),
-            (_, "BLOB") => SqlValue::Uuid(row.try_get_unchecked(index)?),
-            _ => SqlValue::Text(Some(row.try_get_unchecked(index)?)),
+            (_, "BLOB") => SqlValue::Bytes(row.try_get_unchecked(index)?),
+            (_, "REAL") => SqlValue::Other("REAL".to_owned()),
+            _ => match String::from_utf8(row.try_get_unchecked(index)?) {
+                Ok(text) => SqlValue::Text(Some(text)),
+                Err(error) => SqlValue::Bytes(error.into_bytes()),
+            },
         });
     }
     Ok(SqlRow(values))

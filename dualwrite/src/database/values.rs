@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use crate::error::Plain;
 use crate::key::KeyPart;
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::stage::Stage;
@@ -14,6 +15,10 @@ pub enum SqlValue {
     Integer(Option<i64>),
     Text(Option<String>),
     Uuid(Uuid),
+    /// Bytes as they came, which a text or a UUID may be.
+    Bytes(Vec<u8>),
+    /// What keys and control tables do not hold: the name of its type.
+    Other(String),
 }
 
 impl From<i64> for SqlValue {
@@ -77,6 +82,9 @@ impl SqlRow {
     pub(crate) fn optional_text(&self, column: usize) -> sqlx::Result<Option<&str>> {
         match self.0.get(column) {
             Some(SqlValue::Text(value)) => Ok(value.as_deref()),
+            Some(SqlValue::Bytes(bytes)) => {
+                std::str::from_utf8(bytes).map(Some).map_err(|_| unexpected(column, "a text"))
+            }
             Some(SqlValue::Integer(None)) => Ok(None),
             _ => Err(unexpected(column, "a text")),
         }
@@ -93,7 +101,7 @@ impl SqlRow {
 
 pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     let message = format!("column {column} of a control table is not {expected}");
-    sqlx::Error::Decode(message.into())
+    sqlx::Error::Decode(Box::new(Plain(message)))
 }
 
 /// The lines of `SELECT stage, ramp, epoch …` as positions.
@@ -115,6 +123,8 @@ macro_rules! bind {
                 SqlValue::Integer(value) => query.bind(*value),
                 SqlValue::Text(value) => query.bind(value.clone()),
                 SqlValue::Uuid(value) => query.bind(*value),
+                SqlValue::Bytes(value) => query.bind(value.clone()),
+                SqlValue::Other(_) => query.bind(None::<String>),
             };
         }
         query
@@ -156,6 +166,8 @@ macro_rules! typed_values {
                 SqlValue::Integer(value) => values.add(*value),
                 SqlValue::Text(value) => values.add(value.clone()),
                 SqlValue::Uuid(value) => values.add(*value),
+                SqlValue::Bytes(value) => values.add(value.clone()),
+                SqlValue::Other(_) => values.add(None::<String>),
             }
         }
 

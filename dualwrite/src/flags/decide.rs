@@ -111,6 +111,7 @@ mod tests {
             drained: Epoch(7),
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
+            new_only: false,
             lazy: false,
             wanted: (!wanted.is_empty()).then(|| wanted.to_owned()),
             killed_by: None,

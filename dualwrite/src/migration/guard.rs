@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::clock;
+use crate::error::Error;
 use crate::guard::decide::{Evidence, judge};
 use crate::guard::rules::{GuardReport, Guards, Limit};
 use crate::observe::count;
@@ -13,7 +14,7 @@ use crate::stages::position::{Percent, Position};
 use crate::state::Shared;
 
 /// How long the control tables may take to answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Guards in force, or those that health is judged by where none were registered.
 pub(crate) fn guards(shared: &Shared) -> Guards {
@@ -30,13 +31,27 @@ pub(crate) fn with_window<T>(shared: &Shared, act: impl FnOnce(&mut Window) -> T
     act(&mut shared.window.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What the control tables say; nothing, and counted, where they do not.
+/// What the control tables say; nothing, counted and logged, where they do not.
 pub(crate) async fn facts(shared: &Shared) -> Option<Facts> {
-    let facts = clock::limit(PATIENCE, shared.control.facts(&shared.name)).await;
-    if !matches!(facts, Ok(Ok(_))) {
+    let facts = answered(shared.control.facts(&shared.name)).await;
+    if facts.is_none() {
         count(&shared.counters.control_failed);
     }
-    facts.ok()?.ok()
+    facts
+}
+
+/// What a read of the control tables found; nothing, and logged, where it failed or took longer than [`PATIENCE`].
+pub(crate) async fn answered<T>(read: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    match clock::limit(PATIENCE, read).await {
+        Ok(Ok(found)) => return Some(found),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "guards and metrics could not read the control tables; trying again");
+        }
+        Err(()) => {
+            tracing::warn!(limit = ?PATIENCE, "the control tables did not answer guards and metrics in time; trying again");
+        }
+    }
+    None
 }
 
 /// Whether some guard looks at the control tables.

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::control::{BackfillProgress, Order, VerifyOrder};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::operator::BackfillOrders;
+use crate::operator::{BackfillOrders, give};
 use crate::pace::throttle::Throttle;
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
@@ -118,7 +118,8 @@ impl<'m> Backfill<'m> {
     }
 
     /// Makes its workers, in all processes, wait; also after a restart, until it is resumed. Returns
-    /// whether there was one that ran, or was between two of its parts: then the next one waits.
+    /// whether it is paused then: one that ran, or was between two of its parts (then the next one waits), or was
+    /// paused already.
     ///
     /// # Errors
     /// `Database`.
@@ -126,7 +127,8 @@ impl<'m> Backfill<'m> {
         self.order(Order::Pause).await
     }
 
-    /// Lets a backfill go on that was paused or cancelled. What was cancelled needs workers again: `run`.
+    /// Lets a backfill go on that was paused or cancelled; answers whether it may. What was cancelled has no
+    /// workers, and goes on when it is [`run`](Self::run) or [`start`](Self::start)ed.
     ///
     /// # Errors
     /// `Database`.
@@ -134,7 +136,8 @@ impl<'m> Backfill<'m> {
         self.order(Order::Resume).await
     }
 
-    /// Ends its workers, in all processes, with `Halted`. What is copied stays copied.
+    /// Ends its workers, in all processes, with `Halted`. What is copied stays copied. Returns whether it is
+    /// cancelled then.
     ///
     /// # Errors
     /// `Database`.
@@ -153,7 +156,7 @@ impl<'m> Backfill<'m> {
 
     async fn order(&self, order: Order) -> Result<bool, Error> {
         let shared = self.shared;
-        shared.control.order(&shared.name, self.options.to, order).await
+        give(&*shared.control, &shared.name, self.options.to, order).await
     }
 
     /// A rehearsal: copies every key and rolls it back again, in any stage. Says what would be written, and

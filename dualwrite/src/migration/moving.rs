@@ -191,7 +191,8 @@ impl<'m> Moving<'m> {
             repair(shared, Side::Old).await?;
         }
         let before = shared.position();
-        let record = shared.control.change(&shared.name, &self.change).await;
+        let change = Change { terms: shared.terms_now().await?, ..self.change.clone() };
+        let record = shared.control.change(&shared.name, &change).await;
         let record = record?;
         shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
         shared.adopt(&record).await?;

@@ -241,6 +241,11 @@ impl<'m> Rollout<'m> {
         let shared = self.shared;
         check_named("actor", by).map_err(|error| error.of(&shared.name))?;
         let row = shared.control.plan(&shared.name).await?;
+        if kind == OrderKind::Abort
+            && row.as_ref().is_some_and(|row| row.state == RolloutState::Aborted)
+        {
+            return Ok(()); // it is what was ordered
+        }
         let Some(row) = row.filter(|row| !row.state.is_over()) else {
             let message = "no rollout is under way; `start` one";
             return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));

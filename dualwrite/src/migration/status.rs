@@ -119,11 +119,12 @@ impl Migration {
         let facts = shared.control.facts(&shared.name).await?;
         let backfill = shared.control.backfill(&shared.name).await?;
         let verification = shared.control.verification(&shared.name).await?;
+        let terms = shared.terms_now().await?;
         let next = facts.position.stage.next().map(Move::Advance);
         let blockers = next
             .and_then(|wish| {
                 let to = destination(facts.position, facts.generation, wish).ok()?;
-                Some(blockers(&facts, wish, to, &shared.terms()))
+                Some(blockers(&facts, wish, to, &terms))
             })
             .unwrap_or_default();
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));

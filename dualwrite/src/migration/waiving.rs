@@ -45,7 +45,7 @@ pub struct Waiving<'m> {
 
 impl<'m> Waiving<'m> {
     pub(crate) fn new<K: Key + ?Sized>(shared: &'m Shared, key: &K) -> Self {
-        let key = shared.check_kind(K::KIND).and_then(|()| EncodedKey::new(key));
+        let key = shared.check_kind(K::KIND).and_then(|()| shared.encode(key));
         let actor = shared.actor.to_string();
         Self { shared, key, side: Side::New, actor, reason: String::new() }
     }

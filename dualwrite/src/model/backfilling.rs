@@ -3,8 +3,9 @@
 use super::locks::Who;
 use super::state::{ABSENT, State, Worker, index};
 use super::world::{Guard, World};
+use crate::backfill::decide::Next;
 use crate::backfill::decide::check_stage;
-use crate::backfill::decide::{Next, Pace};
+use crate::backfill::pace::Pace;
 use crate::stages::position::Generation;
 use crate::stages::readiness::drained;
 use crate::stages::stage::Side;

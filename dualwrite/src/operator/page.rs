@@ -227,11 +227,13 @@ impl From<Error> for Failed {
                 "; try again, and if that does not help, see whether the database can be reached and has \
                  the control tables, which the service makes when it starts",
             ),
+            ErrorKind::CommitUnknown => (StatusCode::SERVICE_UNAVAILABLE, "; see the page first"),
             _ if error.is_retryable() => (StatusCode::SERVICE_UNAVAILABLE, "; try again"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, ""),
         };
         if status.is_server_error() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the page got no answer");
+            // Not with its sources, which may quote values.
+            tracing::warn!(%error, "the page got no answer");
         }
         Self(status, format!("{error}{next}"))
     }

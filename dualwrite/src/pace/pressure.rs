@@ -91,7 +91,8 @@ impl<C: CopyKeys> Worker<'_, C> {
                 Ok(load) => throttle.judge(&load),
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
-                    tracing::debug!(migration = &*self.shared.name, %error, "no word of the load");
+                    let error = Error::without_values(&error);
+                    tracing::debug!(migration = &*self.shared.name, error, "no word of the load");
                     None
                 }
             };
@@ -111,7 +112,10 @@ impl<C: CopyKeys> Worker<'_, C> {
         };
         match stored.await {
             Ok(()) => self.told = reason,
-            Err(error) => tracing::debug!(migration = &*self.shared.name, %error, "not stored"),
+            Err(error) => {
+                let error = Error::without_values(&error);
+                tracing::debug!(migration = &*self.shared.name, error, "not stored");
+            }
         }
     }
 }

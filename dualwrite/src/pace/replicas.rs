@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::clock::{self, Clock};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
+use crate::error::Error;
 use trail::{Behind, Trail};
 
 /// The most replicas that a runtime watches.
@@ -91,7 +92,13 @@ impl<DB: Backend> Replicas<DB> {
                     // Once for as long as it lasts.
                     let silent = Behind { replica: Arc::clone(&replica), lag: None };
                     if !last.found.contains(&silent) {
-                        tracing::warn!(migration, replica = &*replica, %error, "no word of a replica");
+                        let error = Error::without_values(&error);
+                        tracing::warn!(
+                            migration,
+                            replica = &*replica,
+                            error,
+                            "no word of a replica"
+                        );
                     }
                     None
                 }

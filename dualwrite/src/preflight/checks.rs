@@ -7,5 +7,12 @@ use super::schema::Subject;
 pub(crate) type Check = fn(&Subject, &mut Vec<Finding>);
 
 /// All of them, in the order in which their findings are shown.
-pub(crate) const CHECKS: &[Check] =
-    &[super::keys::nullable, super::keys::indexed, super::keys::same];
+pub(crate) const CHECKS: &[Check] = &[
+    super::keys::nullable,
+    super::keys::indexed,
+    super::keys::same,
+    super::rows::self_updating,
+    super::rows::generated,
+    super::rows::stricter,
+    super::rows::demanded,
+];

@@ -24,13 +24,53 @@ pub(crate) fn forms(
             continue;
         };
         match form_of(column, kind) {
-            Ok(form) => forms.push(form),
+            Ok(form) => {
+                let is_table = side.table.as_ref().is_some_and(|table| !table.is_view);
+                forms.push(KeyForm { nullable: column.nullable && is_table, ..form });
+            }
             Err(Unfit { why, action }) => {
                 found.push(refuse("key_type", side, name, why, action));
             }
         }
     }
     (forms.len() == side.key.len()).then_some(forms)
+}
+
+/// What keeps the keys of both sides from being compared.
+pub(crate) fn compared(
+    (old, new): (&[KeyForm], &[KeyForm]),
+    side: &SideSchema,
+    elsewhere: bool,
+    found: &mut Vec<Finding>,
+) {
+    for (name, (old, new)) in side.key.iter().zip(old.iter().zip(new)) {
+        if old.is_unsettled || new.is_unsettled {
+            continue; // the first row will tell
+        }
+        if old.is_bytes != new.is_bytes {
+            let why =
+                "the key is bytes in one table and a text in the other, which are never equal";
+            let action = "give both columns one type";
+            found.push(refuse("key_form", side, name, why, action));
+        } else if elsewhere && !old.is_like(new) {
+            let why = "the new table is on another server, and its keys have another type or collation, so both \
+                       sides sort them otherwise";
+            let action = "give both columns one type and collation";
+            found.push(refuse("key_order", side, name, why, action));
+        } else if new.spelling > old.spelling {
+            let why = "this column takes keys for equal that differ in the old table: rows of such keys would \
+                       become one, and a verification names them";
+            let action =
+                "give both columns one collation, or make sure that there are no such keys";
+            found.push(at("key_equality", FindingLevel::Warn, side, name, why, action));
+        } else if new.spelling < old.spelling {
+            let why = "the old table takes keys for equal that differ here: write each key in one spelling, or \
+                       the new table gets a row for each";
+            let action =
+                "give both columns one collation, or normalize keys before they are written";
+            found.push(at("key_equality", FindingLevel::Warn, side, name, why, action));
+        }
+    }
 }
 
 fn refuse(

@@ -111,6 +111,7 @@ impl Inner {
                 seen: shared.mark(),
                 drained,
                 lazy: shared.options.lazy,
+                new_only: shared.options.new_only,
                 wanted: shared.flags().wanted,
                 killed_by: shared.flags().killed_by,
             }

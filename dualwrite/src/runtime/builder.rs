@@ -9,6 +9,7 @@ use super::{Inner, Runtime};
 use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
 use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::migration::moving::NAME_BYTES_MAX;
 use crate::pace::replicas::{REPLICAS_MAX, Replica};
@@ -29,6 +30,7 @@ pub struct RuntimeBuilder<DB: Backend> {
     pub(crate) steering: Steering,
     pub(super) clock: Clock,
     pub(super) hooks: Hooks,
+    pub(super) accepted: Option<String>,
 }
 
 impl<DB: Backend> RuntimeBuilder<DB> {
@@ -82,10 +84,31 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self
     }
 
+    /// Goes on where [`start`](Self::start) would refuse the engine: an operator has made sure of what its
+    /// refusal asks for. The reason is logged.
+    ///
+    /// ```
+    /// # #[cfg(feature = "mysql")] mod example {
+    /// # use dualwrite::{Error, Runtime};
+    /// async fn start(pool: sqlx::MySqlPool) -> Result<(), Error> {
+    ///     let because = "the proxy sends all writes to node 1";
+    ///     let runtime = Runtime::builder(pool).accept_engine(because).start().await?;
+    ///     runtime.shutdown().await
+    /// }
+    /// # }
+    /// ```
+    pub fn accept_engine(mut self, because: impl Into<String>) -> Self {
+        self.accepted = Some(because.into());
+        self
+    }
+
     /// Makes the control tables where they are missing, and starts the background task.
     ///
     /// # Errors
-    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`, `OutsideTokio`.
+    /// `Database` where the database cannot be reached, `NewerControlTables`, `InvalidInput`, `OutsideTokio`; `Unsupported`
+    /// for an engine that cannot hold the fence, or for a pool whose connections are not what they seem: a pooler that
+    /// breaks prepared statements, or `autocommit` that is off, connections that find
+    /// other control tables than the background task does.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
         let handle = clock::tokio_runtime()?;
         if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
@@ -97,9 +120,18 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.check_replicas()?;
+        let engine = DB::Adapter::inspect(&self.pool).await?;
+        engine.admit(self.accepted.as_deref())?;
         let limit = statement_limit(self.beat.lease);
-        let control: Arc<dyn Control> = Arc::new(SqlControl::new(self.pool.clone(), limit));
+        let control = SqlControl::new(self.pool.clone(), limit);
+        let control: Arc<dyn Control> = Arc::new(match engine.is_pooled() {
+            true => control.without_notifications(),
+            false => control,
+        });
         control.install().await?;
+        if let Some(source) = DB::Adapter::control_source(&self.pool, limit) {
+            check_places::<DB>(&self.pool, &source).await?;
+        }
         let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown, handle);
         inner.tell(self.hooks);
         inner.steering = self.steering;
@@ -108,7 +140,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         let parts = (Arc::clone(&inner.control), Arc::clone(&inner.ear), Arc::clone(&inner.nudge));
         inner.spawn(listen(parts.0, parts.1, parts.2, stop.clone()));
         inner.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
-        Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into() })
+        Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into(), engine })
     }
 
     fn check_replicas(&self) -> Result<(), Error> {
@@ -125,5 +157,45 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+}
+
+/// For how long a connection of the pool is waited for.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Positions are read on connections of the runtime, and fences are taken on those of the application: all must find
+/// the same tables.
+async fn check_places<DB: Backend>(
+    pool: &sqlx::Pool<DB>,
+    control: &sqlx::Pool<DB>,
+) -> Result<(), Error> {
+    let failed = |error| Error::database("looking for the control tables", error);
+    let mut own = control.acquire().await.map_err(failed)?;
+    let Some(ours) = DB::Adapter::place(&mut own).await.map_err(failed)? else { return Ok(()) };
+    drop(own);
+    let Ok(first) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await else {
+        tracing::warn!(
+            "the pool is busy: whether its connections find the same control tables was not checked"
+        );
+        return Ok(());
+    };
+    let mut first = first.map_err(failed)?;
+    let mut theirs = vec![DB::Adapter::place(&mut first).await.map_err(failed)?];
+    // While the first is held, another one is made; where the pool is busy, one says enough.
+    if pool.options().get_max_connections() > 1
+        && let Ok(Ok(mut second)) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await
+    {
+        theirs.push(DB::Adapter::place(&mut second).await.map_err(failed)?);
+    }
+    match theirs.into_iter().flatten().find(|theirs| *theirs != ours) {
+        None => Ok(()),
+        Some(theirs) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the control tables are in {ours} for the background task, and a connection of the pool looks \
+                 for them in {theirs}: give all connections of the pool one database and one `search_path`, in \
+                 the URL, in the role, or in `after_connect`"
+            ),
+        )),
     }
 }

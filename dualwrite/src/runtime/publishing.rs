@@ -3,8 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
-use crate::clock;
-use crate::migration::guard::PATIENCE;
+use crate::migration::guard::answered;
 use crate::observe::figures::Figures;
 use crate::runtime::metrics::{Series, describe};
 use crate::stages::facts::Facts;
@@ -37,10 +36,9 @@ pub(super) async fn facts(shared: &Shared, facts: Option<&Facts>) {
     let Some(facts) = facts else { return };
     // One that is complete, and none, stay so until something changes.
     let backfill = match shared.take_gathered() {
-        true => clock::limit(PATIENCE, shared.control.backfill(&shared.name)).await.ok(),
+        true => answered(shared.control.backfill(&shared.name)).await.flatten(),
         false => None,
     };
-    let backfill = backfill.and_then(Result::ok).flatten();
     let closed = facts.position.stage.next().and_then(|next| {
         let wish = Move::Advance(next);
         let to = destination(facts.position, facts.generation, wish).ok()?;

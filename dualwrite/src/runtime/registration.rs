@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Prepared, Runtime};
+use crate::contract::declared::Contract;
 use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
@@ -28,7 +29,7 @@ pub struct Registration<'r, DB: Backend> {
 impl<DB: Backend> Registration<'_, DB> {
     /// The copy function.
     pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
-        let Runtime { inner, pool, replicas } = self.runtime;
+        let Runtime { inner, pool, replicas, .. } = self.runtime;
         let replicas = Replicas::new(Arc::clone(replicas), &inner.beat.instance);
         let registered = Registered::new(copy, pool.clone(), replicas);
         self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
@@ -39,6 +40,31 @@ impl<DB: Backend> Registration<'_, DB> {
     /// backfill is complete, and on to `RampDown` when it is. Needs a copy function.
     pub fn lazy(mut self) -> Self {
         self.options.lazy = true;
+        self
+    }
+
+    /// What this migration calls old, and what is asked for before it is dropped; see [`Contract`]. Stored in the
+    /// control tables.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Contract, Error, Migration, Runtime};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     let contract = Contract::new().column("customer", "email");
+    ///     runtime.migration("customer-email").contract(contract).register().await
+    /// }
+    /// # }
+    /// ```
+    pub fn contract(mut self, contract: Contract) -> Self {
+        self.options.contract = Some(contract);
+        self
+    }
+
+    /// Says that this build has the new path alone: it can only join a migration at `Complete`, which cannot go back
+    /// while it lives. A [contract](Self::contract) waits until no other build lives.
+    pub fn new_only(mut self) -> Self {
+        self.options.new_only = true;
         self
     }
 
@@ -71,9 +97,29 @@ impl<DB: Backend> Registration<'_, DB> {
     /// The limit on the write to the side that answers. The caller gets an error where it takes longer, and
     /// the transaction can only be rolled back. There is no limit by default, except on SQLite; see
     /// [`SINGLE_WRITER_TIMEOUT`](crate::SINGLE_WRITER_TIMEOUT). A method may have its own:
-    /// `#[write(key = …, primary_timeout = "5s")]`.
+    /// `#[write(key = …, primary_timeout = "5s")]`. It holds for a statement that writes both sides of one row,
+    /// too.
     pub fn primary_write_timeout(mut self, limit: Duration) -> Self {
         self.options.primary_write_timeout = Some(limit);
+        self
+    }
+
+    /// Lets a wrapper be built from two implementations although the copy function shows that old and new are
+    /// columns of one table. Without this word `Dual<Trait>::new` panics, because both implementations then
+    /// write the same row, and what a statement does to it is done twice:
+    ///
+    /// ```text
+    /// // `visit` of both implementations; at `DualWrite` one visit counts as two:
+    /// UPDATE customer SET visits = visits + 1, email = $2 WHERE id = $1
+    /// UPDATE customer SET visits = visits + 1, email_address = $2 WHERE id = $1
+    /// // `deactivate` answers `false` at `Live`: the old side has done it before new is asked.
+    /// UPDATE customer SET active = false WHERE id = $1 AND active
+    /// ```
+    ///
+    /// Use it only where every statement of both implementations sets its own columns alone, to values that
+    /// come from outside. Everywhere else build the wrapper with `Dual<Trait>::one_row`.
+    pub fn two_statements(mut self) -> Self {
+        self.options.two_statements = true;
         self
     }
 

@@ -77,11 +77,12 @@ pub(crate) async fn follow(
     work: Working,
 ) -> Result<Look, Error> {
     let facts = shared.control.facts(&shared.name).await?;
+    let terms = shared.terms_now().await?;
     let position = facts.position;
     let wish = next_move(plan, row.step, position).ok().flatten();
     let to = wish.and_then(|wish| {
         let to = destination(position, facts.generation, wish).ok()?;
-        Some(blockers(&facts, wish, to, &shared.terms()))
+        Some(blockers(&facts, wish, to, &terms))
     });
     let last = match row.epoch == position.epoch {
         true => None,
@@ -166,7 +167,7 @@ async fn take(
         actor: actor(shared),
         reason: format!("step {step} of {}: {shown}", plan.len()),
         overridden: Vec::new(),
-        terms: shared.terms(),
+        terms: shared.terms_now().await?,
         plan: Some(PlanMove { version: row.version, leader: shared.instance.to_string(), step }),
         flag: None,
     };
@@ -225,7 +226,7 @@ pub(crate) async fn work(shared: &Shared, work: Work) -> Result<(), String> {
             "the verification found {differing} keys that differ; see `verify().run()`, then `resume`"
         )),
         // What passes by itself is tried again at the next look.
-        Err(error) if error.is_retryable() => {
+        Err(error) if error.may_pass() => {
             tracing::warn!(migration = &*shared.name, %error, ?work, "the rollout's work ended early");
             Ok(())
         }

@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{Inner, Registration, RuntimeBuilder};
-use crate::clock::{self, Clock, ManualClock};
+use crate::clock::{Clock, ManualClock};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::guard::decide::goes_back;
 use crate::guard::rules::{Breach, GuardReport, Guards};
 use crate::migration::guard::{
-    PATIENCE, dead_letters, facts, guards, look, tell, verdict, wants_facts,
+    answered, dead_letters, facts, guards, look, tell, verdict, wants_facts,
 };
 use crate::migration::moving::Moving;
 use crate::observe::count;
@@ -146,6 +146,7 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
     let migrations = inner.migrations();
     let watching = async {
         inner.gather(&migrations).await;
+        inner.note_old_reads().await;
         // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
         join_all(migrations.iter().map(|shared| watch_known(shared))).await;
     };
@@ -165,8 +166,7 @@ impl Inner {
             return;
         }
         let names: Vec<&str> = due.iter().map(|shared| &*shared.name).collect();
-        let found = clock::limit(PATIENCE, self.control.summaries(&names)).await;
-        let Ok(Ok(found)) = found else {
+        let Some(found) = answered(self.control.summaries(&names)).await else {
             return due.iter().for_each(|shared| count(&shared.counters.control_failed));
         };
         for shared in due {

@@ -28,6 +28,8 @@ pub struct InstanceReport {
     pub max_stage: Stage,
     /// Whether its lazy reads copy what they miss in new.
     pub lazy: bool,
+    /// Its build has the new path alone; see [`Registration::new_only`](crate::Registration::new_only).
+    pub new_only: bool,
     /// Where its flags want the migration.
     pub wanted: Option<String>,
     /// The kill switch that it sees set.
@@ -66,6 +68,8 @@ pub(crate) struct Facts {
     pub(crate) releases: Vec<String>,
     /// How long ago old was last written without this library, as far as known.
     pub(crate) unaware: Option<Duration>,
+    /// Somebody has begun to drop old.
+    pub(crate) contract_begun: bool,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
 }
@@ -83,8 +87,12 @@ pub(crate) struct Terms {
     pub(crate) approvals: Vec<(Stage, String)>,
     /// How long old must not have been written without this library before new alone is.
     pub(crate) unaware_window: Duration,
+    /// Old columns of the one table that an `INSERT` cannot leave out.
+    pub(crate) needed_columns: Vec<String>,
     /// What the preflight refuses.
     pub(crate) refused: Vec<String>,
+    /// Constraints of old that reject what is written to new alone.
+    pub(crate) rejecting: Vec<String>,
     /// What is wrong with the writes to the new side, where too many of them failed of late.
     pub(crate) mirror_failing: Option<String>,
 }

@@ -46,12 +46,17 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
         backfilled(facts, &mut found);
         verified(facts, &mut found);
         released(facts, terms, &mut found);
+        left_out(terms, &mut found);
         unhazarded(facts, &mut found);
+        for reason in &terms.rejecting {
+            block(&mut found, Gate::Relaxed, reason.clone());
+        }
     }
     if forward {
         approved(facts, reaches, terms, &mut found);
     } else {
         copied_back(facts, to, terms, &mut found);
+        old_is_there(facts, to, &mut found);
     }
     found
 }
@@ -222,6 +227,18 @@ fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     }
 }
 
+/// Where old and new are columns of one row, an `INSERT` at `Complete` has no old columns.
+fn left_out(terms: &Terms, found: &mut Vec<Blocker>) {
+    if !terms.needed_columns.is_empty() {
+        let reason = format!(
+            "give the old columns a default, or drop their NOT NULL: at `complete` an INSERT leaves them \
+             out, and the database would refuse it ({})",
+            terms.needed_columns.join(", ")
+        );
+        block(found, Gate::OldMayBeLeftOut, reason);
+    }
+}
+
 /// Writers that no trigger sees, and sequences of new that would give out what is taken.
 fn unhazarded(facts: &Facts, found: &mut Vec<Blocker>) {
     for hazard in facts.hazards.iter().filter(|hazard| hazard.stopped.is_none()) {
@@ -235,6 +252,24 @@ fn unhazarded(facts: &Facts, found: &mut Vec<Blocker>) {
             _ => (Gate::Released, String::new()),
         };
         block(found, gate, format!("{name}: {detail}{advice}"));
+    }
+}
+
+/// On the way back from `Complete` old is written again: it must be there, and every live build must know it.
+fn old_is_there(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
+    if facts.position.reaches() < Stage::Complete || to.stage > Stage::RampDown {
+        return;
+    }
+    if facts.contract_begun {
+        let reason = "somebody has begun to drop old: there is no way back; see `migration.contract().events()`";
+        block(found, Gate::Contracted, reason.to_owned());
+    }
+    for instance in facts.instances.iter().filter(|one| one.new_only) {
+        let reason = format!(
+            "instance {} (release {}) has the new path alone; replace it by a release with both first",
+            instance.id, instance.release
+        );
+        block(found, Gate::Supported, reason);
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Gathered {
     at: Option<u64>,
     /// What a look had found by then.
     news: Option<News>,
-    /// It was read since somebody asked.
+    /// It was read since it was published last.
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "nothing is published"))]
     fresh: bool,
 }
 
@@ -63,6 +64,7 @@ impl Shared {
     }
 
     /// Whether it was read since this was asked last.
+    #[cfg(feature = "metrics")]
     pub(crate) fn take_gathered(&self) -> bool {
         std::mem::take(&mut self.gathering().fresh)
     }

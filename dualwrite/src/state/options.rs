@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::contract::declared::Contract;
 use crate::guard::rules::Guards;
 use crate::rollout::health::HealthHook;
 use crate::shadow::rules::ShadowRules;
@@ -59,10 +60,16 @@ pub enum AnswerPolicy {
 pub(crate) struct Options {
     pub(crate) rule: BucketRule,
     pub(crate) lazy: bool,
+    /// This build has the new path alone.
+    pub(crate) new_only: bool,
+    /// What is old.
+    pub(crate) contract: Option<Contract>,
     pub(crate) mirror: MirrorPolicy,
     pub(crate) answers: AnswerPolicy,
     pub(crate) mirror_write_timeout: Duration,
     pub(crate) primary_write_timeout: Option<Duration>,
+    /// Two implementations may each write the one row that old and new share.
+    pub(crate) two_statements: bool,
     pub(crate) soak: Duration,
     pub(crate) approvals: Vec<(Stage, String)>,
     pub(crate) rollout_health: HealthHook,
@@ -99,10 +106,13 @@ impl Default for Options {
         Self {
             rule: BucketRule::Hash,
             lazy: false,
+            new_only: false,
+            contract: None,
             mirror: MirrorPolicy::default(),
             answers: AnswerPolicy::default(),
             mirror_write_timeout: MIRROR_WRITE_TIMEOUT,
             primary_write_timeout: None,
+            two_statements: false,
             soak: Duration::ZERO,
             approvals: Vec::new(),
             rollout_health: HealthHook::default(),

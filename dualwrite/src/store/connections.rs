@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::clock::{self, Clock};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_lost};
 
 /// For how long a connection is kept that is not needed, unless it is to last.
 const IDLE_NS: u64 = 5_000_000_000;
@@ -211,15 +211,6 @@ impl<DB: Backend> Connections<DB> {
     }
 }
 
-/// Whether the connection is gone, and not the statement refused.
-pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
-        || error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-}
-
 /// A connection that is lent. Dropped in the middle of a statement it is closed, for it may be waiting for an answer
 /// that never comes, and the statement is cancelled.
 pub(crate) struct Lent<'l, DB: Backend> {
@@ -279,7 +270,7 @@ impl<DB: Backend> Lent<'_, DB> {
     /// Opens one that holds the fence of a migration alone.
     pub(crate) async fn begin_alone(&mut self, name: &str) -> sqlx::Result<()> {
         self.busy();
-        DB::Adapter::begin_exclusive(self, name).await?;
+        DB::Adapter::begin_moving(self, name).await?;
         self.open = true;
         Ok(())
     }

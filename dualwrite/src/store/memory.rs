@@ -1,6 +1,7 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod contracts;
 mod entry;
 mod hazards;
 mod instances;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 
 use crate::clock::Clock;
+use crate::contract::declared::Contract;
 use crate::control::letters::DeadLetter;
 use crate::control::{
     Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
@@ -54,6 +56,7 @@ struct Entry {
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
     hazards: Vec<Hazard>,
+    contract: Option<Contract>,
     shape: Option<String>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
@@ -157,6 +160,11 @@ impl Control for MemoryControl {
 
     fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| entry.passed.contains(&from)))
+    }
+
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        let name = |entry: &mut Entry| entry.record.name.clone();
+        done(Ok(self.lock().values_mut().map(name).collect()))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {

@@ -24,6 +24,7 @@ pub(crate) fn give(
     let (set, states, kept) = match order {
         Order::Pause => ("state = 'paused'", "'running'", Some("paused")),
         Order::Resume => ("state = 'running', throttled = NULL", "'paused', 'cancelled'", None),
+        Order::GoOn => ("state = 'running', throttled = NULL", "'paused'", None),
         Order::Cancel => {
             ("state = 'cancelled', throttled = NULL", "'running', 'paused'", Some("cancelled"))
         }

@@ -1,7 +1,9 @@
 //! The control tables in a SQL database: statements written once, over the narrow waist of
 //! [`backend`](crate::database).
 
+mod alter;
 pub(crate) mod change;
+mod contracts;
 mod facts;
 mod hazards;
 mod instances;
@@ -9,6 +11,7 @@ mod letters;
 mod mismatch;
 mod orders;
 mod plans;
+mod row;
 pub(crate) mod summary;
 mod tables;
 mod tasks;
@@ -43,6 +46,19 @@ use crate::verify::decide::{Recorded, VerifyState};
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 
 const LOADING: &str = "reading the positions";
+/// One that cannot be read does not hide the others; who asks for it by name is told.
+fn readable(rows: &[SqlRow]) -> Vec<Record> {
+    let read = |row: &SqlRow| match record_of(row) {
+        Ok(record) => Some(record),
+        Err(error) => {
+            let (name, error) = (row.text(0).ok(), Error::without_values(&error));
+            tracing::error!(migration = name, error, "a control row cannot be read");
+            None
+        }
+    };
+    rows.iter().filter_map(read).collect()
+}
+
 fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
     let at = |column: usize| -> sqlx::Result<(crate::stages::stage::Stage, Percent)> {
         let ramp = u16::try_from(row.integer(column + 1)?).ok();
@@ -71,7 +87,11 @@ fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
 
 impl<DB: Backend> Control for SqlControl<DB> {
     fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
-        DB::Adapter::install(&self.pool)
+        Box::pin(async move {
+            // The application may hold all connections of its own.
+            let own = DB::Adapter::control_source(&self.pool, self.working.limit());
+            DB::Adapter::install(own.as_ref().unwrap_or(&self.pool)).await
+        })
     }
 
     fn enlist<'a>(&'a self, names: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Record>, Error>> {
@@ -94,8 +114,16 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
         Box::pin(async move {
             let rows = self.working.fetch(LOADING, &record_sql(""), &[]).await?;
-            let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
-            records.map_err(|error| Error::database(LOADING, error))
+            Ok(readable(&rows))
+        })
+    }
+
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        Box::pin(async move {
+            let (doing, sql) = ("reading the names", "SELECT name FROM dualwrite_migration");
+            let rows = self.working.fetch(doing, sql, &[]).await?;
+            let names = rows.iter().map(|row| row.text(0).map(str::to_owned));
+            names.collect::<sqlx::Result<_>>().map_err(|error| Error::database(doing, error))
         })
     }
 
@@ -104,8 +132,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let rows = self.beating.fetch(LOADING, &record_sql(""), &[]).await?;
             let failed = |error| Error::database(LOADING, error);
             let at_us = rows.first().map(|row| row.integer(READ_AT)).transpose().map_err(failed)?;
-            let records = rows.iter().map(record_of).collect::<sqlx::Result<_>>();
-            Ok(Looked { records: records.map_err(failed)?, at_us })
+            Ok(Looked { records: readable(&rows), at_us })
         })
     }
 
@@ -287,7 +314,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                     let (sql, values) = tasks::set_rate(name, side, rate);
                     self.execute(doing, sql, &values).await? > 0
                 }
-                Order::Pause | Order::Resume => false,
+                Order::Pause | Order::Resume | Order::GoOn => false,
             };
             for (sql, values) in ordering::give(&DB::Adapter::DIALECT, name, side, order) {
                 if self.execute(doing, &sql, &values).await? > 0 {
@@ -419,6 +446,9 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>> {
         Box::pin(async move {
+            if !self.notified {
+                return Ok(None);
+            }
             let doing = "listening for changes";
             self.working.within(doing, DB::Adapter::watch(&self.pool)).await
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 
-use super::Tx;
+use super::{Conn, Tx};
 use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Fenced, Pin};
@@ -28,7 +28,13 @@ impl<DB: Backend> Tx<'static, DB> {
         let mut attempt = 1;
         loop {
             let mut tx = opening(pool.acquire().await?);
-            match DB::Adapter::begin_exclusive(tx.connection(), name).await {
+            let begun = match &mut tx.conn {
+                Conn::Root(Some(conn), held) => {
+                    DB::Adapter::begin_exclusive(conn, held, name).await
+                }
+                Conn::Root(None, _) | Conn::Nested { .. } => Err(sqlx::Error::BeginFailed),
+            };
+            match begun {
                 Ok(()) => {
                     tx.opened([].into());
                     return Ok(tx);

@@ -6,14 +6,14 @@ use std::collections::HashSet;
 
 use futures_util::future::join;
 
+use super::apart::{look_apart, look_at};
 use super::decide::{KeyDifferenceKind, Part, is_sampled};
-use super::hashed;
-use super::look::{Suspect, look};
+use super::look::Suspect;
 use super::statements::{Statements, Which};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
 use crate::copy::run::{SqlCopier, dialect, typed_key};
-use crate::copy::source::{Bound, KeyParts, Pages, key_of};
+use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -72,7 +72,50 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
     ) -> Result<Vec<KeyParts>, Error> {
         let rows = <C::Database as Backend>::Adapter::fetch(conn, sql, values).await;
         let rows = rows.map_err(self.failed("reading keys to verify"))?;
-        rows.into_iter().map(|row| key_of(row, <C::Key as Key>::KIND)).collect()
+        rows.into_iter().map(|row| self.statements.pages(Side::Old).key_of(row)).collect()
+    }
+
+    /// A page of keys of old, and those of them that the copy function finds different.
+    async fn ask(
+        &self,
+        (after, last): (Option<&KeyParts>, Option<&KeyParts>),
+        limit: u32,
+        wanted: bool,
+    ) -> Result<(Vec<KeyParts>, Vec<Suspect>), Error> {
+        let (mut tx, _) = self.copier.begin(self.shared).await?;
+        let page = self.copier.pages.page(after, last, limit, false);
+        let keys = self.keys(tx.connection(), &page).await?;
+        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
+        let found = match wanted && !typed.is_empty() {
+            true => self.copier.copy.differing(&mut tx, &typed).await.map_err(|error| {
+                let message = "the comparison failed";
+                Error::new(ErrorKind::CopyFailed, message).caused_by(error).of(&self.shared.name)
+            })?,
+            false => Vec::new(),
+        };
+        tx.rollback().await?;
+        let found: HashSet<KeyParts> = found.iter().map(Key::parts).collect();
+        let suspects = keys.iter().filter(|key| found.contains(*key));
+        let suspects = suspects.map(|key| Suspect::of(key.clone())).collect();
+        Ok((keys, suspects))
+    }
+
+    /// Looks at a chunk once more, without locks.
+    pub(crate) async fn look_again(&self, range: &KeyRange) -> Result<Vec<KeyParts>, Error> {
+        let (after, last) = (range.after.as_ref(), range.last.as_ref());
+        let failed = self.failed("taking a connection to verify");
+        let found = match (range.part, self.mapping(), &self.strays) {
+            (Part::Strays, _, Some(pages)) => {
+                let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+                return self.keys(&mut conn, &pages.page(after, last, u32::MAX, false)).await;
+            }
+            (_, Some(_), _) => {
+                let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
+                look_at(self, &mut conn, Which::Between(after, last), false).await?
+            }
+            _ => self.ask((after, last), u32::MAX, true).await?.1,
+        };
+        Ok(found.into_iter().map(|suspect| suspect.key).collect())
     }
 
     async fn end(
@@ -90,7 +133,7 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         let Some(row) = rows.into_iter().next() else { return Ok(End::All) };
         let side = row.integer(row.0.len() - 1).map_err(self.failed("reading a chunk's end"))?;
         let side = if side == 0 { Side::Old } else { Side::New };
-        Ok(End::At(key_of(row, <C::Key as Key>::KIND)?, side))
+        Ok(End::At(self.statements.pages(side).key_of(row)?, side))
     }
 }
 
@@ -111,6 +154,15 @@ pub(crate) struct Looked {
     pub(crate) cursor: Option<String>,
     pub(crate) compared: u64,
     pub(crate) suspects: Vec<Suspect>,
+    pub(crate) range: KeyRange,
+}
+
+/// The keys of a chunk: of which part, after which, up to which.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyRange {
+    part: Part,
+    after: Option<KeyParts>,
+    last: Option<KeyParts>,
 }
 
 /// A walk over all chunks.
@@ -154,6 +206,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     }
 
     fn looked(&mut self, last: Option<KeyParts>) -> Result<Looked, Error> {
+        let range = KeyRange { part: self.part, after: self.after.clone(), last: last.clone() };
         self.part = match (&last, &self.plan.strays, self.part) {
             (Some(_), _, part) => part,
             (None, Some(_), Part::Old) => Part::Strays,
@@ -161,7 +214,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         };
         let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
         self.after = last;
-        Ok(Looked { part: self.part, cursor: cursor.map(|key| key.0), ..Looked::default() })
+        Ok(Looked { part: self.part, cursor: cursor.map(|key| key.0), range, ..Looked::default() })
     }
 
     async fn mapped(&mut self) -> Result<Looked, Error> {
@@ -220,31 +273,20 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         conn: &mut <C::Database as sqlx::Database>::Connection,
         which: Which<'_>,
     ) -> Result<Vec<Suspect>, Error> {
-        match self.plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
-            Some((there, _)) => hashed::look(self.plan, conn, there, which).await,
-            None => look(self.plan, conn, which, true).await,
+        let found = look_at(self.plan, conn, which, true).await;
+        match (found, which) {
+            (Err(error), Which::Between(after, last)) if error.is_about_data() => {
+                look_apart(self.plan, conn, (after, last)).await
+            }
+            (found, _) => found,
         }
     }
 
     /// Without a mapping: asks the copy function about a page of old's keys.
     async fn asked(&mut self) -> Result<Looked, Error> {
-        let plan = self.plan;
         let wanted = self.is_wanted()?;
-        let (mut tx, _) = plan.copier.begin(plan.shared).await?;
-        let page = plan.copier.pages.page(self.after.as_ref(), None, self.limit, false);
-        let keys = plan.keys(tx.connection(), &page).await?;
-        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-        let found = match wanted && !typed.is_empty() {
-            true => plan.copier.copy.differing(&mut tx, &typed).await.map_err(|error| {
-                let message = "the comparison failed";
-                Error::new(ErrorKind::CopyFailed, message).caused_by(error).of(&plan.shared.name)
-            })?,
-            false => Vec::new(),
-        };
-        tx.rollback().await?;
-        let found: HashSet<KeyParts> = found.iter().map(Key::parts).collect();
-        let suspects = keys.iter().filter(|key| found.contains(*key));
-        let suspects = suspects.map(|key| Suspect::of(key.clone())).collect();
+        let bounds = (self.after.as_ref(), None);
+        let (keys, suspects) = self.plan.ask(bounds, self.limit, wanted).await?;
         let compared = if wanted { keys.len() as u64 } else { 0 };
         Ok(Looked { compared, suspects, ..self.looked(keys.last().cloned())? })
     }

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::apart::{look_at, unreadable};
 use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
-use super::hashed;
-use super::look::{Suspect, look};
+use super::look::Suspect;
 use super::statements::Which;
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -16,7 +16,7 @@ use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::stages::position::Position;
-use crate::stages::stage::Stage;
+use crate::stages::stage::{Side, Stage};
 use crate::transaction::Tx;
 
 /// Keys that are locked at once.
@@ -34,19 +34,38 @@ pub(crate) fn check_stage(position: Position, name: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }
 
-/// Those of the suspects that really differ.
+/// What came of suspects under the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Confirmed {
+    /// Those that really differ.
+    pub(crate) differing: Vec<Suspect>,
+    /// Those that are on neither side: deleted since, or never found again under the key that was read.
+    pub(crate) nowhere: Vec<KeyParts>,
+}
+
+/// Looks at suspects under the lock.
 pub(crate) async fn confirm<C: CopyKeys>(
     plan: &Plan<'_, C>,
     suspects: &[Suspect],
-) -> Result<Vec<Suspect>, Error> {
-    let mut confirmed = Vec::new();
-    for suspects in suspects.chunks(KEYS) {
-        let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
+) -> Result<Confirmed, Error> {
+    let mut confirmed = Confirmed::default();
+    let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
+    let mut left: Vec<&[KeyParts]> = keys.chunks(KEYS).rev().collect();
+    while let Some(keys) = left.pop() {
         let mut attempt = 1;
         loop {
-            match confirm_these(plan, &keys).await {
+            match confirm_these(plan, keys).await {
                 Ok(found) => {
-                    confirmed.extend(found);
+                    confirmed.differing.extend(found.differing);
+                    confirmed.nowhere.extend(found.nowhere);
+                    break;
+                }
+                // A value that does not fit the mapping: each row for itself, and that one differs.
+                Err(error) if error.is_about_data() => {
+                    match keys {
+                        [one] => confirmed.differing.push(unreadable(one)),
+                        _ => left.extend(keys.chunks(1).rev()),
+                    }
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {
@@ -63,11 +82,43 @@ pub(crate) async fn confirm<C: CopyKeys>(
 async fn confirm_these<C: CopyKeys>(
     plan: &Plan<'_, C>,
     keys: &[KeyParts],
-) -> Result<Vec<Suspect>, Error> {
+) -> Result<Confirmed, Error> {
     let (mut tx, position) = plan.copier.begin(plan.shared).await?;
     check_stage(position, &plan.shared.name)?;
-    let found = differing_locked(plan, &mut tx, keys).await?.0;
+    let (differing, held) = differing_locked(plan, &mut tx, keys).await?;
+    let found: HashSet<&KeyParts> = differing.iter().map(|suspect| &suspect.key).collect();
+    let mut nowhere: Vec<KeyParts> = keys.to_vec();
+    nowhere.retain(|key| !held.contains(key) && !found.contains(key));
+    if !nowhere.is_empty() {
+        let there = in_new(plan, &mut tx, &nowhere).await?;
+        nowhere.retain(|key| !there.contains(key));
+    }
     tx.rollback().await?;
+    Ok(Confirmed { differing, nowhere })
+}
+
+/// Those of these keys that new has.
+async fn in_new<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    tx: &mut Tx<'_, C::Database>,
+    keys: &[KeyParts],
+) -> Result<HashSet<KeyParts>, Error> {
+    let mut there = match plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
+        Some((pool, _)) => {
+            let acquired = pool.acquire().await;
+            Some(acquired.map_err(plan.failed("connecting to the server of new"))?)
+        }
+        None => None,
+    };
+    let mut found = HashSet::new();
+    for key in keys {
+        let row = plan.statements.pages(Side::New).row(key, false);
+        let rows = match &mut there {
+            Some(there) => plan.keys(there, &row).await?,
+            None => plan.keys(tx.connection(), &row).await?,
+        };
+        found.extend((!rows.is_empty()).then(|| key.clone()));
+    }
     Ok(found)
 }
 
@@ -123,10 +174,7 @@ async fn differing<C: CopyKeys>(
 ) -> Result<Vec<Suspect>, Error> {
     let which = Which::These(keys);
     match plan.mapping() {
-        Some(mapping) => match &mapping.elsewhere {
-            Some((there, _)) => hashed::look(plan, tx.connection(), there, which).await,
-            None => look(plan, tx.connection(), which, false).await,
-        },
+        Some(_) => look_at(plan, tx.connection(), which, false).await,
         None => asked(plan, tx, keys, held).await,
     }
 }

@@ -10,11 +10,10 @@ use super::decide::KeyDifferenceKind;
 use super::look::Suspect;
 use super::statements::Which;
 use crate::copy::CopyKeys;
-use crate::copy::source::{Bound, KeyParts, key_of};
+use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
-use crate::key::Key;
 use crate::stages::stage::Side;
 
 /// Keys that are listed at once.
@@ -100,18 +99,18 @@ async fn listed<C: CopyKeys>(
     let digests = |side| plan.statements.digests::<C::Database>(side, which);
     let (old, new) = (digests(Side::Old), digests(Side::New));
     let (old, new) = join(fetch(plan, here, &old), fetch(plan, there, &new)).await;
-    let (old, new) = (by_key::<C>(old?)?, by_key::<C>(new?)?);
+    let old = by_key(plan.statements.pages(Side::Old), old?)?;
+    let new = by_key(plan.statements.pages(Side::New), new?)?;
     Ok(compare(plan, old, new))
 }
 
 type Listed = Vec<(KeyParts, Vec<SqlValue>)>;
 
-fn by_key<C: CopyKeys>(rows: Vec<SqlRow>) -> Result<Listed, Error> {
-    let kind = <C::Key as Key>::KIND;
-    let keys = kind.columns().count();
+fn by_key(pages: &Pages, rows: Vec<SqlRow>) -> Result<Listed, Error> {
+    let keys = pages.width();
     let split = |mut row: SqlRow| {
         let values = row.0.split_off(keys);
-        Ok((key_of(row, kind)?, values))
+        Ok((pages.key_of(row)?, values))
     };
     rows.into_iter().map(split).collect()
 }

@@ -1,6 +1,6 @@
 //! A look at some keys by the mapping: in SQL, in Rust, or both.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join;
 
@@ -9,11 +9,12 @@ use super::decide::{KeyDifference, KeyDifferenceKind};
 use super::statements::Which;
 use crate::copy::CopyKeys;
 use crate::copy::mapping::{RowMapping, UNREADABLE};
-use crate::copy::source::{Bound, KeyParts, key_of};
+use crate::copy::source::{Bound, KeyParts};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Plain};
 use crate::key::{EncodedKey, Key};
+use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 
 /// A key that seems to differ.
@@ -82,13 +83,14 @@ async fn in_sql<C: CopyKeys>(
     which: Which<'_>,
 ) -> Result<Vec<Suspect>, Error> {
     let failed = plan.failed(
-        "comparing a chunk; the fields of the mapping must be comparable, and text keys have one \
-         collation on both sides",
+        "comparing a chunk; where a type has no equality, name its field by an expression of the mapping that \
+         turns it into a text",
     );
     let (sql, values) = plan.statements.differing(which);
     let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
     let kind = <C::Key as Key>::KIND;
     let keys = kind.columns().count();
+    let sides = [Side::Old, Side::New].map(|side| plan.statements.pages(side));
     let mut found = Vec::new();
     for row in rows.map_err(&failed)? {
         let what = match row.integer(keys).map_err(&failed)? {
@@ -104,7 +106,7 @@ async fn in_sql<C: CopyKeys>(
                 fields.push(field.name.clone());
             }
         }
-        found.push(Suspect { key: key_of(row, kind)?, kind: what, fields });
+        found.push(Suspect { key: sides[0].key_of_either(sides[1], row)?, kind: what, fields });
     }
     Ok(found)
 }
@@ -131,11 +133,13 @@ async fn in_rust<C: CopyKeys>(
         let old = fetch(plan, conn, old).await?;
         let mut new = Vec::with_capacity(old.len());
         for rows in old.chunks(LOOKED_UP) {
-            let keys = rows.iter().map(key::<C>).collect::<Result<Vec<_>, Error>>()?;
+            let keys = rows.iter().map(|row| key(plan, Side::Old, row));
+            let keys = keys.collect::<Result<Vec<_>, Error>>()?;
             let rows = statements.rows(Side::New, &mapping.new, Which::These(&keys))?;
             new.extend(fetch(plan, conn, rows).await?);
         }
-        let mut found = pair(plan, mapping, &old, &new)?;
+        let spelled = spellings(plan, conn, &old, &new).await?;
+        let mut found = pair(plan, mapping, &old, &new, &spelled)?;
         // A pass of its own looks for these.
         found.retain(|suspect| suspect.kind != KeyDifferenceKind::MissingInOld);
         return Ok(found);
@@ -146,7 +150,42 @@ async fn in_rust<C: CopyKeys>(
         Some(mut second) => join(fetch(plan, conn, old), fetch(plan, &mut second, new)).await,
         None => (fetch(plan, conn, old).await, fetch(plan, conn, new).await),
     };
-    pair(plan, mapping, &old?, &new?)
+    let (old, new) = (old?, new?);
+    let spelled = spellings(plan, conn, &old, &new).await?;
+    pair(plan, mapping, &old, &new, &spelled)
+}
+
+/// Keys of new that are those of old in another spelling, with the spelling of old.
+type Spellings = HashMap<KeyParts, KeyParts>;
+
+async fn spellings<C: CopyKeys>(
+    plan: &Plan<'_, C>,
+    conn: &mut Connection<C>,
+    old: &[Row<C>],
+    new: &[Row<C>],
+) -> Result<Spellings, Error> {
+    let mut spelled = Spellings::new();
+    if plan.copier.spelling() == Spelling::Exact && plan.statements.alike {
+        return Ok(spelled);
+    }
+    let there = new.iter().map(|row| key(plan, Side::New, row));
+    let there = there.collect::<Result<HashSet<_>, Error>>()?;
+    let mut alone = Vec::new();
+    for row in old {
+        let key = key(plan, Side::Old, row)?;
+        alone.extend((!there.contains(&key)).then_some(key));
+    }
+    let sides = [Side::Old, Side::New].map(|side| plan.statements.pages(side));
+    for keys in alone.chunks(LOOKED_UP) {
+        let (sql, values) = plan.statements.spellings(keys);
+        let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
+        for mut row in rows.map_err(plan.failed("looking for other spellings of keys"))? {
+            let theirs = SqlRow(row.0.split_off(sides[0].width()));
+            let theirs = sides[1].key_of_either(sides[0], theirs)?;
+            spelled.insert(theirs, sides[0].key_of_either(sides[1], row)?);
+        }
+    }
+    Ok(spelled)
 }
 
 async fn fetch<C: CopyKeys>(
@@ -170,9 +209,9 @@ fn key_columns<C: CopyKeys>(row: &Row<C>, count: usize) -> Result<SqlRow, Error>
     row.map_err(|error| Error::database("reading a key", error))
 }
 
-fn key<C: CopyKeys>(row: &Row<C>) -> Result<KeyParts, Error> {
-    let kind = <C::Key as Key>::KIND;
-    key_of(key_columns::<C>(row, kind.columns().count())?, kind)
+fn key<C: CopyKeys>(plan: &Plan<'_, C>, side: Side, row: &Row<C>) -> Result<KeyParts, Error> {
+    let pages = plan.statements.pages(side);
+    pages.key_of(key_columns::<C>(row, pages.width())?)
 }
 
 /// Rows of both sides, each in the order of keys. They go in step as long as the keys are the same; from
@@ -182,6 +221,7 @@ fn pair<C: CopyKeys>(
     mapping: &RowMapping<C::Database>,
     old: &[Row<C>],
     new: &[Row<C>],
+    spelled: &Spellings,
 ) -> Result<Vec<Suspect>, Error> {
     let mut found = Vec::new();
     let (mut at, count) = (0, <C::Key as Key>::KIND.columns().count());
@@ -194,10 +234,11 @@ fn pair<C: CopyKeys>(
     }
     let mut rest = HashMap::new();
     for row in &new[at..] {
-        rest.insert(key::<C>(row)?, row);
+        let key = key(plan, Side::New, row)?;
+        rest.insert(spelled.get(&key).cloned().unwrap_or(key), row);
     }
     for left in &old[at..] {
-        let key = key::<C>(left)?;
+        let key = key(plan, Side::Old, left)?;
         match rest.remove(&key) {
             Some(right) => found.extend(judge(plan, mapping, left, right)?),
             None => {
@@ -223,11 +264,12 @@ fn judge<C: CopyKeys>(
         Ok(fields) => fields,
         // This row's own fault; all else is the mapping's.
         Err(sqlx::Error::ColumnDecode { .. }) => vec![UNREADABLE.to_owned()],
+        Err(sqlx::Error::Decode(cause)) if !cause.is::<Plain>() => vec![UNREADABLE.to_owned()],
         Err(error) => {
             let message = "a row does not fit the types of the mapping";
             let error = Error::new(ErrorKind::CopyFailed, message).caused_by(error);
             return Err(error.of(&plan.shared.name));
         }
     };
-    Ok(Some(Suspect { fields, ..Suspect::of(key::<C>(old)?) }))
+    Ok(Some(Suspect { fields, ..Suspect::of(key(plan, Side::Old, old)?) }))
 }

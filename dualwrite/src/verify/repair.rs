@@ -72,6 +72,7 @@ pub(crate) async fn repair<C: CopyKeys>(
     options: VerifyOptions,
     keep: bool,
 ) -> Result<RepairReport, Error> {
+    copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     check_stage(shared.refresh().await?.position, &shared.name)?;
     let limit = options.limit(copier.mapping.is_some());
@@ -173,12 +174,13 @@ async fn mend<C: CopyKeys>(
                 return refusals.take(error).map(|()| refused());
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                return Ok(Mended::Failed(cause.unwrap_or_else(|| error.to_string())));
+                return Ok(Mended::Failed(error.cause()));
             }
             Err(error)
-                if matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Timeout)
-                    && attempt < ATTEMPTS => {}
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Serialization | ErrorKind::Timeout | ErrorKind::CommitUnknown
+                ) && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),
         }
         clock::sleep(RETRY_PAUSE).await;
@@ -205,7 +207,7 @@ async fn mend_once<C: CopyKeys>(
     check_stage(position, &shared.name)?;
     let typed: C::Key = typed_key(key)?;
     // The side that answers for this key is right, the other one is written.
-    let bucket = shared.options.rule.bucket(&typed, shared.salt)?;
+    let bucket = shared.bucket(&typed)?;
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;
@@ -256,8 +258,11 @@ async fn mend_once<C: CopyKeys>(
         return Ok(Attempt::Done(failed));
     }
     match keep {
-        true => tx.commit().await?,
-        false => tx.rollback().await?,
+        true => plan.copier.commit_copy(shared, tx).await?,
+        false => {
+            plan.copier.judge(shared, &mut tx, typed, to).await?;
+            tx.rollback().await?;
+        }
     }
     mended(found)
 }

@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::chunk::{Chunks, Looked, Plan};
-use super::confirm::{check_stage, confirm};
-use super::decide::{KeyDifference, Recorded, VerifyReport, VerifyState};
+use super::confirm::{Confirmed, check_stage, confirm};
+use super::decide::{KeyDifference, KeyDifferenceKind, Recorded, VerifyReport, VerifyState};
 use super::look::Suspect;
 use crate::backfill::decide::{Brake, rate_keys, rate_pause};
 use crate::clock;
 use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
+use crate::copy::source::KeyParts;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -19,6 +20,7 @@ use crate::key::EncodedKey;
 use crate::pace::load::{self, Scales};
 use crate::pace::throttle::{Load, Throttle};
 use crate::stages::position::{Generation, Percent};
+use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 
@@ -31,6 +33,8 @@ pub const CHECKPOINT_KEYS: u64 = 100_000;
 const CHECKPOINT_NS: u64 = 1_000_000_000;
 /// How often a chunk is tried again that the database failed at.
 const ATTEMPTS: u32 = 3;
+/// How often a chunk is looked at again for a suspect that no statement finds by its key.
+const LOOKS: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const PAUSED_LOOK: Duration = Duration::from_millis(250);
 const WRONG_HOUR_LOOK: Duration = Duration::from_secs(1);
@@ -71,6 +75,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     shared: &Shared,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
+    copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
     check_stage(record.position, &shared.name)?;
@@ -130,18 +135,14 @@ struct Run<'p, 'a, C: CopyKeys> {
 
 impl<C: CopyKeys> Run<'_, '_, C> {
     async fn count(&mut self, looked: Looked) -> Result<(), Error> {
-        let mut attempt = 1;
-        let confirmed = loop {
-            match confirm(self.plan, &looked.suspects).await {
-                Err(error) if may_pass(&error) && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    clock::sleep(RETRY_PAUSE).await;
-                }
-                result => break result?,
-            }
-        };
-        let transient = looked.suspects.len() - confirmed.len();
-        let found = confirmed.into_iter().map(Suspect::report).collect::<Result<Vec<_>, _>>()?;
+        let mut confirmed = self.confirm(&looked.suspects).await?;
+        let nowhere = self.follow(&looked, &mut confirmed).await?;
+        let transient = looked.suspects.len() - confirmed.differing.len() - nowhere.len();
+        let kind = KeyDifferenceKind::Unexplained;
+        let confirmed = confirmed.differing.into_iter();
+        let confirmed =
+            confirmed.chain(nowhere.into_iter().map(|key| Suspect { kind, ..Suspect::of(key) }));
+        let found = confirmed.map(Suspect::report).collect::<Result<Vec<_>, _>>()?;
         let waived = self.waived(&found).await?;
         let report = &mut self.state.report;
         report.compared += looked.compared;
@@ -163,15 +164,58 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         Ok(())
     }
 
+    async fn confirm(&self, suspects: &[Suspect]) -> Result<Confirmed, Error> {
+        let mut attempt = 1;
+        loop {
+            match confirm(self.plan, suspects).await {
+                Err(error) if may_pass(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    clock::sleep(RETRY_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The suspects that are read again and again, and that no statement finds by their key. A row that was
+    /// deleted meanwhile is not read again.
+    async fn follow(
+        &self,
+        looked: &Looked,
+        confirmed: &mut Confirmed,
+    ) -> Result<Vec<KeyParts>, Error> {
+        let mut nowhere = std::mem::take(&mut confirmed.nowhere);
+        for _ in 0..LOOKS {
+            if nowhere.is_empty() {
+                break;
+            }
+            let seen: HashSet<KeyParts> =
+                self.plan.look_again(&looked.range).await?.into_iter().collect();
+            nowhere.retain(|key| seen.contains(key));
+            let suspects: Vec<Suspect> = nowhere.into_iter().map(Suspect::of).collect();
+            let again = self.confirm(&suspects).await?;
+            confirmed.differing.extend(again.differing);
+            nowhere = again.nowhere;
+        }
+        Ok(nowhere)
+    }
+
     /// Those of these keys that somebody waived.
     async fn waived(&self, found: &[KeyDifference]) -> Result<HashSet<String>, Error> {
         let shared = self.plan.shared;
         if found.is_empty() {
             return Ok(HashSet::new());
         }
-        let keys: Vec<EncodedKey> = found.iter().map(|one| EncodedKey(one.key.clone())).collect();
+        // Under the spelling by which the dead letters know them.
+        let pages = self.plan.statements.pages(Side::Old);
+        let known = |one: &KeyDifference| -> Result<EncodedKey, Error> {
+            pages.identity(&EncodedKey(one.key.clone()).parts(pages.kind)?)
+        };
+        let keys = found.iter().map(known).collect::<Result<Vec<_>, Error>>()?;
         let waived = shared.control.waived(&shared.name, &keys).await?;
-        Ok(waived.into_iter().map(|key| key.0).collect())
+        let is_waived = |key: &EncodedKey| waived.contains(key);
+        let named = found.iter().zip(&keys).filter(|(_, key)| is_waived(key));
+        Ok(named.map(|(one, _)| one.key.clone()).collect())
     }
 
     async fn record_now_and_then(&mut self, keys: u64) -> Result<(), Error> {
@@ -219,6 +263,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
     async fn finish(mut self) -> Result<VerifyReport, Error> {
         let shared = self.plan.shared;
         self.check_generation().await?;
+        self.plan.copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
         // Whoever was superseded proves nothing.
         self.record().await?;
         if self.state.report.may_prove() {
@@ -312,7 +357,8 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
                 Err(error) => {
                     // Perhaps we may not look, or it is the one that is ill: its errors stop us then.
                     let migration = &*self.plan.shared.name;
-                    tracing::debug!(migration, %error, "no word of the load");
+                    let error = Error::without_values(&error);
+                    tracing::debug!(migration, error, "no word of the load");
                     self.pressed = None;
                 }
             }

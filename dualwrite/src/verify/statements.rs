@@ -1,12 +1,13 @@
 //! The statements of a verification: chunks of keys, bounded on both sides, and what differs in them. Pure:
 //! texts and values to bind.
 
-use crate::copy::identifier::Identifier;
+use crate::copy::keyed::Keyed;
 use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
-use crate::copy::source::{Bound, KeyParts, Pages, among};
+use crate::copy::source::{Bound, KeyParts, Pages};
+use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, Dialect, SqlValue};
+use crate::database::{Backend, Dialect, SqlValue, expression};
 use crate::error::Error;
 use crate::stages::stage::Side;
 
@@ -30,6 +31,8 @@ pub(crate) struct Statements {
     full_join: bool,
     /// What new alone has is found by a pass of its own: texts may be sorted otherwise on either side.
     pub(crate) strays_apart: bool,
+    /// Keys have one order and one equality on both sides.
+    pub(crate) alike: bool,
     quote: &'static Dialect,
 }
 
@@ -51,14 +54,16 @@ impl Statements {
         let spelled = |mapped: &Mapped| -> Result<String, Error> {
             Ok(match mapped {
                 Mapped::Column(name) => Identifier::new(name.as_str())?.quoted(quote),
-                Mapped::Expression(text) => format!("({text})"),
+                Mapped::Expression(text) => expression(text),
             })
         };
         let field = |field: &MappedField| -> Result<Field, Error> {
             Ok(Field { old: spelled(&field.old)?, new: spelled(&field.new)?, same: field.same })
         };
         let one_row = mapping.elsewhere.is_none() && new.missing_in(old).is_none();
-        let apart = has_text_key && !DB::Adapter::FULL_JOIN && mapping.elsewhere.is_none();
+        let alike = old.keyed().is_like(&new.keyed());
+        let apart = (has_text_key && !DB::Adapter::FULL_JOIN) || !alike;
+        let apart = apart && mapping.elsewhere.is_none();
         Ok(Self {
             old: old.clone(),
             new: new.clone(),
@@ -66,6 +71,7 @@ impl Statements {
             one_row,
             full_join: DB::Adapter::FULL_JOIN,
             strays_apart: apart && !one_row,
+            alike,
             quote,
         })
     }
@@ -78,7 +84,7 @@ impl Statements {
         self.old.columns().len()
     }
 
-    fn pages(&self, side: Side) -> &Pages {
+    pub(crate) fn pages(&self, side: Side) -> &Pages {
         match side {
             Side::Old => &self.old,
             Side::New => &self.new,
@@ -89,6 +95,30 @@ impl Statements {
     fn keys(&self, prefix: &str) -> String {
         let keys: Vec<String> = (0..self.key_count()).map(|at| format!("{prefix}k{at}")).collect();
         keys.join(", ")
+    }
+
+    /// The keys of a side, named with a prefix, as they are selected.
+    fn read(&self, side: Side, prefix: &str) -> Vec<String> {
+        let keyed = self.pages(side).keyed();
+        let column = |at: usize| format!("{prefix}k{at}");
+        let other = self.pages(side.other()).keyed();
+        let read = |at: usize| {
+            let (own, there) = (&keyed.forms[at], &other.forms[at]);
+            let read = own.read.around(&column(at));
+            // Two types, or two collations, cannot stand in one column of an answer.
+            match own.is_like(there) {
+                true => read,
+                false => self.quote.neutral(&read, own.order.starts_with("text")),
+            }
+        };
+        (0..self.key_count()).map(read).collect()
+    }
+
+    /// The condition that both sides have one key, as an index of new finds it.
+    fn join_on(&self) -> String {
+        let columns: Vec<String> = (0..self.key_count()).map(|at| format!("n.k{at}")).collect();
+        let new = Keyed { columns: &columns, forms: self.new.keyed().forms };
+        new.matching(&self.old.keyed(), |at| format!("o.k{at}"))
     }
 
     fn named_keys(pages: &Pages) -> String {
@@ -124,7 +154,13 @@ impl Statements {
             })
             .collect();
         let (keys, all) = (self.keys(""), ends.join(" UNION ALL "));
-        (format!("SELECT {keys}, side FROM ({all}) ends ORDER BY {keys}, side LIMIT 1"), values)
+        let forms = self.pages(sides[0]).keyed().forms;
+        let read = (0..self.key_count()).map(|at| {
+            let read = forms[at].read.around(&format!("k{at}"));
+            format!("{read} AS read{at}")
+        });
+        let read = read.collect::<Vec<_>>().join(", ");
+        (format!("SELECT {read}, side FROM ({all}) ends ORDER BY {keys}, side LIMIT 1"), values)
     }
 
     /// How many keys of old these are.
@@ -143,16 +179,15 @@ impl Statements {
         }
         let (differ, flags) = self.compared("o.", "n.");
         let differ: String = differ.iter().map(|one| format!(" OR {one}")).collect();
-        let on: Vec<String> =
-            (0..self.key_count()).map(|at| format!("o.k{at} = n.k{at}")).collect();
-        let on = on.join(" AND ");
+        let on = self.join_on();
         let mut values = Vec::new();
         let old = self.side(Side::Old, Some(which), &mut values);
         let apart = self.strays_apart && matches!(which, Which::Between(..));
         let new = self.side(Side::New, (!apart).then_some(which), &mut values);
-        if self.full_join {
+        if self.full_join && !apart {
+            let sides = self.read(Side::Old, "o.").into_iter().zip(self.read(Side::New, "n."));
             let keys: Vec<String> =
-                (0..self.key_count()).map(|at| format!("COALESCE(o.k{at}, n.k{at})")).collect();
+                sides.map(|(old, new)| format!("COALESCE({old}, {new})")).collect();
             let sql = format!(
                 "SELECT {}, CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END{flags} \
                  FROM {old} o FULL JOIN {new} n ON {on} \
@@ -164,7 +199,7 @@ impl Statements {
         let mut sql = format!(
             "SELECT {}, CASE WHEN n.k0 IS NULL THEN 1 ELSE 0 END{flags} \
              FROM {old} o LEFT JOIN {new} n ON {on} WHERE n.k0 IS NULL{differ}",
-            self.keys("o.")
+            self.read(Side::Old, "o.").join(", ")
         );
         if !apart {
             let condition = condition(&self.new, which, &mut values);
@@ -173,16 +208,17 @@ impl Statements {
                 .old
                 .columns()
                 .iter()
-                .enumerate()
-                .map(|(at, column)| format!("{}.{column} = n.k{at}", self.old.table()))
+                .map(|column| format!("{}.{column}", self.old.table()))
                 .collect();
+            let there = Keyed { columns: &theirs, forms: self.old.keyed().forms };
+            let theirs = there.matching(&self.new.keyed(), |at| format!("n.k{at}"));
             sql.push_str(&format!(
                 " UNION ALL SELECT {}, 2{} FROM (SELECT {own} FROM {table}{condition}) n \
                  WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {})",
-                self.keys("n."),
+                self.read(Side::New, "n.").join(", "),
                 ", 0".repeat(self.fields.len()),
                 self.old.table(),
-                theirs.join(" AND ")
+                theirs
             ));
         }
         (sql, values)
@@ -194,7 +230,7 @@ impl Statements {
         let condition = condition(&self.old, which, &mut values);
         let word = if condition.is_empty() { "WHERE" } else { "AND" };
         let differ = if differ.is_empty() { "1 = 0".to_owned() } else { differ.join(" OR ") };
-        let (keys, table) = (self.old.columns().join(", "), self.old.table());
+        let (keys, table) = (self.old.keyed().selected(), self.old.table());
         (format!("SELECT {keys}, 0{flags} FROM {table}{condition} {word} ({differ})"), values)
     }
 
@@ -241,7 +277,7 @@ impl Statements {
     ) -> Result<Bound, Error> {
         let pages = self.pages(side);
         let mut values = Vec::new();
-        let mut all = pages.columns().to_vec();
+        let mut all = vec![pages.keyed().selected()];
         for name in columns {
             all.push(Identifier::new(name.as_str())?.quoted(self.quote));
         }
@@ -250,11 +286,22 @@ impl Statements {
         Ok((format!("SELECT {all} FROM {table}{condition} ORDER BY {order}"), values))
     }
 
+    /// The keys of both sides, as each spells them, for these keys of old.
+    pub(crate) fn spellings(&self, keys: &[KeyParts]) -> Bound {
+        let mut values = Vec::new();
+        let old = self.side(Side::Old, Some(Which::These(keys)), &mut values);
+        let new = self.side(Side::New, None, &mut values);
+        let mut read = self.read(Side::Old, "o.");
+        read.extend(self.read(Side::New, "n."));
+        let (read, on) = (read.join(", "), self.join_on());
+        (format!("SELECT {read} FROM {old} o JOIN {new} n ON {on}"), values)
+    }
+
     /// Locks the rows of old, and answers with their keys.
     pub(crate) fn lock(&self, keys: &[KeyParts]) -> Bound {
         let mut values = Vec::new();
         let condition = condition(&self.old, Which::These(keys), &mut values);
-        let (columns, table) = (self.old.columns().join(", "), self.old.table());
+        let (columns, table) = (self.old.keyed().selected(), self.old.table());
         (format!("SELECT {columns} FROM {table}{condition}{}", self.quote.for_update), values)
     }
 
@@ -282,7 +329,7 @@ impl Statements {
     pub(crate) fn digests<DB: Backend>(&self, side: Side, which: Which<'_>) -> Bound {
         let pages = self.pages(side);
         let mut values = Vec::new();
-        let mut columns = pages.columns().to_vec();
+        let mut columns = vec![pages.keyed().selected()];
         for value in self.hashed(side, self.text_type()) {
             let one = DB::Adapter::digest(std::slice::from_ref(&value));
             columns.push(one.map_or_else(|| DB::Adapter::spelled(&value), |(row, _)| row));
@@ -315,7 +362,7 @@ fn condition(pages: &Pages, which: Which<'_>, values: &mut Vec<SqlValue>) -> Str
         }
         Which::These(keys) => keys,
     };
-    let (condition, bound) = among(pages.columns(), keys);
+    let (condition, bound) = pages.keyed().among(keys);
     values.extend(bound);
     format!(" WHERE {condition}")
 }
@@ -347,7 +394,7 @@ mod tests {
         let (sql, values) = statements.differing(Which::Between(Some(&at(5)), Some(&at(9))));
         assert_eq!(
             sql,
-            r#"SELECT COALESCE(o.k0, n.k0), CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END, CASE WHEN o.f0 IS DISTINCT FROM n.f0 THEN 1 ELSE 0 END FROM (SELECT "id" AS k0, "a" AS f0 FROM "old" WHERE "id" > ? AND "id" <= ?) o FULL JOIN (SELECT "id" AS k0, "b" AS f0 FROM "new" WHERE "id" > ? AND "id" <= ?) n ON o.k0 = n.k0 WHERE o.k0 IS NULL OR n.k0 IS NULL OR o.f0 IS DISTINCT FROM n.f0"#
+            r#"SELECT COALESCE(o.k0, n.k0), CASE WHEN n.k0 IS NULL THEN 1 WHEN o.k0 IS NULL THEN 2 ELSE 0 END, CASE WHEN o.f0 IS DISTINCT FROM n.f0 THEN 1 ELSE 0 END FROM (SELECT "id" AS k0, "a" AS f0 FROM "old" WHERE "id" > ? AND "id" <= ?) o FULL JOIN (SELECT "id" AS k0, "b" AS f0 FROM "new" WHERE "id" > ? AND "id" <= ?) n ON n.k0 = o.k0 WHERE o.k0 IS NULL OR n.k0 IS NULL OR o.f0 IS DISTINCT FROM n.f0"#
         );
         assert_eq!(values, [5_i64, 9, 5, 9].map(SqlValue::from));
     }

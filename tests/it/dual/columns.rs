@@ -40,7 +40,6 @@ async fn differing(migration: &Migration) -> Vec<String> {
 #[derive(Dual)]
 #[dual(table = "contacts", key = "id")]
 struct Contact {
-    #[expect(dead_code, reason = "only its column matters here")]
     id: i64,
     #[dual(new = email_address)]
     email: String,
@@ -225,7 +224,11 @@ where
     let done = migration.backfill().run().await.unwrap();
     assert_eq!((done.migrated, done.failed), (2, 1));
     let letters = migration.dead_letters().await.unwrap();
-    assert_eq!(letters[0].error, "`size` of `Code` with the key 2 cannot be converted to new");
+    let told = &letters[0].error;
+    assert!(
+        told.contains("a check is violated"),
+        "it was converted, and the database refused it: {told}"
+    );
 }
 
 #[derive(Dual)]
@@ -375,7 +378,10 @@ where
     db.execute("UPDATE people SET email_address = NULL WHERE id = 3").await;
     let mut tx = migration.begin(db.pool()).await.unwrap();
     let error = copy.copy_back(&mut tx, &[3]).await.unwrap_err();
-    assert!(error.is::<dualwrite::ConversionError>(), "{error:?}");
+    // The value was converted: what refuses it is the column, which the database names.
+    let error = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    let kind = error.map(sqlx::error::DatabaseError::kind);
+    assert_eq!(kind, Some(sqlx::error::ErrorKind::NotNullViolation));
 }
 
 async fn a_column_of_another_type_is_no_fault_of_a_row<D: Sql>(db: Scratch<D>)
@@ -392,6 +398,11 @@ where
     let mut tx = migration.begin(db.pool()).await.unwrap();
     let error = Person::copy_columns().copy(&mut tx, &[1]).await.unwrap_err();
     let text = error.to_string();
+    if D::NAME == "sqlite" {
+        // There each row has types of its own.
+        assert!(error.is::<dualwrite::ConversionError>() && text.contains("`age_new`"), "{text}");
+        return;
+    }
     assert!(error.is::<sqlx::Error>() && text.contains("not what the struct says"), "{text}");
 }
 

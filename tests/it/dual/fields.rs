@@ -15,7 +15,7 @@ struct Contact {
     #[dual(new = email_address)]
     email: String,
     email_address: Option<String>,
-    #[dual(new = phone_number)]
+    #[dual(new = phone_number, present = some)]
     phone: Option<String>,
     phone_number: Option<String>,
     #[dual(new = nick, present = non_default)]
@@ -90,6 +90,50 @@ fn migrating_fills_what_is_not_there_and_nothing_else() {
     assert_eq!(contact.divergence(), ["email_address", "phone_number"], "old lacks it");
 }
 
+#[derive(Dual)]
+#[dual(key = "id")]
+struct Nullable {
+    id: i64,
+    #[dual(new = email_address)]
+    email: Option<String>,
+    email_address: Option<String>,
+    #[dual(new = (first, last), forward = two_words, backward = one_text)]
+    name: Option<String>,
+    first: Option<String>,
+    last: Option<String>,
+}
+
+fn two_words(name: &str) -> Result<(String, String), &'static str> {
+    let (first, last) = name.split_once(' ').ok_or("one word")?;
+    Ok((first.to_owned(), last.to_owned()))
+}
+
+fn one_text(first: &str, last: &str) -> String {
+    format!("{first} {last}")
+}
+
+#[test]
+fn a_null_of_new_is_never_answered_by_a_stale_value_of_old() {
+    let mut row = Nullable {
+        id: 1,
+        email: Some("stale".into()),
+        email_address: None,
+        name: Some("Ada Lovelace".into()),
+        first: None,
+        last: None,
+    };
+    assert_eq!(row.email_address(Side::New), None);
+    assert_eq!(row.email_address(Side::Old), Some("stale"));
+    assert_eq!(row.name(Side::New).unwrap(), None);
+    let (first, last) = row.name(Side::Old).unwrap().unwrap();
+    assert_eq!((&*first, &*last), ("Ada", "Lovelace"));
+    row.set_email_address("new");
+    assert_eq!(row.email_address(Side::New), row.email_address(Side::Old));
+    row.name = Some("Ada".into());
+    assert!(row.name(Side::Old).is_err());
+    assert_eq!(row.id, 1);
+}
+
 #[test]
 fn a_plan_chooses_the_side() {
     let mut contact = Contact {
@@ -131,7 +175,7 @@ struct Customer {
     last_name: Option<String>,
     amount: Option<i64>,
     currency: Option<String>,
-    #[dual(old = (amount, currency), forward = Money::of, backward = Money::parts)]
+    #[dual(old = (amount, currency), forward = Money::of, backward = Money::parts, present = some)]
     money: Option<Money>,
 }
 
@@ -266,7 +310,7 @@ fn a_failed_conversion_names_field_and_key_and_changes_nothing() {
 struct Goal {
     #[dual(new = current_version.title)]
     title: String,
-    #[dual(new = current_version.notes.text, type = Option<String>, absent = default)]
+    #[dual(new = current_version.notes.text, type = Option<String>, absent = default, present = some)]
     notes: Option<String>,
     current_version: Option<Version>,
     #[dual(new = owner.id, type = u64, forward = u64::from, backward = narrow, getter = owner_id)]

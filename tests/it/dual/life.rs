@@ -119,7 +119,8 @@ where
     ))
     .await;
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
-    let registration = runtime.migration("customer-columns").backfill(T::copy_columns());
+    let registration =
+        runtime.migration("customer-columns").backfill(T::copy_columns()).two_statements();
     let migration = registration.register().await.unwrap();
     let store = |email, rep, is_new| Store::<D> {
         pool: db.pool().clone(),

@@ -412,6 +412,11 @@ async fn what_is_no_way_back_is_refused_when_it_is_registered<D: Sql>(db: Scratc
     };
     let both = || one_way().new_source(KeySource::table("new_note").column("note_id"));
     let (copy, remove) = ("DELETE FROM old_note WHERE {id}", "DELETE FROM old_note WHERE {id}");
+    // On PostgreSQL `?` is an operator.
+    let (place, bound) = match D::NAME {
+        "postgres" => ("`$1`", "DELETE FROM old_note WHERE {id} AND a = $1"),
+        _ => ("`?`", "DELETE FROM old_note WHERE {id} AND a = ?"),
+    };
     for (copy, kind, named) in [
         (
             one_way().copying_back(copy).removing_back(remove),
@@ -432,11 +437,7 @@ async fn what_is_no_way_back_is_refused_when_it_is_registered<D: Sql>(db: Scratc
             ErrorKind::InvalidInput,
             "`{the id}`",
         ),
-        (
-            both().removing_back(remove).copying_back("DELETE FROM old_note WHERE {id} AND a = ?"),
-            ErrorKind::InvalidInput,
-            "`?`",
-        ),
+        (both().removing_back(remove).copying_back(bound), ErrorKind::InvalidInput, place),
         (
             both().removing_back(remove).copying_back("DELETE FROM old_note WHERE {a, b}"),
             ErrorKind::WrongKey,

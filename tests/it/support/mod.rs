@@ -7,12 +7,15 @@ pub(crate) mod crew;
 #[cfg(unix)]
 pub(crate) mod customers;
 pub(crate) mod db;
+pub(crate) mod delay;
 pub(crate) mod hook;
 pub(crate) mod notes;
 pub(crate) mod operated;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod proxy;
+#[cfg(unix)]
+pub(crate) mod server;
 pub(crate) mod sql;
 pub(crate) mod wait;
 

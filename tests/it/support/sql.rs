@@ -12,6 +12,12 @@ pub(crate) trait Sql: TestDb {
         sql: &str,
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
 
+    /// Runs one statement on a connection.
+    fn run_on(
+        conn: &mut <Self::Db as sqlx::Database>::Connection,
+        sql: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// The first column of every row, as text.
     fn texts(
         tx: &mut Tx<'_, Self::Db>,
@@ -31,6 +37,13 @@ macro_rules! sql {
             async fn run(tx: &mut Tx<'_, Self::Db>, sql: &str) -> Result<u64, sqlx::Error> {
                 let sql = AssertSqlSafe(sql.to_owned());
                 Ok(raw_sql(sql).execute(&mut **tx).await?.rows_affected())
+            }
+
+            async fn run_on(
+                conn: &mut <Self::Db as sqlx::Database>::Connection,
+                sql: &str,
+            ) -> Result<(), sqlx::Error> {
+                raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await.map(drop)
             }
 
             async fn texts(tx: &mut Tx<'_, Self::Db>, sql: &str) -> Result<Vec<String>, sqlx::Error> {

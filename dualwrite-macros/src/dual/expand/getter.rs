@@ -3,15 +3,19 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 
-use super::super::model::{Dual, Pair, Part, View};
+use super::super::model::{Dual, Pair, Part, Present, View};
 use super::shown;
 use super::side::{Which, all, convert, locals, or_failed, present, tuple, views, with};
 use crate::names;
 
 /// All methods that read.
 pub(super) fn getters(model: &Dual, pair: &Pair) -> TokenStream {
-    let (getter, source, by_plan) =
-        (getter(model, pair), source(model, pair), by_plan(model, pair));
+    let by_plan = by_plan(model, pair);
+    if pair.may_be_null() {
+        let by_side = by_side(model, pair);
+        return code!(#by_side #by_plan);
+    }
+    let (getter, source) = (getter(model, pair), source(model, pair));
     code!(#getter #source #by_plan)
 }
 
@@ -135,10 +139,11 @@ fn getter(model: &Dual, pair: &Pair) -> TokenStream {
 
 /// New where it is present, else old where it is there, else new as it is.
 fn first_filled(model: &Dual, pair: &Pair, answer: Answer) -> TokenStream {
-    let as_it_is = match pair.new_is_total() || !matches!(pair.present, super::Present::Filled) {
-        true => with(pair, Which::New, answer.of_new(pair), answer.none()),
-        false => answer.none(),
-    };
+    let as_it_is =
+        match pair.new_is_total() || !matches!(pair.present, Present::Filled | Present::Some) {
+            true => with(pair, Which::New, answer.of_new(pair), answer.none()),
+            false => answer.none(),
+        };
     let old = with(pair, Which::Old, answer.of_old(model, pair), as_it_is);
     let (present, pattern) = (present(model, pair), tuple(&Which::New.locals(pair)));
     let new = answer.of_new(pair);
@@ -178,25 +183,47 @@ fn source(model: &Dual, pair: &Pair) -> TokenStream {
 }
 
 fn by_plan(model: &Dual, pair: &Pair) -> TokenStream {
-    let (root, visibility) = (&model.root, &pair.visibility);
-    let name = names::by_plan(&pair.name);
-    let answer = Answer {
-        is_optional: !(pair.old_is_total() && pair.new_is_total()),
-        is_converted: pair.is_converted(),
-    };
+    let root = &model.root;
     let docs = format!(
         " {} alone, or {} alone: the side that answers under this plan.",
         shown(&pair.old),
         shown(&pair.new)
     );
-    let (head, ty) = (head(&docs, answer), answer.ty(model, pair));
+    let (argument, side) = (code!(plan: &#root::Plan), code!(plan.primary));
+    one_side(model, pair, &names::by_plan(&pair.name), &docs, (argument, side))
+}
+
+/// The getter where NULL is a value of both sides.
+fn by_side(model: &Dual, pair: &Pair) -> TokenStream {
+    let root = &model.root;
+    let docs = format!(
+        " {} alone, or {} alone, as the side says: NULL is a value, and does not tell that new is not copied.",
+        shown(&pair.old),
+        shown(&pair.new)
+    );
+    one_side(model, pair, &pair.name, &docs, (code!(side: #root::Side), code!(side)))
+}
+
+fn one_side(
+    model: &Dual,
+    pair: &Pair,
+    name: &Ident,
+    docs: &str,
+    (argument, side_of_it): (TokenStream, TokenStream),
+) -> TokenStream {
+    let visibility = &pair.visibility;
+    let answer = Answer {
+        is_optional: !(pair.old_is_total() && pair.new_is_total()),
+        is_converted: pair.is_converted(),
+    };
+    let (head, ty) = (head(docs, answer), answer.ty(model, pair));
     let (old, new) = (side(model, Which::Old), side(model, Which::New));
     let from_old = with(pair, Which::Old, answer.of_old(model, pair), answer.none());
     let from_new = with(pair, Which::New, answer.of_new(pair), answer.none());
     code! {
         #head
-        #visibility fn #name(&self, plan: &#root::Plan) -> #ty {
-            match plan.primary {
+        #visibility fn #name(&self, #argument) -> #ty {
+            match #side_of_it {
                 #old => #from_old,
                 #new => #from_new,
             }

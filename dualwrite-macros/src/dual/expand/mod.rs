@@ -8,6 +8,7 @@ macro_rules! code {
 }
 
 mod getter;
+mod row;
 mod setter;
 mod side;
 mod table;

@@ -156,7 +156,7 @@ pub(super) fn present(model: &Dual, pair: &Pair) -> TokenStream {
 pub(super) fn is_present(model: &Dual, pair: &Pair, locals: &[Ident]) -> Option<TokenStream> {
     let private = model.root.private();
     match &pair.present {
-        Present::Filled => None,
+        Present::Filled | Present::Some => None,
         Present::NonDefault => Some(code!(#(#private::is_filled(#locals))||*)),
         Present::By(function) => {
             let arguments = views(&pair.new, locals);

@@ -4,17 +4,17 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::ToTokens as _;
 use syn::{GenericParam, WhereClause, parse_quote};
 
-use super::super::model::{Dual, Pair, Part, Table};
+use super::super::model::{Dual, Moved, Pair, Part, Table};
 use super::super::types::is_text;
-use super::plain;
 use super::side::{Which, convert, locals, tuple, views};
+use super::{plain, row};
 use crate::names;
 
 /// The `impl`s of `DualTable` and of its hidden companion.
 pub(super) fn table(model: &Dual, table: &Table, predicates: &Option<WhereClause>) -> TokenStream {
     let Dual { root, name: item, generics, pairs, .. } = model;
     let (parameters, arguments, _) = generics.split_for_impl();
-    let Table { name, key_types, key, columns, old_columns, new_columns } = table;
+    let Table { name, key_types, key, columns, old_columns, new_columns, .. } = table;
     let key_type = match key_types.as_slice() {
         [only] => only.to_token_stream(),
         several => code!((#(#several),*)),
@@ -22,10 +22,13 @@ pub(super) fn table(model: &Dual, table: &Table, predicates: &Option<WhereClause
     let record = names::plain(item);
     let private = root.private();
     let carried = pairs.iter().map(|pair| carried(model, pair));
+    let moved = model.moved.iter().map(|moved| self::moved(model, moved));
+    let read = row::read(model, table);
     let list = code!(&'static [&'static ::core::primitive::str]);
     // A row is handed from task to task, and its parameters with it.
     let predicates = owned(model, predicates);
     let conversions = conversions(model, &predicates);
+    let bind = row::bind(model, table, &predicates);
     code! {
         #[automatically_derived]
         impl #parameters #root::DualTable for #item #arguments #predicates {
@@ -36,10 +39,13 @@ pub(super) fn table(model: &Dual, table: &Table, predicates: &Option<WhereClause
             const OLD_COLUMNS: #list = &[#(#old_columns),*];
             const NEW_COLUMNS: #list = &[#(#new_columns),*];
             const RECORD: &'static ::core::primitive::str = #record;
-            const CARRIED: &'static [#private::Carried] = &[#(#carried),*];
+            const CARRIED: &'static [#private::Carried] = &[#(#carried,)* #(#moved,)*];
+            #read
         }
 
         #conversions
+
+        #bind
     }
 }
 
@@ -52,6 +58,19 @@ fn owned(model: &Dual, predicates: &Option<WhereClause>) -> Option<WhereClause> 
         clause.predicates.push(parse_quote!(#name #arguments: ::core::marker::Send + 'static));
     }
     clause
+}
+
+fn moved(model: &Dual, Moved { name, old, new, is_text }: &Moved) -> TokenStream {
+    let (private, field) = (model.root.private(), names::plain(name));
+    let alike = if *is_text { code!(Letters) } else { code!(Equal) };
+    code! {
+        #private::Carried {
+            field: #field,
+            old: &[#old],
+            new: &[#new],
+            how: #private::Carry::Rename(#private::Alike::#alike),
+        }
+    }
 }
 
 fn carried(model: &Dual, pair: &Pair) -> TokenStream {

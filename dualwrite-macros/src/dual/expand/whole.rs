@@ -78,8 +78,8 @@ fn is_filled(model: &Dual, pair: &Pair) -> TokenStream {
     let present = present(model, pair);
     let filled = code!(::core::option::Option::is_some(&#present));
     let nothing = match (&pair.present, pair.old_is_total()) {
-        (Present::Filled, true) => return filled,
-        (Present::Filled, false) => {
+        (Present::Filled | Present::Some, true) => return filled,
+        (Present::Filled | Present::Some, false) => {
             let all = all(pair, Which::Old);
             code!(::core::option::Option::is_none(&#all))
         }

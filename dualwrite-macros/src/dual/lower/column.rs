@@ -21,6 +21,11 @@ pub(super) fn is_elsewhere(field: &syn::Field) -> bool {
     ["skip", "flatten"].iter().any(|key| of_sqlx(field, key).is_some())
 }
 
+/// Whether `#[sqlx(…)]` on the field says this.
+pub(super) fn has(field: &syn::Field, key: &str) -> bool {
+    of_sqlx(field, key).is_some()
+}
+
 fn ours(field: &syn::Field, errors: &mut Errors) -> Option<String> {
     let mut settings = Settings::new("`#[dual]` on a field", &super::pair::KEYS);
     // The pair has reported what is wrong with the attribute itself.

@@ -4,9 +4,8 @@ use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
 use syn::{Attribute, DeriveInput, Expr, FieldsNamed, LitStr};
 
-use super::super::model::{Pair, Place, Table};
-use super::value;
-use super::{column, is_ours};
+use super::super::model::{Moved, Pair, Place, Table};
+use super::{column, is_ours, row, value};
 use crate::diag::{Errors, suggestion};
 use crate::names;
 use crate::paths::Root;
@@ -71,7 +70,7 @@ impl Header {
         input: &DeriveInput,
         fields: &FieldsNamed,
         key: &[&syn::Field],
-        pairs: &[Pair],
+        (pairs, moved): (&[Pair], &[Moved]),
         errors: &mut Errors,
     ) -> Option<Table> {
         let (_, given) = self.table.as_ref()?;
@@ -89,12 +88,14 @@ impl Header {
         let old = |pair: &Pair| pair.old.iter().map(|part| part.shown()).collect::<Vec<_>>();
         let new = |pair: &Pair| pair.new.iter().map(|part| part.shown()).collect::<Vec<_>>();
         let (mut columns, mut old_columns, mut new_columns) = (Vec::new(), Vec::new(), Vec::new());
+        let mut row = Vec::new();
         for field in &fields.named {
             let (Some(ident), false) = (&field.ident, column::is_elsewhere(field)) else {
                 continue;
             };
             let (name, column) = (names::plain(ident), column::name(field, errors));
             value::check_column(&column, ident.span(), errors);
+            let renamed = moved.iter().find(|moved| moved.name == *ident);
             if columns.contains(&column) {
                 errors.on(
                     ident,
@@ -102,16 +103,29 @@ impl Header {
                 );
             }
             let (is_old, is_new) = (is_in(&old, &name), is_in(&new, &name));
-            if (is_old || is_new) && key.iter().any(|key| key.ident.as_ref() == Some(ident)) {
+            if (is_old || is_new || renamed.is_some())
+                && key.iter().any(|key| key.ident.as_ref() == Some(ident))
+            {
                 errors.on(ident, "the key tells which row it is: it cannot be old or new itself");
             }
             if !is_new {
                 old_columns.push(column.clone());
             }
-            if !is_old {
+            if !is_old && renamed.is_none() {
                 new_columns.push(column.clone());
             }
+            row.push(row::field(field, ident, &column, pairs, renamed));
             columns.push(column);
+            if let Some(Moved { new, .. }) = renamed {
+                if columns.contains(new) {
+                    errors.on(
+                        ident,
+                        format!("`{new}` is the column of another field: each has its own"),
+                    );
+                }
+                new_columns.push(new.clone());
+                columns.push(new.clone());
+            }
         }
         for part in pairs.iter().flat_map(|pair| &pair.new) {
             if let Place::Within { record, .. } = &part.place {
@@ -131,6 +145,7 @@ impl Header {
             columns,
             old_columns,
             new_columns,
+            fields: row,
         })
     }
 }

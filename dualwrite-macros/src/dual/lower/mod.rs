@@ -2,8 +2,10 @@
 
 mod column;
 mod header;
+mod moved;
 mod names_taken;
 mod pair;
+mod row;
 mod value;
 
 use syn::{Attribute, Data, DeriveInput, Fields, FieldsNamed};
@@ -25,13 +27,18 @@ pub(super) fn dual(input: &DeriveInput) -> syn::Result<Dual> {
         pair::Surroundings { fields, generics: &input.generics, has_table: header.has_table() };
     let pairs: Vec<Pair> =
         fields.named.iter().filter_map(|field| pair::pair(field, &around, &mut errors)).collect();
-    if pairs.is_empty() && errors.count() == before {
+    let moved: Vec<_> = fields
+        .named
+        .iter()
+        .filter_map(|field| moved::moved(field, header.has_table(), &mut errors))
+        .collect();
+    if pairs.is_empty() && moved.is_empty() && errors.count() == before {
         let nothing = no_pair(input);
         errors.at(nothing.span(), nothing);
     }
     names_taken::check(&pairs, &mut errors);
     let key = header.key(fields, &mut errors);
-    let table = header.table(input, fields, &key, &pairs, &mut errors);
+    let table = header.table(input, fields, &key, (&pairs, &moved), &mut errors);
     errors.into_result(Dual {
         root: header.root,
         name: input.ident.clone(),
@@ -39,6 +46,7 @@ pub(super) fn dual(input: &DeriveInput) -> syn::Result<Dual> {
         key: key.iter().filter_map(|field| field.ident.clone()).collect(),
         table,
         pairs,
+        moved,
     })
 }
 

@@ -14,9 +14,19 @@ use crate::diag::{Errors, suggestion};
 use crate::names;
 use crate::settings::Settings;
 
-pub(super) const KEYS: [&str; 11] = [
-    "new", "old", "forward", "backward", "sql", "present", "absent", "type", "getter", "setter",
+pub(super) const KEYS: [&str; 12] = [
+    "new",
+    "old",
+    "forward",
+    "backward",
+    "sql",
+    "present",
+    "absent",
+    "type",
+    "getter",
+    "setter",
     "column",
+    "new_column",
 ];
 
 /// A key where it was given, and its value.
@@ -57,9 +67,10 @@ pub(super) fn pair(
             return None;
         }
         (None, None) => {
+            let moved = settings.keys().any(|key| key == "new_column");
             let only_column = column.is_some() && settings.keys().next().is_none();
-            if !settings.is_flawed() && !only_column {
-                errors.on(first.path(), "say where the new value lives: `#[dual(new = …)]`");
+            if !settings.is_flawed() && !only_column && !moved {
+                errors.on(first.path(), "say where the new value lives: `#[dual(new = …)]`, or `#[dual(new_column = \"…\")]` where only the column changes");
             }
             return None;
         }
@@ -238,7 +249,11 @@ impl Reading<'_> {
             return Some(Present::Filled);
         };
         let path = value::function(&key, &given, value::PRESENT, errors)?;
-        Some(if path.is_ident("non_default") { Present::NonDefault } else { Present::By(path) })
+        Some(match path.get_ident() {
+            Some(word) if word == "non_default" => Present::NonDefault,
+            Some(word) if word == "some" => Present::Some,
+            _ => Present::By(path),
+        })
     }
 
     fn absent(&mut self, new: Option<&[Part]>, errors: &mut Errors) -> Option<Absent> {

@@ -9,7 +9,7 @@ use crate::diag::Errors;
 pub(super) const NEW: &str = "the name of the new field";
 pub(super) const OLD: &str = "the names of the old fields";
 pub(super) const FUNCTION: &str = "a function by its path";
-pub(super) const PRESENT: &str = "`non_default`, or a function by its path";
+pub(super) const PRESENT: &str = "`some`, `non_default`, or a function by its path";
 pub(super) const NAME: &str = "a name for the method";
 pub(super) const SQL: &str = "an SQL expression in quotes";
 pub(super) const COLUMN: &str = "the name of the column in quotes";
@@ -226,10 +226,7 @@ fn flaw(sql: &str) -> Option<String> {
     if open > 0 || quote.is_some() {
         return Some("this expression does not close what it opens".into());
     }
-    let words = ["--", "/*", "?", "{now}"];
-    words.into_iter().find(|word| sql.contains(word)).map(|word| {
-        format!(
-            "`{word}` cannot stand in an expression: nothing is bound, and comments end it early"
-        )
-    })
+    let words = ["--", "/*"];
+    let word = words.into_iter().find(|word| sql.contains(word))?;
+    Some(format!("`{word}` cannot stand in an expression: a comment ends it early"))
 }

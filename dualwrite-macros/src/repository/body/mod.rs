@@ -15,7 +15,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Expr, ExprReference, GenericParam};
 
-use super::model::{Argument, Form, Method, Passing, Repository, Side};
+use super::model::{Argument, Failing, Form, Method, Passing, Repository, Route, Side};
 
 /// A method whose body is written.
 pub(super) struct Body<'m> {
@@ -39,12 +39,34 @@ enum Handing {
 impl Body<'_> {
     /// Statements as the body of a method of this form.
     fn in_form(&self, statements: &TokenStream) -> TokenStream {
+        let statements = &self.failing(statements);
         match self.method.form {
             Form::Future => quote_spanned!(mixed()=> async move { #statements }),
             Form::Boxed => {
                 quote_spanned!(mixed()=> ::std::boxed::Box::pin(async move { #statements }))
             }
             Form::Async | Form::Sync => statements.clone(),
+        }
+    }
+
+    /// The statements with what the user makes of an error of ours.
+    fn failing(&self, statements: &TokenStream) -> TokenStream {
+        let private = self.model.root.private();
+        let name = crate::names::plain(&self.method.signature.ident);
+        match (&self.method.failing, &self.method.route) {
+            (Failing::From, _) | (_, Route::Primary) => statements.clone(),
+            (Failing::By(convert), _) => quote_spanned! {mixed()=>
+                #private::with_error(async move { #statements }.await, #convert)
+            },
+            (Failing::Answer(answer), _) => quote_spanned! {mixed()=>
+                match (async move { #statements }).await {
+                    ::core::result::Result::Ok(answer) => answer,
+                    ::core::result::Result::Err(error) => {
+                        #private::unknown(#name, error);
+                        #answer
+                    }
+                }
+            },
         }
     }
 
@@ -72,13 +94,22 @@ impl Body<'_> {
         let call = quote_spanned! {mixed()=>
             <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
         };
-        if !self.method.converts || *implementer == self.model.sides.old {
-            return call;
-        }
+        self.answering(implementer, call)
+    }
+
+    /// The call with an answer whose error is old's, or carried until ours can be made into it.
+    fn answering(&self, implementer: &Ident, call: TokenStream) -> TokenStream {
         let private = self.model.root.private();
-        match self.method.form {
-            Form::Sync => quote_spanned!(mixed()=> #private::with_error_of_old(#call)),
-            _ => quote_spanned!(mixed()=> #private::answering_error_of_old(#call)),
+        let converts = self.method.converts && *implementer != self.model.sides.old;
+        let call = match (converts, self.method.form) {
+            (false, _) => call,
+            (true, Form::Sync) => quote_spanned!(mixed()=> #private::with_error_of_old(#call)),
+            (true, _) => quote_spanned!(mixed()=> #private::answering_error_of_old(#call)),
+        };
+        match (&self.method.failing, &self.method.route) {
+            (Failing::From, _) | (_, Route::Primary) => call,
+            (Failing::By(_), _) => quote_spanned!(mixed()=> #private::carried(#call)),
+            (Failing::Answer(_), _) => quote_spanned!(mixed()=> #private::sure(#call)),
         }
     }
 
@@ -117,7 +148,7 @@ impl Body<'_> {
     }
 
     fn hand(&self, argument: &Argument, handing: Handing) -> TokenStream {
-        let Argument { name, ty, passing } = argument;
+        let Argument { name, ty, passing, .. } = argument;
         let span = located(ty.span());
         let private = self.model.root.private_at(span);
         match (passing, handing) {
@@ -143,6 +174,17 @@ fn borrowed(key: &Expr) -> TokenStream {
         false => quote!(#part),
     });
     quote_spanned!(located(key.span())=> &(#(#parts),*))
+}
+
+/// Every key of a list: of an argument or a field of one without taking it away.
+fn each(keys: &Expr) -> TokenStream {
+    match is_place(keys) {
+        true => {
+            let keys = ungrouped(keys);
+            quote_spanned!(located(keys.span())=> (#keys).iter())
+        }
+        false => quote!(#keys),
+    }
 }
 
 /// `&expression`, in parentheses where the operators inside need them.

@@ -2,11 +2,11 @@
 //! needed to ask again.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::quote_spanned;
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use super::super::model::{Argument, Comparing, Passing, Read, ReadKind, Side};
+use super::super::model::{Argument, Comparing, Failing, Passing, Read, ReadKind, Side};
 use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
@@ -25,16 +25,14 @@ impl Body<'_> {
     fn start(&self, read: &Read) -> TokenStream {
         let (private, this, position) =
             (self.model.root.private(), &self.method.this, &self.position);
-        let function = match (&read.key, read.tx()) {
-            (Some(_), None) => quote!(read),
-            (Some(_), Some(_)) => quote!(read_in),
-            (None, None) => quote!(scan),
-            (None, Some(_)) => quote!(scan_in),
-        };
-        let tx = read.tx().map(|tx| quote_spanned!(mixed()=> , &*#tx));
-        let key = read.key.as_ref().map(borrowed).map(|key| quote!(, #key));
+        let function = Ident::new(read.plan(), mixed());
+        let tx = read.tx().map(|tx| {
+            let tx = self.fenced(tx);
+            quote_spanned!(mixed()=> , #tx)
+        });
+        let key = read.key.iter().chain(&read.ramp).map(borrowed);
         let call = self.or_return(&quote_spanned! {mixed()=>
-            #private::#function(&#this.repository, #position #tx #key)
+            #private::#function(&#this.repository, #position #tx #(, #key)*)
         });
         quote_spanned!(mixed()=> let mut call = #call;)
     }
@@ -100,6 +98,22 @@ impl Body<'_> {
     /// How errors are told apart: by their text where they have one.
     fn fingerprint(&self) -> TokenStream {
         let private = self.model.root.private();
+        match &self.method.failing {
+            Failing::From => {}
+            Failing::By(_) => {
+                return quote_spanned! {mixed()=>
+                    |error| match #private::CarriedError::theirs(error) {
+                        ::core::option::Option::Some(error) => {
+                            #[allow(unused_imports)]
+                            use #private::{ByNoText as _, ByText as _};
+                            (&&#private::Failed(error)).fingerprint()
+                        }
+                        ::core::option::Option::None => 0,
+                    }
+                };
+            }
+            Failing::Answer(_) => return quote_spanned!(mixed()=> |_| 0),
+        }
         quote_spanned! {mixed()=>
             |error| {
                 #[allow(unused_imports)]
@@ -204,7 +218,7 @@ impl Body<'_> {
 
     /// `let id = <an owned copy of id>;`
     fn keep(&self, argument: &Argument) -> TokenStream {
-        let Argument { name, ty, passing } = argument;
+        let Argument { name, ty, passing, .. } = argument;
         let span = located(ty.span());
         match (passing, ty) {
             // With the type written out, the compiler points at it if it cannot be owned.

@@ -1,53 +1,38 @@
-//! The body of a write: one side alone, or both in the caller's transaction, old first.
+//! The body of a write: the library names the implementation to call next, until all is written.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote_spanned;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
 
-use super::super::model::{Side, Write};
-use super::{Body, Handing, borrowed, located, mixed};
+use super::super::model::{Failing, Handed, Keys, Made, Passing, Side, Then, Write};
+use super::{Body, Handing, borrowed, each, located, mixed};
 
 impl Body<'_> {
     /// The body of a write.
-    pub(in crate::repository) fn write(&self, Write { key, tx, .. }: &Write) -> TokenStream {
-        let (private, this, position) =
-            (self.model.root.private(), &self.method.this, &self.position);
-        let key = borrowed(key);
-        let start = self.or_return(&quote_spanned! {mixed()=>
-            #private::write(&#this.repository, #position, &*#tx, #key)
-        });
-        let (old_alone, new_alone) = (self.alone(Side::Old, tx), self.alone(Side::New, tx));
-        let dual = self.dual(tx);
+    pub(in crate::repository) fn write(&self, write: &Write) -> TokenStream {
+        let tx = &write.tx;
+        let begin = self.begin(write);
+        let kept = self.owned().map(
+            |name| quote_spanned!(mixed()=> let mut #name = ::core::option::Option::Some(#name);),
+        );
+        let given = self.owned().map(|name| self.given(name));
+        let (made, answer, noted) = self.calls(write);
         let finish = quote_spanned!(located(self.method.answer)=> write.finish());
-        let at_once = self.at_once(tx);
+        let (differ, cause) = (self.differ(), self.cause());
         self.in_form(&quote_spanned! {mixed()=>
-            let mut write = #start;
-            match write.sides() {
-                #private::Sides::Old => { #old_alone }
-                #private::Sides::New => { #new_alone }
-                #private::Sides::Both => {
-                    #at_once
-                    #dual
-                    #finish
-                }
+            let mut write = #begin;
+            #(#kept)*
+            #made
+            while let ::core::option::Option::Some(target) = write.next(&mut *#tx).await {
+                #(#given)*
+                let answer = match target {
+                    #answer
+                };
+                #noted
+                write.leave(&mut *#tx, answer, #differ, #cause).await;
             }
+            #finish
         })
-    }
-
-    /// Leaves the write to the implementation for both, where one was given.
-    fn at_once(&self, tx: &Ident) -> TokenStream {
-        let this = &self.method.this;
-        let receiver = quote_spanned!(mixed()=> &**both);
-        let call = self.call_of(&self.model.both, &receiver, Handing::Last);
-        let left = self.or_return(&quote_spanned! {mixed()=>
-            write.leave_both(&mut *#tx, answer).await
-        });
-        quote_spanned! {mixed()=>
-            if let ::core::option::Option::Some(both) = &#this.both {
-                write.enter_both(&mut *#tx);
-                let answer = write.run(#call).await;
-                return #left;
-            }
-        }
     }
 
     /// How the answers of the two sides are compared, where their type can be.
@@ -67,51 +52,119 @@ impl Body<'_> {
     /// How the error of a database is found in an error.
     fn cause(&self) -> TokenStream {
         let private = self.model.root.private();
-        quote_spanned! {mixed()=>
-            |error| {
-                #[allow(unused_imports)]
-                use #private::{CauseInside as _, CauseOfError as _, CauseUnknown as _};
-                (&&&#private::Failed(error)).cause()
-            }
+        let found = quote_spanned! {mixed()=> {
+            #[allow(unused_imports)]
+            use #private::{CauseInside as _, CauseOfError as _, CauseUnknown as _};
+            (&&&#private::Failed(error)).cause()
+        }};
+        match &self.method.failing {
+            Failing::From => quote_spanned!(mixed()=> |error| #found),
+            Failing::By(_) => quote_spanned! {mixed()=>
+                |error| #private::CarriedError::theirs(error).and_then(|error| #found)
+            },
+            Failing::Answer(_) => quote_spanned!(mixed()=> |_| ::core::option::Option::None),
         }
     }
 
-    fn alone(&self, side: Side, tx: &Ident) -> TokenStream {
-        let call = self.ask(side, Handing::Last);
-        let left = quote_spanned! {located(self.method.answer)=>
-            write.leave_only(&mut *#tx, answer)
+    fn begin(&self, Write { keys, tx, .. }: &Write) -> TokenStream {
+        let (private, this, position) =
+            (self.model.root.private(), &self.method.this, &self.position);
+        let (function, keys) = match keys {
+            Keys::One(key) => (quote!(write), Some(borrowed(key))),
+            Keys::Many(keys) => (quote!(write_keys), Some(each(keys))),
+            Keys::Filter => (quote!(write_filter), None),
+            Keys::Once => (quote!(write_once), None),
+            Keys::Made(_) => (quote!(write_made), None),
         };
-        quote_spanned! {mixed()=>
-            write.enter_only(&mut *#tx);
-            let answer = write.run(#call).await;
-            #left
+        let keys = keys.map(|keys| quote!(, #keys));
+        let tx = self.fenced(tx);
+        quote_spanned!(mixed()=> #private::#function(&#this.repository, #position, #tx #keys))
+    }
+
+    /// The transaction, where its type says nothing by its name: there is one place where it may be found
+    /// to be something else.
+    pub(super) fn fenced(&self, tx: &Ident) -> TokenStream {
+        let argument = self.method.arguments.iter().find(|argument| argument.name == *tx);
+        match argument {
+            Some(argument) if !argument.is_named_tx => {
+                let private = self.model.root.private_at(located(argument.ty.span()));
+                quote_spanned!(located(argument.ty.span())=> #private::fenced(&mut *#tx))
+            }
+            _ => quote_spanned!(mixed()=> &mut *#tx),
         }
     }
 
-    /// Every side that the library names in its turn. Which they are it decides while it goes on, so
-    /// nobody knows which one is the last to use the arguments.
-    fn dual(&self, tx: &Ident) -> TokenStream {
-        let root = &self.model.root;
-        let (old, new) = (self.ask(Side::Old, Handing::Again), self.ask(Side::New, Handing::Again));
-        let error = self.converted();
-        // All of it at the type of the answer, so that the compiler says only once what is wrong.
-        let (differ, cause) = (self.differ(), self.cause());
-        let left = quote_spanned! {located(self.method.answer)=>
-            write.leave(side, &mut *#tx, answer, #differ, #cause).await
-        };
+    /// The arguments that are given away by value.
+    fn owned(&self) -> impl Iterator<Item = &Ident> {
+        let arguments = self.method.arguments.iter();
+        arguments
+            .filter(|argument| argument.passing == Passing::Value)
+            .map(|argument| &argument.name)
+    }
+
+    fn given(&self, name: &Ident) -> TokenStream {
+        let argument = self.method.arguments.iter().find(|argument| argument.name == *name);
+        let span = argument.map_or_else(mixed, |argument| located(argument.ty.span()));
+        let private = self.model.root.private_at(span);
+        let given = quote_spanned!(span=> #private::given(&mut #name, write.is_last()));
         quote_spanned! {mixed()=>
-            while let ::core::option::Option::Some(side) = write.next() {
-                if let ::core::result::Result::Err(error) = write.enter(side, &mut *#tx).await {
-                    return ::core::result::Result::Err(#error);
-                }
-                let answer = match side {
-                    #root::Side::Old => write.run(#old).await,
-                    #root::Side::New => write.run(#new).await,
-                };
-                if let ::core::result::Result::Err(error) = #left {
-                    return ::core::result::Result::Err(error);
-                }
-            }
+            let ::core::option::Option::Some(#name) = #given else { break };
         }
+    }
+
+    /// What stands before the loop, the call of each target, and what is done with its answer.
+    fn calls(&self, write: &Write) -> (TokenStream, TokenStream, TokenStream) {
+        let (private, this) = (self.model.root.private(), &self.method.this);
+        let made = match &write.keys {
+            Keys::Made(made) => Some(made),
+            _ => None,
+        };
+        let run = |call: TokenStream| quote_spanned!(mixed()=> write.run(#call).await);
+        let old = run(self.ask(Side::Old, Handing::Last));
+        let receiver = quote_spanned!(mixed()=> #private::by(&#this.both, side));
+        let both = run(self.call_of(&self.model.both, &receiver, Handing::Last));
+        let mut new = run(self.ask(Side::New, Handing::Last));
+        let (mut before, mut after) = (TokenStream::new(), TokenStream::new());
+        if let Some(Made { key_from, then }) = made {
+            before = quote_spanned!(mixed()=> let mut made = ::core::option::Option::None;);
+            after = quote_spanned!(mixed()=> made = write.made(&answer, #key_from););
+            new = match then {
+                Then::Argument(name) => quote_spanned! {mixed()=> {
+                    let #name = ::core::option::Option::or(made.take(), #name);
+                    #new
+                }},
+                Then::Method(name, handed) => {
+                    let other = run(self.by_other_method(name, handed, &write.tx));
+                    quote_spanned! {mixed()=>
+                        match made.take() {
+                            ::core::option::Option::Some(key) => #other,
+                            ::core::option::Option::None => #new,
+                        }
+                    }
+                }
+            };
+        }
+        let answer = quote_spanned! {mixed()=>
+            #private::Target::Old => #old,
+            #private::Target::New => #new,
+            #private::Target::Both(side) => #both,
+        };
+        (before, answer, after)
+    }
+
+    /// The call of the method that writes new under a key that is made.
+    fn by_other_method(&self, name: &Ident, handed: &[Handed], tx: &Ident) -> TokenStream {
+        let (new, trait_path, this) =
+            (&self.model.sides.new, self.model.trait_path(), &self.method.this);
+        let arguments = handed.iter().map(|handed| match handed {
+            Handed::Same(name) => quote!(#name),
+            Handed::Tx => quote_spanned!(mixed()=> &mut *#tx),
+            Handed::Key => quote_spanned!(mixed()=> key),
+            Handed::KeyReference => quote_spanned!(mixed()=> &key),
+        });
+        let call = quote_spanned! {mixed()=>
+            <#new as #trait_path>::#name(&*#this.new #(, #arguments)*)
+        };
+        self.answering(&self.model.sides.new, call)
     }
 }

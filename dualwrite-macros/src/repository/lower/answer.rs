@@ -29,9 +29,11 @@ pub(super) struct Answer {
 pub(super) fn lower(
     signature: &Signature,
     of_async_fn: Form,
+    on_unknown: bool,
     errors: &mut Errors,
 ) -> Option<Answer> {
     let (ty, form) = match (&signature.output, &signature.asyncness) {
+        (ReturnType::Default, Some(_)) if on_unknown => (syn::parse_quote!(()), of_async_fn),
         (ReturnType::Type(_, ty), Some(_)) => ((**ty).clone(), of_async_fn),
         (ReturnType::Type(_, ty), None) => {
             let (future, form) = future(ty).or_else(|| {
@@ -41,7 +43,10 @@ pub(super) fn lower(
             (future_output(ty, future, errors)?, form)
         }
         (ReturnType::Default, Some(_)) => {
-            errors.on(&signature.ident, format!("`{}` cannot fail: {RESULT}", signature.ident));
+            errors.on(
+                &signature.ident,
+                format!("{RESULT}: `{}` cannot fail, and a stage can be unknown", signature.ident),
+            );
             return None;
         }
         (ReturnType::Default, None) => {
@@ -50,11 +55,34 @@ pub(super) fn lower(
         }
     };
     check_named(&ty, errors)?;
-    let Some(segment) = last_segment(&ty).filter(|segment| segment.ident == "Result") else {
-        errors.on(&ty, format!("this is not a `Result`: {RESULT}"));
+    let result = last_segment(&ty).filter(|segment| segment.ident == "Result");
+    if on_unknown {
+        if result.is_some() {
+            errors.on(&ty, "remove `on_unknown`: this answer has an error, which says that the stage is unknown");
+        }
+    } else if result.is_none() && cannot_fail(&ty) {
+        errors.on(&ty, format!("{RESULT}: this cannot fail, and a stage can be unknown"));
         return None;
-    };
-    Some(Answer { error: error_of(segment), takes_ours: true, place: ty.span(), form, ty })
+    }
+    // Any other name may be that of a `Result`.
+    let error = result.and_then(error_of);
+    Some(Answer { error, takes_ours: !on_unknown, place: ty.span(), form, ty })
+}
+
+/// Whether a type is known to be no `Result` by the way it is spelt.
+fn cannot_fail(ty: &Type) -> bool {
+    const NAMES: [&str; 28] = [
+        "Option", "Vec", "String", "Box", "Arc", "HashMap", "BTreeMap", "HashSet", "BTreeSet",
+        "bool", "char", "str", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32",
+        "i64", "i128", "isize", "f32", "f64", "Uuid", "Self",
+    ];
+    match last_segment(ty) {
+        Some(segment) if segment.ident == "Self" => {
+            matches!(peel(ty), Type::Path(path) if path.path.segments.len() == 1)
+        }
+        Some(segment) => NAMES.iter().any(|name| segment.ident == name),
+        None => true,
+    }
 }
 
 /// The answer of a method that is passed to the primary: of any type, waited for or not.
@@ -78,7 +106,8 @@ pub(super) fn of_primary(
     Some(Answer { error, takes_ours: false, place: ty.span(), form, ty })
 }
 
-const RESULT: &str = "write `-> Result<T, E>`, where `E` can be made from `dualwrite::Error`";
+const RESULT: &str = "answer `Result<T, E>` where `E` can be made from `dualwrite::Error`, or say what to answer \
+                      then with `on_unknown = …`";
 const SYNC: &str = "a call may wait for a database: write `async fn`, or answer `impl Future<Output = Result<T, E>> + Send`; \
                     what does not read or write is marked `#[primary]`";
 

@@ -51,7 +51,7 @@ fn lower_one(argument: &PatType, errors: &mut Errors) -> Option<Argument> {
         Type::Reference(_) => Passing::Exclusive,
         _ => Passing::Value,
     };
-    Some(Argument { name, ty: ty.clone(), passing })
+    Some(Argument { name, ty: ty.clone(), passing, is_named_tx: passing == Passing::Tx })
 }
 
 fn lifetime_is(reference: &TypeReference, name: &str) -> bool {
@@ -74,6 +74,44 @@ fn name(pattern: &Pat, errors: &mut Errors) -> Option<Ident> {
             None
         }
     }
+}
+
+/// Whether this is `&mut Tx<'_, DB>`.
+pub(super) fn is_transaction(ty: &Type) -> bool {
+    matches!(peel(ty), Type::Reference(reference) if reference.mutability.is_some() && is_tx(&reference.elem))
+}
+
+/// Takes the one `&mut` of a call that must have a transaction for it: a type may have any name. What it
+/// is the compiler finds out.
+pub(super) fn adopt_alias(arguments: &mut [Argument], must_borrow: bool) -> Option<Ident> {
+    let mut exclusive =
+        arguments.iter_mut().filter(|argument| argument.passing == Passing::Exclusive);
+    let only = exclusive.next()?;
+    let borrows = || match &only.ty {
+        Type::Reference(reference) => owned::borrow_in(&reference.elem).is_some(),
+        _ => false,
+    };
+    if exclusive.next().is_some()
+        || is_unfenced(&only.ty)
+        || !is_named(&only.ty)
+        || (must_borrow && !borrows())
+    {
+        return None;
+    }
+    only.passing = Passing::Tx;
+    Some(only.name.clone())
+}
+
+fn is_named(ty: &Type) -> bool {
+    last_segment(referent(ty)).is_some()
+}
+
+/// A transaction or connection of the driver.
+fn is_unfenced(ty: &Type) -> bool {
+    last_segment(referent(ty)).is_some_and(|segment| {
+        let name = segment.ident.to_string();
+        name == "Transaction" || name.ends_with("Connection")
+    })
 }
 
 /// The one `&mut Tx<'_, DB>`, if any.
@@ -101,12 +139,7 @@ pub(super) fn report_missing_transaction(
     errors: &mut Errors,
 ) {
     const TX: &str = "`&mut dualwrite::Tx<'_, DB>`, which `migration.begin(..)` gives";
-    let unfenced = arguments.iter().find(|argument| {
-        last_segment(referent(&argument.ty)).is_some_and(|segment| {
-            let name = segment.ident.to_string();
-            name == "Transaction" || name.ends_with("Connection")
-        })
-    });
+    let unfenced = arguments.iter().find(|argument| is_unfenced(&argument.ty));
     match unfenced {
         Some(argument) => errors.on(
             &argument.ty,

@@ -1,14 +1,14 @@
 //! One method: its attribute, receiver, arguments and answer, put together.
 
 use proc_macro2::Ident;
-use syn::{Attribute, Safety, Signature, TraitItemFn, Type};
+use syn::{Attribute, ExprPath, ItemTrait, Safety, Signature, TraitItemFn, Type};
 
 use super::super::desugar;
-use super::super::model::{Argument, Form, Method, Passing, Read, ReadKind, Route, Write};
+use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKind, Route, Write};
 use super::answer::Answer;
 use super::options::Shadow;
-use super::route::Declared;
-use super::{answer, arguments, owned, route, self_types};
+use super::route::{Declared, DeclaredFailing};
+use super::{answer, arguments, keys, owned, route, self_types};
 use crate::diag::Errors;
 use crate::names;
 
@@ -20,31 +20,53 @@ pub(super) struct Lowered {
     pub(super) takes_ours: bool,
 }
 
+/// What a method needs to know of its trait.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'t> {
+    pub(super) item: &'t ItemTrait,
+    pub(super) associated: &'t [Ident],
+    pub(super) of_async_fn: Form,
+    /// What makes the user's error of ours, unless a method says otherwise.
+    pub(super) error: Option<&'t ExprPath>,
+}
+
 /// Proves one method. None for a method that failed, and for one that is not routed: its default
 /// body is inherited by the wrapper.
 pub(super) fn lower(
     function: &TraitItemFn,
     routing: &[Attribute],
-    associated: &[Ident],
-    of_async_fn: Form,
+    of_trait: &Around<'_>,
     errors: &mut Errors,
 ) -> Option<Lowered> {
+    let Around { item, associated, of_async_fn, error } = *of_trait;
     if routing.is_empty() && function.default.is_some() {
         return None;
     }
     let before = errors.count();
     let signature = &function.sig;
-    let declared = route::lower(&signature.ident, routing, errors);
+    let (declared, failing) = match route::lower(&signature.ident, routing, errors) {
+        Some((declared, failing)) => (Some(declared), failing),
+        None => (None, DeclaredFailing::default()),
+    };
     check_signature(signature, associated, errors);
     let this = arguments::receiver(signature, errors);
     let answer = match routing.first().is_some_and(route::is_keyed) {
-        true => answer::lower(signature, of_async_fn, errors),
+        true => answer::lower(signature, of_async_fn, failing.on_unknown.is_some(), errors),
         false => answer::of_primary(signature, of_async_fn, errors),
     };
-    let arguments = arguments::lower(signature, errors);
+    let mut arguments = arguments::lower(signature, errors);
     let tx = arguments::transaction(&arguments, errors);
-    let route = declared.and_then(|declared| route_of(declared, tx, signature, &arguments, errors));
+    let route = match declared {
+        Some(declared) => route_of(declared, tx, signature, &mut arguments, item, errors),
+        None => None,
+    };
+    let failing = match (failing.on_unknown, failing.error.or_else(|| error.cloned())) {
+        (Some((_, answer)), _) => Failing::Answer(answer),
+        (None, Some(convert)) => Failing::By(convert),
+        (None, None) => Failing::From,
+    };
     let (this, answer, route) = (this?, answer?, route?);
+    let takes_ours = answer.takes_ours && matches!(failing, Failing::From);
     check_answer(&answer, &route, errors);
     if errors.count() > before {
         return None;
@@ -62,10 +84,11 @@ pub(super) fn lower(
             answer: answer.place,
             form: answer.form,
             converts: false,
+            failing,
             route,
         },
         error: answer.error,
-        takes_ours: answer.takes_ours,
+        takes_ours,
     })
 }
 
@@ -98,19 +121,34 @@ fn route_of(
     declared: Declared,
     tx: Option<Ident>,
     signature: &Signature,
-    arguments: &[Argument],
+    arguments: &mut [Argument],
+    item: &ItemTrait,
     errors: &mut Errors,
 ) -> Option<Route> {
+    // A read that is asked again cannot lend a `&mut` but to the transaction that it takes part in.
+    let tx = tx.or_else(|| match &declared {
+        Declared::Write { .. } => arguments::adopt_alias(arguments, false),
+        Declared::Read { shadow, .. } if shadow.never.is_none() => {
+            arguments::adopt_alias(arguments, true)
+        }
+        Declared::Read { .. } | Declared::Primary => None,
+    });
     match (declared, tx) {
-        (Declared::Write { key, on_mirror_error, limits, on_difference }, Some(tx)) => {
+        (Declared::Write { keys, on_mirror_error, limits, on_difference }, Some(tx)) => {
             report_exclusive(WRITES_BOTH, arguments, errors);
-            Some(Route::Write(Write { key, tx, on_mirror_error, limits, on_difference }))
+            let keys = keys::lower(keys, arguments, item, errors)?;
+            Some(Route::Write(Write { keys, tx, on_mirror_error, limits, on_difference }))
         }
         (Declared::Write { .. }, None) => {
             arguments::report_missing_transaction(&signature.ident, arguments, errors);
             None
         }
-        (Declared::Read { key, lazy, shadow }, tx) => {
+        (Declared::Read { key, ramp, lazy, shadow }, tx) => {
+            for (setting, expression) in [("key", &key), ("ramp", &ramp)] {
+                if let Some(expression) = expression {
+                    keys::check(setting, expression, arguments, errors);
+                }
+            }
             if tx.is_some() {
                 report_never_compared(&shadow, errors);
             }
@@ -119,7 +157,7 @@ fn route_of(
                 report_exclusive(READS_BOTH, arguments, errors);
             }
             check_kept(&kind, signature, arguments, errors);
-            Some(Route::Read(Read { key, kind }))
+            Some(Route::Read(Read { key, ramp, kind }))
         }
         (Declared::Primary, None) => Some(Route::Primary),
         (Declared::Primary, Some(tx)) => {

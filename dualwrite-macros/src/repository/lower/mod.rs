@@ -4,6 +4,7 @@
 mod answer;
 mod arguments;
 mod associated;
+mod keys;
 mod method;
 mod options;
 mod owned;
@@ -12,7 +13,10 @@ mod self_types;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
-use syn::{Attribute, ItemTrait, Meta, TraitItem, TypeParamBound, WherePredicate, parse_quote};
+use syn::{
+    Attribute, Expr, ExprPath, ItemTrait, Meta, Path, TraitItem, TypeParamBound, WherePredicate,
+    parse_quote,
+};
 
 use super::model::{Constant, Form, Repository, Sides};
 use super::syntax::Source;
@@ -22,23 +26,67 @@ use crate::paths::Root;
 use crate::settings::Settings;
 use self_types::Substitute;
 
+/// What `#[repository(…)]` says of the whole trait.
+struct Header {
+    /// The wrapper.
+    name: Ident,
+    /// What makes the user's error of ours.
+    error: Option<ExprPath>,
+    /// The trait that this one is a copy of.
+    remote: Option<Path>,
+}
+
+impl Header {
+    fn of(item: &ItemTrait, settings: &mut Settings, errors: &mut Errors) -> Self {
+        let mut header = Self { name: names::wrapper(&item.ident), error: None, remote: None };
+        if let Some((key, value)) = settings.value("name", "a name for the wrapper", errors) {
+            match options::name(&value) {
+                Some(name) => header.name = name,
+                None => {
+                    let rule = format!("`{key}` takes a name for the wrapper");
+                    errors.on(&value, format!("{rule}: write `{key} = Customers`, without quotes"));
+                }
+            }
+        }
+        if let Some((key, value)) = settings.value("error", options::ERROR, errors) {
+            header.error = options::converter(&key, &value, errors);
+        }
+        if let Some((key, value)) = settings.value("remote", "the path of a trait", errors) {
+            match value {
+                Expr::Path(path) if path.qself.is_none() => header.remote = Some(path.path),
+                other => {
+                    let rule =
+                        format!("`{key}` takes the path of the trait that this is a copy of");
+                    errors.on(
+                        &other,
+                        format!("{rule}: write `{key} = domain::Customers`, without quotes"),
+                    );
+                }
+            }
+        }
+        header
+    }
+}
+
 /// Proves the trait valid, or says everything that is wrong with it.
 pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repository> {
     let mut errors = Errors::default();
     let item = &source.item;
-    let mut settings = Settings::new("`#[repository]`", &["crate"]);
+    let mut settings = Settings::new("`#[repository]`", &["crate", "name", "error", "remote"]);
     settings.add(args, &mut errors);
     let root = Root::from_settings(&mut settings, &mut errors);
+    let header = Header::of(item, &mut settings, &mut errors);
     check_trait(source, &mut errors);
     let associated = associated::types(item, &mut errors);
     let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
-    let mut methods = methods(source, &associated, &mut errors);
+    let mut methods = methods(source, &associated, &header, &mut errors);
     let own_errors = associated::own_errors(item, &associated, &mut methods);
     let (generics, predicates) = generics(item, &substitute);
     let model = Repository {
         root,
-        wrapper: names::wrapper(&item.ident),
+        wrapper: header.name,
+        remote: header.remote,
         errors: error_types(item, &methods, &substitute),
         sides: Sides { old, new },
         both,
@@ -122,16 +170,28 @@ fn constants(item: &ItemTrait) -> Vec<Constant> {
     constants.collect()
 }
 
-fn methods(source: &Source, associated: &[Ident], errors: &mut Errors) -> Vec<method::Lowered> {
-    let of_async_fn = match source.async_trait() {
-        Some(_) => Form::Async,
-        None => Form::Future,
+fn methods(
+    source: &Source,
+    associated: &[Ident],
+    header: &Header,
+    errors: &mut Errors,
+) -> Vec<method::Lowered> {
+    // Of the futures of a trait that is declared elsewhere nobody knows here whether they are `Send`.
+    let of_async_fn = match source.async_trait().is_some() || header.remote.is_some() {
+        true => Form::Async,
+        false => Form::Future,
+    };
+    let around = method::Around {
+        item: &source.item,
+        associated,
+        of_async_fn,
+        error: header.error.as_ref(),
     };
     let mut methods = Vec::new();
     for (item, routing) in source.item.items.iter().zip(&source.routing) {
         match item {
             TraitItem::Fn(function) => {
-                methods.extend(method::lower(function, routing, associated, of_async_fn, errors))
+                methods.extend(method::lower(function, routing, &around, errors))
             }
             TraitItem::Type(_) | TraitItem::Const(_) => {}
             other => {

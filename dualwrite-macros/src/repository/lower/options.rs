@@ -84,6 +84,30 @@ pub(super) fn write_limits(settings: &mut Settings, errors: &mut Errors) -> Writ
     WriteLimits { mirror_ms: limit("timeout"), primary_ms: limit("primary_timeout") }
 }
 
+pub(super) const ERROR: &str = "a function `fn(dualwrite::Error) -> E` by name";
+
+/// A function that makes the user's error of ours.
+pub(super) fn converter(name: &Ident, value: &Expr, errors: &mut Errors) -> Option<ExprPath> {
+    match peel(value) {
+        Expr::Path(path) => Some(path.clone()),
+        _ => {
+            errors.on(
+                value,
+                format!("`{name}` takes {ERROR}: write `{name} = to_report`, without quotes"),
+            );
+            None
+        }
+    }
+}
+
+/// One identifier.
+pub(super) fn name(value: &Expr) -> Option<Ident> {
+    match peel(value) {
+        Expr::Path(path) => path.path.get_ident().cloned(),
+        _ => None,
+    }
+}
+
 const COMPARE: &str = "a function `fn(&T, &T) -> bool`";
 const SAMPLE: &str = "a percentage such as `5` or `0.5`";
 const TIMEOUT: &str = "a length of time such as `\"500ms\"` or `\"2s\"`";

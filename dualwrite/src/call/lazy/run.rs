@@ -63,11 +63,9 @@ async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
         return; // the database, a conflict: not this key's fault
     }
     count(&shared.counters.copies_failed);
-    // The cause, not the frame around it: that is what one has to mend.
-    let cause =
-        std::error::Error::source(error).map_or_else(|| error.to_string(), |c| c.to_string());
+    // The cause, not the frame around it: that is what one has to repair.
     let (name, generation) = (&shared.name, shared.generation());
-    let buried = shared.control.bury(name, Side::New, generation, key, &cause).await;
+    let buried = shared.control.bury(name, Side::New, generation, key, &error.cause()).await;
     if let Err(error) = buried {
         tracing::error!(migration = &*shared.name, %error, "a dead letter could not be stored");
     }

@@ -3,7 +3,7 @@
 use crate::call::lazy::decide::{before_all_is_copied, may_copy};
 use crate::call::read::{Progress, Read};
 use crate::call::repository::{Entry, Repository};
-use crate::call::write::run::start::not_pinned;
+use crate::call::write::plan::not_pinned;
 use crate::database::Backend;
 use crate::error::Error;
 use crate::key::{EncodedKey, Key};
@@ -54,6 +54,20 @@ pub fn read<'r, K: Key + ?Sized>(
     method: usize,
     key: &K,
 ) -> Result<Read<'r>, Error> {
+    read_by(repository, method, key, key)
+}
+
+/// The same, where the ramp is followed by something else than the key of the record.
+///
+/// # Errors
+/// As [`read`].
+#[inline(always)]
+pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
+    repository: &'r Repository,
+    method: usize,
+    key: &K,
+    ramp: &R,
+) -> Result<Read<'r>, Error> {
     let (shared, method) = (&**repository.shared(), repository.method(method));
     let start = shared.clock.ticks();
     let entered = Entered::enter(shared);
@@ -63,7 +77,7 @@ pub fn read<'r, K: Key + ?Sized>(
     let (plan, key_to_copy) = if is_known && is_plain {
         (route(position, Operation::Read, Bucket::FIRST), None)
     } else {
-        plan_of_key(shared, method, start, position, key)?
+        plan_of_key(shared, method, start, position, key, ramp)?
     };
     let draw = match plan.mirror.is_some() && shared.options.shadow_by_key {
         true => sampling_draw(shared, key),
@@ -133,15 +147,17 @@ fn key_to_compare<K: Key + ?Sized>(key: &K) -> Option<Box<EncodedKey>> {
 
 /// Plans what needs the key, or is refused.
 #[inline(never)]
-fn plan_of_key<K: Key + ?Sized>(
+fn plan_of_key<K: Key + ?Sized, R: Key + ?Sized>(
     shared: &Shared,
     method: &Entry,
     start: u64,
     position: Position,
     key: &K,
+    ramp: &R,
 ) -> Result<(Plan, Option<Box<EncodedKey>>), Error> {
     shared.check_lease(start, start)?;
-    let plan = plan_in_bucket(shared, position, key)?;
+    shared.check_kind(K::KIND)?;
+    let plan = plan_in_bucket(shared, position, ramp)?;
     let key_to_copy = key_to_copy(shared, method, plan, key)?;
     Ok((plan, key_to_copy))
 }
@@ -156,9 +172,24 @@ pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
     tx: &Tx<'_, DB>,
     key: &K,
 ) -> Result<Read<'r>, Error> {
+    read_in_by(repository, method, tx, key, key)
+}
+
+/// The same, where the ramp is followed by something else than the key of the record.
+///
+/// # Errors
+/// As [`read_in`].
+pub fn read_in_by<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
+    repository: &'r Repository,
+    method: usize,
+    tx: &Tx<'_, DB>,
+    key: &K,
+    ramp: &R,
+) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    let plan = plan_in_bucket(shared, position, key)?;
+    shared.check_kind(K::KIND)?;
+    let plan = plan_in_bucket(shared, position, ramp)?;
     let key = key_to_copy(shared, repository.method(method), plan, key)?;
     Ok(Read::pinned(repository, method, plan, key))
 }
@@ -201,18 +232,15 @@ pub fn primary(repository: &Repository) -> Primary<'_> {
 }
 
 #[inline]
-fn plan_in_bucket<K: Key + ?Sized>(
+fn plan_in_bucket<R: Key + ?Sized>(
     shared: &Shared,
     position: Position,
-    key: &K,
+    key: &R,
 ) -> Result<Plan, Error> {
-    shared.check_kind(K::KIND)?;
     // Without a ramp every bucket is in the same stage, and the hash can be spared.
     let bucket = match position.ramp == Percent::ZERO {
         true => Bucket::FIRST,
-        false => {
-            shared.options.rule.bucket(key, shared.salt).map_err(|error| error.of(&shared.name))?
-        }
+        false => shared.bucket(key).map_err(|error| error.of(&shared.name))?,
     };
     Ok(route(position, Operation::Read, bucket))
 }
@@ -235,7 +263,7 @@ fn key_to_copy<K: Key + ?Sized>(
 ) -> Result<Option<Box<EncodedKey>>, Error> {
     match method.lazy && !shared.is_copied() && may_copy(plan) {
         true => {
-            let key = EncodedKey::new(key).map_err(|error| error.of(&shared.name))?;
+            let key = shared.encode(key).map_err(|error| error.of(&shared.name))?;
             Ok(Some(Box::new(key)))
         }
         false => Ok(None),

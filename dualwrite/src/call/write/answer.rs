@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::observe::mirror::Cause;
+use crate::stages::stage::Side;
 
 /// What one side answered, or how it ended without an answer.
 pub struct Answer<T, E>(pub(super) Ended<T, E>);
@@ -20,6 +21,11 @@ pub(super) enum Ended<T, E> {
 impl<T, E> Answer<T, E> {
     pub(super) fn is_ok(&self) -> bool {
         matches!(self.0, Ended::Answered(Ok(_)))
+    }
+
+    /// A statement of it may still be under way.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.0, Ended::TimedOut(_))
     }
 }
 
@@ -37,6 +43,18 @@ pub(super) fn mirror_cause<T, E>(
         Ended::Panicked(_) => Cause::Panic,
         Ended::TimedOut(limit) => Cause::Timeout(*limit),
     }
+}
+
+/// The error of a side that ended without an answer.
+#[cold]
+pub(super) fn unanswered(method: &str, side: Side, limit: Option<Duration>) -> Error {
+    let (kind, how) = match limit {
+        Some(limit) => {
+            (ErrorKind::Timeout, format!("did not end within {limit:?} and was given up"))
+        }
+        None => (ErrorKind::MirrorFailed, "panicked".to_owned()),
+    };
+    Error::new(kind, format!("the write `{method}` to the {side} side {how}"))
 }
 
 #[cold]

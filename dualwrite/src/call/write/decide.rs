@@ -15,17 +15,41 @@ pub(crate) enum Mirror {
     Strict,
 }
 
-/// What a dual write does next: old before new, always, so that no two writers wait for each other.
+/// The implementation that a write calls next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Old.
+    Old,
+    /// New.
+    New,
+    /// The one that writes both at once, and answers as this side does.
+    Both(Side),
+}
+
+/// How a write calls its sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// One side alone.
+    Alone,
+    /// Both by one call.
+    AtOnce,
+    /// Old, then new.
+    InTurn,
+}
+
+/// What a write does next: old before new, always, so that no two writers wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    Old,
-    New,
-    /// The mirror has failed and both sides are undone: old once more, alone.
-    OldAgain,
+    /// The only side, or old, or both at once.
+    First,
+    /// New, after old.
+    Second,
+    /// The mirror has failed and both sides are undone: the primary once more, alone.
+    Again,
     Done,
 }
 
-/// How the turn of a side ended.
+/// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnEnd {
     /// The side has answered.
@@ -37,23 +61,15 @@ pub(crate) enum TurnEnd {
 }
 
 impl Turn {
-    /// The side whose turn it is.
-    pub(crate) fn side(self) -> Option<Side> {
-        match self {
-            Self::Old | Self::OldAgain => Some(Side::Old),
-            Self::New => Some(Side::New),
-            Self::Done => None,
-        }
-    }
-
     /// The turn after this one. `undoes_both`: the savepoint stands before the first side, so going back to
     /// it has undone old too.
-    pub(crate) fn after(self, end: TurnEnd, undoes_both: bool) -> Self {
-        match (self, end) {
-            (_, TurnEnd::Failed) => Self::Done,
-            (Self::Old, TurnEnd::Answered | TurnEnd::Forgiven) => Self::New,
-            (Self::New, TurnEnd::Forgiven) if undoes_both => Self::OldAgain,
-            (Self::New | Self::OldAgain | Self::Done, _) => Self::Done,
+    pub(crate) fn after(self, end: TurnEnd, calls: Calls, undoes_both: bool) -> Self {
+        match (self, end, calls) {
+            (_, TurnEnd::Failed, _) => Self::Done,
+            (Self::First, TurnEnd::Forgiven, Calls::AtOnce) => Self::Again,
+            (Self::First, _, Calls::InTurn) => Self::Second,
+            (Self::Second, TurnEnd::Forgiven, _) if undoes_both => Self::Again,
+            _ => Self::Done,
         }
     }
 }
@@ -125,30 +141,29 @@ mod tests {
     use crate::stages::stage::Stage;
 
     #[test]
-    fn every_turn_is_followed_by_the_next_side_or_by_none() {
-        let turns = [Turn::Old, Turn::New, Turn::OldAgain, Turn::Done];
-        let ends = [TurnEnd::Answered, TurnEnd::Forgiven, TurnEnd::Failed];
-        for turn in turns {
-            for end in ends {
-                for undoes_both in [false, true] {
-                    let expected = match (turn, end, undoes_both) {
-                        (Turn::Old, TurnEnd::Answered | TurnEnd::Forgiven, _) => Turn::New,
-                        (Turn::New, TurnEnd::Forgiven, true) => Turn::OldAgain,
-                        _ => Turn::Done,
-                    };
-                    let next = turn.after(end, undoes_both);
-                    assert_eq!(next, expected, "{turn:?} {end:?} {undoes_both}");
-                    // However it goes on, it ends within two more turns, and never asks new twice.
-                    let later = next.after(TurnEnd::Forgiven, true).after(TurnEnd::Answered, true);
-                    assert_eq!(later.after(TurnEnd::Answered, true), Turn::Done);
-                    assert!(turn != Turn::New || next != Turn::New);
+    fn every_write_ends_and_calls_each_side_in_its_turn() {
+        use TurnEnd::{Answered, Failed, Forgiven};
+        let after = Turn::after;
+        for undoes_both in [false, true] {
+            for end in [Answered, Forgiven] {
+                assert_eq!(after(Turn::First, end, Calls::InTurn, undoes_both), Turn::Second);
+                assert_eq!(after(Turn::Again, end, Calls::InTurn, undoes_both), Turn::Done);
+                assert_eq!(after(Turn::First, end, Calls::Alone, undoes_both), Turn::Done);
+            }
+            let again = if undoes_both { Turn::Again } else { Turn::Done };
+            assert_eq!(after(Turn::Second, Forgiven, Calls::InTurn, undoes_both), again);
+            assert_eq!(after(Turn::Second, Answered, Calls::InTurn, undoes_both), Turn::Done);
+            assert_eq!(after(Turn::First, Answered, Calls::AtOnce, undoes_both), Turn::Done);
+            assert_eq!(after(Turn::First, Forgiven, Calls::AtOnce, undoes_both), Turn::Again);
+            for turn in [Turn::First, Turn::Second, Turn::Again, Turn::Done] {
+                for calls in [Calls::Alone, Calls::AtOnce, Calls::InTurn] {
+                    assert_eq!(after(turn, Failed, calls, undoes_both), Turn::Done);
+                    let next = after(turn, Forgiven, calls, undoes_both);
+                    let later = after(next, Forgiven, calls, undoes_both);
+                    assert_eq!(after(later, Answered, calls, undoes_both), Turn::Done);
                 }
             }
         }
-        assert_eq!(
-            turns.map(Turn::side),
-            [Some(Side::Old), Some(Side::New), Some(Side::Old), None]
-        );
     }
 
     #[test]

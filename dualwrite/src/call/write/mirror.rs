@@ -19,53 +19,71 @@ use crate::transaction::Tx;
 /// of a mirror write that was given up, and the connection waits for its end.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Undoes the mirror write, if it may fall behind. Returns whether it did.
-pub(crate) fn undo<DB: Backend>(
+/// Undoes the mirror write, if it may fall behind. Returns whether it did. `given_up`: a statement of it may
+/// still be under way.
+#[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
+pub(super) fn undo<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+    given_up: bool,
+) -> impl Future<Output = Result<bool, Error>> + Send {
+    async move {
+        if !given_up {
+            return undo_at_rest(shared, tx).await;
+        }
+        let undone = clock::limit(UNDO_TIMEOUT, async {
+            let undone = undo_at_rest(shared, tx).await?;
+            let in_step = DB::Adapter::is_in_step(tx.connection()).await;
+            Ok((undone, in_step.map_err(|error| Error::database(UNDOING, error))?))
+        });
+        match undone.await {
+            Ok(Ok((undone, true))) => Ok(undone),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok((_, false))) | Err(()) => Err(Error::new(
+                ErrorKind::Timeout,
+                "a statement of a mirror write that was given up still runs on the server, so the write \
+                 cannot go on; set a lock timeout or a statement timeout below the limit of the mirror write",
+            )),
+        }
+    }
+}
+
+const UNDOING: &str = "undoing a mirror write";
+
+fn undo_at_rest<DB: Backend>(
     shared: &Shared,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<bool, Error>> + Send {
+    let failed = |error| Error::database(UNDOING, error);
     async move {
-        tx.begin_work();
-        let undone = clock::limit(UNDO_TIMEOUT, undo_within(shared, tx)).await;
-        let undone = undone.unwrap_or_else(|()| {
-            let message = "a statement of a mirror write that was given up still runs on the server, so \
-                           the write cannot go on; set a lock timeout or a statement timeout below the \
-                           limit of the mirror write";
-            Err(Error::new(ErrorKind::Timeout, message))
-        })?;
-        tx.end_work();
-        Ok(undone)
+        let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
+        match DB::Adapter::run(tx.connection(), undo).await {
+            // The error cost the whole transaction: it is the caller's to begin again.
+            Err(error) if DB::Adapter::is_transaction_gone(&error) => return Ok(false),
+            undone => undone.map_err(failed)?,
+        }
+        let Some(pin) = tx.pin(&shared.name).cloned() else { return Ok(false) };
+        let own = if shared.mark() == pin.mark() { pin.position.epoch } else { Epoch(0) };
+        let others = slowest::<DB>(tx.connection(), shared, pin.mark()).await.map_err(failed)?;
+        Ok(decide::may_forgive(pin.position, own.min(others.unwrap_or(own))))
     }
 }
 
-async fn undo_within<DB: Backend>(shared: &Shared, tx: &mut Tx<'_, DB>) -> Result<bool, Error> {
-    let failed = |error| Error::database("undoing a mirror write", error);
-    let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
-    match DB::Adapter::run(tx.connection(), undo).await {
-        // The error was a deadlock that cost the whole transaction: it is the caller's to begin again.
-        Err(error) if DB::Adapter::is_savepoint_gone(&error) => return Ok(false),
-        undone => undone.map_err(failed)?,
-    }
-    let Some(pin) = tx.pin(&shared.name).cloned() else { return Ok(false) };
-    let own = if shared.mark() == pin.mark() { pin.position.epoch } else { Epoch(0) };
-    let others = slowest::<DB>(tx.connection(), shared, pin.mark()).await.map_err(failed)?;
-    Ok(decide::may_forgive(pin.position, own.min(others.unwrap_or(own))))
-}
-
-/// Remembers that the key must be copied again.
-pub(crate) fn note_dirty<DB: Backend>(
+/// Remembers that these keys must be copied again, in the caller's own transaction: either both stand or
+/// none.
+#[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
+pub(super) fn mark_all<DB: Backend>(
     shared: &Shared,
-    key: Option<&EncodedKey>,
+    keys: &[EncodedKey],
     side: Side,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<(), Error>> + Send {
-    let key = key.map_or("", |key| key.0.as_str());
     async move {
-        tx.begin_work();
-        let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, key).await;
-        tx.end_work();
-        marked.map_err(|error| Error::database("marking a key dirty", error))?;
-        shared.mark_dirty();
+        for key in keys {
+            let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, &key.0).await;
+            marked.map_err(|error| Error::database("marking a key dirty", error))?;
+            shared.mark_dirty();
+        }
         Ok(())
     }
 }
@@ -90,15 +108,13 @@ async fn slowest<DB: Backend>(
 }
 
 /// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
-pub(crate) async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
-    let sql = match tx.savepoint && !DB::Adapter::DIALECT.savepoint_replaces {
+pub(super) async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
+    let sql = match tx.mirror_savepoint().exists() && !DB::Adapter::DIALECT.savepoint_replaces {
         true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
         false => SAVEPOINT,
     };
-    tx.begin_work();
     DB::Adapter::run(tx.connection(), sql).await?;
-    tx.end_work();
-    tx.savepoint = true;
+    tx.mirror_savepoint_set();
     Ok(())
 }
 

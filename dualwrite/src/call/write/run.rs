@@ -1,71 +1,49 @@
-//! Carries out one write of a repository. The wrapper makes one of three sequences of calls:
-//!
-//! | where the write goes | calls, in this order |
-//! |---|---|
-//! | one side | [`start::write()`], [`Write::enter_only`], [`Write::run`], [`Write::leave_only`] |
-//! | both, by one implementation | [`start::write()`], [`Write::enter_both`], [`Write::run`], [`Write::leave_both`] |
-//! | both, one after the other | [`start::write()`]; for each side that [`Write::next`] names [`Write::enter`], [`Write::run`], [`Write::leave`]; then [`Write::finish`] |
-//!
-//! A [`Write`] that is dropped before its last call counts as abandoned, for the side that it waited for.
+//! Carries out one write of a repository. The wrapper plans it by a function of `begin`, then for each
+//! target that [`Write::next`] names calls [`Write::run`] and [`Write::leave`], then [`Write::finish`]. What
+//! fails on the way stays in the write, which then names no more targets. A [`Write`] that is dropped before
+//! `finish` counts: as failed where its side panicked, else as abandoned.
 //!
 //! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
 //! drivers, for every method of every wrapper.
 
-pub(crate) mod start;
-
 use std::error::Error as StdError;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::call::repository::Entry;
+use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::writes::compare;
-use crate::call::write::answer::{Answer, Ended, mirror_cause, unequal_answers};
-use crate::call::write::decide::{Mirror, Turn, TurnEnd, Unequal};
-use crate::call::write::mirror::{note_dirty, set_savepoint, undo};
+use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered, unequal_answers};
+use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd, Unequal};
+use crate::call::write::mirror::{mark_all, set_savepoint, undo};
+use crate::call::write::plan::{Context, Planned};
 use crate::clock;
 use crate::compare::Pair;
+use crate::copier::registered::judge_mirror;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::key::EncodedKey;
+use crate::key::OwnedKey;
 use crate::needs::Failure;
 use crate::observe::{count, mirror::Cause};
-use crate::stages::route::Plan;
+use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
 use crate::state::{MirrorPolicy, Shared};
-use crate::transaction::Tx;
+use crate::transaction::{MirrorSavepoint, Tx};
 
 const UNFINISHED: &str = "a write in it failed or was dropped halfway";
 
-/// The sides that a write goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sides {
-    /// Old alone.
-    Old,
-    /// New alone.
-    New,
-    /// Old, then new.
-    Both,
-}
-
 /// One write under way.
 pub struct Write<'r, T, E> {
+    repository: &'r Repository,
     shared: &'r Arc<Shared>,
     method: &'r Entry,
-    /// Whether the sides are read back and compared.
-    compare: bool,
-    plan: Plan,
-    mirror: Mirror,
-    unequal: Unequal,
-    key: Option<EncodedKey>,
+    planned: Planned,
     /// Another write has failed in this transaction before: this one cannot make that good.
     spoiled_before: bool,
     turn: Turn,
-    /// One implementation makes it: one side, or both at once.
-    is_alone: bool,
+    target: Target,
     /// The savepoint stands before the first side: going back to it undoes both.
     undoes_both: bool,
     /// When the write began, and then each side.
@@ -77,118 +55,185 @@ pub struct Write<'r, T, E> {
     answers: [Option<T>; 2],
     /// Why the mirror failed, where that was forgiven.
     forgiven: Option<Cause>,
-    error: PhantomData<fn() -> E>,
+    /// The error of a side; ours is apart, so that a future may hold it whatever theirs is.
+    theirs: Option<E>,
+    ours: Option<Error>,
 }
 
 /// What the drop of a write means.
 #[derive(Clone, Copy, PartialEq)]
 enum Progress {
-    /// No side is waited for.
+    /// No side runs.
     Between,
-    /// This side is waited for.
-    Running(Side),
+    /// Code of the present target, or about its answer, runs between two of our calls: who panics is it.
+    Calling,
+    /// The present target is waited for.
+    Waiting,
+    /// All is counted.
+    Settled,
 }
 
 impl<T, E> Drop for Write<'_, T, E> {
     fn drop(&mut self) {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
-        let (stats, primary) = (&self.method.stats, self.plan.primary);
+        let (stats, (side, is_primary)) = (&self.method.stats, self.running());
         match self.progress {
-            Progress::Running(side) => stats.side(side).record_abandoned(nanos),
-            // A side that panics before it makes its future does so between two of our calls.
-            Progress::Between if self.turn != Turn::Done && std::thread::panicking() => {
-                let side = self.running();
-                stats.record_write(side, side == primary, nanos, false);
-            }
+            Progress::Settled => return,
             Progress::Between if self.is_counted => return,
-            Progress::Between => stats.side(primary).record_abandoned(nanos),
+            Progress::Between => stats.side(self.planned.plan.primary).record_abandoned(nanos),
+            Progress::Calling if std::thread::panicking() => {
+                stats.record_write(side, is_primary, nanos, false);
+            }
+            Progress::Calling | Progress::Waiting => stats.side(side).record_abandoned(nanos),
         }
         stats.set_writes();
     }
 }
 
-impl<T, E> Write<'_, T, E> {
-    /// Where this write goes.
-    pub fn sides(&self) -> Sides {
-        match (self.plan.mirror, self.plan.primary) {
-            (Some(_), _) => Sides::Both,
-            (None, Side::Old) => Sides::Old,
-            (None, Side::New) => Sides::New,
+impl<'r, T, E> Write<'r, T, E> {
+    /// A write that is planned like this, or has failed.
+    pub(crate) fn begun<DB: Backend>(
+        repository: &'r Repository,
+        method: usize,
+        tx: &Tx<'_, DB>,
+        plan: impl FnOnce(&Context<'r>) -> Result<Planned, Error>,
+    ) -> Self {
+        let shared = repository.shared();
+        let planned = Context::of(repository, method, tx).and_then(|context| plan(&context));
+        let (planned, ours) = match planned {
+            Ok(planned) => (planned, None),
+            Err(error) => (Planned::nowhere(), Some(error.of(&shared.name))),
+        };
+        Self {
+            repository,
+            shared,
+            method: repository.method(method),
+            planned,
+            spoiled_before: tx.is_spoiled(),
+            turn: Turn::First,
+            target: Target::Old,
+            undoes_both: false,
+            start: shared.clock.now(),
+            progress: Progress::Between,
+            is_counted: false,
+            answers: [None, None],
+            forgiven: None,
+            theirs: None,
+            ours,
         }
     }
 
-    /// The side that the next answer is of. What one implementation does alone counts for the primary.
-    fn running(&self) -> Side {
-        match (self.is_alone, self.turn.side()) {
-            (false, Some(side)) => side,
-            _ => self.plan.primary,
+    fn has_failed(&self) -> bool {
+        self.ours.is_some() || self.theirs.is_some()
+    }
+
+    fn is_dual(&self) -> bool {
+        self.planned.plan.mirror.is_some()
+    }
+
+    fn calls(&self) -> Calls {
+        match (self.is_dual(), self.repository.writes_at_once()) {
+            (false, _) => Calls::Alone,
+            (true, true) => Calls::AtOnce,
+            (true, false) => Calls::InTurn,
         }
     }
 
-    fn is_forgiving(&self, side: Side) -> bool {
-        side != self.plan.primary && self.mirror == Mirror::Forgiving
-    }
-
-    /// The side that a dual write goes to next.
-    pub fn next(&self) -> Option<Side> {
-        self.turn.side()
-    }
-
-    /// Before a side of a dual write: sets the savepoint where a failure would be forgiven, unless it
-    /// stands already.
-    ///
-    /// # Errors
-    /// `Database`.
-    pub fn enter<DB: Backend>(
-        &mut self,
-        side: Side,
-        tx: &mut Tx<'_, DB>,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        if self.turn == Turn::Old && self.mirror == Mirror::Forgiving {
-            let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
-            self.undoes_both = tx.is_untouched() && (repeats || self.is_forgiving(side));
-        }
-        // Until the last side has answered, the transaction is half a write.
-        tx.spoil(UNFINISHED);
-        let (shared, sets) = (self.shared, self.is_forgiving(side) && !self.undoes_both);
-        async move {
-            if sets {
-                set_savepoint(tx).await.map_err(|error| {
-                    Error::database("setting a savepoint", error).of(&shared.name)
-                })?;
+    /// Whether a failure of this target is undone, and the write goes on.
+    fn is_forgiving(&self, target: Target) -> bool {
+        let primary = self.planned.plan.primary;
+        self.planned.mirror == Mirror::Forgiving
+            && self.turn != Turn::Again
+            && match target {
+                Target::Old => primary != Side::Old,
+                Target::New => primary != Side::New,
+                Target::Both(_) => self.repository.is_one_row(),
             }
-            tx.begin_work();
-            Ok(())
+    }
+
+    fn named(&self) -> Option<Target> {
+        let primary = self.planned.plan.primary;
+        let alone = match primary {
+            Side::Old => Target::Old,
+            Side::New => Target::New,
+        };
+        match (self.turn, self.calls()) {
+            _ if self.has_failed() => None,
+            (Turn::First, Calls::Alone) | (Turn::Again, _) => Some(alone),
+            (Turn::First, Calls::AtOnce) => Some(Target::Both(primary)),
+            (Turn::First, Calls::InTurn) => Some(Target::Old),
+            (Turn::Second, _) => Some(Target::New),
+            (Turn::Done, _) => None,
         }
     }
 
-    /// Before a dual write that one implementation makes alone. No savepoint: what fails there has
-    /// written neither side.
-    pub fn enter_both<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
-        self.is_alone = true;
-        tx.spoil(UNFINISHED);
-        tx.begin_work();
+    /// The implementation to call next, after the savepoint where a failure of it would be forgiven.
+    pub fn next<DB: Backend>(
+        &mut self,
+        tx: &mut Tx<'_, DB>,
+    ) -> impl Future<Output = Option<Target>> + Send {
+        let named = self.named();
+        let mut sets = false;
+        if let (Some(target), true) = (named, self.is_dual()) {
+            if self.turn == Turn::First && self.planned.mirror == Mirror::Forgiving {
+                let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
+                self.undoes_both = tx.mirror_savepoint() == MirrorSavepoint::AtStart
+                    && (repeats || self.is_forgiving(target));
+            }
+            sets = self.is_forgiving(target) && !self.undoes_both;
+            // Until the last side has answered, the transaction is half a write.
+            tx.spoil(UNFINISHED);
+        }
+        self.target = named.unwrap_or(self.target);
+        let checks = self.turn == Turn::First && self.is_dual();
+        let (shared, ours, progress) = (self.shared, &mut self.ours, &mut self.progress);
+        async move {
+            if named.is_some() {
+                tx.begin_work();
+            }
+            let entered = async {
+                if checks {
+                    tx.check_ours().await?;
+                }
+                if sets {
+                    let set = set_savepoint(tx).await;
+                    set.map_err(|error| Error::database("setting a savepoint", error))?;
+                }
+                Ok::<(), Error>(())
+            };
+            match entered.await {
+                Ok(()) => {
+                    *progress = Progress::Calling;
+                    named
+                }
+                Err(error) => {
+                    tx.end_work();
+                    *ours = Some(error.of(&shared.name));
+                    None
+                }
+            }
+        }
     }
 
-    /// Before the only side of a write that goes to one.
-    pub fn enter_only<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
-        tx.begin_work();
+    /// Whether nothing is called after the present target, so that it may have the arguments.
+    pub fn is_last(&self) -> bool {
+        !self.is_dual()
     }
 
-    /// Runs one side within its limit, and catches its panic.
+    /// Calls one side within its limit, and catches its panic.
     pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
-        let running = self.running();
-        let limit = match running == self.plan.primary {
+        let limit = match self.answers_for(self.target) {
             true => self.method.primary_timeout(self.shared),
             false => Some(self.method.mirror_timeout(self.shared)),
         };
         self.start = self.shared.clock.now();
-        self.progress = Progress::Running(running);
+        self.progress = Progress::Waiting;
         let mut side = pin!(AssertUnwindSafe(side).catch_unwind());
         let ended = match limit {
             None => Ok(side.await),
             Some(limit) => clock::limit(limit, side.as_mut()).await.map_err(|()| limit),
         };
+        self.progress = Progress::Calling;
         Answer(match ended {
             Ok(Ok(answer)) => Ended::Answered(answer),
             Ok(Err(panic)) => Ended::Panicked(panic),
@@ -196,142 +241,180 @@ impl<T, E> Write<'_, T, E> {
         })
     }
 
-    /// After a side of a dual write. `differ` compares the answers of old and new; `cause` finds in an error
+    /// The key that the first side has made, for the call of the other.
+    pub fn made<K: OwnedKey>(
+        &mut self,
+        answer: &Answer<T, E>,
+        key_of: impl FnOnce(&T) -> K,
+    ) -> Option<K> {
+        let Answer(Ended::Answered(Ok(answer))) = answer else {
+            return None;
+        };
+        if self.turn == Turn::Second || !self.planned.makes_key {
+            return None;
+        }
+        let key = key_of(answer);
+        if let (true, Err(error)) = (self.is_dual(), self.decide_made(&key)) {
+            self.ours = Some(error.of(&self.shared.name));
+        }
+        Some(key)
+    }
+
+    /// Now that the key is known, whether the other side may fall behind.
+    fn decide_made<K: OwnedKey>(&mut self, key: &K) -> Result<(), Error> {
+        self.shared.check_kind(K::KIND)?;
+        self.planned.keys = vec![self.shared.encode(key)?];
+        let position = self.planned.position;
+        let bucket = self.shared.bucket(key)?;
+        let plan = route(position, Operation::Write, bucket);
+        if self.turn == Turn::First && self.target == Target::Old && plan.primary == Side::Old {
+            let context = Context {
+                repository: self.repository,
+                shared: self.shared,
+                method: self.method,
+                position,
+            };
+            self.planned.mirror = context.forgives(Side::New);
+            self.planned.unequal = context.unequal(plan, false);
+        }
+        Ok(())
+    }
+
+    /// After the call of one target. `differ` compares the answers of old and new; `cause` finds in an error
     /// what can be said of it without values.
-    ///
-    /// # Errors
-    /// The primary's error, or the mirror's where it is not forgiven; the transaction can then only be
-    /// rolled back.
     ///
     /// # Panics
     /// With the primary's panic.
     pub async fn leave<DB: Backend>(
         &mut self,
-        side: Side,
         tx: &mut Tx<'_, DB>,
         answer: Answer<T, E>,
         differ: impl Fn(Pair<'_, T, T>) -> bool,
         cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
-    ) -> Result<(), E>
-    where
-        E: Failure,
-    {
-        let end = self.settle(side, tx, answer, cause).await?;
+    ) {
+        self.record(&answer);
+        let is_given_up = answer.is_given_up();
+        let found = mirror_cause(&answer, cause);
+        let left = match self.judge(tx, answer, found).await {
+            Ok(end) => self.settle(tx, end, differ).await.map(|()| end),
+            Err(error) => Err(error),
+        };
+        match is_given_up && left.as_ref().ok() != Some(&TurnEnd::Forgiven) {
+            true => tx.give_up(),
+            false => tx.end_work(),
+        }
+        if let Err(error) = left {
+            tx.spoil(UNFINISHED);
+            self.ours = Some(error.of(&self.shared.name));
+        }
+    }
+
+    /// Keeps the answer of a target; undoes what it did where it failed and that is forgiven. Beside errors of
+    /// ours a failure of the target is one, where it left no error of its own.
+    async fn judge<DB: Backend>(
+        &mut self,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+        found: Cause,
+    ) -> Result<TurnEnd, Error> {
+        let (target, is_given_up) = (self.target, answer.is_given_up());
+        // One statement that writes both sides and does not end would not end for the primary alone either.
+        let forgives =
+            self.is_forgiving(target) && !(is_given_up && matches!(target, Target::Both(_)));
+        // What the database would judge at the commit, past the savepoint, is judged now.
+        let judged = match answer.is_ok() && forgives {
+            true => judge_mirror(self.shared, tx, &self.planned.keys, self.mirror()).await,
+            false => Ok(()),
+        };
+        if (!answer.is_ok() || judged.is_err())
+            && forgives
+            && undo(self.shared, tx, is_given_up).await?
+        {
+            self.planned.compare = false;
+            self.forgiven = Some(judged.map_or_else(|error| Cause::of_error(&error), |()| found));
+            return Ok(TurnEnd::Forgiven);
+        }
+        judged?;
+        let is_primary = self.answers_for(target);
+        match answer.0 {
+            Ended::Answered(Ok(value)) => {
+                self.answers[usize::from(!is_primary)] = Some(value);
+                Ok(TurnEnd::Answered)
+            }
+            Ended::Answered(Err(error)) => {
+                tx.spoil(UNFINISHED);
+                self.theirs = Some(error);
+                Ok(TurnEnd::Failed)
+            }
+            Ended::Panicked(panic) if is_primary => {
+                tx.spoil(UNFINISHED);
+                tx.end_work();
+                self.progress = Progress::Settled;
+                resume_unwind(panic)
+            }
+            Ended::Panicked(_) => Err(unanswered(&self.method.stats.name, self.mirror(), None)),
+            Ended::TimedOut(limit) => {
+                Err(unanswered(&self.method.stats.name, self.running().0, Some(limit)))
+            }
+        }
+    }
+
+    /// Goes on to the next turn. After the last one marks what has fallen behind, compares, and declares the
+    /// transaction whole again.
+    async fn settle<DB: Backend>(
+        &mut self,
+        tx: &mut Tx<'_, DB>,
+        end: TurnEnd,
+        differ: impl Fn(Pair<'_, T, T>) -> bool,
+    ) -> Result<(), Error> {
         let before = self.turn;
-        self.turn = before.after(end, self.undoes_both);
+        self.turn = before.after(end, self.calls(), self.undoes_both);
+        if end == TurnEnd::Failed {
+            return Ok(());
+        }
         let is_unequal = self.turn == Turn::Done && self.are_unequal(differ);
-        self.mark(before, end, is_unequal, tx)
-            .await
-            .map_err(|error| error.of(&self.shared.name))?;
-        if self.turn == Turn::Done {
-            // Only a write that left the transaction whole may be looked at, and before it counts as whole.
-            if let (true, false, Some(key)) = (self.compare, self.spoiled_before, &self.key) {
+        let is_unequal = is_unequal && self.note_unequal()?;
+        let is_behind = end == TurnEnd::Forgiven && self.turn != Turn::Again;
+        if is_behind || before == Turn::Again || is_unequal {
+            // After the primary: whoever copies the key locks its row in old before its mark, too.
+            mark_all(self.shared, &self.planned.keys, self.mirror(), tx).await?;
+        }
+        if self.turn != Turn::Done || self.has_failed() {
+            return Ok(());
+        }
+        mark_all(self.shared, &self.planned.ahead, Side::New, tx).await?;
+        // Only a write that left the transaction whole may be looked at, and before it counts as mended.
+        if self.planned.compare && !self.spoiled_before {
+            for key in &self.planned.keys {
                 compare(self.shared, &self.method.stats, tx, key).await?;
             }
-            self.complete(tx);
         }
+        self.complete(tx);
         Ok(())
     }
 
-    /// Counts what a side did and keeps its answer; undoes it where it failed and that is forgiven.
-    async fn settle<DB: Backend>(
-        &mut self,
-        side: Side,
-        tx: &mut Tx<'_, DB>,
-        answer: Answer<T, E>,
-        cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
-    ) -> Result<TurnEnd, E>
-    where
-        E: Failure,
-    {
-        if self.turn != Turn::OldAgain {
-            self.record(side, &answer);
+    /// The write is whole, and so is the transaction, unless another write has spoiled it before.
+    fn complete<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
+        if !self.spoiled_before {
+            tx.mend();
         }
-        self.leave_running(tx, &answer);
-        if let Ended::Answered(Ok(value)) = answer.0 {
-            self.answers[usize::from(side != self.plan.primary)] = Some(value);
-            return Ok(TurnEnd::Answered);
-        }
-        let shared = self.shared;
-        if self.is_forgiving(side) {
-            let found = mirror_cause(&answer, cause);
-            if undo(shared, tx).await.map_err(|error| error.of(&shared.name))? {
-                self.compare = false;
-                self.forgiven = Some(found);
-                return Ok(TurnEnd::Forgiven);
+        match self.forgiven.take() {
+            Some(cause) => {
+                self.shared.mirror_failed(&self.method.stats.name, self.mirror(), cause);
             }
-        }
-        self.turn = self.turn.after(TurnEnd::Failed, self.undoes_both);
-        self.fail(side, answer).map(|_| TurnEnd::Failed)
-    }
-
-    /// What the caller gets of a side that failed.
-    fn fail(&self, side: Side, answer: Answer<T, E>) -> Result<T, E>
-    where
-        E: Failure,
-    {
-        let (kind, how) = match answer.0 {
-            Ended::Answered(answer) => return answer,
-            Ended::Panicked(panic) if side == self.plan.primary => resume_unwind(panic),
-            Ended::Panicked(_) => (ErrorKind::MirrorFailed, "panicked".to_owned()),
-            Ended::TimedOut(limit) => {
-                (ErrorKind::Timeout, format!("did not end within {limit:?} and was given up"))
-            }
-        };
-        let message = format!("the write `{}` to the {side} side {how}", self.method.stats.name);
-        Err(Error::new(kind, message).of(&self.shared.name).into())
-    }
-
-    /// Marks the key dirty where the mirror fell behind, after the primary: whoever copies the key locks its
-    /// row in old before its mark, too.
-    fn mark<DB: Backend>(
-        &self,
-        before: Turn,
-        end: TurnEnd,
-        is_unequal: bool,
-        tx: &mut Tx<'_, DB>,
-    ) -> impl Future<Output = Result<(), Error>> + Send
-    where
-        E: Failure,
-    {
-        let is_behind =
-            (end == TurnEnd::Forgiven && self.turn != Turn::OldAgain) || before == Turn::OldAgain;
-        let (shared, key) = (self.shared, self.key.as_ref());
-        let unequal = is_unequal.then_some(self.unequal);
-        let (side, name) = (self.plan.primary.other(), &self.method.stats.name);
-        async move {
-            match unequal {
-                Some(Unequal::Refused) => {
-                    count(&shared.counters.answers_different);
-                    return Err(unequal_answers(name));
-                }
-                Some(unequal) => {
-                    count(&shared.counters.answers_different);
-                    let is_marked = unequal == Unequal::Marked;
-                    tracing::warn!(
-                        migration = &*shared.name,
-                        method = &**name,
-                        is_marked,
-                        "the old and the new side answered a write differently"
-                    );
-                }
-                None => {}
-            }
-            if is_behind || unequal == Some(Unequal::Marked) {
-                note_dirty(shared, key, side, tx).await?;
-            }
-            Ok(())
+            None if self.is_dual() => count(&self.shared.counters.mirror_written),
+            None => {}
         }
     }
 
     /// Whether both sides answered, and not the same. A comparison that panics says nothing.
     fn are_unequal(&self, differ: impl Fn(Pair<'_, T, T>) -> bool) -> bool {
         let ([Some(primary), Some(mirror)], false) =
-            (&self.answers, self.unequal == Unequal::Passed)
+            (&self.answers, self.planned.unequal == Unequal::Passed)
         else {
             return false;
         };
-        let (old, new) = match self.plan.primary {
+        let (old, new) = match self.planned.plan.primary {
             Side::Old => (primary, mirror),
             Side::New => (mirror, primary),
         };
@@ -342,105 +425,78 @@ impl<T, E> Write<'_, T, E> {
         })
     }
 
-    /// The answer of a dual write.
+    /// Counts and logs answers that differ. Returns whether the keys are to be marked.
     ///
     /// # Errors
-    /// The primary's; but then `leave` has returned it already.
+    /// `MirrorFailed` where such a write is to fail.
+    #[cold]
+    fn note_unequal(&self) -> Result<bool, Error> {
+        let name = &self.method.stats.name;
+        count(&self.shared.counters.answers_different);
+        if self.planned.unequal == Unequal::Refused {
+            return Err(unequal_answers(name));
+        }
+        let is_marked = self.planned.unequal == Unequal::Marked && !self.planned.keys.is_empty();
+        tracing::warn!(
+            migration = &*self.shared.name,
+            method = &**name,
+            is_marked,
+            "the old and the new side answered a write differently"
+        );
+        Ok(is_marked)
+    }
+
+    /// Whether this target's answer is the caller's.
+    fn answers_for(&self, target: Target) -> bool {
+        match target {
+            Target::Old => self.planned.plan.primary == Side::Old,
+            Target::New => self.planned.plan.primary == Side::New,
+            Target::Both(_) => true,
+        }
+    }
+
+    fn mirror(&self) -> Side {
+        self.planned.plan.primary.other()
+    }
+
+    /// The answer of the write.
+    ///
+    /// # Errors
+    /// The primary's, the mirror's where it is not forgiven, or ours; the transaction can then only be rolled
+    /// back.
     pub fn finish(mut self) -> Result<T, E>
     where
         E: Failure,
     {
-        match self.answers[0].take() {
-            Some(answer) => Ok(answer),
-            None => Err(Error::new(ErrorKind::Poisoned, "a write was finished before it was made")
-                .of(&self.shared.name)
-                .into()),
+        self.progress = Progress::Settled;
+        if let Some(error) = self.theirs.take() {
+            return Err(error);
+        }
+        let unmade = || Error::new(ErrorKind::Poisoned, "a write was finished before it was made");
+        match (self.ours.take(), self.answers[0].take()) {
+            (None, Some(answer)) => Ok(answer),
+            (ours, _) => Err(ours.unwrap_or_else(unmade).into()),
         }
     }
 
-    /// After the only side of a write that goes to one.
-    ///
-    /// # Errors
-    /// That side's.
-    ///
-    /// # Panics
-    /// With that side's panic.
-    pub fn leave_only<DB: Backend>(
-        mut self,
-        tx: &mut Tx<'_, DB>,
-        answer: Answer<T, E>,
-    ) -> Result<T, E>
-    where
-        E: Failure,
-    {
-        self.record(self.plan.primary, &answer);
-        self.end(tx, answer)
+    /// The side that the present target counts for, and whether its answer is the caller's.
+    fn running(&self) -> (Side, bool) {
+        let side = match self.target {
+            Target::Old => Side::Old,
+            Target::New => Side::New,
+            Target::Both(side) => side,
+        };
+        (side, self.answers_for(self.target))
     }
 
-    /// After a write of both at once. Compares the sides where that is wanted. Answers with what the
-    /// implementation for both did.
-    ///
-    /// # Errors
-    /// `Database` where the savepoint of the comparison failed; the transaction can then only be rolled back.
-    ///
-    /// # Panics
-    /// With the panic of the implementation for both.
-    pub async fn leave_both<DB: Backend>(
-        mut self,
-        tx: &mut Tx<'_, DB>,
-        answer: Answer<T, E>,
-    ) -> Result<Result<T, E>, Error>
-    where
-        E: Failure,
-    {
-        self.record(self.plan.primary, &answer);
-        let is_whole = answer.is_ok() && !self.spoiled_before;
-        if let (true, true, Some(key)) = (self.compare, is_whole, &self.key) {
-            compare(self.shared, &self.method.stats, tx, key).await?;
-        }
-        Ok(self.end(tx, answer))
-    }
-
-    /// Ends a write that one implementation made alone.
-    fn end<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) -> Result<T, E>
-    where
-        E: Failure,
-    {
-        self.turn = Turn::Done;
-        self.leave_running(tx, &answer);
-        match answer.is_ok() {
-            true => self.complete(tx),
-            false => tx.spoil(UNFINISHED),
-        }
-        self.fail(self.plan.primary, answer)
-    }
-
-    /// The side no longer uses the connection, unless it was given up: then a statement of it may still be
-    /// under way.
-    fn leave_running<DB: Backend>(&self, tx: &mut Tx<'_, DB>, answer: &Answer<T, E>) {
-        if !matches!(answer.0, Ended::TimedOut(_)) {
-            tx.end_work();
-        }
-    }
-
-    /// The write is whole, and so is the transaction, unless another write has spoiled it before.
-    fn complete<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
-        if !self.spoiled_before {
-            tx.mend();
-        }
-        let (shared, name) = (self.shared, &self.method.stats.name);
-        match self.forgiven.take() {
-            Some(cause) => shared.mirror_failed(name, self.plan.primary.other(), cause),
-            None if self.plan.mirror.is_some() => count(&shared.counters.mirror_written),
-            None => {}
-        }
-    }
-
-    fn record(&mut self, side: Side, answer: &Answer<T, E>) {
-        let nanos = self.shared.clock.now().saturating_sub(self.start);
-        let is_primary = side == self.plan.primary;
-        self.method.stats.record_write(side, is_primary, nanos, answer.is_ok());
+    fn record(&mut self, answer: &Answer<T, E>) {
         self.progress = Progress::Between;
+        if self.turn == Turn::Again {
+            return;
+        }
+        let nanos = self.shared.clock.now().saturating_sub(self.start);
+        let (side, is_primary) = self.running();
+        self.method.stats.record_write(side, is_primary, nanos, answer.is_ok());
         self.is_counted |= is_primary;
     }
 }

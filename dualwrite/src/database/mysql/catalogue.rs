@@ -118,11 +118,12 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
             ..KeyForm::default()
         }),
         (KeyKind::UUID, "binary" | "varbinary") => {
-            Ok(KeyForm { order: "binary".into(), ..KeyForm::default() })
+            Ok(KeyForm { order: "binary".into(), is_bytes: true, ..KeyForm::default() })
         }
         (KeyKind::TEXT, "binary" | "varbinary") => Ok(KeyForm {
             text: Wrap::new("CONVERT(", " USING utf8mb4)"),
             order: "binary".into(),
+            is_bytes: true,
             ..KeyForm::default()
         }),
         (

@@ -6,6 +6,7 @@
 
 use crate::database::{UNAWARE_SLOTS, Watched};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
+use crate::preflight::form::{KeyForm, Spelling, UuidAs};
 
 /// A row that only the transaction which wrote it sees, and that is gone before it commits. The variable says that
 /// it is worth to look for the row; it outlives a transaction that is rolled back.
@@ -90,17 +91,28 @@ pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {
 
 /// The key of a row, as the library encodes it: JSON. NULL where a part is.
 fn key(watched: &Watched, row: &str) -> String {
-    let part = |(column, kind): &(String, KeyKind)| match *kind {
-        KeyKind::INTEGER => format!("CAST({row}.{column} AS CHAR)"),
+    let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| match *kind {
+        KeyKind::INTEGER => {
+            format!("CAST({} AS CHAR)", form.text.around(&format!("{row}.{column}")))
+        }
+        KeyKind::UUID if form.uuid == UuidAs::Text => {
+            format!("JSON_QUOTE(LOWER({}))", form.text.around(&format!("{row}.{column}")))
+        }
         KeyKind::UUID => {
             let hex = format!("LOWER(HEX({row}.{column}))");
             let piece = |(from, length)| format!("SUBSTR({hex}, {from}, {length})");
             let pieces = [(1, 8), (9, 4), (13, 4), (17, 4), (21, 12)].map(piece).join(", ");
             format!("CONCAT('\"', CONCAT_WS('-', {pieces}), '\"')")
         }
-        _ => format!("JSON_QUOTE({row}.{column})"),
+        _ => {
+            let text = form.text.around(&format!("{row}.{column}"));
+            match form.spelling {
+                Spelling::Padded => format!("JSON_QUOTE(TRIM(TRAILING ' ' FROM {text}))"),
+                _ => format!("JSON_QUOTE({text})"),
+            }
+        }
     };
-    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
     match parts.as_slice() {
         [only] => only.clone(),
         // Not CONCAT_WS, which leaves NULL out.

@@ -150,17 +150,22 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
     match (kind, &*column.base) {
         (KeyKind::INTEGER, "int2" | "int4" | "int8") => Ok(plain("integer", true)),
         (KeyKind::INTEGER, "numeric") => Ok(numeric()),
-        (KeyKind::UUID, "uuid") => Ok(plain("uuid", false)),
+        (KeyKind::UUID, "uuid") => Ok(KeyForm {
+            adopt: Wrap::new("CAST(CAST(", " AS text) AS uuid)"),
+            ..plain("uuid", false)
+        }),
         (KeyKind::UUID, "bytea") => Ok(KeyForm {
             bind: Wrap::new("uuid_send(", ")"),
             text: Wrap::new("CAST(encode(", ", 'hex') AS uuid)"),
             order: "bytea".into(),
+            is_bytes: true,
             ..KeyForm::default()
         }),
         (KeyKind::TEXT, "bytea") => Ok(KeyForm {
             bind: Wrap::new("convert_to(", ", 'UTF8')"),
             text: Wrap::new("convert_from(", ", 'UTF8')"),
             order: "bytea".into(),
+            is_bytes: true,
             ..KeyForm::default()
         }),
         (KeyKind::TEXT, "uuid") => Ok(cast(column, Spelling::AsciiCase)),

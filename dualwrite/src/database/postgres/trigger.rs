@@ -6,6 +6,7 @@
 
 use crate::database::{UNAWARE_SLOTS, Watched};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
+use crate::preflight::form::KeyForm;
 
 /// What a transaction that is fenced for a migration has set for its own life; its trigger looks at it. The fence
 /// of a watched migration sets it, too.
@@ -118,11 +119,14 @@ pub(super) fn drop(Watched { table, name, .. }: &Watched) -> Vec<String> {
 
 /// The key of a row, as the library encodes it: JSON. NULL where a part is.
 fn key(watched: &Watched, row: &str) -> String {
-    let part = |(column, kind): &(String, KeyKind)| match *kind {
-        KeyKind::INTEGER => format!("{row}.{column}::text"),
-        _ => format!("to_json({row}.{column}::text)::text"),
+    let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| {
+        let text = form.text.around(&format!("{row}.{column}"));
+        match *kind {
+            KeyKind::INTEGER => format!("({text})::text"),
+            _ => format!("to_json(({text})::text)::text"),
+        }
     };
-    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
     match parts.as_slice() {
         [only] => only.clone(),
         _ => format!("'[' || {} || ']'", parts.join(" || ',' || ")),

@@ -181,7 +181,9 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
         (KeyKind::UUID, "text" | "blob" | "numeric") => {
             let uuid = if column.cast == "text" { UuidAs::Text } else { UuidAs::Native };
             let spelling = if uuid == UuidAs::Text { spelling } else { Spelling::Exact };
-            Ok(KeyForm { uuid, spelling, ..form })
+            let (is_bytes, is_unsettled) = (uuid == UuidAs::Native, column.cast.is_empty());
+            let order = format!("{} {uuid:?}", form.order);
+            Ok(KeyForm { uuid, spelling, is_bytes, is_unsettled, order, ..form })
         }
         (KeyKind::TEXT, "integer" | "numeric" | "real") => Err(Unfit::new(
             format!(

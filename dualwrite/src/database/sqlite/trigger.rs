@@ -5,6 +5,7 @@
 
 use crate::database::{SqlRow, Watched};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
+use crate::preflight::form::{KeyForm, Spelling, UuidAs};
 
 /// A row that only the transaction which wrote it sees, and that is gone before it commits.
 pub(super) fn mark(fence: u64) -> String {
@@ -136,14 +137,14 @@ pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {
 
 /// Whether the key can be encoded: a column holds any type.
 fn fits(watched: &Watched, row: &str) -> String {
-    let part = |(column, kind): &(String, KeyKind)| match *kind {
+    let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| match *kind {
         KeyKind::INTEGER => format!("typeof({row}.{column}) = 'integer'"),
-        KeyKind::UUID => {
+        KeyKind::UUID if form.uuid == UuidAs::Native => {
             format!("typeof({row}.{column}) = 'blob' AND length({row}.{column}) = 16")
         }
         _ => format!("typeof({row}.{column}) = 'text'"),
     };
-    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
     let kinds = parts.join(" AND ");
     format!(
         "CASE WHEN {kinds} THEN length(CAST({} AS BLOB)) <= {KEY_BYTES_MAX} ELSE 0 END",
@@ -153,17 +154,22 @@ fn fits(watched: &Watched, row: &str) -> String {
 
 /// The key of a row, as the library encodes it: JSON.
 fn key(watched: &Watched, row: &str) -> String {
-    let part = |(column, kind): &(String, KeyKind)| match *kind {
+    let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| match *kind {
         KeyKind::INTEGER => format!("CAST({row}.{column} AS TEXT)"),
+        KeyKind::UUID if form.uuid == UuidAs::Text => format!("json_quote(lower({row}.{column}))"),
         KeyKind::UUID => {
             let hex = format!("lower(hex({row}.{column}))");
             let piece = |(from, length)| format!("substr({hex}, {from}, {length})");
             let pieces = [(1, 8), (9, 4), (13, 4), (17, 4), (21, 12)].map(piece);
             format!("'\"' || {} || '\"'", pieces.join(" || '-' || "))
         }
-        _ => format!("json_quote({row}.{column})"),
+        _ => match form.spelling {
+            Spelling::Padded => format!("json_quote(rtrim({row}.{column}))"),
+            Spelling::AsciiCase => format!("json_quote(lower({row}.{column}))"),
+            _ => format!("json_quote({row}.{column})"),
+        },
     };
-    let parts: Vec<String> = watched.columns.iter().map(part).collect();
+    let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
     match parts.as_slice() {
         [only] => only.clone(),
         _ => format!("'[' || {} || ']'", parts.join(" || ',' || ")),

@@ -81,8 +81,10 @@ impl Kind {
             Self::Start => {
                 ("was started already and has not ended", "change its rate, or cancel it first")
             }
-            Self::Pause => ("does not run", "start it, or see whether it is complete or paused"),
-            Self::Resume => ("is neither paused nor cancelled", "start it where nobody runs it"),
+            Self::Pause => ("does not run", "start it, or see whether it is complete"),
+            Self::Resume => {
+                ("is not paused, and nobody runs it", "start it, also where it was cancelled")
+            }
             Self::Cancel => ("is not under way", "there is nothing to end"),
             Self::Rate => ("is not under way", "start it with the rate"),
         };

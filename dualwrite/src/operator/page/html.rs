@@ -69,6 +69,7 @@ fn document(title: &str, renewed: bool, body: &Markup) -> Markup {
 
 fn state(migration: &MigrationOverview) -> Markup {
     html! {
+        @if let Some(why) = &migration.unreadable { p { "Its rows in the control tables cannot be read: " (why) } }
         table {
             tr { th { "position" } td { (migration.position) } }
             tr { th { "generation" } td { (migration.generation) } }
@@ -213,6 +214,7 @@ mod tests {
         MigrationOverview {
             name: evil(),
             position: evil(),
+            unreadable: Some(evil()),
             generation: 3,
             backfill: Some(BackfillProgress {
                 side: Side::Old,

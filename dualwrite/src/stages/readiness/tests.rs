@@ -31,6 +31,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
         hazards: Vec::new(),
         approvals: Vec::new(),
         releases: Vec::new(),
+        contract_begun: false,
         unaware: None,
         instances: vec![InstanceReport {
             id: "a".into(),
@@ -39,6 +40,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
             drained: Epoch(8),
             min_stage: Stage::Off,
             max_stage: Stage::Complete,
+            new_only: false,
             lazy: true,
             wanted: None,
             killed_by: None,

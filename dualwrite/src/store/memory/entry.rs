@@ -18,6 +18,7 @@ impl Entry {
     pub(super) fn new(name: &str, now: u64) -> Self {
         Self {
             record: Record {
+                fence: 0, // nobody takes it
                 name: name.to_owned(),
                 position: Position::start(),
                 token: Token::random(),
@@ -39,6 +40,7 @@ impl Entry {
             verification_order: VerifyOrder::GoOn,
             stale: Vec::new(),
             hazards: Vec::new(),
+            contract: None,
             shape: None,
             approvals: Vec::new(),
             releases: Vec::new(),
@@ -93,6 +95,7 @@ impl Entry {
                 .map(|(_, name)| name.clone())
                 .collect(),
             releases: self.releases.clone(),
+            contract_begun: false,
             unaware: None,
             instances: self
                 .instances

@@ -16,6 +16,7 @@ impl Entry {
             min_stage: beat.min_stage,
             max_stage: beat.max_stage,
             lazy: seen.lazy,
+            new_only: seen.new_only,
             wanted: seen.wanted.clone(),
             killed_by: seen.killed_by.clone(),
         };

@@ -63,7 +63,7 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     /// A transaction that holds the fence alone.
-    async fn alone(&self, name: &str) -> Result<Lent<'_, DB>, Error> {
+    pub(super) async fn alone(&self, name: &str) -> Result<Lent<'_, DB>, Error> {
         let mut attempt = 1;
         loop {
             let begun = clock::limit(FENCE_WAIT + self.moving.limit(), async {

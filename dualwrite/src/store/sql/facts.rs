@@ -30,7 +30,7 @@ pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.gen
      (SELECT f.next_attempt_at FROM dualwrite_failure f WHERE f.migration = m.name \
      ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
-     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, {now}";
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, {now}";
 pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -40,12 +40,13 @@ pub(super) fn record_sql(condition: &str) -> String {
 }
 
 /// Its column with the time of the database.
-pub(super) const READ_AT: usize = 17;
+pub(super) const READ_AT: usize = 18;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
     Ok(Record {
         name: row.text(0)?.to_owned(),
+        fence: row.unsigned(17)?,
         position: position_of(row, 1)?,
         token: Token(row.unsigned(15)?),
         from_token: Token(row.unsigned(16)?),
@@ -108,7 +109,8 @@ pub(super) async fn facts<DB: Backend>(
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
                WHERE f.migration = name AND f.side = 'new'), \
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'old') \
+               WHERE f.migration = name AND f.side = 'old'), \
+               (SELECT count(c.begun_at) FROM dualwrite_contract c WHERE c.migration = name) \
                FROM dualwrite_migration WHERE name = ?";
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
@@ -147,6 +149,7 @@ pub(super) async fn facts<DB: Backend>(
         dirty_new: count(2)?,
         dead_letters: count(3)?,
         waived: count(8)?,
+        contract_begun: count(10)? > 0,
         instances,
     })
 }
@@ -172,15 +175,15 @@ fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
     rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-/// Live instances. The last column: what it has seen is in the history of this migration, and not of one that was
+/// Live instances. The last column but one: what it has seen is in the history of this migration, and not of one that was
 /// lost, and it said so to this server: one that has taken over may lack what the instance has seen since.
 const INSTANCES: &str = "i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.min_stage, \
      i.max_stage, a.lazy, a.wanted, a.killed_by, \
      CASE WHEN i.server = {server} AND ((a.seen_token = m.token AND a.seen_epoch <= m.epoch) \
      OR (a.seen_token = m.from_token AND a.seen_epoch = m.epoch - 1) \
      OR EXISTS (SELECT 1 FROM dualwrite_event e WHERE e.migration = a.migration \
-     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END \
-     FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
+     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END, \
+     a.new_only FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
      JOIN dualwrite_instance i ON i.id = a.instance \
      WHERE i.expires_at > {now} - ?";
 
@@ -202,6 +205,7 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
         min_stage: row.stage(first + 4)?,
         max_stage: row.stage(first + 5)?,
         lazy: row.integer(first + 6)? != 0,
+        new_only: row.integer(first + 10)? != 0,
         wanted: row.optional_text(first + 7)?.map(str::to_owned),
         killed_by: row.optional_text(first + 8)?.map(str::to_owned),
     })

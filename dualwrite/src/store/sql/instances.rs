@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::control::{Acknowledgement, Heartbeat, Pulse, Record};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Pin, SqlValue};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Mark, Token};
 use crate::store::sql::facts::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
+use crate::transaction::fence_lost;
 
 /// How many rows one statement writes at the most.
 const ROWS_MAX: usize = 500;
@@ -22,22 +23,98 @@ impl<DB: Backend> SqlControl<DB> {
         let is_known = |name: &&str| known.iter().any(|record| record.name == *name);
         let new: Vec<&str> = names.iter().filter(|name| !is_known(name)).copied().collect();
         if new.is_empty() {
+            self.check_fences(names).await?;
             return Ok(known);
         }
         for new in new.chunks(ROWS_MAX) {
-            let rows = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now}, '')"; new.len()].join(", ");
-            let insert = format!(
-                "INSERT INTO dualwrite_migration (name, fence, token, stage, ramp, epoch, generation, \
-                 stage_epoch, stage_at, created_at, contract_notes) VALUES {rows}{}",
-                DB::Adapter::DIALECT.upsert("name", &[])
-            );
-            let row = |name: &&str| {
-                [(*name).into(), Pin::fence(name).into(), SqlValue::from(Token::random().0)]
-            };
-            let values: Vec<SqlValue> = new.iter().flat_map(row).collect();
-            self.execute("registering", &insert, &values).await?;
+            self.create(new).await?;
+        }
+        let records = self.records_of(names).await?;
+        let is_there = |name: &&str| records.iter().any(|record| record.name == **name);
+        if names.iter().all(is_there) {
+            return Ok(records);
+        }
+        for name in names.iter().filter(|name| !is_there(name)) {
+            self.create_beside(name).await?;
         }
         self.records_of(names).await
+    }
+
+    /// Makes migrations that are new with the first number that their fences may have. Where one of the numbers is
+    /// taken, some or all of them are not made.
+    async fn create(&self, names: &[&str]) -> Result<(), Error> {
+        let first = names.iter().filter_map(|name| Some((*name, Pin::fences(name).next()?)));
+        let rows: Vec<(&str, u64)> = first.collect();
+        match self.insert(&rows).await {
+            Err(error) if is_taken(&error) => Ok(()),
+            made => made,
+        }
+    }
+
+    /// Makes one with the first number that is free.
+    async fn create_beside(&self, name: &str) -> Result<(), Error> {
+        for fence in Pin::fences(name) {
+            match self.insert(&[(name, fence)]).await {
+                Err(error) if is_taken(&error) => {}
+                made => made?,
+            }
+            // MySQL does not say that a number is taken: nothing is inserted there.
+            if !self.records_of(&[name]).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        let message =
+            "every number that its fence could have is another migration's; choose another name";
+        Err(Error::new(ErrorKind::InvalidInput, message).of(name))
+    }
+
+    async fn insert(&self, rows: &[(&str, u64)]) -> Result<(), Error> {
+        let places = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now}, '')"; rows.len()].join(", ");
+        let insert = format!(
+            "INSERT INTO dualwrite_migration (name, fence, token, stage, ramp, epoch, generation, \
+             stage_epoch, stage_at, created_at, contract_notes) VALUES {places}{}",
+            DB::Adapter::DIALECT.upsert("name", &[])
+        );
+        let row = |(name, fence): &(&str, u64)| {
+            [(*name).into(), (*fence).into(), SqlValue::from(Token::random().0)]
+        };
+        let values: Vec<SqlValue> = rows.iter().flat_map(row).collect();
+        self.execute("registering", &insert, &values).await.map(drop)
+    }
+
+    /// Makes fences again that are not what their rows say, as after a partial restore.
+    async fn check_fences(&self, names: &[&str]) -> Result<(), Error> {
+        let broken = self.broken_fences(names).await?;
+        for name in &broken {
+            let repairing = self.working.within("making the fence again", async {
+                let mut lent = self.working.lend().await?;
+                lent.busy();
+                let repaired = DB::Adapter::repair_fence(&mut lent, name).await;
+                lent.ended(repaired)
+            });
+            repairing.await.map_err(|error| error.of(name))?;
+            tracing::warn!(
+                migration = name,
+                "the fence was not what its row says; it was made again"
+            );
+        }
+        if !broken.is_empty()
+            && let Some(name) = self.broken_fences(names).await?.first()
+        {
+            return Err(fence_lost().of(name));
+        }
+        Ok(())
+    }
+
+    async fn broken_fences(&self, names: &[&str]) -> Result<Vec<String>, Error> {
+        let Some(sql) = DB::Adapter::BROKEN_FENCES else { return Ok(Vec::new()) };
+        let doing = "checking the fences";
+        let rows = self.fetch(doing, sql, &[]).await?;
+        let found = rows.iter().map(|row| row.text(0).map(str::to_owned));
+        let found: sqlx::Result<Vec<String>> = found.collect();
+        let mut found = found.map_err(|error| Error::database(doing, error))?;
+        found.retain(|name| names.contains(&name.as_str()));
+        Ok(found)
     }
 
     async fn records_of(&self, names: &[&str]) -> Result<Vec<Record>, Error> {
@@ -149,6 +226,13 @@ impl<DB: Backend> SqlControl<DB> {
     }
 }
 
+/// Another migration has this number. MySQL does not say so: nothing is inserted there.
+fn is_taken(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let error = source.and_then(|error| error.downcast_ref::<sqlx::Error>());
+    error.and_then(sqlx::Error::as_database_error).is_some_and(|error| error.is_unique_violation())
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -188,14 +272,22 @@ async fn acknowledge<DB: Backend>(
     acknowledged: &[Acknowledgement],
 ) -> sqlx::Result<()> {
     for some in acknowledged.chunks(ROWS_MAX) {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
         let sql = format!(
-            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, wanted, killed_by, \
+            "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, new_only, wanted, killed_by, \
              seen_epoch, seen_token, drained_epoch, beat) VALUES {rows}{}",
             DB::Adapter::DIALECT.upsert_newer(
                 "dualwrite_acknowledgement",
                 "migration, instance",
-                &["lazy", "wanted", "killed_by", "seen_epoch", "seen_token", "drained_epoch"],
+                &[
+                    "lazy",
+                    "new_only",
+                    "wanted",
+                    "killed_by",
+                    "seen_epoch",
+                    "seen_token",
+                    "drained_epoch",
+                ],
                 "beat"
             )
         );
@@ -204,6 +296,7 @@ async fn acknowledge<DB: Backend>(
                 seen.migration.as_str().into(),
                 beat.instance.as_str().into(),
                 i64::from(seen.lazy).into(),
+                i64::from(seen.new_only).into(),
                 SqlValue::Text(seen.wanted.clone()),
                 SqlValue::Text(seen.killed_by.clone()),
                 seen.seen.epoch.0.into(),

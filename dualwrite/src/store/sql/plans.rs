@@ -202,7 +202,7 @@ impl<DB: Backend> Plans for SqlControl<DB> {
             let sql = "UPDATE dualwrite_migration SET flag_wanted = ?, flag_epoch = ? \
                        WHERE name = ? AND epoch = ?";
             let values = [wanted.into(), epoch.0.into(), name.into(), epoch.0.into()];
-            self.execute("noting what a flag wants", sql, &values).await.map(drop)
+            self.change_row("noting what a flag wants", name, sql, &values).await.map(drop)
         })
     }
 }

@@ -169,6 +169,7 @@ fn summary(
         hazards: Vec::new(),
         approvals,
         releases,
+        contract_begun: false, // no gate of a published figure asks for it
         unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
         instances,
     })

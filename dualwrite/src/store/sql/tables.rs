@@ -49,6 +49,8 @@ pub(crate) struct SqlControl<DB: Backend> {
     /// By how much the database's clock has lately gone ahead, in microseconds, and until when that matters.
     pub(super) stepped: Mutex<Option<(i64, u64)>>,
     pub(super) clock: Clock,
+    /// The database tells of changes, and nothing in between loses what it says.
+    pub(super) notified: bool,
 }
 
 impl<DB: Backend> SqlControl<DB> {
@@ -68,7 +70,13 @@ impl<DB: Backend> SqlControl<DB> {
             turns: Mutex::default(),
             stepped: Mutex::default(),
             clock: Clock::system(),
+            notified: true,
         }
+    }
+
+    /// Behind a pooler nobody is told of anything: the session that listens may be another one by then.
+    pub(crate) fn without_notifications(self) -> Self {
+        Self { notified: false, ..self }
     }
 
     pub(super) async fn fetch(

@@ -117,7 +117,7 @@ impl<DB: Backend> SqlControl<DB> {
                    old_verified_generation = ? \
                    WHERE name = ? AND generation = ? AND old_generation = ?";
         let values = [new.0.into(), old.0.into(), name.into(), new.0.into(), old.0.into()];
-        if self.execute(doing, sql, &values).await? == 0 {
+        if self.change_row(doing, name, sql, &values).await? == 0 {
             return Ok(false);
         }
         // After the generations: until then the marks keep the gates shut.

@@ -1,6 +1,6 @@
 //! What getters answer and setters write, for each pair of types.
 
-use dualwrite::Dual;
+use dualwrite::{Dual, Side};
 
 #[derive(Clone, Debug, Default, Dual, PartialEq)]
 struct Customer {
@@ -8,13 +8,13 @@ struct Customer {
     #[dual(new = email_address)]
     email: String,
     email_address: Option<String>,
-    #[dual(new = tag_list)]
+    #[dual(new = tag_list, present = some)]
     tags: Option<Vec<u8>>,
     pub tag_list: std::option::Option<std::vec::Vec<u8>>,
     #[dual(new = years)]
     age: u32,
     years: Option<u32>,
-    #[dual(new = rating)]
+    #[dual(new = rating, present = some)]
     stars: Option<f64>,
     rating: Option<f64>,
     #[dual(new = place)]
@@ -43,7 +43,7 @@ fn main() {
     assert_eq!(customer.rating(), None::<f64>);
     assert_eq!(customer.place(), &Address(""));
     assert_eq!(customer.spot(), &Address("site"));
-    assert_eq!(customer.full_name(), None::<&str>);
+    assert_eq!(customer.full_name(Side::New), None::<&str>);
     assert!(!customer.is_migrated());
 
     customer.set_email_address("new");
@@ -62,6 +62,6 @@ fn main() {
     assert_eq!((customer.stars, customer.rating()), (Some(0.5), Some(0.5)));
     assert_eq!((customer.address.as_ref(), customer.place()), (Some(&Address("place")), &Address("place")));
     assert_eq!((&customer.site, customer.spot()), (&Address("spot"), &Address("spot")));
-    assert_eq!((customer.name.as_deref(), customer.full_name()), (Some("A"), Some("A")));
+    assert_eq!((customer.name.as_deref(), customer.full_name(Side::New)), (Some("A"), Some("A")));
     assert_eq!(customer.id, 0);
 }

@@ -25,8 +25,8 @@ where
     async fn shown<'k, K>(&self, key: &'k K) -> Result<&'k str, Self::Error>
     where
         K: Display + Sync + ?Sized;
-    #[read(key = 1_i64 + 2)]
-    async fn parse<V, const RADIX: u32>(&self) -> Result<[V; SIZE], Self::Error>
+    #[read(key = id + 2)]
+    async fn parse<V, const RADIX: u32>(&self, id: i64) -> Result<[V; SIZE], Self::Error>
     where
         V: Clone + PartialEq + Send + Sync + 'static;
     #[write(key = id)]

@@ -1,0 +1,246 @@
+//! `dualwrite contract …`: whether old may be dropped, what that would run, and dropping it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
+use dualwrite::{ContractDecision, ContractPlan, ContractRun, Operator};
+
+use crate::failure::Failure;
+
+/// How much of what a backup's command prints is kept.
+const OUTPUT_BYTES_MAX: usize = 100_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contract {
+    /// Says whether old may be dropped, and which evidence is missing
+    ///
+    /// Exit codes: 0 it may; 1 something is missing, or it failed; 2 wrong arguments.
+    Check {
+        /// The migration
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the statements that would drop old, or writes them as migration files
+    Plan {
+        /// The migration
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Writes them into this folder, in the layout of sqlx; takes --version, too
+        #[arg(long, value_name = "FOLDER", requires = "version")]
+        into: Option<PathBuf>,
+        /// The version of the first file
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+        version: Option<i64>,
+    },
+    /// Drops old, if all evidence is there
+    ///
+    /// Exit codes: 0 it is dropped, or, with --dry-run, may be; 1 it is refused, or it failed; 2 wrong arguments.
+    Run {
+        #[command(flatten)]
+        said: Said,
+        /// Only looks: what the evidence says, and what would be run
+        #[arg(long)]
+        dry_run: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// How long a statement waits for its lock
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+        lock_timeout: Duration,
+        /// How often a statement is tried that does not get its lock
+        #[arg(long, value_name = "TIMES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        attempts: u32,
+    },
+    /// Gives the approval that the contract asks for
+    Approve(Said),
+    /// Runs a command that makes a backup and restores it, and confirms the backup where it succeeds
+    ///
+    /// What the command prints goes into the audit. It finds the name of the migration in DUALWRITE_MIGRATION.
+    Backup {
+        #[command(flatten)]
+        said: Said,
+        /// The command and its arguments, behind `--`
+        #[arg(required = true, last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Shows the audit, newest first
+    Events {
+        /// The migration
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Who, of what, and why.
+#[derive(Args, Debug)]
+pub(crate) struct Said {
+    /// The migration
+    name: String,
+    /// Who does it, for the audit; at most 100 bytes
+    #[arg(long, value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    by: String,
+    /// Why, for the audit
+    #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
+    because: String,
+}
+
+/// What is printed, and whether the answer is yes.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) yes: bool,
+}
+
+fn yes(text: String) -> Answer {
+    Answer { text, yes: true }
+}
+
+/// Does it.
+pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Failure> {
+    match command {
+        Contract::Check { name, json } => {
+            let decision = operator.contract(&name).check().await?;
+            let text = if json { as_json(&decision)? } else { decided(&name, &decision) };
+            Ok(Answer { text, yes: decision.is_allowed() })
+        }
+        Contract::Plan { name, json, into, version } => {
+            let plan = operator.contract(&name).plan().await?;
+            match (into, version) {
+                (Some(folder), Some(version)) => write(&plan, &folder, version).map(yes),
+                _ if json => as_json(&plan).map(yes),
+                _ => Ok(yes(statements(&plan.statements))),
+            }
+        }
+        Contract::Run { said, dry_run, json, lock_timeout, attempts } => {
+            let run = operator.contract(&said.name).run().by(&said.by).because(&said.because);
+            let run = run.lock_timeout(lock_timeout).attempts(attempts);
+            let run = if dry_run { run.dry_run() } else { run };
+            let done = run.await?;
+            let text = if json { as_json(&done)? } else { ran(&said.name, &done) };
+            Ok(Answer { text, yes: done.ended || done.decision.is_allowed() })
+        }
+        Contract::Approve(said) => {
+            operator.contract(&said.name).approve(&said.by, &said.because).await?;
+            Ok(yes(format!("the contract of `{}` is approved by {}\n", said.name, said.by)))
+        }
+        Contract::Backup { said, command } => backup(operator, &said, &command).await.map(yes),
+        Contract::Events { name, json } => {
+            let events = operator.contract(&name).events().await?;
+            if json {
+                return as_json(&events).map(yes);
+            }
+            let mut text = String::new();
+            for event in &events {
+                let what = plain(&event.what);
+                let (actor, reason) = (plain(&event.actor), plain(&event.reason));
+                let at = crate::show::moment(event.at_us);
+                let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
+            }
+            Ok(yes(text))
+        }
+    }
+}
+
+fn as_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| Failure(format!("this cannot be JSON: {error}")))?;
+    Ok(format!("{text}\n"))
+}
+
+/// What others wrote cannot steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn decided(name: &str, decision: &ContractDecision) -> String {
+    let mut text = String::new();
+    match decision {
+        ContractDecision::Allowed { evidence } => {
+            let _ = writeln!(text, "{name}: old may be dropped");
+            for one in evidence {
+                let _ = writeln!(text, "  {}", plain(&one.to_string()));
+            }
+        }
+        ContractDecision::Refused { missing } => {
+            let _ = writeln!(text, "{name}: old cannot be dropped yet");
+            for one in missing {
+                let _ = writeln!(text, "  {}", plain(&one.to_string()));
+            }
+        }
+    }
+    text
+}
+
+fn statements(statements: &[String]) -> String {
+    if statements.is_empty() {
+        return "-- nothing of old is left\n".to_owned();
+    }
+    statements.iter().map(|statement| format!("{statement};\n")).collect()
+}
+
+fn ran(name: &str, run: &ContractRun) -> String {
+    if run.dry_run {
+        return format!("{}{}", decided(name, &run.decision), statements(&run.statements));
+    }
+    match run.statements.is_empty() {
+        true => format!("{name}: old was dropped before\n"),
+        false => format!("{}{name}: old is dropped\n", statements(&run.statements)),
+    }
+}
+
+/// Files that are there already are left alone.
+fn write(plan: &ContractPlan, folder: &PathBuf, version: i64) -> Result<String, Failure> {
+    let failed = |path: &PathBuf, error: std::io::Error| {
+        Failure(format!(
+            "cannot write `{}`: {error}; name another folder or version",
+            path.display()
+        ))
+    };
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let mut text = String::new();
+    for file in plan.files(version) {
+        let path = folder.join(&file.name);
+        let made = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let written =
+            made.and_then(|mut made| std::io::Write::write_all(&mut made, file.text.as_bytes()));
+        written.map_err(|error| failed(&path, error))?;
+        let _ = writeln!(text, "{}", path.display());
+    }
+    Ok(text)
+}
+
+async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Failure> {
+    // Before the command, which may take long: an unknown name, or an empty reason.
+    operator.contract(&said.name).check().await?;
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure("name the command that makes the backup, behind `--`".to_owned()));
+    };
+    let run = Command::new(program)
+        .args(arguments)
+        .env("DUALWRITE_MIGRATION", &said.name)
+        .output()
+        .map_err(|error| Failure(format!("the command `{program}` cannot be run: {error}")))?;
+    let mut output = String::from_utf8_lossy(&run.stdout).into_owned();
+    output.push_str(&String::from_utf8_lossy(&run.stderr));
+    output.truncate(output.floor_char_boundary(OUTPUT_BYTES_MAX));
+    if !run.status.success() {
+        let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let status = run.status;
+        return Err(Failure(format!(
+            "no backup is confirmed: `{program}` ended with {status}: {}; see to it and run it again",
+            plain(last)
+        )));
+    }
+    operator.contract(&said.name).confirm_backup(&said.by, &said.because, &output).await?;
+    Ok(format!("the backup for `{}` is confirmed; its output is in the audit\n", said.name))
+}

@@ -1,0 +1,151 @@
+//! What is known of a write before it is made: its keys, where it goes, and whether its mirror may fall behind.
+
+use crate::call::repository::{Entry, Repository};
+use crate::call::write::decide::{self, Mirror, Unequal};
+use crate::call::write::together::without_keys;
+use crate::database::Backend;
+use crate::error::{Error, ErrorKind};
+use crate::key::{EncodedKey, Key};
+use crate::shadow::sampling::is_sampled;
+use crate::stages::position::{Percent, Position};
+use crate::stages::route::{Operation, Plan, is_read, stage_of};
+use crate::stages::stage::{Side, Stage};
+use crate::state::Shared;
+use crate::transaction::Tx;
+
+/// What is known of a write before its first side.
+pub(crate) struct Planned {
+    pub(crate) position: Position,
+    pub(crate) plan: Plan,
+    pub(crate) mirror: Mirror,
+    /// What follows where the sides answer differently.
+    pub(crate) unequal: Unequal,
+    /// Those of its keys that are marked where the mirror falls behind, or compared.
+    pub(crate) keys: Vec<EncodedKey>,
+    /// Keys of which new gets a row although their own stage writes old alone: they are marked at the end, so
+    /// that what old alone gets from now on is copied to new once both are written.
+    pub(crate) ahead: Vec<EncodedKey>,
+    /// Whether the sides are read back and compared.
+    pub(crate) compare: bool,
+    /// The side that is written first makes the key.
+    pub(crate) makes_key: bool,
+}
+
+impl Planned {
+    pub(crate) fn of(position: Position, plan: Plan, mirror: Mirror) -> Self {
+        Self {
+            position,
+            plan,
+            mirror,
+            unequal: Unequal::Passed,
+            keys: Vec::new(),
+            ahead: Vec::new(),
+            compare: false,
+            makes_key: false,
+        }
+    }
+
+    /// What could not be planned goes nowhere.
+    pub(crate) fn nowhere() -> Self {
+        Self::of(Position::start(), Plan::of(Stage::Off, Operation::Write), Mirror::Strict)
+    }
+}
+
+#[cold]
+pub(crate) fn not_pinned(shared: &Shared) -> Error {
+    let message = "the transaction was not begun for it; use `migration.begin(&pool)`, or \
+                   `Tx::begin_for(&pool, &[…])` for several migrations";
+    Error::new(ErrorKind::NotPinned, message).of(&shared.name)
+}
+
+/// What a plan is made from.
+pub(crate) struct Context<'r> {
+    pub(crate) repository: &'r Repository,
+    pub(crate) shared: &'r Shared,
+    pub(crate) method: &'r Entry,
+    pub(crate) position: Position,
+}
+
+impl<'r> Context<'r> {
+    pub(crate) fn of<DB: Backend>(
+        repository: &'r Repository,
+        method: usize,
+        tx: &Tx<'_, DB>,
+    ) -> Result<Self, Error> {
+        let shared = &**repository.shared();
+        let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
+        Ok(Self { repository, shared, method: repository.method(method), position })
+    }
+
+    pub(crate) fn stage_of<K: Key + ?Sized>(&self, key: &K) -> Result<Stage, Error> {
+        Ok(match self.position.ramp == Percent::ZERO {
+            true => self.position.stage,
+            false => {
+                let bucket = self.shared.bucket(key)?;
+                stage_of(self.position, bucket)
+            }
+        })
+    }
+
+    pub(crate) fn without_keys(&self) -> Result<Planned, Error> {
+        let plan = without_keys(self.position).plan;
+        let unequal = self.unequal(plan, true);
+        Ok(Planned { unequal, ..Planned::of(self.position, plan, Mirror::Strict) })
+    }
+
+    pub(crate) fn mirror(&self, plan: Plan, split: bool) -> Mirror {
+        let Some(side) = plan.mirror.filter(|_| !split) else {
+            return Mirror::Strict;
+        };
+        self.forgives(side)
+    }
+
+    /// What a failure of this side does, where it is the mirror.
+    pub(crate) fn forgives(&self, side: Side) -> Mirror {
+        let shared = self.shared;
+        // Where another spelling of this key may have another bucket, it may be read on the side that failed.
+        let elsewhere = shared.is_ramped_by_other_keys() || shared.is_loose();
+        if elsewhere && is_read(self.position, side) {
+            return Mirror::Strict;
+        }
+        decide::mirror(self.position, side, self.method.mirror(shared), self.is_repairable(side))
+    }
+
+    /// What follows where the sides answer differently. `split`: neither side may then fall behind.
+    pub(crate) fn unequal(&self, plan: Plan, split: bool) -> Unequal {
+        match plan.mirror {
+            Some(side) => {
+                let policy = self.method.on_difference(self.shared);
+                decide::unequal(policy, !split && self.is_repairable(side))
+            }
+            None => Unequal::Passed,
+        }
+    }
+
+    /// Whether a copy function exists in the direction of this side, and nothing is copied in the other one.
+    fn is_repairable(&self, side: Side) -> bool {
+        let shared = self.shared;
+        shared.copier.as_ref().is_some_and(|copier| copier.can_copy_to(side))
+            && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
+    }
+
+    pub(crate) fn compares(&self, plan: Plan) -> bool {
+        let share = self.shared.options.compare_writes;
+        plan.mirror.is_some() && is_sampled(share, self.shared.clock.ticks())
+    }
+
+    /// A row that a filter brought to new, of a key that is written to old alone, may be deleted from old
+    /// without new. That is found out only where the rows of new can be listed, by a verification that must
+    /// come first.
+    pub(crate) fn check_rows_that_only_new_has(&self) -> Result<(), Error> {
+        let shared = self.shared;
+        let sees_new = shared.copier.as_ref().is_some_and(|copier| copier.sees_new());
+        if sees_new && !shared.options.lazy {
+            return Ok(());
+        }
+        let message = "a write without a key cannot be made while `off` is ramped: step the ramp back to 0, \
+                       or advance to `dual_write` in one step; rows that it brings to new alone could not \
+                       be found again";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+}

@@ -1,0 +1,50 @@
+//! Orders to jobs that run, in whichever process.
+
+use crate::control::BackfillProgress;
+
+/// What an operator tells a backfill that runs, in whichever process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Pause,
+    /// Also what was cancelled.
+    Resume,
+    /// Only what was paused.
+    GoOn,
+    Cancel,
+    /// Keys a second.
+    Rate(Option<u64>),
+}
+
+impl Order {
+    /// Whether a backfill is as this order wants it.
+    pub(crate) fn holds(self, found: &BackfillProgress) -> bool {
+        !found.complete
+            && match self {
+                Self::Pause => found.paused,
+                Self::Resume | Self::GoOn => !found.paused && !found.cancelled,
+                Self::Cancel => found.cancelled,
+                Self::Rate(_) => false,
+            }
+    }
+}
+
+/// What an operator told a verification last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum VerifyOrder {
+    #[default]
+    GoOn,
+    Pause,
+    /// Until it is told to go on.
+    Cancel,
+}
+
+impl VerifyOrder {
+    pub(crate) fn code(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn of(code: i64) -> Self {
+        let all = [Self::Pause, Self::Cancel];
+        all.into_iter().find(|order| order.code() == code).unwrap_or_default()
+    }
+}

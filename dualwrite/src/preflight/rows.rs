@@ -1,0 +1,263 @@
+//! What the catalogue says of the rows that a copy writes: columns that the database fills, what new asks of a row that
+//! old does not, triggers of the application, rights and settings. Pure.
+
+use super::finding::{Finding, FindingLevel};
+use super::schema::{Column, SideSchema, Subject};
+
+/// What an adapter knows of a table beyond its columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct TableNotes {
+    /// Triggers of the application that run for rows that are inserted or updated.
+    pub(crate) triggers: Vec<String>,
+    /// Rights on the table that the role lacks.
+    pub(crate) missing_rights: Vec<String>,
+    /// Constraints that are judged as late as at COMMIT.
+    pub(crate) deferred: Option<String>,
+    /// The server cuts values that do not fit, in silence.
+    pub(crate) cuts_values: bool,
+}
+
+fn found(
+    check: &str,
+    level: FindingLevel,
+    side: &SideSchema,
+    column: Option<&str>,
+    (why, action): (String, &str),
+) -> Finding {
+    Finding::new(check, level, (side.side, &side.name.to_string(), column), why, action)
+}
+
+fn columns(side: &SideSchema) -> impl Iterator<Item = &Column> {
+    side.table.iter().flat_map(|table| &table.columns)
+}
+
+/// Whether a copy writes rows of old, too: where both sides are one table.
+fn is_one_table(subject: &Subject) -> bool {
+    subject.new.as_ref().is_none_or(|new| new.name == subject.old.name)
+}
+
+/// The sides whose rows a copy writes.
+fn written(subject: &Subject) -> impl Iterator<Item = &SideSchema> {
+    let old = is_one_table(subject).then_some(&subject.old);
+    let new = subject.new.as_ref().filter(|_| old.is_none());
+    old.into_iter().chain(new)
+}
+
+/// Columns that would say that a row was changed when it was only copied.
+pub(crate) fn self_updating(subject: &Subject, out: &mut Vec<Finding>) {
+    for side in written(subject) {
+        for column in columns(side).filter(|c| c.extra.to_ascii_lowercase().contains("on update")) {
+            let why = "the database gives it the present time whenever its row is updated, and a statement of your \
+                       own that copies does update it (a ready copy of columns keeps its value)";
+            let action = "assign it in the statements that copy: `at = at`, or the value of old";
+            let at = Some(column.name.as_str());
+            out.push(found(
+                "self_updating",
+                FindingLevel::Warn,
+                side,
+                at,
+                (why.to_owned(), action),
+            ));
+        }
+    }
+}
+
+/// Columns that nobody may write.
+pub(crate) fn generated(subject: &Subject, out: &mut Vec<Finding>) {
+    for side in written(subject) {
+        for column in columns(side).filter(|column| column.is_generated) {
+            let why = "the database computes it, and refuses a statement that names it".to_owned();
+            let action = "leave it out of what is copied and mirrored";
+            let at = Some(column.name.as_str());
+            out.push(found("generated_column", FindingLevel::Note, side, at, (why, action)));
+        }
+    }
+}
+
+/// What new asks of a row, and old does not.
+pub(crate) fn stricter(subject: &Subject, out: &mut Vec<Finding>) {
+    let Some(new) = subject.new.as_ref().filter(|_| !is_one_table(subject)) else { return };
+    for column in columns(new).filter(|c| !c.nullable && c.default.is_none() && !c.is_generated) {
+        if subject.old.column(&column.name).is_some_and(|old| old.nullable) {
+            let why = "it is NOT NULL here and may be NULL in old: such rows become dead letters";
+            let action =
+                "fill those rows of old first, give the column a default, or let it be NULL";
+            let at = Some(column.name.as_str());
+            out.push(found("not_null", FindingLevel::Warn, new, at, (why.to_owned(), action)));
+        }
+    }
+    let unique = |side: &SideSchema| -> Vec<Vec<String>> {
+        let indexes = side.table.iter().flat_map(|table| &table.indexes);
+        indexes.filter(|index| index.unique).map(|index| index.columns.clone()).collect()
+    };
+    let of_old = unique(&subject.old);
+    for columns in unique(new).into_iter().filter(|columns| *columns != new.key) {
+        if !of_old.contains(&columns) {
+            let list = columns.join("`, `");
+            let why = format!(
+                "a unique index over `{list}` that old does not have: of rows with equal values all but one become \
+                 dead letters"
+            );
+            let action = "look for such rows in old before the backfill";
+            out.push(found("unique_index", FindingLevel::Warn, new, None, (why, action)));
+        }
+    }
+}
+
+/// What an upsert must not leave out.
+pub(crate) fn demanded(subject: &Subject, out: &mut Vec<Finding>) {
+    let fills = |column: &Column| {
+        let extra = column.extra.to_ascii_lowercase();
+        column.is_generated || extra.contains("identity") || extra.contains("auto_increment")
+    };
+    for side in written(subject) {
+        let wanted: Vec<&str> = columns(side)
+            .filter(|column| !column.nullable && column.default.is_none() && !fills(column))
+            .map(|column| column.name.as_str())
+            .filter(|name| !side.key.iter().any(|key| key.eq_ignore_ascii_case(name)))
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let why = format!(
+            "NOT NULL without a default: `{}`. The database asks for them before `INSERT … ON CONFLICT` or `ON \
+             DUPLICATE KEY` finds the row, so an upsert that leaves one out fails, also where the row is there",
+            wanted.join("`, `")
+        );
+        let action = "name them all in an upsert, or UPDATE, and INSERT where no row was found, as `Columns::save`";
+        out.push(found("upsert", FindingLevel::Note, side, None, (why, action)));
+    }
+}
+
+/// What has to be asked for each table.
+pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
+    for trigger in &notes.triggers {
+        let why = format!(
+            "the trigger `{trigger}` runs for rows that the library copies, too: a column that it sets, such as \
+             `updated_at`, then says that they were changed"
+        );
+        let action = "let the trigger leave out what only a copy changes, or accept it";
+        out.push(found("trigger", FindingLevel::Warn, side, None, (why, action)));
+    }
+    if let Some(names) = &notes.deferred {
+        let why = format!(
+            "{names} may be judged at the commit. The library judges them before, for each mirror write and each \
+             page: a row that violates one is marked or becomes a dead letter, also where a later statement of \
+             the same transaction would have made it right"
+        );
+        let action = "write what a row refers to before the row";
+        out.push(found("deferred_constraint", FindingLevel::Note, side, None, (why, action)));
+    }
+    if !notes.missing_rights.is_empty() {
+        let why = format!("the role lacks {} on it", notes.missing_rights.join(", "));
+        let action = "grant it before the first row is copied";
+        out.push(found("rights", FindingLevel::Warn, side, None, (why, action)));
+    }
+    if notes.cuts_values {
+        let why = "`sql_mode` has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server cuts values that do \
+                   not fit, and refuses none";
+        let action = "set a strict `sql_mode` for the service's connections";
+        out.push(found("sql_mode", FindingLevel::Warn, side, None, (why.to_owned(), action)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::{Index, Table, TableName};
+    use super::*;
+    use crate::key::KeyKind;
+    use crate::stages::stage::Side;
+
+    fn side(side: Side, name: &str, columns: Vec<Column>, indexes: Vec<Index>) -> SideSchema {
+        let name = TableName { schema: None, name: name.to_owned() };
+        let table = Table { name: name.clone(), is_view: false, columns, indexes };
+        SideSchema { side, name, key: vec!["id".to_owned()], table: Some(table) }
+    }
+
+    fn column(name: &str, nullable: bool, extra: &str) -> Column {
+        let (name, extra) = (name.to_owned(), extra.to_owned());
+        Column { name, nullable, extra, ..Column::default() }
+    }
+
+    fn checks(subject: &Subject) -> Vec<String> {
+        let mut out = Vec::new();
+        self_updating(subject, &mut out);
+        generated(subject, &mut out);
+        stricter(subject, &mut out);
+        demanded(subject, &mut out);
+        out.into_iter().map(|finding| format!("{} {:?}", finding.check, finding.column)).collect()
+    }
+
+    #[test]
+    fn what_new_does_by_itself_or_asks_for_is_named() {
+        let unique =
+            Index { name: "u".to_owned(), unique: true, columns: vec!["email".to_owned()] };
+        let mut total = column("total", true, "VIRTUAL GENERATED");
+        total.is_generated = true;
+        let columns = vec![
+            column("email", false, ""),
+            column("at", false, "on update current_timestamp()"),
+            total,
+        ];
+        let subject = Subject {
+            kind: KeyKind::INTEGER,
+            old: side(Side::Old, "o", vec![column("email", true, "")], Vec::new()),
+            new: Some(side(Side::New, "n", columns, vec![unique])),
+        };
+        assert_eq!(
+            checks(&subject),
+            [
+                "self_updating Some(\"at\")",
+                "generated_column Some(\"total\")",
+                "not_null Some(\"email\")",
+                "unique_index None",
+                "upsert None"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_upsert_must_not_leave_out_is_named() {
+        let mut filled = column("filled", false, "");
+        filled.default = Some("0".to_owned());
+        let columns = vec![
+            column("id", false, ""),
+            column("name", false, ""),
+            column("email", true, ""),
+            column("number", false, "auto_increment"),
+            column("created_at", false, ""),
+            filled,
+        ];
+        let subject = Subject {
+            kind: KeyKind::INTEGER,
+            old: side(Side::Old, "customer", columns.clone(), Vec::new()),
+            new: Some(side(Side::New, "customer", columns, Vec::new())),
+        };
+        let mut out = Vec::new();
+        demanded(&subject, &mut out);
+        let [finding] = out.as_slice() else { panic!("{out:?}") };
+        let text = finding.to_string();
+        assert!(text.starts_with("note upsert: table `customer`: "), "{text}");
+        assert!(text.contains(": `name`, `created_at`. "), "{text}");
+    }
+
+    #[test]
+    fn what_has_to_be_asked_is_told_by_name() {
+        let table = side(Side::New, "n", Vec::new(), Vec::new());
+        let mut out = Vec::new();
+        notes(&table, &TableNotes::default(), &mut out);
+        assert!(out.is_empty());
+        let known = TableNotes {
+            triggers: vec!["touch".to_owned()],
+            missing_rights: vec!["DELETE".to_owned()],
+            deferred: Some("\"n_parent\"".to_owned()),
+            cuts_values: true,
+        };
+        notes(&table, &known, &mut out);
+        let all: String = out.iter().map(ToString::to_string).collect();
+        for word in ["`touch`", "n_parent", "DELETE", "sql_mode"] {
+            assert!(all.contains(word), "{all}");
+        }
+    }
+}

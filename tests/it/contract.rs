@@ -1,0 +1,8 @@
+//! Contracts: what a migration calls old is dropped when all evidence is there, and not before.
+
+mod column;
+mod command;
+mod evidence;
+mod guarded;
+mod run;
+mod world;

@@ -1,0 +1,137 @@
+//! Errors that are stored, logged or shown name codes, constraints, tables and columns; never the values of rows.
+
+use dualwrite::{
+    BoxError, Copied, CopyKeys, CopySql, Error, ErrorKind, KeySource, Runtime, Stage, Tx,
+};
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    letters_name_what_was_refused_and_no_values,
+    an_error_of_the_callers_own_type_loses_only_what_the_driver_said,
+);
+
+async fn tables<D: Sql>(db: &Scratch<D>) {
+    db.execute(
+        "CREATE TABLE old_person (id BIGINT PRIMARY KEY, email VARCHAR(40), age VARCHAR(40));
+         CREATE TABLE new_person (id BIGINT PRIMARY KEY, email VARCHAR(20) NOT NULL, \
+         age BIGINT CHECK (age < 200))",
+    )
+    .await;
+    let unique = "CREATE UNIQUE INDEX new_person_email ON new_person (email)";
+    db.execute(unique).await;
+    db.execute(
+        "INSERT INTO new_person VALUES (900, 'PLANTED1', 1);
+         INSERT INTO old_person VALUES (1, 'PLANTED1', '1'), (2, NULL, '2'), (3, 'c', '999'), (4, 'd', '4'), \
+         (5, 'e', 'PLANTED5')",
+    )
+    .await;
+    if D::NAME != "sqlite" {
+        let long = "PLANTED-which-is-far-too-long";
+        db.execute(&format!("INSERT INTO old_person VALUES (6, '{long}', '6')")).await;
+    }
+}
+
+fn copy<D: Sql>() -> CopySql<D::Db, i64> {
+    CopySql::new(KeySource::table("old_person").column("id")).copying(D::sql(
+        "INSERT INTO new_person SELECT r.id, r.email, CASE WHEN r.age GLOB 'P*' THEN 500 ELSE r.age END \
+         FROM {rows} r WHERE true ON CONFLICT (id) DO UPDATE SET email = excluded.email",
+        "INSERT INTO new_person SELECT r.id, r.email, r.age::bigint FROM {rows} r \
+         ON CONFLICT (id) DO UPDATE SET email = excluded.email",
+        "INSERT INTO new_person SELECT r.id, r.email, r.age FROM {rows} r \
+         ON DUPLICATE KEY UPDATE age = VALUES(age) + IF(new_person.email = VALUES(email), 0, \
+         CAST(CONCAT('9', new_person.id) AS SIGNED) * 1000000)",
+    ))
+}
+
+async fn letters_name_what_was_refused_and_no_values<D: Sql>(db: Scratch<D>) {
+    tables(&db).await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("people").backfill(copy::<D>()).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().run().await.unwrap();
+    assert!(done.complete && done.failed >= 3, "{done:?}");
+    let letters = migration.dead_letters().await.unwrap();
+    let said = |key: &str| {
+        let letter = letters.iter().find(|letter| letter.key == key);
+        letter.map(|letter| letter.error.clone()).unwrap_or_default()
+    };
+    assert!(said("2").contains("NOT NULL") && said("2").contains("email"), "{letters:?}");
+    assert!(said("3").contains("check"), "{letters:?}");
+    if D::NAME != "mysql" {
+        let unique = said("1");
+        assert!(unique.contains("unique") && unique.contains("email"), "{letters:?}");
+        assert!(!unique.contains("cannot be converted"), "{unique}");
+    }
+    let planted =
+        db.rows("SELECT key_text FROM dualwrite_failure WHERE error LIKE '%PLANTED%'").await;
+    assert!(planted.is_empty(), "{letters:?}");
+    for key in [1_i64, 2, 5] {
+        if let Err(error) = migration.copy(&key).await {
+            let shown = format!("{error} {error:?} {error:#?}");
+            assert!(!shown.contains("PLANTED"), "{shown}");
+            assert!(!Error::without_values(&error).contains("PLANTED"));
+            assert_eq!(error.kind(), ErrorKind::CopyFailed);
+        }
+    }
+    let would = migration.backfill().dry_run().await.unwrap();
+    assert!(!format!("{would:?}").contains("PLANTED"), "{would:?}");
+    runtime.shutdown().await.unwrap();
+}
+
+/// A copy function that wraps what the driver said.
+struct Wrapping<D: Sql>(std::marker::PhantomData<D>);
+
+#[derive(Debug)]
+struct Wrapped(sqlx::Error);
+
+impl std::fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "saving a person: {}", self.0)
+    }
+}
+
+impl std::error::Error for Wrapped {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl<D: Sql> CopyKeys for Wrapping<D> {
+    type Database = D::Db;
+    type Key = i64;
+
+    fn source(&self) -> KeySource {
+        KeySource::table("old_person").column("id")
+    }
+
+    async fn copy(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        for key in keys {
+            if *key == 1 {
+                let twice = "INSERT INTO new_person VALUES (901, 'PLANTED1', 1)";
+                D::run(tx, twice).await.map_err(Wrapped)?;
+            }
+            if *key == 4 {
+                return Err("this person is blocked".into());
+            }
+        }
+        Ok(Copied::default())
+    }
+}
+
+async fn an_error_of_the_callers_own_type_loses_only_what_the_driver_said<D: Sql>(db: Scratch<D>) {
+    tables(&db).await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let copy = Wrapping::<D>(std::marker::PhantomData);
+    let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    let letters = migration.dead_letters().await.unwrap();
+    let said = |key: &str| letters.iter().find(|letter| letter.key == key).unwrap().error.clone();
+    assert_eq!(said("4"), "this person is blocked");
+    let wrapped = said("1");
+    assert!(wrapped.starts_with("saving a person: "), "{wrapped}");
+    assert!(wrapped.contains("unique") && !wrapped.contains("PLANTED"), "{wrapped}");
+    runtime.shutdown().await.unwrap();
+}

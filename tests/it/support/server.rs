@@ -1,0 +1,200 @@
+//! Servers of a test's own, with settings that the servers of `tests/run` cannot have. They stop when they are
+//! dropped.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::wait::soon;
+
+/// A server, in a folder of its own.
+pub(crate) struct Server {
+    child: Child,
+    folder: PathBuf,
+    pub(crate) port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // PostgreSQL takes its processes with it; what was stored is thrown away.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+        if self.folder.join("quits").exists() {
+            let _ = self.child.wait();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Server {
+    /// What it has said, for a test that fails.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A folder that belongs to the first of these accounts that exists, and the account. Not below `TMPDIR`, which
+/// may be closed to it.
+fn folder(accounts: &[&str]) -> (PathBuf, String) {
+    let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let exists =
+        |account: &&&str| known.lines().any(|line| line.starts_with(&format!("{account}:")));
+    let account = accounts.iter().find(exists).unwrap_or(&"nobody").to_string();
+    let builder =
+        tempfile::Builder::new().prefix("dualwrite.").disable_cleanup(true).tempdir_in("/var/tmp");
+    let folder = builder.unwrap().keep();
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown").arg(format!("{account}:")).arg(&folder).status();
+        assert!(owned.unwrap().success());
+    }
+    (folder, account)
+}
+
+/// A program that runs as the account when we are root, which these servers refuse to be.
+fn program(account: &str, folder: &Path, path: impl AsRef<Path>) -> Command {
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", account, "--regid", account, "--clear-groups"]);
+            command.args(["--pdeathsig", "KILL"]).arg(path.as_ref());
+            command
+        }
+        false => Command::new(path.as_ref()),
+    };
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    command.current_dir(folder).env("HOME", folder).env("TMPDIR", folder).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    command
+}
+
+fn finished(mut command: Command, folder: &Path) {
+    let done = command.status().unwrap();
+    assert!(done.success(), "{}", fs::read_to_string(folder.join("log")).unwrap_or_default());
+}
+
+/// Where a program is; Debian keeps servers in `sbin`, which is not on everybody's path.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().map(|folder| folder.join(program)).find(|path| path.exists())
+}
+
+/// PgBouncer before a PostgreSQL server on this machine.
+pub(crate) async fn pgbouncer(server_port: u16, mode: &str, sessions: u32) -> Server {
+    let bouncer = installed("pgbouncer").expect("pgbouncer is installed; tests/run does it");
+    let (folder, account) = folder(&["postgres", "nobody"]);
+    let port = free_port();
+    let settings = format!(
+        "[databases]\n* = host=127.0.0.1 port={server_port} user=postgres\n[pgbouncer]\n\
+         listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+         pool_mode = {mode}\ndefault_pool_size = {sessions}\nmax_client_conn = 200\n\
+         ignore_startup_parameters = extra_float_digits\n"
+    );
+    fs::write(folder.join("settings"), settings).unwrap();
+    let mut command = program(&account, &folder, bouncer);
+    let child = command.arg(folder.join("settings")).spawn().unwrap();
+    up(Server { child, folder, port }).await
+}
+
+/// MariaDB with settings of its own. Empty, without a password for root.
+pub(crate) async fn mariadb(settings: &[String]) -> Server {
+    let (folder, account) = folder(&["mysql", "nobody"]);
+    let port = free_port();
+    let data = format!("--datadir={}", folder.join("data").display());
+    let mut install = program(&account, &folder, "mariadb-install-db");
+    install.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
+    install.args(["--skip-test-db", "--skip-name-resolve"]);
+    finished(install, &folder);
+    let server = installed("mariadbd").expect("mariadbd is installed; tests/run does it");
+    let mut command = program(&account, &folder, server);
+    command.args(["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+    command.arg(format!("--tmpdir={}", folder.display()));
+    command.arg(format!("--socket={}", folder.join("socket").display()));
+    command.arg(format!("--pid-file={}", folder.join("pid").display()));
+    command.arg(format!("--port={port}")).arg("--character-set-server=utf8mb4").args(settings);
+    let child = command.spawn().unwrap();
+    up(Server { child, folder, port }).await
+}
+
+/// The newest PostgreSQL that is installed.
+fn postgres_bin() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut bins: Vec<(u32, PathBuf)> = folders
+        .filter_map(|folder| {
+            let version = folder.file_name().to_str()?.parse().ok()?;
+            Some((version, folder.path().join("bin")))
+        })
+        .collect();
+    bins.sort();
+    let (_, bin) = bins.pop().expect("PostgreSQL is installed; tests/run does it");
+    bin
+}
+
+/// PostgreSQL that a standby may follow.
+pub(crate) async fn postgres() -> Server {
+    let (folder, account) = folder(&["postgres", "nobody"]);
+    let mut init = program(&account, &folder, postgres_bin().join("initdb"));
+    init.arg("--pgdata=data").args([
+        "--no-sync",
+        "--username=postgres",
+        "--auth=trust",
+        "--locale=C",
+    ]);
+    init.arg("--encoding=UTF8");
+    finished(init, &folder);
+    start_postgres(folder, &account).await
+}
+
+/// A standby of another one.
+pub(crate) async fn postgres_standby(primary: &Server) -> Server {
+    let (folder, account) = folder(&["postgres", "nobody"]);
+    let mut copy = program(&account, &folder, postgres_bin().join("pg_basebackup"));
+    copy.args(["--pgdata=data", "--write-recovery-conf", "--no-sync", "--checkpoint=fast"]);
+    copy.args(["--host=127.0.0.1", "--username=postgres"]).arg(format!("--port={}", primary.port));
+    finished(copy, &folder);
+    start_postgres(folder, &account).await
+}
+
+async fn start_postgres(folder: PathBuf, account: &str) -> Server {
+    let port = free_port();
+    fs::write(folder.join("quits"), "").unwrap();
+    let mut command = program(account, &folder, postgres_bin().join("postgres"));
+    command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+    command.args(["-c", "fsync=off", "-c", "wal_level=replica"]);
+    command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
+    let child = command.spawn().unwrap();
+    up(Server { child, folder, port }).await
+}
+
+/// Waits until somebody listens.
+async fn up(mut server: Server) -> Server {
+    let port = server.port;
+    soon("a server listens", async || {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    if let Some(status) = server.child.try_wait().unwrap() {
+        panic!("it ended with {status}: {}", server.log());
+    }
+    server
+}
+
+/// Connects as soon as the server lets one in.
+pub(crate) async fn connected<DB: sqlx::Database>(
+    max: u32,
+    options: <DB::Connection as sqlx::Connection>::Options,
+) -> sqlx::Pool<DB> {
+    let pool = sqlx::pool::PoolOptions::<DB>::new().max_connections(max).connect_lazy_with(options);
+    soon("the server lets one in", async || pool.acquire().await.ok().map(drop)).await;
+    pool
+}
