@@ -15,6 +15,7 @@ use crate::support::sql::Sql;
 
 on_all_databases!(
     a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else,
+    a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time,
     a_primary_that_hangs_fails_when_its_limit_is_over,
     a_mirror_failure_counts_only_where_the_write_went_on,
     a_failing_mirror_shows_its_cause_without_values,
@@ -48,6 +49,40 @@ async fn a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else<D: Sql>
     world.migration.repair().await.unwrap();
     let [old, new] = world.words().await;
     assert_eq!(old, new);
+}
+
+/// The server goes on with a statement that was given up, so the write cannot. It ends all the same, and its
+/// rollback does.
+async fn a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time<D: Sql>(
+    db: Scratch<D>,
+) {
+    if db.server().is_none() {
+        return; // a file has one writer: nobody else can hold a row
+    }
+    let world = World::with(db, Stage::DualWrite, 0, short).await;
+    world.save(1, "one").await;
+    let mut holder = world.db.pool().acquire().await.unwrap();
+    D::run_on(&mut holder, "BEGIN").await.unwrap();
+    D::run_on(&mut holder, "UPDATE new_note SET word = 'held' WHERE id = 1").await.unwrap();
+    for rolls_back in [true, false] {
+        let began = Instant::now();
+        let mut tx = world.begin().await;
+        let error = world.notes.save(&mut tx, 1, "two").await.unwrap_err();
+        let error = Error::find(&error).unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("still runs on the server"), "{error}");
+        match rolls_back {
+            true => tx.rollback().await.unwrap(),
+            false => assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Poisoned),
+        }
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
+    D::run_on(&mut holder, "ROLLBACK").await.unwrap();
+    drop(holder);
+    world.save(1, "three").await;
+    assert_eq!(world.words().await, [["three"], ["three"]]);
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.mirror_failed, status.dirty_new), (0, 0));
 }
 
 async fn a_primary_that_hangs_fails_when_its_limit_is_over<D: Sql>(db: Scratch<D>) {

@@ -75,6 +75,7 @@ mod tool;
 mod transaction;
 mod unaware;
 mod unfinished;
+mod unfinished_forms;
 mod verify;
 mod writers;
 

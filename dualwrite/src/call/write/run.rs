@@ -317,25 +317,25 @@ impl<'r, T, E> Write<'r, T, E> {
         answer: Answer<T, E>,
         found: Cause,
     ) -> Result<TurnEnd, Error> {
-        let (target, is_given_up) = (self.target, answer.is_given_up());
-        // One statement that writes both sides and does not end would not end for the primary alone either.
-        let forgives =
-            self.is_forgiving(target) && !(is_given_up && matches!(target, Target::Both(_)));
+        let forgives = self.forgives(&answer);
         // What the database would judge at the commit, past the savepoint, is judged now.
         let judged = match answer.is_ok() && forgives {
             true => judge_mirror(self.shared, tx, &self.planned.keys, self.mirror()).await,
             false => Ok(()),
         };
-        if (!answer.is_ok() || judged.is_err())
-            && forgives
-            && undo(self.shared, tx, is_given_up).await?
-        {
-            self.planned.compare = false;
-            self.forgiven = Some(judged.map_or_else(|error| Cause::of_error(&error), |()| found));
-            return Ok(TurnEnd::Forgiven);
+        if forgives && (!answer.is_ok() || judged.is_err()) {
+            if undo(self.shared, tx, answer.is_given_up()).await? {
+                self.planned.compare = false;
+                let refused = judged.err().map(|error| Cause::of_error(&error));
+                self.forgiven = Some(refused.unwrap_or(found));
+                return Ok(TurnEnd::Forgiven);
+            }
+            if matches!(self.target, Target::Both(_)) {
+                self.count(self.planned.plan.primary, true, false);
+            }
         }
         judged?;
-        let is_primary = self.answers_for(target);
+        let is_primary = self.answers_for(self.target);
         match answer.0 {
             Ended::Answered(Ok(value)) => {
                 self.answers[usize::from(!is_primary)] = Some(value);
@@ -489,14 +489,33 @@ impl<'r, T, E> Write<'r, T, E> {
         (side, self.answers_for(self.target))
     }
 
+    /// Whether a failure that ended like this is undone, and the write goes on. One statement that writes both
+    /// sides and does not end would not end for the primary alone either.
+    fn forgives(&self, answer: &Answer<T, E>) -> bool {
+        let is_both = matches!(self.target, Target::Both(_));
+        self.is_forgiving(self.target) && !(is_both && answer.is_given_up())
+    }
+
+    /// Counts what a target did. What is forgiven of a call for both is the mirror's failure; then the call of
+    /// the primary alone is the one that counts.
     fn record(&mut self, answer: &Answer<T, E>) {
         self.progress = Progress::Between;
-        if self.turn == Turn::Again {
-            return;
+        let is_both = matches!(self.target, Target::Both(_));
+        match (self.turn, self.calls()) {
+            (Turn::Again, Calls::InTurn) => {}
+            _ if is_both && !answer.is_ok() && self.forgives(answer) => {
+                self.count(self.mirror(), false, false);
+            }
+            _ => {
+                let (side, is_primary) = self.running();
+                self.count(side, is_primary, answer.is_ok());
+            }
         }
+    }
+
+    fn count(&mut self, side: Side, is_primary: bool, is_ok: bool) {
         let nanos = self.shared.clock.now().saturating_sub(self.start);
-        let (side, is_primary) = self.running();
-        self.method.stats.record_write(side, is_primary, nanos, answer.is_ok());
+        self.method.stats.record_write(side, is_primary, nanos, is_ok);
         self.is_counted |= is_primary;
     }
 }
