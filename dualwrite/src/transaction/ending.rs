@@ -96,8 +96,13 @@ impl<DB: Backend> Tx<'_, DB> {
         self.roll_back().await.map_err(|error| Error::database("rolling back", error))
     }
 
+    /// Whether a server may still run a statement that nobody waits for any more.
+    fn is_given_up(&self) -> bool {
+        self.work == Work::GivenUp && DB::Adapter::DIALECT.server
+    }
+
     async fn roll_back(&mut self) -> sqlx::Result<()> {
-        let given_up = self.work == Work::GivenUp && DB::Adapter::DIALECT.server;
+        let given_up = self.is_given_up();
         match &mut self.conn {
             Conn::Root(Some(conn), held) if given_up => {
                 let rolled_back = clock::limit(GIVEN_UP_LIMIT, async {
@@ -132,10 +137,11 @@ fn ended_before(error: Option<sqlx::Error>) -> Error {
 impl<DB: Backend> Drop for Tx<'_, DB> {
     fn drop(&mut self) {
         let is_broken = self.is_broken();
+        let closes = is_broken || self.is_given_up();
         match (&self.state, &mut self.conn) {
             (State::Closed, _) => {}
             (State::Opening, Conn::Root(Some(conn), _)) => conn.close_on_drop(),
-            (State::Open, Conn::Root(Some(conn), _)) if is_broken => conn.close_on_drop(),
+            (State::Open, Conn::Root(Some(conn), _)) if closes => conn.close_on_drop(),
             (State::Open, Conn::Root(conn, held)) => {
                 if let Some(conn) = conn.take() {
                     DB::Adapter::abandon(conn, std::mem::take(held));
