@@ -148,7 +148,8 @@ async fn serve<D: Sql, K: Kind<D>>(
         true => registration.lazy().shadow_sample(Percent::ZERO),
         false => registration,
     };
-    let migration = registration.register().await.unwrap();
+    // Every statement sets its own columns alone, to values of the caller: where both are in one row, twice is once.
+    let migration = registration.two_statements().register().await.unwrap();
     let records = DualRecords::new(&migration, K::old(reads.clone()), K::new(reads.clone()));
     Served { pool: pool.clone(), migration, records, ledger: Arc::clone(ledger) }
 }

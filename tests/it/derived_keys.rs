@@ -19,17 +19,12 @@ struct Word<'w>(&'w str);
 trait Notes {
     #[read(key = id)]
     async fn find(&self, id: NoteId) -> Result<&'static str, sqlx::Error>;
-    #[read(key = word)]
-    async fn by_word(&self, word: String) -> Result<&'static str, sqlx::Error>;
 }
 
 struct Store(&'static str);
 
 impl Notes for Store {
     async fn find(&self, _: NoteId) -> Result<&'static str, sqlx::Error> {
-        Ok(self.0)
-    }
-    async fn by_word(&self, _: String) -> Result<&'static str, sqlx::Error> {
         Ok(self.0)
     }
 }
@@ -45,8 +40,6 @@ async fn a_newtype_is_routed_as_what_it_wraps() {
         let side = if bucket.is_below(half) { "new" } else { "old" };
         assert_eq!(notes.find(NoteId(id)).await.unwrap(), side);
     }
-    let error = notes.by_word("one".to_owned()).await.unwrap_err();
-    assert_eq!(dualwrite::Error::find(&error).unwrap().kind(), ErrorKind::WrongKey);
 }
 
 #[test]

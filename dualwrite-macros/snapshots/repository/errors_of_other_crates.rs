@@ -80,7 +80,7 @@ impl<O, N> RolloutCustomers<O, N> {
                 },
                 ::dualwrite::__private::Form::Separate,
             ),
-            both: [::std::sync::Arc::clone(&old), ::std::sync::Arc::clone(&old)],
+            both: [::core::clone::Clone::clone(&old), ::core::clone::Clone::clone(&old)],
             old,
             new,
         }
@@ -142,7 +142,7 @@ impl<O, N> RolloutCustomers<O, N> {
             repository: self.repository.at_once(),
             old: self.old,
             new: self.new,
-            both: [::std::sync::Arc::clone(&both), both],
+            both: [::core::clone::Clone::clone(&both), both],
         }
     }
 }

@@ -100,7 +100,7 @@ impl<O, N> DualDocuments<O, N> {
                 },
                 ::dualwrite::__private::Form::Separate,
             ),
-            both: [::std::sync::Arc::clone(&old), ::std::sync::Arc::clone(&old)],
+            both: [::core::clone::Clone::clone(&old), ::core::clone::Clone::clone(&old)],
             old,
             new,
         }
@@ -171,7 +171,7 @@ impl<O, N> DualDocuments<O, N> {
             repository: self.repository.at_once(),
             old: self.old,
             new: self.new,
-            both: [::std::sync::Arc::clone(&both), both],
+            both: [::core::clone::Clone::clone(&both), both],
         }
     }
 }

@@ -75,7 +75,7 @@ impl<O, N> DualCustomers<O, N> {
                 },
                 ::dualwrite::__private::Form::Separate,
             ),
-            both: [::std::sync::Arc::clone(&old), ::std::sync::Arc::clone(&old)],
+            both: [::core::clone::Clone::clone(&old), ::core::clone::Clone::clone(&old)],
             old,
             new,
         }
@@ -133,7 +133,7 @@ impl<O, N> DualCustomers<O, N> {
             repository: self.repository.at_once(),
             old: self.old,
             new: self.new,
-            both: [::std::sync::Arc::clone(&both), both],
+            both: [::core::clone::Clone::clone(&both), both],
         }
     }
 }

@@ -147,7 +147,7 @@ fn of_arcs(model: &Repository) -> TokenStream {
     // Nothing writes both at once, so these are never called.
     let both = model.writes().then(|| {
         quote! {
-            both: [::std::sync::Arc::clone(&old), ::std::sync::Arc::clone(&old)],
+            both: [::core::clone::Clone::clone(&old), ::core::clone::Clone::clone(&old)],
         }
     });
     quote! {
@@ -233,7 +233,7 @@ fn at_once(model: &Repository) -> TokenStream {
                     repository: self.repository.at_once(),
                     old: self.old,
                     new: self.new,
-                    both: [::std::sync::Arc::clone(&both), both],
+                    both: [::core::clone::Clone::clone(&both), both],
                 }
             }
         }

@@ -113,8 +113,18 @@ where
 {
     let [key, email, new_email, rep, new_rep] = T::COLUMNS else { panic!("{:?}", T::COLUMNS) };
     let table = D::sql("Customer", "customer", "Customer");
+    // At `Complete` an INSERT leaves the old column out, so it may be NULL from the start.
+    let relaxed = D::sql(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_master SET sql = replace(sql, '[Email] NVARCHAR(60)  NOT NULL', '[Email] NVARCHAR(60)')
+             WHERE name = 'Customer';
+         PRAGMA writable_schema = RESET",
+        "ALTER TABLE customer ALTER COLUMN email DROP NOT NULL",
+        "ALTER TABLE Customer MODIFY Email VARCHAR(60) NULL",
+    );
     db.execute(&format!(
-        "ALTER TABLE {table} ADD COLUMN {new_email} VARCHAR(60);
+        "{relaxed};
+         ALTER TABLE {table} ADD COLUMN {new_email} VARCHAR(60);
          ALTER TABLE {table} ADD COLUMN {new_rep} VARCHAR(20)"
     ))
     .await;

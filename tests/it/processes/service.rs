@@ -118,7 +118,9 @@ impl<D: Sql> Service<D> {
     fn backfill(&self, batch: u32, lease: Duration) {
         let migration = self.migration.clone();
         tokio::spawn(BACKFILL.scope((), async move {
-            let progress = migration.backfill().batch(batch).lease(lease).run().await;
+            // However slow the machine is, the batch keeps its size.
+            let backfill = migration.backfill().batch(batch).batch_time(Duration::from_secs(60));
+            let progress = backfill.lease(lease).run().await;
             say(format_args!("backfill {progress:?}"));
         }));
     }
