@@ -26,7 +26,6 @@ on_all_databases!(
     an_abandoned_lazy_read_counts,
 );
 
-const ANSWERS: u8 = 0;
 const PANICS_AT_ONCE: u8 = 1;
 const PANICS_LATER: u8 = 2;
 const WAITS: u8 = 3;

@@ -130,7 +130,6 @@ pub(super) enum Equality {
 }
 
 /// How calls of a method find their side.
-#[expect(clippy::large_enum_variant, reason = "there is one a method, and none is kept")]
 pub(super) enum Route {
     Read(Read),
     Write(Write),
