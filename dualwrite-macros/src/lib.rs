@@ -23,7 +23,7 @@ mod tests;
 /// |---|---|
 /// | `#[read(key = …)]` | `ramp = …`, `lazy`, `shadow = never`, `sample = 5`, `timeout = "500ms"`, `compare = function` |
 /// | `#[read(scan)]` | the same without `ramp` and `lazy` |
-/// | `#[write(key = …)]` | `on_mirror_error = abort` or `mark_dirty` |
+/// | `#[write(key = …)]` | `on_mirror_error = abort` or `mark_dirty`; `on_difference = mark_dirty`, `error` or `ignore`; `timeout = "500ms"` (the mirror's write), `primary_timeout = "5s"` |
 /// | `#[write(keys = …)]` | the same; several records, all of which are named |
 /// | `#[write(key_from = …, then = method)]`, or `into = argument` | the same; the database makes the key |
 /// | `#[write(filter)]`, `#[write(once)]` | the same; no key: on both sides or not at all, or executed once |

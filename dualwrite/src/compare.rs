@@ -13,6 +13,7 @@
 //!
 //! It does not decide what a difference means; the deciders of shadow reads and verification do.
 
+mod answers;
 mod cancel;
 mod comparison;
 mod difference;
@@ -28,6 +29,7 @@ mod wrappers;
 
 use std::fmt;
 
+pub use answers::{AnswersByEquality, AnswersByFields, AnswersByNothing};
 pub use comparison::Comparison;
 pub use difference::{DIFFERENCES_MAX, Difference, DifferenceKind, Differences, Shown};
 pub use matching::{List, keyed, unordered};

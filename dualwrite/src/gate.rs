@@ -45,11 +45,13 @@ pub enum Gate {
     Relaxed,
     /// Nobody has begun to drop old.
     Contracted,
+    /// The writes to the new side succeed, as far as this process has seen.
+    MirrorWrites,
 }
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Preflight,
         Self::Drained,
         Self::Supported,
@@ -66,6 +68,7 @@ impl Gate {
         Self::Sequences,
         Self::Relaxed,
         Self::Contracted,
+        Self::MirrorWrites,
     ];
 
     /// The name by which an operator overrides the gate.
@@ -88,6 +91,7 @@ impl Gate {
             Self::Sequences => "sequences",
             Self::Relaxed => "relaxed",
             Self::Contracted => "contracted",
+            Self::MirrorWrites => "mirror_writes",
         }
     }
 
@@ -102,7 +106,12 @@ impl Gate {
     pub const fn may_be_overridden(self) -> bool {
         matches!(
             self,
-            Self::Verified | Self::DeadLetters | Self::Soaked | Self::Approved | Self::Relaxed
+            Self::Verified
+                | Self::DeadLetters
+                | Self::Soaked
+                | Self::Approved
+                | Self::Relaxed
+                | Self::MirrorWrites
         )
     }
 }

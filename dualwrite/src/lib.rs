@@ -127,6 +127,7 @@ pub use migration::moving::{Moving, PATIENCE};
 pub use migration::rollout::{ORDERS_SHOWN_MAX, Rollout, RolloutStatus};
 pub use migration::status::Status;
 pub use migration::waiving::Waiving;
+pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
@@ -164,7 +165,10 @@ pub use stages::route::{Operation, Plan, route};
 pub use stages::stage::{Side, Stage};
 pub use stages::stale::{StaleKind, StaleMark};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
-pub use state::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
+pub use state::{
+    AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
+    SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
+};
 pub use transaction::Tx;
 pub use verify::decide::{
     DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,

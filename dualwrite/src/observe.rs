@@ -5,6 +5,7 @@
 pub(crate) mod figures;
 pub(crate) mod histogram;
 pub(crate) mod methods;
+pub(crate) mod mirror;
 pub(crate) mod outcome;
 pub(crate) mod slots;
 pub(crate) mod tally;
@@ -68,6 +69,9 @@ counters! {
     shadow_failed_differently,
     /// Shadow reads that took longer than the limit.
     shadow_timed_out,
+    /// Shadow reads whose comparison panicked: in `Clone` of the answer or of an argument, in `Compare` or
+    /// `PartialEq`, or in `Drop`.
+    shadow_panicked,
     /// Shadow reads not made because the bound on concurrent ones was reached.
     shadow_dropped,
     /// Of `shadow_different`, those that differed in a field marked as critical.
@@ -88,8 +92,15 @@ counters! {
     lazy_failed,
     /// Keys that the copy function failed for and that went to the dead letters, by whatever way.
     copies_failed,
-    /// Mirror writes that failed and left a key dirty.
+    /// Mirror writes that succeeded, as part of a write that did.
+    mirror_written,
+    /// Mirror writes that failed and left a key dirty, while the caller's write went on.
     mirror_failed,
+    /// Writes that the two sides answered differently; see
+    /// [`AnswerPolicy`](crate::AnswerPolicy).
+    answers_different,
+    /// Writes whose answers could not be compared, because the comparison panicked.
+    answers_uncompared,
     /// Dirty keys copied again.
     dirty_repaired,
     /// Times that writes in flight did not end in time for a copy to old; see
@@ -126,6 +137,7 @@ impl Counters {
             Outcome::FailedAlike => &self.shadow_failed_alike,
             Outcome::FailedDifferently => &self.shadow_failed_differently,
             Outcome::TimedOut => &self.shadow_timed_out,
+            Outcome::Panicked => &self.shadow_panicked,
             Outcome::Dropped => &self.shadow_dropped,
         }
     }

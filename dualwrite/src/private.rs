@@ -1,15 +1,18 @@
 //! What generated code names. Not for use by hand; no promises about it.
 
-pub use crate::call::read::{
-    Primary, Read, compare_by, copy_and_ask, finish_plain, finish_read, primary, read, read_by,
-    read_in, read_in_by, scan, scan_in,
+pub use crate::call::read::plan::{
+    Primary, primary, read, read_by, read_in, read_in_by, scan, scan_in,
 };
+pub use crate::call::read::{Asking, Read, compare_by, copy_and_ask, finish_plain, finish_read};
 pub use crate::call::repository::{Form, Method, Repository, by, is_same_text};
+pub use crate::call::write::answer::Answer;
 pub use crate::call::write::begin::{write, write_filter, write_keys, write_made, write_once};
-pub use crate::call::write::run::{Answer, Target, Write};
+pub use crate::call::write::cause::{CauseInside, CauseOfError, CauseUnknown};
+pub use crate::call::write::decide::Target;
+pub use crate::call::write::run::Write;
 pub use crate::compare::{
-    ByEquality, ByFields, ByNothing, List, Near, Pair, Tolerance, judge, judge_revealed, keyed,
-    near, unordered, variants,
+    AnswersByEquality, AnswersByFields, AnswersByNothing, ByEquality, ByFields, ByNothing, List,
+    Near, Pair, Tolerance, judge, judge_revealed, keyed, near, unordered, variants,
 };
 pub use crate::copy::bound::{BindColumns, Binds, Bound};
 pub use crate::copy::conversion::{Conversion, answered, is_filled, same, shown_key};

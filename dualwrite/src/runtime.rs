@@ -46,6 +46,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
 use crate::copy::Copier;
+use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Engine};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -54,7 +55,7 @@ use crate::runtime::steering::Steering;
 use crate::stages::bucket::BucketRule;
 use crate::stages::stage::Stage;
 use crate::state::events::{Events, Hooks};
-use crate::state::{Context, Lease, Options, Shared, unknown_migration};
+use crate::state::{Context, Lease, Options, SINGLE_WRITER_TIMEOUT, Shared, unknown_migration};
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
@@ -124,7 +125,10 @@ impl<DB: Backend> Runtime<DB> {
 
     /// A migration to register; its name is 1 to 100 of `a–z`, `0–9`, `.`, `_`, `-`.
     pub fn migration(&self, name: impl Into<String>) -> Registration<'_, DB> {
-        Registration { runtime: self, name: name.into(), options: Options::default(), copier: None }
+        let is_single = !DB::Adapter::DIALECT.server;
+        let primary_write_timeout = is_single.then_some(SINGLE_WRITER_TIMEOUT);
+        let options = Options { primary_write_timeout, ..Options::default() };
+        Registration { runtime: self, name: name.into(), options, copier: None }
     }
 
     /// Registers several migrations at once, as each would be by

@@ -5,6 +5,7 @@ mod gathered;
 mod history;
 pub(crate) mod in_flight;
 mod lease;
+mod mirror;
 mod operations;
 mod options;
 mod preflight;
@@ -12,7 +13,6 @@ mod preflight;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -29,6 +29,7 @@ use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
 use crate::observe::figures::Figures;
+use crate::observe::mirror::MirrorFailures;
 use crate::observe::tally::Tally;
 use crate::observe::window::{Look, Window};
 use crate::observe::{Counters, MethodStats, count};
@@ -46,39 +47,11 @@ use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
 pub(crate) use crate::state::lease::Lease;
 pub(crate) use crate::state::options::Options;
+pub use crate::state::options::{
+    AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
+    SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
+};
 use crate::state::preflight::Catalogue;
-
-/// What a mirror write that fails does to the caller's write.
-///
-/// ```
-/// assert_eq!(dualwrite::MirrorPolicy::default(), dualwrite::MirrorPolicy::MarkDirty);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MirrorPolicy {
-    /// The mirror write is undone, the key is marked dirty in the same transaction and copied again;
-    /// the caller's write goes on. Falls back to `Abort` where the key could not be copied that way,
-    /// or where reads without a key still look at the side that failed.
-    #[default]
-    MarkDirty,
-    /// As `MarkDirty`, and one round trip less: the savepoint is set in the message that begins the
-    /// transaction. Where the mirror fails, all since then is undone, and the primary is written a second
-    /// time, alone; so its method is called twice. What it has done in the database counts once, what it
-    /// did elsewhere (a message that it sent, a number that it drew) has been done twice.
-    ///
-    /// Only where the dual write is the first thing that is run in the transaction; otherwise it is
-    /// `MarkDirty`.
-    Repeat,
-    /// The caller's write fails.
-    Abort,
-}
-
-/// Default bound on shadow reads at a time, per migration and process.
-pub const SHADOW_CONCURRENCY: usize = 64;
-/// Default limit on the time of one shadow read.
-pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long old must not have been written without this library before `Complete`, by default.
-pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -108,9 +81,12 @@ pub(crate) struct Shared {
     /// Some reads follow the ramp by something else than the record's key.
     ramped: AtomicBool,
     lease: Arc<Lease>,
+    /// The control tables do not know the migration any more.
+    deleted: AtomicBool,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
     pub(crate) counters: Counters,
+    pub(crate) mirror_failures: MirrorFailures,
     methods: Mutex<Vec<Arc<MethodStats>>>,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
@@ -196,9 +172,11 @@ impl Shared {
             following: AtomicBool::new(false),
             ramped: AtomicBool::new(false),
             lease: context.lease,
+            deleted: AtomicBool::new(false),
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
             counters: Counters::default(),
+            mirror_failures: MirrorFailures::default(),
             methods: Mutex::default(),
             breaches: Tally::new(GUARDS_MAX, guards),
             baseline: Baseline::default(),
@@ -258,6 +236,7 @@ impl Shared {
             needed_columns,
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
             rejecting,
+            mirror_failing: self.mirror().failing(),
         }
     }
 
@@ -331,11 +310,24 @@ impl Shared {
     /// The same as a question.
     #[inline]
     pub(crate) fn holds_lease(&self, start: u64, end: u64) -> bool {
-        self.lease.was_held(start, end)
+        self.lease.was_held(start, end) && !self.deleted.load(Relaxed)
+    }
+
+    /// Notes whether the control tables still know the migration.
+    pub(crate) fn set_known(&self, known: bool) {
+        if !self.deleted.swap(!known, Relaxed) && !known {
+            tracing::error!(
+                migration = &*self.name,
+                "its row was deleted from the control tables; restore it, or register the migration again"
+            );
+        }
     }
 
     #[cold]
     pub(crate) fn stage_unknown(&self) -> Error {
+        if self.deleted.load(Relaxed) {
+            return unknown_migration(&self.name);
+        }
         if self.lease.is_closed() {
             return self.shutting_down();
         }

@@ -57,6 +57,9 @@ pub struct Tx<'c, DB: Backend> {
     /// It bears the mark that a trigger looks at.
     marked: bool,
     mirror_savepoint: MirrorSavepoint,
+    work: Work,
+    /// A nested transaction was dropped at work.
+    interrupted: bool,
     /// A shutdown waits for it.
     _operation: Option<TaskTrackerToken>,
 }
@@ -64,7 +67,11 @@ pub struct Tx<'c, DB: Backend> {
 enum Conn<'c, DB: Backend> {
     /// `None` only while the transaction is dropped.
     Root(Option<PoolConnection<DB>>, Held<DB>),
-    Nested(&'c mut DB::Connection),
+    Nested {
+        conn: &'c mut DB::Connection,
+        /// Of the outer one, where this one was dropped at work.
+        interrupted: &'c mut bool,
+    },
 }
 
 type Held<DB> = <<DB as Backend>::Adapter as Adapter>::Held;
@@ -76,6 +83,16 @@ enum State {
     Opening,
     Open,
     Closed,
+}
+
+/// What is under way on the connection: dropped now, nobody knows which answers it still waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    None,
+    /// Statements of a write, or of ours.
+    UnderWay,
+    /// A side of a write that was given up, perhaps in the middle of a statement.
+    GivenUp,
 }
 
 /// The savepoint before a mirror write, at the level of this transaction.
@@ -222,7 +239,7 @@ impl<DB: Backend> Tx<'static, DB> {
     pub(crate) async fn take_fence(&mut self, begin: Begin<'_>) -> sqlx::Result<Fenced> {
         match &mut self.conn {
             Conn::Root(Some(conn), held) => DB::Adapter::begin_fenced(conn, held, begin).await,
-            Conn::Root(None, _) | Conn::Nested(_) => Err(sqlx::Error::BeginFailed),
+            Conn::Root(None, _) | Conn::Nested { .. } => Err(sqlx::Error::BeginFailed),
         }
     }
 
@@ -268,6 +285,8 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             marked: false,
             _operation: None,
             mirror_savepoint: MirrorSavepoint::None,
+            work: Work::None,
+            interrupted: false,
         }
     }
 
@@ -312,7 +331,12 @@ impl<'c, DB: Backend> Tx<'c, DB> {
         begun.map_err(|error| Error::database("setting a savepoint", error))?;
         self.spoiled = before;
         let (pins, isolation) = (Arc::clone(&self.pins), self.isolation);
-        Ok(Tx::new(Conn::Nested(self.connection()), pins, isolation, State::Open))
+        let interrupted = &mut self.interrupted;
+        let conn = match &mut self.conn {
+            Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
+            Conn::Nested { conn, .. } => conn,
+        };
+        Ok(Tx::new(Conn::Nested { conn, interrupted }, pins, isolation, State::Open))
     }
 
     /// The savepoint before a mirror write, at this level.
@@ -343,11 +367,34 @@ impl<'c, DB: Backend> Tx<'c, DB> {
         self.unseen_statements = false;
     }
 
+    /// From now on the connection waits for answers to statements of a write or of ours, until
+    /// [`Tx::end_work`] follows.
+    pub(crate) fn begin_work(&mut self) {
+        self.work = Work::UnderWay;
+    }
+
+    /// Nothing is under way on the connection.
+    pub(crate) fn end_work(&mut self) {
+        self.work = Work::None;
+    }
+
+    /// A side was given up: a statement of it may be under way for as long as it likes.
+    pub(crate) fn give_up(&mut self) {
+        self.work = Work::GivenUp;
+    }
+
+    /// Whether the connection cannot be used again once this is dropped. sqlx can take up a connection to
+    /// MySQL only where no prepared statement was under way: else it waits for ever, or takes the answer of
+    /// one statement for that of the next.
+    fn is_broken(&self) -> bool {
+        DB::Adapter::DIALECT.interruption_breaks && (self.work != Work::None || self.interrupted)
+    }
+
     /// The connection, for our own statements.
     pub(crate) fn connection(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
             Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
-            Conn::Nested(conn) => conn,
+            Conn::Nested { conn, .. } => conn,
         }
     }
 }
@@ -361,7 +408,7 @@ impl<DB: Backend> Deref for Tx<'_, DB> {
     fn deref(&self) -> &DB::Connection {
         match &self.conn {
             Conn::Root(conn, _) => conn.as_deref().expect(DROPPED),
-            Conn::Nested(conn) => conn,
+            Conn::Nested { conn, .. } => conn,
         }
     }
 }

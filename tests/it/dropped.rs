@@ -3,12 +3,16 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
+use std::time::Duration;
 
-use dualwrite::{Percent, Stage};
+use dualwrite::{Percent, Runtime, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{CopyNotes, Notes, World, plain};
+use crate::support::hook::Hook;
+use crate::support::notes::{CopyNotes, DualNotes, FAILS, Notes, Store, WORKS, World, lazy, plain};
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -16,6 +20,9 @@ on_all_databases!(
     a_dropped_move_is_made_or_not,
     a_dropped_backfill_goes_on_where_it_was,
     a_dropped_verification_and_repair_leave_nothing,
+    a_dropped_write_gives_its_connection_back,
+    a_dropped_lazy_read_gives_its_connection_back,
+    four_hundred_cancelled_writes_leave_the_pool_whole,
 );
 
 /// More awaits than any of the futures has; one that needs more never ends.
@@ -135,4 +142,94 @@ async fn a_dropped_verification_and_repair_leave_nothing<D: Sql>(db: Scratch<D>)
     world.migration.advance(Stage::Shadow).await.unwrap();
     let [old, new] = world.words().await;
     assert_eq!(old, new);
+}
+
+/// Each time on a new connection, on which no statement was run before: so the call is dropped in the first run
+/// of every statement, too.
+async fn a_dropped_write_gives_its_connection_back<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    for mood in [WORKS, FAILS] {
+        world.new_mood.store(mood, SeqCst);
+        let mut ended = 0;
+        for waits in 0..AWAITS_MAX {
+            let pool = world.db.another_pool(1).await;
+            let write = async {
+                let mut tx = world.migration.begin(&pool).await.unwrap();
+                world.notes.save(&mut tx, 1, "word").await.unwrap();
+                tx.commit().await.unwrap();
+            };
+            ended += usize::from(dropped_after(waits, write).await.is_some());
+            gives_back::<D>(&pool, 1).await;
+            if ended == 3 {
+                break;
+            }
+        }
+        assert_eq!(ended, 3);
+    }
+}
+
+async fn a_dropped_lazy_read_gives_its_connection_back<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Live, 200, lazy).await;
+    let mut ended = 0;
+    for waits in 0..AWAITS_MAX {
+        let pool = world.db.another_pool(2).await;
+        let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+        let registration = runtime.migration("notes").backfill(CopyNotes::<D>::new()).lazy();
+        let migration = registration.register().await.unwrap();
+        let notes = DualNotes::new(
+            &migration,
+            store::<D>("old_note", &pool),
+            store::<D>("new_note", &pool),
+        );
+        let id = waits as i64 % 200 + 1;
+        ended += usize::from(dropped_after(waits, notes.find(id)).await.is_some());
+        runtime.shutdown().await.unwrap();
+        gives_back::<D>(&pool, 2).await;
+        if ended == 3 {
+            break;
+        }
+    }
+    assert_eq!(ended, 3);
+}
+
+/// Some of them with a mirror that fails, all on one small pool, as a service has it.
+async fn four_hundred_cancelled_writes_leave_the_pool_whole<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let pool = world.db.another_pool(6).await;
+    for round in 0..400_usize {
+        world.new_mood.store(if round % 3 == 0 { FAILS } else { WORKS }, SeqCst);
+        let write = async {
+            let mut tx = world.migration.begin(&pool).await.unwrap();
+            world.notes.save(&mut tx, round as i64, "word").await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        dropped_after(round * 31 % 23, write).await;
+    }
+    gives_back::<D>(&pool, 6).await;
+}
+
+fn store<D: Sql>(table: &'static str, pool: &sqlx::Pool<D::Db>) -> Store<D> {
+    Store {
+        table,
+        pool: pool.clone(),
+        mood: Arc::default(),
+        hanging: Arc::default(),
+        reading: Hook::default(),
+        removing: Hook::default(),
+    }
+}
+
+/// All connections of the pool can be had at once, and each answers what it is asked.
+async fn gives_back<D: Sql>(pool: &sqlx::Pool<D::Db>, connections: usize) {
+    let mut held = Vec::new();
+    for number in 0..connections {
+        let acquired = tokio::time::timeout(Duration::from_secs(20), pool.acquire()).await;
+        held.push(acquired.unwrap_or_else(|_| panic!("connection {number} is gone")).unwrap());
+    }
+    drop(held);
+    for _ in 0..connections {
+        let rows = D::rows(pool, "SELECT 17 + 4").await.unwrap();
+        assert_eq!(rows, [[Some("21".to_owned())]]);
+    }
+    pool.close().await;
 }

@@ -1,8 +1,11 @@
 //! Guards: a new side that is slow, wrong or failing is gone back from, once, with the reason in the audit.
 //! Time is that of a clock which the test moves; a slow side moves it itself.
 
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
@@ -10,6 +13,7 @@ use dualwrite::{
     Compare, CounterReport, Event, GuardReport, Guards, Migration, Percent, RolloutPlan,
     RolloutState, RolloutStatus, RolloutStep, Runtime, RuntimeEvent, Stage,
 };
+use futures_util::FutureExt as _;
 use sqlx::Error;
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -21,6 +25,9 @@ on_all_databases!(
     a_slow_new_side_is_gone_back_from,
     a_new_side_that_is_wrong_in_a_critical_field_is_gone_back_from,
     a_new_side_that_fails_two_calls_in_a_hundred_is_gone_back_from,
+    a_new_side_that_panics_is_rolled_back,
+    a_new_side_that_hangs_until_callers_give_up_is_rolled_back,
+    callers_that_disconnect_roll_nothing_back,
     a_healthy_new_side_stays_and_missing_data_is_no_health,
     of_two_instances_that_find_it_at_once_one_goes_back,
     without_guards_nothing_moves_by_itself,
@@ -37,6 +44,8 @@ const WELL: u8 = 0;
 const IS_SLOW: u8 = 1;
 const IS_WRONG: u8 = 2;
 const FAILS: u8 = 3;
+const PANICS: u8 = 4;
+const HANGS: u8 = 5;
 
 #[derive(Clone, Debug, PartialEq, Compare)]
 struct Note {
@@ -67,6 +76,11 @@ impl<D: Sql> Notes for Store<D> {
         let mut word = row.flatten();
         if fault == IS_SLOW {
             self.hands.advance(SLOW);
+        }
+        match fault {
+            PANICS => panic!("a bug in the new side"),
+            HANGS => std::future::pending().await,
+            _ => {}
         }
         if fault == IS_WRONG {
             word = Some("wrong".to_owned());
@@ -131,7 +145,11 @@ impl<D: Sql> Instance<D> {
     async fn read(&self, times: i64) {
         for id in 0..times {
             let before = self.calls[0].load(SeqCst);
-            let _ = self.notes.find(id % NOTES + 1).await;
+            match self.fault.load(SeqCst) {
+                PANICS => self.panics().await,
+                HANGS => self.gives_up(Duration::from_millis(300)).await,
+                _ => drop(self.notes.find(id % NOTES + 1).await),
+            }
             // Otherwise the time that new takes would be counted for old too.
             while self.fault.load(SeqCst) == IS_SLOW && self.calls[0].load(SeqCst) == before {
                 tokio::task::yield_now().await;
@@ -146,6 +164,23 @@ impl<D: Sql> Instance<D> {
         };
         let reads = self.calls[0].load(SeqCst).min(self.calls[1].load(SeqCst));
         self.until(|counters| compared(counters) > 0 || reads == 0).await;
+    }
+
+    /// A read that is the caller's to survive.
+    async fn panics(&self) {
+        let read = AssertUnwindSafe(self.notes.find(1)).catch_unwind().await;
+        assert!(read.is_err());
+    }
+
+    /// A read that its caller gives up after so long, before the side has answered.
+    async fn gives_up(&self, after: Duration) {
+        let mut read = Box::pin(self.notes.find(1));
+        poll_fn(|context| {
+            assert!(read.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        self.hands.advance(after);
     }
 
     async fn counters(&self) -> CounterReport {
@@ -261,6 +296,32 @@ async fn a_new_side_that_is_wrong_in_a_critical_field_is_gone_back_from<D: Sql>(
 async fn a_new_side_that_fails_two_calls_in_a_hundred_is_gone_back_from<D: Sql>(db: Scratch<D>) {
     let reason = ["error_rate: Notes::find: ", "calls of new fail, limit 1.00 %", "; old 0 of "];
     goes_back(db, FAILS, 2_500, &reason).await;
+}
+
+async fn a_new_side_that_panics_is_rolled_back<D: Sql>(db: Scratch<D>) {
+    let reason = ["error_rate: Notes::find: ", "calls of new fail, limit 1.00 %"];
+    goes_back(db, PANICS, 150, &reason).await;
+}
+
+async fn a_new_side_that_hangs_until_callers_give_up_is_rolled_back<D: Sql>(db: Scratch<D>) {
+    let reason = ["error_rate: Notes::find: ", "(150 were abandoned after more than "];
+    goes_back(db, HANGS, 150, &reason).await;
+}
+
+async fn callers_that_disconnect_roll_nothing_back<D: Sql>(db: Scratch<D>) {
+    let instance = live(&db, Some(Guards::default())).await;
+    instance.read(150).await;
+    instance.period().await;
+    instance.fault.store(HANGS, SeqCst);
+    for _ in 0..300 {
+        instance.gives_up(Duration::ZERO).await;
+    }
+    instance.fault.store(WELL, SeqCst);
+    instance.read(150).await;
+    instance.period().await;
+    let status = instance.migration.status().await.unwrap();
+    assert_eq!(status.methods[0].new.abandoned, 300);
+    assert_eq!((status.position.stage, status.counters.guard_breached), (Stage::Live, 0));
 }
 
 async fn a_healthy_new_side_stays_and_missing_data_is_no_health<D: Sql>(db: Scratch<D>) {

@@ -1,7 +1,7 @@
 //! The control tables cannot be reached any more: what was begun ends under the fence, writes go on being
 //! judged by it, reads say that the stage is unknown, and all of it passes by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dualwrite::{Error, ErrorKind, Runtime, Stage};
 
@@ -11,7 +11,10 @@ use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
-on_all_databases!(past_the_deadline_reads_say_so_and_recover);
+on_all_databases!(
+    past_the_deadline_reads_say_so_and_recover,
+    a_deleted_control_row_is_noticed_within_the_lease,
+);
 
 const LEASE: Duration = Duration::from_millis(600);
 const HIDE: &str = "ALTER TABLE dualwrite_instance RENAME TO hidden_instance";
@@ -54,6 +57,20 @@ async fn past_the_deadline_reads_say_so_and_recover<D: Sql>(db: Scratch<D>) {
     assert_eq!(notes.find(1).await.unwrap().as_deref(), Some("pinned before"));
     world.migration.advance(Stage::Shadow).await.unwrap();
     runtime.shutdown().await.unwrap();
+}
+
+async fn a_deleted_control_row_is_noticed_within_the_lease<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 3, plain).await;
+    world.notes.find(1).await.unwrap();
+    let deleted = Instant::now();
+    world.db.execute("DELETE FROM dualwrite_migration WHERE name = 'notes'").await;
+    until("reads say so", async || {
+        let answer = world.notes.find(1).await;
+        let error = answer.as_ref().err().and_then(|error| Error::find(error));
+        error.is_some_and(|error| error.kind() == ErrorKind::UnknownMigration)
+    })
+    .await;
+    assert!(deleted.elapsed() < dualwrite::LEASE, "{:?}", deleted.elapsed());
 }
 
 fn is_unknown(answer: &Result<Option<String>, sqlx::Error>) -> bool {

@@ -44,6 +44,7 @@ mod key_values;
 mod keys;
 mod lazy;
 mod letters;
+mod limits;
 mod lost_control;
 mod made;
 mod metrics;
@@ -74,6 +75,8 @@ mod throttle;
 mod tool;
 mod transaction;
 mod unaware;
+mod unfinished;
+mod unfinished_forms;
 mod verify;
 mod writers;
 

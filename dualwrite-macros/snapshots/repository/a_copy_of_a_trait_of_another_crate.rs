@@ -155,10 +155,22 @@ where
         };
         let answer = match call.side() {
             ::dualwrite::Side::Old => {
-                <O as domain::Customers<T>>::find(&*self.old, tenant, user).await
+                call.ask(
+                        ::core::pin::pin!(
+                            < O as domain::Customers < T > > ::find(& * self.old, tenant,
+                            user)
+                        ),
+                    )
+                    .await
             }
             ::dualwrite::Side::New => {
-                <N as domain::Customers<T>>::find(&*self.new, tenant, user).await
+                call.ask(
+                        ::core::pin::pin!(
+                            < N as domain::Customers < T > > ::find(& * self.new, tenant,
+                            user)
+                        ),
+                    )
+                    .await
             }
         };
         ::dualwrite::__private::finish_plain(&mut call, answer)

@@ -158,8 +158,14 @@ where
             }
         };
         let answer = match call.side() {
-            ::dualwrite::Side::Old => <O as Documents>::find(&*self.old, id).await,
-            ::dualwrite::Side::New => <N as Documents>::find(&*self.new, id).await,
+            ::dualwrite::Side::Old => {
+                call.ask(::core::pin::pin!(< O as Documents > ::find(& * self.old, id)))
+                    .await
+            }
+            ::dualwrite::Side::New => {
+                call.ask(::core::pin::pin!(< N as Documents > ::find(& * self.new, id)))
+                    .await
+            }
         };
         ::dualwrite::__private::finish_plain(&mut call, answer)
     }

@@ -222,8 +222,14 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Flags>::first(&*self.old).await,
-                ::dualwrite::Side::New => <N as Flags>::first(&*self.new).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(::core::pin::pin!(< O as Flags > ::first(& * self.old)))
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(::core::pin::pin!(< N as Flags > ::first(& * self.new)))
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }
@@ -249,8 +255,14 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Flags>::second(&*self.old).await,
-                ::dualwrite::Side::New => <N as Flags>::second(&*self.new).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(::core::pin::pin!(< O as Flags > ::second(& * self.old)))
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(::core::pin::pin!(< N as Flags > ::second(& * self.new)))
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }
@@ -274,8 +286,14 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Flags>::third(&*self.old).await,
-                ::dualwrite::Side::New => <N as Flags>::third(&*self.new).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(::core::pin::pin!(< O as Flags > ::third(& * self.old)))
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(::core::pin::pin!(< N as Flags > ::third(& * self.new)))
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }

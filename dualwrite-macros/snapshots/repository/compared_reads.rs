@@ -178,46 +178,55 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let tenant = <str as ::std::borrow::ToOwned>::to_owned(tenant);
-                let filter = ::dualwrite::__private::kept(&filter);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
-                    let tenant = ::core::clone::Clone::clone(&tenant);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
+                    let tenant = <str as ::std::borrow::ToOwned>::to_owned(tenant);
                     let filter = ::dualwrite::__private::kept(&filter);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Documents>::find(
-                                        &*old,
-                                        ::core::borrow::Borrow::borrow(&tenant),
-                                        filter,
-                                    )
-                                    .await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Documents>::find(
-                                        &*new,
-                                        ::core::borrow::Borrow::borrow(&tenant),
-                                        filter,
-                                    )
-                                    .await
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let tenant = ::core::clone::Clone::clone(&tenant);
+                        let filter = ::dualwrite::__private::kept(&filter);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Documents>::find(
+                                            &*old,
+                                            ::core::borrow::Borrow::borrow(&tenant),
+                                            filter,
+                                        )
+                                        .await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Documents>::find(
+                                            &*new,
+                                            ::core::borrow::Borrow::borrow(&tenant),
+                                            filter,
+                                        )
+                                        .await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
                 ::dualwrite::Side::Old => {
-                    <O as Documents>::find(&*self.old, tenant, filter).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::find(& * self.old, tenant, filter)
+                            ),
+                        )
+                        .await
                 }
                 ::dualwrite::Side::New => {
-                    <N as Documents>::find(&*self.new, tenant, filter).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::find(& * self.new, tenant, filter)
+                            ),
+                        )
+                        .await
                 }
             };
             ::dualwrite::__private::finish_read(
@@ -252,39 +261,52 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let ids = <[i64] as ::std::borrow::ToOwned>::to_owned(ids);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
-                    let ids = ::core::clone::Clone::clone(&ids);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Documents>::all(
-                                        &*old,
-                                        ::core::borrow::Borrow::borrow(&ids),
-                                    )
-                                    .await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Documents>::all(
-                                        &*new,
-                                        ::core::borrow::Borrow::borrow(&ids),
-                                    )
-                                    .await
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
+                    let ids = <[i64] as ::std::borrow::ToOwned>::to_owned(ids);
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let ids = ::core::clone::Clone::clone(&ids);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Documents>::all(
+                                            &*old,
+                                            ::core::borrow::Borrow::borrow(&ids),
+                                        )
+                                        .await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Documents>::all(
+                                            &*new,
+                                            ::core::borrow::Borrow::borrow(&ids),
+                                        )
+                                        .await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::all(&*self.old, ids).await,
-                ::dualwrite::Side::New => <N as Documents>::all(&*self.new, ids).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::all(& * self.old, ids)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::all(& * self.new, ids)
+                            ),
+                        )
+                        .await
+                }
             };
             ::dualwrite::__private::finish_read(
                 &mut call,

@@ -186,8 +186,18 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Counters>::get(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Counters>::get(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(< O as Counters > ::get(& * self.old, id)),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(< N as Counters > ::get(& * self.new, id)),
+                        )
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }

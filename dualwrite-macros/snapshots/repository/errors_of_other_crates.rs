@@ -207,14 +207,20 @@ where
                     };
                     let answer = match call.side() {
                         ::dualwrite::Side::Old => {
-                            ::dualwrite::__private::carried(
-                                    <O as Customers>::find(&*self.old, id),
+                            call.ask(
+                                    ::core::pin::pin!(
+                                        ::dualwrite::__private::carried(< O as Customers > ::find(&
+                                        * self.old, id))
+                                    ),
                                 )
                                 .await
                         }
                         ::dualwrite::Side::New => {
-                            ::dualwrite::__private::carried(
-                                    <N as Customers>::find(&*self.new, id),
+                            call.ask(
+                                    ::core::pin::pin!(
+                                        ::dualwrite::__private::carried(< N as Customers > ::find(&
+                                        * self.new, id))
+                                    ),
                                 )
                                 .await
                         }
@@ -281,7 +287,21 @@ where
                                 .await
                         }
                     };
-                    write.leave(&mut *tx, answer).await;
+                    write
+                        .leave(
+                            &mut *tx,
+                            answer,
+                            |pair| {
+                                #[allow(unused_imports)]
+                                use ::dualwrite::__private::{
+                                    AnswersByEquality as _, AnswersByFields as _,
+                                    AnswersByNothing as _,
+                                };
+                                (&&&pair).answers_differ()
+                            },
+                            |_| ::core::option::Option::None,
+                        )
+                        .await;
                 }
                 write.finish()
             })

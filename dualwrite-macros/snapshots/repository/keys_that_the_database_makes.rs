@@ -262,7 +262,27 @@ where
                     }
                 };
                 made = write.made(&answer, |created| created.id);
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }
@@ -326,7 +346,27 @@ where
                             .await
                     }
                 };
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }
@@ -383,7 +423,27 @@ where
                     }
                 };
                 made = write.made(&answer, |id| *id);
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }

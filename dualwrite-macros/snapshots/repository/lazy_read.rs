@@ -162,31 +162,44 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::dualwrite::__private::kept(&id);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
                     let id = ::dualwrite::__private::kept(&id);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Customers>::find(&*old, id).await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Customers>::find(&*new, id).await
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let id = ::dualwrite::__private::kept(&id);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Customers>::find(&*old, id).await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Customers>::find(&*new, id).await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Customers>::find(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Customers>::find(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Customers > ::find(& * self.old, id)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Customers > ::find(& * self.new, id)
+                            ),
+                        )
+                        .await
+                }
             };
             if call.wants_copy(&answer) {
                 return ::dualwrite::__private::copy_and_ask(call, answer, again).await;

@@ -167,36 +167,43 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let id = crate::reexports::migrations::__private::kept(&id);
-                ::core::option::Option::Some(move |
-                    side: crate::reexports::migrations::Side|
-                {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
                     let id = crate::reexports::migrations::__private::kept(&id);
-                    async move {
-                        match side {
-                            crate::reexports::migrations::Side::Old => {
-                                <O as Customers>::find(&*old, id).await
-                            }
-                            crate::reexports::migrations::Side::New => {
-                                <N as Customers>::find(&*new, id).await
+                    move |side: crate::reexports::migrations::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let id = crate::reexports::migrations::__private::kept(&id);
+                        async move {
+                            match side {
+                                crate::reexports::migrations::Side::Old => {
+                                    <O as Customers>::find(&*old, id).await
+                                }
+                                crate::reexports::migrations::Side::New => {
+                                    <N as Customers>::find(&*new, id).await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
                 crate::reexports::migrations::Side::Old => {
-                    <O as Customers>::find(&*self.old, id).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Customers > ::find(& * self.old, id)
+                            ),
+                        )
+                        .await
                 }
                 crate::reexports::migrations::Side::New => {
-                    <N as Customers>::find(&*self.new, id).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Customers > ::find(& * self.new, id)
+                            ),
+                        )
+                        .await
                 }
             };
             crate::reexports::migrations::__private::finish_read(

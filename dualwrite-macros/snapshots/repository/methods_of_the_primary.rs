@@ -196,8 +196,14 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::count(&*self.old).await,
-                ::dualwrite::Side::New => <N as Documents>::count(&*self.new).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(::core::pin::pin!(< O as Documents > ::count(& * self.old)))
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(::core::pin::pin!(< N as Documents > ::count(& * self.new)))
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }

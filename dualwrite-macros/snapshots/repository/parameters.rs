@@ -166,52 +166,63 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let of = <O as ::std::borrow::ToOwned>::to_owned(of);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
-                    let of = ::core::clone::Clone::clone(&of);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <Old as Cache<
-                                    'c,
-                                    T,
-                                    E,
-                                    SIZE,
-                                >>::all::<
-                                    K,
-                                    LIMIT,
-                                >(&*old, ::core::borrow::Borrow::borrow(&of))
-                                    .await
-                            }
-                            ::dualwrite::Side::New => {
-                                <New as Cache<
-                                    'c,
-                                    T,
-                                    E,
-                                    SIZE,
-                                >>::all::<
-                                    K,
-                                    LIMIT,
-                                >(&*new, ::core::borrow::Borrow::borrow(&of))
-                                    .await
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
+                    let of = <O as ::std::borrow::ToOwned>::to_owned(of);
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let of = ::core::clone::Clone::clone(&of);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <Old as Cache<
+                                        'c,
+                                        T,
+                                        E,
+                                        SIZE,
+                                    >>::all::<
+                                        K,
+                                        LIMIT,
+                                    >(&*old, ::core::borrow::Borrow::borrow(&of))
+                                        .await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <New as Cache<
+                                        'c,
+                                        T,
+                                        E,
+                                        SIZE,
+                                    >>::all::<
+                                        K,
+                                        LIMIT,
+                                    >(&*new, ::core::borrow::Borrow::borrow(&of))
+                                        .await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
                 ::dualwrite::Side::Old => {
-                    <Old as Cache<'c, T, E, SIZE>>::all::<K, LIMIT>(&*self.old, of).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < Old as Cache < 'c, T, E, SIZE > > ::all:: < K, LIMIT > (&
+                                * self.old, of)
+                            ),
+                        )
+                        .await
                 }
                 ::dualwrite::Side::New => {
-                    <New as Cache<'c, T, E, SIZE>>::all::<K, LIMIT>(&*self.new, of).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < New as Cache < 'c, T, E, SIZE > > ::all:: < K, LIMIT > (&
+                                * self.new, of)
+                            ),
+                        )
+                        .await
                 }
             };
             ::dualwrite::__private::finish_read(

@@ -203,10 +203,20 @@ where
             };
             let answer = match call.side() {
                 ::dualwrite::Side::Old => {
-                    <O as Accounts>::balance(&*self.old, &mut *tx, id).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Accounts > ::balance(& * self.old, & mut * tx, id)
+                            ),
+                        )
+                        .await
                 }
                 ::dualwrite::Side::New => {
-                    <N as Accounts>::balance(&*self.new, &mut *tx, id).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Accounts > ::balance(& * self.new, & mut * tx, id)
+                            ),
+                        )
+                        .await
                 }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
@@ -233,10 +243,20 @@ where
             };
             let answer = match call.side() {
                 ::dualwrite::Side::Old => {
-                    <O as Accounts>::total(&*self.old, &mut *tx).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Accounts > ::total(& * self.old, & mut * tx)
+                            ),
+                        )
+                        .await
                 }
                 ::dualwrite::Side::New => {
-                    <N as Accounts>::total(&*self.new, &mut *tx).await
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Accounts > ::total(& * self.new, & mut * tx)
+                            ),
+                        )
+                        .await
                 }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
@@ -265,18 +285,20 @@ where
             };
             let answer = match call.side() {
                 ::dualwrite::Side::Old => {
-                    <O as Accounts>::lock(
-                            &*self.old,
-                            ::dualwrite::__private::handed(&name),
-                            &mut *tx,
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Accounts > ::lock(& * self.old,
+                                ::dualwrite::__private::handed(& name), & mut * tx)
+                            ),
                         )
                         .await
                 }
                 ::dualwrite::Side::New => {
-                    <N as Accounts>::lock(
-                            &*self.new,
-                            ::dualwrite::__private::handed(&name),
-                            &mut *tx,
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Accounts > ::lock(& * self.new,
+                                ::dualwrite::__private::handed(& name), & mut * tx)
+                            ),
                         )
                         .await
                 }
@@ -291,7 +313,13 @@ where
                     }
                 };
                 if copied {
-                    let answer = <N as Accounts>::lock(&*self.new, name, &mut *tx).await;
+                    let answer = call
+                        .ask(
+                            ::core::pin::pin!(
+                                < N as Accounts > ::lock(& * self.new, name, & mut * tx)
+                            ),
+                        )
+                        .await;
                     return ::dualwrite::__private::finish_plain(&mut call, answer);
                 }
             }

@@ -175,8 +175,22 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::version(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Documents>::version(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::version(& * self.old, id)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::version(& * self.new, id)
+                            ),
+                        )
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }
@@ -197,8 +211,22 @@ where
                 }
             };
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::pick(&*self.old, names).await,
-                ::dualwrite::Side::New => <N as Documents>::pick(&*self.new, names).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::pick(& * self.old, names)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::pick(& * self.new, names)
+                            ),
+                        )
+                        .await
+                }
             };
             ::dualwrite::__private::finish_plain(&mut call, answer)
         }

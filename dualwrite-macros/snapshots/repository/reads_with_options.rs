@@ -228,31 +228,44 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::dualwrite::__private::kept(&id);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
                     let id = ::dualwrite::__private::kept(&id);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Documents>::find(&*old, id).await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Documents>::find(&*new, id).await
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let id = ::dualwrite::__private::kept(&id);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Documents>::find(&*old, id).await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Documents>::find(&*new, id).await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::find(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Documents>::find(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::find(& * self.old, id)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::find(& * self.new, id)
+                            ),
+                        )
+                        .await
+                }
             };
             ::dualwrite::__private::finish_read(
                 &mut call,
@@ -286,31 +299,44 @@ where
                     );
                 }
             };
-            let again = if call.again() {
-                let old = ::core::clone::Clone::clone(&self.old);
-                let new = ::core::clone::Clone::clone(&self.new);
-                let id = ::dualwrite::__private::kept(&id);
-                ::core::option::Option::Some(move |side: ::dualwrite::Side| {
-                    let old = ::core::clone::Clone::clone(&old);
-                    let new = ::core::clone::Clone::clone(&new);
+            let again = call
+                .kept(|| {
+                    let old = ::core::clone::Clone::clone(&self.old);
+                    let new = ::core::clone::Clone::clone(&self.new);
                     let id = ::dualwrite::__private::kept(&id);
-                    async move {
-                        match side {
-                            ::dualwrite::Side::Old => {
-                                <O as Documents>::latest(&*old, id).await
-                            }
-                            ::dualwrite::Side::New => {
-                                <N as Documents>::latest(&*new, id).await
+                    move |side: ::dualwrite::Side| {
+                        let old = ::core::clone::Clone::clone(&old);
+                        let new = ::core::clone::Clone::clone(&new);
+                        let id = ::dualwrite::__private::kept(&id);
+                        async move {
+                            match side {
+                                ::dualwrite::Side::Old => {
+                                    <O as Documents>::latest(&*old, id).await
+                                }
+                                ::dualwrite::Side::New => {
+                                    <N as Documents>::latest(&*new, id).await
+                                }
                             }
                         }
                     }
-                })
-            } else {
-                ::core::option::Option::None
-            };
+                });
             let answer = match call.side() {
-                ::dualwrite::Side::Old => <O as Documents>::latest(&*self.old, id).await,
-                ::dualwrite::Side::New => <N as Documents>::latest(&*self.new, id).await,
+                ::dualwrite::Side::Old => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < O as Documents > ::latest(& * self.old, id)
+                            ),
+                        )
+                        .await
+                }
+                ::dualwrite::Side::New => {
+                    call.ask(
+                            ::core::pin::pin!(
+                                < N as Documents > ::latest(& * self.new, id)
+                            ),
+                        )
+                        .await
+                }
             };
             if call.wants_copy(&answer) {
                 return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
@@ -361,7 +387,27 @@ where
                             .await
                     }
                 };
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }

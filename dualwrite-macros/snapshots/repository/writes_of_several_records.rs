@@ -267,7 +267,27 @@ where
                             .await
                     }
                 };
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }
@@ -315,7 +335,27 @@ where
                             .await
                     }
                 };
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }
@@ -357,7 +397,27 @@ where
                             .await
                     }
                 };
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }
@@ -400,7 +460,27 @@ where
                             .await
                     }
                 };
-                write.leave(&mut *tx, answer).await;
+                write
+                    .leave(
+                        &mut *tx,
+                        answer,
+                        |pair| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                AnswersByEquality as _, AnswersByFields as _,
+                                AnswersByNothing as _,
+                            };
+                            (&&&pair).answers_differ()
+                        },
+                        |error| {
+                            #[allow(unused_imports)]
+                            use ::dualwrite::__private::{
+                                CauseInside as _, CauseOfError as _, CauseUnknown as _,
+                            };
+                            (&&&::dualwrite::__private::Failed(error)).cause()
+                        },
+                    )
+                    .await;
             }
             write.finish()
         }

@@ -6,8 +6,11 @@ use syn::{Attribute, Meta, parse_quote};
 
 use super::body::Body;
 use super::docs;
-use super::model::{Constant, Equality, Keys, Method, Read, ReadKind, Repository, Route, Side};
+use super::model::{
+    Constant, Equality, Keys, Method, Read, ReadKind, Repository, Route, Side, Write,
+};
 use crate::names;
+use crate::paths::Root;
 
 /// Everything that is added beside the user's trait.
 pub(super) fn expand(model: &Repository) -> TokenStream {
@@ -244,19 +247,29 @@ fn entry(model: &Repository, method: &Method) -> Option<TokenStream> {
     let operation = Ident::new(method.route.operation()?, Span::call_site());
     let options = match &method.route {
         Route::Read(read) => read_options(read),
-        Route::Write(write) => {
-            let policy = write.on_mirror_error.map(|policy| {
-                let policy = Ident::new(policy.name(), Span::call_site());
-                quote!(.on_mirror_error(#root::MirrorPolicy::#policy))
-            });
-            let once = matches!(write.keys, Keys::Once).then(|| quote!(.once()));
-            Some(quote!(#policy #once))
-        }
+        Route::Write(write) => Some(write_options(root, write)),
         Route::Primary => None,
     };
     Some(quote! {
         #(#cfg)* #private::Method::new(#name, #root::Operation::#operation) #options
     })
+}
+
+fn write_options(root: &Root, write: &Write) -> TokenStream {
+    let on_mirror_error = write.on_mirror_error.map(|policy| {
+        let policy = Ident::new(policy.name(), Span::call_site());
+        quote!(.on_mirror_error(#root::MirrorPolicy::#policy))
+    });
+    let on_difference = write.on_difference.map(|policy| {
+        let policy = Ident::new(policy.name(), Span::call_site());
+        quote!(.on_difference(#root::AnswerPolicy::#policy))
+    });
+    let mirror = write.limits.mirror_ms.map(Literal::u64_unsuffixed);
+    let mirror = mirror.map(|limit| quote!(.timeout_ms(#limit)));
+    let primary = write.limits.primary_ms.map(Literal::u64_unsuffixed);
+    let primary = primary.map(|limit| quote!(.primary_timeout_ms(#limit)));
+    let once = matches!(write.keys, Keys::Once).then(|| quote!(.once()));
+    quote!(#on_mirror_error #on_difference #mirror #primary #once)
 }
 
 fn read_options(read: &Read) -> Option<TokenStream> {

@@ -130,7 +130,6 @@ pub(super) enum Equality {
 }
 
 /// How calls of a method find their side.
-#[expect(clippy::large_enum_variant, reason = "there is one a method, and none is kept")]
 pub(super) enum Route {
     Read(Read),
     Write(Write),
@@ -176,6 +175,35 @@ pub(super) struct Write {
     pub(super) tx: Ident,
     /// What a failing mirror does to the caller, where the method says so itself.
     pub(super) on_mirror_error: Option<MirrorPolicy>,
+    pub(super) limits: WriteLimits,
+    /// What happens where the sides answer differently, where the method says so itself.
+    pub(super) on_difference: Option<AnswerPolicy>,
+}
+
+/// The limits on the two sides of a write, where the method says so itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct WriteLimits {
+    pub(super) mirror_ms: Option<u64>,
+    pub(super) primary_ms: Option<u64>,
+}
+
+/// `dualwrite::AnswerPolicy`.
+#[derive(Clone, Copy)]
+pub(super) enum AnswerPolicy {
+    MarkDirty,
+    Error,
+    Ignore,
+}
+
+impl AnswerPolicy {
+    /// The name of the variant.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::MarkDirty => "MarkDirty",
+            Self::Error => "Error",
+            Self::Ignore => "Ignore",
+        }
+    }
 }
 
 /// Which records a write changes.

@@ -81,6 +81,16 @@ fn options_that_exclude_each_other() {
 #[test]
 fn policies() {
     check_write(
+        "key = id, on_difference = mark, timeout = 5, primary_timeout = \"0s\"",
+        &[
+            "`on_difference` takes `mark_dirty`, `error` or `ignore`",
+            "`timeout` takes a length of time above zero, in `ms`, `s` or `min`: write `timeout = \"500ms\"` \
+             or `timeout = \"2s\"`",
+            "`primary_timeout` takes a length of time above zero, in `ms`, `s` or `min`: write \
+             `primary_timeout = \"500ms\"` or `primary_timeout = \"2s\"`",
+        ],
+    );
+    check_write(
         "key = id, on_mirror_error = mark_diry",
         &["`on_mirror_error` takes `abort` or `mark_dirty`, did you mean `mark_dirty`?"],
     );
@@ -92,8 +102,9 @@ fn policies() {
         "key = id, on_miror_error = abort, shadow = never",
         &[
             "unknown key `on_miror_error`, did you mean `on_mirror_error`? `#[write]` takes `key`, `keys`, \
-             `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `error`, `on_unknown`",
-            "unknown key `shadow`; `#[write]` takes `key`, `keys`, `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `error`, `on_unknown`",
+             `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `on_difference`, `timeout`, \
+             `primary_timeout`, `error`, `on_unknown`",
+            "unknown key `shadow`; `#[write]` takes `key`, `keys`, `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`, `error`, `on_unknown`",
         ],
     );
 }

@@ -56,7 +56,7 @@ fn settings() {
     check_method(
         "#[write(by = id)] async fn save(&self, id: i64, tx: &mut Tx<'_, Db>) -> Result<(), E>;",
         &[
-            "unknown key `by`; `#[write]` takes `key`, `keys`, `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `error`, `on_unknown`",
+            "unknown key `by`; `#[write]` takes `key`, `keys`, `filter`, `once`, `key_from`, `then`, `into`, `on_mirror_error`, `on_difference`, `timeout`, `primary_timeout`, `error`, `on_unknown`",
         ],
     );
     check_method(

@@ -1,27 +1,29 @@
 //! Reads: route, time, and hand what was read to the shadow comparison or the lazy copy.
 //!
-//! The wrapper calls [`read`] or [`scan`], then the side that [`Read::side`] names, then one of the
-//! `finish_…` functions. Nothing here allocates unless a comparison or a lazy copy is due.
+//! The wrapper calls [`plan::read`] or [`plan::scan`], then asks the side that [`Read::side`] names through
+//! [`Read::ask`], then calls one of the `finish_…` functions. Nothing here allocates unless a comparison or
+//! a lazy copy is due. A [`Read`] that is dropped before it was finished counts: as failed where its side
+//! panicked, else as abandoned.
 
-use std::pin::Pin;
+pub(crate) mod plan;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use crate::call::lazy::decide::{Missing, before_all_is_copied, may_copy};
+use crate::call::lazy::decide::Missing;
 use crate::call::lazy::run as lazy;
 use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::run::Shadow;
-use crate::call::write::plan::not_pinned;
 use crate::compare::{Comparison, Pair};
 use crate::database::Backend;
 use crate::error::Error;
-use crate::key::{EncodedKey, Key};
+use crate::key::EncodedKey;
 use crate::needs::{Answered, Failure};
-use crate::shadow::sampling::is_sampled;
-use crate::stages::bucket::Bucket;
-use crate::stages::position::{Epoch, Percent, Position};
-use crate::stages::route::{Operation, Plan, route};
+use crate::observe::outcome::Outcome;
+use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 use crate::state::in_flight::Phase;
 use crate::transaction::Tx;
 
@@ -38,301 +40,40 @@ pub struct Read<'r> {
     /// The side that answers.
     primary: Side,
     /// Whether the answer will be compared.
-    shadow: bool,
+    compares: bool,
     /// Whether a missing answer would be copied.
     copies: bool,
+    progress: Progress,
     /// Reads outside a transaction hold back the acknowledgement of the next position.
     entered: Option<Phase>,
+}
+
+/// How far a read has come: what its drop means.
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    /// No side has been polled yet.
+    Begun,
+    /// The code of a side runs: whoever panics now is that side.
+    Polled,
+    /// A side, or a lazy copy, is waited for.
+    Waiting,
+    /// The side has answered.
+    Answered,
+    /// It has been counted.
+    Settled,
 }
 
 impl Drop for Read<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-/// Plans the read of one key.
-///
-/// # Errors
-/// `StageUnknown` past the lease, `WrongKey`.
-#[inline(always)]
-pub fn read<'r, K: Key + ?Sized>(
-    repository: &'r Repository,
-    method: usize,
-    key: &K,
-) -> Result<Read<'r>, Error> {
-    read_by(repository, method, key, key)
-}
-
-/// The same, where the ramp is followed by something else than the key of the record.
-///
-/// # Errors
-/// As [`read`].
-#[inline(always)]
-pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
-    repository: &'r Repository,
-    method: usize,
-    key: &K,
-    ramp: &R,
-) -> Result<Read<'r>, Error> {
-    let (shared, method) = (&**repository.shared(), repository.method(method));
-    let start = shared.clock.ticks();
-    let phase = shared.in_flight.enter();
-    let position = shared.position();
-    // Nothing of the user's runs before the guard is made, unless there is another one: it might panic.
-    let is_known = shared.holds_lease(start, start) && shared.is_kind(K::KIND);
-    let is_plain = position.ramp == Percent::ZERO && (!method.lazy || shared.is_copied());
-    let (plan, lazy) = if is_known && is_plain {
-        (route(position, Operation::Read, Bucket::FIRST), None)
-    } else {
-        by_key(Flying { shared, phase }, method, start, position, key, ramp)?
-    };
-    let draw = match plan.mirror.is_some() && shared.options.shadow_by_key {
-        true => drawn(Flying { shared, phase }, key),
-        false => start,
-    };
-    let (shadow, copies) = (is_shadowed(shared, method, plan, draw), lazy.is_some());
-    let key = match shadow && !copies {
-        true => noted(Flying { shared, phase }, key),
-        false => lazy,
-    };
-    Ok(Read::begun(repository, method, start, phase, position, plan, key, copies, shadow))
-}
-
-/// Plans a read without a key.
-///
-/// # Errors
-/// `StageUnknown` past the lease.
-#[inline(always)]
-pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
-    let (shared, method) = (&**repository.shared(), repository.method(method));
-    let start = shared.clock.ticks();
-    let phase = shared.in_flight.enter();
-    let position = shared.position();
-    if !shared.holds_lease(start, start) {
-        drop(Flying { shared, phase });
-        return Err(shared.stage_unknown());
-    }
-    let plan = scanned(shared, position);
-    let shadow = is_shadowed(shared, method, plan, start);
-    Ok(Read::begun(repository, method, start, phase, position, plan, None, false, shadow))
-}
-
-#[inline(always)]
-fn is_shadowed(shared: &Shared, method: &Entry, plan: Plan, draw: u64) -> bool {
-    plan.mirror.is_some() && is_sampled(method.sample(shared), draw)
-}
-
-/// The same number for the same key, another one than its bucket's.
-#[inline(never)]
-fn drawn<K: Key + ?Sized>(flying: Flying<'_>, key: &K) -> u64 {
-    let draw = key.hash(!flying.shared.salt);
-    std::mem::forget(flying);
-    draw
-}
-
-/// The key of a call that will be compared; without one that is too long to be stored.
-#[inline(never)]
-fn noted<K: Key + ?Sized>(flying: Flying<'_>, key: &K) -> Option<Box<EncodedKey>> {
-    let key = EncodedKey::new(key).ok().map(Box::new);
-    std::mem::forget(flying);
-    key
-}
-
-/// Counts a call out, unless it goes on.
-struct Flying<'r> {
-    shared: &'r Shared,
-    phase: Phase,
-}
-
-impl Drop for Flying<'_> {
-    fn drop(&mut self) {
-        self.shared.in_flight.leave(self.phase);
-    }
-}
-
-/// What needs the key, or is refused.
-#[inline(never)]
-fn by_key<K: Key + ?Sized, R: Key + ?Sized>(
-    flying: Flying<'_>,
-    method: &Entry,
-    start: u64,
-    position: Position,
-    key: &K,
-    ramp: &R,
-) -> Result<(Plan, Option<Box<EncodedKey>>), Error> {
-    let shared = flying.shared;
-    shared.check_lease(start, start)?;
-    shared.check_kind(K::KIND)?;
-    let plan = keyed(shared, position, ramp)?;
-    let lazy = lazy_key(shared, method, plan, key)?;
-    std::mem::forget(flying);
-    Ok((plan, lazy))
-}
-
-/// Plans the read of one key inside a transaction: by the position that it pins, never compared.
-///
-/// # Errors
-/// `NotPinned`, `WrongKey`.
-pub fn read_in<'r, DB: Backend, K: Key + ?Sized>(
-    repository: &'r Repository,
-    method: usize,
-    tx: &Tx<'_, DB>,
-    key: &K,
-) -> Result<Read<'r>, Error> {
-    read_in_by(repository, method, tx, key, key)
-}
-
-/// The same, where the ramp is followed by something else than the key of the record.
-///
-/// # Errors
-/// As [`read_in`].
-pub fn read_in_by<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
-    repository: &'r Repository,
-    method: usize,
-    tx: &Tx<'_, DB>,
-    key: &K,
-    ramp: &R,
-) -> Result<Read<'r>, Error> {
-    let shared = &**repository.shared();
-    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    shared.check_kind(K::KIND)?;
-    let plan = keyed(shared, position, ramp)?;
-    let lazy = lazy_key(shared, repository.method(method), plan, key)?;
-    Ok(Read::pinned(repository, method, plan, lazy))
-}
-
-/// Plans a read without a key inside a transaction.
-///
-/// # Errors
-/// `NotPinned`.
-pub fn scan_in<'r, DB: Backend>(
-    repository: &'r Repository,
-    method: usize,
-    tx: &Tx<'_, DB>,
-) -> Result<Read<'r>, Error> {
-    let shared = &**repository.shared();
-    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    Ok(Read::pinned(repository, method, scanned(shared, position), None))
-}
-
-/// A call that neither reads nor writes, under way.
-pub struct Primary<'r> {
-    side: Side,
-    shared: &'r Shared,
-    /// It may look at data all the same, so the next position waits for it as for a read.
-    entered: Phase,
-}
-
-impl Drop for Primary<'_> {
-    fn drop(&mut self) {
-        self.shared.in_flight.leave(self.entered);
-    }
-}
-
-impl Primary<'_> {
-    /// The side that answers.
-    #[must_use]
-    pub fn side(&self) -> Side {
-        self.side
-    }
-}
-
-/// Plans a call that neither reads nor writes: it goes where scans go, by the position last known.
-pub fn primary(repository: &Repository) -> Primary<'_> {
-    let shared = repository.shared();
-    let entered = shared.in_flight.enter();
-    let side = scanned(shared, shared.position()).primary;
-    Primary { side, shared, entered }
-}
-
-#[inline]
-fn keyed<R: Key + ?Sized>(shared: &Shared, position: Position, key: &R) -> Result<Plan, Error> {
-    // Without a ramp every bucket is in the same stage, and the hash can be spared.
-    let bucket = match position.ramp == Percent::ZERO {
-        true => Bucket::FIRST,
-        false => shared.bucket(key).map_err(|error| error.of(&shared.name))?,
-    };
-    Ok(route(position, Operation::Read, bucket))
-}
-
-#[inline]
-fn scanned(shared: &Shared, position: Position) -> Plan {
-    let plan = route(position, Operation::Scan, Bucket::FIRST);
-    match shared.options.lazy && !shared.is_copied() {
-        true => before_all_is_copied(plan),
-        false => plan,
-    }
-}
-
-#[inline]
-fn lazy_key<K: Key + ?Sized>(
-    shared: &Shared,
-    method: &Entry,
-    plan: Plan,
-    key: &K,
-) -> Result<Option<Box<EncodedKey>>, Error> {
-    match method.lazy && !shared.is_copied() && may_copy(plan) {
-        true => {
-            let key = shared.encode(key).map_err(|error| error.of(&shared.name))?;
-            Ok(Some(Box::new(key)))
+        if self.progress != Progress::Settled {
+            self.count_unfinished();
+            self.leave();
         }
-        false => Ok(None),
     }
 }
 
 impl<'r> Read<'r> {
-    /// Outside a transaction.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "it is built in one expression, without a copy")]
-    fn begun(
-        repository: &'r Repository,
-        method: &'r Entry,
-        start: u64,
-        phase: Phase,
-        position: Position,
-        plan: Plan,
-        key: Option<Box<EncodedKey>>,
-        copies: bool,
-        shadow: bool,
-    ) -> Self {
-        let (epoch, primary, entered) = (position.epoch, plan.primary, Some(phase));
-        Self { repository, method, start, epoch, key, primary, shadow, copies, entered }
-    }
-
-    /// Inside a transaction, which holds the fence.
-    fn pinned(
-        repository: &'r Repository,
-        method: usize,
-        plan: Plan,
-        key: Option<Box<EncodedKey>>,
-    ) -> Self {
-        let (method, start) = (repository.method(method), repository.shared().clock.ticks());
-        let (epoch, primary) = (Epoch(0), plan.primary); // it is never compared
-        let copies = key.is_some();
-        Self {
-            repository,
-            method,
-            start,
-            epoch,
-            key,
-            primary,
-            shadow: false,
-            copies,
-            entered: None,
-        }
-    }
-
-    #[inline(always)]
-    fn leave(&mut self) -> bool {
-        let entered = self.entered.take();
-        if let Some(phase) = entered {
-            self.repository.shared().in_flight.leave(phase);
-        }
-        entered.is_some()
-    }
-
     /// The side to read.
     #[inline]
     #[must_use]
@@ -340,11 +81,33 @@ impl<'r> Read<'r> {
         self.primary
     }
 
-    /// Whether the arguments must be kept, because a side may have to be read again.
+    /// Asks a side. Generated code says `call.ask(pin!(…)).await`: so the future of the side lies where
+    /// it would lie without this.
+    #[inline(always)]
+    pub fn ask<'a, F: Future>(&'a mut self, side: Pin<&'a mut F>) -> Asking<'a, 'r, F> {
+        Asking { call: self, side }
+    }
+
+    /// What is needed to ask again, where a side may have to be: copies of the arguments. Where one
+    /// panics in `Clone`, the answer is not compared, and the caller does not notice.
     #[inline]
-    #[must_use]
-    pub fn again(&self) -> bool {
-        self.shadow || self.copies
+    pub fn kept<F>(&mut self, keep: impl FnOnce() -> F) -> Option<F> {
+        match (self.compares, self.copies) {
+            (false, false) => None,
+            // A copy that is made must be read, so here the call cannot go on without.
+            (_, true) => Some(keep()),
+            (true, false) => self.kept_to_compare(keep),
+        }
+    }
+
+    #[inline(never)]
+    fn kept_to_compare<F>(&mut self, keep: impl FnOnce() -> F) -> Option<F> {
+        let kept = catch_unwind(AssertUnwindSafe(keep)).ok();
+        if kept.is_none() {
+            let shared = self.repository.shared();
+            shared.count_compared(&self.method.stats, Outcome::Panicked);
+        }
+        kept
     }
 
     /// Whether this answer is missing a key that a copy may bring.
@@ -357,15 +120,18 @@ impl<'r> Read<'r> {
     /// # Errors
     /// `CopyFailed`; the transaction goes on as it was.
     pub fn copy_in<DB: Backend>(
-        &self,
+        &mut self,
         tx: &mut Tx<'_, DB>,
     ) -> impl Future<Output = Result<bool, Error>> + Send {
-        let key = self.key.as_deref();
+        let key = self.key.take();
+        self.progress = Progress::Waiting;
         async move {
-            match key {
-                Some(key) => lazy::copy_in(self.repository.shared(), tx, key).await,
+            let copied = match key {
+                Some(key) => lazy::copy_in(self.repository.shared(), tx, &key).await,
                 None => Ok(false),
-            }
+            };
+            self.progress = Progress::Answered;
+            copied
         }
     }
 
@@ -376,10 +142,57 @@ impl<'r> Read<'r> {
         let end = shared.clock.ticks();
         let nanos = shared.clock.nanos(self.start, end);
         self.method.stats.side(self.primary).record(nanos, answer.is_ok());
+        self.progress = Progress::Settled;
         if self.leave() {
             shared.check_lease(self.start, end)?;
         }
         answer
+    }
+
+    /// Ends being in flight. Returns whether it was.
+    #[inline(always)]
+    fn leave(&mut self) -> bool {
+        let entered = self.entered.take();
+        if let Some(phase) = entered {
+            self.repository.shared().in_flight.leave(phase);
+        }
+        entered.is_some()
+    }
+
+    /// A call that its side left by a panic has failed, and so has one that we could not bring to its end.
+    /// Whoever drops a call that waits has given it up.
+    #[cold]
+    fn count_unfinished(&self) {
+        let clock = &self.repository.shared().clock;
+        let nanos = clock.nanos(self.start, clock.ticks());
+        let side = self.method.stats.side(self.primary);
+        match self.progress {
+            Progress::Waiting => side.record_abandoned(nanos),
+            Progress::Begun if !std::thread::panicking() => side.record_abandoned(nanos),
+            _ => side.record(nanos, false),
+        }
+    }
+}
+
+/// A side that is being asked.
+pub struct Asking<'a, 'r, F> {
+    call: &'a mut Read<'r>,
+    side: Pin<&'a mut F>,
+}
+
+impl<F: Future> Future for Asking<'_, '_, F> {
+    type Output = F::Output;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.get_mut();
+        this.call.progress = Progress::Polled;
+        let polled = this.side.as_mut().poll(context);
+        this.call.progress = match polled {
+            Poll::Ready(_) => Progress::Answered,
+            Poll::Pending => Progress::Waiting,
+        };
+        polled
     }
 }
 
@@ -413,8 +226,8 @@ where
     N: Fn(&E) -> u64 + Send + Sync + 'static,
 {
     let answer = call.settle(answer);
-    if let (true, Some(again)) = (call.shadow, again) {
-        shadow(call, &answer, again, compare, fingerprint);
+    if let (true, Some(again)) = (call.compares, again) {
+        start_shadow(call, &answer, again, compare, fingerprint);
     }
     answer
 }
@@ -450,18 +263,20 @@ where
         let (Some(key), Some(again)) = (call.key.take(), again) else {
             return call.settle(answer);
         };
-        let answer = match lazy::copy(call.repository.shared(), &key).await {
+        call.progress = Progress::Waiting;
+        let side = match lazy::copy(call.repository.shared(), &key).await {
             // Also where the copy was not allowed: new has got the key from somebody else since, and
             // answers alone now.
-            Ok(_) => again(Side::New).await,
-            Err(_) => again(Side::Old).await,
+            Ok(_) => Side::New,
+            Err(_) => Side::Old,
         };
+        let answer = call.ask(pin!(again(side))).await;
         call.settle(answer)
     })
 }
 
 #[inline(never)]
-fn shadow<T, E, F, Fut, C, N>(
+fn start_shadow<T, E, F, Fut, C, N>(
     call: &mut Read<'_>,
     answer: &Result<T, E>,
     again: F,
@@ -477,7 +292,7 @@ fn shadow<T, E, F, Fut, C, N>(
 {
     let key = call.key.take();
     let shared = call.repository.shared();
-    let asked = Shadow {
+    let shadow = Shadow {
         shared: Arc::clone(shared),
         method: Arc::clone(&call.method.stats),
         epoch: call.epoch,
@@ -489,5 +304,8 @@ fn shadow<T, E, F, Fut, C, N>(
         compare,
         fingerprint,
     };
-    asked.start(answer);
+    // Whatever of the user's runs here (`Clone`, and `Drop` of what is not needed), the caller has its answer.
+    if catch_unwind(AssertUnwindSafe(|| shadow.start(answer))).is_err() {
+        shared.count_compared(&call.method.stats, Outcome::Panicked);
+    }
 }

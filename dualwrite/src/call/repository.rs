@@ -8,7 +8,7 @@ use crate::observe::MethodStats;
 use crate::stages::position::Percent;
 use crate::stages::route::Operation;
 use crate::stages::stage::Side;
-use crate::state::{MirrorPolicy, Shared};
+use crate::state::{AnswerPolicy, MirrorPolicy, Shared};
 
 /// How the implementations of a wrapper share the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Method {
     sample: Option<u16>,
     timeout: Option<Duration>,
     mirror: Option<MirrorPolicy>,
+    answers: Option<AnswerPolicy>,
+    primary_timeout: Option<Duration>,
     once: bool,
     ramped: bool,
 }
@@ -47,6 +49,8 @@ impl Method {
             sample: None,
             timeout: None,
             mirror: None,
+            answers: None,
+            primary_timeout: None,
             once: false,
             ramped: false,
         }
@@ -64,7 +68,7 @@ impl Method {
         Self { sample: Some(basis_points), ..self }
     }
 
-    /// The limit on its shadow reads.
+    /// The limit on its shadow reads, or on its mirror writes.
     #[must_use]
     pub const fn timeout_ms(self, millis: u64) -> Self {
         Self { timeout: Some(Duration::from_millis(millis)), ..self }
@@ -87,6 +91,18 @@ impl Method {
     pub const fn on_mirror_error(self, policy: MirrorPolicy) -> Self {
         Self { mirror: Some(policy), ..self }
     }
+
+    /// What happens where the sides answer a write differently.
+    #[must_use]
+    pub const fn on_difference(self, policy: AnswerPolicy) -> Self {
+        Self { answers: Some(policy), ..self }
+    }
+
+    /// The limit on the primary's write.
+    #[must_use]
+    pub const fn primary_timeout_ms(self, millis: u64) -> Self {
+        Self { primary_timeout: Some(Duration::from_millis(millis)), ..self }
+    }
 }
 
 pub(crate) struct Entry {
@@ -96,6 +112,8 @@ pub(crate) struct Entry {
     sample: Option<Percent>,
     timeout: Option<Duration>,
     mirror: Option<MirrorPolicy>,
+    answers: Option<AnswerPolicy>,
+    primary_timeout: Option<Duration>,
 }
 
 impl Entry {
@@ -114,6 +132,38 @@ impl Entry {
     pub(crate) fn mirror(&self, shared: &Shared) -> MirrorPolicy {
         self.mirror.unwrap_or(shared.options.mirror)
     }
+
+    /// What happens where the sides answer a write differently.
+    pub(crate) fn on_difference(&self, shared: &Shared) -> AnswerPolicy {
+        self.answers.unwrap_or(shared.options.answers)
+    }
+
+    /// The limit on one of its mirror writes.
+    pub(crate) fn mirror_timeout(&self, shared: &Shared) -> Duration {
+        self.timeout.unwrap_or(shared.options.mirror_write_timeout)
+    }
+
+    /// The limit on the primary's write, where there is one.
+    pub(crate) fn primary_timeout(&self, shared: &Shared) -> Option<Duration> {
+        self.primary_timeout.or(shared.options.primary_write_timeout)
+    }
+}
+
+/// The statistics of a method, which know from which time on a call of it takes too long.
+fn counted(shared: &Shared, repository: &'static str, method: &Method) -> Arc<MethodStats> {
+    let stats = shared.method(repository, method.name);
+    let limit = match method.operation {
+        Operation::Write => method
+            .primary_timeout
+            .or(shared.options.primary_write_timeout)
+            .or(method.timeout)
+            .unwrap_or(shared.options.mirror_write_timeout),
+        Operation::Read | Operation::Scan => {
+            method.timeout.unwrap_or(shared.options.shadow_timeout)
+        }
+    };
+    stats.set_limit(limit);
+    stats
 }
 
 /// The part of a wrapper that does not depend on its trait.
@@ -143,12 +193,14 @@ impl Repository {
         let methods = methods
             .iter()
             .map(|method| Entry {
-                stats: shared.method(name, method.name),
+                stats: counted(&shared, name, method),
                 lazy: method.lazy && shared.options.lazy,
                 // The macro has made sure that it is one.
                 sample: method.sample.and_then(|share| Percent::from_basis_points(share).ok()),
                 timeout: method.timeout,
                 mirror: method.mirror,
+                answers: method.answers,
+                primary_timeout: method.primary_timeout,
             })
             .collect();
         Self { shared, methods, form }

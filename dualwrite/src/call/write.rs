@@ -1,7 +1,10 @@
 //! Dual writes: both sides in one fenced transaction, always old first.
 
+pub(crate) mod answer;
 pub(crate) mod begin;
+pub(crate) mod cause;
 pub(crate) mod decide;
+pub(crate) mod mirror;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod together;

@@ -91,7 +91,11 @@ impl<C: CopyKeys> SqlCopier<C> {
         attempts: u32,
     ) -> Result<Tx<'static, C::Database>, Error> {
         let begun = Tx::begin_alone(&self.pool, &shared.name, attempts, Tx::opening).await;
-        begun.map_err(|error| {
+        let at_work = |mut tx: Tx<'static, C::Database>| {
+            tx.begin_work();
+            tx
+        };
+        begun.map(at_work).map_err(|error| {
             if <C::Database as Backend>::Adapter::is_lock_timeout(&error) {
                 count(&shared.counters.fence_refused);
             }

@@ -110,7 +110,9 @@ impl<C: CopyKeys> SqlCopier<C> {
         shared: &Shared,
     ) -> Result<(Tx<'static, C::Database>, Position), Error> {
         self.learn_keys().await?;
-        let tx = Tx::begin_shared(&self.pool, &[shared], Isolation::ReadCommitted).await?;
+        let mut tx = Tx::begin_shared(&self.pool, &[shared], Isolation::ReadCommitted).await?;
+        // To its end: whoever drops it drops a statement of ours or of the copy function.
+        tx.begin_work();
         let position = tx.pinned(&shared.name).unwrap_or(Position::start());
         Ok((tx, position))
     }

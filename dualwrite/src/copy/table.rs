@@ -352,6 +352,7 @@ mod tests {
         for_update_skip: "",
         expand_row_comparison: false,
         savepoint_replaces: false,
+        interruption_breaks: false,
         wait_keeps_snapshot: false,
         fence_is_the_row: false,
         server: true,

@@ -46,6 +46,8 @@ pub struct Dialect {
     pub(crate) identity: &'static str,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
+    /// A connection cannot be used again where a statement on it was dropped before its answer.
+    pub(crate) interruption_breaks: bool,
 }
 
 impl Dialect {
@@ -231,6 +233,7 @@ mod tests {
         fence_is_the_row: false,
         identity: "''",
         server: true,
+        interruption_breaks: false,
     };
 
     #[test]

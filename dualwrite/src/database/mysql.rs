@@ -98,6 +98,7 @@ impl Adapter for MySqlAdapter {
         fence_is_the_row: true,
         identity: "CONCAT(@@hostname, ':', @@port, ':', @@server_id)",
         server: true,
+        interruption_breaks: true,
     };
 
     const FOREIGN_KEYS_TO: &'static str = altering::MYSQL_FOREIGN_KEYS_TO;
@@ -276,6 +277,10 @@ impl Adapter for MySqlAdapter {
 
     fn abandon(conn: PoolConnection<MySql>, (): ()) {
         session::abandon(conn);
+    }
+
+    async fn is_in_step(conn: &mut MySqlConnection) -> sqlx::Result<bool> {
+        session::is_in_step(conn).await
     }
 
     async fn read_pinned(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Fenced> {

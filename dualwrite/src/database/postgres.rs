@@ -86,6 +86,7 @@ impl Adapter for PostgresAdapter {
         fence_is_the_row: false,
         identity: "CAST(pg_postmaster_start_time() AS text)",
         server: true,
+        interruption_breaks: false,
     };
 
     const FOREIGN_KEYS_TO: &'static str = altering::POSTGRES_FOREIGN_KEYS_TO;

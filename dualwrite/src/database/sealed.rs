@@ -246,6 +246,12 @@ pub trait Adapter: Send + Sync + 'static {
     /// the caller. Nothing to do where [`commit`](Adapter::commit) finds out.
     fn check_ours(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// Whether the next answer on the connection is that to the next statement. Asked where a statement may have
+    /// been dropped while it was under way.
+    fn is_in_step(_conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        std::future::ready(Ok(true))
+    }
+
     /// The columns of a table, which is quoted, that the database gives a new value by itself when their row is
     /// updated; quoted.
     fn self_updating(

@@ -64,6 +64,7 @@ impl Adapter for SqliteAdapter {
         fence_is_the_row: false,
         identity: "''",
         server: false,
+        interruption_breaks: false,
     };
 
     const FOREIGN_KEYS_TO: &'static str = altering::SQLITE_FOREIGN_KEYS_TO;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::rules::{Breach, Guard, GuardReport, Guards, Limit, Quantile, Unjudged};
 use super::statistics::{excess_at_least, share_between};
-use crate::observe::figures::{MethodFigures, SideFigures};
+use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::Sum;
 use crate::stages::position::{Percent, Position};
-use crate::stages::stage::Stage;
+use crate::stages::stage::{Side, Stage};
 
 /// How many periods the look at the newest takes in: what is wrong from one moment on fills them by the
 /// third evaluation after it.
@@ -19,6 +19,10 @@ pub(crate) struct Evidence<'e> {
     pub(crate) position: Position,
     /// Figures of so long, of calls and comparisons under this position alone.
     pub(crate) figures: &'e dyn Fn(Duration) -> Sum,
+    /// Figures since the process started, whatever the position was: what a side takes when all is well.
+    pub(crate) usual: &'e dyn Fn() -> Figures,
+    /// The limit on one call of a method, where it has one, by its name.
+    pub(crate) limit: &'e dyn Fn(&str) -> Duration,
     /// In the control tables; `None` where they did not say.
     pub(crate) dead_letters: Option<u64>,
     /// Whether fields are marked as critical.
@@ -90,6 +94,10 @@ fn applies(limit: Limit, evidence: &Evidence<'_>) -> bool {
         Limit::LatencyTimesOld(..) => calls_new && position.stage <= Stage::Live,
         Limit::MismatchRate(_) => compares,
         Limit::CriticalMismatches(_) => compares && evidence.has_critical,
+        // Elsewhere old is the mirror: going back would make it answer.
+        Limit::MirrorFailureRate(_) => {
+            position.stage.reads() == Side::Old && position.reaches().writes_both()
+        }
         Limit::CopyFailures(_) | Limit::DeadLetters(_) | Limit::DatabaseErrors(_) => calls_new,
     }
 }
@@ -99,7 +107,11 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
     let compared = counters.shadow_equal + counters.shadow_different + counters.shadow_transient;
     match guard.limit {
         Limit::ErrorRate(limit) => {
-            by_method(guard, sum, |method| error_rate(guard, limit, method, sum.covered))
+            let usual = (evidence.usual)();
+            by_method(guard, sum, |method| {
+                let hung = Hung::of(guard, method, &usual, (evidence.limit)(&method.name));
+                error_rate(guard, limit, method, hung, sum.covered)
+            })
         }
         Limit::Latency(quantile, limit) => {
             by_method(guard, sum, |method| latency(guard, quantile, limit, method, sum.covered))
@@ -141,6 +153,7 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
                 false => Finding::Missing(too_few(compared, "comparisons", guard)),
             }
         }
+        Limit::MirrorFailureRate(limit) => mirror_failures(guard, limit, sum),
         Limit::CopyFailures(limit) => {
             let failed = counters.copies_failed;
             number(guard, failed, limit, "keys could not be copied", sum.covered, period)
@@ -158,11 +171,27 @@ fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> 
     }
 }
 
+/// Without a failure there is nothing to judge, also where nothing is written.
+fn mirror_failures(guard: &Guard, limit: f64, sum: &Sum) -> Finding {
+    let counters = &sum.figures.counters;
+    let (failed, all) = (counters.mirror_failed, counters.mirror_failed + counters.mirror_written);
+    let (low, _) = share_between(failed, all, guard.deviation);
+    let share = Share { hits: failed, samples: all, low };
+    let say =
+        |text: &mut String| write!(text, "{share} mirror writes fail, limit {}", percent(limit));
+    match (failed, all >= guard.samples) {
+        (0, _) => Finding::Fine,
+        (_, true) if low > limit => breach(guard, None, say, sum.covered),
+        (_, true) => Finding::Fine,
+        (_, false) => Finding::Missing(too_few(all, "mirror writes", guard)),
+    }
+}
+
 /// The finding of the first method that is breached; too few where no method could be judged.
 fn by_method(guard: &Guard, sum: &Sum, judge: impl Fn(&MethodFigures) -> Finding) -> Finding {
     let (mut judged, mut missing) = (false, None);
     for method in &sum.figures.methods {
-        if method.new.calls() < guard.samples {
+        if method.new.begun() < guard.samples {
             continue;
         }
         match judge(method) {
@@ -171,7 +200,7 @@ fn by_method(guard: &Guard, sum: &Sum, judge: impl Fn(&MethodFigures) -> Finding
             Finding::Missing(text) => missing = Some(text),
         }
     }
-    let most = sum.figures.methods.iter().map(|method| method.new.calls()).max().unwrap_or(0);
+    let most = sum.figures.methods.iter().map(|method| method.new.begun()).max().unwrap_or(0);
     match (judged, missing) {
         (true, _) => Finding::Fine,
         (false, Some(missing)) => Finding::Missing(missing),
@@ -179,11 +208,62 @@ fn by_method(guard: &Guard, sum: &Sum, judge: impl Fn(&MethodFigures) -> Finding
     }
 }
 
-fn error_rate(guard: &Guard, limit: f64, method: &MethodFigures, covered: Duration) -> Finding {
-    let errors = |side: &SideFigures| (side.errors, side.calls());
-    judge_share(guard, limit, method, covered, errors, |text| {
-        write!(text, "calls of new fail, limit {}", percent(limit))
+/// Calls that their callers gave up so late that it says something of the side that they waited for.
+#[derive(Clone, Copy)]
+struct Hung {
+    /// The limit of the method, or the old side's usual p99 where that is shorter. Clients that disconnect
+    /// before say nothing.
+    after: Duration,
+    old: u64,
+    new: u64,
+}
+
+impl Hung {
+    /// What is usual is taken from all positions: beside a side that hangs the other one may not be called at
+    /// all, and nobody gives up a call that is made beside the primary's.
+    fn of(guard: &Guard, method: &MethodFigures, usual: &Figures, limit: Duration) -> Self {
+        let known = usual.methods.iter().find(|known| known.name == method.name);
+        let old = known.map(|known| &known.old);
+        let called = old.filter(|old| old.calls() >= guard.samples);
+        let p99 = called.map(|old| old.latency.quantiles([Quantile::P99.share()])[0]);
+        let after = p99.map_or(limit, |p99| p99.min(limit));
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        let hung = |side: &SideFigures| side.abandoned.slower_than(nanos);
+        let counts = Self { after, old: hung(&method.old), new: hung(&method.new) };
+        // Callers that give up as often where the old side answers give up for another reason.
+        let answered = old.filter(|old| old.answered() >= guard.samples);
+        let is_worse = answered.is_none_or(|old| {
+            let usual = (hung(old), old.answered() + hung(old));
+            let new = (counts.new, method.new.answered() + counts.new);
+            excess_at_least(new, usual, guard.deviation) > 0.0
+        });
+        if is_worse { counts } else { Self { old: 0, new: 0, ..counts } }
+    }
+}
+
+/// Calls that failed, and calls that hung until they were given up.
+fn error_rate(
+    guard: &Guard,
+    limit: f64,
+    method: &MethodFigures,
+    hung: Hung,
+    covered: Duration,
+) -> Finding {
+    let failed = |side: &SideFigures, hung: u64| (side.errors + hung, side.calls() + hung);
+    let sides = Sides { old: failed(&method.old, hung.old), new: failed(&method.new, hung.new) };
+    judge_share(guard, limit, method, covered, sides, |text| {
+        write!(text, "calls of new fail, limit {}", percent(limit))?;
+        match hung.new {
+            0 => Ok(()),
+            new => write!(text, " ({new} were abandoned after more than {:.1?})", hung.after),
+        }
     })
+}
+
+/// How many of how many calls, on each side.
+struct Sides {
+    old: (u64, u64),
+    new: (u64, u64),
 }
 
 /// A quantile exceeds a limit where the share of what is slower than the limit exceeds what the quantile
@@ -197,8 +277,13 @@ fn latency(
     covered: Duration,
 ) -> Finding {
     let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-    let slow = |side: &SideFigures| (side.latency.slower_than(nanos), side.calls());
-    judge_share(guard, 1.0 - quantile.share(), method, covered, slow, |text| {
+    // What was given up later than that would have taken longer; of what was given up before nobody knows.
+    let slow = |side: &SideFigures| {
+        let hung = side.abandoned.slower_than(nanos);
+        (side.latency.slower_than(nanos) + hung, side.calls() + hung)
+    };
+    let sides = Sides { old: slow(&method.old), new: slow(&method.new) };
+    judge_share(guard, 1.0 - quantile.share(), method, covered, sides, |text| {
         let [found] = method.new.latency.quantiles([quantile.share()]);
         write!(text, "calls of new take more than {limit:?}; {quantile} {found:.1?}")
     })
@@ -211,10 +296,10 @@ fn judge_share(
     limit: f64,
     method: &MethodFigures,
     covered: Duration,
-    of: impl Fn(&SideFigures) -> (u64, u64),
+    sides: Sides,
     say: impl FnOnce(&mut String) -> std::fmt::Result,
 ) -> Finding {
-    let ((hits, samples), old) = (of(&method.new), of(&method.old));
+    let Sides { new: (hits, samples), old } = sides;
     let (low, _) = share_between(hits, samples, guard.deviation);
     let is_old_known = old.1 >= guard.samples;
     let is_worse = !is_old_known || excess_at_least((hits, samples), old, guard.deviation) > 0.0;
@@ -251,8 +336,9 @@ fn times_old(
         return Finding::Missing(format!("{old} calls of old are too few to know its {quantile}"));
     };
     let limit = Duration::from_nanos((bound as f64 * times) as u64);
-    let slow = method.new.latency.slower_than(limit.as_nanos() as u64);
-    let samples = method.new.calls();
+    let hung = method.new.abandoned.slower_than(limit.as_nanos() as u64);
+    let slow = method.new.latency.slower_than(limit.as_nanos() as u64) + hung;
+    let samples = method.new.calls() + hung;
     let (low, _) = share_between(slow, samples, guard.deviation);
     if low <= rest {
         return Finding::Fine;

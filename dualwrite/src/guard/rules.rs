@@ -59,6 +59,7 @@ pub(crate) enum Limit {
     CopyFailures(u64),
     DeadLetters(u64),
     DatabaseErrors(u64),
+    MirrorFailureRate(f64),
 }
 
 /// One guard: what it limits, how far back it looks, and how sure it must be.
@@ -150,6 +151,13 @@ impl Guard {
         Self::new(Limit::DatabaseErrors(above))
     }
 
+    /// The share of the writes to the new side that fail while the old side answers, 0 to 1. Their keys are
+    /// copied again, so nothing is lost; but at `Live` each of these writes would fail for its caller.
+    #[must_use]
+    pub const fn mirror_failure_rate(above: f64) -> Self {
+        Self::new(Limit::MirrorFailureRate(above))
+    }
+
     /// How far it looks back, at most an hour and at least two periods; see [`GUARD_WINDOW`]. It looks at
     /// the newest two periods besides, and never back to before the last change of the position.
     #[must_use]
@@ -183,12 +191,15 @@ impl Guard {
             Limit::CopyFailures(_) => "copy_failures",
             Limit::DeadLetters(_) => "dead_letters",
             Limit::DatabaseErrors(_) => "database_errors",
+            Limit::MirrorFailureRate(_) => "mirror_failure_rate",
         }
     }
 
     fn check(&self) -> Result<(), Error> {
         let wrong = match self.limit {
-            Limit::ErrorRate(share) | Limit::MismatchRate(share)
+            Limit::ErrorRate(share)
+            | Limit::MismatchRate(share)
+            | Limit::MirrorFailureRate(share)
                 if !(0.0..1.0).contains(&share) =>
             {
                 Some("a rate is a share of at least 0 and below 1")
@@ -210,8 +221,8 @@ impl Guard {
     }
 }
 
-/// The guards of a migration. By default: error rate above 1 %, p99 above 2 s, more than 5 copy failures,
-/// and any mismatch in a critical field.
+/// The guards of a migration. By default: error rate above 1 %, p99 above 2 s, more than 5 copy failures, any
+/// mismatch in a critical field, and more than 1 % of the mirror writes failing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -221,7 +232,7 @@ impl Guard {
 ///     .with(Guard::p99(Duration::from_millis(500))) // instead of 2 s
 ///     .with(Guard::mismatch_rate(0.001))
 ///     .without("copy_failures");
-/// assert_eq!(guards.iter().count(), 4);
+/// assert_eq!(guards.iter().count(), 5);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guards {
@@ -236,6 +247,7 @@ impl Default for Guards {
             .with(Guard::p99(Duration::from_secs(2)))
             .with(Guard::copy_failures(5))
             .with(Guard::critical_mismatches(0))
+            .with(Guard::mirror_failure_rate(0.01))
     }
 }
 

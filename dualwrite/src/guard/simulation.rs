@@ -12,12 +12,17 @@ use crate::observe::window::{Cut, Look, Window};
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::stage::Stage;
 
+/// On one call of a method.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// What is wrong with new.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,
     Slow,
     FailsTwoPercent,
+    /// It never answers, and its callers give up after half a second.
+    Hangs,
     WrongOnOneField,
     /// Both sides fail, one call in ten.
     BothFail,
@@ -87,6 +92,13 @@ impl Service {
         (self.latency() + slow, self.happens(fails))
     }
 
+    /// Callers of a side give up, each after so many milliseconds.
+    fn give_up(&mut self, is_new: bool, calls: u64, millis: u64) {
+        let method = &mut self.totals.methods[0];
+        let side = if is_new { &mut method.new } else { &mut method.old };
+        side.abandoned.add(&Counts::of([(millis * 1_000_000, calls)]));
+    }
+
     fn side(&mut self, is_new: bool, calls: u64, fault: Fault) {
         let mut latencies = Vec::new();
         let mut errors = 0;
@@ -104,6 +116,12 @@ impl Service {
     /// Time passes.
     fn run(&mut self, time: Duration, fault: Fault) {
         let calls = (self.calls_per_second as f64 * time.as_secs_f64()) as u64;
+        if fault == Fault::Hangs {
+            // Nor is anything compared then: what is never answered has no mirror.
+            self.give_up(true, calls, 500);
+            self.now += time;
+            return;
+        }
         self.side(false, calls, fault);
         self.side(true, calls, fault);
         for _ in 0..calls {
@@ -140,6 +158,8 @@ impl Service {
             &Evidence {
                 position: self.position,
                 figures: &|length| self.window.sum(length, Some(self.position.epoch)),
+                usual: &|| self.totals.clone(),
+                limit: &|_| LIMIT,
                 dead_letters: Some(0),
                 has_critical: true,
                 compares_writes: false,
@@ -253,6 +273,56 @@ fn how_many_calls_two_percent_of_errors_take() {
 }
 
 #[test]
+fn new_that_hangs_until_callers_give_up_is_found_although_nothing_ends() {
+    for stage in [Stage::Live, Stage::RampDown] {
+        let mut service = Service::new(9, 100);
+        let guards = Guards::default();
+        assert_eq!(names(&service.period(&guards, Fault::None)), [""; 0]);
+        // Another epoch, in which neither side ends a call.
+        service.position = Position { stage, epoch: Epoch(2), ..service.position };
+        service.look(Cut::Now);
+        let report = service.period(&guards, Fault::Hangs);
+        assert_eq!(names(&report), ["error_rate"], "{stage}: {report}");
+        let text = report.to_string();
+        assert!(text.contains("1000 were abandoned after more than"), "{text}");
+    }
+}
+
+#[test]
+fn clients_that_merely_disconnect_are_no_reason_to_go_back() {
+    let guards = every_guard();
+    // Half of the callers go away at once, whichever side they wait for.
+    let mut service = Service::new(9, 100);
+    for _ in 0..30 {
+        service.give_up(true, 1_000, 1);
+        service.give_up(false, 10, 1);
+        let report = service.period(&guards, Fault::None);
+        assert!(!matches!(report, GuardReport::Breached(_)), "{report}");
+    }
+    // They go away late, from old as well.
+    let mut service = Service::new(9, 100);
+    for _ in 0..30 {
+        service.give_up(true, 100, 1_900);
+        service.give_up(false, 100, 1_900);
+        let report = service.period(&Guards::default(), Fault::None);
+        assert!(!matches!(report, GuardReport::Breached(_)), "{report}");
+    }
+}
+
+#[test]
+fn without_usual_figures_only_the_limit_of_the_method_counts() {
+    let mut service = Service::new(9, 0);
+    service.position.epoch = Epoch(2);
+    service.look(Cut::Now);
+    service.give_up(true, 500, 1_500);
+    let report = service.period(&Guards::default(), Fault::None);
+    assert!(!matches!(report, GuardReport::Breached(_)), "{report}");
+    service.give_up(true, 500, 2_500);
+    let report = service.period(&Guards::default(), Fault::None);
+    assert!(matches!(report, GuardReport::Breached(_)), "{report}");
+}
+
+#[test]
 fn three_bad_calls_do_not_trigger() {
     let mut service = Service::new(1, 0);
     service.side(true, 3, Fault::Slow);
@@ -308,8 +378,16 @@ fn missing_data_is_never_good() {
         service.look(Cut::Now);
         let figures = |length| service.window.sum(length, Some(Epoch(1)));
         let figures = &figures;
-        let (has_critical, compares_writes) = (false, false);
-        let evidence = Evidence { position, figures, dead_letters, has_critical, compares_writes };
+        let usual = &|| service.totals.clone();
+        let evidence = Evidence {
+            position,
+            figures,
+            usual,
+            limit: &|_| LIMIT,
+            dead_letters,
+            has_critical: false,
+            compares_writes: false,
+        };
         judge(guards, &evidence)
     };
     let live = Position::start().with_stage(Stage::Live);
@@ -354,9 +432,15 @@ fn compared_writes_are_judged_in_every_stage_that_writes_both() {
     for stage in Stage::ALL {
         for compares_writes in [false, true] {
             let position = Position::start().with_stage(stage);
-            let (figures, has_critical) = (&figures, true);
-            let evidence =
-                Evidence { position, figures, dead_letters: None, has_critical, compares_writes };
+            let evidence = Evidence {
+                position,
+                figures: &figures,
+                usual: &|| service.totals.clone(),
+                limit: &|_| LIMIT,
+                dead_letters: None,
+                has_critical: true,
+                compares_writes,
+            };
             let report = judge(&guards, &evidence);
             let judged = stage.compares() || (compares_writes && stage.writes_both());
             assert_eq!(matches!(report, GuardReport::Breached(_)), judged, "{stage}: {report}");

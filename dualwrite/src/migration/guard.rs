@@ -73,6 +73,8 @@ pub(crate) fn verdict(
             &Evidence {
                 position,
                 figures: &|length| window.sum(length, Some(position.epoch)),
+                usual: &|| shared.figures(),
+                limit: &|method| shared.limit_of(method),
                 dead_letters,
                 has_critical: !shared.options.critical.is_empty(),
                 compares_writes: shared.options.compare_writes > Percent::ZERO,

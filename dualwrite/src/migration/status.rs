@@ -12,6 +12,7 @@ use crate::migration::Migration;
 use crate::migration::guard::{dead_letters, guards, verdict};
 use crate::migration::health::{FieldReport, RecentReport, fields, recent};
 use crate::migration::rollout::RolloutStatus;
+use crate::observe::mirror::MirrorReport;
 use crate::observe::{CounterReport, MethodReport};
 use crate::preflight::finding::Preflight;
 use crate::rollout::order::RolloutOrder;
@@ -76,6 +77,8 @@ pub struct Status {
     pub methods: Vec<MethodReport>,
     /// Comparisons, lazy copies and repairs.
     pub counters: CounterReport,
+    /// Mirror writes of the last five minutes in this process, and why the newest one failed.
+    pub mirror: MirrorReport,
     /// Calls of the last 1, 5 and 60 minutes.
     pub recent: Vec<RecentReport>,
     /// Differences by method and field, in this process.
@@ -127,6 +130,7 @@ impl Migration {
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
             recent: recent(shared),
+            mirror: shared.mirror(),
             fields: fields(shared),
             cohorts: shared.cohorts.report(),
             noise: shared.baseline.report(),

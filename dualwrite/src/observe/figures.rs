@@ -14,11 +14,18 @@ pub(crate) struct SideFigures {
     /// Calls beside the primary's.
     pub(crate) mirrored: u64,
     pub(crate) latency: Counts,
+    /// How long calls had lasted that their callers gave up; these are not among the calls.
+    pub(crate) abandoned: Counts,
 }
 
 impl SideFigures {
     pub(crate) fn calls(&self) -> u64 {
         self.latency.total()
+    }
+
+    /// Calls that ended, and calls that were given up.
+    pub(crate) fn begun(&self) -> u64 {
+        self.calls() + self.abandoned.total()
     }
 
     /// Calls whose answer the caller got.
@@ -31,6 +38,7 @@ impl SideFigures {
             errors: self.errors.saturating_sub(earlier.errors),
             mirrored: self.mirrored.saturating_sub(earlier.mirrored),
             latency: self.latency.since(&earlier.latency),
+            abandoned: self.abandoned.since(&earlier.abandoned),
         }
     }
 
@@ -38,6 +46,7 @@ impl SideFigures {
         self.errors += other.errors;
         self.mirrored += other.mirrored;
         self.latency.add(&other.latency);
+        self.abandoned.add(&other.abandoned);
     }
 }
 
@@ -94,7 +103,7 @@ impl Figures {
     /// Without what counts nothing, and without cohorts, which nobody asks for over some time: for keeping.
     pub(crate) fn pruned(mut self) -> Self {
         let counts = |method: &MethodFigures| {
-            method.old.calls() + method.new.calls() + method.compared.total() > 0
+            method.old.begun() + method.new.begun() + method.compared.total() > 0
         };
         self.methods.retain(counts);
         for method in &mut self.methods {

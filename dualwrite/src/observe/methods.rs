@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -19,11 +20,18 @@ pub(crate) struct SideStats {
     errors: AtomicU64,
     /// Of the calls, those whose answer nobody got.
     mirrored: AtomicU64,
+    /// How long calls had lasted that their callers gave up. None of them is among the calls.
+    abandoned: Histogram,
 }
 
 impl SideStats {
     fn new() -> Self {
-        Self { latency: Histogram::new(), errors: AtomicU64::new(0), mirrored: AtomicU64::new(0) }
+        Self {
+            latency: Histogram::new(),
+            errors: AtomicU64::new(0),
+            mirrored: AtomicU64::new(0),
+            abandoned: Histogram::new(),
+        }
     }
 
     #[inline]
@@ -40,8 +48,14 @@ impl SideStats {
         self.mirrored.fetch_add(1, Relaxed);
     }
 
+    /// Records a call that its caller gave up before this side had answered.
+    pub(crate) fn record_abandoned(&self, nanos: u64) {
+        self.abandoned.record(nanos);
+    }
+
     fn figures(&self) -> SideFigures {
         SideFigures {
+            abandoned: self.abandoned.sum(),
             errors: self.errors.load(Relaxed),
             mirrored: self.mirrored.load(Relaxed),
             latency: self.latency.sum(),
@@ -99,15 +113,21 @@ pub struct CallReport {
     pub p95_us: f64,
     /// The latency that 99 % of the calls kept within.
     pub p99_us: f64,
+    /// Calls that did not end: the caller dropped them, for example because a request timed out, before
+    /// the side had answered. They are not among `calls`.
+    pub abandoned: u64,
+    /// The time that half of the abandoned calls had lasted at the least.
+    pub abandoned_p50_us: f64,
 }
 
 impl CallReport {
     pub(crate) fn of(figures: &SideFigures) -> Self {
-        let [p50_us, p95_us, p99_us] = figures
-            .latency
-            .quantiles([0.50, 0.95, 0.99])
-            .map(|latency| latency.as_nanos() as f64 / 1_000.0);
-        Self { calls: figures.calls(), errors: figures.errors, p50_us, p95_us, p99_us }
+        let micros = |latency: Duration| latency.as_nanos() as f64 / 1_000.0;
+        let [p50_us, p95_us, p99_us] = figures.latency.quantiles([0.50, 0.95, 0.99]).map(micros);
+        let [abandoned_p50_us] = figures.abandoned.quantiles([0.50]).map(micros);
+        let (calls, errors) = (figures.calls(), figures.errors);
+        let abandoned = figures.abandoned.total();
+        Self { calls, errors, p50_us, p95_us, p99_us, abandoned, abandoned_p50_us }
     }
 }
 
@@ -119,6 +139,8 @@ pub(crate) struct MethodStats {
     /// Both, for labels and reports.
     pub(crate) name: Arc<str>,
     writes: AtomicBool,
+    /// The limit on one call, in nanoseconds; 0 where the method has none of its own.
+    limit: AtomicU64,
     old: SideStats,
     new: SideStats,
     pub(crate) compared: Outcomes,
@@ -134,6 +156,7 @@ impl MethodStats {
             method,
             name: format!("{repository}::{method}").into(),
             writes: AtomicBool::new(false),
+            limit: AtomicU64::new(0),
             old: SideStats::new(),
             new: SideStats::new(),
             compared: Outcomes::default(),
@@ -149,15 +172,29 @@ impl MethodStats {
         }
     }
 
-    /// Records one side of a write. The primary's answer is the caller's.
-    pub(crate) fn record_write(&self, side: Side, is_primary: bool, nanos: u64, ok: bool) {
+    /// The method writes.
+    pub(crate) fn set_writes(&self) {
         if !self.writes.load(Relaxed) {
             self.writes.store(true, Relaxed);
         }
+    }
+
+    /// Records one side of a write. The primary's answer is the caller's.
+    pub(crate) fn record_write(&self, side: Side, is_primary: bool, nanos: u64, ok: bool) {
+        self.set_writes();
         match is_primary {
             true => self.side(side).record(nanos, ok),
             false => self.side(side).record_mirror(nanos, ok),
         }
+    }
+
+    /// The limit on one call, where the method has one of its own.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        Some(self.limit.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+
+    pub(crate) fn set_limit(&self, limit: Duration) {
+        self.limit.store(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Everything counted so far.
@@ -203,7 +240,6 @@ pub struct MethodReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn no_duration_is_too_long_or_too_short_to_count() {
@@ -212,6 +248,15 @@ mod tests {
         stats.record(u64::MAX, false);
         let report = CallReport::of(&stats.figures());
         assert_eq!((report.calls, report.errors), (2, 1));
+    }
+
+    #[test]
+    fn abandoned_calls_count_apart_with_the_time_they_had_lasted() {
+        let stats = SideStats::new();
+        stats.record_abandoned(1_000_000);
+        let report = CallReport::of(&stats.figures());
+        assert_eq!((report.calls, report.errors, report.abandoned), (0, 0, 1));
+        assert!((1_000.0..1_150.0).contains(&report.abandoned_p50_us), "{report:?}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ outcomes! {
     Transient transient,
     /// What differed, or failed, is what the registration says to ignore, or noise.
     Ignored ignored,
-    /// The mirror alone failed or panicked, or the comparison panicked.
+    /// The mirror alone failed or panicked.
     MirrorFailed mirror_failed,
     /// The side that answers the caller failed, the mirror did not.
     PrimaryFailed primary_failed,
@@ -80,6 +80,9 @@ outcomes! {
     FailedDifferently failed_differently,
     /// It took longer than the limit.
     TimedOut timed_out,
+    /// The comparison panicked: `Clone` of the answer or of an argument, `Compare`, `PartialEq`, a rule of
+    /// the registration, or `Drop`.
+    Panicked panicked,
     /// It was not made, because the bound on concurrent ones was reached.
     Dropped dropped,
 }
@@ -108,7 +111,7 @@ mod tests {
         for (times, outcome) in (1_u64..).zip(Outcome::ALL) {
             assert_eq!(report.of(*outcome), times, "{outcome:?}");
         }
-        assert_eq!(report.total(), 55);
+        assert_eq!(report.total(), 66);
         let mut twice = report;
         twice.add(&report);
         assert_eq!(twice.since(&report), report);

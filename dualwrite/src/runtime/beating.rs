@@ -137,9 +137,9 @@ impl Inner {
         }
         self.steering.check_switch(&records);
         for (shared, before) in before {
-            let Some(record) = records.iter().find(|record| *record.name == *shared.name) else {
-                continue;
-            };
+            let record = records.iter().find(|record| *record.name == *shared.name);
+            shared.set_known(record.is_some());
+            let Some(record) = record else { continue };
             if self.is_of_another_history(&shared, before, record).await? {
                 shared.lose();
                 shared.restart(record);

@@ -25,6 +25,8 @@ enum Kind {
 const CALLS: &str = "dualwrite_calls_total";
 const CALL_ERRORS: &str = "dualwrite_call_errors_total";
 const CALL_DURATION: &str = "dualwrite_call_duration_seconds";
+const CALLS_ABANDONED: &str = "dualwrite_calls_abandoned_total";
+const ABANDONED_DURATION: &str = "dualwrite_abandoned_call_duration_seconds";
 const ANSWERS: &str = "dualwrite_answers_total";
 const SHADOW_READS: &str = "dualwrite_shadow_reads_total";
 const COHORTS: &str = "dualwrite_cohort_comparisons_total";
@@ -33,6 +35,8 @@ const CRITICAL: &str = "dualwrite_critical_mismatches_total";
 const LAZY_COPIES: &str = "dualwrite_lazy_copies_total";
 const COPY_FAILURES: &str = "dualwrite_copy_failures_total";
 const MIRROR_FAILURES: &str = "dualwrite_mirror_write_failures_total";
+const MIRROR_WRITES: &str = "dualwrite_mirror_writes_total";
+const DIFFERENT_ANSWERS: &str = "dualwrite_different_answers_total";
 const REPAIRED: &str = "dualwrite_repaired_keys_total";
 const CONTROL_ERRORS: &str = "dualwrite_control_errors_total";
 const ROLLBACKS: &str = "dualwrite_rollbacks_total";
@@ -57,6 +61,13 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (CALLS, Kind::Counter, Unit::Count, "Calls that a side took part in"),
     (CALL_ERRORS, Kind::Counter, Unit::Count, "Of these, those that ended with an error"),
     (CALL_DURATION, Kind::Histogram, Unit::Seconds, "Time that a side took for a call"),
+    (
+        CALLS_ABANDONED,
+        Kind::Counter,
+        Unit::Count,
+        "Calls dropped by their callers before a side answered",
+    ),
+    (ABANDONED_DURATION, Kind::Histogram, Unit::Seconds, "Time that abandoned calls had lasted"),
     (ANSWERS, Kind::Counter, Unit::Count, "Calls whose answer the caller got from a side"),
     (SHADOW_READS, Kind::Counter, Unit::Count, "Shadow reads by what they found"),
     (COHORTS, Kind::Counter, Unit::Count, "Comparisons by cohort, by what they found"),
@@ -64,6 +75,18 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (CRITICAL, Kind::Counter, Unit::Count, "Shadow reads that differ in a critical field"),
     (LAZY_COPIES, Kind::Counter, Unit::Count, "Keys copied, or not, because a read missed them"),
     (COPY_FAILURES, Kind::Counter, Unit::Count, "Keys that could not be copied"),
+    (
+        MIRROR_WRITES,
+        Kind::Counter,
+        Unit::Count,
+        "Mirror writes beside a write that went on, by outcome",
+    ),
+    (
+        DIFFERENT_ANSWERS,
+        Kind::Counter,
+        Unit::Count,
+        "Writes that the two sides answered differently",
+    ),
     (MIRROR_FAILURES, Kind::Counter, Unit::Count, "Mirror writes that left a key dirty"),
     (REPAIRED, Kind::Counter, Unit::Count, "Dirty keys copied again"),
     (CONTROL_ERRORS, Kind::Counter, Unit::Count, "Failures of the control tables"),
@@ -151,10 +174,13 @@ impl Series<'_> {
         }
         self.count(LAZY_COPIES, counted.lazy_copied, [("outcome", "copied")]);
         self.count(LAZY_COPIES, counted.lazy_failed, [("outcome", "failed")]);
+        self.count(MIRROR_WRITES, counted.mirror_written, [("outcome", "written")]);
+        self.count(MIRROR_WRITES, counted.mirror_failed, [("outcome", "failed")]);
         for (name, by) in [
             (CRITICAL, counted.critical_different),
             (COPY_FAILURES, counted.copies_failed),
             (MIRROR_FAILURES, counted.mirror_failed),
+            (DIFFERENT_ANSWERS, counted.answers_different),
             (REPAIRED, counted.dirty_repaired),
             (CONTROL_ERRORS, counted.control_failed),
             (ROLLBACKS_FAILED, counted.guard_rollbacks_failed),
@@ -188,10 +214,16 @@ impl Series<'_> {
         let labels = [("method", &*method.name), ("side", side)];
         self.count(CALLS, figures.calls(), labels);
         self.count(CALL_ERRORS, figures.errors, labels);
+        self.count(CALLS_ABANDONED, figures.abandoned.total(), labels);
         self.count(ANSWERS, figures.answered(), labels);
-        let durations = metrics::histogram!(CALL_DURATION, self.labels(labels));
-        for (nanos, count) in figures.latency.buckets() {
-            durations.record_many(nanos as f64 / 1e9, usize::try_from(count).unwrap_or(usize::MAX));
+        for (name, counts) in
+            [(CALL_DURATION, &figures.latency), (ABANDONED_DURATION, &figures.abandoned)]
+        {
+            let durations = metrics::histogram!(name, self.labels(labels));
+            for (nanos, count) in counts.buckets() {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                durations.record_many(nanos as f64 / 1e9, count);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::printable::printable;
 use crate::stages::bucket::BucketRule;
 use crate::stages::position::Percent;
 use crate::stages::stage::Stage;
-use crate::state::{MirrorPolicy, Options};
+use crate::state::{AnswerPolicy, MirrorPolicy, Options};
 
 /// A migration about to be registered.
 #[must_use = "call `register`"]
@@ -78,6 +78,30 @@ impl<DB: Backend> Registration<'_, DB> {
     /// What a failed mirror write does; see [`MirrorPolicy`].
     pub fn mirror(mut self, policy: MirrorPolicy) -> Self {
         self.options.mirror = policy;
+        self
+    }
+
+    /// What happens where the old and the new side answer one write differently; see [`AnswerPolicy`].
+    pub fn answers(mut self, policy: AnswerPolicy) -> Self {
+        self.options.answers = policy;
+        self
+    }
+
+    /// The limit on one mirror write, [`MIRROR_WRITE_TIMEOUT`](crate::MIRROR_WRITE_TIMEOUT) unless said
+    /// otherwise. A mirror write that takes longer has failed; see [`MirrorPolicy`]. A method may have its
+    /// own: `#[write(key = …, timeout = "500ms")]`.
+    pub fn mirror_write_timeout(mut self, limit: Duration) -> Self {
+        self.options.mirror_write_timeout = limit;
+        self
+    }
+
+    /// The limit on the write to the side that answers. The caller gets an error where it takes longer, and
+    /// the transaction can only be rolled back. There is no limit by default, except on SQLite; see
+    /// [`SINGLE_WRITER_TIMEOUT`](crate::SINGLE_WRITER_TIMEOUT). A method may have its own:
+    /// `#[write(key = …, primary_timeout = "5s")]`. It holds for a statement that writes both sides of one row,
+    /// too.
+    pub fn primary_write_timeout(mut self, limit: Duration) -> Self {
+        self.options.primary_write_timeout = Some(limit);
         self
     }
 

@@ -26,6 +26,11 @@ pub(crate) struct SeenError {
     pub(crate) ignored: bool,
 }
 
+impl SeenError {
+    /// A side that panicked instead of answering.
+    pub(crate) const PANIC: Self = Self { kind: u64::MAX, ignored: false };
+}
+
 type Kind = Arc<dyn Fn(&dyn Any) -> Option<u64> + Send + Sync>;
 type Ignored = Arc<dyn Fn(&dyn Any) -> bool + Send + Sync>;
 

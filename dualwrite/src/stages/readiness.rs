@@ -30,6 +30,9 @@ pub(crate) fn blockers(facts: &Facts, wish: Move, to: Destination, terms: &Terms
     let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
     if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
         copied(facts, terms, &mut found);
+        if let Some(reason) = &terms.mirror_failing {
+            block(&mut found, Gate::MirrorWrites, reason.clone());
+        }
     }
     if forward && reaches == Stage::RampDown {
         // From there on no read falls back to old, in a lazy migration either.

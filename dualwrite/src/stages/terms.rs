@@ -28,6 +28,10 @@ pub(crate) struct Terms {
     pub(crate) refused: Vec<String>,
     /// Constraints of old that reject what is written to new alone.
     pub(crate) rejecting: Vec<String>,
+    /// What is wrong with the writes to the new side, where too many of them failed of late. It changes with every
+    /// write, so it is not stored.
+    #[serde(skip)]
+    pub(crate) mirror_failing: Option<String>,
 }
 
 impl Terms {

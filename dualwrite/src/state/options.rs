@@ -1,4 +1,4 @@
-//! What a registration chose.
+//! What a registration chose, and what it chose nothing for.
 
 use std::time::Duration;
 
@@ -9,7 +9,51 @@ use crate::shadow::rules::ShadowRules;
 use crate::stages::bucket::BucketRule;
 use crate::stages::position::Percent;
 use crate::stages::stage::Stage;
-use crate::state::{MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, UNAWARE_WINDOW};
+
+/// What a mirror write that fails does to the caller's write.
+///
+/// ```
+/// assert_eq!(dualwrite::MirrorPolicy::default(), dualwrite::MirrorPolicy::MarkDirty);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MirrorPolicy {
+    /// The mirror write is undone, the key is marked dirty in the same transaction and copied again;
+    /// the caller's write goes on. Falls back to `Abort` where the key could not be copied that way,
+    /// or where reads without a key still look at the side that failed.
+    #[default]
+    MarkDirty,
+    /// As `MarkDirty`, and one round trip less: the savepoint is set in the message that begins the
+    /// transaction. Where the mirror fails, all since then is undone, and the primary is written a second
+    /// time, alone; so its method is called twice. What it has done in the database counts once, what it
+    /// did elsewhere (a message that it sent, a number that it drew) has been done twice.
+    ///
+    /// Only where the dual write is the first thing that is run in the transaction; otherwise it is
+    /// `MarkDirty`.
+    Repeat,
+    /// The caller's write fails.
+    Abort,
+}
+
+/// What happens where the old and the new side answer one write differently. Answers are compared by
+/// [`Compare`](crate::Compare), else by `PartialEq`; where the type has neither, they are not.
+///
+/// ```
+/// assert_eq!(dualwrite::AnswerPolicy::default(), dualwrite::AnswerPolicy::MarkDirty);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerPolicy {
+    /// The caller gets the primary's answer. The difference is counted and logged, and the key is marked
+    /// dirty in the same transaction, so that it is copied again; it is not marked where it could not be
+    /// copied in that direction.
+    #[default]
+    MarkDirty,
+    /// The caller's write fails. Choose this where both sides may allocate ids: the copy function finds a
+    /// row by its key, so it cannot repair two ids that differ.
+    Error,
+    /// Answers are not compared.
+    Ignore,
+}
 
 /// What a registration chose.
 #[derive(Clone, Debug)]
@@ -21,6 +65,9 @@ pub(crate) struct Options {
     /// What is old.
     pub(crate) contract: Option<Contract>,
     pub(crate) mirror: MirrorPolicy,
+    pub(crate) answers: AnswerPolicy,
+    pub(crate) mirror_write_timeout: Duration,
+    pub(crate) primary_write_timeout: Option<Duration>,
     /// Two implementations may each write the one row that old and new share.
     pub(crate) two_statements: bool,
     pub(crate) soak: Duration,
@@ -40,6 +87,20 @@ pub(crate) struct Options {
     pub(crate) rules: ShadowRules,
 }
 
+/// Default bound on shadow reads at a time, per migration and process.
+pub const SHADOW_CONCURRENCY: usize = 64;
+/// Default limit on the time of one shadow read.
+pub const SHADOW_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Default limit on the time of one mirror write: what takes longer has failed.
+pub const MIRROR_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Default limit on the time of the primary's write where the database has a single writer (SQLite): while
+/// it lasts nobody else can write, no heartbeat either. Elsewhere there is none by default.
+pub const SINGLE_WRITER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long old must not have been written without this library before `Complete`, by default.
+pub const UNAWARE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -48,6 +109,9 @@ impl Default for Options {
             new_only: false,
             contract: None,
             mirror: MirrorPolicy::default(),
+            answers: AnswerPolicy::default(),
+            mirror_write_timeout: MIRROR_WRITE_TIMEOUT,
+            primary_write_timeout: None,
             two_statements: false,
             soak: Duration::ZERO,
             approvals: Vec::new(),

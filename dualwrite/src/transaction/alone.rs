@@ -32,7 +32,7 @@ impl<DB: Backend> Tx<'static, DB> {
                 Conn::Root(Some(conn), held) => {
                     DB::Adapter::begin_exclusive(conn, held, name).await
                 }
-                Conn::Root(None, _) | Conn::Nested(_) => Err(sqlx::Error::BeginFailed),
+                Conn::Root(None, _) | Conn::Nested { .. } => Err(sqlx::Error::BeginFailed),
             };
             match begun {
                 Ok(()) => {

@@ -1,11 +1,21 @@
 //! How a [`Tx`] ends: committed as a whole, rolled back, or dropped.
 
+use std::time::Duration;
+
 use sqlx_core::transaction::TransactionManager;
 
-use super::{Conn, State, Tx};
+use super::{Conn, State, Tx, Work};
+use crate::clock;
 use crate::database::Backend;
 use crate::database::sealed::{Adapter as _, NotCommitted};
 use crate::error::{Error, ErrorKind, is_lost};
+
+const INTERRUPTED: &str = "nothing was committed, because a write in a nested transaction was dropped halfway and \
+                           its connection cannot be used again; begin a new transaction";
+
+/// How long a rollback waits for a statement of a write that was given up. Then the connection is closed, and
+/// the server rolls back.
+const GIVEN_UP_LIMIT: Duration = Duration::from_secs(2);
 
 impl<DB: Backend> Tx<'_, DB> {
     /// Commits.
@@ -19,6 +29,10 @@ impl<DB: Backend> Tx<'_, DB> {
     /// was lost or ended before the answer: look whether it was applied before you do the same again. The same holds
     /// where this future is dropped before it has answered.
     pub async fn commit(mut self) -> Result<(), Error> {
+        if self.interrupted && DB::Adapter::DIALECT.interruption_breaks {
+            // Its connection may give the answers of one statement for those of another: it is closed.
+            return Err(Error::new(ErrorKind::Poisoned, INTERRUPTED));
+        }
         if let Some(reason) = self.spoiled {
             let message = format!(
                 "nothing was committed, because {reason}; handle the error and roll back, or run \
@@ -35,7 +49,7 @@ impl<DB: Backend> Tx<'_, DB> {
         let committed = match &mut self.conn {
             Conn::Root(Some(conn), held) => DB::Adapter::commit(conn, held, self.marked).await,
             Conn::Root(None, _) => Ok(()),
-            Conn::Nested(conn) => {
+            Conn::Nested { conn, .. } => {
                 DB::TransactionManager::commit(conn).await.map_err(NotCommitted::nested::<DB>)
             }
         };
@@ -49,7 +63,7 @@ impl<DB: Backend> Tx<'_, DB> {
                 Err(ended_before(error))
             }
             Err(NotCommitted::Failed(error)) => Err(match &self.conn {
-                Conn::Nested(_) => Error::database("releasing a savepoint", error),
+                Conn::Nested { .. } => Error::database("releasing a savepoint", error),
                 Conn::Root(..) => Error::committing(error),
             }),
         }
@@ -82,11 +96,26 @@ impl<DB: Backend> Tx<'_, DB> {
         self.roll_back().await.map_err(|error| Error::database("rolling back", error))
     }
 
+    /// Whether a server may still run a statement that nobody waits for any more.
+    fn is_given_up(&self) -> bool {
+        self.work == Work::GivenUp && DB::Adapter::DIALECT.server
+    }
+
     async fn roll_back(&mut self) -> sqlx::Result<()> {
+        let given_up = self.is_given_up();
         match &mut self.conn {
+            Conn::Root(Some(conn), held) if given_up => {
+                let rolled_back = clock::limit(GIVEN_UP_LIMIT, async {
+                    DB::Adapter::roll_back(conn, held).await?;
+                    DB::Adapter::is_in_step(conn).await
+                });
+                if !matches!(rolled_back.await, Ok(Ok(true))) {
+                    conn.close_on_drop();
+                }
+            }
             Conn::Root(Some(conn), held) => DB::Adapter::roll_back(conn, held).await?,
             Conn::Root(None, _) => {}
-            Conn::Nested(conn) => DB::TransactionManager::rollback(conn).await?,
+            Conn::Nested { conn, .. } => DB::TransactionManager::rollback(conn).await?,
         }
         self.state = State::Closed;
         Ok(())
@@ -107,16 +136,22 @@ fn ended_before(error: Option<sqlx::Error>) -> Error {
 
 impl<DB: Backend> Drop for Tx<'_, DB> {
     fn drop(&mut self) {
+        let is_broken = self.is_broken();
+        let closes = is_broken || self.is_given_up();
         match (&self.state, &mut self.conn) {
             (State::Closed, _) => {}
             (State::Opening, Conn::Root(Some(conn), _)) => conn.close_on_drop(),
+            (State::Open, Conn::Root(Some(conn), _)) if closes => conn.close_on_drop(),
             (State::Open, Conn::Root(conn, held)) => {
                 if let Some(conn) = conn.take() {
                     DB::Adapter::abandon(conn, std::mem::take(held));
                 }
             }
-            (State::Open, Conn::Nested(conn)) => DB::TransactionManager::start_rollback(conn),
-            (State::Opening, Conn::Root(None, _) | Conn::Nested(_)) => {}
+            (State::Open, Conn::Nested { interrupted, .. }) if is_broken => **interrupted = true,
+            (State::Open, Conn::Nested { conn, .. }) => {
+                DB::TransactionManager::start_rollback(conn);
+            }
+            (State::Opening, Conn::Root(None, _) | Conn::Nested { .. }) => {}
         }
     }
 }

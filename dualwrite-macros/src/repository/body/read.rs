@@ -147,6 +147,7 @@ impl Body<'_> {
     /// Asks the side that answers.
     fn answer(&self, handing: Handing) -> TokenStream {
         let (old, new) = (self.ask(Side::Old, handing), self.ask(Side::New, handing));
+        let (old, new) = (self.asked(&old), self.asked(&new));
         self.by_side(&quote_spanned!(mixed()=> call.side()), &old, &new)
     }
 
@@ -158,6 +159,11 @@ impl Body<'_> {
                 #root::Side::#is_new => #new.await,
             }
         }
+    }
+
+    /// Waits for a side, in a way that notices how it ends.
+    fn asked(&self, call: &TokenStream) -> TokenStream {
+        quote_spanned!(mixed()=> call.ask(::core::pin::pin!(#call)))
     }
 
     /// The second ask, which may run after this call: it owns all that it needs.
@@ -175,19 +181,17 @@ impl Body<'_> {
         let new = self.call(Side::New, &quote_spanned!(mixed()=> &*new), Handing::Owned);
         let asked = self.by_side(&quote_spanned!(mixed()=> side), &old, &new);
         quote_spanned! {mixed()=>
-            if call.again() {
+            call.kept(|| {
                 let old = ::core::clone::Clone::clone(&#this.old);
                 let new = ::core::clone::Clone::clone(&#this.new);
                 #(#kept)*
-                ::core::option::Option::Some(move |side: #root::Side| {
+                move |side: #root::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
                     #(#clones)*
                     async move { #asked }
-                })
-            } else {
-                ::core::option::Option::None
-            }
+                }
+            })
         }
     }
 
@@ -195,7 +199,7 @@ impl Body<'_> {
     /// transaction.
     fn lazy_in(&self, tx: &Ident) -> TokenStream {
         let answer = self.answer(Handing::Again);
-        let new = self.ask(Side::New, Handing::Last);
+        let new = self.asked(&self.ask(Side::New, Handing::Last));
         let finish = self.finish_plain();
         let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
         let copied = self.or_return(&quote_spanned!(mixed()=> call.copy_in(&mut *#tx).await));

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
-use super::super::model::{Handed, Keys, Made, Passing, Side, Then, Write};
+use super::super::model::{Failing, Handed, Keys, Made, Passing, Side, Then, Write};
 use super::{Body, Handing, borrowed, each, located, mixed};
 
 impl Body<'_> {
@@ -18,6 +18,7 @@ impl Body<'_> {
         let given = self.owned().map(|name| self.given(name));
         let (made, answer, noted) = self.calls(write);
         let finish = quote_spanned!(located(self.method.answer)=> write.finish());
+        let (differ, cause) = (self.differ(), self.cause());
         self.in_form(&quote_spanned! {mixed()=>
             let mut write = #begin;
             #(#kept)*
@@ -28,10 +29,41 @@ impl Body<'_> {
                     #answer
                 };
                 #noted
-                write.leave(&mut *#tx, answer).await;
+                write.leave(&mut *#tx, answer, #differ, #cause).await;
             }
             #finish
         })
+    }
+
+    /// How the answers of the two sides are compared, where their type can be.
+    fn differ(&self) -> TokenStream {
+        let private = self.model.root.private();
+        quote_spanned! {mixed()=>
+            |pair| {
+                #[allow(unused_imports)]
+                use #private::{
+                    AnswersByEquality as _, AnswersByFields as _, AnswersByNothing as _,
+                };
+                (&&&pair).answers_differ()
+            }
+        }
+    }
+
+    /// How the error of a database is found in an error.
+    fn cause(&self) -> TokenStream {
+        let private = self.model.root.private();
+        let found = quote_spanned! {mixed()=> {
+            #[allow(unused_imports)]
+            use #private::{CauseInside as _, CauseOfError as _, CauseUnknown as _};
+            (&&&#private::Failed(error)).cause()
+        }};
+        match &self.method.failing {
+            Failing::From => quote_spanned!(mixed()=> |error| #found),
+            Failing::By(_) => quote_spanned! {mixed()=>
+                |error| #private::CarriedError::theirs(error).and_then(|error| #found)
+            },
+            Failing::Answer(_) => quote_spanned!(mixed()=> |_| ::core::option::Option::None),
+        }
     }
 
     fn begin(&self, Write { keys, tx, .. }: &Write) -> TokenStream {

@@ -134,10 +134,10 @@ fn route_of(
         Declared::Read { .. } | Declared::Primary => None,
     });
     match (declared, tx) {
-        (Declared::Write { keys, on_mirror_error }, Some(tx)) => {
+        (Declared::Write { keys, on_mirror_error, limits, on_difference }, Some(tx)) => {
             report_exclusive(WRITES_BOTH, arguments, errors);
             let keys = keys::lower(keys, arguments, item, errors)?;
-            Some(Route::Write(Write { keys, tx, on_mirror_error }))
+            Some(Route::Write(Write { keys, tx, on_mirror_error, limits, on_difference }))
         }
         (Declared::Write { .. }, None) => {
             arguments::report_missing_transaction(&signature.ident, arguments, errors);

@@ -2,9 +2,10 @@
 //! about one that is none.
 
 use proc_macro2::Ident;
+use syn::spanned::Spanned as _;
 use syn::{Expr, ExprPath, Lit};
 
-use super::super::model::{Comparing, MirrorPolicy};
+use super::super::model::{AnswerPolicy, Comparing, MirrorPolicy, WriteLimits};
 use crate::diag::{Errors, suggestion};
 use crate::settings::Settings;
 
@@ -55,6 +56,32 @@ pub(super) fn on_mirror_error(
             None
         }
     }
+}
+
+/// Takes `on_difference`.
+pub(super) fn on_difference(settings: &mut Settings, errors: &mut Errors) -> Option<AnswerPolicy> {
+    const POLICIES: [&str; 3] = ["mark_dirty", "error", "ignore"];
+    let what = "which is `mark_dirty`, `error` or `ignore`";
+    let (name, value) = settings.value("on_difference", what, errors)?;
+    match word(&value).as_deref() {
+        Some("mark_dirty") => Some(AnswerPolicy::MarkDirty),
+        Some("error") => Some(AnswerPolicy::Error),
+        Some("ignore") => Some(AnswerPolicy::Ignore),
+        other => {
+            let near = other.map(|other| suggestion(other, POLICIES)).unwrap_or_default();
+            errors.on(&value, format!("`{name}` takes `mark_dirty`, `error` or `ignore`{near}"));
+            None
+        }
+    }
+}
+
+/// Takes `timeout`, the limit on the mirror, and `primary_timeout`.
+pub(super) fn write_limits(settings: &mut Settings, errors: &mut Errors) -> WriteLimits {
+    let mut limit = |key| {
+        let (name, value) = settings.value(key, TIMEOUT, errors)?;
+        millis_of(&name, &value, errors)
+    };
+    WriteLimits { mirror_ms: limit("timeout"), primary_ms: limit("primary_timeout") }
 }
 
 pub(super) const ERROR: &str = "a function `fn(dualwrite::Error) -> E` by name";
@@ -147,13 +174,17 @@ fn percentage(literal: &Lit) -> Option<u16> {
 }
 
 fn millis(value: &Expr, errors: &mut Errors) -> Option<u64> {
+    millis_of(&Ident::new("timeout", value.span()), value, errors)
+}
+
+fn millis_of(name: &Ident, value: &Expr, errors: &mut Errors) -> Option<u64> {
     let found = match literal(value) {
         Some(Lit::Str(text)) => length(&text.value()),
         _ => None,
     };
     if found.is_none() {
-        let rule = "`timeout` takes a length of time above zero, in `ms`, `s` or `min`";
-        errors.on(value, format!("{rule}: write `timeout = \"500ms\"` or `timeout = \"2s\"`"));
+        let rule = format!("`{name}` takes a length of time above zero, in `ms`, `s` or `min`");
+        errors.on(value, format!("{rule}: write `{name} = \"500ms\"` or `{name} = \"2s\"`"));
     }
     found
 }

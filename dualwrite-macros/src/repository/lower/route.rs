@@ -3,7 +3,7 @@
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprAwait, ExprPath, ExprReturn, ExprTry, Ident, Meta};
 
-use super::super::model::MirrorPolicy;
+use super::super::model::{AnswerPolicy, MirrorPolicy, WriteLimits};
 use super::options::{self, Shadow};
 use crate::diag::Errors;
 use crate::settings::Settings;
@@ -21,6 +21,8 @@ pub(super) enum Declared {
     Write {
         keys: DeclaredKeys,
         on_mirror_error: Option<MirrorPolicy>,
+        limits: WriteLimits,
+        on_difference: Option<AnswerPolicy>,
     },
     Primary,
 }
@@ -87,6 +89,9 @@ fn write(attribute: &Attribute, errors: &mut Errors) -> Option<(Declared, Declar
         "then",
         "into",
         "on_mirror_error",
+        "on_difference",
+        "timeout",
+        "primary_timeout",
         "error",
         "on_unknown",
     ];
@@ -94,8 +99,10 @@ fn write(attribute: &Attribute, errors: &mut Errors) -> Option<(Declared, Declar
     settings.add_attribute(attribute, errors);
     let keys = written(attribute, &mut settings, errors);
     let on_mirror_error = options::on_mirror_error(&mut settings, errors);
+    let on_difference = options::on_difference(&mut settings, errors);
+    let limits = options::write_limits(&mut settings, errors);
     let failing = failing(&mut settings, errors);
-    Some((Declared::Write { keys: keys?, on_mirror_error }, failing))
+    Some((Declared::Write { keys: keys?, on_mirror_error, limits, on_difference }, failing))
 }
 
 /// The one setting that says which records are written.

@@ -80,7 +80,10 @@ pub(crate) async fn copy_in<DB: Backend>(
     tx: &mut Tx<'_, DB>,
     key: &EncodedKey,
 ) -> Result<bool, Error> {
-    let copied = copy_one_in(shared, tx, key).await?;
+    tx.begin_work();
+    let copied = copy_one_in(shared, tx, key).await;
+    tx.end_work();
+    let copied = copied?;
     count(&shared.counters.lazy_copied);
     Ok(copied.is_some())
 }

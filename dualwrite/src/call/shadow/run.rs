@@ -91,9 +91,10 @@ where
         }
     }
 
+    /// Whatever panics here is of the user's: `Clone`, a comparison, a rule, or `Drop` of what was read.
     async fn run(&self, answer: Result<T, SeenError>) {
-        let guarded = AssertUnwindSafe(self.find(answer)).catch_unwind();
-        match clock::limit(self.limit, guarded).await {
+        let limited = AssertUnwindSafe(clock::limit(self.limit, self.find(answer)));
+        match limited.catch_unwind().await {
             Ok(Ok(Ok(outcome))) => self.count(outcome),
             Ok(Ok(Err(_))) if self.has_passed() => self.count(Outcome::Transient),
             Ok(Ok(Err(found))) => {
@@ -104,8 +105,8 @@ where
                 self.warn(&found);
                 keep(&self.shared, self.limit, &self.samples(&found)).await;
             }
-            Ok(Err(_)) => self.count(Outcome::MirrorFailed),
-            Err(()) => self.count(Outcome::TimedOut),
+            Ok(Err(())) => self.count(Outcome::TimedOut),
+            Err(_) => self.count(Outcome::Panicked),
         }
     }
 
@@ -116,7 +117,7 @@ where
     }
 
     async fn find(&self, answer: Result<T, SeenError>) -> Found {
-        let (answer, mirror) = match both(answer, self.ask_mirror().await) {
+        let (answer, mirror) = match both(answer, self.ask(self.primary.other()).await) {
             Ok(answers) => answers,
             Err(outcome) => return Ok(outcome),
         };
@@ -160,22 +161,24 @@ where
         }
     }
 
+    /// Asks a side. It is a call of that side whose answer the caller does not get, and counts as one. A
+    /// panic of the side is its failure.
     async fn ask(&self, side: Side) -> Result<T, SeenError> {
-        (self.again)(side).await.map_err(|error| self.see(&error))
+        // What panics here is `Clone` of an argument, and no side.
+        let asked = (self.again)(side);
+        // What answers a position that has passed says nothing of the present one.
+        let counts = || !self.has_passed();
+        let timed = Timed::start(&self.method, side, &self.shared.clock, &counts);
+        let asked = AssertUnwindSafe(asked).catch_unwind().await;
+        timed.end(matches!(asked, Ok(Ok(_))));
+        match asked {
+            Ok(answer) => answer.map_err(|error| self.see(&error)),
+            Err(_) => Err(SeenError::PANIC),
+        }
     }
 
     fn see(&self, error: &E) -> SeenError {
         self.shared.options.rules.see(error, &self.fingerprint)
-    }
-
-    async fn ask_mirror(&self) -> Result<T, SeenError> {
-        let side = self.primary.other();
-        // What answers a position that has passed says nothing of the present one.
-        let counts = || !self.has_passed();
-        let timed = Timed::start(&self.method, side, &self.shared.clock, &counts);
-        let answer = self.ask(side).await;
-        timed.end(answer.is_ok());
-        answer
     }
 
     /// Reads old again; see [`noise`](crate::shadow::noise).

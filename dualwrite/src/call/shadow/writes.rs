@@ -51,6 +51,7 @@ pub(crate) fn compare<'a, DB: Backend>(
             return Ok(());
         };
         let mut nested = tx.begin().await?;
+        nested.begin_work();
         let found = AssertUnwindSafe(differing(shared, &mut nested, key)).catch_unwind().await;
         nested.rollback().await?;
         count(match found {
@@ -65,7 +66,7 @@ pub(crate) fn compare<'a, DB: Backend>(
                 );
                 Outcome::MirrorFailed
             }
-            Err(_) => Outcome::MirrorFailed,
+            Err(_) => Outcome::Panicked,
         });
         Ok(())
     })

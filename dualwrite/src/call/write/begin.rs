@@ -2,7 +2,7 @@
 //! write.
 
 use crate::call::repository::Repository;
-use crate::call::write::decide::Mirror;
+use crate::call::write::decide::{Mirror, Unequal};
 use crate::call::write::plan::Planned;
 use crate::call::write::run::Write;
 use crate::call::write::together::{Together, together, without_keys};
@@ -26,14 +26,15 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         context.shared.check_kind(K::KIND)?;
         let bucket = context.shared.bucket(key)?;
         let plan = route(context.position, Operation::Write, bucket);
-        let mirror = context.mirror(plan, false);
+        let (mirror, unequal) = (context.mirror(plan, false), context.unequal(plan, false));
         let compare = context.compares(plan);
-        let keys = match mirror {
-            Mirror::Forgiving => vec![context.shared.encode(key)?],
-            Mirror::Strict if compare => EncodedKey::new(key).into_iter().collect(),
-            Mirror::Strict => Vec::new(),
+        let keys = match (mirror, unequal) {
+            (Mirror::Forgiving, _) => vec![context.shared.encode(key)?],
+            (Mirror::Strict, Unequal::Marked) => context.shared.encode(key).into_iter().collect(),
+            (Mirror::Strict, _) if compare => EncodedKey::new(key).into_iter().collect(),
+            (Mirror::Strict, _) => Vec::new(),
         };
-        Ok(Planned { keys, compare, ..Planned::of(context.position, plan, mirror) })
+        Ok(Planned { unequal, keys, compare, ..Planned::of(context.position, plan, mirror) })
     })
 }
 
@@ -58,11 +59,15 @@ where
             return context.without_keys();
         }
         let Together { plan, split } = together(context.position, found.iter().map(|key| key.0));
-        let mirror = context.mirror(plan, split);
+        let (mirror, unequal) = (context.mirror(plan, split), context.unequal(plan, split));
         let compare = context.compares(plan);
-        let mut planned = Planned { compare, ..Planned::of(context.position, plan, mirror) };
+        let mut planned =
+            Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+        let keys = || encoded(context.shared, found.iter().map(|key| &key.1));
         if mirror == Mirror::Forgiving || compare {
-            planned.keys = encoded(context.shared, found.iter().map(|key| &key.1))?;
+            planned.keys = keys()?;
+        } else if unequal == Unequal::Marked {
+            planned.keys = keys().unwrap_or_default();
         }
         if plan.mirror.is_some() && context.position.stage == Stage::Off {
             let ahead = found.iter().filter(|key| key.0 == Stage::Off);

@@ -1,9 +1,10 @@
-//! What a failed mirror write does to the caller's write.
+//! The order of the sides of a dual write, what a failed mirror write does to the caller's write, and what
+//! follows where the sides answer differently.
 
 use crate::stages::position::{Epoch, Position};
 use crate::stages::route::is_scanned;
 use crate::stages::stage::Side;
-use crate::state::MirrorPolicy;
+use crate::state::{AnswerPolicy, MirrorPolicy};
 
 /// How the mirror write is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,88 @@ pub(crate) enum Mirror {
     Forgiving,
     /// Without one: a failure is the caller's failure.
     Strict,
+}
+
+/// The implementation that a write calls next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Old.
+    Old,
+    /// New.
+    New,
+    /// The one that writes both at once, and answers as this side does.
+    Both(Side),
+}
+
+/// How a write calls its sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// One side alone.
+    Alone,
+    /// Both by one call.
+    AtOnce,
+    /// Old, then new.
+    InTurn,
+}
+
+/// What a write does next: old before new, always, so that no two writers wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The only side, or old, or both at once.
+    First,
+    /// New, after old.
+    Second,
+    /// The mirror has failed and both sides are undone: the primary once more, alone.
+    Again,
+    Done,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnEnd {
+    /// The side has answered.
+    Answered,
+    /// The mirror failed, was undone, and the caller's write goes on.
+    Forgiven,
+    /// The side failed, and the caller's write with it.
+    Failed,
+}
+
+impl Turn {
+    /// The turn after this one. `undoes_both`: the savepoint stands before the first side, so going back to
+    /// it has undone old too.
+    pub(crate) fn after(self, end: TurnEnd, calls: Calls, undoes_both: bool) -> Self {
+        match (self, end, calls) {
+            (_, TurnEnd::Failed, _) => Self::Done,
+            (Self::First, TurnEnd::Forgiven, Calls::AtOnce) => Self::Again,
+            (Self::First, _, Calls::InTurn) => Self::Second,
+            (Self::Second, TurnEnd::Forgiven, _) if undoes_both => Self::Again,
+            _ => Self::Done,
+        }
+    }
+}
+
+/// What follows where the two sides of a write answered differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unequal {
+    /// Nothing.
+    Passed,
+    /// It is counted and logged; the key cannot be copied again.
+    Counted,
+    /// The key is marked dirty, too.
+    Marked,
+    /// The caller's write fails.
+    Refused,
+}
+
+/// Decides what follows where the answers differ. `repairable` as for [`mirror`].
+pub(crate) fn unequal(policy: AnswerPolicy, repairable: bool) -> Unequal {
+    match policy {
+        AnswerPolicy::Ignore => Unequal::Passed,
+        AnswerPolicy::Error => Unequal::Refused,
+        AnswerPolicy::MarkDirty if repairable => Unequal::Marked,
+        AnswerPolicy::MarkDirty => Unequal::Counted,
+    }
 }
 
 /// Whether a side that has fallen behind can be left behind for a while.
@@ -56,6 +139,42 @@ mod tests {
     use super::*;
     use crate::stages::position::Percent;
     use crate::stages::stage::Stage;
+
+    #[test]
+    fn every_write_ends_and_calls_each_side_in_its_turn() {
+        use TurnEnd::{Answered, Failed, Forgiven};
+        let after = Turn::after;
+        for undoes_both in [false, true] {
+            for end in [Answered, Forgiven] {
+                assert_eq!(after(Turn::First, end, Calls::InTurn, undoes_both), Turn::Second);
+                assert_eq!(after(Turn::Again, end, Calls::InTurn, undoes_both), Turn::Done);
+                assert_eq!(after(Turn::First, end, Calls::Alone, undoes_both), Turn::Done);
+            }
+            let again = if undoes_both { Turn::Again } else { Turn::Done };
+            assert_eq!(after(Turn::Second, Forgiven, Calls::InTurn, undoes_both), again);
+            assert_eq!(after(Turn::Second, Answered, Calls::InTurn, undoes_both), Turn::Done);
+            assert_eq!(after(Turn::First, Answered, Calls::AtOnce, undoes_both), Turn::Done);
+            assert_eq!(after(Turn::First, Forgiven, Calls::AtOnce, undoes_both), Turn::Again);
+            for turn in [Turn::First, Turn::Second, Turn::Again, Turn::Done] {
+                for calls in [Calls::Alone, Calls::AtOnce, Calls::InTurn] {
+                    assert_eq!(after(turn, Failed, calls, undoes_both), Turn::Done);
+                    let next = after(turn, Forgiven, calls, undoes_both);
+                    let later = after(next, Forgiven, calls, undoes_both);
+                    assert_eq!(after(later, Answered, calls, undoes_both), Turn::Done);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn different_answers_mark_the_key_where_it_can_be_copied_again() {
+        for repairable in [false, true] {
+            assert_eq!(unequal(AnswerPolicy::Ignore, repairable), Unequal::Passed);
+            assert_eq!(unequal(AnswerPolicy::Error, repairable), Unequal::Refused);
+        }
+        assert_eq!(unequal(AnswerPolicy::MarkDirty, true), Unequal::Marked);
+        assert_eq!(unequal(AnswerPolicy::MarkDirty, false), Unequal::Counted);
+    }
 
     #[test]
     fn nothing_is_forgiven_until_every_instance_has_seen_the_position() {

@@ -1,7 +1,7 @@
 //! What is known of a write before it is made: its keys, where it goes, and whether its mirror may fall behind.
 
 use crate::call::repository::{Entry, Repository};
-use crate::call::write::decide::{self, Mirror};
+use crate::call::write::decide::{self, Mirror, Unequal};
 use crate::call::write::together::without_keys;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
@@ -18,7 +18,9 @@ pub(crate) struct Planned {
     pub(crate) position: Position,
     pub(crate) plan: Plan,
     pub(crate) mirror: Mirror,
-    /// Those of its keys that are marked where the mirror fails, or compared.
+    /// What follows where the sides answer differently.
+    pub(crate) unequal: Unequal,
+    /// Those of its keys that are marked where the mirror falls behind, or compared.
     pub(crate) keys: Vec<EncodedKey>,
     /// Keys of which new gets a row although their own stage writes old alone: they are marked at the end, so
     /// that what old alone gets from now on is copied to new once both are written.
@@ -35,6 +37,7 @@ impl Planned {
             position,
             plan,
             mirror,
+            unequal: Unequal::Passed,
             keys: Vec::new(),
             ahead: Vec::new(),
             compare: false,
@@ -85,7 +88,9 @@ impl<'r> Context<'r> {
     }
 
     pub(crate) fn without_keys(&self) -> Result<Planned, Error> {
-        Ok(Planned::of(self.position, without_keys(self.position).plan, Mirror::Strict))
+        let plan = without_keys(self.position).plan;
+        let unequal = self.unequal(plan, true);
+        Ok(Planned { unequal, ..Planned::of(self.position, plan, Mirror::Strict) })
     }
 
     pub(crate) fn mirror(&self, plan: Plan, split: bool) -> Mirror {
@@ -98,15 +103,30 @@ impl<'r> Context<'r> {
     /// What a failure of this side does, where it is the mirror.
     pub(crate) fn forgives(&self, side: Side) -> Mirror {
         let shared = self.shared;
-        let copier = shared.copier.as_ref();
         // Where another spelling of this key may have another bucket, it may be read on the side that failed.
         let elsewhere = shared.is_ramped_by_other_keys() || shared.is_loose();
         if elsewhere && is_read(self.position, side) {
             return Mirror::Strict;
         }
-        let repairable = copier.is_some_and(|copier| copier.can_copy_to(side))
-            && decide::is_repairable(side, shared.is_copied(), shared.options.lazy);
-        decide::mirror(self.position, side, self.method.mirror(shared), repairable)
+        decide::mirror(self.position, side, self.method.mirror(shared), self.is_repairable(side))
+    }
+
+    /// What follows where the sides answer differently. `split`: neither side may then fall behind.
+    pub(crate) fn unequal(&self, plan: Plan, split: bool) -> Unequal {
+        match plan.mirror {
+            Some(side) => {
+                let policy = self.method.on_difference(self.shared);
+                decide::unequal(policy, !split && self.is_repairable(side))
+            }
+            None => Unequal::Passed,
+        }
+    }
+
+    /// Whether a copy function exists in the direction of this side, and nothing is copied in the other one.
+    fn is_repairable(&self, side: Side) -> bool {
+        let shared = self.shared;
+        shared.copier.as_ref().is_some_and(|copier| copier.can_copy_to(side))
+            && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
     }
 
     pub(crate) fn compares(&self, plan: Plan) -> bool {

@@ -1,29 +1,32 @@
-//! Carries out one write of a repository. The wrapper plans it by a function of `plan`, then for each
+//! Carries out one write of a repository. The wrapper plans it by a function of `begin`, then for each
 //! target that [`Write::next`] names calls [`Write::run`] and [`Write::leave`], then [`Write::finish`]. What
-//! fails on the way stays in the write, which then names no more targets.
+//! fails on the way stays in the write, which then names no more targets. A [`Write`] that is dropped before
+//! `finish` counts: as failed where its side panicked, else as abandoned.
 //!
 //! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
 //! drivers, for every method of every wrapper.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::error::Error as StdError;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::call::repository::Repository;
+use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::writes::compare;
-use crate::call::write::decide::{self, Mirror};
+use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered, unequal_answers};
+use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd, Unequal};
+use crate::call::write::mirror::{mark_all, set_savepoint, undo};
 use crate::call::write::plan::{Context, Planned};
+use crate::clock;
+use crate::compare::Pair;
 use crate::copier::registered::judge_mirror;
-use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SAVEPOINT, SqlValue};
+use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, OwnedKey};
+use crate::key::OwnedKey;
 use crate::needs::Failure;
-use crate::observe::{MethodStats, count};
-use crate::stages::lineage::Mark;
-use crate::stages::position::Epoch;
+use crate::observe::{count, mirror::Cause};
 use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
 use crate::state::{MirrorPolicy, Shared};
@@ -31,56 +34,60 @@ use crate::transaction::{MirrorSavepoint, Tx};
 
 const UNFINISHED: &str = "a write in it failed or was dropped halfway";
 
-/// The implementation that a write calls next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Old.
-    Old,
-    /// New.
-    New,
-    /// The one that writes both at once, and answers as this side does.
-    Both(Side),
-}
-
-/// What one side answered, or how it panicked.
-pub struct Answer<T, E>(Result<Result<T, E>, Box<dyn Any + Send>>);
-
-impl<T, E> Answer<T, E> {
-    fn is_ok(&self) -> bool {
-        matches!(self.0, Ok(Ok(_)))
-    }
-}
-
-/// What a write does next: old before new, always, so that no two writers wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// The only side, or old, or both at once.
-    First,
-    /// New, after old.
-    Second,
-    /// The mirror has failed and both sides are undone: the primary once more, alone.
-    Again,
-    Done,
-}
-
 /// One write under way.
 pub struct Write<'r, T, E> {
     repository: &'r Repository,
-    method: usize,
     shared: &'r Arc<Shared>,
-    stats: &'r MethodStats,
+    method: &'r Entry,
     planned: Planned,
     /// Another write has failed in this transaction before: this one cannot make that good.
     spoiled_before: bool,
     turn: Turn,
     target: Target,
     /// The savepoint stands before the first side: going back to it undoes both.
-    from_start: bool,
+    undoes_both: bool,
+    /// When the write began, and then each side.
     start: u64,
-    answer: Option<T>,
+    progress: Progress,
+    /// The primary has ended, and is counted.
+    is_counted: bool,
+    /// The answers of the primary and of the mirror.
+    answers: [Option<T>; 2],
+    /// Why the mirror failed, where that was forgiven.
+    forgiven: Option<Cause>,
     /// The error of a side; ours is apart, so that a future may hold it whatever theirs is.
     theirs: Option<E>,
     ours: Option<Error>,
+}
+
+/// What the drop of a write means.
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    /// No side runs.
+    Between,
+    /// Code of the present target, or about its answer, runs between two of our calls: who panics is it.
+    Calling,
+    /// The present target is waited for.
+    Waiting,
+    /// All is counted.
+    Settled,
+}
+
+impl<T, E> Drop for Write<'_, T, E> {
+    fn drop(&mut self) {
+        let nanos = self.shared.clock.now().saturating_sub(self.start);
+        let (stats, (side, is_primary)) = (&self.method.stats, self.running());
+        match self.progress {
+            Progress::Settled => return,
+            Progress::Between if self.is_counted => return,
+            Progress::Between => stats.side(self.planned.plan.primary).record_abandoned(nanos),
+            Progress::Calling if std::thread::panicking() => {
+                stats.record_write(side, is_primary, nanos, false);
+            }
+            Progress::Calling | Progress::Waiting => stats.side(side).record_abandoned(nanos),
+        }
+        stats.set_writes();
+    }
 }
 
 impl<'r, T, E> Write<'r, T, E> {
@@ -99,16 +106,18 @@ impl<'r, T, E> Write<'r, T, E> {
         };
         Self {
             repository,
-            method,
             shared,
-            stats: &repository.method(method).stats,
+            method: repository.method(method),
             planned,
             spoiled_before: tx.is_spoiled(),
             turn: Turn::First,
             target: Target::Old,
-            from_start: false,
-            start: 0,
-            answer: None,
+            undoes_both: false,
+            start: shared.clock.now(),
+            progress: Progress::Between,
+            is_counted: false,
+            answers: [None, None],
+            forgiven: None,
             theirs: None,
             ours,
         }
@@ -120,6 +129,14 @@ impl<'r, T, E> Write<'r, T, E> {
 
     fn is_dual(&self) -> bool {
         self.planned.plan.mirror.is_some()
+    }
+
+    fn calls(&self) -> Calls {
+        match (self.is_dual(), self.repository.writes_at_once()) {
+            (false, _) => Calls::Alone,
+            (true, true) => Calls::AtOnce,
+            (true, false) => Calls::InTurn,
+        }
     }
 
     /// Whether a failure of this target is undone, and the write goes on.
@@ -140,14 +157,13 @@ impl<'r, T, E> Write<'r, T, E> {
             Side::Old => Target::Old,
             Side::New => Target::New,
         };
-        match self.turn {
+        match (self.turn, self.calls()) {
             _ if self.has_failed() => None,
-            Turn::First if !self.is_dual() => Some(alone),
-            Turn::First if self.repository.writes_at_once() => Some(Target::Both(primary)),
-            Turn::First => Some(Target::Old),
-            Turn::Second => Some(Target::New),
-            Turn::Again => Some(alone),
-            Turn::Done => None,
+            (Turn::First, Calls::Alone) | (Turn::Again, _) => Some(alone),
+            (Turn::First, Calls::AtOnce) => Some(Target::Both(primary)),
+            (Turn::First, Calls::InTurn) => Some(Target::Old),
+            (Turn::Second, _) => Some(Target::New),
+            (Turn::Done, _) => None,
         }
     }
 
@@ -161,17 +177,20 @@ impl<'r, T, E> Write<'r, T, E> {
         if let (Some(target), true) = (named, self.is_dual()) {
             if self.turn == Turn::First && self.planned.mirror == Mirror::Forgiving {
                 let repeats = self.shared.options.mirror == MirrorPolicy::Repeat;
-                self.from_start = tx.mirror_savepoint() == MirrorSavepoint::AtStart
+                self.undoes_both = tx.mirror_savepoint() == MirrorSavepoint::AtStart
                     && (repeats || self.is_forgiving(target));
             }
-            sets = self.is_forgiving(target) && !self.from_start;
+            sets = self.is_forgiving(target) && !self.undoes_both;
             // Until the last side has answered, the transaction is half a write.
             tx.spoil(UNFINISHED);
         }
         self.target = named.unwrap_or(self.target);
         let checks = self.turn == Turn::First && self.is_dual();
-        let (shared, ours) = (self.shared, &mut self.ours);
+        let (shared, ours, progress) = (self.shared, &mut self.ours, &mut self.progress);
         async move {
+            if named.is_some() {
+                tx.begin_work();
+            }
             let entered = async {
                 if checks {
                     tx.check_ours().await?;
@@ -183,8 +202,12 @@ impl<'r, T, E> Write<'r, T, E> {
                 Ok::<(), Error>(())
             };
             match entered.await {
-                Ok(()) => named,
+                Ok(()) => {
+                    *progress = Progress::Calling;
+                    named
+                }
                 Err(error) => {
+                    tx.end_work();
                     *ours = Some(error.of(&shared.name));
                     None
                 }
@@ -197,10 +220,25 @@ impl<'r, T, E> Write<'r, T, E> {
         !self.is_dual()
     }
 
-    /// Calls one side and catches its panic.
+    /// Calls one side within its limit, and catches its panic.
     pub async fn run(&mut self, side: impl Future<Output = Result<T, E>>) -> Answer<T, E> {
+        let limit = match self.answers_for(self.target) {
+            true => self.method.primary_timeout(self.shared),
+            false => Some(self.method.mirror_timeout(self.shared)),
+        };
         self.start = self.shared.clock.now();
-        Answer(AssertUnwindSafe(side).catch_unwind().await)
+        self.progress = Progress::Waiting;
+        let mut side = pin!(AssertUnwindSafe(side).catch_unwind());
+        let ended = match limit {
+            None => Ok(side.await),
+            Some(limit) => clock::limit(limit, side.as_mut()).await.map_err(|()| limit),
+        };
+        self.progress = Progress::Calling;
+        Answer(match ended {
+            Ok(Ok(answer)) => Ended::Answered(answer),
+            Ok(Err(panic)) => Ended::Panicked(panic),
+            Err(limit) => Ended::TimedOut(limit),
+        })
     }
 
     /// The key that the first side has made, for the call of the other.
@@ -209,7 +247,7 @@ impl<'r, T, E> Write<'r, T, E> {
         answer: &Answer<T, E>,
         key_of: impl FnOnce(&T) -> K,
     ) -> Option<K> {
-        let Answer(Ok(Ok(answer))) = answer else {
+        let Answer(Ended::Answered(Ok(answer))) = answer else {
             return None;
         };
         if self.turn == Turn::Second || !self.planned.makes_key {
@@ -233,76 +271,111 @@ impl<'r, T, E> Write<'r, T, E> {
             let context = Context {
                 repository: self.repository,
                 shared: self.shared,
-                method: self.repository.method(self.method),
+                method: self.method,
                 position,
             };
             self.planned.mirror = context.forgives(Side::New);
+            self.planned.unequal = context.unequal(plan, false);
         }
         Ok(())
     }
 
-    /// After the call of one target.
+    /// After the call of one target. `differ` compares the answers of old and new; `cause` finds in an error
+    /// what can be said of it without values.
     ///
     /// # Panics
     /// With the primary's panic.
-    pub async fn leave<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>, answer: Answer<T, E>) {
-        let (target, turn) = (self.target, self.turn);
+    pub async fn leave<DB: Backend>(
+        &mut self,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+        differ: impl Fn(Pair<'_, T, T>) -> bool,
+        cause: impl for<'e> Fn(&'e E) -> Option<&'e (dyn StdError + 'static)>,
+    ) {
         self.record(&answer);
-        let mut forgiven = false;
+        let is_given_up = answer.is_given_up();
+        let found = mirror_cause(&answer, cause);
+        let left = match self.judge(tx, answer, found).await {
+            Ok(end) => self.settle(tx, end, differ).await.map(|()| end),
+            Err(error) => Err(error),
+        };
+        match is_given_up && left.as_ref().ok() != Some(&TurnEnd::Forgiven) {
+            true => tx.give_up(),
+            false => tx.end_work(),
+        }
+        if let Err(error) = left {
+            tx.spoil(UNFINISHED);
+            self.ours = Some(error.of(&self.shared.name));
+        }
+    }
+
+    /// Keeps the answer of a target; undoes what it did where it failed and that is forgiven. Beside errors of
+    /// ours a failure of the target is one, where it left no error of its own.
+    async fn judge<DB: Backend>(
+        &mut self,
+        tx: &mut Tx<'_, DB>,
+        answer: Answer<T, E>,
+        found: Cause,
+    ) -> Result<TurnEnd, Error> {
+        let forgives = self.forgives(&answer);
         // What the database would judge at the commit, past the savepoint, is judged now.
-        let judged = match answer.is_ok() && self.is_forgiving(target) {
+        let judged = match answer.is_ok() && forgives {
             true => judge_mirror(self.shared, tx, &self.planned.keys, self.mirror()).await,
             false => Ok(()),
         };
-        if (!answer.is_ok() || judged.is_err()) && self.is_forgiving(target) {
-            match forgive(self.shared, self.stats.method, self.mirror(), tx).await {
-                Ok(is_forgiven) => forgiven = is_forgiven,
-                Err(error) => return self.fail(tx, error),
+        if forgives && (!answer.is_ok() || judged.is_err()) {
+            if undo(self.shared, tx, answer.is_given_up()).await? {
+                self.planned.compare = false;
+                let refused = judged.err().map(|error| Cause::of_error(&error));
+                self.forgiven = Some(refused.unwrap_or(found));
+                return Ok(TurnEnd::Forgiven);
+            }
+            if matches!(self.target, Target::Both(_)) {
+                self.count(self.planned.plan.primary, true, false);
             }
         }
-        self.planned.compare &= !forgiven;
-        match (answer.0, judged) {
-            (_, _) if forgiven => {}
-            (Ok(Ok(_)), Err(error)) => return self.fail(tx, error),
-            (Ok(Ok(value)), Ok(())) if self.answers(target) => self.answer = Some(value),
-            (Ok(Ok(_)), Ok(())) => {}
-            (Ok(Err(error)), _) => {
+        judged?;
+        let is_primary = self.answers_for(self.target);
+        match answer.0 {
+            Ended::Answered(Ok(value)) => {
+                self.answers[usize::from(!is_primary)] = Some(value);
+                Ok(TurnEnd::Answered)
+            }
+            Ended::Answered(Err(error)) => {
                 tx.spoil(UNFINISHED);
                 self.theirs = Some(error);
-                return;
+                Ok(TurnEnd::Failed)
             }
-            (Err(panic), _) if self.answers(target) => {
+            Ended::Panicked(panic) if is_primary => {
                 tx.spoil(UNFINISHED);
+                tx.end_work();
+                self.progress = Progress::Settled;
                 resume_unwind(panic)
             }
-            (Err(_), _) => {
-                let message = format!("the write to {} panicked", self.mirror());
-                return self.fail(tx, Error::new(ErrorKind::MirrorFailed, message));
+            Ended::Panicked(_) => Err(unanswered(&self.method.stats.name, self.mirror(), None)),
+            Ended::TimedOut(limit) => {
+                Err(unanswered(&self.method.stats.name, self.running().0, Some(limit)))
             }
         }
-        self.turn = self.turn_after(target, forgiven);
-        let again = self.turn == Turn::Again;
-        if let Err(error) = self.settle(tx, (forgiven && !again) || turn == Turn::Again).await {
-            self.fail(tx, error);
-        }
     }
 
-    fn turn_after(&self, target: Target, forgiven: bool) -> Turn {
-        match (self.turn, target) {
-            (Turn::First, Target::Both(_)) if forgiven => Turn::Again,
-            (Turn::First, Target::Old) if self.is_dual() => Turn::Second,
-            (Turn::Second, _) if forgiven && self.from_start => Turn::Again,
-            _ => Turn::Done,
-        }
-    }
-
-    /// Marks what has fallen behind, compares, and declares the transaction whole again.
+    /// Goes on to the next turn. After the last one marks what has fallen behind, compares, and declares the
+    /// transaction whole again.
     async fn settle<DB: Backend>(
         &mut self,
         tx: &mut Tx<'_, DB>,
-        behind: bool,
+        end: TurnEnd,
+        differ: impl Fn(Pair<'_, T, T>) -> bool,
     ) -> Result<(), Error> {
-        if behind {
+        let before = self.turn;
+        self.turn = before.after(end, self.calls(), self.undoes_both);
+        if end == TurnEnd::Failed {
+            return Ok(());
+        }
+        let is_unequal = self.turn == Turn::Done && self.are_unequal(differ);
+        let is_unequal = is_unequal && self.note_unequal()?;
+        let is_behind = end == TurnEnd::Forgiven && self.turn != Turn::Again;
+        if is_behind || before == Turn::Again || is_unequal {
             // After the primary: whoever copies the key locks its row in old before its mark, too.
             mark_all(self.shared, &self.planned.keys, self.mirror(), tx).await?;
         }
@@ -313,17 +386,68 @@ impl<'r, T, E> Write<'r, T, E> {
         // Only a write that left the transaction whole may be looked at, and before it counts as mended.
         if self.planned.compare && !self.spoiled_before {
             for key in &self.planned.keys {
-                compare(self.shared, self.stats, tx, key).await?;
+                compare(self.shared, &self.method.stats, tx, key).await?;
             }
         }
-        if !self.spoiled_before {
-            tx.mend();
-        }
+        self.complete(tx);
         Ok(())
     }
 
+    /// The write is whole, and so is the transaction, unless another write has spoiled it before.
+    fn complete<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
+        if !self.spoiled_before {
+            tx.mend();
+        }
+        match self.forgiven.take() {
+            Some(cause) => {
+                self.shared.mirror_failed(&self.method.stats.name, self.mirror(), cause);
+            }
+            None if self.is_dual() => count(&self.shared.counters.mirror_written),
+            None => {}
+        }
+    }
+
+    /// Whether both sides answered, and not the same. A comparison that panics says nothing.
+    fn are_unequal(&self, differ: impl Fn(Pair<'_, T, T>) -> bool) -> bool {
+        let ([Some(primary), Some(mirror)], false) =
+            (&self.answers, self.planned.unequal == Unequal::Passed)
+        else {
+            return false;
+        };
+        let (old, new) = match self.planned.plan.primary {
+            Side::Old => (primary, mirror),
+            Side::New => (mirror, primary),
+        };
+        let compared = catch_unwind(AssertUnwindSafe(|| differ(Pair::of(old, new))));
+        compared.unwrap_or_else(|_| {
+            count(&self.shared.counters.answers_uncompared);
+            false
+        })
+    }
+
+    /// Counts and logs answers that differ. Returns whether the keys are to be marked.
+    ///
+    /// # Errors
+    /// `MirrorFailed` where such a write is to fail.
+    #[cold]
+    fn note_unequal(&self) -> Result<bool, Error> {
+        let name = &self.method.stats.name;
+        count(&self.shared.counters.answers_different);
+        if self.planned.unequal == Unequal::Refused {
+            return Err(unequal_answers(name));
+        }
+        let is_marked = self.planned.unequal == Unequal::Marked && !self.planned.keys.is_empty();
+        tracing::warn!(
+            migration = &*self.shared.name,
+            method = &**name,
+            is_marked,
+            "the old and the new side answered a write differently"
+        );
+        Ok(is_marked)
+    }
+
     /// Whether this target's answer is the caller's.
-    fn answers(&self, target: Target) -> bool {
+    fn answers_for(&self, target: Target) -> bool {
         match target {
             Target::Old => self.planned.plan.primary == Side::Old,
             Target::New => self.planned.plan.primary == Side::New,
@@ -335,135 +459,63 @@ impl<'r, T, E> Write<'r, T, E> {
         self.planned.plan.primary.other()
     }
 
-    fn fail<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>, error: Error) {
-        tx.spoil(UNFINISHED);
-        self.ours = Some(error.of(&self.shared.name));
-    }
-
     /// The answer of the write.
     ///
     /// # Errors
     /// The primary's, the mirror's where it is not forgiven, or ours; the transaction can then only be rolled
     /// back.
-    pub fn finish(self) -> Result<T, E>
+    pub fn finish(mut self) -> Result<T, E>
     where
         E: Failure,
     {
-        if let Some(error) = self.theirs {
+        self.progress = Progress::Settled;
+        if let Some(error) = self.theirs.take() {
             return Err(error);
         }
         let unmade = || Error::new(ErrorKind::Poisoned, "a write was finished before it was made");
-        match (self.ours, self.answer) {
+        match (self.ours.take(), self.answers[0].take()) {
             (None, Some(answer)) => Ok(answer),
             (ours, _) => Err(ours.unwrap_or_else(unmade).into()),
         }
     }
 
-    fn record(&self, answer: &Answer<T, E>) {
-        if self.turn == Turn::Again {
-            return;
-        }
-        let nanos = self.shared.clock.now().saturating_sub(self.start);
-        let (side, is_primary) = match self.target {
-            Target::Old => (Side::Old, self.answers(self.target)),
-            Target::New => (Side::New, self.answers(self.target)),
-            Target::Both(side) => (side, true),
+    /// The side that the present target counts for, and whether its answer is the caller's.
+    fn running(&self) -> (Side, bool) {
+        let side = match self.target {
+            Target::Old => Side::Old,
+            Target::New => Side::New,
+            Target::Both(side) => side,
         };
-        self.stats.record_write(side, is_primary, nanos, answer.is_ok());
+        (side, self.answers_for(self.target))
     }
-}
 
-/// Undoes the mirror write, if it may fall behind. Returns whether it did.
-fn forgive<DB: Backend>(
-    shared: &Shared,
-    method: &'static str,
-    side: Side,
-    tx: &mut Tx<'_, DB>,
-) -> impl Future<Output = Result<bool, Error>> + Send {
-    let failed = |error| Error::database("undoing a mirror write", error);
-    async move {
-        let undo = "ROLLBACK TO SAVEPOINT dualwrite_mirror";
-        match DB::Adapter::run(tx.connection(), undo).await {
-            // The error cost the whole transaction: it is the caller's to begin again.
-            Err(error) if DB::Adapter::is_transaction_gone(&error) => return Ok(false),
-            undone => undone.map_err(failed)?,
-        }
-        let Some(pin) = tx.pin(&shared.name).cloned() else { return Ok(false) };
-        let own = if shared.mark() == pin.mark() { pin.position.epoch } else { Epoch(0) };
-        let others = slowest::<DB>(tx.connection(), shared, pin.mark()).await.map_err(failed)?;
-        if !decide::may_forgive(pin.position, own.min(others.unwrap_or(own))) {
-            return Ok(false);
-        }
-        count(&shared.counters.mirror_failed);
-        tracing::warn!(
-            migration = &*shared.name,
-            %side,
-            method,
-            "mirror write failed; the key is marked dirty and will be copied again"
-        );
-        Ok(true)
+    /// Whether a failure that ended like this is undone, and the write goes on. One statement that writes both
+    /// sides and does not end would not end for the primary alone either.
+    fn forgives(&self, answer: &Answer<T, E>) -> bool {
+        let is_both = matches!(self.target, Target::Both(_));
+        self.is_forgiving(self.target) && !(is_both && answer.is_given_up())
     }
-}
 
-/// Remembers that these keys must be copied again, in the caller's own transaction: either both stand or
-/// none.
-#[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
-fn mark_all<DB: Backend>(
-    shared: &Shared,
-    keys: &[EncodedKey],
-    side: Side,
-    tx: &mut Tx<'_, DB>,
-) -> impl Future<Output = Result<(), Error>> + Send {
-    async move {
-        for key in keys {
-            let marked = mark_dirty::<DB>(tx.connection(), &shared.name, side, &key.0).await;
-            marked.map_err(|error| Error::database("marking a key dirty", error))?;
-            shared.mark_dirty();
+    /// Counts what a target did. What is forgiven of a call for both is the mirror's failure; then the call of
+    /// the primary alone is the one that counts.
+    fn record(&mut self, answer: &Answer<T, E>) {
+        self.progress = Progress::Between;
+        let is_both = matches!(self.target, Target::Both(_));
+        match (self.turn, self.calls()) {
+            (Turn::Again, Calls::InTurn) => {}
+            _ if is_both && !answer.is_ok() && self.forgives(answer) => {
+                self.count(self.mirror(), false, false);
+            }
+            _ => {
+                let (side, is_primary) = self.running();
+                self.count(side, is_primary, answer.is_ok());
+            }
         }
-        Ok(())
     }
-}
 
-/// The epoch that every other live instance has seen; 0 of one that has seen a position that is not the one in
-/// force, which the fence holds.
-async fn slowest<DB: Backend>(
-    conn: &mut DB::Connection,
-    shared: &Shared,
-    now: Mark,
-) -> sqlx::Result<Option<Epoch>> {
-    let sql = format!(
-        "SELECT min(CASE WHEN a.seen_token = ? AND i.server = {} THEN a.seen_epoch ELSE 0 END) \
-         FROM dualwrite_acknowledgement a JOIN dualwrite_instance i ON i.id = a.instance \
-         WHERE a.migration = ? AND a.instance <> ? AND i.expires_at > {{now}}",
-        DB::Adapter::DIALECT.identity
-    );
-    let values = [SqlValue::from(now.token.0), (&*shared.name).into(), (&*shared.instance).into()];
-    let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
-    let seen = rows.first().map(|row| row.optional_integer(0)).transpose()?.flatten();
-    Ok(seen.and_then(|seen| u64::try_from(seen).ok()).map(Epoch))
-}
-
-/// The savepoint is never released before COMMIT, which saves a round trip; the next one takes its place.
-async fn set_savepoint<DB: Backend>(tx: &mut Tx<'_, DB>) -> sqlx::Result<()> {
-    let sql = match tx.mirror_savepoint().exists() && !DB::Adapter::DIALECT.savepoint_replaces {
-        true => "RELEASE SAVEPOINT dualwrite_mirror;SAVEPOINT dualwrite_mirror",
-        false => SAVEPOINT,
-    };
-    DB::Adapter::run(tx.connection(), sql).await?;
-    tx.mirror_savepoint_set();
-    Ok(())
-}
-
-pub(crate) async fn mark_dirty<DB: Backend>(
-    conn: &mut DB::Connection,
-    migration: &str,
-    side: Side,
-    key: &str,
-) -> sqlx::Result<()> {
-    let sql = format!(
-        "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) VALUES (?, ?, ?, {{now}}){}",
-        DB::Adapter::DIALECT.upsert("migration, side, key_text", &["marked_at"])
-    );
-    let values = [SqlValue::from(migration), side.as_str().into(), key.into()];
-    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+    fn count(&mut self, side: Side, is_primary: bool, is_ok: bool) {
+        let nanos = self.shared.clock.now().saturating_sub(self.start);
+        self.method.stats.record_write(side, is_primary, nanos, is_ok);
+        self.is_counted |= is_primary;
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, Row};
+use sqlx::{MySql, MySqlConnection, Row};
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 
@@ -89,12 +89,17 @@ pub(super) fn abandon(mut conn: PoolConnection<MySql>) {
     });
 }
 
-/// Whether the connection is as it was before. What was dropped may have been in the middle of a statement,
-/// whose answers would be taken for those to ours: so they must bear a number.
+/// Whether the connection is as it was before.
 async fn restore(conn: &mut PoolConnection<MySql>) -> sqlx::Result<bool> {
-    static NUMBER: AtomicI64 = AtomicI64::new(0x6475_616c);
     roll_back(conn).await?;
+    is_in_step(conn).await
+}
+
+/// What was dropped may have been in the middle of a statement, whose answers would be taken for those to ours:
+/// so they must bear a number.
+pub(super) async fn is_in_step(conn: &mut MySqlConnection) -> sqlx::Result<bool> {
+    static NUMBER: AtomicI64 = AtomicI64::new(0x6475_616c);
     let number = NUMBER.fetch_add(1, Relaxed);
-    let row = sqlx::raw_sql(safe(format!("SELECT {number}"))).fetch_one(&mut **conn).await?;
+    let row = sqlx::raw_sql(safe(format!("SELECT {number}"))).fetch_one(&mut *conn).await?;
     Ok(row.try_get::<i64, _>(0)? == number)
 }

@@ -67,6 +67,17 @@ fn with_everything_done_every_step_is_open() {
 }
 
 #[test]
+fn going_live_waits_for_mirror_writes_that_succeed() {
+    let failing = Some("55 of 60 mirror writes failed".to_owned());
+    let terms = Terms { mirror_failing: failing, ..Terms::default() };
+    let shadow = facts(Stage::Shadow, 0);
+    for wish in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
+        assert_eq!(gates(&shadow, wish, terms.clone()), [Gate::MirrorWrites]);
+    }
+    assert_eq!(gates(&facts(Stage::Live, 0), Move::Rollback, terms), []);
+}
+
+#[test]
 fn what_the_preflight_refuses_blocks_every_forward_move_and_no_way_back() {
     let terms = Terms { refused: vec!["table `t`: no".into()], ..Terms::default() };
     for stage in &Stage::ALL[..5] {

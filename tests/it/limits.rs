@@ -1,0 +1,231 @@
+//! Dual writes whose sides fail, hang or answer differently: how long that lasts, what the caller gets, what is
+//! counted, and what is left on the connections.
+
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use dualwrite::{
+    AnswerPolicy, Backend, Error, ErrorKind, Gate, MIRROR_WRITE_TIMEOUT, Migration, Registration,
+    Stage, Tx,
+};
+
+use crate::support::db::{Scratch, on_all_databases};
+use crate::support::notes::{CopyNotes, FAILS, HANGS, Notes, WORKS, World, plain};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else,
+    a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time,
+    a_primary_that_hangs_fails_when_its_limit_is_over,
+    a_mirror_failure_counts_only_where_the_write_went_on,
+    a_failing_mirror_shows_its_cause_without_values,
+    a_mirror_that_always_fails_keeps_the_migration_from_going_live,
+    different_answers_mark_the_key,
+    different_answers_fail_the_write_where_that_is_wanted,
+    different_answers_are_ignored_where_that_is_wanted,
+);
+
+fn short<DB: Backend>(registration: Registration<'_, DB>) -> Registration<'_, DB> {
+    let limit = Duration::from_millis(150);
+    registration.mirror_write_timeout(limit).primary_write_timeout(2 * limit)
+}
+
+async fn a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, short).await;
+    world.new_mood.store(HANGS, SeqCst);
+    let began = Instant::now();
+    world.save(1, "one").await;
+    assert!(began.elapsed() < MIRROR_WRITE_TIMEOUT, "{:?}", began.elapsed());
+    world.new_mood.store(WORKS, SeqCst);
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.mirror_failed, status.dirty_new), (1, 1));
+    let save = status.methods.iter().find(|method| method.method == "save").unwrap();
+    assert_eq!((save.new.errors, save.new.abandoned), (1, 0));
+    let last = status.mirror.last_error.unwrap();
+    assert_eq!(
+        (last.method.as_str(), last.cause.as_str()),
+        ("Notes::save", "given up after 150ms")
+    );
+    world.migration.repair().await.unwrap();
+    let [old, new] = world.words().await;
+    assert_eq!(old, new);
+}
+
+/// The server goes on with a statement that was given up, so the write cannot. It ends all the same, and its
+/// rollback does.
+async fn a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time<D: Sql>(
+    db: Scratch<D>,
+) {
+    if db.server().is_none() {
+        return; // a file has one writer: nobody else can hold a row
+    }
+    let world = World::with(db, Stage::DualWrite, 0, short).await;
+    for id in 1..=3 {
+        world.save(id, "one").await;
+    }
+    let mut holder = world.db.pool().acquire().await.unwrap();
+    D::run_on(&mut holder, "BEGIN").await.unwrap();
+    D::run_on(&mut holder, "UPDATE new_note SET word = 'held'").await.unwrap();
+    for id in 1..=3 {
+        let began = Instant::now();
+        let mut tx = world.begin().await;
+        let error = world.notes.save(&mut tx, id, "two").await.unwrap_err();
+        let error = Error::find(&error).unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("still runs on the server"), "{error}");
+        match id {
+            1 => tx.rollback().await.unwrap(),
+            2 => assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Poisoned),
+            _ => drop(tx),
+        }
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
+    D::run_on(&mut holder, "ROLLBACK").await.unwrap();
+    drop(holder);
+    for id in 1..=3 {
+        world.save(id, "three").await;
+    }
+    assert_eq!(world.words().await, [["three"; 3], ["three"; 3]]);
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.mirror_failed, status.dirty_new), (0, 0));
+}
+
+async fn a_primary_that_hangs_fails_when_its_limit_is_over<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, short).await;
+    world.old_mood.store(HANGS, SeqCst);
+    let mut tx = world.begin().await;
+    let error = world.notes.save(&mut tx, 1, "one").await.unwrap_err();
+    let error = Error::find(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(
+        error.to_string(),
+        "migration `notes`: the write `Notes::save` to the old side did not end within 300ms and was \
+         given up"
+    );
+    let refused = tx.commit().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Poisoned);
+    world.old_mood.store(WORKS, SeqCst);
+    world.save(2, "two").await;
+    assert_eq!(world.words().await, [["two"], ["two"]]);
+}
+
+/// What the primary's failure rolls back leaves no key dirty, so nobody is alarmed.
+async fn a_mirror_failure_counts_only_where_the_write_went_on<D: Sql>(db: Scratch<D>) {
+    // At live the mirror is old, which is written first.
+    let world = World::copying(db, Stage::DualWrite, 0, plain, CopyNotes::both_ways()).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    world.migration.advance(Stage::Live).await.unwrap();
+    world.old_mood.store(FAILS, SeqCst);
+    world.new_mood.store(FAILS, SeqCst);
+    let mut tx = world.begin().await;
+    world.notes.save(&mut tx, 1, "one").await.unwrap_err();
+    tx.rollback().await.unwrap();
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.mirror_failed, status.mirror.last_error), (0, None));
+    world.new_mood.store(WORKS, SeqCst);
+    world.save(1, "one").await;
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.mirror_failed, status.counters.mirror_written), (1, 0));
+}
+
+async fn a_failing_mirror_shows_its_cause_without_values<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    world.save(1, "one").await;
+    world.new_mood.store(FAILS, SeqCst);
+    world.save(2, "PLANTED").await;
+    let status = world.migration.status().await.unwrap();
+    let mirror = status.mirror;
+    assert_eq!((mirror.written, mirror.failed, mirror.failure_share), (1, 1, Some(0.5)));
+    let cause = mirror.last_error.unwrap().cause;
+    let code = D::sql("1299", "23502", "23000");
+    assert!(cause.contains(code), "{cause}");
+    assert!(!cause.contains("PLANTED") && !cause.contains("(2"), "{cause}");
+}
+
+async fn a_mirror_that_always_fails_keeps_the_migration_from_going_live<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Shadow, 0, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    world.new_mood.store(FAILS, SeqCst);
+    for id in 0..6 {
+        world.save(id, "word").await;
+    }
+    world.migration.repair().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    let refused = world.migration.advance(Stage::Live).await.unwrap_err();
+    let found: Vec<Gate> = refused.blockers().iter().map(|blocker| blocker.gate).collect();
+    assert_eq!(found, [Gate::MirrorWrites], "{refused}");
+    assert!(refused.to_string().contains("6 of 6 mirror writes"), "{refused}");
+    assert!(refused.to_string().contains(D::sql("1299", "23502", "23000")), "{refused}");
+}
+
+/// Orders whose ids each side draws for itself.
+#[dualwrite::repository]
+trait Orders<DB: Backend> {
+    #[write(key = note)]
+    async fn place(&self, tx: &mut Tx<'_, DB>, note: i64) -> Result<i64, sqlx::Error>;
+    #[write(key = note, on_difference = error)]
+    async fn place_once(&self, tx: &mut Tx<'_, DB>, note: i64) -> Result<i64, sqlx::Error>;
+    #[write(key = note, on_difference = ignore)]
+    async fn place_somehow(&self, tx: &mut Tx<'_, DB>, note: i64) -> Result<i64, sqlx::Error>;
+}
+
+struct Drawing(AtomicI64);
+
+impl<DB: Backend> Orders<DB> for Drawing {
+    async fn place(&self, _: &mut Tx<'_, DB>, _: i64) -> Result<i64, sqlx::Error> {
+        Ok(self.0.fetch_add(1, SeqCst))
+    }
+
+    async fn place_once(&self, tx: &mut Tx<'_, DB>, note: i64) -> Result<i64, sqlx::Error> {
+        self.place(tx, note).await
+    }
+
+    async fn place_somehow(&self, tx: &mut Tx<'_, DB>, note: i64) -> Result<i64, sqlx::Error> {
+        self.place(tx, note).await
+    }
+}
+
+fn orders(migration: &Migration) -> DualOrders<Drawing, Drawing> {
+    DualOrders::new(migration, Drawing(AtomicI64::new(4)), Drawing(AtomicI64::new(1)))
+}
+
+async fn different_answers_mark_the_key<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let orders = orders(&world.migration);
+    let mut tx = world.begin().await;
+    assert_eq!(orders.place(&mut tx, 7).await.unwrap(), 4, "the answer of the side that answers");
+    tx.commit().await.unwrap();
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.answers_different, status.dirty_new), (1, 1));
+    assert_eq!((status.counters.mirror_written, status.counters.mirror_failed), (1, 0));
+}
+
+async fn different_answers_fail_the_write_where_that_is_wanted<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let orders = orders(&world.migration);
+    let mut tx = world.begin().await;
+    let error = orders.place_once(&mut tx, 7).await.unwrap_err();
+    let error = Error::find(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::MirrorFailed);
+    assert!(error.to_string().contains("make ids and times once, before the write"), "{error}");
+    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Poisoned);
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.answers_different, status.dirty_new), (1, 0));
+}
+
+async fn different_answers_are_ignored_where_that_is_wanted<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, |registration| {
+        registration.answers(AnswerPolicy::Error)
+    })
+    .await;
+    let orders = orders(&world.migration);
+    let mut tx = world.begin().await;
+    assert_eq!(orders.place_somehow(&mut tx, 7).await.unwrap(), 4);
+    assert!(orders.place(&mut tx, 7).await.is_err(), "as the registration says");
+    drop(tx);
+    let status = world.migration.status().await.unwrap();
+    assert_eq!((status.counters.answers_different, status.dirty_new), (1, 0));
+}
