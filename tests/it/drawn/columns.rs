@@ -59,8 +59,9 @@ pub(super) fn word(dice: &mut Dice) -> (String, String) {
 
 pub(super) fn uuid(dice: &mut Dice, column: &str) -> (Uuid, String) {
     // Few of them, so that writes meet the rows that are there.
-    let high = u128::from(Dice::new(dice.roll() % 60).roll());
-    let id = Uuid::from_u128(high << 64 | high.rotate_left(7) as u64 as u128);
+    let drawn = Dice::new(dice.roll() % 60).roll();
+    let bytes = (u128::from(drawn) << 64 | u128::from(drawn.rotate_left(7))).to_be_bytes();
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
     let literal = match column {
         "BLOB" | "BINARY(16)" => format!("X'{}'", id.simple()),
         _ => format!("'{id}'"),
@@ -77,7 +78,8 @@ pub(super) struct Value {
 
 impl Value {
     pub(super) fn literal(&self, dice: &mut Dice) -> &'static str {
-        *dice.pick(self.literals)
+        let &literal = dice.pick(self.literals);
+        literal
     }
 }
 
