@@ -21,6 +21,7 @@ mod copy_sql_texts;
 mod crash;
 mod cursor;
 mod derived_keys;
+mod drawn;
 mod dropped;
 mod dual;
 mod ended;

@@ -304,15 +304,12 @@ impl Statements {
     fn differ(&self, pairs: &[(String, String, Option<Alike>)], looking: Looking) -> String {
         let differ = pairs.iter().map(|(column, value, alike)| {
             let differs = |alike| self.dialect.differs(column, value, alike);
-            let letters = differs(Alike::Letters);
             match (looking, alike) {
                 (Looking::ToReport, Some(alike)) => differs(*alike),
-                // On MySQL bytes that are no text are compared by equality only.
-                _ if self.dialect.on_duplicate_key => {
-                    format!("{} OR {letters}", differs(Alike::Equal))
-                }
+                // On MySQL bytes that are no text have no letters, and two collations no equality.
+                _ if self.dialect.on_duplicate_key => self.dialect.differs_exactly(column, value),
                 // On PostgreSQL not every type has an equality, but every type has a text.
-                _ => letters,
+                _ => differs(Alike::Letters),
             }
         });
         differ.collect::<Vec<_>>().join(" OR ")

@@ -134,12 +134,7 @@ impl Dialect {
             (true, _) => format!(
                 "CAST({left} AS text) COLLATE \"C\" IS DISTINCT FROM CAST({right} AS text) COLLATE \"C\""
             ),
-            // Bytes that are no text are compared by equality only.
-            (_, true) => format!(
-                "({} OR {})",
-                self.differs(left, right, Alike::Equal),
-                self.differs(left, right, Alike::Letters)
-            ),
+            (_, true) => differs_on_mysql(left, right),
             // A column of numbers takes the text `1.0` for 1; of one type nothing is converted.
             (_, false) => format!(
                 "({} OR (typeof({left}) <> typeof({right}) \
@@ -189,6 +184,26 @@ impl Dialect {
             (false, false) => format!(" ON CONFLICT ({key}) DO UPDATE SET {list}"),
         }
     }
+}
+
+/// Two collations have no equality in common, so texts are compared as bytes of one character set and bytes as
+/// bytes. Numbers are compared as numbers, too: a `FLOAT` is written with fewer digits than it has.
+fn differs_on_mysql(left: &str, right: &str) -> String {
+    let unequal =
+        |cast: &dyn Fn(&str) -> String| format!("NOT ({} <=> {})", cast(left), cast(right));
+    let bytes = unequal(&|side| format!("CAST({side} AS BINARY)"));
+    let letters = unequal(&|side| format!("CAST(CONVERT({side} USING utf8mb4) AS BINARY)"));
+    let numbers = unequal(&|side| format!("{side} + 0"));
+    // What is no text has the character set `binary`; what is no text and no bytes has the coercibility 5.
+    let both = |what: &str| format!("CHARSET({left}) {what} AND CHARSET({right}) {what}");
+    let is_number = format!(
+        "COERCIBILITY({left}) = 5 AND COERCIBILITY({right}) = 5 AND {}",
+        both("= 'binary'")
+    );
+    format!(
+        "CASE WHEN {is_number} THEN {bytes} OR {numbers} WHEN {} THEN {letters} ELSE {bytes} END",
+        both("<> 'binary'")
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use super::service::{Dice, Instance, Trouble};
+use super::service::{Instance, Trouble};
+use crate::support::dice::Dice;
 use crate::support::sql::Sql;
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -13,6 +13,7 @@ use super::ledger::{Draw, Key, Ledger, Versioned};
 use super::records::{DualRecords, Kind, Records};
 use super::rename::Rename;
 use super::split::Split;
+use crate::support::dice::Dice;
 use crate::support::sql::Sql;
 
 pub(super) type RecordOf<D, K> = <K as Kind<D>>::Record;
@@ -60,27 +61,6 @@ fn is_contention(error: &(dyn StdError + 'static)) -> bool {
     let Some(sqlx::Error::Database(error)) = error.downcast_ref() else { return false };
     let code = error.code();
     code.is_some_and(|code| ["40P01", "40001", "5", "261", "517"].contains(&&*code))
-}
-
-/// Numbers that look random; the same ones in every run.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// splitmix64 (Steele, Lea and Flood 2014).
-    pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn one_in(&mut self, sides: u64) -> bool {
-        self.roll().is_multiple_of(sides)
-    }
 }
 
 /// The records of one kind, as one instance serves them.

@@ -11,6 +11,7 @@ use crate::support::sql::Sql;
 on_all_databases!(
     a_rename_needs_no_sql,
     letters_count_whatever_the_collation,
+    columns_of_two_collations_are_compared_by_their_letters,
     a_type_change_buries_what_cannot_be_converted,
     an_expression_is_checked_against_the_function,
     what_the_database_refuses_is_told_without_the_value,
@@ -97,8 +98,33 @@ async fn a_rename_needs_no_sql<D: Sql>(db: Scratch<D>) {
     tx.rollback().await.unwrap();
 }
 
+async fn columns_of_two_collations_are_compared_by_their_letters<D: Sql>(db: Scratch<D>) {
+    contacts(&db, 3).await;
+    for (column, collation) in [
+        ("email_address", D::sql("NOCASE", "\"C\"", "utf8mb4_unicode_ci")),
+        ("phone_number", D::sql("RTRIM", "\"C\"", "utf8mb4_bin")),
+    ] {
+        let alter = match D::NAME {
+            "sqlite" => format!(
+                "ALTER TABLE contacts DROP COLUMN {column}; \
+                 ALTER TABLE contacts ADD COLUMN {column} VARCHAR(40) COLLATE {collation}"
+            ),
+            "postgres" => format!(
+                "ALTER TABLE contacts ALTER COLUMN {column} TYPE VARCHAR(40) COLLATE {collation}"
+            ),
+            _ => format!("ALTER TABLE contacts MODIFY {column} VARCHAR(40) COLLATE {collation}"),
+        };
+        db.execute(&alter).await;
+    }
+    letters_count_whatever_the_collation_of(db).await;
+}
+
 async fn letters_count_whatever_the_collation<D: Sql>(db: Scratch<D>) {
     contacts(&db, 3).await;
+    letters_count_whatever_the_collation_of(db).await;
+}
+
+async fn letters_count_whatever_the_collation_of<D: Sql>(db: Scratch<D>) {
     let (_runtime, migration) = dual_write::<Contact, D>(&db).await;
     migration.backfill().run().await.unwrap();
     db.execute("UPDATE contacts SET email_address = 'WORD 1' WHERE id = 1").await;

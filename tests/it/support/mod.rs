@@ -8,6 +8,7 @@ pub(crate) mod crew;
 pub(crate) mod customers;
 pub(crate) mod db;
 pub(crate) mod delay;
+pub(crate) mod dice;
 pub(crate) mod hook;
 pub(crate) mod notes;
 pub(crate) mod operated;
