@@ -72,7 +72,10 @@ async fn what_is_started_before_its_stage_waits_for_it<D: Sql>(db: Scratch<D>) {
     let (crew, member, operator) = crew(db, 20, Stage::Off).await;
     operator.backfill("notes").start("ada", "early").await.unwrap();
     assert!(!operator.backfill("notes").start("bob", "me too").await.unwrap());
-    let waits = |status: &Status| status.started.iter().any(|task| task.waiting.is_some());
+    // Until an instance has taken it, it says why none has.
+    let waits = |status: &Status| {
+        status.started.iter().any(|task| task.runner.is_some() && task.waiting.is_some())
+    };
     let status = crew.until(&member.migration, "it waits", waits).await;
     let [task] = &status.started[..] else { panic!("{:?}", status.started) };
     assert!(task.waiting.as_ref().unwrap().contains("cannot run at off"), "{task:?}");
