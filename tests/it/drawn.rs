@@ -109,7 +109,7 @@ async fn arrives<D: Sql, K: DrawnKey>(db: &Scratch<D>, name: &str, mut dice: Dic
     let registration = runtime.migration(name).backfill(schema.copy());
     let arrived = match registration.register().await {
         Ok(migration) => {
-            let mut case = Case { schema, migration, pool: pool.clone(), dice };
+            let mut case = Case { schema, migration, pool: pool.clone(), dice, failures_left: 4 };
             case.live(db).await;
             true
         }
@@ -128,6 +128,8 @@ struct Case<D: Sql, K: DrawnKey> {
     migration: Migration,
     pool: sqlx::Pool<D::Db>,
     dice: Dice,
+    /// Mirror writes that may still be made to fail: more of them shut the gate before `Live`.
+    failures_left: u8,
 }
 
 impl<D: Sql, K: DrawnKey> Case<D, K> {
@@ -199,7 +201,9 @@ impl<D: Sql, K: DrawnKey> Case<D, K> {
             let (key, literals) = self.schema.key(&mut self.dice);
             let statement = self.schema.statement(&mut self.dice, &literals);
             // At `Live` and later the new side is the caller's.
-            let new_fails = self.migration.position().stage < Stage::Live && self.dice.one_in(5);
+            let may_fail = self.failures_left > 0 && self.migration.position().stage < Stage::Live;
+            let new_fails = may_fail && self.dice.one_in(5);
+            self.failures_left -= u8::from(new_fails);
             while let Err(error) = self.write(&rows, &key, &statement, new_fails).await {
                 let retryable = Error::find(&error).is_some_and(Error::is_retryable);
                 assert!(retryable, "{}: {statement}: {error}", self.schema.shown());
