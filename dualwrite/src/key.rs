@@ -96,7 +96,7 @@ pub enum KeyPart {
 }
 
 /// What identifies a record. Implemented for integers (up to `i64`/`u32`), strings, UUIDs, references
-/// to these, and tuples of up to four of these. A newtype derives it ([`derive@Key`]), or delegates:
+/// to these, and tuples of up to four of these. A newtype derives it ([`macro@crate::Key`]), or delegates:
 ///
 /// ```
 /// use dualwrite::{Error, Key, KeyKind, KeyPart, OwnedKey};
