@@ -13,7 +13,7 @@ pub(crate) use self::answer::{
     is_undefined_table,
 };
 pub use self::conversion::ConversionError;
-pub(crate) use self::reason::{Plain, reason};
+pub(crate) use self::reason::{Plain, known_reason, reason};
 use crate::gate::Blocker;
 
 /// A cause from elsewhere: the user's copy function, a driver, the operating system.

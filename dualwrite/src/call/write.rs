@@ -8,3 +8,4 @@ pub(crate) mod mirror;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod together;
+pub(crate) mod unequal;

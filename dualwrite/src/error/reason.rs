@@ -38,6 +38,18 @@ pub(crate) fn reason(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
+/// What the first error of a database, or of ours, on the way to the cause says, without row values.
+pub(crate) fn known_reason(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<sqlx::Error>() || error.is::<Error>() {
+            return Some(reason(error));
+        }
+        next = error.source();
+    }
+    None
+}
+
 fn of_conversion(error: &ConversionError) -> String {
     // What a conversion function says may quote the value; what the database says is told by its code.
     match error.source().and_then(driver) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::error::{Error, reason};
+use crate::error::known_reason;
 
 /// How often a failed mirror write is logged at the most, per migration. The failures between two lines are
 /// counted in the next one.
@@ -31,14 +31,7 @@ pub(crate) enum Cause {
 
 impl Cause {
     pub(crate) fn of_error(error: &(dyn StdError + 'static)) -> Self {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if error.is::<sqlx::Error>() || error.is::<Error>() {
-                return Self::Said(reason(error));
-            }
-            next = error.source();
-        }
-        Self::Unknown
+        known_reason(error).map_or(Self::Unknown, Self::Said)
     }
 }
 

@@ -7,7 +7,7 @@
 //! drivers, for every method of every wrapper.
 
 use std::error::Error as StdError;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -15,10 +15,11 @@ use futures_util::FutureExt;
 
 use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::writes::compare;
-use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered, unequal_answers};
-use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd, Unequal};
+use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered};
+use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd};
 use crate::call::write::mirror::{mark_all, set_savepoint, undo};
 use crate::call::write::plan::{Context, Planned};
+use crate::call::write::unequal::{are_unequal, note_unequal};
 use crate::clock;
 use crate::compare::Pair;
 use crate::copier::registered::judge_mirror;
@@ -372,8 +373,10 @@ impl<'r, T, E> Write<'r, T, E> {
         if end == TurnEnd::Failed {
             return Ok(());
         }
-        let is_unequal = self.turn == Turn::Done && self.are_unequal(differ);
-        let is_unequal = is_unequal && self.note_unequal()?;
+        let is_unequal = self.turn == Turn::Done
+            && are_unequal(self.shared, &self.planned, &self.answers, differ);
+        let is_unequal =
+            is_unequal && note_unequal(self.shared, &self.planned, &self.method.stats.name)?;
         let is_behind = end == TurnEnd::Forgiven && self.turn != Turn::Again;
         if is_behind || before == Turn::Again || is_unequal {
             // After the primary: whoever copies the key locks its row in old before its mark, too.
@@ -405,45 +408,6 @@ impl<'r, T, E> Write<'r, T, E> {
             None if self.is_dual() => count(&self.shared.counters.mirror_written),
             None => {}
         }
-    }
-
-    /// Whether both sides answered, and not the same. A comparison that panics says nothing.
-    fn are_unequal(&self, differ: impl Fn(Pair<'_, T, T>) -> bool) -> bool {
-        let ([Some(primary), Some(mirror)], false) =
-            (&self.answers, self.planned.unequal == Unequal::Passed)
-        else {
-            return false;
-        };
-        let (old, new) = match self.planned.plan.primary {
-            Side::Old => (primary, mirror),
-            Side::New => (mirror, primary),
-        };
-        let compared = catch_unwind(AssertUnwindSafe(|| differ(Pair::of(old, new))));
-        compared.unwrap_or_else(|_| {
-            count(&self.shared.counters.answers_uncompared);
-            false
-        })
-    }
-
-    /// Counts and logs answers that differ. Returns whether the keys are to be marked.
-    ///
-    /// # Errors
-    /// `MirrorFailed` where such a write is to fail.
-    #[cold]
-    fn note_unequal(&self) -> Result<bool, Error> {
-        let name = &self.method.stats.name;
-        count(&self.shared.counters.answers_different);
-        if self.planned.unequal == Unequal::Refused {
-            return Err(unequal_answers(name));
-        }
-        let is_marked = self.planned.unequal == Unequal::Marked && !self.planned.keys.is_empty();
-        tracing::warn!(
-            migration = &*self.shared.name,
-            method = &**name,
-            is_marked,
-            "the old and the new side answered a write differently"
-        );
-        Ok(is_marked)
     }
 
     /// Whether this target's answer is the caller's.

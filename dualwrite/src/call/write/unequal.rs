@@ -1,0 +1,58 @@
+//! Answers of the two sides of one write that are not the same.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::call::write::answer::unequal_answers;
+use crate::call::write::decide::Unequal;
+use crate::call::write::plan::Planned;
+use crate::compare::Pair;
+use crate::error::Error;
+use crate::observe::count;
+use crate::stages::stage::Side;
+use crate::state::Shared;
+
+/// Whether both sides answered, and not the same. A comparison that panics says nothing.
+pub(super) fn are_unequal<T>(
+    shared: &Shared,
+    planned: &Planned,
+    answers: &[Option<T>; 2],
+    differ: impl Fn(Pair<'_, T, T>) -> bool,
+) -> bool {
+    let ([Some(primary), Some(mirror)], false) = (answers, planned.unequal == Unequal::Passed)
+    else {
+        return false;
+    };
+    let (old, new) = match planned.plan.primary {
+        Side::Old => (primary, mirror),
+        Side::New => (mirror, primary),
+    };
+    let compared = catch_unwind(AssertUnwindSafe(|| differ(Pair::of(old, new))));
+    compared.unwrap_or_else(|_| {
+        count(&shared.counters.answers_uncompared);
+        false
+    })
+}
+
+/// Counts and logs answers that differ. Returns whether the keys are to be marked.
+///
+/// # Errors
+/// `MirrorFailed` where such a write is to fail.
+#[cold]
+pub(super) fn note_unequal(
+    shared: &Shared,
+    planned: &Planned,
+    method: &str,
+) -> Result<bool, Error> {
+    count(&shared.counters.answers_different);
+    if planned.unequal == Unequal::Refused {
+        return Err(unequal_answers(method));
+    }
+    let is_marked = planned.unequal == Unequal::Marked && !planned.keys.is_empty();
+    tracing::warn!(
+        migration = &*shared.name,
+        method,
+        is_marked,
+        "the old and the new side answered a write differently"
+    );
+    Ok(is_marked)
+}
