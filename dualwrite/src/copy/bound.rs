@@ -32,14 +32,14 @@ where
 /// [`DualTable`](crate::DualTable), and needed by name only where code is generic over the database.
 ///
 /// ```
-/// use dualwrite::{Backend, BindColumns, Columns};
+/// use dualwrite::{Backend, BindColumns, Columns, Tx};
 ///
 /// async fn save<T: BindColumns<DB>, DB: Backend>(
 ///     columns: Columns,
 ///     record: &T,
-///     conn: &mut DB::Connection,
+///     tx: &mut Tx<'_, DB>,
 /// ) -> sqlx::Result<()> {
-///     columns.save(record, conn).await
+///     columns.save(record, tx).await
 /// }
 /// ```
 #[diagnostic::on_unimplemented(

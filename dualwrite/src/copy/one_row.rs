@@ -13,6 +13,7 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::stages::columns::Columns;
 use crate::stages::stage::Side;
+use crate::transaction::Tx;
 
 impl Columns {
     /// The columns of a record for a `SELECT` or `RETURNING`: those of the side that answers, under the
@@ -131,9 +132,10 @@ impl Columns {
     pub async fn save<T: BindColumns<DB>, DB: Backend>(
         self,
         record: &T,
-        conn: &mut DB::Connection,
+        tx: &mut Tx<'_, DB>,
     ) -> sqlx::Result<()> {
         let (update, insert) = (self.update(record), self.insert(record));
+        let conn = &mut **tx;
         if update.execute(conn).await? == 0 {
             insert.execute(conn).await?;
         }
