@@ -146,7 +146,7 @@ impl Error {
         Self::new(ErrorKind::ShuttingDown, message)
     }
 
-    /// With what was behind it, which its text says too: whoever logs the text alone is told the cause.
+    /// Adds the cause as the source, and to the text: a log line of the text alone shows it, too.
     pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
         let source = source.into();
         let said = reason(&*source);

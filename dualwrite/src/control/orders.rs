@@ -28,13 +28,13 @@ impl Order {
     }
 }
 
-/// What an operator told a verification last.
+/// The last command for a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum VerifyOrder {
     #[default]
     GoOn,
     Pause,
-    /// Until it is told to go on.
+    /// It does not run until `GoOn`.
     Cancel,
 }
 

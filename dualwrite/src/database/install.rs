@@ -32,7 +32,8 @@ pub(crate) async fn is_installed<C: sqlx::migrate::Migrate>(
     !is_dirty && applied.eq(migrator.iter().map(|one| (one.version, &one.checksum)))
 }
 
-/// Fails where the tables are not those of this release. Where there are none, whoever reads them is told.
+/// Fails where the tables are those of another release. Where there are none it succeeds: the statement that reads
+/// them reports it.
 pub(crate) async fn check_version<C: sqlx::migrate::Migrate>(
     migrator: &sqlx::migrate::Migrator,
     conn: &mut C,
