@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::control::contracts::{ContractStep, Contracts as _};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_undefined_table};
 use crate::migration::contracting::Contracting;
 use crate::migration::moving::check_named;
 use crate::schema::SqlDialect;
@@ -212,8 +212,12 @@ impl<'m> GuardedMigrator<'m> {
         let doing = "reading which schema migrations are applied";
         let mut conn = pool.acquire().await.map_err(|error| Error::database(doing, error))?;
         let table = &self.migrator.table_name;
-        // Where there is no such table yet, none is applied.
-        let applied = conn.list_applied_migrations(table).await.unwrap_or_default();
+        let applied = match conn.list_applied_migrations(table).await {
+            Ok(applied) => applied,
+            // Where there is no such table yet, none is applied.
+            Err(MigrateError::Execute(error)) if is_undefined_table(&error) => Vec::new(),
+            Err(error) => return Err(Error::database(doing, error.into())),
+        };
         let pending = self.migrator.iter().filter(|file| {
             !file.migration_type.is_down_migration()
                 && !applied.iter().any(|known| known.version == file.version)
