@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use dualwrite::{
-    AnswerPolicy, Backend, Error, ErrorKind, Gate, MIRROR_WRITE_TIMEOUT, Migration, Registration,
-    Stage, Tx,
+    AnswerPolicy, Backend, CopySql, Error, ErrorKind, Gate, KeySource, MIRROR_WRITE_TIMEOUT,
+    Migration, MirrorPolicy, Registration, Runtime, Stage, StaleKind, Tx,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -23,6 +23,7 @@ on_all_databases!(
     different_answers_mark_the_key,
     different_answers_fail_the_write_where_that_is_wanted,
     different_answers_are_ignored_where_that_is_wanted,
+    different_answers_under_a_key_that_cannot_be_recorded_mark_the_table,
 );
 
 fn short<DB: Backend>(registration: Registration<'_, DB>) -> Registration<'_, DB> {
@@ -228,4 +229,64 @@ async fn different_answers_are_ignored_where_that_is_wanted<D: Sql>(db: Scratch<
     drop(tx);
     let status = world.migration.status().await.unwrap();
     assert_eq!((status.counters.answers_different, status.dirty_new), (1, 0));
+}
+
+/// Texts whose numbers each side draws for itself.
+#[dualwrite::repository]
+trait Texts<DB: Backend> {
+    #[write(key = text)]
+    async fn number(&self, tx: &mut Tx<'_, DB>, text: &str) -> Result<i64, sqlx::Error>;
+    #[write(keys = texts)]
+    async fn number_all(&self, tx: &mut Tx<'_, DB>, texts: &[&str]) -> Result<i64, sqlx::Error>;
+}
+
+impl<DB: Backend> Texts<DB> for Drawing {
+    async fn number(&self, _: &mut Tx<'_, DB>, _: &str) -> Result<i64, sqlx::Error> {
+        Ok(self.0.fetch_add(1, SeqCst))
+    }
+
+    async fn number_all(&self, _: &mut Tx<'_, DB>, _: &[&str]) -> Result<i64, sqlx::Error> {
+        Ok(self.0.fetch_add(1, SeqCst))
+    }
+}
+
+async fn different_answers_under_a_key_that_cannot_be_recorded_mark_the_table<D: Sql>(
+    db: Scratch<D>,
+) {
+    db.execute("CREATE TABLE old_text (t VARCHAR(700) PRIMARY KEY)").await;
+    db.execute("CREATE TABLE new_text (t VARCHAR(700) PRIMARY KEY)").await;
+    let copy = CopySql::<D::Db, String>::new(KeySource::table("old_text").column("t"))
+        .new_source(KeySource::table("new_text").column("t"))
+        .copying("INSERT INTO new_text SELECT t FROM {rows}");
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let registration = runtime.migration("texts").backfill(copy).mirror(MirrorPolicy::Abort);
+    let migration = registration.register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let drawing = |first| Drawing(AtomicI64::new(first));
+    let texts = DualTexts::new(&migration, drawing(4), drawing(1));
+    let endless = "x".repeat(600);
+    let stale = async || {
+        let stale = migration.status().await.unwrap().stale;
+        stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>()
+    };
+
+    for (bulk, marked) in [(["short", "other"], "2"), (["third", &endless], "1")] {
+        assert_eq!(stale().await, []);
+        let mut tx = migration.begin(db.pool()).await.unwrap();
+        texts.number_all(&mut tx, &bulk).await.unwrap();
+        // Inside the transaction, where no repair can take them yet.
+        let keys = bulk.map(|key| format!("'\"{key}\"'")).join(", ");
+        let marks = format!("SELECT count(*) FROM dualwrite_dirty WHERE key_text IN ({keys})");
+        assert_eq!(D::read(&mut tx, &marks).await.unwrap()[0][0].as_deref(), Some(marked));
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(stale().await, [StaleKind::Key]);
+
+    migration.verify().run().await.unwrap();
+    assert_eq!(stale().await, [], "a clean verification has looked");
+    let mut tx = migration.begin(db.pool()).await.unwrap();
+    texts.number(&mut tx, &endless).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stale().await, [StaleKind::Key]);
+    runtime.shutdown().await.unwrap();
 }

@@ -17,7 +17,7 @@ pub enum StaleKind {
     Difference,
     /// A verification or a repair found a key that the new side lacks.
     Missing,
-    /// Somebody wrote the old table without this library, under a key that cannot be recorded.
+    /// A key that cannot be recorded was written without this library, or answered differently by the sides.
     Key,
     /// Somebody truncated the old table.
     Truncated,
@@ -62,8 +62,8 @@ impl fmt::Display for StaleKind {
             Self::Difference => "a comparison found keys that differ",
             Self::Missing => "a comparison found keys that the new side lacks",
             Self::Key => {
-                "the old table was written without this library under a key that is NULL, too long or \
-                 not encodable"
+                "a key that is NULL, too long or not encodable was written to the old table without this \
+                 library, or its write was answered differently by the two sides"
             }
             Self::Truncated => "the old table was truncated",
             Self::Reshaped => "the old table was truncated, rebuilt, or its partitions changed",

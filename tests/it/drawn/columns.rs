@@ -22,7 +22,7 @@ pub(super) fn key_types(kind: Kind, database: &str) -> &'static [&'static str] {
             &["TEXT", "VARCHAR(20)", "", "TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM"]
         }
         (Kind::Text, "postgres") => &[
-            "char(8)",
+            "char(9)",
             "varchar(20)",
             "text",
             "text COLLATE \"C\"",
@@ -32,7 +32,7 @@ pub(super) fn key_types(kind: Kind, database: &str) -> &'static [&'static str] {
             "label",
         ],
         (Kind::Text, _) => &[
-            "CHAR(8)",
+            "CHAR(9)",
             "VARCHAR(20)",
             "VARCHAR(20) COLLATE utf8mb4_bin",
             "VARCHAR(20) COLLATE utf8mb4_unicode_ci",

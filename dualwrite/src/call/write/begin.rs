@@ -2,17 +2,16 @@
 //! write.
 
 use crate::call::repository::Repository;
-use crate::call::write::decide::{Mirror, Unequal};
+use crate::call::write::decide::Mirror;
 use crate::call::write::plan::Planned;
 use crate::call::write::run::Write;
 use crate::call::write::together::{Together, together, without_keys};
 use crate::database::Backend;
 use crate::error::Error;
-use crate::key::{EncodedKey, Key};
+use crate::key::Key;
 use crate::stages::position::{Percent, Position};
 use crate::stages::route::{Operation, Plan, route};
 use crate::stages::stage::Stage;
-use crate::state::Shared;
 use crate::transaction::Tx;
 
 /// Plans the write of one record.
@@ -28,13 +27,8 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         let plan = route(context.position, Operation::Write, bucket);
         let (mirror, unequal) = (context.mirror(plan, false), context.unequal(plan, false));
         let compare = context.compares(plan);
-        let keys = match (mirror, unequal) {
-            (Mirror::Forgiving, _) => vec![context.shared.encode(key)?],
-            (Mirror::Strict, Unequal::Marked) => context.shared.encode(key).into_iter().collect(),
-            (Mirror::Strict, _) if compare => EncodedKey::new(key).into_iter().collect(),
-            (Mirror::Strict, _) => Vec::new(),
-        };
-        Ok(Planned { unequal, keys, compare, ..Planned::of(context.position, plan, mirror) })
+        let planned = Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+        planned.with_keys(std::iter::once_with(|| context.shared.encode(key)))
     })
 }
 
@@ -61,17 +55,12 @@ where
         let Together { plan, split } = together(context.position, found.iter().map(|key| key.0));
         let (mirror, unequal) = (context.mirror(plan, split), context.unequal(plan, split));
         let compare = context.compares(plan);
-        let mut planned =
-            Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
-        let keys = || encoded(context.shared, found.iter().map(|key| &key.1));
-        if mirror == Mirror::Forgiving || compare {
-            planned.keys = keys()?;
-        } else if unequal == Unequal::Marked {
-            planned.keys = keys().unwrap_or_default();
-        }
+        let planned = Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+        let encoded = |key| context.shared.encode(key);
+        let mut planned = planned.with_keys(found.iter().map(|key| encoded(&key.1)))?;
         if plan.mirror.is_some() && context.position.stage == Stage::Off {
             let ahead = found.iter().filter(|key| key.0 == Stage::Off);
-            planned.ahead = encoded(context.shared, ahead.map(|key| &key.1))?;
+            planned.ahead = ahead.map(|key| encoded(&key.1)).collect::<Result<_, Error>>()?;
         }
         Ok(planned)
     })
@@ -124,11 +113,4 @@ pub fn write_made<'r, DB: Backend, T, E>(
 /// Whether some keys are answered for by another side than the rest.
 fn is_split(position: Position) -> bool {
     without_keys(position).split
-}
-
-fn encoded<'k, K: Key + 'k>(
-    shared: &Shared,
-    keys: impl Iterator<Item = &'k K>,
-) -> Result<Vec<EncodedKey>, Error> {
-    keys.map(|key| shared.encode(key)).collect()
 }

@@ -12,7 +12,9 @@ use crate::key::EncodedKey;
 use crate::stages::lineage::Mark;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
+use crate::stages::stale::StaleKind;
 use crate::state::Shared;
+use crate::store::marks;
 use crate::transaction::Tx;
 
 /// How long undoing a mirror write may take. It takes longer only where the server still runs a statement
@@ -85,6 +87,18 @@ pub(super) fn mark_all<DB: Backend>(
             shared.mark_dirty();
         }
         Ok(())
+    }
+}
+
+/// Remembers that the sides may differ under a key that cannot be recorded: the next verification must look.
+#[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
+pub(super) fn mark_table<DB: Backend>(
+    shared: &Shared,
+    tx: &mut Tx<'_, DB>,
+) -> impl Future<Output = Result<(), Error>> + Send {
+    async move {
+        let marked = marks::mark::<DB>(tx.connection(), &shared.name, StaleKind::Key).await;
+        marked.map_err(|error| Error::database("marking a table", error))
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Planned {
     pub(crate) unequal: Unequal,
     /// Those of its keys that are marked where the mirror falls behind, or compared.
     pub(crate) keys: Vec<EncodedKey>,
+    /// One of its keys cannot be recorded: where it is to be marked, the table is.
+    pub(crate) is_unrecorded: bool,
     /// Keys of which new gets a row although their own stage writes old alone: they are marked at the end, so
     /// that what old alone gets from now on is copied to new once both are written.
     pub(crate) ahead: Vec<EncodedKey>,
@@ -39,10 +41,33 @@ impl Planned {
             mirror,
             unequal: Unequal::Passed,
             keys: Vec::new(),
+            is_unrecorded: false,
             ahead: Vec::new(),
             compare: false,
             makes_key: false,
         }
+    }
+
+    /// Records the keys, where somebody may ask for them.
+    ///
+    /// # Errors
+    /// That of a key which cannot be recorded, where the mirror may fall behind by it. Where both sides are
+    /// written or none, such a key hurts nobody.
+    pub(crate) fn with_keys(
+        mut self,
+        keys: impl Iterator<Item = Result<EncodedKey, Error>>,
+    ) -> Result<Self, Error> {
+        if self.mirror == Mirror::Forgiving {
+            self.keys = keys.collect::<Result<_, _>>()?;
+        } else if self.unequal == Unequal::Marked || self.compare {
+            for key in keys {
+                match key {
+                    Ok(key) => self.keys.push(key),
+                    Err(_) => self.is_unrecorded = true,
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// What could not be planned goes nowhere.

@@ -17,7 +17,7 @@ use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::writes::compare;
 use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered};
 use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd};
-use crate::call::write::mirror::{mark_all, set_savepoint, undo};
+use crate::call::write::mirror::{mark_all, mark_table, set_savepoint, undo};
 use crate::call::write::plan::{Context, Planned};
 use crate::call::write::unequal::{are_unequal, note_unequal};
 use crate::clock;
@@ -381,6 +381,9 @@ impl<'r, T, E> Write<'r, T, E> {
         if is_behind || before == Turn::Again || is_unequal {
             // After the primary: whoever copies the key locks its row in old before its mark, too.
             mark_all(self.shared, &self.planned.keys, self.mirror(), tx).await?;
+        }
+        if is_unequal && self.planned.is_unrecorded {
+            mark_table(self.shared, tx).await?;
         }
         if self.turn != Turn::Done || self.has_failed() {
             return Ok(());

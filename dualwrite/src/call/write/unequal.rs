@@ -47,7 +47,7 @@ pub(super) fn note_unequal(
     if planned.unequal == Unequal::Refused {
         return Err(unequal_answers(method));
     }
-    let is_marked = planned.unequal == Unequal::Marked && !planned.keys.is_empty();
+    let is_marked = planned.unequal == Unequal::Marked;
     tracing::warn!(
         migration = &*shared.name,
         method,
