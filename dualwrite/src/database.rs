@@ -7,6 +7,7 @@ mod deferred;
 mod dialect;
 pub(crate) mod engine;
 mod fence;
+mod holder;
 mod identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod install;
@@ -36,6 +37,7 @@ use self::fence::read_pinned;
 #[cfg(feature = "postgres")]
 use self::fence::read_positions;
 pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
+pub(crate) use self::holder::{Holder, Holders};
 pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{check_version, install_error, is_installed, migrator};

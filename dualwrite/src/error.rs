@@ -157,6 +157,12 @@ impl Error {
         self
     }
 
+    /// Adds to the text.
+    pub(crate) fn noting(mut self, note: &str) -> Self {
+        self.0.message.push_str(note);
+        self
+    }
+
     pub(crate) fn of(mut self, migration: &str) -> Self {
         self.0.migration.get_or_insert_with(|| migration.into());
         self

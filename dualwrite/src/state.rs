@@ -6,6 +6,7 @@ mod history;
 pub(crate) mod in_flight;
 mod lease;
 mod mirror;
+pub(crate) mod open;
 mod operations;
 mod options;
 mod preflight;
@@ -46,6 +47,7 @@ use crate::state::gathered::Gathered;
 use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
 pub(crate) use crate::state::lease::Lease;
+use crate::state::open::OpenTransactions;
 pub(crate) use crate::state::options::Options;
 pub use crate::state::options::{
     AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
@@ -85,6 +87,7 @@ pub(crate) struct Shared {
     deleted: AtomicBool,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
+    pub(crate) open: Arc<OpenTransactions>,
     pub(crate) counters: Counters,
     pub(crate) mirror_failures: MirrorFailures,
     methods: Mutex<Vec<Arc<MethodStats>>>,
@@ -175,6 +178,7 @@ impl Shared {
             deleted: AtomicBool::new(false),
             clock: context.clock.clone(),
             in_flight: InFlight::new(record.position.epoch),
+            open: Arc::default(),
             counters: Counters::default(),
             mirror_failures: MirrorFailures::default(),
             methods: Mutex::default(),

@@ -23,6 +23,7 @@ use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::stages::position::Position;
+use crate::state::open::OpenTransaction;
 use crate::state::{MirrorPolicy, Shared};
 
 /// How often the position may change between looking and beginning before we give up.
@@ -62,6 +63,8 @@ pub struct Tx<'c, DB: Backend> {
     interrupted: bool,
     /// A shutdown waits for it.
     _operation: Option<TaskTrackerToken>,
+    /// What a change of the stage that waits for it tells.
+    _open: Vec<OpenTransaction>,
 }
 
 enum Conn<'c, DB: Backend> {
@@ -224,6 +227,8 @@ impl<DB: Backend> Tx<'static, DB> {
                     return Err(fence_lost().of(&names.join(" or ")));
                 }
             }
+            let enter = |shared: &&Shared| shared.open.enter(shared.clock.now());
+            tx._open = migrations.iter().map(enter).collect();
             return Ok(tx);
         }
         Err(Error::new(ErrorKind::Conflict, "the position kept changing; try again"))
@@ -284,6 +289,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             unseen_statements: false,
             marked: false,
             _operation: None,
+            _open: Vec::new(),
             mirror_savepoint: MirrorSavepoint::None,
             work: Work::None,
             interrupted: false,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use dualwrite::{Migration, Operator, Runtime, Stage};
+use dualwrite::{ErrorKind, Migration, Operator, Runtime, Stage};
 use tower::ServiceExt as _;
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -20,6 +20,7 @@ on_all_databases!(
     reads_go_on_while_many_moves_wait,
     many_moves_of_one_migration_leave_the_others_room,
     pages_that_were_given_up_leave_no_session_waiting,
+    a_rollback_names_the_transaction_that_it_waits_for,
 );
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -196,4 +197,39 @@ async fn the_page_answers_while_the_database_is_down() {
             assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
         }
     }
+}
+
+/// By another instance where the database can be asked meanwhile, else by the one that holds it.
+async fn a_rollback_names_the_transaction_that_it_waits_for<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 1, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    for stage in [Stage::Shadow, Stage::Live] {
+        world.migration.advance(stage).await.unwrap();
+    }
+    let held = world.begin().await;
+    let own = format!("instance `{}`", world.runtime.instance());
+    if world.db.server().is_none() {
+        let error = world.migration.rollback("it fails").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let text = error.to_string();
+        assert!(text.contains(&format!("{own}, this one, has had one open for ")), "{text}");
+        held.rollback().await.unwrap();
+        world.migration.rollback("it fails").await.unwrap();
+        return;
+    }
+    let pool = world.db.another_pool(3).await;
+    let runtime = Runtime::builder(pool).start().await.unwrap();
+    let copy = CopyNotes::<D>::new();
+    let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
+    let error = migration.rollback("it fails").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let text = error.to_string();
+    assert!(text.contains(&format!("{own} (release `")), "{text}");
+    assert!(text.contains("has had one open for "), "{text}");
+    let state = D::sql("", "idle in transaction", "sleep");
+    assert!(text.contains("session ") && text.contains(state), "{text}");
+    held.rollback().await.unwrap();
+    migration.rollback("it fails").await.unwrap();
+    runtime.shutdown().await.unwrap();
 }

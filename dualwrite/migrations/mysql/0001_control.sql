@@ -69,6 +69,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     trail         BIGINT  NOT NULL DEFAULT 0,
     -- What its release declares, which gates are judged by, as JSON.
     terms         MEDIUMTEXT,
+    -- For how many seconds its oldest fenced transaction has been open, about.
+    open_s        BIGINT  NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, instance)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (

@@ -69,6 +69,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     trail         INTEGER  NOT NULL DEFAULT 0,
     -- What its release declares, which gates are judged by, as JSON.
     terms         TEXT,
+    -- For how many seconds its oldest fenced transaction has been open, about.
+    open_s        INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, instance)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (

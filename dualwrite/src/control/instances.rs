@@ -39,6 +39,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) killed_by: Option<String>,
     /// What its release declares of the migration.
     pub(crate) terms: Terms,
+    /// For how long its oldest fenced transaction has been open, about; 0 below a second.
+    pub(crate) open_s: u64,
 }
 
 impl Acknowledgement {
@@ -54,6 +56,7 @@ impl Acknowledgement {
             wanted: None,
             killed_by: None,
             terms: Terms { lazy, ..Terms::default() },
+            open_s: 0,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::control::Watch;
 use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
+    Backend, Begin, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure, SqlRow,
     SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed, migrator,
     safe, typed_values,
 };
@@ -230,6 +230,8 @@ impl Adapter for MySqlAdapter {
         let sql = format!("SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION");
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
+
+    const HOLDERS: Holders = Holders::ByWaiter(session::HOLDERS);
 
     async fn begin_exclusive(
         conn: &mut MySqlConnection,

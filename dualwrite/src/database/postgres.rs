@@ -27,8 +27,8 @@ use crate::control::Watch;
 use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Deferred, Dialect, Engine, Fenced, Isolation, NewTable, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe, typed_values,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure,
+    SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe, typed_values,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -200,6 +200,14 @@ impl Adapter for PostgresAdapter {
     async fn begin_writing(conn: &mut PgConnection) -> sqlx::Result<()> {
         Manager::begin(conn, Some("BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str())).await
     }
+
+    const HOLDERS: Holders = Holders::ByName(
+        "SELECT a.pid::bigint, a.usename::text, nullif(a.application_name, ''), host(a.client_addr), a.state, \
+         extract(epoch FROM clock_timestamp() - a.xact_start)::bigint \
+         FROM dualwrite_migration m JOIN pg_locks l ON l.relation = to_regclass('dualwrite_fence_' || m.fence) \
+         JOIN pg_stat_activity a ON a.pid = l.pid AND a.datname = current_database() \
+         WHERE m.name = ? AND l.granted AND a.pid <> pg_backend_pid() ORDER BY a.xact_start, a.pid LIMIT 10",
+    );
 
     async fn begin_exclusive(conn: &mut PgConnection, (): &mut (), name: &str) -> sqlx::Result<()> {
         // The trigger on this table locks the fence. The limits of the application's sessions are not for this.

@@ -9,8 +9,8 @@ use sqlx::{Database, Pool};
 
 use crate::control::Watch;
 use crate::database::{
-    Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, Pressure, SqlRow, SqlValue,
-    Watched,
+    Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, NewTable, Pin, Pressure, SqlRow,
+    SqlValue, Watched,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -213,6 +213,9 @@ pub trait Adapter: Send + Sync + 'static {
         conn: &mut Connection<Self>,
         name: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// How the sessions are found that hold the fence of a migration.
+    const HOLDERS: Holders = Holders::Unknown;
 
     /// Reads the positions of the pins where the transaction holds their fences already, and marks it where a
     /// trigger looks for the mark: always [`Fenced::Read`].

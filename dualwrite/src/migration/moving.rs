@@ -182,9 +182,21 @@ impl<'m> Moving<'m> {
         loop {
             match self.attempt().await {
                 Err(error) if waiting.goes_on(&error) => waiting.pause().await?,
-                result => return result,
+                result => return result.map_err(|error| self.naming_ours(error)),
             }
         }
+    }
+
+    /// Names a transaction of this process, where one is held open and nobody has said so: on SQLite no heartbeat
+    /// can say it meanwhile.
+    fn naming_ours(&self, error: Error) -> Error {
+        let shared = self.shared;
+        let open = shared.open.oldest(shared.clock.now()).map_or(0, |open| open.as_secs());
+        let ours = format!("instance `{}`", shared.instance);
+        if error.kind() != ErrorKind::Timeout || open == 0 || error.to_string().contains(&ours) {
+            return error;
+        }
+        error.noting(&format!("; {ours}, this one, has had one open for {open} s"))
     }
 
     async fn attempt(&self) -> Result<Position, Error> {

@@ -241,6 +241,14 @@ impl<DB: Backend> Lent<'_, DB> {
         self.ended(affected)
     }
 
+    /// Its number on the server, where that is known.
+    pub(crate) fn number(&self) -> Option<i64> {
+        match &self.held {
+            Some(Held::Own(line)) => line.id,
+            _ => None,
+        }
+    }
+
     /// From now on it is busy with several statements, until [`Lent::ended`].
     pub(crate) fn busy(&mut self) {
         self.running = Some(String::new());

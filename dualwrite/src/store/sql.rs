@@ -6,6 +6,7 @@ pub(crate) mod change;
 mod contracts;
 mod facts;
 mod hazards;
+mod holders;
 mod instances;
 mod letters;
 mod mismatch;

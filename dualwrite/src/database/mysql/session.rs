@@ -22,6 +22,12 @@ use crate::database::mysql::{Manager, MySqlAdapter, NO_SUCH_SAVEPOINT, number};
 use crate::database::safe;
 use crate::database::sealed::{Adapter, NotCommitted};
 
+/// Whom a session waits for; both servers have this view, MariaDB since 10.6.
+pub(super) const HOLDERS: &str = "SELECT CAST(w.blocking_pid AS SIGNED), CAST(p.USER AS CHAR), NULL, \
+     CAST(p.HOST AS CHAR), CAST(LOWER(p.COMMAND) AS CHAR), CAST(TIME_TO_SEC(w.blocking_trx_age) AS SIGNED) \
+     FROM sys.innodb_lock_waits w LEFT JOIN information_schema.PROCESSLIST p ON p.ID = w.blocking_pid \
+     WHERE w.waiting_pid = ? ORDER BY w.blocking_trx_started, w.blocking_pid LIMIT 10";
+
 /// Each of the two servers takes the other's comment for one. What the session was is kept in it.
 pub(super) const GUARD: &str = ";SET @dualwrite_autocommit=@@autocommit,SESSION autocommit=0,\
      /*M!50500 @dualwrite_read_only=@@tx_read_only,SESSION tx_read_only=1*/\

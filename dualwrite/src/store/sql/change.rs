@@ -83,9 +83,8 @@ impl<DB: Backend> SqlControl<DB> {
                     return Err(self.moving.failed(DOING, error).of(name));
                 }
                 Ok(Err(error)) => {
-                    let message = "writes in flight did not end in time, so the stage stays; look for a \
-                                   transaction that is held open";
-                    return Err(fence_refused::<DB>(DOING, message, error).of(name));
+                    let message = self.waited_for(name).await;
+                    return Err(fence_refused::<DB>(DOING, &message, error).of(name));
                 }
                 Err(()) => return Err(self.moving.too_late(DOING).of(name)),
             }

@@ -13,7 +13,7 @@ use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::fence_lost;
 
 /// The columns of an acknowledgement that a newer one replaces.
-const ACKNOWLEDGED: [&str; 8] = [
+const ACKNOWLEDGED: [&str; 9] = [
     "lazy",
     "new_only",
     "wanted",
@@ -22,6 +22,7 @@ const ACKNOWLEDGED: [&str; 8] = [
     "seen_token",
     "drained_epoch",
     "terms",
+    "open_s",
 ];
 /// How many rows one statement writes at the most.
 const ROWS_MAX: usize = 500;
@@ -283,10 +284,10 @@ async fn acknowledge<DB: Backend>(
     acknowledged: &[Acknowledgement],
 ) -> sqlx::Result<()> {
     for some in acknowledged.chunks(ROWS_MAX) {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; some.len()].join(", ");
         let sql = format!(
             "INSERT INTO dualwrite_acknowledgement (migration, instance, lazy, new_only, wanted, killed_by, \
-             seen_epoch, seen_token, drained_epoch, terms, beat) VALUES {rows}{}",
+             seen_epoch, seen_token, drained_epoch, terms, open_s, beat) VALUES {rows}{}",
             DB::Adapter::DIALECT.upsert_newer(
                 "dualwrite_acknowledgement",
                 "migration, instance",
@@ -306,6 +307,7 @@ async fn acknowledge<DB: Backend>(
                 seen.seen.token.0.into(),
                 seen.drained.0.into(),
                 SqlValue::Text(Some(seen.terms.to_text())),
+                seen.open_s.into(),
                 number.into(),
             ]
         };
