@@ -74,6 +74,9 @@ counters! {
     shadow_panicked,
     /// Shadow reads not made because the bound on concurrent ones was reached.
     shadow_dropped,
+    /// Calls of a side by which a comparison looked again: four each time it looks whether a difference stays, one
+    /// or two where it looks for noise. They count among the calls of the side, too.
+    shadow_asked_again,
     /// Of `shadow_different`, those that differed in a field marked as critical.
     critical_different,
     /// Differences in fields beyond those that are counted by name; see

@@ -29,6 +29,7 @@ const CALLS_ABANDONED: &str = "dualwrite_calls_abandoned_total";
 const ABANDONED_DURATION: &str = "dualwrite_abandoned_call_duration_seconds";
 const ANSWERS: &str = "dualwrite_answers_total";
 const SHADOW_READS: &str = "dualwrite_shadow_reads_total";
+const ASKED_AGAIN: &str = "dualwrite_shadow_repeated_calls_total";
 const COHORTS: &str = "dualwrite_cohort_comparisons_total";
 const DIFFERENCES: &str = "dualwrite_differences_total";
 const CRITICAL: &str = "dualwrite_critical_mismatches_total";
@@ -72,6 +73,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (SHADOW_READS, Kind::Counter, Unit::Count, "Shadow reads by what they found"),
     (COHORTS, Kind::Counter, Unit::Count, "Comparisons by cohort, by what they found"),
     (DIFFERENCES, Kind::Counter, Unit::Count, "Differences that stay, by method and field"),
+    (ASKED_AGAIN, Kind::Counter, Unit::Count, "Calls by which shadow reads looked again"),
     (CRITICAL, Kind::Counter, Unit::Count, "Shadow reads that differ in a critical field"),
     (LAZY_COPIES, Kind::Counter, Unit::Count, "Keys copied, or not, because a read missed them"),
     (COPY_FAILURES, Kind::Counter, Unit::Count, "Keys that could not be copied"),
@@ -177,6 +179,7 @@ impl Series<'_> {
         self.count(MIRROR_WRITES, counted.mirror_written, [("outcome", "written")]);
         self.count(MIRROR_WRITES, counted.mirror_failed, [("outcome", "failed")]);
         for (name, by) in [
+            (ASKED_AGAIN, counted.shadow_asked_again),
             (CRITICAL, counted.critical_different),
             (COPY_FAILURES, counted.copies_failed),
             (MIRROR_FAILURES, counted.mirror_failed),

@@ -78,6 +78,12 @@ async fn what_new_alone_never_answers_twice_counts() {
     read(&world, 30).await;
     let counted = world.compared("find").await;
     assert_eq!((counted.different, counted.ignored), (30, 0));
+    // Each looks for noise once, and four times at both sides; all of these are calls of a side.
+    let status = world.status().await;
+    let find = status.methods.iter().find(|method| method.method.ends_with("find")).unwrap();
+    let asked = status.counters.shadow_asked_again;
+    assert_eq!(find.old.calls + find.new.calls, 30 * 2 + asked);
+    assert_eq!(asked, 30 * (1 + 4 * 4));
 }
 
 #[tokio::test(start_paused = true)]

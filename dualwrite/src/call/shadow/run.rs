@@ -18,7 +18,7 @@ use crate::key::EncodedKey;
 use crate::needs::Answered;
 use crate::observe::outcome::{Outcome, Outcomes};
 use crate::observe::tally::field_label;
-use crate::observe::{MethodStats, Timed};
+use crate::observe::{MethodStats, Timed, count};
 use crate::shadow::decide::{Failures, Recheck, failed, recheck};
 use crate::shadow::rules::SeenError;
 use crate::stages::position::Epoch;
@@ -135,10 +135,10 @@ where
         let mut primary_moved = false;
         for _ in 0..RECHECKS {
             clock::sleep(RECHECK_PAUSE).await;
-            let before = self.ask(self.primary).await;
-            let mirror = self.ask(mirror_side).await;
-            let after = self.ask(self.primary).await;
-            let last = self.ask(mirror_side).await;
+            let before = self.ask_again(self.primary).await;
+            let mirror = self.ask_again(mirror_side).await;
+            let after = self.ask_again(self.primary).await;
+            let last = self.ask_again(mirror_side).await;
             let ((before, mirror), (after, last)) = match (both(before, mirror), both(after, last))
             {
                 (Ok(first), Ok(second)) => (first, second),
@@ -159,6 +159,12 @@ where
             true => Ok(Outcome::Transient),
             false => Err(self.differences(&last_look.0, &last_look.1, &noise)),
         }
+    }
+
+    /// Asks a side that has answered before.
+    async fn ask_again(&self, side: Side) -> Result<T, SeenError> {
+        count(&self.shared.counters.shadow_asked_again);
+        self.ask(side).await
     }
 
     /// Asks a side. It is a call of that side whose answer the caller does not get, and counts as one. A
@@ -191,10 +197,10 @@ where
         if Pair::of(first, first).differ(&self.compare) {
             return;
         }
-        let Ok(second) = self.ask(Side::Old).await else { return };
+        let Ok(second) = self.ask_again(Side::Old).await else { return };
         let mut noise = self.fields(Pair::of(first, &second));
         if !noise.is_empty() {
-            let Ok(third) = self.ask(Side::Old).await else { return };
+            let Ok(third) = self.ask_again(Side::Old).await else { return };
             let again = self.fields(Pair::of(&second, &third));
             noise.retain(|field| again.contains(field));
         }
