@@ -137,7 +137,7 @@ async fn a_promoted_standby_that_lagged_is_followed() {
     world.save(1, "before").await;
     let before = world.migration.position();
 
-    let standby = primary.standby();
+    let standby = primary.standby().await;
     let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
     until("the standby follows", async || primary.number(behind).await == 1).await;
     standby.execute("ALTER SYSTEM SET primary_conninfo = ''").await;

@@ -6,26 +6,17 @@ use std::process::{Command, Stdio};
 
 use sqlx::{Connection as _, PgConnection};
 
+use super::server::{copied, postgres_bin};
+
 /// A server in a temporary folder; stopped, and removed, when it is dropped.
 pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
 }
 
-/// The newest that is installed.
-fn programs() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .expect("PostgreSQL is installed")
-        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-        .filter(|bin| bin.join("initdb").exists())
-        .collect();
-    found.sort();
-    found.pop().expect("a server of PostgreSQL")
-}
-
 /// PostgreSQL does not run as root.
 fn run(program: &str, arguments: &[&str]) {
-    let path = programs().join(program);
+    let path = postgres_bin().join(program);
     let mut command = match rustix::process::getuid().is_root() {
         true => {
             let mut command = Command::new("runuser");
@@ -87,27 +78,9 @@ impl Server {
     }
 
     /// A copy of this one that follows it.
-    pub(crate) fn standby(&self) -> Self {
+    pub(crate) async fn standby(&self) -> Self {
         let folder = folder();
-        let (data, port) = (folder.join("data"), self.port.to_string());
-        run(
-            "pg_basebackup",
-            &[
-                "-D",
-                text(&data),
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port,
-                "-U",
-                "postgres",
-                "-R",
-                "-X",
-                "stream",
-                "-c",
-                "fast",
-            ],
-        );
+        copied(self.port, &self.folder.join("data"), &folder.join("data"), "postgres").await;
         Self { folder, port: free_port() }.started()
     }
 

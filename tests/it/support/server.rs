@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, query_scalar};
+
 use super::wait::soon;
 
 /// A server, in a folder of its own.
@@ -126,8 +128,11 @@ pub(crate) async fn mariadb(settings: &[String]) -> Server {
     up(Server { child, folder, port }).await
 }
 
-/// The newest PostgreSQL that is installed.
-fn postgres_bin() -> PathBuf {
+/// The programs of the PostgreSQL that `tests/run` was asked for, or of the newest that is installed.
+pub(crate) fn postgres_bin() -> PathBuf {
+    if let Some(bin) = std::env::var_os("DUALWRITE_TEST_POSTGRES_BIN") {
+        return bin.into();
+    }
     let folders = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut bins: Vec<(u32, PathBuf)> = folders
         .filter_map(|folder| {
@@ -158,11 +163,41 @@ pub(crate) async fn postgres() -> Server {
 /// A standby of another one.
 pub(crate) async fn postgres_standby(primary: &Server) -> Server {
     let (folder, account) = folder(&["postgres", "nobody"]);
-    let mut copy = program(&account, &folder, postgres_bin().join("pg_basebackup"));
-    copy.args(["--pgdata=data", "--write-recovery-conf", "--no-sync", "--checkpoint=fast"]);
-    copy.args(["--host=127.0.0.1", "--username=postgres"]).arg(format!("--port={}", primary.port));
-    finished(copy, &folder);
+    copied(primary.port, &primary.folder.join("data"), &folder.join("data"), &account).await;
     start_postgres(folder, &account).await
+}
+
+/// Makes a standby of a server that runs, as `pg_basebackup` does, which not every package of the server has.
+pub(crate) async fn copied(port: u16, from: &Path, to: &Path, account: &str) {
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    let version: String =
+        query_scalar("SHOW server_version_num").fetch_one(&mut conn).await.unwrap();
+    let (start, stop) = match version.parse::<u32>().unwrap() >= 150_000 {
+        true => ("pg_backup_start('copy', true)", "pg_backup_stop(false)"),
+        false => ("pg_start_backup('copy', true, false)", "pg_stop_backup(false, false)"),
+    };
+    let copy = |from: &Path, to: &Path| {
+        let done = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+        assert!(done.unwrap().success(), "cp -a {} {}", from.display(), to.display());
+    };
+    let start = AssertSqlSafe(format!("SELECT {start}::text"));
+    let _: String = query_scalar(start).fetch_one(&mut conn).await.unwrap();
+    copy(from, to);
+    let stop = AssertSqlSafe(format!("SELECT labelfile FROM {stop}"));
+    let label: String = query_scalar(stop).fetch_one(&mut conn).await.unwrap();
+    copy(&from.join("pg_wal"), &to.join("pg_wal"));
+    fs::remove_file(to.join("postmaster.pid")).unwrap();
+    fs::write(to.join("backup_label"), label).unwrap();
+    fs::write(to.join("standby.signal"), "").unwrap();
+    let follow = format!("primary_conninfo = 'host=127.0.0.1 port={port} user=postgres'\n");
+    let settings = to.join("postgresql.auto.conf");
+    let before = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, before + &follow).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown").args(["-R", account]).arg(to).status();
+        assert!(owned.unwrap().success());
+    }
 }
 
 async fn start_postgres(folder: PathBuf, account: &str) -> Server {
