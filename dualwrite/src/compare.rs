@@ -34,6 +34,7 @@ pub use comparison::Comparison;
 pub use difference::{DIFFERENCES_MAX, Difference, DifferenceKind, Differences, Shown};
 pub use matching::{List, keyed, unordered};
 pub use near::{Near, Tolerance, near};
+pub(crate) use pair::by_fields;
 pub use pair::{ByEquality, ByFields, ByNothing, Pair, judge, judge_revealed, variants};
 pub use text::{PATH_CHARS_MAX, SHOWN_CHARS_MAX};
 

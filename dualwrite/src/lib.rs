@@ -83,6 +83,8 @@ mod model;
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
 pub use backfill::options::WORKERS_MAX;
 pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
+pub use call::closures::read::ReadCall;
+pub use call::closures::write::{ColumnsCall, InTx, WriteCall};
 pub use call::lazy::decide::Missing;
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,

@@ -1,6 +1,7 @@
 //! [`Migration`]: the handle of one migration in this process.
 
 pub(crate) mod announce;
+mod calls;
 pub(crate) mod contracting;
 pub(crate) mod guard;
 #[cfg(feature = "schema")]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use dualwrite::{ErrorKind, Migration, Operator, Runtime, Stage};
+use dualwrite::{ErrorKind, Migration, Operator, Runtime, Stage, Tx};
 use tower::ServiceExt as _;
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -94,11 +94,18 @@ async fn reads_go_on_while_a_listener_cannot_connect<D: Sql>(db: Scratch<D>) {
 
 async fn reads_go_on_while_many_moves_wait<D: Sql>(db: Scratch<D>) {
     let Some(far) = far(db).await else { return };
-    let held = far.world.begin().await;
-    let migration = far.migration.clone();
-    let moves: Vec<_> = (0..10)
-        .map(|_| {
-            let migration = migration.clone();
+    let mut migrations = vec![far.migration.clone()];
+    for name in ["b", "c", "d", "e", "f"] {
+        let registration = far.runtime.migration(name).backfill(CopyNotes::<D>::new());
+        migrations.push(registration.register().await.unwrap());
+        migrations.last().unwrap().advance(Stage::DualWrite).await.unwrap();
+    }
+    let all: Vec<&Migration> = migrations.iter().collect();
+    let held = Tx::begin_for(far.world.db.pool(), &all).await.unwrap();
+    // More than there are connections for moves: each waits for the transaction.
+    let moves: Vec<_> = (0..12)
+        .map(|number| {
+            let migration = migrations[number % migrations.len()].clone();
             tokio::spawn(async move { migration.step_back(Stage::Off).await })
         })
         .collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::observe::MethodStats;
 use crate::stages::position::Percent;
@@ -71,7 +72,13 @@ impl Method {
     /// The limit on its shadow reads, or on its mirror writes.
     #[must_use]
     pub const fn timeout_ms(self, millis: u64) -> Self {
-        Self { timeout: Some(Duration::from_millis(millis)), ..self }
+        self.timeout(Duration::from_millis(millis))
+    }
+
+    /// The same.
+    #[must_use]
+    pub const fn timeout(self, limit: Duration) -> Self {
+        Self { timeout: Some(limit), ..self }
     }
 
     /// It touches no column that is migrated.
@@ -101,7 +108,13 @@ impl Method {
     /// The limit on the primary's write.
     #[must_use]
     pub const fn primary_timeout_ms(self, millis: u64) -> Self {
-        Self { primary_timeout: Some(Duration::from_millis(millis)), ..self }
+        self.primary_timeout(Duration::from_millis(millis))
+    }
+
+    /// The same.
+    #[must_use]
+    pub const fn primary_timeout(self, limit: Duration) -> Self {
+        Self { primary_timeout: Some(limit), ..self }
     }
 }
 
@@ -117,6 +130,19 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    fn of(shared: &Shared, repository: &'static str, method: &Method) -> Self {
+        Self {
+            stats: counted(shared, repository, method),
+            lazy: method.lazy && shared.options.lazy,
+            // Whoever set it has made sure that it is one.
+            sample: method.sample.and_then(|share| Percent::from_basis_points(share).ok()),
+            timeout: method.timeout,
+            mirror: method.mirror,
+            answers: method.answers,
+            primary_timeout: method.primary_timeout,
+        }
+    }
+
     /// The share of its calls that is compared.
     #[inline]
     pub(crate) fn sample(&self, shared: &Shared) -> Percent {
@@ -190,20 +216,38 @@ impl Repository {
         if methods.iter().any(|method| method.ramped) {
             shared.ramp_by_other_keys();
         }
-        let methods = methods
-            .iter()
-            .map(|method| Entry {
-                stats: counted(&shared, name, method),
-                lazy: method.lazy && shared.options.lazy,
-                // The macro has made sure that it is one.
-                sample: method.sample.and_then(|share| Percent::from_basis_points(share).ok()),
-                timeout: method.timeout,
-                mirror: method.mirror,
-                answers: method.answers,
-                primary_timeout: method.primary_timeout,
-            })
-            .collect();
+        let methods = methods.iter().map(|method| Entry::of(&shared, name, method)).collect();
         Self { shared, methods, form }
+    }
+
+    /// For one call that has no trait.
+    ///
+    /// # Errors
+    /// `Unsupported` where the copy function shows that a write would be executed too often, or not often enough.
+    pub(crate) fn of_one(
+        shared: &Arc<Shared>,
+        name: &'static str,
+        method: Method,
+        form: Form,
+    ) -> Result<Self, Error> {
+        let one_table = shared.copier.as_ref().and_then(|copier| copier.one_table());
+        let reason = match (method.operation, one_table, form) {
+            (Operation::Write, Some(true), Form::Separate) if !shared.options.two_statements => {
+                "the old and the new columns are in one table, and two closures would write one row twice; give \
+                 one closure by `columns(…)` in place of `old(…)` and `new(…)`"
+            }
+            (Operation::Write, Some(false), Form::OneRow) => {
+                "the old and the new rows are in two tables, and one closure would reach one of them only; give \
+                 `old(…)` and `new(…)` in place of `columns(…)`"
+            }
+            _ => {
+                let shared = Arc::clone(shared);
+                let methods = [Entry::of(&shared, name, &method)].into();
+                return Ok(Self { shared, methods, form });
+            }
+        };
+        let message = format!("the write `{}` cannot be made: {reason}", method.name);
+        Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name))
     }
 
     /// The same with an implementation that writes both sides at once.

@@ -163,7 +163,7 @@ impl<Old: ?Sized, New: ?Sized> ByNothing for Pair<'_, Old, New> {
 
 /// Compares by fields, or shows the one that stands alone.
 #[inline]
-pub(super) fn by_fields<Old, New>(pair: Pair<'_, Old, New>, at: &mut Comparison<'_>)
+pub(crate) fn by_fields<Old, New>(pair: Pair<'_, Old, New>, at: &mut Comparison<'_>)
 where
     Old: Compare<New> + ?Sized,
     New: ?Sized,
