@@ -14,6 +14,7 @@ use crate::support::sql::Sql;
 /// Callers give up after this; some do much earlier.
 const PATIENCE: Duration = Duration::from_secs(4);
 const PAUSE_MS: usize = 6;
+const AFTER_AN_ERROR: Duration = Duration::from_millis(20);
 /// Rows that transactions lock in any order, so that some are chosen to fail.
 pub(crate) const HOT: std::ops::RangeInclusive<i64> = 1..=4;
 
@@ -104,6 +105,7 @@ impl<D: Sql> Client<D> {
             Err(_) => format!("dropped after {patience:?}"),
         };
         self.log.write(Event::Unknown { op, why });
+        tokio::time::sleep(AFTER_AN_ERROR).await;
     }
 
     fn intend(&mut self) -> Intent {

@@ -21,6 +21,7 @@ pub(crate) struct Member {
     process: Child,
     orders: ChildStdin,
     errors: PathBuf,
+    log: PathBuf,
     /// Stopped until then.
     pub(crate) stopped: Option<Instant>,
     /// `None` where its database is a file.
@@ -44,7 +45,13 @@ impl Member {
             .unwrap();
         let orders = process.stdin.take().unwrap();
         let name = order.name.clone();
-        Self { name, process, orders, errors, stopped: None, proxy, bad: None }
+        let log = order.log.clone();
+        Self { name, process, orders, errors, log, stopped: None, proxy, bad: None }
+    }
+
+    /// At least.
+    pub(crate) fn has_logged(&self, bytes: u64) -> bool {
+        fs::metadata(&self.log).is_ok_and(|log| log.len() >= bytes)
     }
 
     fn signal(&self, signal: Signal) {

@@ -72,13 +72,20 @@ pub(crate) async fn found<D: Sql>(pool: &Pool<D::Db>, lazy: bool) -> Vec<Found> 
             first_generation: position[2] == 1,
             copied: position[4] == 1,
             old_is_whole: position[3] == 1 || position[5] == 1,
-            marks: marks.iter().map(|row| format!("{} {}", text(&row[0]), text(&row[1]))).collect(),
+            marks: marks.iter().map(|row| (side(&row[0]), text(&row[1]))).collect(),
             old: table::<D>(pool, Names { migration, side: Side::Old }).await,
             new: table::<D>(pool, Names { migration, side: Side::New }).await,
             drawn: drawn.iter().map(|row| (number(&row[0]), number(&row[1]))).collect(),
         });
     }
     all
+}
+
+fn side(text: &Option<String>) -> Side {
+    match text.as_deref() {
+        Some("old") => Side::Old,
+        _ => Side::New,
+    }
 }
 
 async fn table<D: Sql>(pool: &Pool<D::Db>, names: Names) -> Table {

@@ -11,7 +11,9 @@ use crate::proxy::Proxy;
 use crate::support::dice::Dice;
 
 /// Between two strikes, at most.
-const PAUSE_MS: usize = 350;
+const PAUSE_MS: usize = 400;
+/// A process that has not logged so much has hardly begun.
+const WORKS_BYTES: u64 = 3_000;
 
 pub(crate) struct Nemesis<'p> {
     pub(crate) plan: &'p Plan,
@@ -88,9 +90,12 @@ impl Nemesis<'_> {
         if self.members.is_empty() {
             return;
         }
-        self.strikes += 1;
         let (place, what) = (self.dice.below(self.members.len()), self.dice.below(12));
         let member = &mut self.members[place];
+        if !member.has_logged(WORKS_BYTES) && !self.dice.one_in(10) {
+            return;
+        }
+        self.strikes += 1;
         let lasts = self.plan.lease.mul_f64(0.2 + self.dice.below(20) as f64 / 10.0);
         let until = Instant::now() + lasts;
         let name = member.name.clone();

@@ -61,13 +61,16 @@ impl Operator {
     async fn forward(&mut self, migration: &Migration) -> Option<String> {
         let next = migration.position().stage.next()?;
         let moving = migration.advance(next).within(self.within());
-        said(&format!("advance to {next}"), moving.overriding(Gate::MirrorWrites).await)
+        // The mirrors that fail here are no reason to wait.
+        let moving = moving.overriding(Gate::MirrorWrites).because("chaos");
+        said(&format!("advance to {next}"), moving.await)
     }
 
     async fn ramp(&mut self, migration: &Migration) -> Option<String> {
         let ramp = Percent::from_basis_points(self.dice.below(10_001) as u16).unwrap();
         let moving = migration.ramp_to(ramp).within(self.within());
-        said(&format!("ramp to {ramp}"), moving.overriding(Gate::MirrorWrites).await)
+        let moving = moving.overriding(Gate::MirrorWrites).because("chaos");
+        said(&format!("ramp to {ramp}"), moving.await)
     }
 
     async fn back(&mut self, migration: &Migration) -> Option<String> {

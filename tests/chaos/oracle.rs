@@ -8,7 +8,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use dualwrite::Stage;
+use dualwrite::{Side, Stage};
 
 pub(crate) use self::reads::reads;
 use crate::log::{Event, Line};
@@ -47,7 +47,8 @@ pub(crate) struct Found {
     pub(crate) copied: bool,
     /// No write went to new alone since the last reverse copy.
     pub(crate) old_is_whole: bool,
-    pub(crate) marks: Vec<String>,
+    /// The side and the key of each mark.
+    pub(crate) marks: Vec<(Side, String)>,
     pub(crate) old: Table,
     pub(crate) new: Table,
     /// The last version of each key.
@@ -190,16 +191,38 @@ pub(crate) fn sides(found: &Found, truth: &Table) -> Vec<Violation> {
         let text = format!("{}: new answers, and was never copied to", found.migration);
         violations.push(Violation { text, at: None });
     }
-    if !found.marks.is_empty() && found.stage != Stage::Off {
-        let marks = &found.marks;
+    let marks = left(found);
+    if !marks.is_empty() {
         let text = format!("{}: marks that no repair removes: {marks:?}", found.migration);
         violations.push(Violation { text, at: None });
     }
     violations
 }
 
-/// Both sides hold the truth.
+/// The marks that a repair is to remove. Nothing is copied to a side that is not written.
+pub(crate) fn left(found: &Found) -> Vec<&(Side, String)> {
+    let is_written = |side| match side {
+        Side::New => found.stage != Stage::Off,
+        Side::Old => found.stage != Stage::Complete && found.old_is_whole,
+    };
+    found.marks.iter().filter(|(side, _)| is_written(*side)).collect()
+}
+
+/// Both sides hold the truth, and no mark is left.
 pub(crate) fn both(found: &Found, truth: &Table) -> Vec<Violation> {
+    let marked = |(side, key): &(Side, String)| Violation {
+        text: format!(
+            "{}: key {key} is still marked for {side}, after all is copied",
+            found.migration
+        ),
+        at: None,
+    };
+    let mut violations: Vec<Violation> = found.marks.iter().map(marked).collect();
+    violations.extend(whole(found, truth));
+    violations
+}
+
+fn whole(found: &Found, truth: &Table) -> Vec<Violation> {
     let mut violations =
         side(found, truth, &found.old, Expected::Whole, "old, after all is copied");
     violations.extend(side(found, truth, &found.new, Expected::Whole, "new, after all is copied"));

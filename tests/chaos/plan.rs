@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use dualwrite::Stage;
+
 use crate::support::dice::Dice;
 
 /// Where a round takes place.
@@ -30,6 +32,7 @@ impl Kind {
 
 /// How long a run lasts where nobody says.
 const SECONDS: u64 = 24;
+const LONG: Duration = Duration::from_secs(120);
 
 /// What the environment says.
 pub(crate) struct Settings {
@@ -94,6 +97,8 @@ pub(crate) struct Plan {
     pub(crate) load: Duration,
     /// Of each instance.
     pub(crate) lease: Duration,
+    /// Where both migrations stand at the beginning.
+    pub(crate) start: Stage,
     /// Keys are copied when they are first read.
     pub(crate) lazy: bool,
     /// Others write the old tables, with triggers that record it.
@@ -113,13 +118,19 @@ impl Plan {
         let database = settings.databases[(number % settings.databases.len() as u64) as usize];
         // A run of three rounds shall have them all.
         let turn = number / settings.databases.len() as u64 + number;
+        // Where there is time, rounds are longer than what comes before and after them.
+        let longer = if settings.rounds.is_none() && settings.time < LONG { 1 } else { 2 };
+        let foreign = turn.is_multiple_of(3);
+        // What others write to old at `Complete` is lost to new; so a gate keeps that shut.
+        let stages = if foreign { &Stage::ALL[..5] } else { &Stage::ALL[..] };
         Self {
             database,
+            start: *dice.pick(stages),
             instances: 2 + dice.below(2),
-            load: Duration::from_millis(4_000 + 500 * dice.below(5) as u64),
+            load: Duration::from_millis(4_000 + 500 * dice.below(5) as u64) * longer,
             lease: Duration::from_millis(800 + 200 * dice.below(6) as u64),
             lazy: dice.one_in(3),
-            foreign: turn.is_multiple_of(3),
+            foreign,
             restart: database != Kind::Sqlite && (number < 3 || dice.one_in(3)),
             pause: Duration::from_millis([40, 120, 300][dice.below(3)]),
             mirror_failures: [0, 1, 4][dice.below(3)],
@@ -137,7 +148,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { instances, load, lease, .. } = self;
         let name = self.database.name();
-        write!(f, "{name}, {instances} instances with a lease of {lease:?} for {load:?}")?;
+        write!(
+            f,
+            "{name} from {}, {instances} instances with a lease of {lease:?} for {load:?}",
+            self.start
+        )?;
         for (is_so, text) in
             [(self.lazy, "lazy"), (self.foreign, "foreign writers"), (self.restart, "restart")]
         {

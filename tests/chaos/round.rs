@@ -14,7 +14,7 @@ use crate::facts;
 use crate::foreign::Foreigner;
 use crate::log::{self, Log, now};
 use crate::nemesis::Nemesis;
-use crate::oracle::{self, Violation};
+use crate::oracle::{self, Found, Violation};
 use crate::place::Place;
 use crate::plan::{Kind, Plan};
 use crate::report::{Round, history_of};
@@ -22,6 +22,7 @@ use crate::servers::Servers;
 use crate::service::{Joining, MIGRATIONS, Service, join};
 use crate::support::db::{MySqlDb, PostgresDb, SqliteDb};
 use crate::support::dice::Dice;
+use crate::support::notice;
 use crate::support::sql::Sql;
 
 /// Far beyond what anything takes at rest, on a busy machine.
@@ -38,9 +39,6 @@ pub(crate) async fn run(plan: &Plan, servers: &mut Servers) -> Round {
 
 async fn round<D: Sql>(plan: &Plan, servers: &mut Servers) -> Round {
     let server = servers.url(plan.database);
-    if server.is_none() && plan.database != Kind::Sqlite {
-        return Round::default();
-    }
     let folder = tempfile::Builder::new().prefix("dualwrite-chaos.").tempdir().unwrap();
     let place =
         Place::<D>::create(server.as_ref().map(|(url, _)| url.as_str()), folder.path()).await;
@@ -91,8 +89,11 @@ async fn round<D: Sql>(plan: &Plan, servers: &mut Servers) -> Round {
     for (migration, key) in shown.into_iter().take(2) {
         round.violations.push(history_of(&lines, begun, &migration, key));
     }
-    match round.violations.is_empty() {
+    match round.violations.is_empty() && std::env::var_os("DUALWRITE_CHAOS_KEEP").is_none() {
         true => place.remove().await,
+        false if round.violations.is_empty() => {
+            notice(&format!("chaos: {}", folder.keep().display()))
+        }
         false => {
             let kept = folder.keep();
             round.violations.push(format!("all logs: {}; database {}", kept.display(), place.url));
@@ -117,8 +118,24 @@ async fn prepare<D: Sql>(plan: &Plan, place: &Place<D>, log: &Log) -> Option<For
             foreigner.write(migration.name()).await;
         }
     }
+    for (migration, _) in &migrations {
+        begins(migration, plan.start).await.unwrap();
+    }
     runtime.shutdown().await.unwrap();
     plan.foreign.then_some(foreigner)
+}
+
+/// Takes the migration where the round begins.
+async fn begins(migration: &Migration, start: Stage) -> Result<(), Error> {
+    while let Some(next) = migration.position().stage.next().filter(|next| *next <= start) {
+        if next == Stage::Live {
+            migration.backfill().run().await?;
+            migration.repair().await?;
+            migration.verify().run().await?;
+        }
+        migration.advance(next).within(RESTS_WITHIN).await?;
+    }
+    Ok(())
 }
 
 /// Lets things happen. Answers with the times in which a server was killed.
@@ -177,7 +194,7 @@ async fn judge<D: Sql>(
     let service = joined::<D>(plan, pool).await;
     let mut wrong = Vec::new();
     for (migration, _) in &service.migrations {
-        wrong.extend(rests(migration, log).await);
+        wrong.extend(rests::<D>(migration, pool, plan, log).await);
     }
     let (first, applied) = (facts::first_table(), facts::applied::<D>(pool).await);
     let lines = log::read(folder);
@@ -219,23 +236,27 @@ async fn joined<D: Sql>(plan: &Plan, pool: &Pool<D::Db>) -> Service<D> {
 }
 
 /// Until nothing is left to repair.
-async fn rests(migration: &Migration, log: &Log) -> Option<Violation> {
+async fn rests<D: Sql>(
+    migration: &Migration,
+    pool: &Pool<D::Db>,
+    plan: &Plan,
+    log: &Log,
+) -> Option<Violation> {
     let begun = Instant::now();
     loop {
         let repaired = migration.repair().await;
         let retried = migration.retry_dead_letters().await;
-        let status = migration.status().await;
-        if let Ok(status) = &status {
-            let left = status.dirty_new + status.dirty_old + status.dead_letters;
-            if left == 0 || status.position.stage == Stage::Off {
-                return None;
-            }
+        let letters = migration.dead_letters().await;
+        let found = found::<D>(migration, pool, plan).await;
+        let left = oracle::left(&found);
+        if left.is_empty() && letters.as_ref().is_ok_and(Vec::is_empty) {
+            return None;
         }
-        let left = status.map(|status| (status.dirty_old, status.dirty_new, status.dead_letters));
         let text = format!(
-            "{} does not come to rest: repaired {repaired:?}, retried {retried:?}; \
-             marks of old and new and dead letters: {left:?}",
-            migration.name()
+            "{} does not come to rest at {}: repaired {repaired:?}, retried {retried:?}; \
+             marks: {left:?}; dead letters: {letters:?}",
+            migration.name(),
+            found.stage
         );
         if begun.elapsed() > RESTS_WITHIN {
             return Some(Violation { text, at: None });
@@ -266,6 +287,11 @@ async fn completes<D: Sql>(
     }
 }
 
+async fn found<D: Sql>(migration: &Migration, pool: &Pool<D::Db>, plan: &Plan) -> Found {
+    let all = facts::found::<D>(pool, plan.lazy).await;
+    all.into_iter().find(|found| found.migration == migration.name()).unwrap()
+}
+
 async fn step<D: Sql>(
     migration: &Migration,
     pool: &Pool<D::Db>,
@@ -280,8 +306,7 @@ async fn step<D: Sql>(
         }
         _ => {}
     }
-    let all = facts::found::<D>(pool, plan.lazy).await;
-    let found = all.into_iter().find(|found| found.migration == migration.name()).unwrap();
+    let found = found::<D>(migration, pool, plan).await;
     if !found.old_is_whole {
         migration.backfill().reverse().run().await?;
     }

@@ -25,7 +25,7 @@ enum Server {
         url: String,
         port: u16,
     },
-    Own(Own),
+    Own(Box<Own>),
 }
 
 /// Started by this run.
@@ -59,9 +59,8 @@ impl Servers {
     /// The URL of its first database, and its port; `None` where there is none.
     pub(crate) fn url(&mut self, kind: Kind) -> Option<(String, u16)> {
         match self.of(kind)? {
-            Server::Named { url, port } | Server::Own(Own { url, port, .. }) => {
-                Some((url.clone(), *port))
-            }
+            Server::Named { url, port } => Some((url.clone(), *port)),
+            Server::Own(own) => Some((own.url.clone(), own.port)),
         }
     }
 
@@ -106,7 +105,7 @@ async fn server(kind: Kind) -> Option<Server> {
         Kind::MySql => mariadb().await,
     };
     if let Some(own) = own {
-        return Some(Server::Own(own));
+        return Some(Server::Own(Box::new(own)));
     }
     let (variable, default) = match kind {
         Kind::Postgres => ("DUALWRITE_TEST_POSTGRES_URL", 5432),

@@ -167,7 +167,7 @@ fn a_side_that_lacks_a_row_or_holds_another_one_is_found() {
     let mut half = Found { copied: false, ..found(Stage::DualWrite) };
     half.new.insert(2, row(1, "a"));
     assert_eq!(sides(&half, &truth_now).len(), 1);
-    let marked = Found { marks: vec!["2".into()], ..found(Stage::Live) };
+    let marked = Found { marks: vec![(Side::New, "2".into())], ..found(Stage::Live) };
     assert_eq!(sides(&marked, &truth_now).len(), 1);
     let blind = Found { copied: false, ..found(Stage::Live) };
     assert_eq!(sides(&blind, &truth_now).len(), 1);
