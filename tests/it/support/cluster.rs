@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::server::{copied, postgres_bin};
+use super::server::{copied, postgres_program};
 
 /// A server in a temporary folder; stopped, and removed, when it is dropped.
 pub(crate) struct Server {
@@ -16,7 +16,7 @@ pub(crate) struct Server {
 
 /// PostgreSQL does not run as root.
 fn run(program: &str, arguments: &[&str]) {
-    let path = postgres_bin().join(program);
+    let path = postgres_program(program);
     let mut command = match rustix::process::getuid().is_root() {
         true => {
             let mut command = Command::new("runuser");

@@ -45,7 +45,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// A folder that belongs to the first of these accounts that exists, and the account. Not below `TMPDIR`, which
 /// may be closed to it.
-fn folder(accounts: &[&str]) -> (PathBuf, String) {
+pub(crate) fn folder(accounts: &[&str]) -> (PathBuf, String) {
     let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let exists =
         |account: &&&str| known.lines().any(|line| line.starts_with(&format!("{account}:")));
@@ -62,7 +62,7 @@ fn folder(accounts: &[&str]) -> (PathBuf, String) {
 }
 
 /// A program that runs as the account when we are root, which these servers refuse to be.
-fn program(account: &str, folder: &Path, path: impl AsRef<Path>) -> Command {
+pub(crate) fn program(account: &str, folder: &Path, path: impl AsRef<Path>) -> Command {
     let mut command = match rustix::process::geteuid().is_root() {
         true => {
             let mut command = Command::new("setpriv");
@@ -128,10 +128,10 @@ pub(crate) async fn mariadb(settings: &[String]) -> Server {
     up(Server { child, folder, port }).await
 }
 
-/// The programs of the PostgreSQL that `tests/run` was asked for, or of the newest that is installed.
-pub(crate) fn postgres_bin() -> PathBuf {
+/// The programs of the PostgreSQL that `tests/run` was asked for, or of the newest that is installed, if one is.
+pub(crate) fn postgres_bin() -> Option<PathBuf> {
     if let Some(bin) = std::env::var_os("DUALWRITE_TEST_POSTGRES_BIN") {
-        return bin.into();
+        return Some(bin.into());
     }
     let folders = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut bins: Vec<(u32, PathBuf)> = folders
@@ -141,14 +141,17 @@ pub(crate) fn postgres_bin() -> PathBuf {
         })
         .collect();
     bins.sort();
-    let (_, bin) = bins.pop().expect("PostgreSQL is installed; tests/run does it");
-    bin
+    bins.pop().map(|(_, bin)| bin)
+}
+
+pub(crate) fn postgres_program(name: &str) -> PathBuf {
+    postgres_bin().expect("PostgreSQL is installed; tests/run does it").join(name)
 }
 
 /// PostgreSQL that a standby may follow.
 pub(crate) async fn postgres() -> Server {
     let (folder, account) = folder(&["postgres", "nobody"]);
-    let mut init = program(&account, &folder, postgres_bin().join("initdb"));
+    let mut init = program(&account, &folder, postgres_program("initdb"));
     init.arg("--pgdata=data").args([
         "--no-sync",
         "--username=postgres",
@@ -203,7 +206,7 @@ pub(crate) async fn copied(port: u16, from: &Path, to: &Path, account: &str) {
 async fn start_postgres(folder: PathBuf, account: &str) -> Server {
     let port = free_port();
     fs::write(folder.join("quits"), "").unwrap();
-    let mut command = program(account, &folder, postgres_bin().join("postgres"));
+    let mut command = program(account, &folder, postgres_program("postgres"));
     command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     command.args(["-c", "fsync=off", "-c", "wal_level=replica"]);
     command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
