@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
-use crate::migration::guard::answered;
 use crate::observe::figures::Figures;
 use crate::runtime::metrics::{Series, describe};
 use crate::stages::facts::Facts;
@@ -32,13 +31,9 @@ pub(super) fn news(shared: &Shared) {
 }
 
 /// What the control tables say.
-pub(super) async fn facts(shared: &Shared, facts: Option<&Facts>) {
+pub(super) fn facts(shared: &Shared, facts: Option<&Facts>) {
     let Some(facts) = facts else { return };
-    // One that is complete, and none, stay so until something changes.
-    let backfill = match shared.take_gathered() {
-        true => answered(shared.control.backfill(&shared.name)).await.flatten(),
-        false => None,
-    };
+    let backfill = shared.take_gathered();
     let closed = facts.position.stage.next().and_then(|next| {
         let wish = Move::Advance(next);
         let to = destination(facts.position, facts.generation, wish).ok()?;

@@ -2,6 +2,7 @@
 //! so, publishes, and tells the service. In tasks of their own, so that neither a slow recorder nor a hook
 //! that panics costs the lease.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -169,9 +170,14 @@ impl Inner {
         let Some(found) = answered(self.control.summaries(&names)).await else {
             return due.iter().for_each(|shared| count(&shared.counters.control_failed));
         };
+        let mut backfills = match cfg!(feature = "metrics") {
+            true => answered(self.control.backfills()).await.unwrap_or_default(),
+            false => HashMap::new(),
+        };
         for shared in due {
             let facts = found.iter().find(|(name, _)| **name == *shared.name);
-            shared.gather(facts.map(|(_, facts)| facts.clone()));
+            let backfill = backfills.remove(&*shared.name);
+            shared.gather(facts.map(|(_, facts)| facts.clone()), backfill);
         }
     }
 }
@@ -194,7 +200,11 @@ fn is_evaluation_due(shared: &Shared, guards: &Guards) -> bool {
 pub(crate) async fn watch(shared: &Shared) {
     let guards = guards(shared);
     if (wants_facts(&guards) || cfg!(feature = "metrics")) && is_evaluation_due(shared, &guards) {
-        shared.gather(facts(shared).await);
+        let backfill = match cfg!(feature = "metrics") {
+            true => answered(shared.control.backfill(&shared.name)).await.flatten(),
+            false => None,
+        };
+        shared.gather(facts(shared).await, backfill);
     }
     watch_known(shared).await;
 }
@@ -228,7 +238,7 @@ async fn evaluate(shared: &Shared, guards: &Guards) {
         }
     }
     #[cfg(feature = "metrics")]
-    super::publishing::facts(shared, facts.as_ref()).await;
+    super::publishing::facts(shared, facts.as_ref());
 }
 
 async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {

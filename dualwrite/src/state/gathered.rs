@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::control::BackfillProgress;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Mark;
 use crate::stages::position::Generation;
@@ -13,6 +14,8 @@ use crate::state::Shared;
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     facts: Option<Facts>,
+    /// Its newest backfill.
+    backfill: Option<BackfillProgress>,
     /// When, by our clock.
     at: Option<u64>,
     /// What a look had found by then.
@@ -50,22 +53,25 @@ impl Shared {
         let gathered = self.gathering();
         let Some(at) = gathered.at else { return true };
         let since = Duration::from_nanos(self.clock.now().saturating_sub(at));
-        let busy = self.is_planned() || self.is_started() || self.is_dirty() || !self.is_copied();
+        let copies = gathered.backfill.as_ref().is_some_and(|backfill| !backfill.complete);
+        let busy = self.is_planned() || self.is_started() || self.is_dirty() || copies;
         since >= every || gathered.news != Some(self.news()) || busy && since >= every / 6
     }
 
-    pub(crate) fn gather(&self, facts: Option<Facts>) {
+    pub(crate) fn gather(&self, facts: Option<Facts>, backfill: Option<BackfillProgress>) {
         let (news, at) = (Some(self.news()), Some(self.clock.now()));
-        *self.gathering() = Gathered { facts, at, news, fresh: true };
+        *self.gathering() = Gathered { facts, backfill, at, news, fresh: true };
     }
 
     pub(crate) fn gathered(&self) -> Option<Facts> {
         self.gathering().facts.clone()
     }
 
-    /// Whether it was read since this was asked last.
+    /// The newest backfill, where it was read since this was asked last.
     #[cfg(feature = "metrics")]
-    pub(crate) fn take_gathered(&self) -> bool {
-        std::mem::take(&mut self.gathering().fresh)
+    pub(crate) fn take_gathered(&self) -> Option<BackfillProgress> {
+        let mut gathered = self.gathering();
+        let is_fresh = std::mem::take(&mut gathered.fresh);
+        gathered.backfill.clone().filter(|_| is_fresh)
     }
 }

@@ -84,7 +84,6 @@ impl<'m, K: Key + ?Sized, O, N, C, L> ReadCall<'m, K, O, N, C, L> {
     }
 
     /// Asks the new side.
-    #[expect(clippy::new_ret_no_self, reason = "the new side, beside the old one")]
     pub fn new<F>(self, new: F) -> ReadCall<'m, K, O, F, C, L> {
         let Self { shared, method, key, old, compare, lazy, .. } = self;
         ReadCall { shared, method, key, old, new, compare, lazy }

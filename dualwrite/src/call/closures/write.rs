@@ -203,7 +203,6 @@ impl<'m, 'c, DB: Backend, R, O, N, C> WriteCall<'m, 'c, DB, R, O, N, C> {
     }
 
     /// Writes the new side.
-    #[expect(clippy::new_ret_no_self, reason = "the new side, beside the old one")]
     pub fn new<'env, F, T, E>(self, new: F) -> WriteCall<'m, 'c, DB, R, O, F, C>
     where
         F: for<'x> FnMut(InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
