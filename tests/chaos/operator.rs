@@ -19,6 +19,9 @@ pub(crate) struct Operator {
 /// An order that takes longer is given up, in the middle of whatever it does.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+const SPRINT: u32 = 3;
+const SPRINT_WAITS: Duration = Duration::from_millis(800);
+
 impl Operator {
     pub(crate) async fn order(&mut self) {
         let migration = self.dice.pick(&self.migrations).clone();
@@ -29,7 +32,8 @@ impl Operator {
         let (what, name) = (self.dice.below(100), migration.name().to_owned());
         let ordered = async {
             match what {
-                0..38 => self.forward(&migration).await,
+                0..32 => self.forward(&migration).await,
+                32..38 => self.sprint(&migration).await,
                 38..48 => self.ramp(&migration).await,
                 48..56 => self.back(&migration).await,
                 56..80 => self.copy(&migration).await,
@@ -64,6 +68,22 @@ impl Operator {
         // The mirrors that fail here are no reason to wait.
         let moving = moving.overriding(Gate::MirrorWrites).because("chaos");
         said(&format!("advance to {next}"), moving.await)
+    }
+
+    /// As far as it goes in one direction, without a pause: what has not followed yet is several stages behind.
+    async fn sprint(&mut self, migration: &Migration) -> Option<String> {
+        let (back, begun) = (self.dice.one_in(3), migration.position().stage);
+        for _ in 0..SPRINT {
+            let stage = migration.position().stage;
+            let to = if back { stage.previous() } else { stage.next() };
+            let to = to.filter(|to| *to != Stage::Off)?;
+            let moving = if back { migration.step_back(to) } else { migration.advance(to) };
+            let moving = moving.within(SPRINT_WAITS).because("chaos");
+            if moving.overriding(Gate::MirrorWrites).await.is_err() {
+                break;
+            }
+        }
+        Some(format!("sprint from {begun} to {}", migration.position().stage))
     }
 
     async fn ramp(&mut self, migration: &Migration) -> Option<String> {

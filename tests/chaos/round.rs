@@ -119,21 +119,21 @@ async fn prepare<D: Sql>(plan: &Plan, place: &Place<D>, log: &Log) -> Option<For
         }
     }
     for (migration, _) in &migrations {
-        begins(migration, plan.start).await.unwrap();
+        begins(migration, plan).await.unwrap();
     }
     runtime.shutdown().await.unwrap();
     plan.foreign.then_some(foreigner)
 }
 
 /// Takes the migration where the round begins.
-async fn begins(migration: &Migration, start: Stage) -> Result<(), Error> {
-    while let Some(next) = migration.position().stage.next().filter(|next| *next <= start) {
-        if next == Stage::Live {
+async fn begins(migration: &Migration, plan: &Plan) -> Result<(), Error> {
+    while let Some(next) = migration.position().stage.next().filter(|next| *next <= plan.start) {
+        migration.advance(next).within(RESTS_WITHIN).await?;
+        if next == Stage::Shadow && (plan.copied || plan.start > next) {
             migration.backfill().run().await?;
             migration.repair().await?;
             migration.verify().run().await?;
         }
-        migration.advance(next).within(RESTS_WITHIN).await?;
     }
     Ok(())
 }
