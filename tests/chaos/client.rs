@@ -15,7 +15,7 @@ use crate::support::sql::Sql;
 const PATIENCE: Duration = Duration::from_secs(4);
 const PAUSE_MS: usize = 6;
 /// So many keys get half of the operations.
-const OFTEN: usize = 3;
+pub(crate) const OFTEN: usize = 3;
 const AFTER_AN_ERROR: Duration = Duration::from_millis(20);
 /// Rows that transactions lock in any order, so that some are chosen to fail.
 pub(crate) const HOT: std::ops::RangeInclusive<i64> = 1..=4;

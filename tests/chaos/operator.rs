@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use dualwrite::{Error, Gate, Migration, Percent, Stage};
 
+use crate::client::OFTEN;
 use crate::log::Log;
+use crate::service::VERSIONED;
 use crate::support::dice::Dice;
 
 pub(crate) struct Operator {
@@ -36,7 +38,8 @@ impl Operator {
                 32..38 => self.sprint(&migration).await,
                 38..48 => self.ramp(&migration).await,
                 48..56 => self.back(&migration).await,
-                56..80 => self.copy(&migration).await,
+                56..70 => self.copy(&migration).await,
+                70..80 => self.copy_keys(&migration).await,
                 80..94 => {
                     let report = migration.verify().run().await;
                     said(
@@ -107,6 +110,15 @@ impl Operator {
         }
     }
 
+    /// Keys that are written meanwhile.
+    async fn copy_keys(&mut self, migration: &Migration) -> Option<String> {
+        let mut copied = Ok(false);
+        for _ in 0..COPIED {
+            copied = migration.copy(&(VERSIONED.start() + self.dice.below(OFTEN) as i64)).await;
+        }
+        said("copies of single keys", copied)
+    }
+
     async fn copy(&mut self, migration: &Migration) -> Option<String> {
         let backfill = migration.backfill().batch(1 + self.dice.below(20) as u32);
         let backfill = backfill.lease(Duration::from_millis(500));
@@ -116,6 +128,9 @@ impl Operator {
         said(if back { "reverse copy" } else { "backfill" }, done)
     }
 }
+
+/// Keys that are copied in one order.
+const COPIED: usize = 4;
 
 /// What came of an order; nothing where a gate refused it, which is most of the time.
 fn said(what: &str, outcome: Result<impl std::fmt::Debug, Error>) -> Option<String> {
