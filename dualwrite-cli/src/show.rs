@@ -84,6 +84,7 @@ fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// A time of the database, in UTC.
 pub(crate) fn moment(at_us: i64) -> String {
     let at = u64::try_from(at_us).ok().map(Duration::from_micros);
     let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));

@@ -94,6 +94,7 @@ pub use contract::declared::{
 };
 pub use contract::plan::{ContractPlan, SchemaFile};
 pub use control::contracts::ContractEvent;
+pub use control::commands::{Job, JobKind};
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
 pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
@@ -131,6 +132,8 @@ pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
+pub use operator::execute::{CommandOptions, CommandOutcome};
+pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
 #[cfg(feature = "page")]
 pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};

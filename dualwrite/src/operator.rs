@@ -1,8 +1,12 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
 mod contract;
+pub(crate) mod execute;
+pub(crate) mod command;
+mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
+pub(crate) mod queries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +21,7 @@ use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::moving::{check_named, check_reason};
 use crate::stages::facts::Facts;
+use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
 
@@ -61,6 +66,10 @@ pub struct MigrationOverview {
     pub name: String,
     /// Where it stands: stage, ramp and epoch.
     pub position: String,
+    /// The epoch of that, for commands that must not be given to another position.
+    pub epoch: Epoch,
+    /// Who has set the kill switch in the control tables.
+    pub killed_by: Option<String>,
     /// The generation of new.
     pub generation: u64,
     /// The newest backfill. Serialized with what follows from it: `done`, `remaining`, `percent`,
@@ -88,6 +97,9 @@ impl MigrationOverview {
         let backfill = self.backfill.as_ref().filter(|backfill| !backfill.complete);
         if self.unreadable.is_some() {
             return Some("its rows cannot be read");
+        }
+        if self.killed_by.is_some() {
+            return Some("killed");
         }
         if self.started.iter().any(|task| task.halted) {
             return Some("backfill halted");
@@ -118,6 +130,8 @@ impl MigrationOverview {
         Self {
             name,
             position: facts.position.to_string(),
+            epoch: facts.position.epoch,
+            killed_by: facts.killed.clone(),
             generation: facts.generation.0,
             backfill,
             started: explained(started, &facts.instances),
@@ -132,6 +146,8 @@ impl MigrationOverview {
         Self {
             name: name.to_owned(),
             position: "unreadable".to_owned(),
+            epoch: Epoch(0),
+            killed_by: None,
             generation: 0,
             backfill: None,
             started: Vec::new(),

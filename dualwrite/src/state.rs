@@ -121,6 +121,8 @@ pub(crate) struct Shared {
     pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
     folds: AtomicU8,
+    /// Who has set the kill switch in the control tables.
+    killed: Mutex<Option<String>>,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -200,6 +202,7 @@ impl Shared {
             catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
+            killed: Mutex::new(record.killed.clone()),
             flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,
@@ -220,6 +223,22 @@ impl Shared {
 
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.generation.load(SeqCst))
+    }
+
+    pub(crate) fn set_killed(&self, by: Option<&str>) {
+        let mut killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        if killed.as_deref() != by {
+            *killed = by.map(str::to_owned);
+        }
+    }
+
+    /// The kill switch in the control tables, if it is set.
+    pub(crate) fn killed(&self) -> Option<String> {
+        let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        // The names of the audit are longer than what an acknowledgement has room for.
+        killed
+            .as_ref()
+            .map(|by| format!("in the control tables, by {by}").chars().take(60).collect())
     }
 
     /// What this release declares, with what the catalogue said when it was read last.

@@ -96,6 +96,12 @@ pub(crate) fn drained(facts: &Facts) -> Vec<Blocker> {
 }
 
 fn killed(facts: &Facts, found: &mut Vec<Blocker>) {
+    if let Some(actor) = &facts.killed {
+        let reason = format!(
+            "{actor} has set the kill switch of this migration; take it back before anything goes forward"
+        );
+        block(found, Gate::Killed, reason);
+    }
     for instance in &facts.instances {
         if let Some(switch) = &instance.killed_by {
             let reason = format!(

@@ -54,7 +54,6 @@ impl Terms {
         self
     }
 
-    #[cfg(test)]
     /// What holds for all of these together: a gate that one of them has shut is shut. A job needs one instance that
     /// can do it.
     pub(crate) fn strictest<'t>(all: impl IntoIterator<Item = &'t Self>) -> Option<Self> {
@@ -63,7 +62,6 @@ impl Terms {
         Some(all.fold(first, Self::and))
     }
 
-    #[cfg(test)]
     fn and(mut self, other: &Self) -> Self {
         self.lazy &= other.lazy;
         self.soak = self.soak.max(other.soak);
@@ -80,7 +78,6 @@ impl Terms {
 }
 
 /// Adds those that are not there yet.
-#[cfg(test)]
 fn add<T: Clone + PartialEq>(to: &mut Vec<T>, others: &[T]) {
     for other in others {
         if !to.contains(other) {

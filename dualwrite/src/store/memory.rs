@@ -2,6 +2,7 @@
 //! with other processes, and there is no transaction to fence.
 
 mod contracts;
+mod commands;
 mod entry;
 mod hazards;
 mod instances;

@@ -4,6 +4,7 @@
 mod alter;
 pub(crate) mod change;
 mod contracts;
+mod commands;
 mod facts;
 mod hazards;
 mod instances;

@@ -9,6 +9,7 @@ use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
 use crate::migration::moving::NAME_BYTES_MAX;
 use crate::operator::MigrationOverview;
+use crate::operator::command::{COMMANDS, CommandSpec};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
 use crate::printable::printable;
@@ -96,6 +97,8 @@ pub(super) fn one(migration: &MigrationOverview, links: &Links) -> Markup {
         p { a href=(links.first()) { "All migrations" } }
         h1 { (own(name)) }
         div data-live { (state(migration)) }
+        h2 { "Actions" }
+        @for spec in &COMMANDS { (command(spec, migration, links)) }
         h2 { "Backfill actions" }
         (start_form(&links.order(name, "start")))
         (orders_form(migration, links))
@@ -103,6 +106,29 @@ pub(super) fn one(migration: &MigrationOverview, links: &Links) -> Markup {
         p { a href=(links.orders(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
     };
     document(name, links, &body)
+}
+
+/// A command, closed until it is looked for: what it does, who and why, then the button.
+fn command(spec: &CommandSpec, migration: &MigrationOverview, links: &Links) -> Markup {
+    html! {
+        details {
+            summary { (spec.name) }
+            p { (spec.about) "." }
+            form method="post" action=(links.command(&migration.name, spec.name)) {
+                input type="hidden" name="expect-epoch" value=(migration.epoch);
+                @for field in spec.fields {
+                    label {
+                        @if field.is_flag { input type="checkbox" name=(field.name) value="true"; " " (field.about) }
+                        @else { (field.name) " (" (field.about) ") " input name=(field.name) required[field.required]; }
+                    }
+                }
+                label { "by " input name="by" required maxlength=(NAME_BYTES_MAX); }
+                label { "because " input name="because" required maxlength="2000" size="50"; }
+                label { input type="checkbox" name="dry-run" value="true"; " only say what would happen" }
+                button { (spec.name) }
+            }
+        }
+    }
 }
 
 fn document(title: &str, links: &Links, body: &Markup) -> Markup {
@@ -277,6 +303,8 @@ mod tests {
         MigrationOverview {
             name: evil(),
             position: evil(),
+            epoch: crate::stages::position::Epoch(7),
+            killed_by: Some(evil()),
             unreadable: Some(evil()),
             generation: 3,
             backfill: Some(BackfillProgress {

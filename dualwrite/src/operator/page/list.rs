@@ -55,6 +55,8 @@ mod tests {
         MigrationOverview {
             name: name.to_owned(),
             position: "off".to_owned(),
+            epoch: crate::stages::position::Epoch(1),
+            killed_by: None,
             unreadable: None,
             generation: 1,
             backfill: None,

@@ -34,6 +34,7 @@ impl Entry {
                 old_generation: Generation::FIRST,
                 planned: false,
                 started: false,
+                killed: None,
             },
             old_verified: None,
             verification: None,
@@ -70,6 +71,7 @@ impl Entry {
 
     pub(super) fn facts(&self, now: u64) -> Facts {
         Facts {
+            killed: self.record.killed.clone(),
             position: self.record.position,
             token: self.record.token,
             generation: self.record.generation,
