@@ -139,6 +139,7 @@ pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
+pub use preflight::report::PreflightReport;
 pub use preflight::finding::{Finding, FindingLevel, Preflight};
 pub use printable::printable;
 pub use rollout::health::Health;

@@ -15,12 +15,15 @@ use serde::{Serialize, Serializer};
 
 use crate::backfill::decide::FAILURES_MAX;
 use crate::backfill::options::WORKERS_MAX;
+use crate::control::commands::Job;
 use crate::control::tasks::{NewTask, StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::moving::{check_named, check_reason};
+use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
+use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
@@ -85,6 +88,15 @@ pub struct MigrationOverview {
     pub dead_letters_to_old: u64,
     /// Live instances.
     pub instances: usize,
+    /// Writers of the old table that no trigger sees, and sequences of the new table that are behind, as an instance
+    /// found them last. `Complete` waits for each.
+    pub hazards: Vec<Hazard>,
+    /// What the newest preflight of an instance found. It is read for [one migration](Operator::migration) only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightReport>,
+    /// Jobs that were started for any instance, ended or not. They are read for one migration only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
     /// Why its rows in the control tables cannot be read, where that is so; the rest is empty then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -138,6 +150,9 @@ impl MigrationOverview {
             dead_letters: facts.dead_letters,
             dead_letters_to_old: facts.old_dead_letters,
             instances: facts.instances.len(),
+            hazards: facts.hazards.clone(),
+            preflight: None,
+            jobs: Vec::new(),
             unreadable: None,
         }
     }
@@ -154,6 +169,9 @@ impl MigrationOverview {
             dead_letters: 0,
             dead_letters_to_old: 0,
             instances: 0,
+            hazards: Vec::new(),
+            preflight: None,
+            jobs: Vec::new(),
             unreadable: Some(error.to_string()),
         }
     }
@@ -255,7 +273,9 @@ impl Operator {
         let facts = self.control.facts(name).await?;
         let backfill = self.control.backfill(name).await?;
         let started = self.control.tasks(name).await?;
-        Ok(MigrationOverview::of(backfill, started, &facts, name.to_owned()))
+        let overview = MigrationOverview::of(backfill, started, &facts, name.to_owned());
+        let preflight = self.control.preflight(name).await?;
+        Ok(MigrationOverview { preflight, jobs: self.control.jobs(name).await?, ..overview })
     }
 
     /// Orders to the backfill of a migration.

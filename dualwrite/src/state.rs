@@ -78,6 +78,10 @@ pub(crate) struct Shared {
     pub(crate) started: AtomicBool,
     /// This process looks after it.
     pub(crate) following: AtomicBool,
+    /// This process asks for the jobs that were started.
+    pub(crate) finding_jobs: AtomicBool,
+    /// The kinds of jobs that this process is doing, a bit for each.
+    pub(crate) jobs: AtomicU8,
     /// Some reads follow the ramp by something else than the record's key.
     ramped: AtomicBool,
     lease: Arc<Lease>,
@@ -172,6 +176,8 @@ impl Shared {
             planned: AtomicBool::new(record.planned),
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
+            finding_jobs: AtomicBool::new(false),
+            jobs: AtomicU8::new(0),
             ramped: AtomicBool::new(false),
             lease: context.lease,
             deleted: AtomicBool::new(false),
@@ -262,9 +268,17 @@ impl Shared {
     /// The same for others, who cannot read the catalogue themselves: before it was read here, every move forward is
     /// refused.
     pub(crate) fn declared(&self) -> Terms {
+        let mut terms = self.terms();
+        if terms.mirror_failing.is_some() {
+            let message = format!(
+                "too many writes to the new side fail on instance {}: its log and its status have the cause",
+                self.instance
+            );
+            terms.mirror_failing = Some(message);
+        }
         match self.catalogue() {
-            Some(_) => self.terms(),
-            None => self.terms().unread(&self.instance),
+            Some(_) => terms,
+            None => terms.unread(&self.instance),
         }
     }
 

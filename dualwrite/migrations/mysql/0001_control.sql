@@ -185,6 +185,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_order (
 CREATE TABLE IF NOT EXISTS dualwrite_task (
     migration    VARCHAR(100)    NOT NULL,
     side         VARCHAR(16)     NOT NULL,
+    -- Of a job, the key that it is about.
+    subject      TEXT,
     workers      BIGINT  NOT NULL,
     rate         BIGINT,
     failures_max BIGINT  NOT NULL,
@@ -247,6 +249,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_hazard (
 CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration VARCHAR(100)    NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What the newest preflight found, for whoever cannot read the catalogue: names and levels as JSON, no values of rows.
+CREATE TABLE IF NOT EXISTS dualwrite_preflight (
+    migration    VARCHAR(100) NOT NULL PRIMARY KEY,
+    findings     TEXT         NOT NULL,
+    instance     VARCHAR(100) NOT NULL,
+    at           BIGINT       NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
 -- when on there is no way back.

@@ -185,6 +185,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_order (
 CREATE TABLE IF NOT EXISTS dualwrite_task (
     migration    TEXT    NOT NULL,
     side         TEXT    NOT NULL,
+    -- Of a job, the key that it is about.
+    subject      TEXT,
     workers      BIGINT  NOT NULL,
     rate         BIGINT,
     failures_max BIGINT  NOT NULL,
@@ -247,6 +249,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_hazard (
 CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration TEXT            NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
+);
+-- What the newest preflight found, for whoever cannot read the catalogue: names and levels as JSON, no values of rows.
+CREATE TABLE IF NOT EXISTS dualwrite_preflight (
+    migration    TEXT NOT NULL PRIMARY KEY,
+    findings     TEXT NOT NULL,
+    instance     TEXT NOT NULL,
+    at           BIGINT NOT NULL
 );
 -- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
 -- when on there is no way back.

@@ -11,7 +11,7 @@ use crate::rollout::order::NewOrder;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 
-/// What an instance with a copy function does for somebody who has none.
+/// What an instance with a copy function does for an operator, who has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -22,13 +22,23 @@ pub enum JobKind {
     Letters,
     /// Advances the sequences of new.
     Sequences,
-    /// Reads what the catalogue says of writers and sequences.
+    /// Reads the catalogue, and keeps what it finds.
     Catalogue,
+    /// Copies again what a comparison of all keys finds different.
+    Repair,
+    /// Copies one key.
+    Copy,
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Verify, Self::Letters, Self::Sequences, Self::Catalogue];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Verify,
+        Self::Letters,
+        Self::Sequences,
+        Self::Catalogue,
+        Self::Repair,
+        Self::Copy,
+    ];
 
     /// The name in `snake_case`.
     #[must_use]
@@ -38,7 +48,19 @@ impl JobKind {
             Self::Letters => "letters",
             Self::Sequences => "sequences",
             Self::Catalogue => "catalogue",
+            Self::Repair => "repair",
+            Self::Copy => "copy",
         }
+    }
+
+    /// Whether it takes seconds at the most, so that somebody waits for it.
+    pub(crate) const fn is_short(self) -> bool {
+        matches!(self, Self::Sequences | Self::Catalogue | Self::Copy)
+    }
+
+    /// Its place among the others, for a set of them.
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -58,6 +80,8 @@ impl std::fmt::Display for JobKind {
 pub struct Job {
     /// What it does.
     pub kind: JobKind,
+    /// The key that it is about, as JSON, where it is about one.
+    pub key: Option<String>,
     /// Who started it last.
     pub actor: String,
     /// Why.
@@ -74,6 +98,19 @@ pub struct Job {
     pub answer: Option<String>,
 }
 
+impl Job {
+    /// Where it is, in a few words.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        match (self.failed, self.done, &self.runner) {
+            (true, _, _) => "failed",
+            (_, true, _) => "done",
+            (_, _, Some(_)) => "running",
+            _ => "waits for an instance",
+        }
+    }
+}
+
 /// A change that is recorded.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordedChange {
@@ -83,22 +120,33 @@ pub(crate) enum RecordedChange {
     ForgetSamples,
     StopWriter(String),
     Verification(VerifyOrder),
-    Job(JobKind),
+    Job(JobKind, Option<EncodedKey>),
     StartBackfill(NewTask),
     Backfill(Side, Order),
 }
 
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is made and recorded.
+    Done,
+    /// It was so before: nothing is changed or recorded.
+    Already,
+    /// Nothing was there to take it: nothing is changed or recorded.
+    Nothing,
+}
+
 /// What operators do.
 pub(crate) trait Commands: Send + Sync {
-    /// Makes the change and records the order. Returns whether there was something to take it: where not, nothing is
-    /// changed or recorded. `Conflict` where the position is at another epoch than `expected`.
+    /// Makes the change and records the order, in one transaction. `Conflict` where the position is at another epoch
+    /// than `expected`.
     fn command<'a>(
         &'a self,
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
         order: &'a NewOrder,
-    ) -> BoxFuture<'a, Result<bool, Error>>;
+    ) -> BoxFuture<'a, Result<Taken, Error>>;
 
     /// The jobs that were started, ended or not.
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>>;

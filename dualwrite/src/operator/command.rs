@@ -69,7 +69,7 @@ const fn spec(
 }
 
 /// All commands.
-pub const COMMANDS: [CommandSpec; 25] = [
+pub const COMMANDS: [CommandSpec; 28] = [
     spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
@@ -114,7 +114,14 @@ pub const COMMANDS: [CommandSpec; 25] = [
         "Records that a writer no trigger sees is stopped",
         &[field("writer", "its name, as the hazards have it")],
     ),
-    spec("advance-sequences", "Has the sequences of new advanced, by any instance", &[]),
+    spec(
+        "advance-sequences",
+        "Has the sequences of the new table set beyond every number that is taken, by any instance",
+        &[],
+    ),
+    spec("read-catalogue", "Has the preflight run again and its findings kept, by any instance", &[]),
+    spec("repair", "Has all keys compared and copied again that differ, by any instance", &[]),
+    spec("copy", "Has one key copied to new, by any instance", &[field("key", "the key, as JSON")]),
 ];
 
 /// A command to one migration.
@@ -172,6 +179,12 @@ pub enum Command {
     WriterStopped(String),
     /// Advances the sequences of new.
     AdvanceSequences,
+    /// Reads the catalogue, and keeps what it finds.
+    ReadCatalogue,
+    /// Copies again what a comparison of all keys finds different.
+    Repair,
+    /// Copies the key, as JSON.
+    Copy(String),
 }
 
 impl Command {
@@ -218,6 +231,9 @@ impl Command {
             "mismatches-forget" => Self::MismatchesForget,
             "writer-stopped" => Self::WriterStopped(fields.required("writer")?),
             "advance-sequences" => Self::AdvanceSequences,
+            "read-catalogue" => Self::ReadCatalogue,
+            "repair" => Self::Repair,
+            "copy" => Self::Copy(fields.key()?),
             other => {
                 let names: Vec<&str> = COMMANDS.iter().map(|spec| spec.name).collect();
                 let message =
@@ -225,6 +241,46 @@ impl Command {
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
         })
+    }
+}
+
+impl Command {
+    /// Its entry in the [list](COMMANDS).
+    pub(crate) fn spec(&self) -> Option<&'static CommandSpec> {
+        COMMANDS.iter().find(|spec| spec.name == self.name())
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Move(Move::Advance(_), _) => "advance",
+            Self::Move(Move::StepBack(_), _) => "step-back",
+            Self::Move(Move::Ramp(_), _) => "ramp",
+            Self::Move(Move::Rollback, _) => "rollback",
+            Self::KillOn => "kill-on",
+            Self::KillOff => "kill-off",
+            Self::Approve(_) => "approve",
+            Self::RolloutPause => "rollout-pause",
+            Self::RolloutResume => "rollout-resume",
+            Self::RolloutSkipSoak => "rollout-skip-soak",
+            Self::RolloutAbort => "rollout-abort",
+            Self::BackfillStart { .. } => "backfill-start",
+            Self::BackfillPause(_) => "backfill-pause",
+            Self::BackfillResume(_) => "backfill-resume",
+            Self::BackfillCancel(_) => "backfill-cancel",
+            Self::BackfillRate(..) => "backfill-rate",
+            Self::Verify => "verify",
+            Self::VerifyPause => "verify-pause",
+            Self::VerifyResume => "verify-resume",
+            Self::VerifyCancel => "verify-cancel",
+            Self::LettersRetry => "letters-retry",
+            Self::LettersWaive(..) => "letters-waive",
+            Self::MismatchesForget => "mismatches-forget",
+            Self::WriterStopped(_) => "writer-stopped",
+            Self::AdvanceSequences => "advance-sequences",
+            Self::ReadCatalogue => "read-catalogue",
+            Self::Repair => "repair",
+            Self::Copy(_) => "copy",
+        }
     }
 }
 
@@ -312,7 +368,8 @@ mod tests {
     #[test]
     fn every_command_of_the_list_can_be_given_and_needs_what_it_says() {
         for spec in &COMMANDS {
-            assert!(Command::parse(spec.name, example).is_ok(), "{}", spec.name);
+            let command = Command::parse(spec.name, example).unwrap();
+            assert_eq!(command.spec(), Some(spec));
             for field in spec.fields.iter().filter(|field| field.required) {
                 let without = |name: &str| example(name).filter(|_| name != field.name);
                 let error = Command::parse(spec.name, without).unwrap_err();

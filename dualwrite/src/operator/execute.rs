@@ -1,9 +1,12 @@
 //! Carrying a command out: each change is recorded with who and why in its own transaction.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::backfill::decide::FAILURES_MAX;
-use crate::control::commands::{JobKind, RecordedChange};
+use crate::clock;
+use crate::control::commands::{JobKind, RecordedChange, Taken};
 use crate::control::tasks::NewTask;
 use crate::control::{Control, Order, VerifyOrder};
 use crate::error::{Error, ErrorKind};
@@ -16,8 +19,13 @@ use crate::operator::command::Command;
 use crate::operator::moves;
 use crate::rollout::order::{NewOrder, OrderKind};
 use crate::stages::facts::Facts;
+use crate::stages::hazard::HazardKind;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
+
+/// How long a command waits for a short job to end.
+pub(super) const JOB_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 
 /// Who gives a command, why, and under which condition.
 ///
@@ -126,7 +134,7 @@ impl Operator {
         self.control.check_version().await?;
         let execution = Execution { control: &*self.control, name, options };
         match command {
-            Command::Move(wish, gates) => moves::make(&execution, *wish, gates).await,
+            Command::Move(wish, gates) => moves::run(&execution, *wish, gates).await,
             Command::KillOn => moves::kill(&execution).await,
             other => execution.other(other).await,
         }
@@ -147,6 +155,7 @@ struct Plan {
     /// The backfill may be as the order wants it already.
     holds: Option<(Side, Order)>,
     done: &'static str,
+    already: &'static str,
     nothing: &'static str,
 }
 
@@ -155,15 +164,18 @@ impl Execution<'_> {
         let facts = self.control.facts(self.name).await?;
         self.expect(&facts)?;
         if self.options.dry_run {
-            let text = format!("would carry out: {}", what(command));
+            let mut text = format!("would {}", what(command));
+            if *command == Command::AdvanceSequences {
+                text.push_str(&sequences(&facts));
+            }
             return Ok(CommandOutcome::of(self.name, &facts, true, text));
         }
         let text = match command {
-            Command::Approve(approval) => self.approve(&facts, approval).await?,
-            Command::RolloutPause => self.rollout(&facts, OrderKind::Pause).await?,
-            Command::RolloutResume => self.rollout(&facts, OrderKind::Resume).await?,
-            Command::RolloutSkipSoak => self.rollout(&facts, OrderKind::SkipSoak).await?,
-            Command::RolloutAbort => self.rollout(&facts, OrderKind::Abort).await?,
+            Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
+            Command::RolloutPause => self.rollout(&facts, OrderKind::Pause).await?.to_owned(),
+            Command::RolloutResume => self.rollout(&facts, OrderKind::Resume).await?.to_owned(),
+            Command::RolloutSkipSoak => self.rollout(&facts, OrderKind::SkipSoak).await?.to_owned(),
+            Command::RolloutAbort => self.rollout(&facts, OrderKind::Abort).await?.to_owned(),
             other => self.execute(self.plan(other)).await?,
         };
         Ok(CommandOutcome::of(self.name, &facts, false, text))
@@ -205,80 +217,124 @@ impl Execution<'_> {
         })
     }
 
-    async fn execute(&self, plan: Plan) -> Result<&'static str, Error> {
-        let Plan { change, order, holds, done, nothing } = plan;
-        if self.control.command(self.name, &change, self.options.expected, &order).await? {
-            return Ok(done);
-        }
-        if let Some((side, ordered)) = holds {
-            let newest = self.control.backfill(self.name).await?;
-            let newest = newest.filter(|newest| newest.side == side);
-            if newest.is_some_and(|newest| ordered.holds(&newest)) {
-                return Ok(done);
+    async fn execute(&self, plan: Plan) -> Result<String, Error> {
+        let Plan { change, order, holds, done, already, nothing } = plan;
+        match self.control.command(self.name, &change, self.options.expected, &order).await? {
+            Taken::Done => {}
+            Taken::Already => return Ok(already.to_owned()),
+            Taken::Nothing => {
+                if let Some((side, ordered)) = holds {
+                    let newest = self.control.backfill(self.name).await?;
+                    let newest = newest.filter(|newest| newest.side == side);
+                    if newest.is_some_and(|newest| ordered.holds(&newest)) {
+                        return Ok(done.to_owned());
+                    }
+                }
+                return Err(Error::new(ErrorKind::Conflict, nothing).of(self.name));
             }
         }
-        Err(Error::new(ErrorKind::Conflict, nothing).of(self.name))
+        if let RecordedChange::Job(kind, _) = change
+            && kind.is_short()
+            && let Some(answer) = self.answer_of(kind).await?
+        {
+            return Ok(answer);
+        }
+        Ok(done.to_owned())
+    }
+
+    /// What a job came to, if it ends soon.
+    pub(super) async fn answer_of(&self, kind: JobKind) -> Result<Option<String>, Error> {
+        for _ in 0..JOB_PATIENCE.as_millis() / POLL.as_millis() {
+            let jobs = self.control.jobs(self.name).await?;
+            let job = jobs.into_iter().find(|job| job.kind == kind).filter(|job| job.done);
+            if let Some(job) = job {
+                let answer = job.answer.unwrap_or_default();
+                return match job.failed {
+                    true => Err(Error::new(ErrorKind::Conflict, answer)),
+                    false => Ok(Some(answer)),
+                };
+            }
+            clock::sleep(POLL).await;
+        }
+        Ok(None)
     }
 
     fn plan(&self, command: &Command) -> Plan {
-        let order = |kind| self.options.order(kind);
-        let simple = |change, kind, done, nothing| Plan {
+        let plan = |change, kind| Plan {
             change,
-            order: order(kind),
+            order: self.options.order(kind),
             holds: None,
-            done,
-            nothing,
+            done: "done",
+            already: "it was so already; nothing was changed",
+            nothing: "nothing was there to take the command",
         };
         match command {
-            Command::KillOff => simple(
-                RecordedChange::Unkill,
-                OrderKind::KillOff,
-                "the kill switch is taken back; instances see that within about 5 s",
-                "the kill switch is not set in the control tables; where `DUALWRITE_KILL` or a flag sets it, unset it there",
-            ),
-            Command::LettersWaive(side, key) => Plan {
-                order: order(OrderKind::LettersWaive).about(format!("{key} to {side}")),
-                ..simple(
-                    RecordedChange::Waive(*side, EncodedKey(key.clone())),
-                    OrderKind::LettersWaive,
-                    "waived; it is tried again like the others",
-                    "this key is not among the dead letters of that side; list them first",
-                )
+            Command::KillOff => Plan {
+                done: "the kill switch is taken back; instances see that within about 5 s",
+                already: "the kill switch is not set in the control tables; where `DUALWRITE_KILL` or a flag sets it, \
+                          unset it there",
+                ..plan(RecordedChange::Unkill, OrderKind::KillOff)
             },
-            Command::MismatchesForget => simple(
-                RecordedChange::ForgetSamples,
-                OrderKind::MismatchesForget,
-                "the samples are removed",
-                "there are no samples of mismatches",
-            ),
+            Command::LettersWaive(side, key) => {
+                let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
+                Plan {
+                    order: self.options.order(OrderKind::LettersWaive).about(format!("{key} to {side}")),
+                    done: "waived; it is tried again like the others",
+                    nothing: "this key is not among the dead letters of that side; list them first",
+                    ..plan(change, OrderKind::LettersWaive)
+                }
+            }
+            Command::MismatchesForget => Plan {
+                done: "the samples are removed",
+                already: "there are no samples of mismatches",
+                ..plan(RecordedChange::ForgetSamples, OrderKind::MismatchesForget)
+            },
             Command::WriterStopped(writer) => Plan {
-                order: order(OrderKind::WriterStopped).about(writer),
-                ..simple(
-                    RecordedChange::StopWriter(writer.clone()),
-                    OrderKind::WriterStopped,
-                    "recorded; run a verification of all keys now, for the proof is withdrawn",
-                    "there is no such writer among the hazards; list them first",
-                )
+                order: self.options.order(OrderKind::WriterStopped).about(writer),
+                done: "recorded; run a verification of all keys now, for the proof is withdrawn",
+                already: "this writer is recorded as stopped already; nothing was changed",
+                nothing: "there is no such writer among the hazards; `hazards` lists them by name, and `read-catalogue` \
+                          looks for them again",
+                ..plan(RecordedChange::StopWriter(writer.clone()), OrderKind::WriterStopped)
             },
-            Command::Verify => self.job(JobKind::Verify, OrderKind::Verify),
-            Command::LettersRetry => self.job(JobKind::Letters, OrderKind::LettersRetry),
-            Command::AdvanceSequences => self.job(JobKind::Sequences, OrderKind::AdvanceSequences),
+            other => self.job(other).unwrap_or_else(|| self.orders(other)),
+        }
+    }
+
+    /// What an instance does.
+    fn job(&self, command: &Command) -> Option<Plan> {
+        let (kind, recorded, key) = match command {
+            Command::Verify => (JobKind::Verify, OrderKind::Verify, None),
+            Command::Repair => (JobKind::Repair, OrderKind::Repair, None),
+            Command::LettersRetry => (JobKind::Letters, OrderKind::LettersRetry, None),
+            Command::AdvanceSequences => (JobKind::Sequences, OrderKind::AdvanceSequences, None),
+            Command::ReadCatalogue => (JobKind::Catalogue, OrderKind::Catalogue, None),
+            Command::Copy(key) => (JobKind::Copy, OrderKind::Copy, Some(EncodedKey(key.clone()))),
+            _ => return None,
+        };
+        let order = self.options.order(recorded);
+        Some(Plan {
+            order: match &key {
+                Some(key) => order.about(&*key.0),
+                None => order,
+            },
+            change: RecordedChange::Job(kind, key),
+            holds: None,
+            done: "started; an instance with a copy function does it, as soon as one sees it; `jobs` says what it came to",
+            already: "it was started already and has not ended; `jobs` says what it comes to",
+            nothing: "another one has not ended; `jobs` says what it comes to",
+        })
+    }
+
+    /// Orders to what runs.
+    fn orders(&self, command: &Command) -> Plan {
+        match command {
             Command::VerifyPause => self.verification(VerifyOrder::Pause, OrderKind::VerifyPause),
             Command::VerifyResume => self.verification(VerifyOrder::GoOn, OrderKind::VerifyResume),
             Command::VerifyCancel => {
                 self.verification(VerifyOrder::Cancel, OrderKind::VerifyCancel)
             }
             other => self.backfill(other),
-        }
-    }
-
-    fn job(&self, kind: JobKind, recorded: OrderKind) -> Plan {
-        Plan {
-            change: RecordedChange::Job(kind),
-            order: self.options.order(recorded),
-            holds: None,
-            done: "started; an instance with a copy function takes it within about 5 s, and `jobs` says what it came to",
-            nothing: "it was started already and has not ended; see `jobs`",
         }
     }
 
@@ -292,6 +348,7 @@ impl Execution<'_> {
                 VerifyOrder::GoOn => "the verification may go on",
                 VerifyOrder::Cancel => "the verification ends; what was found is kept",
             },
+            already: "it was so already",
             nothing: "there is no verification to take that; start one",
         }
     }
@@ -302,6 +359,7 @@ impl Execution<'_> {
             order: self.options.order(kind).about(format!("to {side}")),
             holds: Some((side, ordered)),
             done,
+            already: done,
             nothing,
         };
         match command {
@@ -356,19 +414,47 @@ impl Execution<'_> {
             order: self.options.order(OrderKind::BackfillStart).about(format!("to {side}")),
             holds: None,
             done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
+            already: "the backfill was started so already, and has not ended",
             nothing: "the backfill was started already and has not ended; change its rate, or cancel it first",
         }
     }
 }
 
+/// What a command does, for a dry run.
 fn what(command: &Command) -> String {
     match command {
         Command::Approve(name) => format!("give the approval `{name}`"),
         Command::LettersWaive(side, key) => format!("waive the copy of the key {key} to {side}"),
-        Command::WriterStopped(writer) => format!("record that `{writer}` is stopped"),
+        Command::WriterStopped(writer) => {
+            format!("record that `{writer}` is stopped, which withdraws the proof")
+        }
+        Command::Copy(key) => format!("have the key {key} copied to new"),
         Command::BackfillStart { side, workers, .. } => {
             format!("start the backfill toward {side} with {workers} workers")
         }
-        other => format!("{other:?}"),
+        Command::BackfillPause(side) => format!("pause the backfill toward {side}"),
+        Command::BackfillResume(side) => format!("resume the backfill toward {side}"),
+        Command::BackfillCancel(side) => format!("cancel the backfill toward {side}"),
+        Command::BackfillRate(side, Some(rate)) => {
+            format!("limit the backfill toward {side} to {rate} keys a second")
+        }
+        Command::BackfillRate(side, None) => format!("take the limit off the backfill toward {side}"),
+        Command::Move(wish, _) => wish.to_string(),
+        other => other.spec().map_or_else(String::new, |spec| first_small(spec.about)),
     }
+}
+
+/// The statements that repair the sequences, as the catalogue was read last.
+fn sequences(facts: &Facts) -> String {
+    let behind = facts.hazards.iter().filter(|one| one.kind == HazardKind::Sequence);
+    let statements: Vec<&str> = behind.filter_map(|one| one.repair.as_deref()).collect();
+    match statements.is_empty() {
+        true => "; none was behind when the catalogue was read last".to_owned(),
+        false => format!(": {}", statements.join("; ")),
+    }
+}
+
+fn first_small(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

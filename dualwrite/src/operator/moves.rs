@@ -8,23 +8,21 @@ use crate::control::commands::{JobKind, RecordedChange};
 use crate::error::{Error, ErrorKind};
 use crate::flags::decide::killing;
 use crate::gate::{Blocker, Gate};
-use crate::operator::execute::{Execution, CommandOutcome};
+use crate::operator::execute::{CommandOutcome, Execution, JOB_PATIENCE, POLL};
 use crate::rollout::order::OrderKind;
 use crate::stages::facts::Facts;
 use crate::stages::moves::{Destination, Move, destination};
 use crate::stages::position::{Percent, Position};
 use crate::stages::readiness::{admit, blockers};
-use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
 
-/// How long a move waits for gates that open by themselves, and for an instance to read the catalogue.
+/// How long a move waits for gates that open by themselves.
 const PATIENCE: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(100);
 /// How often the kill switch moves at the most: there are six stages.
 const BACK_MAX: u32 = 8;
 
 /// Makes a move, or says what stands against it.
-pub(super) async fn make(
+pub(super) async fn run(
     execution: &Execution<'_>,
     wish: Move,
     gates: &[Gate],
@@ -42,7 +40,7 @@ pub(super) async fn make(
     if execution.options.dry_run {
         return Ok(rehearsed(name, &facts, wish, to, gates));
     }
-    if to.goes_forward(facts.position) && reached(facts.position, to).reaches() == Stage::Complete {
+    if to.goes_forward(facts.position) && declared(&facts, to).is_ok_and(|terms| terms.copies) {
         read_catalogue(execution).await?;
     }
     attempt_until(execution, wish, gates).await?;
@@ -158,26 +156,19 @@ async fn attempt(execution: &Execution<'_>, wish: Move, gates: &[Gate]) -> Resul
     control.change(name, &change).await.map(drop)
 }
 
-/// The gates of `Complete` go by what the catalogue says now, which an instance has to read.
+/// A move forward goes by what the catalogue says now, which an instance has to read.
 async fn read_catalogue(execution: &Execution<'_>) -> Result<(), Error> {
     let (control, name, options) = (execution.control, execution.name, execution.options);
     let order = options.order(OrderKind::Catalogue);
-    control.command(name, &RecordedChange::Job(JobKind::Catalogue), None, &order).await?;
-    for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
-        let jobs = control.jobs(name).await?;
-        match jobs.iter().find(|job| job.kind == JobKind::Catalogue) {
-            Some(job) if job.failed => {
-                let said = job.answer.as_deref().unwrap_or("no reason was given");
-                let message = format!("the catalogue could not be read: {said}");
-                return Err(Error::new(ErrorKind::Unsupported, message).of(name));
-            }
-            Some(job) if !job.done => {}
-            _ => return Ok(()),
-        }
-        clock::sleep(POLL).await;
+    control.command(name, &RecordedChange::Job(JobKind::Catalogue, None), None, &order).await?;
+    if execution.answer_of(JobKind::Catalogue).await?.is_some() {
+        return Ok(());
     }
-    let message = "no instance with a copy function has read the catalogue within 5 s, which the gates of `complete` go \
-                   by; see that one is alive, and try again";
+    let seconds = JOB_PATIENCE.as_secs();
+    let message = format!(
+        "no instance with a copy function has read the catalogue within {seconds} s, which a move forward goes by; see \
+         that one is alive, and try again"
+    );
     Err(Error::new(ErrorKind::Timeout, message).of(name))
 }
 

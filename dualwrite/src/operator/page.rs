@@ -62,7 +62,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/`, `/?search=…&page=…` | all migrations, 50 a page, those first that need somebody; a script renews the lines every five seconds |
 /// | GET `/orders/{name}` | one migration, with forms for the orders |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
-/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `events`, `audit`, `instances`, `letters`, `mismatches`, `hazards`, `jobs` or `rollout` |
+/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `letters`, `mismatches`, `jobs` or `rollout` |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
 /// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `by`, `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 /// | POST `/migrations/{name}/backfill/{order}` | gives the order, and leads back (303) to `/orders/{name}` |

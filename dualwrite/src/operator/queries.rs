@@ -8,6 +8,7 @@ use crate::gate::Blocker;
 use crate::migration::rollout::RolloutStatus;
 use crate::operator::Operator;
 use crate::operator::moves::declared;
+use crate::preflight::report::PreflightReport;
 use crate::rollout::order::RolloutOrder;
 use crate::stages::facts::InstanceReport;
 use crate::stages::hazard::Hazard;
@@ -80,6 +81,27 @@ impl Operator {
     pub async fn mismatches(&self, name: &str) -> Result<Vec<Mismatch>, Error> {
         self.known(name).await?;
         self.control.samples(name).await
+    }
+
+    /// What the newest preflight of an instance found; `None` before there was one. The command `read-catalogue` has
+    /// another one run.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    ///     for finding in operator.preflight("customer-email").await?.unwrap_or_default().findings {
+    ///         println!("{finding}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn preflight(&self, name: &str) -> Result<Option<PreflightReport>, Error> {
+        self.known(name).await?;
+        self.control.preflight(name).await
     }
 
     /// What the catalogue said last of writers that no trigger sees, and of sequences.

@@ -61,12 +61,16 @@ pub enum OrderKind {
     WriterStopped,
     /// The sequences of new are advanced, by any instance.
     AdvanceSequences,
-    /// An instance reads the catalogue, for a move to complete.
+    /// An instance reads the catalogue.
     Catalogue,
+    /// What differs is copied again, by any instance.
+    Repair,
+    /// A key is copied, by any instance.
+    Copy,
 }
 
 impl OrderKind {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -92,6 +96,8 @@ impl OrderKind {
         Self::WriterStopped,
         Self::AdvanceSequences,
         Self::Catalogue,
+        Self::Repair,
+        Self::Copy,
     ];
 
     /// The name in `snake_case`.
@@ -123,6 +129,8 @@ impl OrderKind {
             Self::WriterStopped => "writer_stopped",
             Self::AdvanceSequences => "advance_sequences",
             Self::Catalogue => "catalogue",
+            Self::Repair => "repair",
+            Self::Copy => "copy",
         }
     }
 

@@ -7,13 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::backfill::letters::retry_all;
 use crate::clock;
 use crate::control::BackfillProgress;
-use crate::control::commands::{Job, JobKind};
 use crate::control::tasks::StartedBackfill;
 use crate::error::{Error, ErrorKind};
-use crate::migration::jobs::{Backfill, Verification};
+use crate::migration::jobs::Backfill;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 
@@ -52,10 +50,6 @@ impl Following {
         let (shared, name) = (&*self.shared, &*self.shared.name);
         let done = async {
             let mut ran = false;
-            // First what somebody waits for.
-            for job in shared.control.jobs(name).await? {
-                ran |= self.work(&job, lease, stop).await?;
-            }
             for task in shared.control.tasks(name).await? {
                 ran |= self.run_under_lease(&task, lease, stop).await?;
             }
@@ -97,46 +91,6 @@ impl Following {
         Ok(true)
     }
 
-    /// Does a job if it is ours. Answers whether it was.
-    async fn work(
-        &self,
-        job: &Job,
-        lease: Duration,
-        stop: &CancellationToken,
-    ) -> Result<bool, Error> {
-        let shared = &*self.shared;
-        let (name, kind, instance) = (&*shared.name, job.kind, &*shared.instance);
-        if job.done || !shared.control.take_job(name, kind, instance, lease).await? {
-            return Ok(false);
-        }
-        tracing::info!(migration = name, %kind, by = job.actor, "does a job that was started");
-        let kept = async {
-            loop {
-                clock::sleep(lease / 3).await;
-                let kept = shared.control.take_job(name, kind, instance, lease).await;
-                if matches!(kept, Ok(false)) || self.runtime.strong_count() == 0 {
-                    return;
-                }
-            }
-        };
-        let done = tokio::select! {
-            biased;
-            // Its lease runs out, and another instance takes it.
-            () = stop.cancelled() => return Ok(true),
-            done = work_on(shared, kind) => done,
-            () = kept => return Ok(true),
-        };
-        let (failed, answer) = match done {
-            Ok(answer) => (false, answer),
-            Err(error) => {
-                tracing::warn!(migration = name, %kind, %error, "a job that was started failed");
-                (true, error.to_string())
-            }
-        };
-        shared.control.end_job(name, kind, instance, failed, &answer).await?;
-        Ok(true)
-    }
-
     /// Ends where the lease is lost, because the task was cancelled or somebody else runs it, and where the
     /// runtime was dropped.
     async fn keep(&self, side: Side, lease: Duration) {
@@ -150,31 +104,6 @@ impl Following {
             }
         }
     }
-}
-
-/// Does it, and answers with what it came to.
-async fn work_on(shared: &Shared, kind: JobKind) -> Result<String, Error> {
-    Ok(match kind {
-        JobKind::Verify => {
-            let report = Verification::new(shared).run().await?;
-            let verdict = if report.is_clean() { "clean" } else { "the sides differ" };
-            format!("{verdict}: {} keys compared, {} differ", report.compared, report.differing)
-        }
-        JobKind::Letters => {
-            let copied = shared.operating(retry_all(shared)).await?;
-            shared.refresh().await?;
-            format!("{copied} dead letters were copied, and are gone")
-        }
-        JobKind::Sequences => {
-            let run = shared.copier()?.advance_sequences(shared).await?;
-            format!("{} statements were run", run.len())
-        }
-        JobKind::Catalogue => {
-            shared.look_ahead().await?;
-            shared.copier()?.look_for_hazards(shared).await?;
-            "the catalogue was read".to_owned()
-        }
-    })
 }
 
 async fn run(shared: &Shared, side: Side) -> Result<(), Error> {

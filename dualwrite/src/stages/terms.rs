@@ -28,9 +28,8 @@ pub(crate) struct Terms {
     pub(crate) refused: Vec<String>,
     /// Constraints of old that reject what is written to new alone.
     pub(crate) rejecting: Vec<String>,
-    /// What is wrong with the writes to the new side, where too many of them failed of late. It changes with every
-    /// write, so it is not stored.
-    #[serde(skip)]
+    /// What is wrong with the writes to the new side, where too many of them failed of late. What is stored has no
+    /// figures, which change with every write.
     pub(crate) mirror_failing: Option<String>,
 }
 
@@ -73,6 +72,7 @@ impl Terms {
         add(&mut self.needed_columns, &other.needed_columns);
         add(&mut self.refused, &other.refused);
         add(&mut self.rejecting, &other.rejecting);
+        self.mirror_failing = self.mirror_failing.or_else(|| other.mirror_failing.clone());
         self
     }
 }

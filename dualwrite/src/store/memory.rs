@@ -29,6 +29,7 @@ use crate::key::EncodedKey;
 use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
+use crate::preflight::report::PreflightReport;
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::{Epoch, Generation};
@@ -58,6 +59,7 @@ struct Entry {
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
     hazards: Vec<Hazard>,
+    preflight: Option<PreflightReport>,
     contract: Option<Contract>,
     shape: Option<String>,
     approvals: Vec<(Epoch, String)>,

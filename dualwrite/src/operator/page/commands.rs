@@ -140,12 +140,13 @@ async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, F
         "instances" => json(operator.instances(name).await)?,
         "letters" => json(operator.dead_letters(name).await)?,
         "mismatches" => json(operator.mismatches(name).await)?,
+        "preflight" => json(operator.preflight(name).await)?,
         "hazards" => json(operator.hazards(name).await)?,
         "jobs" => json(operator.jobs(name).await)?,
         "rollout" => json(operator.rollout(name).await)?,
         _ => {
-            let message = "there is no such query; give one of readiness, events, audit, instances, letters, \
-                           mismatches, hazards, jobs, rollout";
+            let message = "there is no such query; give one of readiness, preflight, hazards, events, audit, \
+                           instances, letters, mismatches, jobs, rollout";
             return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
         }
     })

@@ -64,6 +64,9 @@ mod tests {
             dead_letters: 0,
             dead_letters_to_old: 0,
             instances,
+            hazards: Vec::new(),
+            preflight: None,
+            jobs: Vec::new(),
         }
     }
 

@@ -41,6 +41,7 @@ impl Entry {
             verification_order: VerifyOrder::GoOn,
             stale: Vec::new(),
             hazards: Vec::new(),
+            preflight: None,
             contract: None,
             shape: None,
             approvals: Vec::new(),

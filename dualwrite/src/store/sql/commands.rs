@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::Control as _;
-use crate::control::commands::{Commands, Job, JobKind, RecordedChange, moved};
-use crate::control::hazards::Hazards as _;
+use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
 use crate::control::tasks::NewTask;
 use crate::control::{Order, VerifyOrder};
 use crate::database::sealed::Adapter as _;
@@ -18,7 +16,7 @@ use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::ledger::limit;
-use crate::store::ordering;
+use crate::store::{marks, ordering};
 use crate::store::sql::orders::record;
 use crate::store::sql::{Conn, SqlControl, tasks, verification};
 
@@ -30,19 +28,19 @@ const TEXT_CHARS_MAX: usize = 2_000;
 struct Step {
     sql: String,
     values: Vec<SqlValue>,
-    /// Whether it says, by the rows affected, that there was something to take the command.
-    tells: bool,
+    /// Whether the rows affected say that there was something to take the command.
+    counts: bool,
     /// It is run only where the statements before have found nothing.
     otherwise: bool,
 }
 
 impl Step {
-    fn telling(sql: impl Into<String>, values: impl Into<Vec<SqlValue>>) -> Self {
-        Self { sql: sql.into(), values: values.into(), tells: true, otherwise: false }
+    fn counted(sql: impl Into<String>, values: impl Into<Vec<SqlValue>>) -> Self {
+        Self { sql: sql.into(), values: values.into(), counts: true, otherwise: false }
     }
 
-    fn silent(sql: impl Into<String>, values: impl Into<Vec<SqlValue>>) -> Self {
-        Self { tells: false, ..Self::telling(sql, values) }
+    fn uncounted(sql: impl Into<String>, values: impl Into<Vec<SqlValue>>) -> Self {
+        Self { counts: false, ..Self::counted(sql, values) }
     }
 }
 
@@ -60,10 +58,10 @@ fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrde
                 dialect.upsert("migration", &["actor", "reason", "at"])
             );
             let values = [name.into(), order.actor.as_str().into(), text(&order.reason)];
-            vec![Step::telling(sql, values)]
+            vec![Step::counted(sql, values)]
         }
         RecordedChange::Unkill => {
-            vec![Step::telling("DELETE FROM dualwrite_kill WHERE migration = ?", own())]
+            vec![Step::counted("DELETE FROM dualwrite_kill WHERE migration = ?", own())]
         }
         RecordedChange::Waive(side, key) => {
             let sql = "UPDATE dualwrite_failure SET waived_by = ?, waived_because = ?, \
@@ -75,63 +73,67 @@ fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrde
                 side.as_str().into(),
                 key.0.as_str().into(),
             ];
-            vec![Step::telling(sql, values)]
+            vec![Step::counted(sql, values)]
         }
         RecordedChange::ForgetSamples => {
-            vec![Step::telling("DELETE FROM dualwrite_mismatch WHERE migration = ?", own())]
+            vec![Step::counted("DELETE FROM dualwrite_mismatch WHERE migration = ?", own())]
         }
         RecordedChange::StopWriter(writer) => {
             let sql = "UPDATE dualwrite_hazard SET stopped_by = ?, stopped_because = ?, \
-                       stopped_at = {now} WHERE migration = ? AND name = ?";
+                       stopped_at = {now} WHERE migration = ? AND name = ? \
+                       AND stopped_at IS NULL AND kind NOT IN ('watch', 'sequence')";
             let actor = order.actor.as_str().into();
-            vec![Step::telling(
+            vec![Step::counted(
                 sql,
                 [actor, text(&order.reason), name.into(), writer.as_str().into()],
             )]
         }
         RecordedChange::Verification(ordered) => {
             let values = [ordered.code().into(), name.into()];
-            vec![Step::telling(verification::order(*ordered), values)]
+            vec![Step::counted(verification::order(*ordered), values)]
         }
-        RecordedChange::Job(kind) => {
-            let mut steps = started(dialect, name, kind.as_str(), None, order);
+        RecordedChange::Job(kind, key) => {
+            let subject = key.as_ref().map(|key| &*key.0);
+            let mut steps = start(dialect, name, (kind.as_str(), subject), None, order);
             if *kind == JobKind::Verify {
                 // One that was paused or cancelled would keep this one waiting.
                 let goes_on = VerifyOrder::GoOn;
                 let values = [goes_on.code().into(), name.into()];
-                steps.push(Step::silent(verification::order(goes_on), values));
+                steps.push(Step::uncounted(verification::order(goes_on), values));
             }
             steps
         }
         RecordedChange::StartBackfill(task) => {
             let side = task.side;
-            let mut steps = started(dialect, name, side.as_str(), Some(task), order);
+            let mut steps = start(dialect, name, (side.as_str(), None), Some(task), order);
             // In the same transaction: nobody takes it before it may go on.
-            steps.extend(given(dialect, name, side, Order::Resume, false));
+            steps.extend(order_backfill(dialect, name, side, Order::Resume, false));
             steps
         }
-        RecordedChange::Backfill(side, ordered) => given(dialect, name, *side, *ordered, true),
+        RecordedChange::Backfill(side, ordered) => order_backfill(dialect, name, *side, *ordered, true),
     }
 }
 
-fn started(
+/// Puts into a slot what any instance may run, unless something is there that has not ended.
+fn start(
     dialect: &Dialect,
     name: &str,
-    slot: &str,
+    (slot, subject): (&str, Option<&str>),
     task: Option<&NewTask>,
     order: &NewOrder,
 ) -> Vec<Step> {
     let ended = "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? \
                  AND state IN ('halted', 'done')";
     let sql = format!(
-        "INSERT INTO dualwrite_task (migration, side, workers, rate, failures_max, actor, reason, at, state) \
-         SELECT m.name, ?, ?, ?, ?, ?, ?, {{now}}, 'wanted' FROM dualwrite_migration m \
+        "INSERT INTO dualwrite_task (migration, side, subject, workers, rate, failures_max, actor, reason, at, state) \
+         SELECT m.name, ?, ?, ?, ?, ?, ?, ?, {{now}}, 'wanted' FROM dualwrite_migration m \
          WHERE m.name = ? AND NOT EXISTS \
          (SELECT 1 FROM dualwrite_task t WHERE t.migration = m.name AND t.side = ?){}",
         dialect.upsert("migration, side", &[])
     );
     let values = [
         slot.into(),
+        SqlValue::Text(subject.map(str::to_owned)),
         task.map_or(1, |task| u64::from(task.workers)).into(),
         limit(task.and_then(|task| task.rate)),
         limit(Some(task.map_or(0, |task| task.stop_after_failures))),
@@ -140,30 +142,36 @@ fn started(
         name.into(),
         slot.into(),
     ];
-    vec![Step::silent(ended, [name.into(), slot.into()]), Step::telling(sql, values)]
+    vec![Step::uncounted(ended, [name.into(), slot.into()]), Step::counted(sql, values)]
 }
 
-/// An order to a backfill. `tells`: whether it must find something.
-fn given(dialect: &Dialect, name: &str, side: Side, order: Order, tells: bool) -> Vec<Step> {
+/// An order to a backfill. `counts`: whether it must find something.
+fn order_backfill(
+    dialect: &Dialect,
+    name: &str,
+    side: Side,
+    order: Order,
+    counts: bool,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     match order {
         Order::Cancel => {
             let (sql, values) = tasks::cancel(name, side);
-            steps.push(Step::telling(sql, values));
+            steps.push(Step::counted(sql, values));
         }
         Order::Rate(rate) => {
             let (sql, values) = tasks::set_rate(name, side, rate);
-            steps.push(Step::telling(sql, values));
+            steps.push(Step::counted(sql, values));
         }
         Order::Pause | Order::Resume | Order::GoOn => {}
     }
     for (number, (sql, values)) in
         ordering::give(dialect, name, side, order).into_iter().enumerate()
     {
-        steps.push(Step { sql, values, tells, otherwise: number > 0 });
+        steps.push(Step { sql, values, counts, otherwise: number > 0 });
     }
     for step in &mut steps {
-        step.tells = tells;
+        step.counts = counts;
     }
     steps
 }
@@ -175,28 +183,30 @@ impl<DB: Backend> SqlControl<DB> {
         change: &RecordedChange,
         expected: Option<Epoch>,
         order: &NewOrder,
-    ) -> Result<bool, Error> {
-        if let RecordedChange::StopWriter(writer) = change {
-            let known = self.hazards(name).await?;
-            if !known.iter().any(|one| one.name == *writer && one.kind.is_writer()) {
-                return Ok(false);
-            }
-            // What it wrote until now is verified after that; first, so that a crash in between loses nothing.
-            self.mark_stale(name, StaleKind::Writer).await?;
-        }
+    ) -> Result<Taken, Error> {
         let executing = self.working.within(DOING, async {
             let mut lent = self.working.begin().await?;
             let found = match epoch::<DB>(&mut lent, name).await? {
                 None => Found::Nobody,
-                Some(found) if expected.is_some_and(|epoch| epoch != found) => Found::At(found),
+                Some(found) if expected.is_some_and(|epoch| epoch != found) => Found::Moved(found),
                 Some(_) => {
                     let steps = steps(&DB::Adapter::DIALECT, name, change, order);
-                    Found::Taken(run::<DB>(&mut lent, &steps).await?)
+                    match run::<DB>(&mut lent, &steps).await? {
+                        true => Found::At(Taken::Done),
+                        false if holds::<DB>(&mut lent, name, change).await? => {
+                            Found::At(Taken::Already)
+                        }
+                        false => Found::At(Taken::Nothing),
+                    }
                 }
             };
-            if !matches!(found, Found::Taken(true)) {
+            if !matches!(found, Found::At(Taken::Done)) {
                 lent.rollback().await?;
                 return Ok(found);
+            }
+            if matches!(change, RecordedChange::StopWriter(_)) {
+                // What it wrote until now is verified after that.
+                marks::mark::<DB>(&mut lent, name, StaleKind::Writer).await?;
             }
             record::<DB>(&mut lent, name, order).await?;
             DB::Adapter::notify(&mut lent, name).await?;
@@ -205,16 +215,16 @@ impl<DB: Backend> SqlControl<DB> {
         });
         match executing.await.map_err(|error| error.of(name))? {
             Found::Nobody => Err(unknown_migration(name)),
-            Found::At(found) => Err(moved(name, expected.unwrap_or_default(), found)),
-            Found::Taken(taken) => Ok(taken),
+            Found::Moved(found) => Err(moved(name, expected.unwrap_or_default(), found)),
+            Found::At(taken) => Ok(taken),
         }
     }
 }
 
 enum Found {
     Nobody,
-    At(Epoch),
-    Taken(bool),
+    Moved(Epoch),
+    At(Taken),
 }
 
 async fn epoch<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Option<Epoch>> {
@@ -231,9 +241,50 @@ async fn run<DB: Backend>(conn: &mut Conn<DB>, steps: &[Step]) -> sqlx::Result<b
         }
         let affected = DB::Adapter::execute(conn, &step.sql, &step.values).await? > 0;
         found = affected;
-        taken |= affected && step.tells;
+        taken |= affected && step.counts;
     }
     Ok(taken)
+}
+
+/// Whether nothing had to be changed, because it was so before.
+async fn holds<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    change: &RecordedChange,
+) -> sqlx::Result<bool> {
+    let (sql, values) = match change {
+        RecordedChange::Unkill | RecordedChange::ForgetSamples => return Ok(true),
+        RecordedChange::StopWriter(writer) => (
+            "SELECT count(*) FROM dualwrite_hazard WHERE migration = ? AND name = ? \
+             AND stopped_at IS NOT NULL",
+            vec![name.into(), writer.as_str().into()],
+        ),
+        RecordedChange::Job(kind, key) => (
+            "SELECT count(*) FROM dualwrite_task WHERE migration = ? AND side = ? \
+             AND state = 'wanted' AND coalesce(subject, '') = ?",
+            vec![
+                name.into(),
+                kind.as_str().into(),
+                key.as_ref().map_or("", |key| &*key.0).into(),
+            ],
+        ),
+        RecordedChange::StartBackfill(task) => (
+            "SELECT count(*) FROM dualwrite_task WHERE migration = ? AND side = ? \
+             AND state = 'wanted' AND workers = ? AND coalesce(rate, 0) = ?",
+            vec![
+                name.into(),
+                task.side.as_str().into(),
+                u64::from(task.workers).into(),
+                task.rate.unwrap_or(0).into(),
+            ],
+        ),
+        RecordedChange::Kill
+        | RecordedChange::Waive(..)
+        | RecordedChange::Verification(_)
+        | RecordedChange::Backfill(..) => return Ok(false),
+    };
+    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
+    rows.first().map_or(Ok(false), |row| row.integer(0).map(|count| count > 0))
 }
 
 fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
@@ -242,6 +293,7 @@ fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
     let state = row.text(6)?;
     Ok(Some(Job {
         kind,
+        key: text(7)?,
         actor: row.text(1)?.to_owned(),
         reason: row.text(2)?.to_owned(),
         at_us: row.integer(3)?,
@@ -259,7 +311,7 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         change: &'a RecordedChange,
         expected: Option<Epoch>,
         order: &'a NewOrder,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
+    ) -> BoxFuture<'a, Result<Taken, Error>> {
         Box::pin(self.execute_in(name, change, expected, order))
     }
 
@@ -267,7 +319,7 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         Box::pin(async move {
             let doing = "reading the jobs";
             let sql = "SELECT side, actor, reason, at, CASE WHEN runner_until > {now} THEN runner END, \
-                       waiting, state FROM dualwrite_task WHERE migration = ? \
+                       waiting, state, subject FROM dualwrite_task WHERE migration = ? \
                        AND side NOT IN ('old', 'new') ORDER BY at, side";
             let rows = self.fetch(doing, sql, &[name.into()]).await?;
             let jobs = rows.iter().filter_map(|row| job_of(row).transpose());
