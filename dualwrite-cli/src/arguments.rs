@@ -74,6 +74,11 @@ pub(crate) enum Query {
         /// The migration
         name: String,
     },
+    /// Shows what the newest preflight found, and what to do about it
+    Preflight {
+        /// The migration
+        name: String,
+    },
     /// Shows writers that no trigger sees, and sequences that are behind
     Hazards {
         /// The migration

@@ -4,6 +4,7 @@ mod arguments;
 mod queries;
 mod commands;
 mod connect;
+mod contract;
 mod failure;
 mod obey;
 mod schema;
@@ -16,6 +17,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use dualwrite::CommandSpec;
 
 use arguments::{Arguments, Command, Output, Schema};
+use contract::{Answer, yes};
 use failure::Exit;
 
 /// What was asked for is done.
@@ -51,7 +53,7 @@ pub async fn run<A: Into<OsString> + Clone>(
     err: &mut impl Write,
 ) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let urls = failure::urls(&arguments);
+    let mut urls = failure::urls(&arguments);
     let tool = commands::with_commands(Arguments::command());
     let matches = match tool.try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -61,8 +63,11 @@ pub async fn run<A: Into<OsString> + Clone>(
         }
         Err(help) => return end(out, &help.to_string(), DONE),
     };
+    if let Some(url) = matches.get_one::<String>("database").filter(|url| !url.is_empty()) {
+        urls.insert(0, url.clone()); // it may come from the environment
+    }
     let done = match commands::find(&matches) {
-        Some((spec, own)) => command(spec, &matches, own).await,
+        Some((spec, own)) => command(spec, &matches, own).await.map(yes),
         None => match Arguments::from_arg_matches(&matches) {
             Ok(Arguments { command: Command::Schema(Schema::Check(check)), database, .. }) => {
                 return judge(&check, database.as_deref(), out, err);
@@ -74,7 +79,7 @@ pub async fn run<A: Into<OsString> + Clone>(
         },
     };
     match done {
-        Ok(answer) => end(out, &answer, DONE),
+        Ok(answer) => end(out, &answer.text, if answer.yes { DONE } else { FAILED }),
         Err(failure) => {
             let text = failure::without(&failure.text, &urls);
             let as_json = matches.get_one::<Output>("output") == Some(&Output::Json);
@@ -113,9 +118,13 @@ async fn command(
     text.map(|text| format!("{text}\n")).map_err(failed)
 }
 
-async fn other(arguments: Arguments) -> Result<String, Exit> {
+async fn other(arguments: Arguments) -> Result<Answer, Exit> {
     let url = named(arguments.database)?;
-    obey::obey(&url, arguments.command, arguments.output).await
+    if let Command::Contract(command) = arguments.command {
+        let operator = connect::connect(&url).await?;
+        return contract::obey(&operator, command).await;
+    }
+    obey::obey(&url, arguments.command, arguments.output).await.map(yes)
 }
 
 fn named(url: Option<String>) -> Result<String, Exit> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use dualwrite::{MigrationOverview, Move, Operator};
+use dualwrite::{MigrationOverview, Move, Operator, PreflightReport};
 use serde::Serialize;
 
 use crate::arguments::{Output, Query, Until};
@@ -57,22 +57,24 @@ pub(crate) async fn answer(operator: &Operator, query: Query, output: Output) ->
             let key = one.key.as_deref().unwrap_or("no key");
             format!("{}  {}  {key}", one.method, one.field)
         }),
+        Query::Preflight { name } => preflight(output, &operator.preflight(&name).await?),
         Query::Hazards { name } => shown(output, &operator.hazards(&name).await?, |hazard| {
-            let stopped = if hazard.stopped.is_some() { " (stopped)" } else { "" };
-            format!("{}{stopped}: {}", hazard.name, hazard.detail)
+            let stopped = hazard.stopped.as_ref();
+            let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
+            format!("{} ({}{stopped}): {}", hazard.name, hazard.kind, hazard.detail)
         }),
         Query::Jobs { name } => shown(output, &operator.jobs(&name).await?, |job| {
-            let state = match (job.failed, job.done, &job.runner) {
-                (true, _, _) => "failed",
-                (_, true, _) => "done",
-                (_, _, Some(_)) => "running",
-                _ => "waits for an instance",
-            };
             let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
-            format!("{}  {state}, by {}{answer}", job.kind, job.actor)
+            format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
         }),
         Query::Wait { name, until, timeout } => wait(operator, &name, &until, timeout).await,
     }
+}
+
+fn as_json(found: &(impl Serialize + ?Sized)) -> Result<String, Exit> {
+    let text = serde_json::to_string_pretty(found);
+    let failed = |error: serde_json::Error| Exit::other(format!("this cannot be JSON: {error}"));
+    Ok(format!("{}\n", text.map_err(failed)?))
 }
 
 fn shown<T: Serialize>(
@@ -81,15 +83,35 @@ fn shown<T: Serialize>(
     line: impl Fn(&T) -> String,
 ) -> Result<String, Exit> {
     if output == Output::Json {
-        let text = serde_json::to_string_pretty(found);
-        let failed =
-            |error: serde_json::Error| Exit::other(format!("this cannot be JSON: {error}"));
-        return Ok(format!("{}\n", text.map_err(failed)?));
+        return as_json(found);
     }
     let mut text = String::new();
     for one in found {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{}", dualwrite::printable(&line(one)));
+    }
+    Ok(text)
+}
+
+fn preflight(output: Output, report: &Option<PreflightReport>) -> Result<String, Exit> {
+    if output == Output::Json {
+        return as_json(report);
+    }
+    let Some(report) = report else {
+        return Ok("no instance with a copy function has read the catalogue yet\n".to_owned());
+    };
+    let mut text = format!("read by {} at {}\n", report.instance, moment(report.at_us));
+    if !report.complete {
+        text.push_str("a table was not there yet\n");
+    }
+    if report.findings.is_empty() {
+        text.push_str("nothing was found\n");
+    }
+    for finding in &report.findings {
+        let _ = writeln!(text, "{}", dualwrite::printable(&finding.to_string()));
+    }
+    if report.left_out > 0 {
+        let _ = writeln!(text, "{} findings are left out", report.left_out);
     }
     Ok(text)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use dualwrite::{BackfillProgress, MigrationOverview, StartedBackfill, printable};
+use dualwrite::{BackfillProgress, FindingLevel, MigrationOverview, StartedBackfill, printable};
 
 /// All of them.
 pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {
@@ -35,6 +35,23 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     }
     for task in &migration.started {
         started(&mut lines, task);
+    }
+    for job in &migration.jobs {
+        let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
+        lines.say("job", &format!("{}, {}, by {}{answer}", job.kind, job.state(), job.actor));
+    }
+    if let Some(report) = &migration.preflight {
+        let (found, refused) = (report.findings.len(), report.refusals().count());
+        let at = moment(report.at_us);
+        lines.say("preflight", &format!("{found} findings, {refused} of them refuse, read {at}"));
+        for finding in report.findings.iter().filter(|one| one.level > FindingLevel::Note) {
+            lines.say("  finding", &finding.to_string());
+        }
+    }
+    for hazard in &migration.hazards {
+        let stopped = hazard.stopped.as_ref();
+        let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
+        lines.say("hazard", &format!("{}{stopped}: {}", hazard.name, hazard.detail));
     }
     lines.0
 }

@@ -12,6 +12,7 @@ mod acceptance;
 mod adoption;
 mod backfill;
 mod bulk;
+mod catalogue;
 mod commands;
 mod commits;
 mod compare;

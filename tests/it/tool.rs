@@ -28,7 +28,7 @@ on_all_databases!(
 );
 
 /// Runs the command on the database of this URL: its exit code, and what it prints.
-async fn run_on(url: &str, arguments: &[&str]) -> (u8, String, String) {
+pub(crate) async fn run_on(url: &str, arguments: &[&str]) -> (u8, String, String) {
     let arguments = [&["dualwrite", "--database", url][..], arguments].concat();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = dualwrite_cli::run(arguments, &mut out, &mut err).await;
@@ -38,14 +38,14 @@ async fn run_on(url: &str, arguments: &[&str]) -> (u8, String, String) {
 }
 
 /// The command succeeds, and prints this.
-async fn prints(url: &str, arguments: &[&str]) -> String {
+pub(crate) async fn prints(url: &str, arguments: &[&str]) -> String {
     let (code, out, err) = run_on(url, arguments).await;
     assert_eq!((code, &*err), (dualwrite_cli::DONE, ""), "{arguments:?}: {out}");
     out
 }
 
 /// The command fails with one line.
-async fn fails(url: &str, arguments: &[&str]) -> String {
+pub(crate) async fn fails(url: &str, arguments: &[&str]) -> String {
     let (code, out, err) = run_on(url, arguments).await;
     assert!(code != dualwrite_cli::DONE && out.is_empty(), "{arguments:?}: {code} {out}{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
