@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
-mod queries;
 mod commands;
 mod connect;
 mod contract;
 mod failure;
 mod obey;
+mod queries;
 mod schema;
 mod show;
 

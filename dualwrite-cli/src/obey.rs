@@ -3,9 +3,9 @@
 use dualwrite::Operator;
 
 use crate::arguments::{Command, Order, Output, Rate, Which};
-use crate::queries::answer;
 use crate::connect::connect;
 use crate::failure::Exit;
+use crate::queries::answer;
 use crate::show;
 
 /// Does it, and answers with what is to be printed.

@@ -14,7 +14,11 @@ use crate::show::moment;
 const POLL: Duration = Duration::from_secs(1);
 
 /// Answers a query.
-pub(crate) async fn answer(operator: &Operator, query: Query, output: Output) -> Result<String, Exit> {
+pub(crate) async fn answer(
+    operator: &Operator,
+    query: Query,
+    output: Output,
+) -> Result<String, Exit> {
     match query {
         Query::List => {
             let found = operator.migrations().await?;

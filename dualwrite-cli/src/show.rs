@@ -23,6 +23,9 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
         return lines.0;
     }
     lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
+    if let Some(actor) = &migration.killed_by {
+        lines.say("kill switch", &format!("set by {actor}"));
+    }
     lines.say("instances", &migration.instances.to_string());
     let (new, old) = (migration.dead_letters, migration.dead_letters_to_old);
     lines.say("dead letters", &format!("{new} to new, {old} to old"));

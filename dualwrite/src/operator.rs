@@ -1,8 +1,8 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+pub(crate) mod command;
 mod contract;
 pub(crate) mod execute;
-pub(crate) mod command;
 mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::page::Browser;
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{World, plain};
+use crate::support::notes::{CopyNotes, World, plain};
 use crate::support::sql::Sql;
 use crate::tool::{prints, run_on};
 use crate::writers::named::{add_cascade, blockers, ramped_down, things_behind};
@@ -51,7 +51,7 @@ async fn findings_are_stored_at_registration_and_shown_everywhere<D: Sql>(db: Sc
     let db = world.db;
     let url = &*db.url();
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
-    plain(runtime.migration("notes")).register().await.unwrap();
+    runtime.migration("notes").backfill(CopyNotes::<D>::new()).register().await.unwrap();
 
     let report = json(url, &["preflight", "notes"]).await;
     assert!(checks(&report).contains(&"foreign_key".to_owned()), "{report}");
@@ -61,7 +61,8 @@ async fn findings_are_stored_at_registration_and_shown_everywhere<D: Sql>(db: Sc
     let name = hazards[0]["name"].as_str().unwrap();
     let status = json(url, &["status", "notes"]).await;
     assert_eq!((&status["preflight"], &status["hazards"]), (&report, &hazards));
-    for shown in [prints(url, &["preflight", "notes"]).await, prints(url, &["status", "notes"]).await]
+    for shown in
+        [prints(url, &["preflight", "notes"]).await, prints(url, &["status", "notes"]).await]
     {
         assert!(shown.contains("warn foreign_key: table `old_note`"), "{shown}");
         assert!(shown.contains("`writer-stopped`") && shown.contains(name), "{shown}");
@@ -243,7 +244,8 @@ async fn a_move_of_an_operator_goes_by_what_the_catalogue_says_now<D: Sql>(db: S
         operator.command("notes", &command, &options).await.map(drop)
     };
     let replace = async |key: &str| {
-        let sql = format!("DROP TABLE new_note; CREATE TABLE new_note (id {key}, word VARCHAR(50))");
+        let sql =
+            format!("DROP TABLE new_note; CREATE TABLE new_note (id {key}, word VARCHAR(50))");
         world.db.execute(&sql).await;
     };
     replace("VARCHAR(20) NOT NULL PRIMARY KEY").await;

@@ -31,14 +31,8 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Verify,
-        Self::Letters,
-        Self::Sequences,
-        Self::Catalogue,
-        Self::Repair,
-        Self::Copy,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Verify, Self::Letters, Self::Sequences, Self::Catalogue, Self::Repair, Self::Copy];
 
     /// The name in `snake_case`.
     #[must_use]
@@ -121,6 +115,8 @@ pub(crate) enum RecordedChange {
     StopWriter(String),
     Verification(VerifyOrder),
     Job(JobKind, Option<EncodedKey>),
+    /// The same as the job of that kind, for a move, which is recorded itself.
+    ReadCatalogue,
     StartBackfill(NewTask),
     Backfill(Side, Order),
 }

@@ -85,7 +85,8 @@ fn findings<C: CopyKeys>(looked: &Looked, copier: &SqlCopier<C>) -> Vec<Finding>
             }
             (Some(repair), _) => format!("before `Complete`, run: {repair}"),
             (None, true) => {
-                "before `Complete`, stop it and record that with the command `writer-stopped`".into()
+                "before `Complete`, stop it and record that with the command `writer-stopped`"
+                    .into()
             }
             (None, false) => "repair it before `Complete`".into(),
         };

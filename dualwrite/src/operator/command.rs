@@ -119,7 +119,11 @@ pub const COMMANDS: [CommandSpec; 28] = [
         "Has the sequences of the new table set beyond every number that is taken, by any instance",
         &[],
     ),
-    spec("read-catalogue", "Has the preflight run again and its findings kept, by any instance", &[]),
+    spec(
+        "read-catalogue",
+        "Has the preflight run again and its findings kept, by any instance",
+        &[],
+    ),
     spec("repair", "Has all keys compared and copied again that differ, by any instance", &[]),
     spec("copy", "Has one key copied to new, by any instance", &[field("key", "the key, as JSON")]),
 ];

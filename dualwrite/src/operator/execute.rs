@@ -278,7 +278,10 @@ impl Execution<'_> {
             Command::LettersWaive(side, key) => {
                 let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
                 Plan {
-                    order: self.options.order(OrderKind::LettersWaive).about(format!("{key} to {side}")),
+                    order: self
+                        .options
+                        .order(OrderKind::LettersWaive)
+                        .about(format!("{key} to {side}")),
                     done: "waived; it is tried again like the others",
                     nothing: "this key is not among the dead letters of that side; list them first",
                     ..plan(change, OrderKind::LettersWaive)
@@ -438,7 +441,9 @@ fn what(command: &Command) -> String {
         Command::BackfillRate(side, Some(rate)) => {
             format!("limit the backfill toward {side} to {rate} keys a second")
         }
-        Command::BackfillRate(side, None) => format!("take the limit off the backfill toward {side}"),
+        Command::BackfillRate(side, None) => {
+            format!("take the limit off the backfill toward {side}")
+        }
         Command::Move(wish, _) => wish.to_string(),
         other => other.spec().map_or_else(String::new, |spec| first_small(spec.about)),
     }

@@ -14,6 +14,7 @@ use crate::stages::facts::Facts;
 use crate::stages::moves::{Destination, Move, destination};
 use crate::stages::position::{Percent, Position};
 use crate::stages::readiness::{admit, blockers};
+use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
 
 /// How long a move waits for gates that open by themselves.
@@ -28,6 +29,8 @@ pub(super) async fn run(
     gates: &[Gate],
 ) -> Result<CommandOutcome, Error> {
     let (control, name) = (execution.control, execution.name);
+    // An override of a gate that protects data is refused whatever else holds.
+    admit(&[], gates).map_err(|error| error.of(name))?;
     let facts = control.facts(name).await?;
     if wish != Move::Rollback {
         execution.expect(&facts)?;
@@ -87,8 +90,12 @@ fn rehearsed(
 }
 
 fn way_back(from: Position, facts: &Facts) -> Option<String> {
-    let back = destination(from, facts.generation, Move::Rollback).ok()?;
-    Some(format!("`rollback` leads to {}", back.stage))
+    if let Ok(back) = destination(from, facts.generation, Move::Rollback) {
+        return Some(format!("`rollback` leads to {}", back.stage));
+    }
+    let before = Stage::ALL.into_iter().rev().find(|stage| *stage < from.stage)?;
+    destination(from, facts.generation, Move::StepBack(before)).ok()?;
+    Some(format!("`step-back` leads to {before}"))
 }
 
 /// What the live instances declare together. Going back asks for little of it.
@@ -139,8 +146,6 @@ async fn attempt(execution: &Execution<'_>, wish: Move, gates: &[Gate]) -> Resul
         Ok(terms) => terms,
         Err(blocker) => return Err(of(Error::blocked(vec![blocker]))),
     };
-    // An override of a gate that protects data is refused whatever else holds.
-    admit(&[], gates).map_err(of)?;
     let expected = options.expected.filter(|_| wish != Move::Rollback);
     let change = Change {
         expected,
@@ -160,7 +165,7 @@ async fn attempt(execution: &Execution<'_>, wish: Move, gates: &[Gate]) -> Resul
 async fn read_catalogue(execution: &Execution<'_>) -> Result<(), Error> {
     let (control, name, options) = (execution.control, execution.name, execution.options);
     let order = options.order(OrderKind::Catalogue);
-    control.command(name, &RecordedChange::Job(JobKind::Catalogue, None), None, &order).await?;
+    control.command(name, &RecordedChange::ReadCatalogue, None, &order).await?;
     if execution.answer_of(JobKind::Catalogue).await?.is_some() {
         return Ok(());
     }

@@ -81,8 +81,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// order that there is not; 409 where nothing was there to take the order; 503 where the database failed, without
 /// its words.
 ///
-/// **There is no login.** Whoever reaches the page may stop a backfill, and sees the names of instances and the
-/// keys that ranges end with. Mount it behind the login of your own, as a layer:
+/// **There is no login.** Whoever reaches the page may move a migration and stop a backfill, and sees the names of
+/// instances and the keys that ranges end with. Mount it behind the login of your own, as a layer:
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {

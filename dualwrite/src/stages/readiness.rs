@@ -254,7 +254,9 @@ fn unhazarded(facts: &Facts, found: &mut Vec<Blocker>) {
             HazardKind::Sequence => (Gate::Sequences, String::new()),
             kind if kind.is_writer() => (
                 Gate::Released,
-                format!("; stop it, and record that with `migration.writer_stopped({name:?}, …)` or `dualwrite writer-stopped`"),
+                format!(
+                    "; stop it, and record that with `migration.writer_stopped({name:?}, …)` or `dualwrite writer-stopped`"
+                ),
             ),
             _ => (Gate::Released, String::new()),
         };

@@ -1,8 +1,8 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
-mod contracts;
 mod commands;
+mod contracts;
 mod entry;
 mod hazards;
 mod instances;
@@ -26,10 +26,10 @@ use crate::control::{
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
+use crate::preflight::report::PreflightReport;
 use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
-use crate::preflight::report::PreflightReport;
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::{Epoch, Generation};

@@ -3,8 +3,8 @@
 
 mod alter;
 pub(crate) mod change;
-mod contracts;
 mod commands;
+mod contracts;
 mod facts;
 mod hazards;
 mod instances;

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::operator::Operator;
-use crate::operator::execute::{CommandOptions, CommandOutcome};
 use crate::operator::command::{COMMANDS, Command};
+use crate::operator::execute::{CommandOptions, CommandOutcome};
 use crate::operator::page::links::Links;
 use crate::operator::page::{Failed, check_name};
 use crate::stages::position::Epoch;

@@ -229,7 +229,8 @@ fn hazards(hazards: &[Hazard]) -> Markup {
 /// The forms for what the catalogue found.
 fn repairs(migration: &MigrationOverview, links: &Links) -> Markup {
     let open = migration.hazards.iter().filter(|one| one.stopped.is_none());
-    let (writers, others): (Vec<&Hazard>, Vec<&Hazard>) = open.partition(|one| one.kind.is_writer());
+    let (writers, others): (Vec<&Hazard>, Vec<&Hazard>) =
+        open.partition(|one| one.kind.is_writer());
     let name = &*migration.name;
     html! {
         @if !writers.is_empty() {
@@ -287,6 +288,7 @@ fn state(migration: &MigrationOverview) -> Markup {
         @if let Some(why) = &migration.unreadable { p { "Its rows in the control tables cannot be read: " (own(why)) } }
         table {
             tr { th { "position" } td { (own(&migration.position)) } }
+            @if let Some(actor) = &migration.killed_by { tr { th { "kill switch" } td { "set by " (own(actor)) } } }
             tr { th { "generation" } td { (migration.generation) } }
             tr { th { "instances" } td { (migration.instances) } }
             tr {

@@ -8,8 +8,8 @@ use crate::control::Control as _;
 use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
 use crate::error::{Error, ErrorKind};
 use crate::rollout::order::NewOrder;
-use crate::stages::position::Epoch;
 use crate::stages::hazard::Stopped;
+use crate::stages::position::Epoch;
 use crate::stages::stale::StaleKind;
 use crate::store::memory::{Entry, MemoryControl, done};
 

@@ -16,9 +16,9 @@ use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::ledger::limit;
-use crate::store::{marks, ordering};
 use crate::store::sql::orders::record;
 use crate::store::sql::{Conn, SqlControl, tasks, verification};
+use crate::store::{marks, ordering};
 
 const DOING: &str = "carrying out a command";
 /// What fits into the columns of every database.
@@ -88,6 +88,9 @@ fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrde
                 [actor, text(&order.reason), name.into(), writer.as_str().into()],
             )]
         }
+        RecordedChange::ReadCatalogue => {
+            start(dialect, name, (JobKind::Catalogue.as_str(), None), None, order)
+        }
         RecordedChange::Verification(ordered) => {
             let values = [ordered.code().into(), name.into()];
             vec![Step::counted(verification::order(*ordered), values)]
@@ -110,7 +113,9 @@ fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrde
             steps.extend(order_backfill(dialect, name, side, Order::Resume, false));
             steps
         }
-        RecordedChange::Backfill(side, ordered) => order_backfill(dialect, name, *side, *ordered, true),
+        RecordedChange::Backfill(side, ordered) => {
+            order_backfill(dialect, name, *side, *ordered, true)
+        }
     }
 }
 
@@ -208,7 +213,9 @@ impl<DB: Backend> SqlControl<DB> {
                 // What it wrote until now is verified after that.
                 marks::mark::<DB>(&mut lent, name, StaleKind::Writer).await?;
             }
-            record::<DB>(&mut lent, name, order).await?;
+            if !matches!(change, RecordedChange::ReadCatalogue) {
+                record::<DB>(&mut lent, name, order).await?;
+            }
             DB::Adapter::notify(&mut lent, name).await?;
             lent.commit().await?;
             Ok(found)
@@ -253,7 +260,9 @@ async fn holds<DB: Backend>(
     change: &RecordedChange,
 ) -> sqlx::Result<bool> {
     let (sql, values) = match change {
-        RecordedChange::Unkill | RecordedChange::ForgetSamples => return Ok(true),
+        RecordedChange::Unkill | RecordedChange::ForgetSamples | RecordedChange::ReadCatalogue => {
+            return Ok(true);
+        }
         RecordedChange::StopWriter(writer) => (
             "SELECT count(*) FROM dualwrite_hazard WHERE migration = ? AND name = ? \
              AND stopped_at IS NOT NULL",
@@ -262,11 +271,7 @@ async fn holds<DB: Backend>(
         RecordedChange::Job(kind, key) => (
             "SELECT count(*) FROM dualwrite_task WHERE migration = ? AND side = ? \
              AND state = 'wanted' AND coalesce(subject, '') = ?",
-            vec![
-                name.into(),
-                kind.as_str().into(),
-                key.as_ref().map_or("", |key| &*key.0).into(),
-            ],
+            vec![name.into(), kind.as_str().into(), key.as_ref().map_or("", |key| &*key.0).into()],
         ),
         RecordedChange::StartBackfill(task) => (
             "SELECT count(*) FROM dualwrite_task WHERE migration = ? AND side = ? \
