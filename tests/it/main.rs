@@ -75,6 +75,7 @@ mod shutdown;
 mod started;
 mod throttle;
 mod tool;
+mod tool_commands;
 mod transaction;
 mod unaware;
 mod unfinished;
