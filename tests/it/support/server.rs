@@ -43,7 +43,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// A folder that belongs to the first of these accounts that exists, and the account. Not below `TMPDIR`, which
 /// may be closed to it.
-fn folder(accounts: &[&str]) -> (PathBuf, String) {
+pub(crate) fn folder(accounts: &[&str]) -> (PathBuf, String) {
     let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let exists =
         |account: &&&str| known.lines().any(|line| line.starts_with(&format!("{account}:")));
@@ -60,7 +60,7 @@ fn folder(accounts: &[&str]) -> (PathBuf, String) {
 }
 
 /// A program that runs as the account when we are root, which these servers refuse to be.
-fn program(account: &str, folder: &Path, path: impl AsRef<Path>) -> Command {
+pub(crate) fn program(account: &str, folder: &Path, path: impl AsRef<Path>) -> Command {
     let mut command = match rustix::process::geteuid().is_root() {
         true => {
             let mut command = Command::new("setpriv");
@@ -127,7 +127,7 @@ pub(crate) async fn mariadb(settings: &[String]) -> Server {
 }
 
 /// The newest PostgreSQL that is installed.
-fn postgres_bin() -> PathBuf {
+pub(crate) fn postgres_bin() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut bins: Vec<(u32, PathBuf)> = folders
         .filter_map(|folder| {
@@ -136,14 +136,17 @@ fn postgres_bin() -> PathBuf {
         })
         .collect();
     bins.sort();
-    let (_, bin) = bins.pop().expect("PostgreSQL is installed; tests/run does it");
-    bin
+    bins.pop().map(|(_, bin)| bin)
+}
+
+fn postgres_program(name: &str) -> PathBuf {
+    postgres_bin().expect("PostgreSQL is installed; tests/run does it").join(name)
 }
 
 /// PostgreSQL that a standby may follow.
 pub(crate) async fn postgres() -> Server {
     let (folder, account) = folder(&["postgres", "nobody"]);
-    let mut init = program(&account, &folder, postgres_bin().join("initdb"));
+    let mut init = program(&account, &folder, postgres_program("initdb"));
     init.arg("--pgdata=data").args([
         "--no-sync",
         "--username=postgres",
@@ -158,7 +161,7 @@ pub(crate) async fn postgres() -> Server {
 /// A standby of another one.
 pub(crate) async fn postgres_standby(primary: &Server) -> Server {
     let (folder, account) = folder(&["postgres", "nobody"]);
-    let mut copy = program(&account, &folder, postgres_bin().join("pg_basebackup"));
+    let mut copy = program(&account, &folder, postgres_program("pg_basebackup"));
     copy.args(["--pgdata=data", "--write-recovery-conf", "--no-sync", "--checkpoint=fast"]);
     copy.args(["--host=127.0.0.1", "--username=postgres"]).arg(format!("--port={}", primary.port));
     finished(copy, &folder);
@@ -168,7 +171,7 @@ pub(crate) async fn postgres_standby(primary: &Server) -> Server {
 async fn start_postgres(folder: PathBuf, account: &str) -> Server {
     let port = free_port();
     fs::write(folder.join("quits"), "").unwrap();
-    let mut command = program(account, &folder, postgres_bin().join("postgres"));
+    let mut command = program(account, &folder, postgres_program("postgres"));
     command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     command.args(["-c", "fsync=off", "-c", "wal_level=replica"]);
     command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
