@@ -43,7 +43,8 @@ pub(crate) enum Contract {
     },
     /// Drops old, if all evidence is there
     ///
-    /// Exit codes: 0 it is dropped, or, with --dry-run, may be; 1 it is refused, or it failed; 2 wrong arguments.
+    /// Exit codes: 0 it is dropped, or, with --dry-run, may be; 1 it may not be, or it failed; 2 wrong arguments; 4 it
+    /// is refused.
     Run {
         #[command(flatten)]
         said: Said,

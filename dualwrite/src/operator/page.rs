@@ -2,6 +2,7 @@
 
 mod commands;
 mod form;
+mod forms;
 mod html;
 mod links;
 mod list;
