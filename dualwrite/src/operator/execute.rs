@@ -26,6 +26,8 @@ use crate::stages::stage::Side;
 /// How long a command waits for a short job to end.
 pub(super) const JOB_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const POLL: Duration = Duration::from_millis(100);
+/// How often an order to a rollout is given that changes at the same moment.
+const TRIES_MAX: u32 = 10;
 
 /// Who gives a command, why, and under which condition.
 ///
@@ -208,7 +210,19 @@ impl Execution<'_> {
 
     async fn rollout(&self, facts: &Facts, kind: OrderKind) -> Result<&'static str, Error> {
         let CommandOptions { by, because, .. } = self.options;
-        give(self.control, self.name, kind, by, because, Some(facts.position)).await?;
+        let mut position = facts.position;
+        for tries in 1.. {
+            match give(self.control, self.name, kind, by, because, Some(position)).await {
+                // The rollout has just taken a step: what is ordered holds for the next one.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
+                    clock::sleep(POLL).await;
+                    let facts = self.control.facts(self.name).await?;
+                    self.expect(&facts)?;
+                    position = facts.position;
+                }
+                given => break given?,
+            }
+        }
         Ok(match kind {
             OrderKind::Pause => "the rollout takes no step until it is resumed",
             OrderKind::Resume => "the rollout goes on",
