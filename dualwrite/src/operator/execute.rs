@@ -220,7 +220,10 @@ impl Execution<'_> {
                     self.expect(&facts)?;
                     position = facts.position;
                 }
-                given => break given?,
+                given => {
+                    given?;
+                    break;
+                }
             }
         }
         Ok(match kind {
