@@ -2,23 +2,121 @@
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use dualwrite::WORKERS_MAX;
 use dualwrite::schema::{Level, SqlDialect};
+use dualwrite::{Stage, WORKERS_MAX};
 
 /// Looks at the migrations of a service, and gives orders to their backfills.
 ///
-/// Exit codes: 0 done; 1 it failed, or the order found nothing to take it; 2 wrong arguments.
+/// Exit codes: 0 done; 1 it failed; 2 wrong arguments; 3 a file cannot be read; 4 refused, by a gate, by another epoch
+/// than was expected, or because nothing was there to take it; 5 no such migration; 6 the database cannot be reached;
+/// 7 it has not come there in time.
 #[derive(Debug, Parser)]
 #[command(name = "dualwrite", version)]
 pub(crate) struct Arguments {
     /// The service's database: postgres://…, mysql://…, mariadb://… or sqlite://…
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
     pub(crate) database: Option<String>,
+    /// How answers and errors are printed
+    #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
+    pub(crate) output: Output,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// How answers and errors are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs; errors on standard error as one object
+    Json,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Query {
+    /// Lists the migrations, one line each
+    List,
+    /// Shows what stands against a move
+    Readiness {
+        /// The migration
+        name: String,
+        /// The stage to advance to; the next one without it
+        #[arg(long, value_name = "STAGE")]
+        to: Option<Stage>,
+    },
+    /// Shows the newest changes of the position
+    Events {
+        /// The migration
+        name: String,
+    },
+    /// Shows the newest commands that moved nothing
+    Audit {
+        /// The migration
+        name: String,
+    },
+    /// Shows the live instances
+    Instances {
+        /// The migration
+        name: String,
+    },
+    /// Shows the keys that could not be copied, and why
+    Letters {
+        /// The migration
+        name: String,
+    },
+    /// Shows the samples of mismatches
+    Mismatches {
+        /// The migration
+        name: String,
+    },
+    /// Shows what the newest preflight found, and what to do about it
+    Preflight {
+        /// The migration
+        name: String,
+    },
+    /// Shows writers that no trigger sees, and sequences that are behind
+    Hazards {
+        /// The migration
+        name: String,
+    },
+    /// Shows what was started for any instance, and what became of it
+    Jobs {
+        /// The migration
+        name: String,
+    },
+    /// Waits until a migration is where it shall be
+    Wait {
+        /// The migration
+        name: String,
+        /// `complete`, `stage=live`, or `backfill`
+        #[arg(long = "for", value_name = "WHAT", value_parser = until)]
+        until: Until,
+        /// For how long, as `90s` or `2h`
+        #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+    },
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    Stage(Stage),
+    Backfill,
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    let stage = match text {
+        "backfill" => return Ok(Until::Backfill),
+        "complete" => "complete",
+        text => text.strip_prefix("stage=").unwrap_or_default(),
+    };
+    let wrong = |_| "give `complete`, `backfill`, or `stage=` and a stage".to_owned();
+    stage.parse().map(Until::Stage).map_err(wrong)
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +129,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Query(Query),
     /// Gives an order to a backfill, whichever instance runs it
     #[command(subcommand)]
     Backfill(Order),
@@ -146,7 +246,18 @@ mod tests {
 
     #[test]
     fn the_arguments_are_well_formed() {
-        <Arguments as clap::CommandFactory>::command().debug_assert();
+        let tool = <Arguments as clap::CommandFactory>::command();
+        crate::commands::with_commands(tool).debug_assert();
+    }
+
+    #[test]
+    fn one_waits_for_a_stage_or_the_backfill() {
+        assert_eq!(until("complete"), Ok(Until::Stage(Stage::Complete)));
+        assert_eq!(until("stage=live"), Ok(Until::Stage(Stage::Live)));
+        assert_eq!(until("backfill"), Ok(Until::Backfill));
+        for wrong in ["", "live", "stage=sideways", "stage="] {
+            assert!(until(wrong).unwrap_err().contains("stage="), "{wrong}");
+        }
     }
 
     #[test]

@@ -11,13 +11,13 @@ use sqlx::postgres::{PgConnectOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::failure::{Failure, unreachable};
+use crate::failure::{Exit, unreachable};
 
 /// How long a server may take to answer the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The operator of the database with this URL. Makes neither tables nor files.
-pub(crate) async fn connect(url: &str) -> Result<Operator, Failure> {
+pub(crate) async fn connect(url: &str) -> Result<Operator, Exit> {
     match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         "postgres" | "postgresql" => {
             let options = PgConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
@@ -32,22 +32,21 @@ pub(crate) async fn connect(url: &str) -> Result<Operator, Failure> {
                 SqliteConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
             open::<Sqlite>(options.create_if_missing(false)).await
         }
-        _ => Err(Failure(
-            "the URL of the database must begin with postgres:, mysql:, mariadb: or sqlite:"
-                .to_owned(),
+        _ => Err(Exit::other(
+            "the URL of the database must begin with postgres:, mysql:, mariadb: or sqlite:",
         )),
     }
 }
 
 async fn open<DB: Backend>(
     options: <DB::Connection as Connection>::Options,
-) -> Result<Operator, Failure> {
+) -> Result<Operator, Exit> {
     let first = async { options.connect().await?.close().await };
     match tokio::time::timeout(PATIENCE, first).await {
         Ok(connected) => connected.map_err(|error| unreachable(&error))?,
         Err(_) => {
             let seconds = PATIENCE.as_secs();
-            return Err(Failure(format!(
+            return Err(Exit::unreachable(format!(
                 "the database did not answer within {seconds} seconds; check host and port in the URL"
             )));
         }

@@ -10,7 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use dualwrite::{ContractDecision, ContractPlan, ContractRun, Operator, printable};
 
-use crate::failure::Failure;
+use crate::failure::Exit;
 
 /// How much of what a backup's command prints is kept.
 const OUTPUT_BYTES_MAX: usize = 100_000;
@@ -43,7 +43,8 @@ pub(crate) enum Contract {
     },
     /// Drops old, if all evidence is there
     ///
-    /// Exit codes: 0 it is dropped, or, with --dry-run, may be; 1 it is refused, or it failed; 2 wrong arguments.
+    /// Exit codes: 0 it is dropped, or, with --dry-run, may be; 1 it may not be, or it failed; 2 wrong arguments; 4 it
+    /// is refused.
     Run {
         #[command(flatten)]
         said: Said,
@@ -101,12 +102,12 @@ pub(crate) struct Answer {
     pub(crate) yes: bool,
 }
 
-fn yes(text: String) -> Answer {
+pub(crate) fn yes(text: String) -> Answer {
     Answer { text, yes: true }
 }
 
 /// Does it.
-pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Failure> {
+pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Exit> {
     match command {
         Contract::Check { name, json } => {
             let decision = operator.contract(&name).check().await?;
@@ -151,9 +152,9 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
     }
 }
 
-fn as_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+fn as_json(value: &impl serde::Serialize) -> Result<String, Exit> {
     let text = serde_json::to_string_pretty(value);
-    let text = text.map_err(|error| Failure(format!("this cannot be JSON: {error}")))?;
+    let text = text.map_err(|error| Exit::other(format!("this cannot be JSON: {error}")))?;
     Ok(format!("{text}\n"))
 }
 
@@ -194,9 +195,9 @@ fn ran(name: &str, run: &ContractRun) -> String {
 }
 
 /// Files that are there already are left alone.
-fn write(plan: &ContractPlan, folder: &PathBuf, version: i64) -> Result<String, Failure> {
+fn write(plan: &ContractPlan, folder: &PathBuf, version: i64) -> Result<String, Exit> {
     let failed = |path: &PathBuf, error: std::io::Error| {
-        Failure(format!(
+        Exit::other(format!(
             "cannot write `{}`: {error}; name another folder or version",
             path.display()
         ))
@@ -214,24 +215,24 @@ fn write(plan: &ContractPlan, folder: &PathBuf, version: i64) -> Result<String, 
     Ok(text)
 }
 
-async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Failure> {
+async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Exit> {
     // Before the command, which may take long: an unknown name, or an empty reason.
     operator.contract(&said.name).check().await?;
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Failure("name the command that makes the backup, behind `--`".to_owned()));
+        return Err(Exit::other("name the command that makes the backup, behind `--`".to_owned()));
     };
     let run = Command::new(program)
         .args(arguments)
         .env("DUALWRITE_MIGRATION", &said.name)
         .output()
-        .map_err(|error| Failure(format!("the command `{program}` cannot be run: {error}")))?;
+        .map_err(|error| Exit::other(format!("the command `{program}` cannot be run: {error}")))?;
     let mut output = String::from_utf8_lossy(&run.stdout).into_owned();
     output.push_str(&String::from_utf8_lossy(&run.stderr));
     output.truncate(output.floor_char_boundary(OUTPUT_BYTES_MAX));
     if !run.status.success() {
         let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let status = run.status;
-        return Err(Failure(format!(
+        return Err(Exit::other(format!(
             "no backup is confirmed: `{program}` ended with {status}: {}; see to it and run it again",
             printable(last)
         )));

@@ -4,13 +4,70 @@ use std::ffi::OsString;
 
 use dualwrite::{Error, ErrorKind};
 
-/// The line.
+use crate::{FAILED, REFUSED, TIMED_OUT, UNKNOWN, UNREACHABLE, WRONG_USE};
+
+/// The line, of what has one exit code of its own.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
 
-impl From<Error> for Failure {
+/// The line, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub(crate) text: String,
+    pub(crate) code: u8,
+}
+
+impl Exit {
+    pub(crate) fn other(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: FAILED }
+    }
+
+    /// Nothing was there to take it.
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: REFUSED }
+    }
+
+    pub(crate) fn unreachable(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: UNREACHABLE }
+    }
+
+    pub(crate) fn timed_out(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: TIMED_OUT }
+    }
+
+    /// For a program.
+    pub(crate) fn json(&self, text: &str) -> String {
+        let kind = match self.code {
+            WRONG_USE => "wrong_use",
+            REFUSED => "refused",
+            UNKNOWN => "unknown",
+            UNREACHABLE => "unreachable",
+            TIMED_OUT => "timed_out",
+            _ => "failed",
+        };
+        serde_json::json!({ "error": { "kind": kind, "code": self.code, "message": text } })
+            .to_string()
+    }
+}
+
+/// The exit code that tells what a caller can do about it.
+fn code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::UnknownMigration => UNKNOWN,
+        ErrorKind::InvalidInput => WRONG_USE,
+        ErrorKind::Blocked
+        | ErrorKind::Conflict
+        | ErrorKind::IllegalMove
+        | ErrorKind::Unsupported
+        | ErrorKind::NewerControlTables => REFUSED,
+        ErrorKind::Database if !error.is_denied() && !error.is_undefined_table() => UNREACHABLE,
+        _ => FAILED,
+    }
+}
+
+impl From<Error> for Exit {
     fn from(error: Error) -> Self {
-        Self(match error.kind() {
+        let text = match error.kind() {
             _ if error.is_undefined_table() => {
                 "this database has no control tables of dualwrite; check that the URL names the service's \
                  database, and start the service, which makes them"
@@ -30,14 +87,16 @@ impl From<Error> for Failure {
                 format!("{error}; that server takes no writes: name the primary in the URL")
             }
             ErrorKind::Database => format!("{error}; try again when the database answers"),
+            ErrorKind::Blocked | ErrorKind::Conflict => error.to_string(),
             _ if error.is_retryable() => format!("{error}; try again"),
             _ => error.to_string(),
-        })
+        };
+        Self { text, code: code(&error) }
     }
 }
 
 /// Of a connection that could not be made.
-pub(crate) fn unreachable(error: &sqlx::Error) -> Failure {
+pub(crate) fn unreachable(error: &sqlx::Error) -> Exit {
     let next = match error {
         sqlx::Error::Configuration(_) => "check how the URL is written",
         sqlx::Error::Tls(_) => {
@@ -47,7 +106,7 @@ pub(crate) fn unreachable(error: &sqlx::Error) -> Failure {
         _ => "check user, password and database in the URL, or the path of the file",
     };
     let said = Error::without_values(error);
-    Failure(format!("cannot connect to the database: {said}; {next}"))
+    Exit::unreachable(format!("cannot connect to the database: {said}; {next}"))
 }
 
 /// Those of the arguments that are URLs, or have one as a value: they may hold a password, and are not repeated.

@@ -1,31 +1,44 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
+mod commands;
 mod connect;
 mod contract;
 mod failure;
 mod obey;
+mod queries;
 mod schema;
 mod show;
 
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use dualwrite::CommandSpec;
 
-use arguments::{Arguments, Command, Schema};
+use arguments::{Arguments, Command, Output, Schema};
+use contract::{Answer, yes};
+use failure::Exit;
 
 /// What was asked for is done.
 pub const DONE: u8 = 0;
-/// It failed, or an order found nothing to take it; standard error says which, and what to do.
+/// It failed; standard error says why, and what to do.
 pub const FAILED: u8 = 1;
 /// The arguments are wrong.
 pub const WRONG_USE: u8 = 2;
 /// A file that was to be judged cannot be read.
 pub const UNREADABLE: u8 = 3;
+/// A gate is closed, the position is at another epoch than was expected, or nothing was there to take the command.
+pub const REFUSED: u8 = 4;
+/// There is no such migration.
+pub const UNKNOWN: u8 = 5;
+/// The database cannot be reached.
+pub const UNREACHABLE: u8 = 6;
+/// What was waited for has not come in time.
+pub const TIMED_OUT: u8 = 7;
 
-/// Runs the command with these arguments, the first of them its name, and answers with its exit code: [`DONE`],
-/// [`FAILED`], [`WRONG_USE`] or [`UNREADABLE`]. It must be awaited in a runtime of tokio.
+/// Runs the command with these arguments, the first of them its name, and answers with its exit code, one of the
+/// constants of this crate. It must be awaited in a runtime of tokio.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -41,44 +54,83 @@ pub async fn run<A: Into<OsString> + Clone>(
 ) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let mut urls = failure::urls(&arguments);
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let tool = commands::with_commands(Arguments::command());
+    let matches = match tool.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
         Err(told) if told.use_stderr() => {
             // An argument in the wrong place is quoted, and may be the URL.
             return end(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
         }
         Err(help) => return end(out, &help.to_string(), DONE),
     };
-    if let Command::Schema(Schema::Check(check)) = &arguments.command {
-        let checked = schema::check(check, arguments.database.as_deref());
-        return match checked {
-            Ok(checked) => end(out, &checked.text, if checked.fails { FAILED } else { DONE }),
-            Err(unreadable) => end(err, &format!("dualwrite: {}\n", unreadable.0), UNREADABLE),
-        };
+    if let Some(url) = matches.get_one::<String>("database").filter(|url| !url.is_empty()) {
+        urls.insert(0, url.clone()); // it may come from the environment
     }
-    let Some(url) = arguments.database.filter(|url| !url.is_empty()) else {
-        let message = "no database is named; give --database URL, or set the variable DATABASE_URL";
-        return end(err, &format!("dualwrite: {message}\n"), WRONG_USE);
-    };
-    urls.insert(0, url.clone()); // it may come from the environment
-    if let Command::Contract(command) = arguments.command {
-        let answer = match connect::connect(&url).await {
-            Ok(operator) => contract::obey(&operator, command).await,
-            Err(failure) => Err(failure),
-        };
-        return match answer {
-            Ok(answer) => end(out, &answer.text, if answer.yes { DONE } else { FAILED }),
-            Err(failure) => {
-                end(err, &format!("dualwrite: {}\n", failure::without(&failure.0, &urls)), FAILED)
+    let done = match commands::find(&matches) {
+        Some((spec, own)) => command(spec, &matches, own).await.map(yes),
+        None => match Arguments::from_arg_matches(&matches) {
+            Ok(Arguments { command: Command::Schema(Schema::Check(check)), database, .. }) => {
+                return judge(&check, database.as_deref(), out, err);
             }
-        };
-    }
-    match obey::obey(&url, arguments.command).await {
-        Ok(answer) => end(out, &answer, DONE),
+            Ok(arguments) => other(arguments).await,
+            Err(told) => {
+                return end(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
+            }
+        },
+    };
+    match done {
+        Ok(answer) => end(out, &answer.text, if answer.yes { DONE } else { FAILED }),
         Err(failure) => {
-            end(err, &format!("dualwrite: {}\n", failure::without(&failure.0, &urls)), FAILED)
+            let text = failure::without(&failure.text, &urls);
+            let as_json = matches.get_one::<Output>("output") == Some(&Output::Json);
+            let line = if as_json { failure.json(&text) } else { format!("dualwrite: {text}") };
+            end(err, &format!("{line}\n"), failure.code)
         }
     }
+}
+
+fn judge(
+    check: &arguments::Check,
+    database: Option<&str>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> u8 {
+    match schema::check(check, database) {
+        Ok(checked) => end(out, &checked.text, if checked.fails { FAILED } else { DONE }),
+        Err(unreadable) => end(err, &format!("dualwrite: {}\n", unreadable.0), UNREADABLE),
+    }
+}
+
+/// One of the list that the page has, too.
+async fn command(
+    spec: &CommandSpec,
+    matches: &ArgMatches,
+    own: &ArgMatches,
+) -> Result<String, Exit> {
+    let url = named(matches.get_one::<String>("database").cloned())?;
+    let operator = connect::connect(&url).await?;
+    let outcome = commands::execute(&operator, spec, own).await?;
+    if own.get_one::<Output>("output") != Some(&Output::Json) {
+        return Ok(commands::told(&outcome));
+    }
+    let text = serde_json::to_string_pretty(&outcome);
+    let failed = |error: serde_json::Error| Exit::other(format!("this cannot be JSON: {error}"));
+    text.map(|text| format!("{text}\n")).map_err(failed)
+}
+
+async fn other(arguments: Arguments) -> Result<Answer, Exit> {
+    let url = named(arguments.database)?;
+    if let Command::Contract(command) = arguments.command {
+        let operator = connect::connect(&url).await?;
+        return contract::obey(&operator, command).await;
+    }
+    obey::obey(&url, arguments.command, arguments.output).await.map(yes)
+}
+
+fn named(url: Option<String>) -> Result<String, Exit> {
+    let text = "no database is named; give --database URL, or set the variable DATABASE_URL";
+    let missing = || Exit { text: text.to_owned(), code: WRONG_USE };
+    url.filter(|url| !url.is_empty()).ok_or_else(missing)
 }
 
 /// Who closed the pipe wants to read no more.

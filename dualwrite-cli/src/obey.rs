@@ -2,24 +2,28 @@
 
 use dualwrite::Operator;
 
-use crate::arguments::{Command, Order, Rate, Which};
+use crate::arguments::{Command, Order, Output, Rate, Which};
 use crate::connect::connect;
-use crate::failure::Failure;
+use crate::failure::Exit;
+use crate::queries::answer;
 use crate::show;
 
 /// Does it, and answers with what is to be printed.
-pub(crate) async fn obey(url: &str, command: Command) -> Result<String, Failure> {
+pub(crate) async fn obey(url: &str, command: Command, output: Output) -> Result<String, Exit> {
     let operator = connect(url).await?;
     match command {
-        Command::Status { name, json } => status(&operator, name.as_deref(), json).await,
+        Command::Status { name, json } => {
+            status(&operator, name.as_deref(), json || output == Output::Json).await
+        }
+        Command::Query(query) => answer(&operator, query, output).await,
         Command::Backfill(order) => give(&operator, order).await,
         Command::Schema(_) => Ok(String::new()), // judged without a database
         Command::Contract(_) => Ok(String::new()), // answers by its exit code, too
     }
 }
 
-async fn status(operator: &Operator, name: Option<&str>, json: bool) -> Result<String, Failure> {
-    let failed = |error: serde_json::Error| Failure(format!("this cannot be JSON: {error}"));
+async fn status(operator: &Operator, name: Option<&str>, json: bool) -> Result<String, Exit> {
+    let failed = |error: serde_json::Error| Exit::other(format!("this cannot be JSON: {error}"));
     let text = match name {
         Some(name) => {
             let found = operator.migration(name).await?;
@@ -33,7 +37,7 @@ async fn status(operator: &Operator, name: Option<&str>, json: bool) -> Result<S
     Ok(format!("{}\n", text.map_err(failed)?.trim_end()))
 }
 
-async fn give(operator: &Operator, order: Order) -> Result<String, Failure> {
+async fn give(operator: &Operator, order: Order) -> Result<String, Exit> {
     let of = |which: &Which| (which.name.clone(), which.reverse);
     let (name, reverse) = match &order {
         Order::Start { which, .. } | Order::Rate { which, .. } => of(which),
@@ -71,5 +75,5 @@ async fn give(operator: &Operator, order: Order) -> Result<String, Failure> {
         ),
     };
     let told = |what: &str| format!("the backfill of `{name}` toward {side} {what}");
-    if taken { Ok(format!("{}\n", told(done))) } else { Err(Failure(told(nothing))) }
+    if taken { Ok(format!("{}\n", told(done))) } else { Err(Exit::refused(told(nothing))) }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use dualwrite::{BackfillProgress, MigrationOverview, StartedBackfill, printable};
+use dualwrite::{BackfillProgress, FindingLevel, MigrationOverview, StartedBackfill, printable};
 
 /// All of them.
 pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {
@@ -23,6 +23,9 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
         return lines.0;
     }
     lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
+    if let Some(actor) = &migration.killed_by {
+        lines.say("kill switch", &format!("set by {actor}"));
+    }
     lines.say("instances", &migration.instances.to_string());
     let (new, old) = (migration.dead_letters, migration.dead_letters_to_old);
     lines.say("dead letters", &format!("{new} to new, {old} to old"));
@@ -35,6 +38,23 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     }
     for task in &migration.started {
         started(&mut lines, task);
+    }
+    for job in &migration.jobs {
+        let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
+        lines.say("job", &format!("{}, {}, by {}{answer}", job.kind, job.state(), job.actor));
+    }
+    if let Some(report) = &migration.preflight {
+        let (found, refused) = (report.findings.len(), report.refusals().count());
+        let at = moment(report.at_us);
+        lines.say("preflight", &format!("{found} findings, {refused} of them refuse, read {at}"));
+        for finding in report.findings.iter().filter(|one| one.level > FindingLevel::Note) {
+            lines.say("  finding", &finding.to_string());
+        }
+    }
+    for hazard in &migration.hazards {
+        let stopped = hazard.stopped.as_ref();
+        let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
+        lines.say("hazard", &format!("{}{stopped}: {}", hazard.name, hazard.detail));
     }
     lines.0
 }
@@ -84,6 +104,7 @@ fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// A time of the database, in UTC.
 pub(crate) fn moment(at_us: i64) -> String {
     let at = u64::try_from(at_us).ok().map(Duration::from_micros);
     let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));

@@ -32,7 +32,7 @@ fn the_exit_code_says_how_it_went() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("shop.db").display());
     let failed = dualwrite(&["status"], Some(&url));
-    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(failed.status.code(), Some(6));
     assert!(failed.stdout.is_empty());
     assert!(told(&failed).contains("cannot connect"), "{}", told(&failed));
 }

@@ -1,6 +1,7 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+pub(crate) mod commands;
 pub(crate) mod contracts;
 pub(crate) mod hazards;
 pub(crate) mod instances;
@@ -59,8 +60,10 @@ pub(crate) struct Record {
     pub(crate) old_generation: Generation,
     /// A rollout is running.
     pub(crate) planned: bool,
-    /// Somebody started a backfill that no instance runs.
+    /// Somebody started something that no instance runs.
     pub(crate) started: bool,
+    /// Who has set the kill switch in the control tables.
+    pub(crate) killed: Option<String>,
 }
 
 /// All migrations, as a heartbeat reads them.
@@ -172,7 +175,13 @@ pub trait Watch: Send {
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.
 pub(crate) trait Control:
-    contracts::Contracts + hazards::Hazards + letters::Letters + plans::Plans + tasks::Tasks + 'static
+    commands::Commands
+    + contracts::Contracts
+    + hazards::Hazards
+    + letters::Letters
+    + plans::Plans
+    + tasks::Tasks
+    + 'static
 {
     /// Makes or upgrades the tables.
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;

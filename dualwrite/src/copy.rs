@@ -33,6 +33,7 @@ use crate::error::{BoxError, Error};
 use crate::key::{EncodedKey, KeyKind, KeyPart, OwnedKey};
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
+use crate::stages::hazard::Looked;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -268,8 +269,11 @@ pub(crate) trait Copier: Send + Sync {
         shared: &'a Shared,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
-    /// Reads what the catalogue says of the tables.
-    fn preflight<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Preflight, Error>>;
+    /// Reads what the catalogue says of the tables; of writers and sequences where both tables are there.
+    fn preflight<'a>(
+        &'a self,
+        migration: &'a str,
+    ) -> BoxFuture<'a, Result<(Preflight, Option<Looked>), Error>>;
 
     /// Compares keys.
     fn verify<'a>(

@@ -165,7 +165,7 @@ fn sequence_behind(
     let repair = repair(most.saturating_add(SEQUENCE_HEADROOM));
     let detail = format!(
         "its next number, {next}, is taken: numbers up to {most} are in column {column} or were given out by \
-         old; run `migration.advance_sequences()`, or: {repair}"
+         old; run `migration.advance_sequences()` or `dualwrite advance-sequences`, or: {repair}"
     );
     Hazard { repair: Some(repair), ..Hazard::new(HazardKind::Sequence, name, detail) }
 }

@@ -95,6 +95,7 @@ pub use contract::declared::{
     COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX, Contract, OldObject,
 };
 pub use contract::plan::{ContractPlan, SchemaFile};
+pub use control::commands::{Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::letters::{DeadLetter, Waiver};
 pub use control::tasks::StartedBackfill;
@@ -133,12 +134,15 @@ pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
+pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
+pub use operator::execute::{CommandOptions, CommandOutcome};
 #[cfg(feature = "page")]
 pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
 pub use operator::{BackfillOrders, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use preflight::finding::{Finding, FindingLevel, Preflight};
+pub use preflight::report::PreflightReport;
 pub use printable::printable;
 pub use rollout::health::Health;
 pub use rollout::order::{OrderKind, RolloutOrder};

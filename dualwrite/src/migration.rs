@@ -16,6 +16,7 @@ pub(crate) mod waiving;
 use std::sync::Arc;
 
 use crate::backfill::letters::{LETTERS_MAX, retry_all};
+use crate::control::commands::{RecordedChange, Taken};
 use crate::control::letters::DeadLetter;
 use crate::control::{Event, Mismatch};
 use crate::database::{Backend, Isolation};
@@ -28,6 +29,7 @@ use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::moving::{Moving, check_named, repair};
 use crate::migration::waiving::Waiving;
 use crate::preflight::finding::Preflight;
+use crate::rollout::order::{NewOrder, OrderKind};
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Percent, Position};
@@ -254,7 +256,10 @@ impl Migration {
             return Err(refused(Error::new(ErrorKind::InvalidInput, message)));
         }
         let known: Vec<Hazard> = self.hazards().await?;
-        if !self.0.control.stop_writer(&self.0.name, writer, by, because).await? {
+        let change = RecordedChange::StopWriter(writer.to_owned());
+        let order = NewOrder::new(OrderKind::WriterStopped, by, because).about(writer);
+        let taken = self.0.control.command(&self.0.name, &change, None, &order).await?;
+        if taken == Taken::Nothing {
             let names = known.iter().filter(|one| one.kind.is_writer()).map(|one| &*one.name);
             let names: Vec<&str> = names.collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };

@@ -1,8 +1,12 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+pub(crate) mod command;
 mod contract;
+pub(crate) mod execute;
+mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
+pub(crate) mod queries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +15,16 @@ use serde::{Serialize, Serializer};
 
 use crate::backfill::decide::FAILURES_MAX;
 use crate::backfill::options::WORKERS_MAX;
+use crate::control::commands::Job;
 use crate::control::tasks::{NewTask, StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::moving::{check_named, check_reason};
+use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
+use crate::stages::hazard::Hazard;
+use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
 
@@ -61,6 +69,10 @@ pub struct MigrationOverview {
     pub name: String,
     /// Where it stands: stage, ramp and epoch.
     pub position: String,
+    /// The epoch of that, for commands that must not be given to another position.
+    pub epoch: Epoch,
+    /// Who has set the kill switch in the control tables.
+    pub killed_by: Option<String>,
     /// The generation of new.
     pub generation: u64,
     /// The newest backfill. Serialized with what follows from it: `done`, `remaining`, `percent`,
@@ -76,6 +88,15 @@ pub struct MigrationOverview {
     pub dead_letters_to_old: u64,
     /// Live instances.
     pub instances: usize,
+    /// Writers of the old table that no trigger sees, and sequences of the new table that are behind, as an instance
+    /// found them last. `Complete` waits for each.
+    pub hazards: Vec<Hazard>,
+    /// What the newest preflight of an instance found. It is read for [one migration](Operator::migration) only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightReport>,
+    /// Jobs that were started for any instance, ended or not. They are read for one migration only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
     /// Why its rows in the control tables cannot be read, where that is so; the rest is empty then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -88,6 +109,9 @@ impl MigrationOverview {
         let backfill = self.backfill.as_ref().filter(|backfill| !backfill.complete);
         if self.unreadable.is_some() {
             return Some("its rows cannot be read");
+        }
+        if self.killed_by.is_some() {
+            return Some("killed");
         }
         if self.started.iter().any(|task| task.halted) {
             return Some("backfill halted");
@@ -118,12 +142,17 @@ impl MigrationOverview {
         Self {
             name,
             position: facts.position.to_string(),
+            epoch: facts.position.epoch,
+            killed_by: facts.killed.clone(),
             generation: facts.generation.0,
             backfill,
             started: explained(started, &facts.instances),
             dead_letters: facts.dead_letters,
             dead_letters_to_old: facts.old_dead_letters,
             instances: facts.instances.len(),
+            hazards: facts.hazards.clone(),
+            preflight: None,
+            jobs: Vec::new(),
             unreadable: None,
         }
     }
@@ -132,12 +161,17 @@ impl MigrationOverview {
         Self {
             name: name.to_owned(),
             position: "unreadable".to_owned(),
+            epoch: Epoch(0),
+            killed_by: None,
             generation: 0,
             backfill: None,
             started: Vec::new(),
             dead_letters: 0,
             dead_letters_to_old: 0,
             instances: 0,
+            hazards: Vec::new(),
+            preflight: None,
+            jobs: Vec::new(),
             unreadable: Some(error.to_string()),
         }
     }
@@ -239,7 +273,9 @@ impl Operator {
         let facts = self.control.facts(name).await?;
         let backfill = self.control.backfill(name).await?;
         let started = self.control.tasks(name).await?;
-        Ok(MigrationOverview::of(backfill, started, &facts, name.to_owned()))
+        let overview = MigrationOverview::of(backfill, started, &facts, name.to_owned());
+        let preflight = self.control.preflight(name).await?;
+        Ok(MigrationOverview { preflight, jobs: self.control.jobs(name).await?, ..overview })
     }
 
     /// Orders to the backfill of a migration.

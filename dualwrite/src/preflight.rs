@@ -9,5 +9,6 @@ pub(crate) mod checks;
 pub(crate) mod finding;
 pub(crate) mod form;
 pub(crate) mod keys;
+pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod schema;

@@ -17,6 +17,7 @@ mod contracts;
 mod drift;
 mod due;
 mod following;
+mod jobs;
 mod listening;
 mod maintaining;
 mod preflight;
@@ -206,6 +207,8 @@ pub(crate) struct Inner {
     beats: tokio::sync::Mutex<Beats>,
     /// When the figures were looked at last.
     watched: AtomicU64,
+    /// When catalogues were last read again.
+    catalogues_read: AtomicU64,
     events: Events,
     pub(crate) tasks: TaskTracker,
     nudge: Arc<Notify>,
@@ -247,6 +250,7 @@ impl Inner {
             lease: Arc::default(),
             beats: tokio::sync::Mutex::default(),
             watched: AtomicU64::new(0),
+            catalogues_read: AtomicU64::new(0),
             events: Events::default(),
             tasks: TaskTracker::new(),
             nudge: Arc::default(),

@@ -1,5 +1,6 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
+mod declared;
 pub(crate) mod events;
 mod gathered;
 mod history;
@@ -40,8 +41,6 @@ use crate::shadow::noise::Baseline;
 use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
 use crate::stages::position::{Epoch, Generation, Position};
-use crate::stages::stage::Stage;
-use crate::stages::terms::Terms;
 use crate::state::events::{Events, RuntimeEvent};
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
@@ -80,6 +79,10 @@ pub(crate) struct Shared {
     pub(crate) started: AtomicBool,
     /// This process looks after it.
     pub(crate) following: AtomicBool,
+    /// This process asks for the jobs that were started.
+    pub(crate) finding_jobs: AtomicBool,
+    /// The kinds of jobs that this process is doing, a bit for each.
+    pub(crate) jobs: AtomicU8,
     /// Some reads follow the ramp by something else than the record's key.
     ramped: AtomicBool,
     lease: Arc<Lease>,
@@ -124,6 +127,8 @@ pub(crate) struct Shared {
     pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
     folds: AtomicU8,
+    /// Who has set the kill switch in the control tables.
+    killed: Mutex<Option<String>>,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -173,6 +178,8 @@ impl Shared {
             planned: AtomicBool::new(record.planned),
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
+            finding_jobs: AtomicBool::new(false),
+            jobs: AtomicU8::new(0),
             ramped: AtomicBool::new(false),
             lease: context.lease,
             deleted: AtomicBool::new(false),
@@ -204,6 +211,7 @@ impl Shared {
             catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
+            killed: Mutex::new(record.killed.clone()),
             flags: Mutex::default(),
             nudge: context.nudge,
             instance: context.instance,
@@ -224,41 +232,6 @@ impl Shared {
 
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.generation.load(SeqCst))
-    }
-
-    /// What this release declares, with what the catalogue said when it was read last.
-    pub(crate) fn terms(&self) -> Terms {
-        let Catalogue { needed_columns, rejecting } = self.catalogue().unwrap_or_default();
-        Terms {
-            lazy: self.options.lazy,
-            soak: self.options.soak,
-            copies: self.copier.is_some(),
-            sees_new: self.copier.as_ref().is_some_and(|copier| copier.sees_new()),
-            can_copy_back: self.copier.as_ref().is_some_and(|copier| copier.can_run_back()),
-            approvals: self.options.approvals.clone(),
-            unaware_window: self.options.unaware_window,
-            needed_columns,
-            refused: self.preflight().refusals().map(ToString::to_string).collect(),
-            rejecting,
-            mirror_failing: self.mirror().failing(),
-        }
-    }
-
-    /// The same for others, who cannot read the catalogue themselves: before it was read here, every move forward is
-    /// refused.
-    pub(crate) fn declared(&self) -> Terms {
-        match self.catalogue() {
-            Some(_) => self.terms(),
-            None => self.terms().unread(&self.instance),
-        }
-    }
-
-    /// The same with what the catalogue says now, for a move.
-    pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
-        if self.position().stage >= Stage::RampDown {
-            self.read_catalogue().await?;
-        }
-        Ok(self.terms())
     }
 
     /// Whether no key can be missing in new any more.

@@ -14,6 +14,8 @@ use crate::support::sql::Sql;
 /// Callers give up after this; some do much earlier.
 const PATIENCE: Duration = Duration::from_secs(4);
 const PAUSE_MS: usize = 6;
+/// So many keys get half of the operations.
+pub(crate) const OFTEN: usize = 3;
 const AFTER_AN_ERROR: Duration = Duration::from_millis(20);
 /// Rows that transactions lock in any order, so that some are chosen to fail.
 pub(crate) const HOT: std::ops::RangeInclusive<i64> = 1..=4;
@@ -66,7 +68,8 @@ impl<D: Sql> Client<D> {
     }
 
     fn versioned(&mut self) -> i64 {
-        VERSIONED.start() + self.dice.below(VERSIONED.count()) as i64
+        let among = if self.dice.one_in(2) { OFTEN } else { VERSIONED.count() };
+        VERSIONED.start() + self.dice.below(among) as i64
     }
 
     /// How long this caller waits.

@@ -49,9 +49,10 @@ impl Member {
         Self { name, process, orders, errors, log, stopped: None, proxy, bad: None }
     }
 
-    /// At least.
-    pub(crate) fn has_logged(&self, bytes: u64) -> bool {
-        fs::metadata(&self.log).is_ok_and(|log| log.len() >= bytes)
+    /// Whether it works, and has logged so much.
+    pub(crate) fn is_well(&self, bytes: u64) -> bool {
+        let works = self.stopped.is_none() && self.bad.is_none();
+        works && fs::metadata(&self.log).is_ok_and(|log| log.len() >= bytes)
     }
 
     fn signal(&self, signal: Signal) {

@@ -11,7 +11,7 @@ use crate::proxy::Proxy;
 use crate::support::dice::Dice;
 
 /// Between two strikes, at most.
-const PAUSE_MS: usize = 400;
+const PAUSE_MS: usize = 500;
 /// A process that has not logged so much has hardly begun.
 const WORKS_BYTES: u64 = 3_000;
 
@@ -91,8 +91,12 @@ impl Nemesis<'_> {
             return;
         }
         let (place, what) = (self.dice.below(self.members.len()), self.dice.below(12));
+        let well = self.members.iter().filter(|member| member.is_well(WORKS_BYTES)).count();
         let member = &mut self.members[place];
-        if !member.has_logged(WORKS_BYTES) && !self.dice.one_in(10) {
+        // As a rule one of them works, and one that hardly works is let alone.
+        if (well < 2 && !self.dice.one_in(6))
+            || (!member.is_well(WORKS_BYTES) && !self.dice.one_in(6))
+        {
             return;
         }
         self.strikes += 1;
@@ -114,7 +118,7 @@ impl Nemesis<'_> {
                 member.stop(until);
             }
             (6 | 7, Some(proxy)) => {
-                let delay = Duration::from_millis(1 + self.dice.below(30) as u64);
+                let delay = Duration::from_millis(1 + self.dice.below(12) as u64);
                 self.log.note(format_args!("messages of {name} take {delay:?} for {lasts:?}"));
                 proxy.delay(delay);
                 member.bad = Some(until);

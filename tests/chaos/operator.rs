@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use dualwrite::{Error, Gate, Migration, Percent, Stage};
 
+use crate::client::OFTEN;
 use crate::log::Log;
+use crate::service::VERSIONED;
 use crate::support::dice::Dice;
 
 pub(crate) struct Operator {
@@ -19,6 +21,9 @@ pub(crate) struct Operator {
 /// An order that takes longer is given up, in the middle of whatever it does.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+const SPRINT: u32 = 3;
+const SPRINT_WAITS: Duration = Duration::from_millis(800);
+
 impl Operator {
     pub(crate) async fn order(&mut self) {
         let migration = self.dice.pick(&self.migrations).clone();
@@ -29,10 +34,12 @@ impl Operator {
         let (what, name) = (self.dice.below(100), migration.name().to_owned());
         let ordered = async {
             match what {
-                0..38 => self.forward(&migration).await,
+                0..32 => self.forward(&migration).await,
+                32..38 => self.sprint(&migration).await,
                 38..48 => self.ramp(&migration).await,
                 48..56 => self.back(&migration).await,
-                56..80 => self.copy(&migration).await,
+                56..70 => self.copy(&migration).await,
+                70..80 => self.copy_keys(&migration).await,
                 80..94 => {
                     let report = migration.verify().run().await;
                     said(
@@ -66,6 +73,22 @@ impl Operator {
         said(&format!("advance to {next}"), moving.await)
     }
 
+    /// As far as it goes in one direction, without a pause: what has not followed yet is several stages behind.
+    async fn sprint(&mut self, migration: &Migration) -> Option<String> {
+        let (back, begun) = (self.dice.one_in(3), migration.position().stage);
+        for _ in 0..SPRINT {
+            let stage = migration.position().stage;
+            let to = if back { stage.previous() } else { stage.next() };
+            let to = to.filter(|to| *to != Stage::Off)?;
+            let moving = if back { migration.step_back(to) } else { migration.advance(to) };
+            let moving = moving.within(SPRINT_WAITS).because("chaos");
+            if moving.overriding(Gate::MirrorWrites).await.is_err() {
+                break;
+            }
+        }
+        Some(format!("sprint from {begun} to {}", migration.position().stage))
+    }
+
     async fn ramp(&mut self, migration: &Migration) -> Option<String> {
         let ramp = Percent::from_basis_points(self.dice.below(10_001) as u16).unwrap();
         let moving = migration.ramp_to(ramp).within(self.within());
@@ -87,6 +110,15 @@ impl Operator {
         }
     }
 
+    /// Keys that are written meanwhile.
+    async fn copy_keys(&mut self, migration: &Migration) -> Option<String> {
+        let mut copied = Ok(false);
+        for _ in 0..COPIED {
+            copied = migration.copy(&(VERSIONED.start() + self.dice.below(OFTEN) as i64)).await;
+        }
+        said("copies of single keys", copied)
+    }
+
     async fn copy(&mut self, migration: &Migration) -> Option<String> {
         let backfill = migration.backfill().batch(1 + self.dice.below(20) as u32);
         let backfill = backfill.lease(Duration::from_millis(500));
@@ -96,6 +128,9 @@ impl Operator {
         said(if back { "reverse copy" } else { "backfill" }, done)
     }
 }
+
+/// Keys that are copied in one order.
+const COPIED: usize = 4;
 
 /// What came of an order; nothing where a gate refused it, which is most of the time.
 fn said(what: &str, outcome: Result<impl std::fmt::Debug, Error>) -> Option<String> {

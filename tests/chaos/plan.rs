@@ -99,6 +99,8 @@ pub(crate) struct Plan {
     pub(crate) lease: Duration,
     /// Where both migrations stand at the beginning.
     pub(crate) start: Stage,
+    /// Their backfill is complete and verified then, where both sides are written.
+    pub(crate) copied: bool,
     /// Keys are copied when they are first read.
     pub(crate) lazy: bool,
     /// Others write the old tables, with triggers that record it.
@@ -126,6 +128,7 @@ impl Plan {
         Self {
             database,
             start: *dice.pick(stages),
+            copied: dice.one_in(2),
             instances: 2 + dice.below(2),
             load: Duration::from_millis(4_000 + 500 * dice.below(5) as u64) * longer,
             lease: Duration::from_millis(800 + 200 * dice.below(6) as u64),
@@ -133,7 +136,7 @@ impl Plan {
             foreign,
             restart: database != Kind::Sqlite && (number < 3 || dice.one_in(3)),
             pause: Duration::from_millis([40, 120, 300][dice.below(3)]),
-            mirror_failures: [0, 1, 4][dice.below(3)],
+            mirror_failures: [0, 2, 8][dice.below(3)],
             seed: dice.roll(),
         }
     }

@@ -15,7 +15,7 @@ use crate::support::sql::Sql;
 pub(crate) const MIGRATIONS: [&str; 2] = ["notes", "cards"];
 
 /// Keys whose versions are drawn under a lock. Even ones are there at the beginning.
-pub(crate) const VERSIONED: std::ops::RangeInclusive<i64> = 1..=14;
+pub(crate) const VERSIONED: std::ops::RangeInclusive<i64> = 1..=10;
 /// Keys that are counted up by `n = n + 1`, and never deleted.
 pub(crate) const COUNTED: std::ops::RangeInclusive<i64> = 101..=103;
 /// Keys that only those write who do not know the library.
@@ -203,7 +203,7 @@ pub(crate) struct CopyNotes<D> {
     database: PhantomData<D>,
 }
 
-const COPY_TAKES: Duration = Duration::from_millis(2);
+const COPY_TAKES: Duration = Duration::from_millis(5);
 
 impl<D: Sql> CopyNotes<D> {
     fn new(migration: &'static str) -> Self {

@@ -170,6 +170,7 @@ fn nothing_is_spawned_without_a_bound() {
             "store/connections", // two at a time
             "runtime/maintaining",
             "runtime/following", // one a migration
+            "runtime/jobs",      // one a migration, and one a kind of job
             "runtime/watching",
             "runtime/steering",
             "call/shadow/run",

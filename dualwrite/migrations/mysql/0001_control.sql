@@ -170,22 +170,25 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
--- Orders to rollouts: who, what, and why.
+-- What operators did that changed no position: who, what, and why.
 CREATE TABLE IF NOT EXISTS dualwrite_order (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     migration VARCHAR(100)    NOT NULL,
     at        BIGINT  NOT NULL,
     what      VARCHAR(100)    NOT NULL,
     approval  VARCHAR(100),
+    detail    TEXT,
     actor     VARCHAR(100)    NOT NULL,
     reason    TEXT    NOT NULL,
     epoch     BIGINT  NOT NULL,
     UNIQUE (migration, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
--- Backfills that somebody started, for any instance to run.
+-- What somebody started, for any instance to run: backfills by the side that is copied to, other jobs by name.
 CREATE TABLE IF NOT EXISTS dualwrite_task (
     migration    VARCHAR(100)    NOT NULL,
-    side         VARCHAR(8)      NOT NULL,
+    side         VARCHAR(16)     NOT NULL,
+    -- Of a job, the key that it is about.
+    subject      TEXT,
     workers      BIGINT  NOT NULL,
     rate         BIGINT,
     failures_max BIGINT  NOT NULL,
@@ -214,6 +217,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- The kill switch of a migration: it goes back, and nothing goes forward.
+CREATE TABLE IF NOT EXISTS dualwrite_kill (
+    migration VARCHAR(100)    NOT NULL PRIMARY KEY,
+    actor     VARCHAR(100)    NOT NULL,
+    reason    TEXT    NOT NULL,
+    at        BIGINT  NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
 -- that found it at its beginning.
 CREATE TABLE IF NOT EXISTS dualwrite_stale (
@@ -241,6 +251,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_hazard (
 CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration VARCHAR(100)    NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What the newest preflight found, for whoever cannot read the catalogue: names and levels as JSON, no values of rows.
+CREATE TABLE IF NOT EXISTS dualwrite_preflight (
+    migration    VARCHAR(100) NOT NULL PRIMARY KEY,
+    findings     TEXT         NOT NULL,
+    instance     VARCHAR(100) NOT NULL,
+    at           BIGINT       NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
 -- when on there is no way back.

@@ -170,22 +170,25 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     note         TEXT    NOT NULL,
     waiting      TEXT
 );
--- Orders to rollouts: who, what, and why.
+-- What operators did that changed no position: who, what, and why.
 CREATE TABLE IF NOT EXISTS dualwrite_order (
     id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     migration TEXT    NOT NULL,
     at        BIGINT  NOT NULL,
     what      TEXT    NOT NULL,
     approval  TEXT,
+    detail    TEXT,
     actor     TEXT    NOT NULL,
     reason    TEXT    NOT NULL,
     epoch     BIGINT  NOT NULL,
     UNIQUE (migration, id)
 );
--- Backfills that somebody started, for any instance to run.
+-- What somebody started, for any instance to run: backfills by the side that is copied to, other jobs by name.
 CREATE TABLE IF NOT EXISTS dualwrite_task (
     migration    TEXT    NOT NULL,
     side         TEXT    NOT NULL,
+    -- Of a job, the key that it is about.
+    subject      TEXT,
     workers      BIGINT  NOT NULL,
     rate         BIGINT,
     failures_max BIGINT  NOT NULL,
@@ -214,6 +217,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     started_at     BIGINT  NOT NULL,
     recorded_at    BIGINT  NOT NULL
 );
+-- The kill switch of a migration: it goes back, and nothing goes forward.
+CREATE TABLE IF NOT EXISTS dualwrite_kill (
+    migration TEXT    NOT NULL PRIMARY KEY,
+    actor     TEXT    NOT NULL,
+    reason    TEXT    NOT NULL,
+    at        BIGINT  NOT NULL
+);
 -- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
 -- that found it at its beginning.
 CREATE TABLE IF NOT EXISTS dualwrite_stale (
@@ -241,6 +251,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_hazard (
 CREATE TABLE IF NOT EXISTS dualwrite_shape (
     migration TEXT            NOT NULL PRIMARY KEY,
     shape     TEXT            NOT NULL
+);
+-- What the newest preflight found, for whoever cannot read the catalogue: names and levels as JSON, no values of rows.
+CREATE TABLE IF NOT EXISTS dualwrite_preflight (
+    migration    TEXT NOT NULL PRIMARY KEY,
+    findings     TEXT NOT NULL,
+    instance     TEXT NOT NULL,
+    at           BIGINT NOT NULL
 );
 -- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
 -- when on there is no way back.

@@ -1,8 +1,10 @@
-//! The part of the port to the control tables that keeps hazards.
+//! The part of the port to the control tables that keeps what the catalogue said: findings and hazards.
 
 use futures_util::future::BoxFuture;
 
 use crate::error::Error;
+use crate::preflight::finding::Preflight;
+use crate::preflight::report::PreflightReport;
 use crate::stages::hazard::{Hazard, Looked};
 
 pub(crate) trait Hazards: Send + Sync {
@@ -14,15 +16,20 @@ pub(crate) trait Hazards: Send + Sync {
         looked: &'a Looked,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// The hazards that were found last, by name.
-    fn hazards<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Hazard>, Error>>;
-
-    /// Records that a writer is stopped, which withdraws the proof. Returns whether there is such a writer.
-    fn stop_writer<'a>(
+    /// Keeps what a preflight found, in place of what was kept before.
+    fn record_preflight<'a>(
         &'a self,
         name: &'a str,
-        writer: &'a str,
-        actor: &'a str,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<bool, Error>>;
+        instance: &'a str,
+        found: &'a Preflight,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// What the newest preflight found; `None` before there was one.
+    fn preflight<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PreflightReport>, Error>>;
+
+    /// The hazards that were found last, by name.
+    fn hazards<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Hazard>, Error>>;
 }

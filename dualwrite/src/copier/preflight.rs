@@ -17,32 +17,36 @@ use crate::stages::stage::Side;
 pub(crate) async fn look<C: CopyKeys>(
     copier: &SqlCopier<C>,
     migration: &str,
-) -> Result<Preflight, Error> {
+) -> Result<(Preflight, Option<Looked>), Error> {
     let failed = |error| Error::database("reading the catalogue", error);
     let mut conn = copier.pool.acquire().await.map_err(failed)?;
     let (subject, mut found) = learn(copier, &mut conn).await.map_err(failed)?;
     for check in CHECKS {
         check(&subject, &mut found);
     }
-    found.extend(probe(copier, migration, &mut conn, &subject).await.map_err(failed)?);
+    let probed = probe(copier, migration, &mut conn, &subject).await.map_err(failed)?;
+    let looked = probed.map(|(looked, more)| {
+        found.extend(more);
+        looked
+    });
     let complete = subject.sides().all(|side| side.table.is_some());
-    Ok(Preflight::new(found, complete))
+    Ok((Preflight::new(found, complete), looked))
 }
 
-/// Findings that need more than the catalogue.
+/// Findings that need more than the catalogue; `None` where a table is not there yet.
 async fn probe<C: CopyKeys>(
     copier: &SqlCopier<C>,
     migration: &str,
     conn: &mut Connection<C>,
     subject: &Subject,
-) -> sqlx::Result<Vec<Finding>> {
+) -> sqlx::Result<Option<(Looked, Vec<Finding>)>> {
     if subject.sides().any(|side| side.table.is_none()) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let looked = copier.looked(migration, conn).await?;
     let mut found = findings(&looked, copier);
     found.extend(rows_found(copier, conn, subject).await?);
-    Ok(found)
+    Ok(Some((looked, found)))
 }
 
 /// What is told of the rows that a copy writes.
@@ -76,9 +80,13 @@ fn findings<C: CopyKeys>(looked: &Looked, copier: &SqlCopier<C>) -> Vec<Finding>
             _ => (Side::Old, old.as_str()),
         };
         let action = match (&hazard.repair, hazard.kind.is_writer()) {
+            (Some(repair), _) if hazard.kind == HazardKind::Sequence => {
+                format!("before `Complete`, give the command `advance-sequences`, or run: {repair}")
+            }
             (Some(repair), _) => format!("before `Complete`, run: {repair}"),
             (None, true) => {
-                "before `Complete`, stop it and record that with `writer_stopped`".into()
+                "before `Complete`, stop it and record that with the command `writer-stopped`"
+                    .into()
             }
             (None, false) => "repair it before `Complete`".into(),
         };

@@ -17,6 +17,7 @@ use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
 use crate::pace::replicas::Replicas;
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::{Spelling, bucket_form, identity};
+use crate::stages::hazard::Looked;
 use crate::stages::stage::Side;
 use crate::state::{Shared, unknown_migration};
 use crate::transaction::Tx;
@@ -320,7 +321,10 @@ impl<C: CopyKeys> Copier for Registered<C> {
         Box::pin(self.copier.advance_sequences(shared))
     }
 
-    fn preflight<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Preflight, Error>> {
+    fn preflight<'a>(
+        &'a self,
+        migration: &'a str,
+    ) -> BoxFuture<'a, Result<(Preflight, Option<Looked>), Error>> {
         Box::pin(super::preflight::look(&self.copier, migration))
     }
 

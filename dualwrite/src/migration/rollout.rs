@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::control::Control;
 use crate::control::plans::NewPlan;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -13,6 +14,7 @@ use crate::rollout::decide::next_move;
 use crate::rollout::order::{NewOrder, OrderKind, RolloutOrder};
 use crate::rollout::plan::RolloutPlan;
 use crate::rollout::state::{PlanRow, PlanUpdate, RolloutState};
+use crate::stages::position::Position;
 use crate::state::Shared;
 
 /// How many orders are shown.
@@ -70,7 +72,7 @@ pub struct RolloutStatus {
 }
 
 impl RolloutStatus {
-    fn of(row: &PlanRow) -> Self {
+    pub(crate) fn of(row: &PlanRow) -> Self {
         let plan = row.plan().ok();
         let step = |index: Option<usize>| Some(plan.as_ref()?.steps.get(index?)?.clone());
         let (at, next) = (step(row.step.checked_sub(1)), step(Some(row.step)));
@@ -115,7 +117,7 @@ impl<'m> Rollout<'m> {
         }
         let position = shared.refresh().await?.position;
         let step = plan.fits(position);
-        next_move(plan, step, position).map_err(|problem| self.illegal(problem))?;
+        next_move(plan, step, position).map_err(|problem| illegal(&shared.name, &problem))?;
         let note = ordered("started", by, because);
         let order = NewOrder::new(OrderKind::Start, by, because);
         let new = NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, order };
@@ -130,11 +132,7 @@ impl<'m> Rollout<'m> {
     /// `Unsupported` where no rollout is under way, `Conflict` where it changes at the same moment (look
     /// and order again), `InvalidInput` for an actor without a name, `Database`.
     pub async fn pause(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(OrderKind::Pause, by, because, |row, order| {
-            let note = ordered("paused", by, because);
-            Ok(PlanUpdate::to(RolloutState::Paused, row, note, order))
-        })
-        .await
+        self.order(OrderKind::Pause, by, because, None).await
     }
 
     /// Goes on. Where the position is no longer the plan's (it was held, or somebody moved the migration
@@ -144,21 +142,7 @@ impl<'m> Rollout<'m> {
     /// As [`pause`](Self::pause); `IllegalMove` where the next step is more than one move from here.
     pub async fn resume(&self, by: &str, because: &str) -> Result<(), Error> {
         let position = self.shared.refresh().await?.position;
-        self.order(OrderKind::Resume, by, because, |row, order| {
-            // Whoever stops a rollout need not understand its plan; whoever resumes it must.
-            let plan = row.plan().map_err(|error| error.of(&self.shared.name))?;
-            let note = ordered("resumed", by, because);
-            let mut update = PlanUpdate::to(RolloutState::Running, row, note, order);
-            if row.epoch != position.epoch || row.state == RolloutState::Held {
-                update.step = plan.fits(position);
-                update.epoch = position.epoch;
-                update.restarts = true;
-                update.soak_skipped = false;
-            }
-            next_move(&plan, update.step, position).map_err(|problem| self.illegal(problem))?;
-            Ok(update)
-        })
-        .await
+        self.order(OrderKind::Resume, by, because, Some(position)).await
     }
 
     /// Lets the present step end without having lasted. The gates, a soak of the registration among them,
@@ -167,16 +151,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause); `Unsupported` where it is held.
     pub async fn skip_soak(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(OrderKind::SkipSoak, by, because, |row, order| {
-            if row.state == RolloutState::Held {
-                let message = "the rollout is held, and the step lasts anew when it is resumed; \
-                               `resume` it first";
-                return Err(Error::new(ErrorKind::Unsupported, message).of(&self.shared.name));
-            }
-            let note = ordered(&format!("soak of step {} skipped", row.step), by, because);
-            Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note, order) })
-        })
-        .await
+        self.order(OrderKind::SkipSoak, by, because, None).await
     }
 
     /// Ends it for good; the migration stays where it is. Another plan may be started then. A backfill that
@@ -185,11 +160,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause).
     pub async fn abort(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(OrderKind::Abort, by, because, |row, order| {
-            let note = ordered("aborted", by, because);
-            Ok(PlanUpdate::to(RolloutState::Aborted, row, note, order))
-        })
-        .await
+        self.order(OrderKind::Abort, by, because, None).await
     }
 
     /// How far it is; `None` where there never was one.
@@ -236,25 +207,9 @@ impl<'m> Rollout<'m> {
         kind: OrderKind,
         by: &str,
         because: &str,
-        change: impl FnOnce(&PlanRow, NewOrder) -> Result<PlanUpdate, Error> + Send,
+        position: Option<Position>,
     ) -> Result<(), Error> {
-        let shared = self.shared;
-        check_named("actor", by).map_err(|error| error.of(&shared.name))?;
-        let row = shared.control.plan(&shared.name).await?;
-        if kind == OrderKind::Abort
-            && row.as_ref().is_some_and(|row| row.state == RolloutState::Aborted)
-        {
-            return Ok(()); // it is what was ordered
-        }
-        let Some(row) = row.filter(|row| !row.state.is_over()) else {
-            let message = "no rollout is under way; `start` one";
-            return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
-        };
-        let update = change(&row, NewOrder::new(kind, by, because))?;
-        if !shared.control.update_plan(&shared.name, row.version, &update).await? {
-            let message = "the rollout changed at the same moment; look at it and order again";
-            return Err(Error::new(ErrorKind::Conflict, message).of(&shared.name));
-        }
+        give(&*self.shared.control, &self.shared.name, kind, by, because, position).await?;
         self.ordered(kind, by, because);
         Ok(())
     }
@@ -263,11 +218,90 @@ impl<'m> Rollout<'m> {
         announce(self.shared, Announcement::Ordered { what: kind.as_str(), by, because });
         self.shared.nudge.notify_one();
     }
+}
 
-    fn illegal(&self, problem: String) -> Error {
-        let message = format!("{problem}; move it there, or write a plan that begins here");
-        Error::new(ErrorKind::IllegalMove, message).of(&self.shared.name)
+fn illegal(name: &str, problem: &str) -> Error {
+    let message = format!("{problem}; move it there, or write a plan that begins here");
+    Error::new(ErrorKind::IllegalMove, message).of(name)
+}
+
+/// Gives an order to a rollout, from any process. What is resumed goes on from this position.
+pub(crate) async fn give(
+    control: &dyn Control,
+    name: &str,
+    kind: OrderKind,
+    by: &str,
+    because: &str,
+    position: Option<Position>,
+) -> Result<(), Error> {
+    check_named("actor", by).map_err(|error| error.of(name))?;
+    let row = control.plan(name).await?;
+    if kind == OrderKind::Abort
+        && row.as_ref().is_some_and(|row| row.state == RolloutState::Aborted)
+    {
+        return Ok(()); // it is what was ordered
     }
+    let Some(row) = row.filter(|row| !row.state.is_over()) else {
+        let message = "no rollout is under way; `start` one";
+        return Err(Error::new(ErrorKind::Unsupported, message).of(name));
+    };
+    let update = updated(name, &row, NewOrder::new(kind, by, because), position)?;
+    if !control.update_plan(name, row.version, &update).await? {
+        let message = "the rollout changed at the same moment; look at it and order again";
+        return Err(Error::new(ErrorKind::Conflict, message).of(name));
+    }
+    Ok(())
+}
+
+/// What an order makes of the row.
+fn updated(
+    name: &str,
+    row: &PlanRow,
+    order: NewOrder,
+    position: Option<Position>,
+) -> Result<PlanUpdate, Error> {
+    let NewOrder { kind, actor, reason, .. } = &order;
+    let (by, because) = (actor.clone(), reason.clone());
+    match kind {
+        OrderKind::Pause => {
+            let note = ordered("paused", &by, &because);
+            Ok(PlanUpdate::to(RolloutState::Paused, row, note, order))
+        }
+        OrderKind::Abort => {
+            let note = ordered("aborted", &by, &because);
+            Ok(PlanUpdate::to(RolloutState::Aborted, row, note, order))
+        }
+        OrderKind::SkipSoak if row.state == RolloutState::Held => {
+            let message = "the rollout is held, and the step lasts anew when it is resumed; \
+                           `resume` it first";
+            Err(Error::new(ErrorKind::Unsupported, message).of(name))
+        }
+        OrderKind::SkipSoak => {
+            let note = ordered(&format!("soak of step {} skipped", row.step), &by, &because);
+            Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note, order) })
+        }
+        _ => resumed(name, row, order, position.unwrap_or_else(Position::start)),
+    }
+}
+
+fn resumed(
+    name: &str,
+    row: &PlanRow,
+    order: NewOrder,
+    position: Position,
+) -> Result<PlanUpdate, Error> {
+    // Whoever stops a rollout need not understand its plan; whoever resumes it must.
+    let plan = row.plan().map_err(|error| error.of(name))?;
+    let note = ordered("resumed", &order.actor, &order.reason);
+    let mut update = PlanUpdate::to(RolloutState::Running, row, note, order);
+    if row.epoch != position.epoch || row.state == RolloutState::Held {
+        update.step = plan.fits(position);
+        update.epoch = position.epoch;
+        update.restarts = true;
+        update.soak_skipped = false;
+    }
+    next_move(&plan, update.step, position).map_err(|problem| illegal(name, &problem))?;
+    Ok(update)
 }
 
 fn ordered(what: &str, by: &str, because: &str) -> String {

@@ -24,6 +24,7 @@ use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Position};
 use crate::stages::readiness::blockers;
 use crate::stages::stale::StaleMark;
+use crate::state::Shared;
 use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
@@ -92,7 +93,8 @@ pub struct Status {
     pub mismatches: Vec<Mismatch>,
     /// What the guards say; see [`Migration::health`].
     pub health: GuardReport,
-    /// What the last preflight of this process found; see [`Migration::preflight`].
+    /// What the last preflight of this process found, or, where it has no copy function or could not read the
+    /// catalogue, the last one of another instance; see [`Migration::preflight`].
     pub preflight: Preflight,
     /// What stands between here and the next stage.
     pub blockers: Vec<Blocker>,
@@ -119,6 +121,7 @@ impl Migration {
         let facts = shared.control.facts(&shared.name).await?;
         let backfill = shared.control.backfill(&shared.name).await?;
         let verification = shared.control.verification(&shared.name).await?;
+        let preflight = preflight(shared).await?;
         let terms = shared.terms_now().await?;
         let next = facts.position.stage.next().map(Move::Advance);
         let blockers = next
@@ -154,7 +157,7 @@ impl Migration {
             instances: facts.instances,
             methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),
-            preflight: shared.preflight(),
+            preflight,
             blockers,
             events: self.events().await?,
             orders: self.rollout().orders().await?,
@@ -162,4 +165,14 @@ impl Migration {
             flags,
         })
     }
+}
+
+/// What this process found, or another instance.
+async fn preflight(shared: &Shared) -> Result<Preflight, Error> {
+    let found = shared.preflight();
+    if found.complete || !found.findings.is_empty() {
+        return Ok(found);
+    }
+    let stored = shared.control.preflight(&shared.name).await?;
+    Ok(stored.map_or(found, |stored| Preflight::new(stored.findings, stored.complete)))
 }

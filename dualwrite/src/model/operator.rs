@@ -33,6 +33,7 @@ impl World {
             terms: None,
         };
         Facts {
+            killed: None,
             position: control.position,
             token: control.at().token,
             generation: control.generation,

@@ -1,6 +1,8 @@
 //! [`page`]: migrations and their backfills in a browser, and as JSON.
 
+mod commands;
 mod form;
+mod forms;
 mod html;
 mod links;
 mod list;
@@ -33,6 +35,8 @@ pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// Within so much the page answers, whatever the database does.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
+/// A command may wait for writes in flight, and for instances.
+const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 const SCRIPT: &str = include_str!("page/live.js");
 const LATE: &str = "the database did not answer in time; try again, and if that does not help, see whether it can be \
                     reached, and who holds a lock on the control tables";
@@ -59,6 +63,9 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/`, `/?search=…&page=…` | all migrations, 50 a page, those first that need somebody; a script renews the lines every five seconds |
 /// | GET `/orders/{name}` | one migration, with forms for the orders |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
+/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `letters`, `mismatches`, `jobs` or `rollout` |
+/// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
+/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `by`, `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 /// | POST `/migrations/{name}/backfill/{order}` | gives the order, and leads back (303) to `/orders/{name}` |
 ///
 /// An order is `start`, `pause`, `resume`, `cancel` or `rate`. Its fields come as a form
@@ -75,8 +82,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// order that there is not; 409 where nothing was there to take the order; 503 where the database failed, without
 /// its words.
 ///
-/// **There is no login.** Whoever reaches the page may stop a backfill, and sees the names of instances and the
-/// keys that ranges end with. Mount it behind the login of your own, as a layer:
+/// **There is no login.** Whoever reaches the page may move a migration and stop a backfill, and sees the names of
+/// instances and the keys that ranges end with. Mount it behind the login of your own, as a layer:
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -117,6 +124,9 @@ pub fn page(operator: Operator) -> Router {
         .route("/migrations", get(all_json))
         .route("/migrations/{name}", get(one_json))
         .route("/migrations/{name}/backfill/{order}", post(order))
+        .route("/commands", get(commands::list))
+        .route("/migrations/{name}/{query}", get(commands::query))
+        .route("/migrations/{name}/commands/{command}", post(commands::execute))
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
         .layer(middleware::from_fn(guarded))
@@ -127,7 +137,11 @@ pub fn page(operator: Operator) -> Router {
 async fn guarded(request: Request, next: Next) -> Response {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let mut response = if safe || origin::is_own(request.headers(), request.uri()) {
-        match clock::limit(ANSWER_WITHIN, next.run(request)).await {
+        let limit = match request.uri().path().contains("/commands/") {
+            true => COMMAND_WITHIN,
+            false => ANSWER_WITHIN,
+        };
+        match clock::limit(limit, next.run(request)).await {
             Ok(response) => response,
             // What was asked of the database is given up, and cancelled there.
             Err(()) => (StatusCode::SERVICE_UNAVAILABLE, LATE).into_response(),
@@ -246,9 +260,11 @@ impl From<Error> for Failed {
             ErrorKind::UnknownMigration => {
                 (StatusCode::NOT_FOUND, "; the first page has the names that there are")
             }
-            ErrorKind::NewerControlTables | ErrorKind::Unsupported => {
-                (StatusCode::SERVICE_UNAVAILABLE, "")
-            }
+            ErrorKind::NewerControlTables => (StatusCode::SERVICE_UNAVAILABLE, ""),
+            ErrorKind::Blocked
+            | ErrorKind::Conflict
+            | ErrorKind::IllegalMove
+            | ErrorKind::Unsupported => (StatusCode::CONFLICT, ""),
             ErrorKind::Database if error.is_denied() => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "; grant the role of the page's connection the rights on the tables whose names begin with `dualwrite`",

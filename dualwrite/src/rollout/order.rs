@@ -29,10 +29,48 @@ pub enum OrderKind {
     Hold,
     /// The plan has come to its end.
     Done,
+    /// A backfill was started, for any instance to run.
+    BackfillStart,
+    /// A backfill was paused.
+    BackfillPause,
+    /// A backfill was resumed.
+    BackfillResume,
+    /// A backfill was cancelled.
+    BackfillCancel,
+    /// A backfill got another rate.
+    BackfillRate,
+    /// A verification was started, for any instance to run.
+    Verify,
+    /// The verification was paused.
+    VerifyPause,
+    /// The verification was resumed.
+    VerifyResume,
+    /// The verification was cancelled.
+    VerifyCancel,
+    /// The dead letters are tried again, by any instance.
+    LettersRetry,
+    /// A dead letter was waived.
+    LettersWaive,
+    /// The samples of mismatches were removed.
+    MismatchesForget,
+    /// The kill switch was set.
+    KillOn,
+    /// The kill switch was taken back.
+    KillOff,
+    /// A writer was recorded as stopped.
+    WriterStopped,
+    /// The sequences of new are advanced, by any instance.
+    AdvanceSequences,
+    /// An instance reads the catalogue.
+    Catalogue,
+    /// What differs is copied again, by any instance.
+    Repair,
+    /// A key is copied, by any instance.
+    Copy,
 }
 
 impl OrderKind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -41,6 +79,25 @@ impl OrderKind {
         Self::Approve,
         Self::Hold,
         Self::Done,
+        Self::BackfillStart,
+        Self::BackfillPause,
+        Self::BackfillResume,
+        Self::BackfillCancel,
+        Self::BackfillRate,
+        Self::Verify,
+        Self::VerifyPause,
+        Self::VerifyResume,
+        Self::VerifyCancel,
+        Self::LettersRetry,
+        Self::LettersWaive,
+        Self::MismatchesForget,
+        Self::KillOn,
+        Self::KillOff,
+        Self::WriterStopped,
+        Self::AdvanceSequences,
+        Self::Catalogue,
+        Self::Repair,
+        Self::Copy,
     ];
 
     /// The name in `snake_case`.
@@ -55,6 +112,25 @@ impl OrderKind {
             Self::Approve => "approve",
             Self::Hold => "hold",
             Self::Done => "done",
+            Self::BackfillStart => "backfill_start",
+            Self::BackfillPause => "backfill_pause",
+            Self::BackfillResume => "backfill_resume",
+            Self::BackfillCancel => "backfill_cancel",
+            Self::BackfillRate => "backfill_rate",
+            Self::Verify => "verify",
+            Self::VerifyPause => "verify_pause",
+            Self::VerifyResume => "verify_resume",
+            Self::VerifyCancel => "verify_cancel",
+            Self::LettersRetry => "letters_retry",
+            Self::LettersWaive => "letters_waive",
+            Self::MismatchesForget => "mismatches_forget",
+            Self::KillOn => "kill_on",
+            Self::KillOff => "kill_off",
+            Self::WriterStopped => "writer_stopped",
+            Self::AdvanceSequences => "advance_sequences",
+            Self::Catalogue => "catalogue",
+            Self::Repair => "repair",
+            Self::Copy => "copy",
         }
     }
 
@@ -80,6 +156,8 @@ pub struct RolloutOrder {
     pub kind: OrderKind,
     /// The name of the approval, where one was given.
     pub approval: Option<String>,
+    /// What else it said: the key, the writer, the rate.
+    pub detail: Option<String>,
     /// Who; for what the plan told of itself, `plan, by` and the instance that led it.
     pub actor: String,
     /// Why.
@@ -93,13 +171,19 @@ pub struct RolloutOrder {
 pub(crate) struct NewOrder {
     pub(crate) kind: OrderKind,
     pub(crate) approval: Option<String>,
+    pub(crate) detail: Option<String>,
     pub(crate) actor: String,
     pub(crate) reason: String,
 }
 
 impl NewOrder {
     pub(crate) fn new(kind: OrderKind, actor: &str, reason: &str) -> Self {
-        Self { kind, approval: None, actor: actor.to_owned(), reason: reason.to_owned() }
+        let (actor, reason) = (actor.to_owned(), reason.to_owned());
+        Self { kind, approval: None, detail: None, actor, reason }
+    }
+
+    pub(crate) fn about(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
     }
 
     pub(crate) fn approval(name: &str, actor: &str, reason: &str) -> Self {

@@ -79,6 +79,7 @@ impl Beside {
             self.repairing = Some(inner.spawn(repair));
         }
         inner.run_started(closing);
+        inner.do_jobs(closing);
         if inner.is_watch_due() && is_over(&self.watching) {
             self.watching =
                 Some(inner.spawn(watching::watch_all(Arc::clone(inner), closing.clone())));

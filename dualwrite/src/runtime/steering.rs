@@ -87,6 +87,7 @@ impl Steering {
         !self.sources.is_empty()
             || shared.is_planned()
             || shared.flags().killed_by.is_some()
+            || shared.killed().is_some()
             || (self.environment)(KILL).is_some()
             || !shared.flags().problems.is_empty()
     }
@@ -146,7 +147,7 @@ impl Steering {
                 }
             }
         });
-        report.killed_by = self.switch(shared).or(report.killed_by);
+        report.killed_by = self.switch(shared).or_else(|| shared.killed()).or(report.killed_by);
         report.problems.extend(self.misnamed());
         let before = shared.flags();
         if (&before.wanted, &before.killed_by) == (&report.wanted, &report.killed_by) {

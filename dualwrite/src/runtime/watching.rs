@@ -148,6 +148,7 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
     let watching = async {
         inner.gather(&migrations).await;
         inner.note_old_reads().await;
+        inner.read_catalogues_again().await;
         // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
         join_all(migrations.iter().map(|shared| watch_known(shared))).await;
     };

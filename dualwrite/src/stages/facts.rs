@@ -74,6 +74,8 @@ pub(crate) struct Facts {
     pub(crate) unaware: Option<Duration>,
     /// Somebody has begun to drop old.
     pub(crate) contract_begun: bool,
+    /// Who has set the kill switch in the control tables.
+    pub(crate) killed: Option<String>,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
 }

@@ -96,6 +96,12 @@ pub(crate) fn drained(facts: &Facts) -> Vec<Blocker> {
 }
 
 fn killed(facts: &Facts, found: &mut Vec<Blocker>) {
+    if let Some(actor) = &facts.killed {
+        let reason = format!(
+            "{actor} has set the kill switch of this migration; take it back before anything goes forward"
+        );
+        block(found, Gate::Killed, reason);
+    }
     for instance in &facts.instances {
         if let Some(switch) = &instance.killed_by {
             let reason = format!(
@@ -248,7 +254,9 @@ fn unhazarded(facts: &Facts, found: &mut Vec<Blocker>) {
             HazardKind::Sequence => (Gate::Sequences, String::new()),
             kind if kind.is_writer() => (
                 Gate::Released,
-                format!("; stop it, and record that with `migration.writer_stopped({name:?}, …)`"),
+                format!(
+                    "; stop it, and record that with `migration.writer_stopped({name:?}, …)` or `dualwrite writer-stopped`"
+                ),
             ),
             _ => (Gate::Released, String::new()),
         };

@@ -28,9 +28,8 @@ pub(crate) struct Terms {
     pub(crate) refused: Vec<String>,
     /// Constraints of old that reject what is written to new alone.
     pub(crate) rejecting: Vec<String>,
-    /// What is wrong with the writes to the new side, where too many of them failed of late. It changes with every
-    /// write, so it is not stored.
-    #[serde(skip)]
+    /// What is wrong with the writes to the new side, where too many of them failed of late. What is stored has no
+    /// figures, which change with every write.
     pub(crate) mirror_failing: Option<String>,
 }
 
@@ -54,7 +53,6 @@ impl Terms {
         self
     }
 
-    #[cfg(test)]
     /// What holds for all of these together: a gate that one of them has shut is shut. A job needs one instance that
     /// can do it.
     pub(crate) fn strictest<'t>(all: impl IntoIterator<Item = &'t Self>) -> Option<Self> {
@@ -63,7 +61,6 @@ impl Terms {
         Some(all.fold(first, Self::and))
     }
 
-    #[cfg(test)]
     fn and(mut self, other: &Self) -> Self {
         self.lazy &= other.lazy;
         self.soak = self.soak.max(other.soak);
@@ -75,12 +72,12 @@ impl Terms {
         add(&mut self.needed_columns, &other.needed_columns);
         add(&mut self.refused, &other.refused);
         add(&mut self.rejecting, &other.rejecting);
+        self.mirror_failing = self.mirror_failing.or_else(|| other.mirror_failing.clone());
         self
     }
 }
 
 /// Adds those that are not there yet.
-#[cfg(test)]
 fn add<T: Clone + PartialEq>(to: &mut Vec<T>, others: &[T]) {
     for other in others {
         if !to.contains(other) {

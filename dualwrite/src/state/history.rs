@@ -54,6 +54,7 @@ impl Shared {
         self.due.store(record.due, Relaxed);
         self.planned.store(record.planned, Relaxed);
         self.started.store(record.started, Relaxed);
+        self.set_killed(record.killed.as_deref());
     }
 
     /// The same, where the audit may have to be asked. A position of another history is not taken over: the

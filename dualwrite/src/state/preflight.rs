@@ -9,6 +9,7 @@ use crate::key::{AnyKey, EncodedKey, Key};
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
 use crate::stages::bucket::Bucket;
+use crate::stages::hazard::Looked;
 use crate::state::Shared;
 
 /// Keys are equal that are the same.
@@ -109,8 +110,22 @@ impl Shared {
     pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
         self.read_catalogue().await?;
         let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
-        let found = copier.preflight(&self.name).await.map_err(|error| error.of(&self.name))?;
+        let of = |error: Error| error.of(&self.name);
+        let (found, looked) = copier.preflight(&self.name).await.map_err(of)?;
         self.set_preflight(found.clone());
+        self.store_preflight(&found, looked.as_ref()).await?;
         Ok(found)
+    }
+
+    /// Keeps what was found in the control tables, for whoever cannot read the catalogue.
+    pub(crate) async fn store_preflight(
+        &self,
+        found: &Preflight,
+        looked: Option<&Looked>,
+    ) -> Result<(), Error> {
+        if let Some(looked) = looked {
+            self.control.record_hazards(&self.name, looked).await?;
+        }
+        self.control.record_preflight(&self.name, &self.instance, found).await
     }
 }

@@ -1,6 +1,7 @@
 //! Control tables in memory: for tests of wrappers and deciders without a database. Nothing is shared
 //! with other processes, and there is no transaction to fence.
 
+mod commands;
 mod contracts;
 mod entry;
 mod hazards;
@@ -25,6 +26,7 @@ use crate::control::{
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
+use crate::preflight::report::PreflightReport;
 use crate::rollout::order::{NewOrder, RolloutOrder};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
@@ -57,6 +59,7 @@ struct Entry {
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
     hazards: Vec<Hazard>,
+    preflight: Option<PreflightReport>,
     contract: Option<Contract>,
     shape: Option<String>,
     approvals: Vec<(Epoch, String)>,

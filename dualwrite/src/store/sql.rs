@@ -3,6 +3,7 @@
 
 mod alter;
 pub(crate) mod change;
+mod commands;
 mod contracts;
 mod facts;
 mod hazards;

@@ -377,6 +377,8 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
         "verification",
         "stale",
         "hazard",
+        "preflight",
+        "kill",
         "shape",
         "batch",
         "failure",

@@ -29,7 +29,7 @@ async fn a_contract_is_checked_planned_and_run_from_the_terminal<D: Sql>(db: Scr
         refused["refused"]["missing"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
     assert_eq!((code, kinds), (1, vec![&"backup".into(), &"approval".into()]));
     let (code, out, err) = run_on(url, &[&["run"], &said[..]].concat()).await;
-    assert_eq!((code, &*out), (1, ""));
+    assert_eq!((code, &*out), (dualwrite_cli::REFUSED, ""));
     assert!(err.contains("[backup]") && err.contains("[approval]"), "{err}");
     over.is_untouched().await;
 
@@ -59,5 +59,5 @@ async fn a_contract_is_checked_planned_and_run_from_the_terminal<D: Sql>(db: Scr
     let (_, out, _) = run_on(url, &["events", "notes"]).await;
     assert_eq!(out.lines().count(), 3, "{out}");
     let (code, _, err) = run_on(url, &["check", "nothing"]).await;
-    assert!(code == 1 && err.contains("no migration `nothing`"), "{err}");
+    assert!(code == dualwrite_cli::UNKNOWN && err.contains("no migration `nothing`"), "{err}");
 }

@@ -9,6 +9,8 @@ use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
 use crate::migration::moving::NAME_BYTES_MAX;
 use crate::operator::MigrationOverview;
+use crate::operator::command::COMMANDS;
+use crate::operator::page::forms::{catalogue, command, jobs, repairs};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
 use crate::printable::printable;
@@ -22,7 +24,7 @@ const STYLE: &str = ":root{color-scheme:light dark}\
     label{display:block;margin:.3rem 0}form{margin:0 0 1.2rem}progress{width:8rem}";
 
 /// What others wrote. It cannot turn the order around in which the rest is read.
-fn own(text: &str) -> Markup {
+pub(super) fn own(text: &str) -> Markup {
     html! { bdi { (printable(text)) } }
 }
 
@@ -96,6 +98,9 @@ pub(super) fn one(migration: &MigrationOverview, links: &Links) -> Markup {
         p { a href=(links.first()) { "All migrations" } }
         h1 { (own(name)) }
         div data-live { (state(migration)) }
+        (repairs(migration, links))
+        h2 { "Actions" }
+        @for spec in &COMMANDS { (command(spec, migration, links)) }
         h2 { "Backfill actions" }
         (start_form(&links.order(name, "start")))
         (orders_form(migration, links))
@@ -126,6 +131,7 @@ fn state(migration: &MigrationOverview) -> Markup {
         @if let Some(why) = &migration.unreadable { p { "Its rows in the control tables cannot be read: " (own(why)) } }
         table {
             tr { th { "position" } td { (own(&migration.position)) } }
+            @if let Some(actor) = &migration.killed_by { tr { th { "kill switch" } td { "set by " (own(actor)) } } }
             tr { th { "generation" } td { (migration.generation) } }
             tr { th { "instances" } td { (migration.instances) } }
             tr {
@@ -137,6 +143,8 @@ fn state(migration: &MigrationOverview) -> Markup {
         @if let Some(progress) = &migration.backfill { (backfill(progress)) }
         @else { p { "No backfill yet." } }
         @for task in &migration.started { (started(task)) }
+        @if !migration.jobs.is_empty() { (jobs(&migration.jobs)) }
+        (catalogue(migration))
     }
 }
 
@@ -259,7 +267,7 @@ fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
-fn moment(at_us: i64) -> String {
+pub(super) fn moment(at_us: i64) -> String {
     let at = u64::try_from(at_us).ok().map(Duration::from_micros);
     let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
     at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
@@ -269,6 +277,10 @@ fn moment(at_us: i64) -> String {
 mod tests {
     use super::*;
     use crate::control::WorkerProgress;
+    use crate::control::commands::{Job, JobKind};
+    use crate::preflight::finding::{Finding, FindingLevel};
+    use crate::preflight::report::PreflightReport;
+    use crate::stages::hazard::{Hazard, HazardKind, Stopped};
 
     const EVIL: &str = "<script>alert(\"1\")</script>&'";
 
@@ -277,6 +289,8 @@ mod tests {
         MigrationOverview {
             name: evil(),
             position: evil(),
+            epoch: crate::stages::position::Epoch(7),
+            killed_by: Some(evil()),
             unreadable: Some(evil()),
             generation: 3,
             backfill: Some(BackfillProgress {
@@ -316,6 +330,33 @@ mod tests {
             dead_letters: 1,
             dead_letters_to_old: 6,
             instances: 2,
+            hazards: vec![Hazard {
+                repair: Some(evil()),
+                stopped: Some(Stopped { actor: evil(), reason: evil(), at_us: 1 }),
+                ..Hazard::new(HazardKind::Trigger, EVIL, EVIL)
+            }],
+            preflight: Some(PreflightReport {
+                findings: vec![Finding::new(
+                    EVIL,
+                    FindingLevel::Warn,
+                    (Side::Old, EVIL, Some(EVIL)),
+                    EVIL,
+                    EVIL,
+                )],
+                instance: evil(),
+                ..PreflightReport::default()
+            }),
+            jobs: vec![Job {
+                kind: JobKind::Verify,
+                key: Some(evil()),
+                actor: evil(),
+                reason: evil(),
+                at_us: 1,
+                runner: Some(evil()),
+                done: false,
+                failed: false,
+                answer: Some(evil()),
+            }],
         }
     }
 

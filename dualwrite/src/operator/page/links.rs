@@ -49,6 +49,10 @@ impl Links {
         format!("{first}?search={}&page={page}", encoded(search))
     }
 
+    pub(super) fn command(&self, name: &str, command: &str) -> String {
+        format!("{}migrations/{}/commands/{command}", self.under, encoded(name))
+    }
+
     pub(super) fn json(&self) -> String {
         format!("{}migrations", self.under)
     }
@@ -92,7 +96,12 @@ mod tests {
 
     #[test]
     fn links_lead_to_the_pages_wherever_the_router_is() {
-        let inner = ["/", "/orders/notes", "/migrations/notes/backfill/start"];
+        let inner = [
+            "/",
+            "/orders/notes",
+            "/migrations/notes/backfill/start",
+            "/migrations/notes/commands/verify",
+        ];
         for prefix in ["", "/admin", "/admin/dualwrite"] {
             for inner in inner {
                 let original = if inner == "/" && !prefix.is_empty() {

@@ -55,6 +55,8 @@ mod tests {
         MigrationOverview {
             name: name.to_owned(),
             position: "off".to_owned(),
+            epoch: crate::stages::position::Epoch(1),
+            killed_by: None,
             unreadable: None,
             generation: 1,
             backfill: None,
@@ -62,6 +64,9 @@ mod tests {
             dead_letters: 0,
             dead_letters_to_old: 0,
             instances,
+            hazards: Vec::new(),
+            preflight: None,
+            jobs: Vec::new(),
         }
     }
 

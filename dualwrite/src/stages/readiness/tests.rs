@@ -11,6 +11,7 @@ use crate::stages::stale::{StaleKind, StaleMark};
 
 fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
+        killed: None,
         token: crate::stages::lineage::Token::default(),
         position: Position { stage, ramp: Percent::new(ramp).unwrap(), epoch: Epoch(9) },
         generation: Generation(2),

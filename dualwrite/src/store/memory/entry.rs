@@ -34,12 +34,14 @@ impl Entry {
                 old_generation: Generation::FIRST,
                 planned: false,
                 started: false,
+                killed: None,
             },
             old_verified: None,
             verification: None,
             verification_order: VerifyOrder::GoOn,
             stale: Vec::new(),
             hazards: Vec::new(),
+            preflight: None,
             contract: None,
             shape: None,
             approvals: Vec::new(),
@@ -70,6 +72,7 @@ impl Entry {
 
     pub(super) fn facts(&self, now: u64) -> Facts {
         Facts {
+            killed: self.record.killed.clone(),
             position: self.record.position,
             token: self.record.token,
             generation: self.record.generation,

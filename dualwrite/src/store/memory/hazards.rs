@@ -6,7 +6,9 @@ use super::{MemoryControl, done};
 use crate::control::Control as _;
 use crate::control::hazards::Hazards;
 use crate::error::Error;
-use crate::stages::hazard::{Hazard, Looked, Stopped, changes};
+use crate::preflight::finding::Preflight;
+use crate::preflight::report::{Kept, PreflightReport};
+use crate::stages::hazard::{Hazard, Looked, changes};
 use crate::stages::stale::StaleKind;
 
 impl Hazards for MemoryControl {
@@ -45,29 +47,21 @@ impl Hazards for MemoryControl {
         done(self.with(name, |entry| entry.hazards.clone()))
     }
 
-    fn stop_writer<'a>(
+    fn record_preflight<'a>(
         &'a self,
         name: &'a str,
-        writer: &'a str,
-        actor: &'a str,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
+        instance: &'a str,
+        found: &'a Preflight,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
-        Box::pin(async move {
-            let stopped = self.with(name, |entry| {
-                let writers = entry.hazards.iter_mut().filter(|one| one.kind.is_writer());
-                let found = writers.into_iter().find(|one| one.name == writer);
-                let (actor, reason) = (actor.to_owned(), reason.to_owned());
-                let known = found.is_some();
-                if let Some(one) = found {
-                    one.stopped = Some(Stopped { actor, reason, at_us });
-                }
-                known
-            })?;
-            if stopped {
-                self.mark_stale(name, StaleKind::Writer).await?;
-            }
-            Ok(stopped)
-        })
+        let report = Kept::of(found).by(instance, at_us);
+        done(self.with(name, |entry| entry.preflight = Some(report)))
+    }
+
+    fn preflight<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PreflightReport>, Error>> {
+        done(self.with(name, |entry| entry.preflight.clone()))
     }
 }

@@ -94,6 +94,7 @@ impl Entry {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
             kind: order.kind,
             approval: order.approval.clone(),
+            detail: order.detail.clone(),
             actor: order.actor.clone(),
             reason: order.reason.clone(),
             epoch: self.record.position.epoch,

@@ -31,7 +31,8 @@ pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.gen
      (SELECT f.next_attempt_at FROM dualwrite_failure f WHERE f.migration = m.name \
      ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
-     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, {now}";
+     WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, \
+     (SELECT k.actor FROM dualwrite_kill k WHERE k.migration = m.name), {now}";
 pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
 
@@ -41,7 +42,7 @@ pub(super) fn record_sql(condition: &str) -> String {
 }
 
 /// Its column with the time of the database.
-pub(super) const READ_AT: usize = 18;
+pub(super) const READ_AT: usize = 19;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
@@ -62,6 +63,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         letters: row.integer(12)? != 0,
         due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
         started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
+        killed: row.optional_text(18)?.map(str::to_owned),
     })
 }
 
@@ -151,6 +153,7 @@ pub(super) async fn facts<DB: Backend>(
         dead_letters: count(3)?,
         waived: count(8)?,
         contract_begun: count(10)? > 0,
+        killed: record.killed,
         instances,
     })
 }

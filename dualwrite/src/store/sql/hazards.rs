@@ -1,4 +1,4 @@
-//! Hazards in tables.
+//! What the catalogue said, in tables: findings and hazards.
 
 use futures_util::future::BoxFuture;
 
@@ -8,6 +8,8 @@ use crate::control::hazards::Hazards;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
+use crate::preflight::finding::Preflight;
+use crate::preflight::report::{Kept, PreflightReport};
 use crate::stages::hazard::{Hazard, HazardKind, Looked, Stopped, changes};
 use crate::stages::stale::StaleKind;
 
@@ -111,24 +113,40 @@ impl<DB: Backend> Hazards for SqlControl<DB> {
         })
     }
 
-    fn stop_writer<'a>(
+    fn record_preflight<'a>(
         &'a self,
         name: &'a str,
-        writer: &'a str,
-        actor: &'a str,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
+        instance: &'a str,
+        found: &'a Preflight,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let known = self.hazards(name).await?;
-            if !known.iter().any(|one| one.name == writer && one.kind.is_writer()) {
-                return Ok(false);
-            }
-            // What it wrote until now is verified after that.
-            self.mark_stale(name, StaleKind::Writer).await?;
-            let sql = "UPDATE dualwrite_hazard SET stopped_by = ?, stopped_because = ?, \
-                       stopped_at = {now} WHERE migration = ? AND name = ?";
-            let values = [actor.into(), reason.into(), name.into(), writer.into()];
-            Ok(self.execute("recording that a writer is stopped", sql, &values).await? > 0)
+            let sql = format!(
+                "INSERT INTO dualwrite_preflight (migration, findings, instance, at) \
+                 VALUES (?, ?, ?, {{now}}){}",
+                DB::Adapter::DIALECT.upsert("migration", &["findings", "instance", "at"])
+            );
+            let text = Kept::of(found).to_text();
+            let values = [name.into(), text.as_str().into(), instance.into()];
+            self.execute("keeping what the preflight found", &sql, &values).await.map(drop)
         })
     }
+
+    fn preflight<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PreflightReport>, Error>> {
+        Box::pin(async move {
+            let doing = "reading what the preflight found";
+            let sql = "SELECT findings, instance, at FROM dualwrite_preflight WHERE migration = ?";
+            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let report = rows.first().map(report_of).transpose();
+            Ok(report.map_err(|error| Error::database(doing, error).of(name))?.flatten())
+        })
+    }
+}
+
+/// `None` where another release wrote what this one does not understand.
+fn report_of(row: &SqlRow) -> sqlx::Result<Option<PreflightReport>> {
+    let Some(kept) = Kept::of_text(row.text(0)?) else { return Ok(None) };
+    Ok(Some(kept.by(row.text(1)?, row.integer(2)?)))
 }

@@ -41,7 +41,7 @@ impl<DB: Backend> SqlControl<DB> {
     ) -> Result<Vec<RolloutOrder>, Error> {
         let doing = "reading the orders";
         let sql = format!(
-            "SELECT at, what, approval, actor, reason, epoch FROM dualwrite_order \
+            "SELECT at, what, approval, actor, reason, epoch, detail FROM dualwrite_order \
              WHERE migration = ? ORDER BY id DESC LIMIT {limit}"
         );
         let rows = self.fetch(doing, &sql, &[name.into()]).await?;
@@ -50,17 +50,18 @@ impl<DB: Backend> SqlControl<DB> {
     }
 }
 
-async fn record<DB: Backend>(
+pub(super) async fn record<DB: Backend>(
     conn: &mut Conn<DB>,
     name: &str,
     order: &NewOrder,
 ) -> sqlx::Result<()> {
-    let sql = "INSERT INTO dualwrite_order (migration, at, what, approval, actor, reason, epoch) \
-               SELECT m.name, {now}, ?, ?, ?, ?, m.epoch FROM dualwrite_migration m WHERE m.name = ?";
+    let sql = "INSERT INTO dualwrite_order (migration, at, what, approval, detail, actor, reason, epoch) \
+               SELECT m.name, {now}, ?, ?, ?, ?, ?, m.epoch FROM dualwrite_migration m WHERE m.name = ?";
     let reason = order.reason.chars().take(REASON_CHARS_MAX).collect();
     let values = [
         order.kind.as_str().into(),
         SqlValue::Text(order.approval.clone()),
+        SqlValue::Text(order.detail.clone()),
         order.actor.as_str().into(),
         SqlValue::Text(Some(reason)),
         name.into(),
@@ -77,5 +78,6 @@ fn order_of(row: &SqlRow) -> sqlx::Result<RolloutOrder> {
         actor: row.text(3)?.to_owned(),
         reason: row.text(4)?.to_owned(),
         epoch: Epoch(row.unsigned(5)?),
+        detail: row.optional_text(6)?.map(str::to_owned),
     })
 }

@@ -170,6 +170,7 @@ fn summary(
         approvals,
         releases,
         contract_begun: false, // no gate of a published figure asks for it
+        killed: record.killed,
         unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
         instances,
     })

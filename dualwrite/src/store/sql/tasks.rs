@@ -58,6 +58,24 @@ fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
     })
 }
 
+impl<DB: Backend> SqlControl<DB> {
+    /// Takes what was started, or extends the lease on it.
+    pub(super) async fn take(
+        &self,
+        name: &str,
+        slot: &str,
+        instance: &str,
+        lease: Duration,
+    ) -> Result<bool, Error> {
+        let sql = "UPDATE dualwrite_task SET runner = ?, runner_until = {now} + ? \
+                   WHERE migration = ? AND side = ? AND state = 'wanted' \
+                   AND (runner = ? OR runner_until <= {now})";
+        let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
+        let values = [instance.into(), lease.into(), name.into(), slot.into(), instance.into()];
+        Ok(self.execute("taking what was started", sql, &values).await? > 0)
+    }
+}
+
 impl<DB: Backend> Tasks for SqlControl<DB> {
     fn start_task<'a>(
         &'a self,
@@ -107,7 +125,8 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
     fn tasks<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<StartedBackfill>, Error>> {
         Box::pin(async move {
             let doing = "reading what was started";
-            let sql = format!("{TASKS} WHERE migration = ? ORDER BY at, side");
+            let sql =
+                format!("{TASKS} WHERE migration = ? AND side IN ('old', 'new') ORDER BY at, side");
             let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let tasks = rows.iter().map(task_of).collect::<sqlx::Result<_>>();
             tasks.map_err(|error| Error::database(doing, error).of(name))
@@ -118,7 +137,13 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         Box::pin(async move {
             let doing = "reading what was started";
             let failed = |error| Error::database(doing, error);
-            let rows = self.fetch(doing, &format!("{TASKS} ORDER BY at, side"), &[]).await?;
+            let rows = self
+                .fetch(
+                    doing,
+                    &format!("{TASKS} WHERE side IN ('old', 'new') ORDER BY at, side"),
+                    &[],
+                )
+                .await?;
             let mut all: HashMap<String, Vec<StartedBackfill>> = HashMap::new();
             for row in &rows {
                 let name = row.text(10).map_err(failed)?.to_owned();
@@ -135,15 +160,7 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         instance: &'a str,
         lease: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move {
-            let sql = "UPDATE dualwrite_task SET runner = ?, runner_until = {now} + ? \
-                       WHERE migration = ? AND side = ? AND state = 'wanted' \
-                       AND (runner = ? OR runner_until <= {now})";
-            let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
-            let [name, side, instance] = of(name, side, instance);
-            let values = [instance.clone(), lease.into(), name, side, instance];
-            Ok(self.execute("taking a backfill that was started", sql, &values).await? > 0)
-        })
+        Box::pin(self.take(name, side.as_str(), instance, lease))
     }
 
     fn tell_task<'a>(

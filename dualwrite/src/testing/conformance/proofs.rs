@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::{NAME, advance, beat, change, join};
 use crate::control::Control;
+use crate::control::commands::{RecordedChange, Taken};
+use crate::preflight::finding::{Finding, FindingLevel, Preflight};
+use crate::rollout::order::{NewOrder, OrderKind};
 use crate::stages::hazard::{Hazard, HazardKind, Looked};
 use crate::stages::moves::Move;
 use crate::stages::position::Generation;
-use crate::stages::stage::Stage;
+use crate::stages::stage::{Side, Stage};
 use crate::stages::stale::StaleKind;
 use crate::verify::decide::VerifyState;
 
@@ -60,6 +63,30 @@ async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) 
     assert!(control.verified(NAME, "three", generations).await.unwrap());
 }
 
+async fn stop_writer(control: &dyn Control, writer: &str) -> Taken {
+    let change = RecordedChange::StopWriter(writer.to_owned());
+    let order = NewOrder::new(OrderKind::WriterStopped, "ada", "dropped").about(writer);
+    let before = control.orders(NAME, 100).await.unwrap().len();
+    let taken = control.command(NAME, &change, None, &order).await.unwrap();
+    let recorded = control.orders(NAME, 100).await.unwrap().len() - before;
+    assert_eq!(recorded, usize::from(taken == Taken::Done));
+    taken
+}
+
+async fn what_a_preflight_found_is_kept(control: &dyn Control) {
+    join(control, &beat("a"), true).await.unwrap();
+    assert_eq!(control.preflight(NAME).await.unwrap(), None);
+    for why in ["odd", "even odder"] {
+        let place = (Side::Old, "t", Some("id"));
+        let finding = Finding::new("key_type", FindingLevel::Warn, place, why, "change it");
+        let found = Preflight::new(vec![finding], true);
+        control.record_preflight(NAME, "a", &found).await.unwrap();
+        let kept = control.preflight(NAME).await.unwrap().unwrap();
+        assert_eq!((kept.findings, kept.complete, kept.left_out), (found.findings, true, 0));
+        assert_eq!(kept.instance, "a");
+    }
+}
+
 async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
     let writer = Hazard::new(HazardKind::ForeignKey, "foreign key a of t", "why");
@@ -80,9 +107,10 @@ async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control)
         assert_eq!(control.facts(NAME).await.unwrap().stale, []);
     }
     for nobody in ["sequence s", "nobody"] {
-        assert!(!control.stop_writer(NAME, nobody, "ada", "x").await.unwrap());
+        assert_eq!(stop_writer(control, nobody).await, Taken::Nothing);
     }
-    assert!(control.stop_writer(NAME, &writer.name, "ada", "dropped").await.unwrap());
+    assert_eq!(stop_writer(control, &writer.name).await, Taken::Done);
+    assert_eq!(stop_writer(control, &writer.name).await, Taken::Already);
     let kinds = async || {
         let stale = control.facts(NAME).await.unwrap().stale;
         stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>()
@@ -115,7 +143,7 @@ async fn a_stopped_writer_may_be_at_work_again_after_off(control: &dyn Control) 
     let hazards = vec![Hazard::new(HazardKind::Trigger, "trigger a on t", "why")];
     let looked = Looked { hazards, ..Looked::default() };
     control.record_hazards(NAME, &looked).await.unwrap();
-    assert!(control.stop_writer(NAME, "trigger a on t", "ada", "x").await.unwrap());
+    assert_eq!(stop_writer(control, "trigger a on t").await, Taken::Done);
     control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
     assert_eq!(control.hazards(NAME).await.unwrap()[0].stopped, None);
 }
@@ -123,6 +151,7 @@ async fn a_stopped_writer_may_be_at_work_again_after_off(control: &dyn Control) 
 pub(super) async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: &impl Fn() -> F) {
     a_finding_withdraws_the_proof_until_a_later_verification(&*fresh().await).await;
     a_clean_run_goes_on_only_while_nothing_is_found(&*fresh().await).await;
+    what_a_preflight_found_is_kept(&*fresh().await).await;
     hazards_are_kept_and_writers_recorded_as_stopped(&*fresh().await).await;
     a_stopped_writer_may_be_at_work_again_after_off(&*fresh().await).await;
 }

@@ -1,0 +1,87 @@
+//! The commands to one migration: subcommands made from the list that the page has, too.
+
+use clap::{Arg, ArgAction, ArgMatches};
+use dualwrite::{COMMANDS, Command, CommandOptions, CommandOutcome, CommandSpec, Epoch, Operator};
+
+use crate::failure::Exit;
+
+/// Adds a subcommand for each command of the list.
+pub(crate) fn with_commands(tool: clap::Command) -> clap::Command {
+    COMMANDS.iter().fold(tool, |tool, spec| tool.subcommand(subcommand(spec)))
+}
+
+fn subcommand(spec: &'static CommandSpec) -> clap::Command {
+    let own = spec.fields.iter().map(|field| {
+        let argument = Arg::new(field.name).long(field.name).help(field.about);
+        match field.is_flag {
+            true => argument.action(ArgAction::SetTrue),
+            false => argument.required(field.required),
+        }
+    });
+    clap::Command::new(spec.name)
+        .about(spec.about)
+        .arg(Arg::new("migration").required(true).help("The migration"))
+        .args(own)
+        .arg(
+            Arg::new("by")
+                .long("by")
+                .env("DUALWRITE_ACTOR")
+                .required(true)
+                .help("Who gives the command, for the audit; at most 100 bytes"),
+        )
+        .arg(Arg::new("because").long("because").required(true).help("Why, for the audit"))
+        .arg(
+            Arg::new("expect-epoch")
+                .long("expect-epoch")
+                .value_parser(clap::value_parser!(u64))
+                .help("Only if nobody has moved the migration since this epoch"),
+        )
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .help("Say what would happen, and what stands against it, and do nothing"),
+        )
+}
+
+/// The command of these arguments, if it is one of the list.
+pub(crate) fn find(matches: &ArgMatches) -> Option<(&'static CommandSpec, &ArgMatches)> {
+    let (name, matches) = matches.subcommand()?;
+    Some((COMMANDS.iter().find(|spec| spec.name == name)?, matches))
+}
+
+/// Carries it out.
+pub(crate) async fn execute(
+    operator: &Operator,
+    spec: &CommandSpec,
+    matches: &ArgMatches,
+) -> Result<CommandOutcome, Exit> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let field = |name: &str| {
+        let field = spec.fields.iter().find(|field| field.name == name)?;
+        match field.is_flag {
+            true => Some(matches.get_flag(name).to_string()),
+            false => matches.get_one::<String>(name).cloned(),
+        }
+    };
+    let command = Command::parse(spec.name, field)?;
+    let mut options = CommandOptions::new(text("by"), text("because"));
+    options = options.dry_run(matches.get_flag("dry-run"));
+    if let Some(epoch) = matches.get_one::<u64>("expect-epoch") {
+        options = options.expecting(Epoch(*epoch));
+    }
+    Ok(operator.command(&text("migration"), &command, &options).await?)
+}
+
+/// In words.
+pub(crate) fn told(outcome: &CommandOutcome) -> String {
+    let dry = if outcome.dry_run { "dry run: " } else { "" };
+    let mut text = format!("{dry}{}: {}\n", outcome.migration, outcome.text);
+    for blocker in &outcome.blockers {
+        text.push_str(&format!("  {blocker}\n"));
+    }
+    if let Some(way_back) = &outcome.way_back {
+        text.push_str(&format!("  way back: {way_back}\n"));
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! Queries of one migration, and waiting for it.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use dualwrite::{MigrationOverview, Move, Operator, PreflightReport};
+use serde::Serialize;
+
+use crate::arguments::{Output, Query, Until};
+use crate::failure::Exit;
+use crate::show::moment;
+
+/// How often is looked while one waits.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Answers a query.
+pub(crate) async fn answer(
+    operator: &Operator,
+    query: Query,
+    output: Output,
+) -> Result<String, Exit> {
+    match query {
+        Query::List => {
+            let found = operator.migrations().await?;
+            shown(output, &found, |one| {
+                let needs = one.attention().map_or(String::new(), |why| format!(", needs: {why}"));
+                format!("{}  {}{needs}", one.name, one.position)
+            })
+        }
+        Query::Readiness { name, to } => {
+            let found = operator.readiness(&name, to.map(Move::Advance)).await?;
+            if found.is_empty() && output == Output::Text {
+                return Ok("nothing stands against it\n".to_owned());
+            }
+            shown(output, &found, ToString::to_string)
+        }
+        Query::Events { name } => shown(output, &operator.events(&name).await?, |event| {
+            let from = format!("{} {}", event.from_stage, event.from_ramp);
+            let to = format!("{} {}", event.to_stage, event.to_ramp);
+            let (at, actor, reason) = (moment(event.at_us), &event.actor, &event.reason);
+            format!("{at}  epoch {}  {from} -> {to}  by {actor}: {reason}", event.epoch)
+        }),
+        Query::Audit { name } => shown(output, &operator.audit(&name).await?, |order| {
+            let (at, actor, reason) = (moment(order.at_us), &order.actor, &order.reason);
+            let about = order.approval.as_ref().or(order.detail.as_ref());
+            let about = about.map_or(String::new(), |about| format!(" {about}"));
+            format!("{at}  epoch {}  {}{about}  by {actor}: {reason}", order.epoch, order.kind)
+        }),
+        Query::Instances { name } => shown(output, &operator.instances(&name).await?, |one| {
+            let killed =
+                one.killed_by.as_ref().map_or(String::new(), |by| format!(", killed {by}"));
+            let (id, release) = (&one.id, &one.release);
+            format!("{id}  release {release}, seen {}, drained {}{killed}", one.seen, one.drained)
+        }),
+        Query::Letters { name } => shown(output, &operator.dead_letters(&name).await?, |letter| {
+            let waived = if letter.waiver.is_some() { ", waived" } else { "" };
+            let (key, side, tries) = (&letter.key, letter.side, letter.attempts);
+            format!("{key}  to {side}, {tries} attempts{waived}: {}", letter.error)
+        }),
+        Query::Mismatches { name } => shown(output, &operator.mismatches(&name).await?, |one| {
+            let key = one.key.as_deref().unwrap_or("no key");
+            format!("{}  {}  {key}", one.method, one.field)
+        }),
+        Query::Preflight { name } => preflight(output, &operator.preflight(&name).await?),
+        Query::Hazards { name } => shown(output, &operator.hazards(&name).await?, |hazard| {
+            let stopped = hazard.stopped.as_ref();
+            let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
+            format!("{} ({}{stopped}): {}", hazard.name, hazard.kind, hazard.detail)
+        }),
+        Query::Jobs { name } => shown(output, &operator.jobs(&name).await?, |job| {
+            let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
+            format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
+        }),
+        Query::Wait { name, until, timeout } => wait(operator, &name, &until, timeout).await,
+    }
+}
+
+fn as_json(found: &(impl Serialize + ?Sized)) -> Result<String, Exit> {
+    let text = serde_json::to_string_pretty(found);
+    let failed = |error: serde_json::Error| Exit::other(format!("this cannot be JSON: {error}"));
+    Ok(format!("{}\n", text.map_err(failed)?))
+}
+
+fn shown<T: Serialize>(
+    output: Output,
+    found: &[T],
+    line: impl Fn(&T) -> String,
+) -> Result<String, Exit> {
+    if output == Output::Json {
+        return as_json(found);
+    }
+    let mut text = String::new();
+    for one in found {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{}", dualwrite::printable(&line(one)));
+    }
+    Ok(text)
+}
+
+fn preflight(output: Output, report: &Option<PreflightReport>) -> Result<String, Exit> {
+    if output == Output::Json {
+        return as_json(report);
+    }
+    let Some(report) = report else {
+        return Ok("no instance with a copy function has read the catalogue yet\n".to_owned());
+    };
+    let mut text = format!("read by {} at {}\n", report.instance, moment(report.at_us));
+    if !report.complete {
+        text.push_str("a table was not there yet\n");
+    }
+    if report.findings.is_empty() {
+        text.push_str("nothing was found\n");
+    }
+    for finding in &report.findings {
+        let _ = writeln!(text, "{}", dualwrite::printable(&finding.to_string()));
+    }
+    if report.left_out > 0 {
+        let _ = writeln!(text, "{} findings are left out", report.left_out);
+    }
+    Ok(text)
+}
+
+async fn wait(
+    operator: &Operator,
+    name: &str,
+    until: &Until,
+    timeout: Duration,
+) -> Result<String, Exit> {
+    let begun = Instant::now();
+    loop {
+        let found = operator.migration(name).await?;
+        if is_reached(&found, until) {
+            return Ok(format!("{name}: {}\n", found.position));
+        }
+        if begun.elapsed() >= timeout {
+            let text = format!("`{name}` has not come there in time; it is {}", found.position);
+            return Err(Exit::timed_out(text));
+        }
+        tokio::time::sleep(POLL.min(timeout)).await;
+    }
+}
+
+fn is_reached(found: &MigrationOverview, until: &Until) -> bool {
+    let stage = found.position.split([' ', ',']).next().unwrap_or_default();
+    match until {
+        Until::Stage(wanted) => stage == wanted.as_str(),
+        Until::Backfill => found.backfill.as_ref().is_some_and(|backfill| backfill.complete),
+    }
+}

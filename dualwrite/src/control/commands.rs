@@ -1,0 +1,177 @@
+//! The port to what operators do beside moves: each change is recorded, with who and why, in its own transaction.
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use crate::control::tasks::NewTask;
+use crate::control::{Order, VerifyOrder};
+use crate::error::{Error, ErrorKind};
+use crate::key::EncodedKey;
+use crate::rollout::order::NewOrder;
+use crate::stages::position::Epoch;
+use crate::stages::stage::Side;
+
+/// What an instance with a copy function does for an operator, who has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum JobKind {
+    /// Compares all keys.
+    Verify,
+    /// Tries the dead letters again.
+    Letters,
+    /// Advances the sequences of new.
+    Sequences,
+    /// Reads the catalogue, and keeps what it finds.
+    Catalogue,
+    /// Copies again what a comparison of all keys finds different.
+    Repair,
+    /// Copies one key.
+    Copy,
+}
+
+impl JobKind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Verify, Self::Letters, Self::Sequences, Self::Catalogue, Self::Repair, Self::Copy];
+
+    /// The name in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Letters => "letters",
+            Self::Sequences => "sequences",
+            Self::Catalogue => "catalogue",
+            Self::Repair => "repair",
+            Self::Copy => "copy",
+        }
+    }
+
+    /// Whether it takes seconds at the most, so that somebody waits for it.
+    pub(crate) const fn is_short(self) -> bool {
+        matches!(self, Self::Sequences | Self::Catalogue | Self::Copy)
+    }
+
+    /// Its place among the others, for a set of them.
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for JobKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A job that somebody started, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Job {
+    /// What it does.
+    pub kind: JobKind,
+    /// The key that it is about, as JSON, where it is about one.
+    pub key: Option<String>,
+    /// Who started it last.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// When, by the database's clock, in microseconds since 1970.
+    pub at_us: i64,
+    /// The instance that is at work on it.
+    pub runner: Option<String>,
+    /// It has ended.
+    pub done: bool,
+    /// It has ended without success.
+    pub failed: bool,
+    /// What it came to, in words.
+    pub answer: Option<String>,
+}
+
+impl Job {
+    /// Where it is, in a few words.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        match (self.failed, self.done, &self.runner) {
+            (true, _, _) => "failed",
+            (_, true, _) => "done",
+            (_, _, Some(_)) => "running",
+            _ => "waits for an instance",
+        }
+    }
+}
+
+/// A change that is recorded.
+#[derive(Clone, Debug)]
+pub(crate) enum RecordedChange {
+    Kill,
+    Unkill,
+    Waive(Side, EncodedKey),
+    ForgetSamples,
+    StopWriter(String),
+    Verification(VerifyOrder),
+    Job(JobKind, Option<EncodedKey>),
+    /// The same as the job of that kind, for a move, which is recorded itself.
+    ReadCatalogue,
+    StartBackfill(NewTask),
+    Backfill(Side, Order),
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is made and recorded.
+    Done,
+    /// It was so before: nothing is changed or recorded.
+    Already,
+    /// Nothing was there to take it: nothing is changed or recorded.
+    Nothing,
+}
+
+/// What operators do.
+pub(crate) trait Commands: Send + Sync {
+    /// Makes the change and records the order, in one transaction. `Conflict` where the position is at another epoch
+    /// than `expected`.
+    fn command<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a RecordedChange,
+        expected: Option<Epoch>,
+        order: &'a NewOrder,
+    ) -> BoxFuture<'a, Result<Taken, Error>>;
+
+    /// The jobs that were started, ended or not.
+    fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>>;
+
+    /// Takes one that nobody runs. Returns whether it is this instance's.
+    fn take_job<'a>(
+        &'a self,
+        name: &'a str,
+        kind: JobKind,
+        instance: &'a str,
+        lease: std::time::Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Its runner says how it ended.
+    fn end_job<'a>(
+        &'a self,
+        name: &'a str,
+        kind: JobKind,
+        instance: &'a str,
+        failed: bool,
+        answer: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// The migration was moved since the caller looked.
+pub(crate) fn moved(name: &str, expected: Epoch, found: Epoch) -> Error {
+    let message = format!(
+        "epoch {expected} was expected, and the position is at epoch {found}: somebody moved the migration since you \
+         looked; look again before you decide"
+    );
+    Error::new(ErrorKind::Conflict, message).of(name)
+}

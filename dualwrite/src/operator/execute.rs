@@ -1,0 +1,482 @@
+//! Carrying a command out: each change is recorded with who and why in its own transaction.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::backfill::decide::FAILURES_MAX;
+use crate::clock;
+use crate::control::commands::{JobKind, RecordedChange, Taken};
+use crate::control::tasks::NewTask;
+use crate::control::{Control, Order, VerifyOrder};
+use crate::error::{Error, ErrorKind};
+use crate::gate::Blocker;
+use crate::key::EncodedKey;
+use crate::migration::moving::{check_named, check_reason};
+use crate::migration::rollout::give;
+use crate::operator::Operator;
+use crate::operator::command::Command;
+use crate::operator::moves;
+use crate::rollout::order::{NewOrder, OrderKind};
+use crate::stages::facts::Facts;
+use crate::stages::hazard::HazardKind;
+use crate::stages::position::Epoch;
+use crate::stages::stage::Side;
+
+/// How long a command waits for a short job to end.
+pub(super) const JOB_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const POLL: Duration = Duration::from_millis(100);
+/// How often an order to a rollout is given that changes at the same moment.
+const TRIES_MAX: u32 = 10;
+
+/// Who gives a command, why, and under which condition.
+///
+/// ```
+/// use dualwrite::{CommandOptions, Epoch};
+/// let options = CommandOptions::new("ada", "latency").expecting(Epoch(7)).dry_run(true);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CommandOptions {
+    pub(super) by: String,
+    pub(super) because: String,
+    pub(super) expected: Option<Epoch>,
+    pub(super) dry_run: bool,
+}
+
+impl CommandOptions {
+    /// By whom, with 1 to 100 bytes, and why, with 1 to 2,000 characters; neither has control characters.
+    pub fn new(by: impl Into<String>, because: impl Into<String>) -> Self {
+        Self { by: by.into(), because: because.into(), expected: None, dry_run: false }
+    }
+
+    /// Does it only if nobody has moved the migration since this epoch. A rollback and the kill switch always act.
+    #[must_use]
+    pub fn expecting(mut self, epoch: Epoch) -> Self {
+        self.expected = Some(epoch);
+        self
+    }
+
+    /// Says what would happen, and what stands against it, and does nothing.
+    #[must_use]
+    pub fn dry_run(mut self, dry: bool) -> Self {
+        self.dry_run = dry;
+        self
+    }
+
+    pub(super) fn order(&self, kind: OrderKind) -> NewOrder {
+        NewOrder::new(kind, &self.by, &self.because)
+    }
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CommandOutcome {
+    /// The migration.
+    pub migration: String,
+    /// What was done, or would be, in words.
+    pub text: String,
+    /// Nothing was done.
+    pub dry_run: bool,
+    /// Where the migration stands now.
+    pub position: String,
+    /// The epoch of that.
+    pub epoch: Epoch,
+    /// What stands against it, in a dry run; empty means that it would be done.
+    pub blockers: Vec<Blocker>,
+    /// How it is taken back.
+    pub way_back: Option<String>,
+}
+
+impl CommandOutcome {
+    pub(super) fn of(name: &str, facts: &Facts, dry_run: bool, text: impl Into<String>) -> Self {
+        Self {
+            migration: name.to_owned(),
+            text: text.into(),
+            dry_run,
+            position: facts.position.to_string(),
+            epoch: facts.position.epoch,
+            blockers: Vec::new(),
+            way_back: None,
+        }
+    }
+}
+
+impl Operator {
+    /// Carries a command out. What holds already is done, and is no error. The [audit](Self::audit) has it with who
+    /// and why, or [`events`](Self::events) where it moved the migration.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Command, CommandOptions, Error, Move, Operator};
+    ///
+    /// async fn back(operator: &Operator) -> Result<(), Error> {
+    ///     let rollback = Command::Move(Move::Rollback, Vec::new());
+    ///     let options = CommandOptions::new("ada", "latency");
+    ///     let outcome = operator.command("customer-email", &rollback, &options).await?;
+    ///     println!("{}", outcome.text);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for an actor or a reason as it must not be; `UnknownMigration`; `IllegalMove`; `Blocked` with
+    /// the gates that are closed; `Conflict` where [`expecting`](CommandOptions::expecting) does not hold, and where
+    /// nothing was there to take the command; `Timeout` where writes in flight do not end; `Database`.
+    pub async fn command(
+        &self,
+        name: &str,
+        command: &Command,
+        options: &CommandOptions,
+    ) -> Result<CommandOutcome, Error> {
+        let checked =
+            check_named("actor", &options.by).and_then(|()| check_reason(&options.because));
+        checked.map_err(|error| error.of(name))?;
+        self.control.check_version().await?;
+        let execution = Execution { control: &*self.control, name, options };
+        match command {
+            Command::Move(wish, gates) => moves::run(&execution, *wish, gates).await,
+            Command::KillOn => moves::kill(&execution).await,
+            other => execution.other(other).await,
+        }
+    }
+}
+
+/// A command on its way.
+pub(super) struct Execution<'c> {
+    pub(super) control: &'c dyn Control,
+    pub(super) name: &'c str,
+    pub(super) options: &'c CommandOptions,
+}
+
+/// What a command changes, how it is recorded, and what it says.
+struct Plan {
+    change: RecordedChange,
+    order: NewOrder,
+    /// The backfill may be as the order wants it already.
+    holds: Option<(Side, Order)>,
+    done: &'static str,
+    already: &'static str,
+    nothing: &'static str,
+}
+
+impl Execution<'_> {
+    async fn other(&self, command: &Command) -> Result<CommandOutcome, Error> {
+        let facts = self.control.facts(self.name).await?;
+        self.expect(&facts)?;
+        if self.options.dry_run {
+            let mut text = format!("would {}", what(command));
+            if *command == Command::AdvanceSequences {
+                text.push_str(&sequences(&facts));
+            }
+            return Ok(CommandOutcome::of(self.name, &facts, true, text));
+        }
+        let text = match command {
+            Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
+            Command::RolloutPause => self.rollout(&facts, OrderKind::Pause).await?.to_owned(),
+            Command::RolloutResume => self.rollout(&facts, OrderKind::Resume).await?.to_owned(),
+            Command::RolloutSkipSoak => self.rollout(&facts, OrderKind::SkipSoak).await?.to_owned(),
+            Command::RolloutAbort => self.rollout(&facts, OrderKind::Abort).await?.to_owned(),
+            other => self.execute(self.plan(other)).await?,
+        };
+        Ok(CommandOutcome::of(self.name, &facts, false, text))
+    }
+
+    pub(super) fn expect(&self, facts: &Facts) -> Result<(), Error> {
+        let found = facts.position.epoch;
+        match self.options.expected.filter(|expected| *expected != found) {
+            Some(expected) => Err(crate::control::commands::moved(self.name, expected, found)),
+            None => Ok(()),
+        }
+    }
+
+    async fn approve(&self, facts: &Facts, approval: &str) -> Result<&'static str, Error> {
+        let declared = facts.instances.iter().filter_map(|one| one.terms.as_ref());
+        let declared = declared.flat_map(|terms| &terms.approvals).map(|(_, name)| name.clone());
+        let plan = self.control.plan(self.name).await?.and_then(|row| row.plan().ok());
+        let steps = plan.iter().flat_map(|plan| &plan.steps).filter_map(|s| s.approval.clone());
+        let known: Vec<String> = declared.chain(steps).collect();
+        if !known.iter().any(|name| name == approval) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message =
+                format!("nothing needs the approval `{approval}`; asked for are: {known}");
+            return Err(Error::new(ErrorKind::InvalidInput, message).of(self.name));
+        }
+        let CommandOptions { by, because, .. } = self.options;
+        self.control.approve(self.name, approval, by, because).await?;
+        Ok("approved; it holds until the stage is left")
+    }
+
+    async fn rollout(&self, facts: &Facts, kind: OrderKind) -> Result<&'static str, Error> {
+        let CommandOptions { by, because, .. } = self.options;
+        let mut position = facts.position;
+        for tries in 1.. {
+            match give(self.control, self.name, kind, by, because, Some(position)).await {
+                // The rollout has just taken a step: what is ordered holds for the next one.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
+                    clock::sleep(POLL).await;
+                    let facts = self.control.facts(self.name).await?;
+                    self.expect(&facts)?;
+                    position = facts.position;
+                }
+                given => {
+                    given?;
+                    break;
+                }
+            }
+        }
+        Ok(match kind {
+            OrderKind::Pause => "the rollout takes no step until it is resumed",
+            OrderKind::Resume => "the rollout goes on",
+            OrderKind::SkipSoak => "the present step need not last",
+            _ => "the rollout has ended; the migration stays where it is",
+        })
+    }
+
+    async fn execute(&self, plan: Plan) -> Result<String, Error> {
+        let Plan { change, order, holds, done, already, nothing } = plan;
+        match self.control.command(self.name, &change, self.options.expected, &order).await? {
+            Taken::Done => {}
+            Taken::Already => return Ok(already.to_owned()),
+            Taken::Nothing => {
+                if let Some((side, ordered)) = holds {
+                    let newest = self.control.backfill(self.name).await?;
+                    let newest = newest.filter(|newest| newest.side == side);
+                    if newest.is_some_and(|newest| ordered.holds(&newest)) {
+                        return Ok(done.to_owned());
+                    }
+                }
+                return Err(Error::new(ErrorKind::Conflict, nothing).of(self.name));
+            }
+        }
+        if let RecordedChange::Job(kind, _) = change
+            && kind.is_short()
+            && let Some(answer) = self.answer_of(kind).await?
+        {
+            return Ok(answer);
+        }
+        Ok(done.to_owned())
+    }
+
+    /// What a job came to, if it ends soon.
+    pub(super) async fn answer_of(&self, kind: JobKind) -> Result<Option<String>, Error> {
+        for _ in 0..JOB_PATIENCE.as_millis() / POLL.as_millis() {
+            let jobs = self.control.jobs(self.name).await?;
+            let job = jobs.into_iter().find(|job| job.kind == kind).filter(|job| job.done);
+            if let Some(job) = job {
+                let answer = job.answer.unwrap_or_default();
+                return match job.failed {
+                    true => Err(Error::new(ErrorKind::Conflict, answer)),
+                    false => Ok(Some(answer)),
+                };
+            }
+            clock::sleep(POLL).await;
+        }
+        Ok(None)
+    }
+
+    fn plan(&self, command: &Command) -> Plan {
+        let plan = |change, kind| Plan {
+            change,
+            order: self.options.order(kind),
+            holds: None,
+            done: "done",
+            already: "it was so already; nothing was changed",
+            nothing: "nothing was there to take the command",
+        };
+        match command {
+            Command::KillOff => Plan {
+                done: "the kill switch is taken back; instances see that within about 5 s",
+                already: "the kill switch is not set in the control tables; where `DUALWRITE_KILL` or a flag sets it, \
+                          unset it there",
+                ..plan(RecordedChange::Unkill, OrderKind::KillOff)
+            },
+            Command::LettersWaive(side, key) => {
+                let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
+                Plan {
+                    order: self
+                        .options
+                        .order(OrderKind::LettersWaive)
+                        .about(format!("{key} to {side}")),
+                    done: "waived; it is tried again like the others",
+                    nothing: "this key is not among the dead letters of that side; list them first",
+                    ..plan(change, OrderKind::LettersWaive)
+                }
+            }
+            Command::MismatchesForget => Plan {
+                done: "the samples are removed",
+                already: "there are no samples of mismatches",
+                ..plan(RecordedChange::ForgetSamples, OrderKind::MismatchesForget)
+            },
+            Command::WriterStopped(writer) => Plan {
+                order: self.options.order(OrderKind::WriterStopped).about(writer),
+                done: "recorded; run a verification of all keys now, for the proof is withdrawn",
+                already: "this writer is recorded as stopped already; nothing was changed",
+                nothing: "there is no such writer among the hazards; `hazards` lists them by name, and `read-catalogue` \
+                          looks for them again",
+                ..plan(RecordedChange::StopWriter(writer.clone()), OrderKind::WriterStopped)
+            },
+            other => self.job(other).unwrap_or_else(|| self.orders(other)),
+        }
+    }
+
+    /// What an instance does.
+    fn job(&self, command: &Command) -> Option<Plan> {
+        let (kind, recorded, key) = match command {
+            Command::Verify => (JobKind::Verify, OrderKind::Verify, None),
+            Command::Repair => (JobKind::Repair, OrderKind::Repair, None),
+            Command::LettersRetry => (JobKind::Letters, OrderKind::LettersRetry, None),
+            Command::AdvanceSequences => (JobKind::Sequences, OrderKind::AdvanceSequences, None),
+            Command::ReadCatalogue => (JobKind::Catalogue, OrderKind::Catalogue, None),
+            Command::Copy(key) => (JobKind::Copy, OrderKind::Copy, Some(EncodedKey(key.clone()))),
+            _ => return None,
+        };
+        let order = self.options.order(recorded);
+        Some(Plan {
+            order: match &key {
+                Some(key) => order.about(&*key.0),
+                None => order,
+            },
+            change: RecordedChange::Job(kind, key),
+            holds: None,
+            done: "started; an instance with a copy function does it, as soon as one sees it; `jobs` says what it came to",
+            already: "it was started already and has not ended; `jobs` says what it comes to",
+            nothing: "another one has not ended; `jobs` says what it comes to",
+        })
+    }
+
+    /// Orders to what runs.
+    fn orders(&self, command: &Command) -> Plan {
+        match command {
+            Command::VerifyPause => self.verification(VerifyOrder::Pause, OrderKind::VerifyPause),
+            Command::VerifyResume => self.verification(VerifyOrder::GoOn, OrderKind::VerifyResume),
+            Command::VerifyCancel => {
+                self.verification(VerifyOrder::Cancel, OrderKind::VerifyCancel)
+            }
+            other => self.backfill(other),
+        }
+    }
+
+    fn verification(&self, ordered: VerifyOrder, recorded: OrderKind) -> Plan {
+        Plan {
+            change: RecordedChange::Verification(ordered),
+            order: self.options.order(recorded),
+            holds: None,
+            done: match ordered {
+                VerifyOrder::Pause => "the verification waits until it is resumed",
+                VerifyOrder::GoOn => "the verification may go on",
+                VerifyOrder::Cancel => "the verification ends; what was found is kept",
+            },
+            already: "it was so already",
+            nothing: "there is no verification to take that; start one",
+        }
+    }
+
+    fn backfill(&self, command: &Command) -> Plan {
+        let plan = |side: Side, ordered: Order, kind, done, nothing| Plan {
+            change: RecordedChange::Backfill(side, ordered),
+            order: self.options.order(kind).about(format!("to {side}")),
+            holds: Some((side, ordered)),
+            done,
+            already: done,
+            nothing,
+        };
+        match command {
+            Command::BackfillPause(side) => plan(
+                *side,
+                Order::Pause,
+                OrderKind::BackfillPause,
+                "the backfill is paused until it is resumed",
+                "the backfill toward that side does not run; start it, or see whether it is complete",
+            ),
+            Command::BackfillResume(side) => plan(
+                *side,
+                Order::GoOn,
+                OrderKind::BackfillResume,
+                "the backfill may go on; where nobody runs it, start it",
+                "the backfill toward that side is not paused, and nobody runs it; start it",
+            ),
+            Command::BackfillCancel(side) => plan(
+                *side,
+                Order::Cancel,
+                OrderKind::BackfillCancel,
+                "the backfill is cancelled; what is copied stays copied",
+                "the backfill toward that side is not under way; there is nothing to end",
+            ),
+            Command::BackfillRate(side, rate) => plan(
+                *side,
+                Order::Rate(*rate),
+                OrderKind::BackfillRate,
+                "the backfill has its new rate",
+                "the backfill toward that side is not under way; start it with the rate",
+            ),
+            other => self.backfill_start(other),
+        }
+    }
+
+    fn backfill_start(&self, command: &Command) -> Plan {
+        let (side, workers, rate) = match command {
+            Command::BackfillStart { side, workers, rate } => (*side, *workers, *rate),
+            _ => (Side::New, 1, None),
+        };
+        let CommandOptions { by, because, .. } = self.options;
+        let task = NewTask {
+            side,
+            workers,
+            rate,
+            stop_after_failures: FAILURES_MAX,
+            actor: by.clone(),
+            reason: because.clone(),
+        };
+        Plan {
+            change: RecordedChange::StartBackfill(task),
+            order: self.options.order(OrderKind::BackfillStart).about(format!("to {side}")),
+            holds: None,
+            done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
+            already: "the backfill was started so already, and has not ended",
+            nothing: "the backfill was started already and has not ended; change its rate, or cancel it first",
+        }
+    }
+}
+
+/// What a command does, for a dry run.
+fn what(command: &Command) -> String {
+    match command {
+        Command::Approve(name) => format!("give the approval `{name}`"),
+        Command::LettersWaive(side, key) => format!("waive the copy of the key {key} to {side}"),
+        Command::WriterStopped(writer) => {
+            format!("record that `{writer}` is stopped, which withdraws the proof")
+        }
+        Command::Copy(key) => format!("have the key {key} copied to new"),
+        Command::BackfillStart { side, workers, .. } => {
+            format!("start the backfill toward {side} with {workers} workers")
+        }
+        Command::BackfillPause(side) => format!("pause the backfill toward {side}"),
+        Command::BackfillResume(side) => format!("resume the backfill toward {side}"),
+        Command::BackfillCancel(side) => format!("cancel the backfill toward {side}"),
+        Command::BackfillRate(side, Some(rate)) => {
+            format!("limit the backfill toward {side} to {rate} keys a second")
+        }
+        Command::BackfillRate(side, None) => {
+            format!("take the limit off the backfill toward {side}")
+        }
+        Command::Move(wish, _) => wish.to_string(),
+        other => other.spec().map_or_else(String::new, |spec| first_small(spec.about)),
+    }
+}
+
+/// The statements that repair the sequences, as the catalogue was read last.
+fn sequences(facts: &Facts) -> String {
+    let behind = facts.hazards.iter().filter(|one| one.kind == HazardKind::Sequence);
+    let statements: Vec<&str> = behind.filter_map(|one| one.repair.as_deref()).collect();
+    match statements.is_empty() {
+        true => "; none was behind when the catalogue was read last".to_owned(),
+        false => format!(": {}", statements.join("; ")),
+    }
+}
+
+fn first_small(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

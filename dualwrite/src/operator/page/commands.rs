@@ -1,0 +1,157 @@
+//! Commands and queries of one migration, by HTTP: the same list that the command-line tool has.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, OriginalUri, Path, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::operator::Operator;
+use crate::operator::command::{COMMANDS, Command};
+use crate::operator::execute::{CommandOptions, CommandOutcome};
+use crate::operator::page::links::Links;
+use crate::operator::page::{Failed, check_name};
+use crate::stages::position::Epoch;
+
+type Fields = HashMap<String, String>;
+
+/// The list.
+pub(super) async fn list() -> Response {
+    Json(COMMANDS).into_response()
+}
+
+/// Carries one out.
+pub(super) async fn execute(
+    State(operator): State<Operator>,
+    Path((name, command)): Path<(String, String)>,
+    OriginalUri(original): OriginalUri,
+    inner: Uri,
+    headers: HeaderMap,
+    fields: Result<Form<Fields>, FormRejection>,
+) -> Response {
+    let as_json = wants_json(&headers);
+    let done = match fields {
+        Ok(Form(fields)) => run(&operator, &name, &command, &fields).await,
+        Err(refused) => Err(Failed(refused.status(), refused.body_text())),
+    };
+    match done {
+        Ok(outcome) if as_json => Json(outcome).into_response(),
+        Ok(outcome) if outcome.dry_run => rehearsed(&outcome).into_response(),
+        Ok(_) => {
+            let page = Links::new(original.path(), inner.path()).orders(&name);
+            (StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response()
+        }
+        Err(failed) if as_json => problem(&failed),
+        Err(failed) => failed.into_response(),
+    }
+}
+
+async fn run(
+    operator: &Operator,
+    name: &str,
+    command: &str,
+    fields: &Fields,
+) -> Result<CommandOutcome, Failed> {
+    check_name(name)?;
+    if !COMMANDS.iter().any(|spec| spec.name == command) {
+        let message = "there is no such command; `commands` lists those there are";
+        return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
+    }
+    let command = Command::parse(command, |field| fields.get(field).cloned())?;
+    let text = |field: &str| fields.get(field).map_or("", |text| text.trim()).to_owned();
+    let bad = |field: &str, what: &str| {
+        Failed(StatusCode::BAD_REQUEST, format!("the field `{field}` {what}"))
+    };
+    for field in ["by", "because"] {
+        if text(field).is_empty() {
+            return Err(bad(field, "is missing; the audit needs it"));
+        }
+    }
+    let mut options = CommandOptions::new(text("by"), text("because"));
+    options = match &*text("dry-run") {
+        "" | "false" => options,
+        "true" | "on" => options.dry_run(true),
+        _ => return Err(bad("dry-run", "must be `true` or `false`")),
+    };
+    if !text("expect-epoch").is_empty() {
+        let epoch = text("expect-epoch").parse();
+        let epoch = epoch.map_err(|_| bad("expect-epoch", "must be the number of an epoch"))?;
+        options = options.expecting(Epoch(epoch));
+    }
+    Ok(operator.command(name, &command, &options).await?)
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.contains("json") && !accepted.contains("text/html")
+}
+
+fn rehearsed(outcome: &CommandOutcome) -> String {
+    let mut text = format!("Dry run; nothing was done.\n{}\n", outcome.text);
+    for blocker in &outcome.blockers {
+        text.push_str(&format!("- {blocker}\n"));
+    }
+    if let Some(way_back) = &outcome.way_back {
+        text.push_str(&format!("The way back: {way_back}\n"));
+    }
+    text
+}
+
+/// What went wrong, as RFC 9457 has it.
+#[derive(Serialize)]
+struct Problem<'p> {
+    status: u16,
+    title: &'p str,
+    detail: &'p str,
+}
+
+fn problem(failed: &Failed) -> Response {
+    let Failed(status, detail) = failed;
+    let title = status.canonical_reason().unwrap_or("it failed");
+    let body = Json(Problem { status: status.as_u16(), title, detail });
+    let mut response = (*status, body).into_response();
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// Answers a query of one migration.
+pub(super) async fn query(
+    State(operator): State<Operator>,
+    Path((name, query)): Path<(String, String)>,
+) -> Response {
+    let answered = match check_name(&name) {
+        Ok(()) => ask(&operator, &name, &query).await,
+        Err(failed) => Err(failed),
+    };
+    answered.unwrap_or_else(|failed| problem(&failed))
+}
+
+async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, Failed> {
+    Ok(match query {
+        "readiness" => json(operator.readiness(name, None).await)?,
+        "events" => json(operator.events(name).await)?,
+        "audit" => json(operator.audit(name).await)?,
+        "instances" => json(operator.instances(name).await)?,
+        "letters" => json(operator.dead_letters(name).await)?,
+        "mismatches" => json(operator.mismatches(name).await)?,
+        "preflight" => json(operator.preflight(name).await)?,
+        "hazards" => json(operator.hazards(name).await)?,
+        "jobs" => json(operator.jobs(name).await)?,
+        "rollout" => json(operator.rollout(name).await)?,
+        _ => {
+            let message = "there is no such query; give one of readiness, preflight, hazards, events, audit, \
+                           instances, letters, mismatches, jobs, rollout";
+            return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
+        }
+    })
+}
+
+fn json<T: Serialize>(answer: Result<T, Error>) -> Result<Response, Failed> {
+    Ok(Json(answer?).into_response())
+}

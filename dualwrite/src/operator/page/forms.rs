@@ -1,0 +1,168 @@
+//! What the page shows of the catalogue and of jobs, and the forms of commands. Pure.
+
+use maud::{Markup, html};
+
+use crate::control::commands::Job;
+use crate::migration::moving::NAME_BYTES_MAX;
+use crate::operator::MigrationOverview;
+use crate::operator::command::CommandSpec;
+use crate::operator::page::html::{moment, own};
+use crate::operator::page::links::Links;
+use crate::preflight::report::PreflightReport;
+use crate::printable::printable;
+use crate::stages::hazard::{Hazard, HazardKind};
+
+/// A command, closed until it is looked for: what it does, who and why, then the button.
+pub(super) fn command(spec: &CommandSpec, migration: &MigrationOverview, links: &Links) -> Markup {
+    html! {
+        details {
+            summary { (spec.name) }
+            p { (spec.about) "." }
+            form method="post" action=(links.command(&migration.name, spec.name)) {
+                @for field in spec.fields {
+                    label {
+                        @if field.is_flag { input type="checkbox" name=(field.name) value="true"; " " (field.about) }
+                        @else { (field.name) " (" (field.about) ") " input name=(field.name) required[field.required]; }
+                    }
+                }
+                (who(migration))
+                label { input type="checkbox" name="dry-run" value="true"; " only say what would happen" }
+                button { (spec.name) }
+            }
+        }
+    }
+}
+
+/// Jobs of instances, and what they came to.
+pub(super) fn jobs(jobs: &[Job]) -> Markup {
+    html! {
+        h2 { "Jobs" }
+        table {
+            thead { tr { th { "job" } th { "state" } th { "by" } th { "at" } th { "answer" } } }
+            tbody {
+                @for job in jobs {
+                    tr {
+                        th scope="row" { (job.kind) }
+                        td { (job.state()) }
+                        td { (own(&job.actor)) }
+                        td { (moment(job.at_us)) }
+                        td { @if let Some(answer) = &job.answer { (own(answer)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What an instance read in the catalogue last.
+pub(super) fn catalogue(migration: &MigrationOverview) -> Markup {
+    html! {
+        h2 { "Preflight" }
+        @match &migration.preflight {
+            None => p { "No instance with a copy function has read the catalogue yet." }
+            Some(report) => {
+                p {
+                    "Read by " (own(&report.instance)) " at " (moment(report.at_us)) "."
+                    @if !report.complete { " A table was not there yet." }
+                    @if report.left_out > 0 { " " (report.left_out) " findings are left out." }
+                }
+                @if report.findings.is_empty() { p { "Nothing was found." } } @else { (findings(report)) }
+            }
+        }
+        @if !migration.hazards.is_empty() {
+            h2 { "Unseen writers and sequences" }
+            p { "Complete waits until each is repaired or recorded as stopped." }
+            (hazards(&migration.hazards))
+        }
+    }
+}
+
+fn findings(report: &PreflightReport) -> Markup {
+    html! {
+        div class="wide" tabindex="0" role="region" aria-label="Findings" {
+            table {
+                thead { tr { th { "level" } th { "check" } th { "where" } th { "why" } th { "what to do" } } }
+                tbody {
+                    @for one in &report.findings {
+                        tr {
+                            th scope="row" { (one.level) }
+                            td { (own(&one.check)) }
+                            td {
+                                (one.side) ": " (own(&one.table))
+                                @if let Some(column) = &one.column { "." (own(column)) }
+                            }
+                            td { (own(&one.why)) }
+                            td { (own(&one.action)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn hazards(hazards: &[Hazard]) -> Markup {
+    html! {
+        div class="wide" tabindex="0" role="region" aria-label="Unseen writers and sequences" {
+            table {
+                thead { tr { th { "name" } th { "kind" } th { "why" } th { "stopped" } } }
+                tbody {
+                    @for one in hazards {
+                        tr {
+                            th scope="row" { (own(&one.name)) }
+                            td { (one.kind) }
+                            td { (own(&one.detail)) }
+                            td {
+                                @if let Some(stopped) = &one.stopped {
+                                    "by " (own(&stopped.actor)) " at " (moment(stopped.at_us)) ": "
+                                    (own(&stopped.reason))
+                                } @else { "no" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The forms for what the catalogue found.
+pub(super) fn repairs(migration: &MigrationOverview, links: &Links) -> Markup {
+    let open = migration.hazards.iter().filter(|one| one.stopped.is_none());
+    let (writers, others): (Vec<&Hazard>, Vec<&Hazard>) =
+        open.partition(|one| one.kind.is_writer());
+    let name = &*migration.name;
+    html! {
+        @if !writers.is_empty() {
+            h2 { "Record a writer as stopped" }
+            p { "It withdraws the proof: run a verification of all keys afterwards." }
+            form method="post" action=(links.command(name, "writer-stopped")) {
+                label {
+                    "writer "
+                    select name="writer" required {
+                        @for one in &writers { option value=(one.name) { (printable(&one.name)) } }
+                    }
+                }
+                (who(migration))
+                button { "Record it as stopped" }
+            }
+        }
+        @if others.iter().any(|one| one.kind == HazardKind::Sequence) {
+            h2 { "Sequences of the new table" }
+            p { "Sets each that is behind beyond every number that is taken in the old and the new table." }
+            form method="post" action=(links.command(name, "advance-sequences")) {
+                (who(migration))
+                button { "Advance the sequences" }
+            }
+        }
+    }
+}
+
+/// Who and why, and the position that was looked at.
+fn who(migration: &MigrationOverview) -> Markup {
+    html! {
+        input type="hidden" name="expect-epoch" value=(migration.epoch);
+        label { "by " input name="by" required maxlength=(NAME_BYTES_MAX); }
+        label { "because " input name="because" required maxlength="2000" size="50"; }
+    }
+}

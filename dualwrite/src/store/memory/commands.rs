@@ -1,0 +1,98 @@
+//! Commands of operators in memory: there is one process, and whoever asks has the migration itself.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::control::Control as _;
+use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
+use crate::error::{Error, ErrorKind};
+use crate::rollout::order::NewOrder;
+use crate::stages::hazard::Stopped;
+use crate::stages::position::Epoch;
+use crate::stages::stale::StaleKind;
+use crate::store::memory::{Entry, MemoryControl, done};
+
+impl Entry {
+    fn stop_writer(&mut self, writer: &str, order: &NewOrder, now: u64) -> Taken {
+        let mut writers = self.hazards.iter_mut().filter(|one| one.kind.is_writer());
+        let Some(found) = writers.find(|one| one.name == writer) else { return Taken::Nothing };
+        if found.stopped.is_some() {
+            return Taken::Already;
+        }
+        let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+        let (actor, reason) = (order.actor.clone(), order.reason.clone());
+        found.stopped = Some(Stopped { actor, reason, at_us });
+        Taken::Done
+    }
+}
+
+impl Commands for MemoryControl {
+    fn command<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a RecordedChange,
+        expected: Option<Epoch>,
+        order: &'a NewOrder,
+    ) -> BoxFuture<'a, Result<Taken, Error>> {
+        let now = self.clock.now();
+        let commanded = self.with(name, |entry| {
+            let found = entry.record.position.epoch;
+            if let Some(expected) = expected.filter(|epoch| *epoch != found) {
+                return Err(moved(name, expected, found));
+            }
+            let taken = match change {
+                RecordedChange::Kill => {
+                    entry.record.killed = Some(order.actor.clone());
+                    Taken::Done
+                }
+                RecordedChange::Unkill => match entry.record.killed.take() {
+                    Some(_) => Taken::Done,
+                    None => Taken::Already,
+                },
+                RecordedChange::StopWriter(writer) => entry.stop_writer(writer, order, now),
+                _ => {
+                    let message = "in memory there is no operator beside the process";
+                    return Err(Error::new(ErrorKind::Unsupported, message).of(name));
+                }
+            };
+            if taken == Taken::Done {
+                entry.record_order(order, now);
+            }
+            Ok(taken)
+        });
+        let commanded = commanded.and_then(|commanded| commanded);
+        Box::pin(async move {
+            let taken = commanded?;
+            if taken == Taken::Done && matches!(change, RecordedChange::StopWriter(_)) {
+                self.mark_stale(name, StaleKind::Writer).await?;
+            }
+            Ok(taken)
+        })
+    }
+
+    fn jobs<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>> {
+        done(Ok(Vec::new()))
+    }
+
+    fn take_job<'a>(
+        &'a self,
+        _name: &'a str,
+        _kind: JobKind,
+        _instance: &'a str,
+        _lease: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        done(Ok(false))
+    }
+
+    fn end_job<'a>(
+        &'a self,
+        _name: &'a str,
+        _kind: JobKind,
+        _instance: &'a str,
+        _failed: bool,
+        _answer: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        done(Ok(()))
+    }
+}

@@ -1,0 +1,363 @@
+//! What operators do, in a SQL database: each change and its record in one transaction.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::tasks::NewTask;
+use crate::control::{Order, VerifyOrder};
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Dialect, SqlRow, SqlValue};
+use crate::error::Error;
+use crate::rollout::order::NewOrder;
+use crate::stages::position::Epoch;
+use crate::stages::stage::Side;
+use crate::stages::stale::StaleKind;
+use crate::state::unknown_migration;
+use crate::store::ledger::limit;
+use crate::store::sql::orders::record;
+use crate::store::sql::{Conn, SqlControl, tasks, verification};
+use crate::store::{marks, ordering};
+
+const DOING: &str = "carrying out a command";
+/// What fits into the columns of every database.
+const TEXT_CHARS_MAX: usize = 2_000;
+
+/// A statement of a change.
+struct Step {
+    sql: String,
+    values: Vec<SqlValue>,
+    /// Whether the rows affected say that there was something to take the command.
+    counts: bool,
+    /// It is run only where the statements before have found nothing.
+    otherwise: bool,
+}
+
+impl Step {
+    fn counted(sql: impl Into<String>, values: impl Into<Vec<SqlValue>>) -> Self {
+        Self { sql: sql.into(), values: values.into(), counts: true, otherwise: false }
+    }
+
+    fn uncounted(sql: impl Into<String>, values: impl Into<Vec<SqlValue>>) -> Self {
+        Self { counts: false, ..Self::counted(sql, values) }
+    }
+}
+
+fn text(text: &str) -> SqlValue {
+    SqlValue::Text(Some(text.chars().take(TEXT_CHARS_MAX).collect()))
+}
+
+/// The statements of a change.
+fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrder) -> Vec<Step> {
+    let own = || vec![SqlValue::from(name)];
+    match change {
+        RecordedChange::Kill => {
+            let sql = format!(
+                "INSERT INTO dualwrite_kill (migration, actor, reason, at) VALUES (?, ?, ?, {{now}}){}",
+                dialect.upsert("migration", &["actor", "reason", "at"])
+            );
+            let values = [name.into(), order.actor.as_str().into(), text(&order.reason)];
+            vec![Step::counted(sql, values)]
+        }
+        RecordedChange::Unkill => {
+            vec![Step::counted("DELETE FROM dualwrite_kill WHERE migration = ?", own())]
+        }
+        RecordedChange::Waive(side, key) => {
+            let sql = "UPDATE dualwrite_failure SET waived_by = ?, waived_because = ?, \
+                       waived_at = {now} WHERE migration = ? AND side = ? AND key_text = ?";
+            let values = [
+                order.actor.as_str().into(),
+                text(&order.reason),
+                name.into(),
+                side.as_str().into(),
+                key.0.as_str().into(),
+            ];
+            vec![Step::counted(sql, values)]
+        }
+        RecordedChange::ForgetSamples => {
+            vec![Step::counted("DELETE FROM dualwrite_mismatch WHERE migration = ?", own())]
+        }
+        RecordedChange::StopWriter(writer) => {
+            let sql = "UPDATE dualwrite_hazard SET stopped_by = ?, stopped_because = ?, \
+                       stopped_at = {now} WHERE migration = ? AND name = ? \
+                       AND stopped_at IS NULL AND kind NOT IN ('watch', 'sequence')";
+            let actor = order.actor.as_str().into();
+            vec![Step::counted(
+                sql,
+                [actor, text(&order.reason), name.into(), writer.as_str().into()],
+            )]
+        }
+        RecordedChange::ReadCatalogue => {
+            start(dialect, name, (JobKind::Catalogue.as_str(), None), None, order)
+        }
+        RecordedChange::Verification(ordered) => {
+            let values = [ordered.code().into(), name.into()];
+            vec![Step::counted(verification::order(*ordered), values)]
+        }
+        RecordedChange::Job(kind, key) => {
+            let subject = key.as_ref().map(|key| &*key.0);
+            let mut steps = start(dialect, name, (kind.as_str(), subject), None, order);
+            if *kind == JobKind::Verify {
+                // One that was paused or cancelled would keep this one waiting.
+                let goes_on = VerifyOrder::GoOn;
+                let values = [goes_on.code().into(), name.into()];
+                steps.push(Step::uncounted(verification::order(goes_on), values));
+            }
+            steps
+        }
+        RecordedChange::StartBackfill(task) => {
+            let side = task.side;
+            let mut steps = start(dialect, name, (side.as_str(), None), Some(task), order);
+            // In the same transaction: nobody takes it before it may go on.
+            steps.extend(order_backfill(dialect, name, side, Order::Resume, false));
+            steps
+        }
+        RecordedChange::Backfill(side, ordered) => {
+            order_backfill(dialect, name, *side, *ordered, true)
+        }
+    }
+}
+
+/// Puts into a slot what any instance may run, unless something is there that has not ended.
+fn start(
+    dialect: &Dialect,
+    name: &str,
+    (slot, subject): (&str, Option<&str>),
+    task: Option<&NewTask>,
+    order: &NewOrder,
+) -> Vec<Step> {
+    let ended = "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? \
+                 AND state IN ('halted', 'done')";
+    let sql = format!(
+        "INSERT INTO dualwrite_task (migration, side, subject, workers, rate, failures_max, actor, reason, at, state) \
+         SELECT m.name, ?, ?, ?, ?, ?, ?, ?, {{now}}, 'wanted' FROM dualwrite_migration m \
+         WHERE m.name = ? AND NOT EXISTS \
+         (SELECT 1 FROM dualwrite_task t WHERE t.migration = m.name AND t.side = ?){}",
+        dialect.upsert("migration, side", &[])
+    );
+    let values = [
+        slot.into(),
+        SqlValue::Text(subject.map(str::to_owned)),
+        task.map_or(1, |task| u64::from(task.workers)).into(),
+        limit(task.and_then(|task| task.rate)),
+        limit(Some(task.map_or(0, |task| task.stop_after_failures))),
+        order.actor.as_str().into(),
+        text(&order.reason),
+        name.into(),
+        slot.into(),
+    ];
+    vec![Step::uncounted(ended, [name.into(), slot.into()]), Step::counted(sql, values)]
+}
+
+/// An order to a backfill. `counts`: whether it must find something.
+fn order_backfill(
+    dialect: &Dialect,
+    name: &str,
+    side: Side,
+    order: Order,
+    counts: bool,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    match order {
+        Order::Cancel => {
+            let (sql, values) = tasks::cancel(name, side);
+            steps.push(Step::counted(sql, values));
+        }
+        Order::Rate(rate) => {
+            let (sql, values) = tasks::set_rate(name, side, rate);
+            steps.push(Step::counted(sql, values));
+        }
+        Order::Pause | Order::Resume | Order::GoOn => {}
+    }
+    for (number, (sql, values)) in
+        ordering::give(dialect, name, side, order).into_iter().enumerate()
+    {
+        steps.push(Step { sql, values, counts, otherwise: number > 0 });
+    }
+    for step in &mut steps {
+        step.counts = counts;
+    }
+    steps
+}
+
+impl<DB: Backend> SqlControl<DB> {
+    async fn execute_in(
+        &self,
+        name: &str,
+        change: &RecordedChange,
+        expected: Option<Epoch>,
+        order: &NewOrder,
+    ) -> Result<Taken, Error> {
+        let executing = self.working.within(DOING, async {
+            let mut lent = self.working.begin().await?;
+            let found = match epoch::<DB>(&mut lent, name).await? {
+                None => Found::Nobody,
+                Some(found) if expected.is_some_and(|epoch| epoch != found) => Found::Moved(found),
+                Some(_) => {
+                    let steps = steps(&DB::Adapter::DIALECT, name, change, order);
+                    match run::<DB>(&mut lent, &steps).await? {
+                        true => Found::At(Taken::Done),
+                        false if holds::<DB>(&mut lent, name, change).await? => {
+                            Found::At(Taken::Already)
+                        }
+                        false => Found::At(Taken::Nothing),
+                    }
+                }
+            };
+            if !matches!(found, Found::At(Taken::Done)) {
+                lent.rollback().await?;
+                return Ok(found);
+            }
+            if matches!(change, RecordedChange::StopWriter(_)) {
+                // What it wrote until now is verified after that.
+                marks::mark::<DB>(&mut lent, name, StaleKind::Writer).await?;
+            }
+            if !matches!(change, RecordedChange::ReadCatalogue) {
+                record::<DB>(&mut lent, name, order).await?;
+            }
+            DB::Adapter::notify(&mut lent, name).await?;
+            lent.commit().await?;
+            Ok(found)
+        });
+        match executing.await.map_err(|error| error.of(name))? {
+            Found::Nobody => Err(unknown_migration(name)),
+            Found::Moved(found) => Err(moved(name, expected.unwrap_or_default(), found)),
+            Found::At(taken) => Ok(taken),
+        }
+    }
+}
+
+enum Found {
+    Nobody,
+    Moved(Epoch),
+    At(Taken),
+}
+
+async fn epoch<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Option<Epoch>> {
+    let sql = "SELECT epoch FROM dualwrite_migration WHERE name = ?";
+    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await?;
+    rows.first().map(|row| row.unsigned(0).map(Epoch)).transpose()
+}
+
+async fn run<DB: Backend>(conn: &mut Conn<DB>, steps: &[Step]) -> sqlx::Result<bool> {
+    let (mut taken, mut found) = (false, false);
+    for step in steps {
+        if step.otherwise && found {
+            continue;
+        }
+        let affected = DB::Adapter::execute(conn, &step.sql, &step.values).await? > 0;
+        found = affected;
+        taken |= affected && step.counts;
+    }
+    Ok(taken)
+}
+
+/// Whether nothing had to be changed, because it was so before.
+async fn holds<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    change: &RecordedChange,
+) -> sqlx::Result<bool> {
+    let (sql, values) = match change {
+        RecordedChange::Unkill | RecordedChange::ForgetSamples | RecordedChange::ReadCatalogue => {
+            return Ok(true);
+        }
+        RecordedChange::StopWriter(writer) => (
+            "SELECT count(*) FROM dualwrite_hazard WHERE migration = ? AND name = ? \
+             AND stopped_at IS NOT NULL",
+            vec![name.into(), writer.as_str().into()],
+        ),
+        RecordedChange::Job(kind, key) => (
+            "SELECT count(*) FROM dualwrite_task WHERE migration = ? AND side = ? \
+             AND state = 'wanted' AND coalesce(subject, '') = ?",
+            vec![name.into(), kind.as_str().into(), key.as_ref().map_or("", |key| &*key.0).into()],
+        ),
+        RecordedChange::StartBackfill(task) => (
+            "SELECT count(*) FROM dualwrite_task WHERE migration = ? AND side = ? \
+             AND state = 'wanted' AND workers = ? AND coalesce(rate, 0) = ?",
+            vec![
+                name.into(),
+                task.side.as_str().into(),
+                u64::from(task.workers).into(),
+                task.rate.unwrap_or(0).into(),
+            ],
+        ),
+        RecordedChange::Kill
+        | RecordedChange::Waive(..)
+        | RecordedChange::Verification(_)
+        | RecordedChange::Backfill(..) => return Ok(false),
+    };
+    let rows = DB::Adapter::fetch(conn, sql, &values).await?;
+    rows.first().map_or(Ok(false), |row| row.integer(0).map(|count| count > 0))
+}
+
+fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
+    let Some(kind) = JobKind::named(row.text(0)?) else { return Ok(None) };
+    let text = |column| row.optional_text(column).map(|text| text.map(str::to_owned));
+    let state = row.text(6)?;
+    Ok(Some(Job {
+        kind,
+        key: text(7)?,
+        actor: row.text(1)?.to_owned(),
+        reason: row.text(2)?.to_owned(),
+        at_us: row.integer(3)?,
+        runner: text(4)?,
+        answer: text(5)?,
+        done: state != "wanted",
+        failed: state == "halted",
+    }))
+}
+
+impl<DB: Backend> Commands for SqlControl<DB> {
+    fn command<'a>(
+        &'a self,
+        name: &'a str,
+        change: &'a RecordedChange,
+        expected: Option<Epoch>,
+        order: &'a NewOrder,
+    ) -> BoxFuture<'a, Result<Taken, Error>> {
+        Box::pin(self.execute_in(name, change, expected, order))
+    }
+
+    fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>> {
+        Box::pin(async move {
+            let doing = "reading the jobs";
+            let sql = "SELECT side, actor, reason, at, CASE WHEN runner_until > {now} THEN runner END, \
+                       waiting, state, subject FROM dualwrite_task WHERE migration = ? \
+                       AND side NOT IN ('old', 'new') ORDER BY at, side";
+            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let jobs = rows.iter().filter_map(|row| job_of(row).transpose());
+            let jobs = jobs.collect::<sqlx::Result<_>>();
+            jobs.map_err(|error| Error::database(doing, error).of(name))
+        })
+    }
+
+    fn take_job<'a>(
+        &'a self,
+        name: &'a str,
+        kind: JobKind,
+        instance: &'a str,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.take(name, kind.as_str(), instance, lease))
+    }
+
+    fn end_job<'a>(
+        &'a self,
+        name: &'a str,
+        kind: JobKind,
+        instance: &'a str,
+        failed: bool,
+        answer: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let sql = "UPDATE dualwrite_task SET waiting = ?, state = ?, runner_until = 0 \
+                       WHERE migration = ? AND side = ? AND runner = ?";
+            let state = if failed { "halted" } else { "done" };
+            let values =
+                [text(answer), state.into(), name.into(), kind.as_str().into(), instance.into()];
+            self.execute("ending a job", sql, &values).await.map(drop)
+        })
+    }
+}
