@@ -95,11 +95,18 @@ pub(crate) async fn serve<D: Sql>(mut call: Call) {
     runtime.shutdown().await.unwrap();
 }
 
+/// SQLite lets one write at a time, in no order: on a machine with much to do one may wait past its limit, before
+/// anything has begun.
+fn was_busy(error: &dualwrite::Error) -> bool {
+    error.to_string().contains("database is locked")
+}
+
 impl<D: Sql> Service<D> {
     async fn backfill(self: Arc<Self>) {
         loop {
             match self.migration.backfill().batch(BATCH).lease(RANGE_LEASE).run().await {
                 Ok(progress) => return say(format_args!("complete {}", progress.complete)),
+                Err(error) if was_busy(&error) => {}
                 Err(error) => say(format_args!("trouble with the backfill: {error:?}")),
             }
         }
@@ -150,12 +157,21 @@ impl<D: Sql> Service<D> {
         }
     }
 
+    async fn begin(&self) -> Result<Tx<'static, D::Db>, dualwrite::Error> {
+        loop {
+            match self.migration.begin(&self.pool).await {
+                Err(error) if was_busy(&error) => {}
+                begun => return begun,
+            }
+        }
+    }
+
     async fn write(&self, draw: &mut Draw, writer: i64, number: i64) {
         let key = self.key(draw, writer);
         let name = (draw.below(3) > 0).then(|| format!("{}.{writer}.{number}", self.seed));
         let fails = draw.below(FAILURES) == 0;
         say(format_args!("writes {writer} {key} {} {fails}", name.as_deref().unwrap_or("-")));
-        let mut tx = match self.migration.begin(&self.pool).await {
+        let mut tx = match self.begin().await {
             Ok(tx) => tx,
             Err(error) => return say(format_args!("failed {writer} begin: {error:?}")),
         };
@@ -201,7 +217,7 @@ impl<D: Sql> Service<D> {
     async fn visit(&self, writer: i64, key: i64) {
         say(format_args!("visits {writer} {key}"));
         let visiting = async {
-            let mut tx = self.migration.begin(&self.pool).await?;
+            let mut tx = self.begin().await?;
             self.customers.visit(&mut tx, key).await?;
             tx.commit().await?;
             Ok::<_, sqlx::Error>(())
