@@ -78,41 +78,41 @@ impl Records for Unnamed {
     }
 }
 
-/// The transaction, for a closure. Dereferences to it.
+/// The connection of the transaction, for a closure. Dereferences to it.
 ///
 /// `'env` is what the closure may borrow: its future ends before.
 #[derive(Debug)]
-pub struct InTx<'x, 'env, 'c, DB: Backend> {
-    tx: &'x mut Tx<'c, DB>,
+pub struct InTx<'x, 'env, DB: Backend> {
+    conn: &'x mut DB::Connection,
     env: PhantomData<&'x &'env ()>,
 }
 
-impl<'x, 'c, DB: Backend> InTx<'x, '_, 'c, DB> {
-    fn of(tx: &'x mut Tx<'c, DB>) -> Self {
-        Self { tx, env: PhantomData }
+impl<'x, DB: Backend> InTx<'x, '_, DB> {
+    fn of(tx: &'x mut Tx<'_, DB>) -> Self {
+        Self { conn: &mut *tx, env: PhantomData }
     }
 }
 
-impl<'c, DB: Backend> Deref for InTx<'_, '_, 'c, DB> {
-    type Target = Tx<'c, DB>;
+impl<DB: Backend> Deref for InTx<'_, '_, DB> {
+    type Target = DB::Connection;
 
-    fn deref(&self) -> &Tx<'c, DB> {
-        self.tx
+    fn deref(&self) -> &DB::Connection {
+        self.conn
     }
 }
 
-impl<DB: Backend> DerefMut for InTx<'_, '_, '_, DB> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self.tx
+impl<DB: Backend> DerefMut for InTx<'_, '_, DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.conn
     }
 }
 
 /// A write by closures, from [`Migration::write`](crate::Migration::write),
 /// [`Migration::write_all`](crate::Migration::write_all) or [`Migration::write_filter`](crate::Migration::write_filter).
 ///
-/// Each closure gets the transaction. That of the side that answers is called a second time where the mirror failed
-/// and the registration says [`MirrorPolicy::Repeat`]; what the first call did in the database is undone before. What
-/// the closures borrow must be declared before the transaction.
+/// Each closure gets the connection of the transaction. That of the side that answers is called a second time where
+/// the mirror failed and the registration says [`MirrorPolicy::Repeat`]; what the first call did in the database is
+/// undone before.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -125,11 +125,11 @@ impl<DB: Backend> DerefMut for InTx<'_, '_, '_, DB> {
 ///         .write("rename", &mut tx, &id)
 ///         .old(|mut tx| Box::pin(async move {
 ///             let sql = "UPDATE customer SET email = ? WHERE id = ?";
-///             sqlx::query(sql).bind(email).bind(id).execute(&mut **tx).await.map(drop)
+///             sqlx::query(sql).bind(email).bind(id).execute(&mut *tx).await.map(drop)
 ///         }))
 ///         .new(|mut tx| Box::pin(async move {
 ///             let sql = "UPDATE customer_new SET email_address = ? WHERE id = ?";
-///             sqlx::query(sql).bind(email).bind(id).execute(&mut **tx).await.map(drop)
+///             sqlx::query(sql).bind(email).bind(id).execute(&mut *tx).await.map(drop)
 ///         }))
 ///         .run()
 ///         .await?;
@@ -178,7 +178,7 @@ impl<'m, 'c, DB: Backend, R: Records> WriteCall<'m, 'c, DB, R> {
     ///             (true, false) => "UPDATE customer SET email = ?1 WHERE id = ?2",
     ///             (false, _) => "UPDATE customer SET email_address = ?1 WHERE id = ?2",
     ///         };
-    ///         sqlx::query(sql).bind(email).bind(id).execute(&mut **tx).await.map(drop)
+    ///         sqlx::query(sql).bind(email).bind(id).execute(&mut *tx).await.map(drop)
     ///     }));
     ///     write.run().await
     /// }
@@ -186,7 +186,7 @@ impl<'m, 'c, DB: Backend, R: Records> WriteCall<'m, 'c, DB, R> {
     /// ```
     pub fn columns<'env, F, T, E>(self, by_columns: F) -> ColumnsCall<'m, 'c, DB, R, F>
     where
-        F: for<'x> FnMut(Columns, InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
+        F: for<'x> FnMut(Columns, InTx<'x, 'env, DB>) -> BoxFuture<'x, Result<T, E>>,
     {
         ColumnsCall { call: self, by_columns }
     }
@@ -196,7 +196,7 @@ impl<'m, 'c, DB: Backend, R, O, N, C> WriteCall<'m, 'c, DB, R, O, N, C> {
     /// Writes the old side.
     pub fn old<'env, F, T, E>(self, old: F) -> WriteCall<'m, 'c, DB, R, F, N, C>
     where
-        F: for<'x> FnMut(InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
+        F: for<'x> FnMut(InTx<'x, 'env, DB>) -> BoxFuture<'x, Result<T, E>>,
     {
         let Self { shared, method, tx, records, new, compare, .. } = self;
         WriteCall { shared, method, tx, records, old, new, compare }
@@ -205,7 +205,7 @@ impl<'m, 'c, DB: Backend, R, O, N, C> WriteCall<'m, 'c, DB, R, O, N, C> {
     /// Writes the new side.
     pub fn new<'env, F, T, E>(self, new: F) -> WriteCall<'m, 'c, DB, R, O, F, C>
     where
-        F: for<'x> FnMut(InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
+        F: for<'x> FnMut(InTx<'x, 'env, DB>) -> BoxFuture<'x, Result<T, E>>,
     {
         let Self { shared, method, tx, records, old, compare, .. } = self;
         WriteCall { shared, method, tx, records, old, new, compare }
@@ -264,8 +264,8 @@ impl<'c, DB: Backend, R: Records, O, N, C> WriteCall<'_, 'c, DB, R, O, N, C> {
     /// must not fail. The transaction can then only be rolled back.
     pub async fn run<'env, T, E>(mut self) -> Result<T, E>
     where
-        O: for<'x> FnMut(InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
-        N: for<'x> FnMut(InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
+        O: for<'x> FnMut(InTx<'x, 'env, DB>) -> BoxFuture<'x, Result<T, E>>,
+        N: for<'x> FnMut(InTx<'x, 'env, DB>) -> BoxFuture<'x, Result<T, E>>,
         E: Failure + StdError + 'static,
         C: Comparer<T>,
     {
@@ -298,7 +298,7 @@ impl<'c, DB: Backend, R: Records, F> ColumnsCall<'_, 'c, DB, R, F> {
     /// As [`WriteCall::run`]; `Unsupported` where old and new are two tables.
     pub async fn run<'env, T, E>(mut self) -> Result<T, E>
     where
-        F: for<'x> FnMut(Columns, InTx<'x, 'env, 'c, DB>) -> BoxFuture<'x, Result<T, E>>,
+        F: for<'x> FnMut(Columns, InTx<'x, 'env, DB>) -> BoxFuture<'x, Result<T, E>>,
         T: PartialEq,
         E: Failure + StdError + 'static,
     {
