@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dualwrite::schema::{Level, SqlDialect};
 use dualwrite::{Stage, WORKERS_MAX};
 
-/// Looks at the migrations of a service, and gives orders to their backfills.
+/// Shows the migrations of a service, and gives them commands.
 ///
 /// Exit codes: 0 done; 1 it failed; 2 wrong arguments; 3 a file cannot be read; 4 refused, by a gate, by another epoch
 /// than was expected, or because nothing was there to take it; 5 no such migration; 6 the database cannot be reached;

@@ -63,7 +63,7 @@ pub struct Tx<'c, DB: Backend> {
     interrupted: bool,
     /// A shutdown waits for it.
     _operation: Option<TaskTrackerToken>,
-    /// What a change of the stage that waits for it tells.
+    /// A change of the stage that waits for this transaction names it.
     _open: Vec<OpenTransaction>,
 }
 

@@ -77,7 +77,7 @@ impl Member {
         self.process.kill().await.unwrap();
     }
 
-    /// What is wrong with it: it ends when it is told to, and not before.
+    /// What is wrong with it: it ends when it is asked to, and not before.
     pub(crate) fn fault(&mut self) -> Option<String> {
         let ended = self.process.try_wait().unwrap()?;
         Some(format!("instance {} ended by itself, {ended}: {}", self.name, self.said()))

@@ -109,7 +109,7 @@ impl Nemesis<'_> {
                 self.members.remove(place).kill().await;
             }
             (2, _) if member.stopped.is_none() => {
-                self.log.note(format_args!("{name} is told to end"));
+                self.log.note(format_args!("{name} is asked to end"));
                 let member = self.members.remove(place);
                 self.violations.extend(member.end().await);
             }

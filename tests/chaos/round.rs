@@ -161,7 +161,7 @@ async fn load<D: Sql>(
         }
         if restart && begun.elapsed() > plan.load / 2 {
             restart = false;
-            // MariaDB shows a commit before it is safe, so only what it is told to do in order is judged in full.
+            // MariaDB shows a commit before it is safe, so only what it is asked to do in order is judged in full.
             let kills = plan.database == Kind::MySql && nemesis.dice.one_in(2);
             let signal = match (plan.database, kills) {
                 (Kind::Postgres, _) => Signal::QUIT, // `pg_ctl restart -m immediate`

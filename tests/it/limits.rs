@@ -238,6 +238,8 @@ trait Texts<DB: Backend> {
     async fn number(&self, tx: &mut Tx<'_, DB>, text: &str) -> Result<i64, sqlx::Error>;
     #[write(keys = texts)]
     async fn number_all(&self, tx: &mut Tx<'_, DB>, texts: &[&str]) -> Result<i64, sqlx::Error>;
+    #[write(key_from = |made: &String| made.clone(), into = text)]
+    async fn make(&self, tx: &mut Tx<'_, DB>, text: Option<String>) -> Result<String, sqlx::Error>;
 }
 
 impl<DB: Backend> Texts<DB> for Drawing {
@@ -247,6 +249,10 @@ impl<DB: Backend> Texts<DB> for Drawing {
 
     async fn number_all(&self, _: &mut Tx<'_, DB>, _: &[&str]) -> Result<i64, sqlx::Error> {
         Ok(self.0.fetch_add(1, SeqCst))
+    }
+
+    async fn make(&self, _: &mut Tx<'_, DB>, text: Option<String>) -> Result<String, sqlx::Error> {
+        Ok(text.unwrap_or_else(|| "x".repeat(600)))
     }
 }
 
@@ -285,6 +291,7 @@ async fn different_answers_under_a_key_that_cannot_be_recorded_mark_the_table<D:
     migration.verify().run().await.unwrap();
     assert_eq!(stale().await, [], "a clean verification has looked");
     let mut tx = migration.begin(db.pool()).await.unwrap();
+    assert_eq!(texts.make(&mut tx, None).await.unwrap(), endless, "both sides have it");
     texts.number(&mut tx, &endless).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(stale().await, [StaleKind::Key]);

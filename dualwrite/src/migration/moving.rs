@@ -18,6 +18,7 @@ use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::{Side, Stage};
 use crate::state::Shared;
+use crate::transaction::alone::HELD_OPEN;
 
 /// How long a move, or the start of a backfill, waits for gates that open by themselves.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -193,7 +194,8 @@ impl<'m> Moving<'m> {
         let shared = self.shared;
         let open = shared.open.oldest(shared.clock.now()).map_or(0, |open| open.as_secs());
         let ours = format!("instance `{}`", shared.instance);
-        if error.kind() != ErrorKind::Timeout || open == 0 || error.to_string().contains(&ours) {
+        let text = error.to_string();
+        if open == 0 || !text.contains(HELD_OPEN) || text.contains(&ours) {
             return error;
         }
         error.noting(&format!("; {ours}, this one, has had one open for {open} s"))

@@ -55,7 +55,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
-/// A page that shows all migrations and gives orders to their backfills, to be mounted in the service's own
+/// A page that shows all migrations and gives them commands, to be mounted in the service's own
 /// router or in one of its own. It needs no instance: see [`Operator`].
 ///
 /// | request | answer |

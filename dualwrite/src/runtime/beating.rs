@@ -11,7 +11,7 @@ use crate::control::{Acknowledgement, Looked, Pulse, Record};
 use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Lineage, Mark};
 use crate::state::Shared;
-use crate::state::open::seconds_told;
+use crate::state::open::reported_seconds;
 
 /// How often in a row an instance joins again.
 const JOINS_MAX: u32 = 3;
@@ -116,7 +116,7 @@ impl Inner {
                 wanted: shared.flags().wanted,
                 killed_by: shared.flags().killed_by,
                 terms: shared.declared(),
-                open_s: seconds_told(shared.open.oldest(shared.clock.now())),
+                open_s: reported_seconds(shared.open.oldest(shared.clock.now())),
             }
         };
         self.migrations().iter().map(acknowledge).collect()

@@ -44,9 +44,9 @@ impl Drop for OpenTransaction {
     }
 }
 
-/// What is told of a transaction that has been open for so long: the largest power of two of seconds, so that one
-/// that lasts is not told anew with each heartbeat; 0 below one second.
-pub(crate) fn seconds_told(open: Option<Duration>) -> u64 {
+/// What an instance reports of a transaction that has been open for so long: the largest power of two of seconds, so
+/// that it does not write its acknowledgement again with each heartbeat; 0 below one second.
+pub(crate) fn reported_seconds(open: Option<Duration>) -> u64 {
     let seconds = open.map_or(0, |open| open.as_secs());
     seconds.checked_ilog2().map_or(0, |power| 1 << power)
 }
@@ -69,10 +69,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_changes_seldom() {
-        let told = |millis| seconds_told(Some(Duration::from_millis(millis)));
-        assert_eq!([0, 999, 1_000, 1_999].map(told), [0, 0, 1, 1]);
-        assert_eq!([2_000, 3_999, 4_000, 70_000].map(told), [2, 2, 4, 64]);
-        assert_eq!(seconds_told(None), 0);
+    fn what_is_reported_changes_seldom() {
+        let reported = |millis| reported_seconds(Some(Duration::from_millis(millis)));
+        assert_eq!([0, 999, 1_000, 1_999].map(reported), [0, 0, 1, 1]);
+        assert_eq!([2_000, 3_999, 4_000, 70_000].map(reported), [2, 2, 4, 64]);
+        assert_eq!(reported_seconds(None), 0);
     }
 }

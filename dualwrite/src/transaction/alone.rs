@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind};
 
 /// How often the fence is asked for, about a second each time, where somebody waits for it to be had.
 pub(crate) const FENCE_ATTEMPTS: u32 = 5;
+/// What every message ends with where somebody waited for the fence in vain.
+pub(crate) const HELD_OPEN: &str = "look for a transaction that is held open";
 /// In between, the writers that queue behind it go ahead.
 pub(crate) const FENCE_PAUSE: Duration = Duration::from_millis(100);
 

@@ -27,8 +27,10 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         let plan = route(context.position, Operation::Write, bucket);
         let (mirror, unequal) = (context.mirror(plan, false), context.unequal(plan, false));
         let compare = context.compares(plan);
-        let planned = Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
-        planned.with_keys(std::iter::once_with(|| context.shared.encode(key)))
+        let mut planned =
+            Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+        planned.record_keys(std::iter::once_with(|| context.shared.encode(key)))?;
+        Ok(planned)
     })
 }
 
@@ -55,9 +57,10 @@ where
         let Together { plan, split } = together(context.position, found.iter().map(|key| key.0));
         let (mirror, unequal) = (context.mirror(plan, split), context.unequal(plan, split));
         let compare = context.compares(plan);
-        let planned = Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+        let mut planned =
+            Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
         let encoded = |key| context.shared.encode(key);
-        let mut planned = planned.with_keys(found.iter().map(|key| encoded(&key.1)))?;
+        planned.record_keys(found.iter().map(|key| encoded(&key.1)))?;
         if plan.mirror.is_some() && context.position.stage == Stage::Off {
             let ahead = found.iter().filter(|key| key.0 == Stage::Off);
             planned.ahead = ahead.map(|key| encoded(&key.1)).collect::<Result<_, Error>>()?;

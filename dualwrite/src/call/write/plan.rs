@@ -53,10 +53,10 @@ impl Planned {
     /// # Errors
     /// That of a key which cannot be recorded, where the mirror may fall behind by it. Where both sides are
     /// written or none, such a key hurts nobody.
-    pub(crate) fn with_keys(
-        mut self,
+    pub(crate) fn record_keys(
+        &mut self,
         keys: impl Iterator<Item = Result<EncodedKey, Error>>,
-    ) -> Result<Self, Error> {
+    ) -> Result<(), Error> {
         if self.mirror == Mirror::Forgiving {
             self.keys = keys.collect::<Result<_, _>>()?;
         } else if self.unequal == Unequal::Marked || self.compare {
@@ -67,7 +67,7 @@ impl Planned {
                 }
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     /// What could not be planned goes nowhere.

@@ -264,7 +264,6 @@ impl<'r, T, E> Write<'r, T, E> {
     /// Now that the key is known, whether the other side may fall behind.
     fn decide_made<K: OwnedKey>(&mut self, key: &K) -> Result<(), Error> {
         self.shared.check_kind(K::KIND)?;
-        self.planned.keys = vec![self.shared.encode(key)?];
         let position = self.planned.position;
         let bucket = self.shared.bucket(key)?;
         let plan = route(position, Operation::Write, bucket);
@@ -278,7 +277,7 @@ impl<'r, T, E> Write<'r, T, E> {
             self.planned.mirror = context.forgives(Side::New);
             self.planned.unequal = context.unequal(plan, false);
         }
-        Ok(())
+        self.planned.record_keys(std::iter::once_with(|| self.shared.encode(key)))
     }
 
     /// After the call of one target. `differ` compares the answers of old and new; `cause` finds in an error

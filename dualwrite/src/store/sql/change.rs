@@ -22,7 +22,7 @@ use crate::store::sql::letters;
 use crate::store::sql::plans;
 use crate::store::sql::tables::FENCE_WAIT;
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::alone::{FENCE_ATTEMPTS, FENCE_PAUSE, fence_refused};
+use crate::transaction::alone::{FENCE_ATTEMPTS, FENCE_PAUSE, HELD_OPEN, fence_refused};
 
 const DOING: &str = "changing the position";
 /// How long a move waits for others of its migration.
@@ -35,8 +35,9 @@ impl<DB: Backend> SqlControl<DB> {
     pub(super) async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
         let turn = self.turn(name);
         let Ok(_turn) = clock::limit(TURN_WAIT, turn.lock()).await else {
-            let message = "other moves of this migration have been under way here for too long; look for a \
-                           transaction that is held open";
+            let message = format!(
+                "other moves of this migration have been under way here for too long; {HELD_OPEN}"
+            );
             return Err(Error::new(ErrorKind::Timeout, message).of(name));
         };
         let mut lent = self.alone(name).await?;

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Holder, Holders, SqlRow};
 use crate::store::sql::SqlControl;
+use crate::transaction::alone::HELD_OPEN;
 
 /// How many of each are named.
 const NAMED: usize = 3;
@@ -36,10 +37,7 @@ impl<DB: Backend> SqlControl<DB> {
             true => String::new(),
             false => format!(": {}", holders.join("; ")),
         };
-        format!(
-            "writes in flight did not end in time, so the stage stays; look for a transaction that is held \
-             open{named}"
-        )
+        format!("writes in flight did not end in time, so the stage stays; {HELD_OPEN}{named}")
     }
 
     /// In words, for the message of the change that gave up; empty where nobody is known. What fails here is left
