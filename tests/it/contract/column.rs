@@ -63,8 +63,13 @@ async fn constraints_of_an_old_column_are_relaxed_and_it_is_dropped<D: Sql>(db: 
         migration.advance(stage).await.unwrap();
     }
     let refused = migration.advance(Stage::Complete).await.unwrap_err();
-    assert_eq!(refused.blockers().len(), 1, "{refused}");
-    assert_eq!(refused.blockers()[0].gate, Gate::Relaxed);
+    // `Drained` may stand beside it, until this instance's next acknowledgement.
+    let blockers = refused.blockers().iter().filter(|blocker| blocker.gate != Gate::Drained);
+    assert_eq!(
+        blockers.map(|blocker| blocker.gate).collect::<Vec<_>>(),
+        [Gate::Relaxed],
+        "{refused}"
+    );
     assert!(refused.to_string().contains("customer.email is NOT NULL"), "{refused}");
 
     match D::NAME {
