@@ -180,7 +180,7 @@ async fn measure() -> Result<Vec<Row>, Error> {
     }
     for _ in 0..PASSES {
         for (name, method, target, test, wrapped, best) in &mut idle_rows {
-            test.beat().await?; // its lease may have run out since the last pass
+            test.send_heartbeat().await?; // its lease may have run out since the last pass
             let row = pass(name, test, wrapped, *method, *target).await?;
             if best.as_ref().is_none_or(|best| row.difference < best.difference) {
                 *best = Some(row);
@@ -190,7 +190,7 @@ async fn measure() -> Result<Vec<Row>, Error> {
     }
     for (name, method, target, test, wrapped, best) in idle_rows {
         add(&mut rows, best.expect("there is at least one pass"));
-        test.beat().await?;
+        test.send_heartbeat().await?;
         let allocations = allocations(name, &test, &wrapped, method).await;
         add(&mut rows, Row { target: target.map(|_| 0.0), ..allocations });
     }
@@ -253,7 +253,7 @@ async fn pass<C: Customers>(
         figures.push(figure);
         baselines.push(baseline);
         differences.push(figure - baseline);
-        test.beat().await?; // or its lease runs out
+        test.send_heartbeat().await?; // or its lease runs out
     }
     Ok(Row {
         name,
@@ -286,8 +286,8 @@ async fn metrics_rows() -> Result<Vec<Row>, Error> {
         let mut publishing = Vec::new();
         for _ in 0..PASSES {
             for _ in 0..ROUNDS {
-                off.beat().await?;
-                on.beat().await?;
+                off.send_heartbeat().await?;
+                on.send_heartbeat().await?;
                 let baseline = round(&unwatched, Method::Find).await;
                 let start = Instant::now();
                 on.watch().await;
@@ -446,8 +446,8 @@ async fn timed_calls<B: Customers, C: Customers>(
     for _ in 0..ROUNDS / 2 {
         timed_round(baseline, &mut baselines).await;
         timed_round(candidate, &mut figures).await;
-        baseline_test.beat().await?;
-        test.beat().await?;
+        baseline_test.send_heartbeat().await?;
+        test.send_heartbeat().await?;
     }
     let mut row = |unit, share| {
         let (figure, baseline) = (quantile(&mut figures, share), quantile(&mut baselines, share));

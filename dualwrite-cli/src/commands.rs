@@ -74,7 +74,7 @@ pub(crate) async fn execute(
 }
 
 /// In words.
-pub(crate) fn told(outcome: &CommandOutcome) -> String {
+pub(crate) fn described(outcome: &CommandOutcome) -> String {
     let dry = if outcome.dry_run { "dry run: " } else { "" };
     let mut text = format!("{dry}{}: {}\n", outcome.migration, outcome.text);
     for blocker in &outcome.blockers {

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection};
 use crate::failure::{Exit, unreachable};
 
 /// How long a server may take to answer the first time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The operator of the database with this URL. Makes neither tables nor files.
 pub(crate) async fn connect(url: &str) -> Result<Operator, Exit> {
@@ -42,15 +42,15 @@ async fn open<DB: Backend>(
     options: <DB::Connection as Connection>::Options,
 ) -> Result<Operator, Exit> {
     let first = async { options.connect().await?.close().await };
-    match tokio::time::timeout(PATIENCE, first).await {
+    match tokio::time::timeout(TIMEOUT, first).await {
         Ok(connected) => connected.map_err(|error| unreachable(&error))?,
         Err(_) => {
-            let seconds = PATIENCE.as_secs();
+            let seconds = TIMEOUT.as_secs();
             return Err(Exit::unreachable(format!(
                 "the database did not answer within {seconds} seconds; check host and port in the URL"
             )));
         }
     }
-    let pool = PoolOptions::<DB>::new().max_connections(1).acquire_timeout(PATIENCE);
+    let pool = PoolOptions::<DB>::new().max_connections(1).acquire_timeout(TIMEOUT);
     Ok(Operator::new(pool.connect_lazy_with(options)))
 }

@@ -60,7 +60,7 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
 }
 
 fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
-    lines.say("backfill", &format!("toward {}, {}", progress.side, progress.standing()));
+    lines.say("backfill", &format!("toward {}, {}", progress.side, progress.state()));
     if let Some(reason) = &progress.throttled {
         lines.say("  throttled by", reason);
     }

@@ -5,7 +5,7 @@ pub(crate) mod commands;
 pub(crate) mod contracts;
 pub(crate) mod hazards;
 pub(crate) mod instances;
-pub(crate) mod letters;
+pub(crate) mod dead_letters;
 mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-pub(crate) use self::orders::{Order, VerifyOrder};
+pub(crate) use self::orders::{Order, VerifyCommand};
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 pub use crate::control::progress::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
@@ -52,7 +52,7 @@ pub(crate) struct Record {
     pub(crate) verified: Option<Generation>,
     pub(crate) dirty: bool,
     /// Some key could not be copied to new, waived or not.
-    pub(crate) buried: bool,
+    pub(crate) has_dead_letter: bool,
     /// Some key could not be copied to either side.
     pub(crate) letters: bool,
     /// One of them is to be tried again now.
@@ -82,7 +82,7 @@ impl Record {
     /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied; once
     /// new alone has been written, old is no longer where they would come from.
     pub(crate) fn is_copied(&self) -> bool {
-        self.backfilled && (!self.buried || self.old_generation > Generation::FIRST)
+        self.backfilled && (!self.has_dead_letter || self.old_generation > Generation::FIRST)
     }
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Change {
     pub(crate) expected: Option<Epoch>,
     /// And its token, where the caller knows it.
     pub(crate) token: Option<Token>,
-    pub(crate) wish: Move,
+    pub(crate) requested: Move,
     pub(crate) actor: String,
     pub(crate) reason: String,
     pub(crate) overridden: Vec<Gate>,
@@ -107,7 +107,7 @@ pub(crate) struct Change {
 /// One line of the audit: a position changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Event {
+pub struct AuditEvent {
     /// When, by the database's clock, in microseconds since 1970.
     pub at_us: i64,
     /// Who.
@@ -178,7 +178,7 @@ pub(crate) trait Control:
     commands::Commands
     + contracts::Contracts
     + hazards::Hazards
-    + letters::Letters
+    + dead_letters::DeadLetters
     + plans::Plans
     + tasks::Tasks
     + 'static
@@ -198,7 +198,7 @@ pub(crate) trait Control:
     /// are read afterwards are those that the others wait with for it.
     fn join<'a>(
         &'a self,
-        beat: &'a Heartbeat,
+        heartbeat: &'a Heartbeat,
         number: u64,
         acknowledged: &'a [Acknowledgement],
     ) -> BoxFuture<'a, Result<(), Error>>;
@@ -230,7 +230,7 @@ pub(crate) trait Control:
     /// instance was as its last heartbeat left it: else it must join again.
     fn heartbeat<'a>(
         &'a self,
-        beat: &'a Heartbeat,
+        heartbeat: &'a Heartbeat,
         pulse: Pulse,
         changed: &'a [Acknowledgement],
     ) -> BoxFuture<'a, Result<bool, Error>>;
@@ -255,7 +255,7 @@ pub(crate) trait Control:
     ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>>;
 
     /// The newest changes, newest first.
-    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>>;
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>>;
 
     /// Records that the verification of this owner found the sides equal, in these generations of new and old.
     /// Returns whether they are still those, and nothing was marked as stale since it began.
@@ -271,7 +271,7 @@ pub(crate) trait Control:
     -> BoxFuture<'a, Result<(), Error>>;
 
     /// Begins a verification, or goes on with one that ended in the middle and was asked for the same, unless
-    /// it shall begin `afresh`. Whoever runs one is superseded.
+    /// it shall begin `restart`. Whoever runs one is superseded.
     fn begin_verification<'a>(
         &'a self,
         name: &'a str,
@@ -293,7 +293,7 @@ pub(crate) trait Control:
     fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        order: VerifyOrder,
+        order: VerifyCommand,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The newest verification.

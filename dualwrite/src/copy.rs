@@ -1,7 +1,7 @@
 //! The copy function: the one piece of code that a user writes to describe how data gets from old to
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
-pub(crate) mod alone;
+pub(crate) mod exclusive;
 pub(crate) mod bound;
 pub(crate) mod columns;
 pub(crate) mod conversion;
@@ -26,7 +26,7 @@ pub(crate) mod template;
 use futures_util::future::BoxFuture;
 
 use crate::backfill::options::BackfillOptions;
-use crate::backfill::walk::{Walk, Way};
+use crate::backfill::walk::{CopyReport, Way};
 use crate::control::BackfillProgress;
 use crate::database::Backend;
 use crate::error::{BoxError, Error};
@@ -71,11 +71,11 @@ pub struct Copied {
 /// - It *overwrites*: afterwards new says what old says, whatever new said before.
 /// - A key that is not in old (any more) is removed from new. Do it in one statement that looks at old
 ///   itself, `DELETE FROM new WHERE id = … AND NOT EXISTS (SELECT … FROM old …)`: a row that was
-///   just born cannot be locked by anyone before it is there.
+///   just inserted cannot be locked by anyone before it is there.
 /// - On MySQL and MariaDB that `DELETE` also locks what it reads, old after new, and so it or a writer now and
 ///   then loses a deadlock, which may be tried again. At `READ COMMITTED`, where the library's own
 ///   transactions are, there is a way without: read the keys of old by a plain `SELECT`, and delete from
-///   new those that it did not find; the library looks again for rows born meanwhile. (Not so in
+///   new those that it did not find; the library looks again for rows inserted meanwhile. (Not so in
 ///   [`copy_back`](Self::copy_back), where the one statement locks in the right order, nor for lazy reads in
 ///   transactions of a higher level, whose plain `SELECT` sees an old snapshot.)
 /// - It may be called for the same key again and again.
@@ -235,7 +235,7 @@ pub(crate) trait Copier: Send + Sync {
     ) -> BoxFuture<'a, Result<BackfillProgress, Error>>;
 
     /// Copies a range of keys, or only tries to.
-    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>>;
+    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<CopyReport, Error>>;
 
     /// The statements that make, or remove, the trigger on old.
     fn triggers<'a>(
@@ -261,7 +261,7 @@ pub(crate) trait Copier: Send + Sync {
     fn spelling(&self) -> Spelling;
 
     /// Looks at the catalogue, and keeps what was found for the gates.
-    fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>>;
+    fn find_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Sets the sequences of new beyond what is taken. Answers with the statements.
     fn advance_sequences<'a>(

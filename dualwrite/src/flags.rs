@@ -3,4 +3,4 @@
 pub(crate) mod decide;
 pub(crate) mod report;
 pub(crate) mod source;
-pub(crate) mod wanted;
+pub(crate) mod desired;

@@ -82,10 +82,10 @@ mod model;
 
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
 pub use backfill::options::WORKERS_MAX;
-pub use backfill::walk::{FAILURES_NAMED_MAX, Walk};
+pub use backfill::walk::{FAILURES_NAMED_MAX, CopyReport};
 pub use call::closures::read::ReadCall;
 pub use call::closures::write::{ColumnsCall, InTx, WriteCall};
-pub use call::lazy::decide::Missing;
+pub use call::lazy::decide::MaybeMissing;
 pub use compare::{
     Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
     SHOWN_CHARS_MAX, Shown,
@@ -97,10 +97,10 @@ pub use contract::declared::{
 pub use contract::plan::{ContractPlan, SchemaFile};
 pub use control::commands::{Job, JobKind};
 pub use control::contracts::ContractEvent;
-pub use control::letters::{DeadLetter, Waiver};
+pub use control::dead_letters::{DeadLetter, Waived};
 pub use control::tasks::StartedBackfill;
-pub use control::{BackfillProgress, Event, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
-pub use copy::alone::FENCE_REFUSALS_MAX;
+pub use control::{BackfillProgress, AuditEvent, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
+pub use copy::exclusive::FENCE_REFUSALS_MAX;
 pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;
@@ -113,11 +113,11 @@ pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Error, ErrorKind};
 pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;
-pub use flags::wanted::Wanted;
+pub use flags::desired::DesiredState;
 pub use gate::{Blocker, Gate};
 pub use guard::rules::{
     Breach, GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX, Guard,
-    GuardReport, Guards, Unjudged,
+    GuardReport, Guards, Inconclusive,
 };
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use migration::Migration;
@@ -126,10 +126,10 @@ pub use migration::contracting::{ContractRun, Contracting, RunContract};
 pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
-pub use migration::moving::{Moving, PATIENCE};
-pub use migration::rollout::{ORDERS_SHOWN_MAX, Rollout, RolloutStatus};
+pub use migration::transition::{Transition, MOVE_TIMEOUT};
+pub use migration::rollout::{COMMANDS_SHOWN_MAX, Rollout, RolloutStatus};
 pub use migration::status::Status;
-pub use migration::waiving::Waiving;
+pub use migration::waiver::Waiver;
 pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
@@ -138,14 +138,14 @@ pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
 pub use operator::execute::{CommandOptions, CommandOutcome};
 #[cfg(feature = "page")]
 pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
-pub use operator::{BackfillOrders, MigrationOverview, Operator};
+pub use operator::{BackfillControl, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use preflight::finding::{Finding, FindingLevel, Preflight};
 pub use preflight::report::PreflightReport;
 pub use printable::printable;
 pub use rollout::health::Health;
-pub use rollout::order::{OrderKind, RolloutOrder};
+pub use rollout::order::{RolloutCommandKind, RolloutCommand};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};
 pub use rollout::state::RolloutState;
 pub use runtime::sources::env::EnvFlags;
@@ -157,7 +157,7 @@ pub use runtime::steering::FLAG_TIMEOUT;
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
 pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
 pub use shadow::noise::{
-    NOISE_ABSOLUTE, NOISE_LOOKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
+    NOISE_ABSOLUTE, NOISE_CHECKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
 };
 pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
@@ -167,7 +167,7 @@ pub use stages::facts::InstanceReport;
 pub use stages::hazard::{Hazard, HazardKind, Stopped};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
-pub use stages::route::{Operation, Plan, route};
+pub use stages::route::{Operation, Route, route};
 pub use stages::stage::{Side, Stage};
 pub use stages::stale::{StaleKind, StaleMark};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};

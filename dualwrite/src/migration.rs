@@ -8,17 +8,17 @@ pub(crate) mod guard;
 pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
-pub(crate) mod moving;
+pub(crate) mod transition;
 pub(crate) mod rollout;
 pub(crate) mod status;
-pub(crate) mod waiving;
+pub(crate) mod waiver;
 
 use std::sync::Arc;
 
-use crate::backfill::letters::{LETTERS_MAX, retry_all};
+use crate::backfill::dead_letters::{DEAD_LETTERS_MAX, retry_all};
 use crate::control::commands::{RecordedChange, Taken};
-use crate::control::letters::DeadLetter;
-use crate::control::{Event, Mismatch};
+use crate::control::dead_letters::DeadLetter;
+use crate::control::{AuditEvent, Mismatch};
 use crate::database::{Backend, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
@@ -26,10 +26,10 @@ use crate::key::Key;
 use crate::migration::announce::{Announcement, announce};
 use crate::migration::contracting::Contracting;
 use crate::migration::jobs::{Backfill, Verification};
-use crate::migration::moving::{Moving, check_named, repair};
-use crate::migration::waiving::Waiving;
+use crate::migration::transition::{Transition, check_named, repair};
+use crate::migration::waiver::Waiver;
 use crate::preflight::finding::Preflight;
-use crate::rollout::order::{NewOrder, OrderKind};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Percent, Position};
@@ -111,42 +111,42 @@ impl Migration {
     }
 
     /// Goes on to the next stage.
-    pub fn advance(&self, to: Stage) -> Moving<'_> {
-        self.moving(Move::Advance(to))
+    pub fn advance(&self, to: Stage) -> Transition<'_> {
+        self.transition(Move::Advance(to))
     }
 
     /// Goes back to the stage before. A step back to `Off` raises the generation: new may go stale, and
     /// the next time everything is copied again.
-    pub fn step_back(&self, to: Stage) -> Moving<'_> {
-        self.moving(Move::StepBack(to))
+    pub fn step_back(&self, to: Stage) -> Transition<'_> {
+        self.transition(Move::StepBack(to))
     }
 
     /// Takes this share of the keys to the next stage.
-    pub fn ramp_to(&self, ramp: Percent) -> Moving<'_> {
-        self.moving(Move::Ramp(ramp))
+    pub fn ramp_to(&self, ramp: Percent) -> Transition<'_> {
+        self.transition(Move::Ramp(ramp))
     }
 
     /// Goes back to where old answers every read, without losing a write: from `Live` and `RampDown` to
     /// `Shadow`, from a ramp to its foot, from `Shadow` to `DualWrite`.
-    pub fn rollback(&self, reason: impl Into<String>) -> Moving<'_> {
-        self.moving(Move::Rollback).because(reason)
+    pub fn rollback(&self, reason: impl Into<String>) -> Transition<'_> {
+        self.transition(Move::Rollback).because(reason)
     }
 
-    fn moving(&self, wish: Move) -> Moving<'_> {
-        Moving::new(&self.0, wish)
+    fn transition(&self, requested: Move) -> Transition<'_> {
+        Transition::new(&self.0, requested)
     }
 
     /// What still stands between the present position and a move; empty means that it would be made.
     ///
     /// # Errors
     /// `IllegalMove` where no such move exists, `Database`.
-    pub async fn readiness(&self, wish: Move) -> Result<Vec<Blocker>, Error> {
-        self.0.look_ahead().await?;
-        self.look_for_hazards().await?;
+    pub async fn readiness(&self, requested: Move) -> Result<Vec<Blocker>, Error> {
+        self.0.run_preflight().await?;
+        self.find_hazards().await?;
         let facts = self.0.control.facts(&self.0.name).await?;
         let to =
-            destination(facts.position, facts.generation, wish).map_err(|e| e.of(&self.0.name))?;
-        Ok(blockers(&facts, wish, to, &self.0.terms_now().await?))
+            destination(facts.position, facts.generation, requested).map_err(|e| e.of(&self.0.name))?;
+        Ok(blockers(&facts, requested, to, &self.0.terms_now().await?))
     }
 
     /// Looks at the tables of this migration as the database's catalogue describes them: what keeps a key from
@@ -168,7 +168,7 @@ impl Migration {
     /// # Errors
     /// `Database`.
     pub async fn preflight(&self) -> Result<Preflight, Error> {
-        self.0.look_ahead().await
+        self.0.run_preflight().await
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.
@@ -212,9 +212,9 @@ impl Migration {
     }
 
     /// Looks at the catalogue, if there is a copy function that says where.
-    async fn look_for_hazards(&self) -> Result<(), Error> {
+    async fn find_hazards(&self) -> Result<(), Error> {
         match &self.0.copier {
-            Some(copier) => copier.look_for_hazards(&self.0).await,
+            Some(copier) => copier.find_hazards(&self.0).await,
             None => Ok(()),
         }
     }
@@ -238,7 +238,7 @@ impl Migration {
     /// # Errors
     /// `Database`.
     pub async fn hazards(&self) -> Result<Vec<Hazard>, Error> {
-        self.look_for_hazards().await?;
+        self.find_hazards().await?;
         self.0.control.hazards(&self.0.name).await
     }
 
@@ -257,7 +257,7 @@ impl Migration {
         }
         let known: Vec<Hazard> = self.hazards().await?;
         let change = RecordedChange::StopWriter(writer.to_owned());
-        let order = NewOrder::new(OrderKind::WriterStopped, by, because).about(writer);
+        let order = NewRolloutCommand::new(RolloutCommandKind::WriterStopped, by, because).about(writer);
         let taken = self.0.control.command(&self.0.name, &change, None, &order).await?;
         if taken == Taken::Nothing {
             let names = known.iter().filter(|one| one.kind.is_writer()).map(|one| &*one.name);
@@ -304,7 +304,7 @@ impl Migration {
     /// `Unsupported` without a copy function; `Database`, also where the service may not make triggers.
     pub async fn install_trigger(&self) -> Result<(), Error> {
         self.0.copier()?.set_triggers(&self.0.name, true).await?;
-        self.look_for_hazards().await
+        self.find_hazards().await
     }
 
     /// Removes the trigger.
@@ -313,7 +313,7 @@ impl Migration {
     /// As [`install_trigger`](Self::install_trigger).
     pub async fn remove_trigger(&self) -> Result<(), Error> {
         self.0.copier()?.set_triggers(&self.0.name, false).await?;
-        self.look_for_hazards().await
+        self.find_hazards().await
     }
 
     /// The contract: whether old may be dropped, what that would run, and dropping it; see [`Contracting`].
@@ -341,8 +341,8 @@ impl Migration {
         self.0.check_kind(K::KIND)?;
         let key = self.0.encode(key)?;
         let copied = self.0.copier()?.copy_key(&self.0, &key, Side::New).await?.is_some();
-        if copied && self.0.has_letters() {
-            self.0.control.exhume(&self.0.name, Side::New, &key, None).await?;
+        if copied && self.0.has_dead_letters() {
+            self.0.control.remove_dead_letter(&self.0.name, Side::New, &key, None).await?;
         }
         Ok(copied)
     }
@@ -389,12 +389,12 @@ impl Migration {
     /// # Errors
     /// `Database`.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
-        self.0.control.dead_letters(&self.0.name, false, LETTERS_MAX).await
+        self.0.control.dead_letters(&self.0.name, false, DEAD_LETTERS_MAX).await
     }
 
-    /// Says that this key, which is in the dead letters, need not be copied; see [`Waiving`].
-    pub fn waive<K: Key + ?Sized>(&self, key: &K) -> Waiving<'_> {
-        Waiving::new(&self.0, key)
+    /// Says that this key, which is in the dead letters, need not be copied; see [`Waiver`].
+    pub fn waive<K: Key + ?Sized>(&self, key: &K) -> Waiver<'_> {
+        Waiver::new(&self.0, key)
     }
 
     /// The first mismatches that shadow comparison found in each field, oldest first: at most
@@ -434,7 +434,7 @@ impl Migration {
     ///
     /// # Errors
     /// `Database`.
-    pub async fn events(&self) -> Result<Vec<Event>, Error> {
+    pub async fn events(&self) -> Result<Vec<AuditEvent>, Error> {
         self.0.control.events(&self.0.name, EVENTS).await
     }
 

@@ -20,7 +20,7 @@ use crate::control::tasks::{NewTask, StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::migration::moving::{check_named, check_reason};
+use crate::migration::transition::{check_named, check_reason};
 use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
@@ -279,15 +279,15 @@ impl Operator {
     }
 
     /// Orders to the backfill of a migration.
-    pub fn backfill<'o>(&'o self, name: &'o str) -> BackfillOrders<'o> {
-        BackfillOrders::of(&*self.control, name, Side::New)
+    pub fn backfill<'o>(&'o self, name: &'o str) -> BackfillControl<'o> {
+        BackfillControl::of(&*self.control, name, Side::New)
     }
 }
 
 /// Orders to the backfill of a migration, whichever instance runs it.
 #[derive(Clone, Copy)]
 #[must_use = "give an order"]
-pub struct BackfillOrders<'o> {
+pub struct BackfillControl<'o> {
     control: &'o dyn Control,
     name: &'o str,
     side: Side,
@@ -296,14 +296,14 @@ pub struct BackfillOrders<'o> {
     stop_after_failures: u64,
 }
 
-impl std::fmt::Debug for BackfillOrders<'_> {
+impl std::fmt::Debug for BackfillControl<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("BackfillOrders");
+        let mut shown = f.debug_struct("BackfillControl");
         shown.field("migration", &self.name).field("side", &self.side).finish_non_exhaustive()
     }
 }
 
-impl<'o> BackfillOrders<'o> {
+impl<'o> BackfillControl<'o> {
     pub(crate) fn of(control: &'o dyn Control, name: &'o str, side: Side) -> Self {
         Self { control, name, side, workers: 1, rate: None, stop_after_failures: FAILURES_MAX }
     }

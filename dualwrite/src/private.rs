@@ -1,6 +1,6 @@
 //! What generated code names. Not for use by hand; no promises about it.
 
-pub use crate::call::read::plan::{
+pub use crate::call::read::route::{
     Primary, primary, read, read_by, read_in, read_in_by, scan, scan_in,
 };
 pub use crate::call::read::{Asking, Read, compare_by, copy_and_ask, finish_plain, finish_read};

@@ -10,13 +10,13 @@ pub(crate) mod rollout;
 pub(crate) mod sources;
 pub(crate) mod steering;
 
-mod beating;
+mod heartbeats;
 mod builder;
 mod comparing;
 mod contracts;
 mod drift;
 mod due;
-mod following;
+mod background_jobs;
 mod jobs;
 mod listening;
 mod maintaining;
@@ -27,7 +27,7 @@ mod registration;
 mod repairing;
 mod watching;
 
-use beating::Beats;
+use heartbeats::Sent;
 pub use builder::RuntimeBuilder;
 use drift::Reading;
 use listening::Ear;
@@ -102,7 +102,7 @@ impl<DB: Backend> Runtime<DB> {
     /// A runtime whose control tables are in the database of this pool, which must be the one that the
     /// dual writes go to.
     pub fn builder(pool: sqlx::Pool<DB>) -> RuntimeBuilder<DB> {
-        let beat = Heartbeat {
+        let heartbeat = Heartbeat {
             instance: uuid::Uuid::new_v4().to_string(),
             release: "unnamed".to_owned(),
             min_stage: Stage::Off,
@@ -114,7 +114,7 @@ impl<DB: Backend> Runtime<DB> {
         RuntimeBuilder {
             pool,
             replicas: Vec::new(),
-            beat,
+            heartbeat,
             poll: POLL,
             shutdown: SHUTDOWN,
             clock,
@@ -167,7 +167,7 @@ impl<DB: Backend> Runtime<DB> {
     /// The identity of this process among the instances.
     #[must_use]
     pub fn instance(&self) -> &str {
-        &self.inner.beat.instance
+        &self.inner.heartbeat.instance
     }
 
     /// The engine behind the pool, as it was found at the start.
@@ -198,20 +198,20 @@ pub(crate) struct Prepared {
 pub(crate) struct Inner {
     control: Arc<dyn Control>,
     clock: Clock,
-    beat: Heartbeat,
+    heartbeat: Heartbeat,
     actor: Arc<str>,
     migrations: Mutex<Vec<Arc<Shared>>>,
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
     /// What the control tables know of this instance. Held while a heartbeat is under way.
-    beats: tokio::sync::Mutex<Beats>,
+    beats: tokio::sync::Mutex<Sent>,
     /// When the figures were looked at last.
     watched: AtomicU64,
     /// When catalogues were last read again.
     catalogues_read: AtomicU64,
     events: Events,
     pub(crate) tasks: TaskTracker,
-    nudge: Arc<Notify>,
+    wake: Arc<Notify>,
     /// What callers have under way.
     operations: TaskTracker,
     ear: Arc<Ear>,
@@ -227,7 +227,7 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("instance", &self.beat.instance).finish_non_exhaustive()
+        f.debug_struct("Inner").field("instance", &self.heartbeat.instance).finish_non_exhaustive()
     }
 }
 
@@ -235,16 +235,16 @@ impl Inner {
     pub(crate) fn new(
         control: Arc<dyn Control>,
         clock: Clock,
-        beat: Heartbeat,
+        heartbeat: Heartbeat,
         shutdown: Duration,
         handle: Handle,
     ) -> Self {
-        let short = beat.instance.get(..8).unwrap_or(&beat.instance);
+        let short = heartbeat.instance.get(..8).unwrap_or(&heartbeat.instance);
         let actor = format!("instance {short}").into();
         Self {
             control,
             clock,
-            beat,
+            heartbeat,
             actor,
             migrations: Mutex::default(),
             lease: Arc::default(),
@@ -253,7 +253,7 @@ impl Inner {
             catalogues_read: AtomicU64::new(0),
             events: Events::default(),
             tasks: TaskTracker::new(),
-            nudge: Arc::default(),
+            wake: Arc::default(),
             operations: TaskTracker::new(),
             ear: Arc::default(),
             clocks: Mutex::default(),
@@ -266,7 +266,7 @@ impl Inner {
     }
 
     pub(crate) fn lease_length(&self) -> Duration {
-        self.beat.lease
+        self.heartbeat.lease
     }
 
     pub(crate) fn migrations(&self) -> Vec<Arc<Shared>> {
@@ -319,7 +319,7 @@ impl Inner {
         }
         let mut preflights = Vec::with_capacity(prepared.len());
         for prepared in &prepared {
-            preflights.push(self.look_ahead(&prepared.name, prepared.copier.as_ref()).await?);
+            preflights.push(self.run_preflight(&prepared.name, prepared.copier.as_ref()).await?);
         }
         let records = self.control.enlist(&names).await?;
         let mut registered = Vec::with_capacity(prepared.len());
@@ -337,7 +337,7 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(registered.iter().cloned());
-        self.beat().await?;
+        self.send_heartbeat().await?;
         for shared in &registered {
             self.steering.kill(shared).await;
         }
@@ -353,8 +353,8 @@ impl Inner {
             operations: self.operations.clone(),
             closing: self.closing.clone(),
             handle: self.handle.clone(),
-            nudge: Arc::clone(&self.nudge),
-            instance: self.beat.instance.as_str().into(),
+            wake: Arc::clone(&self.wake),
+            instance: self.heartbeat.instance.as_str().into(),
             actor: Arc::clone(&self.actor),
             events: self.events.clone(),
         }
@@ -382,7 +382,7 @@ impl Inner {
         self.lease.end();
         self.tasks.close();
         let drained = clock::limit(self.shutdown / 4, self.tasks.wait()).await;
-        let left = self.control.leave(&self.beat.instance).await;
+        let left = self.control.leave(&self.heartbeat.instance).await;
         self.control.close();
         left?;
         if finished.and(drained).is_ok() {

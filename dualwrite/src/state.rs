@@ -132,7 +132,7 @@ pub(crate) struct Shared {
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
-    pub(crate) nudge: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     /// This process, among the instances.
     pub(crate) instance: Arc<str>,
     /// Who moves the migration where nobody says.
@@ -148,7 +148,7 @@ pub(crate) struct Context {
     pub(crate) operations: TaskTracker,
     pub(crate) closing: CancellationToken,
     pub(crate) handle: Handle,
-    pub(crate) nudge: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     pub(crate) instance: Arc<str>,
     pub(crate) actor: Arc<str>,
     pub(crate) events: Events,
@@ -213,7 +213,7 @@ impl Shared {
             folds: AtomicU8::new(0),
             killed: Mutex::new(record.killed.clone()),
             flags: Mutex::default(),
-            nudge: context.nudge,
+            wake: context.wake,
             instance: context.instance,
             actor: context.actor,
             options,
@@ -245,12 +245,12 @@ impl Shared {
     }
 
     /// Whether some key could not be copied, as far as known here.
-    pub(crate) fn has_letters(&self) -> bool {
+    pub(crate) fn has_dead_letters(&self) -> bool {
         self.letters.load(Relaxed)
     }
 
     /// Whether such a key is to be tried again, as far as known here.
-    pub(crate) fn has_due_letters(&self) -> bool {
+    pub(crate) fn has_due_dead_letters(&self) -> bool {
         self.due.load(Relaxed)
     }
 
@@ -431,7 +431,7 @@ impl Shared {
         }
     }
 
-    fn tell_position(&self, before: u64, now: u64) {
+    fn publish_position(&self, before: u64, now: u64) {
         if before != now {
             let (from, to) = (Position::from_bits(before), Position::from_bits(now));
             let migration = self.name.to_string();

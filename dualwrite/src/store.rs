@@ -1,7 +1,7 @@
 //! The control tables, in memory and in SQL, and what is written to them inside a caller's transaction.
 
 pub(crate) mod account;
-pub(crate) mod burying;
+pub(crate) mod dead_letter;
 pub(crate) mod connections;
 pub(crate) mod ledger;
 pub(crate) mod marks;

@@ -50,7 +50,7 @@ impl TestMigration {
     }
 
     /// A migration at `Off`, under a clock that the test moves. Its lease is [`LEASE`] and nobody
-    /// extends it but [`beat`](Self::beat).
+    /// extends it but [`beat`](Self::heartbeat).
     ///
     /// # Errors
     /// None so far.
@@ -153,8 +153,8 @@ impl TestMigration {
     ///
     /// # Errors
     /// None so far.
-    pub async fn beat(&self) -> Result<(), Error> {
-        self.inner.beat().await
+    pub async fn send_heartbeat(&self) -> Result<(), Error> {
+        self.inner.send_heartbeat().await
     }
 
     /// Looks at the figures, judges and publishes them where that is due, as the background task of a

@@ -8,7 +8,7 @@
 //! SQLite), and the application can (DDL on MySQL, a `COMMIT` of its own). What follows is then not
 //! stored; the adapters say how.
 
-pub(crate) mod alone;
+pub(crate) mod exclusive;
 mod ending;
 
 use std::ops::{Deref, DerefMut};
@@ -360,7 +360,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
         self.spoiled.is_some()
     }
 
-    /// From now on this transaction must not be committed, unless [`Tx::mend`] follows.
+    /// From now on this transaction must not be committed, unless [`Tx::clear_spoiled`] follows.
     pub(crate) fn spoil(&mut self, reason: &'static str) {
         self.spoiled = Some(reason);
         self.mirror_savepoint = self.mirror_savepoint.passed();
@@ -368,7 +368,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
 
     /// Takes back the `spoil` of a write that came to its end, so the server's transaction is alive. Only
     /// for a write that found the transaction whole: what another left undone stays so.
-    pub(crate) fn mend(&mut self) {
+    pub(crate) fn clear_spoiled(&mut self) {
         self.spoiled = None;
         self.unseen_statements = false;
     }

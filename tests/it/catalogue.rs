@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use dualwrite::{
     Command, CommandOptions, Error, ErrorKind, Gate, HazardKind, Migration, Move, Operator,
-    OrderKind, Runtime, Stage, StaleKind,
+    RolloutCommandKind, Runtime, Stage, StaleKind,
 };
 use serde_json::Value;
 
@@ -146,7 +146,7 @@ async fn a_writer_is_recorded_as_stopped_by_the_tool_and_complete_waits_for_a_ve
     assert_eq!(open_gates(migration).await, [Gate::Verified]);
     migration.advance(Stage::Complete).await.unwrap_err();
     let audit = Operator::new(world.db.pool().clone()).audit("notes").await.unwrap();
-    assert_eq!((audit[0].kind, &*audit[0].actor), (OrderKind::WriterStopped, "ada"));
+    assert_eq!((audit[0].kind, &*audit[0].actor), (RolloutCommandKind::WriterStopped, "ada"));
     assert_eq!(audit[0].detail.as_deref(), Some(&*writer));
     assert!(migration.verify().run().await.unwrap().proven);
 

@@ -3,7 +3,7 @@
 
 use dualwrite::{
     COMMANDS, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Gate, JobKind, Move,
-    Operator, OrderKind, Percent, Side, Stage,
+    Operator, RolloutCommandKind, Percent, Side, Stage,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -131,7 +131,7 @@ async fn the_kill_switch_goes_back_and_keeps_everything_there<D: Sql>(db: Scratc
     until("it may go on", async || give(&operator, &advance(Stage::Shadow)).await.is_ok()).await;
     let kinds: Vec<_> =
         operator.audit("notes").await.unwrap().into_iter().map(|one| one.kind).collect();
-    assert_eq!(kinds, [OrderKind::KillOff, OrderKind::KillOn]);
+    assert_eq!(kinds, [RolloutCommandKind::KillOff, RolloutCommandKind::KillOn]);
     world.runtime.shutdown().await.unwrap();
 }
 
@@ -140,13 +140,13 @@ async fn every_command_is_recorded_with_who_and_why<D: Sql>(db: Scratch<D>) {
     let operator = Operator::new(world.db.pool().clone());
     world.migration.verify().run().await.unwrap();
     let commands = [
-        (Command::BackfillPause(Side::New), OrderKind::BackfillPause),
-        (Command::BackfillRate(Side::New, Some(7)), OrderKind::BackfillRate),
-        (Command::BackfillResume(Side::New), OrderKind::BackfillResume),
-        (Command::BackfillCancel(Side::New), OrderKind::BackfillCancel),
-        (Command::VerifyPause, OrderKind::VerifyPause),
-        (Command::VerifyResume, OrderKind::VerifyResume),
-        (Command::LettersWaive(Side::New, "4".to_owned()), OrderKind::LettersWaive),
+        (Command::BackfillPause(Side::New), RolloutCommandKind::BackfillPause),
+        (Command::BackfillRate(Side::New, Some(7)), RolloutCommandKind::BackfillRate),
+        (Command::BackfillResume(Side::New), RolloutCommandKind::BackfillResume),
+        (Command::BackfillCancel(Side::New), RolloutCommandKind::BackfillCancel),
+        (Command::VerifyPause, RolloutCommandKind::VerifyPause),
+        (Command::VerifyResume, RolloutCommandKind::VerifyResume),
+        (Command::LettersWaive(Side::New, "4".to_owned()), RolloutCommandKind::LettersWaive),
     ];
     for (command, kind) in commands {
         give(&operator, &command).await.unwrap();

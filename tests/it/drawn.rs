@@ -192,7 +192,7 @@ impl<D: Sql, K: DrawnKey> Case<D, K> {
 
     /// The proof that the gates ask for.
     async fn is_verified(&self) {
-        let verify = async || self.migration.verify().batch(7).afresh().run().await;
+        let verify = async || self.migration.verify().batch(7).restart().run().await;
         let report = in_time(verify).await.unwrap();
         assert!(report.is_clean(), "{}: {report:?}", self.schema.shown());
     }

@@ -166,6 +166,6 @@ async fn past_the_lease_the_stage_is_unknown() {
     let error = Error::find(&error).unwrap();
     says(error, ErrorKind::StageUnknown, "resume by themselves");
     assert!(error.is_retryable());
-    test.beat().await.unwrap();
+    test.send_heartbeat().await.unwrap();
     assert!(crate::read::word(&notes, 1).await.is_ok());
 }

@@ -226,8 +226,8 @@ async fn row_9_an_instance_past_its_lease_writes_under_the_stage_in_force<D: Sql
     other.leave().await;
 }
 
-async fn gates<D: Sql>(world: &World<D>, wish: Move) -> Vec<Gate> {
-    let blockers = world.migration.readiness(wish).await.unwrap();
+async fn gates<D: Sql>(world: &World<D>, requested: Move) -> Vec<Gate> {
+    let blockers = world.migration.readiness(requested).await.unwrap();
     let mut gates: Vec<Gate> = blockers.iter().map(|blocker| blocker.gate).collect();
     gates.dedup();
     gates

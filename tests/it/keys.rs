@@ -179,7 +179,7 @@ async fn all_arrives<D: TestDb, K: OwnedKey + Debug>(
     // New is damaged in both ways, and repaired.
     db.execute("UPDATE new_note SET word = 'wrong' WHERE word = 'word 1'").await;
     db.execute("DELETE FROM new_note WHERE word = 'word 2'").await;
-    let report = migration.verify().batch(2).afresh().run().await.unwrap();
+    let report = migration.verify().batch(2).restart().run().await.unwrap();
     assert_eq!(
         (report.different, report.missing_in_new, report.unexplained),
         (1, 1, 0),
@@ -203,7 +203,7 @@ async fn all_arrives<D: TestDb, K: OwnedKey + Debug>(
 }
 
 async fn clean(migration: &Migration, case: &Case) {
-    let report = migration.verify().batch(4).afresh().run().await;
+    let report = migration.verify().batch(4).restart().run().await;
     let report = report.unwrap_or_else(|error| panic!("{case:?}: {error:?}"));
     assert!(report.is_clean(), "{case:?}: {report:?}");
     assert_eq!(report.transient, 0, "{case:?}");

@@ -46,7 +46,7 @@ mod joining;
 mod key_values;
 mod keys;
 mod lazy;
-mod letters;
+mod dead_letters;
 mod limits;
 mod lost_control;
 mod made;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    ErrorKind, Health, OrderKind, Percent, RolloutPlan, RolloutState, RolloutStatus, RolloutStep,
+    ErrorKind, Health, RolloutCommandKind, Percent, RolloutPlan, RolloutState, RolloutStatus, RolloutStep,
     Stage, Status,
 };
 
@@ -98,9 +98,9 @@ async fn a_plan_runs_to_the_end_through_restarts_and_changes_of_the_leader<D: Sq
     leaders.dedup();
     assert_eq!(leaders.len(), 9, "the leader changed every time");
     let orders = status.orders.iter().map(|order| (order.kind, order.approval.as_deref()));
-    let approved = |name| (OrderKind::Approve, Some(name));
+    let approved = |name| (RolloutCommandKind::Approve, Some(name));
     let told =
-        [(OrderKind::Done, None), approved("dba"), approved("owner"), (OrderKind::Start, None)];
+        [(RolloutCommandKind::Done, None), approved("dba"), approved("owner"), (RolloutCommandKind::Start, None)];
     assert_eq!(orders.collect::<Vec<_>>(), told);
     assert_eq!(crew.db.number("SELECT count(*) FROM new_note").await, 30);
 }
@@ -192,7 +192,7 @@ async fn orders_are_followed<D: Sql>(db: Scratch<D>) {
     assert_eq!(done.position.ramp, percent(7));
 
     // All of it is in the audit, as every process sees it; a plan that was refused is not.
-    use OrderKind::{Abort, Done, Pause, Resume, SkipSoak, Start};
+    use RolloutCommandKind::{Abort, Done, Pause, Resume, SkipSoak, Start};
     let orders = there.rollout().orders().await.unwrap();
     let told: Vec<_> = orders.iter().rev().map(|o| (o.kind, &*o.actor, &*o.reason)).collect();
     let [orders_of_people @ .., end] = &told[..] else { panic!("{told:?}") };

@@ -298,7 +298,7 @@ async fn every_command_of_the_list_is_offered_by_page_json_and_tool<D: Sql>(db: 
         let path = format!("/migrations/notes/commands/{}", spec.name);
         assert!(html.contains(&format!("action=\"./..{path}\"")), "{}: {html}", spec.name);
         assert!(help.contains(&format!("  {} ", spec.name)), "{}: {help}", spec.name);
-        // Both rehearse it, and say the same.
+        // Both dry-run it, and say the same.
         let fields = given(spec);
         let form: Vec<String> = fields
             .chunks(2)

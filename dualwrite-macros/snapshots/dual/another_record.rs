@@ -47,14 +47,14 @@ impl Goal {
             ::dualwrite::Side::Old
         }
     }
-    /// `title` alone, or `current_version.title` alone: the side that answers under this plan.
+    /// `title` alone, or `current_version.title` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
     fn title_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::option::Option<&::core::primitive::str> {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.title;
                 ::core::option::Option::Some(&**old)
@@ -103,18 +103,18 @@ impl Goal {
         }
         ::core::result::Result::Ok(())
     }
-    /// Writes `title`, `current_version.title`, or both, as this plan says.
+    /// Writes `title`, `current_version.title`, or both, as this route says.
     ///
     /// # Errors
     /// The record to write to is not there; then nothing is written.
     #[allow(dead_code, deprecated)]
     fn set_title_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<String>,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
         let value: String = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::New)
+        if route.stage.writes(::dualwrite::Side::New)
             && ::core::option::Option::is_none(&self.current_version)
         {
             return ::core::result::Result::Err(
@@ -129,10 +129,10 @@ impl Goal {
                     ),
             );
         }
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             self.title = ::core::clone::Clone::clone(&value);
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             if let ::core::option::Option::Some(record) = &mut self.current_version {
                 record.title = value;
             }
@@ -181,14 +181,14 @@ impl Goal {
             ::dualwrite::Side::Old
         }
     }
-    /// `notes` alone, or `current_version.notes` alone: the side that answers under this plan.
+    /// `notes` alone, or `current_version.notes` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
     fn notes_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::option::Option<&::core::primitive::str> {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 match ::core::option::Option::as_ref(&self.notes) {
                     ::core::option::Option::Some(old) => {
@@ -219,20 +219,20 @@ impl Goal {
         self.notes = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         ::core::option::Option::get_or_insert_default(&mut self.current_version).notes = value;
     }
-    /// Writes `notes`, `current_version.notes`, or both, as this plan says.
+    /// Writes `notes`, `current_version.notes`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     fn set_notes_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<String>,
     ) {
         let value: String = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             self.notes = ::core::option::Option::Some(
                 ::core::clone::Clone::clone(&value),
             );
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             ::core::option::Option::get_or_insert_default(&mut self.current_version)
                 .notes = value;
         }

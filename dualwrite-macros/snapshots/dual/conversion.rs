@@ -50,19 +50,19 @@ impl Customer {
             ::dualwrite::Side::Old
         }
     }
-    /// `age` alone, or `age_new` alone: the side that answers under this plan.
+    /// `age` alone, or `age_new` alone: the side that answers under this route.
     ///
     /// # Errors
     /// Old cannot be converted.
     #[allow(dead_code, deprecated)]
     fn age_new_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::result::Result<
         ::core::option::Option<i64>,
         ::dualwrite::ConversionError,
     > {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.age;
                 {
@@ -116,18 +116,18 @@ impl Customer {
         self.age_new = ::core::option::Option::Some(value);
         ::core::result::Result::Ok(())
     }
-    /// Writes `age`, `age_new`, or both, as this plan says.
+    /// Writes `age`, `age_new`, or both, as this route says.
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
     #[allow(dead_code, deprecated)]
     fn set_age_new_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<i64>,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
         let value: i64 = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             let old = ::dualwrite::__private::Conversion {
                 record: "Customer",
                 field: "age_new",
@@ -139,7 +139,7 @@ impl Customer {
                 )?;
             self.age = old;
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.age_new = ::core::option::Option::Some(value);
         }
         ::core::result::Result::Ok(())

@@ -83,14 +83,14 @@ impl Person {
             ::dualwrite::Side::Old
         }
     }
-    /// `full_name` alone, or `first_name` and `last_name` alone: the side that answers under this plan.
+    /// `full_name` alone, or `first_name` and `last_name` alone: the side that answers under this route.
     ///
     /// # Errors
     /// Old cannot be converted.
     #[allow(dead_code, deprecated)]
     fn full_name_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::result::Result<
         ::core::option::Option<
             (
@@ -100,7 +100,7 @@ impl Person {
         >,
         ::dualwrite::ConversionError,
     > {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.full_name;
                 {
@@ -179,20 +179,20 @@ impl Person {
         self.last_name = ::core::option::Option::Some(last_name);
         ::core::result::Result::Ok(())
     }
-    /// Writes `full_name`, `first_name` and `last_name`, or both, as this plan says.
+    /// Writes `full_name`, `first_name` and `last_name`, or both, as this route says.
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
     #[allow(dead_code, deprecated)]
     fn set_full_name_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         first_name: impl ::core::convert::Into<String>,
         last_name: impl ::core::convert::Into<String>,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
         let first_name: String = ::core::convert::Into::into(first_name);
         let last_name: String = ::core::convert::Into::into(last_name);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             let old = ::dualwrite::__private::Conversion {
                 record: "Person",
                 field: "full_name",
@@ -207,7 +207,7 @@ impl Person {
                 )?;
             self.full_name = old;
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.first_name = ::core::option::Option::Some(first_name);
             self.last_name = ::core::option::Option::Some(last_name);
         }

@@ -38,11 +38,11 @@ where
             }
         }
     }
-    /// `tags` alone, or `tag_list` alone: the side that answers under this plan.
+    /// `tags` alone, or `tag_list` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
-    fn tag_list_by(&self, plan: &migrations::Plan) -> ::core::option::Option<&[T]> {
-        match plan.primary {
+    fn tag_list_by(&self, route: &migrations::Route) -> ::core::option::Option<&[T]> {
+        match route.primary {
             migrations::Side::Old => {
                 match ::core::option::Option::as_ref(&self.tags) {
                     ::core::option::Option::Some(old) => {
@@ -68,20 +68,20 @@ where
         self.tags = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.tag_list = ::core::option::Option::Some(value);
     }
-    /// Writes `tags`, `tag_list`, or both, as this plan says.
+    /// Writes `tags`, `tag_list`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     fn set_tag_list_by(
         &mut self,
-        plan: &migrations::Plan,
+        route: &migrations::Route,
         value: impl ::core::convert::Into<Vec<T>>,
     ) {
         let value: Vec<T> = ::core::convert::Into::into(value);
-        if plan.stage.writes(migrations::Side::Old) {
+        if route.stage.writes(migrations::Side::Old) {
             self.tags = ::core::option::Option::Some(
                 ::core::clone::Clone::clone(&value),
             );
         }
-        if plan.stage.writes(migrations::Side::New) {
+        if route.stage.writes(migrations::Side::New) {
             self.tag_list = ::core::option::Option::Some(value);
         }
     }
@@ -91,13 +91,13 @@ where
         self.tags = ::core::option::Option::None;
         self.tag_list = ::core::option::Option::None;
     }
-    /// Writes NULL to `tags`, `tag_list`, or both, as this plan says.
+    /// Writes NULL to `tags`, `tag_list`, or both, as this route says.
     #[allow(dead_code, deprecated)]
-    fn clear_tag_list_by(&mut self, plan: &migrations::Plan) {
-        if plan.stage.writes(migrations::Side::Old) {
+    fn clear_tag_list_by(&mut self, route: &migrations::Route) {
+        if route.stage.writes(migrations::Side::Old) {
             self.tags = ::core::option::Option::None;
         }
-        if plan.stage.writes(migrations::Side::New) {
+        if route.stage.writes(migrations::Side::New) {
             self.tag_list = ::core::option::Option::None;
         }
     }
@@ -116,14 +116,14 @@ where
     pub(crate) fn type_source(&self) -> migrations::Side {
         migrations::Side::New
     }
-    /// `kind` alone, or `type` alone: the side that answers under this plan.
+    /// `kind` alone, or `type` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
     pub(crate) fn type_by(
         &self,
-        plan: &migrations::Plan,
+        route: &migrations::Route,
     ) -> ::core::option::Option<&[u8; SIZE]> {
-        match plan.primary {
+        match route.primary {
             migrations::Side::Old => {
                 match ::core::option::Option::as_ref(&self.kind) {
                     ::core::option::Option::Some(old) => {
@@ -145,20 +145,20 @@ where
         self.kind = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.r#type = value;
     }
-    /// Writes `kind`, `type`, or both, as this plan says.
+    /// Writes `kind`, `type`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     pub(crate) fn set_type_by(
         &mut self,
-        plan: &migrations::Plan,
+        route: &migrations::Route,
         value: impl ::core::convert::Into<[u8; SIZE]>,
     ) {
         let value: [u8; SIZE] = ::core::convert::Into::into(value);
-        if plan.stage.writes(migrations::Side::Old) {
+        if route.stage.writes(migrations::Side::Old) {
             self.kind = ::core::option::Option::Some(
                 ::core::clone::Clone::clone(&value),
             );
         }
-        if plan.stage.writes(migrations::Side::New) {
+        if route.stage.writes(migrations::Side::New) {
             self.r#type = value;
         }
     }

@@ -41,11 +41,11 @@ impl Customer {
             ::dualwrite::Side::Old
         }
     }
-    /// `email` alone, or `email_address` alone: the side that answers under this plan.
+    /// `email` alone, or `email_address` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
-    fn email_address_by(&self, plan: &::dualwrite::Plan) -> &::core::primitive::str {
-        match plan.primary {
+    fn email_address_by(&self, route: &::dualwrite::Route) -> &::core::primitive::str {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.email;
                 &**old
@@ -63,18 +63,18 @@ impl Customer {
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = value;
     }
-    /// Writes `email`, `email_address`, or both, as this plan says.
+    /// Writes `email`, `email_address`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     fn set_email_address_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<String>,
     ) {
         let value: String = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             self.email = ::core::clone::Clone::clone(&value);
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.email_address = value;
         }
     }
@@ -120,11 +120,11 @@ impl Customer {
             ::dualwrite::Side::Old
         }
     }
-    /// `age` alone, or `years` alone: the side that answers under this plan.
+    /// `age` alone, or `years` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
-    fn age_in_years_by(&self, plan: &::dualwrite::Plan) -> ::core::option::Option<u8> {
-        match plan.primary {
+    fn age_in_years_by(&self, route: &::dualwrite::Route) -> ::core::option::Option<u8> {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 match ::core::option::Option::as_ref(&self.age) {
                     ::core::option::Option::Some(old) => {
@@ -150,18 +150,18 @@ impl Customer {
         self.age = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.years = ::core::option::Option::Some(value);
     }
-    /// Writes `age`, `years`, or both, as this plan says.
+    /// Writes `age`, `years`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     fn grow_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<u8>,
     ) {
         let value: u8 = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             self.age = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.years = ::core::option::Option::Some(value);
         }
     }

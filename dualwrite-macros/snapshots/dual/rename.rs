@@ -33,14 +33,14 @@ impl Customer {
             ::dualwrite::Side::Old
         }
     }
-    /// `email` alone, or `email_address` alone: the side that answers under this plan.
+    /// `email` alone, or `email_address` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
     fn email_address_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::option::Option<&::core::primitive::str> {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.email;
                 ::core::option::Option::Some(&**old)
@@ -62,18 +62,18 @@ impl Customer {
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = ::core::option::Option::Some(value);
     }
-    /// Writes `email`, `email_address`, or both, as this plan says.
+    /// Writes `email`, `email_address`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     fn set_email_address_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<String>,
     ) {
         let value: String = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             self.email = ::core::clone::Clone::clone(&value);
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.email_address = ::core::option::Option::Some(value);
         }
     }

@@ -73,19 +73,19 @@ impl Payment {
             }
         }
     }
-    /// `amount` and `currency` alone, or `money` alone: the side that answers under this plan.
+    /// `amount` and `currency` alone, or `money` alone: the side that answers under this route.
     ///
     /// # Errors
     /// Old cannot be converted.
     #[allow(dead_code, deprecated)]
     fn money_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::result::Result<
         ::core::option::Option<::std::borrow::Cow<'_, Money>>,
         ::dualwrite::ConversionError,
     > {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 match match (
                     ::core::option::Option::Some(&self.amount),
@@ -164,18 +164,18 @@ impl Payment {
         self.money = ::core::option::Option::Some(value);
         ::core::result::Result::Ok(())
     }
-    /// Writes `amount` and `currency`, `money`, or both, as this plan says.
+    /// Writes `amount` and `currency`, `money`, or both, as this route says.
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
     #[allow(dead_code, deprecated)]
     fn set_money_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<Money>,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
         let value: Money = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             let (old_0, old_1) = ::dualwrite::__private::Conversion {
                 record: "Payment",
                 field: "money",
@@ -191,7 +191,7 @@ impl Payment {
             self.amount = old_0;
             self.currency = ::core::option::Option::Some(old_1);
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.money = ::core::option::Option::Some(value);
         }
         ::core::result::Result::Ok(())

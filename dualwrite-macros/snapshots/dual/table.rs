@@ -44,14 +44,14 @@ impl Customer {
             ::dualwrite::Side::Old
         }
     }
-    /// `email` alone, or `email_address` alone: the side that answers under this plan.
+    /// `email` alone, or `email_address` alone: the side that answers under this route.
     #[must_use]
     #[allow(dead_code, deprecated)]
     fn email_address_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::option::Option<&::core::primitive::str> {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.email;
                 ::core::option::Option::Some(&**old)
@@ -73,18 +73,18 @@ impl Customer {
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = ::core::option::Option::Some(value);
     }
-    /// Writes `email`, `email_address`, or both, as this plan says.
+    /// Writes `email`, `email_address`, or both, as this route says.
     #[allow(dead_code, deprecated)]
     fn set_email_address_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<String>,
     ) {
         let value: String = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             self.email = ::core::clone::Clone::clone(&value);
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.email_address = ::core::option::Option::Some(value);
         }
     }
@@ -128,19 +128,19 @@ impl Customer {
             ::dualwrite::Side::Old
         }
     }
-    /// `age` alone, or `age_new` alone: the side that answers under this plan.
+    /// `age` alone, or `age_new` alone: the side that answers under this route.
     ///
     /// # Errors
     /// Old cannot be converted.
     #[allow(dead_code, deprecated)]
     fn age_new_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::result::Result<
         ::core::option::Option<i64>,
         ::dualwrite::ConversionError,
     > {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 let old = &self.age;
                 {
@@ -194,18 +194,18 @@ impl Customer {
         self.age_new = ::core::option::Option::Some(value);
         ::core::result::Result::Ok(())
     }
-    /// Writes `age`, `age_new`, or both, as this plan says.
+    /// Writes `age`, `age_new`, or both, as this route says.
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
     #[allow(dead_code, deprecated)]
     fn set_age_new_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<i64>,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
         let value: i64 = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             let old = ::dualwrite::__private::Conversion {
                 record: "Customer",
                 field: "age_new",
@@ -217,7 +217,7 @@ impl Customer {
                 )?;
             self.age = old;
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.age_new = ::core::option::Option::Some(value);
         }
         ::core::result::Result::Ok(())
@@ -237,19 +237,19 @@ impl Customer {
     fn since_year_source(&self) -> ::dualwrite::Side {
         ::dualwrite::Side::New
     }
-    /// `since` alone, or `since_year` alone: the side that answers under this plan.
+    /// `since` alone, or `since_year` alone: the side that answers under this route.
     ///
     /// # Errors
     /// Old cannot be converted.
     #[allow(dead_code, deprecated)]
     fn since_year_by(
         &self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
     ) -> ::core::result::Result<
         ::core::option::Option<i64>,
         ::dualwrite::ConversionError,
     > {
-        match plan.primary {
+        match route.primary {
             ::dualwrite::Side::Old => {
                 match ::core::option::Option::as_ref(&self.since) {
                     ::core::option::Option::Some(old) => {
@@ -298,18 +298,18 @@ impl Customer {
         self.since_year = value;
         ::core::result::Result::Ok(())
     }
-    /// Writes `since`, `since_year`, or both, as this plan says.
+    /// Writes `since`, `since_year`, or both, as this route says.
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
     #[allow(dead_code, deprecated)]
     fn set_since_year_by(
         &mut self,
-        plan: &::dualwrite::Plan,
+        route: &::dualwrite::Route,
         value: impl ::core::convert::Into<i64>,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
         let value: i64 = ::core::convert::Into::into(value);
-        if plan.stage.writes(::dualwrite::Side::Old) {
+        if route.stage.writes(::dualwrite::Side::Old) {
             let old = ::dualwrite::__private::Conversion {
                 record: "Customer",
                 field: "since_year",
@@ -321,7 +321,7 @@ impl Customer {
                 )?;
             self.since = ::core::option::Option::Some(old);
         }
-        if plan.stage.writes(::dualwrite::Side::New) {
+        if route.stage.writes(::dualwrite::Side::New) {
             self.since_year = value;
         }
         ::core::result::Result::Ok(())

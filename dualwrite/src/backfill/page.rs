@@ -12,12 +12,12 @@ use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::observe::count;
 use crate::stages::stage::Side;
-use crate::store::burying::{bury, unbury};
+use crate::store::dead_letter::{record_dead_letter, remove_dead_letters};
 use crate::store::ledger::{Part, Range};
 use crate::transaction::Tx;
 
 /// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
-const LETTERS_KNOWN: u32 = 1_000;
+const DEAD_LETTERS_KNOWN: u32 = 1_000;
 
 /// What one page came to.
 pub(crate) enum Page<DB: Backend> {
@@ -48,8 +48,8 @@ impl<C: CopyKeys> Worker<'_, C> {
         let (copier, shared) = (self.copier, self.shared);
         let copied = match self.part {
             Part::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
-            Part::Strays(Side::New) => copier.remove_strays(shared, &mut tx, &typed).await?,
-            Part::Strays(Side::Old) | Part::Rest => {
+            Part::Orphans(Side::New) => copier.remove_orphans(shared, &mut tx, &typed).await?,
+            Part::Orphans(Side::Old) | Part::Rest => {
                 copier.copy_back_locked(shared, &mut tx, &typed).await?
             }
             Part::All(Side::Old) | Part::Back => {
@@ -59,7 +59,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             }
         };
         copier.judge_all(shared, &mut tx).await?;
-        self.unbury(&mut tx, &keys).await?;
+        self.remove_dead_letters(&mut tx, &keys).await?;
         self.check_in(&mut tx, range, &cursor, copied, 0).await?;
         Ok(Page::Copied { tx, cursor, keys: u32::try_from(keys.len()).unwrap_or(u32::MAX) })
     }
@@ -81,7 +81,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// What was copied after all is no dead letter any more.
-    async fn unbury(&self, tx: &mut Tx<'_, C::Database>, copied: &[KeyParts]) -> Result<(), Error> {
+    async fn remove_dead_letters(&self, tx: &mut Tx<'_, C::Database>, copied: &[KeyParts]) -> Result<(), Error> {
         if self.letters.is_empty() {
             return Ok(());
         }
@@ -91,16 +91,16 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
         keys.retain(|key| self.letters.contains(key));
         let (name, to) = (&self.shared.name, self.part.to());
-        let unburied = unbury::<C::Database>(tx.connection(), name, to, &keys).await;
-        unburied.map_err(self.failed("clearing dead letters"))
+        let removed = remove_dead_letters::<C::Database>(tx.connection(), name, to, &keys).await;
+        removed.map_err(self.failed("clearing dead letters"))
     }
 
     /// Dead letters from before that this range may bring to an end.
-    pub(crate) async fn remember_letters(&mut self) -> Result<(), Error> {
+    pub(crate) async fn read_dead_letters(&mut self) -> Result<(), Error> {
         self.letters.clear();
-        if self.shared.has_letters() {
+        if self.shared.has_dead_letters() {
             let (name, to) = (&self.shared.name, self.part.to());
-            let known = self.shared.control.dead_letters(name, false, LETTERS_KNOWN).await?;
+            let known = self.shared.control.dead_letters(name, false, DEAD_LETTERS_KNOWN).await?;
             let known = known.into_iter().filter(|letter| letter.side == to);
             self.letters.extend(known.map(|letter| EncodedKey(letter.key)));
         }
@@ -159,7 +159,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let last = range.last.parts(KIND::<C>())?;
         // Only rows of old are locked before they are copied: that is the order of every write.
         let in_old =
-            matches!(self.part, Part::All(Side::New) | Part::Strays(Side::Old) | Part::Rest);
+            matches!(self.part, Part::All(Side::New) | Part::Orphans(Side::Old) | Part::Rest);
         let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await
@@ -190,7 +190,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash
     /// in between would leave a key behind that nobody remembers. `None` where that key was deleted
     /// meanwhile, and the next one must not pay for it.
-    pub(crate) async fn bury(
+    pub(crate) async fn record_dead_letter(
         &mut self,
         range: &Range,
         error: &Error,
@@ -209,7 +209,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
         let cause = error.cause();
         let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
-        bury::<C::Database>(tx.connection(), name, to, generation, &letter, &cause)
+        record_dead_letter::<C::Database>(tx.connection(), name, to, generation, &letter, &cause)
             .await
             .map_err(self.failed("storing a dead letter"))?;
         tx.commit().await?;

@@ -28,23 +28,23 @@ pub(crate) async fn run<C: CopyKeys>(
     if to == Side::Old {
         copier.needs_way_back(shared)?;
     }
-    let strays = copier.new_pages.as_ref().and_then(|new| match to {
+    let orphans = copier.new_pages.as_ref().and_then(|new| match to {
         Side::New => new.missing_in(&copier.pages),
         Side::Old => copier.pages.missing_in(new),
     });
     let mut before = None;
-    if let Some(strays) = &strays {
+    if let Some(orphans) = &orphans {
         let options = options.clone();
-        let worker = Worker::new(copier, shared, options, Part::Strays(to), strays.clone());
+        let worker = Worker::new(copier, shared, options, Part::Orphans(to), orphans.clone());
         before = Some(Generation(worker.run().await?.generation));
     }
-    match (to, &copier.new_pages, strays) {
-        (Side::Old, Some(new), Some(strays)) => {
+    match (to, &copier.new_pages, orphans) {
+        (Side::Old, Some(new), Some(orphans)) => {
             let copied = crew(copier, shared, &options, (Part::Back, new), before).await?;
             // A delete that passed old before its row was there has reached new by then; every later one
             // meets the row in old.
             copier.wait_for_writes(shared).await?;
-            let worker = Worker::new(copier, shared, options, Part::Rest, strays);
+            let worker = Worker::new(copier, shared, options, Part::Rest, orphans);
             worker.after(Some(Generation(copied.generation))).run().await
         }
         (Side::Old, Some(new), None) => {

@@ -1,4 +1,4 @@
-//! A walk over keys beside the backfill: a rehearsal that writes nothing, in either direction, or a range that
+//! A walk over keys beside the backfill: a dry run that writes nothing, in either direction, or a range that
 //! is copied to new now. It claims nothing and stores no progress.
 
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub const FAILURES_NAMED_MAX: usize = 100;
 /// What a walk over keys did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Walk {
+pub struct CopyReport {
     /// Keys whose row was, or would be, written or removed, in new or, of a reverse copy, in old.
     pub migrated: u64,
     /// Keys that need nothing.
@@ -48,7 +48,7 @@ pub(crate) async fn walk<C: CopyKeys>(
     copier: &SqlCopier<C>,
     shared: &Shared,
     way: Way,
-) -> Result<Walk, Error> {
+) -> Result<CopyReport, Error> {
     let walker = |part, pages: &Pages, keep, last| Walker {
         copier,
         shared,
@@ -56,7 +56,7 @@ pub(crate) async fn walk<C: CopyKeys>(
         pages: pages.clone(),
         keep,
         last,
-        walk: Walk::default(),
+        walk: CopyReport::default(),
     };
     let (to_new, old) = (Part::All(Side::New), &copier.pages);
     match way {
@@ -64,16 +64,16 @@ pub(crate) async fn walk<C: CopyKeys>(
         Way::Range(first, last) => walker(to_new, old, true, Some(last)).run(Some(first)).await,
         Way::Rehearsal(Side::Old) => {
             let new = copier.needs_way_back(shared)?;
-            let mut before = Walk::default();
-            if let Some(strays) = old.missing_in(new) {
-                before = walker(Part::Strays(Side::Old), &strays, false, None).run(None).await?;
+            let mut before = CopyReport::default();
+            if let Some(orphans) = old.missing_in(new) {
+                before = walker(Part::Orphans(Side::Old), &orphans, false, None).run(None).await?;
             }
             Ok(before.and(walker(Part::Back, new, false, None).run(None).await?))
         }
     }
 }
 
-impl Walk {
+impl CopyReport {
     fn and(mut self, more: Self) -> Self {
         self.migrated += more.migrated;
         self.skipped += more.skipped;
@@ -101,13 +101,13 @@ impl Walk {
 struct Walker<'a, C: CopyKeys> {
     copier: &'a SqlCopier<C>,
     shared: &'a Shared,
-    /// `All(New)`, `Strays(Old)` or `Back`.
+    /// `All(New)`, `Orphans(Old)` or `Back`.
     part: Part,
     /// The keys that it runs over.
     pages: Pages,
     keep: bool,
     last: Option<KeyParts>,
-    walk: Walk,
+    walk: CopyReport,
 }
 
 /// Which keys an attempt is for.
@@ -118,7 +118,7 @@ enum Step<'k> {
 }
 
 impl<C: CopyKeys> Walker<'_, C> {
-    async fn run(mut self, first: Option<KeyParts>) -> Result<Walk, Error> {
+    async fn run(mut self, first: Option<KeyParts>) -> Result<CopyReport, Error> {
         // The first key belongs to the range, and pages begin after a key: it is a page of its own.
         if let Some(first) = &first {
             self.one(first).await?;
@@ -203,7 +203,7 @@ impl<C: CopyKeys> Walker<'_, C> {
         }
     }
 
-    /// Judges what would be judged at a commit, which a rehearsal does not come to.
+    /// Judges what would be judged at a commit, which a dry run does not come to.
     async fn judge(&self, tx: &mut Tx<'_, C::Database>, keys: &[KeyParts]) -> Result<(), Error> {
         let asked = self.copier.learn(tx.connection()).await;
         let failed = |error| Error::database("asking for constraints", error).of(&self.shared.name);
@@ -259,7 +259,7 @@ impl<C: CopyKeys> Walker<'_, C> {
                     One::Born | One::Behind | One::Stale => Ok(Copied::default()),
                 }
             }
-            (Part::Strays(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,
+            (Part::Orphans(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,
             _ => copier.copy_locked(shared, tx, &typed).await,
         }
     }

@@ -21,7 +21,7 @@ use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key, KeyKind};
-use crate::migration::moving::Waiting;
+use crate::migration::transition::Waiting;
 use crate::pace::load::Scales;
 use crate::stages::position::Generation;
 use crate::stages::readiness::drained;
@@ -179,7 +179,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     }
 
     async fn work_off(&mut self, mut range: Range, display: &mut Display) -> Result<(), Error> {
-        self.remember_letters().await?;
+        self.read_dead_letters().await?;
         let mut committing: Option<Committing> = None;
         loop {
             let start = self.shared.clock.now();
@@ -209,7 +209,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                         self.shown = end;
                         display.show(&self.progress().await?);
                     }
-                    self.breathe(u64::from(keys), spent).await;
+                    self.pause_between_pages(u64::from(keys), spent).await;
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::LeaseLost => {
@@ -231,7 +231,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
                 Next::Halve => {}
                 Next::Stop => return Err(error),
                 Next::Bury => {
-                    if let Some(cursor) = self.bury(&range, &error).await? {
+                    if let Some(cursor) = self.record_dead_letter(&range, &error).await? {
                         range.after = Some(cursor);
                     }
                 }

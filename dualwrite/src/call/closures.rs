@@ -4,7 +4,7 @@
 pub(crate) mod read;
 pub(crate) mod write;
 
-use crate::call::lazy::decide::Missing;
+use crate::call::lazy::decide::MaybeMissing;
 use crate::call::read::Read;
 use crate::compare::{Compare, Comparison, Pair, by_fields};
 
@@ -65,7 +65,7 @@ pub trait Copying<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct Lazy;
 
-impl<T: Missing> Copying<T> for Lazy {
+impl<T: MaybeMissing> Copying<T> for Lazy {
     fn wants_copy<E>(call: &Read<'_>, answer: &Result<T, E>) -> bool {
         call.wants_copy(answer)
     }

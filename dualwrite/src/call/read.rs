@@ -1,18 +1,18 @@
 //! Reads: route, time, and hand what was read to the shadow comparison or the lazy copy.
 //!
-//! The wrapper calls [`plan::read`] or [`plan::scan`], then asks the side that [`Read::side`] names through
+//! The wrapper calls [`route::read`] or [`route::scan`], then asks the side that [`Read::side`] names through
 //! [`Read::ask`], then calls one of the `finish_…` functions. Nothing here allocates unless a comparison or
 //! a lazy copy is due. A [`Read`] that is dropped before it was finished counts: as failed where its side
 //! panicked, else as abandoned.
 
-pub(crate) mod plan;
+pub(crate) mod route;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::call::lazy::decide::Missing;
+use crate::call::lazy::decide::MaybeMissing;
 use crate::call::lazy::run as lazy;
 use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::run::Shadow;
@@ -111,7 +111,7 @@ impl<'r> Read<'r> {
     }
 
     /// Whether this answer is missing a key that a copy may bring.
-    pub fn wants_copy<T: Missing, E>(&self, answer: &Result<T, E>) -> bool {
+    pub fn wants_copy<T: MaybeMissing, E>(&self, answer: &Result<T, E>) -> bool {
         self.copies && matches!(answer, Ok(value) if value.is_missing())
     }
 

@@ -5,7 +5,7 @@ pub(crate) mod begin;
 pub(crate) mod cause;
 pub(crate) mod decide;
 pub(crate) mod mirror;
-pub(crate) mod plan;
+pub(crate) mod route;
 pub(crate) mod run;
 pub(crate) mod together;
 pub(crate) mod unequal;

@@ -4,10 +4,10 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::control::tasks::NewTask;
-use crate::control::{Order, VerifyOrder};
+use crate::control::{Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::rollout::order::NewOrder;
+use crate::rollout::order::NewRolloutCommand;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 
@@ -19,7 +19,7 @@ pub enum JobKind {
     /// Compares all keys.
     Verify,
     /// Tries the dead letters again.
-    Letters,
+    DeadLetters,
     /// Advances the sequences of new.
     Sequences,
     /// Reads the catalogue, and keeps what it finds.
@@ -32,14 +32,14 @@ pub enum JobKind {
 
 impl JobKind {
     pub(crate) const ALL: [Self; 6] =
-        [Self::Verify, Self::Letters, Self::Sequences, Self::Catalogue, Self::Repair, Self::Copy];
+        [Self::Verify, Self::DeadLetters, Self::Sequences, Self::Catalogue, Self::Repair, Self::Copy];
 
     /// The name in `snake_case`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Verify => "verify",
-            Self::Letters => "letters",
+            Self::DeadLetters => "letters",
             Self::Sequences => "sequences",
             Self::Catalogue => "catalogue",
             Self::Repair => "repair",
@@ -113,7 +113,7 @@ pub(crate) enum RecordedChange {
     Waive(Side, EncodedKey),
     ForgetSamples,
     StopWriter(String),
-    Verification(VerifyOrder),
+    Verification(VerifyCommand),
     Job(JobKind, Option<EncodedKey>),
     /// The same as the job of that kind, for a move, which is recorded itself.
     ReadCatalogue,
@@ -141,7 +141,7 @@ pub(crate) trait Commands: Send + Sync {
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
-        order: &'a NewOrder,
+        order: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>>;
 
     /// The jobs that were started, ended or not.

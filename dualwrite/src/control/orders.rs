@@ -30,7 +30,7 @@ impl Order {
 
 /// The last command for a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum VerifyOrder {
+pub(crate) enum VerifyCommand {
     #[default]
     GoOn,
     Pause,
@@ -38,7 +38,7 @@ pub(crate) enum VerifyOrder {
     Cancel,
 }
 
-impl VerifyOrder {
+impl VerifyCommand {
     pub(crate) fn code(self) -> i64 {
         self as i64
     }

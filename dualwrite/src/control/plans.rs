@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind};
-use crate::rollout::order::{NewOrder, RolloutOrder};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
 use crate::rollout::state::{PlanRow, PlanUpdate};
 use crate::stages::position::Epoch;
 
@@ -18,7 +18,7 @@ pub(crate) struct NewPlan {
     pub(crate) epoch: Epoch,
     pub(crate) note: String,
     /// For the audit.
-    pub(crate) order: NewOrder,
+    pub(crate) order: NewRolloutCommand,
 }
 
 /// Rollouts, and what flags have done.
@@ -46,7 +46,7 @@ pub(crate) trait Plans: Send + Sync {
         &'a self,
         name: &'a str,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<RolloutOrder>, Error>>;
+    ) -> BoxFuture<'a, Result<Vec<RolloutCommand>, Error>>;
 
     /// Takes or extends the leader's lease. Returns whether it is this instance's.
     fn lead_plan<'a>(
@@ -57,7 +57,7 @@ pub(crate) trait Plans: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The leader says what it waits for.
-    fn tell_plan<'a>(
+    fn report_plan<'a>(
         &'a self,
         name: &'a str,
         instance: &'a str,

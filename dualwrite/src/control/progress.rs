@@ -67,13 +67,13 @@ impl BackfillProgress {
     /// ```
     /// # async fn look(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
     /// if let Some(backfill) = migration.status().await?.backfill {
-    ///     println!("the backfill is {}", backfill.standing());
+    ///     println!("the backfill is {}", backfill.state());
     /// }
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn standing(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         match self {
             Self { complete: true, .. } => "complete",
             Self { cancelled: true, .. } => "cancelled",

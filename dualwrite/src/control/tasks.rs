@@ -119,7 +119,7 @@ pub(crate) trait Tasks: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Its runner says what it met, and that it goes on (`None`).
-    fn tell_task<'a>(
+    fn report_task<'a>(
         &'a self,
         name: &'a str,
         side: Side,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::backfill::options::BackfillOptions;
-use crate::backfill::walk::{Walk, Way};
+use crate::backfill::walk::{CopyReport, Way};
 use crate::control::BackfillProgress;
 use crate::copy::run::{ATTEMPTS, One, SqlCopier, comes_and_goes};
 use crate::copy::{Copied, Copier, CopyKeys};
@@ -239,7 +239,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
         Box::pin(crate::backfill::run::run(&self.copier, shared, options))
     }
 
-    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<Walk, Error>> {
+    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<CopyReport, Error>> {
         Box::pin(crate::backfill::walk::walk(&self.copier, shared, way))
     }
 
@@ -310,8 +310,8 @@ impl<C: CopyKeys> Copier for Registered<C> {
         self.copier.spelling()
     }
 
-    fn look_for_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.copier.look_for_hazards(shared))
+    fn find_hazards<'a>(&'a self, shared: &'a Shared) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.copier.find_hazards(shared))
     }
 
     fn advance_sequences<'a>(

@@ -19,7 +19,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         Some(NewTable { table: new.table().to_owned(), columns: new.columns().to_vec() })
     }
 
-    async fn look_at_catalogue(&self, shared: &Shared) -> Result<Looked, Error> {
+    async fn read_catalogue(&self, shared: &Shared) -> Result<Looked, Error> {
         let failed = |error| Error::database("looking at the catalogue", error).of(&shared.name);
         let mut conn = self.pool.acquire().await.map_err(failed)?;
         self.looked(&shared.name, &mut conn).await.map_err(failed)
@@ -36,15 +36,15 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// Looks, and keeps what was found for the gates.
-    pub(crate) async fn look_for_hazards(&self, shared: &Shared) -> Result<(), Error> {
-        let looked = self.look_at_catalogue(shared).await?;
+    pub(crate) async fn find_hazards(&self, shared: &Shared) -> Result<(), Error> {
+        let looked = self.read_catalogue(shared).await?;
         shared.control.record_hazards(&shared.name, &looked).await
     }
 
     /// Sets the sequences of new beyond what is taken. Answers with the statements.
     pub(crate) async fn advance_sequences(&self, shared: &Shared) -> Result<Vec<String>, Error> {
         let failed = |error| Error::database("advancing a sequence", error).of(&shared.name);
-        let looked = self.look_at_catalogue(shared).await?;
+        let looked = self.read_catalogue(shared).await?;
         let behind = looked.hazards.into_iter().filter(|one| one.kind == HazardKind::Sequence);
         let statements: Vec<String> = behind.filter_map(|one| one.repair).collect();
         for sql in &statements {
@@ -52,7 +52,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             let sql = sql.clone();
             <C::Database as Backend>::Adapter::run_text(&mut conn, sql).await.map_err(failed)?;
         }
-        let looked = self.look_at_catalogue(shared).await?;
+        let looked = self.read_catalogue(shared).await?;
         shared.control.record_hazards(&shared.name, &looked).await?;
         match looked.hazards.iter().find(|one| one.kind == HazardKind::Sequence) {
             Some(left) => {

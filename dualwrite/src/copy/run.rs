@@ -133,8 +133,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// Removes keys from new that old has not. Nobody can lock a row that is not there, so afterwards
-    /// they are looked for again; where one was born meanwhile, the transaction must be rolled back.
-    pub(crate) async fn remove_strays(
+    /// they are looked for again; where one was inserted meanwhile, the transaction must be rolled back.
+    pub(crate) async fn remove_orphans(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,
@@ -144,8 +144,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         let is_alike = self.new_pages.as_ref().is_none_or(|new| new.is_like(&self.pages));
         for key in keys {
             // Another spelling, where only old takes both for one, was there before.
-            let born = self.find_key(shared, tx, &self.pages, key, false).await?;
-            if born.is_some_and(|born| is_alike || born == key.parts()) {
+            let inserted = self.find_key(shared, tx, &self.pages, key, false).await?;
+            if inserted.is_some_and(|inserted| is_alike || inserted == key.parts()) {
                 return Err(comes_and_goes(shared));
             }
         }
@@ -173,17 +173,17 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
         let copied = self.call(shared, tx, keys, Side::Old).await?;
         if let (false, Some(new)) = (missing.is_empty(), &self.new_pages) {
-            // Rows that old lacked could not be locked before they were there. What is there now, born of
+            // Rows that old lacked could not be locked before they were there. What is there now, inserted of
             // this copy or of a write, is locked and copied once more; nothing was copied to the rest.
             let held = self.hold_old(shared, tx, (after, last)).await?;
-            let born: Vec<C::Key> =
+            let inserted: Vec<C::Key> =
                 missing.into_iter().filter(|key| held.contains(&key.parts())).collect();
-            if !born.is_empty() {
+            if !inserted.is_empty() {
                 let (sql, values) = new.page(after, Some(last), u32::MAX, true);
                 let locked =
                     <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
                 locked.map_err(failed)?;
-                self.call(shared, tx, &born, Side::Old).await?;
+                self.call(shared, tx, &inserted, Side::Old).await?;
             }
         }
         Ok(copied)
@@ -249,7 +249,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let mut alone = false;
         for _ in 0..ATTEMPTS {
             let (mut tx, position) = match alone {
-                true => self.begin_alone(shared).await?,
+                true => self.begin_exclusive(shared).await?,
                 false => self.begin(shared).await?,
             };
             if !may_copy_to(position, bucket, to) {
@@ -258,7 +258,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             }
             let copied = self.copy_one(shared, &mut tx, &key, to).await?;
             match copied {
-                One::Inserted(_) if !alone && self.inserts_alone() => {
+                One::Inserted(_) if !alone && self.inserts_exclusively() => {
                     tx.rollback().await?;
                     alone = true;
                 }
@@ -296,13 +296,13 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
         let copied = self.call(shared, tx, keys, to).await?;
         if !was_there {
-            // Nobody can lock a row that is not there. If it was born while the copy ran, the copy may
+            // Nobody can lock a row that is not there. If it was inserted while the copy ran, the copy may
             // have seen one half of that write.
             match to {
                 // Looked at without a lock: InnoDB may have given us a shared one, and two that want
                 // more than that would wait for each other.
                 Side::New if self.find_old(shared, tx, key, false).await? => return Ok(One::Born),
-                // It is ours: born of this copy, or overwritten by it.
+                // It is ours: inserted of this copy, or overwritten by it.
                 Side::Old if self.find_old(shared, tx, key, true).await? => {
                     let copied = self.call(shared, tx, keys, to).await?;
                     return Ok(One::Inserted(copied));
@@ -363,7 +363,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 }
 
-/// How often the copy of a key is tried again because its row was born meanwhile.
+/// How often the copy of a key is tried again because its row was inserted meanwhile.
 pub(crate) const ATTEMPTS: u32 = 4;
 
 /// What became of the copy of one key.
@@ -371,7 +371,7 @@ pub(crate) enum One {
     Copied(Copied),
     /// Copied to old, which lacked the row: a delete in flight may have passed old before.
     Inserted(Copied),
-    /// Its row was born in old meanwhile: it must be copied again, in a transaction that locks it.
+    /// Its row was inserted in old meanwhile: it must be copied again, in a transaction that locks it.
     Born,
     /// The transaction, which is the caller's, does not see what was written to it: it must begin again.
     Behind,

@@ -377,11 +377,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn strays_are_keys_that_the_other_table_lacks() {
+    fn orphans_are_keys_that_the_other_table_lacks() {
         let pages =
             |table| KeySource::table(table).column("id").pages(&PLAIN, KeyKind::INTEGER).unwrap();
-        let strays = pages("new").missing_in(&pages("old")).unwrap();
-        let (sql, values) = strays.page(Some(&parts(&[5])), None, 10, false);
+        let orphans = pages("new").missing_in(&pages("old")).unwrap();
+        let (sql, values) = orphans.page(Some(&parts(&[5])), None, 10, false);
         assert_eq!(
             sql,
             r#"SELECT "id" FROM "new" WHERE "id" > ? AND NOT EXISTS (SELECT 1 FROM "old" WHERE "old"."id" = "new"."id") ORDER BY "id" LIMIT ?"#

@@ -136,7 +136,7 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
     /// [`new_source`](Self::new_source), and where that is another table
     /// [`removing_back`](Self::removing_back): it is refused when it is registered otherwise.
     ///
-    /// It upserts, for old lacks what was born after `Complete`; or it updates, where old and new are columns of
+    /// It upserts, for old lacks what was inserted after `Complete`; or it updates, where old and new are columns of
     /// one row. A row that is deleted and inserted again may stay in old although it was deleted: see the rules
     /// of [`CopyKeys`]. It takes no locks in new by itself (`FOR UPDATE`): a write that has taken its row in old
     /// and waits for the one in new would lose a deadlock.

@@ -11,14 +11,14 @@ use crate::database::Identifier;
 use crate::database::{Alike, Backend, Dialect, expression};
 use crate::error::Error;
 use crate::key::{Key, OwnedKey};
-use crate::stages::route::Plan;
+use crate::stages::route::Route;
 use crate::stages::stage::{Side, Stage};
 
 /// A struct that is one row of a table, with old and new columns side by side: derived with `Dual`, by
 /// `#[dual(table = "…", key = "…")]`.
 ///
 /// ```
-/// use dualwrite::{Dual, DualTable, Operation, Plan, Stage};
+/// use dualwrite::{Dual, DualTable, Operation, Route, Stage};
 ///
 /// #[derive(Dual)]
 /// #[dual(table = "customers", key = "id")]
@@ -34,8 +34,8 @@ use crate::stages::stage::{Side, Stage};
 /// assert_eq!(Customer::OLD_COLUMNS, ["id", "name", "email"]);
 /// assert_eq!(Customer::NEW_COLUMNS, ["id", "name", "email_address"]);
 ///
-/// let plan = Plan::of(Stage::Complete, Operation::Write);
-/// assert_eq!(Customer::columns_for(&plan), Customer::NEW_COLUMNS);
+/// let route = Route::of(Stage::Complete, Operation::Write);
+/// assert_eq!(Customer::columns_for(&route), Customer::NEW_COLUMNS);
 /// ```
 pub trait DualTable: Sized + Send + 'static {
     /// The key: the type of its field, or a tuple.
@@ -61,11 +61,11 @@ pub trait DualTable: Sized + Send + 'static {
     #[doc(hidden)]
     const CARRIED: &'static [Carried];
 
-    /// The columns that a statement names under this plan: old ones at `Off`, new ones at `Complete`,
+    /// The columns that a statement names under this route: old ones at `Off`, new ones at `Complete`,
     /// all of them while both sides are written.
     #[must_use]
-    fn columns_for(plan: &Plan) -> &'static [&'static str] {
-        match plan.stage {
+    fn columns_for(route: &Route) -> &'static [&'static str] {
+        match route.stage {
             Stage::Off => Self::OLD_COLUMNS,
             Stage::Complete => Self::NEW_COLUMNS,
             _ => Self::COLUMNS,
@@ -309,7 +309,7 @@ impl Statements {
                 // On MySQL bytes that are no text have no letters, and two collations no equality.
                 _ if self.dialect.on_duplicate_key => self.dialect.differs_exactly(column, value),
                 // On PostgreSQL not every type has an equality, but every type has a text.
-                _ => differs(Alike::Letters),
+                _ => differs(Alike::DeadLetters),
             }
         });
         differ.collect::<Vec<_>>().join(" OR ")

@@ -252,7 +252,7 @@ impl Adapter for MySqlAdapter {
         locked.map(drop)
     }
 
-    async fn begin_moving(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
+    async fn begin_transition(conn: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
         let level = Isolation::ReadCommitted.as_sql();
         let sql = format!(
             "SET @dualwrite_wait=@@innodb_lock_wait_timeout,SESSION innodb_lock_wait_timeout=1;\

@@ -40,7 +40,7 @@ use crate::stages::hazard::Looked;
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
 /// How often the positions are looked up while they keep changing.
-const FENCE_LOOKS: u32 = 8;
+const FENCE_CHECKS: u32 = 8;
 
 const UNDEFINED_FUNCTION: &str = "42883";
 const UNDEFINED_TABLE: &str = "42P01";
@@ -179,7 +179,7 @@ impl Adapter for PostgresAdapter {
             return Ok(Fenced::Confirmed);
         }
         let mut seen = Vec::new();
-        for _ in 0..FENCE_LOOKS {
+        for _ in 0..FENCE_CHECKS {
             let found = super::read_positions::<Postgres>(conn, begin.pins, "").await?;
             let known = begin.pins.iter().zip(&found).filter_map(|(pin, found)| {
                 let super::Found { position, token, .. } = (*found)?;
@@ -220,7 +220,7 @@ impl Adapter for PostgresAdapter {
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await
     }
 
-    async fn begin_moving(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    async fn begin_transition(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
         Self::begin_exclusive(conn, &mut (), name).await
     }
 

@@ -209,7 +209,7 @@ pub trait Adapter: Send + Sync + 'static {
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// The same on a connection of the control tables, which is closed where its transaction is not ended.
-    fn begin_moving(
+    fn begin_transition(
         conn: &mut Connection<Self>,
         name: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;

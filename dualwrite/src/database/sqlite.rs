@@ -163,7 +163,7 @@ impl Adapter for SqliteAdapter {
         begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await
     }
 
-    async fn begin_moving(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
+    async fn begin_transition(conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
         Self::begin_writing(conn).await
     }
 

@@ -1,6 +1,6 @@
 //! Where flags take a migration next. Pure.
 
-use super::wanted::Wanted;
+use super::desired::DesiredState;
 use crate::stages::facts::InstanceReport;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Epoch, Generation, Percent, Position};
@@ -33,11 +33,11 @@ pub(crate) fn decide(
     for instance in instances {
         let Some(text) = &instance.wanted else { continue };
         match text.parse() {
-            Ok(Wanted::Position { stage, ramp }) => {
+            Ok(DesiredState::Position { stage, ramp }) => {
                 let wanted = (stage, ramp);
                 least = Some(least.map_or(wanted, |least| least.min(wanted)));
             }
-            Ok(Wanted::Kill) | Err(_) => {
+            Ok(DesiredState::Kill) | Err(_) => {
                 let reason = format!(
                     "instance {} (release {}) wants `{text}`, which this release does not understand",
                     instance.id, instance.release
@@ -47,7 +47,7 @@ pub(crate) fn decide(
         }
     }
     let Some((stage, ramp)) = least else { return Heading::Stay };
-    let text = Wanted::Position { stage, ramp }.to_string();
+    let text = DesiredState::Position { stage, ramp }.to_string();
     let ours = flagged.filter(|(before, _)| *before == text);
     if ours.is_some_and(|(_, epoch)| *epoch != position.epoch) {
         let reason = format!(
@@ -59,7 +59,7 @@ pub(crate) fn decide(
     match step(position, (stage, ramp)) {
         None if ours.is_some() => Heading::Stay,
         None => Heading::Arrived(text),
-        Some(wish) => Heading::Go(wish, text),
+        Some(requested) => Heading::Go(requested, text),
     }
 }
 
@@ -149,8 +149,8 @@ mod tests {
     fn a_kill_switch_ends_where_only_a_costly_step_is_left() {
         let mut at = position(4, 0);
         let mut seen = Vec::new();
-        while let Some(wish) = killing(at) {
-            at.stage = destination(at, Generation::FIRST, wish).unwrap().stage;
+        while let Some(requested) = killing(at) {
+            at.stage = destination(at, Generation::FIRST, requested).unwrap().stage;
             at.ramp = Percent::ZERO;
             seen.push(at.stage);
         }
@@ -169,9 +169,9 @@ mod tests {
             let target = (there.stage, there.ramp);
             let forward = target > (here.stage, here.ramp);
             for _ in 0..16 {
-                let Some(wish) = step(here, target) else { break };
-                let next = destination(here, Generation::FIRST, wish).unwrap();
-                prop_assert_eq!(next.goes_forward(here), forward || wish == Move::Ramp(there.ramp) && there.ramp > here.ramp);
+                let Some(requested) = step(here, target) else { break };
+                let next = destination(here, Generation::FIRST, requested).unwrap();
+                prop_assert_eq!(next.goes_forward(here), forward || requested == Move::Ramp(there.ramp) && there.ramp > here.ramp);
                 here.stage = next.stage;
                 here.ramp = next.ramp;
             }

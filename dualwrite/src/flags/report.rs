@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FlagReport {
-    /// Where they want it, as [`Wanted`](crate::Wanted) is written.
+    /// Where they want it, as [`DesiredState`](crate::DesiredState) is written.
     pub wanted: Option<String>,
     /// The source that says so: the first that says anything.
     pub source: Option<String>,

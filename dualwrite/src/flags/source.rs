@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::wanted::Wanted;
+use super::desired::DesiredState;
 use crate::error::{BoxError, Error};
 
-/// A source of flags. It *wishes*; the library moves the control table's position toward the wish through
+/// A source of flags. It *wishes*; the library moves the control table's position toward the requested through
 /// the same gates as an operator, and says why where one is closed.
 ///
 /// It is asked once a [poll](crate::POLL), off the path of every call, for a second at the most. Where it
 /// fails, its last answer holds.
 ///
 /// ```
-/// use dualwrite::{BoxError, FlagSource, Stage, Wanted};
+/// use dualwrite::{BoxError, FlagSource, Stage, DesiredState};
 ///
 /// struct Fixed;
 ///
@@ -24,8 +24,8 @@ use crate::error::{BoxError, Error};
 ///         "fixed"
 ///     }
 ///
-///     async fn wanted(&self, migration: &str) -> Result<Option<Wanted>, BoxError> {
-///         Ok((migration == "customer-email").then_some(Wanted::stage(Stage::Shadow)))
+///     async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
+///         Ok((migration == "customer-email").then_some(DesiredState::stage(Stage::Shadow)))
 ///     }
 /// }
 /// ```
@@ -40,14 +40,14 @@ pub trait FlagSource: Send + Sync + 'static {
     fn wanted(
         &self,
         migration: &str,
-    ) -> impl Future<Output = Result<Option<Wanted>, BoxError>> + Send;
+    ) -> impl Future<Output = Result<Option<DesiredState>, BoxError>> + Send;
 }
 
 /// A source without its type.
 pub(crate) trait AnySource: Send + Sync {
     fn name(&self) -> &str;
 
-    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<Wanted>, BoxError>>;
+    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>>;
 }
 
 impl<S: FlagSource> AnySource for S {
@@ -55,7 +55,7 @@ impl<S: FlagSource> AnySource for S {
         FlagSource::name(self)
     }
 
-    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<Wanted>, BoxError>> {
+    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>> {
         Box::pin(FlagSource::wanted(self, migration))
     }
 }

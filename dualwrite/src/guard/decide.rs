@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::rules::{Breach, Guard, GuardReport, Guards, Limit, Quantile, Unjudged};
+use super::rules::{Breach, Guard, GuardReport, Guards, Limit, Quantile, Inconclusive};
 use super::statistics::{excess_at_least, share_between};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::Sum;
@@ -51,7 +51,7 @@ pub(crate) fn judge(guards: &Guards, evidence: &Evidence<'_>) -> GuardReport {
             Finding::Fine | Finding::Missing(_) => match over(guard.window.max(newest)) {
                 Finding::Breached(breach) => breaches.push(breach),
                 Finding::Missing(missing) => {
-                    unjudged.push(Unjudged { guard: guard.name(), missing })
+                    unjudged.push(Inconclusive { guard: guard.name(), missing })
                 }
                 Finding::Fine => {}
             },
@@ -61,7 +61,7 @@ pub(crate) fn judge(guards: &Guards, evidence: &Evidence<'_>) -> GuardReport {
         GuardReport::Breached(breaches)
     } else if judged == 0 {
         let missing = format!("no guard has anything to look at, at {}", evidence.position);
-        GuardReport::NotEnoughData(vec![Unjudged { guard: "", missing }])
+        GuardReport::NotEnoughData(vec![Inconclusive { guard: "", missing }])
     } else if unjudged.is_empty() {
         GuardReport::Healthy
     } else {

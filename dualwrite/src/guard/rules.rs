@@ -326,14 +326,14 @@ impl fmt::Display for Breach {
 /// A guard that cannot say anything yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Unjudged {
+pub struct Inconclusive {
     /// The guard's name; empty where there is nothing to judge at all.
     pub guard: &'static str,
     /// What is missing.
     pub missing: String,
 }
 
-impl fmt::Display for Unjudged {
+impl fmt::Display for Inconclusive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.guard {
             "" => f.write_str(&self.missing),
@@ -357,7 +357,7 @@ pub enum GuardReport {
     /// These guards were breached.
     Breached(Vec<Breach>),
     /// No guard was breached, but these had too little to judge by. That is no good sign.
-    NotEnoughData(Vec<Unjudged>),
+    NotEnoughData(Vec<Inconclusive>),
 }
 
 impl GuardReport {

@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewContractEvent};
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
-use crate::migration::moving::{check_named, check_reason};
+use crate::migration::transition::{check_named, check_reason};
 use crate::state::Shared;
 
 const EVENTS: u32 = 100;
@@ -95,7 +95,7 @@ impl<'m> Contracting<'m> {
     pub(crate) async fn facts(&self) -> Result<ContractFacts, Error> {
         if let Some(shared) = self.shared
             && let Some(copier) = &shared.copier
-            && let Err(error) = copier.look_for_hazards(shared).await
+            && let Err(error) = copier.find_hazards(shared).await
         {
             // Old may be gone already.
             tracing::debug!(migration = self.name, %error, "the catalogue was not looked at");

@@ -14,7 +14,7 @@ use crate::stages::position::{Percent, Position};
 use crate::state::Shared;
 
 /// How long the control tables may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Guards in force, or those that health is judged by where none were registered.
 pub(crate) fn guards(shared: &Shared) -> Guards {
@@ -40,15 +40,15 @@ pub(crate) async fn facts(shared: &Shared) -> Option<Facts> {
     facts
 }
 
-/// What a read of the control tables found; nothing, and logged, where it failed or took longer than [`PATIENCE`].
+/// What a read of the control tables found; nothing, and logged, where it failed or took longer than [`TIMEOUT`].
 pub(crate) async fn answered<T>(read: impl Future<Output = Result<T, Error>>) -> Option<T> {
-    match clock::limit(PATIENCE, read).await {
+    match clock::limit(TIMEOUT, read).await {
         Ok(Ok(found)) => return Some(found),
         Ok(Err(error)) => {
             tracing::warn!(%error, "guards and metrics could not read the control tables; trying again");
         }
         Err(()) => {
-            tracing::warn!(limit = ?PATIENCE, "the control tables did not answer guards and metrics in time; trying again");
+            tracing::warn!(limit = ?TIMEOUT, "the control tables did not answer guards and metrics in time; trying again");
         }
     }
     None

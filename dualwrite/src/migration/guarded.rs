@@ -15,7 +15,7 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind, is_undefined_table};
 use crate::migration::contracting::Contracting;
-use crate::migration::moving::check_named;
+use crate::migration::transition::check_named;
 use crate::schema::SqlDialect;
 use crate::schema::guarded::touching;
 use crate::store::sql::SqlControl;

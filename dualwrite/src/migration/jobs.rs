@@ -6,12 +6,12 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
-use crate::backfill::walk::{Walk, Way};
+use crate::backfill::walk::{CopyReport, Way};
 use crate::clock;
-use crate::control::{BackfillProgress, Order, VerifyOrder};
+use crate::control::{BackfillProgress, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::operator::{BackfillOrders, give};
+use crate::operator::{BackfillControl, give};
 use crate::pace::throttle::Throttle;
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
@@ -102,18 +102,18 @@ impl<'m> Backfill<'m> {
     /// Has it run in the background, by this process or another one with a copy function, with these
     /// [workers](Self::workers), this [rate](Self::rate) and this [limit on
     /// failures](Self::stop_after_failures), and the default of everything else: see
-    /// [`BackfillOrders::start`](crate::BackfillOrders::start), which is the same for those who have no such
+    /// [`BackfillControl::start`](crate::BackfillControl::start), which is the same for those who have no such
     /// process. It survives the end of whoever runs it.
     ///
     /// # Errors
     /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
     pub async fn start(&self, by: &str, because: &str) -> Result<bool, Error> {
         let (control, name) = (&*self.shared.control, &*self.shared.name);
-        let orders = BackfillOrders::of(control, name, self.options.to);
+        let orders = BackfillControl::of(control, name, self.options.to);
         let orders = orders.workers(self.options.workers).rate(self.options.rate);
         let orders = orders.stop_after_failures(self.options.failures_max);
         let started = orders.start(by, because).await?;
-        self.shared.nudge.notify_one();
+        self.shared.wake.notify_one();
         Ok(started)
     }
 
@@ -159,7 +159,7 @@ impl<'m> Backfill<'m> {
         give(&*shared.control, &shared.name, self.options.to, order).await
     }
 
-    /// A rehearsal: copies every key and rolls it back again, in any stage. Says what would be written, and
+    /// A dry run: copies every key and rolls it back again, in any stage. Says what would be written, and
     /// which keys would fail. Locks rows as the backfill does. Of a [reverse](Self::reverse) copy it counts the
     /// keys that would be removed from old, too; since they stay, a key fails that takes a unique value from one of
     /// them.
@@ -167,7 +167,7 @@ impl<'m> Backfill<'m> {
     /// # Errors
     /// `Unsupported` without a copy function, or without a way back; `Database`. A key that cannot be copied is
     /// no error.
-    pub async fn dry_run(&self) -> Result<Walk, Error> {
+    pub async fn dry_run(&self) -> Result<CopyReport, Error> {
         let way = Way::Rehearsal(self.options.to);
         self.shared.copier()?.walk(self.shared, way).await
     }
@@ -178,7 +178,7 @@ impl<'m> Backfill<'m> {
     /// # Errors
     /// `WrongKey`, `Blocked` in a stage that does not write both sides or in which new answers for some
     /// key, `Unsupported` without a copy function or of a [reverse](Self::reverse) copy, `Database`.
-    pub async fn copy_range<K: Key>(&self, from: &K, to: &K) -> Result<Walk, Error> {
+    pub async fn copy_range<K: Key>(&self, from: &K, to: &K) -> Result<CopyReport, Error> {
         self.shared.check_kind(K::KIND)?;
         if self.options.to == Side::Old {
             let message =
@@ -249,7 +249,7 @@ impl<'m> Verification<'m> {
     }
 
     /// Begins with the first key, although an earlier run ended in the middle.
-    pub fn afresh(mut self) -> Self {
+    pub fn restart(mut self) -> Self {
         self.options.afresh = true;
         self
     }
@@ -261,7 +261,7 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn pause(&self) -> Result<bool, Error> {
-        self.order(VerifyOrder::Pause).await
+        self.order(VerifyCommand::Pause).await
     }
 
     /// Lets a verification go on that was paused or cancelled. What was cancelled needs [`run`](Self::run) again.
@@ -269,7 +269,7 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn resume(&self) -> Result<bool, Error> {
-        self.order(VerifyOrder::GoOn).await
+        self.order(VerifyCommand::GoOn).await
     }
 
     /// Ends it with `Halted`, in whichever process it runs, as soon as [`pause`](Self::pause) would make it
@@ -279,10 +279,10 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn cancel(&self) -> Result<bool, Error> {
-        self.order(VerifyOrder::Cancel).await
+        self.order(VerifyCommand::Cancel).await
     }
 
-    async fn order(&self, order: VerifyOrder) -> Result<bool, Error> {
+    async fn order(&self, order: VerifyCommand) -> Result<bool, Error> {
         self.shared.control.order_verification(&self.shared.name, order).await
     }
 

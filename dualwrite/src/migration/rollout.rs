@@ -9,16 +9,16 @@ use crate::control::plans::NewPlan;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::migration::announce::{Announcement, announce};
-use crate::migration::moving::check_named;
+use crate::migration::transition::check_named;
 use crate::rollout::decide::next_move;
-use crate::rollout::order::{NewOrder, OrderKind, RolloutOrder};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind, RolloutCommand};
 use crate::rollout::plan::RolloutPlan;
 use crate::rollout::state::{PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Position;
 use crate::state::Shared;
 
 /// How many orders are shown.
-pub const ORDERS_SHOWN_MAX: u32 = 50;
+pub const COMMANDS_SHOWN_MAX: u32 = 50;
 
 /// The rollout of a migration: one [`RolloutPlan`] at a time, kept in the control tables and followed by one
 /// of the instances, whichever holds the lease of the leader. Orders take effect in all processes; an
@@ -119,10 +119,10 @@ impl<'m> Rollout<'m> {
         let step = plan.fits(position);
         next_move(plan, step, position).map_err(|problem| illegal(&shared.name, &problem))?;
         let note = ordered("started", by, because);
-        let order = NewOrder::new(OrderKind::Start, by, because);
+        let order = NewRolloutCommand::new(RolloutCommandKind::Start, by, because);
         let new = NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, order };
         shared.control.start_plan(&shared.name, &new).await?;
-        self.ordered(OrderKind::Start, by, because);
+        self.ordered(RolloutCommandKind::Start, by, because);
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl<'m> Rollout<'m> {
     /// `Unsupported` where no rollout is under way, `Conflict` where it changes at the same moment (look
     /// and order again), `InvalidInput` for an actor without a name, `Database`.
     pub async fn pause(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(OrderKind::Pause, by, because, None).await
+        self.order(RolloutCommandKind::Pause, by, because, None).await
     }
 
     /// Goes on. Where the position is no longer the plan's (it was held, or somebody moved the migration
@@ -142,7 +142,7 @@ impl<'m> Rollout<'m> {
     /// As [`pause`](Self::pause); `IllegalMove` where the next step is more than one move from here.
     pub async fn resume(&self, by: &str, because: &str) -> Result<(), Error> {
         let position = self.shared.refresh().await?.position;
-        self.order(OrderKind::Resume, by, because, Some(position)).await
+        self.order(RolloutCommandKind::Resume, by, because, Some(position)).await
     }
 
     /// Lets the present step end without having lasted. The gates, a soak of the registration among them,
@@ -151,7 +151,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause); `Unsupported` where it is held.
     pub async fn skip_soak(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(OrderKind::SkipSoak, by, because, None).await
+        self.order(RolloutCommandKind::SkipSoak, by, because, None).await
     }
 
     /// Ends it for good; the migration stays where it is. Another plan may be started then. A backfill that
@@ -160,7 +160,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause).
     pub async fn abort(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(OrderKind::Abort, by, because, None).await
+        self.order(RolloutCommandKind::Abort, by, because, None).await
     }
 
     /// How far it is; `None` where there never was one.
@@ -182,7 +182,7 @@ impl<'m> Rollout<'m> {
     }
 
     /// The last orders that were given to rollouts of this migration, approvals among them, and what the
-    /// plans told of themselves, newest first; at most [`ORDERS_SHOWN_MAX`]. The steps that were taken are among
+    /// plans told of themselves, newest first; at most [`COMMANDS_SHOWN_MAX`]. The steps that were taken are among
     /// [`Migration::events`].
     ///
     /// ```
@@ -198,13 +198,13 @@ impl<'m> Rollout<'m> {
     ///
     /// # Errors
     /// `Database`.
-    pub async fn orders(&self) -> Result<Vec<RolloutOrder>, Error> {
-        self.shared.control.orders(&self.shared.name, ORDERS_SHOWN_MAX).await
+    pub async fn orders(&self) -> Result<Vec<RolloutCommand>, Error> {
+        self.shared.control.orders(&self.shared.name, COMMANDS_SHOWN_MAX).await
     }
 
     async fn order(
         &self,
-        kind: OrderKind,
+        kind: RolloutCommandKind,
         by: &str,
         because: &str,
         position: Option<Position>,
@@ -214,9 +214,9 @@ impl<'m> Rollout<'m> {
         Ok(())
     }
 
-    fn ordered(&self, kind: OrderKind, by: &str, because: &str) {
+    fn ordered(&self, kind: RolloutCommandKind, by: &str, because: &str) {
         announce(self.shared, Announcement::Ordered { what: kind.as_str(), by, because });
-        self.shared.nudge.notify_one();
+        self.shared.wake.notify_one();
     }
 }
 
@@ -229,14 +229,14 @@ fn illegal(name: &str, problem: &str) -> Error {
 pub(crate) async fn give(
     control: &dyn Control,
     name: &str,
-    kind: OrderKind,
+    kind: RolloutCommandKind,
     by: &str,
     because: &str,
     position: Option<Position>,
 ) -> Result<(), Error> {
     check_named("actor", by).map_err(|error| error.of(name))?;
     let row = control.plan(name).await?;
-    if kind == OrderKind::Abort
+    if kind == RolloutCommandKind::Abort
         && row.as_ref().is_some_and(|row| row.state == RolloutState::Aborted)
     {
         return Ok(()); // it is what was ordered
@@ -245,7 +245,7 @@ pub(crate) async fn give(
         let message = "no rollout is under way; `start` one";
         return Err(Error::new(ErrorKind::Unsupported, message).of(name));
     };
-    let update = updated(name, &row, NewOrder::new(kind, by, because), position)?;
+    let update = updated(name, &row, NewRolloutCommand::new(kind, by, because), position)?;
     if !control.update_plan(name, row.version, &update).await? {
         let message = "the rollout changed at the same moment; look at it and order again";
         return Err(Error::new(ErrorKind::Conflict, message).of(name));
@@ -257,26 +257,26 @@ pub(crate) async fn give(
 fn updated(
     name: &str,
     row: &PlanRow,
-    order: NewOrder,
+    order: NewRolloutCommand,
     position: Option<Position>,
 ) -> Result<PlanUpdate, Error> {
-    let NewOrder { kind, actor, reason, .. } = &order;
+    let NewRolloutCommand { kind, actor, reason, .. } = &order;
     let (by, because) = (actor.clone(), reason.clone());
     match kind {
-        OrderKind::Pause => {
+        RolloutCommandKind::Pause => {
             let note = ordered("paused", &by, &because);
             Ok(PlanUpdate::to(RolloutState::Paused, row, note, order))
         }
-        OrderKind::Abort => {
+        RolloutCommandKind::Abort => {
             let note = ordered("aborted", &by, &because);
             Ok(PlanUpdate::to(RolloutState::Aborted, row, note, order))
         }
-        OrderKind::SkipSoak if row.state == RolloutState::Held => {
+        RolloutCommandKind::SkipSoak if row.state == RolloutState::Held => {
             let message = "the rollout is held, and the step lasts anew when it is resumed; \
                            `resume` it first";
             Err(Error::new(ErrorKind::Unsupported, message).of(name))
         }
-        OrderKind::SkipSoak => {
+        RolloutCommandKind::SkipSoak => {
             let note = ordered(&format!("soak of step {} skipped", row.step), &by, &because);
             Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note, order) })
         }
@@ -287,7 +287,7 @@ fn updated(
 fn resumed(
     name: &str,
     row: &PlanRow,
-    order: NewOrder,
+    order: NewRolloutCommand,
     position: Position,
 ) -> Result<PlanUpdate, Error> {
     // Whoever stops a rollout need not understand its plan; whoever resumes it must.

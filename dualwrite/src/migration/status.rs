@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::control::tasks::{StartedBackfill, explained};
-use crate::control::{BackfillProgress, Event, Mismatch};
+use crate::control::{BackfillProgress, AuditEvent, Mismatch};
 use crate::error::Error;
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
@@ -15,7 +15,7 @@ use crate::migration::rollout::RolloutStatus;
 use crate::observe::mirror::MirrorReport;
 use crate::observe::{CounterReport, MethodReport};
 use crate::preflight::finding::Preflight;
-use crate::rollout::order::RolloutOrder;
+use crate::rollout::order::RolloutCommand;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
 use crate::stages::facts::InstanceReport;
@@ -99,9 +99,9 @@ pub struct Status {
     /// What stands between here and the next stage.
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
-    pub events: Vec<Event>,
+    pub events: Vec<AuditEvent>,
     /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::Rollout::orders).
-    pub orders: Vec<RolloutOrder>,
+    pub orders: Vec<RolloutCommand>,
     /// The rollout, where there ever was one.
     pub rollout: Option<RolloutStatus>,
     /// What the flags of this process say.
@@ -125,9 +125,9 @@ impl Migration {
         let terms = shared.terms_now().await?;
         let next = facts.position.stage.next().map(Move::Advance);
         let blockers = next
-            .and_then(|wish| {
-                let to = destination(facts.position, facts.generation, wish).ok()?;
-                Some(blockers(&facts, wish, to, &terms))
+            .and_then(|requested| {
+                let to = destination(facts.position, facts.generation, requested).ok()?;
+                Some(blockers(&facts, requested, to, &terms))
             })
             .unwrap_or_default();
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));

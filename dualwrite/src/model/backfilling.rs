@@ -72,11 +72,11 @@ impl World {
         Some(())
     }
 
-    /// The worker's database fails, or (`buries`) the copy function does, until the worker gives up.
-    pub(super) fn fail_to_backfill(&self, state: &mut State, buries: bool) -> Option<()> {
+    /// The worker's database fails, or (`fails`) the copy function does, until the worker gives up.
+    pub(super) fn fail_to_backfill(&self, state: &mut State, fails: bool) -> Option<()> {
         let mut pace = Pace::new(1, crate::backfill::decide::BATCH_TIME);
         let end = loop {
-            match pace.failed(buries) {
+            match pace.failed(fails) {
                 Next::Retry | Next::Halve => {}
                 end => break end,
             }
@@ -84,7 +84,7 @@ impl World {
         match (end, state.worker) {
             (Next::Bury, Worker::Page(generation, key, _)) => {
                 state.left.burials = state.left.burials.checked_sub(1)?;
-                state.rows[key].buried = true;
+                state.rows[key].has_dead_letter = true;
                 self.check_in(state, generation, key);
             }
             (Next::Stop, worker) if worker != Worker::Idle => {

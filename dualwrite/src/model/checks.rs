@@ -105,7 +105,7 @@ breaks! {
     scans_of_new_before_all_is_copied: without LazyScans in worlds::lazy, not SUPERSEDED;
     lazy_reads_not_in_flight: without LazyInFlight in worlds::lazy_way_back, not SUPERSEDED;
     lazy_reads_until_complete: without LazyEnd in worlds::lazy_to_the_end, not SUPERSEDED;
-    dead_letters_taken_for_copied: without BuriedKeys in worlds::lazy, not SUPERSEDED;
+    dead_letters_taken_for_copied: without DeadLetters in worlds::lazy, not SUPERSEDED;
     an_epoch_made_again: without Token in worlds::failovers, not EQUAL;
     an_epoch_made_again_is_read: without Token in worlds::failovers, not SUPERSEDED;
     acknowledged_to_another_server: without SameServer in worlds::failovers, not SUPERSEDED;

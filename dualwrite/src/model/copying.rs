@@ -77,7 +77,7 @@ impl World {
                 let target = if writes { Some(source) } else { target };
                 Some(Outcome::Step(Copying { step: CopyStep::Written, target, ..copying }))
             }
-            CopyStep::Alone => self.copy_alone(state, copying),
+            CopyStep::Alone => self.copy_exclusive(state, copying),
             CopyStep::Written => {
                 let own = target.filter(|_| to == Side::Old);
                 let there = own.unwrap_or(row.side(Side::Old)) != ABSENT;
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// With the fence held alone, the whole copy is one step.
-    fn copy_alone(&self, state: &mut State, copying: Copying) -> Option<Outcome> {
+    fn copy_exclusive(&self, state: &mut State, copying: Copying) -> Option<Outcome> {
         let Copying { key, to, .. } = copying;
         self.is_unfenced(state).then_some(())?;
         if !self.may_copy_to(state, key, to) {

@@ -59,19 +59,19 @@ impl World {
             releases: Vec::new(),
             contract_begun: false,
             unaware: None,
-            dead_letters: state.rows.iter().filter(|row| row.buried).count() as u64,
+            dead_letters: state.rows.iter().filter(|row| row.has_dead_letter).count() as u64,
             instances: state.instances.iter().filter(|i| i.listed).map(report).collect(),
         }
     }
 
     /// Where a move leads, if the library lets it through now.
-    pub(super) fn decide(&self, state: &State, wish: Move) -> Option<Destination> {
+    pub(super) fn decide(&self, state: &State, requested: Move) -> Option<Destination> {
         let mut facts = self.facts(state);
-        self.mislead(&mut facts, wish);
+        self.mislead(&mut facts, requested);
         let change = Change {
             expected: None,
             token: None,
-            wish,
+            requested,
             actor: String::new(),
             reason: String::new(),
             overridden: Vec::new(),
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// A gate is taken out by telling it what it wants to hear.
-    fn mislead(&self, facts: &mut Facts, wish: Move) {
+    fn mislead(&self, facts: &mut Facts, requested: Move) {
         match self.without {
             Some(Guard::CleanRollback) => facts.dirty_old = 0,
             Some(Guard::CleanAdvance) => facts.dirty_new = 0,
@@ -108,7 +108,7 @@ impl World {
             Some(Guard::AcknowledgedComplete) if facts.position.stage >= Stage::Live => {
                 facts.instances.clear();
             }
-            Some(Guard::AcknowledgedOff) if wish == Move::StepBack(Stage::Off) => {
+            Some(Guard::AcknowledgedOff) if requested == Move::StepBack(Stage::Off) => {
                 facts.instances.clear();
             }
             _ => {}
@@ -163,12 +163,12 @@ impl World {
 
     /// `Record::is_copied`.
     fn is_copied(&self, state: &State) -> bool {
-        let buried = state.rows.iter().any(|row| row.buried);
-        state.control.is_backfilled() && (!buried || self.lacks(Guard::BuriedKeys))
+        let has_dead_letter = state.rows.iter().any(|row| row.has_dead_letter);
+        state.control.is_backfilled() && (!has_dead_letter || self.lacks(Guard::DeadLetters))
     }
 
     /// An instance sends a heartbeat, with what it has seen and drained.
-    pub(super) fn beat(&self, state: &mut State, number: usize) -> Option<()> {
+    pub(super) fn heartbeat(&self, state: &mut State, number: usize) -> Option<()> {
         let instance = &mut state.instances[number];
         let before = *instance;
         instance.seen = instance.at();

@@ -5,20 +5,20 @@ use super::locks::Who;
 use super::state::{ABSENT, Read, ReadStep, State, Version, bucket};
 use super::world::{Guard, World};
 use crate::call::lazy::decide::{before_all_is_copied, may_copy};
-use crate::stages::route::{Operation, Plan, route};
+use crate::stages::route::{Operation, Route, route};
 use crate::stages::stage::{Side, Stage};
 
 impl World {
-    fn read_plan(&self, read: &Read) -> Plan {
+    fn read_route(&self, read: &Read) -> Route {
         let operation = if read.scan { Operation::Scan } else { Operation::Read };
-        let mut plan = route(read.pin, operation, bucket(read.key));
-        if self.lacks(Guard::LazyEnd) && plan.stage == Stage::RampDown {
-            plan.stage = Stage::Live;
+        let mut route = route(read.pin, operation, bucket(read.key));
+        if self.lacks(Guard::LazyEnd) && route.stage == Stage::RampDown {
+            route.stage = Stage::Live;
         }
         let missing = self.lazy && !read.copied && !self.lacks(Guard::LazyScans);
         match read.scan && missing {
-            true => before_all_is_copied(plan),
-            false => plan,
+            true => before_all_is_copied(route),
+            false => route,
         }
     }
 
@@ -51,12 +51,12 @@ impl World {
         let row = state.rows[read.key];
         match read.step {
             ReadStep::Planned => {
-                let plan = self.read_plan(&read);
-                let value = row.side(plan.primary);
-                let lazy = self.lazy && !read.scan && !read.copied && may_copy(plan);
+                let route = self.read_route(&read);
+                let value = row.side(route.primary);
+                let lazy = self.lazy && !read.scan && !read.copied && may_copy(route);
                 match lazy && value == ABSENT {
                     true => self.set_step(state, number, ReadStep::Missed),
-                    false => self.answer(state, number, plan.primary, value),
+                    false => self.answer(state, number, route.primary, value),
                 }
             }
             ReadStep::Missed if self.may_copy_to(state, read.key, Side::New) => {
@@ -87,15 +87,15 @@ impl World {
         }
     }
 
-    /// The database fails under the copy, or (`buries`) the copy function does: old answers.
-    pub(super) fn fail_lazily(&self, state: &mut State, number: usize, buries: bool) -> Option<()> {
+    /// The database fails under the copy, or (`fails`) the copy function does: old answers.
+    pub(super) fn fail_lazily(&self, state: &mut State, number: usize, fails: bool) -> Option<()> {
         let read = state.instances[number].read?;
         // The database may fail before the position is pinned, the copy function only after that.
         let copying = matches!(read.step, ReadStep::Copying(_));
-        (copying || read.step == ReadStep::Missed && !buries).then_some(())?;
-        let left = if buries { &mut state.left.burials } else { &mut state.left.crashes };
+        (copying || read.step == ReadStep::Missed && !fails).then_some(())?;
+        let left = if fails { &mut state.left.burials } else { &mut state.left.crashes };
         *left = left.checked_sub(1)?;
-        state.rows[read.key].buried |= buries;
+        state.rows[read.key].has_dead_letter |= fails;
         self.set_step(state, number, ReadStep::Again(Side::Old));
         Some(())
     }

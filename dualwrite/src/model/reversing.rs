@@ -15,7 +15,7 @@ impl World {
         let control = &state.control;
         let idle = state.worker == Worker::Idle && self.reverse;
         (idle && !control.is_old_whole()).then_some(())?;
-        self.begin_part(state, Part::Strays)
+        self.begin_part(state, Part::Orphans)
     }
 
     /// One part has ended; perhaps the worker waits, and the generation is another one by then. Before the
@@ -26,7 +26,7 @@ impl World {
         generation: Generation,
         part: Part,
     ) -> Option<()> {
-        let next = if part == Part::Strays { Part::Back } else { Part::Rest };
+        let next = if part == Part::Orphans { Part::Back } else { Part::Rest };
         if next == Part::Rest && !self.lacks(Guard::Barrier) && !self.is_unfenced(state) {
             return None;
         }
@@ -105,7 +105,7 @@ impl World {
 fn is_in(state: &State, key: usize, part: Part) -> bool {
     let [old, new] = state.rows[key].sides;
     match part {
-        Part::Strays | Part::Rest => old != ABSENT && new == ABSENT,
+        Part::Orphans | Part::Rest => old != ABSENT && new == ABSENT,
         Part::Back => new != ABSENT,
     }
 }

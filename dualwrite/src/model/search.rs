@@ -17,15 +17,15 @@ pub(super) enum Action {
     CancelWrite(usize),
     BeginRead(usize, usize, Scan),
     GoOnReading(usize),
-    FailLazily(usize, Buries),
+    FailLazily(usize, Fails),
     Look(usize),
-    Beat(usize),
+    Heartbeat(usize),
     Lapse(usize),
     Change(Move, Destination),
     FailOver,
     GoOnBackfilling,
     BeginReversing,
-    FailToBackfill(Buries),
+    FailToBackfill(Fails),
     GoOnVerifying,
     Sample(usize),
     Damage(usize),
@@ -35,7 +35,7 @@ pub(super) enum Action {
 }
 
 type Fails = bool;
-type Buries = bool;
+type Fails = bool;
 type Scan = bool;
 
 impl World {
@@ -59,7 +59,7 @@ impl World {
             _ if number >= self.readers => {}
             Some(_) => {
                 actions.push(Action::GoOnReading(number));
-                actions.extend([false, true].map(|buries| Action::FailLazily(number, buries)));
+                actions.extend([false, true].map(|fails| Action::FailLazily(number, fails)));
             }
             None => {
                 actions.extend(keys.clone().map(|key| Action::BeginRead(number, key, false)));
@@ -68,7 +68,7 @@ impl World {
                 }
             }
         }
-        actions.extend([Action::Look(number), Action::Beat(number), Action::Lapse(number)]);
+        actions.extend([Action::Look(number), Action::Heartbeat(number), Action::Lapse(number)]);
     }
 
     fn propose_copies(&self, state: &State, actions: &mut Vec<Action>) {
@@ -97,15 +97,15 @@ impl World {
             Action::CancelWrite(number) => self.cancel_write(state, number),
             Action::BeginRead(number, key, scan) => self.begin_read(state, number, key, scan),
             Action::GoOnReading(number) => self.go_on_reading(state, number),
-            Action::FailLazily(number, buries) => self.fail_lazily(state, number, buries),
+            Action::FailLazily(number, fails) => self.fail_lazily(state, number, fails),
             Action::Look(number) => self.look(state, number),
-            Action::Beat(number) => self.beat(state, number),
+            Action::Heartbeat(number) => self.heartbeat(state, number),
             Action::Lapse(number) => self.lapse(state, number),
             Action::Change(_, to) => self.change(state, to),
             Action::FailOver => self.fail_over(state),
             Action::GoOnBackfilling => self.go_on_backfilling(state),
             Action::BeginReversing => self.begin_reversing(state),
-            Action::FailToBackfill(buries) => self.fail_to_backfill(state, buries),
+            Action::FailToBackfill(fails) => self.fail_to_backfill(state, fails),
             Action::GoOnVerifying => self.go_on_verifying(state),
             Action::Sample(key) => self.sample(state, key),
             Action::Damage(key) => self.damage(state, key),
@@ -134,7 +134,7 @@ impl Model for World {
         self.propose_copies(state, actions);
         actions.extend(state.standby.is_some().then_some(Action::FailOver));
         if state.left.moves > 0 && self.is_unfenced(state) {
-            let decided = |wish: &Move| Some(Action::Change(*wish, self.decide(state, *wish)?));
+            let decided = |requested: &Move| Some(Action::Change(*requested, self.decide(state, *requested)?));
             actions.extend(self.moves.iter().filter_map(decided));
         }
     }

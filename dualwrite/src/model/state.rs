@@ -70,7 +70,7 @@ pub(super) struct Wrong {
 pub(super) struct Row {
     pub(super) sides: [Version; 2],
     pub(super) dirty: [bool; 2],
-    pub(super) buried: bool,
+    pub(super) has_dead_letter: bool,
     /// Somebody changed new behind everyone's back; and a verification found that while old answered.
     pub(super) damaged: bool,
     pub(super) found: bool,
@@ -204,7 +204,7 @@ pub(super) struct Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Part {
     /// Keys that old alone has.
-    Strays,
+    Orphans,
     /// The keys of new.
     Back,
     /// Keys that old alone has by then; its end proves the whole.

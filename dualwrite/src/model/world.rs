@@ -58,7 +58,7 @@ pub(super) enum Guard {
     LazyScans,            // scans of a lazy migration ask old until all is copied
     LazyInFlight,         // a lazy read is in flight until its last answer
     LazyEnd,              // a lazy migration leaves `Live` when all is copied; no read copies then
-    BuriedKeys,           // with a key in the dead letters, all is not copied
+    DeadLetters,           // with a key in the dead letters, all is not copied
     LeaseWithoutGap,      // a read that began before a gap in the lease does not answer after it
     OldGeneration,        // writes to new alone raise the generation of old
     ProvenReturn,         // old does not answer again before it is copied back and verified
@@ -115,7 +115,7 @@ impl World {
             Row {
                 sides: [old, new],
                 dirty: [false; 2],
-                buried: false,
+                has_dead_letter: false,
                 damaged: false,
                 found: false,
                 latest,

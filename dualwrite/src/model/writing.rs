@@ -4,7 +4,7 @@ use super::locks::Who;
 use super::state::{ABSENT, State, Write, WriteStep, bucket, index};
 use super::world::{Guard, World};
 use crate::call::write::decide::{self, Mirror};
-use crate::stages::route::{Operation, Plan, route};
+use crate::stages::route::{Operation, Route, route};
 use crate::stages::stage::Side;
 use crate::state::MirrorPolicy;
 
@@ -17,12 +17,12 @@ pub(super) struct Begin {
     pub(super) fails: bool,
 }
 
-fn plan(write: &Write) -> Plan {
+fn route(write: &Write) -> Route {
     route(write.pin, Operation::Write, bucket(write.key))
 }
 
-fn has(plan: Plan, side: Side) -> bool {
-    plan.primary == side || plan.mirror == Some(side)
+fn has(route: Route, side: Side) -> bool {
+    route.primary == side || route.mirror == Some(side)
 }
 
 impl World {
@@ -36,7 +36,7 @@ impl World {
             self.lacks(Guard::Token) && instance.cached.epoch == state.control.position.epoch;
         let pin = if fenced && !by_epoch { state.control.position } else { instance.cached };
         let write = Write { key, delete, pin, step: WriteStep::Begun };
-        if delete && state.rows[key].side(plan(&write).primary) == ABSENT {
+        if delete && state.rows[key].side(route(&write).primary) == ABSENT {
             return None;
         }
         instance.write = Some(write);
@@ -56,15 +56,15 @@ impl World {
         fails: bool,
     ) -> Option<()> {
         let write = state.instances[number].write?;
-        let plan = plan(&write);
+        let route = route(&write);
         let side = match write.step {
-            WriteStep::Begun if has(plan, Side::Old) => Side::Old,
+            WriteStep::Begun if has(route, Side::Old) => Side::Old,
             WriteStep::Committed if fails => return None,
             WriteStep::Committed => return self.acknowledge(state, number),
             _ => Side::New,
         };
         let nothing = write.delete && state.rows[write.key].side(side) == ABSENT;
-        if nothing && side == Side::Old && has(plan, Side::New) && !fails {
+        if nothing && side == Side::Old && has(route, Side::New) && !fails {
             state.instances[number].write = Some(Write { step: WriteStep::OldPassed, ..write });
             return Some(());
         }
@@ -74,7 +74,7 @@ impl World {
         } else if self.is_locked(state, Who::Write(number), write.key, side) {
             return None;
         }
-        if side == Side::Old && has(plan, Side::New) {
+        if side == Side::Old && has(route, Side::New) {
             let step = if fails { WriteStep::OldForgiven } else { WriteStep::OldWritten };
             state.instances[number].write = Some(Write { step, ..write });
         } else {
@@ -94,7 +94,7 @@ impl World {
         let repairable = decide::is_repairable(side, own.copied, self.lazy)
             || self.lacks(Guard::RepairableForgiveness);
         let decided = decide::mirror(write.pin, side, MirrorPolicy::MarkDirty, repairable);
-        plan(&write).mirror == Some(side)
+        route(&write).mirror == Some(side)
             && (decided == Mirror::Forgiving || self.lacks(Guard::UnscannedForgiveness))
             && (decide::may_forgive(write.pin, seen) || self.lacks(Guard::SeenForgiveness))
             && !self.is_mark_locked(state, Who::Write(number), write.key, side)
@@ -102,16 +102,16 @@ impl World {
 
     /// `forgiven`: the side that this last step failed to write.
     fn commit(&self, state: &mut State, number: usize, write: Write, forgiven: Option<Side>) {
-        let plan = plan(&write);
+        let route = route(&write);
         let row = &mut state.rows[write.key];
         row.latest += 1;
         row.deletions |= u8::from(write.delete) << row.latest;
         let value = if write.delete { ABSENT } else { row.latest };
-        for side in [Side::Old, Side::New].into_iter().filter(|side| has(plan, *side)) {
+        for side in [Side::Old, Side::New].into_iter().filter(|side| has(route, *side)) {
             let failed =
                 forgiven == Some(side) || side == Side::Old && write.step == WriteStep::OldForgiven;
             let passed = side == Side::Old && write.step == WriteStep::OldPassed;
-            let updates = self.lacks(Guard::UpsertingWrite) && plan.mirror == Some(side);
+            let updates = self.lacks(Guard::UpsertingWrite) && route.mirror == Some(side);
             if failed {
                 row.dirty[index(side)] = true;
             } else if !passed && (!updates || row.side(side) != ABSENT) {

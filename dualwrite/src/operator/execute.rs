@@ -8,23 +8,23 @@ use crate::backfill::decide::FAILURES_MAX;
 use crate::clock;
 use crate::control::commands::{JobKind, RecordedChange, Taken};
 use crate::control::tasks::NewTask;
-use crate::control::{Control, Order, VerifyOrder};
+use crate::control::{Control, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::EncodedKey;
-use crate::migration::moving::{check_named, check_reason};
+use crate::migration::transition::{check_named, check_reason};
 use crate::migration::rollout::give;
 use crate::operator::Operator;
 use crate::operator::command::Command;
 use crate::operator::moves;
-use crate::rollout::order::{NewOrder, OrderKind};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 
 /// How long a command waits for a short job to end.
-pub(super) const JOB_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const JOB_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const POLL: Duration = Duration::from_millis(100);
 /// How often an order to a rollout is given that changes at the same moment.
 const TRIES_MAX: u32 = 10;
@@ -63,8 +63,8 @@ impl CommandOptions {
         self
     }
 
-    pub(super) fn order(&self, kind: OrderKind) -> NewOrder {
-        NewOrder::new(kind, &self.by, &self.because)
+    pub(super) fn order(&self, kind: RolloutCommandKind) -> NewRolloutCommand {
+        NewRolloutCommand::new(kind, &self.by, &self.because)
     }
 }
 
@@ -136,7 +136,7 @@ impl Operator {
         self.control.check_version().await?;
         let execution = Execution { control: &*self.control, name, options };
         match command {
-            Command::Move(wish, gates) => moves::run(&execution, *wish, gates).await,
+            Command::Move(requested, gates) => moves::run(&execution, *requested, gates).await,
             Command::KillOn => moves::kill(&execution).await,
             other => execution.other(other).await,
         }
@@ -153,7 +153,7 @@ pub(super) struct Execution<'c> {
 /// What a command changes, how it is recorded, and what it says.
 struct Plan {
     change: RecordedChange,
-    order: NewOrder,
+    order: NewRolloutCommand,
     /// The backfill may be as the order wants it already.
     holds: Option<(Side, Order)>,
     done: &'static str,
@@ -174,10 +174,10 @@ impl Execution<'_> {
         }
         let text = match command {
             Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
-            Command::RolloutPause => self.rollout(&facts, OrderKind::Pause).await?.to_owned(),
-            Command::RolloutResume => self.rollout(&facts, OrderKind::Resume).await?.to_owned(),
-            Command::RolloutSkipSoak => self.rollout(&facts, OrderKind::SkipSoak).await?.to_owned(),
-            Command::RolloutAbort => self.rollout(&facts, OrderKind::Abort).await?.to_owned(),
+            Command::RolloutPause => self.rollout(&facts, RolloutCommandKind::Pause).await?.to_owned(),
+            Command::RolloutResume => self.rollout(&facts, RolloutCommandKind::Resume).await?.to_owned(),
+            Command::RolloutSkipSoak => self.rollout(&facts, RolloutCommandKind::SkipSoak).await?.to_owned(),
+            Command::RolloutAbort => self.rollout(&facts, RolloutCommandKind::Abort).await?.to_owned(),
             other => self.execute(self.plan(other)).await?,
         };
         Ok(CommandOutcome::of(self.name, &facts, false, text))
@@ -208,7 +208,7 @@ impl Execution<'_> {
         Ok("approved; it holds until the stage is left")
     }
 
-    async fn rollout(&self, facts: &Facts, kind: OrderKind) -> Result<&'static str, Error> {
+    async fn rollout(&self, facts: &Facts, kind: RolloutCommandKind) -> Result<&'static str, Error> {
         let CommandOptions { by, because, .. } = self.options;
         let mut position = facts.position;
         for tries in 1.. {
@@ -227,9 +227,9 @@ impl Execution<'_> {
             }
         }
         Ok(match kind {
-            OrderKind::Pause => "the rollout takes no step until it is resumed",
-            OrderKind::Resume => "the rollout goes on",
-            OrderKind::SkipSoak => "the present step need not last",
+            RolloutCommandKind::Pause => "the rollout takes no step until it is resumed",
+            RolloutCommandKind::Resume => "the rollout goes on",
+            RolloutCommandKind::SkipSoak => "the present step need not last",
             _ => "the rollout has ended; the migration stays where it is",
         })
     }
@@ -261,7 +261,7 @@ impl Execution<'_> {
 
     /// What a job came to, if it ends soon.
     pub(super) async fn answer_of(&self, kind: JobKind) -> Result<Option<String>, Error> {
-        for _ in 0..JOB_PATIENCE.as_millis() / POLL.as_millis() {
+        for _ in 0..JOB_TIMEOUT.as_millis() / POLL.as_millis() {
             let jobs = self.control.jobs(self.name).await?;
             let job = jobs.into_iter().find(|job| job.kind == kind).filter(|job| job.done);
             if let Some(job) = job {
@@ -290,32 +290,32 @@ impl Execution<'_> {
                 done: "the kill switch is taken back; instances see that within about 5 s",
                 already: "the kill switch is not set in the control tables; where `DUALWRITE_KILL` or a flag sets it, \
                           unset it there",
-                ..plan(RecordedChange::Unkill, OrderKind::KillOff)
+                ..plan(RecordedChange::Unkill, RolloutCommandKind::KillOff)
             },
             Command::LettersWaive(side, key) => {
                 let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
                 Plan {
                     order: self
                         .options
-                        .order(OrderKind::LettersWaive)
+                        .order(RolloutCommandKind::LettersWaive)
                         .about(format!("{key} to {side}")),
                     done: "waived; it is tried again like the others",
                     nothing: "this key is not among the dead letters of that side; list them first",
-                    ..plan(change, OrderKind::LettersWaive)
+                    ..plan(change, RolloutCommandKind::LettersWaive)
                 }
             }
             Command::MismatchesForget => Plan {
                 done: "the samples are removed",
                 already: "there are no samples of mismatches",
-                ..plan(RecordedChange::ForgetSamples, OrderKind::MismatchesForget)
+                ..plan(RecordedChange::ForgetSamples, RolloutCommandKind::MismatchesForget)
             },
             Command::WriterStopped(writer) => Plan {
-                order: self.options.order(OrderKind::WriterStopped).about(writer),
+                order: self.options.order(RolloutCommandKind::WriterStopped).about(writer),
                 done: "recorded; run a verification of all keys now, for the proof is withdrawn",
                 already: "this writer is recorded as stopped already; nothing was changed",
                 nothing: "there is no such writer among the hazards; `hazards` lists them by name, and `read-catalogue` \
                           looks for them again",
-                ..plan(RecordedChange::StopWriter(writer.clone()), OrderKind::WriterStopped)
+                ..plan(RecordedChange::StopWriter(writer.clone()), RolloutCommandKind::WriterStopped)
             },
             other => self.job(other).unwrap_or_else(|| self.orders(other)),
         }
@@ -324,12 +324,12 @@ impl Execution<'_> {
     /// What an instance does.
     fn job(&self, command: &Command) -> Option<Plan> {
         let (kind, recorded, key) = match command {
-            Command::Verify => (JobKind::Verify, OrderKind::Verify, None),
-            Command::Repair => (JobKind::Repair, OrderKind::Repair, None),
-            Command::LettersRetry => (JobKind::Letters, OrderKind::LettersRetry, None),
-            Command::AdvanceSequences => (JobKind::Sequences, OrderKind::AdvanceSequences, None),
-            Command::ReadCatalogue => (JobKind::Catalogue, OrderKind::Catalogue, None),
-            Command::Copy(key) => (JobKind::Copy, OrderKind::Copy, Some(EncodedKey(key.clone()))),
+            Command::Verify => (JobKind::Verify, RolloutCommandKind::Verify, None),
+            Command::Repair => (JobKind::Repair, RolloutCommandKind::Repair, None),
+            Command::LettersRetry => (JobKind::DeadLetters, RolloutCommandKind::LettersRetry, None),
+            Command::AdvanceSequences => (JobKind::Sequences, RolloutCommandKind::AdvanceSequences, None),
+            Command::ReadCatalogue => (JobKind::Catalogue, RolloutCommandKind::Catalogue, None),
+            Command::Copy(key) => (JobKind::Copy, RolloutCommandKind::Copy, Some(EncodedKey(key.clone()))),
             _ => return None,
         };
         let order = self.options.order(recorded);
@@ -349,24 +349,24 @@ impl Execution<'_> {
     /// Orders to what runs.
     fn orders(&self, command: &Command) -> Plan {
         match command {
-            Command::VerifyPause => self.verification(VerifyOrder::Pause, OrderKind::VerifyPause),
-            Command::VerifyResume => self.verification(VerifyOrder::GoOn, OrderKind::VerifyResume),
+            Command::VerifyPause => self.verification(VerifyCommand::Pause, RolloutCommandKind::VerifyPause),
+            Command::VerifyResume => self.verification(VerifyCommand::GoOn, RolloutCommandKind::VerifyResume),
             Command::VerifyCancel => {
-                self.verification(VerifyOrder::Cancel, OrderKind::VerifyCancel)
+                self.verification(VerifyCommand::Cancel, RolloutCommandKind::VerifyCancel)
             }
             other => self.backfill(other),
         }
     }
 
-    fn verification(&self, ordered: VerifyOrder, recorded: OrderKind) -> Plan {
+    fn verification(&self, ordered: VerifyCommand, recorded: RolloutCommandKind) -> Plan {
         Plan {
             change: RecordedChange::Verification(ordered),
             order: self.options.order(recorded),
             holds: None,
             done: match ordered {
-                VerifyOrder::Pause => "the verification waits until it is resumed",
-                VerifyOrder::GoOn => "the verification may go on",
-                VerifyOrder::Cancel => "the verification ends; what was found is kept",
+                VerifyCommand::Pause => "the verification waits until it is resumed",
+                VerifyCommand::GoOn => "the verification may go on",
+                VerifyCommand::Cancel => "the verification ends; what was found is kept",
             },
             already: "it was so already",
             nothing: "there is no verification to take that; start one",
@@ -386,28 +386,28 @@ impl Execution<'_> {
             Command::BackfillPause(side) => plan(
                 *side,
                 Order::Pause,
-                OrderKind::BackfillPause,
+                RolloutCommandKind::BackfillPause,
                 "the backfill is paused until it is resumed",
                 "the backfill toward that side does not run; start it, or see whether it is complete",
             ),
             Command::BackfillResume(side) => plan(
                 *side,
                 Order::GoOn,
-                OrderKind::BackfillResume,
+                RolloutCommandKind::BackfillResume,
                 "the backfill may go on; where nobody runs it, start it",
                 "the backfill toward that side is not paused, and nobody runs it; start it",
             ),
             Command::BackfillCancel(side) => plan(
                 *side,
                 Order::Cancel,
-                OrderKind::BackfillCancel,
+                RolloutCommandKind::BackfillCancel,
                 "the backfill is cancelled; what is copied stays copied",
                 "the backfill toward that side is not under way; there is nothing to end",
             ),
             Command::BackfillRate(side, rate) => plan(
                 *side,
                 Order::Rate(*rate),
-                OrderKind::BackfillRate,
+                RolloutCommandKind::BackfillRate,
                 "the backfill has its new rate",
                 "the backfill toward that side is not under way; start it with the rate",
             ),
@@ -431,7 +431,7 @@ impl Execution<'_> {
         };
         Plan {
             change: RecordedChange::StartBackfill(task),
-            order: self.options.order(OrderKind::BackfillStart).about(format!("to {side}")),
+            order: self.options.order(RolloutCommandKind::BackfillStart).about(format!("to {side}")),
             holds: None,
             done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
             already: "the backfill was started so already, and has not ended",
@@ -461,7 +461,7 @@ fn what(command: &Command) -> String {
         Command::BackfillRate(side, None) => {
             format!("take the limit off the backfill toward {side}")
         }
-        Command::Move(wish, _) => wish.to_string(),
+        Command::Move(requested, _) => requested.to_string(),
         other => other.spec().map_or_else(String::new, |spec| first_small(spec.about)),
     }
 }

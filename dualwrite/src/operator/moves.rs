@@ -8,8 +8,8 @@ use crate::control::commands::{JobKind, RecordedChange};
 use crate::error::{Error, ErrorKind};
 use crate::flags::decide::killing;
 use crate::gate::{Blocker, Gate};
-use crate::operator::execute::{CommandOutcome, Execution, JOB_PATIENCE, POLL};
-use crate::rollout::order::OrderKind;
+use crate::operator::execute::{CommandOutcome, Execution, JOB_TIMEOUT, POLL};
+use crate::rollout::order::RolloutCommandKind;
 use crate::stages::facts::Facts;
 use crate::stages::moves::{Destination, Move, destination};
 use crate::stages::position::{Percent, Position};
@@ -18,43 +18,43 @@ use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
 
 /// How long a move waits for gates that open by themselves.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the kill switch moves at the most: there are six stages.
 const BACK_MAX: u32 = 8;
 
 /// Makes a move, or says what stands against it.
 pub(super) async fn run(
     execution: &Execution<'_>,
-    wish: Move,
+    requested: Move,
     gates: &[Gate],
 ) -> Result<CommandOutcome, Error> {
     let (control, name) = (execution.control, execution.name);
     // An override of a gate that protects data is refused whatever else holds.
     admit(&[], gates).map_err(|error| error.of(name))?;
     let facts = control.facts(name).await?;
-    if wish != Move::Rollback {
+    if requested != Move::Rollback {
         execution.expect(&facts)?;
     }
-    if is_there(facts.position, wish) {
+    if is_there(facts.position, requested) {
         let text = format!("it is {} already", facts.position);
         return Ok(CommandOutcome::of(name, &facts, execution.options.dry_run, text));
     }
-    let to = destination(facts.position, facts.generation, wish).map_err(|error| error.of(name))?;
+    let to = destination(facts.position, facts.generation, requested).map_err(|error| error.of(name))?;
     if execution.options.dry_run {
-        return Ok(rehearsed(name, &facts, wish, to, gates));
+        return Ok(dry_run(name, &facts, requested, to, gates));
     }
     if to.goes_forward(facts.position) && declared(&facts, to).is_ok_and(|terms| terms.copies) {
         read_catalogue(execution).await?;
     }
-    attempt_until(execution, wish, gates).await?;
+    attempt_until(execution, requested, gates).await?;
     let after = control.facts(name).await?;
-    let text = format!("{wish}: it is {} now", after.position);
+    let text = format!("{requested}: it is {} now", after.position);
     let way_back = way_back(after.position, &after);
     Ok(CommandOutcome { way_back, ..CommandOutcome::of(name, &after, false, text) })
 }
 
-fn is_there(position: Position, wish: Move) -> bool {
-    match wish {
+fn is_there(position: Position, requested: Move) -> bool {
+    match requested {
         Move::Advance(to) | Move::StepBack(to) => {
             position.stage == to && position.ramp == Percent::ZERO
         }
@@ -67,23 +67,23 @@ fn reached(from: Position, to: Destination) -> Position {
     from.with_stage(to.stage).with_ramp(to.ramp)
 }
 
-fn rehearsed(
+fn dry_run(
     name: &str,
     facts: &Facts,
-    wish: Move,
+    requested: Move,
     to: Destination,
     gates: &[Gate],
 ) -> CommandOutcome {
     let found = match declared(facts, to) {
-        Ok(terms) => blockers(facts, wish, to, &terms),
+        Ok(terms) => blockers(facts, requested, to, &terms),
         Err(blocker) => vec![blocker],
     };
     let left: Vec<Blocker> =
         found.into_iter().filter(|blocker| !gates.contains(&blocker.gate)).collect();
     let then = reached(facts.position, to);
     let text = match left.is_empty() {
-        true => format!("would {wish}"),
-        false => format!("would {wish}, and {} gates stand against it", left.len()),
+        true => format!("would {requested}"),
+        false => format!("would {requested}, and {} gates stand against it", left.len()),
     };
     let way_back = way_back(then, facts);
     CommandOutcome { blockers: left, way_back, ..CommandOutcome::of(name, facts, true, text) }
@@ -120,16 +120,16 @@ pub(super) fn declared(facts: &Facts, to: Destination) -> Result<Terms, Blocker>
 }
 
 /// Tries again while only gates are closed that open by themselves.
-async fn attempt_until(execution: &Execution<'_>, wish: Move, gates: &[Gate]) -> Result<(), Error> {
-    let tries = PATIENCE.as_millis() / POLL.as_millis();
+async fn attempt_until(execution: &Execution<'_>, requested: Move, gates: &[Gate]) -> Result<(), Error> {
+    let tries = TIMEOUT.as_millis() / POLL.as_millis();
     for _ in 0..tries {
-        match attempt(execution, wish, gates).await {
+        match attempt(execution, requested, gates).await {
             Err(error) if error.kind() == ErrorKind::Blocked && opens_by_itself(&error) => {}
             result => return result,
         }
         clock::sleep(POLL).await;
     }
-    attempt(execution, wish, gates).await
+    attempt(execution, requested, gates).await
 }
 
 fn opens_by_itself(error: &Error) -> bool {
@@ -137,20 +137,20 @@ fn opens_by_itself(error: &Error) -> bool {
         && error.blockers().iter().all(|blocker| blocker.gate.opens_by_itself())
 }
 
-async fn attempt(execution: &Execution<'_>, wish: Move, gates: &[Gate]) -> Result<(), Error> {
+async fn attempt(execution: &Execution<'_>, requested: Move, gates: &[Gate]) -> Result<(), Error> {
     let (control, name, options) = (execution.control, execution.name, execution.options);
     let facts = control.facts(name).await?;
     let of = |error: Error| error.of(name);
-    let to = destination(facts.position, facts.generation, wish).map_err(of)?;
+    let to = destination(facts.position, facts.generation, requested).map_err(of)?;
     let terms = match declared(&facts, to) {
         Ok(terms) => terms,
         Err(blocker) => return Err(of(Error::blocked(vec![blocker]))),
     };
-    let expected = options.expected.filter(|_| wish != Move::Rollback);
+    let expected = options.expected.filter(|_| requested != Move::Rollback);
     let change = Change {
         expected,
         token: expected.filter(|epoch| *epoch == facts.position.epoch).map(|_| facts.token),
-        wish,
+        requested,
         actor: options.by.clone(),
         reason: options.because.clone(),
         overridden: gates.to_vec(),
@@ -164,12 +164,12 @@ async fn attempt(execution: &Execution<'_>, wish: Move, gates: &[Gate]) -> Resul
 /// A move forward goes by what the catalogue says now, which an instance has to read.
 async fn read_catalogue(execution: &Execution<'_>) -> Result<(), Error> {
     let (control, name, options) = (execution.control, execution.name, execution.options);
-    let order = options.order(OrderKind::Catalogue);
+    let order = options.order(RolloutCommandKind::Catalogue);
     control.command(name, &RecordedChange::ReadCatalogue, None, &order).await?;
     if execution.answer_of(JobKind::Catalogue).await?.is_some() {
         return Ok(());
     }
-    let seconds = JOB_PATIENCE.as_secs();
+    let seconds = JOB_TIMEOUT.as_secs();
     let message = format!(
         "no instance with a copy function has read the catalogue within {seconds} s, which a move forward goes by; see \
          that one is alive, and try again"
@@ -190,7 +190,7 @@ pub(super) async fn kill(execution: &Execution<'_>) -> Result<CommandOutcome, Er
         let way_back = Some("`kill-off` takes the switch back".to_owned());
         return Ok(CommandOutcome { way_back, ..CommandOutcome::of(name, &before, true, text) });
     }
-    let order = execution.options.order(OrderKind::KillOn);
+    let order = execution.options.order(RolloutCommandKind::KillOn);
     control.command(name, &RecordedChange::Kill, None, &order).await?;
     let left = go_back(execution).await;
     let after = control.facts(name).await?;
@@ -211,8 +211,8 @@ async fn go_back(execution: &Execution<'_>) -> Option<String> {
             Ok(facts) => facts,
             Err(error) => return Some(error.to_string()),
         };
-        let wish = killing(facts.position)?;
-        if let Err(error) = attempt(execution, wish, &[]).await {
+        let requested = killing(facts.position)?;
+        if let Err(error) = attempt(execution, requested, &[]).await {
             return Some(error.to_string());
         }
     }

@@ -1,15 +1,15 @@
 //! What an operator can ask of one migration.
 
 use crate::control::commands::Job;
-use crate::control::letters::DeadLetter;
-use crate::control::{Event, Mismatch};
+use crate::control::dead_letters::DeadLetter;
+use crate::control::{AuditEvent, Mismatch};
 use crate::error::Error;
 use crate::gate::Blocker;
 use crate::migration::rollout::RolloutStatus;
 use crate::operator::Operator;
 use crate::operator::moves::declared;
 use crate::preflight::report::PreflightReport;
-use crate::rollout::order::RolloutOrder;
+use crate::rollout::order::RolloutCommand;
 use crate::stages::facts::InstanceReport;
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
@@ -24,16 +24,16 @@ impl Operator {
     ///
     /// # Errors
     /// `IllegalMove` where there is no such move, `UnknownMigration`, `Database`.
-    pub async fn readiness(&self, name: &str, wish: Option<Move>) -> Result<Vec<Blocker>, Error> {
+    pub async fn readiness(&self, name: &str, requested: Option<Move>) -> Result<Vec<Blocker>, Error> {
         self.control.check_version().await?;
         let facts = self.control.facts(name).await?;
-        let Some(wish) = wish.or_else(|| facts.position.stage.next().map(Move::Advance)) else {
+        let Some(requested) = requested.or_else(|| facts.position.stage.next().map(Move::Advance)) else {
             return Ok(Vec::new());
         };
         let to =
-            destination(facts.position, facts.generation, wish).map_err(|error| error.of(name))?;
+            destination(facts.position, facts.generation, requested).map_err(|error| error.of(name))?;
         Ok(match declared(&facts, to) {
-            Ok(terms) => blockers(&facts, wish, to, &terms),
+            Ok(terms) => blockers(&facts, requested, to, &terms),
             Err(blocker) => vec![blocker],
         })
     }
@@ -42,7 +42,7 @@ impl Operator {
     ///
     /// # Errors
     /// `UnknownMigration`, `Database`.
-    pub async fn events(&self, name: &str) -> Result<Vec<Event>, Error> {
+    pub async fn events(&self, name: &str) -> Result<Vec<AuditEvent>, Error> {
         self.known(name).await?;
         self.control.events(name, LINES_MAX).await
     }
@@ -51,7 +51,7 @@ impl Operator {
     ///
     /// # Errors
     /// `UnknownMigration`, `Database`.
-    pub async fn audit(&self, name: &str) -> Result<Vec<RolloutOrder>, Error> {
+    pub async fn audit(&self, name: &str) -> Result<Vec<RolloutCommand>, Error> {
         self.known(name).await?;
         self.control.orders(name, LINES_MAX).await
     }

@@ -13,13 +13,13 @@ use crate::stages::stage::Side;
 use crate::store::ledger::{self, Orders, State};
 use crate::transaction::Tx;
 
-const PAUSED_LOOK: Duration = Duration::from_millis(250);
+const PAUSED_POLL: Duration = Duration::from_millis(250);
 
 impl<C: CopyKeys> Worker<'_, C> {
     /// A transaction of this generation's backfill. Waits while it is paused, or the hour is wrong.
     pub(crate) async fn begin(&mut self) -> Result<Tx<'static, C::Database>, Error> {
         loop {
-            let (tx, orders) = self.begin_under_orders().await?;
+            let (tx, orders) = self.begin_under_control().await?;
             let reason = match orders.state {
                 State::Cancelled => {
                     let message = "the backfill was cancelled; `resume` it to go on";
@@ -36,11 +36,11 @@ impl<C: CopyKeys> Worker<'_, C> {
             };
             tx.rollback().await?;
             self.tell(Some(reason.to_owned())).await;
-            clock::sleep(PAUSED_LOOK).await;
+            clock::sleep(PAUSED_POLL).await;
         }
     }
 
-    async fn begin_under_orders(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
+    async fn begin_under_control(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
         check_stage(position, self.part.to(), &self.shared.name)?;
         if self.part.to() == Side::New && position.stage.reads() == Side::New {
@@ -62,7 +62,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// After a batch: pauses for the rate, and for whoever needs the database more.
-    pub(crate) async fn breathe(&mut self, keys: u64, spent: Duration) {
+    pub(crate) async fn pause_between_pages(&mut self, keys: u64, spent: Duration) {
         let reason = match self.options.throttle.asks_host() {
             Some(reason) => Some(reason),
             None => self.pressed().await,

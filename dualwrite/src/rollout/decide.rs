@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::control::Event;
+use crate::control::AuditEvent;
 use crate::gate::{Blocker, Gate};
 use crate::rollout::health::Health;
 use crate::rollout::plan::{RolloutPlan, RolloutStep};
@@ -18,7 +18,7 @@ pub(crate) struct Known<'k> {
     pub(crate) row: &'k PlanRow,
     pub(crate) position: Position,
     /// The last change of the position.
-    pub(crate) last: Option<&'k Event>,
+    pub(crate) last: Option<&'k AuditEvent>,
     /// Approvals that were given since the present stage was entered.
     pub(crate) approvals: &'k [String],
     pub(crate) backfilled: bool,
@@ -55,7 +55,7 @@ pub(crate) enum Decision {
     Work(Work),
     /// The next step.
     Move {
-        wish: Move,
+        requested: Move,
         step: usize,
     },
     /// Somebody has to look at it.
@@ -99,8 +99,8 @@ pub(crate) fn decide(known: &Known<'_>) -> Decision {
         return Decision::Hold(changed(known.last, *position));
     }
     let here = row.step.checked_sub(1).and_then(|index| plan.steps.get(index));
-    let wish = match next_move(plan, row.step, *position) {
-        Ok(wish) => wish,
+    let requested = match next_move(plan, row.step, *position) {
+        Ok(requested) => requested,
         Err(problem) => return Decision::Hold(problem),
     };
     if let Working::Failed(problem) = &known.work {
@@ -109,14 +109,14 @@ pub(crate) fn decide(known: &Known<'_>) -> Decision {
     if let Some(pause) = lasts(known, here) {
         return pause;
     }
-    let (Some(wish), Some(next)) = (wish, plan.steps.get(row.step)) else {
+    let (Some(requested), Some(next)) = (requested, plan.steps.get(row.step)) else {
         return Decision::Done;
     };
     if let Some(pause) = asks(known, next) {
         return pause;
     }
     match known.blockers {
-        [] => Decision::Move { wish, step: row.step + 1 },
+        [] => Decision::Move { requested, step: row.step + 1 },
         blockers => {
             let reasons: Vec<String> = blockers.iter().map(ToString::to_string).collect();
             Decision::Wait(reasons.join("; "))
@@ -124,7 +124,7 @@ pub(crate) fn decide(known: &Known<'_>) -> Decision {
     }
 }
 
-fn changed(last: Option<&Event>, position: Position) -> String {
+fn changed(last: Option<&AuditEvent>, position: Position) -> String {
     match last {
         Some(event) => format!(
             "{} moved the migration to {position}: {}; `resume` goes on from there",
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_step_is_left_when_it_has_lasted_and_its_health_is_known_to_be_good() {
         let (plan, mut row, here) = (plan(), row(2), at(Stage::Shadow, 0));
-        let go = Decision::Move { wish: Move::Ramp(percent(1)), step: 3 };
+        let go = Decision::Move { requested: Move::Ramp(percent(1)), step: 3 };
         assert_eq!(decide(&known(&plan, &row, here)), go);
         row.at_step = HOUR - Duration::from_micros(1);
         assert_eq!(waits(decide(&known(&plan, &row, here))), "step 2 (shadow) lasts 3600s");
@@ -309,7 +309,7 @@ mod tests {
         );
         let given = ["owner".to_owned()];
         let approved = Known { approvals: &given, ..known(&plan, &row, here) };
-        assert_eq!(decide(&approved), Decision::Move { wish: Move::Ramp(percent(25)), step: 4 });
+        assert_eq!(decide(&approved), Decision::Move { requested: Move::Ramp(percent(25)), step: 4 });
         (row.step, row.hour) = (4, 18);
         let reason = waits(decide(&known(&plan, &row, at(Stage::Shadow, 25))));
         assert_eq!(reason, "step 5 (live) is taken from 08:00 to 18:00 UTC");
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(holds(decide(&failed)), "3 keys differ");
         // Who does not say so leaves it to the operator, and waits at the gate.
         let other = RolloutPlan { backfill: false, verify: true, ..plan.clone() };
-        let shadow = Decision::Move { wish: Move::Advance(Stage::Shadow), step: 2 };
+        let shadow = Decision::Move { requested: Move::Advance(Stage::Shadow), step: 2 };
         assert_eq!(decide(&Known { plan: &other, ..nothing.clone() }), shadow);
         let gate = [Blocker { gate: Gate::Backfilled, reason: "run the backfill".to_owned() }];
         let row = super::tests::row(2);
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn who_moves_the_migration_otherwise_holds_it() {
         let (plan, row) = (plan(), row(5));
-        let event = Event {
+        let event = AuditEvent {
             at_us: 0,
             actor: "eve".to_owned(),
             reason: "latency".to_owned(),
@@ -453,12 +453,12 @@ mod tests {
                 let decision = decide(&seen);
                 let lasted = row.step == 0 || row.soak_skipped || row.at_step >= plan.steps[row.step - 1].soaks();
                 match decision {
-                    Decision::Move { wish, step } => {
+                    Decision::Move { requested, step } => {
                         prop_assert_eq!(row.state, RolloutState::Running);
                         prop_assert_eq!(row.epoch, here.epoch);
                         prop_assert_eq!(step, row.step + 1);
                         let next = &plan.steps[row.step];
-                        let to = crate::stages::moves::destination(here, Generation::FIRST, wish).unwrap();
+                        let to = crate::stages::moves::destination(here, Generation::FIRST, requested).unwrap();
                         prop_assert!(to.goes_forward(here));
                         prop_assert!(to.stage == here.stage || to.stage == here.stage.next().unwrap() && to.ramp == Percent::ZERO);
                         prop_assert_eq!(Some((to.stage, to.ramp)), next.target());

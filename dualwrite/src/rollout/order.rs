@@ -7,12 +7,12 @@ use crate::stages::position::Epoch;
 /// What was ordered.
 ///
 /// ```
-/// assert_eq!(dualwrite::OrderKind::SkipSoak.to_string(), "skip_soak");
+/// assert_eq!(dualwrite::RolloutCommandKind::SkipSoak.to_string(), "skip_soak");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum OrderKind {
+pub enum RolloutCommandKind {
     /// A plan was stored, to be followed.
     Start,
     /// No step is taken until it is resumed.
@@ -69,7 +69,7 @@ pub enum OrderKind {
     Copy,
 }
 
-impl OrderKind {
+impl RolloutCommandKind {
     pub(crate) const ALL: [Self; 27] = [
         Self::Start,
         Self::Pause,
@@ -139,21 +139,21 @@ impl OrderKind {
     }
 }
 
-impl std::fmt::Display for OrderKind {
+impl std::fmt::Display for RolloutCommandKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// One line of the audit beside the [changes of the position](crate::Event): an order to a rollout, or what
+/// One line of the audit beside the [changes of the position](crate::AuditEvent): an order to a rollout, or what
 /// the plan told of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct RolloutOrder {
+pub struct RolloutCommand {
     /// When, by the database's clock, in microseconds since 1970.
     pub at_us: i64,
     /// What.
-    pub kind: OrderKind,
+    pub kind: RolloutCommandKind,
     /// The name of the approval, where one was given.
     pub approval: Option<String>,
     /// What else it said: the key, the writer, the rate.
@@ -168,16 +168,16 @@ pub struct RolloutOrder {
 
 /// An order on its way into the control tables, in the transaction that makes it come true.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NewOrder {
-    pub(crate) kind: OrderKind,
+pub(crate) struct NewRolloutCommand {
+    pub(crate) kind: RolloutCommandKind,
     pub(crate) approval: Option<String>,
     pub(crate) detail: Option<String>,
     pub(crate) actor: String,
     pub(crate) reason: String,
 }
 
-impl NewOrder {
-    pub(crate) fn new(kind: OrderKind, actor: &str, reason: &str) -> Self {
+impl NewRolloutCommand {
+    pub(crate) fn new(kind: RolloutCommandKind, actor: &str, reason: &str) -> Self {
         let (actor, reason) = (actor.to_owned(), reason.to_owned());
         Self { kind, approval: None, detail: None, actor, reason }
     }
@@ -187,7 +187,7 @@ impl NewOrder {
     }
 
     pub(crate) fn approval(name: &str, actor: &str, reason: &str) -> Self {
-        Self { approval: Some(name.to_owned()), ..Self::new(OrderKind::Approve, actor, reason) }
+        Self { approval: Some(name.to_owned()), ..Self::new(RolloutCommandKind::Approve, actor, reason) }
     }
 }
 
@@ -197,10 +197,10 @@ mod tests {
 
     #[test]
     fn every_kind_is_found_by_its_name_and_serialized_by_it() {
-        for kind in OrderKind::ALL {
-            assert_eq!(OrderKind::from_name(kind.as_str()), Some(kind));
+        for kind in RolloutCommandKind::ALL {
+            assert_eq!(RolloutCommandKind::from_name(kind.as_str()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        assert_eq!(OrderKind::from_name("dance"), None);
+        assert_eq!(RolloutCommandKind::from_name("dance"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::rollout::order::NewOrder;
+use crate::rollout::order::NewRolloutCommand;
 use crate::rollout::plan::RolloutPlan;
 use crate::stages::position::Epoch;
 
@@ -105,12 +105,12 @@ pub(crate) struct PlanUpdate {
     pub(crate) soak_skipped: bool,
     pub(crate) note: String,
     /// For the audit.
-    pub(crate) order: NewOrder,
+    pub(crate) order: NewRolloutCommand,
 }
 
 impl PlanUpdate {
     /// Everything as it is, but for the state and its reason.
-    pub(crate) fn to(state: RolloutState, row: &PlanRow, note: String, order: NewOrder) -> Self {
+    pub(crate) fn to(state: RolloutState, row: &PlanRow, note: String, order: NewRolloutCommand) -> Self {
         Self {
             state,
             step: row.step,

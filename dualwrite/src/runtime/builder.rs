@@ -11,7 +11,7 @@ use crate::control::{Control, Heartbeat};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::migration::moving::NAME_BYTES_MAX;
+use crate::migration::transition::NAME_BYTES_MAX;
 use crate::pace::replicas::{REPLICAS_MAX, Replica};
 use crate::runtime::steering::Steering;
 use crate::stages::stage::Stage;
@@ -24,7 +24,7 @@ use crate::store::sql::{SqlControl, statement_limit};
 pub struct RuntimeBuilder<DB: Backend> {
     pub(super) pool: sqlx::Pool<DB>,
     pub(super) replicas: Vec<Replica<DB>>,
-    pub(super) beat: Heartbeat,
+    pub(super) heartbeat: Heartbeat,
     pub(super) poll: Duration,
     pub(super) shutdown: Duration,
     pub(crate) steering: Steering,
@@ -36,13 +36,13 @@ pub struct RuntimeBuilder<DB: Backend> {
 impl<DB: Backend> RuntimeBuilder<DB> {
     /// The release of the service, shown to operators and used by gates; at most 100 bytes.
     pub fn release(mut self, release: impl Into<String>) -> Self {
-        self.beat.release = release.into();
+        self.heartbeat.release = release.into();
         self
     }
 
     /// The lease; see [`LEASE`](crate::LEASE).
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.beat.lease = lease;
+        self.heartbeat.lease = lease;
         self
     }
 
@@ -79,8 +79,8 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     /// The stages that this build can run; all by default. A move beyond them waits until no such
     /// instance lives.
     pub fn stages(mut self, first: Stage, last: Stage) -> Self {
-        self.beat.min_stage = first;
-        self.beat.max_stage = last;
+        self.heartbeat.min_stage = first;
+        self.heartbeat.max_stage = last;
         self
     }
 
@@ -111,18 +111,18 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     /// other control tables than the background task does.
     pub async fn start(self) -> Result<Runtime<DB>, Error> {
         let handle = clock::tokio_runtime()?;
-        if self.beat.release.is_empty() || self.beat.release.len() > NAME_BYTES_MAX {
+        if self.heartbeat.release.is_empty() || self.heartbeat.release.len() > NAME_BYTES_MAX {
             let message = format!("the release must have 1 to {NAME_BYTES_MAX} bytes");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        if self.beat.lease < self.poll * 3 {
+        if self.heartbeat.lease < self.poll * 3 {
             let message = "the lease must be at least three polls long, or it runs out by itself";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.check_replicas()?;
         let engine = DB::Adapter::inspect(&self.pool).await?;
         engine.admit(self.accepted.as_deref())?;
-        let limit = statement_limit(self.beat.lease);
+        let limit = statement_limit(self.heartbeat.lease);
         let control = SqlControl::new(self.pool.clone(), limit);
         let control: Arc<dyn Control> = Arc::new(match engine.is_pooled() {
             true => control.without_notifications(),
@@ -132,12 +132,12 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         if let Some(source) = DB::Adapter::control_source(&self.pool, limit) {
             check_places::<DB>(&self.pool, &source).await?;
         }
-        let mut inner = Inner::new(control, self.clock, self.beat, self.shutdown, handle);
+        let mut inner = Inner::new(control, self.clock, self.heartbeat, self.shutdown, handle);
         inner.tell(self.hooks);
         inner.steering = self.steering;
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();
-        let parts = (Arc::clone(&inner.control), Arc::clone(&inner.ear), Arc::clone(&inner.nudge));
+        let parts = (Arc::clone(&inner.control), Arc::clone(&inner.ear), Arc::clone(&inner.wake));
         inner.spawn(listen(parts.0, parts.1, parts.2, stop.clone()));
         inner.spawn(maintain(Arc::downgrade(&inner), self.poll, stop));
         Ok(Runtime { inner, pool: self.pool, replicas: self.replicas.into(), engine })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::flags::decide::{Heading, decide, killing};
-use crate::migration::moving::Moving;
+use crate::migration::transition::Transition;
 use crate::state::Shared;
 
 /// How often a kill switch begins again in one look when others move the migration at the same time.
@@ -29,7 +29,7 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<Reconciled, Error> {
     let told = facts.instances.iter().find(|one| *one.id == *shared.instance);
     if told.is_none_or(|one| one.wanted != report.wanted) {
         // All instances must go by the same wishes.
-        shared.nudge.notify_one();
+        shared.wake.notify_one();
         return Ok(Reconciled::Unheard);
     }
     let flagged = shared.control.flagged(&shared.name).await?;
@@ -40,9 +40,9 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<Reconciled, Error> {
             None
         }
         Heading::Overruled(reason) | Heading::Wait(reason) => Some(reason),
-        Heading::Go(wish, wanted) => {
+        Heading::Go(requested, wanted) => {
             let source = report.source.unwrap_or_default();
-            let moved = Moving::new(shared, wish)
+            let moved = Transition::new(shared, requested)
                 .by(format!("flags, by {}", shared.actor))
                 .because(format!("{source} wants {wanted}"))
                 .expecting(facts.position.epoch)
@@ -65,8 +65,8 @@ pub(crate) async fn kill(shared: &Shared, switch: &str) -> Result<Option<String>
     }
     let mut conflicts = 0;
     let mut position = shared.refresh().await?.position;
-    while let Some(wish) = killing(position) {
-        let moved = Moving::new(shared, wish)
+    while let Some(requested) = killing(position) {
+        let moved = Transition::new(shared, requested)
             .by(format!("kill switch, by {}", shared.actor))
             .because(format!("the kill switch {switch} is set"))
             .expecting(position.epoch)

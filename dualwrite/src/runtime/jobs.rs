@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::backfill::letters::retry_all;
+use crate::backfill::dead_letters::retry_all;
 use crate::clock;
 use crate::control::commands::{Job, JobKind};
 use crate::error::{Error, ErrorKind};
@@ -154,7 +154,7 @@ impl Worker {
                 let (copied, removed, failed) = (report.copied, report.removed, report.failed);
                 Ok(format!("{copied} keys copied, {removed} removed, {failed} failed"))
             }
-            JobKind::Letters => {
+            JobKind::DeadLetters => {
                 let copied = shared.operating(retry_all(shared)).await?;
                 shared.refresh().await?;
                 Ok(format!("{copied} dead letters were copied, and are gone"))
@@ -168,9 +168,9 @@ impl Worker {
                 })
             }
             JobKind::Catalogue => {
-                let found = shared.look_ahead().await?;
+                let found = shared.run_preflight().await?;
                 if let Some(runtime) = self.runtime.upgrade() {
-                    runtime.beat().await?; // what this instance declares is stored with it
+                    runtime.send_heartbeat().await?; // what this instance declares is stored with it
                 }
                 let refused = found.refusals().count();
                 Ok(format!("{} findings, {refused} of them refuse", found.findings.len()))
@@ -187,7 +187,7 @@ impl Worker {
             let message = "the present stage copies nothing to the new side; advance it first";
             return Err(Error::new(ErrorKind::Conflict, message).of(name));
         }
-        shared.control.exhume(name, Side::New, &key, None).await?;
+        shared.control.remove_dead_letter(name, Side::New, &key, None).await?;
         Ok("the key was copied".to_owned())
     }
 }

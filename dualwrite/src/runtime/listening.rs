@@ -53,17 +53,17 @@ impl Ear {
 pub(super) async fn listen(
     control: Arc<dyn Control>,
     ear: Arc<Ear>,
-    nudge: Arc<Notify>,
+    wake: Arc<Notify>,
     stop: CancellationToken,
 ) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = keep_listening(&*control, &ear, &nudge) => {}
+        () = keep_listening(&*control, &ear, &wake) => {}
     }
     ear.listens.store(false, SeqCst);
 }
 
-async fn keep_listening(control: &dyn Control, ear: &Ear, nudge: &Notify) {
+async fn keep_listening(control: &dyn Control, ear: &Ear, wake: &Notify) {
     let mut pause = PAUSE_MIN;
     loop {
         match control.watch().await {
@@ -71,7 +71,7 @@ async fn keep_listening(control: &dyn Control, ear: &Ear, nudge: &Notify) {
             Ok(Some(mut watch)) => {
                 ear.listens.store(true, SeqCst);
                 // What was told before it listened, it has missed.
-                hear(ear, nudge);
+                hear(ear, wake);
                 pause = PAUSE_MIN;
                 loop {
                     let heard = tokio::select! {
@@ -79,7 +79,7 @@ async fn keep_listening(control: &dyn Control, ear: &Ear, nudge: &Notify) {
                         () = ear.doubted.notified() => break,
                     };
                     match heard {
-                        Ok(()) => hear(ear, nudge),
+                        Ok(()) => hear(ear, wake),
                         Err(error) => {
                             tracing::info!(%error, "listens again; until then positions are polled");
                             break;
@@ -87,7 +87,7 @@ async fn keep_listening(control: &dyn Control, ear: &Ear, nudge: &Notify) {
                     }
                 }
                 ear.listens.store(false, SeqCst);
-                hear(ear, nudge);
+                hear(ear, wake);
             }
             Err(error) => tracing::warn!(%error, "cannot listen for changes; positions are polled"),
         }
@@ -96,8 +96,8 @@ async fn keep_listening(control: &dyn Control, ear: &Ear, nudge: &Notify) {
     }
 }
 
-fn hear(ear: &Ear, nudge: &Notify) {
+fn hear(ear: &Ear, wake: &Notify) {
     ear.heard.store(true, SeqCst);
     ear.suspected.store(false, SeqCst);
-    nudge.notify_one();
+    wake.notify_one();
 }

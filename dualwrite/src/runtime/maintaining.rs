@@ -47,11 +47,11 @@ pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: Cancellat
         }
         beside.start(&inner, poll);
         inner.control.trim();
-        let nudge = Arc::clone(&inner.nudge);
+        let wake = Arc::clone(&inner.wake);
         drop(inner); // a runtime that was dropped must not be kept alive by its own sleep
         asked = tokio::select! {
             () = stop.cancelled() => return,
-            () = nudge.notified() => true,
+            () = wake.notified() => true,
             () = clock::sleep(poll.min(WAKE)) => false,
         };
     }

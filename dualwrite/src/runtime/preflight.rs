@@ -19,7 +19,7 @@ impl Inner {
     /// What the catalogue says of the tables of a migration. What it refuses fails the registration of one that
     /// has not begun; later the instance joins all the same, and forward moves wait. Where it cannot be read
     /// now, the next move reads it.
-    pub(super) async fn look_ahead(
+    pub(super) async fn run_preflight(
         &self,
         name: &str,
         copier: Option<&Arc<dyn Copier>>,
@@ -69,7 +69,7 @@ impl Inner {
         self.catalogues_read.store(now, Relaxed);
         for shared in self.migrations() {
             if shared.waits_for_catalogue()
-                && let Err(error) = shared.look_ahead().await
+                && let Err(error) = shared.run_preflight().await
             {
                 tracing::debug!(migration = &*shared.name, %error, "the catalogue could not be read again");
             }

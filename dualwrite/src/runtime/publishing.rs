@@ -35,9 +35,9 @@ pub(super) fn facts(shared: &Shared, facts: Option<&Facts>) {
     let Some(facts) = facts else { return };
     let backfill = shared.take_gathered();
     let closed = facts.position.stage.next().and_then(|next| {
-        let wish = Move::Advance(next);
-        let to = destination(facts.position, facts.generation, wish).ok()?;
-        Some(blockers(facts, wish, to, &shared.terms()))
+        let requested = Move::Advance(next);
+        let to = destination(facts.position, facts.generation, requested).ok()?;
+        Some(blockers(facts, requested, to, &shared.terms()))
     });
     guarded(shared, || {
         let series = Series(&shared.name);

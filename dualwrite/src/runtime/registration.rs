@@ -10,7 +10,7 @@ use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
-use crate::migration::moving::NAME_BYTES_MAX;
+use crate::migration::transition::NAME_BYTES_MAX;
 use crate::pace::replicas::Replicas;
 use crate::printable::printable;
 use crate::stages::bucket::BucketRule;
@@ -31,7 +31,7 @@ impl<DB: Backend> Registration<'_, DB> {
     /// The copy function.
     pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
         let Runtime { inner, pool, replicas, .. } = self.runtime;
-        let replicas = Replicas::new(Arc::clone(replicas), &inner.beat.instance);
+        let replicas = Replicas::new(Arc::clone(replicas), &inner.heartbeat.instance);
         let registered = Registered::new(copy, pool.clone(), replicas);
         self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
         self

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::backfill::letters::retry_due;
-use crate::migration::moving::repair;
+use crate::backfill::dead_letters::retry_due;
+use crate::migration::transition::repair;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 
@@ -15,12 +15,12 @@ impl Inner {
     pub(super) fn wants_repair(&self) -> bool {
         self.migrations()
             .iter()
-            .any(|shared| shared.is_dirty() && shared.copier.is_some() || has_due_letters(shared))
+            .any(|shared| shared.is_dirty() && shared.copier.is_some() || has_due_dead_letters(shared))
     }
 
     async fn repair(&self) {
         for shared in self.migrations() {
-            if has_due_letters(&shared)
+            if has_due_dead_letters(&shared)
                 && let Err(error) = retry_due(&shared).await
             {
                 tracing::warn!(migration = &*shared.name, %error, "dead letters are tried later");
@@ -38,8 +38,8 @@ impl Inner {
 }
 
 /// Without a copy function there is nobody to try them.
-fn has_due_letters(shared: &Shared) -> bool {
-    shared.has_due_letters() && shared.copier.is_some()
+fn has_due_dead_letters(shared: &Shared) -> bool {
+    shared.has_due_dead_letters() && shared.copier.is_some()
 }
 
 pub(super) async fn repair_all(inner: Arc<Inner>, stop: CancellationToken) {

@@ -13,7 +13,7 @@ use crate::guard::rules::GuardReport;
 use crate::migration::announce::{Announcement, announce};
 use crate::rollout::decide::{Decision, Known, Work, Working, decide, next_move};
 use crate::rollout::health::Health;
-use crate::rollout::order::{NewOrder, OrderKind};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::rollout::pace::BackfillPace;
 use crate::rollout::plan::RolloutPlan;
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
@@ -79,10 +79,10 @@ pub(crate) async fn follow(
     let facts = shared.control.facts(&shared.name).await?;
     let terms = shared.terms_now().await?;
     let position = facts.position;
-    let wish = next_move(plan, row.step, position).ok().flatten();
-    let to = wish.and_then(|wish| {
-        let to = destination(position, facts.generation, wish).ok()?;
-        Some(blockers(&facts, wish, to, &terms))
+    let requested = next_move(plan, row.step, position).ok().flatten();
+    let to = requested.and_then(|requested| {
+        let to = destination(position, facts.generation, requested).ok()?;
+        Some(blockers(&facts, requested, to, &terms))
     });
     let last = match row.epoch == position.epoch {
         true => None,
@@ -104,9 +104,9 @@ pub(crate) async fn follow(
         Decision::Rest => Ok(Look::Idle),
         Decision::Wait(reason) => tell(shared, row, &reason).await,
         Decision::Work(work) => Ok(Look::Work(work)),
-        Decision::Move { wish, step } => take(shared, plan, row, wish, step).await,
+        Decision::Move { requested, step } => take(shared, plan, row, requested, step).await,
         Decision::Hold(reason) => {
-            let order = NewOrder::new(OrderKind::Hold, &actor(shared), &reason);
+            let order = NewRolloutCommand::new(RolloutCommandKind::Hold, &actor(shared), &reason);
             let update = PlanUpdate::to(RolloutState::Held, row, reason.clone(), order);
             if shared.control.update_plan(&shared.name, row.version, &update).await? {
                 announce(shared, Announcement::Held { reason: &reason });
@@ -115,7 +115,7 @@ pub(crate) async fn follow(
         }
         Decision::Done => {
             let note = "every step was taken".to_owned();
-            let order = NewOrder::new(OrderKind::Done, &actor(shared), &note);
+            let order = NewRolloutCommand::new(RolloutCommandKind::Done, &actor(shared), &note);
             let update = PlanUpdate::to(RolloutState::Done, row, note, order);
             if shared.control.update_plan(&shared.name, row.version, &update).await? {
                 announce(shared, Announcement::Done);
@@ -142,7 +142,7 @@ async fn health(shared: &Shared) -> Health {
 
 async fn tell(shared: &Shared, row: &PlanRow, reason: &str) -> Result<Look, Error> {
     if row.waiting.as_deref() != Some(reason) {
-        shared.control.tell_plan(&shared.name, &shared.instance, reason).await?;
+        shared.control.report_plan(&shared.name, &shared.instance, reason).await?;
         announce(shared, Announcement::Waits { reason });
     }
     Ok(Look::Waiting)
@@ -156,14 +156,14 @@ async fn take(
     shared: &Shared,
     plan: &RolloutPlan,
     row: &PlanRow,
-    wish: Move,
+    requested: Move,
     step: usize,
 ) -> Result<Look, Error> {
     let shown = plan.steps.get(step - 1).map(ToString::to_string).unwrap_or_default();
     let change = Change {
         expected: Some(row.epoch),
         token: None,
-        wish,
+        requested,
         actor: actor(shared),
         reason: format!("step {step} of {}: {shown}", plan.len()),
         overridden: Vec::new(),
@@ -174,7 +174,7 @@ async fn take(
     match shared.control.change(&shared.name, &change).await {
         Ok(record) => {
             shared.adopt(&record).await?;
-            shared.nudge.notify_one();
+            shared.wake.notify_one();
             announce(shared, Announcement::Moved { step, to: record.position });
             Ok(Look::Moved)
         }

@@ -18,7 +18,7 @@ use crate::database::Backend;
 use crate::error::BoxError;
 use crate::flags::report::FlagReport;
 use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told, unknown_in};
-use crate::flags::wanted::Wanted;
+use crate::flags::desired::DesiredState;
 use crate::rollout::decide::{Work, Working};
 use crate::rollout::health::{Health, HealthHook};
 use crate::runtime::flags::{Reconciled, kill, reconcile};
@@ -48,7 +48,7 @@ pub(crate) struct Steering {
 #[derive(Default)]
 struct Seen {
     /// The last good answer of each source.
-    said: Vec<Option<Wanted>>,
+    said: Vec<Option<DesiredState>>,
     /// When it is looked at again, by our clock, unless the epoch is another one.
     next: u64,
     epoch: Epoch,
@@ -135,11 +135,11 @@ impl Steering {
                     Err(problem) => report.problems.push(format!("{}: {problem}", source.name())),
                 }
                 match said {
-                    Some(Wanted::Kill) if report.killed_by.is_none() => {
+                    Some(DesiredState::Kill) if report.killed_by.is_none() => {
                         let switch = format!("of the flags in {}", source.name());
                         report.killed_by = Some(switch.chars().take(SWITCH_CHARS_MAX).collect());
                     }
-                    Some(wanted @ Wanted::Position { .. }) if report.wanted.is_none() => {
+                    Some(wanted @ DesiredState::Position { .. }) if report.wanted.is_none() => {
                         report.wanted = Some(wanted.to_string());
                         report.source = Some(source.name().to_owned());
                     }
@@ -172,7 +172,7 @@ impl Steering {
                 "flags say something else"
             );
             self.with(shared, |seen| seen.next = 0);
-            shared.nudge.notify_one(); // the others shall know
+            shared.wake.notify_one(); // the others shall know
         }
     }
 
@@ -224,7 +224,7 @@ impl Steering {
     }
 }
 
-async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<Wanted>, String> {
+async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<DesiredState>, String> {
     // Called inside, so that a panic of the call itself is caught as well.
     let asked = AssertUnwindSafe(async { source.wanted(migration).await }).catch_unwind();
     match clock::limit(FLAG_TIMEOUT, asked).await {

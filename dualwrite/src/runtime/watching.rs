@@ -21,7 +21,7 @@ use crate::guard::rules::{Breach, GuardReport, Guards};
 use crate::migration::guard::{
     answered, dead_letters, facts, guards, look, tell, verdict, wants_facts,
 };
-use crate::migration::moving::Moving;
+use crate::migration::transition::Transition;
 use crate::observe::count;
 use crate::observe::window::Cut;
 use crate::stages::moves::Move;
@@ -186,7 +186,7 @@ impl Inner {
 /// Whether somebody wants to know, and something has changed since it was gathered last, or it is long ago.
 fn wants_gathering(shared: &Shared) -> bool {
     let guards = guards(shared);
-    let for_guards = wants_facts(&guards) && shared.has_letters();
+    let for_guards = wants_facts(&guards) && shared.has_dead_letters();
     (for_guards || cfg!(feature = "metrics"))
         && is_evaluation_due(shared, &guards)
         && (for_guards || shared.is_gathering_due(GATHER))
@@ -226,7 +226,7 @@ async fn watch_known(shared: &Shared) {
 async fn evaluate(shared: &Shared, guards: &Guards) {
     let facts = shared.gathered();
     // Without a letter there is nothing to count.
-    let letters = match shared.has_letters() {
+    let letters = match shared.has_dead_letters() {
         true => facts.as_ref().map(dead_letters),
         false => Some(0),
     };
@@ -259,7 +259,7 @@ async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
     }
     // Bound to the epoch that was judged: of several instances one goes back, and nobody goes back
     // twice for the same figures.
-    let rollback = Moving::new(shared, Move::Rollback)
+    let rollback = Transition::new(shared, Move::Rollback)
         .expecting(position.epoch)
         .by(format!("guard, {}", shared.actor))
         .because(&*reason);

@@ -4,7 +4,7 @@ use super::judge::judge;
 use super::level::{Level, SqlDialect};
 use super::split::{Piece, split};
 use super::token::{Cursor, Part, parts};
-use super::waiver::Waiver;
+use super::waiver::Waived;
 use crate::contract::declared::OldObject;
 use crate::contract::shape::mentions;
 
@@ -40,7 +40,7 @@ fn rule_of(piece: &Piece, dialect: SqlDialect, objects: &[OldObject]) -> Option<
     let parts = parts(&piece.text, dialect).unwrap_or_default();
     let at = Cursor(&parts);
     if verdict.level == Level::Unknown {
-        let waived = Waiver::find(&piece.comments, rule).is_some_and(|one| one.reason.is_some());
+        let waived = Waived::find(&piece.comments, rule).is_some_and(|one| one.reason.is_some());
         let named = objects.iter().any(|object| is_named(&piece.text, object));
         return (named || !waived).then_some(rule);
     }

@@ -6,7 +6,7 @@ use super::judge::judge;
 use super::level::{Level, SqlDialect, Verdict};
 use super::split::{Piece, split};
 use super::token::{Cursor, parts};
-use super::waiver::Waiver;
+use super::waiver::Waived;
 
 /// A statement of a script, and what is said of it.
 ///
@@ -97,11 +97,11 @@ impl State {
         let verdict = judge(&piece.text, self.dialect, 0);
         let parts = parts(&piece.text, self.dialect).unwrap_or_default();
         let verdict = self.in_context(Cursor(&parts), verdict);
-        let waiver = Waiver::find(&piece.comments, verdict.rule);
+        let waiver = Waived::find(&piece.comments, verdict.rule);
         let (verdict, waived) = match waiver {
             _ if verdict.level == Level::Safe => (verdict, None),
-            Some(Waiver { reason: Some(reason) }) => (verdict, Some(reason)),
-            Some(Waiver { reason: None }) => (without_reason(verdict), None),
+            Some(Waived { reason: Some(reason) }) => (verdict, Some(reason)),
+            Some(Waived { reason: None }) => (without_reason(verdict), None),
             None => (verdict, None),
         };
         StatementVerdict { statement: index, line: piece.line, verdict, waived }

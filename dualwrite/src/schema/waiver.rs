@@ -2,12 +2,12 @@
 
 /// `-- dualwrite: allow RULE because REASON`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Waiver {
+pub(super) struct Waived {
     /// `None` where it gives none: it then waives nothing.
     pub(super) reason: Option<String>,
 }
 
-impl Waiver {
+impl Waived {
     /// The waiver of a rule among the comments of a statement.
     pub(super) fn find(comments: &[String], rule: &str) -> Option<Self> {
         comments.iter().flat_map(|comment| comment.lines()).find_map(|line| Self::read(line, rule))
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     fn find(comment: &str) -> Option<Option<String>> {
-        Waiver::find(&[comment.to_owned()], "drop-table").map(|waiver| waiver.reason)
+        Waived::find(&[comment.to_owned()], "drop-table").map(|waiver| waiver.reason)
     }
 
     #[test]

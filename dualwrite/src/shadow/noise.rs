@@ -20,7 +20,7 @@ use crate::stages::position::Percent;
 /// Default share of the comparisons on which old is read again.
 pub const NOISE_SAMPLE: Percent = Percent::ONE;
 /// How many of these comparisons a method must have had before a field of it may be noise.
-pub const NOISE_LOOKS_MIN: u64 = 20;
+pub const NOISE_CHECKS_MIN: u64 = 20;
 /// A field is noise while the share of both sums by which new differs more often is no greater.
 pub const NOISE_RELATIVE: f64 = 0.20;
 /// A field is noise while the share of looks by which new differs more often is no greater.
@@ -37,7 +37,7 @@ pub(crate) struct Seen {
 
 /// Whether a field differs for no other reason than that it is never the same twice.
 pub(crate) fn is_noise(seen: Seen, looks: u64) -> bool {
-    if seen.noise == 0 || looks < NOISE_LOOKS_MIN {
+    if seen.noise == 0 || looks < NOISE_CHECKS_MIN {
         return false;
     }
     let more = seen.raw.saturating_sub(seen.noise) as f64;
@@ -160,7 +160,7 @@ mod tests {
 
         #[test]
         fn what_old_does_as_often_is_noise(noise in 1_u64..1_000, raw in 0_u64..1_000, more in 0_u64..1_000) {
-            let looks = NOISE_LOOKS_MIN + noise.max(raw) + more;
+            let looks = NOISE_CHECKS_MIN + noise.max(raw) + more;
             prop_assume!(raw <= noise);
             prop_assert!(is_noise(seen(raw, noise), looks));
         }
@@ -184,7 +184,7 @@ mod tests {
     fn each_method_has_a_baseline_of_its_own() {
         let baseline = Baseline::default();
         let (field, none) = (BTreeSet::from(["read_at".to_owned()]), BTreeSet::new());
-        for _ in 0..NOISE_LOOKS_MIN {
+        for _ in 0..NOISE_CHECKS_MIN {
             baseline.take("Notes::find", &field, &field);
             baseline.take("Notes::all", &field, &none);
         }

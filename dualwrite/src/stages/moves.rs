@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::stages::position::{Generation, Percent, Position};
 use crate::stages::stage::Stage;
 
-/// A wish to change the position of a migration.
+/// A requested to change the position of a migration.
 ///
 /// ```
 /// use dualwrite::{Move, Stage};
@@ -66,9 +66,9 @@ impl Destination {
 pub(crate) fn destination(
     from: Position,
     generation: Generation,
-    wish: Move,
+    requested: Move,
 ) -> Result<Destination, Error> {
-    match wish {
+    match requested {
         Move::Advance(to) => {
             advance(from, to).map(|stage| Destination { stage, ramp: Percent::ZERO, generation })
         }
@@ -175,16 +175,16 @@ mod tests {
     #[test]
     fn from_new_alone_one_step_leads_back_and_the_generation_of_old_says_so() {
         for from in [at(Stage::Complete, 0), at(Stage::RampDown, 500)] {
-            for wish in every_move() {
-                if let Ok(to) = destination(from, Generation::FIRST, wish) {
-                    assert!(to.stage >= Stage::RampDown, "{from}: {wish}");
+            for requested in every_move() {
+                if let Ok(to) = destination(from, Generation::FIRST, requested) {
+                    assert!(to.stage >= Stage::RampDown, "{from}: {requested}");
                     let raised = to.old_generation(from, Generation(3)) == Generation(4);
-                    assert_eq!(raised, to.goes_forward(from), "{from}: {wish}");
+                    assert_eq!(raised, to.goes_forward(from), "{from}: {requested}");
                 }
             }
         }
-        let go = |from, wish| {
-            destination(from, Generation::FIRST, wish).unwrap().old_generation(from, Generation(3))
+        let go = |from, requested| {
+            destination(from, Generation::FIRST, requested).unwrap().old_generation(from, Generation(3))
         };
         assert_eq!(go(at(Stage::RampDown, 0), Move::Advance(Stage::Complete)), Generation(4));
         assert_eq!(go(at(Stage::RampDown, 0), Move::Ramp(Percent::FULL)), Generation(4));
@@ -196,16 +196,16 @@ mod tests {
     fn stages_are_left_by_one_step_except_in_a_rollback_between_stages_that_write_both() {
         for stage in Stage::ALL {
             for ramp in [0, 500, 10_000] {
-                for wish in every_move() {
-                    let Ok(to) = destination(at(stage, ramp), Generation::FIRST, wish) else {
+                for requested in every_move() {
+                    let Ok(to) = destination(at(stage, ramp), Generation::FIRST, requested) else {
                         continue;
                     };
                     let near = to.stage == stage || stage.is_adjacent(to.stage);
-                    let safe = wish == Move::Rollback
+                    let safe = requested == Move::Rollback
                         && stage.writes_both()
                         && to.stage.writes_both()
                         && to.stage < stage;
-                    assert!(near || safe, "{stage} {ramp}: {wish}");
+                    assert!(near || safe, "{stage} {ramp}: {requested}");
                 }
             }
         }
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn old_only_writes_raise_the_generation() {
-        let go = |from, wish| destination(from, Generation(4), wish).unwrap().generation;
+        let go = |from, requested| destination(from, Generation(4), requested).unwrap().generation;
         assert_eq!(go(at(Stage::DualWrite, 0), Move::StepBack(Stage::Off)), Generation(5));
         assert_eq!(go(at(Stage::Off, 500), Move::Ramp(Percent::ZERO)), Generation(5));
         assert_eq!(go(at(Stage::Off, 500), Move::Rollback), Generation(5));
@@ -245,8 +245,8 @@ mod tests {
         #[test]
         fn destinations_never_lower_the_generation(stage in 0_u8..6, ramp in 0_u16..=10_000, pick in 0_usize..17) {
             let from = at(Stage::from_code(stage).unwrap(), ramp);
-            let wish = every_move()[pick];
-            if let Ok(to) = destination(from, Generation(3), wish) {
+            let requested = every_move()[pick];
+            if let Ok(to) = destination(from, Generation(3), requested) {
                 prop_assert!(to.generation >= Generation(3));
                 if to.goes_forward(from) {
                     prop_assert_eq!(to.generation, Generation(3));

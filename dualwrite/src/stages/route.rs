@@ -24,11 +24,11 @@ pub enum Operation {
 ///
 /// ```
 /// use dualwrite::{Bucket, Operation, Position, Side, Stage, route};
-/// let plan = route(Position::start().with_stage(Stage::Shadow), Operation::Write, Bucket::FIRST);
-/// assert_eq!((plan.primary, plan.mirror), (Side::Old, Some(Side::New)));
+/// let route = route(Position::start().with_stage(Stage::Shadow), Operation::Write, Bucket::FIRST);
+/// assert_eq!((route.primary, route.mirror), (Side::Old, Some(Side::New)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Plan {
+pub struct Route {
     /// The stage that this key is in, the ramp counted in.
     pub stage: Stage,
     /// The side whose answer is returned.
@@ -37,8 +37,8 @@ pub struct Plan {
     pub mirror: Option<Side>,
 }
 
-impl Plan {
-    /// The plan of an operation in a stage.
+impl Route {
+    /// The route of an operation in a stage.
     #[inline]
     #[must_use]
     pub const fn of(stage: Stage, operation: Operation) -> Self {
@@ -63,12 +63,12 @@ impl Plan {
 /// ```
 #[inline]
 #[must_use]
-pub const fn route(position: Position, operation: Operation, bucket: Bucket) -> Plan {
+pub const fn route(position: Position, operation: Operation, bucket: Bucket) -> Route {
     let stage = match operation {
         Operation::Scan => position.stage,
         Operation::Read | Operation::Write => stage_of(position, bucket),
     };
-    Plan::of(stage, operation)
+    Route::of(stage, operation)
 }
 
 /// The stage that a bucket is in.
@@ -124,12 +124,12 @@ mod tests {
                         let position = Position::start()
                             .with_stage(stage)
                             .with_ramp(Percent::from_basis_points(ramp).unwrap());
-                        let plan = route(position, operation, Bucket::new(bucket).unwrap());
+                        let route = route(position, operation, Bucket::new(bucket).unwrap());
                         let ahead = bucket < ramp && operation != Operation::Scan;
                         let in_force = if ahead { stage.next().unwrap_or(stage) } else { stage };
-                        assert_eq!(plan.stage, in_force);
-                        assert_eq!((plan.primary, plan.mirror), expected(in_force, operation));
-                        assert!(plan.mirror.is_none_or(|mirror| mirror != plan.primary));
+                        assert_eq!(route.stage, in_force);
+                        assert_eq!((route.primary, route.mirror), expected(in_force, operation));
+                        assert!(route.mirror.is_none_or(|mirror| mirror != route.primary));
                         checked += 1;
                     }
                 }
@@ -157,8 +157,8 @@ mod tests {
         fn scans_switch_only_with_the_stage(stage in 0_u8..6, ramp in 0_u16..=10_000, bucket in 0_u16..10_000) {
             let stage = Stage::from_code(stage).unwrap();
             let position = Position::start().with_stage(stage).with_ramp(Percent::from_basis_points(ramp).unwrap());
-            let plan = route(position, Operation::Scan, Bucket::new(bucket).unwrap());
-            prop_assert_eq!(plan, Plan::of(stage, Operation::Scan));
+            let route = route(position, Operation::Scan, Bucket::new(bucket).unwrap());
+            prop_assert_eq!(route, Route::of(stage, Operation::Scan));
         }
     }
 }

@@ -46,7 +46,7 @@ impl Shared {
         *known = Known::of(record);
         let bits = record.position.to_bits();
         let before = self.position.swap(bits, SeqCst);
-        self.tell_position(before, bits);
+        self.publish_position(before, bits);
         self.generation.store(record.generation.0, SeqCst);
         self.copied.store(record.is_copied(), SeqCst);
         self.dirty.store(record.dirty, Relaxed);
@@ -87,7 +87,7 @@ impl Shared {
             );
         }
         self.lease.end();
-        self.nudge.notify_one();
+        self.wake.notify_one();
     }
 
     /// A fence that was taken with `pinned` was found at `found`: epochs never go back, but with their history.

@@ -86,7 +86,7 @@ impl Shared {
     /// Reads what the gates of `Complete` go by.
     pub(crate) async fn read_catalogue(&self) -> Result<(), Error> {
         let of = |error: Error| error.of(&self.name);
-        let rejecting = self.look_for_rejecting().await.map_err(of)?;
+        let rejecting = self.find_rejecting_columns().await.map_err(of)?;
         let needed_columns = match &self.copier {
             Some(copier) => copier.needed_columns().await.map_err(of)?,
             None => Vec::new(),
@@ -97,7 +97,7 @@ impl Shared {
     }
 
     /// After the contract was begun there is no old that could reject anything.
-    async fn look_for_rejecting(&self) -> Result<Vec<String>, Error> {
+    async fn find_rejecting_columns(&self) -> Result<Vec<String>, Error> {
         let (Some(contract), Some(dialect)) = (&self.options.contract, self.control.dialect())
         else {
             return Ok(Vec::new());
@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// Looks at the tables again.
-    pub(crate) async fn look_ahead(&self) -> Result<Preflight, Error> {
+    pub(crate) async fn run_preflight(&self) -> Result<Preflight, Error> {
         self.read_catalogue().await?;
         let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
         let of = |error: Error| error.of(&self.name);

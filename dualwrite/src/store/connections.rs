@@ -276,9 +276,9 @@ impl<DB: Backend> Lent<'_, DB> {
     }
 
     /// Opens one that holds the fence of a migration alone.
-    pub(crate) async fn begin_alone(&mut self, name: &str) -> sqlx::Result<()> {
+    pub(crate) async fn begin_exclusive(&mut self, name: &str) -> sqlx::Result<()> {
         self.busy();
-        DB::Adapter::begin_moving(self, name).await?;
+        DB::Adapter::begin_transition(self, name).await?;
         self.open = true;
         Ok(())
     }

@@ -22,7 +22,7 @@ const PAGE_US_MAX: u64 = 15_000_000;
 pub(crate) enum Part {
     /// Keys that this side has and the other has not: left from a time when it was not written. They go
     /// first, so that the rest finds no value taken that must be unique.
-    Strays(Side),
+    Orphans(Side),
     /// The keys of the other side; the last part.
     All(Side),
     /// The keys of new, to old, where [`Part::Rest`] follows.
@@ -35,7 +35,7 @@ pub(crate) enum Part {
 impl Part {
     pub(crate) fn to(self) -> Side {
         match self {
-            Self::Strays(side) | Self::All(side) => side,
+            Self::Orphans(side) | Self::All(side) => side,
             Self::Back | Self::Rest => Side::Old,
         }
     }
@@ -43,8 +43,8 @@ impl Part {
     /// Its name in the control tables, which begins with the side. What proves the whole is named as the side.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Strays(Side::New) => "new_strays",
-            Self::Strays(Side::Old) => "old_strays",
+            Self::Orphans(Side::New) => "new_strays",
+            Self::Orphans(Side::Old) => "old_strays",
             Self::All(side) => side.as_str(),
             Self::Back => "old_back",
             Self::Rest => Side::Old.as_str(),

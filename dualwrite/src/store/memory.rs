@@ -6,7 +6,7 @@ mod contracts;
 mod entry;
 mod hazards;
 mod instances;
-mod letters;
+mod dead_letters;
 mod plans;
 mod tasks;
 
@@ -19,15 +19,15 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::clock::Clock;
 use crate::contract::declared::Contract;
-use crate::control::letters::DeadLetter;
+use crate::control::dead_letters::DeadLetter;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
-    Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, AuditEvent, Heartbeat, Looked,
+    Mismatch, Order, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::preflight::report::PreflightReport;
-use crate::rollout::order::{NewOrder, RolloutOrder};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::hazard::Hazard;
@@ -55,7 +55,7 @@ struct Entry {
     old_verified: Option<Generation>,
     /// With its owner.
     verification: Option<(String, VerifyState)>,
-    verification_order: VerifyOrder,
+    verification_order: VerifyCommand,
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
     hazards: Vec<Hazard>,
@@ -65,17 +65,17 @@ struct Entry {
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,
     stage_at: u64,
-    events: Vec<Event>,
+    events: Vec<AuditEvent>,
     /// What each acknowledged, and its token, and until when that holds.
     instances: BTreeMap<String, (InstanceReport, Token, u64)>,
     /// The positions before the present one.
     passed: Vec<Mark>,
     dirty: Vec<(Side, EncodedKey)>,
-    buried: Vec<DeadLetter>,
+    dead_letters: Vec<DeadLetter>,
     samples: Vec<Mismatch>,
     plan: Option<plans::Stored>,
     tasks: Vec<tasks::Stored>,
-    orders: Vec<RolloutOrder>,
+    orders: Vec<RolloutCommand>,
     flag: Option<(String, Epoch)>,
 }
 
@@ -138,14 +138,14 @@ impl Control for MemoryControl {
 
     fn join<'a>(
         &'a self,
-        beat: &'a Heartbeat,
+        heartbeat: &'a Heartbeat,
         number: u64,
         acknowledged: &'a [Acknowledgement],
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.beats().insert(beat.instance.clone(), number);
+        self.beats().insert(heartbeat.instance.clone(), number);
         let now = self.clock.now();
         let joined = acknowledged.iter().try_for_each(|seen| {
-            self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
+            self.with(&seen.migration, |entry| entry.acknowledge(heartbeat, seen, now))
         });
         done(joined)
     }
@@ -174,8 +174,8 @@ impl Control for MemoryControl {
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
         let now = self.clock.now();
         let record = |entry: &mut Entry| {
-            entry.note_letters(now);
-            entry.look_at_tasks(now);
+            entry.count_dead_letters(now);
+            entry.release_tasks(now);
             entry.record.clone()
         };
         done(Ok(self.lock().values_mut().map(record).collect()))
@@ -183,20 +183,20 @@ impl Control for MemoryControl {
 
     fn heartbeat<'a>(
         &'a self,
-        beat: &'a Heartbeat,
+        heartbeat: &'a Heartbeat,
         pulse: Pulse,
         changed: &'a [Acknowledgement],
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        match self.beats().get_mut(&beat.instance) {
+        match self.beats().get_mut(&heartbeat.instance) {
             Some(known) if (pulse.confirmed..pulse.number).contains(known) => *known = pulse.number,
             _ => return done(Ok(false)),
         }
         let now = self.clock.now();
         for entry in self.lock().values_mut() {
-            entry.extend(beat, now);
+            entry.extend(heartbeat, now);
         }
         let sent = changed.iter().try_for_each(|seen| {
-            self.with(&seen.migration, |entry| entry.acknowledge(beat, seen, now))
+            self.with(&seen.migration, |entry| entry.acknowledge(heartbeat, seen, now))
         });
         done(sent.map(|()| true))
     }
@@ -235,7 +235,7 @@ impl Control for MemoryControl {
         done(Ok(names.iter().filter_map(facts).collect()))
     }
 
-    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
         done(
             self.with(name, |entry| {
                 entry.events.iter().rev().take(limit as usize).cloned().collect()
@@ -308,13 +308,13 @@ impl Control for MemoryControl {
             Some((known, stored)) if known == owner => {
                 *stored = state.clone();
                 match entry.verification_order {
-                    VerifyOrder::Cancel if state.done => {
-                        entry.verification_order = VerifyOrder::GoOn;
+                    VerifyCommand::Cancel if state.done => {
+                        entry.verification_order = VerifyCommand::GoOn;
                         Recorded::Kept
                     }
-                    VerifyOrder::Cancel => Recorded::Cancelled,
-                    VerifyOrder::Pause => Recorded::Paused,
-                    VerifyOrder::GoOn => Recorded::Kept,
+                    VerifyCommand::Cancel => Recorded::Cancelled,
+                    VerifyCommand::Pause => Recorded::Paused,
+                    VerifyCommand::GoOn => Recorded::Kept,
                 }
             }
             _ => Recorded::Superseded,
@@ -324,11 +324,11 @@ impl Control for MemoryControl {
     fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        order: VerifyOrder,
+        order: VerifyCommand,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
             let known = entry.verification.as_ref();
-            let takes = known.is_some_and(|(_, state)| order != VerifyOrder::Cancel || !state.done);
+            let takes = known.is_some_and(|(_, state)| order != VerifyCommand::Cancel || !state.done);
             if takes {
                 entry.verification_order = order;
             }
@@ -406,7 +406,7 @@ impl Control for MemoryControl {
     ) -> BoxFuture<'a, Result<(), Error>> {
         let now = self.clock.now();
         done(self.with(name, |entry| {
-            entry.record_order(&NewOrder::approval(approval, actor, reason), now);
+            entry.record_order(&NewRolloutCommand::approval(approval, actor, reason), now);
             let given = (entry.record.stage_epoch, approval.to_owned());
             entry.approvals.retain(|known| *known != given);
             entry.approvals.push(given);

@@ -9,7 +9,7 @@ mod facts;
 mod hazards;
 mod holders;
 mod instances;
-mod letters;
+mod dead_letters;
 mod mismatch;
 mod orders;
 mod plans;
@@ -30,14 +30,14 @@ pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::clock;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, Event, Heartbeat, Looked,
-    Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
+    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, AuditEvent, Heartbeat, Looked,
+    Mismatch, Order, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
 use crate::key::EncodedKey;
-use crate::rollout::order::NewOrder;
+use crate::rollout::order::NewRolloutCommand;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Mark;
 use crate::stages::position::{Epoch, Generation, Percent};
@@ -63,14 +63,14 @@ fn readable(rows: &[SqlRow]) -> Vec<Record> {
     rows.iter().filter_map(read).collect()
 }
 
-fn event_of(row: &SqlRow) -> sqlx::Result<Event> {
+fn event_of(row: &SqlRow) -> sqlx::Result<AuditEvent> {
     let at = |column: usize| -> sqlx::Result<(crate::stages::stage::Stage, Percent)> {
         let ramp = u16::try_from(row.integer(column + 1)?).ok();
         let ramp = ramp.and_then(|ramp| Percent::from_basis_points(ramp).ok());
         Ok((row.stage(column)?, ramp.ok_or_else(|| unexpected(column + 1, "a ramp"))?))
     };
     let ((from_stage, from_ramp), (to_stage, to_ramp)) = (at(3)?, at(5)?);
-    Ok(Event {
+    Ok(AuditEvent {
         at_us: row.integer(0)?,
         actor: row.text(1)?.to_owned(),
         reason: row.text(2)?.to_owned(),
@@ -123,11 +123,11 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn join<'a>(
         &'a self,
-        beat: &'a Heartbeat,
+        heartbeat: &'a Heartbeat,
         number: u64,
         acknowledged: &'a [Acknowledgement],
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.join_in(beat, number, acknowledged))
+        Box::pin(self.join_in(heartbeat, number, acknowledged))
     }
 
     fn descends<'a>(&'a self, name: &'a str, from: Mark) -> BoxFuture<'a, Result<bool, Error>> {
@@ -152,7 +152,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
 
     fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
         Box::pin(async move {
-            let rows = self.beating.fetch(LOADING, &record_sql(""), &[]).await?;
+            let rows = self.heartbeats.fetch(LOADING, &record_sql(""), &[]).await?;
             let failed = |error| Error::database(LOADING, error);
             let at_us = rows.first().map(|row| row.integer(READ_AT)).transpose().map_err(failed)?;
             Ok(Looked { records: readable(&rows), at_us })
@@ -168,23 +168,23 @@ impl<DB: Backend> Control for SqlControl<DB> {
     }
 
     fn close(&self) {
-        self.beating.close();
+        self.heartbeats.close();
         self.working.close();
-        self.moving.close();
+        self.moves.close();
     }
 
     fn trim(&self) {
         self.working.trim();
-        self.moving.trim();
+        self.moves.trim();
     }
 
     fn heartbeat<'a>(
         &'a self,
-        beat: &'a Heartbeat,
+        heartbeat: &'a Heartbeat,
         pulse: Pulse,
         changed: &'a [Acknowledgement],
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(self.heartbeat_in(beat, pulse, changed))
+        Box::pin(self.heartbeat_in(heartbeat, pulse, changed))
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
@@ -238,7 +238,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         })
     }
 
-    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Event>, Error>> {
+    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
         Box::pin(async move {
             let sql = format!(
                 "SELECT at, actor, reason, from_stage, from_ramp, to_stage, to_ramp, epoch, generation, \
@@ -289,7 +289,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
     fn order_verification<'a>(
         &'a self,
         name: &'a str,
-        order: VerifyOrder,
+        order: VerifyCommand,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let values = [order.code().into(), name.into()];
@@ -422,7 +422,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                     .upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
             );
             let values = [approval.into(), actor.into(), reason.into(), name.into()];
-            let order = NewOrder::approval(approval, actor, reason);
+            let order = NewRolloutCommand::approval(approval, actor, reason);
             self.obey("recording an approval", name, (&sql, &values), &order).await.map(drop)
         })
     }

@@ -2,7 +2,7 @@
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
 mod instances;
-mod letters;
+mod dead_letters;
 mod plans;
 mod proofs;
 mod tasks;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::compare::Shown;
-use crate::control::{Acknowledgement, Change, Control, Heartbeat, Pulse, Sample, VerifyOrder};
+use crate::control::{Acknowledgement, Change, Control, Heartbeat, Pulse, Sample, VerifyCommand};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -40,11 +40,11 @@ fn beat(instance: &str) -> Heartbeat {
     }
 }
 
-fn change(wish: Move) -> Change {
+fn change(requested: Move) -> Change {
     Change {
         expected: None,
         token: None,
-        wish,
+        requested,
         actor: "ops".to_owned(),
         reason: "because".to_owned(),
         overridden: Vec::new(),
@@ -70,22 +70,22 @@ fn number() -> u64 {
 
 async fn join(
     control: &dyn Control,
-    beat: &Heartbeat,
+    heartbeat: &Heartbeat,
     lazy: bool,
 ) -> Result<crate::control::Record, Error> {
     let record = control.enlist(&[NAME]).await?.remove(0);
     let seen = Acknowledgement::joining(NAME, record.mark(), lazy);
-    control.join(beat, number(), &[seen]).await?;
+    control.join(heartbeat, number(), &[seen]).await?;
     Ok(record)
 }
 
 async fn heartbeat(
     control: &dyn Control,
-    beat: &Heartbeat,
+    heartbeat: &Heartbeat,
     seen: &[Acknowledgement],
 ) -> Result<(), Error> {
     let pulse = Pulse { number: number(), confirmed: 0 };
-    assert!(control.heartbeat(beat, pulse, seen).await?);
+    assert!(control.heartbeat(heartbeat, pulse, seen).await?);
     Ok(())
 }
 
@@ -159,9 +159,9 @@ async fn a_move_waits_for_instances_that_live(control: &dyn Control) {
 
 async fn an_illegal_move_changes_nothing(control: &dyn Control) {
     let before = join(control, &beat("a"), true).await.unwrap();
-    for wish in [Move::Advance(Stage::Live), Move::StepBack(Stage::Shadow), Move::Rollback] {
-        let error = control.change(NAME, &change(wish)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::IllegalMove, "{wish}");
+    for requested in [Move::Advance(Stage::Live), Move::StepBack(Stage::Shadow), Move::Rollback] {
+        let error = control.change(NAME, &change(requested)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IllegalMove, "{requested}");
     }
     assert_eq!(control.load().await.unwrap(), [before]);
     assert_eq!(control.events(NAME, 10).await.unwrap(), []);
@@ -225,7 +225,7 @@ async fn a_verification_counts_for_both_sides(control: &dyn Control) {
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
     assert_eq!(control.verification(NAME).await.unwrap(), None);
-    let all = [VerifyOrder::Pause, VerifyOrder::Cancel, VerifyOrder::GoOn];
+    let all = [VerifyCommand::Pause, VerifyCommand::Cancel, VerifyCommand::GoOn];
     for order in all {
         assert!(!control.order_verification(NAME, order).await.unwrap(), "there is none");
     }
@@ -237,7 +237,7 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         let fields = vec!["e-mail".to_owned(), "ü".to_owned()];
         state.report.add(KeyDifference { key: "\"k\"".to_owned(), kind, fields });
     }
-    (state.part, state.cursor) = (Part::Strays, Some("[1,\"a\"]".to_owned()));
+    (state.part, state.cursor) = (Part::Orphans, Some("[1,\"a\"]".to_owned()));
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
     // The same once more, as after a commit whose answer was lost.
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
@@ -265,11 +265,11 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         assert_eq!(begun, *wanted);
     }
     // It was complete before it heard of the order.
-    assert!(control.order_verification(NAME, VerifyOrder::Cancel).await.unwrap());
+    assert!(control.order_verification(NAME, VerifyCommand::Cancel).await.unwrap());
     let done = VerifyState { done: true, ..resumed };
     let kept = control.record_verification(NAME, "three", &done).await.unwrap();
     assert_eq!(kept, Recorded::Kept);
-    assert!(!control.order_verification(NAME, VerifyOrder::Cancel).await.unwrap(), "complete");
+    assert!(!control.order_verification(NAME, VerifyCommand::Cancel).await.unwrap(), "complete");
     assert_eq!(control.begin_verification(NAME, "four", &fresh, false).await.unwrap(), fresh);
     let kept = control.record_verification(NAME, "four", &fresh).await.unwrap();
     assert_eq!(kept, Recorded::Kept, "the order was for the one before");
@@ -343,7 +343,7 @@ async fn suite<F: Future<Output = Arc<dyn Control>>>(fresh: impl Fn() -> F) {
     a_verification_is_resumed_and_superseded(&*fresh().await).await;
     an_approval_holds_until_the_stage_is_left(&*fresh().await).await;
     releases_are_declared_and_gone(&*fresh().await).await;
-    letters::suite(&fresh).await;
+    dead_letters::suite(&fresh).await;
     proofs::suite(&fresh).await;
     tasks::suite(&fresh).await;
     plans::suite(fresh).await;

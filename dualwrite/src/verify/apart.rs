@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::key::Key;
 
 /// Keys that one statement looks up.
-const LOOKED_UP: usize = 500;
+const LOOKUP_KEYS: usize = 500;
 
 type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
 
@@ -23,7 +23,7 @@ pub(crate) fn unreadable(key: &KeyParts) -> Suspect {
 }
 
 /// What differs among these keys; `at_once`: on a second connection too, never in a transaction.
-pub(crate) async fn look_at<C: CopyKeys>(
+pub(crate) async fn compare_keys<C: CopyKeys>(
     plan: &Plan<'_, C>,
     conn: &mut Connection<C>,
     which: Which<'_>,
@@ -36,16 +36,16 @@ pub(crate) async fn look_at<C: CopyKeys>(
 }
 
 /// The same where that failed for the data's sake. Not in a transaction, which an error may end.
-pub(crate) async fn look_apart<C: CopyKeys>(
+pub(crate) async fn compare_apart<C: CopyKeys>(
     plan: &Plan<'_, C>,
     conn: &mut Connection<C>,
     (after, last): (Option<&KeyParts>, Option<&KeyParts>),
 ) -> Result<Vec<Suspect>, Error> {
     let keys = keys(plan, conn, (after, last)).await?;
-    let mut left: Vec<&[KeyParts]> = keys.chunks(LOOKED_UP).collect();
+    let mut left: Vec<&[KeyParts]> = keys.chunks(LOOKUP_KEYS).collect();
     let mut found = Vec::new();
     while let Some(some) = left.pop() {
-        match look_at(plan, conn, Which::These(some), false).await {
+        match compare_keys(plan, conn, Which::These(some), false).await {
             Ok(suspects) => found.extend(suspects),
             Err(error) if !error.is_about_data() => return Err(error),
             Err(_) => match some {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use futures_util::future::join;
 
-use super::apart::{look_apart, look_at};
+use super::apart::{compare_apart, compare_keys};
 use super::decide::{KeyDifferenceKind, Part, is_sampled};
 use super::look::Suspect;
 use super::statements::{Statements, Which};
@@ -28,7 +28,7 @@ pub(crate) struct Plan<'a, C: CopyKeys> {
     pub(crate) shared: &'a Shared,
     pub(crate) statements: Statements,
     /// The keys that new alone has, where a pass of its own finds them.
-    strays: Option<Pages>,
+    orphans: Option<Pages>,
 }
 
 impl<'a, C: CopyKeys> Plan<'a, C> {
@@ -50,9 +50,9 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         let mapped = mapping.unwrap_or(&none);
         let statements = Statements::new(mapped, &copier.pages, &new, has_text_key)?;
         let apart = mapping.is_none() || statements.strays_apart;
-        let strays = copier.new_pages.as_ref().filter(|_| apart && elsewhere.is_none());
-        let strays = strays.and_then(|pages| pages.missing_in(&copier.pages));
-        Ok(Self { copier, shared, statements, strays })
+        let orphans = copier.new_pages.as_ref().filter(|_| apart && elsewhere.is_none());
+        let orphans = orphans.and_then(|pages| pages.missing_in(&copier.pages));
+        Ok(Self { copier, shared, statements, orphans })
     }
 
     pub(crate) fn mapping(&self) -> Option<&Mapping<C::Database>> {
@@ -101,17 +101,17 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
     }
 
     /// Looks at a chunk once more, without locks.
-    pub(crate) async fn look_again(&self, range: &KeyRange) -> Result<Vec<KeyParts>, Error> {
+    pub(crate) async fn compare_again(&self, range: &KeyRange) -> Result<Vec<KeyParts>, Error> {
         let (after, last) = (range.after.as_ref(), range.last.as_ref());
         let failed = self.failed("taking a connection to verify");
-        let found = match (range.part, self.mapping(), &self.strays) {
-            (Part::Strays, _, Some(pages)) => {
+        let found = match (range.part, self.mapping(), &self.orphans) {
+            (Part::Orphans, _, Some(pages)) => {
                 let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
                 return self.keys(&mut conn, &pages.page(after, last, u32::MAX, false)).await;
             }
             (_, Some(_), _) => {
                 let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
-                look_at(self, &mut conn, Which::Between(after, last), false).await?
+                compare_keys(self, &mut conn, Which::Between(after, last), false).await?
             }
             _ => self.ask((after, last), u32::MAX, true).await?.1,
         };
@@ -193,7 +193,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         match (self.part, self.plan.mapping()) {
             (Part::Old, Some(_)) => self.mapped().await.map(Some),
             (Part::Old, None) => self.asked().await.map(Some),
-            (Part::Strays, _) => self.stray().await.map(Some),
+            (Part::Orphans, _) => self.orphan().await.map(Some),
             (Part::End, _) => Ok(None),
         }
     }
@@ -207,9 +207,9 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
 
     fn looked(&mut self, last: Option<KeyParts>) -> Result<Looked, Error> {
         let range = KeyRange { part: self.part, after: self.after.clone(), last: last.clone() };
-        self.part = match (&last, &self.plan.strays, self.part) {
+        self.part = match (&last, &self.plan.orphans, self.part) {
             (Some(_), _, part) => part,
-            (None, Some(_), Part::Old) => Part::Strays,
+            (None, Some(_), Part::Old) => Part::Orphans,
             (None, _, _) => Part::End,
         };
         let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
@@ -273,10 +273,10 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         conn: &mut <C::Database as sqlx::Database>::Connection,
         which: Which<'_>,
     ) -> Result<Vec<Suspect>, Error> {
-        let found = look_at(self.plan, conn, which, true).await;
+        let found = compare_keys(self.plan, conn, which, true).await;
         match (found, which) {
             (Err(error), Which::Between(after, last)) if error.is_about_data() => {
-                look_apart(self.plan, conn, (after, last)).await
+                compare_apart(self.plan, conn, (after, last)).await
             }
             (found, _) => found,
         }
@@ -292,9 +292,9 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     }
 
     /// A page of keys that old has not.
-    async fn stray(&mut self) -> Result<Looked, Error> {
+    async fn orphan(&mut self) -> Result<Looked, Error> {
         let plan = self.plan;
-        let Some(pages) = &plan.strays else { return self.looked(None) };
+        let Some(pages) = &plan.orphans else { return self.looked(None) };
         let wanted = self.is_wanted()?;
         let acquired = plan.copier.pool.acquire().await;
         let mut conn = acquired.map_err(plan.failed("taking a connection to verify"))?;

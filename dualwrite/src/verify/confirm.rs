@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::apart::{look_at, unreadable};
+use super::apart::{compare_keys, unreadable};
 use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
 use super::look::Suspect;
@@ -21,7 +21,7 @@ use crate::transaction::Tx;
 
 /// Keys that are locked at once.
 const KEYS: usize = 50;
-/// How often rows may be born while they are looked at, and a transaction be chosen to fail.
+/// How often rows may be inserted while they are looked at, and a transaction be chosen to fail.
 const ATTEMPTS: u32 = 4;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -125,7 +125,7 @@ async fn in_new<C: CopyKeys>(
 /// What differs among these keys, in their order, with the rows of old locked; and the keys that old has.
 ///
 /// Nobody can lock a row that is not there. So where old seems to lack a key, it is looked for again
-/// afterwards: a row that was born meanwhile is looked at once more, now locked.
+/// afterwards: a row that was inserted meanwhile is looked at once more, now locked.
 pub(crate) async fn differing_locked<C: CopyKeys>(
     plan: &Plan<'_, C>,
     tx: &mut Tx<'_, C::Database>,
@@ -140,12 +140,12 @@ pub(crate) async fn differing_locked<C: CopyKeys>(
             .filter(|suspect| suspect.kind == KeyDifferenceKind::MissingInOld)
             .map(|suspect| suspect.key.clone())
             .collect();
-        let born = match missing.is_empty() {
+        let inserted = match missing.is_empty() {
             true => HashSet::new(),
             false => lock(plan, tx, &missing).await?,
         };
-        if born.is_empty() || attempt == ATTEMPTS {
-            found.retain(|suspect| !born.contains(&suspect.key));
+        if inserted.is_empty() || attempt == ATTEMPTS {
+            found.retain(|suspect| !inserted.contains(&suspect.key));
             return Ok((in_order(found, keys), held));
         }
         attempt += 1;
@@ -174,7 +174,7 @@ async fn differing<C: CopyKeys>(
 ) -> Result<Vec<Suspect>, Error> {
     let which = Which::These(keys);
     match plan.mapping() {
-        Some(_) => look_at(plan, tx.connection(), which, false).await,
+        Some(_) => compare_keys(plan, tx.connection(), which, false).await,
         None => asked(plan, tx, keys, held).await,
     }
 }

@@ -168,7 +168,7 @@ pub(crate) enum Part {
     #[default]
     Old,
     /// Those that new has and old has not.
-    Strays,
+    Orphans,
     /// All keys were looked at.
     End,
 }
@@ -177,13 +177,13 @@ impl Part {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Old => "old",
-            Self::Strays => "strays",
+            Self::Orphans => "orphans",
             Self::End => "end",
         }
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        let all = [Self::Strays, Self::End];
+        let all = [Self::Orphans, Self::End];
         all.into_iter().find(|part| part.as_str() == name).unwrap_or_default()
     }
 }

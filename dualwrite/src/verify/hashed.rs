@@ -130,9 +130,9 @@ fn compare<C: CopyKeys>(plan: &Plan<'_, C>, old: Listed, new: Listed) -> Vec<Sus
             found.push(Suspect { fields, ..Suspect::of(key) });
         }
     }
-    let strays = rest.into_keys();
+    let orphans = rest.into_keys();
     found.extend(
-        strays.map(|key| Suspect { kind: KeyDifferenceKind::MissingInOld, ..Suspect::of(key) }),
+        orphans.map(|key| Suspect { kind: KeyDifferenceKind::MissingInOld, ..Suspect::of(key) }),
     );
     found
 }

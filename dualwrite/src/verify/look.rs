@@ -37,7 +37,7 @@ impl Suspect {
 }
 
 /// Keys that one statement looks up: every database takes so many values, also in keys of four columns.
-const LOOKED_UP: usize = 500;
+const LOOKUP_KEYS: usize = 500;
 
 type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
 type Row<C> = <<C as CopyKeys>::Database as sqlx::Database>::Row;
@@ -132,7 +132,7 @@ async fn in_rust<C: CopyKeys>(
         // What lies between these keys by the order of new may be other keys: each is looked up.
         let old = fetch(plan, conn, old).await?;
         let mut new = Vec::with_capacity(old.len());
-        for rows in old.chunks(LOOKED_UP) {
+        for rows in old.chunks(LOOKUP_KEYS) {
             let keys = rows.iter().map(|row| key(plan, Side::Old, row));
             let keys = keys.collect::<Result<Vec<_>, Error>>()?;
             let rows = statements.rows(Side::New, &mapping.new, Which::These(&keys))?;
@@ -176,7 +176,7 @@ async fn spellings<C: CopyKeys>(
         alone.extend((!there.contains(&key)).then_some(key));
     }
     let sides = [Side::Old, Side::New].map(|side| plan.statements.pages(side));
-    for keys in alone.chunks(LOOKED_UP) {
+    for keys in alone.chunks(LOOKUP_KEYS) {
         let (sql, values) = plan.statements.spellings(keys);
         let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
         for mut row in rows.map_err(plan.failed("looking for other spellings of keys"))? {
@@ -246,9 +246,9 @@ fn pair<C: CopyKeys>(
             }
         }
     }
-    let strays = rest.into_keys();
+    let orphans = rest.into_keys();
     found.extend(
-        strays.map(|key| Suspect { kind: KeyDifferenceKind::MissingInOld, ..Suspect::of(key) }),
+        orphans.map(|key| Suspect { kind: KeyDifferenceKind::MissingInOld, ..Suspect::of(key) }),
     );
     Ok(found)
 }

@@ -7,10 +7,10 @@ use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
 use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
 use super::look::Suspect;
-use super::run::{Breath, VerifyOptions, next};
+use super::run::{Pacing, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;
-use crate::copy::alone::Refusals;
+use crate::copy::exclusive::Refusals;
 use crate::copy::run::{SqlCopier, typed_key};
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
@@ -50,7 +50,7 @@ pub struct RepairReport {
 }
 
 /// What became of one key.
-enum Mended {
+enum Repaired {
     Equal,
     Copied(KeyDifference),
     Removed(KeyDifference),
@@ -59,8 +59,8 @@ enum Mended {
 
 /// What one attempt to mend a key came to.
 enum Attempt {
-    Done(Mended),
-    /// Its row was born meanwhile.
+    Done(Repaired),
+    /// Its row was inserted meanwhile.
     Again,
     /// Old lacks the row: it must be copied with the fence held alone.
     Alone,
@@ -77,21 +77,21 @@ pub(crate) async fn repair<C: CopyKeys>(
     check_stage(shared.refresh().await?.position, &shared.name)?;
     let limit = options.limit(copier.mapping.is_some());
     let mut chunks = Chunks::new(&plan, limit, options.sample, (Part::Old, None))?;
-    let mut breath = Breath::new(&plan, &options);
+    let mut pacing = Pacing::new(&plan, &options);
     let (mut report, mut refusals) = (RepairReport::default(), Refusals::default());
     loop {
         let start = shared.clock.now();
         let Some(looked) = next(&mut chunks).await? else { break };
         report.compared += looked.compared;
         for suspect in &looked.suspects {
-            let mended = mend(&plan, &suspect.key, keep, &mut refusals).await?;
+            let mended = repair_key(&plan, &suspect.key, keep, &mut refusals).await?;
             if let Some(kind) = mended.finding(keep) {
                 withdraw(shared, &suspect.key, kind).await?;
             }
             report.add(&suspect.key, mended)?;
         }
         let spent = std::time::Duration::from_nanos(shared.clock.now().saturating_sub(start));
-        breath.take(looked.compared, spent).await;
+        pacing.take(looked.compared, spent).await;
     }
     tracing::info!(
         migration = &*shared.name,
@@ -105,7 +105,7 @@ pub(crate) async fn repair<C: CopyKeys>(
     Ok(report)
 }
 
-impl Mended {
+impl Repaired {
     /// What withdraws the proof, unless the transaction of the repair has done so.
     fn finding(&self, kept: bool) -> Option<StaleKind> {
         match self {
@@ -126,18 +126,18 @@ async fn withdraw(shared: &Shared, key: &KeyParts, kind: StaleKind) -> Result<()
 }
 
 impl RepairReport {
-    fn add(&mut self, key: &KeyParts, mended: Mended) -> Result<(), Error> {
+    fn add(&mut self, key: &KeyParts, mended: Repaired) -> Result<(), Error> {
         match mended {
-            Mended::Equal => self.already_equal += 1,
-            Mended::Copied(found) => {
+            Repaired::Equal => self.already_equal += 1,
+            Repaired::Copied(found) => {
                 self.copied += 1;
                 self.name(found);
             }
-            Mended::Removed(found) => {
+            Repaired::Removed(found) => {
                 self.removed += 1;
                 self.name(found);
             }
-            Mended::Failed(reason) => {
+            Repaired::Failed(reason) => {
                 self.failed += 1;
                 if self.failures.len() < FAILURES_MAX {
                     self.failures.push((EncodedKey::from_parts(key)?.0, reason));
@@ -154,15 +154,15 @@ impl RepairReport {
     }
 }
 
-async fn mend<C: CopyKeys>(
+async fn repair_key<C: CopyKeys>(
     plan: &Plan<'_, C>,
     key: &KeyParts,
     keep: bool,
     refusals: &mut Refusals,
-) -> Result<Mended, Error> {
+) -> Result<Repaired, Error> {
     let mut alone = false;
     for attempt in 1..=ATTEMPTS {
-        match mend_once(plan, key, keep, alone).await {
+        match repair_key_once(plan, key, keep, alone).await {
             Ok(Attempt::Done(mended)) => return Ok(mended),
             Ok(Attempt::Again) => {}
             Ok(Attempt::Alone) if refusals.are_enough() => return Ok(refused()),
@@ -174,7 +174,7 @@ async fn mend<C: CopyKeys>(
                 return refusals.take(error).map(|()| refused());
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                return Ok(Mended::Failed(error.cause()));
+                return Ok(Repaired::Failed(error.cause()));
             }
             Err(error)
                 if matches!(
@@ -185,15 +185,15 @@ async fn mend<C: CopyKeys>(
         }
         clock::sleep(RETRY_PAUSE).await;
     }
-    Ok(Mended::Failed("the row kept coming and going; repair it again".to_owned()))
+    Ok(Repaired::Failed("the row kept coming and going; repair it again".to_owned()))
 }
 
 /// Others may hold a key up; the rest goes on.
-fn refused() -> Mended {
-    Mended::Failed("writes in flight did not end in time; repair it again".to_owned())
+fn refused() -> Repaired {
+    Repaired::Failed("writes in flight did not end in time; repair it again".to_owned())
 }
 
-async fn mend_once<C: CopyKeys>(
+async fn repair_key_once<C: CopyKeys>(
     plan: &Plan<'_, C>,
     key: &KeyParts,
     keep: bool,
@@ -201,7 +201,7 @@ async fn mend_once<C: CopyKeys>(
 ) -> Result<Attempt, Error> {
     let shared = plan.shared;
     let (mut tx, position) = match alone {
-        true => plan.copier.begin_alone(shared).await?,
+        true => plan.copier.begin_exclusive(shared).await?,
         false => plan.copier.begin(shared).await?,
     };
     check_stage(position, &shared.name)?;
@@ -213,7 +213,7 @@ async fn mend_once<C: CopyKeys>(
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;
     let Some(found) = found.into_iter().next() else {
         tx.rollback().await?;
-        return Ok(Attempt::Done(Mended::Equal));
+        return Ok(Attempt::Done(Repaired::Equal));
     };
     // What the side that answers lacks is removed from the other one.
     let removes = match to {
@@ -222,7 +222,7 @@ async fn mend_once<C: CopyKeys>(
     };
     let mended = |found: Suspect| -> Result<Attempt, Error> {
         let found = found.report()?;
-        Ok(Attempt::Done(if removes { Mended::Removed(found) } else { Mended::Copied(found) }))
+        Ok(Attempt::Done(if removes { Repaired::Removed(found) } else { Repaired::Copied(found) }))
     };
     let elsewhere = plan.mapping().is_some_and(|mapping| mapping.elsewhere.is_some());
     if elsewhere && !keep {
@@ -231,7 +231,7 @@ async fn mend_once<C: CopyKeys>(
         return mended(found);
     }
     let inserts = to == Side::Old && !removes && !held.contains(key);
-    if inserts && keep && !alone && plan.copier.inserts_alone() {
+    if inserts && keep && !alone && plan.copier.inserts_exclusively() {
         tx.rollback().await?;
         return Ok(Attempt::Alone);
     }
@@ -254,7 +254,7 @@ async fn mend_once<C: CopyKeys>(
     let (left, _) = differing_locked(plan, &mut tx, keys).await?;
     if !left.is_empty() {
         tx.rollback().await?;
-        let failed = Mended::Failed("the copy function left it different".to_owned());
+        let failed = Repaired::Failed("the copy function left it different".to_owned());
         return Ok(Attempt::Done(failed));
     }
     match keep {
@@ -277,7 +277,7 @@ async fn copy<C: CopyKeys>(
     let (copier, shared) = (plan.copier, plan.shared);
     match to {
         Side::New if in_old => copier.copy_locked(shared, tx, keys).await.map(drop),
-        Side::New => copier.remove_strays(shared, tx, keys).await.map(drop),
+        Side::New => copier.remove_orphans(shared, tx, keys).await.map(drop),
         Side::Old if !copier.copy.can_copy_back() => {
             let message = "new answers for this key, and the copy function has no `copy_back` (a `CopySql`, \
                            no `copying_back`)";

@@ -34,10 +34,10 @@ const CHECKPOINT_NS: u64 = 1_000_000_000;
 /// How often a chunk is tried again that the database failed at.
 const ATTEMPTS: u32 = 3;
 /// How often a chunk is looked at again for a suspect that no statement finds by its key.
-const LOOKS: u32 = 3;
+const CHECKS: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-const PAUSED_LOOK: Duration = Duration::from_millis(250);
-const WRONG_HOUR_LOOK: Duration = Duration::from_secs(1);
+const PAUSED_POLL: Duration = Duration::from_millis(250);
+const WRONG_HOUR_POLL: Duration = Duration::from_secs(1);
 
 /// What a verification was asked for.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
     check_stage(record.position, &shared.name)?;
-    copier.look_for_hazards(shared).await?;
+    copier.find_hazards(shared).await?;
     let owner = uuid::Uuid::new_v4().to_string();
     let generations = [record.generation, record.old_generation];
     let fresh = VerifyState::new(generations, options.sample);
@@ -90,7 +90,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     let limit = options.limit(copier.mapping.is_some());
     let cursor = (cursor.0, cursor.1.as_deref());
     let mut chunks = Chunks::new(&plan, limit, options.sample, cursor)?;
-    let mut breath = Breath::new(&plan, &options);
+    let mut pacing = Pacing::new(&plan, &options);
     run.record().await?; // perhaps it is paused
     loop {
         let start = shared.clock.now();
@@ -99,7 +99,7 @@ pub(crate) async fn verify<C: CopyKeys>(
         run.count(looked).await?;
         run.record_now_and_then(options.checkpoint).await?;
         let spent = Duration::from_nanos(shared.clock.now().saturating_sub(start));
-        breath.take(keys, spent).await;
+        pacing.take(keys, spent).await;
     }
     run.finish().await
 }
@@ -185,12 +185,12 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         confirmed: &mut Confirmed,
     ) -> Result<Vec<KeyParts>, Error> {
         let mut nowhere = std::mem::take(&mut confirmed.nowhere);
-        for _ in 0..LOOKS {
+        for _ in 0..CHECKS {
             if nowhere.is_empty() {
                 break;
             }
             let seen: HashSet<KeyParts> =
-                self.plan.look_again(&looked.range).await?.into_iter().collect();
+                self.plan.compare_again(&looked.range).await?.into_iter().collect();
             nowhere.retain(|key| seen.contains(key));
             let suspects: Vec<Suspect> = nowhere.into_iter().map(Suspect::of).collect();
             let again = self.confirm(&suspects).await?;
@@ -233,7 +233,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         let (shared, owner) = (self.plan.shared, &self.owner);
         loop {
             match shared.control.record_verification(&shared.name, owner, &self.state).await? {
-                Recorded::Paused if !self.state.done => clock::sleep(PAUSED_LOOK).await,
+                Recorded::Paused if !self.state.done => clock::sleep(PAUSED_POLL).await,
                 Recorded::Kept | Recorded::Paused => return Ok(()),
                 Recorded::Cancelled if self.state.done => return Ok(()),
                 Recorded::Cancelled => {
@@ -268,7 +268,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
         self.record().await?;
         if self.state.report.may_prove() {
             // Perhaps the table was truncated meanwhile, and no trigger was told.
-            self.plan.copier.look_for_hazards(shared).await?;
+            self.plan.copier.find_hazards(shared).await?;
             let generations = self.state.generations.map(Generation);
             let proven = shared.control.verified(&shared.name, &self.owner, generations).await?;
             self.state.report.proven = proven;
@@ -299,7 +299,7 @@ fn stale_kinds(found: &[KeyDifference], waived: &HashSet<String>) -> BTreeSet<St
 
 /// Pauses between chunks: for the rate, and for whoever needs the database more. The deciders are those of
 /// the backfill.
-pub(crate) struct Breath<'p, 'a, C: CopyKeys> {
+pub(crate) struct Pacing<'p, 'a, C: CopyKeys> {
     plan: &'p Plan<'a, C>,
     throttle: Throttle,
     rate: Option<u64>,
@@ -310,7 +310,7 @@ pub(crate) struct Breath<'p, 'a, C: CopyKeys> {
     told: Option<String>,
 }
 
-impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
+impl<'p, 'a, C: CopyKeys> Pacing<'p, 'a, C> {
     pub(crate) fn new(plan: &'p Plan<'a, C>, options: &VerifyOptions) -> Self {
         Self {
             plan,
@@ -350,7 +350,7 @@ impl<'p, 'a, C: CopyKeys> Breath<'p, 'a, C> {
             self.asked = now;
             match self.ask().await {
                 Ok((hour, _)) if !self.throttle.allows(hour) => {
-                    clock::sleep(WRONG_HOUR_LOOK).await;
+                    clock::sleep(WRONG_HOUR_POLL).await;
                     self.asked = 0;
                 }
                 Ok((_, load)) => self.pressed = self.throttle.judge(&load),

@@ -58,10 +58,10 @@ pub(super) fn lazy() -> Vec<Step> {
 pub(super) async fn take<D: Sql, K: Kind<D>>(step: &Step, instances: [&Served<D, K>; 2]) {
     let [one, other] = instances.map(|instance| &instance.migration);
     match step {
-        Step::Go(wish) => go(other, *wish).await,
+        Step::Go(requested) => go(other, *requested).await,
         Step::Rush(moves) => {
-            for wish in moves {
-                go(one, *wish).await;
+            for requested in moves {
+                go(one, *requested).await;
             }
         }
         Step::Backfill => {
@@ -72,9 +72,9 @@ pub(super) async fn take<D: Sql, K: Kind<D>>(step: &Step, instances: [&Served<D,
     }
 }
 
-async fn go(migration: &Migration, wish: Move) {
+async fn go(migration: &Migration, requested: Move) {
     loop {
-        let moving = match wish {
+        let moving = match requested {
             Move::Advance(stage) => migration.advance(stage),
             Move::StepBack(stage) => migration.step_back(stage),
             Move::Ramp(percent) => migration.ramp_to(percent),
@@ -82,7 +82,7 @@ async fn go(migration: &Migration, wish: Move) {
         };
         match moving.by("the test").within(std::time::Duration::from_secs(20)).await {
             Ok(_) => return,
-            Err(error) => retry(wish, error),
+            Err(error) => retry(requested, error),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The ready copy function for old and new columns in one row, on every database.
 
 use dualwrite::{
-    ConvertColumns, CopyKeys, Dual, DualTable, ErrorKind, Migration, Operation, Plan, Runtime,
+    ConvertColumns, CopyKeys, Dual, DualTable, ErrorKind, Migration, Operation, Route, Runtime,
     Stage,
 };
 
@@ -450,11 +450,11 @@ async fn rows_are_read_and_written_by_their_columns() {
     assert_eq!(Member::TABLE, "members");
     assert_eq!(Member::KEY, ["id"]);
     assert_eq!(Member::COLUMNS, ["id", "mail", "email_address", "type"]);
-    let plan = |stage| Plan::of(stage, Operation::Write);
-    assert_eq!(Member::columns_for(&plan(Stage::Off)), ["id", "mail", "type"]);
-    assert_eq!(Member::columns_for(&plan(Stage::Complete)), ["id", "email_address", "type"]);
+    let route = |stage| Route::of(stage, Operation::Write);
+    assert_eq!(Member::columns_for(&route(Stage::Off)), ["id", "mail", "type"]);
+    assert_eq!(Member::columns_for(&route(Stage::Complete)), ["id", "email_address", "type"]);
     for stage in [Stage::DualWrite, Stage::Shadow, Stage::Live, Stage::RampDown] {
-        assert_eq!(Member::columns_for(&plan(stage)), Member::COLUMNS);
+        assert_eq!(Member::columns_for(&route(stage)), Member::COLUMNS);
     }
 
     let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap();

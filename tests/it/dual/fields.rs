@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::error::Error as _;
 use std::num::ParseIntError;
 
-use dualwrite::{ConversionError, Dual, Operation, Plan, Side, Stage};
+use dualwrite::{ConversionError, Dual, Operation, Route, Side, Stage};
 
-fn plan(stage: Stage) -> Plan {
-    Plan::of(stage, Operation::Write)
+fn route(stage: Stage) -> Route {
+    Route::of(stage, Operation::Write)
 }
 
 #[derive(Clone, Debug, Default, Dual, PartialEq)]
@@ -156,10 +156,10 @@ fn null_is_written_by_clear_and_not_filled_by_migrate() {
 
     let mut row = stale();
     row.set_email_address("new");
-    row.clear_email_address_by(&plan(Stage::Off));
+    row.clear_email_address_by(&route(Stage::Off));
     assert_eq!((&row.email, row.email_address.as_deref()), (&None, Some("new")));
     row.set_email_address("new");
-    row.clear_email_address_by(&plan(Stage::Complete));
+    row.clear_email_address_by(&route(Stage::Complete));
     assert_eq!((row.email.as_deref(), &row.email_address), (Some("new"), &None));
 }
 
@@ -173,18 +173,18 @@ fn a_plan_chooses_the_side() {
         ..Contact::default()
     };
     for (stage, read) in [(Stage::Off, "old"), (Stage::Shadow, "old"), (Stage::Live, "new")] {
-        assert_eq!(contact.email_address_by(&plan(stage)), Some(read));
-        assert_eq!(contact.nick_by(&plan(stage)), &read[..1]);
+        assert_eq!(contact.email_address_by(&route(stage)), Some(read));
+        assert_eq!(contact.nick_by(&route(stage)), &read[..1]);
     }
-    assert_eq!(contact.phone_number_by(&plan(Stage::Live)), None);
+    assert_eq!(contact.phone_number_by(&route(Stage::Live)), None);
 
-    contact.set_email_address_by(&plan(Stage::Off), "1");
+    contact.set_email_address_by(&route(Stage::Off), "1");
     assert_eq!((contact.email.as_str(), contact.email_address.as_deref()), ("1", Some("new")));
-    contact.set_email_address_by(&plan(Stage::Complete), "2");
+    contact.set_email_address_by(&route(Stage::Complete), "2");
     assert_eq!((contact.email.as_str(), contact.email_address.as_deref()), ("1", Some("2")));
     for stage in [Stage::DualWrite, Stage::Shadow, Stage::Live, Stage::RampDown] {
-        // Whatever the plan is of: a write goes where the stage says.
-        contact.set_email_address_by(&Plan::of(stage, Operation::Scan), stage.to_string());
+        // Whatever the route is of: a write goes where the stage says.
+        contact.set_email_address_by(&Route::of(stage, Operation::Scan), stage.to_string());
         assert_eq!(contact.email, stage.to_string());
         assert_eq!(contact.email_address, Some(stage.to_string()));
     }
@@ -293,11 +293,11 @@ fn values_are_converted_on_the_way() {
 #[test]
 fn plans_convert_too() {
     let mut ada = customer();
-    assert_eq!(ada.age_new_by(&plan(Stage::Off)).unwrap(), Some(36));
-    assert_eq!(ada.age_new_by(&plan(Stage::Live)).unwrap(), None);
-    ada.set_age_new_by(&plan(Stage::Complete), 151).unwrap();
+    assert_eq!(ada.age_new_by(&route(Stage::Off)).unwrap(), Some(36));
+    assert_eq!(ada.age_new_by(&route(Stage::Live)).unwrap(), None);
+    ada.set_age_new_by(&route(Stage::Complete), 151).unwrap();
     assert_eq!((ada.age.as_str(), ada.age_new), ("36", Some(151)), "old was not asked");
-    ada.set_full_name_by(&plan(Stage::Off), "A", "B").unwrap();
+    ada.set_full_name_by(&route(Stage::Off), "A", "B").unwrap();
     assert_eq!((ada.full_name.as_str(), ada.first_name.as_deref()), ("A B", None));
 }
 
@@ -324,7 +324,7 @@ fn a_failed_conversion_names_field_and_key_and_changes_nothing() {
     };
     check(ada.age_new().unwrap_err(), "age_new");
     check(ada.money().unwrap_err(), "money");
-    check(ada.age_new_by(&plan(Stage::Off)).unwrap_err(), "age_new");
+    check(ada.age_new_by(&route(Stage::Off)).unwrap_err(), "age_new");
     let before = ada.clone();
     check(ada.migrate().unwrap_err(), "age_new");
     assert_eq!(ada, before);
@@ -382,7 +382,7 @@ fn a_field_may_move_to_another_record() {
     );
     assert_eq!(goal.title, "old", "nothing was written");
     assert!(goal.migrate().unwrap_err().is_absent());
-    goal.set_title_by(&plan(Stage::Off), "older").unwrap();
+    goal.set_title_by(&route(Stage::Off), "older").unwrap();
 
     goal.set_text("made");
     assert_eq!(goal.current_version.as_ref().unwrap().notes.text.as_deref(), Some("made"));

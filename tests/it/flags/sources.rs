@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use dualwrite::{
-    BoxError, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags, RuntimeBuilder, Stage, Wanted,
+    BoxError, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags, RuntimeBuilder, Stage, DesiredState,
 };
 use open_feature::provider::{FeatureProvider, ProviderMetadata, ResolutionDetails};
 use open_feature::{
@@ -289,7 +289,7 @@ impl FlagSource for Ill {
         self.0
     }
 
-    async fn wanted(&self, _: &str) -> Result<Option<Wanted>, BoxError> {
+    async fn wanted(&self, _: &str) -> Result<Option<DesiredState>, BoxError> {
         match self.0 {
             "panics" => panic!("a bug in a source"),
             "hangs" => std::future::pending().await,

@@ -84,7 +84,7 @@ async fn old_gets_back_what_new_alone_got<D: Sql>(db: Scratch<D>) {
     }
 }
 
-/// Everything that a rehearsal could leave behind.
+/// Everything that a dry run could leave behind.
 async fn traces<D: Sql>(world: &World<D>) -> [Vec<Vec<Option<String>>>; 5] {
     let rows = |sql| world.db.rows(sql);
     [

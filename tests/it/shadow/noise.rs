@@ -1,7 +1,7 @@
 //! The noise baseline: what old never answers twice is left out, and hides nothing beside it.
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{GuardReport, NOISE_LOOKS_MIN, Percent, ShadowRules, Stage};
+use dualwrite::{GuardReport, NOISE_CHECKS_MIN, Percent, ShadowRules, Stage};
 
 use super::{Row, Rows as _, World, row};
 
@@ -23,14 +23,14 @@ async fn read(world: &World, times: u64) {
 async fn a_field_that_is_never_the_same_twice_is_noise_and_hides_nothing() {
     for stage in [Stage::Shadow, Stage::Live] {
         let world = world(stage, Percent::FULL).await;
-        read(&world, NOISE_LOOKS_MIN - 1).await;
+        read(&world, NOISE_CHECKS_MIN - 1).await;
         let counted = world.compared("find").await;
-        assert_eq!((counted.transient, counted.ignored), (NOISE_LOOKS_MIN - 1, 0), "{stage}");
+        assert_eq!((counted.transient, counted.ignored), (NOISE_CHECKS_MIN - 1, 0), "{stage}");
         read(&world, 3).await;
         assert_eq!(world.compared("find").await.ignored, 3, "{stage}");
         let noise = world.test.migration().status().await.unwrap().noise;
         let (field, seen) = (&*noise[0].field, (noise[0].differed, noise[0].from_itself));
-        let looks = NOISE_LOOKS_MIN + 2;
+        let looks = NOISE_CHECKS_MIN + 2;
         assert_eq!((field, seen, noise[0].looks), ("read_at", (looks, looks), looks), "{stage}");
         assert!(noise[0].is_noise && noise.len() == 1, "{stage}");
 
@@ -52,7 +52,7 @@ async fn a_critical_field_is_never_noise_and_breaches() {
         let world = World::of(test, Stage::Shadow);
         world.old.answers(|call| Ok(Row { read_at: call, ..row() }));
         world.new.answers(|call| Ok(Row { read_at: 1_000_000 + call, ..row() }));
-        read(&world, 2 * NOISE_LOOKS_MIN).await;
+        read(&world, 2 * NOISE_CHECKS_MIN).await;
         let before = world.status().await;
         assert!(before.noise[0].is_noise, "{is_critical}: {:?}", before.noise);
         assert_eq!(before.counters.critical_different, 0, "in flux, and so not confirmed");

@@ -8,7 +8,7 @@ use super::db::{Scratch, TestDb};
 
 /// Far beyond what anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks until it is so.
 ///
@@ -28,7 +28,7 @@ pub(crate) async fn soon<T>(what: impl Display, ask: impl AsyncFn() -> Option<T>
             if let Some(answer) = ask().await {
                 return answer;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     };
     match tokio::time::timeout(PATIENCE, asking).await {

@@ -79,7 +79,7 @@ async fn finds_and_repairs<D: People, K: PersonKey>(db: Scratch<D>, way: Way) {
     let would = world.migration.verify().batch(16).repair().dry_run().await.unwrap();
     assert_eq!((would.copied, would.removed, would.failed), (14, 3, 0), "{would:?}");
     let again = world.migration.verify().batch(16).run().await.unwrap();
-    assert_eq!(found(&again), expected, "a rehearsal changes nothing");
+    assert_eq!(found(&again), expected, "a dry run changes nothing");
 
     let did = world.migration.verify().batch(16).repair().run().await.unwrap();
     assert_eq!((did.copied, did.removed, did.failed), (14, 3, 0), "{did:?}");

@@ -178,8 +178,8 @@ async fn the_proof_of_old_is_withdrawn_on_the_way_back<D: People>(db: Scratch<D>
     world.db.execute("UPDATE old_note SET word = 'damaged' WHERE id = 4").await;
     let sample = migration.verify().sample(Percent::FULL).run().await.unwrap();
     assert_eq!(sample.differing, 1);
-    for wish in [Move::StepBack(Stage::Live), Move::Rollback] {
-        let found = migration.readiness(wish).await.unwrap();
+    for requested in [Move::StepBack(Stage::Live), Move::Rollback] {
+        let found = migration.readiness(requested).await.unwrap();
         assert_eq!(found.iter().map(|one| one.gate).collect::<Vec<_>>(), [Gate::Verified]);
     }
     migration.rollback("latency").await.unwrap_err();

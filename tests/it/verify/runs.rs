@@ -50,7 +50,7 @@ async fn goes_on_after_a_crash<D: People>(db: Scratch<D>) {
     assert!(!report.resumed && report.proven && report.compared == 50);
     pages.store(1, SeqCst);
     world.migration.verify().batch(10).checkpoint(1).run().await.unwrap_err();
-    let report = world.migration.verify().batch(10).afresh().run().await.unwrap();
+    let report = world.migration.verify().batch(10).restart().run().await.unwrap();
     assert!(!report.resumed && report.proven && report.compared == 50);
 }
 

@@ -41,8 +41,8 @@ pub(crate) async fn add_cascade<D: Sql>(db: &Scratch<D>) {
 }
 
 /// What stands before a move, but for instances that catch up by themselves.
-pub(crate) async fn blockers(migration: &Migration, wish: Move) -> Vec<Blocker> {
-    let mut found = migration.readiness(wish).await.unwrap();
+pub(crate) async fn blockers(migration: &Migration, requested: Move) -> Vec<Blocker> {
+    let mut found = migration.readiness(requested).await.unwrap();
     found.retain(|blocker| blocker.gate != Gate::Drained);
     found
 }
@@ -68,8 +68,8 @@ async fn a_cascade_is_named_and_complete_waits_for_a_word_and_a_verification<D: 
         "{cascade:?}"
     );
     assert!(cascade.detail.contains("author"), "{cascade:?}");
-    for wish in [Move::Advance(Stage::Complete), Move::Ramp(dualwrite::Percent::new(1).unwrap())] {
-        let blockers = blockers(migration, wish).await;
+    for requested in [Move::Advance(Stage::Complete), Move::Ramp(dualwrite::Percent::new(1).unwrap())] {
+        let blockers = blockers(migration, requested).await;
         let [blocker] = blockers.as_slice() else { panic!("{blockers:?}") };
         assert_eq!(blocker.gate, Gate::Released);
         assert!(blocker.reason.starts_with(&cascade.name), "{}", blocker.reason);

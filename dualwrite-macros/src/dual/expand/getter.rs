@@ -1,4 +1,4 @@
-//! The getter of a logical field, its source, and the getter that follows a plan.
+//! The getter of a logical field, its source, and the getter that follows a route.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
@@ -185,11 +185,11 @@ fn source(model: &Dual, pair: &Pair) -> TokenStream {
 fn by_plan(model: &Dual, pair: &Pair) -> TokenStream {
     let root = &model.root;
     let docs = format!(
-        " {} alone, or {} alone: the side that answers under this plan.",
+        " {} alone, or {} alone: the side that answers under this route.",
         shown(&pair.old),
         shown(&pair.new)
     );
-    let (argument, side) = (code!(plan: &#root::Plan), code!(plan.primary));
+    let (argument, side) = (code!(route: &#root::Route), code!(route.primary));
     one_side(model, pair, &names::by_plan(&pair.name), &docs, (argument, side))
 }
 

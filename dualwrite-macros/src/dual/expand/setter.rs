@@ -1,4 +1,4 @@
-//! The setter of a logical field, which writes both sides, and the one that follows a plan.
+//! The setter of a logical field, which writes both sides, and the one that follows a route.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
@@ -22,13 +22,13 @@ pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
         let root = &model.root;
         let writes = |which: Which| {
             let variant = which.variant();
-            code!(plan.stage.writes(#root::Side::#variant))
+            code!(route.stage.writes(#root::Side::#variant))
         };
         let (to_old, to_new) = (writes(Which::Old), writes(Which::New));
         let absent = refuse_absent(model, pair, Some(to_new.clone()));
         let (old, new) = (write_old(model, pair), write_new(pair));
         let docs = format!(
-            " Writes {}, {}, or both, as this plan says.",
+            " Writes {}, {}, or both, as this route says.",
             shown(&pair.old),
             shown(&pair.new)
         );
@@ -37,7 +37,7 @@ pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
             pair,
             &names::by_plan(&pair.setter),
             &docs,
-            Some(code!(plan: &#root::Plan,)),
+            Some(code!(route: &#root::Route,)),
             code! {
                 #absent
                 if #to_old { #old }
@@ -57,7 +57,7 @@ fn clears(model: &Dual, pair: &Pair) -> TokenStream {
     let sides = (shown(&pair.old), shown(&pair.new));
     let docs = format!(" Writes NULL to {} and {}.", sides.0, sides.1);
     let docs_by_plan =
-        format!(" Writes NULL to {}, {}, or both, as this plan says.", sides.0, sides.1);
+        format!(" Writes NULL to {}, {}, or both, as this route says.", sides.0, sides.1);
     let (old, new) = (clear(pair, Which::Old), clear(pair, Which::New));
     code! {
         #[doc = #docs]
@@ -68,9 +68,9 @@ fn clears(model: &Dual, pair: &Pair) -> TokenStream {
         }
         #[doc = #docs_by_plan]
         #[allow(dead_code, deprecated)]
-        #visibility fn #name_by_plan(&mut self, plan: &#root::Plan) {
-            if plan.stage.writes(#root::Side::Old) { #old }
-            if plan.stage.writes(#root::Side::New) { #new }
+        #visibility fn #name_by_plan(&mut self, route: &#root::Route) {
+            if route.stage.writes(#root::Side::Old) { #old }
+            if route.stage.writes(#root::Side::New) { #new }
         }
     }
 }
@@ -80,7 +80,7 @@ fn setter(
     pair: &Pair,
     name: &Ident,
     docs: &str,
-    plan: Option<TokenStream>,
+    route: Option<TokenStream>,
     body: TokenStream,
 ) -> TokenStream {
     let visibility = &pair.visibility;
@@ -115,7 +115,7 @@ fn setter(
         #[allow(dead_code, deprecated)]
         #visibility fn #name(
             &mut self,
-            #plan
+            #route
             #(#arguments: impl ::core::convert::Into<#types>),*
         ) #answer {
             #(let #arguments: #types = ::core::convert::Into::into(#arguments);)*
@@ -135,7 +135,7 @@ fn arguments(pair: &Pair) -> Vec<Ident> {
         Place::Within { .. } => "value".to_owned(),
     };
     let fresh = |name: String| match syn::parse_str::<Ident>(&name) {
-        Ok(name) if name != "plan" => Ident::new(&name.to_string(), Span::mixed_site()),
+        Ok(name) if name != "route" => Ident::new(&name.to_string(), Span::mixed_site()),
         _ => format_ident!("new_{name}", span = Span::mixed_site()),
     };
     pair.new.iter().map(name).map(fresh).collect()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::call::closures::{
     By, ByEquality, ByFields, Comparer, Copying, Eager, Lazy, REPOSITORY, Uncompared,
 };
-use crate::call::read::{Read, copy_and_ask, finish_plain, finish_read, plan};
+use crate::call::read::{Read, copy_and_ask, finish_plain, finish_read, route};
 use crate::call::repository::{Form, Method, Repository};
 use crate::compare::{Comparison, Pair};
 use crate::error::Error;
@@ -116,7 +116,7 @@ impl<'m, K: Key + ?Sized, O, N, C, L> ReadCall<'m, K, O, N, C, L> {
     }
 
     /// Copies the key that the new side misses, and asks again; the answer says whether it misses it, by
-    /// [`Missing`](crate::Missing). For migrations that are registered as lazy.
+    /// [`MaybeMissing`](crate::MaybeMissing). For migrations that are registered as lazy.
     pub fn lazy(self) -> ReadCall<'m, K, O, N, C, Lazy> {
         let Self { shared, method, key, old, new, compare, .. } = self;
         ReadCall { shared, method: method.lazy(), key, old, new, compare, lazy: PhantomData }
@@ -142,8 +142,8 @@ fn begin<'r, K: Key + ?Sized>(
     key: Option<&K>,
 ) -> Result<Read<'r>, Error> {
     match key {
-        Some(key) => plan::read(repository, 0, key),
-        None => plan::scan(repository, 0),
+        Some(key) => route::read(repository, 0, key),
+        None => route::scan(repository, 0),
     }
 }
 

@@ -1,31 +1,31 @@
 //! When a missing answer is a reason to copy.
 
-use crate::stages::route::Plan;
+use crate::stages::route::Route;
 use crate::stages::stage::{Side, Stage};
 
 /// An answer that can say that the key is not there.
 ///
 /// ```
-/// use dualwrite::Missing;
+/// use dualwrite::MaybeMissing;
 /// assert!(None::<i32>.is_missing());
 /// assert!(!Some(1).is_missing());
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say that a key is missing, which a lazy read needs",
-    note = "answer with `Option<…>` or `Vec<…>`, or implement `dualwrite::Missing`"
+    note = "answer with `Option<…>` or `Vec<…>`, or implement `dualwrite::MaybeMissing`"
 )]
-pub trait Missing {
+pub trait MaybeMissing {
     /// Whether the key was not found.
     fn is_missing(&self) -> bool;
 }
 
-impl<T> Missing for Option<T> {
+impl<T> MaybeMissing for Option<T> {
     fn is_missing(&self) -> bool {
         self.is_none()
     }
 }
 
-impl<T> Missing for Vec<T> {
+impl<T> MaybeMissing for Vec<T> {
     fn is_missing(&self) -> bool {
         self.is_empty()
     }
@@ -35,8 +35,8 @@ impl<T> Missing for Vec<T> {
 /// on, which is entered when all is copied: an instance that has not learned that yet would ask old
 /// beside writes of `Complete`, and what new misses then was deleted.
 #[inline]
-pub(crate) fn may_copy(plan: Plan) -> bool {
-    matches!(plan.stage, Stage::Live)
+pub(crate) fn may_copy(route: Route) -> bool {
+    matches!(route.stage, Stage::Live)
 }
 
 /// Whether a key in this stage may be copied from old to new: while every write goes to both.
@@ -45,13 +45,13 @@ pub(crate) fn may_copy_at(stage: Stage) -> bool {
     stage.writes_both()
 }
 
-/// The plan of a scan while keys are still missing in new: a scan cannot tell which, so old answers, for
+/// The route of a scan while keys are still missing in new: a scan cannot tell which, so old answers, for
 /// as long as it gets every write.
 #[inline]
-pub(crate) fn before_all_is_copied(plan: Plan) -> Plan {
-    match may_copy(plan) {
-        true => Plan { primary: Side::Old, mirror: None, ..plan },
-        false => plan,
+pub(crate) fn before_all_is_copied(route: Route) -> Route {
+    match may_copy(route) {
+        true => Route { primary: Side::Old, mirror: None, ..route },
+        false => route,
     }
 }
 
@@ -63,13 +63,13 @@ mod tests {
     #[test]
     fn scans_ask_old_until_all_is_copied() {
         for stage in Stage::ALL {
-            let plan = Plan::of(stage, Operation::Scan);
-            let found = before_all_is_copied(plan);
+            let route = Route::of(stage, Operation::Scan);
+            let found = before_all_is_copied(route);
             match stage {
                 Stage::Live => {
                     assert_eq!((found.primary, found.mirror), (Side::Old, None), "{stage}");
                 }
-                _ => assert_eq!(found, plan),
+                _ => assert_eq!(found, route),
             }
         }
     }
@@ -78,7 +78,7 @@ mod tests {
     fn only_reads_at_live_copy() {
         for stage in Stage::ALL {
             let expected = stage == Stage::Live;
-            assert_eq!(may_copy(Plan::of(stage, Operation::Read)), expected, "{stage}");
+            assert_eq!(may_copy(Route::of(stage, Operation::Read)), expected, "{stage}");
         }
     }
 }

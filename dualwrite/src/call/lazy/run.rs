@@ -52,20 +52,20 @@ pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<
                 kind = ?error.kind(),
                 "lazy copy failed; old answers and the key is in the dead letters"
             );
-            bury(shared, key, error).await;
+            record_dead_letter(shared, key, error).await;
         }
     }
     flown
 }
 
-async fn bury(shared: &Shared, key: &EncodedKey, error: &Error) {
+async fn record_dead_letter(shared: &Shared, key: &EncodedKey, error: &Error) {
     if error.kind() != ErrorKind::CopyFailed {
         return; // the database, a conflict: not this key's fault
     }
     count(&shared.counters.copies_failed);
     // The cause, not the frame around it: that is what one has to repair.
     let (name, generation) = (&shared.name, shared.generation());
-    let buried = shared.control.bury(name, Side::New, generation, key, &error.cause()).await;
+    let buried = shared.control.record_dead_letter(name, Side::New, generation, key, &error.cause()).await;
     if let Err(error) = buried {
         tracing::error!(migration = &*shared.name, %error, "a dead letter could not be stored");
     }

@@ -79,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_kept_in_time_counts_and_takes_no_room() {
         let control = Arc::new(MemoryControl::new(Clock::system()));
-        let beat = Heartbeat {
+        let heartbeat = Heartbeat {
             instance: "a".to_owned(),
             release: "a".to_owned(),
             min_stage: Stage::Off,
@@ -89,7 +89,7 @@ mod tests {
         let inner = Inner::new(
             Arc::clone(&control) as _,
             Clock::system(),
-            beat,
+            heartbeat,
             SHUTDOWN,
             tokio::runtime::Handle::current(),
         );

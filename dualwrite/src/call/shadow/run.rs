@@ -122,7 +122,7 @@ where
             Err(outcome) => return Ok(outcome),
         };
         if self.shared.baseline.is_due(self.shared.options.rules.noise) {
-            self.look_for_noise(&answer, &mirror).await;
+            self.measure_noise(&answer, &mirror).await;
         }
         if !self.pair(&answer, &mirror).differ(&self.compare) {
             return Ok(Outcome::Equal);
@@ -188,7 +188,7 @@ where
     }
 
     /// Reads old again; see [`noise`](crate::shadow::noise).
-    async fn look_for_noise(&self, answer: &T, mirror: &T) {
+    async fn measure_noise(&self, answer: &T, mirror: &T) {
         let first = match self.primary {
             Side::Old => answer,
             Side::New => mirror,

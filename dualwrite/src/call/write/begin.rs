@@ -3,14 +3,14 @@
 
 use crate::call::repository::Repository;
 use crate::call::write::decide::Mirror;
-use crate::call::write::plan::Planned;
+use crate::call::write::route::Planned;
 use crate::call::write::run::Write;
 use crate::call::write::together::{Together, together, without_keys};
 use crate::database::Backend;
 use crate::error::Error;
 use crate::key::Key;
 use crate::stages::position::{Percent, Position};
-use crate::stages::route::{Operation, Plan, route};
+use crate::stages::route::{Operation, Route, route};
 use crate::stages::stage::Stage;
 use crate::transaction::Tx;
 
@@ -24,11 +24,11 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     Write::begun(repository, method, tx, |context| {
         context.shared.check_kind(K::KIND)?;
         let bucket = context.shared.bucket(key)?;
-        let plan = route(context.position, Operation::Write, bucket);
-        let (mirror, unequal) = (context.mirror(plan, false), context.unequal(plan, false));
-        let compare = context.compares(plan);
+        let route = route(context.position, Operation::Write, bucket);
+        let (mirror, unequal) = (context.mirror(route, false), context.unequal(route, false));
+        let compare = context.compares(route);
         let mut planned =
-            Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+            Planned { unequal, compare, ..Planned::of(context.position, route, mirror) };
         planned.record_keys(std::iter::once_with(|| context.shared.encode(key)))?;
         Ok(planned)
     })
@@ -54,14 +54,14 @@ where
         if found.is_empty() {
             return context.without_keys();
         }
-        let Together { plan, split } = together(context.position, found.iter().map(|key| key.0));
-        let (mirror, unequal) = (context.mirror(plan, split), context.unequal(plan, split));
-        let compare = context.compares(plan);
+        let Together { route, split } = together(context.position, found.iter().map(|key| key.0));
+        let (mirror, unequal) = (context.mirror(route, split), context.unequal(route, split));
+        let compare = context.compares(route);
         let mut planned =
-            Planned { unequal, compare, ..Planned::of(context.position, plan, mirror) };
+            Planned { unequal, compare, ..Planned::of(context.position, route, mirror) };
         let encoded = |key| context.shared.encode(key);
         planned.record_keys(found.iter().map(|key| encoded(&key.1)))?;
-        if plan.mirror.is_some() && context.position.stage == Stage::Off {
+        if route.mirror.is_some() && context.position.stage == Stage::Off {
             let ahead = found.iter().filter(|key| key.0 == Stage::Off);
             planned.ahead = ahead.map(|key| encoded(&key.1)).collect::<Result<_, Error>>()?;
         }
@@ -90,8 +90,8 @@ pub fn write_once<'r, DB: Backend, T, E>(
     tx: &mut Tx<'_, DB>,
 ) -> Write<'r, T, E> {
     Write::begun(repository, method, tx, |context| {
-        let plan = Plan { mirror: None, ..without_keys(context.position).plan };
-        Ok(Planned::of(context.position, plan, Mirror::Strict))
+        let route = Route { mirror: None, ..without_keys(context.position).route };
+        Ok(Planned::of(context.position, route, Mirror::Strict))
     })
 }
 
@@ -103,13 +103,13 @@ pub fn write_made<'r, DB: Backend, T, E>(
     tx: &mut Tx<'_, DB>,
 ) -> Write<'r, T, E> {
     Write::begun(repository, method, tx, |context| {
-        let plan = Plan::of(context.position.stage, Operation::Write);
+        let route = Route::of(context.position.stage, Operation::Write);
         // A statement that writes both sides makes the key and the rows at once.
         let mirror = match context.repository.is_one_row() {
-            true => context.mirror(plan, is_split(context.position)),
+            true => context.mirror(route, is_split(context.position)),
             false => Mirror::Strict,
         };
-        Ok(Planned { makes_key: true, ..Planned::of(context.position, plan, mirror) })
+        Ok(Planned { makes_key: true, ..Planned::of(context.position, route, mirror) })
     })
 }
 

@@ -18,7 +18,7 @@ use crate::call::shadow::writes::compare;
 use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered};
 use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd};
 use crate::call::write::mirror::{mark_all, mark_table, set_savepoint, undo};
-use crate::call::write::plan::{Context, Planned};
+use crate::call::write::route::{Context, Planned};
 use crate::call::write::unequal::{are_unequal, note_unequal};
 use crate::clock;
 use crate::compare::Pair;
@@ -81,7 +81,7 @@ impl<T, E> Drop for Write<'_, T, E> {
         match self.progress {
             Progress::Settled => return,
             Progress::Between if self.is_counted => return,
-            Progress::Between => stats.side(self.planned.plan.primary).record_abandoned(nanos),
+            Progress::Between => stats.side(self.planned.route.primary).record_abandoned(nanos),
             Progress::Calling if std::thread::panicking() => {
                 stats.record_write(side, is_primary, nanos, false);
             }
@@ -97,10 +97,10 @@ impl<'r, T, E> Write<'r, T, E> {
         repository: &'r Repository,
         method: usize,
         tx: &Tx<'_, DB>,
-        plan: impl FnOnce(&Context<'r>) -> Result<Planned, Error>,
+        route: impl FnOnce(&Context<'r>) -> Result<Planned, Error>,
     ) -> Self {
         let shared = repository.shared();
-        let planned = Context::of(repository, method, tx).and_then(|context| plan(&context));
+        let planned = Context::of(repository, method, tx).and_then(|context| route(&context));
         let (planned, ours) = match planned {
             Ok(planned) => (planned, None),
             Err(error) => (Planned::nowhere(), Some(error.of(&shared.name))),
@@ -129,7 +129,7 @@ impl<'r, T, E> Write<'r, T, E> {
     }
 
     fn is_dual(&self) -> bool {
-        self.planned.plan.mirror.is_some()
+        self.planned.route.mirror.is_some()
     }
 
     fn calls(&self) -> Calls {
@@ -142,7 +142,7 @@ impl<'r, T, E> Write<'r, T, E> {
 
     /// Whether a failure of this target is undone, and the write goes on.
     fn is_forgiving(&self, target: Target) -> bool {
-        let primary = self.planned.plan.primary;
+        let primary = self.planned.route.primary;
         self.planned.mirror == Mirror::Forgiving
             && self.turn != Turn::Again
             && match target {
@@ -153,7 +153,7 @@ impl<'r, T, E> Write<'r, T, E> {
     }
 
     fn named(&self) -> Option<Target> {
-        let primary = self.planned.plan.primary;
+        let primary = self.planned.route.primary;
         let alone = match primary {
             Side::Old => Target::Old,
             Side::New => Target::New,
@@ -266,8 +266,8 @@ impl<'r, T, E> Write<'r, T, E> {
         self.shared.check_kind(K::KIND)?;
         let position = self.planned.position;
         let bucket = self.shared.bucket(key)?;
-        let plan = route(position, Operation::Write, bucket);
-        if self.turn == Turn::First && self.target == Target::Old && plan.primary == Side::Old {
+        let route = route(position, Operation::Write, bucket);
+        if self.turn == Turn::First && self.target == Target::Old && route.primary == Side::Old {
             let context = Context {
                 repository: self.repository,
                 shared: self.shared,
@@ -275,7 +275,7 @@ impl<'r, T, E> Write<'r, T, E> {
                 position,
             };
             self.planned.mirror = context.forgives(Side::New);
-            self.planned.unequal = context.unequal(plan, false);
+            self.planned.unequal = context.unequal(route, false);
         }
         self.planned.record_keys(std::iter::once_with(|| self.shared.encode(key)))
     }
@@ -331,7 +331,7 @@ impl<'r, T, E> Write<'r, T, E> {
                 return Ok(TurnEnd::Forgiven);
             }
             if matches!(self.target, Target::Both(_)) {
-                self.count(self.planned.plan.primary, true, false);
+                self.count(self.planned.route.primary, true, false);
             }
         }
         judged?;
@@ -401,7 +401,7 @@ impl<'r, T, E> Write<'r, T, E> {
     /// The write is whole, and so is the transaction, unless another write has spoiled it before.
     fn complete<DB: Backend>(&mut self, tx: &mut Tx<'_, DB>) {
         if !self.spoiled_before {
-            tx.mend();
+            tx.clear_spoiled();
         }
         match self.forgiven.take() {
             Some(cause) => {
@@ -415,14 +415,14 @@ impl<'r, T, E> Write<'r, T, E> {
     /// Whether this target's answer is the caller's.
     fn answers_for(&self, target: Target) -> bool {
         match target {
-            Target::Old => self.planned.plan.primary == Side::Old,
-            Target::New => self.planned.plan.primary == Side::New,
+            Target::Old => self.planned.route.primary == Side::Old,
+            Target::New => self.planned.route.primary == Side::New,
             Target::Both(_) => true,
         }
     }
 
     fn mirror(&self) -> Side {
-        self.planned.plan.primary.other()
+        self.planned.route.primary.other()
     }
 
     /// The answer of the write.

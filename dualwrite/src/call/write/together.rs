@@ -2,13 +2,13 @@
 //! union of those of all its keys.
 
 use crate::stages::position::{Percent, Position};
-use crate::stages::route::{Operation, Plan};
+use crate::stages::route::{Operation, Route};
 use crate::stages::stage::Stage;
 
 /// The route of such a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Together {
-    pub(crate) plan: Plan,
+    pub(crate) route: Route,
     /// Old answers for some of the keys and new for the others: neither side may then fall behind.
     pub(crate) split: bool,
 }
@@ -27,10 +27,10 @@ pub(crate) fn together(position: Position, stages: impl IntoIterator<Item = Stag
             both = stage;
         }
     }
-    let plan = Plan::of(both, Operation::Write);
+    let route = Route::of(both, Operation::Write);
     match split {
-        true => Together { plan: Plan::of(position.stage, Operation::Write), split },
-        false => Together { plan, split },
+        true => Together { route: Route::of(position.stage, Operation::Write), split },
+        false => Together { route, split },
     }
 }
 
@@ -56,11 +56,11 @@ mod tests {
             let next = stage.next().unwrap();
             for stages in [[stage, next], [next, stage]] {
                 let found = together(at(stage, half), stages);
-                assert_eq!((found.plan.primary, found.split), (primary, false), "{stage}");
-                assert_eq!(found.plan.mirror, Some(primary.other()), "{stage}");
+                assert_eq!((found.route.primary, found.split), (primary, false), "{stage}");
+                assert_eq!(found.route.mirror, Some(primary.other()), "{stage}");
             }
             let one = if stage.writes_both() { next } else { stage };
-            assert_eq!(together(at(stage, half), [one, one]).plan.mirror, None, "{stage}");
+            assert_eq!(together(at(stage, half), [one, one]).route.mirror, None, "{stage}");
         }
     }
 
@@ -68,8 +68,8 @@ mod tests {
     fn keys_that_different_sides_answer_for_split_a_write() {
         let ramping = at(Stage::Shadow, Percent::new(50).unwrap());
         let found = together(ramping, [Stage::Live, Stage::Shadow]);
-        assert_eq!((found.plan.primary, found.split), (Side::Old, true));
-        assert_eq!(found.plan.mirror, Some(Side::New));
+        assert_eq!((found.route.primary, found.split), (Side::Old, true));
+        assert_eq!(found.route.mirror, Some(Side::New));
         assert!(!together(ramping, [Stage::Live, Stage::Live]).split);
     }
 
@@ -77,8 +77,8 @@ mod tests {
     fn without_keys_a_ramp_counts_for_all_of_them() {
         for stage in Stage::ALL {
             let still = without_keys(at(stage, Percent::ZERO));
-            assert_eq!(still.plan, Plan::of(stage, Operation::Write), "{stage}");
-            let ramping = without_keys(at(stage, Percent::new(1).unwrap())).plan;
+            assert_eq!(still.route, Route::of(stage, Operation::Write), "{stage}");
+            let ramping = without_keys(at(stage, Percent::new(1).unwrap())).route;
             let is_alone = stage == Stage::Complete;
             assert_eq!(ramping.mirror.is_none(), is_alone, "{stage}");
         }

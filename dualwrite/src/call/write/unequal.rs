@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call::write::answer::unequal_answers;
 use crate::call::write::decide::Unequal;
-use crate::call::write::plan::Planned;
+use crate::call::write::route::Planned;
 use crate::compare::Pair;
 use crate::error::Error;
 use crate::observe::count;
@@ -22,7 +22,7 @@ pub(super) fn are_unequal<T>(
     else {
         return false;
     };
-    let (old, new) = match planned.plan.primary {
+    let (old, new) = match planned.route.primary {
         Side::Old => (primary, mirror),
         Side::New => (mirror, primary),
     };

@@ -41,7 +41,7 @@ pub(super) async fn execute(
     };
     match done {
         Ok(outcome) if as_json => Json(outcome).into_response(),
-        Ok(outcome) if outcome.dry_run => rehearsed(&outcome).into_response(),
+        Ok(outcome) if outcome.dry_run => dry_run(&outcome).into_response(),
         Ok(_) => {
             let page = Links::new(original.path(), inner.path()).orders(&name);
             (StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response()
@@ -91,7 +91,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
     accepted.contains("json") && !accepted.contains("text/html")
 }
 
-fn rehearsed(outcome: &CommandOutcome) -> String {
+fn dry_run(outcome: &CommandOutcome) -> String {
     let mut text = format!("Dry run; nothing was done.\n{}\n", outcome.text);
     for blocker in &outcome.blockers {
         text.push_str(&format!("- {blocker}\n"));

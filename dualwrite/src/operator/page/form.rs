@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use crate::backfill::options::WORKERS_MAX;
-use crate::migration::moving::NAME_BYTES_MAX;
+use crate::migration::transition::NAME_BYTES_MAX;
 
 /// The fields of a form, by name.
 type Fields = HashMap<String, String>;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::control::commands::Job;
-use crate::migration::moving::NAME_BYTES_MAX;
+use crate::migration::transition::NAME_BYTES_MAX;
 use crate::operator::MigrationOverview;
 use crate::operator::command::CommandSpec;
 use crate::operator::page::html::{moment, own};

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::backfill::options::WORKERS_MAX;
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
-use crate::migration::moving::NAME_BYTES_MAX;
+use crate::migration::transition::NAME_BYTES_MAX;
 use crate::operator::MigrationOverview;
 use crate::operator::command::COMMANDS;
 use crate::operator::page::forms::{catalogue, command, jobs, repairs};
@@ -71,7 +71,7 @@ fn line(one: &MigrationOverview, links: &Links) -> Markup {
             td class="alert" { (one.attention().unwrap_or("")) }
             td {
                 @if let Some(backfill) = &one.backfill {
-                    (backfill.standing()) (format!(", {:.1} %", backfill.percent()))
+                    (backfill.state()) (format!(", {:.1} %", backfill.percent()))
                 } @else { "none yet" }
             }
             td { (one.dead_letters + one.dead_letters_to_old) }
@@ -154,7 +154,7 @@ fn backfill(progress: &BackfillProgress) -> Markup {
     html! {
         h3 { "Newest backfill, toward " (progress.side) }
         table {
-            tr { th { "state" } td { (progress.standing()) } }
+            tr { th { "state" } td { (progress.state()) } }
             @if let Some(reason) = &progress.throttled { tr { th { "throttled by" } td { (own(reason)) } } }
             tr {
                 th { "done" }

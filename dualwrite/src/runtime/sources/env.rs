@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::BoxError;
 use crate::flags::source::{FlagSource, Lookup};
-use crate::flags::wanted::Wanted;
+use crate::flags::desired::DesiredState;
 
 const PREFIX: &str = "DUALWRITE_STAGE_";
 
@@ -60,7 +60,7 @@ impl FlagSource for EnvFlags {
         "environment"
     }
 
-    async fn wanted(&self, migration: &str) -> Result<Option<Wanted>, BoxError> {
+    async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
         let variable = Self::variable(migration);
         let Some(value) = (self.lookup)(&variable).filter(|value| !value.trim().is_empty()) else {
             return Ok(None);

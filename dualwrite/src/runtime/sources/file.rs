@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::error::{BoxError, Error};
 use crate::flags::source::FlagSource;
-use crate::flags::wanted::Wanted;
+use crate::flags::desired::DesiredState;
 use crate::rollout::toml_text::{Entry, Text};
 
 /// The most bytes of a file of flags.
@@ -59,7 +59,7 @@ impl FlagSource for FileFlags {
         "file"
     }
 
-    async fn wanted(&self, migration: &str) -> Result<Option<Wanted>, BoxError> {
+    async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
         let told =
             |error: BoxError| -> BoxError { format!("{}: {error}", self.path.display()).into() };
         let text = self.read().await.map_err(told)?;
@@ -68,7 +68,7 @@ impl FlagSource for FileFlags {
 }
 
 /// What the file says of one migration. All of it is checked.
-fn wanted(text: &str, migration: &str) -> Result<Option<Wanted>, Error> {
+fn wanted(text: &str, migration: &str) -> Result<Option<DesiredState>, Error> {
     let text = Text(text);
     let document = text.parse()?;
     let mut found = None;
@@ -81,7 +81,7 @@ fn wanted(text: &str, migration: &str) -> Result<Option<Wanted>, Error> {
     Ok(found)
 }
 
-fn read(text: Text<'_>, entry: &Entry<'_, '_>) -> Result<Wanted, Error> {
+fn read(text: Text<'_>, entry: &Entry<'_, '_>) -> Result<DesiredState, Error> {
     if entry.value.is_str() {
         return entry.parsed();
     }
@@ -93,7 +93,7 @@ fn read(text: Text<'_>, entry: &Entry<'_, '_>) -> Result<Wanted, Error> {
             _ => kill = Some(field.bool()?),
         }
     }
-    Wanted::of_fields(stage, ramp.as_deref(), kill).map_err(|error| entry.error(&error.to_string()))
+    DesiredState::of_fields(stage, ramp.as_deref(), kill).map_err(|error| entry.error(&error.to_string()))
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
         let good = "a = \"shadow\"\n[b]\nstage = \"live\"\nramp = 2.5\n[c]\nkill = true";
         assert_eq!(wanted(good, "a").unwrap().unwrap().to_string(), "shadow");
         assert_eq!(wanted(good, "b").unwrap().unwrap().to_string(), "live 2.5 %");
-        assert_eq!(wanted(good, "c").unwrap(), Some(Wanted::Kill));
+        assert_eq!(wanted(good, "c").unwrap(), Some(DesiredState::Kill));
         assert_eq!(wanted(good, "d").unwrap(), None);
         for (text, problem) in [
             ("a = \"shadow\"\nb = \"sahdow\"", "line 2: `b`: `sahdow` is no stage"),

@@ -9,7 +9,7 @@ use open_feature::{
 
 use crate::error::BoxError;
 use crate::flags::source::FlagSource;
-use crate::flags::wanted::Wanted;
+use crate::flags::desired::DesiredState;
 
 type FlagKey = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
@@ -58,7 +58,7 @@ impl FlagSource for OpenFeatureFlags {
         "openfeature"
     }
 
-    async fn wanted(&self, migration: &str) -> Result<Option<Wanted>, BoxError> {
+    async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
         let key = (self.key)(migration);
         let context = EvaluationContext::default().with_targeting_key(migration);
         let text = self.client.get_string_value(&key, Some(&context), None).await;
@@ -94,7 +94,7 @@ impl From<StructValue> for Fields {
 }
 
 impl Fields {
-    fn wanted(&self) -> Result<Wanted, BoxError> {
+    fn wanted(&self) -> Result<DesiredState, BoxError> {
         let fields = &self.0.fields;
         let unknown = fields.keys().find(|key| !["stage", "ramp", "kill"].contains(&key.as_str()));
         if let Some(key) = unknown {
@@ -115,6 +115,6 @@ impl Fields {
             None => None,
             Some(value) => Some(value.as_bool().ok_or("`kill` is true or false")?),
         };
-        Ok(Wanted::of_fields(stage, ramp.as_deref(), kill)?)
+        Ok(DesiredState::of_fields(stage, ramp.as_deref(), kill)?)
     }
 }

@@ -50,20 +50,20 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
     }
 }
 
-fn gates(facts: &Facts, wish: Move, terms: Terms) -> Vec<Gate> {
-    blockers_of(facts, wish, &Terms { sees_new: true, ..terms })
+fn gates(facts: &Facts, requested: Move, terms: Terms) -> Vec<Gate> {
+    blockers_of(facts, requested, &Terms { sees_new: true, ..terms })
 }
 
-fn blockers_of(facts: &Facts, wish: Move, terms: &Terms) -> Vec<Gate> {
-    let to = destination(facts.position, facts.generation, wish).unwrap();
-    blockers(facts, wish, to, terms).into_iter().map(|blocker| blocker.gate).collect()
+fn blockers_of(facts: &Facts, requested: Move, terms: &Terms) -> Vec<Gate> {
+    let to = destination(facts.position, facts.generation, requested).unwrap();
+    blockers(facts, requested, to, terms).into_iter().map(|blocker| blocker.gate).collect()
 }
 
 #[test]
 fn with_everything_done_every_step_is_open() {
     for stage in &Stage::ALL[..5] {
-        let wish = Move::Advance(stage.next().unwrap());
-        assert_eq!(gates(&facts(*stage, 0), wish, Terms::default()), []);
+        let requested = Move::Advance(stage.next().unwrap());
+        assert_eq!(gates(&facts(*stage, 0), requested, Terms::default()), []);
     }
 }
 
@@ -72,8 +72,8 @@ fn going_live_waits_for_mirror_writes_that_succeed() {
     let failing = Some("55 of 60 mirror writes failed".to_owned());
     let terms = Terms { mirror_failing: failing, ..Terms::default() };
     let shadow = facts(Stage::Shadow, 0);
-    for wish in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
-        assert_eq!(gates(&shadow, wish, terms.clone()), [Gate::MirrorWrites]);
+    for requested in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
+        assert_eq!(gates(&shadow, requested, terms.clone()), [Gate::MirrorWrites]);
     }
     assert_eq!(gates(&facts(Stage::Live, 0), Move::Rollback, terms), []);
 }
@@ -82,8 +82,8 @@ fn going_live_waits_for_mirror_writes_that_succeed() {
 fn what_the_preflight_refuses_blocks_every_forward_move_and_no_way_back() {
     let terms = Terms { refused: vec!["table `t`: no".into()], ..Terms::default() };
     for stage in &Stage::ALL[..5] {
-        let wish = Move::Advance(stage.next().unwrap());
-        assert_eq!(gates(&facts(*stage, 0), wish, terms.clone()), [Gate::Preflight]);
+        let requested = Move::Advance(stage.next().unwrap());
+        assert_eq!(gates(&facts(*stage, 0), requested, terms.clone()), [Gate::Preflight]);
     }
     assert_eq!(gates(&facts(Stage::Live, 0), Move::Rollback, terms), []);
 }
@@ -93,8 +93,8 @@ fn a_forward_move_waits_for_an_instance_that_has_not_drained() {
     for stage in &Stage::ALL[..5] {
         let mut facts = facts(*stage, 0);
         facts.instances[0].drained = Epoch(7);
-        for wish in [Move::Advance(stage.next().unwrap()), Move::Ramp(Percent::FULL)] {
-            assert_eq!(gates(&facts, wish, Terms::default()), [Gate::Drained]);
+        for requested in [Move::Advance(stage.next().unwrap()), Move::Ramp(Percent::FULL)] {
+            assert_eq!(gates(&facts, requested, Terms::default()), [Gate::Drained]);
         }
     }
 }
@@ -104,13 +104,13 @@ fn going_live_needs_this_generations_backfill_and_verification() {
     let mut facts = facts(Stage::Shadow, 0);
     facts.verified = Some(Generation(1));
     facts.backfilled = false;
-    for wish in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
-        assert_eq!(gates(&facts, wish, Terms::default()), [Gate::Backfilled, Gate::Verified]);
+    for requested in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
+        assert_eq!(gates(&facts, requested, Terms::default()), [Gate::Backfilled, Gate::Verified]);
         let lazy = Terms { lazy: true, ..Terms::default() };
-        assert_eq!(gates(&facts, wish, lazy.clone()), [Gate::Backfilled, Gate::Verified]);
+        assert_eq!(gates(&facts, requested, lazy.clone()), [Gate::Backfilled, Gate::Verified]);
         facts.generation = Generation::FIRST;
         facts.verified = None;
-        assert_eq!(gates(&facts, wish, lazy.clone()), []);
+        assert_eq!(gates(&facts, requested, lazy.clone()), []);
         facts.generation = Generation(2);
     }
 }
@@ -129,15 +129,15 @@ fn a_lazy_migration_does_not_go_live_with_what_a_copy_would_not_bring() {
 #[test]
 fn complete_waits_for_writers_that_nobody_sees_and_for_sequences() {
     let mut facts = facts(Stage::RampDown, 0);
-    let wish = Move::Advance(Stage::Complete);
+    let requested = Move::Advance(Stage::Complete);
     let kinds = [HazardKind::ForeignKey, HazardKind::Watch, HazardKind::Sequence];
     facts.hazards = kinds.map(|kind| Hazard::new(kind, kind.as_str(), "x")).into();
     let all = [Gate::Released, Gate::Released, Gate::Sequences];
-    assert_eq!(gates(&facts, wish, Terms::default()), all);
+    assert_eq!(gates(&facts, requested, Terms::default()), all);
     assert_eq!(gates(&facts, Move::Ramp(Percent::new(1).unwrap()), Terms::default()), all);
     let stopped = Stopped { actor: "ada".into(), reason: "x".into(), at_us: 0 };
     facts.hazards[0].stopped = Some(stopped);
-    assert_eq!(gates(&facts, wish, Terms::default()), all[1..]);
+    assert_eq!(gates(&facts, requested, Terms::default()), all[1..]);
     facts.position = facts.position.with_stage(Stage::Live);
     assert_eq!(gates(&facts, Move::Advance(Stage::RampDown), Terms::default()), []);
 }
@@ -147,9 +147,9 @@ fn what_withdrew_a_proof_is_told() {
     let mut facts = facts(Stage::RampDown, 0);
     facts.verified = None;
     facts.stale = vec![StaleMark { kind: StaleKind::Truncated, at_us: 0 }];
-    let wish = Move::Advance(Stage::Complete);
-    let to = destination(facts.position, facts.generation, wish).unwrap();
-    let found = blockers(&facts, wish, to, &Terms::default());
+    let requested = Move::Advance(Stage::Complete);
+    let to = destination(facts.position, facts.generation, requested).unwrap();
+    let found = blockers(&facts, requested, to, &Terms::default());
     let reason = &found[0].reason;
     assert!(reason.starts_with("the old table was truncated: run the verif"), "{reason}");
 }
@@ -171,22 +171,22 @@ fn a_lazy_migration_needs_instances_that_are() {
     facts.backfilled = false;
     facts.instances[0].lazy = false;
     let lazy = Terms { lazy: true, ..Terms::default() };
-    let wish = Move::Advance(Stage::Live);
-    assert_eq!(gates(&facts, wish, lazy.clone()), [Gate::Supported]);
+    let requested = Move::Advance(Stage::Live);
+    assert_eq!(gates(&facts, requested, lazy.clone()), [Gate::Supported]);
     facts.backfilled = true;
-    assert_eq!(gates(&facts, wish, lazy), []);
+    assert_eq!(gates(&facts, requested, lazy), []);
 }
 
 #[test]
 fn of_keys_that_only_new_has_somebody_must_know() {
     let blind = Terms::default();
-    let wish = Move::Advance(Stage::Live);
+    let requested = Move::Advance(Stage::Live);
     let mut facts = facts(Stage::Shadow, 0);
-    let found = blockers_of(&facts, wish, &blind);
+    let found = blockers_of(&facts, requested, &blind);
     assert_eq!(found, [Gate::Verified], "the second generation");
     facts.generation = Generation::FIRST;
     facts.verified = Some(Generation::FIRST);
-    assert_eq!(blockers_of(&facts, wish, &blind), []);
+    assert_eq!(blockers_of(&facts, requested, &blind), []);
 }
 
 #[test]
@@ -226,16 +226,16 @@ fn old_answers_again_only_with_what_new_alone_got() {
     let mut complete = facts(Stage::Complete, 0);
     complete.old_generation = Generation(2);
     let able = Terms { can_copy_back: true, ..Terms::default() };
-    for wish in [Move::StepBack(Stage::RampDown), Move::Rollback] {
-        assert_eq!(gates(&complete, wish, Terms::default()), [Gate::CopiedBack]);
-        assert_eq!(gates(&complete, wish, able.clone()), []);
+    for requested in [Move::StepBack(Stage::RampDown), Move::Rollback] {
+        assert_eq!(gates(&complete, requested, Terms::default()), [Gate::CopiedBack]);
+        assert_eq!(gates(&complete, requested, able.clone()), []);
     }
     let mut back = facts(Stage::RampDown, 0);
     back.old_generation = Generation(2);
     let all = [Gate::CopiedBack, Gate::DeadLetters, Gate::Verified];
     back.old_dead_letters = 1;
-    for wish in [Move::StepBack(Stage::Live), Move::Rollback] {
-        assert_eq!(gates(&back, wish, able.clone()), all);
+    for requested in [Move::StepBack(Stage::Live), Move::Rollback] {
+        assert_eq!(gates(&back, requested, able.clone()), all);
     }
     back.old_backfilled = true;
     back.old_dead_letters = 0;
@@ -252,23 +252,23 @@ fn an_approval_is_asked_for_at_the_door_of_its_stage() {
     assert_eq!(gates(&shadow, Move::Advance(Stage::Live), terms.clone()), [Gate::Approved]);
     shadow.approvals.push("dba".into());
     assert_eq!(gates(&shadow, first, terms.clone()), []);
-    let wish = Move::Advance(Stage::RampDown);
-    assert_eq!(gates(&facts(Stage::Live, 0), wish, terms), []);
+    let requested = Move::Advance(Stage::RampDown);
+    assert_eq!(gates(&facts(Stage::Live, 0), requested, terms), []);
 }
 
 #[test]
 fn complete_waits_for_releases_without_the_library_and_for_their_writes() {
     let window = Duration::from_secs(60);
     let terms = Terms { unaware_window: window, ..Terms::default() };
-    let wish = Move::Advance(Stage::Complete);
+    let requested = Move::Advance(Stage::Complete);
     let mut facts = facts(Stage::RampDown, 0);
     facts.releases.push("0.9".into());
-    assert_eq!(gates(&facts, wish, terms.clone()), [Gate::Released]);
+    assert_eq!(gates(&facts, requested, terms.clone()), [Gate::Released]);
     facts.releases.clear();
     facts.unaware = Some(Duration::from_secs(59));
-    assert_eq!(gates(&facts, wish, terms.clone()), [Gate::Released]);
+    assert_eq!(gates(&facts, requested, terms.clone()), [Gate::Released]);
     facts.unaware = Some(window);
-    assert_eq!(gates(&facts, wish, terms), []);
+    assert_eq!(gates(&facts, requested, terms), []);
 }
 
 #[test]
@@ -282,10 +282,10 @@ fn only_gates_that_protect_no_data_can_be_overridden() {
 #[test]
 fn what_an_instance_declares_shuts_complete_for_others() {
     let facts = facts(Stage::RampDown, 0);
-    let wish = Move::Advance(Stage::Complete);
+    let requested = Move::Advance(Stage::Complete);
     let by = |terms: &Terms| {
         let stored = Terms::of_text(&terms.to_text()).unwrap();
-        gates(&facts, wish, Terms::strictest([&Terms::default(), &stored]).unwrap())
+        gates(&facts, requested, Terms::strictest([&Terms::default(), &stored]).unwrap())
     };
     assert_eq!(by(&Terms::default()), []);
     let needed = Terms { needed_columns: vec!["email".into()], ..Terms::default() };

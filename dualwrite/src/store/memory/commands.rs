@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 use crate::control::Control as _;
 use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
 use crate::error::{Error, ErrorKind};
-use crate::rollout::order::NewOrder;
+use crate::rollout::order::NewRolloutCommand;
 use crate::stages::hazard::Stopped;
 use crate::stages::position::Epoch;
 use crate::stages::stale::StaleKind;
 use crate::store::memory::{Entry, MemoryControl, done};
 
 impl Entry {
-    fn stop_writer(&mut self, writer: &str, order: &NewOrder, now: u64) -> Taken {
+    fn stop_writer(&mut self, writer: &str, order: &NewRolloutCommand, now: u64) -> Taken {
         let mut writers = self.hazards.iter_mut().filter(|one| one.kind.is_writer());
         let Some(found) = writers.find(|one| one.name == writer) else { return Taken::Nothing };
         if found.stopped.is_some() {
@@ -33,7 +33,7 @@ impl Commands for MemoryControl {
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
-        order: &'a NewOrder,
+        order: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>> {
         let now = self.clock.now();
         let commanded = self.with(name, |entry| {

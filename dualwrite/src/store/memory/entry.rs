@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Entry;
 use crate::control::plans::outdated;
-use crate::control::{Change, Event, Record, VerifyOrder};
+use crate::control::{Change, AuditEvent, Record, VerifyCommand};
 use crate::error::Error;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Token;
@@ -28,7 +28,7 @@ impl Entry {
                 backfilled: false,
                 verified: None,
                 dirty: false,
-                buried: false,
+                has_dead_letter: false,
                 letters: false,
                 due: false,
                 old_generation: Generation::FIRST,
@@ -38,7 +38,7 @@ impl Entry {
             },
             old_verified: None,
             verification: None,
-            verification_order: VerifyOrder::GoOn,
+            verification_order: VerifyCommand::GoOn,
             stale: Vec::new(),
             hazards: Vec::new(),
             preflight: None,
@@ -51,7 +51,7 @@ impl Entry {
             instances: BTreeMap::new(),
             passed: Vec::new(),
             dirty: Vec::new(),
-            buried: Vec::new(),
+            dead_letters: Vec::new(),
             samples: Vec::new(),
             plan: None,
             tasks: Vec::new(),
@@ -82,13 +82,13 @@ impl Entry {
             verified: self.record.verified,
             dirty_old: self.dirty_on(Side::Old),
             dirty_new: self.dirty_on(Side::New),
-            dead_letters: self.letters_for(Side::New, false),
-            waived: self.letters_for(Side::New, true),
+            dead_letters: self.dead_letters_for(Side::New, false),
+            waived: self.dead_letters_for(Side::New, true),
             old_generation: self.record.old_generation,
             old_backfilled: false,
             old_verified: self.old_verified,
-            old_dead_letters: self.letters_for(Side::Old, false),
-            old_waived: self.letters_for(Side::Old, true),
+            old_dead_letters: self.dead_letters_for(Side::Old, false),
+            old_waived: self.dead_letters_for(Side::Old, true),
             stale: self.stale_marks(),
             hazards: self.hazards.clone(),
             approvals: self
@@ -141,7 +141,7 @@ impl Entry {
             self.forget_waivers(Side::Old, now);
         }
         self.record.old_generation = old_generation;
-        self.events.push(Event {
+        self.events.push(AuditEvent {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
             actor: change.actor.clone(),
             reason: change.reason.clone(),

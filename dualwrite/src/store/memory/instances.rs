@@ -7,28 +7,28 @@ use crate::stages::position::Epoch;
 use crate::store::memory::Entry;
 
 impl Entry {
-    pub(super) fn acknowledge(&mut self, beat: &Heartbeat, seen: &Acknowledgement, now: u64) {
+    pub(super) fn acknowledge(&mut self, heartbeat: &Heartbeat, seen: &Acknowledgement, now: u64) {
         let report = InstanceReport {
-            id: beat.instance.clone(),
-            release: beat.release.clone(),
+            id: heartbeat.instance.clone(),
+            release: heartbeat.release.clone(),
             seen: seen.seen.epoch,
             drained: seen.drained,
-            min_stage: beat.min_stage,
-            max_stage: beat.max_stage,
+            min_stage: heartbeat.min_stage,
+            max_stage: heartbeat.max_stage,
             lazy: seen.lazy,
             new_only: seen.new_only,
             wanted: seen.wanted.clone(),
             killed_by: seen.killed_by.clone(),
             terms: Some(seen.terms.clone()),
         };
-        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
+        let lease = u64::try_from(heartbeat.lease.as_nanos()).unwrap_or(u64::MAX);
         let acknowledged = (report, seen.seen.token, now.saturating_add(lease));
-        self.instances.insert(beat.instance.clone(), acknowledged);
+        self.instances.insert(heartbeat.instance.clone(), acknowledged);
     }
 
-    pub(super) fn extend(&mut self, beat: &Heartbeat, now: u64) {
-        let lease = u64::try_from(beat.lease.as_nanos()).unwrap_or(u64::MAX);
-        if let Some((_, _, expires)) = self.instances.get_mut(&beat.instance) {
+    pub(super) fn extend(&mut self, heartbeat: &Heartbeat, now: u64) {
+        let lease = u64::try_from(heartbeat.lease.as_nanos()).unwrap_or(u64::MAX);
+        if let Some((_, _, expires)) = self.instances.get_mut(&heartbeat.instance) {
             *expires = now.saturating_add(lease);
         }
     }

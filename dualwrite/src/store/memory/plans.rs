@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::error::Error;
-use crate::rollout::order::{NewOrder, RolloutOrder};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Epoch;
 use crate::store::memory::{Entry, MemoryControl, done};
@@ -68,7 +68,7 @@ impl MemoryControl {
     fn with_order(
         &self,
         name: &str,
-        order: &NewOrder,
+        order: &NewRolloutCommand,
         act: impl FnOnce(&mut Option<Stored>, u64) -> bool,
     ) -> Result<bool, Error> {
         let now = self.clock.now();
@@ -89,8 +89,8 @@ impl Entry {
         answer
     }
 
-    pub(super) fn record_order(&mut self, order: &NewOrder, now: u64) {
-        self.orders.push(RolloutOrder {
+    pub(super) fn record_order(&mut self, order: &NewRolloutCommand, now: u64) {
+        self.orders.push(RolloutCommand {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
             kind: order.kind,
             approval: order.approval.clone(),
@@ -160,7 +160,7 @@ impl Plans for MemoryControl {
         &'a self,
         name: &'a str,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<RolloutOrder>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<RolloutCommand>, Error>> {
         let newest = |entry: &mut Entry| {
             entry.orders.iter().rev().take(limit as usize).cloned().collect::<Vec<_>>()
         };
@@ -186,7 +186,7 @@ impl Plans for MemoryControl {
         }))
     }
 
-    fn tell_plan<'a>(
+    fn report_plan<'a>(
         &'a self,
         name: &'a str,
         instance: &'a str,

@@ -26,7 +26,7 @@ impl MemoryControl {
         let now = self.clock.now();
         self.with(name, |entry| {
             let answer = act(&mut entry.tasks, now);
-            entry.look_at_tasks(now);
+            entry.release_tasks(now);
             answer
         })
     }
@@ -47,7 +47,7 @@ impl MemoryControl {
 }
 
 impl Entry {
-    pub(super) fn look_at_tasks(&mut self, now: u64) {
+    pub(super) fn release_tasks(&mut self, now: u64) {
         let is_free = |stored: &Stored| !stored.task.halted && stored.until <= now;
         self.record.started = self.tasks.iter().any(is_free);
     }
@@ -126,7 +126,7 @@ impl Tasks for MemoryControl {
         }))
     }
 
-    fn tell_task<'a>(
+    fn report_task<'a>(
         &'a self,
         name: &'a str,
         side: Side,

@@ -18,11 +18,11 @@ use crate::stages::stage::Side;
 use crate::store::connections::Lent;
 use crate::store::sql::facts::facts;
 use crate::store::sql::hazards;
-use crate::store::sql::letters;
+use crate::store::sql::dead_letters;
 use crate::store::sql::plans;
 use crate::store::sql::tables::FENCE_WAIT;
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::alone::{FENCE_ATTEMPTS, FENCE_PAUSE, HELD_OPEN, fence_refused};
+use crate::transaction::exclusive::{FENCE_ATTEMPTS, FENCE_PAUSE, HELD_OPEN, fence_refused};
 
 const DOING: &str = "changing the position";
 /// How long a move waits for others of its migration.
@@ -40,8 +40,8 @@ impl<DB: Backend> SqlControl<DB> {
             );
             return Err(Error::new(ErrorKind::Timeout, message).of(name));
         };
-        let mut lent = self.alone(name).await?;
-        let changing = clock::limit(self.moving.limit() * CHANGE_LIMITS, async {
+        let mut lent = self.exclusive(name).await?;
+        let changing = clock::limit(self.moves.limit() * CHANGE_LIMITS, async {
             match self.make(&mut lent, name, change).await {
                 Ok(()) => lent.commit().await.map_err(|error| Error::database("committing", error)),
                 Err(error) => {
@@ -51,7 +51,7 @@ impl<DB: Backend> SqlControl<DB> {
                 }
             }
         });
-        let changed = changing.await.unwrap_or_else(|()| Err(self.moving.too_late(DOING)));
+        let changed = changing.await.unwrap_or_else(|()| Err(self.moves.too_late(DOING)));
         changed.map_err(|error| error.of(name))?;
         self.record(name).await
     }
@@ -64,12 +64,12 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     /// A transaction that holds the fence alone.
-    pub(super) async fn alone(&self, name: &str) -> Result<Lent<'_, DB>, Error> {
+    pub(super) async fn exclusive(&self, name: &str) -> Result<Lent<'_, DB>, Error> {
         let mut attempt = 1;
         loop {
-            let begun = clock::limit(FENCE_WAIT + self.moving.limit(), async {
-                let mut lent = self.moving.lend().await?;
-                lent.begin_alone(name).await?;
+            let begun = clock::limit(FENCE_WAIT + self.moves.limit(), async {
+                let mut lent = self.moves.lend().await?;
+                lent.begin_exclusive(name).await?;
                 Ok::<_, sqlx::Error>(lent)
             });
             match begun.await {
@@ -81,13 +81,13 @@ impl<DB: Backend> SqlControl<DB> {
                     clock::sleep(FENCE_PAUSE).await;
                 }
                 Ok(Err(error @ sqlx::Error::PoolClosed)) => {
-                    return Err(self.moving.failed(DOING, error).of(name));
+                    return Err(self.moves.failed(DOING, error).of(name));
                 }
                 Ok(Err(error)) => {
                     let message = self.waited_for(name).await;
                     return Err(fence_refused::<DB>(DOING, &message, error).of(name));
                 }
-                Err(()) => return Err(self.moving.too_late(DOING).of(name)),
+                Err(()) => return Err(self.moves.too_late(DOING).of(name)),
             }
         }
     }
@@ -136,11 +136,11 @@ pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Des
         );
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    let to = destination(now, facts.generation, change.wish)?;
+    let to = destination(now, facts.generation, change.requested)?;
     if (to.stage, to.ramp) == (now.stage, now.ramp) {
         return Ok(None);
     }
-    admit(&blockers(facts, change.wish, to, &change.terms), &change.overridden)?;
+    admit(&blockers(facts, change.requested, to, &change.terms), &change.overridden)?;
     Ok(Some(to))
 }
 
@@ -185,7 +185,7 @@ async fn apply<DB: Backend>(
     ];
     for (side, _) in raised.into_iter().filter(|(_, is_raised)| *is_raised) {
         let values = [name.into(), side.as_str().into()];
-        DB::Adapter::execute(conn, letters::FORGET_WAIVERS, &values).await?;
+        DB::Adapter::execute(conn, dead_letters::FORGET_WAIVERS, &values).await?;
     }
     if to.generation != facts.generation {
         DB::Adapter::execute(conn, hazards::FORGET_STOPPED, &[name.into()]).await?;

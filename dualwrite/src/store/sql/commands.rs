@@ -6,11 +6,11 @@ use futures_util::future::BoxFuture;
 
 use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
 use crate::control::tasks::NewTask;
-use crate::control::{Order, VerifyOrder};
+use crate::control::{Order, VerifyCommand};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, SqlValue};
 use crate::error::Error;
-use crate::rollout::order::NewOrder;
+use crate::rollout::order::NewRolloutCommand;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
@@ -49,7 +49,7 @@ fn text(text: &str) -> SqlValue {
 }
 
 /// The statements of a change.
-fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrder) -> Vec<Step> {
+fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewRolloutCommand) -> Vec<Step> {
     let own = || vec![SqlValue::from(name)];
     match change {
         RecordedChange::Kill => {
@@ -100,7 +100,7 @@ fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewOrde
             let mut steps = start(dialect, name, (kind.as_str(), subject), None, order);
             if *kind == JobKind::Verify {
                 // One that was paused or cancelled would keep this one waiting.
-                let goes_on = VerifyOrder::GoOn;
+                let goes_on = VerifyCommand::GoOn;
                 let values = [goes_on.code().into(), name.into()];
                 steps.push(Step::uncounted(verification::order(goes_on), values));
             }
@@ -125,7 +125,7 @@ fn start(
     name: &str,
     (slot, subject): (&str, Option<&str>),
     task: Option<&NewTask>,
-    order: &NewOrder,
+    order: &NewRolloutCommand,
 ) -> Vec<Step> {
     let ended = "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? \
                  AND state IN ('halted', 'done')";
@@ -187,7 +187,7 @@ impl<DB: Backend> SqlControl<DB> {
         name: &str,
         change: &RecordedChange,
         expected: Option<Epoch>,
-        order: &NewOrder,
+        order: &NewRolloutCommand,
     ) -> Result<Taken, Error> {
         let executing = self.working.within(DOING, async {
             let mut lent = self.working.begin().await?;
@@ -315,7 +315,7 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
-        order: &'a NewOrder,
+        order: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>> {
         Box::pin(self.execute_in(name, change, expected, order))
     }

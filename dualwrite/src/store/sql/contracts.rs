@@ -139,8 +139,8 @@ impl<DB: Backend> SqlControl<DB> {
         judge: &Judge<'_>,
         event: &NewContractEvent,
     ) -> Result<(), Error> {
-        let mut lent = self.alone(name).await?;
-        let beginning = clock::limit(self.moving.limit() * 4, async {
+        let mut lent = self.exclusive(name).await?;
+        let beginning = clock::limit(self.moves.limit() * 4, async {
             let failed = |error| Error::database(BEGINNING, error).of(name);
             let found = known::<DB>(&mut lent, name, self.slack()).await?;
             if found.progress == Progress::NotBegun {
@@ -152,7 +152,7 @@ impl<DB: Backend> SqlControl<DB> {
             }
             Ok(())
         });
-        match beginning.await.unwrap_or_else(|()| Err(self.moving.too_late(BEGINNING))) {
+        match beginning.await.unwrap_or_else(|()| Err(self.moves.too_late(BEGINNING))) {
             Ok(()) => lent.commit().await.map_err(|error| Error::database("committing", error)),
             Err(error) => {
                 // What cannot be rolled back is closed.

@@ -57,7 +57,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         verified: verified.and_then(|value| u64::try_from(value).ok()).map(Generation),
         backfilled: row.optional_text(7)? == Some("complete"),
         dirty: row.integer(8)? != 0,
-        buried: row.integer(9)? != 0,
+        has_dead_letter: row.integer(9)? != 0,
         old_generation: Generation(row.unsigned(10)?),
         planned: row.optional_text(11)? == Some("running"),
         letters: row.integer(12)? != 0,

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Holder, Holders, SqlRow};
 use crate::store::sql::SqlControl;
-use crate::transaction::alone::HELD_OPEN;
+use crate::transaction::exclusive::HELD_OPEN;
 
 /// How many of each are named.
 const NAMED: usize = 3;
@@ -43,7 +43,7 @@ impl<DB: Backend> SqlControl<DB> {
     /// In words, for the message of the change that gave up; empty where nobody is known. What fails here is left
     /// out: the change has failed already, and says so.
     async fn holders(&self, name: &str) -> Vec<String> {
-        let found = clock::limit(self.moving.limit() * 2, async {
+        let found = clock::limit(self.moves.limit() * 2, async {
             let mut said: Vec<String> = Vec::new();
             let instances = self.holding_instances(name).await.unwrap_or_default();
             said.extend(instances.iter().map(ToString::to_string));
@@ -84,11 +84,11 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     async fn blocking(&self, name: &str, sql: &str) -> sqlx::Result<Vec<SqlRow>> {
-        let mut waiting = self.moving.lend().await?;
+        let mut waiting = self.moves.lend().await?;
         let Some(waiter) = waiting.number() else { return Ok(Vec::new()) };
         let waits = async move {
             // Whether it is had now or not, nothing is done with it.
-            if waiting.begin_alone(name).await.is_ok() {
+            if waiting.begin_exclusive(name).await.is_ok() {
                 let _ = waiting.rollback().await;
             }
         };

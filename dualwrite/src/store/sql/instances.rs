@@ -147,14 +147,14 @@ impl<DB: Backend> SqlControl<DB> {
     /// so before, or finds it alive.
     pub(super) async fn join_in(
         &self,
-        beat: &Heartbeat,
+        heartbeat: &Heartbeat,
         number: u64,
         acknowledged: &[Acknowledgement],
     ) -> Result<(), Error> {
-        let joining = self.beating.within("joining", async {
-            let mut lent = self.beating.begin().await?;
-            enter::<DB>(&mut lent, beat, number).await?;
-            acknowledge::<DB>(&mut lent, beat, number, acknowledged).await?;
+        let joining = self.heartbeats.within("joining", async {
+            let mut lent = self.heartbeats.begin().await?;
+            enter::<DB>(&mut lent, heartbeat, number).await?;
+            acknowledge::<DB>(&mut lent, heartbeat, number, acknowledged).await?;
             lent.commit().await
         });
         joining.await
@@ -162,17 +162,17 @@ impl<DB: Backend> SqlControl<DB> {
 
     pub(super) async fn heartbeat_in(
         &self,
-        beat: &Heartbeat,
+        heartbeat: &Heartbeat,
         pulse: Pulse,
         changed: &[Acknowledgement],
     ) -> Result<bool, Error> {
         let doing = "sending the heartbeat";
         if !changed.is_empty() {
             // First what is acknowledged, then the time for which it holds.
-            let acknowledging = self.beating.within(doing, async {
-                let mut lent = self.beating.lend().await?;
+            let acknowledging = self.heartbeats.within(doing, async {
+                let mut lent = self.heartbeats.lend().await?;
                 lent.busy();
-                let sent = acknowledge::<DB>(&mut lent, beat, pulse.number, changed).await;
+                let sent = acknowledge::<DB>(&mut lent, heartbeat, pulse.number, changed).await;
                 lent.ended(sent)
             });
             acknowledging.await?;
@@ -183,13 +183,13 @@ impl<DB: Backend> SqlControl<DB> {
             DB::Adapter::DIALECT.identity
         );
         let values = [
-            lease_of(beat),
+            lease_of(heartbeat),
             pulse.number.into(),
-            beat.instance.as_str().into(),
+            heartbeat.instance.as_str().into(),
             pulse.confirmed.into(),
             pulse.number.into(),
         ];
-        Ok(self.beating.execute(doing, &sql, &values).await? > 0)
+        Ok(self.heartbeats.execute(doing, &sql, &values).await? > 0)
     }
 
     /// What instances that have gone left behind before the clock went back, lasts no longer than a lease from now.
@@ -208,7 +208,7 @@ impl<DB: Backend> SqlControl<DB> {
         let sql = "SELECT count(*) FROM dualwrite_event \
                    WHERE migration = ? AND epoch = ? AND from_token = ?";
         let values = [name.into(), (from.epoch.0 + 1).into(), from.token.0.into()];
-        let rows = self.beating.fetch(doing, sql, &values).await?;
+        let rows = self.heartbeats.fetch(doing, sql, &values).await?;
         let found = rows.first().map_or(Ok(0), |row| row.integer(0));
         found.map(|found| found > 0).map_err(|error| Error::database(doing, error).of(name))
     }
@@ -249,13 +249,13 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn lease_of(beat: &Heartbeat) -> SqlValue {
-    u64::try_from(beat.lease.as_micros()).unwrap_or(u64::MAX).into()
+fn lease_of(heartbeat: &Heartbeat) -> SqlValue {
+    u64::try_from(heartbeat.lease.as_micros()).unwrap_or(u64::MAX).into()
 }
 
 async fn enter<DB: Backend>(
     conn: &mut Conn<DB>,
-    beat: &Heartbeat,
+    heartbeat: &Heartbeat,
     number: u64,
 ) -> sqlx::Result<()> {
     let sql = format!(
@@ -265,12 +265,12 @@ async fn enter<DB: Backend>(
         DB::Adapter::DIALECT.upsert("id", &["lease", "expires_at", "beat", "server"])
     );
     let values = [
-        beat.instance.as_str().into(),
-        beat.release.as_str().into(),
-        i64::from(beat.min_stage.code()).into(),
-        i64::from(beat.max_stage.code()).into(),
-        lease_of(beat),
-        lease_of(beat),
+        heartbeat.instance.as_str().into(),
+        heartbeat.release.as_str().into(),
+        i64::from(heartbeat.min_stage.code()).into(),
+        i64::from(heartbeat.max_stage.code()).into(),
+        lease_of(heartbeat),
+        lease_of(heartbeat),
         number.into(),
     ];
     DB::Adapter::execute(conn, &sql, &values).await.map(drop)
@@ -279,7 +279,7 @@ async fn enter<DB: Backend>(
 /// One statement, however many there are. One that arrives late does not undo a newer one.
 async fn acknowledge<DB: Backend>(
     conn: &mut Conn<DB>,
-    beat: &Heartbeat,
+    heartbeat: &Heartbeat,
     number: u64,
     acknowledged: &[Acknowledgement],
 ) -> sqlx::Result<()> {
@@ -298,7 +298,7 @@ async fn acknowledge<DB: Backend>(
         let row = |seen: &Acknowledgement| {
             [
                 seen.migration.as_str().into(),
-                beat.instance.as_str().into(),
+                heartbeat.instance.as_str().into(),
                 i64::from(seen.lazy).into(),
                 i64::from(seen.new_only).into(),
                 SqlValue::Text(seen.wanted.clone()),

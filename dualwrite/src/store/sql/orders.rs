@@ -3,7 +3,7 @@
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
-use crate::rollout::order::{NewOrder, OrderKind, RolloutOrder};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind, RolloutCommand};
 use crate::stages::position::Epoch;
 use crate::store::sql::{Conn, SqlControl};
 
@@ -18,7 +18,7 @@ impl<DB: Backend> SqlControl<DB> {
         doing: &'static str,
         name: &str,
         (sql, values): (&str, &[SqlValue]),
-        order: &NewOrder,
+        order: &NewRolloutCommand,
     ) -> Result<bool, Error> {
         let obeying = self.working.within(doing, async {
             let mut lent = self.working.begin().await?;
@@ -38,7 +38,7 @@ impl<DB: Backend> SqlControl<DB> {
         &self,
         name: &str,
         limit: u32,
-    ) -> Result<Vec<RolloutOrder>, Error> {
+    ) -> Result<Vec<RolloutCommand>, Error> {
         let doing = "reading the orders";
         let sql = format!(
             "SELECT at, what, approval, actor, reason, epoch, detail FROM dualwrite_order \
@@ -53,7 +53,7 @@ impl<DB: Backend> SqlControl<DB> {
 pub(super) async fn record<DB: Backend>(
     conn: &mut Conn<DB>,
     name: &str,
-    order: &NewOrder,
+    order: &NewRolloutCommand,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO dualwrite_order (migration, at, what, approval, detail, actor, reason, epoch) \
                SELECT m.name, {now}, ?, ?, ?, ?, ?, m.epoch FROM dualwrite_migration m WHERE m.name = ?";
@@ -69,9 +69,9 @@ pub(super) async fn record<DB: Backend>(
     DB::Adapter::execute(conn, sql, &values).await.map(drop)
 }
 
-fn order_of(row: &SqlRow) -> sqlx::Result<RolloutOrder> {
-    let kind = OrderKind::from_name(row.text(1)?);
-    Ok(RolloutOrder {
+fn order_of(row: &SqlRow) -> sqlx::Result<RolloutCommand> {
+    let kind = RolloutCommandKind::from_name(row.text(1)?);
+    Ok(RolloutCommand {
         at_us: row.integer(0)?,
         kind: kind.ok_or_else(|| unexpected(1, "an order to a rollout"))?,
         approval: row.optional_text(2)?.map(str::to_owned),

@@ -8,7 +8,7 @@ use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::{Error, ErrorKind};
-use crate::rollout::order::RolloutOrder;
+use crate::rollout::order::RolloutCommand;
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Epoch;
 use crate::store::sql::{Conn, SqlControl};
@@ -144,7 +144,7 @@ impl<DB: Backend> Plans for SqlControl<DB> {
         &'a self,
         name: &'a str,
         limit: u32,
-    ) -> BoxFuture<'a, Result<Vec<RolloutOrder>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<RolloutCommand>, Error>> {
         Box::pin(self.orders_of(name, limit))
     }
 
@@ -162,7 +162,7 @@ impl<DB: Backend> Plans for SqlControl<DB> {
         })
     }
 
-    fn tell_plan<'a>(
+    fn report_plan<'a>(
         &'a self,
         name: &'a str,
         instance: &'a str,

@@ -39,8 +39,8 @@ impl<DB: Backend> SqlControl<DB> {
 
     async fn lock_row(&self, doing: &'static str, name: &str) -> Result<Lent<'_, DB>, Error> {
         for _ in 0..ATTEMPTS {
-            let locking = self.moving.within(doing, async {
-                let mut lent = self.moving.begin().await?;
+            let locking = self.moves.within(doing, async {
+                let mut lent = self.moves.begin().await?;
                 match lent.fetch(LOCK, &[name.into()]).await {
                     Ok(_) => Ok(Some(lent)),
                     Err(error) if DB::Adapter::is_lock_timeout(&error) => {
@@ -55,6 +55,6 @@ impl<DB: Backend> SqlControl<DB> {
             }
             clock::sleep(PAUSE).await;
         }
-        self.alone(name).await
+        self.exclusive(name).await
     }
 }

@@ -17,7 +17,7 @@ use crate::store::sql::facts::{record_of, record_sql};
 
 /// How many statements may be under way beside the heartbeat, and how many moves.
 const WORKING_MAX: usize = 2;
-const MOVING_MAX: usize = 4;
+const MOVE_CONNECTIONS_MAX: usize = 4;
 
 /// The default limit on a statement.
 pub(crate) const STATEMENT_MAX: Duration = Duration::from_secs(3);
@@ -40,10 +40,10 @@ pub(crate) fn statement_limit(lease: Duration) -> Duration {
 pub(crate) struct SqlControl<DB: Backend> {
     pub(super) pool: Pool<DB>,
     /// For heartbeats and looks alone: the one connection that lasts.
-    pub(super) beating: Connections<DB>,
+    pub(super) heartbeats: Connections<DB>,
     pub(super) working: Connections<DB>,
     /// For those who wait for the fence.
-    pub(super) moving: Connections<DB>,
+    pub(super) moves: Connections<DB>,
     /// Of moves of one migration one has the fence at a time, and the others need no connection to wait.
     pub(super) turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// By how much the database's clock has lately gone ahead, in microseconds, and until when that matters.
@@ -56,16 +56,16 @@ pub(crate) struct SqlControl<DB: Backend> {
 impl<DB: Backend> SqlControl<DB> {
     /// With this limit on each statement.
     pub(crate) fn new(pool: Pool<DB>, limit: Duration) -> Self {
-        let [beating, working, moving] = match DB::Adapter::DIALECT.server {
+        let [heartbeats, working, moves] = match DB::Adapter::DIALECT.server {
             true => [limit, limit, limit.max(MOVE_STATEMENT_MIN)],
             // With one writer at a time, a statement is slow because others write; a heartbeat may take a third of a
             // lease.
             false => [limit * 5 / 3, limit.max(WRITER_WAIT), FENCE_WAIT],
         };
         Self {
-            beating: Connections::new(&pool, 1, true, beating),
+            heartbeats: Connections::new(&pool, 1, true, heartbeats),
             working: Connections::new(&pool, WORKING_MAX, false, working),
-            moving: Connections::new(&pool, MOVING_MAX, false, moving),
+            moves: Connections::new(&pool, MOVE_CONNECTIONS_MAX, false, moves),
             pool,
             turns: Mutex::default(),
             stepped: Mutex::default(),

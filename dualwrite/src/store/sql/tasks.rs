@@ -163,7 +163,7 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         Box::pin(self.take(name, side.as_str(), instance, lease))
     }
 
-    fn tell_task<'a>(
+    fn report_task<'a>(
         &'a self,
         name: &'a str,
         side: Side,

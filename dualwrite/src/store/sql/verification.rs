@@ -1,6 +1,6 @@
 //! The row in which a verification keeps how far it has come.
 
-use crate::control::VerifyOrder;
+use crate::control::VerifyCommand;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind};
@@ -32,7 +32,7 @@ pub(super) fn begin(dialect: &Dialect) -> String {
 pub(super) fn record(is_done: bool) -> String {
     let mut set: Vec<String> = COLUMNS.split(", ").map(|column| format!("{column} = ?")).collect();
     if is_done {
-        let cancelled = VerifyOrder::Cancel.code();
+        let cancelled = VerifyCommand::Cancel.code();
         set.push(format!("ordered = CASE WHEN ordered = {cancelled} THEN 0 ELSE ordered END"));
     }
     format!(
@@ -42,12 +42,12 @@ pub(super) fn record(is_done: bool) -> String {
 }
 
 /// Gives an order; its code is bound, then the migration.
-pub(super) fn order(order: VerifyOrder) -> &'static str {
+pub(super) fn order(order: VerifyCommand) -> &'static str {
     match order {
-        VerifyOrder::Cancel => {
+        VerifyCommand::Cancel => {
             "UPDATE dualwrite_verification SET ordered = ? WHERE migration = ? AND state = 'running'"
         }
-        VerifyOrder::Pause | VerifyOrder::GoOn => {
+        VerifyCommand::Pause | VerifyCommand::GoOn => {
             "UPDATE dualwrite_verification SET ordered = ? WHERE migration = ?"
         }
     }
@@ -189,10 +189,10 @@ impl<DB: Backend> SqlControl<DB> {
         let rows = self.fetch(doing, sql, &[name.into()]).await?;
         let code = rows.first().map_or(Ok(0), |row| row.integer(0));
         let code = code.map_err(|error| Error::database(doing, error).of(name))?;
-        Ok(match VerifyOrder::of(code) {
-            VerifyOrder::GoOn => Recorded::Kept,
-            VerifyOrder::Pause => Recorded::Paused,
-            VerifyOrder::Cancel => Recorded::Cancelled,
+        Ok(match VerifyCommand::of(code) {
+            VerifyCommand::GoOn => Recorded::Kept,
+            VerifyCommand::Pause => Recorded::Paused,
+            VerifyCommand::Cancel => Recorded::Cancelled,
         })
     }
 }

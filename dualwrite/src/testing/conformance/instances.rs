@@ -82,7 +82,7 @@ pub(super) async fn summaries_say_what_facts_say(control: &dyn Control) {
     control.approve(NAME, "dba", "ada", "looked at it").await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
     let key = EncodedKey("7".to_owned());
-    control.bury(NAME, Side::New, Generation(1), &key, "refused").await.unwrap();
+    control.record_dead_letter(NAME, Side::New, Generation(1), &key, "refused").await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
     let (name, summary) = control.summaries(&[NAME]).await.unwrap().remove(0);
     assert_eq!(

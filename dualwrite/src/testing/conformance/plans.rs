@@ -8,7 +8,7 @@ use crate::control::plans::NewPlan;
 use crate::control::{Change, Control};
 use crate::error::ErrorKind;
 use crate::rollout::decide::Working;
-use crate::rollout::order::{NewOrder, OrderKind};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::rollout::plan::{RolloutPlan, RolloutStep};
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::runtime::rollout::{Look, follow};
@@ -27,7 +27,7 @@ fn plan() -> RolloutPlan {
 }
 
 fn new_plan() -> NewPlan {
-    let order = NewOrder::new(OrderKind::Start, "ada", "the release is out");
+    let order = NewRolloutCommand::new(RolloutCommandKind::Start, "ada", "the release is out");
     let text = plan().to_text().unwrap();
     NewPlan { text, step: 0, epoch: Epoch(1), note: "go".to_owned(), order }
 }
@@ -35,13 +35,13 @@ fn new_plan() -> NewPlan {
 /// What takes the rollout into a state, and an order that would.
 fn update(state: RolloutState, row: &PlanRow, note: &str) -> PlanUpdate {
     let kind = match state {
-        RolloutState::Running => OrderKind::Resume,
-        RolloutState::Paused => OrderKind::Pause,
-        RolloutState::Held => OrderKind::Hold,
-        RolloutState::Aborted => OrderKind::Abort,
-        RolloutState::Done => OrderKind::Done,
+        RolloutState::Running => RolloutCommandKind::Resume,
+        RolloutState::Paused => RolloutCommandKind::Pause,
+        RolloutState::Held => RolloutCommandKind::Hold,
+        RolloutState::Aborted => RolloutCommandKind::Abort,
+        RolloutState::Done => RolloutCommandKind::Done,
     };
-    PlanUpdate::to(state, row, note.to_owned(), NewOrder::new(kind, "eve", note))
+    PlanUpdate::to(state, row, note.to_owned(), NewRolloutCommand::new(kind, "eve", note))
 }
 
 async fn row(control: &dyn Control) -> PlanRow {
@@ -103,8 +103,8 @@ async fn one_instance_leads_until_its_lease_ends_or_it_leaves(control: &dyn Cont
     let led = row(control).await;
     assert_eq!(led.leader.as_deref(), Some("a"));
     assert!(led.led > LEASE / 2 && led.led <= LEASE);
-    control.tell_plan(NAME, "a", "lunch").await.unwrap();
-    control.tell_plan(NAME, "b", "dinner").await.unwrap();
+    control.report_plan(NAME, "a", "lunch").await.unwrap();
+    control.report_plan(NAME, "b", "dinner").await.unwrap();
     assert_eq!(row(control).await.waiting.as_deref(), Some("lunch"));
     control.leave("a").await.unwrap();
     assert!(control.lead_plan(NAME, "b", Duration::ZERO).await.unwrap());
@@ -205,12 +205,12 @@ async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn
     assert_eq!(
         told,
         [
-            line(OrderKind::Start, None, "ada", "the release "),
-            line(OrderKind::Abort, None, "eve", &"ü".repeat(12)),
-            line(OrderKind::Approve, Some("owner"), "eve", "so did I"),
-            line(OrderKind::Approve, Some("owner"), "bob", "looked at it"),
-            line(OrderKind::Pause, None, "eve", "lunch"),
-            line(OrderKind::Start, None, "ada", "the release "),
+            line(RolloutCommandKind::Start, None, "ada", "the release "),
+            line(RolloutCommandKind::Abort, None, "eve", &"ü".repeat(12)),
+            line(RolloutCommandKind::Approve, Some("owner"), "eve", "so did I"),
+            line(RolloutCommandKind::Approve, Some("owner"), "bob", "looked at it"),
+            line(RolloutCommandKind::Pause, None, "eve", "lunch"),
+            line(RolloutCommandKind::Start, None, "ada", "the release "),
         ]
     );
     let epochs: Vec<u64> = orders.iter().map(|order| order.epoch.0).collect();

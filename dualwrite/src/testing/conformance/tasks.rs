@@ -72,15 +72,15 @@ async fn what_is_halted_waits_for_somebody(control: &dyn Control) {
     join(control, &beat("a"), false).await.unwrap();
     control.start_task(NAME, &task(Side::New)).await.unwrap();
     assert!(control.take_task(NAME, Side::New, "a", Duration::ZERO).await.unwrap());
-    control.tell_task(NAME, Side::New, "b", Some("not its own"), true).await.unwrap();
-    control.tell_task(NAME, Side::New, "a", Some("the stage is off"), false).await.unwrap();
+    control.report_task(NAME, Side::New, "b", Some("not its own"), true).await.unwrap();
+    control.report_task(NAME, Side::New, "a", Some("the stage is off"), false).await.unwrap();
     let found = control.tasks(NAME).await.unwrap().remove(0);
     assert_eq!((found.waiting.as_deref(), found.halted), (Some("the stage is off"), false));
     assert!(is_free(control).await);
-    control.tell_task(NAME, Side::New, "a", None, false).await.unwrap();
+    control.report_task(NAME, Side::New, "a", None, false).await.unwrap();
     assert_eq!(control.tasks(NAME).await.unwrap().remove(0).waiting, None);
 
-    control.tell_task(NAME, Side::New, "a", Some("most keys fail"), true).await.unwrap();
+    control.report_task(NAME, Side::New, "a", Some("most keys fail"), true).await.unwrap();
     assert!(!is_free(control).await);
     assert!(!control.take_task(NAME, Side::New, "a", HOUR).await.unwrap());
     let found = control.tasks(NAME).await.unwrap().remove(0);

@@ -1,11 +1,11 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewOrder)]
+#[compare(other = NewRolloutCommand)]
 struct Order {
     id: u64,
     age: String,
 }
 
-struct NewOrder {
+struct NewRolloutCommand {
     id: u64,
     age: u8,
 }

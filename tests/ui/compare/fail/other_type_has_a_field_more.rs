@@ -1,10 +1,10 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewOrder)]
+#[compare(other = NewRolloutCommand)]
 struct Order {
     id: u64,
 }
 
-struct NewOrder {
+struct NewRolloutCommand {
     id: u64,
     created: u64,
 }

@@ -1,11 +1,11 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = "NewOrder", ignore_other = ("created"))]
+#[compare(other = "NewRolloutCommand", ignore_other = ("created"))]
 struct Order {
     #[compare(other = "number")]
     id: u64,
 }
 
-struct NewOrder {
+struct NewRolloutCommand {
     number: u64,
     created: u64,
 }

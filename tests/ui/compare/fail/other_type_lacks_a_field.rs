@@ -1,11 +1,11 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewOrder)]
+#[compare(other = NewRolloutCommand)]
 struct Order {
     id: u64,
     legacy: bool,
 }
 
-struct NewOrder {
+struct NewRolloutCommand {
     id: u64,
 }
 

@@ -19,9 +19,9 @@ type Maybe<T> = ::core::option::Option<T>;
 struct Record {
     id: i64,
     tenant: i64,
-    #[dual(new = plan, present = is_there)]
+    #[dual(new = route, present = is_there)]
     fields: ::std::string::String,
-    plan: ::core::option::Option<::std::string::String>,
+    route: ::core::option::Option<::std::string::String>,
     #[dual(new = (to, row), forward = split, backward = join)]
     into: ::std::string::String,
     to: ::core::option::Option<::std::string::String>,
@@ -50,7 +50,7 @@ fn main() {
         id: 1,
         tenant: 2,
         fields: text(),
-        plan: Maybe::None,
+        route: Maybe::None,
         into: text(),
         to: Maybe::None,
         row: 0,
@@ -62,7 +62,7 @@ fn main() {
     ::std::assert!(!this.is_migrated());
     this.migrate().unwrap();
     ::std::assert_eq!(this.index, 1);
-    let live = ::dualwrite::Plan::of(::dualwrite::Stage::Live, ::dualwrite::Operation::Read);
+    let live = ::dualwrite::Route::of(::dualwrite::Stage::Live, ::dualwrite::Operation::Read);
     this.set_into_by(&live, text(), 4).unwrap();
     ::std::assert_eq!(this.row, 4);
     let _ = Record::copy_columns::<::sqlx::Sqlite>();

@@ -66,7 +66,7 @@ pub trait Below<T: Clone + Send + Sync + 'static>: Send + Sync {
 #[cfg(any())]
 trait Absent {
     #[read(scan)]
-    async fn all(&self) -> Result<Missing, Missing>;
+    async fn all(&self) -> Result<MaybeMissing, MaybeMissing>;
 }
 
 fn wrapped(migration: &Migration, old: Arc<dyn ByHand>, new: Arc<dyn ByHand>) -> Arc<dyn ByHand> {

@@ -18,7 +18,7 @@ pub trait Customers {
     /// Absent.
     #[cfg(any())]
     #[read(key = id)]
-    async fn absent(&self, id: Missing) -> Result<Missing, Missing>;
+    async fn absent(&self, id: MaybeMissing) -> Result<MaybeMissing, MaybeMissing>;
     /// Absent or not.
     #[cfg(not(target_os = "none"))]
     #[cfg(not(windows))]

@@ -8,10 +8,10 @@ use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 
 /// Dead letters that one statement takes out.
-const UNBURIED_AT_ONCE: usize = 200;
+const REMOVED_AT_ONCE: usize = 200;
 
 /// Puts a key into the dead letters, or counts another attempt.
-pub(crate) async fn bury<DB: Backend>(
+pub(crate) async fn record_dead_letter<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     side: Side,
@@ -48,13 +48,13 @@ pub(crate) async fn bury<DB: Backend>(
 }
 
 /// Takes keys out of the dead letters, in the transaction that copied them.
-pub(crate) async fn unbury<DB: Backend>(
+pub(crate) async fn remove_dead_letters<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     side: Side,
     keys: &[EncodedKey],
 ) -> sqlx::Result<()> {
-    for keys in keys.chunks(UNBURIED_AT_ONCE) {
+    for keys in keys.chunks(REMOVED_AT_ONCE) {
         let sql = format!(
             "DELETE FROM dualwrite_failure WHERE migration = ? AND side = ? AND key_text IN ({})",
             vec!["?"; keys.len()].join(", ")

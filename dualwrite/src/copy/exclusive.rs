@@ -12,7 +12,7 @@ use crate::observe::count;
 use crate::stages::position::Position;
 use crate::state::Shared;
 use crate::transaction::Tx;
-use crate::transaction::alone::{FENCE_ATTEMPTS, fence_refused};
+use crate::transaction::exclusive::{FENCE_ATTEMPTS, fence_refused};
 
 /// How often the fence is asked for, for the sake of one key, about a second each time: other writers wait
 /// as long, and a key can wait for the next round.
@@ -65,17 +65,17 @@ impl Refusals {
 impl<C: CopyKeys> SqlCopier<C> {
     /// Whether a row that is inserted into old must be copied with the fence held alone. Where one
     /// transaction writes at a time, every one holds it alone.
-    pub(crate) fn inserts_alone(&self) -> bool {
+    pub(crate) fn inserts_exclusively(&self) -> bool {
         self.pages.has_row_locks()
     }
 
     /// A transaction that holds the fence of this migration alone.
-    pub(crate) async fn begin_alone(
+    pub(crate) async fn begin_exclusive(
         &self,
         shared: &Shared,
     ) -> Result<(Tx<'static, C::Database>, Position), Error> {
         let mut tx = self.take_fence(shared, ATTEMPTS_FOR_A_KEY).await?;
-        tx.pin_alone(shared.pin()).await.map_err(|error| error.of(&shared.name))?;
+        tx.pin_exclusive(shared.pin()).await.map_err(|error| error.of(&shared.name))?;
         let position = tx.pinned(&shared.name).unwrap_or(Position::start());
         Ok((tx, position))
     }
@@ -90,7 +90,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         shared: &Shared,
         attempts: u32,
     ) -> Result<Tx<'static, C::Database>, Error> {
-        let begun = Tx::begin_alone(&self.pool, &shared.name, attempts, Tx::opening).await;
+        let begun = Tx::begin_exclusive(&self.pool, &shared.name, attempts, Tx::opening).await;
         let at_work = |mut tx: Tx<'static, C::Database>| {
             tx.begin_work();
             tx

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::shadow::sampling::is_sampled;
 use crate::stages::position::{Percent, Position};
-use crate::stages::route::{Operation, Plan, is_read, stage_of};
+use crate::stages::route::{Operation, Route, is_read, stage_of};
 use crate::stages::stage::{Side, Stage};
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -16,7 +16,7 @@ use crate::transaction::Tx;
 /// What is known of a write before its first side.
 pub(crate) struct Planned {
     pub(crate) position: Position,
-    pub(crate) plan: Plan,
+    pub(crate) route: Route,
     pub(crate) mirror: Mirror,
     /// What follows where the sides answer differently.
     pub(crate) unequal: Unequal,
@@ -34,10 +34,10 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    pub(crate) fn of(position: Position, plan: Plan, mirror: Mirror) -> Self {
+    pub(crate) fn of(position: Position, route: Route, mirror: Mirror) -> Self {
         Self {
             position,
-            plan,
+            route,
             mirror,
             unequal: Unequal::Passed,
             keys: Vec::new(),
@@ -72,7 +72,7 @@ impl Planned {
 
     /// What could not be planned goes nowhere.
     pub(crate) fn nowhere() -> Self {
-        Self::of(Position::start(), Plan::of(Stage::Off, Operation::Write), Mirror::Strict)
+        Self::of(Position::start(), Route::of(Stage::Off, Operation::Write), Mirror::Strict)
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn not_pinned(shared: &Shared) -> Error {
     Error::new(ErrorKind::NotPinned, message).of(&shared.name)
 }
 
-/// What a plan is made from.
+/// What a route is made from.
 pub(crate) struct Context<'r> {
     pub(crate) repository: &'r Repository,
     pub(crate) shared: &'r Shared,
@@ -113,13 +113,13 @@ impl<'r> Context<'r> {
     }
 
     pub(crate) fn without_keys(&self) -> Result<Planned, Error> {
-        let plan = without_keys(self.position).plan;
-        let unequal = self.unequal(plan, true);
-        Ok(Planned { unequal, ..Planned::of(self.position, plan, Mirror::Strict) })
+        let route = without_keys(self.position).route;
+        let unequal = self.unequal(route, true);
+        Ok(Planned { unequal, ..Planned::of(self.position, route, Mirror::Strict) })
     }
 
-    pub(crate) fn mirror(&self, plan: Plan, split: bool) -> Mirror {
-        let Some(side) = plan.mirror.filter(|_| !split) else {
+    pub(crate) fn mirror(&self, route: Route, split: bool) -> Mirror {
+        let Some(side) = route.mirror.filter(|_| !split) else {
             return Mirror::Strict;
         };
         self.forgives(side)
@@ -137,8 +137,8 @@ impl<'r> Context<'r> {
     }
 
     /// What follows where the sides answer differently. `split`: neither side may then fall behind.
-    pub(crate) fn unequal(&self, plan: Plan, split: bool) -> Unequal {
-        match plan.mirror {
+    pub(crate) fn unequal(&self, route: Route, split: bool) -> Unequal {
+        match route.mirror {
             Some(side) => {
                 let policy = self.method.on_difference(self.shared);
                 decide::unequal(policy, !split && self.is_repairable(side))
@@ -154,9 +154,9 @@ impl<'r> Context<'r> {
             && decide::is_repairable(side, shared.is_copied(), shared.options.lazy)
     }
 
-    pub(crate) fn compares(&self, plan: Plan) -> bool {
+    pub(crate) fn compares(&self, route: Route) -> bool {
         let share = self.shared.options.compare_writes;
-        plan.mirror.is_some() && is_sampled(share, self.shared.clock.ticks())
+        route.mirror.is_some() && is_sampled(share, self.shared.clock.ticks())
     }
 
     /// A row that a filter brought to new, of a key that is written to old alone, may be deleted from old

@@ -3,14 +3,14 @@
 use crate::call::lazy::decide::{before_all_is_copied, may_copy};
 use crate::call::read::{Progress, Read};
 use crate::call::repository::{Entry, Repository};
-use crate::call::write::plan::not_pinned;
+use crate::call::write::route::not_pinned;
 use crate::database::Backend;
 use crate::error::Error;
 use crate::key::{EncodedKey, Key};
 use crate::shadow::sampling::is_sampled;
 use crate::stages::bucket::Bucket;
 use crate::stages::position::{Epoch, Percent, Position};
-use crate::stages::route::{Operation, Plan, route};
+use crate::stages::route::{Operation, Route, route};
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::state::in_flight::Phase;
@@ -74,16 +74,16 @@ pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
     let position = shared.position();
     let is_known = shared.holds_lease(start, start) && shared.is_kind(K::KIND);
     let is_plain = position.ramp == Percent::ZERO && (!method.lazy || shared.is_copied());
-    let (plan, key_to_copy) = if is_known && is_plain {
+    let (route, key_to_copy) = if is_known && is_plain {
         (route(position, Operation::Read, Bucket::FIRST), None)
     } else {
-        plan_of_key(shared, method, start, position, key, ramp)?
+        route_of_key(shared, method, start, position, key, ramp)?
     };
-    let draw = match plan.mirror.is_some() && shared.options.shadow_by_key {
+    let draw = match route.mirror.is_some() && shared.options.shadow_by_key {
         true => sampling_draw(shared, key),
         false => start,
     };
-    let (compares, copies) = (is_compared(shared, method, plan, draw), key_to_copy.is_some());
+    let (compares, copies) = (is_compared(shared, method, route, draw), key_to_copy.is_some());
     let key = match compares && !copies {
         true => key_to_compare(key),
         false => key_to_copy,
@@ -94,7 +94,7 @@ pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
         start,
         epoch: position.epoch,
         key,
-        primary: plan.primary,
+        primary: route.primary,
         compares,
         copies,
         progress: Progress::Begun,
@@ -113,15 +113,15 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let entered = Entered::enter(shared);
     let position = shared.position();
     shared.check_lease(start, start)?;
-    let plan = plan_of_scan(shared, position);
+    let route = route_of_scan(shared, position);
     Ok(Read {
         repository,
         method,
         start,
         epoch: position.epoch,
         key: None,
-        primary: plan.primary,
-        compares: is_compared(shared, method, plan, start),
+        primary: route.primary,
+        compares: is_compared(shared, method, route, start),
         copies: false,
         progress: Progress::Begun,
         entered: Some(entered.keep()),
@@ -129,8 +129,8 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
 }
 
 #[inline(always)]
-fn is_compared(shared: &Shared, method: &Entry, plan: Plan, draw: u64) -> bool {
-    plan.mirror.is_some() && is_sampled(method.sample(shared), draw)
+fn is_compared(shared: &Shared, method: &Entry, route: Route, draw: u64) -> bool {
+    route.mirror.is_some() && is_sampled(method.sample(shared), draw)
 }
 
 /// The same number for the same key, another one than its bucket's.
@@ -147,19 +147,19 @@ fn key_to_compare<K: Key + ?Sized>(key: &K) -> Option<Box<EncodedKey>> {
 
 /// Plans what needs the key, or is refused.
 #[inline(never)]
-fn plan_of_key<K: Key + ?Sized, R: Key + ?Sized>(
+fn route_of_key<K: Key + ?Sized, R: Key + ?Sized>(
     shared: &Shared,
     method: &Entry,
     start: u64,
     position: Position,
     key: &K,
     ramp: &R,
-) -> Result<(Plan, Option<Box<EncodedKey>>), Error> {
+) -> Result<(Route, Option<Box<EncodedKey>>), Error> {
     shared.check_lease(start, start)?;
     shared.check_kind(K::KIND)?;
-    let plan = plan_in_bucket(shared, position, ramp)?;
-    let key_to_copy = key_to_copy(shared, method, plan, key)?;
-    Ok((plan, key_to_copy))
+    let route = route_in_bucket(shared, position, ramp)?;
+    let key_to_copy = key_to_copy(shared, method, route, key)?;
+    Ok((route, key_to_copy))
 }
 
 /// Plans the read of one key inside a transaction: by the position that it pins, never compared.
@@ -189,9 +189,9 @@ pub fn read_in_by<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     shared.check_kind(K::KIND)?;
-    let plan = plan_in_bucket(shared, position, ramp)?;
-    let key = key_to_copy(shared, repository.method(method), plan, key)?;
-    Ok(Read::pinned(repository, method, plan, key))
+    let route = route_in_bucket(shared, position, ramp)?;
+    let key = key_to_copy(shared, repository.method(method), route, key)?;
+    Ok(Read::pinned(repository, method, route, key))
 }
 
 /// Plans a read without a key inside a transaction.
@@ -205,7 +205,7 @@ pub fn scan_in<'r, DB: Backend>(
 ) -> Result<Read<'r>, Error> {
     let shared = &**repository.shared();
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
-    Ok(Read::pinned(repository, method, plan_of_scan(shared, position), None))
+    Ok(Read::pinned(repository, method, route_of_scan(shared, position), None))
 }
 
 /// A call that neither reads nor writes, under way.
@@ -227,16 +227,16 @@ impl Primary<'_> {
 pub fn primary(repository: &Repository) -> Primary<'_> {
     let shared = repository.shared();
     let entered = Entered::enter(shared);
-    let side = plan_of_scan(shared, shared.position()).primary;
+    let side = route_of_scan(shared, shared.position()).primary;
     Primary { side, _entered: entered }
 }
 
 #[inline]
-fn plan_in_bucket<R: Key + ?Sized>(
+fn route_in_bucket<R: Key + ?Sized>(
     shared: &Shared,
     position: Position,
     key: &R,
-) -> Result<Plan, Error> {
+) -> Result<Route, Error> {
     // Without a ramp every bucket is in the same stage, and the hash can be spared.
     let bucket = match position.ramp == Percent::ZERO {
         true => Bucket::FIRST,
@@ -246,11 +246,11 @@ fn plan_in_bucket<R: Key + ?Sized>(
 }
 
 #[inline]
-fn plan_of_scan(shared: &Shared, position: Position) -> Plan {
-    let plan = route(position, Operation::Scan, Bucket::FIRST);
+fn route_of_scan(shared: &Shared, position: Position) -> Route {
+    let route = route(position, Operation::Scan, Bucket::FIRST);
     match shared.options.lazy && !shared.is_copied() {
-        true => before_all_is_copied(plan),
-        false => plan,
+        true => before_all_is_copied(route),
+        false => route,
     }
 }
 
@@ -258,10 +258,10 @@ fn plan_of_scan(shared: &Shared, position: Position) -> Plan {
 fn key_to_copy<K: Key + ?Sized>(
     shared: &Shared,
     method: &Entry,
-    plan: Plan,
+    route: Route,
     key: &K,
 ) -> Result<Option<Box<EncodedKey>>, Error> {
-    match method.lazy && !shared.is_copied() && may_copy(plan) {
+    match method.lazy && !shared.is_copied() && may_copy(route) {
         true => {
             let key = shared.encode(key).map_err(|error| error.of(&shared.name))?;
             Ok(Some(Box::new(key)))
@@ -275,7 +275,7 @@ impl<'r> Read<'r> {
     fn pinned(
         repository: &'r Repository,
         method: usize,
-        plan: Plan,
+        route: Route,
         key: Option<Box<EncodedKey>>,
     ) -> Self {
         Self {
@@ -285,7 +285,7 @@ impl<'r> Read<'r> {
             epoch: Epoch(0), // it is never compared
             copies: key.is_some(),
             key,
-            primary: plan.primary,
+            primary: route.primary,
             compares: false,
             progress: Progress::Begun,
             entered: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::backfill::decide::retry_after;
-use crate::control::letters::{DeadLetter, Letters, Waiver};
+use crate::control::dead_letters::{DeadLetter, DeadLetters, Waived};
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
@@ -21,34 +21,34 @@ fn after(nanos: u64, pause: Duration) -> i64 {
 }
 
 impl Entry {
-    pub(super) fn letters_for(&self, side: Side, waived: bool) -> u64 {
+    pub(super) fn dead_letters_for(&self, side: Side, waived: bool) -> u64 {
         let counts =
             |letter: &&DeadLetter| letter.side == side && letter.waiver.is_some() == waived;
-        self.buried.iter().filter(counts).count() as u64
+        self.dead_letters.iter().filter(counts).count() as u64
     }
 
     /// What a record says of the letters.
-    pub(super) fn note_letters(&mut self, now: u64) {
+    pub(super) fn count_dead_letters(&mut self, now: u64) {
         let record = &mut self.record;
-        record.buried = self.buried.iter().any(|letter| letter.side == Side::New);
-        record.letters = !self.buried.is_empty();
-        record.due = self.buried.iter().any(|letter| letter.next_attempt_at_us <= us(now));
+        record.has_dead_letter = self.dead_letters.iter().any(|letter| letter.side == Side::New);
+        record.letters = !self.dead_letters.is_empty();
+        record.due = self.dead_letters.iter().any(|letter| letter.next_attempt_at_us <= us(now));
     }
 
     /// What was waived in an older generation is not waived any more.
     pub(super) fn forget_waivers(&mut self, side: Side, now: u64) {
-        for letter in self.buried.iter_mut().filter(|letter| letter.side == side) {
+        for letter in self.dead_letters.iter_mut().filter(|letter| letter.side == side) {
             (letter.waiver, letter.next_attempt_at_us) = (None, us(now));
         }
     }
 
     fn letter(&mut self, side: Side, key: &str) -> Option<&mut DeadLetter> {
-        self.buried.iter_mut().find(|letter| (letter.side, letter.key.as_str()) == (side, key))
+        self.dead_letters.iter_mut().find(|letter| (letter.side, letter.key.as_str()) == (side, key))
     }
 }
 
-impl Letters for MemoryControl {
-    fn bury<'a>(
+impl DeadLetters for MemoryControl {
+    fn record_dead_letter<'a>(
         &'a self,
         name: &'a str,
         side: Side,
@@ -63,7 +63,7 @@ impl Letters for MemoryControl {
                 (letter.error, letter.generation) = (error.to_owned(), generation.0);
                 letter.failed_at_us = us(now);
             }
-            None => entry.buried.push(DeadLetter {
+            None => entry.dead_letters.push(DeadLetter {
                 side,
                 key: key.0.clone(),
                 generation: generation.0,
@@ -86,14 +86,14 @@ impl Letters for MemoryControl {
         done(self.with(name, |entry| {
             let wanted = |letter: &&DeadLetter| !due || letter.next_attempt_at_us <= now;
             let mut letters: Vec<DeadLetter> =
-                entry.buried.iter().filter(wanted).cloned().collect();
+                entry.dead_letters.iter().filter(wanted).cloned().collect();
             letters.sort_by_key(|letter| letter.failed_at_us);
             letters.truncate(limit as usize);
             letters
         }))
     }
 
-    fn claim_letter<'a>(
+    fn claim_dead_letter<'a>(
         &'a self,
         name: &'a str,
         letter: &'a DeadLetter,
@@ -109,7 +109,7 @@ impl Letters for MemoryControl {
         }))
     }
 
-    fn exhume<'a>(
+    fn remove_dead_letter<'a>(
         &'a self,
         name: &'a str,
         side: Side,
@@ -117,12 +117,12 @@ impl Letters for MemoryControl {
         attempts: Option<u64>,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
-            let before = entry.buried.len();
-            entry.buried.retain(|letter| {
+            let before = entry.dead_letters.len();
+            entry.dead_letters.retain(|letter| {
                 (letter.side, &letter.key) != (side, &key.0)
                     || attempts.is_some_and(|attempts| letter.attempts != attempts)
             });
-            entry.buried.len() < before
+            entry.dead_letters.len() < before
         }))
     }
 
@@ -139,7 +139,7 @@ impl Letters for MemoryControl {
             let letter = entry.letter(side, &key.0);
             letter.is_some_and(|letter| {
                 let (actor, reason) = (actor.to_owned(), reason.to_owned());
-                letter.waiver = Some(Waiver { actor, reason, at_us });
+                letter.waiver = Some(Waived { actor, reason, at_us });
                 true
             })
         }))
@@ -152,7 +152,7 @@ impl Letters for MemoryControl {
     ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
         done(self.with(name, |entry| {
             let waived = |key: &&EncodedKey| {
-                entry.buried.iter().any(|letter| letter.key == key.0 && letter.waiver.is_some())
+                entry.dead_letters.iter().any(|letter| letter.key == key.0 && letter.waiver.is_some())
             };
             keys.iter().filter(waived).cloned().collect()
         }))

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::letters::{DeadLetter, Letters, Waiver};
+use crate::control::dead_letters::{DeadLetter, DeadLetters, Waived};
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
 use crate::stages::stage::Side;
-use crate::store::burying;
+use crate::store::dead_letter;
 use crate::store::sql::SqlControl;
 
 /// Keys that one statement asks about.
@@ -21,11 +21,11 @@ pub(super) const FORGET_WAIVERS: &str = "UPDATE dualwrite_failure SET waived_by 
      waived_because = NULL, waived_at = NULL, next_attempt_at = {now} \
      WHERE migration = ? AND side = ?";
 
-fn letter_of(row: &SqlRow) -> sqlx::Result<DeadLetter> {
+fn dead_letter_of(row: &SqlRow) -> sqlx::Result<DeadLetter> {
     let waiver = match row.optional_integer(9)? {
         Some(at_us) => {
             let text = |column| row.optional_text(column).map(|text| text.unwrap_or("").to_owned());
-            Some(Waiver { actor: text(7)?, reason: text(8)?, at_us })
+            Some(Waived { actor: text(7)?, reason: text(8)?, at_us })
         }
         None => None,
     };
@@ -41,8 +41,8 @@ fn letter_of(row: &SqlRow) -> sqlx::Result<DeadLetter> {
     })
 }
 
-impl<DB: Backend> Letters for SqlControl<DB> {
-    fn bury<'a>(
+impl<DB: Backend> DeadLetters for SqlControl<DB> {
+    fn record_dead_letter<'a>(
         &'a self,
         name: &'a str,
         side: Side,
@@ -51,14 +51,14 @@ impl<DB: Backend> Letters for SqlControl<DB> {
         error: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let burying = self.working.within("storing a dead letter", async {
+            let recording = self.working.within("storing a dead letter", async {
                 let mut lent = self.working.lend().await?;
                 lent.busy();
-                let buried =
-                    burying::bury::<DB>(&mut lent, name, side, generation, key, error).await;
-                lent.ended(buried)
+                let has_dead_letter =
+                    dead_letter::record_dead_letter::<DB>(&mut lent, name, side, generation, key, error).await;
+                lent.ended(has_dead_letter)
             });
-            burying.await.map_err(|error| error.of(name))
+            recording.await.map_err(|error| error.of(name))
         })
     }
 
@@ -76,12 +76,12 @@ impl<DB: Backend> Letters for SqlControl<DB> {
                  WHERE migration = ? {due}ORDER BY failed_at LIMIT {limit}"
             );
             let rows = self.fetch("reading dead letters", &sql, &[name.into()]).await?;
-            let letters = rows.iter().map(letter_of).collect::<sqlx::Result<_>>();
+            let letters = rows.iter().map(dead_letter_of).collect::<sqlx::Result<_>>();
             letters.map_err(|error| Error::database("reading dead letters", error).of(name))
         })
     }
 
-    fn claim_letter<'a>(
+    fn claim_dead_letter<'a>(
         &'a self,
         name: &'a str,
         letter: &'a DeadLetter,
@@ -102,7 +102,7 @@ impl<DB: Backend> Letters for SqlControl<DB> {
         })
     }
 
-    fn exhume<'a>(
+    fn remove_dead_letter<'a>(
         &'a self,
         name: &'a str,
         side: Side,

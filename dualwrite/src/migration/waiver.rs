@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
-use crate::migration::moving::check_named;
+use crate::migration::transition::check_named;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 
@@ -35,7 +35,7 @@ use crate::state::Shared;
 /// the dead letters; `WrongKey`, `Database`.
 #[must_use = "a waiver is given when it is awaited"]
 #[derive(Debug)]
-pub struct Waiving<'m> {
+pub struct Waiver<'m> {
     shared: &'m Shared,
     key: Result<EncodedKey, Error>,
     side: Side,
@@ -43,7 +43,7 @@ pub struct Waiving<'m> {
     reason: String,
 }
 
-impl<'m> Waiving<'m> {
+impl<'m> Waiver<'m> {
     pub(crate) fn new<K: Key + ?Sized>(shared: &'m Shared, key: &K) -> Self {
         let key = shared.check_kind(K::KIND).and_then(|()| shared.encode(key));
         let actor = shared.actor.to_string();
@@ -95,7 +95,7 @@ impl<'m> Waiving<'m> {
     }
 }
 
-impl<'m> IntoFuture for Waiving<'m> {
+impl<'m> IntoFuture for Waiver<'m> {
     type Output = Result<(), Error>;
     type IntoFuture = BoxFuture<'m, Self::Output>;
 

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use crate::clock;
 use crate::control::{Change, DirtyKey};
-use crate::copy::alone::Refusals;
+use crate::copy::exclusive::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
@@ -18,11 +18,11 @@ use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::{Side, Stage};
 use crate::state::Shared;
-use crate::transaction::alone::HELD_OPEN;
+use crate::transaction::exclusive::HELD_OPEN;
 
 /// How long a move, or the start of a backfill, waits for gates that open by themselves.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
+pub const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const REPAIR_PAGE: u32 = 500;
 /// The most bytes of an actor's name.
 pub(crate) const NAME_BYTES_MAX: usize = 100;
@@ -91,23 +91,23 @@ async fn set_aside(shared: &Shared, key: &EncodedKey) -> Result<(), Error> {
 ///
 /// # Errors
 /// `IllegalMove` where there is no such step, `Blocked` with every gate that is closed, `Conflict` where
-/// [`expecting`](Moving::expecting) does not hold, `Timeout` where writes in flight do not end,
+/// [`expecting`](Transition::expecting) does not hold, `Timeout` where writes in flight do not end,
 /// `ShuttingDown`, `Database`.
 #[must_use = "a move is made when it is awaited"]
 #[derive(Debug)]
-pub struct Moving<'m> {
+pub struct Transition<'m> {
     shared: &'m Shared,
     change: Change,
-    /// `None`: [`PATIENCE`], with gates that open by themselves alone.
+    /// `None`: [`MOVE_TIMEOUT`], with gates that open by themselves alone.
     within: Option<Duration>,
 }
 
-impl<'m> Moving<'m> {
-    pub(crate) fn new(shared: &'m Shared, wish: Move) -> Self {
+impl<'m> Transition<'m> {
+    pub(crate) fn new(shared: &'m Shared, requested: Move) -> Self {
         let change = Change {
             expected: None,
             token: None,
-            wish,
+            requested,
             actor: shared.actor.to_string(),
             reason: String::new(),
             overridden: Vec::new(),
@@ -151,22 +151,22 @@ impl<'m> Moving<'m> {
     }
 
     /// Waits this long for closed gates to open, whichever they are. Unless told otherwise, a move
-    /// waits for [`PATIENCE`], and only while what it waits for comes by itself: other instances catch
+    /// waits for [`MOVE_TIMEOUT`], and only while what it waits for comes by itself: other instances catch
     /// up, dirty keys are copied again.
-    pub fn within(mut self, patience: Duration) -> Self {
-        self.within = Some(patience);
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.within = Some(timeout);
         self
     }
 
     /// On the way to `Complete`, the gates go by what the catalogue says now.
-    async fn look_for_hazards(&self) -> Result<(), Error> {
-        let ends = match self.change.wish {
+    async fn find_hazards(&self) -> Result<(), Error> {
+        let ends = match self.change.requested {
             Move::Advance(to) => to == Stage::Complete,
             Move::Ramp(_) => self.shared.position().stage == Stage::RampDown,
             _ => false,
         };
         match &self.shared.copier {
-            Some(copier) if ends => copier.look_for_hazards(self.shared).await,
+            Some(copier) if ends => copier.find_hazards(self.shared).await,
             _ => Ok(()),
         }
     }
@@ -174,11 +174,11 @@ impl<'m> Moving<'m> {
     async fn run(mut self) -> Result<Position, Error> {
         check_audit(&self.change).map_err(|error| error.of(&self.shared.name))?;
         let _operation = self.shared.operate()?;
-        if matches!(self.change.wish, Move::Advance(_) | Move::Ramp(_)) {
-            self.shared.look_ahead().await?;
+        if matches!(self.change.requested, Move::Advance(_) | Move::Ramp(_)) {
+            self.shared.run_preflight().await?;
             self.change.terms = self.shared.terms();
         }
-        self.look_for_hazards().await?;
+        self.find_hazards().await?;
         let waiting = Waiting::new(self.shared, self.within);
         loop {
             match self.attempt().await {
@@ -203,23 +203,23 @@ impl<'m> Moving<'m> {
 
     async fn attempt(&self) -> Result<Position, Error> {
         let shared = self.shared;
-        if self.change.wish == Move::Rollback && shared.is_dirty() {
+        if self.change.requested == Move::Rollback && shared.is_dirty() {
             // Old is about to answer again: what it misses is copied back first.
             repair(shared, Side::Old).await?;
         }
         let before = shared.position();
         // The way back must not depend on the catalogue.
-        let terms = match self.change.wish {
+        let terms = match self.change.requested {
             Move::Advance(_) | Move::Ramp(_) => shared.terms_now().await?,
             _ => shared.terms(),
         };
         let change = Change { terms, ..self.change.clone() };
         let record = shared.control.change(&shared.name, &change).await;
         let record = record?;
-        shared.nudge.notify_one(); // the others shall know soon that this instance has seen it
+        shared.wake.notify_one(); // the others shall know soon that this instance has seen it
         shared.adopt(&record).await?;
         if before.epoch != record.position.epoch {
-            if self.change.wish == Move::Rollback {
+            if self.change.requested == Move::Rollback {
                 count(&shared.counters.rollbacks);
             }
             tracing::info!(
@@ -258,15 +258,15 @@ impl<'m> Waiting<'m> {
         error.kind() == ErrorKind::Blocked
             && !error.blockers().is_empty()
             && hopeful
-            && waited < self.within.unwrap_or(PATIENCE)
+            && waited < self.within.unwrap_or(MOVE_TIMEOUT)
     }
 
     /// Fails where a shutdown has begun.
     pub(crate) async fn pause(&self) -> Result<(), Error> {
         // What this instance has drained must be known, or it waits for itself.
-        self.shared.nudge.notify_one();
+        self.shared.wake.notify_one();
         tokio::select! {
-            () = clock::sleep(LOOK_AGAIN) => Ok(()),
+            () = clock::sleep(RETRY_PAUSE) => Ok(()),
             () = self.shared.closing() => Err(self.shared.shutting_down()),
         }
     }
@@ -308,13 +308,13 @@ fn check_audit(change: &Change) -> Result<(), Error> {
     Ok(())
 }
 
-impl<'m> IntoFuture for Moving<'m> {
+impl<'m> IntoFuture for Transition<'m> {
     type Output = Result<Position, Error>;
     type IntoFuture = BoxFuture<'m, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let (migration, wish) = (&*self.shared.name, self.change.wish);
-        let span = tracing::info_span!("move", migration, %wish);
+        let (migration, requested) = (&*self.shared.name, self.change.requested);
+        let span = tracing::info_span!("move", migration, %requested);
         Box::pin(self.run().instrument(span))
     }
 }

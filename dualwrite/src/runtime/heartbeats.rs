@@ -18,7 +18,7 @@ const JOINS_MAX: u32 = 3;
 
 /// What the control tables know of this instance.
 #[derive(Debug, Default)]
-pub(super) struct Beats {
+pub(super) struct Sent {
     pulse: Pulse,
     /// When the last one that was acknowledged had been sent, in ticks.
     sent: u64,
@@ -27,7 +27,7 @@ pub(super) struct Beats {
     acknowledged: Vec<Acknowledgement>,
 }
 
-impl Beats {
+impl Sent {
     /// What of the acknowledgements is not known there yet.
     fn changed(&self, now: &[Acknowledgement]) -> Vec<Acknowledgement> {
         now.iter().filter(|seen| !self.acknowledged.contains(seen)).cloned().collect()
@@ -47,10 +47,10 @@ impl Inner {
     /// Extends the lease. The order matters: only when the others see us alive, with what we have
     /// drained, may the positions that we read *after* that be trusted for a lease, counted from
     /// *before* the heartbeat was sent.
-    pub(crate) async fn beat(&self) -> Result<(), Error> {
+    pub(crate) async fn send_heartbeat(&self) -> Result<(), Error> {
         let mut beats = self.beats.lock().await;
         for _ in 0..JOINS_MAX {
-            if self.try_beat(&mut beats).await? {
+            if self.try_heartbeat(&mut beats).await? {
                 return Ok(());
             }
         }
@@ -59,15 +59,15 @@ impl Inner {
     }
 
     /// Returns whether the lease is held: not where the control tables have another history than was known here.
-    async fn try_beat(&self, beats: &mut Beats) -> Result<bool, Error> {
+    async fn try_heartbeat(&self, beats: &mut Sent) -> Result<bool, Error> {
         let sent = self.clock.ticks();
         let since = Duration::from_nanos(self.clock.nanos(beats.sent, sent));
         let mut acknowledged = self.acknowledgements();
         beats.pulse.number += 1;
         // Who has been silent for a lease may have been forgotten, and joins again.
-        let known = beats.pulse.confirmed > 0 && since < self.beat.lease && {
+        let known = beats.pulse.confirmed > 0 && since < self.heartbeat.lease && {
             let changed = beats.changed(&acknowledged);
-            let known = self.control.heartbeat(&self.beat, beats.pulse, &changed).await?;
+            let known = self.control.heartbeat(&self.heartbeat, beats.pulse, &changed).await?;
             if !known {
                 self.forgotten();
                 acknowledged = self.acknowledgements();
@@ -75,7 +75,7 @@ impl Inner {
             known
         };
         if !known {
-            self.control.join(&self.beat, beats.pulse.number, &acknowledged).await?;
+            self.control.join(&self.heartbeat, beats.pulse.number, &acknowledged).await?;
         }
         beats.pulse.confirmed = beats.pulse.number;
         beats.acknowledged = acknowledged;
@@ -84,7 +84,7 @@ impl Inner {
             return Ok(false);
         }
         if !self.stop.is_cancelled() {
-            let lease = self.clock.ticks_in(self.beat.lease);
+            let lease = self.clock.ticks_in(self.heartbeat.lease);
             self.lease.extend(sent, received, self.clock.ticks(), lease);
         }
         (beats.sent, beats.looked) = (sent, Some(Moment::now()));
@@ -163,7 +163,7 @@ impl Inner {
         if by_us > 0 {
             self.lease.end();
         }
-        self.control.clock_stepped(by_us, self.beat.lease).await?;
+        self.control.clock_stepped(by_us, self.heartbeat.lease).await?;
         Ok(by_us > 0)
     }
 
@@ -198,17 +198,17 @@ impl Inner {
             busy: self.is_busy(),
         };
         // What has changed here, the others wait for. A heartbeat looks as well.
-        match due(since, self.beat.lease, poll) {
+        match due(since, self.heartbeat.lease, poll) {
             Due::Heartbeat => {
                 self.ear.judge();
                 let before = self.marks();
-                self.beat().await?;
+                self.send_heartbeat().await?;
                 if self.marks() != before && !heard {
                     self.ear.suspect();
                 }
                 return Ok(());
             }
-            _ if changed => return self.beat().await,
+            _ if changed => return self.send_heartbeat().await,
             Due::Nothing => return Ok(()),
             Due::Look => {}
         }
@@ -222,7 +222,7 @@ impl Inner {
             self.ear.suspect();
         }
         if look.lost || look.moved {
-            self.beat().await?;
+            self.send_heartbeat().await?;
         }
         Ok(())
     }

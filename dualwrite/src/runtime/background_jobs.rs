@@ -26,7 +26,7 @@ impl Inner {
             let wanted = shared.is_started() && shared.copier.is_some();
             if wanted && !shared.following.swap(true, SeqCst) {
                 let (lease, stop) = (self.lease_length(), stop.clone());
-                let following = Following { shared, runtime: Arc::downgrade(self) };
+                let following = BackgroundJobs { shared, runtime: Arc::downgrade(self) };
                 self.spawn(async move { following.follow(lease, &stop).await });
             }
         }
@@ -34,18 +34,18 @@ impl Inner {
 }
 
 /// A migration that is looked after, until this is dropped, also by a copy function that panics.
-struct Following {
+struct BackgroundJobs {
     shared: Arc<Shared>,
     runtime: Weak<Inner>,
 }
 
-impl Drop for Following {
+impl Drop for BackgroundJobs {
     fn drop(&mut self) {
         self.shared.following.store(false, SeqCst);
     }
 }
 
-impl Following {
+impl BackgroundJobs {
     async fn follow(&self, lease: Duration, stop: &CancellationToken) {
         let (shared, name) = (&*self.shared, &*self.shared.name);
         let done = async {
@@ -114,7 +114,7 @@ async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
         let tasks = shared.control.tasks(name).await?;
         let Some(task) = tasks.iter().find(|task| task.side == side) else { return Ok(()) };
         if task.waiting.is_some() {
-            shared.control.tell_task(name, side, instance, None, false).await?;
+            shared.control.report_task(name, side, instance, None, false).await?;
         }
         match backfill(shared, task).await {
             Ok(_) => return shared.control.end_task(name, side, instance).await,
@@ -126,7 +126,7 @@ async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
                 let halted = !may_pass(error.kind());
                 tracing::warn!(migration = name, %side, %error, halted, "a started backfill failed");
                 let said = error.to_string();
-                shared.control.tell_task(name, side, instance, Some(&said), halted).await?;
+                shared.control.report_task(name, side, instance, Some(&said), halted).await?;
                 if halted {
                     return Ok(());
                 }

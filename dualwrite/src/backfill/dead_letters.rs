@@ -1,27 +1,27 @@
 //! Tries dead letters again: keys that could not be copied.
 
 use crate::backfill::decide::retry_after;
-use crate::control::letters::DeadLetter;
-use crate::copy::alone::Refusals;
+use crate::control::dead_letters::DeadLetter;
+use crate::copy::exclusive::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
 use crate::state::Shared;
 
-/// Letters that are listed, or tried in one go, at the most.
-pub(crate) const LETTERS_MAX: u32 = 10_000;
-/// Letters that one round of the maintenance tries at the most; the next round goes on.
-pub(crate) const LETTERS_A_ROUND: u32 = 100;
+/// DeadLetters that are listed, or tried in one go, at the most.
+pub(crate) const DEAD_LETTERS_MAX: u32 = 10_000;
+/// DeadLetters that one round of the maintenance tries at the most; the next round goes on.
+pub(crate) const DEAD_LETTERS_A_ROUND: u32 = 100;
 
 /// Tries letters again, whether or not their time has come. Returns how many were copied.
 pub(crate) async fn retry_all(shared: &Shared) -> Result<u64, Error> {
-    let letters = shared.control.dead_letters(&shared.name, false, LETTERS_MAX).await?;
+    let letters = shared.control.dead_letters(&shared.name, false, DEAD_LETTERS_MAX).await?;
     retry(shared, letters).await
 }
 
 /// Tries those again whose time has come.
 pub(crate) async fn retry_due(shared: &Shared) -> Result<u64, Error> {
-    let letters = shared.control.dead_letters(&shared.name, true, LETTERS_A_ROUND).await?;
+    let letters = shared.control.dead_letters(&shared.name, true, DEAD_LETTERS_A_ROUND).await?;
     retry(shared, letters).await
 }
 
@@ -34,20 +34,20 @@ async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> 
         // The next try is fixed before this one: of several instances one tries, and one that dies in the
         // middle is followed by another when that time has come.
         let pause = retry_after(letter.attempts.saturating_add(1));
-        if !control.claim_letter(name, &letter, pause).await? {
+        if !control.claim_dead_letter(name, &letter, pause).await? {
             continue;
         }
         let (key, side) = (EncodedKey(letter.key), letter.side);
         match copier.copy_key(shared, &key, side).await {
             // Not where it failed again meanwhile, elsewhere: that letter is a new one.
             Ok(Some(_)) => {
-                control.exhume(name, side, &key, Some(letter.attempts)).await?;
+                control.remove_dead_letter(name, side, &key, Some(letter.attempts)).await?;
                 copied += 1;
             }
             Ok(None) => {} // this stage does not copy to that side
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
                 let generation = Generation(letter.generation);
-                control.bury(name, side, generation, &key, &error.cause()).await?;
+                control.record_dead_letter(name, side, generation, &key, &error.cause()).await?;
             }
             Err(error) => refusals.take(error)?,
         }

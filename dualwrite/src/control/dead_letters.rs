@@ -30,13 +30,13 @@ pub struct DeadLetter {
     /// From when on it is tried again, by that clock.
     pub next_attempt_at_us: i64,
     /// Who said that it need not be copied.
-    pub waiver: Option<Waiver>,
+    pub waiver: Option<Waived>,
 }
 
 /// The word of an operator that a key need not be copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Waiver {
+pub struct Waived {
     /// Who.
     pub actor: String,
     /// Why.
@@ -46,9 +46,9 @@ pub struct Waiver {
 }
 
 /// Dead letters.
-pub(crate) trait Letters: Send + Sync {
+pub(crate) trait DeadLetters: Send + Sync {
     /// Puts a key into the dead letters, or counts another attempt. A waiver stays.
-    fn bury<'a>(
+    fn record_dead_letter<'a>(
         &'a self,
         name: &'a str,
         side: Side,
@@ -67,7 +67,7 @@ pub(crate) trait Letters: Send + Sync {
 
     /// Takes a letter to try it: no other instance does before `pause` is over. Returns whether it is ours;
     /// it is not where somebody took it since it was read.
-    fn claim_letter<'a>(
+    fn claim_dead_letter<'a>(
         &'a self,
         name: &'a str,
         letter: &'a DeadLetter,
@@ -76,7 +76,7 @@ pub(crate) trait Letters: Send + Sync {
 
     /// Takes a key out of the dead letters; with a number, only if it was tried so often and not since.
     /// Returns whether there was one.
-    fn exhume<'a>(
+    fn remove_dead_letter<'a>(
         &'a self,
         name: &'a str,
         side: Side,

@@ -21,7 +21,7 @@ pub(crate) const FENCE_PAUSE: Duration = Duration::from_millis(100);
 impl<DB: Backend> Tx<'static, DB> {
     /// Waits for writes in flight, and begins. It pins nothing yet. The error is a lock timeout where they
     /// did not end within `attempts`.
-    pub(crate) async fn begin_alone(
+    pub(crate) async fn begin_exclusive(
         pool: &sqlx::Pool<DB>,
         name: &str,
         attempts: u32,
@@ -52,7 +52,7 @@ impl<DB: Backend> Tx<'static, DB> {
     }
 
     /// Pins the position in force, and bears the mark that a trigger looks at from now on.
-    pub(crate) async fn pin_alone(&mut self, pin: Pin) -> Result<(), Error> {
+    pub(crate) async fn pin_exclusive(&mut self, pin: Pin) -> Result<(), Error> {
         let failed = |error| Error::database("reading the position", error);
         let pins = [pin];
         let read = DB::Adapter::read_pinned(self.connection(), &pins).await.map_err(failed)?;

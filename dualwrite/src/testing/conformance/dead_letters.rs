@@ -14,14 +14,14 @@ fn key(text: &str) -> EncodedKey {
     EncodedKey(text.to_owned())
 }
 
-async fn bury(control: &dyn Control, side: Side, text: &str) {
-    control.bury(NAME, side, Generation(1), &key(text), "no such country").await.unwrap();
+async fn record_dead_letter(control: &dyn Control, side: Side, text: &str) {
+    control.record_dead_letter(NAME, side, Generation(1), &key(text), "no such country").await.unwrap();
 }
 
 async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
     for text in ["1", "\"a\"", "1"] {
-        bury(control, Side::New, text).await;
+        record_dead_letter(control, Side::New, text).await;
     }
     let mut letters = control.dead_letters(NAME, false, 10).await.unwrap();
     letters.sort_by(|a, b| b.key.cmp(&a.key));
@@ -30,12 +30,12 @@ async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
     assert_eq!(found, [("1", 2), ("\"a\"", 1)]);
     assert_eq!((letters[0].error.as_str(), letters[0].generation), ("no such country", 1));
     assert_eq!(control.facts(NAME).await.unwrap().dead_letters, 2);
-    assert!(!control.exhume(NAME, Side::Old, &key("1"), None).await.unwrap());
-    assert!(!control.exhume(NAME, Side::New, &key("1"), Some(1)).await.unwrap(), "tried since");
-    assert!(control.exhume(NAME, Side::New, &key("1"), Some(2)).await.unwrap());
+    assert!(!control.remove_dead_letter(NAME, Side::Old, &key("1"), None).await.unwrap());
+    assert!(!control.remove_dead_letter(NAME, Side::New, &key("1"), Some(1)).await.unwrap(), "tried since");
+    assert!(control.remove_dead_letter(NAME, Side::New, &key("1"), Some(2)).await.unwrap());
     assert_eq!(control.dead_letters(NAME, false, 10).await.unwrap().len(), 1);
     // What cannot be copied back is another matter, of the same key.
-    bury(control, Side::Old, "\"a\"").await;
+    record_dead_letter(control, Side::Old, "\"a\"").await;
     assert_eq!(control.dead_letters(NAME, false, 10).await.unwrap().len(), 2);
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.dead_letters, facts.old_dead_letters), (1, 1));
@@ -44,8 +44,8 @@ async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
 
 async fn of_several_instances_one_takes_a_letter_that_is_due(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
-    bury(control, Side::New, "1").await;
-    bury(control, Side::Old, "2").await;
+    record_dead_letter(control, Side::New, "1").await;
+    record_dead_letter(control, Side::Old, "2").await;
     let record = control.load().await.unwrap().remove(0);
     assert_eq!((record.letters, record.buried, record.due), (true, true, false));
     assert_eq!(control.dead_letters(NAME, true, 10).await.unwrap(), [], "each waits at first");
@@ -53,17 +53,17 @@ async fn of_several_instances_one_takes_a_letter_that_is_due(control: &dyn Contr
     // Due at once, as a pause of no length leaves it.
     let all = control.dead_letters(NAME, false, 10).await.unwrap();
     let first = all.iter().find(|letter| letter.key == "1").unwrap();
-    assert!(control.claim_letter(NAME, first, Duration::ZERO).await.unwrap());
+    assert!(control.claim_dead_letter(NAME, first, Duration::ZERO).await.unwrap());
     assert!(control.load().await.unwrap()[0].due);
     let due = control.dead_letters(NAME, true, 10).await.unwrap();
     assert_eq!(due.len(), 1);
     let hour = Duration::from_secs(3_600);
-    assert!(control.claim_letter(NAME, &due[0], hour).await.unwrap());
-    assert!(!control.claim_letter(NAME, &due[0], hour).await.unwrap(), "it is taken");
+    assert!(control.claim_dead_letter(NAME, &due[0], hour).await.unwrap());
+    assert!(!control.claim_dead_letter(NAME, &due[0], hour).await.unwrap(), "it is taken");
     assert!(!control.load().await.unwrap()[0].due);
 
     // That it failed once more does not bring it back sooner.
-    bury(control, Side::New, "1").await;
+    record_dead_letter(control, Side::New, "1").await;
     assert_eq!(control.dead_letters(NAME, true, 10).await.unwrap(), []);
     let all = control.dead_letters(NAME, false, 10).await.unwrap();
     let again = all.iter().find(|letter| letter.key == "1").unwrap();
@@ -75,13 +75,13 @@ async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control
     join(control, &beat("a"), true).await.unwrap();
     assert!(!control.waive(NAME, Side::New, &key("1"), "ada", "x").await.unwrap(), "no letter");
     for text in ["1", "2"] {
-        bury(control, Side::New, text).await;
+        record_dead_letter(control, Side::New, text).await;
     }
-    bury(control, Side::Old, "1").await;
+    record_dead_letter(control, Side::Old, "1").await;
     assert!(control.waive(NAME, Side::New, &key("1"), "ada", "it is garbage").await.unwrap());
     assert!(control.waive(NAME, Side::Old, &key("1"), "eve", "so is this").await.unwrap());
     // A key that fails again stays waived.
-    bury(control, Side::New, "1").await;
+    record_dead_letter(control, Side::New, "1").await;
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.dead_letters, facts.waived), (1, 1));
     assert_eq!((facts.old_dead_letters, facts.old_waived), (0, 1));

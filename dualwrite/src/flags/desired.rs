@@ -1,4 +1,4 @@
-//! [`Wanted`]: what a flag says about a migration.
+//! [`DesiredState`]: what a flag says about a migration.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,15 +11,15 @@ use crate::stages::stage::Stage;
 /// stage with its ramp (`shadow 5%`), or `kill`.
 ///
 /// ```
-/// use dualwrite::{Percent, Stage, Wanted};
-/// let wanted: Wanted = "shadow 5%".parse()?;
-/// assert_eq!(wanted, Wanted::Position { stage: Stage::Shadow, ramp: Percent::new(5)? });
+/// use dualwrite::{Percent, Stage, DesiredState};
+/// let wanted: DesiredState = "shadow 5%".parse()?;
+/// assert_eq!(wanted, DesiredState::Position { stage: Stage::Shadow, ramp: Percent::new(5)? });
 /// assert_eq!(wanted.to_string(), "shadow 5 %");
-/// assert_eq!("kill".parse::<Wanted>()?, Wanted::Kill);
+/// assert_eq!("kill".parse::<DesiredState>()?, DesiredState::Kill);
 /// # Ok::<(), dualwrite::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum DesiredState {
     /// In this stage, with this share of the keys as in the next.
     Position {
         /// The stage.
@@ -31,7 +31,7 @@ pub enum Wanted {
     Kill,
 }
 
-impl Wanted {
+impl DesiredState {
     /// In this stage, with no ramp.
     #[must_use]
     pub const fn stage(stage: Stage) -> Self {
@@ -56,15 +56,15 @@ impl Wanted {
     }
 }
 
-fn position(stage: Stage, ramp: Percent) -> Result<Wanted, Error> {
+fn position(stage: Stage, ramp: Percent) -> Result<DesiredState, Error> {
     if stage == Stage::Complete && ramp > Percent::ZERO {
         let message = "complete has no stage to ramp toward";
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    Ok(Wanted::Position { stage, ramp })
+    Ok(DesiredState::Position { stage, ramp })
 }
 
-impl FromStr for Wanted {
+impl FromStr for DesiredState {
     type Err = Error;
 
     /// # Errors
@@ -81,7 +81,7 @@ impl FromStr for Wanted {
     }
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for DesiredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill => f.write_str("kill"),
@@ -100,18 +100,18 @@ mod tests {
         for stage in Stage::ALL {
             for points in [0, 25, 500, 10_000] {
                 let ramp = Percent::from_basis_points(points).unwrap();
-                let wanted = Wanted::Position { stage, ramp };
-                let read = wanted.to_string().parse::<Wanted>();
+                let wanted = DesiredState::Position { stage, ramp };
+                let read = wanted.to_string().parse::<DesiredState>();
                 match stage == Stage::Complete && points > 0 {
                     true => assert_eq!(read.unwrap_err().kind(), ErrorKind::InvalidInput),
                     false => assert_eq!(read.unwrap(), wanted),
                 }
             }
         }
-        assert_eq!(" shadow,  5 % ".parse::<Wanted>().unwrap().to_string(), "shadow 5 %");
+        assert_eq!(" shadow,  5 % ".parse::<DesiredState>().unwrap().to_string(), "shadow 5 %");
         for text in ["", "on", "true", "shadow x", "5%", "killed"] {
             assert_eq!(
-                text.parse::<Wanted>().unwrap_err().kind(),
+                text.parse::<DesiredState>().unwrap_err().kind(),
                 ErrorKind::InvalidInput,
                 "{text}"
             );
