@@ -65,7 +65,7 @@ pub(crate) enum Query {
         name: String,
     },
     /// Shows the keys that could not be copied, and why
-    Letters {
+    DeadLetters {
         /// The migration
         name: String,
     },

@@ -111,7 +111,7 @@ async fn command(
     let operator = connect::connect(&url).await?;
     let outcome = commands::execute(&operator, spec, own).await?;
     if own.get_one::<Output>("output") != Some(&Output::Json) {
-        return Ok(commands::told(&outcome));
+        return Ok(commands::described(&outcome));
     }
     let text = serde_json::to_string_pretty(&outcome);
     let failed = |error: serde_json::Error| Exit::other(format!("this cannot be JSON: {error}"));

@@ -74,6 +74,10 @@ async fn give(operator: &Operator, order: Order) -> Result<String, Exit> {
             "is not under way; start it with --rate",
         ),
     };
-    let told = |what: &str| format!("the backfill of `{name}` toward {side} {what}");
-    if taken { Ok(format!("{}\n", told(done))) } else { Err(Exit::refused(told(nothing))) }
+    let described = |what: &str| format!("the backfill of `{name}` toward {side} {what}");
+    if taken {
+        Ok(format!("{}\n", described(done)))
+    } else {
+        Err(Exit::refused(described(nothing)))
+    }
 }

@@ -52,11 +52,13 @@ pub(crate) async fn answer(
             let (id, release) = (&one.id, &one.release);
             format!("{id}  release {release}, seen {}, drained {}{killed}", one.seen, one.drained)
         }),
-        Query::Letters { name } => shown(output, &operator.dead_letters(&name).await?, |letter| {
-            let waived = if letter.waiver.is_some() { ", waived" } else { "" };
-            let (key, side, tries) = (&letter.key, letter.side, letter.attempts);
-            format!("{key}  to {side}, {tries} attempts{waived}: {}", letter.error)
-        }),
+        Query::DeadLetters { name } => {
+            shown(output, &operator.dead_letters(&name).await?, |letter| {
+                let waived = if letter.waiver.is_some() { ", waived" } else { "" };
+                let (key, side, tries) = (&letter.key, letter.side, letter.attempts);
+                format!("{key}  to {side}, {tries} attempts{waived}: {}", letter.error)
+            })
+        }
         Query::Mismatches { name } => shown(output, &operator.mismatches(&name).await?, |one| {
             let key = one.key.as_deref().unwrap_or("no key");
             format!("{}  {}  {key}", one.method, one.field)

@@ -3,9 +3,9 @@
 
 pub(crate) mod commands;
 pub(crate) mod contracts;
+pub(crate) mod dead_letters;
 pub(crate) mod hazards;
 pub(crate) mod instances;
-pub(crate) mod dead_letters;
 mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
@@ -68,7 +68,7 @@ pub(crate) struct Record {
 
 /// All migrations, as a heartbeat reads them.
 #[derive(Clone, Debug)]
-pub(crate) struct Looked {
+pub(crate) struct Polled {
     pub(crate) records: Vec<Record>,
     /// When that was, by the database's clock, in microseconds since 1970; `None` without a migration.
     pub(crate) at_us: Option<i64>,
@@ -210,7 +210,7 @@ pub(crate) trait Control:
     fn load(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>>;
 
     /// The same, for a heartbeat, which waits for nothing else of this process.
-    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>>;
+    fn poll(&self) -> BoxFuture<'_, Result<Polled, Error>>;
 
     /// The database's clock has gone ahead of ours by so much (or behind), or ours stood still: for a lease from now
     /// on, gates take that into account.
@@ -255,7 +255,11 @@ pub(crate) trait Control:
     ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>>;
 
     /// The newest changes, newest first.
-    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>>;
+    fn events<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>>;
 
     /// Records that the verification of this owner found the sides equal, in these generations of new and old.
     /// Returns whether they are still those, and nothing was marked as stale since it began.

@@ -1,12 +1,12 @@
 //! The copy function: the one piece of code that a user writes to describe how data gets from old to
 //! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
 
-pub(crate) mod exclusive;
 pub(crate) mod bound;
 pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
+pub(crate) mod exclusive;
 pub(crate) mod hazards;
 pub(crate) mod inside;
 pub(crate) mod judging;
@@ -33,7 +33,7 @@ use crate::error::{BoxError, Error};
 use crate::key::{EncodedKey, KeyKind, KeyPart, OwnedKey};
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -235,7 +235,8 @@ pub(crate) trait Copier: Send + Sync {
     ) -> BoxFuture<'a, Result<BackfillProgress, Error>>;
 
     /// Copies a range of keys, or only tries to.
-    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<CopyReport, Error>>;
+    fn walk<'a>(&'a self, shared: &'a Shared, way: Way)
+    -> BoxFuture<'a, Result<CopyReport, Error>>;
 
     /// The statements that make, or remove, the trigger on old.
     fn triggers<'a>(
@@ -273,7 +274,7 @@ pub(crate) trait Copier: Send + Sync {
     fn preflight<'a>(
         &'a self,
         migration: &'a str,
-    ) -> BoxFuture<'a, Result<(Preflight, Option<Looked>), Error>>;
+    ) -> BoxFuture<'a, Result<(Preflight, Option<HazardScan>), Error>>;
 
     /// Compares keys.
     fn verify<'a>(

@@ -82,7 +82,7 @@ mod model;
 
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
 pub use backfill::options::WORKERS_MAX;
-pub use backfill::walk::{FAILURES_NAMED_MAX, CopyReport};
+pub use backfill::walk::{CopyReport, FAILURES_NAMED_MAX};
 pub use call::closures::read::ReadCall;
 pub use call::closures::write::{ColumnsCall, InTx, WriteCall};
 pub use call::lazy::decide::MaybeMissing;
@@ -99,11 +99,11 @@ pub use control::commands::{Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
 pub use control::tasks::StartedBackfill;
-pub use control::{BackfillProgress, AuditEvent, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
-pub use copy::exclusive::FENCE_REFUSALS_MAX;
+pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;
+pub use copy::exclusive::FENCE_REFUSALS_MAX;
 pub use copy::one_row::Statement;
 pub use copy::{
     ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
@@ -111,9 +111,9 @@ pub use copy::{
 };
 pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Error, ErrorKind};
+pub use flags::desired::DesiredState;
 pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;
-pub use flags::desired::DesiredState;
 pub use gate::{Blocker, Gate};
 pub use guard::rules::{
     Breach, GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX, Guard,
@@ -126,9 +126,9 @@ pub use migration::contracting::{ContractRun, Contracting, RunContract};
 pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
-pub use migration::transition::{Transition, MOVE_TIMEOUT};
 pub use migration::rollout::{COMMANDS_SHOWN_MAX, Rollout, RolloutStatus};
 pub use migration::status::Status;
+pub use migration::transition::{MOVE_TIMEOUT, Transition};
 pub use migration::waiver::Waiver;
 pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::outcome::ComparedReport;
@@ -145,7 +145,7 @@ pub use preflight::finding::{Finding, FindingLevel, Preflight};
 pub use preflight::report::PreflightReport;
 pub use printable::printable;
 pub use rollout::health::Health;
-pub use rollout::order::{RolloutCommandKind, RolloutCommand};
+pub use rollout::order::{RolloutCommand, RolloutCommandKind};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};
 pub use rollout::state::RolloutState;
 pub use runtime::sources::env::EnvFlags;

@@ -8,9 +8,9 @@ pub(crate) mod guard;
 pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
-pub(crate) mod transition;
 pub(crate) mod rollout;
 pub(crate) mod status;
+pub(crate) mod transition;
 pub(crate) mod waiver;
 
 use std::sync::Arc;
@@ -144,8 +144,8 @@ impl Migration {
         self.0.run_preflight().await?;
         self.find_hazards().await?;
         let facts = self.0.control.facts(&self.0.name).await?;
-        let to =
-            destination(facts.position, facts.generation, requested).map_err(|e| e.of(&self.0.name))?;
+        let to = destination(facts.position, facts.generation, requested)
+            .map_err(|e| e.of(&self.0.name))?;
         Ok(blockers(&facts, requested, to, &self.0.terms_now().await?))
     }
 
@@ -257,7 +257,8 @@ impl Migration {
         }
         let known: Vec<Hazard> = self.hazards().await?;
         let change = RecordedChange::StopWriter(writer.to_owned());
-        let order = NewRolloutCommand::new(RolloutCommandKind::WriterStopped, by, because).about(writer);
+        let order =
+            NewRolloutCommand::new(RolloutCommandKind::WriterStopped, by, because).about(writer);
         let taken = self.0.control.command(&self.0.name, &change, None, &order).await?;
         if taken == Taken::Nothing {
             let names = known.iter().filter(|one| one.kind.is_writer()).map(|one| &*one.name);

@@ -10,13 +10,13 @@ pub(crate) mod rollout;
 pub(crate) mod sources;
 pub(crate) mod steering;
 
-mod heartbeats;
+mod background_jobs;
 mod builder;
 mod comparing;
 mod contracts;
 mod drift;
 mod due;
-mod background_jobs;
+mod heartbeats;
 mod jobs;
 mod listening;
 mod maintaining;
@@ -27,9 +27,9 @@ mod registration;
 mod repairing;
 mod watching;
 
-use heartbeats::Sent;
 pub use builder::RuntimeBuilder;
 use drift::Reading;
+use heartbeats::Sent;
 use listening::Ear;
 pub use registration::Registration;
 pub(crate) use watching::watch;

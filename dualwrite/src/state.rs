@@ -33,7 +33,7 @@ use crate::key::KeyKind;
 use crate::observe::figures::Figures;
 use crate::observe::mirror::MirrorFailures;
 use crate::observe::tally::Tally;
-use crate::observe::window::{Look, Window};
+use crate::observe::window::{Snapshot, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
 use crate::shadow::cohort::Cohorts;
@@ -219,8 +219,8 @@ impl Shared {
             options,
         };
         // What is counted from here on belongs to a slice.
-        let look = shared.look();
-        shared.window.lock().unwrap_or_else(PoisonError::into_inner).begin(look);
+        let snapshot = shared.snapshot();
+        shared.window.lock().unwrap_or_else(PoisonError::into_inner).begin(snapshot);
         shared
     }
 
@@ -418,14 +418,14 @@ impl Shared {
     }
 
     /// A look at the counters, for [`Window`].
-    pub(crate) fn look(&self) -> Look {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let drained = self.drained();
         let totals = self.figures();
-        Look { drained, totals, epoch: self.position().epoch, now: self.clock.now() }
+        Snapshot { drained, totals, epoch: self.position().epoch, now: self.clock.now() }
     }
 
     /// Tells the service, if it wants to hear.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> RuntimeEvent) {
+    pub(crate) fn emit(&self, event: impl FnOnce() -> RuntimeEvent) {
         if !self.events.send(event) {
             count(&self.counters.events_dropped);
         }
@@ -435,7 +435,7 @@ impl Shared {
         if before != now {
             let (from, to) = (Position::from_bits(before), Position::from_bits(now));
             let migration = self.name.to_string();
-            self.tell(|| RuntimeEvent::PositionChanged { migration, from, to });
+            self.emit(|| RuntimeEvent::PositionChanged { migration, from, to });
         }
     }
 

@@ -1,8 +1,8 @@
 //! The control tables, in memory and in SQL, and what is written to them inside a caller's transaction.
 
 pub(crate) mod account;
-pub(crate) mod dead_letter;
 pub(crate) mod connections;
+pub(crate) mod dead_letter;
 pub(crate) mod ledger;
 pub(crate) mod marks;
 pub(crate) mod memory;

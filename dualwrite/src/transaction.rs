@@ -8,8 +8,8 @@
 //! SQLite), and the application can (DDL on MySQL, a `COMMIT` of its own). What follows is then not
 //! stored; the adapters say how.
 
-pub(crate) mod exclusive;
 mod ending;
+pub(crate) mod exclusive;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

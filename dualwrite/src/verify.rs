@@ -6,7 +6,7 @@ pub(crate) mod chunk;
 pub(crate) mod confirm;
 pub(crate) mod decide;
 pub(crate) mod hashed;
-pub(crate) mod look;
+pub(crate) mod mapped;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod statements;

@@ -3,7 +3,7 @@
 
 use dualwrite::{
     COMMANDS, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Gate, JobKind, Move,
-    Operator, RolloutCommandKind, Percent, Side, Stage,
+    Operator, Percent, RolloutCommandKind, Side, Stage,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -146,7 +146,10 @@ async fn every_command_is_recorded_with_who_and_why<D: Sql>(db: Scratch<D>) {
         (Command::BackfillCancel(Side::New), RolloutCommandKind::BackfillCancel),
         (Command::VerifyPause, RolloutCommandKind::VerifyPause),
         (Command::VerifyResume, RolloutCommandKind::VerifyResume),
-        (Command::LettersWaive(Side::New, "4".to_owned()), RolloutCommandKind::LettersWaive),
+        (
+            Command::DeadLettersWaive(Side::New, "4".to_owned()),
+            RolloutCommandKind::DeadLettersWaive,
+        ),
     ];
     for (command, kind) in commands {
         give(&operator, &command).await.unwrap();
@@ -159,7 +162,7 @@ async fn every_command_is_recorded_with_who_and_why<D: Sql>(db: Scratch<D>) {
     let before = operator.audit("notes").await.unwrap().len();
     for command in [
         Command::BackfillCancel(Side::Old),
-        Command::LettersWaive(Side::New, "5".to_owned()),
+        Command::DeadLettersWaive(Side::New, "5".to_owned()),
         Command::WriterStopped("nobody".to_owned()),
     ] {
         let nothing = give(&operator, &command).await.unwrap_err();
@@ -189,7 +192,7 @@ async fn jobs_are_done_by_an_instance<D: Sql>(db: Scratch<D>) {
     .await;
     for (command, kind) in [
         (Command::Verify, JobKind::Verify),
-        (Command::LettersRetry, JobKind::Letters),
+        (Command::DeadLettersRetry, JobKind::DeadLetters),
         (Command::AdvanceSequences, JobKind::Sequences),
     ] {
         give(&operator, &command).await.unwrap();
@@ -214,12 +217,12 @@ async fn a_dead_letter_is_listed_waived_and_tried_again<D: Sql>(db: Scratch<D>) 
     let letters = operator.dead_letters("notes").await.unwrap();
     assert_eq!((letters.len(), &*letters[0].key, letters[0].side), (1, "4", Side::New));
     assert!(!letters[0].error.is_empty());
-    give(&operator, &Command::LettersWaive(Side::New, "4".to_owned())).await.unwrap();
+    give(&operator, &Command::DeadLettersWaive(Side::New, "4".to_owned())).await.unwrap();
     let waiver = operator.dead_letters("notes").await.unwrap().remove(0).waiver.unwrap();
     assert_eq!((&*waiver.actor, &*waiver.reason), ("ada", "it is time"));
     assert_eq!(operator.migration("notes").await.unwrap().dead_letters, 0);
     world.db.execute("UPDATE old_note SET word = 'well' WHERE id = 4").await;
-    give(&operator, &Command::LettersRetry).await.unwrap();
+    give(&operator, &Command::DeadLettersRetry).await.unwrap();
     until("it is copied", async || operator.dead_letters("notes").await.unwrap().is_empty()).await;
     world.runtime.shutdown().await.unwrap();
 }

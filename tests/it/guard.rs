@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
 use dualwrite::{
-    Compare, CounterReport, Event, GuardReport, Guards, Migration, Percent, RolloutPlan,
+    AuditEvent, Compare, CounterReport, GuardReport, Guards, Migration, Percent, RolloutPlan,
     RolloutState, RolloutStatus, RolloutStep, Runtime, RuntimeEvent, Stage,
 };
 use futures_util::FutureExt as _;
@@ -245,7 +245,7 @@ async fn live<D: Sql>(db: &Scratch<D>, guards: Option<Guards>) -> Instance<D> {
     instance
 }
 
-fn by_guards(events: &[Event]) -> Vec<&Event> {
+fn by_guards(events: &[AuditEvent]) -> Vec<&AuditEvent> {
     events.iter().filter(|event| event.actor.starts_with("guard, instance ")).collect()
 }
 

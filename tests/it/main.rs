@@ -23,6 +23,7 @@ mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod dead_letters;
 mod derived_keys;
 mod drawn;
 mod dropped;
@@ -46,7 +47,6 @@ mod joining;
 mod key_values;
 mod keys;
 mod lazy;
-mod dead_letters;
 mod limits;
 mod lost_control;
 mod made;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    ErrorKind, Health, RolloutCommandKind, Percent, RolloutPlan, RolloutState, RolloutStatus, RolloutStep,
-    Stage, Status,
+    ErrorKind, Health, Percent, RolloutCommandKind, RolloutPlan, RolloutState, RolloutStatus,
+    RolloutStep, Stage, Status,
 };
 
 use crate::support::crew::Crew;
@@ -99,8 +99,12 @@ async fn a_plan_runs_to_the_end_through_restarts_and_changes_of_the_leader<D: Sq
     assert_eq!(leaders.len(), 9, "the leader changed every time");
     let orders = status.orders.iter().map(|order| (order.kind, order.approval.as_deref()));
     let approved = |name| (RolloutCommandKind::Approve, Some(name));
-    let told =
-        [(RolloutCommandKind::Done, None), approved("dba"), approved("owner"), (RolloutCommandKind::Start, None)];
+    let told = [
+        (RolloutCommandKind::Done, None),
+        approved("dba"),
+        approved("owner"),
+        (RolloutCommandKind::Start, None),
+    ];
     assert_eq!(orders.collect::<Vec<_>>(), told);
     assert_eq!(crew.db.number("SELECT count(*) FROM new_note").await, 30);
 }

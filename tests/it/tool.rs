@@ -346,7 +346,7 @@ async fn exit_codes_tell_what_a_caller_can_do<D: Sql>(db: Scratch<D>) {
         (vec!["events", "notes"], dualwrite_cli::DONE),
         (vec!["audit", "notes"], dualwrite_cli::DONE),
         (vec!["instances", "notes"], dualwrite_cli::DONE),
-        (vec!["letters", "notes"], dualwrite_cli::DONE),
+        (vec!["dead-letters", "notes"], dualwrite_cli::DONE),
         (vec!["mismatches", "notes"], dualwrite_cli::DONE),
         (vec!["hazards", "notes"], dualwrite_cli::DONE),
         (vec!["jobs", "notes"], dualwrite_cli::DONE),

@@ -131,20 +131,20 @@ async fn backfills_and_dead_letters<D: Sql>(db: Scratch<D>) {
     );
     refused(url, "backfill-cancel", &["--reverse"]).await;
 
-    let letters = json(url, "letters").await;
+    let letters = json(url, "dead-letters").await;
     assert_eq!((&letters[0]["key"], &letters[0]["side"]), (&"4".into(), &"new".into()));
-    refused(url, "letters-waive", &["--key", "5"]).await;
-    give(url, "letters-waive", &["--key", "4"]).await;
-    assert_eq!(newest(url).await, ("letters_waive".to_owned(), "4 to new".into()));
-    assert_eq!(json(url, "letters").await[0]["waiver"]["actor"], "ada");
+    refused(url, "dead-letters-waive", &["--key", "5"]).await;
+    give(url, "dead-letters-waive", &["--key", "4"]).await;
+    assert_eq!(newest(url).await, ("dead_letters_waive".to_owned(), "4 to new".into()));
+    assert_eq!(json(url, "dead-letters").await[0]["waiver"]["actor"], "ada");
 
     give(url, "backfill-start", &["--workers", "2", "--rate", "900"]).await;
     assert_eq!(newest(url).await.0, "backfill_start");
     until("the backfill is complete", async || backfill().await["complete"] == true).await;
     world.db.execute("UPDATE old_note SET word = 'well' WHERE id = 4").await;
-    give(url, "letters-retry", &[]).await;
-    ended(url, "letters").await;
-    assert_eq!(json(url, "letters").await, Value::Array(Vec::new()));
+    give(url, "dead-letters-retry", &[]).await;
+    ended(url, "dead_letters").await;
+    assert_eq!(json(url, "dead-letters").await, Value::Array(Vec::new()));
     assert_eq!(world.db.number("SELECT count(*) FROM new_note WHERE id = 4").await, 1);
     world.runtime.shutdown().await.unwrap();
 }

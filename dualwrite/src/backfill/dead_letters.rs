@@ -8,9 +8,9 @@ use crate::key::EncodedKey;
 use crate::stages::position::Generation;
 use crate::state::Shared;
 
-/// DeadLetters that are listed, or tried in one go, at the most.
+/// Dead letters that are listed, or tried in one go, at the most.
 pub(crate) const DEAD_LETTERS_MAX: u32 = 10_000;
-/// DeadLetters that one round of the maintenance tries at the most; the next round goes on.
+/// Dead letters that one round of the maintenance tries at the most; the next round goes on.
 pub(crate) const DEAD_LETTERS_A_ROUND: u32 = 100;
 
 /// Tries letters again, whether or not their time has come. Returns how many were copied.

@@ -81,7 +81,11 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// What was copied after all is no dead letter any more.
-    async fn remove_dead_letters(&self, tx: &mut Tx<'_, C::Database>, copied: &[KeyParts]) -> Result<(), Error> {
+    async fn remove_dead_letters(
+        &self,
+        tx: &mut Tx<'_, C::Database>,
+        copied: &[KeyParts],
+    ) -> Result<(), Error> {
         if self.letters.is_empty() {
             return Ok(());
         }

@@ -31,15 +31,21 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Verify, Self::DeadLetters, Self::Sequences, Self::Catalogue, Self::Repair, Self::Copy];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Verify,
+        Self::DeadLetters,
+        Self::Sequences,
+        Self::Catalogue,
+        Self::Repair,
+        Self::Copy,
+    ];
 
     /// The name in `snake_case`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Verify => "verify",
-            Self::DeadLetters => "letters",
+            Self::DeadLetters => "dead_letters",
             Self::Sequences => "sequences",
             Self::Catalogue => "catalogue",
             Self::Repair => "repair",

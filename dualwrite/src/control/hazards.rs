@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use crate::error::Error;
 use crate::preflight::finding::Preflight;
 use crate::preflight::report::PreflightReport;
-use crate::stages::hazard::{Hazard, Looked};
+use crate::stages::hazard::{Hazard, HazardScan};
 
 pub(crate) trait Hazards: Send + Sync {
     /// Keeps what a look at the catalogue found. The proof is withdrawn where a writer has gone that nobody recorded
@@ -13,7 +13,7 @@ pub(crate) trait Hazards: Send + Sync {
     fn record_hazards<'a>(
         &'a self,
         name: &'a str,
-        looked: &'a Looked,
+        scan: &'a HazardScan,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Keeps what a preflight found, in place of what was kept before.

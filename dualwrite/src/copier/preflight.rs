@@ -10,14 +10,14 @@ use crate::preflight::checks::CHECKS;
 use crate::preflight::finding::{Finding, FindingLevel, Preflight};
 use crate::preflight::rows;
 use crate::preflight::schema::Subject;
-use crate::stages::hazard::{HazardKind, Looked};
+use crate::stages::hazard::{HazardKind, HazardScan};
 use crate::stages::stage::Side;
 
 /// Looks at the tables of a migration.
-pub(crate) async fn look<C: CopyKeys>(
+pub(crate) async fn run_preflight<C: CopyKeys>(
     copier: &SqlCopier<C>,
     migration: &str,
-) -> Result<(Preflight, Option<Looked>), Error> {
+) -> Result<(Preflight, Option<HazardScan>), Error> {
     let failed = |error| Error::database("reading the catalogue", error);
     let mut conn = copier.pool.acquire().await.map_err(failed)?;
     let (subject, mut found) = learn(copier, &mut conn).await.map_err(failed)?;
@@ -25,12 +25,12 @@ pub(crate) async fn look<C: CopyKeys>(
         check(&subject, &mut found);
     }
     let probed = probe(copier, migration, &mut conn, &subject).await.map_err(failed)?;
-    let looked = probed.map(|(looked, more)| {
+    let scan = probed.map(|(scan, more)| {
         found.extend(more);
-        looked
+        scan
     });
     let complete = subject.sides().all(|side| side.table.is_some());
-    Ok((Preflight::new(found, complete), looked))
+    Ok((Preflight::new(found, complete), scan))
 }
 
 /// Findings that need more than the catalogue; `None` where a table is not there yet.
@@ -39,14 +39,14 @@ async fn probe<C: CopyKeys>(
     migration: &str,
     conn: &mut Connection<C>,
     subject: &Subject,
-) -> sqlx::Result<Option<(Looked, Vec<Finding>)>> {
+) -> sqlx::Result<Option<(HazardScan, Vec<Finding>)>> {
     if subject.sides().any(|side| side.table.is_none()) {
         return Ok(None);
     }
-    let looked = copier.looked(migration, conn).await?;
-    let mut found = findings(&looked, copier);
+    let scan = copier.scan(migration, conn).await?;
+    let mut found = findings(&scan, copier);
     found.extend(rows_found(copier, conn, subject).await?);
-    Ok(Some((looked, found)))
+    Ok(Some((scan, found)))
 }
 
 /// What is told of the rows that a copy writes.
@@ -70,11 +70,11 @@ async fn rows_found<C: CopyKeys>(
 }
 
 /// What is told of writers that no trigger sees, and of sequences: the gates of `Complete` go by it.
-fn findings<C: CopyKeys>(looked: &Looked, copier: &SqlCopier<C>) -> Vec<Finding> {
+fn findings<C: CopyKeys>(scan: &HazardScan, copier: &SqlCopier<C>) -> Vec<Finding> {
     let plain = |table: &str| table.replace(['"', '`'], "");
     let old = plain(copier.pages.table());
     let new = copier.new_pages.as_ref().map_or_else(|| old.clone(), |new| plain(new.table()));
-    let hazards = looked.hazards.iter().map(|hazard| {
+    let hazards = scan.hazards.iter().map(|hazard| {
         let (side, table) = match hazard.kind {
             HazardKind::Sequence => (Side::New, new.as_str()),
             _ => (Side::Old, old.as_str()),
@@ -94,7 +94,7 @@ fn findings<C: CopyKeys>(looked: &Looked, copier: &SqlCopier<C>) -> Vec<Finding>
         let place = (side, table, None);
         Finding::new(hazard.kind.as_str(), FindingLevel::Warn, place, why, action)
     });
-    let notes = looked.notes.iter().map(|(check, why, action)| {
+    let notes = scan.notes.iter().map(|(check, why, action)| {
         let place = (Side::Old, old.as_str(), None);
         Finding::new(check, FindingLevel::Note, place, why.as_str(), *action)
     });

@@ -17,12 +17,12 @@ use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
 use crate::pace::replicas::Replicas;
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::{Spelling, bucket_form, identity};
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 use crate::stages::stage::Side;
 use crate::state::{Shared, unknown_migration};
 use crate::transaction::Tx;
 use crate::verify::decide::VerifyReport;
-use crate::verify::look::Suspect;
+use crate::verify::mapped::Suspect;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 
@@ -239,7 +239,11 @@ impl<C: CopyKeys> Copier for Registered<C> {
         Box::pin(crate::backfill::run::run(&self.copier, shared, options))
     }
 
-    fn walk<'a>(&'a self, shared: &'a Shared, way: Way) -> BoxFuture<'a, Result<CopyReport, Error>> {
+    fn walk<'a>(
+        &'a self,
+        shared: &'a Shared,
+        way: Way,
+    ) -> BoxFuture<'a, Result<CopyReport, Error>> {
         Box::pin(crate::backfill::walk::walk(&self.copier, shared, way))
     }
 
@@ -324,8 +328,8 @@ impl<C: CopyKeys> Copier for Registered<C> {
     fn preflight<'a>(
         &'a self,
         migration: &'a str,
-    ) -> BoxFuture<'a, Result<(Preflight, Option<Looked>), Error>> {
-        Box::pin(super::preflight::look(&self.copier, migration))
+    ) -> BoxFuture<'a, Result<(Preflight, Option<HazardScan>), Error>> {
+        Box::pin(super::preflight::run_preflight(&self.copier, migration))
     }
 
     fn verify<'a>(

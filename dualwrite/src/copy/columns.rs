@@ -9,7 +9,7 @@ use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::{dialect, typed_key};
 use super::source::{KeyParts, NAMED_KEYS};
-use super::table::{Carried, Carry, DualTable, Looking, Statements, source};
+use super::table::{Carried, Carry, DualTable, Purpose, Statements, source};
 use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
@@ -126,7 +126,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         for keys in keys.chunks(NAMED_KEYS) {
             let keys: Vec<KeyParts> = keys.iter().map(Key::parts).collect();
             let mut found = HashSet::new();
-            let looked = statements.differing(Side::New, &keys, Looking::ToReport)?;
+            let looked = statements.differing(Side::New, &keys, Purpose::ToReport)?;
             if let Some((sql, values)) = looked {
                 for row in DB::Adapter::fetch(tx.connection(), &sql, &values).await? {
                     found.insert(statements.pages.key_of(row)?);
@@ -267,7 +267,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         written.extend(keys);
     }
     if let Some((sql, values)) = set_based {
-        if let Some((sql, values)) = statements.differing(to, keys, Looking::ToOverwrite)? {
+        if let Some((sql, values)) = statements.differing(to, keys, Purpose::ToOverwrite)? {
             let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
             for row in rows.map_err(|error| blame::<T>(error, keys, to))? {
                 written.insert(statements.pages.key_of(row)?);

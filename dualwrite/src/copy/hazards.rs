@@ -6,7 +6,7 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, NewTable};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::stages::hazard::{HazardKind, Looked};
+use crate::stages::hazard::{HazardKind, HazardScan};
 use crate::state::Shared;
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -19,42 +19,42 @@ impl<C: CopyKeys> SqlCopier<C> {
         Some(NewTable { table: new.table().to_owned(), columns: new.columns().to_vec() })
     }
 
-    async fn read_catalogue(&self, shared: &Shared) -> Result<Looked, Error> {
+    async fn read_catalogue(&self, shared: &Shared) -> Result<HazardScan, Error> {
         let failed = |error| Error::database("looking at the catalogue", error).of(&shared.name);
         let mut conn = self.pool.acquire().await.map_err(failed)?;
-        self.looked(&shared.name, &mut conn).await.map_err(failed)
+        self.scan(&shared.name, &mut conn).await.map_err(failed)
     }
 
     /// What the catalogue says on this connection.
-    pub(crate) async fn looked(
+    pub(crate) async fn scan(
         &self,
         migration: &str,
         conn: &mut <C::Database as sqlx::Database>::Connection,
-    ) -> sqlx::Result<Looked> {
+    ) -> sqlx::Result<HazardScan> {
         let watched = self.pages.watched(migration, <C::Key as Key>::KIND);
         <C::Database as Backend>::Adapter::hazards(conn, &watched, self.new_table().as_ref()).await
     }
 
     /// Looks, and keeps what was found for the gates.
     pub(crate) async fn find_hazards(&self, shared: &Shared) -> Result<(), Error> {
-        let looked = self.read_catalogue(shared).await?;
-        shared.control.record_hazards(&shared.name, &looked).await
+        let scan = self.read_catalogue(shared).await?;
+        shared.control.record_hazards(&shared.name, &scan).await
     }
 
     /// Sets the sequences of new beyond what is taken. Answers with the statements.
     pub(crate) async fn advance_sequences(&self, shared: &Shared) -> Result<Vec<String>, Error> {
         let failed = |error| Error::database("advancing a sequence", error).of(&shared.name);
-        let looked = self.read_catalogue(shared).await?;
-        let behind = looked.hazards.into_iter().filter(|one| one.kind == HazardKind::Sequence);
+        let scan = self.read_catalogue(shared).await?;
+        let behind = scan.hazards.into_iter().filter(|one| one.kind == HazardKind::Sequence);
         let statements: Vec<String> = behind.filter_map(|one| one.repair).collect();
         for sql in &statements {
             let mut conn = self.pool.acquire().await.map_err(failed)?;
             let sql = sql.clone();
             <C::Database as Backend>::Adapter::run_text(&mut conn, sql).await.map_err(failed)?;
         }
-        let looked = self.read_catalogue(shared).await?;
-        shared.control.record_hazards(&shared.name, &looked).await?;
-        match looked.hazards.iter().find(|one| one.kind == HazardKind::Sequence) {
+        let scan = self.read_catalogue(shared).await?;
+        shared.control.record_hazards(&shared.name, &scan).await?;
+        match scan.hazards.iter().find(|one| one.kind == HazardKind::Sequence) {
             Some(left) => {
                 let message = format!("{} is behind still: {}", left.name, left.detail);
                 Err(Error::new(ErrorKind::Conflict, message).of(&shared.name))

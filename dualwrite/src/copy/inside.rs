@@ -61,8 +61,8 @@ impl<C: CopyKeys> SqlCopier<C> {
                            or, where new is a table of its own, name it with `CopyKeys::new_source`";
             return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
         };
-        let now = self.look(shared, tx, new, key, true).await?;
-        match judge(&now, &self.look(shared, tx, new, key, false).await?) {
+        let now = self.fingerprint(shared, tx, new, key, true).await?;
+        match judge(&now, &self.fingerprint(shared, tx, new, key, false).await?) {
             Verdict::Copy => self.copy_one(shared, tx, key, Side::New).await,
             Verdict::Nothing => Ok(One::Copied(Copied::default())),
             Verdict::Behind => Ok(One::Behind),
@@ -71,7 +71,7 @@ impl<C: CopyKeys> SqlCopier<C> {
 
     /// Looks at what is there now, by locks, or at what the transaction sees. The order is that of every write:
     /// old, the marks, new.
-    async fn look(
+    async fn fingerprint(
         &self,
         shared: &Shared,
         tx: &mut Tx<'_, C::Database>,

@@ -161,7 +161,7 @@ pub(crate) struct Statements {
 
 /// Why rows are looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Looking {
+pub(crate) enum Purpose {
     /// To overwrite what is not the same to the last bit: rather too many than too few.
     ToOverwrite,
     /// To report what says something else.
@@ -196,7 +196,7 @@ impl Statements {
             pairs.iter().map(|(column, value, _)| format!("{column} = {value}")).collect();
         keep(&mut set, kept, |column| pairs.iter().any(|(set, ..)| set == column));
         let (among, values) = self.pages.keyed().among(keys);
-        let differ = self.differ(&pairs, Looking::ToOverwrite);
+        let differ = self.differ(&pairs, Purpose::ToOverwrite);
         let table = self.pages.table();
         let sql = format!("UPDATE {table} SET {} WHERE ({among}) AND ({differ})", set.join(", "));
         Ok(Some((sql, values)))
@@ -207,10 +207,10 @@ impl Statements {
         &self,
         to: Side,
         keys: &[KeyParts],
-        looking: Looking,
+        purpose: Purpose,
     ) -> Result<Option<Bound>, Error> {
         let mut pairs = self.pairs(to)?;
-        if looking == Looking::ToReport {
+        if purpose == Purpose::ToReport {
             // An expression is not its own witness: Rust looks at these.
             pairs.retain(|(_, _, alike)| alike.is_some());
         }
@@ -218,7 +218,7 @@ impl Statements {
             return Ok(None);
         }
         let (among, values) = self.pages.keyed().among(keys);
-        let differ = self.differ(&pairs, looking);
+        let differ = self.differ(&pairs, purpose);
         let (columns, table) = (self.pages.keyed().selected(), self.pages.table());
         Ok(Some((format!("SELECT {columns} FROM {table} WHERE ({among}) AND ({differ})"), values)))
     }
@@ -301,15 +301,15 @@ impl Statements {
         Ok(pairs)
     }
 
-    fn differ(&self, pairs: &[(String, String, Option<Alike>)], looking: Looking) -> String {
+    fn differ(&self, pairs: &[(String, String, Option<Alike>)], purpose: Purpose) -> String {
         let differ = pairs.iter().map(|(column, value, alike)| {
             let differs = |alike| self.dialect.differs(column, value, alike);
-            match (looking, alike) {
-                (Looking::ToReport, Some(alike)) => differs(*alike),
+            match (purpose, alike) {
+                (Purpose::ToReport, Some(alike)) => differs(*alike),
                 // On MySQL bytes that are no text have no letters, and two collations no equality.
                 _ if self.dialect.on_duplicate_key => self.dialect.differs_exactly(column, value),
                 // On PostgreSQL not every type has an equality, but every type has a text.
-                _ => differs(Alike::DeadLetters),
+                _ => differs(Alike::Letters),
             }
         });
         differ.collect::<Vec<_>>().join(" OR ")
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn an_expression_is_no_witness() {
         let statements = Statements::of::<Customer>(&PLAIN, &source::<Customer>()).unwrap();
-        let looked = statements.differing(Side::New, &[key()], Looking::ToReport);
+        let looked = statements.differing(Side::New, &[key()], Purpose::ToReport);
         let (sql, _) = looked.unwrap().unwrap();
         assert!(sql.ends_with(r#"AND ("b" IS DISTINCT FROM "a")"#), "{sql}");
     }

@@ -11,7 +11,7 @@ pub enum Alike {
     /// The database says that they are equal.
     Equal,
     /// They are the same text to the letter, whatever the collation says.
-    DeadLetters,
+    Letters,
 }
 
 /// How a database spells what standard SQL leaves open.
@@ -94,12 +94,12 @@ impl Dialect {
     pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
         match (self.numbered, self.on_duplicate_key, alike) {
             (true, _, Alike::Equal) => format!("{left} IS DISTINCT FROM {right}"),
-            (true, _, Alike::DeadLetters) => {
+            (true, _, Alike::Letters) => {
                 format!("CAST({left} AS text) IS DISTINCT FROM CAST({right} AS text)")
             }
             (_, true, Alike::Equal) => format!("NOT ({left} <=> {right})"),
             // Bytes have no collation, which would take letters for equal or leave blanks out.
-            (_, true, Alike::DeadLetters) => {
+            (_, true, Alike::Letters) => {
                 let bytes = |side: &str| format!("CAST(CONVERT({side} USING utf8mb4) AS BINARY)");
                 format!("NOT ({} <=> {})", bytes(left), bytes(right))
             }
@@ -141,7 +141,7 @@ impl Dialect {
             (_, false) => format!(
                 "({} OR (typeof({left}) <> typeof({right}) \
                  AND CAST({left} AS TEXT) IS NOT CAST({right} AS TEXT)))",
-                self.differs(left, right, Alike::DeadLetters)
+                self.differs(left, right, Alike::Letters)
             ),
         }
     }
@@ -267,7 +267,7 @@ mod tests {
         let sqlite = Dialect { numbered: false, ..NUMBERED };
         assert_eq!(NUMBERED.differs("a", "b", Alike::Equal), "a IS DISTINCT FROM b");
         assert_eq!(mysql.differs("a", "b", Alike::Equal), "NOT (a <=> b)");
-        assert_eq!(sqlite.differs("a", "b", Alike::DeadLetters), "a IS NOT b COLLATE BINARY");
+        assert_eq!(sqlite.differs("a", "b", Alike::Letters), "a IS NOT b COLLATE BINARY");
         assert!(NUMBERED.differs_exactly("a", "b").contains("COLLATE \"C\" IS DISTINCT FROM"));
         assert!(mysql.differs_exactly("a", "b").contains("AS BINARY"));
         assert!(sqlite.differs_exactly("a", "b").contains("CAST(a AS TEXT) IS NOT"));

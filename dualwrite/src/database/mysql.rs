@@ -30,7 +30,7 @@ use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
@@ -305,8 +305,8 @@ impl Adapter for MySqlAdapter {
         conn: &mut MySqlConnection,
         watched: &Watched,
         new: Option<&NewTable>,
-    ) -> sqlx::Result<Looked> {
-        hazards::look(conn, watched, new).await
+    ) -> sqlx::Result<HazardScan> {
+        hazards::find_hazards(conn, watched, new).await
     }
 
     async fn catalogue(

@@ -35,7 +35,7 @@ use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{self, Table, TableName};
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
 const CHANNEL: &str = "dualwrite";
@@ -260,8 +260,8 @@ impl Adapter for PostgresAdapter {
         conn: &mut PgConnection,
         watched: &Watched,
         new: Option<&NewTable>,
-    ) -> sqlx::Result<Looked> {
-        hazards::look(conn, watched, new).await
+    ) -> sqlx::Result<HazardScan> {
+        hazards::find_hazards(conn, watched, new).await
     }
 
     async fn catalogue(

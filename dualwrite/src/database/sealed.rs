@@ -17,7 +17,7 @@ use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{Column, Table, TableName};
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 
@@ -189,7 +189,7 @@ pub trait Adapter: Send + Sync + 'static {
         conn: &mut Connection<Self>,
         watched: &Watched,
         new: Option<&NewTable>,
-    ) -> impl Future<Output = sqlx::Result<Looked>> + Send;
+    ) -> impl Future<Output = sqlx::Result<HazardScan>> + Send;
 
     /// What the catalogue says of these tables; `None` where there is no such table.
     fn catalogue(

@@ -47,7 +47,10 @@ pub trait FlagSource: Send + Sync + 'static {
 pub(crate) trait AnySource: Send + Sync {
     fn name(&self) -> &str;
 
-    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>>;
+    fn wanted<'a>(
+        &'a self,
+        migration: &'a str,
+    ) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>>;
 }
 
 impl<S: FlagSource> AnySource for S {
@@ -55,7 +58,10 @@ impl<S: FlagSource> AnySource for S {
         FlagSource::name(self)
     }
 
-    fn wanted<'a>(&'a self, migration: &'a str) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>> {
+    fn wanted<'a>(
+        &'a self,
+        migration: &'a str,
+    ) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>> {
         Box::pin(FlagSource::wanted(self, migration))
     }
 }
@@ -84,7 +90,7 @@ fn names_in(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What an error says, in full: its text and those of its causes.
-pub(crate) fn told(error: &BoxError) -> String {
+pub(crate) fn describe(error: &BoxError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

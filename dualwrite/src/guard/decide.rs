@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::rules::{Breach, Guard, GuardReport, Guards, Limit, Quantile, Inconclusive};
+use super::rules::{Breach, Guard, GuardReport, Guards, Inconclusive, Limit, Quantile};
 use super::statistics::{excess_at_least, share_between};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::Sum;
@@ -45,7 +45,7 @@ pub(crate) fn judge(guards: &Guards, evidence: &Evidence<'_>) -> GuardReport {
         // The newest alone, or what has just gone wrong would hide among what went well before. Too few
         // samples there are no matter.
         let newest = guards.period * NEWEST_PERIODS;
-        let over = |time| look(guard, &(evidence.figures)(time), guards.period, evidence);
+        let over = |time| judge_guard(guard, &(evidence.figures)(time), guards.period, evidence);
         match over(newest) {
             Finding::Breached(breach) => breaches.push(breach),
             Finding::Fine | Finding::Missing(_) => match over(guard.window.max(newest)) {
@@ -102,7 +102,7 @@ fn applies(limit: Limit, evidence: &Evidence<'_>) -> bool {
     }
 }
 
-fn look(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> Finding {
+fn judge_guard(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> Finding {
     let counters = &sum.figures.counters;
     let compared = counters.shadow_equal + counters.shadow_different + counters.shadow_transient;
     match guard.limit {

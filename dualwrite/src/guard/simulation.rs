@@ -8,7 +8,7 @@ use super::decide::{Evidence, goes_back, judge};
 use super::rules::{GUARD_PERIOD, Guard, GuardReport, Guards};
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::histogram::Counts;
-use crate::observe::window::{Cut, Look, Window};
+use crate::observe::window::{Cut, Snapshot, Window};
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::stage::Stage;
 
@@ -58,7 +58,7 @@ impl Service {
             totals: Figures { methods: vec![method], ..Figures::default() },
             window: Window::default(),
         };
-        service.look(Cut::WhenDue);
+        service.observe(Cut::WhenDue);
         service
     }
 
@@ -144,15 +144,15 @@ impl Service {
         self.now += time;
     }
 
-    fn look(&mut self, cut: Cut) {
+    fn observe(&mut self, cut: Cut) {
         let epoch = self.position.epoch;
         let now = self.now.as_nanos() as u64;
-        let look = Look { drained: epoch, totals: self.totals.clone(), epoch, now };
-        self.window.take(look, GUARD_PERIOD, cut);
+        let snapshot = Snapshot { drained: epoch, totals: self.totals.clone(), epoch, now };
+        self.window.take(snapshot, GUARD_PERIOD, cut);
     }
 
     fn judge(&mut self, guards: &Guards) -> GuardReport {
-        self.look(Cut::Now);
+        self.observe(Cut::Now);
         judge(
             guards,
             &Evidence {
@@ -280,7 +280,7 @@ fn new_that_hangs_until_callers_give_up_is_found_although_nothing_ends() {
         assert_eq!(names(&service.period(&guards, Fault::None)), [""; 0]);
         // Another epoch, in which neither side ends a call.
         service.position = Position { stage, epoch: Epoch(2), ..service.position };
-        service.look(Cut::Now);
+        service.observe(Cut::Now);
         let report = service.period(&guards, Fault::Hangs);
         assert_eq!(names(&report), ["error_rate"], "{stage}: {report}");
         let text = report.to_string();
@@ -313,7 +313,7 @@ fn clients_that_merely_disconnect_are_no_reason_to_go_back() {
 fn without_usual_figures_only_the_limit_of_the_method_counts() {
     let mut service = Service::new(9, 0);
     service.position.epoch = Epoch(2);
-    service.look(Cut::Now);
+    service.observe(Cut::Now);
     service.give_up(true, 500, 1_500);
     let report = service.period(&Guards::default(), Fault::None);
     assert!(!matches!(report, GuardReport::Breached(_)), "{report}");
@@ -367,7 +367,7 @@ fn what_an_earlier_position_was_guilty_of_is_not_held_against_this_one() {
     service.position.epoch = Epoch(2);
     let report = service.judge(&guards);
     assert!(matches!(report, GuardReport::NotEnoughData(_)), "{report}");
-    service.look(Cut::Now);
+    service.observe(Cut::Now);
     assert!(service.period(&guards, Fault::None).is_healthy());
 }
 
@@ -375,7 +375,7 @@ fn what_an_earlier_position_was_guilty_of_is_not_held_against_this_one() {
 fn missing_data_is_never_good() {
     let mut service = Service::new(1, 100);
     let judge_at = |service: &mut Service, position, guards: &Guards, dead_letters| {
-        service.look(Cut::Now);
+        service.observe(Cut::Now);
         let figures = |length| service.window.sum(length, Some(Epoch(1)));
         let figures = &figures;
         let usual = &|| service.totals.clone();
@@ -426,7 +426,7 @@ fn compared_writes_are_judged_in_every_stage_that_writes_both() {
     service.totals.counters.shadow_different += 1;
     service.totals.counters.critical_different += 1;
     service.now += GUARD_PERIOD;
-    service.look(Cut::Now);
+    service.observe(Cut::Now);
     let figures = |length| service.window.sum(length, Some(Epoch(1)));
     let guards = Guards::none().with(Guard::critical_mismatches(0));
     for stage in Stage::ALL {

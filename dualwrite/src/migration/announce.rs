@@ -38,16 +38,16 @@ pub(crate) fn announce(shared: &Shared, what: Announcement<'_>) {
         Announcement::Waits { reason } => tracing::debug!(migration, reason, "the rollout waits"),
         Announcement::Moved { step, to } => {
             tracing::info!(migration, step, %to, "the rollout took a step");
-            shared.tell(|| RuntimeEvent::RolloutStepped { migration: name(), step, to });
+            shared.emit(|| RuntimeEvent::RolloutStepped { migration: name(), step, to });
         }
         Announcement::Held { reason } => {
             tracing::warn!(migration, reason, "the rollout holds");
             let reason = reason.to_owned();
-            shared.tell(|| RuntimeEvent::RolloutHeld { migration: name(), reason });
+            shared.emit(|| RuntimeEvent::RolloutHeld { migration: name(), reason });
         }
         Announcement::Done => {
             tracing::info!(migration, "the rollout is done");
-            shared.tell(|| RuntimeEvent::RolloutDone { migration: name() });
+            shared.emit(|| RuntimeEvent::RolloutDone { migration: name() });
         }
     }
 }

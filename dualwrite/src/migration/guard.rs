@@ -22,9 +22,9 @@ pub(crate) fn guards(shared: &Shared) -> Guards {
 }
 
 /// Lets the window see what was counted until now.
-pub(crate) fn look(shared: &Shared, period: Duration, cut: Cut) {
+pub(crate) fn observe(shared: &Shared, period: Duration, cut: Cut) {
     // Looked at under the lock: of two who look at once, the later one's look is the later one.
-    with_window(shared, |window| window.take(shared.look(), period, cut));
+    with_window(shared, |window| window.take(shared.snapshot(), period, cut));
 }
 
 pub(crate) fn with_window<T>(shared: &Shared, act: impl FnOnce(&mut Window) -> T) -> T {
@@ -65,7 +65,7 @@ pub(crate) fn verdict(
     guards: &Guards,
     dead_letters: Option<u64>,
 ) -> (Position, GuardReport) {
-    look(shared, guards.period, Cut::Now);
+    observe(shared, guards.period, Cut::Now);
     let position = shared.position();
     let report = with_window(shared, |window| {
         judge(
@@ -99,7 +99,7 @@ pub(crate) fn dead_letters(facts: &Facts) -> u64 {
 }
 
 /// Counts a verdict, and which guards were breached.
-pub(crate) fn tell(shared: &Shared, report: &GuardReport) {
+pub(crate) fn log_breaches(shared: &Shared, report: &GuardReport) {
     let counters = &shared.counters;
     count(match report {
         GuardReport::Healthy => &counters.guard_healthy,

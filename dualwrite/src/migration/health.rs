@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::guard::rules::GuardReport;
 use crate::migration::Migration;
-use crate::migration::guard::{guards, health, look, with_window};
+use crate::migration::guard::{guards, health, observe, with_window};
 use crate::observe::CallReport;
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::{Cut, Sum};
@@ -89,7 +89,7 @@ pub struct FieldReport {
 
 /// The last 1, 5 and 60 minutes.
 pub(crate) fn recent(shared: &Shared) -> Vec<RecentReport> {
-    look(shared, guards(shared).period, Cut::Now);
+    observe(shared, guards(shared).period, Cut::Now);
     MINUTES.map(|minutes| report(minutes, shared)).into()
 }
 

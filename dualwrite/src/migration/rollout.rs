@@ -11,7 +11,7 @@ use crate::migration::Migration;
 use crate::migration::announce::{Announcement, announce};
 use crate::migration::transition::check_named;
 use crate::rollout::decide::next_move;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind, RolloutCommand};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommand, RolloutCommandKind};
 use crate::rollout::plan::RolloutPlan;
 use crate::rollout::state::{PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Position;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::control::tasks::{StartedBackfill, explained};
-use crate::control::{BackfillProgress, AuditEvent, Mismatch};
+use crate::control::{AuditEvent, BackfillProgress, Mismatch};
 use crate::error::Error;
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;

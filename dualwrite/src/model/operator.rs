@@ -151,7 +151,7 @@ impl World {
     }
 
     /// An instance reads the control tables; after a heartbeat it holds its lease again.
-    pub(super) fn look(&self, state: &mut State, number: usize) -> Option<()> {
+    pub(super) fn poll(&self, state: &mut State, number: usize) -> Option<()> {
         let copied = self.is_copied(state);
         let control = state.control;
         let instance = &mut state.instances[number];

@@ -101,8 +101,10 @@ impl World {
         let row = state.rows[key];
         let [old, new] = row.sides;
         let stage = stage_of(state.control.position, bucket(key));
-        let waits =
-            row.dirty != [false; 2] || row.has_dead_letter || row.damaged || self.is_busy(state, key);
+        let waits = row.dirty != [false; 2]
+            || row.has_dead_letter
+            || row.damaged
+            || self.is_busy(state, key);
         let proven = state.control.verified() == Some(state.control.generation);
         let copied = state.control.is_backfilled() && old != ABSENT;
         let first = state.control.generation == Generation::FIRST && new != ABSENT;

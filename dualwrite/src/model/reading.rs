@@ -93,7 +93,7 @@ impl World {
         // The database may fail before the position is pinned, the copy function only after that.
         let copying = matches!(read.step, ReadStep::Copying(_));
         (copying || read.step == ReadStep::Missed && !fails).then_some(())?;
-        let left = if fails { &mut state.left.burials } else { &mut state.left.crashes };
+        let left = if fails { &mut state.left.failed_copies } else { &mut state.left.crashes };
         *left = left.checked_sub(1)?;
         state.rows[read.key].has_dead_letter |= fails;
         self.set_step(state, number, ReadStep::Again(Side::Old));

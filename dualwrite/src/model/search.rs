@@ -18,14 +18,14 @@ pub(super) enum Action {
     BeginRead(usize, usize, Scan),
     GoOnReading(usize),
     FailLazily(usize, Fails),
-    Look(usize),
+    Poll(usize),
     Heartbeat(usize),
     Lapse(usize),
     Change(Move, Destination),
     FailOver,
     GoOnBackfilling,
     BeginReversing,
-    FailToBackfill(Fails),
+    FailToBackfill(GivesUp),
     GoOnVerifying,
     Sample(usize),
     Damage(usize),
@@ -35,7 +35,7 @@ pub(super) enum Action {
 }
 
 type Fails = bool;
-type Fails = bool;
+type GivesUp = bool;
 type Scan = bool;
 
 impl World {
@@ -68,7 +68,7 @@ impl World {
                 }
             }
         }
-        actions.extend([Action::Look(number), Action::Heartbeat(number), Action::Lapse(number)]);
+        actions.extend([Action::Poll(number), Action::Heartbeat(number), Action::Lapse(number)]);
     }
 
     fn propose_copies(&self, state: &State, actions: &mut Vec<Action>) {
@@ -98,7 +98,7 @@ impl World {
             Action::BeginRead(number, key, scan) => self.begin_read(state, number, key, scan),
             Action::GoOnReading(number) => self.go_on_reading(state, number),
             Action::FailLazily(number, fails) => self.fail_lazily(state, number, fails),
-            Action::Look(number) => self.look(state, number),
+            Action::Poll(number) => self.poll(state, number),
             Action::Heartbeat(number) => self.heartbeat(state, number),
             Action::Lapse(number) => self.lapse(state, number),
             Action::Change(_, to) => self.change(state, to),
@@ -134,7 +134,9 @@ impl Model for World {
         self.propose_copies(state, actions);
         actions.extend(state.standby.is_some().then_some(Action::FailOver));
         if state.left.moves > 0 && self.is_unfenced(state) {
-            let decided = |requested: &Move| Some(Action::Change(*requested, self.decide(state, *requested)?));
+            let decided = |requested: &Move| {
+                Some(Action::Change(*requested, self.decide(state, *requested)?))
+            };
             actions.extend(self.moves.iter().filter_map(decided));
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct Budget {
     /// Leases that run out.
     pub(super) lapses: u8,
     /// Keys that the copy function fails on.
-    pub(super) burials: u8,
+    pub(super) failed_copies: u8,
     /// Copies that somebody asks for by hand.
     pub(super) copies: u8,
     /// Rows of new that somebody removes behind everyone's back.

@@ -225,7 +225,7 @@ pub(super) fn lazy() -> World {
             moves: 2,
             failures: 1,
             crashes: 1,
-            burials: 1,
+            failed_copies: 1,
             ..nothing()
         },
         goals: &[LAZILY],
@@ -244,7 +244,14 @@ pub(super) fn lazy_to_the_end() -> World {
             Move::Ramp(half()),
             Move::Advance(Stage::Complete),
         ],
-        budget: Budget { writes: 1, deletes: 1, moves: 3, crashes: 1, burials: 1, ..nothing() },
+        budget: Budget {
+            writes: 1,
+            deletes: 1,
+            moves: 3,
+            crashes: 1,
+            failed_copies: 1,
+            ..nothing()
+        },
         goals: &[LAZILY, COMPLETE],
         ..still()
     }

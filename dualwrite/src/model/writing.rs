@@ -17,7 +17,7 @@ pub(super) struct Begin {
     pub(super) fails: bool,
 }
 
-fn route(write: &Write) -> Route {
+fn route_of(write: &Write) -> Route {
     route(write.pin, Operation::Write, bucket(write.key))
 }
 
@@ -36,7 +36,7 @@ impl World {
             self.lacks(Guard::Token) && instance.cached.epoch == state.control.position.epoch;
         let pin = if fenced && !by_epoch { state.control.position } else { instance.cached };
         let write = Write { key, delete, pin, step: WriteStep::Begun };
-        if delete && state.rows[key].side(route(&write).primary) == ABSENT {
+        if delete && state.rows[key].side(route_of(&write).primary) == ABSENT {
             return None;
         }
         instance.write = Some(write);
@@ -56,7 +56,7 @@ impl World {
         fails: bool,
     ) -> Option<()> {
         let write = state.instances[number].write?;
-        let route = route(&write);
+        let route = route_of(&write);
         let side = match write.step {
             WriteStep::Begun if has(route, Side::Old) => Side::Old,
             WriteStep::Committed if fails => return None,
@@ -94,7 +94,7 @@ impl World {
         let repairable = decide::is_repairable(side, own.copied, self.lazy)
             || self.lacks(Guard::RepairableForgiveness);
         let decided = decide::mirror(write.pin, side, MirrorPolicy::MarkDirty, repairable);
-        route(&write).mirror == Some(side)
+        route_of(&write).mirror == Some(side)
             && (decided == Mirror::Forgiving || self.lacks(Guard::UnscannedForgiveness))
             && (decide::may_forgive(write.pin, seen) || self.lacks(Guard::SeenForgiveness))
             && !self.is_mark_locked(state, Who::Write(number), write.key, side)
@@ -102,7 +102,7 @@ impl World {
 
     /// `forgiven`: the side that this last step failed to write.
     fn commit(&self, state: &mut State, number: usize, write: Write, forgiven: Option<Side>) {
-        let route = route(&write);
+        let route = route_of(&write);
         let row = &mut state.rows[write.key];
         row.latest += 1;
         row.deletions |= u8::from(write.delete) << row.latest;

@@ -17,7 +17,7 @@ const COARSE_SLICES_MAX: usize = 120;
 
 /// A look at the counters. What it says of epochs holds only if its parts were taken in this order.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     /// Nothing below this epoch was in flight any more.
     pub(crate) drained: Epoch,
     /// Then: everything counted so far.
@@ -75,39 +75,39 @@ pub(crate) struct Sum {
 pub(crate) struct Window {
     coarse: VecDeque<Slice>,
     fine: VecDeque<Slice>,
-    open: Option<Look>,
+    open: Option<Snapshot>,
 }
 
 impl Window {
-    /// Begins with what this look saw.
-    pub(crate) fn begin(&mut self, look: Look) {
-        self.open = Some(look);
+    /// Begins with what this snapshot saw.
+    pub(crate) fn begin(&mut self, snapshot: Snapshot) {
+        self.open = Some(snapshot);
     }
 
-    /// Takes a look in. A slice ends when it is as long as `length`, and when the epoch changes. Returns
+    /// Takes a snapshot in. A slice ends when it is as long as `length`, and when the epoch changes. Returns
     /// whether one ended.
-    pub(crate) fn take(&mut self, look: Look, length: Duration, cut: Cut) -> bool {
+    pub(crate) fn take(&mut self, snapshot: Snapshot, length: Duration, cut: Cut) -> bool {
         let Some(open) = &self.open else {
-            self.open = Some(look);
+            self.open = Some(snapshot);
             return false;
         };
         // Calls of before are over since the look it began with, and none of after was counted yet.
-        let is_pure = open.drained == open.epoch && open.epoch == look.epoch;
-        let is_over = cut == Cut::Now || look.now.saturating_sub(open.now) >= nanos(length);
+        let is_pure = open.drained == open.epoch && open.epoch == snapshot.epoch;
+        let is_over = cut == Cut::Now || snapshot.now.saturating_sub(open.now) >= nanos(length);
         if is_pure && !is_over {
             return false;
         }
         let slice = Slice {
             start: open.now,
-            end: look.now,
-            epoch: is_pure.then_some(look.epoch),
-            figures: look.totals.since(&open.totals).pruned(),
+            end: snapshot.now,
+            epoch: is_pure.then_some(snapshot.epoch),
+            figures: snapshot.totals.since(&open.totals).pruned(),
         };
         let joined = self.fine.back_mut().is_some_and(|last| last.absorb(&slice, nanos(length)));
         if !joined {
             self.fine.push_back(slice);
         }
-        self.open = Some(look);
+        self.open = Some(snapshot);
         self.forget();
         true
     }
@@ -160,10 +160,15 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(10);
 
-    fn look(seconds: u64, total: u64, drained: u64, epoch: u64) -> Look {
+    fn snapshot(seconds: u64, total: u64, drained: u64, epoch: u64) -> Snapshot {
         let mut totals = Figures::default();
         totals.counters.shadow_equal = total;
-        Look { drained: Epoch(drained), totals, epoch: Epoch(epoch), now: seconds * 1_000_000_000 }
+        Snapshot {
+            drained: Epoch(drained),
+            totals,
+            epoch: Epoch(epoch),
+            now: seconds * 1_000_000_000,
+        }
     }
 
     fn equal(window: &Window, seconds: u64, epoch: Option<u64>) -> (u64, u64) {
@@ -176,7 +181,7 @@ mod tests {
         let mut window = Window::default();
         for second in 0..=30 {
             assert_eq!(
-                window.take(look(second, second * 2, 1, 1), PERIOD, Cut::WhenDue),
+                window.take(snapshot(second, second * 2, 1, 1), PERIOD, Cut::WhenDue),
                 second > 0 && second % 10 == 0
             );
         }
@@ -188,14 +193,14 @@ mod tests {
     #[test]
     fn what_was_counted_around_a_change_belongs_to_neither_epoch() {
         let mut window = Window::default();
-        window.take(look(0, 0, 1, 1), PERIOD, Cut::WhenDue);
-        window.take(look(10, 10, 1, 1), PERIOD, Cut::WhenDue);
+        window.take(snapshot(0, 0, 1, 1), PERIOD, Cut::WhenDue);
+        window.take(snapshot(10, 10, 1, 1), PERIOD, Cut::WhenDue);
         // In force since some moment, and not drained for a while.
-        assert!(window.take(look(15, 15, 1, 2), PERIOD, Cut::WhenDue));
-        assert!(window.take(look(16, 16, 1, 2), PERIOD, Cut::WhenDue));
-        assert!(window.take(look(17, 17, 2, 2), PERIOD, Cut::WhenDue));
-        assert!(!window.take(look(18, 19, 2, 2), PERIOD, Cut::WhenDue));
-        assert!(window.take(look(27, 30, 2, 2), PERIOD, Cut::WhenDue));
+        assert!(window.take(snapshot(15, 15, 1, 2), PERIOD, Cut::WhenDue));
+        assert!(window.take(snapshot(16, 16, 1, 2), PERIOD, Cut::WhenDue));
+        assert!(window.take(snapshot(17, 17, 2, 2), PERIOD, Cut::WhenDue));
+        assert!(!window.take(snapshot(18, 19, 2, 2), PERIOD, Cut::WhenDue));
+        assert!(window.take(snapshot(27, 30, 2, 2), PERIOD, Cut::WhenDue));
         assert_eq!(equal(&window, 300, Some(1)), (10, 10));
         assert_eq!(equal(&window, 300, Some(2)), (13, 10));
         assert_eq!(equal(&window, 300, None), (30, 27));
@@ -205,8 +210,8 @@ mod tests {
     fn whoever_looks_often_does_not_lengthen_it() {
         let mut window = Window::default();
         for second in 0..200 {
-            window.take(look(second, second, 1, 1), PERIOD, Cut::WhenDue);
-            window.take(look(second, second, 1, 1), PERIOD, Cut::Now);
+            window.take(snapshot(second, second, 1, 1), PERIOD, Cut::WhenDue);
+            window.take(snapshot(second, second, 1, 1), PERIOD, Cut::Now);
         }
         assert!(window.fine.len() <= 20, "{}", window.fine.len());
         assert_eq!(equal(&window, 300, Some(1)).0, 199);
@@ -219,16 +224,16 @@ mod tests {
         ) {
             let (mut window, mut now, mut total, mut epoch) = (Window::default(), 0, 0, 1);
             let mut history = vec![(0, 0)];
-            window.take(look(0, 0, 1, 1), PERIOD, Cut::WhenDue);
+            window.take(snapshot(0, 0, 1, 1), PERIOD, Cut::WhenDue);
             for (seconds, more, change) in steps {
                 now += seconds;
                 total += more;
                 let drained = epoch;
                 epoch += u64::from(change == 0);
-                window.take(look(now, total, drained, epoch), PERIOD, Cut::WhenDue);
+                window.take(snapshot(now, total, drained, epoch), PERIOD, Cut::WhenDue);
                 history.push((now, total));
             }
-            window.take(look(now, total, epoch, epoch), PERIOD, Cut::Now);
+            window.take(snapshot(now, total, epoch, epoch), PERIOD, Cut::Now);
             prop_assert!(window.fine.len() <= FINE_SLICES_MAX);
             prop_assert!(window.coarse.len() <= COARSE_SLICES_MAX);
             let (all, covered) = equal(&window, KEPT.as_secs(), None);

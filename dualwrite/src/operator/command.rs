@@ -102,9 +102,9 @@ pub const COMMANDS: [CommandSpec; 28] = [
     spec("verify-pause", "Makes the verification wait", &[]),
     spec("verify-resume", "Lets the verification go on", &[]),
     spec("verify-cancel", "Ends the verification; what was found is kept", &[]),
-    spec("letters-retry", "Has the dead letters tried again, by any instance", &[]),
+    spec("dead-letters-retry", "Has the dead letters tried again, by any instance", &[]),
     spec(
-        "letters-waive",
+        "dead-letters-waive",
         "Says that a dead letter need not be copied",
         &[field("key", "the key, as JSON"), REVERSE],
     ),
@@ -174,9 +174,9 @@ pub enum Command {
     /// Ends it.
     VerifyCancel,
     /// Tries the dead letters again.
-    LettersRetry,
+    DeadLettersRetry,
     /// Waives the one with this key, as JSON.
-    LettersWaive(Side, String),
+    DeadLettersWaive(Side, String),
     /// Removes the samples of mismatches.
     MismatchesForget,
     /// Records that this writer is stopped.
@@ -230,8 +230,8 @@ impl Command {
             "verify-pause" => Self::VerifyPause,
             "verify-resume" => Self::VerifyResume,
             "verify-cancel" => Self::VerifyCancel,
-            "letters-retry" => Self::LettersRetry,
-            "letters-waive" => Self::LettersWaive(fields.side()?, fields.key()?),
+            "dead-letters-retry" => Self::DeadLettersRetry,
+            "dead-letters-waive" => Self::DeadLettersWaive(fields.side()?, fields.key()?),
             "mismatches-forget" => Self::MismatchesForget,
             "writer-stopped" => Self::WriterStopped(fields.required("writer")?),
             "advance-sequences" => Self::AdvanceSequences,
@@ -276,8 +276,8 @@ impl Command {
             Self::VerifyPause => "verify-pause",
             Self::VerifyResume => "verify-resume",
             Self::VerifyCancel => "verify-cancel",
-            Self::LettersRetry => "letters-retry",
-            Self::LettersWaive(..) => "letters-waive",
+            Self::DeadLettersRetry => "dead-letters-retry",
+            Self::DeadLettersWaive(..) => "dead-letters-waive",
             Self::MismatchesForget => "mismatches-forget",
             Self::WriterStopped(_) => "writer-stopped",
             Self::AdvanceSequences => "advance-sequences",
@@ -392,7 +392,7 @@ mod tests {
             ("backfill-pause", "reverse", "perhaps"),
             ("backfill-start", "workers", "0"),
             ("backfill-rate", "rate", "-1"),
-            ("letters-waive", "key", "{"),
+            ("dead-letters-waive", "key", "{"),
         ] {
             let get = |name: &str| match name == field {
                 true => Some(text.to_owned()),

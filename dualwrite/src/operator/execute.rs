@@ -12,8 +12,8 @@ use crate::control::{Control, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::EncodedKey;
-use crate::migration::transition::{check_named, check_reason};
 use crate::migration::rollout::give;
+use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
 use crate::operator::moves;
@@ -174,10 +174,18 @@ impl Execution<'_> {
         }
         let text = match command {
             Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
-            Command::RolloutPause => self.rollout(&facts, RolloutCommandKind::Pause).await?.to_owned(),
-            Command::RolloutResume => self.rollout(&facts, RolloutCommandKind::Resume).await?.to_owned(),
-            Command::RolloutSkipSoak => self.rollout(&facts, RolloutCommandKind::SkipSoak).await?.to_owned(),
-            Command::RolloutAbort => self.rollout(&facts, RolloutCommandKind::Abort).await?.to_owned(),
+            Command::RolloutPause => {
+                self.rollout(&facts, RolloutCommandKind::Pause).await?.to_owned()
+            }
+            Command::RolloutResume => {
+                self.rollout(&facts, RolloutCommandKind::Resume).await?.to_owned()
+            }
+            Command::RolloutSkipSoak => {
+                self.rollout(&facts, RolloutCommandKind::SkipSoak).await?.to_owned()
+            }
+            Command::RolloutAbort => {
+                self.rollout(&facts, RolloutCommandKind::Abort).await?.to_owned()
+            }
             other => self.execute(self.plan(other)).await?,
         };
         Ok(CommandOutcome::of(self.name, &facts, false, text))
@@ -208,7 +216,11 @@ impl Execution<'_> {
         Ok("approved; it holds until the stage is left")
     }
 
-    async fn rollout(&self, facts: &Facts, kind: RolloutCommandKind) -> Result<&'static str, Error> {
+    async fn rollout(
+        &self,
+        facts: &Facts,
+        kind: RolloutCommandKind,
+    ) -> Result<&'static str, Error> {
         let CommandOptions { by, because, .. } = self.options;
         let mut position = facts.position;
         for tries in 1.. {
@@ -292,16 +304,16 @@ impl Execution<'_> {
                           unset it there",
                 ..plan(RecordedChange::Unkill, RolloutCommandKind::KillOff)
             },
-            Command::LettersWaive(side, key) => {
+            Command::DeadLettersWaive(side, key) => {
                 let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
                 Plan {
                     order: self
                         .options
-                        .order(RolloutCommandKind::LettersWaive)
+                        .order(RolloutCommandKind::DeadLettersWaive)
                         .about(format!("{key} to {side}")),
                     done: "waived; it is tried again like the others",
                     nothing: "this key is not among the dead letters of that side; list them first",
-                    ..plan(change, RolloutCommandKind::LettersWaive)
+                    ..plan(change, RolloutCommandKind::DeadLettersWaive)
                 }
             }
             Command::MismatchesForget => Plan {
@@ -315,7 +327,10 @@ impl Execution<'_> {
                 already: "this writer is recorded as stopped already; nothing was changed",
                 nothing: "there is no such writer among the hazards; `hazards` lists them by name, and `read-catalogue` \
                           looks for them again",
-                ..plan(RecordedChange::StopWriter(writer.clone()), RolloutCommandKind::WriterStopped)
+                ..plan(
+                    RecordedChange::StopWriter(writer.clone()),
+                    RolloutCommandKind::WriterStopped,
+                )
             },
             other => self.job(other).unwrap_or_else(|| self.orders(other)),
         }
@@ -326,10 +341,16 @@ impl Execution<'_> {
         let (kind, recorded, key) = match command {
             Command::Verify => (JobKind::Verify, RolloutCommandKind::Verify, None),
             Command::Repair => (JobKind::Repair, RolloutCommandKind::Repair, None),
-            Command::LettersRetry => (JobKind::DeadLetters, RolloutCommandKind::LettersRetry, None),
-            Command::AdvanceSequences => (JobKind::Sequences, RolloutCommandKind::AdvanceSequences, None),
+            Command::DeadLettersRetry => {
+                (JobKind::DeadLetters, RolloutCommandKind::DeadLettersRetry, None)
+            }
+            Command::AdvanceSequences => {
+                (JobKind::Sequences, RolloutCommandKind::AdvanceSequences, None)
+            }
             Command::ReadCatalogue => (JobKind::Catalogue, RolloutCommandKind::Catalogue, None),
-            Command::Copy(key) => (JobKind::Copy, RolloutCommandKind::Copy, Some(EncodedKey(key.clone()))),
+            Command::Copy(key) => {
+                (JobKind::Copy, RolloutCommandKind::Copy, Some(EncodedKey(key.clone())))
+            }
             _ => return None,
         };
         let order = self.options.order(recorded);
@@ -349,8 +370,12 @@ impl Execution<'_> {
     /// Orders to what runs.
     fn orders(&self, command: &Command) -> Plan {
         match command {
-            Command::VerifyPause => self.verification(VerifyCommand::Pause, RolloutCommandKind::VerifyPause),
-            Command::VerifyResume => self.verification(VerifyCommand::GoOn, RolloutCommandKind::VerifyResume),
+            Command::VerifyPause => {
+                self.verification(VerifyCommand::Pause, RolloutCommandKind::VerifyPause)
+            }
+            Command::VerifyResume => {
+                self.verification(VerifyCommand::GoOn, RolloutCommandKind::VerifyResume)
+            }
             Command::VerifyCancel => {
                 self.verification(VerifyCommand::Cancel, RolloutCommandKind::VerifyCancel)
             }
@@ -431,7 +456,10 @@ impl Execution<'_> {
         };
         Plan {
             change: RecordedChange::StartBackfill(task),
-            order: self.options.order(RolloutCommandKind::BackfillStart).about(format!("to {side}")),
+            order: self
+                .options
+                .order(RolloutCommandKind::BackfillStart)
+                .about(format!("to {side}")),
             holds: None,
             done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
             already: "the backfill was started so already, and has not ended",
@@ -444,7 +472,9 @@ impl Execution<'_> {
 fn what(command: &Command) -> String {
     match command {
         Command::Approve(name) => format!("give the approval `{name}`"),
-        Command::LettersWaive(side, key) => format!("waive the copy of the key {key} to {side}"),
+        Command::DeadLettersWaive(side, key) => {
+            format!("waive the copy of the key {key} to {side}")
+        }
         Command::WriterStopped(writer) => {
             format!("record that `{writer}` is stopped, which withdraws the proof")
         }

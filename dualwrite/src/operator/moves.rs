@@ -39,7 +39,8 @@ pub(super) async fn run(
         let text = format!("it is {} already", facts.position);
         return Ok(CommandOutcome::of(name, &facts, execution.options.dry_run, text));
     }
-    let to = destination(facts.position, facts.generation, requested).map_err(|error| error.of(name))?;
+    let to =
+        destination(facts.position, facts.generation, requested).map_err(|error| error.of(name))?;
     if execution.options.dry_run {
         return Ok(dry_run(name, &facts, requested, to, gates));
     }
@@ -120,7 +121,11 @@ pub(super) fn declared(facts: &Facts, to: Destination) -> Result<Terms, Blocker>
 }
 
 /// Tries again while only gates are closed that open by themselves.
-async fn attempt_until(execution: &Execution<'_>, requested: Move, gates: &[Gate]) -> Result<(), Error> {
+async fn attempt_until(
+    execution: &Execution<'_>,
+    requested: Move,
+    gates: &[Gate],
+) -> Result<(), Error> {
     let tries = TIMEOUT.as_millis() / POLL.as_millis();
     for _ in 0..tries {
         match attempt(execution, requested, gates).await {

@@ -24,14 +24,19 @@ impl Operator {
     ///
     /// # Errors
     /// `IllegalMove` where there is no such move, `UnknownMigration`, `Database`.
-    pub async fn readiness(&self, name: &str, requested: Option<Move>) -> Result<Vec<Blocker>, Error> {
+    pub async fn readiness(
+        &self,
+        name: &str,
+        requested: Option<Move>,
+    ) -> Result<Vec<Blocker>, Error> {
         self.control.check_version().await?;
         let facts = self.control.facts(name).await?;
-        let Some(requested) = requested.or_else(|| facts.position.stage.next().map(Move::Advance)) else {
+        let Some(requested) = requested.or_else(|| facts.position.stage.next().map(Move::Advance))
+        else {
             return Ok(Vec::new());
         };
-        let to =
-            destination(facts.position, facts.generation, requested).map_err(|error| error.of(name))?;
+        let to = destination(facts.position, facts.generation, requested)
+            .map_err(|error| error.of(name))?;
         Ok(match declared(&facts, to) {
             Ok(terms) => blockers(&facts, requested, to, &terms),
             Err(blocker) => vec![blocker],

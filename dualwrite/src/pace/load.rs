@@ -29,7 +29,7 @@ impl Scales {
     ) -> sqlx::Result<Load> {
         let mut load = Load::default();
         if throttle.wants_writes() {
-            self.writes.take(shared.look(), SLICE, Cut::WhenDue);
+            self.writes.take(shared.snapshot(), SLICE, Cut::WhenDue);
             load.writes = WriteLatency::of(&self.writes.sum(WRITES_WINDOW, None).figures);
         }
         if DB::Adapter::DIALECT.server {
@@ -40,10 +40,10 @@ impl Scales {
             let rows = DB::Adapter::fetch(&mut conn, sql, &[]).await?;
             if let Some(row) = rows.first() {
                 let written = row.text(1)?.parse().map_err(|_| unexpected(1, "a number"))?;
-                load.log_rate = self.log.look(written, shared.clock.now());
+                load.log_rate = self.log.sample(written, shared.clock.now());
             }
         }
-        load.replicas = replicas.look(pool, &shared.name, &shared.clock).await?;
+        load.replicas = replicas.poll(pool, &shared.name, &shared.clock).await?;
         Ok(load)
     }
 }

@@ -35,7 +35,7 @@ impl<C: CopyKeys> Worker<'_, C> {
                 }
             };
             tx.rollback().await?;
-            self.tell(Some(reason.to_owned())).await;
+            self.report(Some(reason.to_owned())).await;
             clock::sleep(PAUSED_POLL).await;
         }
     }
@@ -69,7 +69,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         };
         let (rate, workers) = self.rate();
         let pause = self.brake.judge(reason.is_some()).max(rate_pause(keys, spent, rate, workers));
-        self.tell(reason).await;
+        self.report(reason).await;
         if !pause.is_zero() {
             clock::sleep(pause).await;
         }
@@ -101,7 +101,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Stores and logs why it makes way, where that has changed.
-    async fn tell(&mut self, reason: Option<String>) {
+    async fn report(&mut self, reason: Option<String>) {
         if reason == self.told {
             return;
         }

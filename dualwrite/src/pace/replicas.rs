@@ -36,11 +36,11 @@ pub(crate) struct Replicas<DB: Backend> {
     watched: Arc<[Replica<DB>]>,
     /// Whose number it is.
     instance: String,
-    last: Mutex<Look>,
+    last: Mutex<Observation>,
 }
 
 #[derive(Debug, Default)]
-struct Look {
+struct Observation {
     trail: Trail,
     at: Option<u64>,
     found: Vec<Behind>,
@@ -55,7 +55,7 @@ impl<DB: Backend> Replicas<DB> {
     ///
     /// # Errors
     /// Those of the primary.
-    pub(crate) async fn look(
+    pub(crate) async fn poll(
         &self,
         primary: &sqlx::Pool<DB>,
         migration: &str,

@@ -62,7 +62,7 @@ pub(crate) struct LogMeter {
 impl LogMeter {
     /// Takes a look in. Bytes a second since the one before; `None` at first, and where the number went
     /// back, as after a failover.
-    pub(crate) fn look(&mut self, written: u64, now: u64) -> Option<u64> {
+    pub(crate) fn sample(&mut self, written: u64, now: u64) -> Option<u64> {
         let (before, then) = self.last.replace((written, now))?;
         let (bytes, nanos) = (written.checked_sub(before)?, now.checked_sub(then)?);
         let rate = u128::from(bytes) * 1_000_000_000 / u128::from(nanos.max(1));
@@ -353,11 +353,11 @@ mod tests {
             start in 0_u64..u64::MAX / 4, rate in 0_u64..1 << 40, seconds in 1_u64..1_000,
         ) {
             let mut meter = LogMeter::default();
-            prop_assert_eq!(meter.look(start, 7), None);
+            prop_assert_eq!(meter.sample(start, 7), None);
             let then = 7 + seconds * 1_000_000_000;
-            prop_assert_eq!(meter.look(start + rate * seconds, then), Some(rate));
+            prop_assert_eq!(meter.sample(start + rate * seconds, then), Some(rate));
             // After a failover the number may be anything: silence, then the speed from there.
-            prop_assert!(start == 0 || meter.look(start - 1, then + 1).is_none());
+            prop_assert!(start == 0 || meter.sample(start - 1, then + 1).is_none());
         }
     }
 }

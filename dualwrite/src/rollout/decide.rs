@@ -309,7 +309,10 @@ mod tests {
         );
         let given = ["owner".to_owned()];
         let approved = Known { approvals: &given, ..known(&plan, &row, here) };
-        assert_eq!(decide(&approved), Decision::Move { requested: Move::Ramp(percent(25)), step: 4 });
+        assert_eq!(
+            decide(&approved),
+            Decision::Move { requested: Move::Ramp(percent(25)), step: 4 }
+        );
         (row.step, row.hour) = (4, 18);
         let reason = waits(decide(&known(&plan, &row, at(Stage::Shadow, 25))));
         assert_eq!(reason, "step 5 (live) is taken from 08:00 to 18:00 UTC");

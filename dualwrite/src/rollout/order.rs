@@ -48,9 +48,9 @@ pub enum RolloutCommandKind {
     /// The verification was cancelled.
     VerifyCancel,
     /// The dead letters are tried again, by any instance.
-    LettersRetry,
+    DeadLettersRetry,
     /// A dead letter was waived.
-    LettersWaive,
+    DeadLettersWaive,
     /// The samples of mismatches were removed.
     MismatchesForget,
     /// The kill switch was set.
@@ -88,8 +88,8 @@ impl RolloutCommandKind {
         Self::VerifyPause,
         Self::VerifyResume,
         Self::VerifyCancel,
-        Self::LettersRetry,
-        Self::LettersWaive,
+        Self::DeadLettersRetry,
+        Self::DeadLettersWaive,
         Self::MismatchesForget,
         Self::KillOn,
         Self::KillOff,
@@ -121,8 +121,8 @@ impl RolloutCommandKind {
             Self::VerifyPause => "verify_pause",
             Self::VerifyResume => "verify_resume",
             Self::VerifyCancel => "verify_cancel",
-            Self::LettersRetry => "letters_retry",
-            Self::LettersWaive => "letters_waive",
+            Self::DeadLettersRetry => "dead_letters_retry",
+            Self::DeadLettersWaive => "dead_letters_waive",
             Self::MismatchesForget => "mismatches_forget",
             Self::KillOn => "kill_on",
             Self::KillOff => "kill_off",
@@ -187,7 +187,10 @@ impl NewRolloutCommand {
     }
 
     pub(crate) fn approval(name: &str, actor: &str, reason: &str) -> Self {
-        Self { approval: Some(name.to_owned()), ..Self::new(RolloutCommandKind::Approve, actor, reason) }
+        Self {
+            approval: Some(name.to_owned()),
+            ..Self::new(RolloutCommandKind::Approve, actor, reason)
+        }
     }
 }
 

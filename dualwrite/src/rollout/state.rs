@@ -110,7 +110,12 @@ pub(crate) struct PlanUpdate {
 
 impl PlanUpdate {
     /// Everything as it is, but for the state and its reason.
-    pub(crate) fn to(state: RolloutState, row: &PlanRow, note: String, order: NewRolloutCommand) -> Self {
+    pub(crate) fn to(
+        state: RolloutState,
+        row: &PlanRow,
+        note: String,
+        order: NewRolloutCommand,
+    ) -> Self {
         Self {
             state,
             step: row.step,

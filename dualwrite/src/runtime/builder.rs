@@ -133,7 +133,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
             check_places::<DB>(&self.pool, &source).await?;
         }
         let mut inner = Inner::new(control, self.clock, self.heartbeat, self.shutdown, handle);
-        inner.tell(self.hooks);
+        inner.set_hooks(self.hooks);
         inner.steering = self.steering;
         let inner = Arc::new(inner);
         let stop = inner.stop.clone();

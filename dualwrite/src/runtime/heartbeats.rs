@@ -7,7 +7,7 @@ use super::Inner;
 use super::drift::{Reading, stepped};
 use super::due::{Due, Since, due};
 use crate::clock::Moment;
-use crate::control::{Acknowledgement, Looked, Pulse, Record};
+use crate::control::{Acknowledgement, Polled, Pulse, Record};
 use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Lineage, Mark};
 use crate::state::Shared;
@@ -23,7 +23,7 @@ pub(super) struct Sent {
     /// When the last one that was acknowledged had been sent, in ticks.
     sent: u64,
     /// When positions were read last.
-    looked: Option<Moment>,
+    polled: Option<Moment>,
     acknowledged: Vec<Acknowledgement>,
 }
 
@@ -36,7 +36,7 @@ impl Sent {
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct PollOutcome {
     /// Some position has another history than it is known to have here.
     lost: bool,
     /// Some position has changed.
@@ -48,9 +48,9 @@ impl Inner {
     /// drained, may the positions that we read *after* that be trusted for a lease, counted from
     /// *before* the heartbeat was sent.
     pub(crate) async fn send_heartbeat(&self) -> Result<(), Error> {
-        let mut beats = self.beats.lock().await;
+        let mut last = self.beats.lock().await;
         for _ in 0..JOINS_MAX {
-            if self.try_heartbeat(&mut beats).await? {
+            if self.try_heartbeat(&mut last).await? {
                 return Ok(());
             }
         }
@@ -59,15 +59,15 @@ impl Inner {
     }
 
     /// Returns whether the lease is held: not where the control tables have another history than was known here.
-    async fn try_heartbeat(&self, beats: &mut Sent) -> Result<bool, Error> {
+    async fn try_heartbeat(&self, last: &mut Sent) -> Result<bool, Error> {
         let sent = self.clock.ticks();
-        let since = Duration::from_nanos(self.clock.nanos(beats.sent, sent));
+        let since = Duration::from_nanos(self.clock.nanos(last.sent, sent));
         let mut acknowledged = self.acknowledgements();
-        beats.pulse.number += 1;
+        last.pulse.number += 1;
         // Who has been silent for a lease may have been forgotten, and joins again.
-        let known = beats.pulse.confirmed > 0 && since < self.heartbeat.lease && {
-            let changed = beats.changed(&acknowledged);
-            let known = self.control.heartbeat(&self.heartbeat, beats.pulse, &changed).await?;
+        let known = last.pulse.confirmed > 0 && since < self.heartbeat.lease && {
+            let changed = last.changed(&acknowledged);
+            let known = self.control.heartbeat(&self.heartbeat, last.pulse, &changed).await?;
             if !known {
                 self.forgotten();
                 acknowledged = self.acknowledgements();
@@ -75,19 +75,19 @@ impl Inner {
             known
         };
         if !known {
-            self.control.join(&self.heartbeat, beats.pulse.number, &acknowledged).await?;
+            self.control.join(&self.heartbeat, last.pulse.number, &acknowledged).await?;
         }
-        beats.pulse.confirmed = beats.pulse.number;
-        beats.acknowledged = acknowledged;
+        last.pulse.confirmed = last.pulse.number;
+        last.acknowledged = acknowledged;
         let received = self.clock.ticks();
-        if self.look().await?.lost {
+        if self.poll().await?.lost {
             return Ok(false);
         }
         if !self.stop.is_cancelled() {
             let lease = self.clock.ticks_in(self.heartbeat.lease);
             self.lease.extend(sent, received, self.clock.ticks(), lease);
         }
-        (beats.sent, beats.looked) = (sent, Some(Moment::now()));
+        (last.sent, last.polled) = (sent, Some(Moment::now()));
         Ok(true)
     }
 
@@ -123,19 +123,19 @@ impl Inner {
     }
 
     /// Reads the positions. What has another history ends the lease, and is taken over.
-    async fn look(&self) -> Result<Look, Error> {
+    async fn poll(&self) -> Result<PollOutcome, Error> {
         let marked = |shared: Arc<Shared>| {
             let mark = shared.mark();
             (shared, mark)
         };
         let before: Vec<(Arc<Shared>, Mark)> = self.migrations().into_iter().map(marked).collect();
         let sent = self.clock.awake_or_not();
-        let Looked { records, at_us } = self.control.look().await?;
-        let mut look = Look::default();
+        let Polled { records, at_us } = self.control.poll().await?;
+        let mut outcome = PollOutcome::default();
         if let (Some(sent), Some(received), Some(database_us)) =
             (sent, self.clock.awake_or_not(), at_us)
         {
-            look.lost |= self.compare_clocks(Reading { sent, received, database_us }).await?;
+            outcome.lost |= self.compare_clocks(Reading { sent, received, database_us }).await?;
         }
         self.steering.check_switch(&records);
         for (shared, before) in before {
@@ -145,11 +145,11 @@ impl Inner {
             if self.is_of_another_history(&shared, before, record).await? {
                 shared.lose();
                 shared.restart(record);
-                look.lost = true;
+                outcome.lost = true;
             }
-            look.moved |= shared.mark() != before;
+            outcome.moved |= shared.mark() != before;
         }
-        Ok(look)
+        Ok(outcome)
     }
 
     /// Returns whether the lease ended over it: the others may have taken this instance for dead.
@@ -183,18 +183,17 @@ impl Inner {
     /// One round of the background task: a heartbeat or a look, where one is due.
     pub(super) async fn round(&self, poll: Duration, asked: bool) -> Result<(), Error> {
         let now = self.clock.ticks();
-        let (heartbeat, look, changed) = {
-            let beats = self.beats.lock().await;
-            let changed =
-                beats.pulse.confirmed > 0 && self.acknowledgements() != beats.acknowledged;
-            (beats.sent, beats.looked, changed)
+        let (heartbeat, polled, changed) = {
+            let last = self.beats.lock().await;
+            let changed = last.pulse.confirmed > 0 && self.acknowledgements() != last.acknowledged;
+            (last.sent, last.polled, changed)
         };
         let heard = self.ear.take();
         let since = Since {
             heartbeat: Duration::from_nanos(self.clock.nanos(heartbeat, now)),
-            look: look.map_or(poll, |then| then.elapsed()),
+            polled: polled.map_or(poll, |then| then.elapsed()),
             asked: heard || asked,
-            told: self.ear.listens(),
+            notified: self.ear.listens(),
             busy: self.is_busy(),
         };
         // What has changed here, the others wait for. A heartbeat looks as well.
@@ -210,18 +209,18 @@ impl Inner {
             }
             _ if changed => return self.send_heartbeat().await,
             Due::Nothing => return Ok(()),
-            Due::Look => {}
+            Due::Poll => {}
         }
-        let look = {
-            let mut beats = self.beats.lock().await;
-            let look = self.look().await?;
-            beats.looked = Some(Moment::now());
-            look
+        let outcome = {
+            let mut last = self.beats.lock().await;
+            let outcome = self.poll().await?;
+            last.polled = Some(Moment::now());
+            outcome
         };
-        if look.moved && !heard {
+        if outcome.moved && !heard {
             self.ear.suspect();
         }
-        if look.lost || look.moved {
+        if outcome.lost || outcome.moved {
             self.send_heartbeat().await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::Inner;
 use crate::copy::Copier;
 use crate::error::{Error, ErrorKind};
 use crate::preflight::finding::Preflight;
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 use crate::stages::stage::Stage;
 use crate::state::Shared;
 
@@ -83,7 +83,7 @@ pub(super) enum Found {
     NoCopier,
     /// It cannot be read now.
     Unread,
-    Read(Preflight, Option<Looked>),
+    Read(Preflight, Option<HazardScan>),
 }
 
 /// Keeps what the preflight found, and reads what the gates of `Complete` go by. Where that fails, the instance declares

@@ -13,9 +13,9 @@ use crate::state::Shared;
 impl Inner {
     /// Whether there is something to copy again, as far as known here.
     pub(super) fn wants_repair(&self) -> bool {
-        self.migrations()
-            .iter()
-            .any(|shared| shared.is_dirty() && shared.copier.is_some() || has_due_dead_letters(shared))
+        self.migrations().iter().any(|shared| {
+            shared.is_dirty() && shared.copier.is_some() || has_due_dead_letters(shared)
+        })
     }
 
     async fn repair(&self) {

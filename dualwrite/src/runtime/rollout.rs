@@ -25,7 +25,7 @@ use crate::verify::run::VerifyOptions;
 
 /// What one look came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Outcome {
     /// There is no rollout that this instance leads.
     Idle,
     Waiting,
@@ -38,20 +38,24 @@ pub(crate) enum Look {
 ///
 /// # Errors
 /// `Database`; the next look tries again.
-pub(crate) async fn look(shared: &Shared, lease: Duration, work: Working) -> Result<Look, Error> {
+pub(crate) async fn drive(
+    shared: &Shared,
+    lease: Duration,
+    work: Working,
+) -> Result<Outcome, Error> {
     let Some(row) = shared.control.plan(&shared.name).await? else {
-        return Ok(Look::Idle);
+        return Ok(Outcome::Idle);
     };
     if row.state != RolloutState::Running {
-        return Ok(Look::Idle);
+        return Ok(Outcome::Idle);
     }
     // Who does not understand the plan, or cannot do its work, leaves it to the others.
     let plan = row.plan().map_err(|error| error.of(&shared.name))?;
     if (plan.backfill || plan.verify) && shared.copier.is_none() {
-        return Ok(Look::Idle);
+        return Ok(Outcome::Idle);
     }
     if !lead(shared, &row, lease).await? {
-        return Ok(Look::Idle);
+        return Ok(Outcome::Idle);
     }
     follow(shared, &plan, &row, work).await
 }
@@ -75,7 +79,7 @@ pub(crate) async fn follow(
     plan: &RolloutPlan,
     row: &PlanRow,
     work: Working,
-) -> Result<Look, Error> {
+) -> Result<Outcome, Error> {
     let facts = shared.control.facts(&shared.name).await?;
     let terms = shared.terms_now().await?;
     let position = facts.position;
@@ -101,9 +105,9 @@ pub(crate) async fn follow(
         work,
     };
     match decide(&known) {
-        Decision::Rest => Ok(Look::Idle),
-        Decision::Wait(reason) => tell(shared, row, &reason).await,
-        Decision::Work(work) => Ok(Look::Work(work)),
+        Decision::Rest => Ok(Outcome::Idle),
+        Decision::Wait(reason) => report_waiting(shared, row, &reason).await,
+        Decision::Work(work) => Ok(Outcome::Work(work)),
         Decision::Move { requested, step } => take(shared, plan, row, requested, step).await,
         Decision::Hold(reason) => {
             let order = NewRolloutCommand::new(RolloutCommandKind::Hold, &actor(shared), &reason);
@@ -111,7 +115,7 @@ pub(crate) async fn follow(
             if shared.control.update_plan(&shared.name, row.version, &update).await? {
                 announce(shared, Announcement::Held { reason: &reason });
             }
-            Ok(Look::Waiting)
+            Ok(Outcome::Waiting)
         }
         Decision::Done => {
             let note = "every step was taken".to_owned();
@@ -120,7 +124,7 @@ pub(crate) async fn follow(
             if shared.control.update_plan(&shared.name, row.version, &update).await? {
                 announce(shared, Announcement::Done);
             }
-            Ok(Look::Waiting)
+            Ok(Outcome::Waiting)
         }
     }
 }
@@ -140,12 +144,12 @@ async fn health(shared: &Shared) -> Health {
     found.max(asked)
 }
 
-async fn tell(shared: &Shared, row: &PlanRow, reason: &str) -> Result<Look, Error> {
+async fn report_waiting(shared: &Shared, row: &PlanRow, reason: &str) -> Result<Outcome, Error> {
     if row.waiting.as_deref() != Some(reason) {
         shared.control.report_plan(&shared.name, &shared.instance, reason).await?;
         announce(shared, Announcement::Waits { reason });
     }
-    Ok(Look::Waiting)
+    Ok(Outcome::Waiting)
 }
 
 fn actor(shared: &Shared) -> String {
@@ -158,7 +162,7 @@ async fn take(
     row: &PlanRow,
     requested: Move,
     step: usize,
-) -> Result<Look, Error> {
+) -> Result<Outcome, Error> {
     let shown = plan.steps.get(step - 1).map(ToString::to_string).unwrap_or_default();
     let change = Change {
         expected: Some(row.epoch),
@@ -176,13 +180,13 @@ async fn take(
             shared.adopt(&record).await?;
             shared.wake.notify_one();
             announce(shared, Announcement::Moved { step, to: record.position });
-            Ok(Look::Moved)
+            Ok(Outcome::Moved)
         }
         // Somebody was first, or a gate has closed since, or writes in flight do not end: the next look
         // sees what there is then.
-        Err(error) if error.kind() == ErrorKind::Conflict => Ok(Look::Waiting),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(Outcome::Waiting),
         Err(error) if matches!(error.kind(), ErrorKind::Blocked | ErrorKind::Timeout) => {
-            tell(shared, row, &error.to_string()).await
+            report_waiting(shared, row, &error.to_string()).await
         }
         Err(error) => Err(error),
     }

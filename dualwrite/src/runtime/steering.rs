@@ -16,13 +16,13 @@ use crate::clock;
 use crate::control::Record;
 use crate::database::Backend;
 use crate::error::BoxError;
-use crate::flags::report::FlagReport;
-use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, is_killed, told, unknown_in};
 use crate::flags::desired::DesiredState;
+use crate::flags::report::FlagReport;
+use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, describe, is_killed, unknown_in};
 use crate::rollout::decide::{Work, Working};
 use crate::rollout::health::{Health, HealthHook};
 use crate::runtime::flags::{Reconciled, kill, reconcile};
-use crate::runtime::rollout::{Look, look, work};
+use crate::runtime::rollout::{Outcome, drive, work};
 use crate::runtime::{Inner, Registration, RuntimeBuilder};
 use crate::stages::position::Epoch;
 use crate::state::Shared;
@@ -228,7 +228,7 @@ async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<DesiredSt
     // Called inside, so that a panic of the call itself is caught as well.
     let asked = AssertUnwindSafe(async { source.wanted(migration).await }).catch_unwind();
     match clock::limit(FLAG_TIMEOUT, asked).await {
-        Ok(Ok(answer)) => answer.map_err(|error: BoxError| told(&error)),
+        Ok(Ok(answer)) => answer.map_err(|error: BoxError| describe(&error)),
         Ok(Err(_)) => Err("it panicked".to_owned()),
         Err(()) => Err(format!("it did not answer within {FLAG_TIMEOUT:?}")),
     }
@@ -301,8 +301,8 @@ impl Inner {
 
     async fn follow(&self, shared: &Arc<Shared>) {
         let working = self.steering.working(shared).await;
-        match look(shared, self.lease_length(), working).await {
-            Ok(Look::Work(kind)) => {
+        match drive(shared, self.lease_length(), working).await {
+            Ok(Outcome::Work(kind)) => {
                 let task =
                     self.tasks.spawn(work_until(Arc::clone(shared), kind, self.closing.clone()));
                 self.steering.with(shared, |seen| seen.work = Some((kind, task)));

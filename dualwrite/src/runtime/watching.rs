@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::decide::goes_back;
 use crate::guard::rules::{Breach, GuardReport, Guards};
 use crate::migration::guard::{
-    answered, dead_letters, facts, guards, look, tell, verdict, wants_facts,
+    answered, dead_letters, facts, guards, log_breaches, observe, verdict, wants_facts,
 };
 use crate::migration::transition::Transition;
 use crate::observe::count;
@@ -119,7 +119,7 @@ pub(super) fn check(guards: Option<&Guards>, critical: &[String]) -> Result<(), 
 
 impl Inner {
     /// From now on these hooks hear of what happens: one task for all of them.
-    pub(super) fn tell(&mut self, hooks: Hooks) {
+    pub(super) fn set_hooks(&mut self, hooks: Hooks) {
         if hooks.is_empty() {
             return;
         }
@@ -213,7 +213,7 @@ pub(crate) async fn watch(shared: &Shared) {
 /// Takes the figures in and publishes them, and judges when that is due.
 async fn watch_known(shared: &Shared) {
     let guards = guards(shared);
-    look(shared, guards.period, Cut::WhenDue);
+    observe(shared, guards.period, Cut::WhenDue);
     if is_evaluation_due(shared, &guards) {
         shared.evaluated.store(shared.clock.now(), Relaxed);
         let span = tracing::debug_span!("guards", migration = &*shared.name);
@@ -233,7 +233,7 @@ async fn evaluate(shared: &Shared, guards: &Guards) {
     let letters = letters.filter(|_| wants_facts(guards));
     let (position, report) = verdict(shared, guards, letters);
     if shared.options.guards.is_some() {
-        tell(shared, &report);
+        log_breaches(shared, &report);
         if let GuardReport::Breached(breaches) = report {
             breached(shared, position, breaches).await;
         }
@@ -253,7 +253,7 @@ async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
         "a guard is breached"
     );
     let migration = || shared.name.to_string();
-    shared.tell(|| RuntimeEvent::GuardBreached { migration: migration(), position, breaches });
+    shared.emit(|| RuntimeEvent::GuardBreached { migration: migration(), position, breaches });
     if !will_go_back {
         return;
     }
@@ -266,7 +266,7 @@ async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
     match rollback.await {
         Ok(to) => {
             count(&shared.counters.guard_rollbacks);
-            shared.tell(|| RuntimeEvent::RolledBack {
+            shared.emit(|| RuntimeEvent::RolledBack {
                 migration: migration(),
                 from: position,
                 to,
@@ -278,7 +278,7 @@ async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
         Err(error) => {
             count(&shared.counters.guard_rollbacks_failed);
             tracing::error!(migration = &*shared.name, %error, "a guard could not roll back");
-            shared.tell(|| RuntimeEvent::RollbackFailed {
+            shared.emit(|| RuntimeEvent::RollbackFailed {
                 migration: migration(),
                 position,
                 error: error.to_string(),
@@ -308,6 +308,6 @@ async fn deliver(mut waiting: mpsc::Receiver<RuntimeEvent>, hooks: Hooks, stop: 
         let Some(event) = event else { return };
         let hooks = hooks.clone();
         // Fails only where the whole runtime of tokio ends.
-        let _ = tokio::task::spawn_blocking(move || hooks.tell(&event)).await;
+        let _ = tokio::task::spawn_blocking(move || hooks.call(&event)).await;
     }
 }

@@ -122,7 +122,7 @@ impl Hazard {
 /// What a look at the catalogue found.
 #[derive(Clone, Debug, Default)]
 #[doc(hidden)]
-pub struct Looked {
+pub struct HazardScan {
     pub(crate) hazards: Vec<Hazard>,
     /// What changes when the old table is truncated, rebuilt, or loses a partition; `None` where the database
     /// does not tell.

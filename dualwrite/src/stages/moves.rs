@@ -184,7 +184,9 @@ mod tests {
             }
         }
         let go = |from, requested| {
-            destination(from, Generation::FIRST, requested).unwrap().old_generation(from, Generation(3))
+            destination(from, Generation::FIRST, requested)
+                .unwrap()
+                .old_generation(from, Generation(3))
         };
         assert_eq!(go(at(Stage::RampDown, 0), Move::Advance(Stage::Complete)), Generation(4));
         assert_eq!(go(at(Stage::RampDown, 0), Move::Ramp(Percent::FULL)), Generation(4));

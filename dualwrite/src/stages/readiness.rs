@@ -13,7 +13,12 @@ use crate::stages::stale::reasons;
 use crate::stages::terms::Terms;
 
 /// Lists what stands between the present position and a destination; empty means go.
-pub(crate) fn blockers(facts: &Facts, requested: Move, to: Destination, terms: &Terms) -> Vec<Blocker> {
+pub(crate) fn blockers(
+    facts: &Facts,
+    requested: Move,
+    to: Destination,
+    terms: &Terms,
+) -> Vec<Blocker> {
     let mut found = Vec::new();
     let forward = to.goes_forward(facts.position);
     if requested != Move::Rollback && (forward || to.stage == Stage::Off) {

@@ -134,7 +134,7 @@ impl Hooks {
     }
 
     /// Calls each, also after one that panicked.
-    pub(crate) fn tell(&self, event: &RuntimeEvent) {
+    pub(crate) fn call(&self, event: &RuntimeEvent) {
         for hook in &self.0 {
             if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
                 tracing::error!(migration = event.migration(), "a hook for events panicked");
@@ -199,8 +199,8 @@ mod tests {
         hooks.add(Arc::new(move |_| {
             counter.fetch_add(1, SeqCst);
         }));
-        hooks.tell(&event());
-        hooks.tell(&event());
+        hooks.call(&event());
+        hooks.call(&event());
         assert_eq!(heard.load(SeqCst), 2);
     }
 }

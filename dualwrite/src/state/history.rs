@@ -107,8 +107,8 @@ impl Shared {
         self.in_flight.restart();
         self.lost.store(false, SeqCst);
         // What was counted under a lost epoch says nothing of the one that was made again.
-        let look = self.look();
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).begin(look);
+        let snapshot = self.snapshot();
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).begin(snapshot);
     }
 
     /// The position that is known here, in the history of the migration.

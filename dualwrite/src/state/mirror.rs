@@ -12,9 +12,9 @@ use crate::state::Shared;
 impl Shared {
     /// The mirror writes of the last five minutes in this process.
     pub(crate) fn mirror(&self) -> MirrorReport {
-        let look = self.look();
+        let snapshot = self.snapshot();
         let window = &mut *self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.take(look, MIRROR_WINDOW, Cut::Now);
+        window.take(snapshot, MIRROR_WINDOW, Cut::Now);
         let counters = window.sum(MIRROR_WINDOW, None).figures.counters;
         let last_error = self.mirror_failures.last();
         MirrorReport::new(counters.mirror_written, counters.mirror_failed, last_error)

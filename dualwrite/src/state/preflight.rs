@@ -9,7 +9,7 @@ use crate::key::{AnyKey, EncodedKey, Key};
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
 use crate::stages::bucket::Bucket;
-use crate::stages::hazard::Looked;
+use crate::stages::hazard::HazardScan;
 use crate::state::Shared;
 
 /// Keys are equal that are the same.
@@ -111,9 +111,9 @@ impl Shared {
         self.read_catalogue().await?;
         let Some(copier) = &self.copier else { return Ok(Preflight::default()) };
         let of = |error: Error| error.of(&self.name);
-        let (found, looked) = copier.preflight(&self.name).await.map_err(of)?;
+        let (found, scan) = copier.preflight(&self.name).await.map_err(of)?;
         self.set_preflight(found.clone());
-        self.store_preflight(&found, looked.as_ref()).await?;
+        self.store_preflight(&found, scan.as_ref()).await?;
         Ok(found)
     }
 
@@ -121,10 +121,10 @@ impl Shared {
     pub(crate) async fn store_preflight(
         &self,
         found: &Preflight,
-        looked: Option<&Looked>,
+        scan: Option<&HazardScan>,
     ) -> Result<(), Error> {
-        if let Some(looked) = looked {
-            self.control.record_hazards(&self.name, looked).await?;
+        if let Some(scan) = scan {
+            self.control.record_hazards(&self.name, scan).await?;
         }
         self.control.record_preflight(&self.name, &self.instance, found).await
     }

@@ -3,10 +3,10 @@
 
 mod commands;
 mod contracts;
+mod dead_letters;
 mod entry;
 mod hazards;
 mod instances;
-mod dead_letters;
 mod plans;
 mod tasks;
 
@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::contract::declared::Contract;
 use crate::control::dead_letters::DeadLetter;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, AuditEvent, Heartbeat, Looked,
-    Mismatch, Order, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Heartbeat, Mismatch,
+    Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::error::Error;
 use crate::key::EncodedKey;
@@ -150,8 +150,8 @@ impl Control for MemoryControl {
         done(joined)
     }
 
-    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
-        Box::pin(async { Ok(Looked { records: self.load().await?, at_us: None }) })
+    fn poll(&self) -> BoxFuture<'_, Result<Polled, Error>> {
+        Box::pin(async { Ok(Polled { records: self.load().await?, at_us: None }) })
     }
 
     fn clock_stepped<'a>(
@@ -235,7 +235,11 @@ impl Control for MemoryControl {
         done(Ok(names.iter().filter_map(facts).collect()))
     }
 
-    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
+    fn events<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
         done(
             self.with(name, |entry| {
                 entry.events.iter().rev().take(limit as usize).cloned().collect()
@@ -328,7 +332,8 @@ impl Control for MemoryControl {
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
             let known = entry.verification.as_ref();
-            let takes = known.is_some_and(|(_, state)| order != VerifyCommand::Cancel || !state.done);
+            let takes =
+                known.is_some_and(|(_, state)| order != VerifyCommand::Cancel || !state.done);
             if takes {
                 entry.verification_order = order;
             }

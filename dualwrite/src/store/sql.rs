@@ -5,11 +5,11 @@ mod alter;
 pub(crate) mod change;
 mod commands;
 mod contracts;
+mod dead_letters;
 mod facts;
 mod hazards;
 mod holders;
 mod instances;
-mod dead_letters;
 mod mismatch;
 mod orders;
 mod plans;
@@ -30,8 +30,8 @@ pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::clock;
 use crate::control::{
-    Acknowledgement, BackfillProgress, Change, Control, DirtyKey, AuditEvent, Heartbeat, Looked,
-    Mismatch, Order, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Heartbeat, Mismatch,
+    Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
@@ -150,12 +150,12 @@ impl<DB: Backend> Control for SqlControl<DB> {
         })
     }
 
-    fn look(&self) -> BoxFuture<'_, Result<Looked, Error>> {
+    fn poll(&self) -> BoxFuture<'_, Result<Polled, Error>> {
         Box::pin(async move {
             let rows = self.heartbeats.fetch(LOADING, &record_sql(""), &[]).await?;
             let failed = |error| Error::database(LOADING, error);
             let at_us = rows.first().map(|row| row.integer(READ_AT)).transpose().map_err(failed)?;
-            Ok(Looked { records: readable(&rows), at_us })
+            Ok(Polled { records: readable(&rows), at_us })
         })
     }
 
@@ -238,7 +238,11 @@ impl<DB: Backend> Control for SqlControl<DB> {
         })
     }
 
-    fn events<'a>(&'a self, name: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
+    fn events<'a>(
+        &'a self,
+        name: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
         Box::pin(async move {
             let sql = format!(
                 "SELECT at, actor, reason, from_stage, from_ramp, to_stage, to_ramp, epoch, generation, \

@@ -1,8 +1,8 @@
 //! One suite for all control adapters: what holds in memory holds on SQLite, PostgreSQL and MariaDB.
 //! The databases come from `tests/run`; one that is not there is named on standard error.
 
-mod instances;
 mod dead_letters;
+mod instances;
 mod plans;
 mod proofs;
 mod tasks;

@@ -3,7 +3,7 @@
 
 use super::chunk::Plan;
 use super::hashed;
-use super::look::{Suspect, look};
+use super::mapped::{Suspect, compare_mapped};
 use super::statements::Which;
 use crate::copy::CopyKeys;
 use crate::copy::mapping::UNREADABLE;
@@ -30,8 +30,8 @@ pub(crate) async fn compare_keys<C: CopyKeys>(
     at_once: bool,
 ) -> Result<Vec<Suspect>, Error> {
     match plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
-        Some((there, _)) => hashed::look(plan, conn, there, which).await,
-        None => look(plan, conn, which, at_once).await,
+        Some((there, _)) => hashed::compare_hashed(plan, conn, there, which).await,
+        None => compare_mapped(plan, conn, which, at_once).await,
     }
 }
 

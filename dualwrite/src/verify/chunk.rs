@@ -8,7 +8,7 @@ use futures_util::future::join;
 
 use super::apart::{compare_apart, compare_keys};
 use super::decide::{KeyDifferenceKind, Part, is_sampled};
-use super::look::Suspect;
+use super::mapped::Suspect;
 use super::statements::{Statements, Which};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
@@ -148,7 +148,7 @@ enum End {
 
 /// A chunk that was looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
+pub(crate) struct ChunkResult {
     pub(crate) part: Part,
     /// Where to go on after a crash.
     pub(crate) cursor: Option<String>,
@@ -189,7 +189,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     }
 
     /// The next chunk; `None` when all are done. After an error it may be called again.
-    pub(crate) async fn next(&mut self) -> Result<Option<Looked>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<ChunkResult>, Error> {
         match (self.part, self.plan.mapping()) {
             (Part::Old, Some(_)) => self.mapped().await.map(Some),
             (Part::Old, None) => self.asked().await.map(Some),
@@ -205,7 +205,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         Ok(is_sampled(self.sample, self.plan.shared.salt, &after))
     }
 
-    fn looked(&mut self, last: Option<KeyParts>) -> Result<Looked, Error> {
+    fn result(&mut self, last: Option<KeyParts>) -> Result<ChunkResult, Error> {
         let range = KeyRange { part: self.part, after: self.after.clone(), last: last.clone() };
         self.part = match (&last, &self.plan.orphans, self.part) {
             (Some(_), _, part) => part,
@@ -214,10 +214,15 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         };
         let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
         self.after = last;
-        Ok(Looked { part: self.part, cursor: cursor.map(|key| key.0), range, ..Looked::default() })
+        Ok(ChunkResult {
+            part: self.part,
+            cursor: cursor.map(|key| key.0),
+            range,
+            ..ChunkResult::default()
+        })
     }
 
-    async fn mapped(&mut self) -> Result<Looked, Error> {
+    async fn mapped(&mut self) -> Result<ChunkResult, Error> {
         let plan = self.plan;
         let pool = &plan.copier.pool;
         let failed = plan.failed("taking a connection to verify");
@@ -236,10 +241,10 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
             (false, _, _) => (Ok(Vec::new()), None),
             (true, Some(key), Some(mut second)) => {
                 let next = plan.end(&mut second, Some(key), self.limit);
-                let (suspects, next) = join(self.look(&mut conn, which), next).await;
+                let (suspects, next) = join(self.compare_page(&mut conn, which), next).await;
                 (suspects, next.ok())
             }
-            (true, _, _) => (self.look(&mut conn, which).await, None),
+            (true, _, _) => (self.compare_page(&mut conn, which).await, None),
         };
         let suspects = match suspects {
             Ok(suspects) => in_order(suspects),
@@ -265,10 +270,10 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
             }
         };
         self.end = next;
-        Ok(Looked { compared, suspects, ..self.looked(last)? })
+        Ok(ChunkResult { compared, suspects, ..self.result(last)? })
     }
 
-    async fn look(
+    async fn compare_page(
         &self,
         conn: &mut <C::Database as sqlx::Database>::Connection,
         which: Which<'_>,
@@ -283,18 +288,18 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     }
 
     /// Without a mapping: asks the copy function about a page of old's keys.
-    async fn asked(&mut self) -> Result<Looked, Error> {
+    async fn asked(&mut self) -> Result<ChunkResult, Error> {
         let wanted = self.is_wanted()?;
         let bounds = (self.after.as_ref(), None);
         let (keys, suspects) = self.plan.ask(bounds, self.limit, wanted).await?;
         let compared = if wanted { keys.len() as u64 } else { 0 };
-        Ok(Looked { compared, suspects, ..self.looked(keys.last().cloned())? })
+        Ok(ChunkResult { compared, suspects, ..self.result(keys.last().cloned())? })
     }
 
     /// A page of keys that old has not.
-    async fn orphan(&mut self) -> Result<Looked, Error> {
+    async fn orphan(&mut self) -> Result<ChunkResult, Error> {
         let plan = self.plan;
-        let Some(pages) = &plan.orphans else { return self.looked(None) };
+        let Some(pages) = &plan.orphans else { return self.result(None) };
         let wanted = self.is_wanted()?;
         let acquired = plan.copier.pool.acquire().await;
         let mut conn = acquired.map_err(plan.failed("taking a connection to verify"))?;
@@ -306,7 +311,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
             true => keys.into_iter().map(Suspect::of).collect(),
             false => Vec::new(),
         };
-        Ok(Looked { compared, suspects, ..self.looked(last)? })
+        Ok(ChunkResult { compared, suspects, ..self.result(last)? })
     }
 }
 

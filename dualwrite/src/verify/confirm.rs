@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::apart::{compare_keys, unreadable};
 use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
-use super::look::Suspect;
+use super::mapped::Suspect;
 use super::statements::Which;
 use crate::clock;
 use crate::copy::CopyKeys;

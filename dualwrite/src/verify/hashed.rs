@@ -7,7 +7,7 @@ use futures_util::future::join;
 
 use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
-use super::look::Suspect;
+use super::mapped::Suspect;
 use super::statements::Which;
 use crate::copy::CopyKeys;
 use crate::copy::source::{Bound, KeyParts, Pages};
@@ -22,7 +22,7 @@ const LISTED_MAX: u64 = 1_000;
 type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
 
 /// What differs among these keys of two servers.
-pub(crate) async fn look<C: CopyKeys>(
+pub(crate) async fn compare_hashed<C: CopyKeys>(
     plan: &Plan<'_, C>,
     here: &mut Connection<C>,
     there: &sqlx::Pool<C::Database>,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
 use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
-use super::look::Suspect;
+use super::mapped::Suspect;
 use super::run::{Pacing, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;

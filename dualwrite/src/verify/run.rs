@@ -4,10 +4,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::chunk::{Chunks, Looked, Plan};
+use super::chunk::{ChunkResult, Chunks, Plan};
 use super::confirm::{Confirmed, check_stage, confirm};
 use super::decide::{KeyDifference, KeyDifferenceKind, Recorded, VerifyReport, VerifyState};
-use super::look::Suspect;
+use super::mapped::Suspect;
 use crate::backfill::decide::{Brake, rate_keys, rate_pause};
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -107,7 +107,7 @@ pub(crate) async fn verify<C: CopyKeys>(
 /// The next chunk; what may pass is tried again a few times.
 pub(crate) async fn next<C: CopyKeys>(
     chunks: &mut Chunks<'_, '_, C>,
-) -> Result<Option<Looked>, Error> {
+) -> Result<Option<ChunkResult>, Error> {
     let mut attempt = 1;
     loop {
         match chunks.next().await {
@@ -134,7 +134,7 @@ struct Run<'p, 'a, C: CopyKeys> {
 }
 
 impl<C: CopyKeys> Run<'_, '_, C> {
-    async fn count(&mut self, looked: Looked) -> Result<(), Error> {
+    async fn count(&mut self, looked: ChunkResult) -> Result<(), Error> {
         let mut confirmed = self.confirm(&looked.suspects).await?;
         let nowhere = self.follow(&looked, &mut confirmed).await?;
         let transient = looked.suspects.len() - confirmed.differing.len() - nowhere.len();
@@ -181,7 +181,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
     /// deleted meanwhile is not read again.
     async fn follow(
         &self,
-        looked: &Looked,
+        looked: &ChunkResult,
         confirmed: &mut Confirmed,
     ) -> Result<Vec<KeyParts>, Error> {
         let mut nowhere = std::mem::take(&mut confirmed.nowhere);

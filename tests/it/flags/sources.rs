@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use dualwrite::{
-    BoxError, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags, RuntimeBuilder, Stage, DesiredState,
+    BoxError, DesiredState, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags, RuntimeBuilder,
+    Stage,
 };
 use open_feature::provider::{FeatureProvider, ProviderMetadata, ResolutionDetails};
 use open_feature::{

@@ -68,7 +68,9 @@ async fn a_cascade_is_named_and_complete_waits_for_a_word_and_a_verification<D: 
         "{cascade:?}"
     );
     assert!(cascade.detail.contains("author"), "{cascade:?}");
-    for requested in [Move::Advance(Stage::Complete), Move::Ramp(dualwrite::Percent::new(1).unwrap())] {
+    for requested in
+        [Move::Advance(Stage::Complete), Move::Ramp(dualwrite::Percent::new(1).unwrap())]
+    {
         let blockers = blockers(migration, requested).await;
         let [blocker] = blockers.as_slice() else { panic!("{blockers:?}") };
         assert_eq!(blocker.gate, Gate::Released);

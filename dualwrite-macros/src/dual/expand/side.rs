@@ -93,7 +93,7 @@ pub(super) fn types(parts: &[Part]) -> TokenStream {
 }
 
 /// `Option<&T>`: one part, where it is there.
-pub(super) fn look(part: &Part) -> TokenStream {
+pub(super) fn presence(part: &Part) -> TokenStream {
     let found = |place: TokenStream| match part.is_optional {
         true => code!(::core::option::Option::as_ref(&#place)),
         false => code!(::core::option::Option::Some(&#place)),
@@ -125,15 +125,15 @@ fn direct(part: &Part) -> TokenStream {
 pub(super) fn all(pair: &Pair, which: Which) -> TokenStream {
     let parts = which.parts(pair);
     if let [only] = parts {
-        return look(only);
+        return presence(only);
     }
     if which.is_total(pair) {
         let each = parts.iter().map(direct);
         return code!(::core::option::Option::Some((#(#each),*)));
     }
-    let (looks, locals) = (parts.iter().map(look), which.locals(pair));
+    let (presences, locals) = (parts.iter().map(presence), which.locals(pair));
     code! {
-        match (#(#looks),*) {
+        match (#(#presences),*) {
             (#(::core::option::Option::Some(#locals)),*) => ::core::option::Option::Some((#(#locals),*)),
             _ => ::core::option::Option::None,
         }

@@ -23,7 +23,7 @@ use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::verify::decide::KeyDifferenceKind;
-use crate::verify::look::Suspect;
+use crate::verify::mapped::Suspect;
 
 /// Compares what was written under a key, and counts what came of it. The reads are made under a savepoint
 /// that is rolled back, so what fails there leaves the write as it was.

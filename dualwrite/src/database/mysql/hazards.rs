@@ -6,13 +6,13 @@ use sqlx::MySqlConnection;
 use super::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlRow, SqlValue, Watched, sequence_behind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions, own_trigger};
+use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
 
-pub(super) async fn look(
+pub(super) async fn find_hazards(
     conn: &mut MySqlConnection,
     watched: &Watched,
     new: Option<&NewTable>,
-) -> sqlx::Result<Looked> {
+) -> sqlx::Result<HazardScan> {
     let mut hazards = missing(conn, watched).await?;
     hazards.extend(foreign_keys(conn, watched).await?);
     hazards.extend(triggers(conn, watched).await?);
@@ -27,7 +27,7 @@ pub(super) async fn look(
     if let Some(new) = new {
         hazards.extend(counter(conn, watched, new).await?);
     }
-    Ok(Looked { hazards, shape, notes: own_triggers(conn, watched).await? })
+    Ok(HazardScan { hazards, shape, notes: own_triggers(conn, watched).await? })
 }
 
 /// The schema of a quoted table, as an expression, and its name.

@@ -5,15 +5,15 @@ use sqlx::PgConnection;
 use super::PostgresAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlRow, Watched, sequence_behind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions, own_trigger};
+use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
 
 /// Cascades, and triggers and rules of the application, are seen by the trigger in whatever transaction; rules
 /// only outside of fenced ones.
-pub(super) async fn look(
+pub(super) async fn find_hazards(
     conn: &mut PgConnection,
     watched: &Watched,
     new: Option<&NewTable>,
-) -> sqlx::Result<Looked> {
+) -> sqlx::Result<HazardScan> {
     let named = |table: &str| format!("to_regclass('{table}')::text");
     let here = format!(
         "SELECT {}, {}",
@@ -22,7 +22,7 @@ pub(super) async fn look(
     );
     let here = PostgresAdapter::fetch(conn, &here, &[]).await?;
     if here.first().is_none_or(|row| row.is_null(0)) {
-        return Ok(Looked::default());
+        return Ok(HazardScan::default());
     }
     let new = new.filter(|_| here.first().is_some_and(|row| !row.is_null(1)));
     let is = installed(conn, watched).await?;
@@ -39,7 +39,7 @@ pub(super) async fn look(
     if let Some(new) = new {
         hazards.extend(sequences(conn, watched, new).await?);
     }
-    Ok(Looked {
+    Ok(HazardScan {
         hazards,
         shape: shape(conn, watched).await?,
         notes: own_triggers(conn, watched).await?,

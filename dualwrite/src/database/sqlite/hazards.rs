@@ -5,13 +5,13 @@ use sqlx::SqliteConnection;
 use super::SqliteAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlValue, Watched, sequence_behind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, mentions, own_trigger};
+use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
 
-pub(super) async fn look(
+pub(super) async fn find_hazards(
     conn: &mut SqliteConnection,
     watched: &Watched,
     new: Option<&NewTable>,
-) -> sqlx::Result<Looked> {
+) -> sqlx::Result<HazardScan> {
     let mut hazards = missing(conn, watched).await?;
     hazards.extend(foreign_keys(conn, watched).await?);
     hazards.extend(triggers(conn, watched).await?);
@@ -19,7 +19,7 @@ pub(super) async fn look(
     if let Some(new) = new {
         hazards.extend(counter(conn, watched, new).await?);
     }
-    Ok(Looked { hazards, shape: None, notes: notes(conn, watched).await? })
+    Ok(HazardScan { hazards, shape: None, notes: notes(conn, watched).await? })
 }
 
 async fn missing(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {

@@ -138,7 +138,7 @@ async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, F
         "events" => json(operator.events(name).await)?,
         "audit" => json(operator.audit(name).await)?,
         "instances" => json(operator.instances(name).await)?,
-        "letters" => json(operator.dead_letters(name).await)?,
+        "dead-letters" => json(operator.dead_letters(name).await)?,
         "mismatches" => json(operator.mismatches(name).await)?,
         "preflight" => json(operator.preflight(name).await)?,
         "hazards" => json(operator.hazards(name).await)?,
@@ -146,7 +146,7 @@ async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, F
         "rollout" => json(operator.rollout(name).await)?,
         _ => {
             let message = "there is no such query; give one of readiness, preflight, hazards, events, audit, \
-                           instances, letters, mismatches, jobs, rollout";
+                           instances, dead-letters, mismatches, jobs, rollout";
             return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
         }
     })

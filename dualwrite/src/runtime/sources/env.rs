@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::BoxError;
-use crate::flags::source::{FlagSource, Lookup};
 use crate::flags::desired::DesiredState;
+use crate::flags::source::{FlagSource, Lookup};
 
 const PREFIX: &str = "DUALWRITE_STAGE_";
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt as _;
 
 use crate::error::{BoxError, Error};
-use crate::flags::source::FlagSource;
 use crate::flags::desired::DesiredState;
+use crate::flags::source::FlagSource;
 use crate::rollout::toml_text::{Entry, Text};
 
 /// The most bytes of a file of flags.
@@ -60,10 +60,10 @@ impl FlagSource for FileFlags {
     }
 
     async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
-        let told =
+        let failed =
             |error: BoxError| -> BoxError { format!("{}: {error}", self.path.display()).into() };
-        let text = self.read().await.map_err(told)?;
-        wanted(&text, migration).map_err(|error| told(error.into()))
+        let text = self.read().await.map_err(failed)?;
+        wanted(&text, migration).map_err(|error| failed(error.into()))
     }
 }
 
@@ -93,7 +93,8 @@ fn read(text: Text<'_>, entry: &Entry<'_, '_>) -> Result<DesiredState, Error> {
             _ => kill = Some(field.bool()?),
         }
     }
-    DesiredState::of_fields(stage, ramp.as_deref(), kill).map_err(|error| entry.error(&error.to_string()))
+    DesiredState::of_fields(stage, ramp.as_deref(), kill)
+        .map_err(|error| entry.error(&error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use open_feature::{
 };
 
 use crate::error::BoxError;
-use crate::flags::source::FlagSource;
 use crate::flags::desired::DesiredState;
+use crate::flags::source::FlagSource;
 
 type FlagKey = Arc<dyn Fn(&str) -> String + Send + Sync>;
 

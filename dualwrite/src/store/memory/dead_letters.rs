@@ -43,7 +43,9 @@ impl Entry {
     }
 
     fn letter(&mut self, side: Side, key: &str) -> Option<&mut DeadLetter> {
-        self.dead_letters.iter_mut().find(|letter| (letter.side, letter.key.as_str()) == (side, key))
+        self.dead_letters
+            .iter_mut()
+            .find(|letter| (letter.side, letter.key.as_str()) == (side, key))
     }
 }
 
@@ -152,7 +154,10 @@ impl DeadLetters for MemoryControl {
     ) -> BoxFuture<'a, Result<Vec<EncodedKey>, Error>> {
         done(self.with(name, |entry| {
             let waived = |key: &&EncodedKey| {
-                entry.dead_letters.iter().any(|letter| letter.key == key.0 && letter.waiver.is_some())
+                entry
+                    .dead_letters
+                    .iter()
+                    .any(|letter| letter.key == key.0 && letter.waiver.is_some())
             };
             keys.iter().filter(waived).cloned().collect()
         }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Entry;
 use crate::control::plans::outdated;
-use crate::control::{Change, AuditEvent, Record, VerifyCommand};
+use crate::control::{AuditEvent, Change, Record, VerifyCommand};
 use crate::error::Error;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Token;

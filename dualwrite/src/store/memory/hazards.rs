@@ -8,21 +8,21 @@ use crate::control::hazards::Hazards;
 use crate::error::Error;
 use crate::preflight::finding::Preflight;
 use crate::preflight::report::{Kept, PreflightReport};
-use crate::stages::hazard::{Hazard, Looked, changes};
+use crate::stages::hazard::{Hazard, HazardScan, changes};
 use crate::stages::stale::StaleKind;
 
 impl Hazards for MemoryControl {
     fn record_hazards<'a>(
         &'a self,
         name: &'a str,
-        looked: &'a Looked,
+        scan: &'a HazardScan,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let (reshaped, withdraws) = self.with(name, |entry| {
                 let known = entry.shape.clone();
-                let reshaped = looked.shape.is_some() && known.is_some() && known != looked.shape;
-                entry.shape = looked.shape.clone().or(known);
-                let changes = changes(&entry.hazards, &looked.hazards);
+                let reshaped = scan.shape.is_some() && known.is_some() && known != scan.shape;
+                entry.shape = scan.shape.clone().or(known);
+                let changes = changes(&entry.hazards, &scan.hazards);
                 entry.hazards.retain(|one| !changes.gone.contains(&one.name));
                 for found in changes.store {
                     match entry.hazards.iter_mut().find(|one| one.name == found.name) {

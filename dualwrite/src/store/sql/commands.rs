@@ -49,7 +49,12 @@ fn text(text: &str) -> SqlValue {
 }
 
 /// The statements of a change.
-fn steps(dialect: &Dialect, name: &str, change: &RecordedChange, order: &NewRolloutCommand) -> Vec<Step> {
+fn steps(
+    dialect: &Dialect,
+    name: &str,
+    change: &RecordedChange,
+    order: &NewRolloutCommand,
+) -> Vec<Step> {
     let own = || vec![SqlValue::from(name)];
     match change {
         RecordedChange::Kill => {

@@ -54,8 +54,10 @@ impl<DB: Backend> DeadLetters for SqlControl<DB> {
             let recording = self.working.within("storing a dead letter", async {
                 let mut lent = self.working.lend().await?;
                 lent.busy();
-                let has_dead_letter =
-                    dead_letter::record_dead_letter::<DB>(&mut lent, name, side, generation, key, error).await;
+                let has_dead_letter = dead_letter::record_dead_letter::<DB>(
+                    &mut lent, name, side, generation, key, error,
+                )
+                .await;
                 lent.ended(has_dead_letter)
             });
             recording.await.map_err(|error| error.of(name))

@@ -10,7 +10,7 @@ use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::preflight::finding::Preflight;
 use crate::preflight::report::{Kept, PreflightReport};
-use crate::stages::hazard::{Hazard, HazardKind, Looked, Stopped, changes};
+use crate::stages::hazard::{Hazard, HazardKind, HazardScan, Stopped, changes};
 use crate::stages::stale::StaleKind;
 
 /// Where the generation of new is raised: a writer may be at work again.
@@ -63,12 +63,12 @@ impl<DB: Backend> SqlControl<DB> {
         Ok(true)
     }
 
-    async fn keep_hazards(&self, name: &str, looked: &Looked) -> Result<(), Error> {
+    async fn keep_hazards(&self, name: &str, scan: &HazardScan) -> Result<(), Error> {
         let doing = "keeping what the catalogue says";
-        if let Some(shape) = &looked.shape {
+        if let Some(shape) = &scan.shape {
             self.is_reshaped(name, shape).await?;
         }
-        let changes = changes(&self.hazards(name).await?, &looked.hazards);
+        let changes = changes(&self.hazards(name).await?, &scan.hazards);
         if changes.withdraws {
             self.mark_stale(name, StaleKind::Writer).await?;
         }
@@ -99,9 +99,9 @@ impl<DB: Backend> Hazards for SqlControl<DB> {
     fn record_hazards<'a>(
         &'a self,
         name: &'a str,
-        looked: &'a Looked,
+        scan: &'a HazardScan,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.keep_hazards(name, looked))
+        Box::pin(self.keep_hazards(name, scan))
     }
 
     fn hazards<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Hazard>, Error>> {

@@ -3,7 +3,7 @@
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind, RolloutCommand};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommand, RolloutCommandKind};
 use crate::stages::position::Epoch;
 use crate::store::sql::{Conn, SqlControl};
 

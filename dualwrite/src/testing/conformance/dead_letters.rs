@@ -15,7 +15,10 @@ fn key(text: &str) -> EncodedKey {
 }
 
 async fn record_dead_letter(control: &dyn Control, side: Side, text: &str) {
-    control.record_dead_letter(NAME, side, Generation(1), &key(text), "no such country").await.unwrap();
+    control
+        .record_dead_letter(NAME, side, Generation(1), &key(text), "no such country")
+        .await
+        .unwrap();
 }
 
 async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
@@ -31,7 +34,10 @@ async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
     assert_eq!((letters[0].error.as_str(), letters[0].generation), ("no such country", 1));
     assert_eq!(control.facts(NAME).await.unwrap().dead_letters, 2);
     assert!(!control.remove_dead_letter(NAME, Side::Old, &key("1"), None).await.unwrap());
-    assert!(!control.remove_dead_letter(NAME, Side::New, &key("1"), Some(1)).await.unwrap(), "tried since");
+    assert!(
+        !control.remove_dead_letter(NAME, Side::New, &key("1"), Some(1)).await.unwrap(),
+        "tried since"
+    );
     assert!(control.remove_dead_letter(NAME, Side::New, &key("1"), Some(2)).await.unwrap());
     assert_eq!(control.dead_letters(NAME, false, 10).await.unwrap().len(), 1);
     // What cannot be copied back is another matter, of the same key.
@@ -47,7 +53,7 @@ async fn of_several_instances_one_takes_a_letter_that_is_due(control: &dyn Contr
     record_dead_letter(control, Side::New, "1").await;
     record_dead_letter(control, Side::Old, "2").await;
     let record = control.load().await.unwrap().remove(0);
-    assert_eq!((record.letters, record.buried, record.due), (true, true, false));
+    assert_eq!((record.letters, record.has_dead_letter, record.due), (true, true, false));
     assert_eq!(control.dead_letters(NAME, true, 10).await.unwrap(), [], "each waits at first");
 
     // Due at once, as a pause of no length leaves it.
@@ -86,7 +92,7 @@ async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control
     assert_eq!((facts.dead_letters, facts.waived), (1, 1));
     assert_eq!((facts.old_dead_letters, facts.old_waived), (0, 1));
     let record = control.load().await.unwrap().remove(0);
-    assert!(record.buried && record.letters, "new still lacks it");
+    assert!(record.has_dead_letter && record.letters, "new still lacks it");
     let asked = ["0", "1", "2"].map(key);
     assert_eq!(control.waived(NAME, &asked).await.unwrap(), [key("1")]);
     assert_eq!(control.waived(NAME, &[]).await.unwrap(), []);

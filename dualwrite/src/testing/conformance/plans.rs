@@ -11,7 +11,7 @@ use crate::rollout::decide::Working;
 use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::rollout::plan::{RolloutPlan, RolloutStep};
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
-use crate::runtime::rollout::{Look, follow};
+use crate::runtime::rollout::{Outcome, follow};
 use crate::runtime::{Inner, SHUTDOWN};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Percent};
@@ -166,7 +166,7 @@ async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control
         });
         let mut moved = 0;
         for look in looks.collect::<Vec<_>>() {
-            moved += usize::from(look.await.unwrap().unwrap() == Look::Moved);
+            moved += usize::from(look.await.unwrap().unwrap() == Outcome::Moved);
         }
         assert_eq!(moved, 1);
         let record = &control.load().await.unwrap()[0];

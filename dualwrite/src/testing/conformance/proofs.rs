@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::control::commands::{RecordedChange, Taken};
 use crate::preflight::finding::{Finding, FindingLevel, Preflight};
 use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
-use crate::stages::hazard::{Hazard, HazardKind, Looked};
+use crate::stages::hazard::{Hazard, HazardKind, HazardScan};
 use crate::stages::moves::Move;
 use crate::stages::position::Generation;
 use crate::stages::stage::{Side, Stage};
@@ -65,7 +65,8 @@ async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) 
 
 async fn stop_writer(control: &dyn Control, writer: &str) -> Taken {
     let change = RecordedChange::StopWriter(writer.to_owned());
-    let order = NewRolloutCommand::new(RolloutCommandKind::WriterStopped, "ada", "dropped").about(writer);
+    let order =
+        NewRolloutCommand::new(RolloutCommandKind::WriterStopped, "ada", "dropped").about(writer);
     let before = control.orders(NAME, 100).await.unwrap().len();
     let taken = control.command(NAME, &change, None, &order).await.unwrap();
     let recorded = control.orders(NAME, 100).await.unwrap().len() - before;
@@ -94,12 +95,12 @@ async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control)
         repair: Some("SELECT 1".to_owned()),
         ..Hazard::new(HazardKind::Sequence, "sequence s", "behind")
     };
-    let looked = |hazards: &[&Hazard], shape: &str| Looked {
+    let scan = |hazards: &[&Hazard], shape: &str| HazardScan {
         hazards: hazards.iter().map(|hazard| (*hazard).clone()).collect(),
         shape: Some(shape.to_owned()),
-        ..Looked::default()
+        ..HazardScan::default()
     };
-    let both = looked(&[&writer, &sequence], "1");
+    let both = scan(&[&writer, &sequence], "1");
     for _ in 0..2 {
         control.record_hazards(NAME, &both).await.unwrap();
         assert_eq!(control.hazards(NAME).await.unwrap(), [writer.clone(), sequence.clone()]);
@@ -118,7 +119,7 @@ async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control)
     assert_eq!(kinds().await, [StaleKind::Writer]);
     // The record stays with it, whatever it is said to be.
     let other = Hazard { detail: "why not".to_owned(), ..writer.clone() };
-    control.record_hazards(NAME, &looked(&[&other], "1")).await.unwrap();
+    control.record_hazards(NAME, &scan(&[&other], "1")).await.unwrap();
     let found = control.hazards(NAME).await.unwrap();
     let stopped = found[0].stopped.as_ref().unwrap();
     assert_eq!((found.len(), &*found[0].detail), (1, "why not"));
@@ -128,12 +129,12 @@ async fn hazards_are_kept_and_writers_recorded_as_stopped(control: &dyn Control)
     let fresh = VerifyState::new(generations, None);
     control.begin_verification(NAME, "one", &fresh, true).await.unwrap();
     assert!(control.verified(NAME, "one", generations).await.unwrap());
-    control.record_hazards(NAME, &looked(&[], "1")).await.unwrap();
+    control.record_hazards(NAME, &scan(&[], "1")).await.unwrap();
     assert_eq!(kinds().await, [], "it was stopped before it went");
-    control.record_hazards(NAME, &looked(&[], "2")).await.unwrap();
+    control.record_hazards(NAME, &scan(&[], "2")).await.unwrap();
     assert_eq!(kinds().await, [StaleKind::Reshaped]);
-    control.record_hazards(NAME, &looked(&[&writer], "2")).await.unwrap();
-    control.record_hazards(NAME, &Looked::default()).await.unwrap();
+    control.record_hazards(NAME, &scan(&[&writer], "2")).await.unwrap();
+    control.record_hazards(NAME, &HazardScan::default()).await.unwrap();
     assert_eq!(kinds().await, [StaleKind::Reshaped, StaleKind::Writer]);
 }
 
@@ -141,8 +142,8 @@ async fn a_stopped_writer_may_be_at_work_again_after_off(control: &dyn Control) 
     join(control, &beat("a"), true).await.unwrap();
     advance(control, Stage::DualWrite).await.unwrap();
     let hazards = vec![Hazard::new(HazardKind::Trigger, "trigger a on t", "why")];
-    let looked = Looked { hazards, ..Looked::default() };
-    control.record_hazards(NAME, &looked).await.unwrap();
+    let scan = HazardScan { hazards, ..HazardScan::default() };
+    control.record_hazards(NAME, &scan).await.unwrap();
     assert_eq!(stop_writer(control, "trigger a on t").await, Taken::Done);
     control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
     assert_eq!(control.hazards(NAME).await.unwrap()[0].stopped, None);

@@ -44,7 +44,7 @@ type Row<C> = <<C as CopyKeys>::Database as sqlx::Database>::Row;
 
 /// What differs among these keys, in one database. `at_once`: on a second connection too, where there is
 /// one to spare; never in a transaction.
-pub(crate) async fn look<C: CopyKeys>(
+pub(crate) async fn compare_mapped<C: CopyKeys>(
     plan: &Plan<'_, C>,
     conn: &mut Connection<C>,
     which: Which<'_>,
