@@ -46,10 +46,10 @@ pub(crate) async fn applied<D: Sql>(pool: &Pool<D::Db>) -> Vec<Applied> {
 pub(crate) async fn found<D: Sql>(pool: &Pool<D::Db>, lazy: bool) -> Vec<Found> {
     let mut all = Vec::new();
     for migration in MIGRATIONS {
-        let complete = |part: &str, generation: &str| {
+        let complete = |phase: &str, generation: &str| {
             format!(
                 "CASE WHEN EXISTS (SELECT 1 FROM dualwrite_backfill b WHERE b.migration = m.name AND \
-                 b.part = '{part}' AND b.generation = m.{generation} AND b.state = 'complete') \
+                 b.phase = '{phase}' AND b.generation = m.{generation} AND b.state = 'complete') \
                  THEN 1 ELSE 0 END"
             )
         };
@@ -118,9 +118,9 @@ pub(crate) async fn unmarked<D: Sql>(
              WHERE o.id IS NULL) x ON 1 = 1 \
          WHERE m.name = '{migration}' AND m.stage BETWEEN 1 AND 4 AND NOT (m.stage = 4 AND m.ramp > 0) \
          AND EXISTS (SELECT 1 FROM dualwrite_backfill b WHERE b.migration = m.name \
-           AND b.part = 'new' AND b.generation = m.generation AND b.state = 'complete') \
+           AND b.phase = 'new' AND b.generation = m.generation AND b.state = 'complete') \
          AND (m.old_generation = 1 OR EXISTS (SELECT 1 FROM dualwrite_backfill b \
-           WHERE b.migration = m.name AND b.part = 'old' AND b.generation = m.old_generation \
+           WHERE b.migration = m.name AND b.phase = 'old' AND b.generation = m.old_generation \
            AND b.state = 'complete')) \
          AND NOT EXISTS (SELECT 1 FROM dualwrite_dirty d WHERE d.migration = m.name \
            AND d.key_text = CAST(x.id AS {char})) \

@@ -182,7 +182,7 @@ async fn a_stale_old_is_never_copied_to_new<D: Sql>(db: Scratch<D>) {
         assert!(!world.migration.copy(&key).await.unwrap(), "{key}");
     }
     // Not even where somebody forgot that all this was done before `Complete`.
-    world.db.execute("DELETE FROM dualwrite_backfill WHERE part = 'new_strays'").await;
+    world.db.execute("DELETE FROM dualwrite_backfill WHERE phase = 'new_orphans'").await;
     for refused in [
         world.migration.backfill().run().await.unwrap_err(),
         world.migration.backfill().copy_range(&1_i64, &200).await.unwrap_err(),

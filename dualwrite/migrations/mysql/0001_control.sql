@@ -16,14 +16,12 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     verified_generation BIGINT ,
     old_generation      BIGINT  NOT NULL DEFAULT 1,
     old_verified_generation BIGINT ,
-    paused              BIGINT  NOT NULL DEFAULT 0,
     watched             BIGINT  NOT NULL DEFAULT 0,
     -- Since when writers of old are recorded.
     watched_at          BIGINT,
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         VARCHAR(100),
     flag_epoch          BIGINT,
-    contract_notes      TEXT    NOT NULL,
     created_at          BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_event (
@@ -75,7 +73,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   VARCHAR(100)    NOT NULL,
-    part        VARCHAR(16)     NOT NULL,
+    phase       VARCHAR(16)     NOT NULL,
     generation  BIGINT  NOT NULL,
     state       VARCHAR(16)    NOT NULL,
     range_end   VARCHAR(512),
@@ -92,11 +90,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     -- How long its workers were at work, in microseconds, and when that was counted last.
     worked_us   BIGINT  NOT NULL DEFAULT 0,
     progressed_at BIGINT ,
-    PRIMARY KEY (migration, part, generation)
+    PRIMARY KEY (migration, phase, generation)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  VARCHAR(100)    NOT NULL,
-    part        VARCHAR(16)     NOT NULL,
+    phase       VARCHAR(16)     NOT NULL,
     generation BIGINT  NOT NULL,
     number     BIGINT  NOT NULL,
     cursor_key VARCHAR(512),
@@ -104,7 +102,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_batch (
     owner      VARCHAR(100)    NOT NULL,
     expires_at BIGINT  NOT NULL,
     done       BIGINT NOT NULL DEFAULT 0,
-    PRIMARY KEY (migration, part, generation, number)
+    PRIMARY KEY (migration, phase, generation, number)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
     migration       VARCHAR(100)    NOT NULL,
@@ -206,7 +204,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     owner          VARCHAR(100)    NOT NULL,
     generation     BIGINT  NOT NULL,
     old_generation BIGINT  NOT NULL,
-    part           VARCHAR(100)    NOT NULL,
+    phase          VARCHAR(100)    NOT NULL,
     cursor_key     VARCHAR(512),
     state          VARCHAR(100)    NOT NULL,
     compared       BIGINT  NOT NULL,

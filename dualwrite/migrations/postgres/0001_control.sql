@@ -16,14 +16,12 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     verified_generation BIGINT ,
     old_generation      BIGINT  NOT NULL DEFAULT 1,
     old_verified_generation BIGINT ,
-    paused              BIGINT  NOT NULL DEFAULT 0,
     watched             BIGINT  NOT NULL DEFAULT 0,
     -- Since when writers of old are recorded.
     watched_at          BIGINT,
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         TEXT,
     flag_epoch          BIGINT,
-    contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          BIGINT  NOT NULL
 );
 CREATE TABLE IF NOT EXISTS dualwrite_event (
@@ -75,7 +73,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   TEXT    NOT NULL,
-    part        TEXT    NOT NULL,
+    phase       TEXT    NOT NULL,
     generation  BIGINT  NOT NULL,
     state       TEXT    NOT NULL,
     range_end   TEXT,
@@ -92,11 +90,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     -- How long its workers were at work, in microseconds, and when that was counted last.
     worked_us   BIGINT  NOT NULL DEFAULT 0,
     progressed_at BIGINT ,
-    PRIMARY KEY (migration, part, generation)
+    PRIMARY KEY (migration, phase, generation)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  TEXT    NOT NULL,
-    part        TEXT    NOT NULL,
+    phase       TEXT    NOT NULL,
     generation BIGINT  NOT NULL,
     number     BIGINT  NOT NULL,
     cursor_key TEXT,
@@ -104,7 +102,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_batch (
     owner      TEXT    NOT NULL,
     expires_at BIGINT  NOT NULL,
     done       BIGINT NOT NULL DEFAULT 0,
-    PRIMARY KEY (migration, part, generation, number)
+    PRIMARY KEY (migration, phase, generation, number)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
     migration       TEXT    NOT NULL,
@@ -206,7 +204,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     owner          TEXT    NOT NULL,
     generation     BIGINT  NOT NULL,
     old_generation BIGINT  NOT NULL,
-    part           TEXT    NOT NULL,
+    phase          TEXT    NOT NULL,
     cursor_key     TEXT,
     state          TEXT    NOT NULL,
     compared       BIGINT  NOT NULL,

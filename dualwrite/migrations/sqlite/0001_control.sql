@@ -16,14 +16,12 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     verified_generation INTEGER,
     old_generation      INTEGER NOT NULL DEFAULT 1,
     old_verified_generation INTEGER,
-    paused              INTEGER NOT NULL DEFAULT 0,
     watched             INTEGER NOT NULL DEFAULT 0,
     -- Since when writers of old are recorded.
     watched_at          INTEGER,
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         TEXT,
     flag_epoch          INTEGER,
-    contract_notes      TEXT    NOT NULL DEFAULT '',
     created_at          INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS dualwrite_event (
@@ -75,7 +73,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
 );
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   TEXT    NOT NULL,
-    part        TEXT    NOT NULL,
+    phase       TEXT    NOT NULL,
     generation  INTEGER NOT NULL,
     state       TEXT    NOT NULL,
     range_end   TEXT,
@@ -92,11 +90,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     -- How long its workers were at work, in microseconds, and when that was counted last.
     worked_us   INTEGER NOT NULL DEFAULT 0,
     progressed_at INTEGER,
-    PRIMARY KEY (migration, part, generation)
+    PRIMARY KEY (migration, phase, generation)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  TEXT    NOT NULL,
-    part        TEXT    NOT NULL,
+    phase       TEXT    NOT NULL,
     generation INTEGER NOT NULL,
     number     INTEGER NOT NULL,
     cursor_key TEXT,
@@ -104,7 +102,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_batch (
     owner      TEXT    NOT NULL,
     expires_at INTEGER NOT NULL,
     done       INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (migration, part, generation, number)
+    PRIMARY KEY (migration, phase, generation, number)
 );
 CREATE TABLE IF NOT EXISTS dualwrite_failure (
     migration       TEXT    NOT NULL,
@@ -206,7 +204,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_verification (
     owner          TEXT    NOT NULL,
     generation     INTEGER NOT NULL,
     old_generation INTEGER NOT NULL,
-    part           TEXT    NOT NULL,
+    phase          TEXT    NOT NULL,
     cursor_key     TEXT,
     state          TEXT    NOT NULL,
     compared       INTEGER NOT NULL,

@@ -13,7 +13,7 @@ use crate::key::EncodedKey;
 use crate::observe::count;
 use crate::stages::stage::Side;
 use crate::store::dead_letter::{record_dead_letter, remove_dead_letters};
-use crate::store::ledger::{Part, Range};
+use crate::store::ledger::{Phase, Range};
 use crate::transaction::Tx;
 
 /// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
@@ -35,7 +35,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     pub(crate) async fn page(&mut self, range: &Range) -> Result<Page<C::Database>, Error> {
         let mut tx = self.begin().await?;
         self.set_up(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
-        if self.part == Part::All(Side::New) && self.copier.has_ranges(self.shared) {
+        if self.phase == Phase::All(Side::New) && self.copier.has_ranges(self.shared) {
             return self.stretch(tx, range).await;
         }
         let keys = self.lock_page(&mut tx, range, self.page_keys()).await?;
@@ -46,13 +46,13 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.tried = keys.first().map(|key| EncodedKey::from_parts(key)).transpose()?;
         let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
         let (copier, shared) = (self.copier, self.shared);
-        let copied = match self.part {
-            Part::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
-            Part::Orphans(Side::New) => copier.remove_orphans(shared, &mut tx, &typed).await?,
-            Part::Orphans(Side::Old) | Part::Rest => {
+        let copied = match self.phase {
+            Phase::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
+            Phase::Orphans(Side::New) => copier.remove_orphans(shared, &mut tx, &typed).await?,
+            Phase::Orphans(Side::Old) | Phase::Rest => {
                 copier.copy_back_locked(shared, &mut tx, &typed).await?
             }
-            Part::All(Side::Old) | Part::Back => {
+            Phase::All(Side::Old) | Phase::Back => {
                 let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
                 let between = (after.as_ref(), last);
                 copier.copy_back_page(shared, &mut tx, &typed, between).await?
@@ -94,7 +94,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             keys.push(self.copier.pages.identity(key)?);
         }
         keys.retain(|key| self.letters.contains(key));
-        let (name, to) = (&self.shared.name, self.part.to());
+        let (name, to) = (&self.shared.name, self.phase.to());
         let removed = remove_dead_letters::<C::Database>(tx.connection(), name, to, &keys).await;
         removed.map_err(self.failed("clearing dead letters"))
     }
@@ -103,7 +103,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     pub(crate) async fn read_dead_letters(&mut self) -> Result<(), Error> {
         self.letters.clear();
         if self.shared.has_dead_letters() {
-            let (name, to) = (&self.shared.name, self.part.to());
+            let (name, to) = (&self.shared.name, self.phase.to());
             let known = self.shared.control.dead_letters(name, false, DEAD_LETTERS_KNOWN).await?;
             let known = known.into_iter().filter(|letter| letter.side == to);
             self.letters.extend(known.map(|letter| EncodedKey(letter.key)));
@@ -163,7 +163,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         let last = range.last.parts(KIND::<C>())?;
         // Only rows of old are locked before they are copied: that is the order of every write.
         let in_old =
-            matches!(self.part, Part::All(Side::New) | Part::Orphans(Side::Old) | Part::Rest);
+            matches!(self.phase, Phase::All(Side::New) | Phase::Orphans(Side::Old) | Phase::Rest);
         let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
         let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
             .await
@@ -212,7 +212,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
         let cause = error.cause();
-        let (name, to, generation) = (&self.shared.name, self.part.to(), self.generation);
+        let (name, to, generation) = (&self.shared.name, self.phase.to(), self.generation);
         record_dead_letter::<C::Database>(tx.connection(), name, to, generation, &letter, &cause)
             .await
             .map_err(self.failed("storing a dead letter"))?;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 use crate::state::Shared;
-use crate::store::ledger::Part;
+use crate::store::ledger::Phase;
 
 /// Runs a worker until the backfill is complete: first the keys that are only on the side that is copied
 /// to are removed, then the rest is copied. A row that old lacks cannot be locked by a delete that passes it;
@@ -35,35 +35,35 @@ pub(crate) async fn run<C: CopyKeys>(
     let mut before = None;
     if let Some(orphans) = &orphans {
         let options = options.clone();
-        let worker = Worker::new(copier, shared, options, Part::Orphans(to), orphans.clone());
+        let worker = Worker::new(copier, shared, options, Phase::Orphans(to), orphans.clone());
         before = Some(Generation(worker.run().await?.generation));
     }
     match (to, &copier.new_pages, orphans) {
         (Side::Old, Some(new), Some(orphans)) => {
-            let copied = crew(copier, shared, &options, (Part::Back, new), before).await?;
+            let copied = crew(copier, shared, &options, (Phase::Back, new), before).await?;
             // A delete that passed old before its row was there has reached new by then; every later one
             // meets the row in old.
             copier.wait_for_writes(shared).await?;
-            let worker = Worker::new(copier, shared, options, Part::Rest, orphans);
+            let worker = Worker::new(copier, shared, options, Phase::Rest, orphans);
             worker.after(Some(Generation(copied.generation))).run().await
         }
         (Side::Old, Some(new), None) => {
-            crew(copier, shared, &options, (Part::All(to), new), before).await
+            crew(copier, shared, &options, (Phase::All(to), new), before).await
         }
-        _ => crew(copier, shared, &options, (Part::All(to), &copier.pages), before).await,
+        _ => crew(copier, shared, &options, (Phase::All(to), &copier.pages), before).await,
     }
 }
 
-/// The workers of this process on one part.
+/// The workers of this process on one phase.
 async fn crew<C: CopyKeys>(
     copier: &SqlCopier<C>,
     shared: &Shared,
     options: &BackfillOptions,
-    (part, pages): (Part, &Pages),
+    (phase, pages): (Phase, &Pages),
     before: Option<Generation>,
 ) -> Result<BackfillProgress, Error> {
     let worker =
-        |options| Worker::new(copier, shared, options, part, pages.clone()).after(before).run();
+        |options| Worker::new(copier, shared, options, phase, pages.clone()).after(before).run();
     let others = (1..options.workers).map(|_| {
         let owner = uuid::Uuid::new_v4().to_string();
         worker(BackfillOptions { owner, ..options.clone() })

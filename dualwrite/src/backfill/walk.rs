@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::stage::Side;
 use crate::state::Shared;
-use crate::store::ledger::Part;
+use crate::store::ledger::Phase;
 use crate::transaction::Tx;
 
 /// Keys in a transaction.
@@ -49,16 +49,16 @@ pub(crate) async fn walk<C: CopyKeys>(
     shared: &Shared,
     way: Way,
 ) -> Result<CopyReport, Error> {
-    let walker = |part, pages: &Pages, keep, last| Walker {
+    let walker = |phase, pages: &Pages, keep, last| Walker {
         copier,
         shared,
-        part,
+        phase,
         pages: pages.clone(),
         keep,
         last,
         walk: CopyReport::default(),
     };
-    let (to_new, old) = (Part::All(Side::New), &copier.pages);
+    let (to_new, old) = (Phase::All(Side::New), &copier.pages);
     match way {
         Way::Rehearsal(Side::New) => walker(to_new, old, false, None).run(None).await,
         Way::Range(first, last) => walker(to_new, old, true, Some(last)).run(Some(first)).await,
@@ -66,9 +66,9 @@ pub(crate) async fn walk<C: CopyKeys>(
             let new = copier.needs_way_back(shared)?;
             let mut before = CopyReport::default();
             if let Some(orphans) = old.missing_in(new) {
-                before = walker(Part::Orphans(Side::Old), &orphans, false, None).run(None).await?;
+                before = walker(Phase::Orphans(Side::Old), &orphans, false, None).run(None).await?;
             }
-            Ok(before.and(walker(Part::Back, new, false, None).run(None).await?))
+            Ok(before.and(walker(Phase::Back, new, false, None).run(None).await?))
         }
     }
 }
@@ -102,7 +102,7 @@ struct Walker<'a, C: CopyKeys> {
     copier: &'a SqlCopier<C>,
     shared: &'a Shared,
     /// `All(New)`, `Orphans(Old)` or `Back`.
-    part: Part,
+    phase: Phase,
     /// The keys that it runs over.
     pages: Pages,
     keep: bool,
@@ -209,7 +209,7 @@ impl<C: CopyKeys> Walker<'_, C> {
         let failed = |error| Error::database("asking for constraints", error).of(&self.shared.name);
         asked.map_err(failed)?;
         self.copier.judge_all(self.shared, tx).await?;
-        let side = self.part.to();
+        let side = self.phase.to();
         let by_key = <C::Database as Backend>::Adapter::JUDGE_ALL.is_none() && !self.keep;
         if by_key && self.copier.defers(side) {
             for key in keys {
@@ -227,7 +227,7 @@ impl<C: CopyKeys> Walker<'_, C> {
         tx: &mut Tx<'_, C::Database>,
         step: Step<'_>,
     ) -> Result<Vec<KeyParts>, Error> {
-        let lock = self.part != Part::Back;
+        let lock = self.phase != Phase::Back;
         let (sql, values) = match step {
             Step::After(after) => self.pages.page(after, self.last.as_ref(), PAGE, lock),
             Step::One(key) if lock => self.copier.pages.row(key, lock),
@@ -247,19 +247,19 @@ impl<C: CopyKeys> Walker<'_, C> {
     ) -> Result<Copied, Error> {
         let (copier, shared) = (self.copier, self.shared);
         let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-        match (self.part, step) {
-            (Part::Back, Step::After(after)) => {
+        match (self.phase, step) {
+            (Phase::Back, Step::After(after)) => {
                 let between = (after, &keys[keys.len() - 1]);
                 copier.copy_back_page(shared, tx, &typed, between).await
             }
             // What this comes to is rolled back.
-            (Part::Back, Step::One(_)) => {
+            (Phase::Back, Step::One(_)) => {
                 match copier.copy_one(shared, tx, &typed[0], Side::Old).await? {
                     One::Copied(copied) | One::Inserted(copied) => Ok(copied),
                     One::Born | One::Behind | One::Stale => Ok(Copied::default()),
                 }
             }
-            (Part::Orphans(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,
+            (Phase::Orphans(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,
             _ => copier.copy_locked(shared, tx, &typed).await,
         }
     }

@@ -27,22 +27,22 @@ use crate::stages::position::Generation;
 use crate::stages::readiness::drained;
 use crate::stages::stage::Side;
 use crate::state::Shared;
-use crate::store::ledger::{Ledger, Orders, Part, Range};
+use crate::store::ledger::{Ledger, Orders, Phase, Range};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 const SHOW_EVERY_NS: u64 = 500_000_000;
 
-/// One worker, with what it knows of the part that it works on.
+/// One worker, with what it knows of the phase that it works on.
 pub(crate) struct Worker<'a, C: CopyKeys> {
     pub(crate) copier: &'a SqlCopier<C>,
     pub(crate) shared: &'a Shared,
     pub(crate) options: BackfillOptions,
-    pub(crate) part: Part,
+    pub(crate) phase: Phase,
     /// The keys that it runs over.
     pub(crate) pages: Pages,
     pub(crate) generation: Generation,
-    /// That of the part before, where there was one.
+    /// That of the phase before, where there was one.
     before: Option<Generation>,
     pub(crate) pace: Pace,
     pub(crate) brake: Brake,
@@ -64,13 +64,13 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         copier: &'a SqlCopier<C>,
         shared: &'a Shared,
         options: BackfillOptions,
-        part: Part,
+        phase: Phase,
         pages: Pages,
     ) -> Self {
         Self {
             copier,
             shared,
-            part,
+            phase,
             pages,
             generation: Generation::FIRST,
             before: None,
@@ -88,7 +88,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         }
     }
 
-    /// One part proves nothing for another generation than that of the part before.
+    /// One phase proves nothing for another generation than that of the phase before.
     pub(crate) fn after(self, before: Option<Generation>) -> Self {
         Self { before, ..self }
     }
@@ -130,7 +130,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     pub(crate) fn ledger(&self) -> Ledger<'_> {
         Ledger {
             migration: &self.shared.name,
-            part: self.part,
+            phase: self.phase,
             generation: self.generation,
             owner: &self.options.owner,
             lease: self.options.lease,
@@ -165,13 +165,13 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     /// The generation in which nothing earlier is in flight.
     async fn check_drained(&self) -> Result<Generation, Error> {
         let facts = self.shared.control.facts(&self.shared.name).await?;
-        check_stage(facts.position, self.part.to(), &self.shared.name)?;
-        if self.part.to() == Side::Old && facts.old_generation == Generation::FIRST {
+        check_stage(facts.position, self.phase.to(), &self.shared.name)?;
+        if self.phase.to() == Side::Old && facts.old_generation == Generation::FIRST {
             let message = "nothing was ever written to new alone: there is nothing to copy back";
             return Err(Error::new(ErrorKind::Blocked, message));
         }
         let blockers = drained(&facts);
-        match (blockers.is_empty(), self.part.to()) {
+        match (blockers.is_empty(), self.phase.to()) {
             (true, Side::New) => Ok(facts.generation),
             (true, Side::Old) => Ok(facts.old_generation),
             (false, _) => Err(Error::blocked(blockers)),

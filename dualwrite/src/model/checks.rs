@@ -116,7 +116,7 @@ breaks! {
     insert_if_absent_reverse_copy: without OverwritingCopy in returns::there_and_back, not EQUAL;
     unlocked_reverse_copy: without LockedReverse in returns::there_and_back, not EQUAL;
     rows_born_during_a_reverse_copy: without Births in returns::births_back, not EQUAL;
-    strays_left_in_old: without ReverseRest in returns::births_back, not EQUAL;
+    orphans_left_in_old: without ReverseRest in returns::births_back, not EQUAL;
     deletes_that_passed_old: without Barrier in returns::births_back, not EQUAL;
     deletes_beside_a_repair: without LoneInserts in returns::birth_repaired, not EQUAL;
     parts_of_two_generations: without GenerationOfParts in returns::twice, not EQUAL;

@@ -42,8 +42,8 @@ impl<C: CopyKeys> Worker<'_, C> {
 
     async fn begin_under_control(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
-        check_stage(position, self.part.to(), &self.shared.name)?;
-        if self.part.to() == Side::New && position.stage.reads() == Side::New {
+        check_stage(position, self.phase.to(), &self.shared.name)?;
+        if self.phase.to() == Side::New && position.stage.reads() == Side::New {
             let whole = ledger::is_old_whole::<C::Database>(tx.connection(), &self.shared.name);
             if !whole.await.map_err(self.failed("asking whether old is whole"))? {
                 let message = "old lacks what was written to new alone, so nothing is copied from it: \

@@ -7,30 +7,30 @@ use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow};
 use crate::stages::stage::Side;
-use crate::store::ledger::{Ledger, Part, State};
+use crate::store::ledger::{Ledger, Phase, State};
 
 /// How many ranges are read of all migrations together.
 const RANGES_MAX: u32 = 2_000;
 
 impl Ledger<'_> {
-    /// How far this part has come.
+    /// How far this phase has come.
     pub(crate) async fn progress<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<BackfillProgress> {
         let sql = format!(
-            "SELECT {PROGRESS} {PROGRESS_FROM} WHERE b.migration = ? AND b.part = ? AND b.generation = ?"
+            "SELECT {PROGRESS} {PROGRESS_FROM} WHERE b.migration = ? AND b.phase = ? AND b.generation = ?"
         );
-        // Of the rest no keys are shown but those of the part before.
-        let part = if self.part == Part::Rest { Part::Back } else { self.part };
-        let rows = DB::Adapter::fetch(conn, &sql, &Ledger { part, ..self.clone() }.id()).await?;
+        // Of the rest no keys are shown but those of the phase before.
+        let phase = if self.phase == Phase::Rest { Phase::Back } else { self.phase };
+        let rows = DB::Adapter::fetch(conn, &sql, &Ledger { phase, ..self.clone() }.id()).await?;
         match rows.first() {
             Some(row) => {
                 let progress = progress_of(row)?;
                 with_workers::<DB>(conn, self.migration, progress).await
             }
             None => Ok(BackfillProgress {
-                side: self.part.to(),
+                side: self.phase.to(),
                 generation: self.generation.0,
                 total: 0,
                 migrated: 0,
@@ -49,16 +49,16 @@ impl Ledger<'_> {
     }
 }
 
-/// What is shown of a part. Where keys were copied back before the rest, it is the keys that were copied,
-/// and the state of the rest (`r`) when that has begun; and what was ordered between two parts (`n`).
+/// What is shown of a phase. Where keys were copied back before the rest, it is the keys that were copied,
+/// and the state of the rest (`r`) when that has begun; and what was ordered between two phases (`n`).
 const PROGRESS: &str = "b.generation, b.total, b.migrated, b.skipped, b.failed + COALESCE(r.failed, 0), \
-     CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state WHEN b.part = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
-     ELSE b.state END, b.part, COALESCE(r.throttled, b.throttled), CASE WHEN r.state IS NULL THEN b.rate ELSE r.rate END, \
-     COALESCE(CASE WHEN b.part = 'old_back' THEN r.finished_at ELSE b.finished_at END, {now}) \
+     CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state WHEN b.phase = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
+     ELSE b.state END, b.phase, COALESCE(r.throttled, b.throttled), CASE WHEN r.state IS NULL THEN b.rate ELSE r.rate END, \
+     COALESCE(CASE WHEN b.phase = 'old_back' THEN r.finished_at ELSE b.finished_at END, {now}) \
      - b.started_at, b.worked_us";
-const PROGRESS_FROM: &str = "FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.part = 'old_back' \
-     AND r.part = 'old' AND r.migration = b.migration AND r.generation = b.generation \
-     LEFT JOIN dualwrite_backfill n ON n.part = CASE WHEN b.part LIKE 'old%' THEN 'old_next' \
+const PROGRESS_FROM: &str = "FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.phase = 'old_back' \
+     AND r.phase = 'old' AND r.migration = b.migration AND r.generation = b.generation \
+     LEFT JOIN dualwrite_backfill n ON n.phase = CASE WHEN b.phase LIKE 'old%' THEN 'old_next' \
      ELSE 'new_next' END AND n.migration = b.migration AND n.generation = b.generation";
 
 fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
@@ -87,9 +87,9 @@ pub(crate) async fn progress<DB: Backend>(
     migration: &str,
 ) -> sqlx::Result<Option<BackfillProgress>> {
     let sql = format!(
-        "SELECT {PROGRESS} {PROGRESS_FROM} WHERE b.migration = ? AND (b.part IN ('new', 'old_back') OR b.part = 'old' \
+        "SELECT {PROGRESS} {PROGRESS_FROM} WHERE b.migration = ? AND (b.phase IN ('new', 'old_back') OR b.phase = 'old' \
          AND NOT EXISTS (SELECT 1 FROM dualwrite_backfill k WHERE k.migration = b.migration \
-         AND k.part = 'old_back' AND k.generation = b.generation)) \
+         AND k.phase = 'old_back' AND k.generation = b.generation)) \
          ORDER BY b.started_at DESC, b.generation DESC LIMIT 1"
     );
     let rows = DB::Adapter::fetch(conn, &sql, &[migration.into()]).await?;
@@ -104,9 +104,9 @@ pub(crate) async fn progress_of_all<DB: Backend>(
     conn: &mut DB::Connection,
 ) -> sqlx::Result<HashMap<String, BackfillProgress>> {
     let sql = format!(
-        "SELECT {PROGRESS}, b.migration {PROGRESS_FROM} WHERE (b.part IN ('new', 'old_back') OR b.part = 'old' \
+        "SELECT {PROGRESS}, b.migration {PROGRESS_FROM} WHERE (b.phase IN ('new', 'old_back') OR b.phase = 'old' \
          AND NOT EXISTS (SELECT 1 FROM dualwrite_backfill k WHERE k.migration = b.migration \
-         AND k.part = 'old_back' AND k.generation = b.generation)) \
+         AND k.phase = 'old_back' AND k.generation = b.generation)) \
          ORDER BY b.started_at DESC, b.generation DESC"
     );
     let mut all: HashMap<String, BackfillProgress> = HashMap::new();
@@ -116,7 +116,7 @@ pub(crate) async fn progress_of_all<DB: Backend>(
         }
     }
     let sql = format!(
-        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}}, migration, generation, part \
+        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}}, migration, generation, phase \
          FROM dualwrite_batch ORDER BY migration, number LIMIT {RANGES_MAX}"
     );
     for row in &DB::Adapter::fetch(conn, &sql, &[]).await? {
@@ -140,7 +140,7 @@ fn worker_of(row: &SqlRow) -> sqlx::Result<WorkerProgress> {
     })
 }
 
-/// Adds the ranges that are claimed, whichever of its parts they belong to.
+/// Adds the ranges that are claimed, whichever of its phases they belong to.
 async fn with_workers<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
@@ -152,10 +152,10 @@ async fn with_workers<DB: Backend>(
     let side = progress.side;
     let sql = format!(
         "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
-         WHERE migration = ? AND generation = ? AND part LIKE ? ORDER BY number \
+         WHERE migration = ? AND generation = ? AND phase LIKE ? ORDER BY number \
          LIMIT {WORKERS_SHOWN_MAX}"
     );
-    let values = [migration.into(), progress.generation.into(), Part::of(side)];
+    let values = [migration.into(), progress.generation.into(), Phase::of(side)];
     for row in DB::Adapter::fetch(conn, &sql, &values).await? {
         progress.workers.push(worker_of(&row)?);
     }

@@ -17,22 +17,22 @@ use crate::store::ordering::between;
 /// ten seconds at least.
 const PAGE_US_MAX: u64 = 15_000_000;
 
-/// What a backfill runs over. The end of its last part proves the whole.
+/// What a backfill runs over. The end of its last phase proves the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Phase {
     /// Keys that this side has and the other has not: left from a time when it was not written. They go
     /// first, so that the rest finds no value taken that must be unique.
     Orphans(Side),
-    /// The keys of the other side; the last part.
+    /// The keys of the other side; the last phase.
     All(Side),
-    /// The keys of new, to old, where [`Part::Rest`] follows.
+    /// The keys of new, to old, where [`Phase::Rest`] follows.
     Back,
     /// Keys that old has and new has not, once more, when every write has ended that passed old before the
-    /// keys of new were there; the last part.
+    /// keys of new were there; the last phase.
     Rest,
 }
 
-impl Part {
+impl Phase {
     pub(crate) fn to(self) -> Side {
         match self {
             Self::Orphans(side) | Self::All(side) => side,
@@ -43,8 +43,8 @@ impl Part {
     /// Its name in the control tables, which begins with the side. What proves the whole is named as the side.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Orphans(Side::New) => "new_strays",
-            Self::Orphans(Side::Old) => "old_strays",
+            Self::Orphans(Side::New) => "new_orphans",
+            Self::Orphans(Side::Old) => "old_orphans",
             Self::All(side) => side.as_str(),
             Self::Back => "old_back",
             Self::Rest => Side::Old.as_str(),
@@ -62,11 +62,11 @@ impl Part {
     }
 }
 
-/// One part of the backfill of one generation.
+/// One phase of the backfill of one generation.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger<'a> {
     pub(crate) migration: &'a str,
-    pub(crate) part: Part,
+    pub(crate) phase: Phase,
     pub(crate) generation: Generation,
     pub(crate) owner: &'a str,
     pub(crate) lease: Duration,
@@ -125,17 +125,17 @@ fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>>
     Ok(row.optional_text(column)?.map(|text| EncodedKey(text.to_owned())))
 }
 
-/// The rate of a backfill, which is kept with its first part: so that it can be changed while no part runs.
+/// The rate of a backfill, which is kept with its first phase: so that it can be changed while no phase runs.
 fn rate_of(migration: &str) -> String {
     format!(
-        "SELECT f.rate FROM dualwrite_backfill f WHERE f.migration = {migration} AND f.part LIKE ? \
+        "SELECT f.rate FROM dualwrite_backfill f WHERE f.migration = {migration} AND f.phase LIKE ? \
          AND f.generation = ? ORDER BY f.started_at LIMIT 1"
     )
 }
 
 impl Ledger<'_> {
     pub(crate) fn id(&self) -> [SqlValue; 3] {
-        [self.migration.into(), self.part.as_str().into(), self.generation.0.into()]
+        [self.migration.into(), self.phase.as_str().into(), self.generation.0.into()]
     }
 
     fn values<const N: usize>(&self, first: [SqlValue; N]) -> Vec<SqlValue> {
@@ -153,7 +153,7 @@ impl Ledger<'_> {
     ) -> sqlx::Result<Option<Head>> {
         let sql = format!(
             "SELECT claimed, range_end, batches, state FROM dualwrite_backfill \
-             WHERE migration = ? AND part = ? AND generation = ?{}",
+             WHERE migration = ? AND phase = ? AND generation = ?{}",
             DB::Adapter::DIALECT.for_update
         );
         let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
@@ -178,11 +178,11 @@ impl Ledger<'_> {
         rate: Option<u64>,
     ) -> sqlx::Result<()> {
         let sql = format!(
-            "INSERT INTO dualwrite_backfill (range_end, total, rate, migration, part, generation, \
+            "INSERT INTO dualwrite_backfill (range_end, total, rate, migration, phase, generation, \
              state, started_at) VALUES (?, ?, ?, ?, ?, ?, 'running', {{now}}){}",
-            DB::Adapter::DIALECT.upsert("migration, part, generation", &[])
+            DB::Adapter::DIALECT.upsert("migration, phase, generation", &[])
         );
-        let before = [self.migration.into(), Part::of(self.part.to()), self.generation.0.into()];
+        let before = [self.migration.into(), Phase::of(self.phase.to()), self.generation.0.into()];
         let before = DB::Adapter::fetch(conn, &rate_of("?"), &before).await?;
         let rate = match before.first() {
             Some(row) => row.0[0].clone(),
@@ -199,7 +199,7 @@ impl Ledger<'_> {
     ) -> sqlx::Result<Option<Range>> {
         let sql = format!(
             "SELECT number, cursor_key, last_key FROM dualwrite_batch \
-             WHERE migration = ? AND part = ? AND generation = ? AND expires_at < {{now}} ORDER BY number LIMIT 1{}",
+             WHERE migration = ? AND phase = ? AND generation = ? AND expires_at < {{now}} ORDER BY number LIMIT 1{}",
             DB::Adapter::DIALECT.for_update_skip
         );
         let rows = DB::Adapter::fetch(conn, &sql, &self.id()).await?;
@@ -212,7 +212,7 @@ impl Ledger<'_> {
             last: EncodedKey(row.text(2)?.to_owned()),
         };
         let sql = "UPDATE dualwrite_batch SET owner = ?, expires_at = {now} + ? \
-                   WHERE number = ? AND migration = ? AND part = ? AND generation = ?";
+                   WHERE number = ? AND migration = ? AND phase = ? AND generation = ?";
         let values = self.values([self.owner.into(), self.lease_us(), range.number.into()]);
         DB::Adapter::execute(conn, sql, &values).await?;
         Ok(Some(range))
@@ -228,7 +228,7 @@ impl Ledger<'_> {
         let range =
             Range { number: head.batches + 1, after: head.claimed.clone(), last: last.clone() };
         let sql = "INSERT INTO dualwrite_batch \
-                   (number, cursor_key, last_key, owner, expires_at, migration, part, generation) \
+                   (number, cursor_key, last_key, owner, expires_at, migration, phase, generation) \
                    VALUES (?, ?, ?, ?, {now} + ?, ?, ?, ?)";
         let after = SqlValue::Text(range.after.as_ref().map(|key| key.0.clone()));
         let first = [
@@ -240,7 +240,7 @@ impl Ledger<'_> {
         ];
         DB::Adapter::execute(conn, sql, &self.values(first)).await?;
         let sql = "UPDATE dualwrite_backfill SET claimed = ?, batches = ? \
-                   WHERE migration = ? AND part = ? AND generation = ?";
+                   WHERE migration = ? AND phase = ? AND generation = ?";
         DB::Adapter::execute(
             conn,
             sql,
@@ -253,7 +253,7 @@ impl Ledger<'_> {
     /// Gives the ranges of this worker back.
     pub(crate) async fn release<DB: Backend>(&self, conn: &mut DB::Connection) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_batch SET expires_at = 0 \
-                   WHERE owner = ? AND migration = ? AND part = ? AND generation = ?";
+                   WHERE owner = ? AND migration = ? AND phase = ? AND generation = ?";
         DB::Adapter::execute(conn, sql, &self.values([self.owner.into()])).await.map(drop)
     }
 
@@ -262,7 +262,7 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<bool> {
-        let sql = "SELECT number FROM dualwrite_batch WHERE migration = ? AND part = ? AND generation = ? LIMIT 1";
+        let sql = "SELECT number FROM dualwrite_batch WHERE migration = ? AND phase = ? AND generation = ? LIMIT 1";
         Ok(!DB::Adapter::fetch(conn, sql, &self.id()).await?.is_empty())
     }
 
@@ -277,7 +277,7 @@ impl Ledger<'_> {
         keys: u64,
     ) -> sqlx::Result<bool> {
         let held = "WHERE number = ? AND owner = ? AND COALESCE(cursor_key, '') = ? \
-                    AND migration = ? AND part = ? AND generation = ?";
+                    AND migration = ? AND phase = ? AND generation = ?";
         let after = range.after.as_ref().map_or("", |key| key.0.as_str());
         let holder = [range.number.into(), self.owner.into(), after.into()];
         let touched = match cursor {
@@ -304,7 +304,7 @@ impl Ledger<'_> {
         &self,
         conn: &mut DB::Connection,
     ) -> sqlx::Result<Option<Orders>> {
-        let generation = match self.part.to() {
+        let generation = match self.phase.to() {
             Side::New => "m.generation",
             Side::Old => "m.old_generation",
         };
@@ -312,20 +312,20 @@ impl Ledger<'_> {
         let sql = format!(
             "SELECT {generation}, CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state \
              ELSE b.state END, ({rate}), (SELECT count(DISTINCT t.owner) \
-             FROM dualwrite_batch t WHERE t.migration = m.name AND t.part = b.part \
+             FROM dualwrite_batch t WHERE t.migration = m.name AND t.phase = b.phase \
              AND t.generation = b.generation AND t.expires_at > {{now}}), {{now}} \
              FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
-             ON b.migration = m.name AND b.part = ? AND b.generation = ? \
-             LEFT JOIN dualwrite_backfill n ON n.migration = m.name AND n.part = ? \
+             ON b.migration = m.name AND b.phase = ? AND b.generation = ? \
+             LEFT JOIN dualwrite_backfill n ON n.migration = m.name AND n.phase = ? \
              AND n.generation = ? WHERE m.name = ?"
         );
         let generation = SqlValue::from(self.generation.0);
         let values = [
-            Part::of(self.part.to()),
+            Phase::of(self.phase.to()),
             generation.clone(),
-            self.part.as_str().into(),
+            self.phase.as_str().into(),
             generation.clone(),
-            between(self.part.to()).into(),
+            between(self.phase.to()).into(),
             generation,
             self.migration.into(),
         ];
@@ -351,7 +351,7 @@ impl Ledger<'_> {
         reason: Option<&str>,
     ) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_backfill SET throttled = ? \
-                   WHERE migration = ? AND part = ? AND generation = ?";
+                   WHERE migration = ? AND phase = ? AND generation = ?";
         let reason = reason.map(|reason| reason.chars().take(200).collect());
         let values = self.values([SqlValue::Text(reason)]);
         DB::Adapter::execute(conn, sql, &values).await.map(drop)
@@ -370,7 +370,7 @@ impl Ledger<'_> {
             "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
              failed = failed + ?, worked_us = worked_us + CASE WHEN {since} > {PAGE_US_MAX} \
              THEN {PAGE_US_MAX} WHEN {since} > 0 THEN {since} ELSE 0 END, progressed_at = {{now}} \
-             WHERE migration = ? AND part = ? AND generation = ?"
+             WHERE migration = ? AND phase = ? AND generation = ?"
         );
         let first = [copied.migrated.into(), copied.skipped.into(), failed.into()];
         DB::Adapter::execute(conn, &sql, &self.values(first)).await.map(drop)
@@ -382,13 +382,13 @@ impl Ledger<'_> {
         conn: &mut DB::Connection,
     ) -> sqlx::Result<()> {
         let sql = "UPDATE dualwrite_backfill SET state = 'complete', throttled = NULL, finished_at = {now} \
-                   WHERE migration = ? AND part IN (?, ?) AND generation = ?";
-        let [migration, part, generation] = self.id();
-        let also = match self.part.is_last() {
-            true => between(self.part.to()).into(), // nothing is left to be ordered
-            false => part.clone(),
+                   WHERE migration = ? AND phase IN (?, ?) AND generation = ?";
+        let [migration, phase, generation] = self.id();
+        let also = match self.phase.is_last() {
+            true => between(self.phase.to()).into(), // nothing is left to be ordered
+            false => phase.clone(),
         };
-        let values = [migration, part, also, generation];
+        let values = [migration, phase, also, generation];
         DB::Adapter::execute(conn, sql, &values).await.map(drop)
     }
 }
@@ -403,7 +403,7 @@ pub(crate) async fn is_old_whole<DB: Backend>(
     migration: &str,
 ) -> sqlx::Result<bool> {
     let sql = "SELECT m.old_generation, b.state FROM dualwrite_migration m \
-               LEFT JOIN dualwrite_backfill b ON b.migration = m.name AND b.part = 'old' \
+               LEFT JOIN dualwrite_backfill b ON b.migration = m.name AND b.phase = 'old' \
                AND b.generation = m.old_generation WHERE m.name = ?";
     let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     let Some(row) = rows.first() else { return Ok(false) };

@@ -1,12 +1,12 @@
-//! Orders to a backfill: the statements that give them to the parts that run. One that comes between two parts,
+//! Orders to a backfill: the statements that give them to the phases that run. One that comes between two phases,
 //! when none runs, is kept in a row of its own, and holds for whichever comes next.
 
 use crate::control::Order;
 use crate::database::{Dialect, SqlValue};
 use crate::stages::stage::Side;
-use crate::store::ledger::{Part, limit};
+use crate::store::ledger::{Phase, limit};
 
-/// The name, in place of a part's, of an order that came between two.
+/// The name, in place of a phase's, of an order that came between two.
 pub(crate) fn between(side: Side) -> &'static str {
     match side {
         Side::New => "new_next",
@@ -35,7 +35,7 @@ pub(crate) fn give(
     };
     let running = to_running(migration, side, set, states);
     match kept.map(|state| to_next(dialect, migration, side, state)) {
-        // And once more: a part may have begun meanwhile.
+        // And once more: a phase may have begun meanwhile.
         Some(next) => vec![running.clone(), next, running],
         None => vec![running],
     }
@@ -50,27 +50,27 @@ fn generation(side: Side) -> &'static str {
 
 fn to_running(migration: &str, side: Side, set: &str, states: &str) -> (String, Vec<SqlValue>) {
     let sql = format!(
-        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND part LIKE ? \
+        "UPDATE dualwrite_backfill SET {set} WHERE migration = ? AND phase LIKE ? \
          AND state IN ({states}) AND generation = \
          (SELECT m.{} FROM dualwrite_migration m WHERE m.name = ?)",
         generation(side)
     );
-    (sql, vec![migration.into(), Part::of(side), migration.into()])
+    (sql, vec![migration.into(), Phase::of(side), migration.into()])
 }
 
-/// A rate is that of the whole, until its last part is complete.
+/// A rate is that of the whole, until its last phase is complete.
 fn to_all(migration: &str, side: Side, rate: Option<u64>) -> (String, Vec<SqlValue>) {
     let sql = format!(
-        "UPDATE dualwrite_backfill SET rate = ? WHERE migration = ? AND part LIKE ? AND generation = \
+        "UPDATE dualwrite_backfill SET rate = ? WHERE migration = ? AND phase LIKE ? AND generation = \
          (SELECT m.{} FROM dualwrite_migration m WHERE m.name = ?) AND generation NOT IN \
          (SELECT w.generation FROM (SELECT DISTINCT b.generation FROM dualwrite_backfill b \
-         WHERE b.migration = ? AND b.part = ? AND b.state = 'complete') w)",
+         WHERE b.migration = ? AND b.phase = ? AND b.state = 'complete') w)",
         generation(side)
     );
     let values = vec![
         limit(rate),
         migration.into(),
-        Part::of(side),
+        Phase::of(side),
         migration.into(),
         migration.into(),
         side.as_str().into(),
@@ -78,24 +78,24 @@ fn to_all(migration: &str, side: Side, rate: Option<u64>) -> (String, Vec<SqlVal
     (sql, values)
 }
 
-/// Where a part is complete, and the last one is not, and none runs.
+/// Where a phase is complete, and the last one is not, and none runs.
 fn to_next(dialect: &Dialect, migration: &str, side: Side, state: &str) -> (String, Vec<SqlValue>) {
     let of_this = "FROM dualwrite_backfill b WHERE b.migration = m.name AND b.generation =";
     let generation = format!("m.{}", generation(side));
     let sql = format!(
-        "INSERT INTO dualwrite_backfill (migration, part, generation, state, total, started_at) \
+        "INSERT INTO dualwrite_backfill (migration, phase, generation, state, total, started_at) \
          SELECT m.name, ?, {generation}, ?, 0, {{now}} FROM dualwrite_migration m WHERE m.name = ? \
-         AND EXISTS (SELECT 1 {of_this} {generation} AND b.part LIKE ? AND b.state = 'complete') \
-         AND NOT EXISTS (SELECT 1 {of_this} {generation} AND b.part LIKE ? \
-         AND (b.part = ? OR b.state <> 'complete')){}",
-        dialect.upsert("migration, part, generation", &[])
+         AND EXISTS (SELECT 1 {of_this} {generation} AND b.phase LIKE ? AND b.state = 'complete') \
+         AND NOT EXISTS (SELECT 1 {of_this} {generation} AND b.phase LIKE ? \
+         AND (b.phase = ? OR b.state <> 'complete')){}",
+        dialect.upsert("migration, phase, generation", &[])
     );
     let values = vec![
         between(side).into(),
         state.into(),
         migration.into(),
-        Part::of(side),
-        Part::of(side),
+        Phase::of(side),
+        Phase::of(side),
         side.as_str().into(),
     ];
     (sql, values)

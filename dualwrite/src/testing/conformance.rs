@@ -26,7 +26,7 @@ use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
 use crate::store::memory::MemoryControl;
-use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Part, Recorded, VerifyState};
+use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Phase, Recorded, VerifyState};
 
 const NAME: &str = "customer-email";
 

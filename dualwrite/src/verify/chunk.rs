@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use futures_util::future::join;
 
 use super::apart::{compare_apart, compare_keys};
-use super::decide::{KeyDifferenceKind, Part, is_sampled};
+use super::decide::{KeyDifferenceKind, Phase, is_sampled};
 use super::mapped::Suspect;
 use super::statements::{Statements, Which};
 use crate::copy::CopyKeys;
@@ -49,7 +49,7 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         };
         let mapped = mapping.unwrap_or(&none);
         let statements = Statements::new(mapped, &copier.pages, &new, has_text_key)?;
-        let apart = mapping.is_none() || statements.strays_apart;
+        let apart = mapping.is_none() || statements.orphans_apart;
         let orphans = copier.new_pages.as_ref().filter(|_| apart && elsewhere.is_none());
         let orphans = orphans.and_then(|pages| pages.missing_in(&copier.pages));
         Ok(Self { copier, shared, statements, orphans })
@@ -104,8 +104,8 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
     pub(crate) async fn compare_again(&self, range: &KeyRange) -> Result<Vec<KeyParts>, Error> {
         let (after, last) = (range.after.as_ref(), range.last.as_ref());
         let failed = self.failed("taking a connection to verify");
-        let found = match (range.part, self.mapping(), &self.orphans) {
-            (Part::Orphans, _, Some(pages)) => {
+        let found = match (range.phase, self.mapping(), &self.orphans) {
+            (Phase::Orphans, _, Some(pages)) => {
                 let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
                 return self.keys(&mut conn, &pages.page(after, last, u32::MAX, false)).await;
             }
@@ -125,7 +125,7 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         limit: u32,
     ) -> Result<End, Error> {
         let here = self.mapping().is_none_or(|mapping| mapping.elsewhere.is_none());
-        let both = here && !self.statements.strays_apart && !self.statements.one_row;
+        let both = here && !self.statements.orphans_apart && !self.statements.one_row;
         let sides: &[Side] = if both { &[Side::Old, Side::New] } else { &[Side::Old] };
         let (sql, values) = self.statements.chunk_end(sides, (after, None), limit);
         let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
@@ -149,7 +149,7 @@ enum End {
 /// A chunk that was looked at.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkResult {
-    pub(crate) part: Part,
+    pub(crate) phase: Phase,
     /// Where to go on after a crash.
     pub(crate) cursor: Option<String>,
     pub(crate) compared: u64,
@@ -157,10 +157,10 @@ pub(crate) struct ChunkResult {
     pub(crate) range: KeyRange,
 }
 
-/// The keys of a chunk: of which part, after which, up to which.
+/// The keys of a chunk: of which phase, after which, up to which.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyRange {
-    part: Part,
+    phase: Phase,
     after: Option<KeyParts>,
     last: Option<KeyParts>,
 }
@@ -170,7 +170,7 @@ pub(crate) struct Chunks<'p, 'a, C: CopyKeys> {
     plan: &'p Plan<'a, C>,
     limit: u32,
     sample: Option<Percent>,
-    part: Part,
+    phase: Phase,
     after: Option<KeyParts>,
     /// The end of the next chunk, where it is known.
     end: Option<End>,
@@ -181,20 +181,20 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
         plan: &'p Plan<'a, C>,
         limit: u32,
         sample: Option<Percent>,
-        (part, cursor): (Part, Option<&str>),
+        (phase, cursor): (Phase, Option<&str>),
     ) -> Result<Self, Error> {
         let kind = <C::Key as Key>::KIND;
         let after = cursor.map(|key| EncodedKey(key.to_owned()).parts(kind)).transpose()?;
-        Ok(Self { plan, limit, sample, part, after, end: None })
+        Ok(Self { plan, limit, sample, phase, after, end: None })
     }
 
     /// The next chunk; `None` when all are done. After an error it may be called again.
     pub(crate) async fn next(&mut self) -> Result<Option<ChunkResult>, Error> {
-        match (self.part, self.plan.mapping()) {
-            (Part::Old, Some(_)) => self.mapped().await.map(Some),
-            (Part::Old, None) => self.asked().await.map(Some),
-            (Part::Orphans, _) => self.orphan().await.map(Some),
-            (Part::End, _) => Ok(None),
+        match (self.phase, self.plan.mapping()) {
+            (Phase::Old, Some(_)) => self.mapped().await.map(Some),
+            (Phase::Old, None) => self.asked().await.map(Some),
+            (Phase::Orphans, _) => self.orphan().await.map(Some),
+            (Phase::End, _) => Ok(None),
         }
     }
 
@@ -206,16 +206,16 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
     }
 
     fn result(&mut self, last: Option<KeyParts>) -> Result<ChunkResult, Error> {
-        let range = KeyRange { part: self.part, after: self.after.clone(), last: last.clone() };
-        self.part = match (&last, &self.plan.orphans, self.part) {
-            (Some(_), _, part) => part,
-            (None, Some(_), Part::Old) => Part::Orphans,
-            (None, _, _) => Part::End,
+        let range = KeyRange { phase: self.phase, after: self.after.clone(), last: last.clone() };
+        self.phase = match (&last, &self.plan.orphans, self.phase) {
+            (Some(_), _, phase) => phase,
+            (None, Some(_), Phase::Old) => Phase::Orphans,
+            (None, _, _) => Phase::End,
         };
         let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
         self.after = last;
         Ok(ChunkResult {
-            part: self.part,
+            phase: self.phase,
             cursor: cursor.map(|key| key.0),
             range,
             ..ChunkResult::default()

@@ -154,7 +154,7 @@ pub(crate) fn is_sampled(sample: Option<Percent>, salt: u64, after: &str) -> boo
 pub(crate) struct VerifyState {
     /// Of new and of old.
     pub(crate) generations: [u64; 2],
-    pub(crate) part: Part,
+    pub(crate) phase: Phase,
     /// The last key of this part that was looked at.
     pub(crate) cursor: Option<String>,
     pub(crate) report: VerifyReport,
@@ -163,7 +163,7 @@ pub(crate) struct VerifyState {
 
 /// The keys that a verification runs over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Phase {
     /// Those of old, and of new between them where both have one order.
     #[default]
     Old,
@@ -173,7 +173,7 @@ pub(crate) enum Part {
     End,
 }
 
-impl Part {
+impl Phase {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Old => "old",
@@ -201,7 +201,7 @@ impl VerifyState {
     pub(crate) fn begin(known: Option<&Self>, fresh: &Self) -> Self {
         match known {
             Some(known) => {
-                let resumed = known.cursor.is_some() || known.part != Part::Old;
+                let resumed = known.cursor.is_some() || known.phase != Phase::Old;
                 let report = VerifyReport { resumed, ..known.report.clone() };
                 Self { report, ..known.clone() }
             }

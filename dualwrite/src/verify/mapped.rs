@@ -128,7 +128,7 @@ async fn in_rust<C: CopyKeys>(
         return Ok(found);
     }
     let old = statements.rows(Side::Old, &mapping.old, which)?;
-    if statements.strays_apart && matches!(which, Which::Between(..)) {
+    if statements.orphans_apart && matches!(which, Which::Between(..)) {
         // What lies between these keys by the order of new may be other keys: each is looked up.
         let old = fetch(plan, conn, old).await?;
         let mut new = Vec::with_capacity(old.len());

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
-use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Part};
+use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Phase};
 use super::mapped::Suspect;
 use super::run::{Pacing, VerifyOptions, next};
 use crate::clock;
@@ -76,7 +76,7 @@ pub(crate) async fn repair<C: CopyKeys>(
     let plan = Plan::new(copier, shared)?;
     check_stage(shared.refresh().await?.position, &shared.name)?;
     let limit = options.limit(copier.mapping.is_some());
-    let mut chunks = Chunks::new(&plan, limit, options.sample, (Part::Old, None))?;
+    let mut chunks = Chunks::new(&plan, limit, options.sample, (Phase::Old, None))?;
     let mut pacing = Pacing::new(&plan, &options);
     let (mut report, mut refusals) = (RepairReport::default(), Refusals::default());
     loop {

@@ -86,7 +86,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     let state =
         shared.control.begin_verification(&shared.name, &owner, &fresh, options.afresh).await?;
     let mut run = Run { plan: &plan, state, owner, since: 0, stored_at: shared.clock.now() };
-    let cursor = (run.state.part, run.state.cursor.clone());
+    let cursor = (run.state.phase, run.state.cursor.clone());
     let limit = options.limit(copier.mapping.is_some());
     let cursor = (cursor.0, cursor.1.as_deref());
     let mut chunks = Chunks::new(&plan, limit, options.sample, cursor)?;
@@ -158,7 +158,7 @@ impl<C: CopyKeys> Run<'_, '_, C> {
                 false => report.add(found),
             }
         }
-        self.state.part = looked.part;
+        self.state.phase = looked.phase;
         self.state.cursor = looked.cursor;
         self.since += looked.compared;
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) struct Statements {
     /// There is a full join.
     full_join: bool,
     /// What new alone has is found by a pass of its own: texts may be sorted otherwise on either side.
-    pub(crate) strays_apart: bool,
+    pub(crate) orphans_apart: bool,
     /// Keys have one order and one equality on both sides.
     pub(crate) alike: bool,
     quote: &'static Dialect,
@@ -70,7 +70,7 @@ impl Statements {
             fields: mapping.fields.iter().map(field).collect::<Result<_, _>>()?,
             one_row,
             full_join: DB::Adapter::FULL_JOIN,
-            strays_apart: apart && !one_row,
+            orphans_apart: apart && !one_row,
             alike,
             quote,
         })
@@ -172,7 +172,7 @@ impl Statements {
 
     /// What differs: the key, 0 for other values, 1 for missing in new, 2 for missing in old, and a
     /// number for each field that is 1 where it differs. `Between` leaves out what is only in new where
-    /// [`strays_apart`](Self::strays_apart).
+    /// [`orphans_apart`](Self::orphans_apart).
     pub(crate) fn differing(&self, which: Which<'_>) -> Bound {
         if self.one_row {
             return self.differing_in_one_row(which);
@@ -182,7 +182,7 @@ impl Statements {
         let on = self.join_on();
         let mut values = Vec::new();
         let old = self.side(Side::Old, Some(which), &mut values);
-        let apart = self.strays_apart && matches!(which, Which::Between(..));
+        let apart = self.orphans_apart && matches!(which, Which::Between(..));
         let new = self.side(Side::New, (!apart).then_some(which), &mut values);
         if self.full_join && !apart {
             let sides = self.read(Side::Old, "o.").into_iter().zip(self.read(Side::New, "n."));
@@ -411,10 +411,10 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_joined_by_key_and_strays_are_a_pass_of_their_own() {
+    fn texts_are_joined_by_key_and_orphans_are_a_pass_of_their_own() {
         let mapping = Mapping::<sqlx::Sqlite>::new();
         let apart = statements(&mapping, "new", true);
-        assert!(apart.strays_apart);
+        assert!(apart.orphans_apart);
         let (sql, values) = apart.differing(Which::Between(Some(&at(5)), Some(&at(9))));
         assert!(!sql.contains("UNION ALL") && values.len() == 2, "{sql}");
         let (sql, values) = apart.differing(Which::These(&[at(1)]));

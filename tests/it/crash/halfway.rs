@@ -72,7 +72,7 @@ async fn inside_a_copy_another_worker_takes_over<D: Sql>(db: Scratch<D>) {
     assert_eq!(child.kill().await, [""; 0]);
     let handled = "SELECT count(*) FROM handled";
     assert_eq!(operator.db.number(handled).await, 15);
-    let migrated = "SELECT migrated FROM dualwrite_backfill WHERE part = 'new'";
+    let migrated = "SELECT migrated FROM dualwrite_backfill WHERE phase = 'new'";
     assert_eq!(operator.db.number(migrated).await, 15);
     let claimed = "SELECT count(*) FROM dualwrite_batch WHERE cursor_key = '15'";
     assert_eq!(operator.db.number(claimed).await, 1);
@@ -102,7 +102,7 @@ async fn a_key_is_counted_as_failed_only_with_its_dead_letter<D: Sql>(db: Scratc
     operator.go_to(Stage::DualWrite).await;
     let copy = CopyCustomers::<D>::new(&Default::default());
     let (_runtime, migration) = join(operator.db.pool(), LEASE, true, copy).await.unwrap();
-    let failed = "SELECT failed FROM dualwrite_backfill WHERE part = 'new'";
+    let failed = "SELECT failed FROM dualwrite_backfill WHERE phase = 'new'";
 
     let no_letters = "ALTER TABLE dualwrite_failure ADD CONSTRAINT no_letters CHECK (attempts < 0)";
     let trigger = "CREATE TRIGGER no_letters BEFORE INSERT ON dualwrite_failure \

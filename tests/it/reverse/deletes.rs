@@ -63,7 +63,7 @@ pub(super) async fn beside_a_reverse_copy<D: Sql>(world: World<D>) {
     let migration = world.migration.clone();
     let copy = tokio::spawn(async move { migration.backfill().reverse().run().await });
     if !has_one_writer::<D>() {
-        let copied = "SELECT count(*) FROM dualwrite_backfill WHERE part = 'old_back' \
+        let copied = "SELECT count(*) FROM dualwrite_backfill WHERE phase = 'old_back' \
                       AND state = 'complete'";
         until("all of new is in old", async || world.db.number(copied).await > 0).await;
         assert_eq!(world.db.number("SELECT count(*) FROM old_note WHERE id = 100").await, 1);

@@ -26,14 +26,14 @@ async fn a_rate_holds_for_all_parts<D: Sql>(db: Scratch<D>) {
     let world = to_be_copied_back(db).await;
     let reverse = || world.migration.backfill().reverse();
     reverse().rate(4_000).run().await.unwrap();
-    let rates = "SELECT DISTINCT coalesce(rate, 0) FROM dualwrite_backfill WHERE part LIKE 'old%'";
+    let rates = "SELECT DISTINCT coalesce(rate, 0) FROM dualwrite_backfill WHERE phase LIKE 'old%'";
     assert_eq!(world.db.number(rates).await, 4_000);
     assert!(!reverse().set_rate(Some(1)).await.unwrap(), "it is complete");
-    world.db.execute("DELETE FROM dualwrite_backfill WHERE part = 'old'").await;
+    world.db.execute("DELETE FROM dualwrite_backfill WHERE phase = 'old'").await;
     assert!(reverse().set_rate(Some(3_000)).await.unwrap());
     assert_eq!(reverse().run().await.unwrap().rate, Some(3_000));
     assert_eq!(world.db.number(rates).await, 3_000);
-    world.db.execute("DELETE FROM dualwrite_backfill WHERE part = 'old'").await;
+    world.db.execute("DELETE FROM dualwrite_backfill WHERE phase = 'old'").await;
     assert!(reverse().set_rate(None).await.unwrap());
     assert_eq!(reverse().rate(5).run().await.unwrap().rate, None);
 }
@@ -57,7 +57,7 @@ fn copy<D: Sql>(world: &World<D>) -> Copy {
 /// As if the process had died right after this part.
 async fn ended_before<D: Sql>(world: &World<D>, parts: &str) {
     world.migration.backfill().reverse().run().await.unwrap();
-    let forget = format!("DELETE FROM dualwrite_backfill WHERE part IN ({parts})");
+    let forget = format!("DELETE FROM dualwrite_backfill WHERE phase IN ({parts})");
     world.db.execute(&forget).await;
 }
 
@@ -90,7 +90,7 @@ async fn a_cancel_while_it_waits_for_writes_holds<D: Sql>(db: Scratch<D>) {
         _ => {
             let held = world.begin().await;
             let running = copy(&world);
-            let copied = "SELECT count(*) FROM dualwrite_backfill WHERE part = 'old_back' \
+            let copied = "SELECT count(*) FROM dualwrite_backfill WHERE phase = 'old_back' \
                           AND state = 'complete'";
             until("all of new is in old", async || world.db.number(copied).await > 0).await;
             assert!(world.migration.backfill().reverse().cancel().await.unwrap());
@@ -117,7 +117,7 @@ async fn a_pause_between_two_parts_holds<D: Sql>(db: Scratch<D>) {
     assert_eq!((progress.paused, progress.complete), (true, false));
     is_held(&world).await;
     assert_eq!(
-        world.db.number("SELECT count(*) FROM dualwrite_backfill WHERE part = 'old'").await,
+        world.db.number("SELECT count(*) FROM dualwrite_backfill WHERE phase = 'old'").await,
         0,
         "the last part has not begun"
     );

@@ -33,7 +33,7 @@ fn contract_of(text: &str, name: &str) -> Result<Contract, Error> {
 
 const KNOWN: &str = "SELECT c.declared, c.begun_at, c.ended_at, e.overridden, m.watched, \
      {now} - m.watched_at, {now} - (r.minute + 1) * 60000000, \
-     (SELECT count(*) FROM dualwrite_backfill b WHERE b.migration = m.name AND b.part LIKE 'old%' \
+     (SELECT count(*) FROM dualwrite_backfill b WHERE b.migration = m.name AND b.phase LIKE 'old%' \
      AND b.generation = m.old_generation AND b.state <> 'cancelled') + \
      (SELECT count(*) FROM dualwrite_task t WHERE t.migration = m.name AND t.side = 'old') \
      FROM dualwrite_migration m LEFT JOIN dualwrite_contract c ON c.migration = m.name \

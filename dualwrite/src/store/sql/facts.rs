@@ -34,7 +34,7 @@ pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.gen
      WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, \
      (SELECT k.actor FROM dualwrite_kill k WHERE k.migration = m.name), {now}";
 pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
-     ON b.migration = m.name AND b.part = 'new' AND b.generation = m.generation";
+     ON b.migration = m.name AND b.phase = 'new' AND b.generation = m.generation";
 
 /// A statement of these.
 pub(super) fn record_sql(condition: &str) -> String {
@@ -104,7 +104,7 @@ pub(super) async fn facts<DB: Backend>(
                (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
                WHERE f.migration = name AND f.side = 'old'), \
                (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
-               AND b.part = 'old' AND b.generation = old_generation), \
+               AND b.phase = 'old' AND b.generation = old_generation), \
                CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = name) THEN NULL \
                ELSE old_verified_generation END, \
                {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \

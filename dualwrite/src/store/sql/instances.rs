@@ -81,10 +81,10 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     async fn insert(&self, rows: &[(&str, u64)]) -> Result<(), Error> {
-        let places = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now}, '')"; rows.len()].join(", ");
+        let places = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now})"; rows.len()].join(", ");
         let insert = format!(
             "INSERT INTO dualwrite_migration (name, fence, token, stage, ramp, epoch, generation, \
-             stage_epoch, stage_at, created_at, contract_notes) VALUES {places}{}",
+             stage_epoch, stage_at, created_at) VALUES {places}{}",
             DB::Adapter::DIALECT.upsert("name", &[])
         );
         let row = |(name, fence): &(&str, u64)| {

@@ -40,7 +40,7 @@ pub(super) async fn summaries<DB: Backend>(
     let own: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
     let sql = format!(
         "SELECT {RECORD_COLUMNS}, {{now}} - m.stage_at, \
-         (SELECT o.state FROM dualwrite_backfill o WHERE o.migration = m.name AND o.part = 'old' \
+         (SELECT o.state FROM dualwrite_backfill o WHERE o.migration = m.name AND o.phase = 'old' \
          AND o.generation = m.old_generation), \
          CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = m.name) THEN NULL \
          ELSE m.old_verified_generation END, \

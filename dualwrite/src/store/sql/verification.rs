@@ -8,7 +8,7 @@ use crate::stages::position::Generation;
 use crate::stages::stale::StaleKind;
 use crate::store::marks;
 use crate::store::sql::SqlControl;
-use crate::verify::decide::{Part, Recorded, VerifyState};
+use crate::verify::decide::{Phase, Recorded, VerifyState};
 
 /// The columns of a [`VerifyState`]; the counters stand beside the report for whoever looks into the table.
 const COLUMNS: &str = "generation, old_generation, part, cursor_key, state, compared, differing, \
@@ -67,7 +67,7 @@ pub(super) fn values(owner: &str, state: &VerifyState, name: &str) -> Result<Vec
         owner.into(),
         new.into(),
         old.into(),
-        state.part.as_str().into(),
+        state.phase.as_str().into(),
         SqlValue::Text(state.cursor.clone()),
         if state.done { "complete".into() } else { "running".into() },
         state.report.compared.into(),
@@ -87,7 +87,7 @@ fn state_of(row: &SqlRow) -> sqlx::Result<VerifyState> {
     let report = serde_json::from_str(row.text(8)?);
     Ok(VerifyState {
         generations: [row.unsigned(0)?, row.unsigned(1)?],
-        part: Part::named(row.text(2)?),
+        phase: Phase::named(row.text(2)?),
         cursor: row.optional_text(3)?.map(str::to_owned),
         done: row.text(4)? == "complete",
         report: report.map_err(|error| sqlx::Error::Decode(error.into()))?,
