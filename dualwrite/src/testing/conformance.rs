@@ -237,7 +237,7 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         let fields = vec!["e-mail".to_owned(), "ü".to_owned()];
         state.report.add(KeyDifference { key: "\"k\"".to_owned(), kind, fields });
     }
-    (state.part, state.cursor) = (Part::Orphans, Some("[1,\"a\"]".to_owned()));
+    (state.phase, state.cursor) = (Phase::Orphans, Some("[1,\"a\"]".to_owned()));
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
     // The same once more, as after a commit whose answer was lost.
     assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), Recorded::Kept);
