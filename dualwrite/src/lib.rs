@@ -68,6 +68,9 @@ pub mod guide {
     #[cfg(feature = "schema")]
     #[doc = include_str!("docs/schema.md")]
     pub mod schema {}
+    #[cfg(all(feature = "testing", feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/testing.md")]
+    pub mod testing {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}

@@ -92,7 +92,7 @@ pub const SHUTDOWN: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Debug)]
 pub struct Runtime<DB: Backend> {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     pool: sqlx::Pool<DB>,
     replicas: Arc<[Replica<DB>]>,
     engine: Engine,
