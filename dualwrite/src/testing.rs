@@ -44,7 +44,9 @@ pub use crate::state::faults::{Fault, FaultPlan, RECORDED_CALLS_MAX, RecordedCal
 #[cfg(feature = "testing")]
 pub use harness::bug::{BugKind, MigrationBug};
 #[cfg(feature = "testing")]
-pub use harness::{MigrationTest, SEED_VARIABLE, TestReport};
+pub use harness::plan::{MigrationTest, SEED_VARIABLE};
+#[cfg(feature = "testing")]
+pub use harness::report::TestReport;
 #[cfg(feature = "testing")]
 pub use memory_side::MemorySide;
 #[cfg(feature = "testing")]

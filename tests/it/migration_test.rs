@@ -1,6 +1,7 @@
 //! `MigrationTest`: a sample migration that is right passes, and each bug planted in it is found and named.
 
 mod accounts;
+mod by_closures;
 mod cards;
 
 use dualwrite::Stage;
@@ -14,10 +15,12 @@ use accounts::Bug;
 on_all_databases!(
     a_right_migration_between_tables_passes,
     a_right_migration_of_one_row_passes,
+    a_right_migration_by_closures_passes,
     an_insert_only_copy_is_found,
     a_forgotten_delete_is_found,
     a_lossy_conversion_is_found,
     a_wrong_key_is_found,
+    a_wrong_key_of_the_mark_is_found,
     an_update_only_write_is_found,
     a_counter_that_is_raised_twice_is_found,
     a_comparison_of_a_column_with_itself_is_found,
@@ -43,7 +46,23 @@ async fn a_right_migration_of_one_row_passes<D: Sql>(db: Scratch<D>) {
     service.runtime.shutdown().await.unwrap();
 }
 
-/// What the test finds with every one of some seeds.
+async fn a_right_migration_by_closures_passes<D: Sql>(db: Scratch<D>) {
+    let service = accounts::Service::start(db, Bug::None).await;
+    let test = by_closures::test(&service, 0);
+    let report = test.until(Stage::Live).try_run().await.unwrap_or_else(|bug| panic!("{bug}"));
+    assert_eq!(report.untested, [""; 0]);
+    service.runtime.shutdown().await.unwrap();
+}
+
+async fn a_wrong_key_of_the_mark_is_found<D: Sql>(db: Scratch<D>) {
+    let service = accounts::Service::start(db, Bug::None).await;
+    let found = by_closures::test(&service, 1000).try_run().await.unwrap_err();
+    assert_eq!(found.kind, BugKind::WrongKey, "{found}");
+    assert!(found.next_step.contains("`key = …`"), "{found}");
+    service.runtime.shutdown().await.unwrap();
+}
+
+/// What the test finds.
 async fn finds<D: Sql>(db: Scratch<D>, bug: Bug, kind: BugKind) -> Box<MigrationBug> {
     let service = accounts::Service::start(db, bug).await;
     let found = service.test().seed(bug as u64).try_run().await.expect_err("the bug");

@@ -6,6 +6,8 @@ use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::error::{Error, ErrorKind};
 use crate::stages::stage::Side;
 
@@ -152,6 +154,7 @@ impl Recorder {
 pub struct FaultPlan {
     faults: Arc<Mutex<Vec<Planned>>>,
     recorder: Recorder,
+    hanging: Arc<Notify>,
 }
 
 #[derive(Clone, Debug)]
@@ -221,6 +224,17 @@ impl FaultPlan {
         fault
     }
 
+    /// Hangs, and says so to [`hung`](Self::hung).
+    pub(crate) async fn hang<T>(&self) -> T {
+        self.hanging.notify_one();
+        pending().await
+    }
+
+    /// Waits until a call hangs that has no time limit: from there on it ends only where its caller drops it.
+    pub async fn hung(&self) {
+        self.hanging.notified().await;
+    }
+
     /// Runs one call of a side as the plan wants it.
     ///
     /// ```
@@ -248,7 +262,7 @@ impl FaultPlan {
         match self.next(side, operation) {
             None => call.await,
             Some(fault @ Fault::Fail) => Err(injected(fault).into()),
-            Some(Fault::Hang) => pending().await,
+            Some(Fault::Hang) => self.hang().await,
             Some(Fault::Panic) => resume_unwind(injected_panic()),
             Some(fault @ Fault::LoseAnswer) => {
                 call.await?;

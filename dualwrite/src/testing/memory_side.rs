@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::stages::stage::Side;
-use crate::testing::FaultPlan;
+use crate::state::faults::FaultPlan;
 
 /// A keyed store in memory, usable as the old or the new side of reads and writes by closures or of a repository.
 /// Clones are one store. A value that may be NULL is an `Option`.

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::clock;
+use crate::compare::Shown;
 use crate::control::Mismatch;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
@@ -14,7 +15,7 @@ use crate::observe::CounterReport;
 use crate::runtime::{Runtime, watch};
 use crate::stages::stage::Side;
 use crate::state::Shared;
-use crate::testing::FaultPlan;
+use crate::state::faults::FaultPlan;
 
 /// How long [`Migration::settle`] waits at the most.
 pub const SETTLE_WITHIN: Duration = Duration::from_secs(30);
@@ -178,7 +179,7 @@ fn text(migration: &str, samples: &[Mismatch], found: Found) -> String {
     );
     // Writing to a `String` does not fail.
     for sample in samples.iter().take(LISTED_MAX) {
-        let shown = |value: &Option<crate::compare::Shown>| {
+        let shown = |value: &Option<Shown>| {
             value.as_ref().map_or("nothing".to_owned(), ToString::to_string)
         };
         let Mismatch { method, field, key, old, new, .. } = sample;

@@ -57,9 +57,9 @@ pub(super) struct Table<D: Sql> {
 }
 
 /// The name of a table, its key and its address.
-type Names = (&'static str, &'static str, &'static str);
-const OLD: Names = ("customer", "id", "email");
-const NEW: Names = ("account", "customer_id", "address");
+pub(super) type Names = (&'static str, &'static str, &'static str);
+pub(super) const OLD: Names = ("customer", "id", "email");
+pub(super) const NEW: Names = ("account", "customer_id", "address");
 
 impl<D: Sql> Table<D> {
     fn has(&self, bug: Bug) -> bool {
@@ -78,8 +78,9 @@ impl<D: Sql> Table<D> {
     }
 }
 
-pub(super) fn literal(text: Option<&str>) -> String {
-    let escaped = |text: &str| text.replace('\'', "''");
+pub(super) fn literal<D: Sql>(text: Option<&str>) -> String {
+    let backslash = D::sql("\\", "\\", "\\\\");
+    let escaped = |text: &str| text.replace('\\', backslash).replace('\'', "''");
     text.map_or("NULL".to_owned(), |text| format!("'{}'", escaped(text)))
 }
 
@@ -93,7 +94,7 @@ pub(super) fn values(rows: Rows) -> Vec<(i64, Value)> {
     rows.into_iter().map(value).collect()
 }
 
-fn select((table, key, email): Names) -> String {
+pub(super) fn select((table, key, email): Names) -> String {
     format!("SELECT {key}, {email}, visits FROM {table}")
 }
 
@@ -115,7 +116,7 @@ impl<D: Sql> Accounts<D::Db> for Table<D> {
         let ((table, key, column), id) = (self.names(), id + i64::from(self.has(Bug::WrongKeyInWrite)));
         let lower = email.as_ref().map(|email| email.to_lowercase());
         let email = if self.has(Bug::LossyWrite) { &lower } else { email };
-        let email = literal(email.as_deref());
+        let email = literal::<D>(email.as_deref());
         if self.has(Bug::UpdateOnlyWrite) {
             let set = format!("SET {column} = {email}, visits = {visits}");
             return self.run(tx, &format!("UPDATE {table} {set} WHERE {key} = {id}")).await;
@@ -256,7 +257,7 @@ impl<D: Sql> Service<D> {
         Ok(tx.commit().await?)
     }
 
-    async fn spoil(&self, id: i64) -> sqlx::Result<()> {
+    pub(super) async fn spoil(&self, id: i64) -> sqlx::Result<()> {
         let sql = format!("UPDATE account SET address = 'spoilt' WHERE customer_id = {id}");
         D::execute(self.db.pool(), &sql).await
     }

@@ -62,7 +62,7 @@ impl<D: Sql> Cards<D::Db> for Card<D> {
         id: i64,
         (email, visits): &Value,
     ) -> Result<(), sqlx::Error> {
-        let email = literal(email.as_deref());
+        let email = literal::<D>(email.as_deref());
         let set: Vec<String> = self.writes.iter().map(|name| format!("{name} = {email}")).collect();
         let set = set.join(", ");
         let update = format!("UPDATE card SET visits = {visits}, {set} WHERE id = {id}");

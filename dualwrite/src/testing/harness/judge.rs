@@ -157,7 +157,7 @@ impl<K: Ord + Clone + Debug, V: PartialEq + Debug> Seen<'_, K, V> {
             Cause::Write(_) | Cause::Change(..) if new_row => (
                 BugKind::UpdateOnlyWrite,
                 format!("{lacks} after a write that the caller was told is done"),
-                format!("does the write of the {side} side insert a row that is missing there (an upsert)?"),
+                format!("does the write of the {side} side insert a row that is missing there (an upsert), and does your code pass on its errors?"),
             ),
             Cause::Copied(touched) if touched.contains(key) => (
                 BugKind::UpdateOnlyWrite,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use crate::observe::CounterReport;
-use crate::testing::harness::bug::BugKind;
+use crate::testing::harness::bug::{BugKind, MigrationBug};
 use crate::testing::harness::judge::Cause;
 use crate::testing::harness::run::{Found, Run, retried};
 use crate::verify::decide::VerifyReport;
@@ -130,7 +130,7 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         Err(self.bug(BugKind::BlindComparison, Some(key), found, next))
     }
 
-    async fn falsely_different(&self, many: u64) -> Box<crate::testing::MigrationBug> {
+    async fn falsely_different(&self, many: u64) -> Box<MigrationBug> {
         let samples = self.migration.mismatches().await.unwrap_or_default();
         let shown: Vec<String> = samples
             .iter()

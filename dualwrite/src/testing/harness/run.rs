@@ -4,18 +4,21 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 
 use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::migration::Migration;
 use crate::stages::stage::{Side, Stage};
+use crate::state::faults::{Fault, FaultPlan};
 use crate::testing::harness::bug::{BugKind, MigrationBug};
 use crate::testing::harness::dice::Dice;
 use crate::testing::harness::history::History;
 use crate::testing::harness::judge::{Cause, Seen, judge};
-use crate::testing::harness::{Call, MigrationTest, TestReport};
-use crate::testing::{Fault, FaultPlan};
+use crate::testing::harness::plan::{Call, MigrationTest};
+use crate::testing::harness::report::TestReport;
 
 pub(super) type Found<T = ()> = Result<T, Box<MigrationBug>>;
 
@@ -213,7 +216,7 @@ impl<'t, 'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run
                 self.faults.strike_next(side, fault);
             }
             let Some(call) = self.call(operation) else { return Ok(false) };
-            let ended = AssertUnwindSafe(call).catch_unwind().await;
+            let ended = ended(call, &self.faults).await;
             let has_struck = struck.is_some() && self.faults.left() == 0;
             self.faults.clear();
             match ended {
@@ -393,6 +396,14 @@ pub(super) async fn retried<T>(call: impl AsyncFn() -> Result<T, Error>) -> Resu
         }
     }
     call().await
+}
+
+/// Waits for the end of a call. One that hangs is given up by its caller.
+async fn ended(call: Call<'_, ()>, faults: &FaultPlan) -> std::thread::Result<Result<(), BoxError>> {
+    match select(AssertUnwindSafe(call).catch_unwind(), pin!(faults.hung())).await {
+        Either::Left((ended, _)) => ended,
+        Either::Right(_) => Ok(Err("it hangs".into())),
+    }
 }
 
 fn said(panic: &(dyn Any + Send)) -> String {

@@ -11,7 +11,7 @@ use crate::migration::moving::Moving;
 use crate::stages::moves::Move;
 use crate::stages::position::Percent;
 use crate::stages::stage::{Side, Stage};
-use crate::testing::Fault;
+use crate::state::faults::Fault;
 use crate::testing::harness::bug::BugKind;
 use crate::testing::harness::judge::Cause;
 use crate::testing::harness::run::{Found, Operation, Run, TRIES, retried};
