@@ -86,7 +86,8 @@ async fn a_forgotten_delete_is_found<D: Sql>(db: Scratch<D>) {
     let text = found.to_string();
     assert!(text.contains("the new side still has the row that was deleted"), "{text}");
     assert!(text.contains("delete("), "{text}");
-    finds(again::<D>("forgotten_in_copy").await, Bug::NoDeleteInCopy, BugKind::ForgottenDelete).await;
+    finds(again::<D>("forgotten_in_copy").await, Bug::NoDeleteInCopy, BugKind::ForgottenDelete)
+        .await;
 }
 
 async fn a_lossy_conversion_is_found<D: Sql>(db: Scratch<D>) {
@@ -118,9 +119,11 @@ async fn a_comparison_of_a_column_with_itself_is_found<D: Sql>(db: Scratch<D>) {
     let found = service.test().try_run().await.unwrap_err();
     assert_eq!(found.kind, BugKind::BlindComparison, "{found}");
     service.runtime.shutdown().await.unwrap();
-    let found = finds(again::<D>("blind_copy").await, Bug::BlindCopy, BugKind::BlindComparison).await;
+    let found =
+        finds(again::<D>("blind_copy").await, Bug::BlindCopy, BugKind::BlindComparison).await;
     assert!(found.found.contains("a verification finds no difference"), "{found}");
-    let found = finds(again::<D>("blind_read").await, Bug::BlindRead, BugKind::BlindComparison).await;
+    let found =
+        finds(again::<D>("blind_read").await, Bug::BlindRead, BugKind::BlindComparison).await;
     assert!(found.found.contains("the shadow comparison of its read counts as equal"), "{found}");
 }
 

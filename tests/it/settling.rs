@@ -121,9 +121,7 @@ async fn each_fault_strikes_its_call<D: Sql>(db: Scratch<D>) {
     let world = shadowing(db).await;
     let faults = FaultPlan::new();
     faults.attach(&world.migration);
-    for (number, fault) in
-        (1..).zip([Fault::Fail, Fault::LoseAnswer, Fault::Panic, Fault::Hang])
-    {
+    for (number, fault) in (1..).zip([Fault::Fail, Fault::LoseAnswer, Fault::Panic, Fault::Hang]) {
         faults.strike_next(Side::New, fault);
         world.save(number, "forgiven").await;
         assert_eq!(faults.left(), 0);

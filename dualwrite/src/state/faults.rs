@@ -96,9 +96,10 @@ impl Recorder {
     #[must_use]
     pub fn count(&self, side: Side, operation: &str) -> u32 {
         let recorded = self.recorded();
-        let counted = recorded.counts.iter().filter(|(of, name, _)| {
-            *of == side && (operation == ANY || name == operation)
-        });
+        let counted = recorded
+            .counts
+            .iter()
+            .filter(|(of, name, _)| *of == side && (operation == ANY || name == operation));
         counted.map(|(_, _, count)| count).sum()
     }
 

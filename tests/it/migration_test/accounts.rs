@@ -113,7 +113,8 @@ impl<D: Sql> Accounts<D::Db> for Table<D> {
         id: i64,
         (email, visits): &Value,
     ) -> Result<(), sqlx::Error> {
-        let ((table, key, column), id) = (self.names(), id + i64::from(self.has(Bug::WrongKeyInWrite)));
+        let ((table, key, column), id) =
+            (self.names(), id + i64::from(self.has(Bug::WrongKeyInWrite)));
         let lower = email.as_ref().map(|email| email.to_lowercase());
         let email = if self.has(Bug::LossyWrite) { &lower } else { email };
         let email = literal::<D>(email.as_deref());
@@ -123,7 +124,8 @@ impl<D: Sql> Accounts<D::Db> for Table<D> {
         }
         self.run(tx, &format!("DELETE FROM {table} WHERE {key} = {id}")).await?;
         let columns = format!("({key}, {column}, visits)");
-        self.run(tx, &format!("INSERT INTO {table} {columns} VALUES ({id}, {email}, {visits})")).await
+        self.run(tx, &format!("INSERT INTO {table} {columns} VALUES ({id}, {email}, {visits})"))
+            .await
     }
 
     async fn remove(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<(), sqlx::Error> {
@@ -163,7 +165,9 @@ impl<D: Sql> CopyKeys for CopyAccounts<D> {
         let key = if self.bug == Bug::WrongKeyInCopy { "id + 1000" } else { "id" };
         let is_left = if self.bug == Bug::IncompleteCopy { "AND email IS NOT NULL" } else { "" };
         for id in keys {
-            let is_there = !D::texts(tx, &format!("SELECT id FROM customer WHERE id = {id}")).await?.is_empty();
+            let is_there = !D::texts(tx, &format!("SELECT id FROM customer WHERE id = {id}"))
+                .await?
+                .is_empty();
             let keeps = match self.bug {
                 Bug::InsertOnlyCopy => is_there,
                 Bug::NoDeleteInCopy => !is_there,
@@ -200,7 +204,9 @@ impl<D: Sql> CopyKeys for CopyAccounts<D> {
         for id in keys {
             let mut rows = Vec::new();
             for names in [OLD, new] {
-                rows.push(D::read(tx, &format!("{} WHERE {} = {id}", select(names), names.1)).await?);
+                rows.push(
+                    D::read(tx, &format!("{} WHERE {} = {id}", select(names), names.1)).await?,
+                );
             }
             if rows[0] != rows[1] {
                 differing.push(*id);

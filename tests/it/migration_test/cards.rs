@@ -1,9 +1,7 @@
 //! A sample migration between two columns of one row: right, or with one bug.
 
 use dualwrite::testing::MigrationTest;
-use dualwrite::{
-    Backend, Columns, CopySql, KeySource, Mapping, Migration, Runtime, Side, Tx,
-};
+use dualwrite::{Backend, Columns, CopySql, KeySource, Mapping, Migration, Runtime, Side, Tx};
 
 use super::accounts::{Value, literal, values};
 use crate::support::db::Scratch;
@@ -67,8 +65,10 @@ impl<D: Sql> Cards<D::Db> for Card<D> {
         let set = set.join(", ");
         let update = format!("UPDATE card SET visits = {visits}, {set} WHERE id = {id}");
         if D::run(tx, &update).await? == 0 {
-            let (names, emails) = (self.writes.join(", "), vec![email; self.writes.len()].join(", "));
-            let insert = format!("INSERT INTO card (id, visits, {names}) VALUES ({id}, {visits}, {emails})");
+            let (names, emails) =
+                (self.writes.join(", "), vec![email; self.writes.len()].join(", "));
+            let insert =
+                format!("INSERT INTO card (id, visits, {names}) VALUES ({id}, {visits}, {emails})");
             D::run(tx, &insert).await?;
         }
         Ok(())
@@ -141,7 +141,9 @@ impl<D: Sql> Service<D> {
                 Card::alone(pool, "email"),
                 Card::alone(pool, "address"),
             )),
-            _ => Wrapper::OneRow(DualCards::one_row(&migration, |columns| Card::of(pool, columns, bug))),
+            _ => Wrapper::OneRow(DualCards::one_row(&migration, |columns| {
+                Card::of(pool, columns, bug)
+            })),
         };
         Self { db, runtime, migration, cards }
     }

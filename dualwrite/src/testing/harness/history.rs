@@ -29,10 +29,13 @@ impl<K: PartialEq> History<K> {
 
     /// The last ones that concern a key, or any.
     pub(super) fn about(&self, key: Option<&K>) -> Vec<String> {
-        let concerns = |done: &Done<K>| key.is_none() || done.key.is_none() || done.key.as_ref() == key;
+        let concerns =
+            |done: &Done<K>| key.is_none() || done.key.is_none() || done.key.as_ref() == key;
         let numbered = self.0.iter().enumerate().filter(|(_, done)| concerns(done));
         let lines: Vec<String> = numbered
-            .map(|(at, done)| format!("{:>3}. {:<10} {}", at + 1, done.stage.to_string(), done.text))
+            .map(|(at, done)| {
+                format!("{:>3}. {:<10} {}", at + 1, done.stage.to_string(), done.text)
+            })
             .collect();
         lines[lines.len().saturating_sub(SHOWN_MAX)..].to_vec()
     }

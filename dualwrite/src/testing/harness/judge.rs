@@ -144,8 +144,11 @@ impl<K: Ord + Clone + Debug, V: PartialEq + Debug> Seen<'_, K, V> {
 
     fn beside(&self, key: &K, other: &K) -> Verdict<K> {
         let side = self.side;
-        let found = format!("an operation with key {key:?} alone has changed it on the {side} side");
-        let next = format!("which key does the {side} side use in this operation, or in the copy of a key?");
+        let found =
+            format!("an operation with key {key:?} alone has changed it on the {side} side");
+        let next = format!(
+            "which key does the {side} side use in this operation, or in the copy of a key?"
+        );
         self.verdict(BugKind::WrongKey, other, found, next)
     }
 
@@ -157,12 +160,16 @@ impl<K: Ord + Clone + Debug, V: PartialEq + Debug> Seen<'_, K, V> {
             Cause::Write(_) | Cause::Change(..) if new_row => (
                 BugKind::UpdateOnlyWrite,
                 format!("{lacks} after a write that the caller was told is done"),
-                format!("does the write of the {side} side insert a row that is missing there (an upsert), and does your code pass on its errors?"),
+                format!(
+                    "does the write of the {side} side insert a row that is missing there (an upsert), and does your code pass on its errors?"
+                ),
             ),
             Cause::Copied(touched) if touched.contains(key) => (
                 BugKind::UpdateOnlyWrite,
                 format!("{lacks} after a write beside the copy"),
-                format!("does the write of the {side} side insert a row that is missing there (an upsert)?"),
+                format!(
+                    "does the write of the {side} side insert a row that is missing there (an upsert)?"
+                ),
             ),
             Cause::Copied(_) => (
                 BugKind::IncompleteCopy,
@@ -171,7 +178,9 @@ impl<K: Ord + Clone + Debug, V: PartialEq + Debug> Seen<'_, K, V> {
             ),
             Cause::Repaired(_) => (
                 BugKind::WrongKey,
-                format!("{lacks} after its write failed there and the marked keys were copied again"),
+                format!(
+                    "{lacks} after its write failed there and the marked keys were copied again"
+                ),
                 marking(side),
             ),
             _ => (
@@ -190,7 +199,8 @@ impl<K: Ord + Clone + Debug, V: PartialEq + Debug> Seen<'_, K, V> {
             true => (
                 BugKind::HiddenError,
                 format!("the {side} side has a row of it from a write that failed"),
-                "is everything of the write in the transaction that `begin` has answered with?".to_owned(),
+                "is everything of the write in the transaction that `begin` has answered with?"
+                    .to_owned(),
             ),
             false => (
                 BugKind::ForgottenDelete,
@@ -262,7 +272,12 @@ mod tests {
 
     type Rows = Vec<(i64, &'static str)>;
 
-    fn judged(cause: &Cause<'_, i64, &'static str>, expected: Rows, before: Rows, found: Rows) -> Option<BugKind> {
+    fn judged(
+        cause: &Cause<'_, i64, &'static str>,
+        expected: Rows,
+        before: Rows,
+        found: Rows,
+    ) -> Option<BugKind> {
         let (expected, before) = (expected.into_iter().collect(), before.into_iter().collect());
         let ever = BTreeSet::from([1, 2, 3]);
         let (side, found, expected, before, ever) = (Side::New, &*found, &expected, &before, &ever);
@@ -285,8 +300,18 @@ mod tests {
             (Cause::Write(&1), all.clone(), vec![(1, "a"), (2, "c")], BugKind::WrongKey),
             (Cause::Write(&1), all.clone(), vec![(1, "a"), (2, "b"), (9, "b")], BugKind::WrongKey),
             (Cause::Write(&1), all.clone(), vec![(1, "a"), (2, "b"), (1, "b")], BugKind::WrongKey),
-            (Cause::Delete(&3), all.clone(), vec![(1, "a"), (2, "b"), (3, "c")], BugKind::ForgottenDelete),
-            (Cause::Change(&1, Some("aa")), all.clone(), vec![(1, "aa"), (2, "b")], BugKind::DoubledWrite),
+            (
+                Cause::Delete(&3),
+                all.clone(),
+                vec![(1, "a"), (2, "b"), (3, "c")],
+                BugKind::ForgottenDelete,
+            ),
+            (
+                Cause::Change(&1, Some("aa")),
+                all.clone(),
+                vec![(1, "aa"), (2, "b")],
+                BugKind::DoubledWrite,
+            ),
             (Cause::Repaired(&1), vec![(1, "x")], vec![(1, "x"), (2, "b")], BugKind::WrongKey),
             (Cause::Undone(&1), vec![(1, "a")], vec![(1, "x"), (2, "b")], BugKind::HiddenError),
         ] {
@@ -308,7 +333,11 @@ mod tests {
             (vec![], vec![(2, "b"), (101, "a")], BugKind::WrongKey),
         ] {
             let shown = format!("{found:?}");
-            assert_eq!(judged(&Cause::Copied(&touched), all.clone(), before, found), Some(kind), "{shown}");
+            assert_eq!(
+                judged(&Cause::Copied(&touched), all.clone(), before, found),
+                Some(kind),
+                "{shown}"
+            );
         }
     }
 }

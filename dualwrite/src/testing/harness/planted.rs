@@ -9,8 +9,7 @@ use crate::testing::harness::judge::Cause;
 use crate::testing::harness::run::{Found, Run, retried};
 use crate::verify::decide::VerifyReport;
 
-const LOOK_AT_MAPPING: &str =
-    "does the copy function's `mapping` (or `differing`, or the derived fields) compare the old column with the new \
+const LOOK_AT_MAPPING: &str = "does the copy function's `mapping` (or `differing`, or the derived fields) compare the old column with the new \
      one, and not a column with itself?";
 
 impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_, 'a, K, V> {
@@ -51,7 +50,8 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         let before = self.new_row(&key).cloned();
         self.look().await?;
         if self.new_row(&key) == before.as_ref() {
-            let found = "`spoil_new` was called for this key, and `new_rows` lists the same as before";
+            let found =
+                "`spoil_new` was called for this key, and `new_rows` lists the same as before";
             let next = "does `spoil_new` change a column that `new_rows` reads, and is the condition right?";
             return Err(self.bug(BugKind::Test, Some(&key), found, next));
         }
@@ -65,7 +65,9 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         let report = repaired.map_err(|error| self.failed("the repair", error))?;
         self.note(None, "repair of what differs");
         if report.failed > 0 {
-            return Err(self.failed("the repair", format!("{} keys could not be copied", report.failed)));
+            return Err(
+                self.failed("the repair", format!("{} keys could not be copied", report.failed))
+            );
         }
         self.check(&Cause::Copied(&BTreeSet::new())).await
     }
@@ -77,7 +79,8 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
             return Ok(());
         };
         if self.verify().await?.is_clean() {
-            let found = "the row was spoilt on the new side, and a verification finds no difference";
+            let found =
+                "the row was spoilt on the new side, and a verification finds no difference";
             return Err(self.bug(BugKind::BlindComparison, Some(&key), found, LOOK_AT_MAPPING));
         }
         self.repair().await?;
@@ -126,7 +129,8 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
             return Ok(());
         }
         let found = "the row was spoilt on the new side, and the shadow comparison of its read counts as equal";
-        let next = "does each side of the read select its own column, and does the comparison look at it?";
+        let next =
+            "does each side of the read select its own column, and does the comparison look at it?";
         Err(self.bug(BugKind::BlindComparison, Some(key), found, next))
     }
 

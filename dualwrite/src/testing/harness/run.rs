@@ -86,11 +86,7 @@ impl<'t, 'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run
     }
 
     pub(super) fn report(self) -> TestReport {
-        TestReport {
-            seed: self.test.seed,
-            operations: self.history.len(),
-            untested: self.untested,
-        }
+        TestReport { seed: self.test.seed, operations: self.history.len(), untested: self.untested }
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -238,11 +234,7 @@ impl<'t, 'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run
     }
 
     /// Who was told that a write is done must be right.
-    fn check_honest(
-        &self,
-        operation: &Operation<K, V>,
-        struck: Option<(Side, Fault)>,
-    ) -> Found {
+    fn check_honest(&self, operation: &Operation<K, V>, struck: Option<(Side, Fault)>) -> Found {
         let answers = if self.stage() < Stage::Live { Side::Old } else { Side::New };
         match struck {
             Some((side, fault)) if side == answers => Err(self.bug(
@@ -257,7 +249,9 @@ impl<'t, 'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run
 
     fn refused(&self, operation: &Operation<K, V>, error: &str) -> Box<MigrationBug> {
         let next = match self.stage() {
-            Stage::Off => "does the old side take this value? Else give the test others: `.values([…])`",
+            Stage::Off => {
+                "does the old side take this value? Else give the test others: `.values([…])`"
+            }
             _ => "the operation works at `off`: what does the other side refuse?",
         };
         let key = Some(operation.key());
@@ -291,7 +285,9 @@ impl<'t, 'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run
     /// Before the copy has ended, the list of the new side may fail: for a column that is NULL still.
     async fn rows_or_none(&self, side: Side) -> Found<Option<Vec<(K, V)>>> {
         match self.rows(side).await {
-            Err(bug) if side == Side::Old || self.is_copied || bug.kind == BugKind::Test => Err(bug),
+            Err(bug) if side == Side::Old || self.is_copied || bug.kind == BugKind::Test => {
+                Err(bug)
+            }
             listed => Ok(listed.ok()),
         }
     }
@@ -399,7 +395,10 @@ pub(super) async fn retried<T>(call: impl AsyncFn() -> Result<T, Error>) -> Resu
 }
 
 /// Waits for the end of a call. One that hangs is given up by its caller.
-async fn ended(call: Call<'_, ()>, faults: &FaultPlan) -> std::thread::Result<Result<(), BoxError>> {
+async fn ended(
+    call: Call<'_, ()>,
+    faults: &FaultPlan,
+) -> std::thread::Result<Result<(), BoxError>> {
     match select(AssertUnwindSafe(call).catch_unwind(), pin!(faults.hung())).await {
         Either::Left((ended, _)) => ended,
         Either::Right(_) => Ok(Err("it hangs".into())),

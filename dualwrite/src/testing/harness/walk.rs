@@ -71,10 +71,14 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
             return needs("`write` is missing", "add `.write(…)` to the test");
         }
         if test.keys.len() < 6 || test.values.len() < 2 {
-            return needs("the test has fewer than six keys or two values", "give `over` some more");
+            return needs(
+                "the test has fewer than six keys or two values",
+                "give `over` some more",
+            );
         }
         if self.stage() != Stage::Off {
-            let next = "use a database of its own for the test, in which the migration was never moved";
+            let next =
+                "use a database of its own for the test, in which the migration was never moved";
             return needs("the migration is not at `off`", next);
         }
         self.look().await?;
@@ -105,7 +109,9 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
     /// Back at `Off` the new side goes stale, and everything is copied over it.
     async fn second_copy(&mut self) -> Found {
         if !self.migration.shared().terms().sees_new {
-            self.leave_untested("the way back to `off` and a second copy: give the copy function a `new_source`");
+            self.leave_untested(
+                "the way back to `off` and a second copy: give the copy function a `new_source`",
+            );
             return Ok(());
         }
         self.go(Move::StepBack(Stage::Off)).await?;
@@ -124,7 +130,8 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         let failed = failed.map_err(|error| self.failed("the backfill", error))?;
         if failed > 0 {
             let letters = self.migration.dead_letters().await.unwrap_or_default();
-            let first = letters.first().map(|letter| format!("key {}: {}", letter.key, letter.error));
+            let first =
+                letters.first().map(|letter| format!("key {}: {}", letter.key, letter.error));
             let what = format!("{failed} keys could not be copied, {}", first.unwrap_or_default());
             return Err(self.failed("the backfill", what));
         }
@@ -174,7 +181,9 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
     /// From `Complete` to `Off`, where the copy function knows the way.
     async fn back(&mut self) -> Found {
         if !self.migration.shared().terms().can_copy_back {
-            self.leave_untested("the way back from `complete`: give the copy function a `copy_back`");
+            self.leave_untested(
+                "the way back from `complete`: give the copy function a `copy_back`",
+            );
             return Ok(());
         }
         self.go(Move::Rollback).await?;
