@@ -5,9 +5,9 @@
 //!
 //! | item | for |
 //! |---|---|
-//! | [`MigrationTest`](crate::testing::MigrationTest) | takes your own migration through all stages and back, with live writes and faults, and says what is wrong with it |
-//! | [`FaultPlan`](crate::testing::FaultPlan), [`Recorder`](crate::testing::Recorder) | calls of a side that fail, hang, panic, or lose their answer; what was called |
-//! | [`MemorySide`](crate::testing::MemorySide) | a side in memory |
+//! | [`MigrationTest`] | takes your own migration through all stages and back, with live writes and faults, and says what is wrong with it |
+//! | [`FaultPlan`], [`Recorder`] | calls of a side that fail, hang, panic, or lose their answer; what was called |
+//! | [`MemorySide`] | a side in memory |
 //! | `settle`, `assert_no_mismatch` of [`Migration`] and [`Runtime`](crate::Runtime) | the end of comparisons and repairs under way, without sleeping |
 //!
 //! The page [`guide::testing`](crate::guide::testing) begins with ten lines.

@@ -106,7 +106,7 @@ impl SampleValues for f64 {
 
 impl SampleValues for Uuid {
     fn samples() -> Vec<Self> {
-        (1..=4).map(|number| Self::numbered(number)).collect()
+        (1..=4).map(Self::numbered).collect()
     }
 }
 

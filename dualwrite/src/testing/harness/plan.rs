@@ -20,6 +20,7 @@ const KEYS_MAX: usize = 30;
 
 pub(super) type Call<'a, T> = LocalBoxFuture<'a, Result<T, BoxError>>;
 type OnKey<'a, K, T> = Box<dyn Fn(K) -> Call<'a, T> + 'a>;
+type WriteRow<'a, K, V> = Box<dyn Fn(K, V) -> Call<'a, ()> + 'a>;
 type ListRows<'a, K, V> = Box<dyn Fn() -> Call<'a, Vec<(K, V)>> + 'a>;
 
 /// A test of a whole migration: yours, with your wrapper or closures, your copy function and your tables.
@@ -76,7 +77,7 @@ pub struct MigrationTest<'a, K, V> {
     pub(super) values: Vec<V>,
     pub(super) seed: u64,
     pub(super) until: Stage,
-    pub(super) write: Option<Box<dyn Fn(K, V) -> Call<'a, ()> + 'a>>,
+    pub(super) write: Option<WriteRow<'a, K, V>>,
     pub(super) delete: Option<OnKey<'a, K, ()>>,
     pub(super) changes: Vec<Change<'a, K, V>>,
     pub(super) read: Option<OnKey<'a, K, Option<V>>>,

@@ -43,7 +43,7 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         if self.ends_at(Stage::Shadow) {
             return Ok(());
         }
-        self.to_live_and_back().await?;
+        self.go_live_and_back().await?;
         if self.ends_at(Stage::Live) {
             return Ok(());
         }
@@ -164,7 +164,7 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
     }
 
     /// By a ramp to `Live`, back to `Shadow` and to `Live` again.
-    async fn to_live_and_back(&mut self) -> Found {
+    async fn go_live_and_back(&mut self) -> Found {
         let half = Percent::new(HALF).map_err(|error| self.failed("the ramp", error))?;
         self.go(Move::Ramp(half)).await?;
         self.live().await?;
