@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod contracts;
+pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
 pub(crate) mod letters;
@@ -177,6 +178,7 @@ pub trait Watch: Send {
 pub(crate) trait Control:
     commands::Commands
     + contracts::Contracts
+    + expands::Expands
     + hazards::Hazards
     + letters::Letters
     + plans::Plans

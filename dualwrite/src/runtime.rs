@@ -300,6 +300,9 @@ impl Inner {
         if let Some(contract) = &options.contract {
             contract.check().map_err(|error| error.of(name))?;
         }
+        if let Some(expand) = &options.expand {
+            expand.check().map_err(|error| error.of(name))?;
+        }
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)
             .map_err(|error| error.of(name))?;

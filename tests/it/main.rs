@@ -30,6 +30,7 @@ mod dual;
 mod ended;
 #[cfg(unix)]
 mod engines;
+mod expand;
 #[cfg(unix)]
 mod failover;
 mod far_away;

@@ -43,7 +43,9 @@ pub(super) async fn run(
     if execution.options.dry_run {
         return Ok(rehearsed(name, &facts, wish, to, gates));
     }
-    if to.goes_forward(facts.position) && declared(&facts, to).is_ok_and(|terms| terms.copies) {
+    if to.goes_forward(facts.position)
+        && declared(&facts, to).is_ok_and(|terms| terms.copies || !terms.unexpanded.is_empty())
+    {
         read_catalogue(execution).await?;
     }
     attempt_until(execution, wish, gates).await?;

@@ -4,6 +4,7 @@
 mod commands;
 mod contracts;
 mod entry;
+mod expands;
 mod hazards;
 mod instances;
 mod letters;
@@ -25,6 +26,7 @@ use crate::control::{
     Mismatch, Order, Pulse, Record, Sample, VerifyOrder, Watch,
 };
 use crate::error::Error;
+use crate::expand::declared::Expand;
 use crate::key::EncodedKey;
 use crate::preflight::report::PreflightReport;
 use crate::rollout::order::{NewOrder, RolloutOrder};
@@ -61,6 +63,7 @@ struct Entry {
     hazards: Vec<Hazard>,
     preflight: Option<PreflightReport>,
     contract: Option<Contract>,
+    expand: Option<Expand>,
     shape: Option<String>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,

@@ -5,6 +5,7 @@ mod alter;
 pub(crate) mod change;
 mod commands;
 mod contracts;
+mod expands;
 mod facts;
 mod hazards;
 mod holders;
