@@ -25,7 +25,7 @@ type ListRows<'a, K, V> = Box<dyn Fn() -> Call<'a, Vec<(K, V)>> + 'a>;
 
 /// A test of a whole migration: yours, with your wrapper or closures, your copy function and your tables.
 ///
-/// It takes the migration from `Off` to `Complete` and back to `Off`, and on the way once back to `Off` and once from
+/// It takes the migration from `Off` to `Complete` and back to `Off`, and on the way twice back to `Off` and once from
 /// `Live` to `Shadow`. In each stage it inserts, overwrites, changes and deletes rows through your calls, also beside
 /// the backfill, and makes calls of both sides fail, hang, panic and lose their answer. After each operation it
 /// compares what the sides hold with what was written. Values are drawn in an order that the seed decides.

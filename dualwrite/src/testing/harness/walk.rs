@@ -29,8 +29,7 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         if self.ends_at(Stage::Off) {
             return Ok(());
         }
-        self.first_copy().await?;
-        self.second_copy().await?;
+        self.copies().await?;
         self.faults(Side::New, Side::Old).await?;
         self.is_verified().await?;
         self.verification_sees().await?;
@@ -95,33 +94,36 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
         self.live().await
     }
 
-    /// Both are written, everything is copied beside live writes.
-    async fn first_copy(&mut self) -> Found {
+    /// Everything is copied, once, over stale rows, and beside live writes. In this order, so that a bug of the copy or
+    /// of a write is found where it can be told from others.
+    async fn copies(&mut self) -> Found {
+        let comes_back = self.migration.shared().terms().sees_new;
         self.go(Move::Advance(Stage::DualWrite)).await?;
         self.live().await?;
-        let migration = self.migration.clone();
-        let copying = retried(async || migration.backfill().batch(3).run().await);
-        let (copied, touched) = join(copying, self.live_unchecked()).await;
-        self.end_copy(copied.map(|progress| progress.failed), &touched?).await?;
-        self.live().await
-    }
-
-    /// Back at `Off` the new side goes stale, and everything is copied over it.
-    async fn second_copy(&mut self) -> Found {
-        if !self.migration.shared().terms().sees_new {
-            self.leave_untested(
-                "the way back to `off` and a second copy: give the copy function a `new_source`",
-            );
+        self.copy(!comes_back).await?;
+        if !comes_back {
+            self.leave_untested("the way back to `off` and copies over stale rows: give the copy function a `new_source`");
             return Ok(());
         }
-        self.go(Move::StepBack(Stage::Off)).await?;
-        self.is_copied = false;
-        self.live().await?;
-        self.look().await?;
-        self.go(Move::Advance(Stage::DualWrite)).await?;
+        for beside_writes in [false, true] {
+            self.go(Move::StepBack(Stage::Off)).await?;
+            self.is_copied = false;
+            self.live().await?;
+            self.look().await?;
+            self.go(Move::Advance(Stage::DualWrite)).await?;
+            self.copy(beside_writes).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&mut self, beside_writes: bool) -> Found {
         let migration = self.migration.clone();
-        let copied = retried(async || migration.backfill().run().await).await;
-        self.end_copy(copied.map(|progress| progress.failed), &BTreeSet::new()).await?;
+        let copying = retried(async || migration.backfill().batch(3).run().await);
+        let (copied, touched) = match beside_writes {
+            true => join(copying, self.live_unchecked()).await,
+            false => (copying.await, Ok(BTreeSet::new())),
+        };
+        self.end_copy(copied.map(|progress| progress.failed), &touched?).await?;
         self.live().await
     }
 
