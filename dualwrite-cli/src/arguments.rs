@@ -134,6 +134,9 @@ pub(crate) enum Command {
     /// Gives an order to a backfill, whichever instance runs it
     #[command(subcommand)]
     Backfill(Order),
+    /// Says whether everything that a migration declares as new is there, and makes the files for it
+    #[command(subcommand)]
+    Expand(crate::expand::Expand),
     /// Drops what a migration calls old, on evidence
     #[command(subcommand)]
     Contract(crate::contract::Contract),

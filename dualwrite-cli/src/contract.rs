@@ -1,15 +1,15 @@
 //! `dualwrite contract …`: whether old may be dropped, what that would run, and dropping it.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use dualwrite::{ContractDecision, ContractPlan, ContractRun, Operator, printable};
+use dualwrite::{ContractDecision, ContractRun, Operator, printable};
 
+use crate::answer::{Answer, as_json, write, yes};
 use crate::failure::Exit;
 
 /// How much of what a backup's command prints is kept.
@@ -96,16 +96,6 @@ pub(crate) struct Said {
     because: String,
 }
 
-/// What is printed, and whether the answer is yes.
-pub(crate) struct Answer {
-    pub(crate) text: String,
-    pub(crate) yes: bool,
-}
-
-pub(crate) fn yes(text: String) -> Answer {
-    Answer { text, yes: true }
-}
-
 /// Does it.
 pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Exit> {
     match command {
@@ -117,7 +107,7 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
         Contract::Plan { name, json, into, version } => {
             let plan = operator.contract(&name).plan().await?;
             match (into, version) {
-                (Some(folder), Some(version)) => write(&plan, &folder, version).map(yes),
+                (Some(folder), Some(version)) => write(&plan.files(version), &folder).map(yes),
                 _ if json => as_json(&plan).map(yes),
                 _ => Ok(yes(statements(&plan.statements))),
             }
@@ -150,12 +140,6 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
             Ok(yes(text))
         }
     }
-}
-
-fn as_json(value: &impl serde::Serialize) -> Result<String, Exit> {
-    let text = serde_json::to_string_pretty(value);
-    let text = text.map_err(|error| Exit::other(format!("this cannot be JSON: {error}")))?;
-    Ok(format!("{text}\n"))
 }
 
 fn decided(name: &str, decision: &ContractDecision) -> String {
@@ -192,27 +176,6 @@ fn ran(name: &str, run: &ContractRun) -> String {
         true => format!("{name}: old was dropped before\n"),
         false => format!("{}{name}: old is dropped\n", statements(&run.statements)),
     }
-}
-
-/// Files that are there already are left alone.
-fn write(plan: &ContractPlan, folder: &PathBuf, version: i64) -> Result<String, Exit> {
-    let failed = |path: &PathBuf, error: std::io::Error| {
-        Exit::other(format!(
-            "cannot write `{}`: {error}; name another folder or version",
-            path.display()
-        ))
-    };
-    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
-    let mut text = String::new();
-    for file in plan.files(version) {
-        let path = folder.join(&file.name);
-        let made = fs::OpenOptions::new().write(true).create_new(true).open(&path);
-        let written =
-            made.and_then(|mut made| std::io::Write::write_all(&mut made, file.text.as_bytes()));
-        written.map_err(|error| failed(&path, error))?;
-        let _ = writeln!(text, "{}", path.display());
-    }
-    Ok(text)
 }
 
 async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Exit> {

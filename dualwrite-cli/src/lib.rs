@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod arguments;
 mod commands;
 mod connect;
 mod contract;
+mod expand;
 mod failure;
 mod obey;
 mod queries;
@@ -16,8 +18,8 @@ use std::io::Write;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use dualwrite::CommandSpec;
 
+use answer::{Answer, yes};
 use arguments::{Arguments, Command, Output, Schema};
-use contract::{Answer, yes};
 use failure::Exit;
 
 /// What was asked for is done.
@@ -120,11 +122,17 @@ async fn command(
 
 async fn other(arguments: Arguments) -> Result<Answer, Exit> {
     let url = named(arguments.database)?;
-    if let Command::Contract(command) = arguments.command {
-        let operator = connect::connect(&url).await?;
-        return contract::obey(&operator, command).await;
+    match arguments.command {
+        Command::Contract(command) => {
+            let operator = connect::connect(&url).await?;
+            contract::obey(&operator, command).await
+        }
+        Command::Expand(command) => {
+            let operator = connect::connect(&url).await?;
+            expand::obey(&operator, command).await
+        }
+        command => obey::obey(&url, command, arguments.output).await.map(yes),
     }
-    obey::obey(&url, arguments.command, arguments.output).await.map(yes)
 }
 
 fn named(url: Option<String>) -> Result<String, Exit> {

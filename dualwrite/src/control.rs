@@ -4,6 +4,7 @@
 pub(crate) mod commands;
 pub(crate) mod contracts;
 pub(crate) mod dead_letters;
+pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
 mod orders;
@@ -177,6 +178,7 @@ pub trait Watch: Send {
 pub(crate) trait Control:
     commands::Commands
     + contracts::Contracts
+    + expands::Expands
     + hazards::Hazards
     + dead_letters::DeadLetters
     + plans::Plans

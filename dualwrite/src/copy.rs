@@ -7,6 +7,7 @@ pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
 pub(crate) mod exclusive;
+mod expanding;
 pub(crate) mod hazards;
 pub(crate) mod inside;
 pub(crate) mod judging;

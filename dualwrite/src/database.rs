@@ -6,6 +6,7 @@ mod altering;
 mod deferred;
 mod dialect;
 pub(crate) mod engine;
+mod expanding;
 mod fence;
 mod holder;
 mod identifier;

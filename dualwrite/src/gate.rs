@@ -14,6 +14,8 @@ use serde::Serialize;
 pub enum Gate {
     /// The preflight found nothing that could lose rows.
     Preflight,
+    /// Everything that is declared as new is there, and can hold what old holds.
+    Expanded,
     /// Every live instance has no operation of an earlier stage in flight.
     Drained,
     /// Every live instance can run the stage.
@@ -51,8 +53,9 @@ pub enum Gate {
 
 impl Gate {
     /// All gates.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Preflight,
+        Self::Expanded,
         Self::Drained,
         Self::Supported,
         Self::Backfilled,
@@ -76,6 +79,7 @@ impl Gate {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Preflight => "preflight",
+            Self::Expanded => "expanded",
             Self::Drained => "drained",
             Self::Supported => "supported",
             Self::Backfilled => "backfilled",
@@ -106,7 +110,8 @@ impl Gate {
     pub const fn may_be_overridden(self) -> bool {
         matches!(
             self,
-            Self::Verified
+            Self::Expanded
+                | Self::Verified
                 | Self::DeadLetters
                 | Self::Soaked
                 | Self::Approved

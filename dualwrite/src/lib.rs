@@ -27,6 +27,7 @@ mod control;
 mod copier;
 mod copy;
 mod database;
+mod expand;
 mod flags;
 mod guard;
 mod migration;
@@ -47,6 +48,8 @@ mod transaction;
 mod verify;
 /// Guides: what the reference of each item is too short for.
 pub mod guide {
+    #[doc = include_str!("docs/alter_to_drop.md")]
+    pub mod alter_to_drop {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/backfill.md")]
     pub mod backfill {}
@@ -68,6 +71,9 @@ pub mod guide {
     #[cfg(feature = "schema")]
     #[doc = include_str!("docs/schema.md")]
     pub mod schema {}
+    #[cfg(all(feature = "testing", feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/testing.md")]
+    pub mod testing {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
@@ -111,6 +117,9 @@ pub use copy::{
 };
 pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Error, ErrorKind};
+pub use expand::declared::{EXPAND_OBJECTS_MAX, Expand};
+pub use expand::plan::{ExpandPlan, ExpandStatement};
+pub use expand::table::NewTable;
 pub use flags::desired::DesiredState;
 pub use flags::report::FlagReport;
 pub use flags::source::FlagSource;
@@ -122,6 +131,7 @@ pub use guard::rules::{
 pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
 pub use migration::Migration;
 pub use migration::contracting::{ContractRun, Contracting, RunContract};
+pub use migration::expanding::{ExpandReport, Expanding};
 #[cfg(feature = "schema")]
 pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};

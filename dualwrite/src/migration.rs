@@ -3,6 +3,7 @@
 pub(crate) mod announce;
 mod calls;
 pub(crate) mod contracting;
+pub(crate) mod expanding;
 pub(crate) mod guard;
 #[cfg(feature = "schema")]
 pub(crate) mod guarded;
@@ -25,6 +26,7 @@ use crate::gate::Blocker;
 use crate::key::Key;
 use crate::migration::announce::{Announcement, announce};
 use crate::migration::contracting::Contracting;
+use crate::migration::expanding::Expanding;
 use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::transition::{Transition, check_named, repair};
 use crate::migration::waiver::Waiver;
@@ -315,6 +317,11 @@ impl Migration {
     pub async fn remove_trigger(&self) -> Result<(), Error> {
         self.0.copier()?.set_triggers(&self.0.name, false).await?;
         self.find_hazards().await
+    }
+
+    /// The expand: whether everything new is there, and the files that make it; see [`Expanding`].
+    pub fn expand(&self) -> Expanding<'_> {
+        Expanding::new(&*self.0.control, &self.0.name, Some(&self.0))
     }
 
     /// The contract: whether old may be dropped, what that would run, and dropping it; see [`Contracting`].

@@ -3,6 +3,7 @@
 pub(crate) mod command;
 mod contract;
 pub(crate) mod execute;
+mod expand;
 mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;

@@ -92,7 +92,7 @@ pub const SHUTDOWN: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Debug)]
 pub struct Runtime<DB: Backend> {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     pool: sqlx::Pool<DB>,
     replicas: Arc<[Replica<DB>]>,
     engine: Engine,
@@ -299,6 +299,9 @@ impl Inner {
         }
         if let Some(contract) = &options.contract {
             contract.check().map_err(|error| error.of(name))?;
+        }
+        if let Some(expand) = &options.expand {
+            expand.check().map_err(|error| error.of(name))?;
         }
         options.rules.check(&options.critical).map_err(|error| error.of(name))?;
         watching::check(options.guards.as_ref(), &options.critical)

@@ -2,6 +2,8 @@
 
 mod declared;
 pub(crate) mod events;
+#[cfg(feature = "testing")]
+pub(crate) mod faults;
 mod gathered;
 mod history;
 pub(crate) mod in_flight;
@@ -30,6 +32,8 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
+#[cfg(feature = "testing")]
+use crate::observe::CounterReport;
 use crate::observe::figures::Figures;
 use crate::observe::mirror::MirrorFailures;
 use crate::observe::tally::Tally;
@@ -42,6 +46,8 @@ use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
+#[cfg(feature = "testing")]
+use crate::state::faults::FaultPlan;
 use crate::state::gathered::Gathered;
 use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
@@ -111,6 +117,14 @@ pub(crate) struct Shared {
     events: Events,
     pub(crate) mirrors: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// Comparisons and lazy copies under way. Never open, so that waiting for it ends whenever there are none.
+    pub(crate) beside: TaskTracker,
+    /// What a test makes of the calls of the sides.
+    #[cfg(feature = "testing")]
+    pub(crate) faults: Mutex<Option<FaultPlan>>,
+    /// The counters when samples of mismatches were forgotten last.
+    #[cfg(feature = "testing")]
+    pub(crate) forgotten: Mutex<CounterReport>,
     /// What callers have under way, which a shutdown waits for.
     operations: TaskTracker,
     closing: CancellationToken,
@@ -201,6 +215,11 @@ impl Shared {
             events: context.events,
             mirrors: Arc::new(Semaphore::new(options.shadow_concurrency)),
             tasks: context.tasks,
+            beside: closed_tracker(),
+            #[cfg(feature = "testing")]
+            faults: Mutex::default(),
+            #[cfg(feature = "testing")]
+            forgotten: Mutex::default(),
             operations: context.operations,
             closing: context.closing,
             handle: context.handle,
@@ -450,6 +469,12 @@ impl Shared {
             Error::new(ErrorKind::Unsupported, message).of(&self.name)
         })
     }
+}
+
+fn closed_tracker() -> TaskTracker {
+    let tracker = TaskTracker::new();
+    tracker.close();
+    tracker
 }
 
 pub(crate) fn unknown_migration(name: &str) -> Error {

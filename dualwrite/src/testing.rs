@@ -1,8 +1,27 @@
 //! Tools for tests of services that use this library: a migration in memory that goes wherever a test
 //! puts it, under a clock that the test moves.
+//!
+//! With the feature `testing`, which belongs into `[dev-dependencies]`, there are besides:
+//!
+//! | item | for |
+//! |---|---|
+//! | [`MigrationTest`] | takes your own migration through all stages and back, with live writes and faults, and says what is wrong with it |
+//! | [`FaultPlan`], [`Recorder`] | calls of a side that fail, hang, panic, or lose their answer; what was called |
+//! | [`MemorySide`] | a side in memory |
+//! | `settle`, `assert_no_mismatch` of [`Migration`] and [`Runtime`](crate::Runtime) | the end of comparisons and repairs under way, without sleeping |
+//!
+//! The page [`guide::testing`](crate::guide::testing) begins with ten lines.
 
 #[cfg(test)]
 mod conformance;
+#[cfg(feature = "testing")]
+mod harness;
+#[cfg(feature = "testing")]
+mod memory_side;
+#[cfg(feature = "testing")]
+mod samples;
+#[cfg(feature = "testing")]
+mod settle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +39,20 @@ use crate::state::Options;
 use crate::store::memory::MemoryControl;
 
 pub use crate::clock::ManualClock;
+#[cfg(feature = "testing")]
+pub use crate::state::faults::{Fault, FaultPlan, RECORDED_CALLS_MAX, RecordedCall, Recorder};
+#[cfg(feature = "testing")]
+pub use harness::bug::{BugKind, MigrationBug};
+#[cfg(feature = "testing")]
+pub use harness::plan::{MigrationTest, SEED_VARIABLE};
+#[cfg(feature = "testing")]
+pub use harness::report::TestReport;
+#[cfg(feature = "testing")]
+pub use memory_side::MemorySide;
+#[cfg(feature = "testing")]
+pub use samples::{NumberedKey, SampleValues};
+#[cfg(feature = "testing")]
+pub use settle::SETTLE_WITHIN;
 
 /// A migration without a database. Gates do not hold it; it has no transactions and no copy function.
 ///
@@ -165,9 +198,6 @@ impl TestMigration {
 
     /// Waits until all shadow reads have ended.
     pub async fn settle(&self) {
-        let tasks = &self.migration.shared().tasks;
-        tasks.close();
-        tasks.wait().await;
-        tasks.reopen();
+        self.migration.shared().beside.wait().await;
     }
 }

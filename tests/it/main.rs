@@ -31,6 +31,7 @@ mod dual;
 mod ended;
 #[cfg(unix)]
 mod engines;
+mod expand;
 #[cfg(unix)]
 mod failover;
 mod far_away;
@@ -51,6 +52,7 @@ mod limits;
 mod lost_control;
 mod made;
 mod metrics;
+mod migration_test;
 mod one_row;
 mod options;
 mod orders;
@@ -71,6 +73,7 @@ mod rollout;
 mod row;
 mod schema;
 mod sessions;
+mod settling;
 mod shadow;
 mod shutdown;
 mod started;

@@ -257,6 +257,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_preflight (
     instance     VARCHAR(100) NOT NULL,
     at           BIGINT       NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What each migration declares as new, as its newest release does.
+CREATE TABLE IF NOT EXISTS dualwrite_expand (
+    migration VARCHAR(100) NOT NULL PRIMARY KEY,
+    declared  MEDIUMTEXT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
 -- when on there is no way back.
 CREATE TABLE IF NOT EXISTS dualwrite_contract (

@@ -257,6 +257,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_preflight (
     instance     TEXT NOT NULL,
     at           INTEGER NOT NULL
 );
+-- What each migration declares as new, as its newest release does.
+CREATE TABLE IF NOT EXISTS dualwrite_expand (
+    migration TEXT NOT NULL PRIMARY KEY,
+    declared  TEXT NOT NULL
+);
 -- What each migration calls old, as its newest release declares it; and when somebody began to drop that, from
 -- when on there is no way back.
 CREATE TABLE IF NOT EXISTS dualwrite_contract (

@@ -4,6 +4,8 @@ pub(crate) mod answer;
 pub(crate) mod begin;
 pub(crate) mod cause;
 pub(crate) mod decide;
+#[cfg(feature = "testing")]
+mod faulty;
 pub(crate) mod mirror;
 pub(crate) mod route;
 pub(crate) mod run;

@@ -46,7 +46,7 @@ fn constraint(table: &TableName, column: &Column, dialect: &Dialect) -> Constrai
     Constraint { reason, statement }
 }
 
-fn statement(table: &TableName, column: &Column, dialect: &Dialect) -> Option<String> {
+pub(crate) fn statement(table: &TableName, column: &Column, dialect: &Dialect) -> Option<String> {
     let (table, name) = (quoted_table(table, dialect), quoted(&column.name, dialect));
     match (dialect.numbered, dialect.on_duplicate_key) {
         (true, _) => Some(format!("ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL")),

@@ -18,13 +18,13 @@ use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
-use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure, SqlRow,
     SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed, migrator,
     safe, typed_values,
 };
+use crate::database::{altering, expanding};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -103,6 +103,12 @@ impl Adapter for MySqlAdapter {
 
     const FOREIGN_KEYS_TO: &'static str = altering::MYSQL_FOREIGN_KEYS_TO;
     const VIEWS: &'static str = altering::MYSQL_VIEWS;
+    const TABLE_INDEXES: &'static str = expanding::MYSQL_INDEXES;
+    const TABLE_RULES: &'static str = expanding::MYSQL_RULES;
+
+    fn create_table(table: &TableName) -> Option<String> {
+        Some(expanding::mysql_create(table))
+    }
 
     fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
         altering::mysql_settings(lock)

@@ -24,12 +24,12 @@ use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::control::Watch;
-use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure,
     SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe, typed_values,
 };
+use crate::database::{altering, expanding};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -91,6 +91,8 @@ impl Adapter for PostgresAdapter {
 
     const FOREIGN_KEYS_TO: &'static str = altering::POSTGRES_FOREIGN_KEYS_TO;
     const VIEWS: &'static str = altering::POSTGRES_VIEWS;
+    const TABLE_INDEXES: &'static str = expanding::POSTGRES_INDEXES;
+    const TABLE_RULES: &'static str = expanding::POSTGRES_RULES;
 
     fn alter_settings(lock: Duration, statement: Duration) -> Vec<String> {
         altering::postgres_settings(lock, statement)

@@ -56,6 +56,19 @@ pub trait Adapter: Send + Sync + 'static {
     /// Asks for the views and their texts.
     const VIEWS: &'static str;
 
+    /// Asks for the indexes of a table, bound as above: the name, whether it is unique and valid, and what stands behind
+    /// the table in `CREATE INDEX`.
+    const TABLE_INDEXES: &'static str;
+
+    /// Asks for the foreign keys of a table, bound as above, and where the catalogue has them for its checks: the name,
+    /// whether it is valid, and the text.
+    const TABLE_RULES: &'static str;
+
+    /// Asks for the text that made a table, in the second column, where its checks stand there alone.
+    fn create_table(_table: &TableName) -> Option<String> {
+        None
+    }
+
     /// Asks for the indexes of a table, bound as above, with their columns, where a column cannot be dropped before
     /// they are; those that a constraint made have an empty name.
     const INDEXED_COLUMNS: Option<&'static str> = None;

@@ -17,12 +17,12 @@ use sqlx_core::transaction::TransactionManager;
 use self::guard::Guarded;
 use crate::clock;
 use crate::control::Watch;
-use crate::database::altering;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
     Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
     Watched, bind, check_version, install_error, is_installed, migrator, safe, typed_values,
 };
+use crate::database::{altering, expanding};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -69,6 +69,13 @@ impl Adapter for SqliteAdapter {
 
     const FOREIGN_KEYS_TO: &'static str = altering::SQLITE_FOREIGN_KEYS_TO;
     const VIEWS: &'static str = altering::SQLITE_VIEWS;
+    const TABLE_INDEXES: &'static str = expanding::SQLITE_INDEXES;
+    const TABLE_RULES: &'static str = expanding::SQLITE_RULES;
+
+    fn create_table(table: &TableName) -> Option<String> {
+        Some(expanding::sqlite_create(table))
+    }
+
     const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
 
     fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {

@@ -44,7 +44,9 @@ pub(super) async fn run(
     if execution.options.dry_run {
         return Ok(dry_run(name, &facts, requested, to, gates));
     }
-    if to.goes_forward(facts.position) && declared(&facts, to).is_ok_and(|terms| terms.copies) {
+    if to.goes_forward(facts.position)
+        && declared(&facts, to).is_ok_and(|terms| terms.copies || !terms.unexpanded.is_empty())
+    {
         read_catalogue(execution).await?;
     }
     attempt_until(execution, requested, gates).await?;

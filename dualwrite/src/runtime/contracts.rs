@@ -1,4 +1,4 @@
-//! What an instance does for contracts: it declares what is old, and records that a wrapper has read old.
+//! What an instance does for expands and contracts: it declares what is new and what is old, and records that a wrapper has read old.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,6 +21,9 @@ pub(super) async fn join(
             record.position
         );
         return Err(Error::new(ErrorKind::Unsupported, message).of(&record.name));
+    }
+    if let Some(expand) = &options.expand {
+        control.declare_expand(&record.name, expand).await?;
     }
     match &options.contract {
         Some(contract) => control.declare_contract(&record.name, contract).await,

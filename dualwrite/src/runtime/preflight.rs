@@ -54,7 +54,7 @@ impl Shared {
         let Some(catalogue) = self.catalogue() else { return true };
         let at_end = self.position().stage >= Stage::RampDown
             && !(catalogue.needed_columns.is_empty() && catalogue.rejecting.is_empty());
-        at_end || self.preflight().refusals().next().is_some()
+        at_end || !catalogue.unexpanded.is_empty() || self.preflight().refusals().next().is_some()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
+use crate::expand::declared::Expand;
 use crate::migration::Migration;
 use crate::migration::transition::NAME_BYTES_MAX;
 use crate::pace::replicas::Replicas;
@@ -41,6 +42,24 @@ impl<DB: Backend> Registration<'_, DB> {
     /// backfill is complete, and on to `RampDown` when it is. Needs a copy function.
     pub fn lazy(mut self) -> Self {
         self.options.lazy = true;
+        self
+    }
+
+    /// What this migration needs as new before both sides are written; see [`Expand`]. Stored in the control tables. The
+    /// step to `DualWrite` waits until the database has it ([`Gate::Expanded`](crate::Gate::Expanded)).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Error, Expand, Migration, Runtime};
+    ///
+    /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
+    ///     let expand = Expand::new().rename("customer", "email", "email_address");
+    ///     runtime.migration("customer-email").expand(expand).register().await
+    /// }
+    /// # }
+    /// ```
+    pub fn expand(mut self, expand: Expand) -> Self {
+        self.options.expand = Some(expand);
         self
     }
 

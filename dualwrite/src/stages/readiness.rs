@@ -28,6 +28,11 @@ pub(crate) fn blockers(
         for reason in &terms.refused {
             block(&mut found, Gate::Preflight, reason.clone());
         }
+        if is_first_write(facts, to) {
+            for reason in &terms.unexpanded {
+                block(&mut found, Gate::Expanded, reason.clone());
+            }
+        }
         killed(facts, &mut found);
         supported(facts, to, &mut found);
     }
@@ -65,6 +70,12 @@ pub(crate) fn blockers(
         old_is_there(facts, to, &mut found);
     }
     found
+}
+
+/// Whether some keys are written to new then, and none is now.
+fn is_first_write(facts: &Facts, to: Destination) -> bool {
+    let then = facts.position.with_stage(to.stage).with_ramp(to.ramp);
+    facts.position.reaches() == Stage::Off && then.reaches() > Stage::Off
 }
 
 /// Turns blockers that were not overridden into an error.

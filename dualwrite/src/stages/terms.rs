@@ -26,6 +26,8 @@ pub(crate) struct Terms {
     pub(crate) needed_columns: Vec<String>,
     /// What the preflight refuses.
     pub(crate) refused: Vec<String>,
+    /// What is missing of new, or cannot hold what old holds.
+    pub(crate) unexpanded: Vec<String>,
     /// Constraints of old that reject what is written to new alone.
     pub(crate) rejecting: Vec<String>,
     /// What is wrong with the writes to the new side, where too many of them failed of late. What is stored has no
@@ -71,6 +73,7 @@ impl Terms {
         add(&mut self.approvals, &other.approvals);
         add(&mut self.needed_columns, &other.needed_columns);
         add(&mut self.refused, &other.refused);
+        add(&mut self.unexpanded, &other.unexpanded);
         add(&mut self.rejecting, &other.rejecting);
         self.mirror_failing = self.mirror_failing.or_else(|| other.mirror_failing.clone());
         self

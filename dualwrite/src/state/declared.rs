@@ -27,7 +27,8 @@ impl Shared {
 
     /// What this release declares, with what the catalogue said when it was read last.
     pub(crate) fn terms(&self) -> Terms {
-        let Catalogue { needed_columns, rejecting } = self.catalogue().unwrap_or_default();
+        let Catalogue { needed_columns, unexpanded, rejecting } =
+            self.catalogue().unwrap_or_default();
         Terms {
             lazy: self.options.lazy,
             soak: self.options.soak,
@@ -38,6 +39,7 @@ impl Shared {
             unaware_window: self.options.unaware_window,
             needed_columns,
             refused: self.preflight().refusals().map(ToString::to_string).collect(),
+            unexpanded,
             rejecting,
             mirror_failing: self.mirror().failing(),
         }
@@ -62,7 +64,9 @@ impl Shared {
 
     /// The same with what the catalogue says now, for a move.
     pub(crate) async fn terms_now(&self) -> Result<Terms, Error> {
-        if self.position().stage >= Stage::RampDown {
+        let position = self.position();
+        let waits = position.reaches() == Stage::Off && self.options.expand.is_some();
+        if waits || position.stage >= Stage::RampDown {
             self.read_catalogue().await?;
         }
         Ok(self.terms())

@@ -36,6 +36,7 @@ impl Shared {
 
     /// Runs something beside the caller, on the runtime of tokio that the library was started in.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = self.beside.track_future(work);
         self.tasks.spawn_on(work, &self.handle);
     }
 }

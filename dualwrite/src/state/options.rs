@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::contract::declared::Contract;
+use crate::expand::declared::Expand;
 use crate::guard::rules::Guards;
 use crate::rollout::health::HealthHook;
 use crate::shadow::rules::ShadowRules;
@@ -64,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) new_only: bool,
     /// What is old.
     pub(crate) contract: Option<Contract>,
+    /// What is new.
+    pub(crate) expand: Option<Expand>,
     pub(crate) mirror: MirrorPolicy,
     pub(crate) answers: AnswerPolicy,
     pub(crate) mirror_write_timeout: Duration,
@@ -108,6 +111,7 @@ impl Default for Options {
             lazy: false,
             new_only: false,
             contract: None,
+            expand: None,
             mirror: MirrorPolicy::default(),
             answers: AnswerPolicy::default(),
             mirror_write_timeout: MIRROR_WRITE_TIMEOUT,

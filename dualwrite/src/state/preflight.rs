@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::contract::relax::rejecting;
 use crate::error::Error;
+use crate::expand::decide::{needs, refused};
 use crate::key::{AnyKey, EncodedKey, Key};
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
 use crate::stages::bucket::Bucket;
 use crate::stages::hazard::HazardScan;
+use crate::stages::stage::Stage;
 use crate::state::Shared;
 
 /// Keys are equal that are the same.
@@ -22,6 +24,8 @@ const FOLDS_LOOSELY: u8 = 2;
 pub(crate) struct Catalogue {
     /// Old columns of the one table that an `INSERT` cannot leave out.
     pub(crate) needed_columns: Vec<String>,
+    /// What is missing of new before it is written.
+    pub(crate) unexpanded: Vec<String>,
     /// Constraints of old that reject what is written to new alone.
     pub(crate) rejecting: Vec<String>,
 }
@@ -87,13 +91,26 @@ impl Shared {
     pub(crate) async fn read_catalogue(&self) -> Result<(), Error> {
         let of = |error: Error| error.of(&self.name);
         let rejecting = self.find_rejecting_columns().await.map_err(of)?;
+        let unexpanded = self.find_unexpanded().await.map_err(of)?;
         let needed_columns = match &self.copier {
             Some(copier) => copier.needed_columns().await.map_err(of)?,
             None => Vec::new(),
         };
-        let read = Catalogue { needed_columns, rejecting };
+        let read = Catalogue { needed_columns, unexpanded, rejecting };
         *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
         Ok(())
+    }
+
+    /// Once new is written, the gate is behind.
+    async fn find_unexpanded(&self) -> Result<Vec<String>, Error> {
+        let (Some(expand), Some(dialect)) = (&self.options.expand, self.control.dialect()) else {
+            return Ok(Vec::new());
+        };
+        if self.position().reaches() > Stage::Off {
+            return Ok(Vec::new());
+        }
+        let shape = self.control.new_shape(expand).await?;
+        Ok(refused(&needs(expand, &shape, dialect)))
     }
 
     /// After the contract was begun there is no old that could reject anything.

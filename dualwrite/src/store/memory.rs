@@ -5,6 +5,7 @@ mod commands;
 mod contracts;
 mod dead_letters;
 mod entry;
+mod expands;
 mod hazards;
 mod instances;
 mod plans;
@@ -25,6 +26,7 @@ use crate::control::{
     Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::error::Error;
+use crate::expand::declared::Expand;
 use crate::key::EncodedKey;
 use crate::preflight::report::PreflightReport;
 use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
@@ -61,6 +63,7 @@ struct Entry {
     hazards: Vec<Hazard>,
     preflight: Option<PreflightReport>,
     contract: Option<Contract>,
+    expand: Option<Expand>,
     shape: Option<String>,
     approvals: Vec<(Epoch, String)>,
     releases: Vec<String>,

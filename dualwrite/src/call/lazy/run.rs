@@ -36,7 +36,7 @@ impl Flights {
 /// `CopyFailed` and whatever kept the copy from running; shared by all who waited for it.
 pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<Error>> {
     let copy = async {
-        let _operation = shared.operate()?;
+        let (_operation, _beside) = (shared.operate()?, shared.beside.token());
         let copied = shared.copier()?.copy_key(shared, key, Side::New).await?;
         Ok::<bool, Error>(copied.is_some())
     };

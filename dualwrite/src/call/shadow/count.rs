@@ -70,5 +70,10 @@ impl Shared {
     /// The samples are gone.
     pub(crate) fn forget_samples(&self) {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
+        #[cfg(feature = "testing")]
+        {
+            let now = self.counters.report();
+            *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
     }
 }

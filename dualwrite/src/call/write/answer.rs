@@ -16,6 +16,9 @@ pub(super) enum Ended<T, E> {
     Answered(Result<T, E>),
     Panicked(Box<dyn Any + Send>),
     TimedOut(Duration),
+    /// A test makes it fail.
+    #[cfg(feature = "testing")]
+    Refused(Error),
 }
 
 impl<T, E> Answer<T, E> {
@@ -42,6 +45,8 @@ pub(super) fn mirror_cause<T, E>(
         Ended::Answered(Ok(_)) => Cause::Unknown,
         Ended::Panicked(_) => Cause::Panic,
         Ended::TimedOut(limit) => Cause::Timeout(*limit),
+        #[cfg(feature = "testing")]
+        Ended::Refused(error) => Cause::Said(error.to_string()),
     }
 }
 

@@ -17,6 +17,8 @@ use crate::call::repository::{Entry, Repository};
 use crate::call::shadow::writes::compare;
 use crate::call::write::answer::{Answer, Ended, mirror_cause, unanswered};
 use crate::call::write::decide::{Calls, Mirror, Target, Turn, TurnEnd};
+#[cfg(feature = "testing")]
+use crate::call::write::faulty;
 use crate::call::write::mirror::{mark_all, mark_table, set_savepoint, undo};
 use crate::call::write::route::{Context, Planned};
 use crate::call::write::unequal::{are_unequal, note_unequal};
@@ -229,6 +231,12 @@ impl<'r, T, E> Write<'r, T, E> {
         };
         self.start = self.shared.clock.now();
         self.progress = Progress::Waiting;
+        #[cfg(feature = "testing")]
+        if let Some(fault) = faulty::next(self.shared, self.target, self.method.stats.method) {
+            let answer = faulty::struck(fault, side, limit).await;
+            self.progress = Progress::Calling;
+            return answer;
+        }
         let mut side = pin!(AssertUnwindSafe(side).catch_unwind());
         let ended = match limit {
             None => Ok(side.await),
@@ -356,6 +364,8 @@ impl<'r, T, E> Write<'r, T, E> {
             Ended::TimedOut(limit) => {
                 Err(unanswered(&self.method.stats.name, self.running().0, Some(limit)))
             }
+            #[cfg(feature = "testing")]
+            Ended::Refused(error) => Err(error),
         }
     }
 

@@ -43,6 +43,7 @@ impl Entry {
             hazards: Vec::new(),
             preflight: None,
             contract: None,
+            expand: None,
             shape: None,
             approvals: Vec::new(),
             releases: Vec::new(),

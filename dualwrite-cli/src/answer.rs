@@ -1,0 +1,46 @@
+//! What a command answers with: a text, whether the answer is yes, and files.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use dualwrite::SchemaFile;
+
+use crate::failure::Exit;
+
+/// What is printed, and whether the answer is yes.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) yes: bool,
+}
+
+pub(crate) fn yes(text: String) -> Answer {
+    Answer { text, yes: true }
+}
+
+pub(crate) fn as_json(value: &impl serde::Serialize) -> Result<String, Exit> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| Exit::other(format!("this cannot be JSON: {error}")))?;
+    Ok(format!("{text}\n"))
+}
+
+/// Writes files into a folder, and answers with their paths. Files that are there already are left alone.
+pub(crate) fn write(files: &[SchemaFile], folder: &Path) -> Result<String, Exit> {
+    let failed = |path: &Path, error: std::io::Error| {
+        Exit::other(format!(
+            "cannot write `{}`: {error}; name another folder or version",
+            path.display()
+        ))
+    };
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let mut text = String::new();
+    for file in files {
+        let path = folder.join(&file.name);
+        let made = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let written =
+            made.and_then(|mut made| std::io::Write::write_all(&mut made, file.text.as_bytes()));
+        written.map_err(|error| failed(&path, error))?;
+        let _ = writeln!(text, "{}", path.display());
+    }
+    Ok(text)
+}

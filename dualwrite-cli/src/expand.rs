@@ -1,0 +1,89 @@
+//! `dualwrite expand …`: whether everything new is there, and the files that make it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use dualwrite::{ExpandPlan, ExpandReport, Operator, printable};
+
+use crate::answer::{Answer, as_json, write, yes};
+use crate::failure::Exit;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Expand {
+    /// Says whether everything new is there and can hold what old holds
+    ///
+    /// Exit codes: 0 it is; 1 something is missing, or it failed; 2 wrong arguments.
+    Check {
+        /// The migration
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the statements that make what is missing, or writes them as migration files
+    Plan {
+        /// The migration
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Writes them into this folder, in the layout of sqlx; takes --version, too
+        #[arg(long, value_name = "FOLDER", requires = "version")]
+        into: Option<PathBuf>,
+        /// The version of the first file
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+        version: Option<i64>,
+    },
+}
+
+/// Does it.
+pub(crate) async fn obey(operator: &Operator, command: Expand) -> Result<Answer, Exit> {
+    match command {
+        Expand::Check { name, json } => {
+            let report = operator.expand(&name).check().await?;
+            let text = if json { as_json(&report)? } else { checked(&report) };
+            Ok(Answer { text, yes: report.is_ready() })
+        }
+        Expand::Plan { name, json, into, version } => {
+            let plan = operator.expand(&name).plan().await?;
+            match (into, version) {
+                (Some(folder), Some(version)) => {
+                    let written = write(&plan.files(version), &folder)?;
+                    Ok(yes(written + &by_hand(&plan)))
+                }
+                _ if json => as_json(&plan).map(yes),
+                _ => Ok(yes(planned(&plan))),
+            }
+        }
+    }
+}
+
+fn checked(report: &ExpandReport) -> String {
+    let name = &report.migration;
+    let mut text = match report.is_ready() {
+        true => format!("{name}: both sides can be written\n"),
+        false => format!("{name}: the new side is not ready\n"),
+    };
+    for finding in &report.findings {
+        let _ = writeln!(text, "  {}", printable(&finding.to_string()));
+    }
+    text
+}
+
+fn planned(plan: &ExpandPlan) -> String {
+    let mut text = String::new();
+    if plan.statements.is_empty() {
+        text.push_str("-- no statement is missing\n");
+    }
+    for statement in &plan.statements {
+        let alone = if statement.no_transaction { "-- outside a transaction:\n" } else { "" };
+        let _ = writeln!(text, "{alone}{};", statement.up);
+    }
+    text + &by_hand(plan)
+}
+
+fn by_hand(plan: &ExpandPlan) -> String {
+    let lines = plan.by_hand.iter();
+    lines.map(|finding| format!("-- by hand: {}\n", printable(&finding.to_string()))).collect()
+}
