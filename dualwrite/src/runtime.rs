@@ -29,7 +29,7 @@ mod watching;
 
 use beating::Beats;
 pub use builder::RuntimeBuilder;
-use drift::Reading;
+use drift::{Awake, Reading};
 use listening::Ear;
 pub use registration::Registration;
 pub(crate) use watching::watch;
@@ -216,6 +216,7 @@ pub(crate) struct Inner {
     operations: TaskTracker,
     ear: Arc<Ear>,
     clocks: Mutex<Option<Reading>>,
+    awake: Mutex<Option<Awake>>,
     /// A shutdown has begun: jobs end.
     pub(crate) closing: CancellationToken,
     /// The background task itself ends.
@@ -257,6 +258,7 @@ impl Inner {
             operations: TaskTracker::new(),
             ear: Arc::default(),
             clocks: Mutex::default(),
+            awake: Mutex::default(),
             closing: CancellationToken::new(),
             stop: CancellationToken::new(),
             handle,

@@ -157,9 +157,7 @@ fn plan_of_key<K: Key + ?Sized, R: Key + ?Sized>(
 ) -> Result<(Plan, Option<Box<EncodedKey>>), Error> {
     shared.check_lease(start, start)?;
     shared.check_kind(K::KIND)?;
-    let plan = plan_in_bucket(shared, position, ramp)?;
-    let key_to_copy = key_to_copy(shared, method, plan, key)?;
-    Ok((plan, key_to_copy))
+    Ok(with_key_to_copy(shared, method, plan_in_bucket(shared, position, ramp)?, key))
 }
 
 /// Plans the read of one key inside a transaction: by the position that it pins, never compared.
@@ -190,7 +188,7 @@ pub fn read_in_by<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     shared.check_kind(K::KIND)?;
     let plan = plan_in_bucket(shared, position, ramp)?;
-    let key = key_to_copy(shared, repository.method(method), plan, key)?;
+    let (plan, key) = with_key_to_copy(shared, repository.method(method), plan, key);
     Ok(Read::pinned(repository, method, plan, key))
 }
 
@@ -254,19 +252,21 @@ fn plan_of_scan(shared: &Shared, position: Position) -> Plan {
     }
 }
 
+/// The plan with the key to copy where new misses it. A key that is too long to be recorded cannot be copied: old
+/// answers, as it does scans.
 #[inline]
-fn key_to_copy<K: Key + ?Sized>(
+fn with_key_to_copy<K: Key + ?Sized>(
     shared: &Shared,
     method: &Entry,
     plan: Plan,
     key: &K,
-) -> Result<Option<Box<EncodedKey>>, Error> {
-    match method.lazy && !shared.is_copied() && may_copy(plan) {
-        true => {
-            let key = shared.encode(key).map_err(|error| error.of(&shared.name))?;
-            Ok(Some(Box::new(key)))
-        }
-        false => Ok(None),
+) -> (Plan, Option<Box<EncodedKey>>) {
+    if !method.lazy || shared.is_copied() || !may_copy(plan) {
+        return (plan, None);
+    }
+    match shared.encode(key) {
+        Ok(key) => (plan, Some(Box::new(key))),
+        Err(_) => (before_all_is_copied(plan), None),
     }
 }
 
