@@ -1,6 +1,7 @@
 //! The only place that reads a clock. Measuring uses the processor's counter; tests put a mock under it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -10,18 +11,27 @@ use crate::error::{Error, ErrorKind};
 pub(crate) struct Clock {
     quanta: quanta::Clock,
     base: u64,
-    /// A test moves its hands.
-    manual: bool,
+    /// A test moves its hands: for how long it has suspended the machine, in nanoseconds.
+    manual: Option<Arc<AtomicU64>>,
 }
 
 /// The hands of a clock that a test moves.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<quanta::Mock>);
+pub struct ManualClock {
+    hands: Arc<quanta::Mock>,
+    suspended: Arc<AtomicU64>,
+}
 
 impl ManualClock {
     /// Lets time pass for whoever measures by this clock.
     pub fn advance(&self, by: Duration) {
-        self.0.increment(by);
+        self.hands.increment(by);
+    }
+
+    /// Lets time pass as where the machine is suspended: whoever measures by this clock does not notice.
+    pub fn suspend(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.suspended.fetch_add(nanos, Relaxed);
     }
 }
 
@@ -29,13 +39,15 @@ impl Clock {
     pub(crate) fn system() -> Self {
         let quanta = quanta::Clock::new();
         let base = quanta.raw();
-        Self { quanta, base, manual: false }
+        Self { quanta, base, manual: None }
     }
 
     pub(crate) fn manual() -> (Self, ManualClock) {
         let (quanta, mock) = quanta::Clock::mock();
         let base = quanta.raw();
-        (Self { quanta, base, manual: true }, ManualClock(mock))
+        let suspended = Arc::<AtomicU64>::default();
+        let hands = ManualClock { hands: mock, suspended: Arc::clone(&suspended) };
+        (Self { quanta, base, manual: Some(suspended) }, hands)
     }
 
     /// Nanoseconds since the base.
@@ -57,19 +69,24 @@ impl Clock {
     }
 
     /// Nanoseconds of a clock that goes on while the machine is suspended, where there is one; the clock for measuring
-    /// stands still then. `None` under a test's hands, which nobody else's clock follows.
-    pub(crate) fn awake_or_not(&self) -> Option<u64> {
-        if self.manual {
-            return None;
+    /// may stand still then.
+    pub(crate) fn awake_or_not(&self) -> u64 {
+        if let Some(suspended) = &self.manual {
+            return self.now().saturating_add(suspended.load(Relaxed));
         }
         #[cfg(target_os = "linux")]
         {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
             let nanos = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
-            u64::try_from(nanos).ok()
+            u64::try_from(nanos).unwrap_or_default()
         }
         #[cfg(not(target_os = "linux"))]
-        Some(self.now())
+        self.now()
+    }
+
+    /// Whether a test moves it, which nobody else's clock follows.
+    pub(crate) fn is_manual(&self) -> bool {
+        self.manual.is_some()
     }
 
     /// How many ticks last as long as that.

@@ -199,6 +199,15 @@ fn control_source<DB: Database>(pool: &sqlx::Pool<DB>, limit: Duration) -> sqlx:
         .connect_lazy_with((*pool.connect_options()).clone())
 }
 
+/// A pattern for `LIKE`: statements that begin like this, or any about the control tables where that is empty.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn control_statement(beginning: &str) -> String {
+    match beginning {
+        "" => "%dualwrite\\_%".to_owned(),
+        known => known.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%",
+    }
+}
+
 /// The one place that declares a statement safe: texts of this crate, with validated identifiers.
 pub(crate) fn safe(sql: impl Into<String>) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql.into())

@@ -28,7 +28,7 @@ mod repairing;
 mod watching;
 
 pub use builder::RuntimeBuilder;
-use drift::Reading;
+use drift::{Awake, Reading};
 use heartbeats::Sent;
 use listening::Ear;
 pub use registration::Registration;
@@ -216,6 +216,7 @@ pub(crate) struct Inner {
     operations: TaskTracker,
     ear: Arc<Ear>,
     clocks: Mutex<Option<Reading>>,
+    awake: Mutex<Option<Awake>>,
     /// A shutdown has begun: jobs end.
     pub(crate) closing: CancellationToken,
     /// The background task itself ends.
@@ -257,6 +258,7 @@ impl Inner {
             operations: TaskTracker::new(),
             ear: Arc::default(),
             clocks: Mutex::default(),
+            awake: Mutex::default(),
             closing: CancellationToken::new(),
             stop: CancellationToken::new(),
             handle,

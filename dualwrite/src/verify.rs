@@ -5,6 +5,7 @@ mod apart;
 pub(crate) mod chunk;
 pub(crate) mod confirm;
 pub(crate) mod decide;
+pub(crate) mod equality;
 pub(crate) mod hashed;
 pub(crate) mod mapped;
 pub(crate) mod repair;

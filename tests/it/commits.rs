@@ -10,6 +10,7 @@ on_all_databases!(
     a_commit_whose_connection_is_ended_is_unknown_and_not_retryable,
     a_commit_that_the_database_refuses_is_known_to_be_so,
     a_transaction_that_ends_before_its_commit_is_retryable,
+    a_conflict_that_has_only_a_number_is_retryable,
 );
 
 /// The session of a transaction.
@@ -92,4 +93,27 @@ async fn a_transaction_that_ends_before_its_commit_is_retryable<D: Sql>(db: Scra
     let ended = tx.commit().await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Database, "{ended}");
     assert!(ended.is_retryable() && ended.to_string().contains("nothing was committed"), "{ended}");
+}
+
+/// What MySQL and MariaDB have numbers of their own for: a row that changed since the snapshot, and a commit that
+/// another node of a cluster was quicker than.
+async fn a_conflict_that_has_only_a_number_is_retryable<D: Sql>(db: Scratch<D>) {
+    if D::NAME != "mysql" {
+        return; // elsewhere SQLSTATE says it
+    }
+    let world = World::with(db, Stage::DualWrite, 1, plain).await;
+    for number in [1020, 1180] {
+        world
+            .db
+            .execute(&format!(
+                "CREATE TRIGGER conflict BEFORE INSERT ON new_note FOR EACH ROW \
+                 SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}"
+            ))
+            .await;
+        let error = world.migration.copy(&1_i64).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Serialization, "{number}: {error}");
+        assert!(error.is_retryable());
+        world.db.execute("DROP TRIGGER conflict").await;
+    }
+    assert_eq!(world.migration.dead_letters().await.unwrap().len(), 0);
 }

@@ -67,6 +67,18 @@ async fn a_pool_that_only_reads_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_of_mariadb_is_refused() {
+    if MySqlDb::fresh("a server that only reads").await.is_none() {
+        return;
+    }
+    let server = crate::support::server::mariadb(&["--read-only=1".into()]).await;
+    let pool = connected::<sqlx::MySql>(2, mysql_at(&server)).await;
+    let error = Runtime::builder(pool).start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert!(error.to_string().contains("cannot hold the fence"), "{error}");
+}
+
 fn mysql_at(server: &Server) -> MySqlConnectOptions {
     MySqlConnectOptions::new()
         .host("127.0.0.1")

@@ -28,6 +28,7 @@ on_all_databases!(
     a_new_side_that_panics_is_rolled_back,
     a_new_side_that_hangs_until_callers_give_up_is_rolled_back,
     callers_that_disconnect_roll_nothing_back,
+    callers_that_give_up_as_often_as_on_old_roll_nothing_back,
     a_healthy_new_side_stays_and_missing_data_is_no_health,
     of_two_instances_that_find_it_at_once_one_goes_back,
     without_guards_nothing_moves_by_itself,
@@ -100,6 +101,7 @@ struct Instance<D: Sql> {
     hands: ManualClock,
     /// What is wrong with new.
     fault: Arc<AtomicU8>,
+    old_fault: Arc<AtomicU8>,
     /// Calls of either side that ended.
     calls: [Arc<AtomicU64>; 2],
     events: Arc<Mutex<Vec<RuntimeEvent>>>,
@@ -124,7 +126,7 @@ impl<D: Sql> Instance<D> {
             None => registration,
         };
         let migration = registration.register().await.unwrap();
-        let fault = Arc::<AtomicU8>::default();
+        let (fault, old_fault) = (Arc::<AtomicU8>::default(), Arc::<AtomicU8>::default());
         let calls: [Arc<AtomicU64>; 2] = Default::default();
         let store = |table, fault: &Arc<AtomicU8>, calls: &Arc<AtomicU64>| Store {
             table,
@@ -135,10 +137,10 @@ impl<D: Sql> Instance<D> {
         };
         let notes = DualNotes::new(
             &migration,
-            store("old_note", &Arc::default(), &calls[0]),
+            store("old_note", &old_fault, &calls[0]),
             store("new_note", &fault, &calls[1]),
         );
-        Self { runtime, migration, notes, hands, fault, calls, events }
+        Self { runtime, migration, notes, hands, fault, old_fault, calls, events }
     }
 
     /// So many reads one after the other, each with its comparison; some may fail.
@@ -321,6 +323,28 @@ async fn callers_that_disconnect_roll_nothing_back<D: Sql>(db: Scratch<D>) {
     instance.period().await;
     let status = instance.migration.status().await.unwrap();
     assert_eq!(status.methods[0].new.abandoned, 300);
+    assert_eq!((status.position.stage, status.counters.guard_breached), (Stage::Live, 0));
+}
+
+/// However long they waited.
+async fn callers_that_give_up_as_often_as_on_old_roll_nothing_back<D: Sql>(db: Scratch<D>) {
+    tables(&db).await;
+    let instance = Instance::join(&db, Some(Guards::default())).await;
+    let half_of_them = async |fault: &AtomicU8| {
+        fault.store(HANGS, SeqCst);
+        for _ in 0..150 {
+            instance.gives_up(Duration::from_millis(300)).await;
+        }
+        fault.store(WELL, SeqCst);
+        instance.read(150).await;
+    };
+    half_of_them(&instance.old_fault).await;
+    go_live(&instance.migration).await;
+    instance.period().await;
+    half_of_them(&instance.fault).await;
+    instance.period().await;
+    let status = instance.migration.status().await.unwrap();
+    assert_eq!((status.methods[0].old.abandoned, status.methods[0].new.abandoned), (150, 150));
     assert_eq!((status.position.stage, status.counters.guard_breached), (Stage::Live, 0));
 }
 

@@ -20,6 +20,7 @@ on_all_databases!(
     reads_go_on_while_many_moves_wait,
     many_moves_of_one_migration_leave_the_others_room,
     pages_that_were_given_up_leave_no_session_waiting,
+    sessions_of_a_client_that_cannot_be_reached_end_by_their_limit,
     a_rollback_names_the_transaction_that_it_waits_for,
 );
 
@@ -145,21 +146,21 @@ async fn many_moves_of_one_migration_leave_the_others_room<D: Sql>(db: Scratch<D
 
 async fn pages_that_were_given_up_leave_no_session_waiting<D: Sql>(db: Scratch<D>) {
     let world = World::with(db, Stage::DualWrite, 1, plain).await;
-    let (lock, waiting) = match D::NAME {
-        "postgres" => (
-            "BEGIN; LOCK TABLE dualwrite_approval IN ACCESS EXCLUSIVE MODE",
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        ),
-        "mysql" => (
-            "LOCK TABLES dualwrite_approval WRITE",
-            "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() \
-             AND state LIKE 'Waiting for table%'",
-        ),
-        _ => return world.runtime.shutdown().await.unwrap(), // it has no sessions
-    };
+    if D::NAME == "sqlite" {
+        return world.runtime.shutdown().await.unwrap(); // it has no sessions
+    }
+    let (lock, waiting) = lock_and_waiting::<D>();
     let holder = world.db.another_pool(1).await;
     D::execute(&holder, lock).await.unwrap();
-    let page = dualwrite::page(Operator::new(world.db.pool().clone()));
+    // On PostgreSQL without limits of the server: only what is cancelled ends.
+    let pool = unlimited(&world.db).await;
+    let killed = "SHOW GLOBAL STATUS LIKE 'Com_kill'";
+    let kills = async || match D::NAME {
+        "mysql" => world.db.rows(killed).await[0][1].as_deref().unwrap().parse().unwrap(),
+        _ => 0_u64,
+    };
+    let before = kills().await;
+    let page = dualwrite::page(Operator::new(pool));
     let ask = || page.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
     // Somebody reloads and reloads: each request is dropped as soon as the database works on it.
     for _ in 0..15 {
@@ -168,6 +169,10 @@ async fn pages_that_were_given_up_leave_no_session_waiting<D: Sql>(db: Scratch<D
         asked.abort();
         // Which would not be so for as long as the lock is held.
         until("it is cancelled", async || world.db.number(waiting).await == 0).await;
+    }
+    if D::NAME == "mysql" {
+        // There a limit of the server ends them, too, a second later.
+        until("each was cancelled", async || kills().await >= before + 15).await;
     }
     // One who waits is answered.
     let began = Instant::now();
@@ -178,6 +183,60 @@ async fn pages_that_were_given_up_leave_no_session_waiting<D: Sql>(db: Scratch<D
     let answer = ask().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     world.runtime.shutdown().await.unwrap();
+}
+
+/// Locks a table that a status reads, and counts the sessions that wait for it.
+fn lock_and_waiting<D: Sql>() -> (&'static str, &'static str) {
+    match D::NAME {
+        "postgres" => (
+            "BEGIN; LOCK TABLE dualwrite_approval IN ACCESS EXCLUSIVE MODE",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        ),
+        _ => (
+            "LOCK TABLES dualwrite_approval WRITE",
+            "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() \
+             AND state LIKE 'Waiting for table%'",
+        ),
+    }
+}
+
+/// Connections on which no limit can be set, where the database lets one have such.
+async fn unlimited<D: Sql>(db: &Scratch<D>) -> sqlx::Pool<D::Db> {
+    if D::NAME != "postgres" {
+        return db.another_pool(4).await;
+    }
+    // A schema before `pg_catalog` has a function that sets nothing.
+    db.execute(
+        "CREATE SCHEMA nothing_is_set;
+         CREATE FUNCTION nothing_is_set.set_config(text, text, boolean) RETURNS text LANGUAGE sql \
+         AS 'SELECT $2'",
+    )
+    .await;
+    let path = "options[search_path]=public,nothing_is_set,pg_catalog";
+    let url = db.url();
+    let joint = if url.contains('?') { '&' } else { '?' };
+    db.pool_by(&format!("{url}{joint}{path}"), 4).await
+}
+
+/// What is cancelled goes the same way as the statement, and does not arrive either.
+async fn sessions_of_a_client_that_cannot_be_reached_end_by_their_limit<D: Sql>(db: Scratch<D>) {
+    let Some(far) = far(db).await else { return };
+    let db = &far.world.db;
+    let holder = db.another_pool(1).await;
+    let (lock, waiting) = lock_and_waiting::<D>();
+    D::execute(&holder, lock).await.unwrap();
+    let asking = {
+        let migration = far.migration.clone();
+        tokio::spawn(async move { migration.status().await })
+    };
+    until("it waits", async || db.number(waiting).await > 0).await;
+    far.proxy.hold_new(true);
+    far.proxy.freeze();
+    asking.abort();
+    until("the server ends it", async || db.number(waiting).await == 0).await;
+    far.proxy.hold_new(false);
+    D::execute(&holder, D::sql("", "COMMIT", "UNLOCK TABLES")).await.unwrap();
+    far.runtime.shutdown().await.unwrap();
 }
 
 /// Somebody accepts, and nobody answers.

@@ -12,11 +12,13 @@ use dualwrite::{
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, FAILS, HANGS, Notes, WORKS, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::ends;
 
 on_all_databases!(
     a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else,
     a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time,
     a_primary_that_hangs_fails_when_its_limit_is_over,
+    a_primary_that_hangs_has_a_limit_by_itself_where_there_is_one_writer,
     a_mirror_failure_counts_only_where_the_write_went_on,
     a_failing_mirror_shows_its_cause_without_values,
     a_mirror_that_always_fails_keeps_the_migration_from_going_live,
@@ -35,7 +37,7 @@ async fn a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else<D: Sql>
     let world = World::with(db, Stage::DualWrite, 0, short).await;
     world.new_mood.store(HANGS, SeqCst);
     let began = Instant::now();
-    world.save(1, "one").await;
+    ends("a write beside a mirror that hangs", world.save(1, "one")).await;
     assert!(began.elapsed() < MIRROR_WRITE_TIMEOUT, "{:?}", began.elapsed());
     world.new_mood.store(WORKS, SeqCst);
     let status = world.migration.status().await.unwrap();
@@ -70,7 +72,8 @@ async fn a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time<D: S
     for id in 1..=3 {
         let began = Instant::now();
         let mut tx = world.begin().await;
-        let error = world.notes.save(&mut tx, id, "two").await.unwrap_err();
+        let written = world.notes.save(&mut tx, id, "two");
+        let error = ends("a mirror that waits for a lock", written).await.unwrap_err();
         let error = Error::find(&error).unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("still runs on the server"), "{error}");
@@ -95,7 +98,8 @@ async fn a_primary_that_hangs_fails_when_its_limit_is_over<D: Sql>(db: Scratch<D
     let world = World::with(db, Stage::DualWrite, 0, short).await;
     world.old_mood.store(HANGS, SeqCst);
     let mut tx = world.begin().await;
-    let error = world.notes.save(&mut tx, 1, "one").await.unwrap_err();
+    let written = world.notes.save(&mut tx, 1, "one");
+    let error = ends("a write whose primary hangs", written).await.unwrap_err();
     let error = Error::find(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(
@@ -108,6 +112,25 @@ async fn a_primary_that_hangs_fails_when_its_limit_is_over<D: Sql>(db: Scratch<D
     world.old_mood.store(WORKS, SeqCst);
     world.save(2, "two").await;
     assert_eq!(world.words().await, [["two"], ["two"]]);
+}
+
+/// Else nobody writes any more, and no heartbeat goes out.
+async fn a_primary_that_hangs_has_a_limit_by_itself_where_there_is_one_writer<D: Sql>(
+    db: Scratch<D>,
+) {
+    if db.server().is_some() {
+        return; // there the limit is the service's choice
+    }
+    let world = World::with(db, Stage::DualWrite, 1, plain).await;
+    world.old_mood.store(HANGS, SeqCst);
+    let mut tx = world.begin().await;
+    let written = world.notes.save(&mut tx, 1, "one");
+    let error = ends("a write whose primary hangs", written).await.unwrap_err();
+    assert_eq!(Error::find(&error).unwrap().kind(), ErrorKind::Timeout);
+    drop(tx);
+    world.old_mood.store(WORKS, SeqCst);
+    world.save(2, "two").await;
+    assert_eq!(world.notes.find(1).await.unwrap().as_deref(), Some("word 1"));
 }
 
 /// What the primary's failure rolls back leaves no key dirty, so nobody is alarmed.

@@ -13,6 +13,7 @@ mod adoption;
 mod backfill;
 mod bulk;
 mod catalogue;
+mod clocks;
 mod closures;
 mod commands;
 mod commits;
@@ -31,6 +32,7 @@ mod dual;
 mod ended;
 #[cfg(unix)]
 mod engines;
+mod equality;
 mod expand;
 #[cfg(unix)]
 mod failover;
@@ -49,6 +51,7 @@ mod key_values;
 mod keys;
 mod lazy;
 mod limits;
+mod long_keys;
 mod lost_control;
 mod made;
 mod metrics;

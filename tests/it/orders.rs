@@ -1,9 +1,11 @@
 //! Orders are idempotent: they do what they say, or nothing; and what cannot be read stands alone.
 
+use std::time::Duration;
+
 use dualwrite::{Operator, Runtime, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{World, plain};
+use crate::support::notes::{CopyNotes, World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
@@ -13,6 +15,9 @@ on_all_databases!(
     what_was_cancelled_is_not_resumed_but_started,
     a_control_row_that_cannot_be_read_stands_alone,
 );
+
+/// Three heartbeats go out in it.
+const LEASE: Duration = Duration::from_millis(1_500);
 
 /// A backfill that is under way and slow.
 async fn slow<D: Sql>(db: Scratch<D>) -> (World<D>, Operator) {
@@ -94,6 +99,20 @@ async fn a_control_row_that_cannot_be_read_stands_alone<D: Sql>(db: Scratch<D>) 
     assert!(found[1].position.contains("dual_write"), "{found:?}");
     // And the instance goes on with what it can read.
     assert_eq!(world.migration.status().await.unwrap().position.stage, Stage::DualWrite);
+    let short = Runtime::builder(world.db.another_pool(3).await).lease(LEASE).poll(LEASE / 4);
+    let short = short.start().await.unwrap();
+    let copy = CopyNotes::<D>::new();
+    let migration = short.migration("notes").backfill(copy).register().await.unwrap();
+    let beat = format!("SELECT beat FROM dualwrite_instance WHERE id = '{}'", short.instance());
+    let before = world.db.number(&beat).await;
+    until("its lease is held on", async || {
+        let answer = async || Ok::<i64, dualwrite::Error>(1);
+        let read = migration.read("one", &1_i64).old(answer).new(answer);
+        assert_eq!(read.run().await.unwrap(), 1);
+        world.db.number(&beat).await > before + 6
+    })
+    .await;
+    short.shutdown().await.unwrap();
     let moved = world.migration.advance(Stage::Shadow).await;
     assert!(moved.is_ok(), "{moved:?}");
     let refused = operator.migration("strange").await.unwrap_err();

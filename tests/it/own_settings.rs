@@ -143,6 +143,17 @@ async fn a_server_whose_sessions_do_not_commit_by_themselves() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("SET autocommit = 1"), "{error}");
 
+    // A pool that is in use shows nothing at the start: what the library does itself is stored all the same.
+    let busy = connected::<sqlx::MySql>(1, options.clone()).await;
+    let held = busy.acquire().await.unwrap();
+    let unseen = Runtime::builder(busy.clone()).start().await.unwrap();
+    unseen.migration("unseen").register().await.unwrap();
+    let stored = "SELECT name FROM scratch.dualwrite_migration WHERE name = 'unseen'";
+    assert_eq!(MySqlDb::rows(&plain_pool, stored).await.unwrap().len(), 1);
+    unseen.shutdown().await.unwrap();
+    drop(held);
+    busy.close().await;
+
     let set = "SET autocommit = 1, innodb_lock_wait_timeout = 1";
     let pool = MySqlPoolOptions::new()
         .max_connections(4)

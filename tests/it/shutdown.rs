@@ -17,6 +17,7 @@ on_all_databases!(
     a_backfill_under_way_ends_with_the_runtime,
     after_the_end_of_its_tokio_every_operation_says_so,
     outside_of_tokio_there_is_an_error,
+    what_is_compared_outlives_the_tokio_of_its_caller,
 );
 
 fn ended(error: &Error) {
@@ -163,4 +164,27 @@ async fn outside_of_tokio_there_is_an_error<D: Sql>(db: Scratch<D>) {
     outside(polled(migration.repair()).and_then(Result::err));
     outside(polled(Runtime::builder(world.db.pool().clone()).start()).and_then(Result::err));
     world.runtime.shutdown().await.unwrap();
+}
+
+/// The comparison belongs to the runtime of tokio that the library was started in.
+async fn what_is_compared_outlives_the_tokio_of_its_caller<D: Sql>(db: Scratch<D>) {
+    let World { db: _db, runtime, migration, notes, .. } =
+        World::with(db, Stage::Shadow, 1, plain).await;
+    let compared = async || {
+        let counters = migration.status().await.unwrap().counters;
+        counters.shadow_equal + counters.shadow_different + counters.shadow_transient
+    };
+    // So that the pool has its connections.
+    notes.find(1).await.unwrap();
+    until("one is compared", async || compared().await == 1).await;
+    let notes = std::thread::spawn(move || {
+        let of_the_caller = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let read = of_the_caller.unwrap().block_on(notes.find(1));
+        assert_eq!(read.unwrap().as_deref(), Some("word 1"));
+        notes
+    });
+    let notes = tokio::task::spawn_blocking(|| notes.join()).await.unwrap().unwrap();
+    until("the other is, too", async || compared().await == 2).await;
+    drop(notes);
+    runtime.shutdown().await.unwrap();
 }

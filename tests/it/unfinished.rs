@@ -16,12 +16,15 @@ use futures_util::FutureExt as _;
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
-use crate::support::notes::{HANGS, Notes, PANICS, WORKS, World, lazy, plain};
+use crate::support::notes::{CopyNotes, FAILS, HANGS, Notes, PANICS, WORKS, World, lazy, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::{somebody_waits, until};
 
 on_all_databases!(
     an_abandoned_write_counts_for_the_side_it_waited_for,
     a_write_that_panics_counts_as_failed,
+    a_write_that_panics_before_its_future_is_there_counts_as_failed,
+    a_write_that_is_given_up_while_a_mark_waits_counts,
     an_abandoned_read_in_a_transaction_counts,
     an_abandoned_lazy_read_counts,
 );
@@ -304,6 +307,71 @@ async fn a_write_that_panics_counts_as_failed<D: Sql>(db: Scratch<D>) {
     let found = report(&world.migration, "save").await;
     assert_eq!((found.old.calls, found.old.errors, found.old.abandoned), (1, 1, 0));
     assert_eq!((found.new.calls, found.new.abandoned), (0, 0));
+}
+
+/// The answering side has not been asked yet.
+async fn a_write_that_is_given_up_while_a_mark_waits_counts<D: Sql>(db: Scratch<D>) {
+    if db.server().is_none() {
+        return; // nobody writes beside an open write
+    }
+    let copy = CopyNotes::both_ways();
+    let world = World::copying(db, Stage::DualWrite, 1, plain, copy).await;
+    world.migration.backfill().run().await.unwrap();
+    world.migration.verify().run().await.unwrap();
+    for stage in [Stage::Shadow, Stage::Live] {
+        world.migration.advance(stage).await.unwrap();
+    }
+    world.old_mood.store(FAILS, SeqCst);
+    let holder = world.db.another_pool(1).await;
+    let mark = "BEGIN; INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) \
+                VALUES ('notes', 'old', '1', 0)";
+    D::execute(&holder, mark).await.unwrap();
+    let mut tx = world.begin().await;
+    {
+        let mut call = pin!(world.notes.save(&mut tx, 1, "one"));
+        tokio::select! {
+            _ = &mut call => panic!("it came to its end"),
+            () = until("the mark waits", async || somebody_waits(&world.db).await) => {}
+        }
+    }
+    drop(tx);
+    D::execute(&holder, "ROLLBACK").await.unwrap();
+    let found = report(&world.migration, "save").await;
+    assert_eq!((found.new.calls, found.new.abandoned), (0, 1));
+    assert_eq!((found.old.errors, found.old.abandoned), (1, 0));
+}
+
+#[dualwrite::repository]
+trait Saves<DB: Backend> {
+    #[write(key = id)]
+    async fn keep(&self, tx: &mut Tx<'_, DB>, id: i64) -> Result<(), sqlx::Error>;
+}
+
+/// Panics before there is a future.
+struct Eager;
+
+impl<DB: Backend> Saves<DB> for Eager {
+    fn keep(
+        &self,
+        _: &mut Tx<'_, DB>,
+        id: i64,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        assert!(id > 1, "a bug in a side");
+        std::future::ready(Ok(()))
+    }
+}
+
+async fn a_write_that_panics_before_its_future_is_there_counts_as_failed<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let saves = DualSaves::new(&world.migration, Eager, Eager);
+    let mut tx = world.begin().await;
+    saves.keep(&mut tx, 2).await.unwrap();
+    let panic = AssertUnwindSafe(saves.keep(&mut tx, 1)).catch_unwind().await;
+    assert!(panic.is_err());
+    drop(tx);
+    let found = report(&world.migration, "keep").await;
+    assert_eq!((found.old.calls, found.old.errors, found.old.abandoned), (2, 1, 0));
+    assert_eq!((found.new.calls, found.new.abandoned), (1, 0));
 }
 
 async fn an_abandoned_read_in_a_transaction_counts<D: Sql>(db: Scratch<D>) {

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{FAILS, HANGS, PANICS, WORKS, World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::ends;
 
 on_all_databases!(
     an_abandoned_write_of_every_form_counts_for_the_side_it_waited_for,
@@ -205,13 +206,13 @@ async fn a_mirror_that_hangs_or_panics_marks_every_key_that_is_known<D: Sql>(db:
         place.world.db.execute("DELETE FROM old_note; DELETE FROM new_note").await;
         place.moods[1].store(mood, SeqCst);
         let mut tx = place.world.begin().await;
-        place.write("save_all", &mut tx).await.unwrap();
-        place.write("make", &mut tx).await.unwrap();
+        ends("a bulk", place.write("save_all", &mut tx)).await.unwrap();
+        ends("a key that is made", place.write("make", &mut tx)).await.unwrap();
         assert_eq!(marks::<D>(&mut tx).await, ["1", "2", "60"]);
         tx.commit().await.unwrap();
         // Nobody could copy again what a filter has changed.
         let mut tx = place.world.begin().await;
-        let error = place.write("save_some", &mut tx).await.unwrap_err();
+        let error = ends("a filter", place.write("save_some", &mut tx)).await.unwrap_err();
         assert_eq!(Error::find(&error).unwrap().kind(), kind);
         assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Poisoned);
         place.world.migration.repair().await.unwrap();
@@ -230,7 +231,7 @@ async fn a_call_for_both_that_hangs_ends_within_the_limit_of_the_primary<D: Sql>
     let place = Place::new(db, short, true).await;
     place.moods[2].store(HANGS, SeqCst);
     let mut tx = place.world.begin().await;
-    let error = place.write("save", &mut tx).await.unwrap_err();
+    let error = ends("a call for both", place.write("save", &mut tx)).await.unwrap_err();
     let error = Error::find(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("did not end within 300ms"), "{error}");

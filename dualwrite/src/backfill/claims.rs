@@ -71,7 +71,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             .map_err(&failed)?;
         match rows.into_iter().next().filter(|row| !row.is_null(0)) {
             Some(row) => {
-                let last = EncodedKey::from_parts(&self.pages.key_of(row)?)?;
+                let last = self.pages.recorded(&self.pages.key_of(row)?)?;
                 let claimed = ledger.claim::<C::Database>(conn, head, &last).await;
                 claimed.map(Claim::Range).map_err(&failed)
             }
@@ -108,7 +108,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             Some(end) => self.total(conn, end).await.map_err(&failed)?,
             None => 0,
         };
-        let end = end.map(|parts| EncodedKey::from_parts(&parts)).transpose()?;
+        let end = end.map(|parts| self.pages.recorded(&parts)).transpose()?;
         let ledger = self.ledger();
         let rate = self.options.rate;
         ledger.start::<C::Database>(conn, end.as_ref(), total, rate).await.map_err(&failed)?;

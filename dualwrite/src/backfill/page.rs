@@ -42,8 +42,8 @@ impl<C: CopyKeys> Worker<'_, C> {
         let Some(last) = keys.last() else {
             return self.range_done(tx, range).await;
         };
-        let cursor = EncodedKey::from_parts(last)?;
-        self.tried = keys.first().map(|key| EncodedKey::from_parts(key)).transpose()?;
+        let cursor = self.pages.recorded(last)?;
+        self.tried = keys.first().map(|key| self.pages.recorded(key)).transpose()?;
         let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
         let (copier, shared) = (self.copier, self.shared);
         let copied = match self.phase {
@@ -130,7 +130,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             return self.range_done(tx, range).await;
         };
         let last = self.pages.key_of(row)?;
-        let cursor = EncodedKey::from_parts(&last)?;
+        let cursor = self.pages.recorded(&last)?;
         self.tried = Some(cursor.clone()); // a key that fails stands alone in the end
         self.copier.copy_range(self.shared, &mut tx, (after.as_ref(), &last)).await?;
         self.copier.judge_all(self.shared, &mut tx).await?;
@@ -205,7 +205,7 @@ impl<C: CopyKeys> Worker<'_, C> {
             tx.rollback().await?;
             return Ok(Some(range.last.clone())); // deleted meanwhile: nothing left to fail
         };
-        let (letter, key) = (self.copier.pages.identity(key)?, EncodedKey::from_parts(key)?);
+        let (letter, key) = (self.copier.pages.identity(key)?, self.pages.recorded(key)?);
         if self.tried.as_ref() != Some(&key) {
             tx.rollback().await?;
             return Ok(None);

@@ -12,6 +12,7 @@ use crate::preflight::rows;
 use crate::preflight::schema::Subject;
 use crate::stages::hazard::{HazardKind, HazardScan};
 use crate::stages::stage::Side;
+use crate::verify::equality;
 
 /// Looks at the tables of a migration.
 pub(crate) async fn run_preflight<C: CopyKeys>(
@@ -30,6 +31,10 @@ pub(crate) async fn run_preflight<C: CopyKeys>(
         scan
     });
     let complete = subject.sides().all(|side| side.table.is_some());
+    drop(conn);
+    if complete {
+        equality::learn(copier).await?;
+    }
     Ok((Preflight::new(found, complete), scan))
 }
 

@@ -2,7 +2,7 @@
 //! that Rust does. Without a mapping it asks the copy function's `differing`.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::{FromRow, Pool};
 
@@ -68,6 +68,20 @@ pub(crate) enum Same {
     As(Alike),
 }
 
+/// Fields that are compared exactly, whatever the mapping says: the database has no equality for their types.
+#[derive(Debug, Default)]
+pub(crate) struct Exactly(Mutex<Vec<bool>>);
+
+impl Exactly {
+    pub(crate) fn is(&self, field: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(field).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn set(&self, fields: Vec<bool>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fields;
+    }
+}
+
 type Judge<DB> = dyn Fn(
         &<DB as sqlx::Database>::Row,
         &<DB as sqlx::Database>::Row,
@@ -109,7 +123,8 @@ impl<DB: Backend> Mapping<DB> {
         )
     }
 
-    /// The same, but equal is what the database takes for equal: by the collation, and `1.0` is `1.00`.
+    /// The same, but equal is what the database takes for equal: by the collation, and `1.0` is `1.00`. Where it has no
+    /// equality for the two types or collations, this is [`column`](Self::column).
     pub fn same(self, old: &str, new: &str) -> Self {
         let same = Same::As(Alike::Equal);
         self.field(old, Mapped::Column(old.to_owned()), Mapped::Column(new.to_owned()), same)

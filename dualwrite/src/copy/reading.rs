@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::source::{KeyParts, Pages};
 use crate::database::{SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind};
-use crate::key::{KeyKind, KeyPart};
+use crate::key::{EncodedKey, KeyKind, KeyPart};
 use crate::preflight::form::{KeyForm, Spelling, UuidAs};
 
 impl Pages {
@@ -37,6 +37,21 @@ impl Pages {
             part_of(value, kind, form).map_err(|held| self.wrong(at, kind, &held))
         };
         columns.map(part).collect()
+    }
+
+    /// A key as it is recorded.
+    ///
+    /// # Errors
+    /// `WrongKey` that names table and columns, where it is too long.
+    pub(crate) fn recorded(&self, key: &KeyParts) -> Result<EncodedKey, Error> {
+        EncodedKey::from_parts(key).map_err(|error| {
+            let (table, columns) = (self.name(), self.key().join("`, `"));
+            let message = format!(
+                "table `{table}`, column `{columns}`: {error}; such a row cannot be copied; correct or remove it, or use \
+                 another key"
+            );
+            Error::new(ErrorKind::WrongKey, message)
+        })
     }
 
     #[cold]

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use super::judging::Judged;
-use super::mapping::Mapping;
+use super::mapping::{Exactly, Mapping};
 use super::source::{Extent, KeyParts, Pages};
 use super::template::Template;
 use super::{Copied, CopyKeys};
@@ -36,6 +36,7 @@ pub(crate) struct SqlCopier<C: CopyKeys> {
     ranges: Option<Vec<Template>>,
     pub(crate) mapping: Option<Mapping<C::Database>>,
     pub(crate) judged: Judged,
+    pub(crate) exactly: Exactly,
 }
 
 impl<C: CopyKeys> SqlCopier<C> {
@@ -56,7 +57,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         };
         let ranges = copy.ranges().map(parse).transpose()?;
         let judged = Judged::default();
-        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged })
+        let exactly = Exactly::default();
+        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged, exactly })
     }
 
     /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.

@@ -94,9 +94,7 @@ impl Dialect {
     pub(crate) fn differs(&self, left: &str, right: &str, alike: Alike) -> String {
         match (self.numbered, self.on_duplicate_key, alike) {
             (true, _, Alike::Equal) => format!("{left} IS DISTINCT FROM {right}"),
-            (true, _, Alike::Letters) => {
-                format!("CAST({left} AS text) IS DISTINCT FROM CAST({right} AS text)")
-            }
+            (true, _, Alike::Letters) => letters_differ_on_postgres(left, right),
             (_, true, Alike::Equal) => format!("NOT ({left} <=> {right})"),
             // Bytes have no collation, which would take letters for equal or leave blanks out.
             (_, true, Alike::Letters) => {
@@ -132,10 +130,7 @@ impl Dialect {
     /// NULL is the same as NULL.
     pub(crate) fn differs_exactly(&self, left: &str, right: &str) -> String {
         match (self.numbered, self.on_duplicate_key) {
-            // Two columns of two collations have no order and no equality, unless they are given one.
-            (true, _) => format!(
-                "CAST({left} AS text) COLLATE \"C\" IS DISTINCT FROM CAST({right} AS text) COLLATE \"C\""
-            ),
+            (true, _) => differs_on_postgres(left, right),
             (_, true) => differs_on_mysql(left, right),
             // A column of numbers takes the text `1.0` for 1; of one type nothing is converted.
             (_, false) => format!(
@@ -186,6 +181,27 @@ impl Dialect {
             (false, false) => format!(" ON CONFLICT ({key}) DO UPDATE SET {list}"),
         }
     }
+}
+
+/// Two columns of two collations have no order and no equality, unless they are given one.
+fn letters_differ_on_postgres(left: &str, right: &str) -> String {
+    format!(
+        "CAST({left} AS text) COLLATE \"C\" IS DISTINCT FROM CAST({right} AS text) COLLATE \"C\""
+    )
+}
+
+/// What JSON says does not depend on how it is written, which `jsonb` does not keep.
+fn differs_on_postgres(left: &str, right: &str) -> String {
+    let is_json = |side: &str| format!("pg_typeof({side}) IN ('json'::regtype, 'jsonb'::regtype)");
+    let value = |side: &str| format!("CAST(CAST({side} AS text) AS jsonb)");
+    format!(
+        "({} AND CASE WHEN {} AND {} THEN {} IS DISTINCT FROM {} ELSE true END)",
+        letters_differ_on_postgres(left, right),
+        is_json(left),
+        is_json(right),
+        value(left),
+        value(right)
+    )
 }
 
 /// Two collations have no equality in common, so texts are compared as bytes of one character set and bytes as

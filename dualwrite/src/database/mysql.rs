@@ -420,7 +420,7 @@ impl Adapter for MySqlAdapter {
             "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO LIKE ?";
         let text = Self::DIALECT.statement(text);
         let known: String = text.split('?').next().unwrap_or_default().chars().take(100).collect();
-        let pattern = known.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
+        let pattern = super::control_statement(&known);
         let found = Self::fetch(conn, sql, &[id.into(), pattern.as_str().into()]).await?;
         match found.first().map(|row| row.integer(0)).transpose()? {
             Some(1) => Self::run_text(conn, format!("KILL {id}")).await,

@@ -1,10 +1,27 @@
-//! Whether our clock and the database's go on together. Where ours falls behind, the machine was suspended, or the
+//! Whether the clock that leases are counted by goes on together with others: with the kernel's, which counts while
+//! the machine is suspended, and with the database's. Where ours falls behind, the machine was suspended, or the
 //! database's clock was set; either way a lease that was counted by one of them says nothing to the other.
 
 use std::time::Duration;
 
 /// How far they may be apart after a look.
 const TOLERATED_US: i64 = 1_000_000;
+/// The same of the two clocks of this machine, after a round.
+const TOLERATED: Duration = Duration::from_secs(1);
+
+/// The clock that leases are counted by, and the one that goes on while the machine is suspended, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awake {
+    pub(super) measured: u64,
+    pub(super) all: u64,
+}
+
+/// For how long the machine was suspended in between; `None` where it was not.
+pub(super) fn slept(before: Awake, now: Awake) -> Option<Duration> {
+    let measured = now.measured.saturating_sub(before.measured);
+    let slept = now.all.saturating_sub(before.all).saturating_sub(measured);
+    Some(Duration::from_nanos(slept)).filter(|slept| *slept > TOLERATED)
+}
 
 /// One look: our time when the question was sent and when the answer came, in nanoseconds, and what the database's
 /// clock said in between, in microseconds.
@@ -46,6 +63,17 @@ mod tests {
     fn clocks_that_go_on_together_have_not_stepped() {
         assert_eq!(stepped(reading(10, 0, 500), reading(15, 0, 505)), None);
         assert_eq!(stepped(reading(10, 3, 510), reading(20, 4, 518)), None, "slow answers");
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_says_that_the_machine_slept() {
+        let at = |measured_s: u64, all_s: u64| Awake {
+            measured: measured_s * SECOND,
+            all: all_s * SECOND,
+        };
+        assert_eq!(slept(at(10, 5_000), at(11, 5_031)), Some(Duration::from_secs(30)));
+        assert_eq!(slept(at(10, 5_000), at(70, 5_060)), None);
+        assert_eq!(slept(at(10, 5_000), at(12, 5_001)), None, "the two are not read at once");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Inner;
-use super::drift::{Reading, stepped};
+use super::drift::{Awake, Reading, slept, stepped};
 use super::due::{Due, Since, due};
 use crate::clock::Moment;
 use crate::control::{Acknowledgement, Polled, Pulse, Record};
@@ -129,12 +129,11 @@ impl Inner {
             (shared, mark)
         };
         let before: Vec<(Arc<Shared>, Mark)> = self.migrations().into_iter().map(marked).collect();
-        let sent = self.clock.awake_or_not();
+        let sent = self.clock.now();
         let Polled { records, at_us } = self.control.poll().await?;
         let mut outcome = PollOutcome::default();
-        if let (Some(sent), Some(received), Some(database_us)) =
-            (sent, self.clock.awake_or_not(), at_us)
-        {
+        if let (Some(database_us), false) = (at_us, self.clock.is_manual()) {
+            let received = self.clock.now();
             outcome.lost |= self.compare_clocks(Reading { sent, received, database_us }).await?;
         }
         self.steering.check_switch(&records);
@@ -180,8 +179,25 @@ impl Inner {
         Ok(went_back || shared.is_lost())
     }
 
+    /// Whether the machine was suspended since the last round: the clock that leases are counted by stood still, and the
+    /// others took this instance for dead. Ends the lease then, before anything is asked.
+    fn was_suspended(&self) -> bool {
+        let now = Awake { measured: self.clock.now(), all: self.clock.awake_or_not() };
+        let before = self.awake.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        let Some(slept) = before.and_then(|before| slept(before, now)) else { return false };
+        tracing::warn!(
+            ?slept,
+            "this machine was suspended; the instance sends a heartbeat before it answers again"
+        );
+        self.lease.end();
+        true
+    }
+
     /// One round of the background task: a heartbeat or a look, where one is due.
     pub(super) async fn round(&self, poll: Duration, asked: bool) -> Result<(), Error> {
+        if self.was_suspended() {
+            return self.send_heartbeat().await;
+        }
         let now = self.clock.ticks();
         let (heartbeat, polled, changed) = {
             let last = self.beats.lock().await;

@@ -217,7 +217,7 @@ pub(crate) struct Lent<'l, DB: Backend> {
     from: &'l Connections<DB>,
     _seat: SemaphorePermit<'l>,
     held: Option<Held<DB>>,
-    /// The statement that is under way.
+    /// The statement that is under way; empty for one of several.
     running: Option<String>,
     /// A transaction is open.
     open: bool,
@@ -326,9 +326,9 @@ impl<DB: Backend> Drop for Lent<'_, DB> {
                 self.from.idle.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
             (Some(Held::Own(line)), running) => {
-                let (id, text) = (line.id, running.unwrap_or_default());
+                let id = line.id;
                 drop(line); // closes the connection
-                if let (Some(id), false) = (id, text.is_empty()) {
+                if let (Some(id), Some(text)) = (id, running) {
                     self.from.cancel(id, text);
                 }
             }
@@ -343,7 +343,8 @@ impl<DB: Backend> Drop for Lent<'_, DB> {
 }
 
 impl<DB: Backend> Connections<DB> {
-    /// Cancels a statement that nobody waits for any more, from another connection. It ends by its limit anyway.
+    /// Cancels a statement that nobody waits for any more, from another connection; where its text is empty, whatever
+    /// statement about the control tables is under way there. It ends by its limit anyway.
     fn cancel(&self, id: i64, text: String) {
         let (Ok(handle), Ok(permit)) =
             (tokio::runtime::Handle::try_current(), Arc::clone(&self.cancels).try_acquire_owned())

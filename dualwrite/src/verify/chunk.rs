@@ -8,7 +8,7 @@ use futures_util::future::join;
 
 use super::apart::{compare_apart, compare_keys};
 use super::decide::{KeyDifferenceKind, Phase, is_sampled};
-use super::mapped::Suspect;
+use super::mapped::{Suspect, named};
 use super::statements::{Statements, Which};
 use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
@@ -48,7 +48,8 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
             }
         };
         let mapped = mapping.unwrap_or(&none);
-        let statements = Statements::new(mapped, &copier.pages, &new, has_text_key)?;
+        let statements =
+            Statements::new(mapped, &copier.pages, &new, has_text_key, &copier.exactly)?;
         let apart = mapping.is_none() || statements.orphans_apart;
         let orphans = copier.new_pages.as_ref().filter(|_| apart && elsewhere.is_none());
         let orphans = orphans.and_then(|pages| pages.missing_in(&copier.pages));
@@ -200,7 +201,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
 
     /// Whether the chunk that begins here belongs to the sample.
     fn is_wanted(&self) -> Result<bool, Error> {
-        let after = self.after.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
+        let after = self.after.as_ref().map(named).transpose()?;
         let after = after.map_or_else(String::new, |key| key.0);
         Ok(is_sampled(self.sample, self.plan.shared.salt, &after))
     }
@@ -212,7 +213,8 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
             (None, Some(_), Phase::Old) => Phase::Orphans,
             (None, _, _) => Phase::End,
         };
-        let cursor = last.as_ref().map(|key| EncodedKey::from_parts(key)).transpose()?;
+        // After one that is too long to be recorded, another run would begin this part again.
+        let cursor = last.as_ref().and_then(|key| EncodedKey::from_parts(key).ok());
         self.after = last;
         Ok(ChunkResult {
             phase: self.phase,

@@ -13,7 +13,7 @@ use crate::copy::source::{Bound, KeyParts};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind, Plain};
-use crate::key::{EncodedKey, Key};
+use crate::key::{EncodedKey, KEY_BYTES_MAX, Key, KeyPart};
 use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 
@@ -31,9 +31,26 @@ impl Suspect {
     }
 
     pub(crate) fn report(self) -> Result<KeyDifference, Error> {
-        let key = EncodedKey::from_parts(&self.key)?.0;
+        let key = named(&self.key)?.0;
         Ok(KeyDifference { key, kind: self.kind, fields: self.fields })
     }
+}
+
+/// A key as reports name it: one that is too long to be recorded by the beginnings of its texts.
+pub(super) fn named(key: &KeyParts) -> Result<EncodedKey, Error> {
+    let mut chars = KEY_BYTES_MAX;
+    let mut named = EncodedKey::from_parts(key);
+    while named.is_err() && chars > 1 {
+        chars /= 2;
+        let shorten = |part: &KeyPart| match part {
+            KeyPart::Text(text) if text.chars().count() > chars => {
+                KeyPart::Text(text.chars().take(chars).chain(['…']).collect())
+            }
+            part => part.clone(),
+        };
+        named = EncodedKey::from_parts(&key.iter().map(shorten).collect::<KeyParts>());
+    }
+    named
 }
 
 /// Keys that one statement looks up: every database takes so many values, also in keys of four columns.

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
 use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Phase};
-use super::mapped::Suspect;
+use super::equality;
+use super::mapped::{Suspect, named};
 use super::run::{Pacing, VerifyOptions, next};
 use crate::clock;
 use crate::copy::CopyKeys;
@@ -14,7 +15,6 @@ use crate::copy::exclusive::Refusals;
 use crate::copy::run::{SqlCopier, typed_key};
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
-use crate::key::EncodedKey;
 use crate::stages::route::stage_of;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
@@ -73,6 +73,7 @@ pub(crate) async fn repair<C: CopyKeys>(
     keep: bool,
 ) -> Result<RepairReport, Error> {
     copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+    equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     check_stage(shared.refresh().await?.position, &shared.name)?;
     let limit = options.limit(copier.mapping.is_some());
@@ -118,7 +119,7 @@ impl Repaired {
 
 /// Withdraws the proof, unless the key is waived.
 async fn withdraw(shared: &Shared, key: &KeyParts, kind: StaleKind) -> Result<(), Error> {
-    let key = EncodedKey::from_parts(key)?;
+    let key = named(key)?;
     match shared.control.waived(&shared.name, std::slice::from_ref(&key)).await?.is_empty() {
         true => shared.control.mark_stale(&shared.name, kind).await,
         false => Ok(()),
@@ -140,7 +141,7 @@ impl RepairReport {
             Repaired::Failed(reason) => {
                 self.failed += 1;
                 if self.failures.len() < FAILURES_MAX {
-                    self.failures.push((EncodedKey::from_parts(key)?.0, reason));
+                    self.failures.push((named(key)?.0, reason));
                 }
             }
         }
@@ -237,7 +238,7 @@ async fn repair_key_once<C: CopyKeys>(
     }
     if keep {
         // In the transaction that repairs it: a crash must not leave a proof that is older than the finding.
-        let (conn, encoded) = (tx.connection(), EncodedKey::from_parts(key)?);
+        let (conn, encoded) = (tx.connection(), named(key)?);
         let kind = found.kind.stale();
         let marked =
             marks::mark_unless_waived::<C::Database>(conn, &shared.name, kind, &encoded).await;

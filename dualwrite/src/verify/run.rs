@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::chunk::{ChunkResult, Chunks, Plan};
 use super::confirm::{Confirmed, check_stage, confirm};
 use super::decide::{KeyDifference, KeyDifferenceKind, Recorded, VerifyReport, VerifyState};
+use super::equality;
 use super::mapped::Suspect;
 use crate::backfill::decide::{Brake, rate_keys, rate_pause};
 use crate::clock;
@@ -76,6 +77,7 @@ pub(crate) async fn verify<C: CopyKeys>(
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
     copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+    equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
     check_stage(record.position, &shared.name)?;

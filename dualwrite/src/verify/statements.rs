@@ -2,7 +2,7 @@
 //! texts and values to bind.
 
 use crate::copy::keyed::Keyed;
-use crate::copy::mapping::{Mapped, MappedField, Mapping, Same};
+use crate::copy::mapping::{Exactly, Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
 use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::Identifier;
@@ -43,22 +43,35 @@ struct Field {
     same: Same,
 }
 
+/// What a side has of a field.
+pub(crate) fn spelled<DB: Backend>(mapped: &Mapped) -> Result<String, Error> {
+    Ok(match mapped {
+        Mapped::Column(name) => Identifier::new(name.as_str())?.quoted(dialect::<DB>()),
+        Mapped::Expression(text) => expression(text),
+    })
+}
+
+/// The condition that a field differs.
+pub(crate) fn differs(dialect: &Dialect, [old, new]: &[String; 2], same: Same) -> String {
+    match same {
+        Same::Exactly => dialect.differs_exactly(old, new),
+        Same::As(alike) => dialect.differs(old, new, alike),
+    }
+}
+
 impl Statements {
     pub(crate) fn new<DB: Backend>(
         mapping: &Mapping<DB>,
         old: &Pages,
         new: &Pages,
         has_text_key: bool,
+        exactly: &Exactly,
     ) -> Result<Self, Error> {
         let quote = dialect::<DB>();
-        let spelled = |mapped: &Mapped| -> Result<String, Error> {
-            Ok(match mapped {
-                Mapped::Column(name) => Identifier::new(name.as_str())?.quoted(quote),
-                Mapped::Expression(text) => expression(text),
-            })
-        };
-        let field = |field: &MappedField| -> Result<Field, Error> {
-            Ok(Field { old: spelled(&field.old)?, new: spelled(&field.new)?, same: field.same })
+        let field = |(at, field): (usize, &MappedField)| -> Result<Field, Error> {
+            let (old, new) = (spelled::<DB>(&field.old)?, spelled::<DB>(&field.new)?);
+            let same = if exactly.is(at) { Same::Exactly } else { field.same };
+            Ok(Field { old, new, same })
         };
         let one_row = mapping.elsewhere.is_none() && new.missing_in(old).is_none();
         let alike = old.keyed().is_like(&new.keyed());
@@ -67,7 +80,7 @@ impl Statements {
         Ok(Self {
             old: old.clone(),
             new: new.clone(),
-            fields: mapping.fields.iter().map(field).collect::<Result<_, _>>()?,
+            fields: mapping.fields.iter().enumerate().map(field).collect::<Result<_, _>>()?,
             one_row,
             full_join: DB::Adapter::FULL_JOIN,
             orphans_apart: apart && !one_row,
@@ -246,10 +259,7 @@ impl Statements {
                     true => (field.old.clone(), field.new.clone()),
                     false => (format!("{old}f{at}"), format!("{new}f{at}")),
                 };
-                match field.same {
-                    Same::Exactly => self.quote.differs_exactly(&left, &right),
-                    Same::As(alike) => self.quote.differs(&left, &right, alike),
-                }
+                differs(self.quote, &[left, right], field.same)
             })
             .collect();
         let flags = conditions.iter().map(|one| format!(", CASE WHEN {one} THEN 1 ELSE 0 END"));
@@ -380,7 +390,7 @@ mod tests {
             source.pages(dialect::<DB>(), if text { KeyKind::TEXT } else { KeyKind::INTEGER })
         };
         let (old, new) = (pages("old").unwrap(), pages(new).unwrap());
-        Statements::new(mapping, &old, &new, text).unwrap()
+        Statements::new(mapping, &old, &new, text, &Exactly::default()).unwrap()
     }
 
     fn at(id: i64) -> KeyParts {

@@ -2,7 +2,7 @@
 //! verified, and copied.
 
 use dualwrite::{
-    ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
+    Compare, ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -11,6 +11,7 @@ use crate::support::sql::Sql;
 on_all_databases!(
     a_row_of_other_types_is_named_and_the_rest_is_verified,
     an_expression_that_fails_on_a_row_names_it,
+    a_row_that_rust_cannot_read_is_named,
 );
 
 #[derive(Dual)]
@@ -105,5 +106,34 @@ async fn an_expression_that_fails_on_a_row_names_it<D: Sql>(db: Scratch<D>) {
     let mut keys = report.keys.clone();
     keys.sort();
     assert_eq!(keys, ["20", "40", "70", "9"]);
+    runtime.shutdown().await.unwrap();
+}
+
+#[derive(sqlx::FromRow, Compare)]
+struct Day {
+    day: String,
+}
+
+async fn a_row_that_rust_cannot_read_is_named<D: Sql>(db: Scratch<D>)
+where
+    Day: for<'r> sqlx::FromRow<'r, <D::Db as sqlx::Database>::Row>,
+{
+    // SQLite reads NULL as an empty text.
+    let no_text = D::sql("X'ff'", "NULL", "NULL");
+    for table in ["old_day", "new_day"] {
+        db.execute(&format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, day VARCHAR(40))")).await;
+        db.execute(&format!("INSERT INTO {table} VALUES (1, 'a'), (2, {no_text}), (3, 'c')")).await;
+    }
+    db.execute("UPDATE new_day SET day = 'd' WHERE id = 3").await;
+    let copy = CopySql::<D::Db, i64>::new(KeySource::table("old_day").column("id"))
+        .new_source(KeySource::table("new_day").column("id"))
+        .copying("INSERT INTO new_day SELECT r.id, r.day FROM {rows} r")
+        .compared_by(|| Mapping::new().rows::<Day, Day>(&["day"], &["day"]));
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("days").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let report = migration.verify().run().await.unwrap();
+    assert_eq!((report.compared, report.keys), (3, vec!["2".to_owned(), "3".to_owned()]));
+    assert_eq!(report.fields["(unreadable)"], 1);
     runtime.shutdown().await.unwrap();
 }

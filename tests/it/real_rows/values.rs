@@ -1,7 +1,8 @@
 //! Errors that are stored, logged or shown name codes, constraints, tables and columns; never the values of rows.
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, CopySql, Error, ErrorKind, KeySource, Runtime, Stage, Tx,
+    BoxError, ConvertColumns, Copied, CopyKeys, CopySql, Dual, DualTable as _, Error, ErrorKind,
+    KeySource, Runtime, Stage, Tx,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -10,6 +11,7 @@ use crate::support::sql::Sql;
 on_all_databases!(
     letters_name_what_was_refused_and_no_values,
     an_error_of_the_callers_own_type_loses_only_what_the_driver_said,
+    a_unique_value_that_is_taken_is_no_conversion_that_failed,
 );
 
 async fn tables<D: Sql>(db: &Scratch<D>) {
@@ -133,5 +135,37 @@ async fn an_error_of_the_callers_own_type_loses_only_what_the_driver_said<D: Sql
     let wrapped = said("1");
     assert!(wrapped.starts_with("saving a person: "), "{wrapped}");
     assert!(wrapped.contains("unique") && !wrapped.contains("PLANTED"), "{wrapped}");
+    runtime.shutdown().await.unwrap();
+}
+
+#[derive(Dual)]
+#[dual(table = "member", key = "id")]
+struct Member {
+    id: i64,
+    #[dual(new = email_address)]
+    email: String,
+    email_address: Option<String>,
+}
+
+async fn a_unique_value_that_is_taken_is_no_conversion_that_failed<D: Sql>(db: Scratch<D>)
+where
+    Member: ConvertColumns<D::Db>,
+{
+    db.execute(
+        "CREATE TABLE member (id BIGINT PRIMARY KEY, email VARCHAR(40) NOT NULL, \
+         email_address VARCHAR(40) UNIQUE);
+         INSERT INTO member VALUES (1, 'PLANTED', NULL), (2, 'PLANTED', NULL), (3, 'c', NULL)",
+    )
+    .await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let registration = runtime.migration("members").backfill(Member::copy_columns());
+    let migration = registration.register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().run().await.unwrap();
+    assert_eq!((done.migrated, done.failed), (2, 1));
+    let letters = migration.dead_letters().await.unwrap();
+    let said = &letters[0].error;
+    assert!(said.contains("unique") && !said.contains("convert"), "{said}");
+    assert!(!said.contains("PLANTED"), "{said}");
     runtime.shutdown().await.unwrap();
 }

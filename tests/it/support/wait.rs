@@ -37,6 +37,15 @@ pub(crate) async fn soon<T>(what: impl Display, ask: impl AsyncFn() -> Option<T>
     }
 }
 
+/// Waits for what has a limit of its own.
+///
+/// # Panics
+/// Where it does not end within a minute, with `what`.
+pub(crate) async fn ends<T>(what: impl Display, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("it does not end: {what}"))
+}
+
 /// Whether some transaction of this database waits for a lock. SQLite does not tell.
 pub(crate) async fn somebody_waits<D: TestDb>(db: &Scratch<D>) -> bool {
     match D::NAME {

@@ -46,7 +46,7 @@ pub(crate) fn may_copy_at(stage: Stage) -> bool {
 }
 
 /// The route of a scan while keys are still missing in new: a scan cannot tell which, so old answers, for
-/// as long as it gets every write.
+/// as long as it gets every write. The same holds for a key that cannot be copied.
 #[inline]
 pub(crate) fn before_all_is_copied(route: Route) -> Route {
     match may_copy(route) {

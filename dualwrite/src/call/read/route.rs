@@ -157,9 +157,7 @@ fn route_of_key<K: Key + ?Sized, R: Key + ?Sized>(
 ) -> Result<(Route, Option<Box<EncodedKey>>), Error> {
     shared.check_lease(start, start)?;
     shared.check_kind(K::KIND)?;
-    let route = route_in_bucket(shared, position, ramp)?;
-    let key_to_copy = key_to_copy(shared, method, route, key)?;
-    Ok((route, key_to_copy))
+    Ok(with_key_to_copy(shared, method, route_in_bucket(shared, position, ramp)?, key))
 }
 
 /// Plans the read of one key inside a transaction: by the position that it pins, never compared.
@@ -190,7 +188,7 @@ pub fn read_in_by<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
     let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
     shared.check_kind(K::KIND)?;
     let route = route_in_bucket(shared, position, ramp)?;
-    let key = key_to_copy(shared, repository.method(method), route, key)?;
+    let (route, key) = with_key_to_copy(shared, repository.method(method), route, key);
     Ok(Read::pinned(repository, method, route, key))
 }
 
@@ -254,19 +252,21 @@ fn route_of_scan(shared: &Shared, position: Position) -> Route {
     }
 }
 
+/// The plan with the key to copy where new misses it. A key that is too long to be recorded cannot be copied: old
+/// answers, as it does scans.
 #[inline]
-fn key_to_copy<K: Key + ?Sized>(
+fn with_key_to_copy<K: Key + ?Sized>(
     shared: &Shared,
     method: &Entry,
     route: Route,
     key: &K,
-) -> Result<Option<Box<EncodedKey>>, Error> {
-    match method.lazy && !shared.is_copied() && may_copy(route) {
-        true => {
-            let key = shared.encode(key).map_err(|error| error.of(&shared.name))?;
-            Ok(Some(Box::new(key)))
-        }
-        false => Ok(None),
+) -> (Route, Option<Box<EncodedKey>>) {
+    if !method.lazy || shared.is_copied() || !may_copy(route) {
+        return (route, None);
+    }
+    match shared.encode(key) {
+        Ok(key) => (route, Some(Box::new(key))),
+        Err(_) => (before_all_is_copied(route), None),
     }
 }
 

@@ -7,7 +7,6 @@ use crate::call::write::route::Planned;
 use crate::call::write::run::Write;
 use crate::call::write::together::{Together, together, without_keys};
 use crate::database::Backend;
-use crate::error::Error;
 use crate::key::Key;
 use crate::stages::position::{Percent, Position};
 use crate::stages::route::{Operation, Route, route};
@@ -29,7 +28,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
         let compare = context.compares(route);
         let mut planned =
             Planned { unequal, compare, ..Planned::of(context.position, route, mirror) };
-        planned.record_keys(std::iter::once_with(|| context.shared.encode(key)))?;
+        planned.record_keys(std::iter::once_with(|| context.shared.encode(key)));
         Ok(planned)
     })
 }
@@ -60,10 +59,10 @@ where
         let mut planned =
             Planned { unequal, compare, ..Planned::of(context.position, route, mirror) };
         let encoded = |key| context.shared.encode(key);
-        planned.record_keys(found.iter().map(|key| encoded(&key.1)))?;
+        planned.record_keys(found.iter().map(|key| encoded(&key.1)));
         if route.mirror.is_some() && context.position.stage == Stage::Off {
             let ahead = found.iter().filter(|key| key.0 == Stage::Off);
-            planned.ahead = ahead.map(|key| encoded(&key.1)).collect::<Result<_, Error>>()?;
+            planned.record_ahead(ahead.map(|key| encoded(&key.1)));
         }
         Ok(planned)
     })

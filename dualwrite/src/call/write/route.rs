@@ -24,6 +24,8 @@ pub(crate) struct Planned {
     pub(crate) keys: Vec<EncodedKey>,
     /// One of its keys cannot be recorded: where it is to be marked, the table is.
     pub(crate) is_unrecorded: bool,
+    /// The same of `ahead`.
+    pub(crate) is_ahead_unrecorded: bool,
     /// Keys of which new gets a row although their own stage writes old alone: they are marked at the end, so
     /// that what old alone gets from now on is copied to new once both are written.
     pub(crate) ahead: Vec<EncodedKey>,
@@ -42,38 +44,53 @@ impl Planned {
             unequal: Unequal::Passed,
             keys: Vec::new(),
             is_unrecorded: false,
+            is_ahead_unrecorded: false,
             ahead: Vec::new(),
             compare: false,
             makes_key: false,
         }
     }
 
-    /// Records the keys, where somebody may ask for them.
-    ///
-    /// # Errors
-    /// That of a key which cannot be recorded, where the mirror may fall behind by it. Where both sides are
-    /// written or none, such a key hurts nobody.
-    pub(crate) fn record_keys(
-        &mut self,
-        keys: impl Iterator<Item = Result<EncodedKey, Error>>,
-    ) -> Result<(), Error> {
-        if self.mirror == Mirror::Forgiving {
-            self.keys = keys.collect::<Result<_, _>>()?;
-        } else if self.unequal == Unequal::Marked || self.compare {
-            for key in keys {
-                match key {
-                    Ok(key) => self.keys.push(key),
-                    Err(_) => self.is_unrecorded = true,
-                }
-            }
+    /// Records the keys, where somebody may ask for them. One that cannot be recorded hurts nobody: where the mirror
+    /// falls behind by it, the table is marked, which keeps new from being read. A mirror that is read, or that a
+    /// rollback goes back to, cannot fall behind by it.
+    pub(crate) fn record_keys(&mut self, keys: impl Iterator<Item = Result<EncodedKey, Error>>) {
+        let forgives = self.mirror == Mirror::Forgiving;
+        if !forgives && self.unequal != Unequal::Marked && !self.compare {
+            return;
         }
-        Ok(())
+        self.is_unrecorded |= recorded(keys, &mut self.keys);
+        if self.is_unrecorded
+            && (self.route.mirror != Some(Side::New) || is_read(self.position, Side::New))
+        {
+            self.mirror = Mirror::Strict;
+        }
+    }
+
+    /// Records the keys of which new gets a row before their stage says so.
+    pub(crate) fn record_ahead(&mut self, keys: impl Iterator<Item = Result<EncodedKey, Error>>) {
+        self.is_ahead_unrecorded = recorded(keys, &mut self.ahead);
     }
 
     /// What could not be planned goes nowhere.
     pub(crate) fn nowhere() -> Self {
         Self::of(Position::start(), Route::of(Stage::Off, Operation::Write), Mirror::Strict)
     }
+}
+
+/// Keeps those that can be recorded. Returns whether one cannot.
+fn recorded(
+    keys: impl Iterator<Item = Result<EncodedKey, Error>>,
+    kept: &mut Vec<EncodedKey>,
+) -> bool {
+    let mut is_unrecorded = false;
+    for key in keys {
+        match key {
+            Ok(key) => kept.push(key),
+            Err(_) => is_unrecorded = true,
+        }
+    }
+    is_unrecorded
 }
 
 #[cold]

@@ -285,7 +285,8 @@ impl<'r, T, E> Write<'r, T, E> {
             self.planned.mirror = context.forgives(Side::New);
             self.planned.unequal = context.unequal(route, false);
         }
-        self.planned.record_keys(std::iter::once_with(|| self.shared.encode(key)))
+        self.planned.record_keys(std::iter::once_with(|| self.shared.encode(key)));
+        Ok(())
     }
 
     /// After the call of one target. `differ` compares the answers of old and new; `cause` finds in an error
@@ -390,14 +391,17 @@ impl<'r, T, E> Write<'r, T, E> {
         if is_behind || before == Turn::Again || is_unequal {
             // After the primary: whoever copies the key locks its row in old before its mark, too.
             mark_all(self.shared, &self.planned.keys, self.mirror(), tx).await?;
-        }
-        if is_unequal && self.planned.is_unrecorded {
-            mark_table(self.shared, tx).await?;
+            if self.planned.is_unrecorded {
+                mark_table(self.shared, tx).await?;
+            }
         }
         if self.turn != Turn::Done || self.has_failed() {
             return Ok(());
         }
         mark_all(self.shared, &self.planned.ahead, Side::New, tx).await?;
+        if self.planned.is_ahead_unrecorded {
+            mark_table(self.shared, tx).await?;
+        }
         // Only a write that left the transaction whole may be looked at, and before it counts as mended.
         if self.planned.compare && !self.spoiled_before {
             for key in &self.planned.keys {

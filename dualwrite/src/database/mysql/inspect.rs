@@ -1,10 +1,16 @@
 //! What a server says of itself that speaks MySQL's protocol.
 
+use std::time::Duration;
+
 use sqlx::{Connection as _, MySql, MySqlConnection, Pool, Row as _};
 
 use super::engine::{self, Answers};
+use crate::clock;
 use crate::database::engine::Engine;
 use crate::error::{Error, ErrorKind};
+
+/// For how long a connection of the pool is waited for.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// On a connection of its own: the application's may all be in use, by the caller too.
 pub(super) async fn inspect(pool: &Pool<MySql>) -> Result<Engine, Error> {
@@ -22,7 +28,8 @@ pub(super) async fn inspect(pool: &Pool<MySql>) -> Result<Engine, Error> {
 async fn check_autocommit(pool: &Pool<MySql>) -> Result<(), Error> {
     let failed = |error| Error::database("asking for autocommit", error);
     // A pool that is in use shows a connection later, or never; its own statements show the rest.
-    let Some(mut conn) = pool.try_acquire() else { return Ok(()) };
+    let Ok(acquired) = clock::limit(CONNECTED_WITHIN, pool.acquire()).await else { return Ok(()) };
+    let mut conn = acquired.map_err(failed)?;
     let autocommit = variable(&mut conn, "SHOW SESSION VARIABLES LIKE 'autocommit'").await;
     if !is_off(autocommit.map_err(failed)?.as_deref()) {
         return Ok(());

@@ -1,0 +1,128 @@
+//! Fields of two types or collations that the database has no equality for: compared by what they say.
+
+use dualwrite::{
+    ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
+};
+
+use crate::support::db::{Scratch, TestDb, on_all_databases};
+use crate::support::sql::Sql;
+
+on_all_databases!(
+    two_types_without_a_common_equality_are_compared,
+    renamed_columns_of_two_collations_are_copied_and_compared,
+);
+
+/// The types of old and new, literals that are the same on both sides, and two that are not.
+struct Pair {
+    types: [&'static str; 2],
+    same: &'static [[&'static str; 2]],
+    other: [&'static str; 2],
+}
+
+const TEXTS: &[[&str; 2]] = &[["'a'", "'a'"], ["'Straße'", "'Straße'"], ["NULL", "NULL"]];
+const JSON: &[[&str; 2]] = &[
+    ["'{\"b\": 1,  \"a\": [1, 2]}'", "'{\"a\":[1,2],\"b\":1}'"],
+    ["'[]'", "'[]'"],
+    ["NULL", "NULL"],
+];
+const OTHER_JSON: [&str; 2] = ["'{\"a\": [1, 2]}'", "'{\"a\": [2, 1]}'"];
+
+fn pairs<D: TestDb>() -> Vec<Pair> {
+    let texts = |old, new| Pair { types: [old, new], same: TEXTS, other: ["'a'", "'A'"] };
+    let json = |old, new| Pair { types: [old, new], same: JSON, other: OTHER_JSON };
+    match D::NAME {
+        "postgres" => vec![
+            json("json", "jsonb"),
+            json("jsonb", "json"),
+            json("json", "json"),
+            texts("text COLLATE \"C\"", "text COLLATE \"und-x-icu\""),
+            texts("varchar(20) COLLATE \"und-x-icu\"", "text COLLATE \"C\""),
+        ],
+        "mysql" => vec![
+            texts(
+                "VARCHAR(20) COLLATE utf8mb4_general_ci",
+                "VARCHAR(20) COLLATE utf8mb4_unicode_ci",
+            ),
+            texts("VARCHAR(20) CHARACTER SET latin1", "VARCHAR(20) COLLATE utf8mb4_bin"),
+        ],
+        _ => vec![texts("TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM")],
+    }
+}
+
+fn copier<D: TestDb>(mapping: fn() -> Mapping<D::Db>) -> CopySql<D::Db, i64> {
+    CopySql::new(KeySource::table("old_field").column("id"))
+        .new_source(KeySource::table("new_field").column("id"))
+        .copying("INSERT INTO new_field SELECT id, f FROM {rows} r")
+        .compared_by(mapping)
+}
+
+async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>) {
+    for (number, Pair { types, same, other }) in pairs::<D>().into_iter().enumerate() {
+        let pool = db.another_pool(5).await;
+        let mut rows = same.to_vec();
+        rows.push(other);
+        rows.push(["'1'", "NULL"]);
+        for (side, table) in ["old_field", "new_field"].into_iter().enumerate() {
+            db.execute(&format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, f {})", types[side]))
+                .await;
+            for (id, row) in rows.iter().enumerate() {
+                db.execute(&format!("INSERT INTO {table} VALUES ({id}, {})", row[side])).await;
+            }
+        }
+        let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+        for by_value in [true, false] {
+            let copy = match by_value {
+                true => copier::<D>(|| Mapping::new().column("id", "id").same("f", "f")),
+                false => copier::<D>(|| Mapping::new().same("id", "id").column("f", "f")),
+            };
+            let name = format!("m{number}-{by_value}");
+            let migration = runtime.migration(name).backfill(copy).register().await.unwrap();
+            migration.advance(Stage::DualWrite).await.unwrap();
+            let report = migration.verify().run().await.unwrap();
+            let last = [same.len(), same.len() + 1].map(|id| id.to_string());
+            assert_eq!(report.keys, last, "{types:?} by value: {by_value}");
+            let fields: Vec<&String> = report.fields.keys().collect();
+            assert_eq!(fields, ["f"]);
+        }
+        runtime.shutdown().await.unwrap();
+        pool.close().await;
+        db.execute("DROP TABLE old_field; DROP TABLE new_field").await;
+    }
+}
+
+/// Both are columns of one row.
+#[derive(Dual)]
+#[dual(table = "people", key = "id")]
+struct Person {
+    id: i64,
+    #[dual(new = email_address)]
+    email: String,
+    email_address: Option<String>,
+}
+
+async fn renamed_columns_of_two_collations_are_copied_and_compared<D: Sql>(db: Scratch<D>)
+where
+    Person: ConvertColumns<D::Db>,
+{
+    let (old, new) = match D::NAME {
+        "postgres" => ("text COLLATE \"C\"", "text COLLATE \"und-x-icu\""),
+        "mysql" => {
+            ("VARCHAR(40) COLLATE utf8mb4_general_ci", "VARCHAR(40) COLLATE utf8mb4_unicode_ci")
+        }
+        _ => ("TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM"),
+    };
+    db.execute(&format!(
+        "CREATE TABLE people (id BIGINT PRIMARY KEY, email {old} NOT NULL, email_address {new})"
+    ))
+    .await;
+    db.execute("INSERT INTO people VALUES (1, 'a', NULL), (2, 'b', 'B'), (3, 'c', 'c')").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let registration = runtime.migration("people").backfill(Person::copy_columns());
+    let migration = registration.register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    assert_eq!(migration.verify().run().await.unwrap().keys, ["1", "2"]);
+    let done = migration.backfill().run().await.unwrap();
+    assert_eq!((done.migrated, done.skipped, done.failed), (2, 1, 0));
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    runtime.shutdown().await.unwrap();
+}
