@@ -11,6 +11,7 @@ mod hazards;
 mod holders;
 mod instances;
 mod letters;
+mod live;
 mod mismatch;
 mod orders;
 mod plans;

@@ -1,0 +1,60 @@
+//! What the running database says of tables, for whoever judges schema changes. It only reads.
+
+use super::{Conn, SqlControl};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
+use crate::error::Error;
+use crate::expand::declared::table_name;
+use crate::expand::spell::table as quoted;
+use crate::preflight::live::{Live, LiveTable, SMALL_TABLE_ROWS};
+
+const DOING: &str = "looking at the tables";
+
+impl<DB: Backend> SqlControl<DB> {
+    /// On connections of the application's, for there may be no control tables.
+    pub(super) async fn live_in(&self, names: &[String]) -> Result<Live, Error> {
+        let mut conn = self.pool.acquire().await.map_err(|error| Error::database(DOING, error))?;
+        let mut live = Live::default();
+        for name in names {
+            let table = one::<DB>(&mut conn, name).await;
+            live.tables.extend(table.map_err(|error| Error::database(DOING, error))?);
+        }
+        // Not everybody may ask.
+        if let Some(sql) = DB::Adapter::REPLICAS
+            && let Ok(rows) = DB::Adapter::fetch(&mut conn, sql, &[]).await
+        {
+            live.replicas = rows.first().and_then(|row| row.unsigned(0).ok());
+        }
+        Ok(live)
+    }
+}
+
+/// `None` where there is no such table.
+async fn one<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Option<LiveTable>> {
+    let own = table_name(name);
+    let values = [own.schema.as_deref().unwrap_or_default().into(), own.name.as_str().into()];
+    let rows = DB::Adapter::fetch(conn, DB::Adapter::TABLE_SIZE, &values).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let number = |column| {
+        Ok::<_, sqlx::Error>(row.optional_integer(column)?.and_then(|n| u64::try_from(n).ok()))
+    };
+    let mut table = LiveTable {
+        name: name.to_owned(),
+        rows_estimated: number(0)?,
+        bytes: number(1)?,
+        written: number(2)?,
+        ..LiveTable::default()
+    };
+    let from = quoted(name, &DB::Adapter::DIALECT);
+    let limit = SMALL_TABLE_ROWS + 1;
+    let sql = format!("SELECT count(*) FROM (SELECT 1 AS one FROM {from} LIMIT {limit}) some_rows");
+    let counted = DB::Adapter::fetch(conn, &sql, &[]).await?;
+    table.rows = counted.first().map(|row| row.unsigned(0)).transpose()?.unwrap_or_default();
+    for row in &DB::Adapter::fetch(conn, DB::Adapter::FOREIGN_KEYS_TO, &values).await? {
+        let other = row.text(0)?.to_owned();
+        if !table.referenced_by.contains(&other) {
+            table.referenced_by.push(other);
+        }
+    }
+    Ok(Some(table))
+}
