@@ -15,7 +15,11 @@ async fn apply<D: Sql>(db: &Scratch<D>, folder: &Path) -> Result<(), MigrateErro
 where
     <D::Db as sqlx::Database>::Connection: Migrate,
 {
-    Migrator::new(folder.to_owned()).await.unwrap().run(db.pool()).await
+    // A migrator that fails keeps its lock while its connection lives.
+    let pool = db.another_pool(1).await;
+    let applied = Migrator::new(folder.to_owned()).await.unwrap().run(&pool).await;
+    pool.close().await;
+    applied
 }
 
 async fn status(url: &str, folder: &Path) -> (u8, Vec<Value>) {

@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
+use super::live::looked;
 use super::{Conn, SqlControl};
 use crate::control::expands::Expands;
 use crate::database::sealed::Adapter as _;
@@ -99,41 +100,36 @@ impl<DB: Backend> Expands for SqlControl<DB> {
     }
 
     fn sqlx_records(&self) -> BoxFuture<'_, Result<Vec<SqlxRecord>, Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("reading what sqlx has applied", error);
-            let mut conn = self.pool.acquire().await.map_err(failed)?;
+        let reading = async {
+            let mut conn = self.pool.acquire().await?;
             let sql = "SELECT version, CASE WHEN success THEN 1 + 0 * version ELSE 0 * version END \
                        FROM _sqlx_migrations ORDER BY version";
             let rows = match DB::Adapter::fetch(&mut conn, sql, &[]).await {
                 Err(error) if is_undefined_table(&error) => Vec::new(),
-                rows => rows.map_err(failed)?,
+                rows => rows?,
             };
             let record = |row: &SqlRow| {
                 Ok(SqlxRecord { version: row.integer(0)?, success: row.integer(1)? == 1 })
             };
-            rows.iter().map(record).collect::<sqlx::Result<_>>().map_err(failed)
-        })
+            rows.iter().map(record).collect()
+        };
+        Box::pin(looked("looking at what sqlx has applied", reading))
     }
 
     fn answers<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("looking for rows", error);
-            let mut conn = self.pool.acquire().await.map_err(failed)?;
-            let rows = DB::Adapter::fetch(&mut conn, sql, &[]).await.map_err(failed)?;
-            Ok(!rows.is_empty())
-        })
+        let reading = async move {
+            let mut conn = self.pool.acquire().await?;
+            Ok(!DB::Adapter::fetch(&mut conn, sql, &[]).await?.is_empty())
+        };
+        Box::pin(looked("looking for rows", reading))
     }
 
     fn shape<'a>(&'a self, tables: &'a [&'a str]) -> BoxFuture<'a, Result<NewShape, Error>> {
-        Box::pin(async move {
-            let reading = self.working.within("looking at the tables", async {
-                let mut lent = self.working.lend().await?;
-                lent.busy();
-                let shape = read_shape::<DB>(&mut lent, tables).await;
-                lent.ended(shape)
-            });
-            reading.await
-        })
+        let reading = async move {
+            let mut conn = self.pool.acquire().await?;
+            read_shape::<DB>(&mut conn, tables).await
+        };
+        Box::pin(looked("looking at the tables", reading))
     }
 }
 
