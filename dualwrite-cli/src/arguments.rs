@@ -140,7 +140,7 @@ pub(crate) enum Command {
     /// Drops what a migration calls old, on evidence
     #[command(subcommand)]
     Contract(crate::contract::Contract),
-    /// Judges schema changes; needs no database
+    /// Judges schema changes, with the option --database by the sizes of its tables
     #[command(subcommand)]
     Schema(Schema),
 }
@@ -151,6 +151,17 @@ pub(crate) enum Schema {
     ///
     /// Exit codes: 0 nothing is at or above the level; 1 something is; 2 wrong arguments; 3 a file cannot be read.
     Check(Check),
+    /// Names migration files that failed half-way: what of them stands, what undoes that, and how to go on
+    ///
+    /// Exit codes: 0 none failed; 1 one did; 2 wrong arguments; 3 a file cannot be read; 6 the database cannot be reached.
+    Status {
+        /// Folders of sqlx migrations
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -15,6 +15,7 @@ mod show;
 use std::ffi::OsString;
 use std::io::Write;
 
+use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use dualwrite::CommandSpec;
 
@@ -72,7 +73,9 @@ pub async fn run<A: Into<OsString> + Clone>(
         Some((spec, own)) => command(spec, &matches, own).await.map(yes),
         None => match Arguments::from_arg_matches(&matches) {
             Ok(Arguments { command: Command::Schema(Schema::Check(check)), database, .. }) => {
-                return judge(&check, database.as_deref(), out, err);
+                // The variable is for the other commands: files are judged without a database unless one is named.
+                let named = matches.value_source("database") == Some(ValueSource::CommandLine);
+                return judge(&check, database.as_deref(), named, &urls, out, err).await;
             }
             Ok(arguments) => other(arguments).await,
             Err(told) => {
@@ -91,16 +94,35 @@ pub async fn run<A: Into<OsString> + Clone>(
     }
 }
 
-fn judge(
+async fn judge(
     check: &arguments::Check,
     database: Option<&str>,
+    is_named: bool,
+    urls: &[String],
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> u8 {
-    match schema::check(check, database) {
+    let said = |text: &str| format!("dualwrite: {}\n", failure::without(text, urls));
+    let (folder, dialect) = match schema::read(check, database) {
+        Ok(read) => read,
+        Err(unreadable) => return end(err, &said(&unreadable.0), UNREADABLE),
+    };
+    let live = match database.filter(|_| is_named) {
+        Some(url) => match live(url, &folder.tables(dialect)).await {
+            Ok(live) => Some(live),
+            Err(failure) => return end(err, &said(&failure.text), failure.code),
+        },
+        None => None,
+    };
+    match schema::check(check, &folder, dialect, live.as_ref()) {
         Ok(checked) => end(out, &checked.text, if checked.fails { FAILED } else { DONE }),
-        Err(unreadable) => end(err, &format!("dualwrite: {}\n", unreadable.0), UNREADABLE),
+        Err(unreadable) => end(err, &said(&unreadable.0), UNREADABLE),
     }
+}
+
+async fn live(url: &str, tables: &[String]) -> Result<dualwrite::Live, Exit> {
+    let operator = connect::connect(url).await?;
+    Ok(operator.live(tables).await?)
 }
 
 /// One of the list that the page has, too.
@@ -130,6 +152,11 @@ async fn other(arguments: Arguments) -> Result<Answer, Exit> {
         Command::Expand(command) => {
             let operator = connect::connect(&url).await?;
             expand::obey(&operator, command).await
+        }
+        Command::Schema(Schema::Status { paths, json }) => {
+            let folder = schema::folder(&paths);
+            let folder = folder.map_err(|failed| Exit { text: failed.0, code: UNREADABLE })?;
+            schema::status(&connect::connect(&url).await?, &folder, json).await
         }
         command => obey::obey(&url, command, arguments.output).await.map(yes),
     }

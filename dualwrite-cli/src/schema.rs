@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dualwrite::schema::{CheckedStatement, Folder, Level, SqlDialect};
+use dualwrite::schema::{CheckedStatement, FileState, Folder, Level, SqlDialect};
+use dualwrite::{Live, Operator, printable};
 
+use crate::answer::{Answer, as_json};
 use crate::arguments::{Check, Format};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// What is printed, and whether something is at the level or above.
 pub(crate) struct Checked {
@@ -16,20 +18,16 @@ pub(crate) struct Checked {
 }
 
 /// Judges what the arguments name.
-pub(crate) fn check(check: &Check, database: Option<&str>) -> Result<Checked, Failure> {
-    let mut folder = Folder::default();
-    for path in &check.paths {
-        let found = Folder::read(path).map_err(|error| {
-            Failure(format!("{error}; name a folder of migrations or a file of SQL"))
-        })?;
-        folder.append(found);
-    }
-    if let Some(since) = &check.since {
-        let changed = changed_since(since, &check.paths)?;
-        folder.retain(|path| path.canonicalize().is_ok_and(|path| changed.contains(&path)));
-    }
-    let dialect = check.dialect.or_else(|| of_url(database?)).unwrap_or(SqlDialect::Postgres);
-    let mut found = folder.check(dialect);
+pub(crate) fn check(
+    check: &Check,
+    folder: &Folder,
+    dialect: SqlDialect,
+    live: Option<&Live>,
+) -> Result<Checked, Failure> {
+    let mut found = match live {
+        Some(live) => folder.check_live(dialect, live),
+        None => folder.check(dialect),
+    };
     found.extend(folder.compare(&[]));
     let fails = found.iter().any(|statement| statement.fails_at(check.fail_on));
     let text = match check.format {
@@ -42,6 +40,68 @@ pub(crate) fn check(check: &Check, database: Option<&str>) -> Result<Checked, Fa
         Format::Github => as_annotations(&found),
     };
     Ok(Checked { text, fails })
+}
+
+/// The files that the arguments name, and whose SQL they are.
+pub(crate) fn read(check: &Check, database: Option<&str>) -> Result<(Folder, SqlDialect), Failure> {
+    let mut folder = folder(&check.paths)?;
+    if let Some(since) = &check.since {
+        let changed = changed_since(since, &check.paths)?;
+        folder.retain(|path| path.canonicalize().is_ok_and(|path| changed.contains(&path)));
+    }
+    let dialect = check.dialect.or_else(|| of_url(database?)).unwrap_or(SqlDialect::Postgres);
+    Ok((folder, dialect))
+}
+
+/// All files of these folders.
+pub(crate) fn folder(paths: &[PathBuf]) -> Result<Folder, Failure> {
+    let mut folder = Folder::default();
+    for path in paths {
+        let found = Folder::read(path).map_err(|error| {
+            Failure(format!("{error}; name a folder of migrations or a file of SQL"))
+        })?;
+        folder.append(found);
+    }
+    Ok(folder)
+}
+
+/// Which files failed half-way.
+pub(crate) async fn status(
+    operator: &Operator,
+    folder: &Folder,
+    json: bool,
+) -> Result<Answer, Exit> {
+    let found = operator.schema_status(folder).await?;
+    let yes = found.iter().all(|file| file.state == FileState::Pending);
+    if json {
+        return Ok(Answer { text: as_json(&found)?, yes });
+    }
+    let mut text = String::new();
+    for file in &found {
+        let state = match file.state {
+            FileState::Failed => "failed",
+            FileState::HalfApplied => "half applied",
+            _ => "pending",
+        };
+        let _ = writeln!(text, "{}: {state}", file.version);
+        if file.state == FileState::Pending {
+            continue;
+        }
+        for one in &file.statements {
+            let _ =
+                writeln!(text, "  line {}: {}: {}", one.line, one.standing, printable(&one.what));
+        }
+        for step in &file.next {
+            let _ = writeln!(text, "  next: {}", printable(step));
+        }
+        for statement in &file.undo {
+            let _ = writeln!(text, "  undo: {};", printable(statement));
+        }
+    }
+    if found.is_empty() {
+        text.push_str("all files are applied\n");
+    }
+    Ok(Answer { text, yes })
 }
 
 fn of_url(url: &str) -> Option<SqlDialect> {

@@ -152,6 +152,7 @@ pub use operator::{BackfillControl, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use preflight::finding::{Finding, FindingLevel, Preflight};
+pub use preflight::live::{Live, LiveTable, SMALL_TABLE_BYTES, SMALL_TABLE_ROWS};
 pub use preflight::report::PreflightReport;
 pub use printable::printable;
 pub use rollout::health::Health;

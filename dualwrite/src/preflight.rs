@@ -9,6 +9,7 @@ pub(crate) mod checks;
 pub(crate) mod finding;
 pub(crate) mod form;
 pub(crate) mod keys;
+pub(crate) mod live;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod schema;

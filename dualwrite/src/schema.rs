@@ -17,13 +17,16 @@ mod folder;
 pub(crate) mod guarded;
 mod judge;
 mod level;
+mod live;
 mod object;
 mod rows;
 mod script;
 mod split;
+pub(crate) mod status;
 mod token;
 mod waiver;
 
 pub use folder::{AppliedMigration, CheckError, CheckedStatement, Folder};
 pub use level::{Level, SqlDialect, Verdict};
 pub use script::{StatementVerdict, classify};
+pub use status::{FileState, FileStatus, Standing, StatementStatus};

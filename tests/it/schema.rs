@@ -1,5 +1,8 @@
 //! Schema changes: what is said of a statement, of a script, and of a folder of migrations.
 
+mod live;
+mod status;
+
 use std::fs;
 use std::path::Path;
 

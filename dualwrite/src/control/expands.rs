@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use crate::error::Error;
 use crate::expand::declared::Expand;
 use crate::expand::shape::NewShape;
+use crate::preflight::live::{Live, SqlxRecord};
 
 pub(crate) trait Expands: Send + Sync {
     /// Stores what a release declares as new.
@@ -17,6 +18,15 @@ pub(crate) trait Expands: Send + Sync {
     /// What the newest release declares as new; `None` where none does. Unknown names are an error.
     fn expand<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Expand>, Error>>;
 
-    /// What the catalogue says of the tables of an expand.
-    fn new_shape<'a>(&'a self, expand: &'a Expand) -> BoxFuture<'a, Result<NewShape, Error>>;
+    /// What the database says of these tables now.
+    fn live<'a>(&'a self, names: &'a [String]) -> BoxFuture<'a, Result<Live, Error>>;
+
+    /// What sqlx's own table says of each version; nothing where there is no such table.
+    fn sqlx_records(&self) -> BoxFuture<'_, Result<Vec<SqlxRecord>, Error>>;
+
+    /// Whether a query without values answers with a row.
+    fn answers<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// What the catalogue says of these tables.
+    fn shape<'a>(&'a self, tables: &'a [&'a str]) -> BoxFuture<'a, Result<NewShape, Error>>;
 }

@@ -59,3 +59,25 @@ pub(super) fn sqlite_create(table: &TableName) -> String {
         "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name = '{name}' COLLATE NOCASE"
     )
 }
+
+/// The size of a table with its indexes and partitions, and what was written to it.
+#[cfg(feature = "postgres")]
+pub(super) const POSTGRES_SIZE: &str = "SELECT GREATEST(c.reltuples::bigint, s.n_live_tup, 0), \
+     GREATEST(pg_total_relation_size(c.oid), (SELECT sum(pg_total_relation_size(p.relid))::bigint \
+     FROM pg_partition_tree(c.oid) p)), s.n_tup_ins + s.n_tup_upd + s.n_tup_del \
+     FROM (SELECT CAST(? AS text) AS s, CAST(? AS text) AS n) w \
+     JOIN pg_class c ON c.relkind IN ('r', 'p', 'm') AND c.oid = to_regclass( \
+     CASE WHEN w.s = '' THEN '' ELSE quote_ident(w.s) || '.' END || quote_ident(w.n))::oid \
+     LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid";
+#[cfg(feature = "postgres")]
+pub(super) const POSTGRES_REPLICAS: &str = "SELECT count(*) FROM pg_stat_replication";
+#[cfg(feature = "mysql")]
+pub(super) const MYSQL_SIZE: &str = "SELECT CAST(t.table_rows AS SIGNED), \
+     CAST(t.data_length + t.index_length AS SIGNED), CAST(NULL AS SIGNED) FROM information_schema.tables t \
+     WHERE t.table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND t.table_name = ? AND t.table_type = 'BASE TABLE'";
+#[cfg(feature = "mysql")]
+pub(super) const MYSQL_REPLICAS: &str = "SELECT CAST(count(*) AS SIGNED) FROM information_schema.processlist \
+     WHERE command LIKE 'Binlog Dump%'";
+#[cfg(feature = "sqlite")]
+pub(super) const SQLITE_SIZE: &str = "SELECT NULL, NULL, NULL FROM (SELECT ? AS s, ? AS n) w \
+     JOIN sqlite_schema m ON m.type = 'table' AND m.name = w.n COLLATE NOCASE";

@@ -105,6 +105,8 @@ impl Adapter for MySqlAdapter {
     const VIEWS: &'static str = altering::MYSQL_VIEWS;
     const TABLE_INDEXES: &'static str = expanding::MYSQL_INDEXES;
     const TABLE_RULES: &'static str = expanding::MYSQL_RULES;
+    const TABLE_SIZE: &'static str = expanding::MYSQL_SIZE;
+    const REPLICAS: Option<&'static str> = Some(expanding::MYSQL_REPLICAS);
 
     fn create_table(table: &TableName) -> Option<String> {
         Some(expanding::mysql_create(table))

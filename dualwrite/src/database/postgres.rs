@@ -93,6 +93,8 @@ impl Adapter for PostgresAdapter {
     const VIEWS: &'static str = altering::POSTGRES_VIEWS;
     const TABLE_INDEXES: &'static str = expanding::POSTGRES_INDEXES;
     const TABLE_RULES: &'static str = expanding::POSTGRES_RULES;
+    const TABLE_SIZE: &'static str = expanding::POSTGRES_SIZE;
+    const REPLICAS: Option<&'static str> = Some(expanding::POSTGRES_REPLICAS);
 
     fn alter_settings(lock: Duration, statement: Duration) -> Vec<String> {
         altering::postgres_settings(lock, statement)

@@ -64,6 +64,13 @@ pub trait Adapter: Send + Sync + 'static {
     /// whether it is valid, and the text.
     const TABLE_RULES: &'static str;
 
+    /// Asks for an estimate of the rows of a table, bound as above, its bytes, and the rows that were written to it since
+    /// the server counts; NULL where it is not known. No row where there is no such table.
+    const TABLE_SIZE: &'static str;
+
+    /// Asks for the number of replicas that follow the server.
+    const REPLICAS: Option<&'static str> = None;
+
     /// Asks for the text that made a table, in the second column, where its checks stand there alone.
     fn create_table(_table: &TableName) -> Option<String> {
         None

@@ -71,6 +71,7 @@ impl Adapter for SqliteAdapter {
     const VIEWS: &'static str = altering::SQLITE_VIEWS;
     const TABLE_INDEXES: &'static str = expanding::SQLITE_INDEXES;
     const TABLE_RULES: &'static str = expanding::SQLITE_RULES;
+    const TABLE_SIZE: &'static str = expanding::SQLITE_SIZE;
 
     fn create_table(table: &TableName) -> Option<String> {
         Some(expanding::sqlite_create(table))

@@ -90,7 +90,8 @@ impl<'m> Expanding<'m> {
         let dialect = self.control.dialect();
         let dialect = dialect.ok_or_else(|| self.refused(ErrorKind::Unsupported, message))?;
         let expand = self.declared().await?;
-        let shape = self.control.new_shape(&expand).await.map_err(|error| error.of(self.name))?;
+        let shape =
+            self.control.shape(&expand.all_tables()).await.map_err(|error| error.of(self.name))?;
         Ok((needs(&expand, &shape, dialect), dialect))
     }
 

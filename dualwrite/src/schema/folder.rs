@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha384};
 
 use super::level::{Level, SqlDialect, Verdict};
-use super::script::{StatementVerdict, Surroundings, classify_in};
+use super::script::{StatementVerdict, Surroundings, classify_in, tables};
+use crate::preflight::live::Live;
 
 /// A statement of a file, and what is said of it.
 ///
@@ -141,7 +142,33 @@ impl Folder {
     /// A file with `-- no-transaction` as its first line is judged as sqlx runs it: without a transaction.
     #[must_use]
     pub fn check(&self, dialect: SqlDialect) -> Vec<CheckedStatement> {
-        self.files.iter().flat_map(|file| file.check(dialect)).collect()
+        self.files.iter().flat_map(|file| file.check(dialect, None)).collect()
+    }
+
+    /// The tables that the statements are on, in lower case: those to look at before [`check_live`](Self::check_live).
+    #[must_use]
+    pub fn tables(&self, dialect: SqlDialect) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for table in self.files.iter().flat_map(|file| tables(&file.text, dialect)) {
+            if !found.contains(&table) {
+                found.push(table);
+            }
+        }
+        found
+    }
+
+    /// The files that sqlx applies, with their versions.
+    pub(super) fn ups(&self) -> impl Iterator<Item = (i64, &str)> {
+        let files = self.files.iter().filter(|file| file.kind != Kind::Down);
+        files.filter_map(|file| Some((file.version?, &*file.text)))
+    }
+
+    /// Judges every statement by what a running database says of its tables: what locks or rewrites a small table
+    /// ([`LiveTable::is_small`](crate::LiveTable::is_small)) is done at once, and the reason why a large one blocks names
+    /// its size. From [`Operator::live`](crate::Operator::live).
+    #[must_use]
+    pub fn check_live(&self, dialect: SqlDialect, live: &Live) -> Vec<CheckedStatement> {
+        self.files.iter().flat_map(|file| file.check(dialect, Some(live))).collect()
     }
 
     /// Compares the folder with what a database has applied: files that were changed since, that are gone,
@@ -230,13 +257,13 @@ impl File {
         Ok(Self { path, text, version, kind })
     }
 
-    fn check(&self, dialect: SqlDialect) -> Vec<CheckedStatement> {
+    fn check(&self, dialect: SqlDialect, live: Option<&Live>) -> Vec<CheckedStatement> {
         // Only the first line counts for sqlx.
         let surroundings = match self.text.starts_with("-- no-transaction") {
             true => Surroundings::OneMessage,
             false => Surroundings::Transaction,
         };
-        let found = classify_in(&self.text, dialect, surroundings);
+        let found = classify_in(&self.text, dialect, surroundings, live);
         let down = self.kind == Kind::Down;
         found
             .into_iter()

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use super::judge::judge;
 use super::level::{Level, SqlDialect, Verdict};
+use super::live::judged;
 use super::split::{Piece, split};
 use super::token::{Cursor, parts};
 use super::waiver::Waived;
+use crate::preflight::live::Live;
 
 /// A statement of a script, and what is said of it.
 ///
@@ -46,7 +48,7 @@ pub struct StatementVerdict {
 /// ```
 #[must_use]
 pub fn classify(script: &str, dialect: SqlDialect) -> Vec<StatementVerdict> {
-    classify_in(script, dialect, Surroundings::Alone)
+    classify_in(script, dialect, Surroundings::Alone, None)
 }
 
 /// How a script is run.
@@ -64,6 +66,7 @@ pub(super) fn classify_in(
     script: &str,
     dialect: SqlDialect,
     surroundings: Surroundings,
+    live: Option<&Live>,
 ) -> Vec<StatementVerdict> {
     let pieces = split(script, dialect);
     let mut state = State {
@@ -74,11 +77,27 @@ pub(super) fn classify_in(
         maybe_made: HashSet::new(),
         begun: surroundings == Surroundings::Transaction,
         locked: false,
+        live,
     };
     pieces.iter().enumerate().map(|(index, piece)| state.statement(index, piece)).collect()
 }
 
-struct State {
+/// The tables that the statements of a script are on, each once.
+pub(super) fn tables(script: &str, dialect: SqlDialect) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for piece in split(script, dialect) {
+        let parts = parts(&piece.text, dialect).unwrap_or_default();
+        let made = made_table(Cursor(&parts)).map(|(table, _)| table);
+        for table in targets(Cursor(&parts)).into_iter().chain(made) {
+            if !found.contains(&table) {
+                found.push(table);
+            }
+        }
+    }
+    found
+}
+
+struct State<'l> {
     dialect: SqlDialect,
     surroundings: Surroundings,
     statements: usize,
@@ -90,13 +109,19 @@ struct State {
     begun: bool,
     /// It has locked a table that was there before.
     locked: bool,
+    /// What a running database says of the tables.
+    live: Option<&'l Live>,
 }
 
-impl State {
+impl State<'_> {
     fn statement(&mut self, index: usize, piece: &Piece) -> StatementVerdict {
         let verdict = judge(&piece.text, self.dialect, 0);
         let parts = parts(&piece.text, self.dialect).unwrap_or_default();
         let verdict = self.in_context(Cursor(&parts), verdict);
+        let verdict = match self.live {
+            Some(live) => judged(verdict, &targets(Cursor(&parts)), live),
+            None => verdict,
+        };
         let waiver = Waived::find(&piece.comments, verdict.rule);
         let (verdict, waived) = match waiver {
             _ if verdict.level == Level::Safe => (verdict, None),
@@ -202,6 +227,10 @@ fn targets(mut at: Cursor<'_>) -> Vec<String> {
         at.take("ONLY");
         return names(at);
     }
+    if at.take("REINDEX TABLE") || at.take("OPTIMIZE TABLE") || at.take("CLUSTER") {
+        at.take("CONCURRENTLY");
+        return one(at);
+    }
     if at.take("INSERT") {
         at.take_any(&["IGNORE", "OR IGNORE", "OR REPLACE"]);
         at.take("INTO");
@@ -239,7 +268,7 @@ fn names(mut at: Cursor<'_>) -> Vec<String> {
 }
 
 /// A table in the usual schema is the same with its schema and without.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let name = name.to_ascii_lowercase();
     name.strip_prefix("public.").or_else(|| name.strip_prefix("main.")).unwrap_or(&name).to_owned()
 }

@@ -109,7 +109,7 @@ impl Shared {
         if self.position().reaches() > Stage::Off {
             return Ok(Vec::new());
         }
-        let shape = self.control.new_shape(expand).await?;
+        let shape = self.control.shape(&expand.all_tables()).await?;
         Ok(refused(&needs(expand, &shape, dialect)))
     }
 

@@ -11,6 +11,7 @@ mod facts;
 mod hazards;
 mod holders;
 mod instances;
+mod live;
 mod mismatch;
 mod orders;
 mod plans;

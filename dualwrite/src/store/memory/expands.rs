@@ -7,6 +7,7 @@ use crate::control::expands::Expands;
 use crate::error::Error;
 use crate::expand::declared::Expand;
 use crate::expand::shape::NewShape;
+use crate::preflight::live::{Live, SqlxRecord};
 
 impl Expands for MemoryControl {
     fn declare_expand<'a>(
@@ -21,7 +22,19 @@ impl Expands for MemoryControl {
         done(self.with(name, |entry| entry.expand.clone()))
     }
 
-    fn new_shape<'a>(&'a self, _expand: &'a Expand) -> BoxFuture<'a, Result<NewShape, Error>> {
+    fn live<'a>(&'a self, _names: &'a [String]) -> BoxFuture<'a, Result<Live, Error>> {
+        done(Ok(Live::default()))
+    }
+
+    fn sqlx_records(&self) -> BoxFuture<'_, Result<Vec<SqlxRecord>, Error>> {
+        done(Ok(Vec::new()))
+    }
+
+    fn answers<'a>(&'a self, _sql: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        done(Ok(false))
+    }
+
+    fn shape<'a>(&'a self, _tables: &'a [&'a str]) -> BoxFuture<'a, Result<NewShape, Error>> {
         done(Ok(NewShape::default()))
     }
 }

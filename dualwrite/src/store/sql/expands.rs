@@ -2,28 +2,29 @@
 
 use futures_util::future::BoxFuture;
 
+use super::live::looked;
 use super::{Conn, SqlControl};
 use crate::control::expands::Expands;
-use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
-use crate::error::{Error, ErrorKind};
+use crate::database::{Backend, SqlRow};
+use crate::error::{Error, ErrorKind, is_undefined_table};
 use crate::expand::create::checks;
 use crate::expand::declared::{Expand, table_name};
 use crate::expand::shape::{IndexDef, Known, NewShape, RuleDef};
+use crate::preflight::live::{Live, SqlxRecord};
 use crate::preflight::schema::{Table, TableName};
 use crate::state::unknown_migration;
 
-async fn read_shape<DB: Backend>(conn: &mut Conn<DB>, expand: &Expand) -> sqlx::Result<NewShape> {
-    let declared = expand.all_tables();
+async fn read_shape<DB: Backend>(conn: &mut Conn<DB>, declared: &[&str]) -> sqlx::Result<NewShape> {
     let names: Vec<TableName> = declared.iter().map(|name| table_name(name)).collect();
     let found = DB::Adapter::catalogue(conn, &names).await?;
     let mut shape = NewShape::default();
-    for (declared, table) in declared.into_iter().zip(found) {
+    for (declared, table) in declared.iter().zip(found) {
         let known = match table {
             Some(table) => Some(known::<DB>(conn, table).await?),
             None => None,
         };
-        shape.tables.push((declared.to_owned(), known));
+        shape.tables.push(((*declared).to_owned(), known));
     }
     Ok(shape)
 }
@@ -94,16 +95,41 @@ impl<DB: Backend> Expands for SqlControl<DB> {
         Box::pin(self.expand_in(name))
     }
 
-    fn new_shape<'a>(&'a self, expand: &'a Expand) -> BoxFuture<'a, Result<NewShape, Error>> {
-        Box::pin(async move {
-            let reading = self.working.within("looking at the new tables", async {
-                let mut lent = self.working.lend().await?;
-                lent.busy();
-                let shape = read_shape::<DB>(&mut lent, expand).await;
-                lent.ended(shape)
-            });
-            reading.await
-        })
+    fn live<'a>(&'a self, names: &'a [String]) -> BoxFuture<'a, Result<Live, Error>> {
+        Box::pin(self.live_in(names))
+    }
+
+    fn sqlx_records(&self) -> BoxFuture<'_, Result<Vec<SqlxRecord>, Error>> {
+        let reading = async {
+            let mut conn = self.pool.acquire().await?;
+            let sql = "SELECT version, CASE WHEN success THEN 1 + 0 * version ELSE 0 * version END \
+                       FROM _sqlx_migrations ORDER BY version";
+            let rows = match DB::Adapter::fetch(&mut conn, sql, &[]).await {
+                Err(error) if is_undefined_table(&error) => Vec::new(),
+                rows => rows?,
+            };
+            let record = |row: &SqlRow| {
+                Ok(SqlxRecord { version: row.integer(0)?, success: row.integer(1)? == 1 })
+            };
+            rows.iter().map(record).collect()
+        };
+        Box::pin(looked("looking at what sqlx has applied", reading))
+    }
+
+    fn answers<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        let reading = async move {
+            let mut conn = self.pool.acquire().await?;
+            Ok(!DB::Adapter::fetch(&mut conn, sql, &[]).await?.is_empty())
+        };
+        Box::pin(looked("looking for rows", reading))
+    }
+
+    fn shape<'a>(&'a self, tables: &'a [&'a str]) -> BoxFuture<'a, Result<NewShape, Error>> {
+        let reading = async move {
+            let mut conn = self.pool.acquire().await?;
+            read_shape::<DB>(&mut conn, tables).await
+        };
+        Box::pin(looked("looking at the tables", reading))
     }
 }
 
