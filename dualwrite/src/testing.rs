@@ -83,7 +83,7 @@ impl TestMigration {
     }
 
     /// A migration at `Off`, under a clock that the test moves. Its lease is [`LEASE`] and nobody
-    /// extends it but [`beat`](Self::heartbeat).
+    /// extends it but [`send_heartbeat`](Self::send_heartbeat).
     ///
     /// # Errors
     /// None so far.

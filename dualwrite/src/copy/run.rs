@@ -175,7 +175,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         }
         let copied = self.call(shared, tx, keys, Side::Old).await?;
         if let (false, Some(new)) = (missing.is_empty(), &self.new_pages) {
-            // Rows that old lacked could not be locked before they were there. What is there now, inserted of
+            // Rows that old lacked could not be locked before they were there. What is there now, inserted by
             // this copy or of a write, is locked and copied once more; nothing was copied to the rest.
             let held = self.hold_old(shared, tx, (after, last)).await?;
             let inserted: Vec<C::Key> =
@@ -304,7 +304,7 @@ impl<C: CopyKeys> SqlCopier<C> {
                 // Looked at without a lock: InnoDB may have given us a shared one, and two that want
                 // more than that would wait for each other.
                 Side::New if self.find_old(shared, tx, key, false).await? => return Ok(One::Born),
-                // It is ours: inserted of this copy, or overwritten by it.
+                // It is ours: inserted by this copy, or overwritten by it.
                 Side::Old if self.find_old(shared, tx, key, true).await? => {
                     let copied = self.call(shared, tx, keys, to).await?;
                     return Ok(One::Inserted(copied));

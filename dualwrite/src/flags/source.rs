@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::desired::DesiredState;
 use crate::error::{BoxError, Error};
 
-/// A source of flags. It *wishes*; the library moves the control table's position toward the requested through
+/// A source of flags. It says what is desired; the library moves the position of the control tables there through
 /// the same gates as an operator, and says why where one is closed.
 ///
 /// It is asked once a [poll](crate::POLL), off the path of every call, for a second at the most. Where it

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::stages::position::{Generation, Percent, Position};
 use crate::stages::stage::Stage;
 
-/// A requested to change the position of a migration.
+/// A requested change of the position of a migration.
 ///
 /// ```
 /// use dualwrite::{Move, Stage};

@@ -91,7 +91,7 @@ async fn traces<D: Sql>(world: &World<D>) -> [Vec<Vec<Option<String>>>; 5] {
         rows("SELECT id, word FROM old_note ORDER BY id").await,
         rows("SELECT id, word FROM new_note ORDER BY id").await,
         rows("SELECT side, key_text FROM dualwrite_dirty ORDER BY side, key_text").await,
-        rows("SELECT part, generation, state FROM dualwrite_backfill ORDER BY part").await,
+        rows("SELECT phase, generation, state FROM dualwrite_backfill ORDER BY phase").await,
         rows("SELECT side, key_text FROM dualwrite_failure").await,
     ]
 }

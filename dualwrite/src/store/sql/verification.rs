@@ -11,7 +11,7 @@ use crate::store::sql::SqlControl;
 use crate::verify::decide::{Phase, Recorded, VerifyState};
 
 /// The columns of a [`VerifyState`]; the counters stand beside the report for whoever looks into the table.
-const COLUMNS: &str = "generation, old_generation, part, cursor_key, state, compared, differing, \
+const COLUMNS: &str = "generation, old_generation, phase, cursor_key, state, compared, differing, \
      transient, report";
 
 /// Makes the row of a migration, or takes it over; who owned it before is superseded.
