@@ -17,6 +17,7 @@ use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::{Error, ErrorKind};
 use crate::state::unknown_migration;
 use crate::store::sql::facts::facts;
+use crate::store::sql::live::looked;
 
 const READING: &str = "reading what is known of a contract";
 const BEGINNING: &str = "beginning a contract";
@@ -293,15 +294,11 @@ impl<DB: Backend> Contracts for SqlControl<DB> {
     }
 
     fn old_shape<'a>(&'a self, contract: &'a Contract) -> BoxFuture<'a, Result<OldShape, Error>> {
-        Box::pin(async move {
-            let reading = self.working.within("looking at the old tables", async {
-                let mut lent = self.working.lend().await?;
-                lent.busy();
-                let shape = read_shape::<DB>(&mut lent, contract).await;
-                lent.ended(shape)
-            });
-            reading.await
-        })
+        let reading = async move {
+            let mut conn = self.pool.acquire().await?;
+            read_shape::<DB>(&mut conn, contract).await
+        };
+        Box::pin(looked("looking at the old tables", reading))
     }
 
     fn alter<'a>(
