@@ -385,7 +385,7 @@ mod tests {
         let (sql, values) = statements.carry(Side::New, &[key(), key()], &[]).unwrap().unwrap();
         assert_eq!(
             sql,
-            r#"UPDATE "shop"."customers" SET "b" = "a", "d" = (upper(c)) WHERE ((("tenant" = ? AND "id" = ?) OR ("tenant" = ? AND "id" = ?))) AND (CAST("b" AS text) IS DISTINCT FROM CAST("a" AS text) OR CAST("d" AS text) IS DISTINCT FROM CAST((upper(c)) AS text))"#
+            r#"UPDATE "shop"."customers" SET "b" = "a", "d" = (upper(c)) WHERE ((("tenant" = ? AND "id" = ?) OR ("tenant" = ? AND "id" = ?))) AND (CAST("b" AS text) COLLATE "C" IS DISTINCT FROM CAST("a" AS text) COLLATE "C" OR CAST("d" AS text) COLLATE "C" IS DISTINCT FROM CAST((upper(c)) AS text) COLLATE "C")"#
         );
         assert_eq!(values.len(), 4);
         let kept = ["\"b\"", "\"at\""].map(str::to_owned);

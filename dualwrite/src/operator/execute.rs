@@ -17,7 +17,7 @@ use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
 use crate::operator::moves;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
 use crate::stages::position::Epoch;
@@ -63,7 +63,7 @@ impl CommandOptions {
         self
     }
 
-    pub(super) fn order(&self, kind: RolloutCommandKind) -> NewRolloutCommand {
+    pub(super) fn order(&self, kind: Recorded) -> NewRolloutCommand {
         NewRolloutCommand::new(kind, &self.by, &self.because)
     }
 }
@@ -174,18 +174,10 @@ impl Execution<'_> {
         }
         let text = match command {
             Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
-            Command::RolloutPause => {
-                self.rollout(&facts, RolloutCommandKind::Pause).await?.to_owned()
-            }
-            Command::RolloutResume => {
-                self.rollout(&facts, RolloutCommandKind::Resume).await?.to_owned()
-            }
-            Command::RolloutSkipSoak => {
-                self.rollout(&facts, RolloutCommandKind::SkipSoak).await?.to_owned()
-            }
-            Command::RolloutAbort => {
-                self.rollout(&facts, RolloutCommandKind::Abort).await?.to_owned()
-            }
+            Command::RolloutPause => self.rollout(&facts, Recorded::Pause).await?.to_owned(),
+            Command::RolloutResume => self.rollout(&facts, Recorded::Resume).await?.to_owned(),
+            Command::RolloutSkipSoak => self.rollout(&facts, Recorded::SkipSoak).await?.to_owned(),
+            Command::RolloutAbort => self.rollout(&facts, Recorded::Abort).await?.to_owned(),
             other => self.execute(self.plan(other)).await?,
         };
         Ok(CommandOutcome::of(self.name, &facts, false, text))
@@ -216,11 +208,7 @@ impl Execution<'_> {
         Ok("approved; it holds until the stage is left")
     }
 
-    async fn rollout(
-        &self,
-        facts: &Facts,
-        kind: RolloutCommandKind,
-    ) -> Result<&'static str, Error> {
+    async fn rollout(&self, facts: &Facts, kind: Recorded) -> Result<&'static str, Error> {
         let CommandOptions { by, because, .. } = self.options;
         let mut position = facts.position;
         for tries in 1.. {
@@ -239,9 +227,9 @@ impl Execution<'_> {
             }
         }
         Ok(match kind {
-            RolloutCommandKind::Pause => "the rollout takes no step until it is resumed",
-            RolloutCommandKind::Resume => "the rollout goes on",
-            RolloutCommandKind::SkipSoak => "the present step need not last",
+            Recorded::Pause => "the rollout takes no step until it is resumed",
+            Recorded::Resume => "the rollout goes on",
+            Recorded::SkipSoak => "the present step need not last",
             _ => "the rollout has ended; the migration stays where it is",
         })
     }
@@ -302,35 +290,32 @@ impl Execution<'_> {
                 done: "the kill switch is taken back; instances see that within about 5 s",
                 already: "the kill switch is not set in the control tables; where `DUALWRITE_KILL` or a flag sets it, \
                           unset it there",
-                ..plan(RecordedChange::Unkill, RolloutCommandKind::KillOff)
+                ..plan(RecordedChange::Unkill, Recorded::KillOff)
             },
             Command::DeadLettersWaive(side, key) => {
                 let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
                 Plan {
                     order: self
                         .options
-                        .order(RolloutCommandKind::DeadLettersWaive)
+                        .order(Recorded::DeadLettersWaive)
                         .about(format!("{key} to {side}")),
                     done: "waived; it is tried again like the others",
                     nothing: "this key is not among the dead letters of that side; list them first",
-                    ..plan(change, RolloutCommandKind::DeadLettersWaive)
+                    ..plan(change, Recorded::DeadLettersWaive)
                 }
             }
             Command::MismatchesForget => Plan {
                 done: "the samples are removed",
                 already: "there are no samples of mismatches",
-                ..plan(RecordedChange::ForgetSamples, RolloutCommandKind::MismatchesForget)
+                ..plan(RecordedChange::ForgetSamples, Recorded::MismatchesForget)
             },
             Command::WriterStopped(writer) => Plan {
-                order: self.options.order(RolloutCommandKind::WriterStopped).about(writer),
+                order: self.options.order(Recorded::WriterStopped).about(writer),
                 done: "recorded; run a verification of all keys now, for the proof is withdrawn",
                 already: "this writer is recorded as stopped already; nothing was changed",
                 nothing: "there is no such writer among the hazards; `hazards` lists them by name, and `read-catalogue` \
                           looks for them again",
-                ..plan(
-                    RecordedChange::StopWriter(writer.clone()),
-                    RolloutCommandKind::WriterStopped,
-                )
+                ..plan(RecordedChange::StopWriter(writer.clone()), Recorded::WriterStopped)
             },
             other => self.job(other).unwrap_or_else(|| self.orders(other)),
         }
@@ -339,18 +324,12 @@ impl Execution<'_> {
     /// What an instance does.
     fn job(&self, command: &Command) -> Option<Plan> {
         let (kind, recorded, key) = match command {
-            Command::Verify => (JobKind::Verify, RolloutCommandKind::Verify, None),
-            Command::Repair => (JobKind::Repair, RolloutCommandKind::Repair, None),
-            Command::DeadLettersRetry => {
-                (JobKind::DeadLetters, RolloutCommandKind::DeadLettersRetry, None)
-            }
-            Command::AdvanceSequences => {
-                (JobKind::Sequences, RolloutCommandKind::AdvanceSequences, None)
-            }
-            Command::ReadCatalogue => (JobKind::Catalogue, RolloutCommandKind::Catalogue, None),
-            Command::Copy(key) => {
-                (JobKind::Copy, RolloutCommandKind::Copy, Some(EncodedKey(key.clone())))
-            }
+            Command::Verify => (JobKind::Verify, Recorded::Verify, None),
+            Command::Repair => (JobKind::Repair, Recorded::Repair, None),
+            Command::DeadLettersRetry => (JobKind::DeadLetters, Recorded::DeadLettersRetry, None),
+            Command::AdvanceSequences => (JobKind::Sequences, Recorded::AdvanceSequences, None),
+            Command::ReadCatalogue => (JobKind::Catalogue, Recorded::Catalogue, None),
+            Command::Copy(key) => (JobKind::Copy, Recorded::Copy, Some(EncodedKey(key.clone()))),
             _ => return None,
         };
         let order = self.options.order(recorded);
@@ -370,20 +349,16 @@ impl Execution<'_> {
     /// Orders to what runs.
     fn orders(&self, command: &Command) -> Plan {
         match command {
-            Command::VerifyPause => {
-                self.verification(VerifyCommand::Pause, RolloutCommandKind::VerifyPause)
-            }
-            Command::VerifyResume => {
-                self.verification(VerifyCommand::GoOn, RolloutCommandKind::VerifyResume)
-            }
+            Command::VerifyPause => self.verification(VerifyCommand::Pause, Recorded::VerifyPause),
+            Command::VerifyResume => self.verification(VerifyCommand::GoOn, Recorded::VerifyResume),
             Command::VerifyCancel => {
-                self.verification(VerifyCommand::Cancel, RolloutCommandKind::VerifyCancel)
+                self.verification(VerifyCommand::Cancel, Recorded::VerifyCancel)
             }
             other => self.backfill(other),
         }
     }
 
-    fn verification(&self, ordered: VerifyCommand, recorded: RolloutCommandKind) -> Plan {
+    fn verification(&self, ordered: VerifyCommand, recorded: Recorded) -> Plan {
         Plan {
             change: RecordedChange::Verification(ordered),
             order: self.options.order(recorded),
@@ -411,28 +386,28 @@ impl Execution<'_> {
             Command::BackfillPause(side) => plan(
                 *side,
                 Order::Pause,
-                RolloutCommandKind::BackfillPause,
+                Recorded::BackfillPause,
                 "the backfill is paused until it is resumed",
                 "the backfill toward that side does not run; start it, or see whether it is complete",
             ),
             Command::BackfillResume(side) => plan(
                 *side,
                 Order::GoOn,
-                RolloutCommandKind::BackfillResume,
+                Recorded::BackfillResume,
                 "the backfill may go on; where nobody runs it, start it",
                 "the backfill toward that side is not paused, and nobody runs it; start it",
             ),
             Command::BackfillCancel(side) => plan(
                 *side,
                 Order::Cancel,
-                RolloutCommandKind::BackfillCancel,
+                Recorded::BackfillCancel,
                 "the backfill is cancelled; what is copied stays copied",
                 "the backfill toward that side is not under way; there is nothing to end",
             ),
             Command::BackfillRate(side, rate) => plan(
                 *side,
                 Order::Rate(*rate),
-                RolloutCommandKind::BackfillRate,
+                Recorded::BackfillRate,
                 "the backfill has its new rate",
                 "the backfill toward that side is not under way; start it with the rate",
             ),
@@ -456,10 +431,7 @@ impl Execution<'_> {
         };
         Plan {
             change: RecordedChange::StartBackfill(task),
-            order: self
-                .options
-                .order(RolloutCommandKind::BackfillStart)
-                .about(format!("to {side}")),
+            order: self.options.order(Recorded::BackfillStart).about(format!("to {side}")),
             holds: None,
             done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
             already: "the backfill was started so already, and has not ended",

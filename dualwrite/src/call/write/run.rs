@@ -469,8 +469,7 @@ impl<'r, T, E> Write<'r, T, E> {
         (side, self.answers_for(self.target))
     }
 
-    /// Whether a failure that ended like this is undone, and the write goes on. One statement that writes both
-    /// sides and does not end would not end for the primary alone either.
+    /// Whether a failure that ended so is undone, and the write goes on. One statement would not end alone either.
     fn forgives(&self, answer: &Answer<T, E>) -> bool {
         let is_both = matches!(self.target, Target::Both(_));
         self.is_forgiving(self.target) && !(is_both && answer.is_given_up())
