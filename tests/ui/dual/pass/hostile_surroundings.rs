@@ -19,9 +19,9 @@ type Maybe<T> = ::core::option::Option<T>;
 struct Record {
     id: i64,
     tenant: i64,
-    #[dual(new = route, present = is_there)]
+    #[dual(new = plan, present = is_there)]
     fields: ::std::string::String,
-    route: ::core::option::Option<::std::string::String>,
+    plan: ::core::option::Option<::std::string::String>,
     #[dual(new = (to, row), forward = split, backward = join)]
     into: ::std::string::String,
     to: ::core::option::Option<::std::string::String>,
@@ -50,7 +50,7 @@ fn main() {
         id: 1,
         tenant: 2,
         fields: text(),
-        route: Maybe::None,
+        plan: Maybe::None,
         into: text(),
         to: Maybe::None,
         row: 0,
