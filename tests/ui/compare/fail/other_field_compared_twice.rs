@@ -1,12 +1,12 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewRolloutCommand, ignore_other = (id, created))]
+#[compare(other = NewOrder, ignore_other = (id, created))]
 struct Order {
     id: u64,
     #[compare(other = id)]
     number: u64,
 }
 
-struct NewRolloutCommand {
+struct NewOrder {
     id: u64,
     created: u64,
 }

@@ -1,11 +1,11 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewRolloutCommand)]
+#[compare(other = NewOrder)]
 struct Order {
     id: u64,
     age: String,
 }
 
-struct NewRolloutCommand {
+struct NewOrder {
     id: u64,
     age: u8,
 }

@@ -1,10 +1,10 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewRolloutCommand)]
+#[compare(other = NewOrder)]
 struct Order {
     id: u64,
 }
 
-struct NewRolloutCommand {
+struct NewOrder {
     id: u64,
     created: u64,
 }

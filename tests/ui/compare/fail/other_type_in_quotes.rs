@@ -1,11 +1,11 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = "NewRolloutCommand", ignore_other = ("created"))]
+#[compare(other = "NewOrder", ignore_other = ("created"))]
 struct Order {
     #[compare(other = "number")]
     id: u64,
 }
 
-struct NewRolloutCommand {
+struct NewOrder {
     number: u64,
     created: u64,
 }

@@ -1,11 +1,11 @@
 #[derive(dualwrite::Compare)]
-#[compare(other = NewRolloutCommand)]
+#[compare(other = NewOrder)]
 struct Order {
     id: u64,
     legacy: bool,
 }
 
-struct NewRolloutCommand {
+struct NewOrder {
     id: u64,
 }
 
