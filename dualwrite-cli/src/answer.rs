@@ -2,11 +2,33 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use dualwrite::SchemaFile;
 
 use crate::failure::Exit;
+
+/// What is asked of one migration.
+#[derive(Debug, Args)]
+pub(crate) struct Question {
+    /// The migration
+    pub(crate) name: String,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the statements of a plan go.
+#[derive(Debug, Args)]
+pub(crate) struct Destination {
+    /// Writes them into this folder, in the layout of sqlx; takes --version, too
+    #[arg(long, value_name = "FOLDER", requires = "version")]
+    pub(crate) into: Option<PathBuf>,
+    /// The version of the first file
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) version: Option<i64>,
+}
 
 /// What is printed, and whether the answer is yes.
 pub(crate) struct Answer {

@@ -32,7 +32,7 @@ pub(crate) async fn connect(url: &str) -> Result<Operator, Exit> {
                 SqliteConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
             open::<Sqlite>(options.create_if_missing(false)).await
         }
-        _ => Err(Exit::other(
+        _ => Err(Exit::wrong_use(
             "the URL of the database must begin with postgres:, mysql:, mariadb: or sqlite:",
         )),
     }

@@ -1,7 +1,6 @@
 //! `dualwrite contract …`: whether old may be dropped, what that would run, and dropping it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use dualwrite::{ContractDecision, ContractRun, Operator, printable};
 
-use crate::answer::{Answer, as_json, write, yes};
+use crate::answer::{Answer, Destination, Question, as_json, write, yes};
 use crate::failure::Exit;
 
 /// How much of what a backup's command prints is kept.
@@ -20,26 +19,13 @@ pub(crate) enum Contract {
     /// Says whether old may be dropped, and which evidence is missing
     ///
     /// Exit codes: 0 it may; 1 something is missing, or it failed; 2 wrong arguments.
-    Check {
-        /// The migration
-        name: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Check(Question),
     /// Prints the statements that would drop old, or writes them as migration files
     Plan {
-        /// The migration
-        name: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-        /// Writes them into this folder, in the layout of sqlx; takes --version, too
-        #[arg(long, value_name = "FOLDER", requires = "version")]
-        into: Option<PathBuf>,
-        /// The version of the first file
-        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
-        version: Option<i64>,
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        destination: Destination,
     },
     /// Drops old, if all evidence is there
     ///
@@ -99,14 +85,14 @@ pub(crate) struct Said {
 /// Does it.
 pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Exit> {
     match command {
-        Contract::Check { name, json } => {
+        Contract::Check(Question { name, json }) => {
             let decision = operator.contract(&name).check().await?;
             let text = if json { as_json(&decision)? } else { decided(&name, &decision) };
             Ok(Answer { text, yes: decision.is_allowed() })
         }
-        Contract::Plan { name, json, into, version } => {
+        Contract::Plan { question: Question { name, json }, destination } => {
             let plan = operator.contract(&name).plan().await?;
-            match (into, version) {
+            match (destination.into, destination.version) {
                 (Some(folder), Some(version)) => write(&plan.files(version), &folder).map(yes),
                 _ if json => as_json(&plan).map(yes),
                 _ => Ok(yes(statements(&plan.statements))),

@@ -1,12 +1,11 @@
 //! `dualwrite expand …`: whether everything new is there, and the files that make it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Subcommand;
 use dualwrite::{ExpandPlan, ExpandReport, Operator, printable};
 
-use crate::answer::{Answer, as_json, write, yes};
+use crate::answer::{Answer, Destination, Question, as_json, write, yes};
 use crate::failure::Exit;
 
 #[derive(Debug, Subcommand)]
@@ -14,40 +13,27 @@ pub(crate) enum Expand {
     /// Says whether everything new is there and can hold what old holds
     ///
     /// Exit codes: 0 it is; 1 something is missing, or it failed; 2 wrong arguments.
-    Check {
-        /// The migration
-        name: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Check(Question),
     /// Prints the statements that make what is missing, or writes them as migration files
     Plan {
-        /// The migration
-        name: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-        /// Writes them into this folder, in the layout of sqlx; takes --version, too
-        #[arg(long, value_name = "FOLDER", requires = "version")]
-        into: Option<PathBuf>,
-        /// The version of the first file
-        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
-        version: Option<i64>,
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        destination: Destination,
     },
 }
 
 /// Does it.
 pub(crate) async fn obey(operator: &Operator, command: Expand) -> Result<Answer, Exit> {
     match command {
-        Expand::Check { name, json } => {
+        Expand::Check(Question { name, json }) => {
             let report = operator.expand(&name).check().await?;
             let text = if json { as_json(&report)? } else { checked(&report) };
             Ok(Answer { text, yes: report.is_ready() })
         }
-        Expand::Plan { name, json, into, version } => {
+        Expand::Plan { question: Question { name, json }, destination } => {
             let plan = operator.expand(&name).plan().await?;
-            match (into, version) {
+            match (destination.into, destination.version) {
                 (Some(folder), Some(version)) => {
                     let written = write(&plan.files(version), &folder)?;
                     Ok(yes(written + &by_hand(&plan)))

@@ -27,6 +27,11 @@ impl Exit {
         Self { text: text.into(), code: REFUSED }
     }
 
+    /// What was asked cannot be understood.
+    pub(crate) fn wrong_use(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: WRONG_USE }
+    }
+
     pub(crate) fn unreachable(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: UNREACHABLE }
     }
@@ -106,7 +111,11 @@ pub(crate) fn unreachable(error: &sqlx::Error) -> Exit {
         _ => "check user, password and database in the URL, or the path of the file",
     };
     let said = Error::without_values(error);
-    Exit::unreachable(format!("cannot connect to the database: {said}; {next}"))
+    let text = format!("cannot connect to the database: {said}; {next}");
+    match error {
+        sqlx::Error::Configuration(_) => Exit::wrong_use(text),
+        _ => Exit::unreachable(text),
+    }
 }
 
 /// Those of the arguments that are URLs, or have one as a value: they may hold a password, and are not repeated.

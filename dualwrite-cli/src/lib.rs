@@ -164,7 +164,7 @@ async fn other(arguments: Arguments) -> Result<Answer, Exit> {
 
 fn named(url: Option<String>) -> Result<String, Exit> {
     let text = "no database is named; give --database URL, or set the variable DATABASE_URL";
-    let missing = || Exit { text: text.to_owned(), code: WRONG_USE };
+    let missing = || Exit::wrong_use(text);
     url.filter(|url| !url.is_empty()).ok_or_else(missing)
 }
 

@@ -83,7 +83,7 @@ pub(crate) async fn status(
             FileState::HalfApplied => "half applied",
             _ => "pending",
         };
-        let _ = writeln!(text, "{}: {state}", file.version);
+        let _ = writeln!(text, "version {}: {state}", file.version);
         if file.state == FileState::Pending {
             continue;
         }
@@ -165,7 +165,7 @@ fn as_text(found: &[CheckedStatement], dialect: SqlDialect) -> String {
     };
     let counts: Vec<String> =
         Level::ALL.iter().map(|level| format!("{} {level}", count(*level))).collect();
-    let _ = writeln!(text, "{} statements read as {dialect}: {}", found.len(), counts.join(", "));
+    let _ = writeln!(text, "read as {dialect}, statements: {}; {}", found.len(), counts.join(", "));
     text
 }
 

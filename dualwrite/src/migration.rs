@@ -426,7 +426,7 @@ impl Migration {
         self.0.control.samples(&self.0.name).await
     }
 
-    /// Forgets the samples of mismatches, so that new ones are kept: after the cause was mended. Other
+    /// Forgets the samples of mismatches, so that new ones are kept: after the cause was removed. Other
     /// processes go on counting what they have stored, and store again after their next start. Returns
     /// how many there were.
     ///

@@ -28,7 +28,7 @@ on_all_databases!(
     a_verification_names_what_differs,
     it_can_be_paused_resumed_and_cancelled,
     it_keeps_to_its_rate_and_makes_way,
-    a_rehearsal_writes_nothing_and_names_what_fails,
+    a_dry_run_writes_nothing_and_names_what_fails,
     a_range_is_copied_with_both_its_ends,
     a_server_is_asked_how_many_rows_there_may_be,
 );
@@ -284,7 +284,7 @@ async fn it_keeps_to_its_rate_and_makes_way<D: Sql>(db: Scratch<D>) {
     assert_eq!(world.copies.load(SeqCst), calls);
 }
 
-async fn a_rehearsal_writes_nothing_and_names_what_fails<D: Sql>(db: Scratch<D>) {
+async fn a_dry_run_writes_nothing_and_names_what_fails<D: Sql>(db: Scratch<D>) {
     let world = World::with(db, Stage::Off, 30, plain).await;
     world.save(17, "poison").await;
     let walk = world.migration.backfill().dry_run().await.unwrap();

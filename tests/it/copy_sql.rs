@@ -167,9 +167,9 @@ async fn a_range_with_a_bad_row_is_halved_until_it_stands_alone<D: Sql>(db: Scra
     assert_eq!((done.total, done.migrated, done.failed, done.complete), (40, 39, 1, true));
     assert_eq!(migration.dead_letters().await.unwrap()[0].key, "23");
     assert_eq!(db.number("SELECT count(*) FROM new_note").await, 39);
-    db.execute("UPDATE old_note SET word = 'mended' WHERE id = 23").await;
+    db.execute("UPDATE old_note SET word = 'corrected' WHERE id = 23").await;
     assert_eq!(migration.retry_dead_letters().await.unwrap(), 1);
-    assert_eq!(db.number("SELECT count(*) FROM new_note WHERE word = 'mended'").await, 1);
+    assert_eq!(db.number("SELECT count(*) FROM new_note WHERE word = 'corrected'").await, 1);
     runtime.shutdown().await.unwrap();
 }
 

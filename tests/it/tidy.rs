@@ -2,6 +2,7 @@
 
 mod circle;
 mod source;
+mod words;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -462,6 +462,7 @@ async fn wrong_urls_and_wrong_arguments_are_told_without_the_password() {
     for url in ["oracle://ada:s3cret@host/shop", "s3cret"] {
         let told = fails(url, &["status"]).await;
         assert!(told.contains("must begin with postgres:"), "{told}");
+        assert_eq!(run_on(url, &["status"]).await.0, dualwrite_cli::WRONG_USE);
     }
     let told = fails("postgres://ada:s3cret@host:port/shop", &["status"]).await;
     assert!(told.contains("how the URL is written") && !told.contains("s3cret"), "{told}");

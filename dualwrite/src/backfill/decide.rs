@@ -11,7 +11,7 @@ use crate::stages::stage::{Side, Stage};
 pub const BATCH_KEYS: u32 = 5_000;
 /// The time that a batch shall take, by default: a writer that meets it waits no longer than this.
 pub const BATCH_TIME: Duration = Duration::from_millis(50);
-/// How often a batch is tried before it is halved, and a single key before it is buried.
+/// How often a batch is tried before it is halved, and a single key before it becomes a dead letter.
 pub(crate) const ATTEMPTS: u32 = 3;
 /// Keys that may fail before the backfill halts, by default.
 pub const FAILURES_MAX: u64 = 1_000;

@@ -178,17 +178,17 @@ impl<C: CopyKeys> Worker<'_, C> {
         range: &Range,
         cursor: &EncodedKey,
         copied: Copied,
-        buried: u64,
+        failed_keys: u64,
     ) -> Result<(), Error> {
         let failed = self.failed("moving the cursor");
         let ledger = self.ledger();
         let conn = tx.connection();
-        let keys = copied.migrated + copied.skipped + buried;
+        let keys = copied.migrated + copied.skipped + failed_keys;
         let held = ledger.checkpoint::<C::Database>(conn, range, Some(cursor), keys).await;
         if !held.map_err(&failed)? {
             return Err(self.lease_lost());
         }
-        ledger.count::<C::Database>(conn, copied, buried).await.map_err(&failed)
+        ledger.count::<C::Database>(conn, copied, failed_keys).await.map_err(&failed)
     }
 
     /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash

@@ -350,7 +350,7 @@ impl<'m> Verification<'m> {
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// async fn mend(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+/// async fn repair(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
 ///     let would = migration.verify().repair().dry_run().await?;
 ///     println!("{} to copy, {} to remove", would.copied, would.removed);
 ///     let did = migration.verify().repair().run().await?;

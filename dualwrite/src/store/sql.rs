@@ -173,11 +173,13 @@ impl<DB: Backend> Control for SqlControl<DB> {
         self.heartbeats.close();
         self.working.close();
         self.moves.close();
+        self.catalogue.close();
     }
 
     fn trim(&self) {
         self.working.trim();
         self.moves.trim();
+        self.catalogue.trim();
     }
 
     fn heartbeat<'a>(

@@ -57,7 +57,7 @@ enum Repaired {
     Failed(String),
 }
 
-/// What one attempt to mend a key came to.
+/// What one attempt to repair a key came to.
 enum Attempt {
     Done(Repaired),
     /// Its row was inserted meanwhile.
@@ -85,11 +85,11 @@ pub(crate) async fn repair<C: CopyKeys>(
         let Some(looked) = next(&mut chunks).await? else { break };
         report.compared += looked.compared;
         for suspect in &looked.suspects {
-            let mended = repair_key(&plan, &suspect.key, keep, &mut refusals).await?;
-            if let Some(kind) = mended.finding(keep) {
+            let repaired = repair_key(&plan, &suspect.key, keep, &mut refusals).await?;
+            if let Some(kind) = repaired.finding(keep) {
                 withdraw(shared, &suspect.key, kind).await?;
             }
-            report.add(&suspect.key, mended)?;
+            report.add(&suspect.key, repaired)?;
         }
         let spent = std::time::Duration::from_nanos(shared.clock.now().saturating_sub(start));
         pacing.take(looked.compared, spent).await;
@@ -127,8 +127,8 @@ async fn withdraw(shared: &Shared, key: &KeyParts, kind: StaleKind) -> Result<()
 }
 
 impl RepairReport {
-    fn add(&mut self, key: &KeyParts, mended: Repaired) -> Result<(), Error> {
-        match mended {
+    fn add(&mut self, key: &KeyParts, repaired: Repaired) -> Result<(), Error> {
+        match repaired {
             Repaired::Equal => self.already_equal += 1,
             Repaired::Copied(found) => {
                 self.copied += 1;
@@ -164,7 +164,7 @@ async fn repair_key<C: CopyKeys>(
     let mut alone = false;
     for attempt in 1..=ATTEMPTS {
         match repair_key_once(plan, key, keep, alone).await {
-            Ok(Attempt::Done(mended)) => return Ok(mended),
+            Ok(Attempt::Done(repaired)) => return Ok(repaired),
             Ok(Attempt::Again) => {}
             Ok(Attempt::Alone) if refusals.are_enough() => return Ok(refused()),
             Ok(Attempt::Alone) => {
@@ -221,7 +221,7 @@ async fn repair_key_once<C: CopyKeys>(
         Side::New => found.kind == KeyDifferenceKind::MissingInOld,
         Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
     };
-    let mended = |found: Suspect| -> Result<Attempt, Error> {
+    let repaired = |found: Suspect| -> Result<Attempt, Error> {
         let found = found.report()?;
         Ok(Attempt::Done(if removes { Repaired::Removed(found) } else { Repaired::Copied(found) }))
     };
@@ -229,7 +229,7 @@ async fn repair_key_once<C: CopyKeys>(
     if elsewhere && !keep {
         // What is written on another server would stay there.
         tx.rollback().await?;
-        return mended(found);
+        return repaired(found);
     }
     let inserts = to == Side::Old && !removes && !held.contains(key);
     if inserts && keep && !alone && plan.copier.inserts_exclusively() {
@@ -265,7 +265,7 @@ async fn repair_key_once<C: CopyKeys>(
             tx.rollback().await?;
         }
     }
-    mended(found)
+    repaired(found)
 }
 
 async fn copy<C: CopyKeys>(

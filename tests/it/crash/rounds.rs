@@ -165,9 +165,9 @@ async fn is_whole<D: Sql>(db: &Scratch<D>) {
         0,
         "rows counted as changed that were not, or the reverse"
     );
-    let buried = "SELECT (SELECT coalesce(sum(failed), 0) FROM dualwrite_backfill) \
+    let unaccounted = "SELECT (SELECT coalesce(sum(failed), 0) FROM dualwrite_backfill) \
                   - (SELECT count(*) FROM dualwrite_failure)";
-    assert_eq!(db.number(buried).await, 0, "keys counted as failed that nobody remembers");
+    assert_eq!(db.number(unaccounted).await, 0, "keys counted as failed that nobody remembers");
 }
 
 /// The backfill: complete, every key once, and nothing of the dead is left.

@@ -126,9 +126,9 @@ async fn is_exact<D: Sql>(operator: &Operator<D>) {
     let handled = numbers(&operator.db, "SELECT id FROM handled").await;
     let once: BTreeSet<i64> = handled.iter().copied().collect();
     assert_eq!(once.len(), handled.len(), "a key was handled twice");
-    let buried = "SELECT (SELECT coalesce(sum(failed), 0) FROM dualwrite_backfill) \
+    let unaccounted = "SELECT (SELECT coalesce(sum(failed), 0) FROM dualwrite_backfill) \
                   - (SELECT count(*) FROM dualwrite_failure)";
-    assert_eq!(operator.db.number(buried).await, 0);
+    assert_eq!(operator.db.number(unaccounted).await, 0);
 }
 
 async fn a_verification_goes_on_after_a_kill<D: Sql>(db: Scratch<D>) {

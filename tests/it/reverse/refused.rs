@@ -88,12 +88,12 @@ async fn a_round_of_retries_goes_on_to_the_next_key<D: Sql>(db: Scratch<D>) {
         .enumerate()
         .map(|(at, id)| format!("('notes', 'old', '{id}', 1, 'x', 1, {at}, 9000000000000000)"))
         .collect();
-    let bury = format!(
+    let fail = format!(
         "INSERT INTO dualwrite_failure (migration, side, key_text, generation, error, attempts, \
          failed_at, next_attempt_at) VALUES {}",
         letters.join(", ")
     );
-    world.db.execute(&bury).await;
+    world.db.execute(&fail).await;
     if let Some(held) = held {
         let refused = world.migration.retry_dead_letters().await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Timeout, "{refused}");

@@ -18,7 +18,7 @@ use crate::support::sql::Sql;
 
 on_all_databases!(
     old_gets_back_what_new_alone_got,
-    a_rehearsal_of_the_way_back_writes_nothing,
+    a_dry_run_of_the_way_back_writes_nothing,
     writers_beside_it_lose_nothing,
     a_writer_of_a_row_that_old_lacks_goes_on,
     a_delete_beside_it_leaves_nothing,
@@ -96,7 +96,7 @@ async fn traces<D: Sql>(world: &World<D>) -> [Vec<Vec<Option<String>>>; 5] {
     ]
 }
 
-async fn a_rehearsal_of_the_way_back_writes_nothing<D: Sql>(db: Scratch<D>) {
+async fn a_dry_run_of_the_way_back_writes_nothing<D: Sql>(db: Scratch<D>) {
     let world = complete(db, 20).await;
     live_on_new_alone(&world).await;
     world.save(101, "a word that is too long for old").await;

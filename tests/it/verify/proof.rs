@@ -75,7 +75,7 @@ async fn a_full_run_that_finds_a_difference_withdraws_the_proof<D: People>(db: S
     world.plant("old_person", 50, "").await;
     assert_eq!(world.migration.verify().run().await.unwrap().missing_in_old, 1);
     assert!(!is_proven(&world.migration).await);
-    // Somebody mends it by hand.
+    // Somebody corrects it by hand.
     world.plant("new_person", 50, "").await;
     assert!(!is_proven(&world.migration).await);
     assert!(world.migration.verify().sample(Percent::FULL).run().await.unwrap().is_clean());
@@ -142,7 +142,7 @@ async fn a_waived_difference_withdraws_nothing<D: People>(db: Scratch<D>) {
 async fn a_run_that_began_before_the_finding_proves_nothing<D: People>(db: Scratch<D>) {
     let world = Arc::new(proven(db, CopyPeople::<D, i64>::new(Way::Sql)).await);
     let (inside, done) = (Arc::clone(&world), AtomicBool::new(false));
-    // Behind the first chunk a row of it is damaged, and found by a repair, which mends it.
+    // Behind the first chunk a row of it is damaged, and found and corrected by a repair.
     let throttle = Throttle::default().when(move || {
         if !done.swap(true, SeqCst) {
             let act = async {

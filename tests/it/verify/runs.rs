@@ -188,7 +188,7 @@ async fn empty_tables_and_single_rows<D: People>(db: Scratch<D>) {
     }
 }
 
-async fn many_strays_are_looked_at_in_chunks<D: People>(db: Scratch<D>) {
+async fn many_orphans_are_compared_in_chunks<D: People>(db: Scratch<D>) {
     let world = World::new(db, 40, CopyPeople::<D, i64>::new(Way::Sql)).await;
     world.db.execute("DELETE FROM old_person WHERE id > 70").await;
     let report = world.migration.verify().batch(4).run().await.unwrap();
@@ -291,7 +291,7 @@ on_all_databases!(
     moving_rows_are_no_differences_in_rust,
     moving_rows_are_no_differences_asked,
     empty_tables_and_single_rows,
-    many_strays_are_looked_at_in_chunks,
+    many_orphans_are_compared_in_chunks,
     a_sample_is_quick_and_proves_nothing,
     repeats_until_told_otherwise,
     a_repair_never_goes_over_a_newer_write,

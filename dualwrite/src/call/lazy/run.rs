@@ -65,9 +65,9 @@ async fn record_dead_letter(shared: &Shared, key: &EncodedKey, error: &Error) {
     count(&shared.counters.copies_failed);
     // The cause, not the frame around it: that is what one has to repair.
     let (name, generation) = (&shared.name, shared.generation());
-    let buried =
+    let recorded =
         shared.control.record_dead_letter(name, Side::New, generation, key, &error.cause()).await;
-    if let Err(error) = buried {
+    if let Err(error) = recorded {
         tracing::error!(migration = &*shared.name, %error, "a dead letter could not be stored");
     }
 }

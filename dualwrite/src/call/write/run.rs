@@ -402,7 +402,7 @@ impl<'r, T, E> Write<'r, T, E> {
         if self.planned.is_ahead_unrecorded {
             mark_table(self.shared, tx).await?;
         }
-        // Only a write that left the transaction whole may be looked at, and before it counts as mended.
+        // Only a write that left the transaction whole may be looked at, and before it counts as whole again.
         if self.planned.compare && !self.spoiled_before {
             for key in &self.planned.keys {
                 compare(self.shared, &self.method.stats, tx, key).await?;

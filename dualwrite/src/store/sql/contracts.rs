@@ -17,7 +17,6 @@ use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::{Error, ErrorKind};
 use crate::state::unknown_migration;
 use crate::store::sql::facts::facts;
-use crate::store::sql::live::looked;
 
 const READING: &str = "reading what is known of a contract";
 const BEGINNING: &str = "beginning a contract";
@@ -294,11 +293,12 @@ impl<DB: Backend> Contracts for SqlControl<DB> {
     }
 
     fn old_shape<'a>(&'a self, contract: &'a Contract) -> BoxFuture<'a, Result<OldShape, Error>> {
-        let reading = async move {
-            let mut conn = self.pool.acquire().await?;
-            read_shape::<DB>(&mut conn, contract).await
-        };
-        Box::pin(looked("looking at the old tables", reading))
+        Box::pin(self.catalogue.within("reading what the old tables are", async {
+            let mut lent = self.catalogue.lend().await?;
+            lent.busy();
+            let shape = read_shape::<DB>(&mut lent, contract).await;
+            lent.ended(shape)
+        }))
     }
 
     fn alter<'a>(

@@ -2,7 +2,6 @@
 
 use futures_util::future::BoxFuture;
 
-use super::live::looked;
 use super::{Conn, SqlControl};
 use crate::control::expands::Expands;
 use crate::database::sealed::Adapter as _;
@@ -100,11 +99,10 @@ impl<DB: Backend> Expands for SqlControl<DB> {
     }
 
     fn sqlx_records(&self) -> BoxFuture<'_, Result<Vec<SqlxRecord>, Error>> {
-        let reading = async {
-            let mut conn = self.pool.acquire().await?;
+        Box::pin(self.catalogue.within("reading what sqlx has applied", async {
             let sql = "SELECT version, CASE WHEN success THEN 1 + 0 * version ELSE 0 * version END \
                        FROM _sqlx_migrations ORDER BY version";
-            let rows = match DB::Adapter::fetch(&mut conn, sql, &[]).await {
+            let rows = match self.catalogue.lend().await?.fetch(sql, &[]).await {
                 Err(error) if is_undefined_table(&error) => Vec::new(),
                 rows => rows?,
             };
@@ -112,24 +110,22 @@ impl<DB: Backend> Expands for SqlControl<DB> {
                 Ok(SqlxRecord { version: row.integer(0)?, success: row.integer(1)? == 1 })
             };
             rows.iter().map(record).collect()
-        };
-        Box::pin(looked("looking at what sqlx has applied", reading))
+        }))
     }
 
     fn answers<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
-        let reading = async move {
-            let mut conn = self.pool.acquire().await?;
-            Ok(!DB::Adapter::fetch(&mut conn, sql, &[]).await?.is_empty())
-        };
-        Box::pin(looked("looking for rows", reading))
+        Box::pin(async move {
+            Ok(!self.catalogue.fetch("asking whether there are rows", sql, &[]).await?.is_empty())
+        })
     }
 
     fn shape<'a>(&'a self, tables: &'a [&'a str]) -> BoxFuture<'a, Result<NewShape, Error>> {
-        let reading = async move {
-            let mut conn = self.pool.acquire().await?;
-            read_shape::<DB>(&mut conn, tables).await
-        };
-        Box::pin(looked("looking at the tables", reading))
+        Box::pin(self.catalogue.within("reading what the new tables are", async {
+            let mut lent = self.catalogue.lend().await?;
+            lent.busy();
+            let shape = read_shape::<DB>(&mut lent, tables).await;
+            lent.ended(shape)
+        }))
     }
 }
 

@@ -1,56 +1,38 @@
 //! What the running database says of tables, for whoever judges schema changes. It only reads.
 
-use std::time::Duration;
-
 use super::{Conn, SqlControl};
-use crate::clock;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::expand::declared::table_name;
 use crate::expand::spell::table as quoted;
 use crate::preflight::live::{Live, LiveTable, SMALL_TABLE_ROWS};
 
-/// How long a look at the catalogue may take, as a whole: of many tables it takes many statements, and one that somebody
-/// has locked makes it wait.
-const WITHIN: Duration = Duration::from_secs(30);
-
-/// Reads within that time.
-pub(super) async fn looked<T>(
-    doing: &str,
-    reading: impl Future<Output = sqlx::Result<T>>,
-) -> Result<T, Error> {
-    match clock::limit(WITHIN, reading).await {
-        Ok(read) => read.map_err(|error| Error::database(doing, error)),
-        Err(()) => {
-            let message = format!(
-                "{doing} took longer than {WITHIN:?}; look for a transaction that holds a lock on one of them, and try \
-                 again"
-            );
-            Err(Error::new(ErrorKind::Timeout, message))
-        }
+impl<DB: Backend> SqlControl<DB> {
+    /// There may be no control tables.
+    pub(super) async fn live_in(&self, names: &[String]) -> Result<Live, Error> {
+        let reading = async {
+            let mut lent = self.catalogue.lend().await?;
+            lent.busy();
+            let live = read_live::<DB>(&mut lent, names).await;
+            lent.ended(live)
+        };
+        self.catalogue.within("reading how large the tables are", reading).await
     }
 }
 
-impl<DB: Backend> SqlControl<DB> {
-    /// On a connection of the application's, for there may be no control tables.
-    pub(super) async fn live_in(&self, names: &[String]) -> Result<Live, Error> {
-        let reading = async {
-            let mut conn = self.pool.acquire().await?;
-            let mut live = Live::default();
-            for name in names {
-                live.tables.extend(one::<DB>(&mut conn, name).await?);
-            }
-            // Not everybody may ask.
-            if let Some(sql) = DB::Adapter::REPLICAS
-                && let Ok(rows) = DB::Adapter::fetch(&mut conn, sql, &[]).await
-            {
-                live.replicas = rows.first().and_then(|row| row.unsigned(0).ok());
-            }
-            Ok(live)
-        };
-        looked("looking at the tables", reading).await
+async fn read_live<DB: Backend>(conn: &mut Conn<DB>, names: &[String]) -> sqlx::Result<Live> {
+    let mut live = Live::default();
+    for name in names {
+        live.tables.extend(one::<DB>(conn, name).await?);
     }
+    // Not everybody may ask.
+    if let Some(sql) = DB::Adapter::REPLICAS
+        && let Ok(rows) = DB::Adapter::fetch(conn, sql, &[]).await
+    {
+        live.replicas = rows.first().and_then(|row| row.unsigned(0).ok());
+    }
+    Ok(live)
 }
 
 /// `None` where there is no such table.

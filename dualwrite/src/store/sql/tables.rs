@@ -27,6 +27,10 @@ const MOVE_STATEMENT_MIN: Duration = Duration::from_secs(2);
 
 /// How long a statement waits for other writers where there is one at a time.
 const WRITER_WAIT: Duration = Duration::from_secs(10);
+/// Who reads the catalogue at once, and how long one statement of it may take: there may be many tables, and one that
+/// somebody has locked makes it wait.
+const CATALOGUE_MAX: usize = 2;
+const CATALOGUE_LIMIT: Duration = Duration::from_secs(30);
 /// How long one attempt of a move waits for the fence, which the adapters say as well.
 pub(super) const FENCE_WAIT: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,8 @@ pub(crate) struct SqlControl<DB: Backend> {
     pub(super) working: Connections<DB>,
     /// For those who wait for the fence.
     pub(super) moves: Connections<DB>,
+    /// For what is read of the service's own tables, at somebody's request.
+    pub(super) catalogue: Connections<DB>,
     /// Of moves of one migration one has the fence at a time, and the others need no connection to wait.
     pub(super) turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// By how much the database's clock has lately gone ahead, in microseconds, and until when that matters.
@@ -66,6 +72,7 @@ impl<DB: Backend> SqlControl<DB> {
             heartbeats: Connections::new(&pool, 1, true, heartbeats),
             working: Connections::new(&pool, WORKING_MAX, false, working),
             moves: Connections::new(&pool, MOVE_CONNECTIONS_MAX, false, moves),
+            catalogue: Connections::new(&pool, CATALOGUE_MAX, false, CATALOGUE_LIMIT),
             pool,
             turns: Mutex::default(),
             stepped: Mutex::default(),
