@@ -7,6 +7,8 @@ pub(crate) mod decide;
 pub(crate) mod declared;
 pub(crate) mod image;
 pub(crate) mod indexes;
+pub(crate) mod names;
+pub(crate) mod need;
 pub(crate) mod plan;
 pub(crate) mod rules;
 pub(crate) mod shape;

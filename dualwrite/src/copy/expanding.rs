@@ -1,7 +1,8 @@
 //! What a derived struct says of the expand of its table.
 
 use super::table::{Carry, DualTable};
-use crate::expand::declared::{Expand, Kind, NewColumn};
+use crate::expand::declared::{Expand, NewColumn};
+use crate::expand::names::Kind;
 
 impl Expand {
     /// The new columns of a struct with `#[dual(table = "…", key = "…")]`. A column that is converted has a type of its
@@ -39,7 +40,7 @@ impl Expand {
         for carried in T::CARRIED {
             let kind = match carried.how {
                 Carry::Rename(_) => Kind::OfOld,
-                Carry::Sql(_) | Carry::Rust => Kind::Untold,
+                Carry::Sql(_) | Carry::Rust => Kind::Undeclared,
             };
             let alone = carried.old.len() == 1 && carried.new.len() == 1;
             for name in carried.new {

@@ -1,14 +1,14 @@
 //! One new column of an old table: whether it is there, and can hold what the old ones hold. Pure.
 
-use super::decide::{Need, Place};
-use super::declared::{Kind, NewColumn};
+use super::declared::NewColumn;
+use super::need::{Need, Place};
 use super::rules;
 use super::shape::{Known, NewShape};
 use super::spell::{Step, add_column, table, type_of};
 use super::types::{Fit, fits, other_collation, too_narrow};
 use crate::contract::relax::{quoted, statement};
 use crate::database::Dialect;
-use crate::expand::declared::table_name;
+use crate::expand::names::{Kind, table_name};
 use crate::preflight::finding::FindingLevel::{Refuse, Warn};
 use crate::preflight::schema::Column;
 
@@ -41,7 +41,9 @@ pub(crate) fn needs(new: &NewColumn, shape: &NewShape, dialect: &Dialect, found:
 fn missing(new: &NewColumn, old: &Column, known: &Known, dialect: &Dialect) -> Need {
     let (kind, rules) = match &new.kind {
         Kind::Sql(kind) => (kind.clone(), Vec::new()),
-        Kind::OfOld | Kind::Untold => (type_of(old, dialect), rules::inline(new, known, dialect)),
+        Kind::OfOld | Kind::Undeclared => {
+            (type_of(old, dialect), rules::inline(new, known, dialect))
+        }
     };
     let step = add_column(&new.table, &new.name, &kind, &rules, dialect);
     let why = "the new column is not there, so every write to the new side would fail";
@@ -62,7 +64,7 @@ fn there(
     }
     nullability(new, column, olds, dialect, found);
     if has_default(column) {
-        let why = "the new column has a default, so rows that the old side alone is written of look as if they were copied";
+        let why = "the new column has a default, so rows that only the old side has look as if they were copied";
         let action = "set the default when everything is copied, and drop it until then";
         found.push(at.need("expand_default", Warn, why, action));
     }
@@ -94,7 +96,7 @@ fn nullability(
     let (level, why) = match (fills_itself, takes_null) {
         (false, _) => (
             Refuse,
-            "the new column is NOT NULL without a default, so a row that the old side alone is written of is refused",
+            "the new column is NOT NULL without a default, so an INSERT that writes only the old side is refused",
         ),
         (true, true) if new.renamed().is_some() => {
             (Refuse, "the new column is NOT NULL, and the old one takes NULL")

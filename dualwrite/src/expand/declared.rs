@@ -2,24 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::names::{Kind, check_names, check_table, check_type, wrong};
 use super::table::NewTable;
-use crate::database::Identifier;
-use crate::error::{Error, ErrorKind};
-use crate::preflight::schema::TableName;
+use crate::error::Error;
 
 /// How many columns, tables and indexes one expand may add.
 pub const EXPAND_OBJECTS_MAX: usize = 100;
-
-/// The type of a new column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Kind {
-    /// That of the one old column.
-    OfOld,
-    /// Written as in `CREATE TABLE`.
-    Sql(String),
-    /// Not said yet.
-    Untold,
-}
 
 /// A column of an old table that is new, and the old columns that it takes the place of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,10 +228,7 @@ impl Expand {
             check_table(&column.table)?;
             check_names(column.old.iter().chain([&column.name]))?;
             if column.old.is_empty() {
-                return Err(wrong(format!(
-                    "say which old columns `{}` takes the place of",
-                    column.name
-                )));
+                return Err(wrong(format!("name the old columns that `{}` replaces", column.name)));
             }
             if column.old.iter().any(|old| old.eq_ignore_ascii_case(&column.name)) {
                 return Err(wrong(format!(
@@ -254,7 +239,7 @@ impl Expand {
             match &column.kind {
                 Kind::OfOld => {}
                 Kind::Sql(kind) => check_type(kind)?,
-                Kind::Untold => {
+                Kind::Undeclared => {
                     return Err(wrong(format!(
                         "give the new column `{0}` a type: `.typed(\"{0}\", \"…\")`",
                         column.name
@@ -270,55 +255,6 @@ impl Expand {
             }
         }
         self.tables.iter().try_for_each(NewTable::check)
-    }
-}
-
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::InvalidInput, message)
-}
-
-pub(super) fn check_table(table: &str) -> Result<(), Error> {
-    if table.split('.').count() > 2 {
-        return Err(wrong(format!("`{table}` is no table; write `table` or `schema.table`")));
-    }
-    table.split('.').try_for_each(|name| Identifier::new(name).map(drop))
-}
-
-pub(super) fn check_names<'n>(names: impl IntoIterator<Item = &'n String>) -> Result<(), Error> {
-    names.into_iter().try_for_each(|name| Identifier::new(name.as_str()).map(drop))
-}
-
-/// A type becomes part of a statement as it is.
-pub(super) fn check_type(kind: &str) -> Result<(), Error> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " _(),.\"'[]".contains(c);
-    let paired = |quote: char| kind.matches(quote).count().is_multiple_of(2);
-    let mut depth = 0_i32;
-    let nested = kind.chars().all(|c| {
-        depth += i32::from(c == '(') - i32::from(c == ')');
-        depth >= 0
-    });
-    let fits = !kind.trim().is_empty() && kind.len() <= 1_000 && kind.chars().all(plain);
-    let words = [" default ", " not ", " null ", " unique ", " primary ", " references ", " check"];
-    let spaced = format!(" {} ", kind.to_ascii_lowercase());
-    if !fits || !paired('\'') || !paired('"') || !nested || depth != 0 {
-        return Err(wrong(format!("`{kind}` is no type; write it as in `CREATE TABLE`")));
-    }
-    if let Some(word) = words.iter().find(|word| spaced.contains(**word)) {
-        return Err(wrong(format!(
-            "write the type `{kind}` without `{}`: a new column is nullable and has no default",
-            word.trim()
-        )));
-    }
-    Ok(())
-}
-
-/// The schema, if there is one, and the name.
-pub(crate) fn table_name(table: &str) -> TableName {
-    match table.split_once('.') {
-        Some((schema, name)) => {
-            TableName { schema: Some(schema.to_owned()), name: name.to_owned() }
-        }
-        None => TableName { schema: None, name: table.to_owned() },
     }
 }
 

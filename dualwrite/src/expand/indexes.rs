@@ -1,8 +1,8 @@
 //! The indexes that reads of new need: those of old said of the new columns, and those that are declared. Pure.
 
-use super::decide::{Need, Place};
 use super::declared::{Expand, NewIndex};
 use super::image::{alike, image, mentions};
+use super::need::{Need, Place};
 use super::shape::{IndexDef, Known, NewShape};
 use super::spell::{Step, columns, create_index, drop_invalid, named};
 use crate::database::Dialect;
@@ -94,7 +94,7 @@ fn of_old(
     let kind = if index.unique { "unique index" } else { "index" };
     if images.is_retyped(&index.body) && plain.is_none() {
         let why = format!(
-            "the old column is in the {kind} {}, an expression or a part of the rows, and the new one has another type",
+            "the old column is in the {kind} {}, which covers an expression or a part of the rows; the new column has another type, so no such index is generated",
             index.name
         );
         let action = "make such an index for reads of the new column, where they need it";
@@ -181,7 +181,7 @@ fn declared(
         return;
     }
     let kind = if index.unique { "unique index" } else { "index" };
-    let why = format!("no {kind} leads through ({}), which is declared", parts.join(", "));
+    let why = format!("the {kind} over ({}) that is declared is not there", parts.join(", "));
     found.push(at.with_steps("expand_index", Refuse, why, vec![step]));
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::decide::Need;
+use super::need::Need;
 use super::spell::slug;
 use crate::contract::plan::SchemaFile;
 use crate::database::Dialect;

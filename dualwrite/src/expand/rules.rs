@@ -1,9 +1,9 @@
 //! Checks and foreign keys: those of old said of the new columns, and those of new that old does not have. Pure.
 
-use super::decide::{Need, Place};
 use super::declared::{Expand, NewColumn};
 use super::image::{alike, image, mentions};
 use super::indexes::Images;
+use super::need::{Need, Place};
 use super::shape::{Known, NewShape, RuleDef};
 use super::spell::{add_rule, named, validate};
 use crate::database::Dialect;
@@ -96,10 +96,10 @@ fn without(
     }
     let what = if rule.is_foreign_key() { "foreign key" } else { "check" };
     let why = format!(
-        "the old column has a {what} ({}), and the new one has none: this database adds none beside writers",
+        "the old column has a {what} ({}), and the new one has none: this database cannot add one without blocking writers",
         rule.text
     );
-    let action = "the writes of both sides are held to it by the old column; add it when the old column is dropped, or \
+    let action = "until then the old column enforces it on every write; add it when the old column is dropped, or \
                   check in the application";
     found.push(at.need("expand_rule", Warn, why, action));
 }

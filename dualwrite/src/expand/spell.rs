@@ -1,6 +1,6 @@
 //! The statements of an expand, as each database takes them beside readers and writers. Pure.
 
-use super::declared::table_name;
+use super::names::table_name;
 use crate::contract::relax::{quoted, quoted_table};
 use crate::database::Dialect;
 use crate::preflight::schema::Column;
@@ -55,7 +55,7 @@ pub(crate) fn type_of(column: &Column, dialect: &Dialect) -> String {
     format!("{}{}{}", column.type_name, charset.unwrap_or_default(), collation.unwrap_or_default())
 }
 
-/// A nullable column without a default: rows that the old side alone is written of have no value there. `rules` stand
+/// A nullable column without a default: rows that only the old side has carry no value there. `rules` stand
 /// behind its type.
 pub(crate) fn add_column(
     on: &str,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decide::{Need, Place};
-use super::declared::{Kind, check_names, check_table, check_type};
+use super::names::{Kind, check_names, check_table, check_type};
+use super::need::{Need, Place};
 use super::shape::{Known, NewShape};
 use super::spell::{Step, add_rule, columns, named, slug, table as quoted_table, type_of};
 use super::types::{Fit, fits, too_narrow};
@@ -257,7 +257,7 @@ fn key(new: &NewTable, known: &Known, dialect: &Dialect, found: &mut Vec<Need>) 
         let name = named(&new.name, &keys, "key");
         let step = super::spell::create_index(&new.name, &name, true, &body, dialect);
         let why = format!(
-            "no unique index leads through ({}), so copies would come twice",
+            "there is no unique index over ({}), so a row could be copied twice",
             keys.join(", ")
         );
         found.push(Place::new(&new.name, None).with_steps(

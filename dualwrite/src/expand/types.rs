@@ -33,7 +33,7 @@ pub(crate) fn too_narrow(old: &Column, new: &Column) -> Option<String> {
 pub(crate) fn other_collation(old: &Column, new: &Column) -> Option<String> {
     let (old, new) = (old.collation.as_ref()?, new.collation.as_ref()?);
     (!old.eq_ignore_ascii_case(new)).then(|| {
-        format!("it has the collation {new} and the old one {old}, so that other texts are equal, and sorted otherwise")
+        format!("its collation is {new} and that of the old column {old}: they differ in which texts are equal and in how texts are sorted")
     })
 }
 

@@ -200,7 +200,7 @@ fn next(
     let mut steps = by_hand;
     let unknown = count(Standing::Unknown);
     if unknown > 0 {
-        steps.push(format!("look at {unknown} actions of which the catalogue says nothing"));
+        steps.push(format!("check {unknown} actions by hand: the catalogue says nothing of them"));
     }
     if undoes {
         steps.push("run the statements of `undo`".to_owned());

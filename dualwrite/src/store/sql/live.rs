@@ -4,7 +4,7 @@ use super::{Conn, SqlControl};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::Error;
-use crate::expand::declared::table_name;
+use crate::expand::names::table_name;
 use crate::expand::spell::table as quoted;
 use crate::preflight::live::{Live, LiveTable, SMALL_TABLE_ROWS};
 

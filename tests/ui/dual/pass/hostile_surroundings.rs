@@ -19,9 +19,9 @@ type Maybe<T> = ::core::option::Option<T>;
 struct Record {
     id: i64,
     tenant: i64,
-    #[dual(new = plan, present = is_there)]
+    #[dual(new = route, present = is_there)]
     fields: ::std::string::String,
-    plan: ::core::option::Option<::std::string::String>,
+    route: ::core::option::Option<::std::string::String>,
     #[dual(new = (to, row), forward = split, backward = join)]
     into: ::std::string::String,
     to: ::core::option::Option<::std::string::String>,
@@ -50,14 +50,14 @@ fn main() {
         id: 1,
         tenant: 2,
         fields: text(),
-        plan: Maybe::None,
+        route: Maybe::None,
         into: text(),
         to: Maybe::None,
         row: 0,
         value: 1,
         index: 0,
     };
-    this.set_plan("b");
+    this.set_route("b");
     this.set_into(text(), 3).unwrap();
     ::std::assert!(!this.is_migrated());
     this.migrate().unwrap();
