@@ -12,6 +12,7 @@ use crate::support::sql::Sql;
 
 on_all_databases!(
     a_raw_write_under_the_fence_of_another_migration_is_recorded,
+    what_a_session_remembers_of_another_fence_hides_nothing,
     rows_that_go_all_at_once_are_seen,
 );
 
@@ -95,6 +96,28 @@ async fn a_raw_write_under_the_fence_of_another_migration_is_recorded<D: Sql>(db
         assert_eq!(unaware().await, ["notes"]);
         repaired(&world).await;
     }
+}
+
+/// The session may remember a fence whose transaction was rolled back.
+async fn what_a_session_remembers_of_another_fence_hides_nothing<D: Sql>(db: Scratch<D>) {
+    let world = watched(db).await;
+    world.db.execute("CREATE TABLE other (id BIGINT PRIMARY KEY, n BIGINT)").await;
+    world.db.execute("INSERT INTO other VALUES (1, 0)").await;
+    let copy = CopyOthers::<D>(PhantomData);
+    let other = world.runtime.migration("others").backfill(copy).register().await.unwrap();
+    other.advance(Stage::DualWrite).await.unwrap();
+    other.install_trigger().await.unwrap();
+    let session = world.db.another_pool(1).await;
+    let begun = Tx::<D::Db>::begin_for(&session, &[&world.migration]).await.unwrap();
+    begun.rollback().await.unwrap();
+    let mut tx = Tx::<D::Db>::begin_for(&session, &[&other]).await.unwrap();
+    D::run(&mut tx, "UPDATE old_note SET word = 'raw' WHERE id = 1").await.unwrap();
+    D::run(&mut tx, "UPDATE other SET n = n + 1 WHERE id = 1").await.unwrap();
+    tx.commit().await.unwrap();
+    let rows =
+        world.db.rows("SELECT DISTINCT migration FROM dualwrite_unaware WHERE minute > 0").await;
+    let names = rows.into_iter().flatten().flatten().collect::<Vec<_>>();
+    assert_eq!(names, ["notes"]);
 }
 
 async fn rows_that_go_all_at_once_are_seen<D: Sql>(db: Scratch<D>) {

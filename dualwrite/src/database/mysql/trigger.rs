@@ -52,7 +52,8 @@ fn trigger(watched: &Watched, (suffix, event, rows): &(&str, &str, &[&str])) -> 
          IF LOCATE(',{fence},', @dualwrite_fenced) THEN \
          SET dualwrite_fenced = EXISTS (SELECT 1 FROM dualwrite_fenced f \
          WHERE f.connection = CONNECTION_ID() AND f.fence = {fence}); \
-         IF NOT dualwrite_fenced THEN SET @dualwrite_fenced = NULL; END IF; END IF; \
+         IF NOT dualwrite_fenced THEN \
+         SET @dualwrite_fenced = REPLACE(@dualwrite_fenced, ',{fence},', ''); END IF; END IF; \
          IF NOT dualwrite_fenced THEN \
          UPDATE dualwrite_unaware SET minute = {minute} WHERE migration = '{migration}' \
          AND slot = CONNECTION_ID() % {UNAWARE_SLOTS} AND minute < {minute}; \
