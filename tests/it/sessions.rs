@@ -51,7 +51,8 @@ async fn end_sessions<D: Sql>(db: &Scratch<D>) {
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid()",
         "SELECT id FROM information_schema.processlist \
-         WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+         WHERE db = DATABASE() AND id <> CONNECTION_ID() \
+         AND COALESCE(info, '') NOT LIKE '%information_schema%'",
     );
     let sessions = db.rows(others).await;
     if D::NAME == "mysql" {
