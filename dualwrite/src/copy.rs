@@ -6,6 +6,7 @@ pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
+pub(crate) mod erased;
 pub(crate) mod exclusive;
 mod expanding;
 pub(crate) mod hazards;

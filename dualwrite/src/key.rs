@@ -240,10 +240,6 @@ impl EncodedKey {
         };
         kinds.into_iter().zip(values).map(|pair| part(pair).ok_or_else(wrong)).collect()
     }
-
-    pub(crate) fn decode<K: OwnedKey>(&self) -> Result<K, Error> {
-        K::take(&mut self.parts(K::KIND)?.into_iter())
-    }
 }
 
 fn wrong_part(expected: &str) -> Error {
@@ -374,6 +370,12 @@ tuple_keys!(A.0, B.1, C.2, D.3);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl EncodedKey {
+        fn decode<K: OwnedKey>(&self) -> Result<K, Error> {
+            K::take(&mut self.parts(K::KIND)?.into_iter())
+        }
+    }
     use proptest::prelude::*;
 
     proptest! {

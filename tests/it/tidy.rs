@@ -160,6 +160,15 @@ fn sqlx_stays_where_sql_is_the_business() {
     }
 }
 
+/// What is generic over a copy function is compiled again for each one that a user writes.
+#[test]
+fn jobs_are_compiled_once_for_each_database() {
+    for (module, code) in Sources::of("dualwrite/src").iter() {
+        let is_job = ["backfill", "verify", "pace"].contains(&room(module));
+        assert!(!is_job || !code.contains("CopyKeys"), "{module} is generic over copy functions");
+    }
+}
+
 #[test]
 fn nothing_is_spawned_without_a_bound() {
     for (module, code) in Sources::of("dualwrite/src").iter() {

@@ -2,10 +2,9 @@
 //! moved, commit. A crash between two commits loses nothing and repeats nothing.
 
 use super::decide::rate_keys;
-use super::worker::{KIND, Worker};
-use crate::copy::run::typed_key;
+use super::worker::Worker;
+use crate::copy::Copied;
 use crate::copy::source::KeyParts;
-use crate::copy::{Copied, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -30,9 +29,9 @@ pub(crate) enum Page<DB: Backend> {
     RangeDone,
 }
 
-impl<C: CopyKeys> Worker<'_, C> {
+impl<DB: Backend> Worker<'_, DB> {
     /// Copies the next page of a range.
-    pub(crate) async fn page(&mut self, range: &Range) -> Result<Page<C::Database>, Error> {
+    pub(crate) async fn page(&mut self, range: &Range) -> Result<Page<DB>, Error> {
         let mut tx = self.begin().await?;
         self.set_up(&mut tx).await?; // a page and its cursor are lost together, if at all, and copied again
         if self.phase == Phase::All(Side::New) && self.copier.has_ranges(self.shared) {
@@ -44,18 +43,18 @@ impl<C: CopyKeys> Worker<'_, C> {
         };
         let cursor = self.pages.recorded(last)?;
         self.tried = keys.first().map(|key| self.pages.recorded(key)).transpose()?;
-        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
         let (copier, shared) = (self.copier, self.shared);
         let copied = match self.phase {
-            Phase::All(Side::New) => copier.copy_locked(shared, &mut tx, &typed).await?,
-            Phase::Orphans(Side::New) => copier.remove_orphans(shared, &mut tx, &typed).await?,
+            Phase::All(Side::New) => copier.copy_locked(shared, &mut tx, &keys).await?,
+            Phase::Orphans(Side::New) => copier.remove_orphans(shared, &mut tx, &keys).await?,
             Phase::Orphans(Side::Old) | Phase::Rest => {
-                copier.copy_back_locked(shared, &mut tx, &typed).await?
+                copier.copy_back_locked(shared, &mut tx, &keys).await?
             }
             Phase::All(Side::Old) | Phase::Back => {
-                let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
+                let after =
+                    range.after.as_ref().map(|key| key.parts(self.pages.kind)).transpose()?;
                 let between = (after.as_ref(), last);
-                copier.copy_back_page(shared, &mut tx, &typed, between).await?
+                copier.copy_back_page(shared, &mut tx, &keys, between).await?
             }
         };
         copier.judge_all(shared, &mut tx).await?;
@@ -71,9 +70,9 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Lets the commit return before it is on disk, and statements be planned anew, where that can be had.
-    pub(crate) async fn set_up(&self, tx: &mut Tx<'_, C::Database>) -> Result<(), Error> {
-        match <C::Database as Backend>::Adapter::BATCH_SETTINGS {
-            Some(sql) => <C::Database as Backend>::Adapter::run(tx.connection(), sql)
+    pub(crate) async fn set_up(&self, tx: &mut Tx<'_, DB>) -> Result<(), Error> {
+        match DB::Adapter::BATCH_SETTINGS {
+            Some(sql) => DB::Adapter::run(tx.connection(), sql)
                 .await
                 .map_err(self.failed("setting up a batch")),
             None => Ok(()),
@@ -83,7 +82,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     /// What was copied after all is no dead letter any more.
     async fn remove_dead_letters(
         &self,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         copied: &[KeyParts],
     ) -> Result<(), Error> {
         if self.letters.is_empty() {
@@ -95,7 +94,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
         keys.retain(|key| self.letters.contains(key));
         let (name, to) = (&self.shared.name, self.phase.to());
-        let removed = remove_dead_letters::<C::Database>(tx.connection(), name, to, &keys).await;
+        let removed = remove_dead_letters::<DB>(tx.connection(), name, to, &keys).await;
         removed.map_err(self.failed("clearing dead letters"))
     }
 
@@ -112,15 +111,11 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Copies the next page by statements over its range, of which only the end is known here.
-    async fn stretch(
-        &mut self,
-        mut tx: Tx<'static, C::Database>,
-        range: &Range,
-    ) -> Result<Page<C::Database>, Error> {
-        let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
-        let last = range.last.parts(KIND::<C>())?;
+    async fn stretch(&mut self, mut tx: Tx<'static, DB>, range: &Range) -> Result<Page<DB>, Error> {
+        let after = range.after.as_ref().map(|key| key.parts(self.pages.kind)).transpose()?;
+        let last = range.last.parts(self.pages.kind)?;
         let (sql, values) = self.pages.stretch(after.as_ref(), &last, self.page_keys());
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
+        let rows = DB::Adapter::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("finding the end of a page"))?;
         let counted =
@@ -140,12 +135,8 @@ impl<C: CopyKeys> Worker<'_, C> {
     }
 
     /// Nothing is left of a range.
-    async fn range_done(
-        &self,
-        mut tx: Tx<'static, C::Database>,
-        range: &Range,
-    ) -> Result<Page<C::Database>, Error> {
-        let done = self.ledger().checkpoint::<C::Database>(tx.connection(), range, None, 0).await;
+    async fn range_done(&self, mut tx: Tx<'static, DB>, range: &Range) -> Result<Page<DB>, Error> {
+        let done = self.ledger().checkpoint::<DB>(tx.connection(), range, None, 0).await;
         if !done.map_err(self.failed("ending a range"))? {
             return Err(self.lease_lost());
         }
@@ -155,17 +146,17 @@ impl<C: CopyKeys> Worker<'_, C> {
 
     async fn lock_page(
         &self,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         range: &Range,
         limit: u32,
     ) -> Result<Vec<KeyParts>, Error> {
-        let after = range.after.as_ref().map(|key| key.parts(KIND::<C>())).transpose()?;
-        let last = range.last.parts(KIND::<C>())?;
+        let after = range.after.as_ref().map(|key| key.parts(self.pages.kind)).transpose()?;
+        let last = range.last.parts(self.pages.kind)?;
         // Only rows of old are locked before they are copied: that is the order of every write.
         let in_old =
             matches!(self.phase, Phase::All(Side::New) | Phase::Orphans(Side::Old) | Phase::Rest);
         let (sql, values) = self.pages.page(after.as_ref(), Some(&last), limit, in_old);
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values)
+        let rows = DB::Adapter::fetch(tx.connection(), &sql, &values)
             .await
             .map_err(self.failed("reading a page of keys"))?;
         rows.into_iter().map(|row| self.pages.key_of(row)).collect()
@@ -174,7 +165,7 @@ impl<C: CopyKeys> Worker<'_, C> {
     /// Moves cursor and counters in the transaction of the rows.
     async fn check_in(
         &self,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         range: &Range,
         cursor: &EncodedKey,
         copied: Copied,
@@ -184,11 +175,11 @@ impl<C: CopyKeys> Worker<'_, C> {
         let ledger = self.ledger();
         let conn = tx.connection();
         let keys = copied.migrated + copied.skipped + failed_keys;
-        let held = ledger.checkpoint::<C::Database>(conn, range, Some(cursor), keys).await;
+        let held = ledger.checkpoint::<DB>(conn, range, Some(cursor), keys).await;
         if !held.map_err(&failed)? {
             return Err(self.lease_lost());
         }
-        ledger.count::<C::Database>(conn, copied, failed_keys).await.map_err(&failed)
+        ledger.count::<DB>(conn, copied, failed_keys).await.map_err(&failed)
     }
 
     /// Puts the one key that was tried into the dead letters and passes it: both or neither, or a crash
@@ -213,7 +204,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         self.check_in(&mut tx, range, &key, Copied::default(), 1).await?;
         let cause = error.cause();
         let (name, to, generation) = (&self.shared.name, self.phase.to(), self.generation);
-        record_dead_letter::<C::Database>(tx.connection(), name, to, generation, &letter, &cause)
+        record_dead_letter::<DB>(tx.connection(), name, to, generation, &letter, &cause)
             .await
             .map_err(self.failed("storing a dead letter"))?;
         tx.commit().await?;

@@ -1,12 +1,12 @@
 //! One run of the backfill in this process: the parts that it runs over, and the workers beside each
 //! other.
 
+use crate::database::Backend;
 use futures_util::future::{join, join_all};
 
 use super::options::BackfillOptions;
 use super::worker::Worker;
 use crate::control::BackfillProgress;
-use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
 use crate::error::Error;
@@ -18,8 +18,8 @@ use crate::store::ledger::Phase;
 /// Runs a worker until the backfill is complete: first the keys that are only on the side that is copied
 /// to are removed, then the rest is copied. A row that old lacks cannot be locked by a delete that passes it;
 /// so on the way to old what was left over by such deletes is removed in the end.
-pub(crate) async fn run<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+pub(crate) async fn run<DB: Backend>(
+    copier: &SqlCopier<DB>,
     shared: &Shared,
     options: BackfillOptions,
 ) -> Result<BackfillProgress, Error> {
@@ -55,8 +55,8 @@ pub(crate) async fn run<C: CopyKeys>(
 }
 
 /// The workers of this process on one phase.
-async fn crew<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+async fn crew<DB: Backend>(
+    copier: &SqlCopier<DB>,
     shared: &Shared,
     options: &BackfillOptions,
     (phase, pages): (Phase, &Pages),

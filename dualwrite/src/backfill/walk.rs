@@ -4,9 +4,9 @@
 use serde::Serialize;
 
 use super::decide::check_stage;
-use crate::copy::run::{One, SqlCopier, typed_key};
+use crate::copy::Copied;
+use crate::copy::run::{One, SqlCopier};
 use crate::copy::source::{KeyParts, Pages};
-use crate::copy::{Copied, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -44,8 +44,8 @@ pub(crate) enum Way {
     Range(KeyParts, KeyParts),
 }
 
-pub(crate) async fn walk<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+pub(crate) async fn walk<DB: Backend>(
+    copier: &SqlCopier<DB>,
     shared: &Shared,
     way: Way,
 ) -> Result<CopyReport, Error> {
@@ -98,8 +98,8 @@ impl CopyReport {
 }
 
 /// A walk on its way.
-struct Walker<'a, C: CopyKeys> {
-    copier: &'a SqlCopier<C>,
+struct Walker<'a, DB: Backend> {
+    copier: &'a SqlCopier<DB>,
     shared: &'a Shared,
     /// `All(New)`, `Orphans(Old)` or `Back`.
     phase: Phase,
@@ -117,7 +117,7 @@ enum Step<'k> {
     One(&'k KeyParts),
 }
 
-impl<C: CopyKeys> Walker<'_, C> {
+impl<DB: Backend> Walker<'_, DB> {
     async fn run(mut self, first: Option<KeyParts>) -> Result<CopyReport, Error> {
         // The first key belongs to the range, and pages begin after a key: it is a page of its own.
         if let Some(first) = &first {
@@ -204,17 +204,16 @@ impl<C: CopyKeys> Walker<'_, C> {
     }
 
     /// Judges what would be judged at a commit, which a dry run does not come to.
-    async fn judge(&self, tx: &mut Tx<'_, C::Database>, keys: &[KeyParts]) -> Result<(), Error> {
+    async fn judge(&self, tx: &mut Tx<'_, DB>, keys: &[KeyParts]) -> Result<(), Error> {
         let asked = self.copier.learn(tx.connection()).await;
         let failed = |error| Error::database("asking for constraints", error).of(&self.shared.name);
         asked.map_err(failed)?;
         self.copier.judge_all(self.shared, tx).await?;
         let side = self.phase.to();
-        let by_key = <C::Database as Backend>::Adapter::JUDGE_ALL.is_none() && !self.keep;
+        let by_key = DB::Adapter::JUDGE_ALL.is_none() && !self.keep;
         if by_key && self.copier.defers(side) {
             for key in keys {
-                let key: C::Key = typed_key(key)?;
-                self.copier.judge(self.shared, tx, &[key], side).await?;
+                self.copier.judge(self.shared, tx, std::slice::from_ref(key), side).await?;
             }
         }
         Ok(())
@@ -222,18 +221,14 @@ impl<C: CopyKeys> Walker<'_, C> {
 
     /// The keys of a step. Only rows of old are locked before they are copied: that is the order of every
     /// write.
-    async fn keys(
-        &self,
-        tx: &mut Tx<'_, C::Database>,
-        step: Step<'_>,
-    ) -> Result<Vec<KeyParts>, Error> {
+    async fn keys(&self, tx: &mut Tx<'_, DB>, step: Step<'_>) -> Result<Vec<KeyParts>, Error> {
         let lock = self.phase != Phase::Back;
         let (sql, values) = match step {
             Step::After(after) => self.pages.page(after, self.last.as_ref(), PAGE, lock),
             Step::One(key) if lock => self.copier.pages.row(key, lock),
             Step::One(key) => return Ok(vec![key.clone()]),
         };
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+        let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
         let failed = |error| Error::database("reading keys", error).of(&self.shared.name);
         let rows = rows.map_err(failed)?;
         rows.into_iter().map(|row| self.pages.key_of(row)).collect()
@@ -241,26 +236,25 @@ impl<C: CopyKeys> Walker<'_, C> {
 
     async fn copy(
         &self,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         step: Step<'_>,
         keys: &[KeyParts],
     ) -> Result<Copied, Error> {
         let (copier, shared) = (self.copier, self.shared);
-        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
         match (self.phase, step) {
             (Phase::Back, Step::After(after)) => {
                 let between = (after, &keys[keys.len() - 1]);
-                copier.copy_back_page(shared, tx, &typed, between).await
+                copier.copy_back_page(shared, tx, keys, between).await
             }
             // What this comes to is rolled back.
             (Phase::Back, Step::One(_)) => {
-                match copier.copy_one(shared, tx, &typed[0], Side::Old).await? {
+                match copier.copy_one(shared, tx, &keys[0], Side::Old).await? {
                     One::Copied(copied) | One::Inserted(copied) => Ok(copied),
                     One::Born | One::Behind | One::Stale => Ok(Copied::default()),
                 }
             }
-            (Phase::Orphans(Side::Old), _) => copier.copy_back_locked(shared, tx, &typed).await,
-            _ => copier.copy_locked(shared, tx, &typed).await,
+            (Phase::Orphans(Side::Old), _) => copier.copy_back_locked(shared, tx, keys).await,
+            _ => copier.copy_locked(shared, tx, keys).await,
         }
     }
 }

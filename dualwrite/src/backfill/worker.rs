@@ -14,13 +14,12 @@ use super::page::Page;
 use super::progress::Display;
 use crate::clock;
 use crate::control::BackfillProgress;
-use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key, KeyKind};
+use crate::key::EncodedKey;
 use crate::migration::transition::Waiting;
 use crate::pace::load::Scales;
 use crate::stages::position::Generation;
@@ -34,8 +33,8 @@ const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 const SHOW_EVERY_NS: u64 = 500_000_000;
 
 /// One worker, with what it knows of the phase that it works on.
-pub(crate) struct Worker<'a, C: CopyKeys> {
-    pub(crate) copier: &'a SqlCopier<C>,
+pub(crate) struct Worker<'a, DB: Backend> {
+    pub(crate) copier: &'a SqlCopier<DB>,
     pub(crate) shared: &'a Shared,
     pub(crate) options: BackfillOptions,
     pub(crate) phase: Phase,
@@ -59,9 +58,9 @@ pub(crate) struct Worker<'a, C: CopyKeys> {
     pub(crate) letters: HashSet<EncodedKey>,
 }
 
-impl<'a, C: CopyKeys> Worker<'a, C> {
+impl<'a, DB: Backend> Worker<'a, DB> {
     pub(crate) fn new(
-        copier: &'a SqlCopier<C>,
+        copier: &'a SqlCopier<DB>,
         shared: &'a Shared,
         options: BackfillOptions,
         phase: Phase,
@@ -119,7 +118,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     async fn release(&self) {
         let released = async {
             let mut conn = self.copier.pool.acquire().await?;
-            self.ledger().release::<C::Database>(&mut conn).await
+            self.ledger().release::<DB>(&mut conn).await
         };
         if let Err(error) = released.await {
             let error = Error::without_values(&error);
@@ -137,7 +136,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         }
     }
 
-    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
+    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<DB> {
         let name = self.shared.name.clone();
         move |error| Error::database(doing, error).of(&name)
     }
@@ -190,7 +189,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
             let copied = match page {
                 Ok(Page::Copied { tx, cursor, keys }) => {
                     let commit = Committing::page(tx, &mut range, cursor);
-                    if <C::Database as Backend>::Adapter::COMMIT_WAITS {
+                    if DB::Adapter::COMMIT_WAITS {
                         committing = Some(commit);
                         Ok(keys)
                     } else {
@@ -248,7 +247,7 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
     pub(crate) async fn progress(&self) -> Result<BackfillProgress, Error> {
         let failed = self.failed("reading the progress");
         let mut conn = self.copier.pool.acquire().await.map_err(&failed)?;
-        self.ledger().progress::<C::Database>(&mut conn).await.map_err(&failed)
+        self.ledger().progress::<DB>(&mut conn).await.map_err(&failed)
     }
 
     pub(crate) fn generation_raised(&self) -> Error {
@@ -260,9 +259,4 @@ impl<'a, C: CopyKeys> Worker<'a, C> {
         let message = "the lease on this range went to another worker; nothing was written";
         Error::new(ErrorKind::LeaseLost, message).of(&self.shared.name)
     }
-}
-
-#[allow(non_snake_case)]
-pub(crate) fn KIND<C: CopyKeys>() -> KeyKind {
-    <C::Key as Key>::KIND
 }

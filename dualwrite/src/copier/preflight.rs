@@ -1,6 +1,5 @@
 //! The preflight of a migration: reads the catalogue, asks all checks, and what more has to be asked.
 
-use crate::copy::CopyKeys;
 use crate::copy::learn::{Connection, learn};
 use crate::copy::run::SqlCopier;
 use crate::database::Backend;
@@ -15,8 +14,8 @@ use crate::stages::stage::Side;
 use crate::verify::equality;
 
 /// Looks at the tables of a migration.
-pub(crate) async fn run_preflight<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+pub(crate) async fn run_preflight<DB: Backend>(
+    copier: &SqlCopier<DB>,
     migration: &str,
 ) -> Result<(Preflight, Option<HazardScan>), Error> {
     let failed = |error| Error::database("reading the catalogue", error);
@@ -39,10 +38,10 @@ pub(crate) async fn run_preflight<C: CopyKeys>(
 }
 
 /// Findings that need more than the catalogue; `None` where a table is not there yet.
-async fn probe<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+async fn probe<DB: Backend>(
+    copier: &SqlCopier<DB>,
     migration: &str,
-    conn: &mut Connection<C>,
+    conn: &mut Connection<DB>,
     subject: &Subject,
 ) -> sqlx::Result<Option<(HazardScan, Vec<Finding>)>> {
     if subject.sides().any(|side| side.table.is_none()) {
@@ -55,9 +54,9 @@ async fn probe<C: CopyKeys>(
 }
 
 /// What is told of the rows that a copy writes.
-async fn rows_found<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    conn: &mut Connection<C>,
+async fn rows_found<DB: Backend>(
+    copier: &SqlCopier<DB>,
+    conn: &mut Connection<DB>,
     subject: &Subject,
 ) -> sqlx::Result<Vec<Finding>> {
     let mut found = Vec::new();
@@ -68,14 +67,14 @@ async fn rows_found<C: CopyKeys>(
         _ => None,
     };
     if let Some((side, pages)) = written.filter(|(side, _)| side.table.is_some()) {
-        let notes = <C::Database as Backend>::Adapter::table_notes(conn, pages.table()).await?;
+        let notes = DB::Adapter::table_notes(conn, pages.table()).await?;
         rows::notes(side, &notes, &mut found);
     }
     Ok(found)
 }
 
 /// What is told of writers that no trigger sees, and of sequences: the gates of `Complete` go by it.
-fn findings<C: CopyKeys>(scan: &HazardScan, copier: &SqlCopier<C>) -> Vec<Finding> {
+fn findings<DB: Backend>(scan: &HazardScan, copier: &SqlCopier<DB>) -> Vec<Finding> {
     let plain = |table: &str| table.replace(['"', '`'], "");
     let old = plain(copier.pages.table());
     let new = copier.new_pages.as_ref().map_or_else(|| old.clone(), |new| plain(new.table()));

@@ -13,7 +13,7 @@ use crate::copy::{Copied, Copier, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
+use crate::key::{EncodedKey, KeyKind, KeyPart};
 use crate::pace::replicas::Replicas;
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::{Spelling, bucket_form, identity};
@@ -117,53 +117,53 @@ pub(crate) type CopyIn<DB> = dyn for<'a, 'c> Fn(
     + Sync;
 
 /// As [`DifferIn`].
-async fn differing_in<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+async fn differing_in<DB: Backend>(
+    copier: &SqlCopier<DB>,
     shared: &Shared,
-    tx: &mut Tx<'_, C::Database>,
+    tx: &mut Tx<'_, DB>,
     key: &EncodedKey,
 ) -> Result<Option<Suspect>, Error> {
     if copier.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some()) {
         let message = "new is on another server, and cannot be read in this transaction";
         return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
     }
-    let key = key.parts(<C::Key as Key>::KIND).map_err(|error| error.of(&shared.name))?;
+    let key = key.parts(copier.pages.kind).map_err(|error| error.of(&shared.name))?;
     let plan = crate::verify::chunk::Plan::new(copier, shared)?;
     let (found, _) = crate::verify::confirm::differing_locked(&plan, tx, &[key]).await?;
     Ok(found.into_iter().next())
 }
 
 /// A copy function as a migration holds it.
-pub(crate) struct Registered<C: CopyKeys> {
-    copier: Arc<SqlCopier<C>>,
-    in_transaction: InTransaction<C::Database>,
+pub(crate) struct Registered<DB: Backend> {
+    copier: Arc<SqlCopier<DB>>,
+    in_transaction: InTransaction<DB>,
 }
 
-impl<C: CopyKeys> Registered<C> {
-    pub(crate) fn new(
+impl<DB: Backend> Registered<DB> {
+    pub(crate) fn new<C: CopyKeys<Database = DB>>(
         copy: C,
-        pool: sqlx::Pool<C::Database>,
-        replicas: Replicas<C::Database>,
+        pool: sqlx::Pool<DB>,
+        replicas: Replicas<DB>,
     ) -> Result<Self, Error> {
         let copier = Arc::new(SqlCopier::new(copy, pool, replicas)?);
         let inside = Arc::clone(&copier);
-        let copy_in: Box<CopyIn<C::Database>> = Box::new(move |shared, tx, key| {
+        let copy_in: Box<CopyIn<DB>> = Box::new(move |shared, tx, key| {
             let copier = Arc::clone(&inside);
             Box::pin(async move {
-                let key = key.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
+                let key = key.parts(copier.pages.kind).map_err(|error| error.of(&shared.name))?;
                 copier.copy_one_inside(shared, tx, &key).await
             })
         });
         let comparing = Arc::clone(&copier);
-        let differ_in: Box<DifferIn<C::Database>> = Box::new(move |shared, tx, key| {
+        let differ_in: Box<DifferIn<DB>> = Box::new(move |shared, tx, key| {
             let copier = Arc::clone(&comparing);
             Box::pin(async move { differing_in(&copier, shared, tx, key).await })
         });
         let judging = Arc::clone(&copier);
-        let judge_in: Box<JudgeIn<C::Database>> = Box::new(move |shared, tx, keys, side| {
+        let judge_in: Box<JudgeIn<DB>> = Box::new(move |shared, tx, keys, side| {
             let copier = Arc::clone(&judging);
             Box::pin(async move {
-                let decoded = keys.iter().map(EncodedKey::decode::<C::Key>);
+                let decoded = keys.iter().map(|key| key.parts(copier.pages.kind));
                 let keys = decoded.collect::<Result<Vec<_>, _>>();
                 let keys = keys.map_err(|error| error.of(&shared.name))?;
                 copier.judge(shared, tx, &keys, side).await
@@ -174,9 +174,9 @@ impl<C: CopyKeys> Registered<C> {
     }
 }
 
-impl<C: CopyKeys> Copier for Registered<C> {
+impl<DB: Backend> Copier for Registered<DB> {
     fn kind(&self) -> KeyKind {
-        <C::Key as Key>::KIND
+        self.copier.pages.kind
     }
 
     fn one_table(&self) -> Option<bool> {
@@ -196,8 +196,8 @@ impl<C: CopyKeys> Copier for Registered<C> {
             let failed = |error| Error::database("reading which columns an INSERT needs", error);
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             let source = self.copier.copy.source();
-            let (sql, values) = <C::Database as Backend>::Adapter::needed_columns(source.path());
-            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &values).await;
+            let (sql, values) = DB::Adapter::needed_columns(source.path());
+            let rows = DB::Adapter::fetch(&mut conn, &sql, &values).await;
             let mut found = Vec::new();
             for row in rows.map_err(failed)? {
                 found.push(row.text(0).map_err(failed)?.to_owned());
@@ -254,9 +254,9 @@ impl<C: CopyKeys> Copier for Registered<C> {
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         Box::pin(async move {
             let failed = |error| Error::database("looking at the old table", error).of(migration);
-            let mut watched = self.copier.pages.watched(migration, <C::Key as Key>::KIND);
+            let mut watched = self.copier.pages.watched(migration, self.copier.pages.kind);
             // The mark of fenced transactions comes before the trigger, and goes after it.
-            let now = <C::Database as Backend>::Adapter::DIALECT.now;
+            let now = DB::Adapter::DIALECT.now;
             // MySQL assigns from left to right.
             let flag = match create {
                 true => format!(
@@ -272,12 +272,11 @@ impl<C: CopyKeys> Copier for Registered<C> {
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             let sql = "SELECT fence FROM dualwrite_migration WHERE name = ?";
             let values = [migration.into()];
-            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &values).await;
+            let rows = DB::Adapter::fetch(&mut conn, sql, &values).await;
             let rows = rows.map_err(failed)?;
             let row = rows.first().ok_or_else(|| unknown_migration(migration))?;
             watched.fence = row.unsigned(0).map_err(failed)?;
-            let statements =
-                <C::Database as Backend>::Adapter::triggers(&mut conn, &watched, create).await;
+            let statements = DB::Adapter::triggers(&mut conn, &watched, create).await;
             let mut statements = statements.map_err(failed)?;
             statements.insert(if create { 0 } else { statements.len() }, flag);
             Ok(statements)
@@ -294,9 +293,7 @@ impl<C: CopyKeys> Copier for Registered<C> {
             let statements = self.triggers(migration, create).await?;
             let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
             for sql in statements {
-                <C::Database as Backend>::Adapter::run_text(&mut conn, sql)
-                    .await
-                    .map_err(failed)?;
+                DB::Adapter::run_text(&mut conn, sql).await.map_err(failed)?;
             }
             Ok(())
         })

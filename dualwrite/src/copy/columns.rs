@@ -1,5 +1,6 @@
 //! [`CopyColumns`]: the ready copy function for old and new columns in one row.
 
+use crate::key::OwnedKey;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
-use super::run::{dialect, typed_key};
+use super::run::dialect;
 use super::source::{KeyParts, NAMED_KEYS};
 use super::table::{Carried, Carry, DualTable, Purpose, Statements, source};
 use super::template::check_places;
@@ -142,7 +143,7 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
                 }
             }
             for key in keys.iter().filter(|key| found.contains(*key)) {
-                differing.push(typed_key(key)?);
+                differing.push(T::Key::take(&mut key.iter().cloned())?);
             }
         }
         Ok(differing)

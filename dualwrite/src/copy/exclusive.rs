@@ -3,7 +3,6 @@
 //! that old lacks is copied back while no write is in flight; or, by a reverse copy, beside writes, and what
 //! is left over is removed when those have ended.
 
-use super::CopyKeys;
 use super::run::SqlCopier;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
@@ -62,7 +61,7 @@ impl Refusals {
     }
 }
 
-impl<C: CopyKeys> SqlCopier<C> {
+impl<DB: Backend> SqlCopier<DB> {
     /// Whether a row that is inserted into old must be copied with the fence held alone. Where one
     /// transaction writes at a time, every one holds it alone.
     pub(crate) fn inserts_exclusively(&self) -> bool {
@@ -73,7 +72,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn begin_exclusive(
         &self,
         shared: &Shared,
-    ) -> Result<(Tx<'static, C::Database>, Position), Error> {
+    ) -> Result<(Tx<'static, DB>, Position), Error> {
         let mut tx = self.take_fence(shared, ATTEMPTS_FOR_A_KEY).await?;
         tx.pin_exclusive(shared.pin()).await.map_err(|error| error.of(&shared.name))?;
         let position = tx.pinned(&shared.name).unwrap_or(Position::start());
@@ -85,23 +84,19 @@ impl<C: CopyKeys> SqlCopier<C> {
         self.take_fence(shared, FENCE_ATTEMPTS).await?.rollback().await
     }
 
-    async fn take_fence(
-        &self,
-        shared: &Shared,
-        attempts: u32,
-    ) -> Result<Tx<'static, C::Database>, Error> {
+    async fn take_fence(&self, shared: &Shared, attempts: u32) -> Result<Tx<'static, DB>, Error> {
         let begun = Tx::begin_exclusive(&self.pool, &shared.name, attempts, Tx::opening).await;
-        let at_work = |mut tx: Tx<'static, C::Database>| {
+        let at_work = |mut tx: Tx<'static, DB>| {
             tx.begin_work();
             tx
         };
         begun.map(at_work).map_err(|error| {
-            if <C::Database as Backend>::Adapter::is_lock_timeout(&error) {
+            if DB::Adapter::is_lock_timeout(&error) {
                 count(&shared.counters.fence_refused);
             }
             let message = "writes in flight did not end in time, so nothing more was copied to old; look \
                            for a transaction that is held open, and copy again";
-            fence_refused::<C::Database>("waiting for writes in flight", message, error)
+            fence_refused::<DB>("waiting for writes in flight", message, error)
                 .of(&shared.name)
         })
     }

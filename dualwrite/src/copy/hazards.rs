@@ -1,15 +1,13 @@
 //! A look at the catalogue: who writes the old table unseen, and whether the sequences of new are behind.
 
-use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, NewTable};
 use crate::error::{Error, ErrorKind};
-use crate::key::Key;
 use crate::stages::hazard::{HazardKind, HazardScan};
 use crate::state::Shared;
 
-impl<C: CopyKeys> SqlCopier<C> {
+impl<DB: Backend> SqlCopier<DB> {
     /// The table of new, where it is one of its own in this database.
     fn new_table(&self) -> Option<NewTable> {
         let elsewhere = self.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some());
@@ -29,10 +27,10 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn scan(
         &self,
         migration: &str,
-        conn: &mut <C::Database as sqlx::Database>::Connection,
+        conn: &mut DB::Connection,
     ) -> sqlx::Result<HazardScan> {
-        let watched = self.pages.watched(migration, <C::Key as Key>::KIND);
-        <C::Database as Backend>::Adapter::hazards(conn, &watched, self.new_table().as_ref()).await
+        let watched = self.pages.watched(migration, self.pages.kind);
+        DB::Adapter::hazards(conn, &watched, self.new_table().as_ref()).await
     }
 
     /// Looks, and keeps what was found for the gates.
@@ -50,7 +48,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         for sql in &statements {
             let mut conn = self.pool.acquire().await.map_err(failed)?;
             let sql = sql.clone();
-            <C::Database as Backend>::Adapter::run_text(&mut conn, sql).await.map_err(failed)?;
+            DB::Adapter::run_text(&mut conn, sql).await.map_err(failed)?;
         }
         let scan = self.read_catalogue(shared).await?;
         shared.control.record_hazards(&shared.name, &scan).await?;

@@ -2,9 +2,10 @@
 //! MySQL and MariaDB, at `REPEATABLE READ`, a locking statement sees newer ones, and nothing fails: what the copy
 //! function then reads may be older than what it overwrites. So here both looks are compared first.
 
+use super::Copied;
+use super::keyed::KeyParts;
 use super::run::{One, SqlCopier};
 use super::source::Pages;
-use super::{Copied, CopyKeys};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind};
@@ -41,13 +42,13 @@ fn judge(now: &Sight, seen: &Sight) -> Verdict {
     }
 }
 
-impl<C: CopyKeys> SqlCopier<C> {
+impl<DB: Backend> SqlCopier<DB> {
     /// Copies a key to new in a caller's transaction, under a savepoint; as [`copy_one`](Self::copy_one).
     pub(crate) async fn copy_one_inside(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        key: &C::Key,
+        tx: &mut Tx<'_, DB>,
+        key: &KeyParts,
     ) -> Result<One, Error> {
         self.learn_keys_on(tx.connection()).await?;
         if !tx.keeps_a_snapshot() {
@@ -74,32 +75,32 @@ impl<C: CopyKeys> SqlCopier<C> {
     async fn fingerprint(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         new: &Pages,
-        key: &C::Key,
+        key: &KeyParts,
         lock: bool,
     ) -> Result<Sight, Error> {
         let in_old = self.find(shared, tx, &self.pages, key, lock).await?;
-        let marks = marks::<C>(shared, tx, self.identity(key)?, lock).await?;
+        let marks = marks::<DB>(shared, tx, self.identity(key)?, lock).await?;
         let in_new = self.find(shared, tx, new, key, lock).await?;
         Ok(Sight { in_old, in_new, marks })
     }
 }
 
-async fn marks<C: CopyKeys>(
+async fn marks<DB: Backend>(
     shared: &Shared,
-    tx: &mut Tx<'_, C::Database>,
+    tx: &mut Tx<'_, DB>,
     key: EncodedKey,
     lock: bool,
 ) -> Result<Vec<Vec<SqlValue>>, Error> {
-    let lock = if lock { <C::Database as Backend>::Adapter::DIALECT.for_update } else { "" };
+    let lock = if lock { DB::Adapter::DIALECT.for_update } else { "" };
     let sql = format!(
         "SELECT side, marked_at FROM dualwrite_dirty \
          WHERE migration = ? AND side IN (?, ?) AND key_text = ? ORDER BY side{lock}"
     );
     let [old, new] = [Side::Old, Side::New].map(|side| SqlValue::from(side.as_str()));
     let values = [SqlValue::from(&*shared.name), old, new, key.0.as_str().into()];
-    let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+    let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
     let failed = |error| Error::database("reading a dirty mark", error).of(&shared.name);
     Ok(rows.map_err(failed)?.into_iter().map(|row| row.0).collect())
 }

@@ -2,16 +2,15 @@
 //! before its transaction commits, so that a row that violates one stands alone; and what a mirror write has done is
 //! judged under its savepoint, so that the caller's write does not pay for it.
 
+use super::keyed::KeyParts;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::CopyKeys;
 use super::run::SqlCopier;
 use super::source::Pages;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Deferred, SqlValue};
 use crate::error::{Error, ErrorKind};
-use crate::key::Key;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -39,12 +38,12 @@ impl Judged {
     }
 }
 
-type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
+type Connection<DB> = <DB as sqlx::Database>::Connection;
 
-impl<C: CopyKeys> SqlCopier<C> {
+impl<DB: Backend> SqlCopier<DB> {
     /// Whether a mirror write to this side has to be judged before its savepoint is left.
     pub(crate) fn defers(&self, side: Side) -> bool {
-        if !<C::Database as Backend>::Adapter::DEFERS || self.judged_pages(side).is_none() {
+        if !DB::Adapter::DEFERS || self.judged_pages(side).is_none() {
             return false;
         }
         let again = self.judged.used.fetch_add(1, Relaxed).is_multiple_of(ASKED_AGAIN_AFTER);
@@ -63,8 +62,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn judge(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
         side: Side,
     ) -> Result<(), Error> {
         let Some(pages) = self.judged_pages(side) else { return Ok(()) };
@@ -76,19 +75,15 @@ impl<C: CopyKeys> SqlCopier<C> {
         let deferred = match self.judged.of(side).filter(|_| !again) {
             Some(known) => known,
             None => {
-                let asked = <C::Database as Backend>::Adapter::deferred(
-                    tx.connection(),
-                    pages.table(),
-                    pages.columns(),
-                );
+                let asked = DB::Adapter::deferred(tx.connection(), pages.table(), pages.columns());
                 let found = Arc::new(asked.await.map_err(failed)?);
                 self.judged.set(side, Arc::clone(&found));
                 found
             }
         };
         let keys: Vec<Vec<SqlValue>> =
-            keys.iter().map(|key| key.parts().into_iter().map(SqlValue::from).collect()).collect();
-        let judged = deferred.judge::<<C::Database as Backend>::Adapter>(tx.connection(), &keys);
+            keys.iter().map(|key| key.iter().cloned().map(SqlValue::from).collect()).collect();
+        let judged = deferred.judge::<DB::Adapter>(tx.connection(), &keys);
         match judged.await.map_err(failed)? {
             true => Ok(()),
             false => {
@@ -99,9 +94,9 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// Asks whether there are such constraints, on whichever table a copy may write.
-    pub(crate) async fn learn(&self, conn: &mut Connection<C>) -> sqlx::Result<()> {
-        if <C::Database as Backend>::Adapter::JUDGE_ALL.is_some() {
-            let found = <C::Database as Backend>::Adapter::defers(conn).await?;
+    pub(crate) async fn learn(&self, conn: &mut Connection<DB>) -> sqlx::Result<()> {
+        if DB::Adapter::JUDGE_ALL.is_some() {
+            let found = DB::Adapter::defers(conn).await?;
             self.judged.anywhere.store(found, Relaxed);
         }
         Ok(())
@@ -111,13 +106,13 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn judge_all(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
     ) -> Result<(), Error> {
-        let Some(sql) = <C::Database as Backend>::Adapter::JUDGE_ALL else { return Ok(()) };
+        let Some(sql) = DB::Adapter::JUDGE_ALL else { return Ok(()) };
         if !self.judged.anywhere.load(Relaxed) {
             return Ok(());
         }
-        let judged = <C::Database as Backend>::Adapter::run(tx.connection(), sql).await;
+        let judged = DB::Adapter::run(tx.connection(), sql).await;
         judged.map_err(|error| {
             Error::database("judging constraints", error).of(&shared.name).blaming_the_copy()
         })
@@ -129,7 +124,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         if !error.is_about_data() || error.kind() != ErrorKind::Database {
             return error;
         }
-        let judges = <C::Database as Backend>::Adapter::JUDGE_ALL.is_some();
+        let judges = DB::Adapter::JUDGE_ALL.is_some();
         if judges && !self.judged.anywhere.swap(true, Relaxed) {
             let message = "a constraint was judged at the commit; it is judged before from now on";
             return Error::new(ErrorKind::Serialization, message).caused_by(error);
@@ -141,7 +136,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn commit_copy(
         &self,
         shared: &Shared,
-        mut tx: Tx<'_, C::Database>,
+        mut tx: Tx<'_, DB>,
     ) -> Result<(), Error> {
         // One key: asking first costs little, and the row has to pay at once.
         let asked = self.learn(tx.connection()).await;

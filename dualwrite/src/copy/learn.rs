@@ -1,6 +1,5 @@
 //! Reads the catalogue, and learns from it how the keys of both sides are read, bound and compared.
 
-use super::CopyKeys;
 use super::run::SqlCopier;
 use super::source::Pages;
 use crate::database::Backend;
@@ -11,24 +10,24 @@ use crate::preflight::keys;
 use crate::preflight::schema::{Subject, Table};
 use crate::stages::stage::Side;
 
-pub(crate) type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
+pub(crate) type Connection<DB> = <DB as sqlx::Database>::Connection;
 
 /// Learns the forms of the keys; what does not fit is a finding.
-pub(crate) async fn learn<C: CopyKeys>(
-    copier: &SqlCopier<C>,
-    conn: &mut Connection<C>,
+pub(crate) async fn learn<DB: Backend>(
+    copier: &SqlCopier<DB>,
+    conn: &mut Connection<DB>,
 ) -> sqlx::Result<(Subject, Vec<Finding>)> {
     let elsewhere = copier.elsewhere();
     let new = elsewhere.as_ref().map(|(_, pages)| pages).or(copier.new_pages.as_ref());
     let mut names = vec![copier.pages.name()];
     names.extend(new.filter(|_| elsewhere.is_none()).map(Pages::name));
-    let mut tables = <C::Database as Backend>::Adapter::catalogue(conn, &names).await?.into_iter();
+    let mut tables = DB::Adapter::catalogue(conn, &names).await?.into_iter();
     let old = tables.next().flatten();
     let other: Option<Table> = match &elsewhere {
         Some((pool, pages)) => {
             let mut there = pool.acquire().await?;
             let names = [pages.name()];
-            let tables = <C::Database as Backend>::Adapter::catalogue(&mut there, &names).await?;
+            let tables = DB::Adapter::catalogue(&mut there, &names).await?;
             tables.into_iter().next().flatten()
         }
         None => tables.next().flatten(),
@@ -40,7 +39,7 @@ pub(crate) async fn learn<C: CopyKeys>(
         new: new.map(|pages| pages.schema(Side::New, other)),
     };
     let (mut found, mut known) = (Vec::new(), Vec::new());
-    let form_of = <C::Database as Backend>::Adapter::key_form;
+    let form_of = DB::Adapter::key_form;
     let sides = [(Some(&copier.pages), Some(&subject.old)), (new, subject.new.as_ref())];
     for side in sides {
         if let (Some(pages), Some(schema)) = side
@@ -58,7 +57,7 @@ pub(crate) async fn learn<C: CopyKeys>(
     Ok((subject, found))
 }
 
-impl<C: CopyKeys> SqlCopier<C> {
+impl<DB: Backend> SqlCopier<DB> {
     /// Whether all is known of the keys that the catalogue can say.
     fn knows_keys(&self) -> bool {
         let knows = |pages: &Pages| pages.forms().get().is_some();
@@ -76,7 +75,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// The same on a connection that is there.
-    pub(crate) async fn learn_keys_on(&self, conn: &mut Connection<C>) -> Result<(), Error> {
+    pub(crate) async fn learn_keys_on(&self, conn: &mut Connection<DB>) -> Result<(), Error> {
         if self.knows_keys() {
             return Ok(());
         }
@@ -91,7 +90,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             let Some(sql) = pages.without_key() else { continue };
             let failed = |error| Error::database("looking for rows without a key", error);
             let mut conn = self.pool.acquire().await.map_err(failed)?;
-            let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &[]).await;
+            let rows = DB::Adapter::fetch(&mut conn, &sql, &[]).await;
             for row in rows.map_err(failed)? {
                 pages.key_of(row)?;
             }

@@ -1,21 +1,21 @@
 //! Dirty marks in the transaction of a copy: they are cleared before the copy, and looked at after it.
 
-use super::CopyKeys;
+use super::keyed::KeyParts;
 use super::run::{SqlCopier, dialect};
 use super::source::{NAMED_KEYS, padded, places};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::Error;
-use crate::key::{EncodedKey, Key, KeyPart};
+use crate::key::{EncodedKey, KeyPart};
 use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::transaction::Tx;
 
-impl<C: CopyKeys> SqlCopier<C> {
+impl<DB: Backend> SqlCopier<DB> {
     /// A key as the control tables know it, however it is spelled.
-    pub(crate) fn identity<K: Key + ?Sized>(&self, key: &K) -> Result<EncodedKey, Error> {
-        self.pages.identity(&key.parts())
+    pub(crate) fn identity(&self, key: &KeyParts) -> Result<EncodedKey, Error> {
+        self.pages.identity(key)
     }
 
     /// Which keys are equal on one of the sides.
@@ -29,8 +29,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn clear_dirty(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
         side: Side,
     ) -> Result<(), Error> {
         for keys in keys.chunks(NAMED_KEYS) {
@@ -43,7 +43,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             let which = [SqlValue::from(&*shared.name), side.as_str().into()];
             let keys = keys.map(|key| SqlValue::from(key.0.as_str()));
             let values: Vec<SqlValue> = which.into_iter().chain(keys).collect();
-            <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
+            DB::Adapter::execute(tx.connection(), &sql, &values)
                 .await
                 .map_err(|error| Error::database("clearing dirty marks", error).of(&shared.name))?;
         }
@@ -54,13 +54,13 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn is_marked(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        key: &C::Key,
+        tx: &mut Tx<'_, DB>,
+        key: &KeyParts,
         side: Side,
     ) -> Result<bool, Error> {
         let mut values = vec![SqlValue::from(&*shared.name), side.as_str().into()];
         let condition = match self.pages.keyed().forms.iter().any(is_loose) {
-            true => self.is_this_key(&key.parts(), &mut values),
+            true => self.is_this_key(key, &mut values),
             false => {
                 values.push(self.identity(key)?.0.as_str().into());
                 "key_text = ?".to_owned()
@@ -69,7 +69,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let sql = format!(
             "SELECT key_text FROM dualwrite_dirty WHERE migration = ? AND side = ? AND {condition}"
         );
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+        let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows =
             rows.map_err(|error| Error::database("reading a dirty mark", error).of(&shared.name))?;
         Ok(!rows.is_empty())
@@ -81,7 +81,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let mut equal = Vec::new();
         for (at, (part, form)) in key.iter().zip(keyed.forms.iter()).enumerate() {
             let place = (key.len() > 1).then_some(at);
-            let marked = dialect::<C::Database>().json_text("key_text", place);
+            let marked = dialect::<DB>().json_text("key_text", place);
             let text = match part {
                 KeyPart::Integer(value) => value.to_string(),
                 KeyPart::Text(value) => value.clone(),

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
+use super::erased::{CopyParts, ForeignKey};
 use super::judging::Judged;
 use super::mapping::{Exactly, Mapping};
 use super::source::{Extent, KeyParts, Pages};
@@ -15,7 +16,7 @@ use crate::call::lazy::decide::may_copy_at;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Isolation};
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
-use crate::key::{EncodedKey, Key, OwnedKey};
+use crate::key::{AnyKey, EncodedKey, Key};
 use crate::pace::replicas::Replicas;
 use crate::stages::bucket::Bucket;
 use crate::stages::position::Position;
@@ -26,26 +27,26 @@ use crate::store::ledger;
 use crate::transaction::Tx;
 
 /// A copy function with the pool it works on.
-pub(crate) struct SqlCopier<C: CopyKeys> {
-    pub(crate) copy: C,
-    pub(crate) pool: sqlx::Pool<C::Database>,
-    pub(crate) replicas: Replicas<C::Database>,
+pub(crate) struct SqlCopier<DB: Backend> {
+    pub(crate) copy: Box<dyn CopyParts<DB>>,
+    pub(crate) pool: sqlx::Pool<DB>,
+    pub(crate) replicas: Replicas<DB>,
     pub(crate) pages: Pages,
     pub(crate) new_pages: Option<Pages>,
     /// Statements that copy a range.
     ranges: Option<Vec<Template>>,
-    pub(crate) mapping: Option<Mapping<C::Database>>,
+    pub(crate) mapping: Option<Mapping<DB>>,
     pub(crate) judged: Judged,
     pub(crate) exactly: Exactly,
 }
 
-impl<C: CopyKeys> SqlCopier<C> {
-    pub(crate) fn new(
+impl<DB: Backend> SqlCopier<DB> {
+    pub(crate) fn new<C: CopyKeys<Database = DB>>(
         copy: C,
-        pool: sqlx::Pool<C::Database>,
-        replicas: Replicas<C::Database>,
+        pool: sqlx::Pool<DB>,
+        replicas: Replicas<DB>,
     ) -> Result<Self, Error> {
-        let dialect = dialect::<C::Database>();
+        let dialect = dialect::<DB>();
         let kind = <C::Key as Key>::KIND;
         let pages = copy.source().pages(dialect, kind)?;
         let new_pages = copy.new_source().map(|source| source.pages(dialect, kind)).transpose()?;
@@ -58,6 +59,7 @@ impl<C: CopyKeys> SqlCopier<C> {
         let ranges = copy.ranges().map(parse).transpose()?;
         let judged = Judged::default();
         let exactly = Exactly::default();
+        let copy: Box<dyn CopyParts<DB>> = Box::new(copy);
         Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged, exactly })
     }
 
@@ -72,13 +74,13 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn copy_range(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<(), Error> {
         for template in self.ranges.iter().flatten() {
             let (sql, values) =
                 template.over((&self.pages, None), Extent::Range(after, last), true);
-            <C::Database as Backend>::Adapter::execute(tx.connection(), &sql, &values)
+            DB::Adapter::execute(tx.connection(), &sql, &values)
                 .await
                 .map_err(|error| copy_failed(shared, error.into()))?;
         }
@@ -86,9 +88,9 @@ impl<C: CopyKeys> SqlCopier<C> {
     }
 
     /// The keys of new on another server.
-    pub(crate) fn elsewhere(&self) -> Option<(sqlx::Pool<C::Database>, Pages)> {
+    pub(crate) fn elsewhere(&self) -> Option<(sqlx::Pool<DB>, Pages)> {
         let (pool, source) = self.mapping.as_ref()?.elsewhere.as_ref()?;
-        let pages = source.pages(dialect::<C::Database>(), <C::Key as Key>::KIND).ok()?;
+        let pages = source.pages(dialect::<DB>(), self.pages.kind).ok()?;
         Some((pool.clone(), pages))
     }
 
@@ -110,7 +112,7 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn begin(
         &self,
         shared: &Shared,
-    ) -> Result<(Tx<'static, C::Database>, Position), Error> {
+    ) -> Result<(Tx<'static, DB>, Position), Error> {
         self.learn_keys().await?;
         let mut tx = Tx::begin_shared(&self.pool, &[shared], Isolation::ReadCommitted).await?;
         // To its end: whoever drops it drops a statement of ours or of the copy function.
@@ -124,8 +126,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn copy_locked(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
     ) -> Result<Copied, Error> {
         let copied = self.call(shared, tx, keys, Side::New).await?;
         if shared.is_dirty() {
@@ -139,15 +141,15 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn remove_orphans(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
     ) -> Result<Copied, Error> {
         let copied = self.call(shared, tx, keys, Side::New).await?;
         let is_alike = self.new_pages.as_ref().is_none_or(|new| new.is_like(&self.pages));
         for key in keys {
             // Another spelling, where only old takes both for one, was there before.
             let inserted = self.find_key(shared, tx, &self.pages, key, false).await?;
-            if inserted.is_some_and(|inserted| is_alike || inserted == key.parts()) {
+            if inserted.is_some_and(|inserted| is_alike || inserted == *key) {
                 return Err(comes_and_goes(shared));
             }
         }
@@ -158,15 +160,15 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn copy_back_page(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<Copied, Error> {
         let failed = |error| Error::database("locking rows to copy back", error).of(&shared.name);
-        let missing: Vec<C::Key> = match self.pages.has_row_locks() {
+        let missing: Vec<KeyParts> = match self.pages.has_row_locks() {
             true => {
                 let held = self.hold_old(shared, tx, (after, last)).await?;
-                keys.iter().filter(|key| !held.contains(&key.parts())).cloned().collect()
+                keys.iter().filter(|key| !held.contains(*key)).cloned().collect()
             }
             false => Vec::new(),
         };
@@ -178,12 +180,11 @@ impl<C: CopyKeys> SqlCopier<C> {
             // Rows that old lacked could not be locked before they were there. What is there now, inserted by
             // this copy or of a write, is locked and copied once more; nothing was copied to the rest.
             let held = self.hold_old(shared, tx, (after, last)).await?;
-            let inserted: Vec<C::Key> =
-                missing.into_iter().filter(|key| held.contains(&key.parts())).collect();
+            let inserted: Vec<KeyParts> =
+                missing.into_iter().filter(|key| held.contains(key)).collect();
             if !inserted.is_empty() {
                 let (sql, values) = new.page(after, Some(last), u32::MAX, true);
-                let locked =
-                    <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+                let locked = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
                 locked.map_err(failed)?;
                 self.call(shared, tx, &inserted, Side::Old).await?;
             }
@@ -195,11 +196,11 @@ impl<C: CopyKeys> SqlCopier<C> {
     async fn hold_old(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         (after, last): (Option<&KeyParts>, &KeyParts),
     ) -> Result<HashSet<KeyParts>, Error> {
         let (sql, values) = self.pages.page(after, Some(last), u32::MAX, true);
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+        let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows = rows.map_err(|error| {
             Error::database("locking rows to copy back", error).of(&shared.name)
         })?;
@@ -210,8 +211,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn copy_back_locked(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
     ) -> Result<Copied, Error> {
         if shared.is_dirty() {
             self.clear_dirty(shared, tx, keys, Side::Old).await?;
@@ -223,16 +224,11 @@ impl<C: CopyKeys> SqlCopier<C> {
     async fn call(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        keys: &[C::Key],
+        tx: &mut Tx<'_, DB>,
+        keys: &[KeyParts],
         to: Side,
     ) -> Result<Copied, Error> {
-        let copied = async {
-            match to {
-                Side::New => self.copy.copy(tx, keys).await,
-                Side::Old => self.copy.copy_back(tx, keys).await,
-            }
-        };
+        let copied = async { self.copy.copy(tx, keys, to).await };
         // A panic in the user's function is an error like another; the transaction is rolled back.
         match AssertUnwindSafe(copied).catch_unwind().await {
             Ok(copied) => copied.map_err(|error| copy_failed(shared, error)),
@@ -246,8 +242,8 @@ impl<C: CopyKeys> SqlCopier<C> {
         encoded: &EncodedKey,
         to: Side,
     ) -> Result<Option<Copied>, Error> {
-        let key = encoded.decode::<C::Key>().map_err(|error| error.of(&shared.name))?;
-        let bucket = shared.bucket(&key)?;
+        let key = encoded.parts(self.pages.kind).map_err(|error| error.of(&shared.name))?;
+        let bucket = shared.bucket(&AnyKey(key.clone()))?;
         let mut alone = false;
         for _ in 0..ATTEMPTS {
             let (mut tx, position) = match alone {
@@ -280,8 +276,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn copy_one(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        key: &C::Key,
+        tx: &mut Tx<'_, DB>,
+        key: &KeyParts,
         to: Side,
     ) -> Result<One, Error> {
         // The order is that of every write: old, the mark, new. Otherwise the two could wait for each
@@ -290,7 +286,6 @@ impl<C: CopyKeys> SqlCopier<C> {
         let own = self.find_key(shared, tx, &self.pages, key, true).await?;
         let was_there = own.is_some();
         // As the row itself spells it, so that new gets no other spelling.
-        let own: Option<C::Key> = own.as_ref().map(typed_key).transpose()?;
         let keys = std::slice::from_ref(own.as_ref().unwrap_or(key));
         if shared.is_dirty() {
             self.clear_dirty(shared, tx, std::slice::from_ref(key), to).await?;
@@ -316,7 +311,7 @@ impl<C: CopyKeys> SqlCopier<C> {
             |position: Position| to == Side::New && position.stage.reads() == Side::New;
         if tx.pinned(&shared.name).is_some_and(may_be_stale)
             && (self.is_marked(shared, tx, key, Side::Old).await?
-                || !ledger::is_old_whole::<C::Database>(tx.connection(), &shared.name)
+                || !ledger::is_old_whole::<DB>(tx.connection(), &shared.name)
                     .await
                     .map_err(|error| Error::database("asking whether old is whole", error))?)
         {
@@ -329,8 +324,8 @@ impl<C: CopyKeys> SqlCopier<C> {
     async fn find_old(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
-        key: &C::Key,
+        tx: &mut Tx<'_, DB>,
+        key: &KeyParts,
         lock: bool,
     ) -> Result<bool, Error> {
         self.find(shared, tx, &self.pages, key, lock).await
@@ -340,9 +335,9 @@ impl<C: CopyKeys> SqlCopier<C> {
     pub(crate) async fn find(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         pages: &Pages,
-        key: &C::Key,
+        key: &KeyParts,
         lock: bool,
     ) -> Result<bool, Error> {
         Ok(self.find_key(shared, tx, pages, key, lock).await?.is_some())
@@ -352,13 +347,13 @@ impl<C: CopyKeys> SqlCopier<C> {
     async fn find_key(
         &self,
         shared: &Shared,
-        tx: &mut Tx<'_, C::Database>,
+        tx: &mut Tx<'_, DB>,
         pages: &Pages,
-        key: &C::Key,
+        key: &KeyParts,
         lock: bool,
     ) -> Result<Option<KeyParts>, Error> {
-        let (sql, values) = pages.row(&key.parts(), lock);
-        let rows = <C::Database as Backend>::Adapter::fetch(tx.connection(), &sql, &values).await;
+        let (sql, values) = pages.row(key, lock);
+        let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
         let rows =
             rows.map_err(|error| Error::database("locking a row to copy", error).of(&shared.name))?;
         rows.into_iter().next().map(|row| pages.key_of(row)).transpose()
@@ -397,6 +392,10 @@ pub(crate) fn may_copy_to(position: Position, bucket: Bucket, to: Side) -> bool 
 /// What went wrong in the user's function: its own fault, which the row has to pay for, or the
 /// database's, which may pass.
 fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
+    let cause = match cause.downcast::<ForeignKey>() {
+        Ok(foreign) => return foreign.0.of(&shared.name),
+        Err(cause) => cause,
+    };
     let database = match cause.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
         Some(error) => is_serialization(error),
@@ -412,9 +411,4 @@ fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
 
 pub(crate) fn dialect<DB: Backend>() -> &'static crate::database::Dialect {
     const { &DB::Adapter::DIALECT }
-}
-
-/// The key of a page's row.
-pub(crate) fn typed_key<K: OwnedKey>(parts: &KeyParts) -> Result<K, Error> {
-    K::take(&mut parts.iter().cloned())
 }

@@ -1,12 +1,12 @@
 //! When a worker may go on: orders that it is given, hours that it keeps, and whoever needs the database
 //! more.
 
+use crate::database::Backend;
 use std::time::Duration;
 
 use crate::backfill::decide::{check_stage, rate_pause};
 use crate::backfill::worker::Worker;
 use crate::clock;
-use crate::copy::CopyKeys;
 use crate::error::{Error, ErrorKind};
 use crate::pace::load;
 use crate::stages::stage::Side;
@@ -15,9 +15,9 @@ use crate::transaction::Tx;
 
 const PAUSED_POLL: Duration = Duration::from_millis(250);
 
-impl<C: CopyKeys> Worker<'_, C> {
+impl<DB: Backend> Worker<'_, DB> {
     /// A transaction of this generation's backfill. Waits while it is paused, or the hour is wrong.
-    pub(crate) async fn begin(&mut self) -> Result<Tx<'static, C::Database>, Error> {
+    pub(crate) async fn begin(&mut self) -> Result<Tx<'static, DB>, Error> {
         loop {
             let (tx, orders) = self.begin_under_control().await?;
             let reason = match orders.state {
@@ -40,11 +40,11 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
     }
 
-    async fn begin_under_control(&self) -> Result<(Tx<'static, C::Database>, Orders), Error> {
+    async fn begin_under_control(&self) -> Result<(Tx<'static, DB>, Orders), Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
         check_stage(position, self.phase.to(), &self.shared.name)?;
         if self.phase.to() == Side::New && position.stage.reads() == Side::New {
-            let whole = ledger::is_old_whole::<C::Database>(tx.connection(), &self.shared.name);
+            let whole = ledger::is_old_whole::<DB>(tx.connection(), &self.shared.name);
             if !whole.await.map_err(self.failed("asking whether old is whole"))? {
                 let message = "old lacks what was written to new alone, so nothing is copied from it: \
                                run `backfill().reverse()`";
@@ -53,7 +53,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         }
         // Asked under the fence: a worker that slept may know nothing but its own generation, and what
         // it takes for missing in new is long there.
-        let orders = self.ledger().orders::<C::Database>(tx.connection()).await;
+        let orders = self.ledger().orders::<DB>(tx.connection()).await;
         let orders = orders.map_err(self.failed("reading the generation"))?;
         match orders.filter(|orders| orders.generation == self.generation) {
             Some(orders) => Ok((tx, orders)),
@@ -108,7 +108,7 @@ impl<C: CopyKeys> Worker<'_, C> {
         tracing::info!(migration = &*self.shared.name, reason, "the backfill makes way");
         let stored = async {
             let mut conn = self.copier.pool.acquire().await?;
-            self.ledger().tell::<C::Database>(&mut conn, reason.as_deref()).await
+            self.ledger().tell::<DB>(&mut conn, reason.as_deref()).await
         };
         match stored.await {
             Ok(()) => self.told = reason,

@@ -5,17 +5,16 @@ use super::chunk::Plan;
 use super::hashed;
 use super::mapped::{Suspect, compare_mapped};
 use super::statements::Which;
-use crate::copy::CopyKeys;
 use crate::copy::mapping::UNREADABLE;
 use crate::copy::run::dialect;
 use crate::copy::source::KeyParts;
+use crate::database::Backend;
 use crate::error::Error;
-use crate::key::Key;
 
 /// Keys that one statement looks up.
 const LOOKUP_KEYS: usize = 500;
 
-type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
+type Connection<DB> = <DB as sqlx::Database>::Connection;
 
 /// A row whose values cannot be read as what the mapping says.
 pub(crate) fn unreadable(key: &KeyParts) -> Suspect {
@@ -23,9 +22,9 @@ pub(crate) fn unreadable(key: &KeyParts) -> Suspect {
 }
 
 /// What differs among these keys; `at_once`: on a second connection too, never in a transaction.
-pub(crate) async fn compare_keys<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+pub(crate) async fn compare_keys<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     which: Which<'_>,
     at_once: bool,
 ) -> Result<Vec<Suspect>, Error> {
@@ -36,9 +35,9 @@ pub(crate) async fn compare_keys<C: CopyKeys>(
 }
 
 /// The same where that failed for the data's sake. Not in a transaction, which an error may end.
-pub(crate) async fn compare_apart<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+pub(crate) async fn compare_apart<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     (after, last): (Option<&KeyParts>, Option<&KeyParts>),
 ) -> Result<Vec<Suspect>, Error> {
     let keys = keys(plan, conn, (after, last)).await?;
@@ -59,15 +58,15 @@ pub(crate) async fn compare_apart<C: CopyKeys>(
 }
 
 /// The keys of both sides.
-async fn keys<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+async fn keys<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     (after, last): (Option<&KeyParts>, Option<&KeyParts>),
 ) -> Result<Vec<KeyParts>, Error> {
     let mut keys = plan.keys(conn, &plan.copier.pages.page(after, last, u32::MAX, false)).await?;
     let of_new = match plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
         Some((there, source)) => {
-            let pages = source.pages(dialect::<C::Database>(), <C::Key as Key>::KIND)?;
+            let pages = source.pages(dialect::<DB>(), plan.copier.pages.kind)?;
             let acquired = there.acquire().await;
             let mut there = acquired.map_err(plan.failed("connecting to the server of new"))?;
             plan.keys(&mut there, &pages.page(after, last, u32::MAX, false)).await?

@@ -1,6 +1,7 @@
 //! The walk of a verification: chunk after chunk of keys, each looked at without locks. While one is looked
 //! at, the end of the next is asked for on a second connection, if the pool has one to spare.
 
+use crate::copy::erased::comparison_failed;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
@@ -10,36 +11,35 @@ use super::apart::{compare_apart, compare_keys};
 use super::decide::{KeyDifferenceKind, Phase, is_sampled};
 use super::mapped::{Suspect, named};
 use super::statements::{Statements, Which};
-use crate::copy::CopyKeys;
 use crate::copy::mapping::Mapping;
-use crate::copy::run::{SqlCopier, dialect, typed_key};
+use crate::copy::run::{SqlCopier, dialect};
 use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
-use crate::key::{EncodedKey, Key, KeyKind, KeyPart};
+use crate::key::{EncodedKey, KeyKind, KeyPart};
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 
 /// What is compared, and how.
-pub(crate) struct Plan<'a, C: CopyKeys> {
-    pub(crate) copier: &'a SqlCopier<C>,
+pub(crate) struct Plan<'a, DB: Backend> {
+    pub(crate) copier: &'a SqlCopier<DB>,
     pub(crate) shared: &'a Shared,
     pub(crate) statements: Statements,
     /// The keys that new alone has, where a pass of its own finds them.
     orphans: Option<Pages>,
 }
 
-impl<'a, C: CopyKeys> Plan<'a, C> {
-    pub(crate) fn new(copier: &'a SqlCopier<C>, shared: &'a Shared) -> Result<Self, Error> {
-        let kind = <C::Key as Key>::KIND;
+impl<'a, DB: Backend> Plan<'a, DB> {
+    pub(crate) fn new(copier: &'a SqlCopier<DB>, shared: &'a Shared) -> Result<Self, Error> {
+        let kind = copier.pages.kind;
         let has_text_key = kind.columns().any(|column| column == KeyKind::TEXT);
         let none = Mapping::new();
         let mapping = copier.mapping.as_ref();
         let elsewhere = mapping.and_then(|mapping| mapping.elsewhere.as_ref());
         let new = match (elsewhere, &copier.new_pages, mapping) {
-            (Some((_, source)), _, _) => source.pages(dialect::<C::Database>(), kind)?,
+            (Some((_, source)), _, _) => source.pages(dialect::<DB>(), kind)?,
             (None, Some(pages), _) => pages.clone(),
             (None, None, None) => copier.pages.clone(),
             (None, None, Some(_)) => {
@@ -56,11 +56,11 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         Ok(Self { copier, shared, statements, orphans })
     }
 
-    pub(crate) fn mapping(&self) -> Option<&Mapping<C::Database>> {
+    pub(crate) fn mapping(&self) -> Option<&Mapping<DB>> {
         self.copier.mapping.as_ref()
     }
 
-    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<C> {
+    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> Error + use<DB> {
         let name = self.shared.name.clone();
         move |error| Error::database(doing, error).of(&name)
     }
@@ -68,10 +68,10 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
     /// Keys that a statement answers with.
     pub(crate) async fn keys(
         &self,
-        conn: &mut <C::Database as sqlx::Database>::Connection,
+        conn: &mut DB::Connection,
         (sql, values): &Bound,
     ) -> Result<Vec<KeyParts>, Error> {
-        let rows = <C::Database as Backend>::Adapter::fetch(conn, sql, values).await;
+        let rows = DB::Adapter::fetch(conn, sql, values).await;
         let rows = rows.map_err(self.failed("reading keys to verify"))?;
         rows.into_iter().map(|row| self.statements.pages(Side::Old).key_of(row)).collect()
     }
@@ -86,16 +86,15 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         let (mut tx, _) = self.copier.begin(self.shared).await?;
         let page = self.copier.pages.page(after, last, limit, false);
         let keys = self.keys(tx.connection(), &page).await?;
-        let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-        let found = match wanted && !typed.is_empty() {
-            true => self.copier.copy.differing(&mut tx, &typed).await.map_err(|error| {
-                let message = "the comparison failed";
-                Error::new(ErrorKind::CopyFailed, message).caused_by(error).of(&self.shared.name)
-            })?,
+        let found = match wanted && !keys.is_empty() {
+            true => {
+                let found = self.copier.copy.differing(&mut tx, &keys).await;
+                found.map_err(|error| comparison_failed(error).of(&self.shared.name))?
+            }
             false => Vec::new(),
         };
         tx.rollback().await?;
-        let found: HashSet<KeyParts> = found.iter().map(Key::parts).collect();
+        let found: HashSet<KeyParts> = found.into_iter().collect();
         let suspects = keys.iter().filter(|key| found.contains(*key));
         let suspects = suspects.map(|key| Suspect::of(key.clone())).collect();
         Ok((keys, suspects))
@@ -121,7 +120,7 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
 
     async fn end(
         &self,
-        conn: &mut <C::Database as sqlx::Database>::Connection,
+        conn: &mut DB::Connection,
         after: Option<&KeyParts>,
         limit: u32,
     ) -> Result<End, Error> {
@@ -129,7 +128,7 @@ impl<'a, C: CopyKeys> Plan<'a, C> {
         let both = here && !self.statements.orphans_apart && !self.statements.one_row;
         let sides: &[Side] = if both { &[Side::Old, Side::New] } else { &[Side::Old] };
         let (sql, values) = self.statements.chunk_end(sides, (after, None), limit);
-        let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
+        let rows = DB::Adapter::fetch(conn, &sql, &values).await;
         let rows = rows.map_err(self.failed("looking for the end of a chunk"))?;
         let Some(row) = rows.into_iter().next() else { return Ok(End::All) };
         let side = row.integer(row.0.len() - 1).map_err(self.failed("reading a chunk's end"))?;
@@ -167,8 +166,8 @@ pub(crate) struct KeyRange {
 }
 
 /// A walk over all chunks.
-pub(crate) struct Chunks<'p, 'a, C: CopyKeys> {
-    plan: &'p Plan<'a, C>,
+pub(crate) struct Chunks<'p, 'a, DB: Backend> {
+    plan: &'p Plan<'a, DB>,
     limit: u32,
     sample: Option<Percent>,
     phase: Phase,
@@ -177,14 +176,14 @@ pub(crate) struct Chunks<'p, 'a, C: CopyKeys> {
     end: Option<End>,
 }
 
-impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
+impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
     pub(crate) fn new(
-        plan: &'p Plan<'a, C>,
+        plan: &'p Plan<'a, DB>,
         limit: u32,
         sample: Option<Percent>,
         (phase, cursor): (Phase, Option<&str>),
     ) -> Result<Self, Error> {
-        let kind = <C::Key as Key>::KIND;
+        let kind = plan.copier.pages.kind;
         let after = cursor.map(|key| EncodedKey(key.to_owned()).parts(kind)).transpose()?;
         Ok(Self { plan, limit, sample, phase, after, end: None })
     }
@@ -265,7 +264,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
             }
             (true, End::All) => {
                 let (sql, values) = plan.statements.count(which);
-                let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &values).await;
+                let rows = DB::Adapter::fetch(&mut conn, &sql, &values).await;
                 let failed = plan.failed("counting keys");
                 let count = rows.and_then(|rows| rows[0].unsigned(0)).map_err(failed)?;
                 count + of_kind(&suspects, KeyDifferenceKind::MissingInOld)
@@ -277,7 +276,7 @@ impl<'p, 'a, C: CopyKeys> Chunks<'p, 'a, C> {
 
     async fn compare_page(
         &self,
-        conn: &mut <C::Database as sqlx::Database>::Connection,
+        conn: &mut DB::Connection,
         which: Which<'_>,
     ) -> Result<Vec<Suspect>, Error> {
         let found = compare_keys(self.plan, conn, which, true).await;

@@ -1,6 +1,8 @@
 //! A second look, under the lock of a copy: whatever differs then, differs. Few keys in a transaction, so
 //! that no writer waits long.
 
+use crate::copy::erased::comparison_failed;
+use crate::database::Backend;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -10,11 +12,8 @@ use super::decide::KeyDifferenceKind;
 use super::mapped::Suspect;
 use super::statements::Which;
 use crate::clock;
-use crate::copy::CopyKeys;
-use crate::copy::run::typed_key;
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
-use crate::key::Key;
 use crate::stages::position::Position;
 use crate::stages::stage::{Side, Stage};
 use crate::transaction::Tx;
@@ -44,8 +43,8 @@ pub(crate) struct Confirmed {
 }
 
 /// Looks at suspects under the lock.
-pub(crate) async fn confirm<C: CopyKeys>(
-    plan: &Plan<'_, C>,
+pub(crate) async fn confirm<DB: Backend>(
+    plan: &Plan<'_, DB>,
     suspects: &[Suspect],
 ) -> Result<Confirmed, Error> {
     let mut confirmed = Confirmed::default();
@@ -79,8 +78,8 @@ pub(crate) async fn confirm<C: CopyKeys>(
     Ok(confirmed)
 }
 
-async fn confirm_these<C: CopyKeys>(
-    plan: &Plan<'_, C>,
+async fn confirm_these<DB: Backend>(
+    plan: &Plan<'_, DB>,
     keys: &[KeyParts],
 ) -> Result<Confirmed, Error> {
     let (mut tx, position) = plan.copier.begin(plan.shared).await?;
@@ -98,9 +97,9 @@ async fn confirm_these<C: CopyKeys>(
 }
 
 /// Those of these keys that new has.
-async fn in_new<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    tx: &mut Tx<'_, C::Database>,
+async fn in_new<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],
 ) -> Result<HashSet<KeyParts>, Error> {
     let mut there = match plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
@@ -126,9 +125,9 @@ async fn in_new<C: CopyKeys>(
 ///
 /// Nobody can lock a row that is not there. So where old seems to lack a key, it is looked for again
 /// afterwards: a row that was inserted meanwhile is looked at once more, now locked.
-pub(crate) async fn differing_locked<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    tx: &mut Tx<'_, C::Database>,
+pub(crate) async fn differing_locked<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],
 ) -> Result<(Vec<Suspect>, HashSet<KeyParts>), Error> {
     let mut attempt = 1;
@@ -157,18 +156,18 @@ fn in_order(mut found: Vec<Suspect>, keys: &[KeyParts]) -> Vec<Suspect> {
     found
 }
 
-async fn lock<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    tx: &mut Tx<'_, C::Database>,
+async fn lock<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],
 ) -> Result<HashSet<KeyParts>, Error> {
     let held = plan.keys(tx.connection(), &plan.statements.lock(keys)).await?;
     Ok(held.into_iter().collect())
 }
 
-async fn differing<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    tx: &mut Tx<'_, C::Database>,
+async fn differing<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],
     held: &HashSet<KeyParts>,
 ) -> Result<Vec<Suspect>, Error> {
@@ -180,20 +179,16 @@ async fn differing<C: CopyKeys>(
 }
 
 /// Without a mapping: what the copy function says, and which side lacks the key.
-async fn asked<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    tx: &mut Tx<'_, C::Database>,
+async fn asked<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],
     held: &HashSet<KeyParts>,
 ) -> Result<Vec<Suspect>, Error> {
-    let typed = keys.iter().map(typed_key).collect::<Result<Vec<C::Key>, Error>>()?;
-    let found = plan.copier.copy.differing(tx, &typed).await.map_err(|error| {
-        let message = "the comparison failed";
-        Error::new(ErrorKind::CopyFailed, message).caused_by(error).of(&plan.shared.name)
-    })?;
+    let found = plan.copier.copy.differing(tx, keys).await;
+    let found = found.map_err(|error| comparison_failed(error).of(&plan.shared.name))?;
     let mut suspects = Vec::new();
     for key in found {
-        let key = key.parts();
         let in_new = match &plan.copier.new_pages {
             Some(pages) => !plan.keys(tx.connection(), &pages.row(&key, false)).await?.is_empty(),
             None => true,

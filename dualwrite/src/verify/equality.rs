@@ -2,7 +2,6 @@
 //! field of [`Mapping::same`](crate::Mapping::same) is compared as one of [`Mapping::column`](crate::Mapping::column).
 
 use super::statements::{differs, spelled};
-use crate::copy::CopyKeys;
 use crate::copy::mapping::{MappedField, Same};
 use crate::copy::run::{SqlCopier, dialect};
 use crate::database::Backend;
@@ -10,8 +9,8 @@ use crate::database::sealed::Adapter as _;
 use crate::error::Error;
 
 /// Asks, on a connection outside of a transaction, which an error would end.
-pub(crate) async fn learn<C: CopyKeys>(copier: &SqlCopier<C>) -> Result<(), Error> {
-    if copier.elsewhere().is_some() || !dialect::<C::Database>().server {
+pub(crate) async fn learn<DB: Backend>(copier: &SqlCopier<DB>) -> Result<(), Error> {
+    if copier.elsewhere().is_some() || !dialect::<DB>().server {
         return Ok(());
     }
     let Some(mapping) = &copier.mapping else { return Ok(()) };
@@ -33,8 +32,8 @@ pub(crate) async fn learn<C: CopyKeys>(copier: &SqlCopier<C>) -> Result<(), Erro
 }
 
 /// Whether the database takes the statement that compares these fields.
-async fn are_compared<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+async fn are_compared<DB: Backend>(
+    copier: &SqlCopier<DB>,
     fields: &[&MappedField],
 ) -> Result<bool, Error> {
     if fields.is_empty() {
@@ -44,10 +43,9 @@ async fn are_compared<C: CopyKeys>(
     let new_table = copier.new_pages.as_ref().unwrap_or(&copier.pages).table();
     let old_table = copier.pages.table();
     for (at, field) in fields.iter().enumerate() {
-        let (of_old, of_new) =
-            (spelled::<C::Database>(&field.old)?, spelled::<C::Database>(&field.new)?);
+        let (of_old, of_new) = (spelled::<DB>(&field.old)?, spelled::<DB>(&field.new)?);
         let sides = [format!("o.f{at}"), format!("n.f{at}")];
-        conditions.push(differs(dialect::<C::Database>(), &sides, field.same));
+        conditions.push(differs(dialect::<DB>(), &sides, field.same));
         // Of two collations PostgreSQL complains when it compares, and before it makes a union.
         conditions.push(format!(
             "EXISTS (SELECT {of_old} FROM {old_table} UNION SELECT {of_new} FROM {new_table})"
@@ -64,7 +62,7 @@ async fn are_compared<C: CopyKeys>(
     );
     let failed = |error| Error::database("asking how fields are compared", error);
     let mut conn = copier.pool.acquire().await.map_err(failed)?;
-    match <C::Database as Backend>::Adapter::fetch(&mut conn, &sql, &[]).await {
+    match DB::Adapter::fetch(&mut conn, &sql, &[]).await {
         Ok(_) => Ok(true),
         Err(error) if error.as_database_error().is_some() => Ok(false),
         Err(error) => Err(failed(error)),

@@ -9,7 +9,6 @@ use super::chunk::Plan;
 use super::decide::KeyDifferenceKind;
 use super::mapped::Suspect;
 use super::statements::Which;
-use crate::copy::CopyKeys;
 use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
@@ -19,13 +18,13 @@ use crate::stages::stage::Side;
 /// Keys that are listed at once.
 const LISTED_MAX: u64 = 1_000;
 
-type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
+type Connection<DB> = <DB as sqlx::Database>::Connection;
 
 /// What differs among these keys of two servers.
-pub(crate) async fn compare_hashed<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    here: &mut Connection<C>,
-    there: &sqlx::Pool<C::Database>,
+pub(crate) async fn compare_hashed<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    here: &mut Connection<DB>,
+    there: &sqlx::Pool<DB>,
     which: Which<'_>,
 ) -> Result<Vec<Suspect>, Error> {
     let acquired = there.acquire().await;
@@ -62,13 +61,13 @@ pub(crate) async fn compare_hashed<C: CopyKeys>(
 }
 
 /// The numbers of keys of old and of new, where their hashes differ.
-async fn differing_counts<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    here: &mut Connection<C>,
-    there: &mut Connection<C>,
+async fn differing_counts<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    here: &mut Connection<DB>,
+    there: &mut Connection<DB>,
     which: Which<'_>,
 ) -> Result<Option<[u64; 2]>, Error> {
-    let digest = |side| plan.statements.digest::<C::Database>(side, which);
+    let digest = |side| plan.statements.digest::<DB>(side, which);
     let (Some(old), Some(new)) = (digest(Side::Old), digest(Side::New)) else {
         return Ok(Some([0, 0])); // nothing to ask for: the rows are listed
     };
@@ -81,22 +80,22 @@ async fn differing_counts<C: CopyKeys>(
     Ok(Some([count(&old)?, count(&new)?]))
 }
 
-async fn fetch<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+async fn fetch<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     (sql, values): &Bound,
 ) -> Result<Vec<SqlRow>, Error> {
-    let rows = <C::Database as Backend>::Adapter::fetch(conn, sql, values).await;
+    let rows = DB::Adapter::fetch(conn, sql, values).await;
     rows.map_err(plan.failed("hashing a chunk"))
 }
 
-async fn listed<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    here: &mut Connection<C>,
-    there: &mut Connection<C>,
+async fn listed<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    here: &mut Connection<DB>,
+    there: &mut Connection<DB>,
     which: Which<'_>,
 ) -> Result<Vec<Suspect>, Error> {
-    let digests = |side| plan.statements.digests::<C::Database>(side, which);
+    let digests = |side| plan.statements.digests::<DB>(side, which);
     let (old, new) = (digests(Side::Old), digests(Side::New));
     let (old, new) = join(fetch(plan, here, &old), fetch(plan, there, &new)).await;
     let old = by_key(plan.statements.pages(Side::Old), old?)?;
@@ -115,7 +114,7 @@ fn by_key(pages: &Pages, rows: Vec<SqlRow>) -> Result<Listed, Error> {
     rows.into_iter().map(split).collect()
 }
 
-fn compare<C: CopyKeys>(plan: &Plan<'_, C>, old: Listed, new: Listed) -> Vec<Suspect> {
+fn compare<DB: Backend>(plan: &Plan<'_, DB>, old: Listed, new: Listed) -> Vec<Suspect> {
     let mut rest: HashMap<KeyParts, Vec<SqlValue>> = new.into_iter().collect();
     let named = plan.mapping().map_or(&[][..], |mapping| &mapping.fields);
     let mut found = Vec::new();

@@ -7,13 +7,12 @@ use futures_util::future::join;
 use super::chunk::Plan;
 use super::decide::{KeyDifference, KeyDifferenceKind};
 use super::statements::Which;
-use crate::copy::CopyKeys;
 use crate::copy::mapping::{RowMapping, UNREADABLE};
 use crate::copy::source::{Bound, KeyParts};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind, Plain};
-use crate::key::{EncodedKey, KEY_BYTES_MAX, Key, KeyPart};
+use crate::key::{EncodedKey, KEY_BYTES_MAX, KeyPart};
 use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
 
@@ -56,14 +55,14 @@ pub(super) fn named(key: &KeyParts) -> Result<EncodedKey, Error> {
 /// Keys that one statement looks up: every database takes so many values, also in keys of four columns.
 const LOOKUP_KEYS: usize = 500;
 
-type Connection<C> = <<C as CopyKeys>::Database as sqlx::Database>::Connection;
-type Row<C> = <<C as CopyKeys>::Database as sqlx::Database>::Row;
+type Connection<DB> = <DB as sqlx::Database>::Connection;
+type Row<DB> = <DB as sqlx::Database>::Row;
 
 /// What differs among these keys, in one database. `at_once`: on a second connection too, where there is
 /// one to spare; never in a transaction.
-pub(crate) async fn compare_mapped<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+pub(crate) async fn compare_mapped<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     which: Which<'_>,
     at_once: bool,
 ) -> Result<Vec<Suspect>, Error> {
@@ -94,9 +93,9 @@ fn merge(mut found: Vec<Suspect>, more: Vec<Suspect>) -> Vec<Suspect> {
     found
 }
 
-async fn in_sql<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+async fn in_sql<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     which: Which<'_>,
 ) -> Result<Vec<Suspect>, Error> {
     let failed = plan.failed(
@@ -104,8 +103,8 @@ async fn in_sql<C: CopyKeys>(
          turns it into a text",
     );
     let (sql, values) = plan.statements.differing(which);
-    let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
-    let kind = <C::Key as Key>::KIND;
+    let rows = DB::Adapter::fetch(conn, &sql, &values).await;
+    let kind = plan.copier.pages.kind;
     let keys = kind.columns().count();
     let sides = [Side::Old, Side::New].map(|side| plan.statements.pages(side));
     let mut found = Vec::new();
@@ -128,11 +127,11 @@ async fn in_sql<C: CopyKeys>(
     Ok(found)
 }
 
-async fn in_rust<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+async fn in_rust<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     which: Which<'_>,
-    mapping: &RowMapping<C::Database>,
+    mapping: &RowMapping<DB>,
     at_once: bool,
 ) -> Result<Vec<Suspect>, Error> {
     let statements = &plan.statements;
@@ -175,11 +174,11 @@ async fn in_rust<C: CopyKeys>(
 /// Keys of new that are those of old in another spelling, with the spelling of old.
 type Spellings = HashMap<KeyParts, KeyParts>;
 
-async fn spellings<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
-    old: &[Row<C>],
-    new: &[Row<C>],
+async fn spellings<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
+    old: &[Row<DB>],
+    new: &[Row<DB>],
 ) -> Result<Spellings, Error> {
     let mut spelled = Spellings::new();
     if plan.copier.spelling() == Spelling::Exact && plan.statements.alike {
@@ -195,7 +194,7 @@ async fn spellings<C: CopyKeys>(
     let sides = [Side::Old, Side::New].map(|side| plan.statements.pages(side));
     for keys in alone.chunks(LOOKUP_KEYS) {
         let (sql, values) = plan.statements.spellings(keys);
-        let rows = <C::Database as Backend>::Adapter::fetch(conn, &sql, &values).await;
+        let rows = DB::Adapter::fetch(conn, &sql, &values).await;
         for mut row in rows.map_err(plan.failed("looking for other spellings of keys"))? {
             let theirs = SqlRow(row.0.split_off(sides[0].width()));
             let theirs = sides[1].key_of_either(sides[0], theirs)?;
@@ -205,45 +204,45 @@ async fn spellings<C: CopyKeys>(
     Ok(spelled)
 }
 
-async fn fetch<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    conn: &mut Connection<C>,
+async fn fetch<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    conn: &mut Connection<DB>,
     (sql, bound): Bound,
-) -> Result<Vec<Row<C>>, Error> {
-    let mut values = <C::Database as sqlx::Database>::Arguments::default();
+) -> Result<Vec<Row<DB>>, Error> {
+    let mut values = <DB as sqlx::Database>::Arguments::default();
     for value in &bound {
-        <C::Database as Backend>::Adapter::push_value(&mut values, value).map_err(|error| {
+        DB::Adapter::push_value(&mut values, value).map_err(|error| {
             let message = "a key cannot be bound";
             Error::new(ErrorKind::WrongKey, message).caused_by(error).of(&plan.shared.name)
         })?;
     }
-    let rows = <C::Database as Backend>::Adapter::fetch_typed(conn, &sql, values).await;
+    let rows = DB::Adapter::fetch_typed(conn, &sql, values).await;
     rows.map_err(plan.failed("reading rows to compare"))
 }
 
-fn key_columns<C: CopyKeys>(row: &Row<C>, count: usize) -> Result<SqlRow, Error> {
-    let row = <C::Database as Backend>::Adapter::key_columns(row, count);
+fn key_columns<DB: Backend>(row: &Row<DB>, count: usize) -> Result<SqlRow, Error> {
+    let row = DB::Adapter::key_columns(row, count);
     row.map_err(|error| Error::database("reading a key", error))
 }
 
-fn key<C: CopyKeys>(plan: &Plan<'_, C>, side: Side, row: &Row<C>) -> Result<KeyParts, Error> {
+fn key<DB: Backend>(plan: &Plan<'_, DB>, side: Side, row: &Row<DB>) -> Result<KeyParts, Error> {
     let pages = plan.statements.pages(side);
-    pages.key_of(key_columns::<C>(row, pages.width())?)
+    pages.key_of(key_columns::<DB>(row, pages.width())?)
 }
 
 /// Rows of both sides, each in the order of keys. They go in step as long as the keys are the same; from
 /// the first gap on, rows of new are looked up by key, so the two orders need not agree.
-fn pair<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    mapping: &RowMapping<C::Database>,
-    old: &[Row<C>],
-    new: &[Row<C>],
+fn pair<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    mapping: &RowMapping<DB>,
+    old: &[Row<DB>],
+    new: &[Row<DB>],
     spelled: &Spellings,
 ) -> Result<Vec<Suspect>, Error> {
     let mut found = Vec::new();
-    let (mut at, count) = (0, <C::Key as Key>::KIND.columns().count());
+    let (mut at, count) = (0, plan.copier.pages.kind.columns().count());
     while let (Some(left), Some(right)) = (old.get(at), new.get(at)) {
-        if key_columns::<C>(left, count)?.0 != key_columns::<C>(right, count)?.0 {
+        if key_columns::<DB>(left, count)?.0 != key_columns::<DB>(right, count)?.0 {
             break;
         }
         found.extend(judge(plan, mapping, left, right)?);
@@ -270,11 +269,11 @@ fn pair<C: CopyKeys>(
     Ok(found)
 }
 
-fn judge<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    mapping: &RowMapping<C::Database>,
-    old: &Row<C>,
-    new: &Row<C>,
+fn judge<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    mapping: &RowMapping<DB>,
+    old: &Row<DB>,
+    new: &Row<DB>,
 ) -> Result<Option<Suspect>, Error> {
     let fields = match (mapping.judge)(old, new) {
         Ok(fields) if fields.is_empty() => return Ok(None),

@@ -1,6 +1,8 @@
 //! Repair of what a verification finds: each key that seems to differ is compared once more under the lock
 //! of a copy, and copied in the same transaction if it still differs. So it never goes over a newer write.
 
+use crate::database::Backend;
+use crate::key::AnyKey;
 use serde::Serialize;
 
 use super::chunk::{Chunks, Plan};
@@ -10,9 +12,8 @@ use super::equality;
 use super::mapped::{Suspect, named};
 use super::run::{Pacing, VerifyOptions, next};
 use crate::clock;
-use crate::copy::CopyKeys;
 use crate::copy::exclusive::Refusals;
-use crate::copy::run::{SqlCopier, typed_key};
+use crate::copy::run::SqlCopier;
 use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
 use crate::stages::route::stage_of;
@@ -66,8 +67,8 @@ enum Attempt {
     Alone,
 }
 
-pub(crate) async fn repair<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+pub(crate) async fn repair<DB: Backend>(
+    copier: &SqlCopier<DB>,
     shared: &Shared,
     options: VerifyOptions,
     keep: bool,
@@ -155,8 +156,8 @@ impl RepairReport {
     }
 }
 
-async fn repair_key<C: CopyKeys>(
-    plan: &Plan<'_, C>,
+async fn repair_key<DB: Backend>(
+    plan: &Plan<'_, DB>,
     key: &KeyParts,
     keep: bool,
     refusals: &mut Refusals,
@@ -194,8 +195,8 @@ fn refused() -> Repaired {
     Repaired::Failed("writes in flight did not end in time; repair it again".to_owned())
 }
 
-async fn repair_key_once<C: CopyKeys>(
-    plan: &Plan<'_, C>,
+async fn repair_key_once<DB: Backend>(
+    plan: &Plan<'_, DB>,
     key: &KeyParts,
     keep: bool,
     alone: bool,
@@ -206,9 +207,8 @@ async fn repair_key_once<C: CopyKeys>(
         false => plan.copier.begin(shared).await?,
     };
     check_stage(position, &shared.name)?;
-    let typed: C::Key = typed_key(key)?;
     // The side that answers for this key is right, the other one is written.
-    let bucket = shared.bucket(&typed)?;
+    let bucket = shared.bucket(&AnyKey(key.clone()))?;
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;
@@ -240,12 +240,10 @@ async fn repair_key_once<C: CopyKeys>(
         // In the transaction that repairs it: a crash must not leave a proof that is older than the finding.
         let (conn, encoded) = (tx.connection(), named(key)?);
         let kind = found.kind.stale();
-        let marked =
-            marks::mark_unless_waived::<C::Database>(conn, &shared.name, kind, &encoded).await;
+        let marked = marks::mark_unless_waived::<DB>(conn, &shared.name, kind, &encoded).await;
         marked.map_err(|error| Error::database("withdrawing the proof", error).of(&shared.name))?;
     }
-    let typed = std::slice::from_ref(&typed);
-    match copy(plan, &mut tx, typed, to, held.contains(key)).await {
+    match copy(plan, &mut tx, keys, to, held.contains(key)).await {
         Err(error) if error.kind() == ErrorKind::Conflict => {
             tx.rollback().await?;
             return Ok(Attempt::Again);
@@ -261,17 +259,17 @@ async fn repair_key_once<C: CopyKeys>(
     match keep {
         true => plan.copier.commit_copy(shared, tx).await?,
         false => {
-            plan.copier.judge(shared, &mut tx, typed, to).await?;
+            plan.copier.judge(shared, &mut tx, keys, to).await?;
             tx.rollback().await?;
         }
     }
     repaired(found)
 }
 
-async fn copy<C: CopyKeys>(
-    plan: &Plan<'_, C>,
-    tx: &mut Tx<'_, C::Database>,
-    keys: &[C::Key],
+async fn copy<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
+    keys: &[KeyParts],
     to: Side,
     in_old: bool,
 ) -> Result<(), Error> {
@@ -289,8 +287,7 @@ async fn copy<C: CopyKeys>(
             copier.copy_back_locked(shared, tx, keys).await?;
             if !in_old {
                 // It is ours now, or another's that has committed: then once more, now locked.
-                let key: Vec<KeyParts> = keys.iter().map(crate::key::Key::parts).collect();
-                plan.keys(tx.connection(), &plan.statements.lock(&key)).await?;
+                plan.keys(tx.connection(), &plan.statements.lock(keys)).await?;
                 copier.copy_back_locked(shared, tx, keys).await?;
             }
             Ok(())

@@ -11,7 +11,6 @@ use super::equality;
 use super::mapped::Suspect;
 use crate::backfill::decide::{Brake, rate_keys, rate_pause};
 use crate::clock;
-use crate::copy::CopyKeys;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::KeyParts;
 use crate::database::Backend;
@@ -71,8 +70,8 @@ impl VerifyOptions {
     }
 }
 
-pub(crate) async fn verify<C: CopyKeys>(
-    copier: &SqlCopier<C>,
+pub(crate) async fn verify<DB: Backend>(
+    copier: &SqlCopier<DB>,
     shared: &Shared,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
@@ -107,8 +106,8 @@ pub(crate) async fn verify<C: CopyKeys>(
 }
 
 /// The next chunk; what may pass is tried again a few times.
-pub(crate) async fn next<C: CopyKeys>(
-    chunks: &mut Chunks<'_, '_, C>,
+pub(crate) async fn next<DB: Backend>(
+    chunks: &mut Chunks<'_, '_, DB>,
 ) -> Result<Option<ChunkResult>, Error> {
     let mut attempt = 1;
     loop {
@@ -126,8 +125,8 @@ fn may_pass(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Serialization | ErrorKind::Database)
 }
 
-struct Run<'p, 'a, C: CopyKeys> {
-    plan: &'p Plan<'a, C>,
+struct Run<'p, 'a, DB: Backend> {
+    plan: &'p Plan<'a, DB>,
     state: VerifyState,
     owner: String,
     /// Keys since progress was stored.
@@ -135,7 +134,7 @@ struct Run<'p, 'a, C: CopyKeys> {
     stored_at: u64,
 }
 
-impl<C: CopyKeys> Run<'_, '_, C> {
+impl<DB: Backend> Run<'_, '_, DB> {
     async fn count(&mut self, looked: ChunkResult) -> Result<(), Error> {
         let mut confirmed = self.confirm(&looked.suspects).await?;
         let nowhere = self.follow(&looked, &mut confirmed).await?;
@@ -301,8 +300,8 @@ fn stale_kinds(found: &[KeyDifference], waived: &HashSet<String>) -> BTreeSet<St
 
 /// Pauses between chunks: for the rate, and for whoever needs the database more. The deciders are those of
 /// the backfill.
-pub(crate) struct Pacing<'p, 'a, C: CopyKeys> {
-    plan: &'p Plan<'a, C>,
+pub(crate) struct Pacing<'p, 'a, DB: Backend> {
+    plan: &'p Plan<'a, DB>,
     throttle: Throttle,
     rate: Option<u64>,
     brake: Brake,
@@ -312,8 +311,8 @@ pub(crate) struct Pacing<'p, 'a, C: CopyKeys> {
     told: Option<String>,
 }
 
-impl<'p, 'a, C: CopyKeys> Pacing<'p, 'a, C> {
-    pub(crate) fn new(plan: &'p Plan<'a, C>, options: &VerifyOptions) -> Self {
+impl<'p, 'a, DB: Backend> Pacing<'p, 'a, DB> {
+    pub(crate) fn new(plan: &'p Plan<'a, DB>, options: &VerifyOptions) -> Self {
         Self {
             plan,
             throttle: options.throttle.clone(),
@@ -370,7 +369,7 @@ impl<'p, 'a, C: CopyKeys> Pacing<'p, 'a, C> {
     async fn ask(&mut self) -> sqlx::Result<(u8, Load)> {
         let mut conn = self.plan.copier.pool.acquire().await?;
         let sql = "SELECT {now}";
-        let rows = <C::Database as Backend>::Adapter::fetch(&mut conn, sql, &[]).await?;
+        let rows = DB::Adapter::fetch(&mut conn, sql, &[]).await?;
         let now = rows.first().map_or(Ok(0), |row| row.unsigned(0))?;
         let hour = (now / 3_600_000_000 % 24) as u8;
         drop(conn); // it may be the only one
