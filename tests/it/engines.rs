@@ -6,7 +6,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
-use crate::support::notice;
+use crate::support::runs_all;
 use crate::support::server::{Server, connected, free_port, mariadb, postgres, postgres_standby};
 use crate::support::wait::{soon, until};
 
@@ -117,8 +117,7 @@ async fn node(address: &str, cluster: &str, name: &str) -> Option<Server> {
 /// Two servers with a whole state each take a while: `DUALWRITE_TEST_ALL=1`, or `tests/run --all`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_galera_cluster_whose_nodes_all_take_writes_is_refused() {
-    if std::env::var_os("DUALWRITE_TEST_ALL").is_none() {
-        notice("SKIPPED a Galera cluster of two nodes: tests/run --all runs it");
+    if !runs_all("a Galera cluster of two nodes") {
         return;
     }
     let addresses = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));

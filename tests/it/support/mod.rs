@@ -22,6 +22,15 @@ pub(crate) mod wait;
 
 use std::io::Write;
 
+/// Whether what takes long runs too, as `tests/run --all` wants it; says what is left out where it does not.
+pub(crate) fn runs_all(what: &str) -> bool {
+    let all = std::env::var_os("DUALWRITE_TEST_ALL").is_some();
+    if !all {
+        notice(&format!("SKIPPED {what}: tests/run --all runs it"));
+    }
+    all
+}
+
 /// Says something that must be seen although the test passes: `eprintln!` would be captured.
 pub(crate) fn notice(text: &str) {
     // Nobody can be told that standard error is closed.

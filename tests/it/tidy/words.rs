@@ -46,7 +46,7 @@ fn stands(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(is_part) && !(after.is_some_and(is_part) && word.ends_with(is_part))
+        !(before.is_some_and(is_part) || after.is_some_and(is_part) && word.ends_with(is_part))
     })
 }
 
