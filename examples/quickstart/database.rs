@@ -2,7 +2,7 @@
 //! where it needs it; this file is the price of `--database`.
 
 use dualwrite::{Backend, Tx};
-use sqlx::{MySql, Pool, Postgres, Sqlite};
+use sqlx::Pool;
 
 use crate::customers::Customer;
 
@@ -154,15 +154,17 @@ macro_rules! sql {
     };
 }
 
-sql!(Sqlite, parameters: "?" "?" "?",
+sql!(sqlx::Sqlite, parameters: "?" "?" "?",
     differs: "email_address IS NOT email",
     upsert: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email"
             "ON CONFLICT (id) DO UPDATE SET name = excluded.name, email_address = excluded.email_address");
-sql!(Postgres, parameters: "$1" "$2" "$3",
+#[cfg(feature = "postgres")]
+sql!(sqlx::Postgres, parameters: "$1" "$2" "$3",
     differs: "email_address IS DISTINCT FROM email",
     upsert: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email"
             "ON CONFLICT (id) DO UPDATE SET name = excluded.name, email_address = excluded.email_address");
-sql!(MySql, parameters: "?" "?" "?",
+#[cfg(feature = "mysql")]
+sql!(sqlx::MySql, parameters: "?" "?" "?",
     differs: "NOT (email_address <=> email)",
     upsert: "ON DUPLICATE KEY UPDATE name = VALUES(name), email = VALUES(email)"
             "ON DUPLICATE KEY UPDATE name = VALUES(name), email_address = VALUES(email_address)");

@@ -1,11 +1,11 @@
-//! The whole life of a migration, under live traffic: `cargo run --example quickstart`.
+//! The whole life of a migration, under live traffic: `examples/run`.
 //!
 //! Twenty thousand customers in a SQLite file; four tasks write and four read all the time, while the
 //! column `email` becomes `email_address`, stage by stage, with one rollback on the way. The end is a
 //! table that shows whether anything was lost; if so, the exit code is 1.
 //!
-//! `--database URL` does the same on PostgreSQL or MySQL/MariaDB, in a table `dualwrite_quickstart_customer`
-//! that it makes and drops, and in the control tables `dualwrite_…`.
+//! `examples/run --database URL` does the same on PostgreSQL or MySQL/MariaDB, in a table
+//! `dualwrite_quickstart_customer` that it makes and drops, and in the control tables `dualwrite_…`.
 
 mod customers;
 mod database;
@@ -57,7 +57,7 @@ async fn start() -> Result<bool, Box<dyn Error>> {
     let url = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => None,
         ["--database", url] => Some(url.to_owned()),
-        _ => return Err("usage: cargo run --example quickstart [-- --database URL]".into()),
+        _ => return Err("usage: examples/run [--database URL]".into()),
     };
     match url.as_deref() {
         None => {
@@ -71,14 +71,20 @@ async fn start() -> Result<bool, Box<dyn Error>> {
                 .busy_timeout(Duration::from_secs(20));
             life(pool_options::<sqlx::Sqlite>().connect_with(options).await?).await
         }
+        #[cfg(feature = "postgres")]
         Some(url) if url.starts_with("postgres") => {
             life(connect::<sqlx::Postgres>(url).await?).await
         }
+        #[cfg(feature = "mysql")]
         Some(url) if url.starts_with("mysql") || url.starts_with("mariadb") => {
             life(connect::<sqlx::MySql>(url).await?).await
         }
         Some(url) if url.starts_with("sqlite") => life(connect::<sqlx::Sqlite>(url).await?).await,
-        Some(_) => Err("the URL must begin with postgres:, mysql:, mariadb: or sqlite:".into()),
+        Some(_) => {
+            let message = "the URL must begin with sqlite:, postgres:, mysql: or mariadb:, and this program \
+                           be built for that database, as `examples/run` does";
+            Err(message.into())
+        }
     }
 }
 
