@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Halted,
     /// The runtime of this process was shut down or dropped: nothing more can be done here.
     ShuttingDown,
+    /// A check after a deployment did not pass; see [`SmokeReport`](crate::SmokeReport).
+    SmokeFailed,
     /// It was called outside of tokio, which this library and sqlx need.
     OutsideTokio,
 }

@@ -137,6 +137,7 @@ pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
 pub use migration::rollout::{COMMANDS_SHOWN_MAX, Rollout, RolloutStatus};
+pub use migration::smoke::{SMOKE_LIMIT, Smoke, SmokeCheck, SmokeReport};
 pub use migration::status::Status;
 pub use migration::transition::{MOVE_TIMEOUT, Transition};
 pub use migration::waiver::Waiver;
@@ -159,6 +160,7 @@ pub use rollout::health::Health;
 pub use rollout::order::{RolloutCommand, RolloutCommandKind};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};
 pub use rollout::state::RolloutState;
+pub use runtime::health::{Probe, Probes};
 pub use runtime::sources::env::EnvFlags;
 #[cfg(feature = "toml")]
 pub use runtime::sources::file::{FLAG_FILE_BYTES_MAX, FileFlags};

@@ -10,6 +10,7 @@ pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod rollout;
+pub(crate) mod smoke;
 pub(crate) mod status;
 pub(crate) mod transition;
 pub(crate) mod waiver;

@@ -16,6 +16,7 @@ mod comparing;
 mod contracts;
 mod drift;
 mod due;
+pub(crate) mod health;
 mod heartbeats;
 mod jobs;
 mod listening;

@@ -41,6 +41,7 @@ mod fence;
 mod flags;
 mod forms;
 mod guard;
+mod health;
 mod history;
 mod hung;
 mod input;

@@ -18,7 +18,7 @@ impl Lease {
     /// A call that began before a gap must not answer after it, although the lease is held again: in
     /// the gap nobody waited for it.
     #[inline]
-    pub(super) fn was_held(&self, start: u64, end: u64) -> bool {
+    pub(crate) fn was_held(&self, start: u64, end: u64) -> bool {
         // In this order: whoever sees the new end sees the new beginning too.
         end <= self.until.load(Acquire)
             && start >= self.since.load(Relaxed)
