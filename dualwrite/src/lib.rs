@@ -148,6 +148,8 @@ pub use observe::{CallReport, CounterReport, MethodReport};
 pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
 pub use operator::execute::{CommandOptions, CommandOutcome};
 #[cfg(feature = "page")]
+pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
+#[cfg(feature = "page")]
 pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
 pub use operator::{BackfillControl, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;

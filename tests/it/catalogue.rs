@@ -172,7 +172,7 @@ async fn a_writer_is_recorded_as_stopped_by_the_page<D: Sql>(db: Scratch<D>) {
     let name = writer.replace(' ', "+");
     for (form, status, told) in [
         (format!("writer={name}&by=ada"), StatusCode::BAD_REQUEST, "`because`"),
-        (format!("writer={name}&because=x"), StatusCode::BAD_REQUEST, "`by`"),
+        (format!("writer={name}&because=x&by=eve"), StatusCode::BAD_REQUEST, "`by`"),
         ("by=ada&because=x".to_owned(), StatusCode::BAD_REQUEST, "`writer`"),
         ("writer=nobody&by=ada&because=x".to_owned(), StatusCode::CONFLICT, "hazards"),
         (format!("writer={name}&by=ada&because=x&expect-epoch=1"), StatusCode::CONFLICT, "epoch"),

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use dualwrite::{ErrorKind, Migration, Operator, Runtime, Stage, Tx};
+use dualwrite::{Caller, ErrorKind, Migration, Operator, Runtime, Stage, Tx};
 use tower::ServiceExt as _;
 
+use crate::page::page_for;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, DualNotes, Notes as _, Store, World, plain};
 use crate::support::proxy::Proxy;
@@ -160,7 +161,7 @@ async fn pages_that_were_given_up_leave_no_session_waiting<D: Sql>(db: Scratch<D
         _ => 0_u64,
     };
     let before = kills().await;
-    let page = dualwrite::page(Operator::new(pool));
+    let page = page_for(Operator::new(pool), Caller::operator("ada"));
     let ask = || page.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
     // Somebody reloads and reloads: each request is dropped as soon as the database works on it.
     for _ in 0..15 {
@@ -252,9 +253,10 @@ async fn the_page_answers_while_the_database_is_down() {
         let postgres = format!("postgres://nobody@127.0.0.1:{port}/none?sslmode=disable");
         let mysql = format!("mysql://nobody@127.0.0.1:{port}/none");
         let pages = [
-            dualwrite::page(Operator::new(sqlx::PgPool::connect_lazy(&postgres).unwrap())),
-            dualwrite::page(Operator::new(sqlx::MySqlPool::connect_lazy(&mysql).unwrap())),
-        ];
+            Operator::new(sqlx::PgPool::connect_lazy(&postgres).unwrap()),
+            Operator::new(sqlx::MySqlPool::connect_lazy(&mysql).unwrap()),
+        ]
+        .map(|operator| page_for(operator, Caller::operator("ada")));
         for page in pages {
             let began = Instant::now();
             let request = Request::get("/").body(Body::empty()).unwrap();

@@ -1,10 +1,10 @@
 //! The page for operators: what it shows, which orders it gives, and what it refuses.
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
 use axum::http::{HeaderMap, Request, StatusCode};
-use dualwrite::{Operator, PAGE_FORM_BYTES_MAX};
+use axum::{Extension, Router};
+use dualwrite::{Access, Caller, Operator, PAGE_FORM_BYTES_MAX};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -17,6 +17,9 @@ on_all_databases!(
     a_backfill_is_started,
     what_cannot_be_done_is_told,
     other_sites_are_refused,
+    nobody_sees_anything_and_a_reader_changes_nothing,
+    a_token_is_as_good_as_a_login,
+    changes_are_bounded_but_for_a_rollback_and_the_kill_switch,
     links_hold_where_the_page_is_nested,
     many_migrations_are_pages_of_fifty_lines,
     what_others_wrote_is_text,
@@ -30,12 +33,26 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
+/// The page as somebody sees it who is logged in.
+pub(crate) fn page_for(operator: Operator, caller: Caller) -> Router {
+    dualwrite::page(operator, Access::from_layer()).layer(Extension(caller))
+}
+
 /// A browser without a window.
 pub(crate) struct Browser(Router);
 
 impl Browser {
     pub(crate) fn of<D: Sql>(db: &Scratch<D>) -> Self {
-        Self(dualwrite::page(Operator::new(db.pool().clone())))
+        Self::logged_in(db, Caller::operator("ada"))
+    }
+
+    fn logged_in<D: Sql>(db: &Scratch<D>, caller: Caller) -> Self {
+        Self(page_for(Operator::new(db.pool().clone()), caller))
+    }
+
+    async fn ask_with(&self, path: &str, token: &str) -> Answer {
+        let request = Request::get(path).header("authorization", token);
+        self.ask(request.body(Body::empty()).unwrap()).await
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
@@ -68,7 +85,8 @@ impl Browser {
             .header(HOST, "ops.example")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().unwrap().insert(name, value.parse().unwrap());
         }
         self.ask(request.body(Body::from(form.to_owned())).unwrap()).await
     }
@@ -157,7 +175,6 @@ async fn what_cannot_be_done_is_told<D: Sql>(db: Scratch<D>) {
     assert_eq!(browser.order("stop", "").await.status, StatusCode::NOT_FOUND);
     let long = format!("by={}&because=x", "a".repeat(101));
     for (order, form, field) in [
-        ("start", "because=x", "`by`"),
         ("start", "by=ada", "`because`"),
         ("start", &long, "`by`"),
         ("start", "by=ada&because=x&workers=99", "`workers`"),
@@ -205,7 +222,101 @@ async fn other_sites_are_refused<D: Sql>(db: Scratch<D>) {
         assert!(policy.contains("form-action 'self'; frame-ancestors 'none'"), "{policy}");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
         assert_eq!(answer.headers["cache-control"], "no-store");
+        // Without it browsers send the page's own forms with `Origin: null`.
+        assert_eq!(answer.headers["referrer-policy"], "same-origin");
     }
+    world.runtime.shutdown().await.unwrap();
+}
+
+const PAUSE: &str = "/migrations/notes/backfill/pause";
+
+async fn nobody_sees_anything_and_a_reader_changes_nothing<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let operator = Operator::new(world.db.pool().clone());
+    let nobody = Browser(dualwrite::page(operator, Access::from_layer()));
+    for path in ["/", "/orders/notes", "/migrations", "/migrations/nobody", "/nowhere", "/live.js"]
+    {
+        let answer = nobody.get(path).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}: {}", answer.text);
+        assert!(!answer.text.contains("notes"), "{}", answer.text);
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    assert_eq!(nobody.post(PAUSE, "").await.status, StatusCode::UNAUTHORIZED);
+
+    let reader = Browser::logged_in(&world.db, Caller::reader("grace"));
+    let page = reader.shows("/orders/notes").await;
+    assert!(page.contains("You may look, and not change anything."), "{page}");
+    assert!(!page.contains("<form"), "{page}");
+    for path in [PAUSE, "/migrations/notes/commands/rollback"] {
+        let refused = reader.post(path, "because=x").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}: {}", refused.text);
+    }
+    assert_eq!(reader.json("/migrations/notes").await["backfill"]["paused"], false);
+
+    // Who acts is who is logged in, whatever the form says.
+    let ada = Browser::of(&world.db);
+    assert!(ada.shows("/orders/notes").await.contains("You act as "));
+    let path = "/migrations/notes/commands/kill-on";
+    let other = ada.post(path, "because=x&by=grace").await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST, "{}", other.text);
+    assert!(other.text.contains("the field `by`"), "{}", other.text);
+    assert_eq!(ada.post(path, "because=x").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(ada.json("/migrations/notes").await["killed_by"], "ada");
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn a_token_is_as_good_as_a_login<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let operator = Operator::new(world.db.pool().clone());
+    let tokens = [
+        (Caller::reader("pipeline"), "0123456789abcdef"),
+        (Caller::operator("deployer"), "fedcba9876543210"),
+    ];
+    let browser = Browser(dualwrite::page(operator, Access::bearer(tokens).unwrap()));
+    let answer = browser.get("/migrations").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    for wrong in ["Bearer 0123456789abcdee", "0123456789abcdef", "Basic 0123456789abcdef"] {
+        let answer = browser.ask_with("/migrations", wrong).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+    let answer = browser.ask_with("/migrations", "Bearer 0123456789abcdef").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    for (token, status) in [
+        ("Bearer 0123456789abcdef", StatusCode::FORBIDDEN),
+        ("Bearer fedcba9876543210", StatusCode::SEE_OTHER),
+    ] {
+        let answer = browser.post_with(PAUSE, "", &[("authorization", token)]).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn changes_are_bounded_but_for_a_rollback_and_the_kill_switch<D: Sql>(db: Scratch<D>) {
+    let world = halted(db).await;
+    let operator = Operator::new(world.db.pool().clone());
+    let access = Access::from_layer().writes_per_minute(2).public_host("ops.example");
+    let page = dualwrite::page(operator, access);
+    let browser = Browser(page.layer(Extension(Caller::operator("ada"))));
+    // A proxy has rewritten the host.
+    let sent = [("host", "10.0.0.7"), ("origin", "https://ops.example")];
+    let mut refused = None;
+    for _ in 0..4 {
+        let answer = browser.post_with(PAUSE, "", &sent).await;
+        match answer.status {
+            StatusCode::TOO_MANY_REQUESTS => refused = Some(answer),
+            status => assert_eq!(status, StatusCode::SEE_OTHER, "{}", answer.text),
+        }
+    }
+    let refused = refused.expect("two changes a minute");
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=30).contains(&wait), "{wait}");
+    for command in ["kill-on", "rollback"] {
+        let path = format!("/migrations/notes/commands/{command}");
+        let answer = browser.post_with(&path, "because=x", &sent).await;
+        assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{command}");
+    }
+    assert_eq!(browser.json("/migrations/notes").await["killed_by"], "ada");
     world.runtime.shutdown().await.unwrap();
 }
 
@@ -261,7 +372,8 @@ async fn what_others_wrote_is_text<D: Sql>(db: Scratch<D>) {
              UPDATE dualwrite_batch SET owner = '<script>owner</script>'",
         )
         .await;
-    let form = "by=%3Cscript%3Eby&because=%22%3E%3Cscript%3Ebecause&reverse=true";
+    let browser = Browser::logged_in(&world.db, Caller::operator("<script>by"));
+    let form = "because=%22%3E%3Cscript%3Ebecause&reverse=true";
     let started = browser.order("start", form).await;
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
     let page = browser.shows("/orders/notes").await;

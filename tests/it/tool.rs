@@ -2,10 +2,11 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use dualwrite::{COMMANDS, CommandSpec, Operator, Runtime};
+use dualwrite::{COMMANDS, Caller, CommandSpec, Operator, Runtime};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::page::page_for;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::World;
 use crate::support::operated::{halted, off};
@@ -280,7 +281,8 @@ fn given(spec: &CommandSpec) -> Vec<String> {
 async fn every_command_of_the_list_is_offered_by_page_json_and_tool<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let url = &*world.db.url();
-    let page = dualwrite::page(Operator::new(world.db.pool().clone()));
+    let operator = Operator::new(world.db.pool().clone());
+    let page = page_for(operator, Caller::operator("ada"));
     let ask = async |request: Request<Body>| {
         let answer = page.clone().oneshot(request).await.unwrap();
         let status = answer.status();

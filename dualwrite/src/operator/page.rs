@@ -1,5 +1,6 @@
 //! [`page`]: migrations and their backfills in a browser, and as JSON.
 
+pub(crate) mod access;
 mod commands;
 mod form;
 mod forms;
@@ -9,23 +10,25 @@ mod list;
 mod origin;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{DefaultBodyLimit, Form, OriginalUri, Path, Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::operator::{MigrationOverview, Operator};
+use access::{Access, Caller, Gatekeeper};
 use form::{Kind, Order};
 use links::Links;
 use list::Asked;
@@ -63,9 +66,9 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/`, `/?search=…&page=…` | all migrations, 50 a page, those first that need somebody; a script renews the lines every five seconds |
 /// | GET `/orders/{name}` | one migration, with forms for the orders |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
-/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `letters`, `mismatches`, `jobs` or `rollout` |
+/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs` or `rollout` |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
-/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `by`, `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
+/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 /// | POST `/migrations/{name}/backfill/{order}` | gives the order, and leads back (303) to `/orders/{name}` |
 ///
 /// An order is `start`, `pause`, `resume`, `cancel` or `rate`. Its fields come as a form
@@ -73,7 +76,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ///
 /// | field | of | meaning |
 /// |---|---|---|
-/// | `by`, `because` | `start` | who and why; both are required |
+/// | `because` | `start` | why; it is required |
 /// | `workers` | `start` | 1 to [`WORKERS_MAX`](crate::WORKERS_MAX); one without it |
 /// | `rate` | `start`, `rate` | the most keys a second; empty for no limit. `rate` requires it |
 /// | `reverse` | all | `true` or `on`: the backfill that copies from new to old |
@@ -82,41 +85,44 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// order that there is not; 409 where nothing was there to take the order; 503 where the database failed, without
 /// its words.
 ///
-/// **There is no login.** Whoever reaches the page may move a migration and stop a backfill, and sees the names of
-/// instances and the keys that ranges end with. Mount it behind the login of your own, as a layer:
+/// **Who asks is for [`Access`] to say**: by a layer of your own that knows your login, or by tokens. The actor of a
+/// command is who is logged in. A reader sees the names of instances and the keys that ranges end with; an operator
+/// moves migrations and stops backfills. With a layer:
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
 /// use axum::Router;
 /// use axum::extract::Request;
-/// use axum::http::StatusCode;
 /// use axum::middleware::{self, Next};
 /// use axum::response::Response;
-/// use dualwrite::Operator;
+/// use dualwrite::{Access, Caller, Operator};
 ///
-/// async fn operators_only(request: Request, next: Next) -> Result<Response, StatusCode> {
-///     # fn may_operate(_: &axum::http::HeaderMap) -> bool { false }
-///     match may_operate(request.headers()) {
-///         true => Ok(next.run(request).await),
-///         false => Err(StatusCode::UNAUTHORIZED),
+/// async fn login(mut request: Request, next: Next) -> Response {
+///     # fn session(_: &axum::http::HeaderMap) -> Option<(String, bool)> { None }
+///     if let Some((user, is_on_call)) = session(request.headers()) {
+///         let caller = if is_on_call { Caller::operator(user) } else { Caller::reader(user) };
+///         request.extensions_mut().insert(caller);
 ///     }
+///     next.run(request).await // without a caller, the page refuses
 /// }
 ///
 /// fn routes(pool: sqlx::SqlitePool) -> Router {
-///     let page = dualwrite::page(Operator::new(pool));
-///     Router::new().nest_service("/admin/dualwrite", page.layer(middleware::from_fn(operators_only)))
+///     let page = dualwrite::page(Operator::new(pool), Access::from_layer());
+///     Router::new().nest_service("/admin/dualwrite", page.layer(middleware::from_fn(login)))
 /// }
 /// # }
 /// ```
 ///
 /// **Requests of other sites are refused** (403), for the browser of somebody who is logged in would send them with
-/// the login: a POST whose `Sec-Fetch-Site` is neither `same-origin` nor `none`, and one whose `Origin` is not its
-/// `Host`. A proxy before the page must pass `Host` on. What is no browser sends neither header and is let in.
+/// the login: a POST whose `Sec-Fetch-Site` is neither `same-origin` nor `none`, and, of a browser that sends none, one
+/// whose `Origin` is not its `Host` or [the host that the page was told](Access::public_host). What is no browser sends
+/// neither header and is let in. More than [`PAGE_WRITES_PER_MINUTE`](crate::PAGE_WRITES_PER_MINUTE) changes a minute
+/// are refused (429), but for a rollback and the kill switch.
 ///
 /// `nest_service` answers at `/admin/dualwrite/` too, where `nest` knows `/admin/dualwrite` alone.
 ///
 /// Links are relative, so the page may be nested anywhere, and a proxy may cut a prefix off.
-pub fn page(operator: Operator) -> Router {
+pub fn page(operator: Operator, access: Access) -> Router {
     Router::new()
         .route("/", get(all))
         .route("/orders/{name}", get(one))
@@ -129,27 +135,29 @@ pub fn page(operator: Operator) -> Router {
         .route("/migrations/{name}/commands/{command}", post(commands::execute))
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
-        .layer(middleware::from_fn(guarded))
+        .layer(middleware::from_fn_with_state(Arc::new(Gatekeeper::new(access)), guarded))
         .with_state(operator)
 }
 
 /// Refuses what another site sends, and says how the answer may be used.
-async fn guarded(request: Request, next: Next) -> Response {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    let mut response = if safe || origin::is_own(request.headers(), request.uri()) {
-        let limit = match request.uri().path().contains("/commands/") {
-            true => COMMAND_WITHIN,
-            false => ANSWER_WITHIN,
-        };
-        match clock::limit(limit, next.run(request)).await {
-            Ok(response) => response,
-            // What was asked of the database is given up, and cancelled there.
-            Err(()) => (StatusCode::SERVICE_UNAVAILABLE, LATE).into_response(),
+async fn guarded(
+    State(gatekeeper): State<Arc<Gatekeeper>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match gatekeeper.admit(&mut request) {
+        Ok(()) => {
+            let limit = match request.uri().path().contains("/commands/") {
+                true => COMMAND_WITHIN,
+                false => ANSWER_WITHIN,
+            };
+            match clock::limit(limit, next.run(request)).await {
+                Ok(response) => response,
+                // What was asked of the database is given up, and cancelled there.
+                Err(()) => (StatusCode::SERVICE_UNAVAILABLE, LATE).into_response(),
+            }
         }
-    } else {
-        let message = "this order came from another site; give it on the page itself (a proxy \
-                       before the page must pass the header `Host` on)";
-        (StatusCode::FORBIDDEN, message).into_response()
+        Err(response) => *response,
     };
     response.headers_mut().extend(HEADERS);
     response
@@ -177,12 +185,13 @@ async fn nowhere() -> Response {
 
 async fn one(
     State(operator): State<Operator>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
 ) -> Result<Html<String>, Failed> {
     let links = Links::new(original.path(), inner.path());
-    Ok(Html(html::one(&migration(&operator, &name).await?, &links).into_string()))
+    Ok(Html(html::one(&migration(&operator, &name).await?, &links, &caller).into_string()))
 }
 
 async fn all_json(
@@ -200,6 +209,7 @@ async fn one_json(
 
 async fn order(
     State(operator): State<Operator>,
+    Extension(caller): Extension<Caller>,
     Path((name, order)): Path<(String, String)>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
@@ -207,7 +217,9 @@ async fn order(
 ) -> Result<Response, Failed> {
     let kind: Kind = order.parse().map_err(|message| Failed(StatusCode::NOT_FOUND, message))?;
     let Form(fields) = fields.map_err(|refused| Failed(refused.status(), refused.body_text()))?;
-    let order = kind.with(&fields).map_err(|message| Failed(StatusCode::BAD_REQUEST, message))?;
+    let order = kind
+        .with(&fields, caller.actor())
+        .map_err(|message| Failed(StatusCode::BAD_REQUEST, message))?;
     check_name(&name)?;
     let backfill = operator.backfill(&name);
     let backfill = if form::is_reverse(&fields).map_err(|m| Failed(StatusCode::BAD_REQUEST, m))? {

@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 
-use axum::Json;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, OriginalUri, Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::operator::Operator;
 use crate::operator::command::{COMMANDS, Command};
 use crate::operator::execute::{CommandOptions, CommandOutcome};
+use crate::operator::page::access::Caller;
 use crate::operator::page::links::Links;
-use crate::operator::page::{Failed, check_name};
+use crate::operator::page::{Failed, check_name, form};
 use crate::stages::position::Epoch;
 
 type Fields = HashMap<String, String>;
@@ -28,6 +29,7 @@ pub(super) async fn list() -> Response {
 /// Carries one out.
 pub(super) async fn execute(
     State(operator): State<Operator>,
+    Extension(caller): Extension<Caller>,
     Path((name, command)): Path<(String, String)>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
@@ -36,7 +38,7 @@ pub(super) async fn execute(
 ) -> Response {
     let as_json = wants_json(&headers);
     let done = match fields {
-        Ok(Form(fields)) => run(&operator, &name, &command, &fields).await,
+        Ok(Form(fields)) => run(&operator, caller.actor(), &name, &command, &fields).await,
         Err(refused) => Err(Failed(refused.status(), refused.body_text())),
     };
     match done {
@@ -53,6 +55,7 @@ pub(super) async fn execute(
 
 async fn run(
     operator: &Operator,
+    actor: &str,
     name: &str,
     command: &str,
     fields: &Fields,
@@ -67,12 +70,11 @@ async fn run(
     let bad = |field: &str, what: &str| {
         Failed(StatusCode::BAD_REQUEST, format!("the field `{field}` {what}"))
     };
-    for field in ["by", "because"] {
-        if text(field).is_empty() {
-            return Err(bad(field, "is missing; the audit needs it"));
-        }
+    if text("because").is_empty() {
+        return Err(bad("because", "is missing; the audit needs it"));
     }
-    let mut options = CommandOptions::new(text("by"), text("because"));
+    form::check_actor(fields, actor).map_err(|message| Failed(StatusCode::BAD_REQUEST, message))?;
+    let mut options = CommandOptions::new(actor, text("because"));
     options = match &*text("dry-run") {
         "" | "false" => options,
         "true" | "on" => options.dry_run(true),

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 
 use crate::control::commands::Job;
-use crate::migration::transition::NAME_BYTES_MAX;
 use crate::operator::MigrationOverview;
 use crate::operator::command::CommandSpec;
 use crate::operator::page::html::{moment, own};
@@ -12,7 +11,7 @@ use crate::preflight::report::PreflightReport;
 use crate::printable::printable;
 use crate::stages::hazard::{Hazard, HazardKind};
 
-/// A command, closed until it is looked for: what it does, who and why, then the button.
+/// A command, closed until it is looked for: what it does, why, then the button.
 pub(super) fn command(spec: &CommandSpec, migration: &MigrationOverview, links: &Links) -> Markup {
     html! {
         details {
@@ -25,7 +24,7 @@ pub(super) fn command(spec: &CommandSpec, migration: &MigrationOverview, links: 
                         @else { (field.name) " (" (field.about) ") " input name=(field.name) required[field.required]; }
                     }
                 }
-                (who(migration))
+                (why(migration))
                 label { input type="checkbox" name="dry-run" value="true"; " only say what would happen" }
                 button { (spec.name) }
             }
@@ -143,7 +142,7 @@ pub(super) fn repairs(migration: &MigrationOverview, links: &Links) -> Markup {
                         @for one in &writers { option value=(one.name) { (printable(&one.name)) } }
                     }
                 }
-                (who(migration))
+                (why(migration))
                 button { "Record it as stopped" }
             }
         }
@@ -151,18 +150,17 @@ pub(super) fn repairs(migration: &MigrationOverview, links: &Links) -> Markup {
             h2 { "Sequences of the new table" }
             p { "Sets each that is behind beyond every number that is taken in the old and the new table." }
             form method="post" action=(links.command(name, "advance-sequences")) {
-                (who(migration))
+                (why(migration))
                 button { "Advance the sequences" }
             }
         }
     }
 }
 
-/// Who and why, and the position that was looked at.
-fn who(migration: &MigrationOverview) -> Markup {
+/// Why, and the position that was looked at.
+fn why(migration: &MigrationOverview) -> Markup {
     html! {
         input type="hidden" name="expect-epoch" value=(migration.epoch);
-        label { "by " input name="by" required maxlength=(NAME_BYTES_MAX); }
         label { "because " input name="because" required maxlength="2000" size="50"; }
     }
 }

@@ -7,9 +7,9 @@ use maud::{DOCTYPE, Markup, html};
 use crate::backfill::options::WORKERS_MAX;
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
-use crate::migration::transition::NAME_BYTES_MAX;
 use crate::operator::MigrationOverview;
 use crate::operator::command::COMMANDS;
+use crate::operator::page::access::Caller;
 use crate::operator::page::forms::{catalogue, command, jobs, repairs};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
@@ -92,19 +92,24 @@ fn pages(listed: &Listed<'_>, asked: &Asked, links: &Links) -> Markup {
 }
 
 /// One migration with the forms of its actions.
-pub(super) fn one(migration: &MigrationOverview, links: &Links) -> Markup {
+pub(super) fn one(migration: &MigrationOverview, links: &Links, caller: &Caller) -> Markup {
     let name = &*migration.name;
     let body = html! {
         p { a href=(links.first()) { "All migrations" } }
         h1 { (own(name)) }
         div data-live { (state(migration)) }
-        (repairs(migration, links))
-        h2 { "Actions" }
-        @for spec in &COMMANDS { (command(spec, migration, links)) }
-        h2 { "Backfill actions" }
-        (start_form(&links.order(name, "start")))
-        (orders_form(migration, links))
-        (rate_form(migration, &links.order(name, "rate")))
+        @if caller.may_operate() {
+            p { "You act as " (own(caller.actor())) "." }
+            (repairs(migration, links))
+            h2 { "Actions" }
+            @for spec in &COMMANDS { (command(spec, migration, links)) }
+            h2 { "Backfill actions" }
+            (start_form(&links.order(name, "start")))
+            (orders_form(migration, links))
+            (rate_form(migration, &links.order(name, "rate")))
+        } @else {
+            p { "You may look, and not change anything." }
+        }
         p { a href=(links.orders(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
     };
     document(name, links, &body)
@@ -214,7 +219,6 @@ fn started(task: &StartedBackfill) -> Markup {
 fn start_form(action: &str) -> Markup {
     html! {
         form method="post" action=(action) {
-            label { "by " input name="by" required maxlength=(NAME_BYTES_MAX); }
             label { "because " input name="because" required maxlength="2000" size="50"; }
             label { "workers " input name="workers" type="number" min="1" max=(WORKERS_MAX) value="1"; }
             label { "keys a second " input name="rate" type="number" min="1" placeholder="no limit"; }
@@ -360,10 +364,14 @@ mod tests {
         }
     }
 
+    fn shown(migration: &MigrationOverview, links: &Links) -> Markup {
+        one(migration, links, &Caller::operator(EVIL))
+    }
+
     #[test]
     fn what_comes_from_elsewhere_is_escaped_everywhere() {
         let links = Links::new("/", "/");
-        for page in [all(&[overview()], &Asked::default(), &links), one(&overview(), &links)] {
+        for page in [all(&[overview()], &Asked::default(), &links), shown(&overview(), &links)] {
             let page = page.into_string();
             assert!(!page.contains("<script>"), "{page}");
             assert!(!page.contains("alert(\"1"), "{page}");
@@ -373,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_backfill_is_shown_in_figures() {
-        let page = one(&overview(), &Links::new("/orders/x", "/orders/x")).into_string();
+        let page = shown(&overview(), &Links::new("/orders/x", "/orders/x")).into_string();
         for told in [
             "under way",
             "1 to new, 6 to old",
@@ -392,7 +400,7 @@ mod tests {
     #[test]
     fn nothing_renews_the_whole_page_and_steals_the_focus() {
         let links = Links::new("/", "/");
-        for page in [all(&[overview()], &Asked::default(), &links), one(&overview(), &links)] {
+        for page in [all(&[overview()], &Asked::default(), &links), shown(&overview(), &links)] {
             assert!(!page.0.contains("http-equiv"), "{}", page.0);
             // The script renews this part alone, and no form stands in it.
             let live = page.0.split("data-live").nth(1).unwrap();
@@ -405,7 +413,7 @@ mod tests {
         let mut turned = overview();
         turned.name = "a\u{202e}b".to_owned();
         turned.started[0].actor = "\u{5d0}\u{5d1}".to_owned();
-        let page = one(&turned, &Links::new("/", "/")).into_string();
+        let page = shown(&turned, &Links::new("/", "/")).into_string();
         assert!(!page.contains('\u{202e}') && page.contains("a\u{fffd}b"), "{page}");
         assert!(page.contains("<bdi>\u{5d0}\u{5d1}</bdi>"), "{page}");
     }
@@ -421,7 +429,7 @@ mod tests {
         let mut halted = overview();
         let progress = halted.backfill.as_mut().unwrap();
         progress.workers[0].lease_left_us = 0;
-        let page = one(&halted, &Links::new("/", "/")).into_string();
+        let page = shown(&halted, &Links::new("/", "/")).into_string();
         assert!(page.contains("without a worker") && !page.contains("<th>left</th>"), "{page}");
     }
 }

@@ -5,13 +5,16 @@ use axum::http::{HeaderValue, Uri};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// `false` for what another site has a browser send. The address names the host where HTTP/2 has no header for it.
-pub(super) fn is_own(headers: &HeaderMap, address: &Uri) -> bool {
-    let sites = headers.get_all(FETCH_SITE);
-    if !sites.iter().all(|site| site == "same-origin" || site == "none") {
-        return false;
+/// `false` for what another site has a browser send. What the browser itself says of the site decides where it does;
+/// otherwise the origin, which must be the host that the page was told, or that the request names (by its address
+/// where HTTP/2 has no header for it).
+pub(super) fn is_own(headers: &HeaderMap, address: &Uri, told: Option<&str>) -> bool {
+    let mut sites = headers.get_all(FETCH_SITE).iter().peekable();
+    if sites.peek().is_some() {
+        return sites.all(|site| site == "same-origin" || site == "none");
     }
-    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    let host = told.map(str::as_bytes);
+    let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes));
     let host = host.or_else(|| address.authority().map(|host| host.as_str().as_bytes()));
     let origins = headers.get_all(ORIGIN);
     origins.iter().all(|origin| {
@@ -32,7 +35,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        is_own(&headers, &Uri::from_static("/"))
+        is_own(&headers, &Uri::from_static("/"), None)
     }
 
     #[test]
@@ -63,7 +66,22 @@ mod tests {
     fn without_a_header_the_address_names_the_host() {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, HeaderValue::from_static("https://db.example"));
-        assert!(is_own(&headers, &Uri::from_static("https://db.example/migrations")));
-        assert!(!is_own(&headers, &Uri::from_static("https://other.example/migrations")));
+        assert!(is_own(&headers, &Uri::from_static("https://db.example/migrations"), None));
+        assert!(!is_own(&headers, &Uri::from_static("https://other.example/migrations"), None));
+    }
+
+    #[test]
+    fn what_the_browser_says_decides_before_what_a_proxy_made_of_the_host() {
+        let rewritten = [("host", "10.0.0.7"), ("origin", "https://ops.example")];
+        assert!(!own(&rewritten));
+        let said = [rewritten[0], rewritten[1], ("sec-fetch-site", "same-origin")];
+        assert!(own(&said));
+        let mut headers = HeaderMap::new();
+        for (name, value) in rewritten {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let address = Uri::from_static("/");
+        assert!(is_own(&headers, &address, Some("ops.example")));
+        assert!(!is_own(&headers, &address, Some("evil.example")));
     }
 }
