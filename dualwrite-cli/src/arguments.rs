@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use dualwrite::schema::{Level, SqlDialect};
 use dualwrite::{Stage, WORKERS_MAX};
 
@@ -121,6 +122,11 @@ fn until(text: &str) -> Result<Until, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Prints a script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Shows where migrations stand, and how far their backfills are
     Status {
         /// This migration alone

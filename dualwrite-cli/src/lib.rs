@@ -143,6 +143,9 @@ async fn command(
 }
 
 async fn other(arguments: Arguments) -> Result<Answer, Exit> {
+    if let Command::Completions { shell } = arguments.command {
+        return Ok(yes(completions(shell)));
+    }
     let url = named(arguments.database)?;
     match arguments.command {
         Command::Contract(command) => {
@@ -160,6 +163,13 @@ async fn other(arguments: Arguments) -> Result<Answer, Exit> {
         }
         command => obey::obey(&url, command, arguments.output).await.map(yes),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut tool = commands::with_commands(Arguments::command());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut tool, "dualwrite", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn named(url: Option<String>) -> Result<String, Exit> {

@@ -17,7 +17,8 @@ pub(crate) async fn obey(url: &str, command: Command, output: Output) -> Result<
         }
         Command::Query(query) => answer(&operator, query, output).await,
         Command::Backfill(order) => give(&operator, order).await,
-        Command::Schema(_) => Ok(String::new()), // judged without a database
+        // Answered without a database.
+        Command::Schema(_) | Command::Completions { .. } => Ok(String::new()),
         Command::Contract(_) | Command::Expand(_) => Ok(String::new()), // answers by its exit code, too
     }
 }

@@ -36,3 +36,17 @@ fn the_exit_code_says_how_it_went() {
     assert!(failed.stdout.is_empty());
     assert!(told(&failed).contains("cannot connect"), "{}", told(&failed));
 }
+
+#[test]
+fn every_shell_gets_a_script_that_knows_each_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = dualwrite(&["completions", shell], None);
+        assert_eq!(script.status.code(), Some(0), "{}", told(&script));
+        let script = String::from_utf8(script.stdout).unwrap();
+        for known in ["kill-on", "dead-letters-retry", "readiness", "--because"] {
+            let known = if shell == "fish" { known.trim_start_matches('-') } else { known };
+            assert!(script.contains(known), "{shell} lacks {known}");
+        }
+    }
+    assert_eq!(dualwrite(&["completions", "cmd"], None).status.code(), Some(2));
+}
