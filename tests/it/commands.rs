@@ -194,6 +194,7 @@ async fn jobs_are_done_by_an_instance<D: Sql>(db: Scratch<D>) {
         (Command::Verify, JobKind::Verify),
         (Command::DeadLettersRetry, JobKind::DeadLetters),
         (Command::AdvanceSequences, JobKind::Sequences),
+        (Command::TriggerInstall, JobKind::TriggerInstall),
     ] {
         give(&operator, &command).await.unwrap();
         until("it is done", async || {
@@ -205,6 +206,18 @@ async fn jobs_are_done_by_an_instance<D: Sql>(db: Scratch<D>) {
         let job = jobs.iter().find(|job| job.kind == kind).unwrap();
         assert!(!job.failed && job.answer.is_some() && job.actor == "ada", "{job:?}");
     }
+    let unaware = "SELECT count(*) FROM dualwrite_unaware WHERE minute > 0";
+    world.db.execute("UPDATE old_note SET word = 'raw' WHERE id = 1").await;
+    assert!(world.db.number(unaware).await > 0, "the trigger is there");
+    give(&operator, &Command::TriggerRemove).await.unwrap();
+    until("it is gone", async || {
+        let jobs = operator.jobs("notes").await.unwrap();
+        jobs.iter().any(|job| job.kind == JobKind::TriggerRemove && job.done && !job.failed)
+    })
+    .await;
+    world.db.execute("UPDATE dualwrite_unaware SET minute = 0").await;
+    world.db.execute("UPDATE old_note SET word = 'unseen' WHERE id = 1").await;
+    assert_eq!(world.db.number(unaware).await, 0);
     // What has ended may be started again.
     give(&operator, &Command::Verify).await.unwrap();
     assert_eq!(world.migration.status().await.unwrap().started, []);

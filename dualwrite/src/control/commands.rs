@@ -28,16 +28,22 @@ pub enum JobKind {
     Repair,
     /// Copies one key.
     Copy,
+    /// Makes the trigger that records writes of others.
+    TriggerInstall,
+    /// Removes it.
+    TriggerRemove,
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Verify,
         Self::DeadLetters,
         Self::Sequences,
         Self::Catalogue,
         Self::Repair,
         Self::Copy,
+        Self::TriggerInstall,
+        Self::TriggerRemove,
     ];
 
     /// The name in `snake_case`.
@@ -50,12 +56,14 @@ impl JobKind {
             Self::Catalogue => "catalogue",
             Self::Repair => "repair",
             Self::Copy => "copy",
+            Self::TriggerInstall => "trigger_install",
+            Self::TriggerRemove => "trigger_remove",
         }
     }
 
     /// Whether it takes seconds at the most, so that somebody waits for it.
     pub(crate) const fn is_short(self) -> bool {
-        matches!(self, Self::Sequences | Self::Catalogue | Self::Copy)
+        !matches!(self, Self::Verify | Self::DeadLetters | Self::Repair)
     }
 
     /// Its place among the others, for a set of them.

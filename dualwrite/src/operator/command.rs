@@ -69,7 +69,7 @@ const fn spec(
 }
 
 /// All commands.
-pub const COMMANDS: [CommandSpec; 28] = [
+pub const COMMANDS: [CommandSpec; 30] = [
     spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
@@ -124,6 +124,12 @@ pub const COMMANDS: [CommandSpec; 28] = [
         "Has the preflight run again and its findings kept, by any instance",
         &[],
     ),
+    spec(
+        "trigger-install",
+        "Has the trigger made that records writes of the old table past this library, by any instance",
+        &[],
+    ),
+    spec("trigger-remove", "Has that trigger removed, by any instance", &[]),
     spec("repair", "Has all keys compared and copied again that differ, by any instance", &[]),
     spec("copy", "Has one key copied to new, by any instance", &[field("key", "the key, as JSON")]),
 ];
@@ -185,6 +191,10 @@ pub enum Command {
     AdvanceSequences,
     /// Reads the catalogue, and keeps what it finds.
     ReadCatalogue,
+    /// Makes the trigger that records writes of others.
+    TriggerInstall,
+    /// Removes it.
+    TriggerRemove,
     /// Copies again what a comparison of all keys finds different.
     Repair,
     /// Copies the key, as JSON.
@@ -236,6 +246,8 @@ impl Command {
             "writer-stopped" => Self::WriterStopped(fields.required("writer")?),
             "advance-sequences" => Self::AdvanceSequences,
             "read-catalogue" => Self::ReadCatalogue,
+            "trigger-install" => Self::TriggerInstall,
+            "trigger-remove" => Self::TriggerRemove,
             "repair" => Self::Repair,
             "copy" => Self::Copy(fields.key()?),
             other => {
@@ -282,6 +294,8 @@ impl Command {
             Self::WriterStopped(_) => "writer-stopped",
             Self::AdvanceSequences => "advance-sequences",
             Self::ReadCatalogue => "read-catalogue",
+            Self::TriggerInstall => "trigger-install",
+            Self::TriggerRemove => "trigger-remove",
             Self::Repair => "repair",
             Self::Copy(_) => "copy",
         }

@@ -329,6 +329,8 @@ impl Execution<'_> {
             Command::DeadLettersRetry => (JobKind::DeadLetters, Recorded::DeadLettersRetry, None),
             Command::AdvanceSequences => (JobKind::Sequences, Recorded::AdvanceSequences, None),
             Command::ReadCatalogue => (JobKind::Catalogue, Recorded::Catalogue, None),
+            Command::TriggerInstall => (JobKind::TriggerInstall, Recorded::TriggerInstall, None),
+            Command::TriggerRemove => (JobKind::TriggerRemove, Recorded::TriggerRemove, None),
             Command::Copy(key) => (JobKind::Copy, Recorded::Copy, Some(EncodedKey(key.clone()))),
             _ => return None,
         };

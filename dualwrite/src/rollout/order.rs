@@ -67,10 +67,14 @@ pub enum RolloutCommandKind {
     Repair,
     /// A key is copied, by any instance.
     Copy,
+    /// The trigger that records writes of others is made, by any instance.
+    TriggerInstall,
+    /// It is removed, by any instance.
+    TriggerRemove,
 }
 
 impl RolloutCommandKind {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -98,6 +102,8 @@ impl RolloutCommandKind {
         Self::Catalogue,
         Self::Repair,
         Self::Copy,
+        Self::TriggerInstall,
+        Self::TriggerRemove,
     ];
 
     /// The name in `snake_case`.
@@ -131,6 +137,8 @@ impl RolloutCommandKind {
             Self::Catalogue => "catalogue",
             Self::Repair => "repair",
             Self::Copy => "copy",
+            Self::TriggerInstall => "trigger_install",
+            Self::TriggerRemove => "trigger_remove",
         }
     }
 

@@ -167,6 +167,14 @@ impl Worker {
                     false => format!("done: {}", statements.join("; ")),
                 })
             }
+            JobKind::TriggerInstall => {
+                self.set_trigger(true).await?;
+                Ok("the trigger is there: a write past this library is seen from now on".to_owned())
+            }
+            JobKind::TriggerRemove => {
+                self.set_trigger(false).await?;
+                Ok("the trigger is gone: a write past this library is seen no more".to_owned())
+            }
             JobKind::Catalogue => {
                 let found = shared.run_preflight().await?;
                 if let Some(runtime) = self.runtime.upgrade() {
@@ -176,6 +184,12 @@ impl Worker {
                 Ok(format!("{} findings, {refused} of them refuse", found.findings.len()))
             }
         }
+    }
+
+    async fn set_trigger(&self, create: bool) -> Result<(), Error> {
+        let (shared, copier) = (&*self.shared, self.shared.copier()?);
+        copier.set_triggers(&shared.name, create).await?;
+        copier.find_hazards(shared).await
     }
 
     async fn copy(&self) -> Result<String, Error> {
