@@ -1,11 +1,12 @@
 //! Engines that cannot hold the fence are refused at the start, as they are found on real servers: a standby, and
 //! a Galera cluster of two nodes that both take writes. What other engines say is tried in the library's own tests.
 
-use dualwrite::{ErrorKind, Runtime, Stage};
+use dualwrite::{ErrorKind, HazardKind, Runtime, Stage};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
+use crate::support::notes::CopyNotes;
 use crate::support::runs_all;
 use crate::support::server::{Server, connected, free_port, mariadb, postgres, postgres_standby};
 use crate::support::wait::{soon, until};
@@ -85,6 +86,42 @@ fn mysql_at(server: &Server) -> MySqlConnectOptions {
         .port(server.port)
         .username("root")
         .database("mysql")
+}
+
+/// What a server replays for another one fires no trigger; also where only a named connection of it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_replays_for_another_one_is_named_on_mariadb() {
+    let Some(_) = MySqlDb::fresh("a replica that takes writes").await else { return };
+    let server = mariadb(&["--server-id=7".into()]).await;
+    let pool = connected::<sqlx::MySql>(4, mysql_at(&server)).await;
+    let mariadb = MySqlDb::rows(&pool, "SELECT version()").await.unwrap();
+    if !mariadb[0][0].as_deref().unwrap().contains("MariaDB") {
+        return;
+    }
+    MySqlDb::execute(&pool, "CREATE DATABASE shop").await.unwrap();
+    let pool = connected::<sqlx::MySql>(4, mysql_at(&server).database("shop")).await;
+    let tables = "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+                  CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL)";
+    MySqlDb::execute(&pool, tables).await.unwrap();
+    let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+    let notes = runtime.migration("notes").backfill(CopyNotes::<MySqlDb>::new());
+    let migration = notes.register().await.unwrap();
+    let kinds = async || {
+        let hazards = migration.hazards().await.unwrap();
+        hazards.into_iter().map(|hazard| hazard.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds().await, []);
+    for (port, name) in [(1, ""), (2, "'feed'")] {
+        let start = format!(
+            "CHANGE MASTER {name} TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'nobody';
+             START SLAVE {name} SQL_THREAD"
+        );
+        MySqlDb::execute(&pool, &start).await.unwrap();
+        assert_eq!(kinds().await, [HazardKind::Replication], "{name}");
+        MySqlDb::execute(&pool, &format!("STOP SLAVE {name}")).await.unwrap();
+        assert_eq!(kinds().await, [], "{name}");
+    }
+    runtime.shutdown().await.unwrap();
 }
 
 /// One node of a cluster; the first one where there is no other yet.

@@ -247,6 +247,7 @@ on!(MySqlDb:
 on!(PostgresDb:
     a_partition_that_goes_is_noticed_on_postgres,
     what_the_trigger_sees_is_not_named_on_postgres,
+    a_subscription_is_named_until_the_trigger_fires_for_it_on_postgres,
 );
 
 async fn a_table_that_was_truncated_is_noticed_on_mysql<D: Sql>(db: Scratch<D>) {
@@ -333,4 +334,34 @@ async fn what_the_trigger_sees_is_not_named_on_postgres<D: Sql>(db: Scratch<D>) 
     assert_eq!(kinds(&world.migration).await, [HazardKind::Rule]);
     world.migration.remove_trigger().await.unwrap();
     assert_eq!(kinds(&world.migration).await, [HazardKind::ForeignKey, HazardKind::Rule]);
+}
+
+async fn a_subscription_is_named_until_the_trigger_fires_for_it_on_postgres<D: Sql>(
+    db: Scratch<D>,
+) {
+    let world = World::with(db, Stage::DualWrite, 2, plain).await;
+    assert_eq!(kinds(&world.migration).await, []);
+    // As one that a publisher feeds, without the publisher.
+    world
+        .db
+        .execute(
+            "CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION shop
+                 WITH (connect = false, enabled = false, slot_name = NONE);
+             SET allow_system_table_mods = on;
+             INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate)
+                 SELECT oid, 'old_note'::regclass, 'r' FROM pg_subscription
+                 WHERE subname = 'feed'
+                     AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database());
+             RESET allow_system_table_mods",
+        )
+        .await;
+    assert_eq!(kinds(&world.migration).await, [HazardKind::Replication]);
+    let hazard = world.migration.hazards().await.unwrap().remove(0);
+    assert!(hazard.name.starts_with("logical replication into old_note"), "{}", hazard.name);
+    world.migration.install_trigger().await.unwrap();
+    assert_eq!(kinds(&world.migration).await, []);
+    world.migration.remove_trigger().await.unwrap();
+    assert_eq!(kinds(&world.migration).await, [HazardKind::Replication]);
+    world.db.execute("DROP SUBSCRIPTION feed").await;
+    assert_eq!(kinds(&world.migration).await, []);
 }

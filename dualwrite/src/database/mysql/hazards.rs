@@ -124,13 +124,33 @@ async fn own_triggers(
 
 /// Rows of a replication are written without triggers.
 async fn replication(conn: &mut MySqlConnection) -> sqlx::Result<Vec<Hazard>> {
-    let sql = "SHOW GLOBAL STATUS LIKE 'Slave_running'";
+    // MariaDB's: a connection that has a name is not in the first, and neither is one that only replays what it has.
+    let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_running', 'Slaves_running')";
     let rows = MySqlAdapter::fetch(conn, sql, &[]).await?;
-    let runs = rows.first().map_or(Ok(None), |row| row.optional_text(1))?;
-    let detail =
+    let mut runs = false;
+    for row in &rows {
+        let said = row.optional_text(1)?.unwrap_or_default();
+        runs |= said.eq_ignore_ascii_case("on") || said.parse::<u64>().is_ok_and(|some| some > 0);
+    }
+    let mut detail =
         "this server is a replica; what it replays fires no trigger, and nobody writes it to new";
+    if rows.is_empty() {
+        // MySQL 8 has neither.
+        let sql = "SELECT count(*) FROM performance_schema.replication_applier_status \
+                   WHERE SERVICE_STATE = 'ON'";
+        runs = match MySqlAdapter::fetch(conn, sql, &[]).await {
+            Ok(rows) => rows.first().map_or(Ok(0), |row| row.integer(0))? > 0,
+            Err(error) if error.as_database_error().is_some() => {
+                detail = "what a replica replays fires no trigger, and this role may not look whether this server is \
+                          one: let it SELECT from performance_schema.replication_applier_status, or make sure that it \
+                          is none";
+                true
+            }
+            Err(error) => return Err(error),
+        };
+    }
     let hazard = || Hazard::new(HazardKind::Replication, "replication to this server", detail);
-    Ok(runs.is_some_and(|runs| runs.eq_ignore_ascii_case("on")).then(hazard).into_iter().collect())
+    Ok(runs.then(hazard).into_iter().collect())
 }
 
 /// The number of the table in InnoDB, and those of its partitions: a truncated or exchanged one has another. `None`
