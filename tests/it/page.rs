@@ -364,7 +364,6 @@ async fn links_hold_where_the_page_is_nested<D: Sql>(db: Scratch<D>) {
 
 async fn what_others_wrote_is_text<D: Sql>(db: Scratch<D>) {
     let world = halted(db).await;
-    let browser = Browser::of(&world.db);
     world
         .db
         .execute(

@@ -62,17 +62,12 @@ async fn it_waits_for_a_comparison_and_a_lazy_copy_that_are_held<D: Sql>(db: Scr
     for stage in [Stage::Shadow, Stage::Live] {
         world.migration.advance(stage).await.unwrap();
     }
-    // The copy is held within, and then the comparison of its answer.
     world.copying.hold();
     let settled = async {
         world.copying.reached().await;
         let mut settling = Box::pin(world.migration.settle());
         assert!(futures_util::poll!(&mut settling).is_pending(), "a lazy copy is under way");
-        world.reading.hold();
         world.copying.let_go();
-        world.reading.reached().await;
-        assert!(futures_util::poll!(&mut settling).is_pending());
-        world.reading.let_go();
         settling.await.unwrap();
     };
     let (found, ()) = tokio::join!(find(&world, 2), settled);
@@ -81,8 +76,19 @@ async fn it_waits_for_a_comparison_and_a_lazy_copy_that_are_held<D: Sql>(db: Scr
     assert_eq!(world.migration.status().await.unwrap().counters.lazy_copied, 1);
 
     let before = compared(&world).await.0;
-    find(&world, 2).await;
-    world.migration.settle().await.unwrap();
+    world.reading.hold();
+    let settled = async {
+        world.reading.reached().await;
+        // That was the caller's own read; the next one is that of the comparison.
+        world.reading.hold();
+        world.reading.let_go();
+        world.reading.reached().await;
+        let mut settling = Box::pin(world.migration.settle());
+        assert!(futures_util::poll!(&mut settling).is_pending(), "a comparison is under way");
+        world.reading.let_go();
+        settling.await.unwrap();
+    };
+    tokio::join!(find(&world, 2), settled);
     assert_eq!(compared(&world).await.0, before + 1);
 }
 
