@@ -247,13 +247,6 @@ pub(crate) trait Copier: Send + Sync {
         create: bool,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
-    /// Runs them.
-    fn set_triggers<'a>(
-        &'a self,
-        migration: &'a str,
-        create: bool,
-    ) -> BoxFuture<'a, Result<(), Error>>;
-
     /// A key as the control tables know it, however it is spelled.
     fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart>;
 

@@ -1,5 +1,6 @@
 //! [`Migration`]: the handle of one migration in this process.
 
+pub(crate) mod altering;
 pub(crate) mod announce;
 mod calls;
 pub(crate) mod contracting;
@@ -25,6 +26,7 @@ use crate::database::{Backend, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::Key;
+use crate::migration::altering::set_trigger;
 use crate::migration::announce::{Announcement, announce};
 use crate::migration::contracting::Contracting;
 use crate::migration::expanding::Expanding;
@@ -302,12 +304,14 @@ impl Migration {
         self.0.copier()?.triggers(&self.0.name, true).await
     }
 
-    /// Runs the statements of [`trigger_sql`](Self::trigger_sql). May be called again and again.
+    /// Runs the statements of [`trigger_sql`](Self::trigger_sql). May be called again and again. Each waits one second
+    /// for the lock of the old table, during which writes wait behind it, and is tried five times.
     ///
     /// # Errors
-    /// `Unsupported` without a copy function; `Database`, also where the service may not make triggers.
+    /// `Unsupported` without a copy function; `Timeout` where somebody holds the lock; `Database`, also where the service
+    /// may not make triggers.
     pub async fn install_trigger(&self) -> Result<(), Error> {
-        self.0.copier()?.set_triggers(&self.0.name, true).await?;
+        set_trigger(&self.0, true).await?;
         self.find_hazards().await
     }
 
@@ -316,7 +320,7 @@ impl Migration {
     /// # Errors
     /// As [`install_trigger`](Self::install_trigger).
     pub async fn remove_trigger(&self) -> Result<(), Error> {
-        self.0.copier()?.set_triggers(&self.0.name, false).await?;
+        set_trigger(&self.0, false).await?;
         self.find_hazards().await
     }
 

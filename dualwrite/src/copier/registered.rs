@@ -283,22 +283,6 @@ impl<DB: Backend> Copier for Registered<DB> {
         })
     }
 
-    fn set_triggers<'a>(
-        &'a self,
-        migration: &'a str,
-        create: bool,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |error| Error::database("setting the trigger", error).of(migration);
-            let statements = self.triggers(migration, create).await?;
-            let mut conn = self.copier.pool.acquire().await.map_err(failed)?;
-            for sql in statements {
-                DB::Adapter::run_text(&mut conn, sql).await.map_err(failed)?;
-            }
-            Ok(())
-        })
-    }
-
     fn identity(&self, key: &[KeyPart]) -> Vec<KeyPart> {
         identity(key, &self.copier.pages.keyed().forms)
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use crate::clock;
 use crate::contract::decide::{ContractDecision, decide};
 use crate::contract::declared::Contract;
 use crate::contract::facts::{ContractFacts, Progress};
@@ -16,6 +15,7 @@ use crate::control::Control;
 use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewContractEvent};
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
+use crate::migration::altering::{alter, set_trigger};
 use crate::migration::transition::{check_named, check_reason};
 use crate::state::Shared;
 
@@ -23,8 +23,6 @@ const EVENTS: u32 = 100;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const STATEMENT_WITHIN: Duration = Duration::from_secs(600);
 const ATTEMPTS: u32 = 10;
-const BACKOFF: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// The contract of a migration: old is dropped, when the evidence says that nobody needs it any more. From
 /// [`Migration::contract`](crate::Migration::contract) or [`Operator::contract`](crate::Operator::contract).
@@ -353,24 +351,9 @@ impl<'m> RunContract<'m> {
         Ok(ContractRun { ended: true, ..run })
     }
 
-    /// One statement, tried again while others hold its lock.
     async fn one(&self, statement: &str) -> Result<(), Error> {
-        let mut pause = BACKOFF;
-        for attempt in 1..=self.attempts {
-            if self.contracting.control.alter(statement, self.limits).await? {
-                return Ok(());
-            }
-            if attempt < self.attempts {
-                clock::sleep(clock::jittered(pause, u64::from(attempt) * 7_919)).await;
-                pause = (pause * 2).min(BACKOFF_MAX);
-            }
-        }
-        let message = format!(
-            "a statement did not get its lock within {:?}, {} times; look for a transaction that is held open, and run \
-             the contract again",
-            self.limits.lock, self.attempts
-        );
-        Err(Error::new(ErrorKind::Timeout, message))
+        let control = &*self.contracting.control;
+        alter(control, statement, self.limits, self.attempts, "run the contract again").await
     }
 
     /// Records what failed; answers with the error.
@@ -390,8 +373,10 @@ impl<'m> RunContract<'m> {
     /// There is nothing left that it could record.
     async fn remove_trigger(&self) {
         let Some(shared) = self.contracting.shared else { return };
-        let Some(copier) = &shared.copier else { return };
-        if let Err(error) = copier.set_triggers(&shared.name, false).await {
+        if shared.copier.is_none() {
+            return;
+        }
+        if let Err(error) = set_trigger(shared, false).await {
             tracing::debug!(migration = &*shared.name, %error, "the trigger on old was not removed");
         }
     }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::control::commands::{Job, JobKind};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
+use crate::migration::altering::set_trigger;
 use crate::migration::jobs::Verification;
 use crate::stages::stage::Side;
 use crate::state::Shared;
@@ -187,9 +188,9 @@ impl Worker {
     }
 
     async fn set_trigger(&self, create: bool) -> Result<(), Error> {
-        let (shared, copier) = (&*self.shared, self.shared.copier()?);
-        copier.set_triggers(&shared.name, create).await?;
-        copier.find_hazards(shared).await
+        let shared = &*self.shared;
+        set_trigger(shared, create).await?;
+        shared.copier()?.find_hazards(shared).await
     }
 
     async fn copy(&self) -> Result<String, Error> {

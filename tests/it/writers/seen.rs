@@ -1,20 +1,27 @@
 //! What the triggers on the old table see.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, Gate, KeySource, Migration, Move, Runtime, Stage, StaleKind, Tx,
+    BoxError, Copied, CopyKeys, ErrorKind, Gate, KeySource, Migration, Move, Runtime, Stage,
+    StaleKind, Tx,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{World, plain};
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(
     a_raw_write_under_the_fence_of_another_migration_is_recorded,
     what_a_session_remembers_of_another_fence_hides_nothing,
+    a_trigger_that_gets_no_lock_gives_up_and_holds_writers_up_shortly,
     rows_that_go_all_at_once_are_seen,
 );
+
+/// Far longer than a write that only the trigger keeps waiting.
+const LONG: Duration = Duration::from_secs(10);
 
 /// Copied and proven, and watched.
 pub(super) async fn watched<D: Sql>(db: Scratch<D>) -> World<D> {
@@ -53,13 +60,19 @@ impl<D: Sql> CopyKeys for CopyOthers<D> {
     }
 }
 
-async fn a_raw_write_under_the_fence_of_another_migration_is_recorded<D: Sql>(db: Scratch<D>) {
-    let world = watched(db).await;
+/// Another migration, of a table `other`, at dual writes.
+async fn others<D: Sql>(world: &World<D>) -> Migration {
     world.db.execute("CREATE TABLE other (id BIGINT PRIMARY KEY, n BIGINT)").await;
     world.db.execute("INSERT INTO other VALUES (1, 0)").await;
     let copy = CopyOthers::<D>(PhantomData);
     let other = world.runtime.migration("others").backfill(copy).register().await.unwrap();
     other.advance(Stage::DualWrite).await.unwrap();
+    other
+}
+
+async fn a_raw_write_under_the_fence_of_another_migration_is_recorded<D: Sql>(db: Scratch<D>) {
+    let world = watched(db).await;
+    let other = others(&world).await;
     let unaware = async || {
         let rows = world
             .db
@@ -101,11 +114,7 @@ async fn a_raw_write_under_the_fence_of_another_migration_is_recorded<D: Sql>(db
 /// The session may remember a fence whose transaction was rolled back.
 async fn what_a_session_remembers_of_another_fence_hides_nothing<D: Sql>(db: Scratch<D>) {
     let world = watched(db).await;
-    world.db.execute("CREATE TABLE other (id BIGINT PRIMARY KEY, n BIGINT)").await;
-    world.db.execute("INSERT INTO other VALUES (1, 0)").await;
-    let copy = CopyOthers::<D>(PhantomData);
-    let other = world.runtime.migration("others").backfill(copy).register().await.unwrap();
-    other.advance(Stage::DualWrite).await.unwrap();
+    let other = others(&world).await;
     other.install_trigger().await.unwrap();
     let session = world.db.another_pool(1).await;
     let begun = Tx::<D::Db>::begin_for(&session, &[&world.migration]).await.unwrap();
@@ -118,6 +127,39 @@ async fn what_a_session_remembers_of_another_fence_hides_nothing<D: Sql>(db: Scr
         world.db.rows("SELECT DISTINCT migration FROM dualwrite_unaware WHERE minute > 0").await;
     let names = rows.into_iter().flatten().flatten().collect::<Vec<_>>();
     assert_eq!(names, ["notes"]);
+}
+
+async fn a_trigger_that_gets_no_lock_gives_up_and_holds_writers_up_shortly<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 2, plain).await;
+    let pool = world.db.another_pool(1).await;
+    let mut open = pool.acquire().await.unwrap();
+    for sql in ["BEGIN", "UPDATE old_note SET word = 'open' WHERE id = 1"] {
+        D::run_on(&mut open, sql).await.unwrap();
+    }
+    let installing = world.migration.install_trigger();
+    let writing = async {
+        // On SQLite the open transaction is the writer; elsewhere nobody but the trigger waits for it.
+        if D::NAME == "postgres" {
+            let waiting = "SELECT count(*) FROM pg_stat_activity \
+                           WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            until("the trigger waits", async || world.db.number(waiting).await > 0).await;
+        }
+        if D::NAME != "sqlite" {
+            for _ in 0..20 {
+                let write = "UPDATE old_note SET word = 'live' WHERE id = 2";
+                tokio::time::timeout(LONG, world.db.execute(write)).await.expect("a write goes on");
+            }
+        }
+    };
+    let (refused, ()) = tokio::join!(installing, writing);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Timeout, "{refused}");
+    assert!(refused.to_string().contains("install the trigger again"), "{refused}");
+    D::run_on(&mut open, "ROLLBACK").await.unwrap();
+    world.migration.install_trigger().await.unwrap();
+    world.db.execute("UPDATE old_note SET word = 'raw' WHERE id = 1").await;
+    let seen = "SELECT count(*) FROM dualwrite_unaware WHERE minute > 0";
+    assert!(world.db.number(seen).await > 0);
 }
 
 async fn rows_that_go_all_at_once_are_seen<D: Sql>(db: Scratch<D>) {
