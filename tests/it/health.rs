@@ -5,7 +5,7 @@ use std::time::Duration;
 use dualwrite::{ErrorKind, Runtime, SmokeReport, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{FAILS, HANGS, Notes as _, World, plain};
+use crate::support::notes::{FAILS, HANGS, Notes as _, PANICS, World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::{soon, until};
 
@@ -121,6 +121,10 @@ async fn a_smoke_test_names_each_thing_that_is_wrong<D: Sql>(db: Scratch<D>) {
     let report = write().await;
     assert_eq!(failed(&report), ["write"], "{report}");
     assert!(report.to_string().contains("write: no answer within 300ms"), "{report}");
+
+    world.old_mood.store(PANICS, std::sync::atomic::Ordering::SeqCst);
+    let report = write().await;
+    assert_eq!(failed(&report), ["write"], "{report}");
 
     let small = world.db.another_pool(1).await;
     let held = small.acquire().await.unwrap();

@@ -77,24 +77,24 @@ impl<C: CopyKeys> CopyParts<C::Database> for C {
 
 /// The type of the key does not take a key of the table: nothing that the copy function did.
 #[derive(Debug)]
-pub(crate) struct ForeignKey(pub(crate) Error);
+pub(crate) struct KeyOfAnotherType(pub(crate) Error);
 
-impl std::fmt::Display for ForeignKey {
+impl std::fmt::Display for KeyOfAnotherType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for ForeignKey {}
+impl std::error::Error for KeyOfAnotherType {}
 
 /// What went wrong in [`CopyParts::differing`].
 pub(crate) fn comparison_failed(cause: BoxError) -> Error {
-    match cause.downcast::<ForeignKey>() {
-        Ok(foreign) => foreign.0,
+    match cause.downcast::<KeyOfAnotherType>() {
+        Ok(other) => other.0,
         Err(cause) => Error::new(ErrorKind::CopyFailed, "the comparison failed").caused_by(cause),
     }
 }
 
-fn typed<K: OwnedKey>(keys: &[KeyParts]) -> Result<Vec<K>, ForeignKey> {
-    keys.iter().map(|key| K::take(&mut key.iter().cloned()).map_err(ForeignKey)).collect()
+fn typed<K: OwnedKey>(keys: &[KeyParts]) -> Result<Vec<K>, KeyOfAnotherType> {
+    keys.iter().map(|key| K::take(&mut key.iter().cloned()).map_err(KeyOfAnotherType)).collect()
 }

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use super::erased::{CopyParts, ForeignKey};
+use super::erased::{CopyParts, KeyOfAnotherType};
 use super::judging::Judged;
 use super::mapping::{Exactly, Mapping};
 use super::source::{Extent, KeyParts, Pages};
@@ -392,8 +392,8 @@ pub(crate) fn may_copy_to(position: Position, bucket: Bucket, to: Side) -> bool 
 /// What went wrong in the user's function: its own fault, which the row has to pay for, or the
 /// database's, which may pass.
 fn copy_failed(shared: &Shared, cause: BoxError) -> Error {
-    let cause = match cause.downcast::<ForeignKey>() {
-        Ok(foreign) => return foreign.0.of(&shared.name),
+    let cause = match cause.downcast::<KeyOfAnotherType>() {
+        Ok(other) => return other.0.of(&shared.name),
         Err(cause) => cause,
     };
     let database = match cause.downcast_ref::<sqlx::Error>() {

@@ -1,8 +1,10 @@
 //! A check right after a deployment: does this build run where the migration stands? Nothing is changed.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
@@ -22,7 +24,7 @@ type Write<'m, DB> =
 
 /// Checks of a migration after a deployment, before the instance gets traffic; see [`Migration::smoke`].
 ///
-/// Every check has a limit of time of its own, and one that fails keeps none of the others from running.
+/// Every check has a limit of time of its own, and one that fails keeps none of the others from running; one that panics has failed.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -190,9 +192,11 @@ impl Checks {
         name: &'static str,
         check: impl Future<Output = Result<String, String>>,
     ) {
+        let check = AssertUnwindSafe(check).catch_unwind();
         let found = match clock::limit(self.limit, check).await {
-            Ok(found) => found,
-            Err(_) => Err(format!("no answer within {:?}", self.limit)),
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => Err("it panicked".to_owned()),
+            Err(()) => Err(format!("no answer within {:?}", self.limit)),
         };
         let passed = found.is_ok();
         let detail = found.unwrap_or_else(|wrong| wrong);

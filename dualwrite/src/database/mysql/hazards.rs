@@ -6,6 +6,7 @@ use sqlx::MySqlConnection;
 use super::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlRow, SqlValue, Watched, sequence_behind};
+use crate::error::is_denied;
 use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
 
 pub(super) async fn find_hazards(
@@ -135,19 +136,19 @@ async fn replication(conn: &mut MySqlConnection) -> sqlx::Result<Vec<Hazard>> {
     let mut detail =
         "this server is a replica; what it replays fires no trigger, and nobody writes it to new";
     if rows.is_empty() {
-        // MySQL 8 has neither.
-        let sql = "SELECT count(*) FROM performance_schema.replication_applier_status \
-                   WHERE SERVICE_STATE = 'ON'";
-        runs = match MySqlAdapter::fetch(conn, sql, &[]).await {
-            Ok(rows) => rows.first().map_or(Ok(0), |row| row.integer(0))? > 0,
-            Err(error) if error.as_database_error().is_some() => {
-                detail = "what a replica replays fires no trigger, and this role may not look whether this server is \
-                          one: let it SELECT from performance_schema.replication_applier_status, or make sure that it \
-                          is none";
-                true
-            }
+        // MySQL 8 has neither. Without the schema being kept its table is there, and empty.
+        let sql = "SELECT IF(@@performance_schema, (SELECT count(*) FROM \
+                   performance_schema.replication_applier_status WHERE SERVICE_STATE = 'ON'), NULL)";
+        let seen = match MySqlAdapter::fetch(conn, sql, &[]).await {
+            Ok(rows) => rows.first().map_or(Ok(None), |row| row.optional_integer(0))?,
+            Err(error) if is_denied(&error) => None,
             Err(error) => return Err(error),
         };
+        runs = seen.is_none_or(|some| some > 0);
+        if seen.is_none() {
+            detail = "what a replica replays fires no trigger, and whether this server is one cannot be seen: keep the \
+                      performance schema, and let this role SELECT from performance_schema.replication_applier_status";
+        }
     }
     let hazard = || Hazard::new(HazardKind::Replication, "replication to this server", detail);
     Ok(runs.then(hazard).into_iter().collect())
