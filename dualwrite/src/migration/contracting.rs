@@ -352,7 +352,7 @@ impl<'m> RunContract<'m> {
     }
 
     async fn one(&self, statement: &str) -> Result<(), Error> {
-        let control = &*self.contracting.control;
+        let control = self.contracting.control;
         alter(control, statement, self.limits, self.attempts, "run the contract again").await
     }
 
