@@ -247,6 +247,12 @@ pub(crate) trait Control:
         change: &'a Change,
     ) -> BoxFuture<'a, Result<Record, Error>>;
 
+    /// Who keeps the fence from whoever waits for it, in words: instances, and sessions of the server. Empty where
+    /// nobody is known.
+    fn holders<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// What the gates look at.
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>>;
 

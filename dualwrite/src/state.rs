@@ -366,6 +366,15 @@ impl Shared {
         .of(&self.name)
     }
 
+    /// In words, a transaction of this process that has been open for a second or more, unless the text names this
+    /// instance already.
+    pub(crate) fn holding(&self, text: &str) -> Option<String> {
+        let open = self.open.oldest(self.clock.now())?.as_secs();
+        let ours = format!("instance `{}`", self.instance);
+        (open > 0 && !text.contains(&ours))
+            .then(|| format!("{ours}, this one, has had one open for {open} s"))
+    }
+
     /// Reads the control tables now.
     pub(crate) async fn refresh(&self) -> Result<Record, Error> {
         let records = self.control.load().await?;

@@ -49,7 +49,7 @@ async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> 
                 let generation = Generation(letter.generation);
                 control.record_dead_letter(name, side, generation, &key, &error.cause()).await?;
             }
-            Err(error) => refusals.take(error)?,
+            Err(error) => refusals.take(shared, error).await?,
         }
         if refusals.are_enough() {
             break;

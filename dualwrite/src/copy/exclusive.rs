@@ -11,7 +11,7 @@ use crate::observe::count;
 use crate::stages::position::Position;
 use crate::state::Shared;
 use crate::transaction::Tx;
-use crate::transaction::exclusive::{FENCE_ATTEMPTS, fence_refused};
+use crate::transaction::exclusive::{FENCE_ATTEMPTS, HELD_OPEN, fence_refused};
 
 /// How often the fence is asked for, for the sake of one key, about a second each time: other writers wait
 /// as long, and a key can wait for the next round.
@@ -31,17 +31,37 @@ pub const FENCE_REFUSALS_MAX: u32 = 3;
 pub(crate) struct Refusals {
     keys: u32,
     first: Option<Error>,
+    /// Whom the first of them waited for.
+    holders: String,
 }
 
 impl Refusals {
-    /// Takes an error in; gives back one that is no refusal.
-    pub(crate) fn take(&mut self, error: Error) -> Result<(), Error> {
+    /// Takes an error in; gives back one that is no refusal. Finds out with the first one who holds the fence, since
+    /// that can make writers wait for another second.
+    pub(crate) async fn take(&mut self, shared: &Shared, error: Error) -> Result<(), Error> {
+        let is_first = self.first.is_none();
+        self.add(error)?;
+        if is_first {
+            self.holders = holders(shared).await;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, error: Error) -> Result<(), Error> {
         if error.kind() != ErrorKind::Timeout {
             return Err(error);
         }
         self.keys += 1;
         self.first.get_or_insert(error);
         Ok(())
+    }
+
+    /// Why one of these keys was not copied.
+    pub(crate) fn reason(&self) -> String {
+        format!(
+            "writes in flight did not end in time; {HELD_OPEN}{}; repair it again",
+            self.holders
+        )
     }
 
     /// Whether the round must end.
@@ -54,10 +74,21 @@ impl Refusals {
         let Some(first) = self.first else { return Ok(copied) };
         let left = u64::from(self.keys) + untried as u64;
         let message = format!(
-            "copied {copied} keys, and left {left} or more, since writes in flight did not end in time; look \
-             for a transaction that is held open, and try again"
+            "copied {copied} keys, and left {left} or more, since writes in flight did not end in time; \
+             {HELD_OPEN}{}; try again",
+            self.holders
         );
         Err(Error::new(ErrorKind::Timeout, message).caused_by(first))
+    }
+}
+
+/// Who holds the fence, to be added to a message; empty where nobody is known.
+async fn holders(shared: &Shared) -> String {
+    let mut found = shared.control.holders(&shared.name).await;
+    found.extend(shared.holding(&found.concat()));
+    match found.is_empty() {
+        true => String::new(),
+        false => format!(": {}", found.join("; ")),
     }
 }
 
@@ -81,7 +112,13 @@ impl<DB: Backend> SqlCopier<DB> {
 
     /// Waits until every write has ended that is in flight now: the fence is taken alone, and given back.
     pub(crate) async fn wait_for_writes(&self, shared: &Shared) -> Result<(), Error> {
-        self.take_fence(shared, FENCE_ATTEMPTS).await?.rollback().await
+        match self.take_fence(shared, FENCE_ATTEMPTS).await {
+            Ok(tx) => tx.rollback().await,
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                Err(error.noting(&holders(shared).await))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn take_fence(&self, shared: &Shared, attempts: u32) -> Result<Tx<'static, DB>, Error> {
@@ -94,9 +131,11 @@ impl<DB: Backend> SqlCopier<DB> {
             if DB::Adapter::is_lock_timeout(&error) {
                 count(&shared.counters.fence_refused);
             }
-            let message = "writes in flight did not end in time, so nothing more was copied to old; look \
-                           for a transaction that is held open, and copy again";
-            fence_refused::<DB>("waiting for writes in flight", message, error)
+            let message = format!(
+                "writes in flight did not end in time, so nothing more was copied to the old side; copy again, and \
+                 {HELD_OPEN}"
+            );
+            fence_refused::<DB>("waiting for writes in flight", &message, error)
                 .of(&shared.name)
         })
     }
@@ -115,7 +154,7 @@ mod tests {
         let mut refusals = Refusals::default();
         for _ in 0..FENCE_REFUSALS_MAX {
             assert!(!refusals.are_enough());
-            refusals.take(error(ErrorKind::Timeout)).unwrap();
+            refusals.add(error(ErrorKind::Timeout)).unwrap();
         }
         assert!(refusals.are_enough());
         let left = refusals.end(5, 7).unwrap_err();
@@ -126,7 +165,7 @@ mod tests {
     #[test]
     fn another_error_ends_it_at_once_and_none_is_none() {
         let mut refusals = Refusals::default();
-        let other = refusals.take(error(ErrorKind::Database)).unwrap_err();
+        let other = refusals.add(error(ErrorKind::Database)).unwrap_err();
         assert_eq!(other.kind(), ErrorKind::Database);
         assert_eq!(refusals.end(5, 0).unwrap(), 5);
     }

@@ -56,7 +56,7 @@ pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
                 Err(error) if is_of_key(&error) => {
                     first_failure.get_or_insert(error);
                 }
-                Err(error) => refusals.take(error)?,
+                Err(error) => refusals.take(shared, error).await?,
             }
             if refusals.are_enough() {
                 return refusals.end(repaired, keys.len() - number - 1).map_err(of);
@@ -191,14 +191,11 @@ impl<'m> Transition<'m> {
     /// Names a transaction of this process, where one is held open and nobody has said so: on SQLite no heartbeat
     /// can say it meanwhile.
     fn naming_ours(&self, error: Error) -> Error {
-        let shared = self.shared;
-        let open = shared.open.oldest(shared.clock.now()).map_or(0, |open| open.as_secs());
-        let ours = format!("instance `{}`", shared.instance);
         let text = error.to_string();
-        if open == 0 || !text.contains(HELD_OPEN) || text.contains(&ours) {
-            return error;
+        match self.shared.holding(&text) {
+            Some(ours) if text.contains(HELD_OPEN) => error.noting(&format!("; {ours}")),
+            _ => error,
         }
-        error.noting(&format!("; {ours}, this one, has had one open for {open} s"))
     }
 
     async fn attempt(&self) -> Result<Position, Error> {

@@ -217,6 +217,10 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(self.change_in(name, change))
     }
 
+    fn holders<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(self.holders_of(name))
+    }
+
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
         Box::pin(async move { self.facts_in(name).await })
     }

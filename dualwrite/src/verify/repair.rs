@@ -167,13 +167,16 @@ async fn repair_key<DB: Backend>(
         match repair_key_once(plan, key, keep, alone).await {
             Ok(Attempt::Done(repaired)) => return Ok(repaired),
             Ok(Attempt::Again) => {}
-            Ok(Attempt::Alone) if refusals.are_enough() => return Ok(refused()),
+            Ok(Attempt::Alone) if refusals.are_enough() => {
+                return Ok(Repaired::Failed(refusals.reason()));
+            }
             Ok(Attempt::Alone) => {
                 alone = true;
                 continue;
             }
             Err(error) if alone && error.kind() == ErrorKind::Timeout => {
-                return refusals.take(error).map(|()| refused());
+                refusals.take(plan.shared, error).await?;
+                return Ok(Repaired::Failed(refusals.reason()));
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
                 return Ok(Repaired::Failed(error.cause()));
@@ -188,11 +191,6 @@ async fn repair_key<DB: Backend>(
         clock::sleep(RETRY_PAUSE).await;
     }
     Ok(Repaired::Failed("the row kept coming and going; repair it again".to_owned()))
-}
-
-/// Others may hold a key up; the rest goes on.
-fn refused() -> Repaired {
-    Repaired::Failed("writes in flight did not end in time; repair it again".to_owned())
 }
 
 async fn repair_key_once<DB: Backend>(

@@ -14,6 +14,7 @@ on_all_databases!(
     a_round_of_repairs_goes_on_to_the_next_key,
     a_round_of_retries_goes_on_to_the_next_key,
     a_repair_of_differences_goes_on_to_the_next_key,
+    a_reverse_copy_names_whom_it_waits_for,
 );
 
 /// New alone has these, and old lacks them.
@@ -52,6 +53,13 @@ async fn refusals<D: Sql>(world: &World<D>) -> u64 {
     world.migration.status().await.unwrap().counters.fence_refused
 }
 
+/// The instance, and the session of the server.
+fn names_the_holder<D: Sql>(world: &World<D>, text: &str) {
+    let own = format!("instance `{}`", world.runtime.instance());
+    assert!(text.contains(&own) && text.contains("has had one open for "), "{text}");
+    assert!(text.contains("session ") && text.contains(" open for "), "{text}");
+}
+
 async fn a_round_of_repairs_goes_on_to_the_next_key<D: Sql>(db: Scratch<D>) {
     let world = behind(db).await;
     let held = hold(&world).await;
@@ -69,6 +77,7 @@ async fn a_round_of_repairs_goes_on_to_the_next_key<D: Sql>(db: Scratch<D>) {
         let refused = world.migration.repair().await.unwrap_err();
         assert_eq!((refused.kind(), refused.is_retryable()), (ErrorKind::Timeout, true));
         assert!(refused.to_string().contains("left 4 or more"), "{refused}");
+        names_the_holder(&world, &refused.to_string());
         assert_eq!((changed_in_old(&world).await, born_in_old(&world).await), (1, 0));
         assert!(refusals(&world).await >= u64::from(FENCE_REFUSALS_MAX));
         assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 4);
@@ -98,6 +107,7 @@ async fn a_round_of_retries_goes_on_to_the_next_key<D: Sql>(db: Scratch<D>) {
         let refused = world.migration.retry_dead_letters().await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Timeout, "{refused}");
         assert!(refused.to_string().contains("left 4 or more"), "{refused}");
+        names_the_holder(&world, &refused.to_string());
         assert_eq!((changed_in_old(&world).await, born_in_old(&world).await), (1, 0));
         assert_eq!(refusals(&world).await, u64::from(FENCE_REFUSALS_MAX));
         held.rollback().await.unwrap();
@@ -119,10 +129,24 @@ async fn a_repair_of_differences_goes_on_to_the_next_key<D: Sql>(db: Scratch<D>)
         let (key, reason) = &report.failures[0];
         assert_eq!(key, "100");
         assert!(reason.contains("writes in flight did not end"), "{reason}");
+        names_the_holder(&world, reason);
         assert_eq!(refusals(&world).await, u64::from(FENCE_REFUSALS_MAX), "the last is not tried");
         held.rollback().await.unwrap();
     }
     world.migration.verify().repair().run().await.unwrap();
     assert_eq!((changed_in_old(&world).await, born_in_old(&world).await), (1, 4));
     assert!(world.migration.verify().run().await.unwrap().is_clean());
+}
+
+async fn a_reverse_copy_names_whom_it_waits_for<D: Sql>(db: Scratch<D>) {
+    let world = super::complete(db, 3).await;
+    world.save(100, "born in new").await;
+    world.migration.rollback("new is too slow").await.unwrap();
+    let Some(held) = hold(&world).await else { return };
+    let refused = world.migration.backfill().reverse().run().await.unwrap_err();
+    assert_eq!((refused.kind(), refused.is_retryable()), (ErrorKind::Timeout, true));
+    names_the_holder(&world, &refused.to_string());
+    held.rollback().await.unwrap();
+    world.migration.backfill().reverse().run().await.unwrap();
+    assert_eq!(world.db.number("SELECT count(*) FROM old_note WHERE id = 100").await, 1);
 }

@@ -1,5 +1,5 @@
-//! Who holds the fence that a change of the position did not get: the instances that say so in their
-//! acknowledgements, and the sessions that the server sees.
+//! Who holds the fence that a change of the position, or a copy that needs it alone, did not get: the instances that
+//! say so in their acknowledgements, and the sessions that the server sees.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl fmt::Display for Instance {
 impl<DB: Backend> SqlControl<DB> {
     /// The message of a change that gave up.
     pub(super) async fn waited_for(&self, name: &str) -> String {
-        let holders = self.holders(name).await;
+        let holders = self.holders_of(name).await;
         let named = match holders.is_empty() {
             true => String::new(),
             false => format!(": {}", holders.join("; ")),
@@ -40,9 +40,9 @@ impl<DB: Backend> SqlControl<DB> {
         format!("writes in flight did not end in time, so the stage stays; {HELD_OPEN}{named}")
     }
 
-    /// In words, for the message of the change that gave up; empty where nobody is known. What fails here is left
-    /// out: the change has failed already, and says so.
-    async fn holders(&self, name: &str) -> Vec<String> {
+    /// In words, for the message of whoever gave up; empty where nobody is known. What fails here is left
+    /// out: the change or the copy has failed already, and says so.
+    pub(super) async fn holders_of(&self, name: &str) -> Vec<String> {
         let found = clock::limit(self.moves.limit() * 2, async {
             let mut said: Vec<String> = Vec::new();
             let instances = self.holding_instances(name).await.unwrap_or_default();
