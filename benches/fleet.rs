@@ -5,8 +5,15 @@
 //! tests/run --servers cargo bench --bench fleet -- --check  and exits with 1 where a target is missed
 //! ```
 //!
+//! `--instances N` watches one large fleet of N instances instead, with `--migrations M` each (20 by default), and
+//! prints how much of one core its server spends on it. Each takes two connections on PostgreSQL and one on MariaDB;
+//! `DUALWRITE_TEST_CONNECTIONS` of `tests/run` says how many the servers allow.
+//!
 //! `--seconds N` says how long each fleet is watched; 30 by default. MariaDB counts for the whole server, so nobody
 //! else may use it meanwhile. SQLite has no server that counts; there an instance does what it does on MariaDB.
+
+#[path = "fleet/large.rs"]
+mod large;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,6 +21,8 @@ use std::time::{Duration, Instant};
 use dualwrite::{Backend, Migration, Runtime, Stage};
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, MySql, Pool, Postgres, raw_sql};
+
+type Options<DB> = <<DB as sqlx::Database>::Connection as sqlx::Connection>::Options;
 
 const INSTANCES: usize = 4;
 /// Migrations, and dead letters of each.
@@ -123,7 +132,7 @@ struct Fleet<DB: Backend> {
 
 impl<DB: Counted> Fleet<DB> {
     async fn start(
-        options: &<DB::Connection as sqlx::Connection>::Options,
+        options: &Options<DB>,
         count: usize,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut fleet = Self { pools: Vec::new(), runtimes: Vec::new(), migrations: Vec::new() };
@@ -160,11 +169,27 @@ impl<DB: Counted> Fleet<DB> {
     }
 }
 
+/// A database for one fleet.
+async fn create<DB: Counted>(
+    admin: &mut DB::Connection,
+    url: &str,
+    label: &str,
+) -> Result<(String, Options<DB>), Box<dyn std::error::Error>>
+where
+    Options<DB>: std::str::FromStr<Err = sqlx::Error>,
+{
+    let database = format!("dw_fleet_{}_{label}", std::process::id());
+    DB::run(admin, format!("CREATE DATABASE {database}")).await?;
+    let (server, _) = url.rsplit_once('/').ok_or("a URL of a server")?;
+    let options = format!("{server}/{database}").parse()?;
+    Ok((database, options))
+}
+
 /// How many transactions it takes to register so many migrations, by one instance.
 async fn registering<DB: Counted>(
     admin: &mut DB::Connection,
     database: &str,
-    options: &<DB::Connection as sqlx::Connection>::Options,
+    options: &Options<DB>,
     count: usize,
 ) -> Result<f64, Box<dyn std::error::Error>> {
     let pool: Pool<DB> = PoolOptions::new().max_connections(2).connect_lazy_with(options.clone());
@@ -183,7 +208,7 @@ async fn registering<DB: Counted>(
 /// One kind of database; answers with what misses its target.
 async fn watch<DB: Counted>(seconds: f64) -> Result<Vec<String>, Box<dyn std::error::Error>>
 where
-    <DB::Connection as sqlx::Connection>::Options: std::str::FromStr<Err = sqlx::Error>,
+    Options<DB>: std::str::FromStr<Err = sqlx::Error>,
 {
     let Ok(url) = std::env::var(DB::VARIABLE) else {
         println!("{}: {} is not set", DB::SHOWN, DB::VARIABLE);
@@ -198,10 +223,8 @@ where
     let mut admin = DB::Connection::connect(&url).await?;
     let mut read = Vec::new();
     for (migrations, letters) in FLEETS {
-        let database = format!("dw_fleet_{}_{migrations}_{letters}", std::process::id());
-        DB::run(&mut admin, format!("CREATE DATABASE {database}")).await?;
-        let (server, _) = url.rsplit_once('/').ok_or("a URL of a server")?;
-        let options = format!("{server}/{database}").parse()?;
+        let label = format!("{migrations}_{letters}");
+        let (database, options) = create::<DB>(&mut admin, &url, &label).await?;
         let fleet = Fleet::<DB>::start(&options, migrations).await?;
         let mut conn = DB::Connection::connect_with(&options).await?;
         for number in 0..migrations {
@@ -270,11 +293,21 @@ where
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str| -> Option<f64> {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)?.parse().ok()
+    };
     let check = arguments.iter().any(|argument| argument == "--check");
-    let seconds = arguments.iter().position(|argument| argument == "--seconds");
-    let seconds = seconds.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(30.0);
+    let seconds = number("--seconds").unwrap_or(30.0);
     let tokio = tokio::runtime::Runtime::new().expect("a runtime of tokio");
     let missed = tokio.block_on(async {
+        if let Some(instances) = number("--instances") {
+            let (instances, migrations) =
+                (instances as usize, number("--migrations").unwrap_or(20.0) as usize);
+            large::watch::<Postgres>(instances, migrations, seconds).await?;
+            large::watch::<MySql>(instances, migrations, seconds).await?;
+            return Ok(Vec::new());
+        }
         let mut missed = watch::<Postgres>(seconds).await?;
         missed.extend(watch::<MySql>(seconds).await?);
         Ok::<_, Box<dyn std::error::Error>>(missed)

@@ -75,6 +75,29 @@ pub(crate) struct Polled {
     pub(crate) at_us: Option<i64>,
 }
 
+/// What shows that a poll would find nothing new. Not what it would find.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fingerprint {
+    /// Of each migration, by name: epoch, token, generation, and the one that was verified.
+    pub(crate) migrations: Vec<[Option<i64>; 4]>,
+    /// Something is under way that polls look after.
+    pub(crate) active: bool,
+    /// Backfills that are complete.
+    pub(crate) backfilled: i64,
+    /// When it was read, as in [`Polled`].
+    pub(crate) at_us: Option<i64>,
+}
+
+impl Fingerprint {
+    /// Whether nothing has happened since that one, and nothing is under way.
+    pub(crate) fn is_quiet_since(&self, before: &Self) -> bool {
+        !self.active
+            && !before.active
+            && self.backfilled == before.backfilled
+            && self.migrations == before.migrations
+    }
+}
+
 impl Record {
     pub(crate) fn mark(&self) -> Mark {
         Mark { epoch: self.position.epoch, token: self.token }
@@ -213,6 +236,11 @@ pub(crate) trait Control:
 
     /// The same, for a heartbeat, which waits for nothing else of this process.
     fn poll(&self) -> BoxFuture<'_, Result<Polled, Error>>;
+
+    /// The same in short, to be compared with an earlier one; `None` where a poll costs no more.
+    fn fingerprint(&self) -> BoxFuture<'_, Result<Option<Fingerprint>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// The database's clock has gone ahead of ours by so much (or behind), or ours stood still: for a lease from now
     /// on, gates take that into account.
@@ -381,4 +409,32 @@ pub(crate) trait Control:
 
     /// Hints of changes, where the database can push them.
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_quiet_only_where_nothing_differs_and_nobody_works() {
+        let before = Fingerprint {
+            migrations: vec![[Some(1), Some(7), Some(1), None]],
+            ..Fingerprint::default()
+        };
+        let later = Fingerprint { at_us: Some(5), ..before.clone() };
+        assert!(later.is_quiet_since(&before));
+        for column in 0..4 {
+            let mut other = before.clone();
+            other.migrations[0][column] = Some(9);
+            assert!(!other.is_quiet_since(&before), "{column}");
+        }
+        let others = [
+            Fingerprint { active: true, ..before.clone() },
+            Fingerprint { backfilled: 1, ..before.clone() },
+            Fingerprint { migrations: Vec::new(), ..before.clone() },
+        ];
+        for other in others {
+            assert!(!other.is_quiet_since(&before) && !before.is_quiet_since(&other), "{other:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::Inner;
 use super::drift::{Awake, Reading, slept, stepped};
 use super::due::{Due, Since, due};
 use crate::clock::Moment;
-use crate::control::{Acknowledgement, Polled, Pulse, Record};
+use crate::control::{Acknowledgement, Fingerprint, Polled, Pulse, Record};
 use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Lineage, Mark};
 use crate::state::Shared;
@@ -25,6 +25,8 @@ pub(super) struct Sent {
     /// When positions were read last.
     polled: Option<Moment>,
     acknowledged: Vec<Acknowledgement>,
+    /// Of the control tables, from before the last poll that asked for it.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Sent {
@@ -122,6 +124,29 @@ impl Inner {
         self.migrations().iter().map(acknowledge).collect()
     }
 
+    /// Reads the positions, unless the control tables are as the last poll found them. `wanted`: they are read at any
+    /// rate.
+    async fn poll_if_changed(&self, last: &mut Sent, wanted: bool) -> Result<PollOutcome, Error> {
+        // What fails from here on is followed by a whole poll.
+        let before = last.fingerprint.take();
+        let sent = self.clock.now();
+        let now = match wanted {
+            true => None,
+            false => self.control.fingerprint().await?,
+        };
+        let at_us = now.as_ref().and_then(|now| now.at_us);
+        let lost = self.has_clock_stepped(sent, at_us).await?;
+        if let (Some(before), Some(now), false) = (&before, &now, lost)
+            && now.is_quiet_since(before)
+        {
+            last.fingerprint = Some(now.clone());
+            return Ok(PollOutcome::default());
+        }
+        let outcome = self.poll().await?;
+        last.fingerprint = now;
+        Ok(PollOutcome { lost: outcome.lost || lost, ..outcome })
+    }
+
     /// Reads the positions. What has another history ends the lease, and is taken over.
     async fn poll(&self) -> Result<PollOutcome, Error> {
         let marked = |shared: Arc<Shared>| {
@@ -131,11 +156,8 @@ impl Inner {
         let before: Vec<(Arc<Shared>, Mark)> = self.migrations().into_iter().map(marked).collect();
         let sent = self.clock.now();
         let Polled { records, at_us } = self.control.poll().await?;
-        let mut outcome = PollOutcome::default();
-        if let (Some(database_us), false) = (at_us, self.clock.is_manual()) {
-            let received = self.clock.now();
-            outcome.lost |= self.compare_clocks(Reading { sent, received, database_us }).await?;
-        }
+        let lost = self.has_clock_stepped(sent, at_us).await?;
+        let mut outcome = PollOutcome { lost, ..PollOutcome::default() };
         self.steering.check_switch(&records);
         for (shared, before) in before {
             let record = records.iter().find(|record| *record.name == *shared.name);
@@ -151,8 +173,11 @@ impl Inner {
         Ok(outcome)
     }
 
-    /// Returns whether the lease ended over it: the others may have taken this instance for dead.
-    async fn compare_clocks(&self, now: Reading) -> Result<bool, Error> {
+    /// `at_us`: what the database's clock showed after `sent`. Returns whether the lease ended over it: the others may
+    /// have taken this instance for dead.
+    async fn has_clock_stepped(&self, sent: u64, at_us: Option<i64>) -> Result<bool, Error> {
+        let Some(database_us) = at_us.filter(|_| !self.clock.is_manual()) else { return Ok(false) };
+        let now = Reading { sent, received: self.clock.now(), database_us };
         let before = self.clocks.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         let Some(by_us) = before.and_then(|before| stepped(before, now)) else { return Ok(false) };
         tracing::warn!(
@@ -229,7 +254,7 @@ impl Inner {
         }
         let outcome = {
             let mut last = self.beats.lock().await;
-            let outcome = self.poll().await?;
+            let outcome = self.poll_if_changed(&mut last, since.asked || since.busy).await?;
             last.polled = Some(Moment::now());
             outcome
         };

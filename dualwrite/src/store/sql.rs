@@ -8,6 +8,7 @@ mod contracts;
 mod dead_letters;
 mod expands;
 mod facts;
+mod fingerprint;
 mod hazards;
 mod holders;
 mod instances;
@@ -32,8 +33,8 @@ pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::clock;
 use crate::control::{
-    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Heartbeat, Mismatch,
-    Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Fingerprint,
+    Heartbeat, Mismatch, Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
@@ -159,6 +160,10 @@ impl<DB: Backend> Control for SqlControl<DB> {
             let at_us = rows.first().map(|row| row.integer(READ_AT)).transpose().map_err(failed)?;
             Ok(Polled { records: readable(&rows), at_us })
         })
+    }
+
+    fn fingerprint(&self) -> BoxFuture<'_, Result<Option<Fingerprint>, Error>> {
+        Box::pin(async move { self.fingerprint_in().await.map(Some) })
     }
 
     fn clock_stepped<'a>(
