@@ -103,18 +103,19 @@ pub(crate) async fn moves<D: Sql>(pool: &Pool<D::Db>) -> (u64, BTreeSet<Stage>) 
 }
 
 /// What holds at every moment: where both sides are written and both were copied, a key that differs is marked. One
-/// statement, which sees one moment. Answers with the keys for which it does not hold; an error where the server does
-/// not answer.
+/// statement, which sees one moment. Answers with the keys for which it does not hold, and with what was found in words;
+/// an error where the server does not answer.
 pub(crate) async fn unmarked<D: Sql>(
     pool: &Pool<D::Db>,
     migration: &str,
-) -> Result<Vec<i64>, sqlx::Error> {
+) -> Result<Vec<(i64, String)>, sqlx::Error> {
     let char = D::sql("TEXT", "TEXT", "CHAR");
     let sql = format!(
-        "SELECT x.id FROM dualwrite_migration m JOIN (\
-           SELECT o.id FROM {migration} o LEFT JOIN {migration}_new n ON n.id = o.id \
+        "SELECT x.id, m.stage, m.ramp, m.epoch, m.generation, m.old_generation, x.was, x.is_new \
+         FROM dualwrite_migration m JOIN (\
+           SELECT o.id, o.version AS was, n.edition AS is_new FROM {migration} o LEFT JOIN {migration}_new n ON n.id = o.id \
              WHERE n.id IS NULL OR n.edition <> o.version OR n.label <> o.word OR n.hits <> o.n \
-           UNION ALL SELECT n.id FROM {migration}_new n LEFT JOIN {migration} o ON o.id = n.id \
+           UNION ALL SELECT n.id, NULL, n.edition FROM {migration}_new n LEFT JOIN {migration} o ON o.id = n.id \
              WHERE o.id IS NULL) x ON 1 = 1 \
          WHERE m.name = '{migration}' AND m.stage BETWEEN 1 AND 4 AND NOT (m.stage = 4 AND m.ramp > 0) \
          AND EXISTS (SELECT 1 FROM dualwrite_backfill b WHERE b.migration = m.name \
@@ -127,5 +128,20 @@ pub(crate) async fn unmarked<D: Sql>(
          AND NOT EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = m.name \
            AND f.key_text = CAST(x.id AS {char}))"
     );
-    Ok(D::rows(pool, &sql).await?.iter().map(|row| number(&row[0])).collect())
+    let said = |row: &Vec<Option<String>>| {
+        let shown = |at: usize| row[at].as_deref().unwrap_or("none");
+        let text = format!(
+            "both sides are written and copied, and they differ without a mark: stage {}, ramp {}, epoch {}, \
+             generations {} and {}, version {} in old and {} in new",
+            shown(1),
+            shown(2),
+            shown(3),
+            shown(4),
+            shown(5),
+            shown(6),
+            shown(7)
+        );
+        (number(&row[0]), text)
+    };
+    Ok(D::rows(pool, &sql).await?.iter().map(said).collect())
 }

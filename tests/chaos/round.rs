@@ -183,9 +183,7 @@ async fn load<D: Sql>(
 async fn unmarked<D: Sql>(pool: &Pool<D::Db>) -> Vec<String> {
     let mut wrong = Vec::new();
     for migration in MIGRATIONS {
-        for key in facts::unmarked::<D>(pool, migration).await.unwrap_or_default() {
-            let text =
-                "both sides are written and copied, and they differ without a mark".to_owned();
+        for (key, text) in facts::unmarked::<D>(pool, migration).await.unwrap_or_default() {
             wrong.push(oracle::of_key(migration, key, text).to_string());
         }
     }

@@ -178,15 +178,23 @@ impl<DB: Backend> SqlCopier<DB> {
         let copied = self.call(shared, tx, keys, Side::Old).await?;
         if let (false, Some(new)) = (missing.is_empty(), &self.new_pages) {
             // Rows that old lacked could not be locked before they were there. What is there now, inserted by
-            // this copy or of a write, is locked and copied once more; nothing was copied to the rest.
+            // this copy or of a write, is locked and copied once more. So is what new has now: where it had none when
+            // the copy read it, a DELETE of InnoDB has waited for the write that inserted it, and deleted it in old.
+            // Nothing was copied to the rest.
             let held = self.hold_old(shared, tx, (after, last)).await?;
-            let inserted: Vec<KeyParts> =
-                missing.into_iter().filter(|key| held.contains(key)).collect();
-            if !inserted.is_empty() {
-                let (sql, values) = new.page(after, Some(last), u32::MAX, true);
-                let locked = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
-                locked.map_err(failed)?;
-                self.call(shared, tx, &inserted, Side::Old).await?;
+            let (sql, values) = new.page(after, Some(last), u32::MAX, true);
+            let locked = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
+            let locked: HashSet<KeyParts> = locked
+                .map_err(failed)?
+                .into_iter()
+                .map(|row| new.key_of(row))
+                .collect::<Result<_, _>>()?;
+            let again: Vec<KeyParts> = missing
+                .into_iter()
+                .filter(|key| held.contains(key) || locked.contains(key))
+                .collect();
+            if !again.is_empty() {
+                self.call(shared, tx, &again, Side::Old).await?;
             }
         }
         Ok(copied)
@@ -254,12 +262,18 @@ impl<DB: Backend> SqlCopier<DB> {
                 tx.rollback().await?;
                 return Ok(None);
             }
-            let copied = self.copy_one(shared, &mut tx, &key, to).await?;
-            match copied {
-                One::Inserted(_) if !alone && self.inserts_exclusively() => {
-                    tx.rollback().await?;
-                    alone = true;
-                }
+            // A row that is not there cannot be locked. A write that inserts it meanwhile would be overwritten, or be
+            // deleted: a DELETE of InnoDB waits for that write, and then finds what it inserted.
+            if to == Side::Old
+                && !alone
+                && self.inserts_exclusively()
+                && !self.find_old(shared, &mut tx, &key, true).await?
+            {
+                tx.rollback().await?;
+                alone = true;
+                continue;
+            }
+            match self.copy_one(shared, &mut tx, &key, to).await? {
                 One::Copied(copied) | One::Inserted(copied) => {
                     self.commit_copy(shared, tx).await?;
                     return Ok(Some(copied));

@@ -73,6 +73,7 @@ holds! {
     returns::births_back
     returns::dirty_way_back
     returns::birth_repaired
+    returns::reborn
     returns::twice
     returns::back_from_a_ramp
 }
@@ -118,6 +119,8 @@ breaks! {
     rows_born_during_a_reverse_copy: without Births in returns::births_back, not EQUAL;
     orphans_left_in_old: without ReverseRest in returns::births_back, not EQUAL;
     deletes_that_passed_old: without Barrier in returns::births_back, not EQUAL;
+    inserts_beside_a_reverse_copy: without DeletedInserts in returns::births_back, not EQUAL;
+    inserts_beside_a_repair: without LoneInserts in returns::reborn, not EQUAL;
     deletes_beside_a_repair: without LoneInserts in returns::birth_repaired, not EQUAL;
     parts_of_two_generations: without GenerationOfParts in returns::twice, not EQUAL;
     mark_after_the_reverse_copy: without MarkFirst in returns::dirty_way_back, not EQUAL;

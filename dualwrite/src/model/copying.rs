@@ -39,7 +39,20 @@ impl World {
         if unmarked && self.is_mark_locked(state, who, key, to) {
             return None;
         }
-        let step = if there { CopyStep::Locked } else { CopyStep::Free };
+        let alone = who == Who::Repair && to == Side::Old && !self.lacks(Guard::LoneInserts);
+        let step = match there {
+            true => CopyStep::Locked,
+            false if alone => {
+                return Some(Copying {
+                    key,
+                    to,
+                    unmarked: false,
+                    target: None,
+                    step: CopyStep::Alone,
+                });
+            }
+            false => CopyStep::Free,
+        };
         Some(Copying { key, to, unmarked, target: None, step })
     }
 
@@ -68,27 +81,30 @@ impl World {
             CopyStep::Saw { locked: true, source, .. } => {
                 Some(self.end_copy(state, copying, Some(source)))
             }
-            CopyStep::Saw { locked: false, source, target: before } => {
-                // A row that was not there when the statement began is not deleted by it.
-                let writes = source != ABSENT || before != ABSENT;
-                if writes && self.is_locked(state, who, key, to) {
+            // It writes what it has seen, whatever is there by now; a row that it has not seen is deleted.
+            CopyStep::Saw { locked: false, source, .. } => {
+                if self.is_locked(state, who, key, to) {
                     return None;
                 }
-                let target = if writes { Some(source) } else { target };
+                let target = Some(source);
                 Some(Outcome::Step(Copying { step: CopyStep::Written, target, ..copying }))
             }
             CopyStep::Alone => self.copy_exclusive(state, copying),
             CopyStep::Written => {
                 let own = target.filter(|_| to == Side::Old);
                 let there = own.unwrap_or(row.side(Side::Old)) != ABSENT;
+                // A page looks into new as well.
+                let again = to == Side::Old
+                    && who == Who::Worker
+                    && row.side(Side::New) != ABSENT
+                    && !self.lacks(Guard::DeletedInserts);
                 match to {
+                    _ if !there && again && self.is_locked(state, who, key, Side::New) => None,
+                    _ if !there && again => step(CopyStep::Locked),
                     _ if !there || self.lacks(Guard::Births) => {
                         Some(self.end_copy(state, copying, target))
                     }
                     Side::New => Some(Outcome::Born),
-                    Side::Old if who == Who::Repair && !self.lacks(Guard::LoneInserts) => {
-                        Some(Outcome::Born)
-                    }
                     Side::Old if self.is_locked(state, who, key, Side::Old) => None,
                     Side::Old => step(CopyStep::Locked),
                 }

@@ -85,6 +85,17 @@ pub(super) fn birth_repaired() -> World {
     }
 }
 
+/// A key whose mirror write failed is deleted, and inserted again while its mark is repaired.
+pub(super) fn reborn() -> World {
+    World {
+        rows: [BOTH, NOWHERE],
+        moves: vec![],
+        budget: Budget { writes: 2, deletes: 1, failures: 1, ..nothing() },
+        goals: &[REPAIRED],
+        ..ready(Stage::RampDown)
+    }
+}
+
 /// Complete once more before the reverse copy is done; nobody reads.
 pub(super) fn twice() -> World {
     World {

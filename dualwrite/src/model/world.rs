@@ -66,6 +66,7 @@ pub(super) enum Guard {
     LockedReverse,        // the reverse copy locks the row that it writes
     ReverseRest,          // what old alone has is removed once more when all is copied back,
     Barrier,              // and no write is in flight that began before all was copied back
+    DeletedInserts,       // a page that deleted what it had not seen looks whether new has it by now
     LoneInserts,          // a single row that old lacks is copied back while no write is in flight
     Token,                // an epoch that was lost and made again is told from itself
     SameServer,           // an instance counts by what it said to the server that there is now

@@ -229,7 +229,7 @@ async fn repair_key_once<DB: Backend>(
         tx.rollback().await?;
         return repaired(found);
     }
-    let inserts = to == Side::Old && !removes && !held.contains(key);
+    let inserts = to == Side::Old && !held.contains(key);
     if inserts && keep && !alone && plan.copier.inserts_exclusively() {
         tx.rollback().await?;
         return Ok(Attempt::Alone);

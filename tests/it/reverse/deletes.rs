@@ -1,5 +1,8 @@
 //! A delete that passes old before the row is there locks nothing in old. It is held between its sides while
 //! the row is copied back to old: by a reverse copy, by the repair of a mark, by the repair of a difference.
+//!
+//! And the other way round: a copy that has seen no row in new, and removes it from old, meets a write that has
+//! inserted it on both sides meanwhile.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::{complete, ramp_down};
 use crate::interleavings::has_its_say;
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, Notes as _, World};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
@@ -18,6 +22,8 @@ on_all_databases!(
     a_delete_beside_the_repair_of_a_mark_leaves_nothing,
     a_delete_beside_the_repair_of_a_difference_leaves_nothing,
     beside_a_transaction_held_open_a_key_stays_marked,
+    an_insert_beside_the_repair_of_a_mark_stays_in_old,
+    an_insert_beside_a_reverse_copy_stays_in_old,
 );
 
 /// The key that new alone has at first.
@@ -144,4 +150,60 @@ async fn beside_a_transaction_held_open_a_key_stays_marked<D: Sql>(db: Scratch<D
     world.migration.repair().await.unwrap();
     assert_eq!(world.db.number(in_old).await, 1);
     assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 0);
+}
+
+/// Writes the key while a copy is held that has not seen it in new; then lets both end.
+async fn insert_beside<D: Sql, T>(world: &Arc<World<D>>, copying: &Hook, copy: &JoinHandle<T>) {
+    copying.reached().await;
+    let writer = Arc::clone(world);
+    let write = tokio::spawn(async move { writer.save(BORN, "born again").await });
+    has_its_say(world, &write).await;
+    copying.let_go();
+    write.await.unwrap();
+    until("the copy has ended", async || copy.is_finished()).await;
+}
+
+async fn is_on_both_sides<D: Sql>(world: &World<D>) {
+    assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 0);
+    let [old, new] = world.words().await;
+    assert_eq!((old.last().map(String::as_str), &old), (Some("born again"), &new));
+    assert!(world.migration.verify().run().await.unwrap().is_clean());
+}
+
+/// A mirror that failed has left a mark, and the key was deleted on both sides since.
+async fn an_insert_beside_the_repair_of_a_mark_stays_in_old<D: Sql>(db: Scratch<D>) {
+    let notes = CopyNotes::<D>::both_ways();
+    let copying = notes.back.clone();
+    let world = Arc::new(ramp_down(db, 3, notes).await);
+    copying.hold();
+    world.db.execute(MARK).await;
+    let migration = world.migration.clone();
+    let repair = tokio::spawn(async move { migration.repair().await });
+    insert_beside(&world, &copying, &repair).await;
+    let _ = repair.await.unwrap().map_err(|error| assert!(error.is_retryable(), "{error}"));
+    world.migration.repair().await.unwrap();
+    is_on_both_sides(&world).await;
+}
+
+/// The key is deleted after its page was read.
+async fn an_insert_beside_a_reverse_copy_stays_in_old<D: Sql>(db: Scratch<D>) {
+    let notes = CopyNotes::<D>::both_ways();
+    let (before, copying) = (notes.before_back.clone(), notes.back.clone());
+    let world = Arc::new(ramp_down(db, 0, notes).await);
+    world.migration.advance(Stage::Complete).await.unwrap();
+    world.save(BORN, "born in new").await;
+    world.migration.rollback("x").await.unwrap();
+    if has_one_writer::<D>() {
+        return; // nobody writes beside a page
+    }
+    before.hold();
+    copying.hold();
+    let migration = world.migration.clone();
+    let copy = tokio::spawn(async move { migration.backfill().reverse().run().await });
+    before.reached().await;
+    world.db.execute("DELETE FROM new_note WHERE id = 100").await;
+    before.let_go();
+    insert_beside(&world, &copying, &copy).await;
+    assert!(copy.await.unwrap().unwrap().complete);
+    is_on_both_sides(&world).await;
 }

@@ -81,6 +81,9 @@ pub(crate) struct CopyNotes<D: Sql> {
     both_ways: bool,
     /// Between what it reads and what it writes.
     pub(crate) between: Hook,
+    /// The same on the way back, and before it reads.
+    pub(crate) back: Hook,
+    pub(crate) before_back: Hook,
     database: PhantomData<D>,
 }
 
@@ -90,6 +93,8 @@ impl<D: Sql> CopyNotes<D> {
             calls: Arc::default(),
             both_ways: false,
             between: Hook::default(),
+            back: Hook::default(),
+            before_back: Hook::default(),
             database: PhantomData,
         }
     }
@@ -138,9 +143,15 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
     async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
         let mut copied = Copied::default();
         for id in keys {
+            self.before_back.pass().await;
+            let sql = format!("SELECT word FROM new_note WHERE id = {id}");
+            let word = D::texts(tx, &sql).await?.pop();
+            self.back.pass().await;
             D::run(tx, &format!("DELETE FROM old_note WHERE id = {id}")).await?;
-            let sql = "INSERT INTO old_note (id, word) SELECT id, word FROM new_note WHERE id =";
-            copied.migrated += D::run(tx, &format!("{sql} {id}")).await?;
+            if let Some(word) = word {
+                let sql = format!("INSERT INTO old_note (id, word) VALUES ({id}, '{word}')");
+                copied.migrated += D::run(tx, &sql).await?;
+            }
         }
         Ok(copied)
     }
