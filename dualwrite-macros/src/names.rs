@@ -21,6 +21,19 @@ pub(crate) fn wrapper(item: &Ident) -> Ident {
     format_ident!("Dual{}", item, span = item.span())
 }
 
+/// The inherent functions of what fences the writes of a trait without transactions.
+pub(crate) const FENCED_FUNCTIONS: [&str; 3] = ["and", "within", "inner"];
+
+/// `CustomersIn` for `Customers`: the form of the trait whose writes take a transaction.
+pub(crate) fn in_form(item: &Ident) -> Ident {
+    format_ident!("{}In", item, span = item.span())
+}
+
+/// `FencedCustomers` for `Customers`.
+pub(crate) fn fenced(item: &Ident) -> Ident {
+    format_ident!("Fenced{}", item, span = item.span())
+}
+
 /// `set_email_address` for `email_address`.
 pub(crate) fn setter(field: &Ident) -> Ident {
     format_ident!("set_{}", field, span = field.span())

@@ -138,6 +138,12 @@ pub fn sure<T>(call: impl Future<Output = T>) -> impl Future<Output = Result<T, 
 /// Logs why a call answers with what the trait says for this case.
 #[cold]
 pub fn unknown(method: &'static str, Unknown(error): Unknown) {
+    unknown_of(method, &error);
+}
+
+/// The same of an error that nothing carries.
+#[cold]
+pub fn unknown_of(method: &'static str, error: &Error) {
     tracing::warn!(method, kind = ?error.kind(), migration = error.migration(), "a call was answered by its `on_unknown`");
 }
 

@@ -21,7 +21,9 @@ pub use crate::copy::table::{Carried, Carry, ReadColumn, Source};
 pub use crate::database::Alike;
 pub use crate::needs::{
     Carried as CarriedError, Unknown, answering_error_of_old, carried, failure, given, handed,
-    kept, sure, unknown, with_error, with_error_of_old,
+    kept, sure, unknown, unknown_of, with_error, with_error_of_old,
 };
 pub use crate::shadow::rules::{ByNoText, ByText, Failed};
+pub use crate::transaction::fenced::{Fenced, Pool};
+pub use crate::transaction::shared::Turn;
 pub use crate::transaction::{HoldsFence, fenced};

@@ -10,6 +10,8 @@
 
 mod ending;
 pub(crate) mod exclusive;
+pub(crate) mod fenced;
+pub(crate) mod shared;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

@@ -38,6 +38,7 @@ mod expand;
 mod failover;
 mod far_away;
 mod fence;
+mod fenced_writes;
 mod flags;
 mod forms;
 mod guard;

@@ -46,7 +46,7 @@ fn wrapper(model: &Repository) -> TokenStream {
 }
 
 /// `DualCustomers<O, N, B>`, and its parameters where it is implemented.
-fn own_type(model: &Repository) -> (TokenStream, TokenStream) {
+pub(super) fn own_type(model: &Repository) -> (TokenStream, TokenStream) {
     let Repository { wrapper, sides, both, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     match model.writes() {
@@ -59,7 +59,7 @@ fn own_type(model: &Repository) -> (TokenStream, TokenStream) {
 }
 
 /// Attributes of the trait that mean the same on the wrapper.
-fn is_inherited(attribute: &Attribute) -> bool {
+pub(super) fn is_inherited(attribute: &Attribute) -> bool {
     let hidden = || attribute.parse_args::<Ident>().is_ok_and(|argument| argument == "hidden");
     attribute.path().is_ident("allow")
         || attribute.path().is_ident("deprecated")
@@ -127,7 +127,7 @@ fn functions(model: &Repository) -> TokenStream {
 /// The table of methods.
 fn repository(model: &Repository, form: &str) -> TokenStream {
     let private = model.root.private();
-    let name = names::plain(&model.item.ident);
+    let name = names::plain(&model.typed().ident);
     let form = Ident::new(form, Span::call_site());
     let entries = model.methods.iter().filter_map(|method| entry(model, method));
     quote! {
@@ -461,7 +461,7 @@ fn positions(methods: &[Method]) -> Vec<TokenStream> {
 }
 
 /// Implementing and calling what the user has deprecated is what the wrapper is for.
-fn allow_deprecated(model: &Repository) -> Option<TokenStream> {
+pub(super) fn allow_deprecated(model: &Repository) -> Option<TokenStream> {
     let methods = model.item.items.iter().filter_map(|item| match item {
         syn::TraitItem::Fn(method) => Some(&method.attrs),
         _ => None,

@@ -9,6 +9,7 @@ mod body;
 mod desugar;
 mod docs;
 mod expand;
+mod fenced;
 mod lower;
 mod model;
 mod syntax;
@@ -26,6 +27,10 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     match lower::repository(args, &source) {
+        Ok(model) if model.fenced.is_some() => {
+            let (of_fenced, added) = (fenced::expand(&model, &source), expand::expand(&model));
+            quote!(#of_fenced #added)
+        }
         // The trait is declared elsewhere.
         Ok(model) if model.remote.is_some() => expand::expand(&model),
         Ok(model) => {

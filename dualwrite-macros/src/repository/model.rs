@@ -41,6 +41,22 @@ pub(super) struct Repository {
     /// Error types that depend on the trait's parameters, which must be made from our error.
     pub(super) errors: Vec<Type>,
     pub(super) methods: Vec<Method>,
+    /// What is written for a trait whose writes take no transaction.
+    pub(super) fenced: Option<Fenced>,
+}
+
+/// A trait whose writes take no transaction. The wrapper is that of its form whose writes take one.
+pub(super) struct Fenced {
+    /// The trait as typed, without our attributes.
+    pub(super) item: ItemTrait,
+    /// Its form whose writes take a transaction: this is what the sides and the wrapper implement.
+    pub(super) in_form: ItemTrait,
+    /// What implements the trait as typed.
+    pub(super) name: Ident,
+    /// The kind of database.
+    pub(super) database: Type,
+    /// The trait that the typed one is a copy of.
+    pub(super) remote: Option<Path>,
 }
 
 /// One of the two stores.
@@ -339,6 +355,11 @@ impl Repository {
     /// Whether a method writes.
     pub(super) fn writes(&self) -> bool {
         self.methods.iter().any(|method| matches!(method.route, Route::Write(_)))
+    }
+
+    /// The trait as typed.
+    pub(super) fn typed(&self) -> &ItemTrait {
+        self.fenced.as_ref().map_or(&self.item, |fenced| &fenced.item)
     }
 
     /// `Customers`, or the path of the trait that it is a copy of.

@@ -108,3 +108,39 @@ fn policies() {
         ],
     );
 }
+
+#[test]
+fn transactions_that_the_wrapper_begins() {
+    let check = |database: &str, method: &str, expected: &str| {
+        let source = format!("#[repository(transaction = {database})] trait Things {{ {method} }}");
+        check_refused(&source, &[expected]);
+    };
+    let write = "#[write(key = id)] async fn save(&self, id: i64) -> Result<(), E>;";
+    check(
+        "\"Sqlite\"",
+        "#[read(scan)] async fn all(&self) -> Result<(), E>;",
+        "`transaction` takes the type of the database that the writes go to: write `transaction = \
+         sqlx::Postgres`, without quotes",
+    );
+    check(
+        "Db",
+        "#[read(scan)] async fn all(&self) -> Result<(), E>;",
+        "remove `transaction = …`: this trait has no `#[write(…)]`",
+    );
+    check(
+        "Db",
+        "#[write(key = id)] async fn save(&self, tx: &mut Tx<'_, Db>, id: i64) -> Result<(), E>;",
+        "remove this argument, or `transaction = …` above: the wrapper begins the transaction of this write",
+    );
+    check(
+        "Db",
+        "#[write(key = id)] fn save(&self, id: i64) -> BoxFuture<'_, Result<(), E>>;",
+        "write `async fn`, with `#[async_trait]` below `#[repository]` where futures are boxed: the sides get a \
+         transaction too, which this future does not say that it borrows",
+    );
+    check(
+        "Db",
+        &format!("{write} #[primary] fn within(&self) -> bool;"),
+        "rename `within`: the generated wrapper has a function of this name, which would hide it",
+    );
+}

@@ -89,7 +89,7 @@ fn settings() {
     check(
         "#[repository(crate = \"dualwrite\", krate)] trait Things {}",
         &[
-            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`, `name`, `error`, `remote`",
+            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`, `name`, `error`, `remote`, `transaction`",
             "`crate` takes a path: write `crate = my_crate::dualwrite`, without quotes",
         ],
     );
@@ -116,8 +116,8 @@ fn transactions() {
     check_method(
         "#[write(key = id)] async fn save(&self, id: i64) -> Result<(), E>;",
         &[
-            "a write takes part in the caller's transaction: add `tx`, `&mut dualwrite::Tx<'_, DB>`, \
-           which `migration.begin(..)` gives",
+            "add `tx`, `&mut dualwrite::Tx<'_, DB>`, which `migration.begin(..)` gives, or keep the trait as it \
+             is and write `#[repository(transaction = DB)]`: a write must not run under a stage that has passed",
         ],
     );
     check_method(

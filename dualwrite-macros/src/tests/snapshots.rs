@@ -365,3 +365,21 @@ trait Customers<T> {
 }",
     );
 }
+
+#[test]
+fn writes_without_a_transaction() {
+    check(
+        "repository/writes_without_a_transaction.rs",
+        "
+#[repository(transaction = sqlx::Sqlite)]
+trait Customers {
+    #[read(scan, shadow = never)]
+    async fn count(&self) -> Result<i64, sqlx::Error>;
+    #[write(key = id)]
+    async fn rename(&self, id: i64, name: String) -> Result<(), sqlx::Error>;
+    async fn forget(&self, id: i64) -> Result<(), sqlx::Error> {
+        self.rename(id, String::new()).await
+    }
+}",
+    );
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::observe::MethodStats;
@@ -10,6 +11,7 @@ use crate::stages::position::Percent;
 use crate::stages::route::Operation;
 use crate::stages::stage::Side;
 use crate::state::{AnswerPolicy, MirrorPolicy, Shared};
+use crate::transaction::fenced::{Fenced, Pool};
 
 /// How the implementations of a wrapper share the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,6 +256,12 @@ impl Repository {
     #[must_use]
     pub fn at_once(self) -> Self {
         Self { form: Form::AtOnce, ..self }
+    }
+
+    /// What gives each write of a trait without transactions its own.
+    #[must_use]
+    pub fn fenced<DB: Backend>(&self, pool: Pool<DB>) -> Fenced<DB> {
+        Fenced::new(&self.shared, pool)
     }
 
     /// Whether one call writes both sides.

@@ -13,7 +13,7 @@ mod write;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Expr, ExprReference, GenericParam};
+use syn::{Expr, ExprReference, GenericParam, Signature};
 
 use super::model::{Argument, Failing, Form, Method, Passing, Repository, Route, Side};
 
@@ -89,7 +89,7 @@ impl Body<'_> {
         handing: Handing,
     ) -> TokenStream {
         let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
-        let turbofish = self.turbofish();
+        let turbofish = turbofish(&self.method.signature);
         let arguments = self.method.arguments.iter().map(|argument| self.hand(argument, handing));
         let call = quote_spanned! {mixed()=>
             <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
@@ -111,20 +111,6 @@ impl Body<'_> {
             (Failing::By(_), _) => quote_spanned!(mixed()=> #private::carried(#call)),
             (Failing::Answer(_), _) => quote_spanned!(mixed()=> #private::sure(#call)),
         }
-    }
-
-    /// The method's own parameters: those that occur only in the answer cannot be inferred
-    /// everywhere. Lifetimes always can.
-    fn turbofish(&self) -> Option<TokenStream> {
-        let parameters = self.method.signature.generics.params.iter();
-        let named: Vec<&Ident> = parameters
-            .filter_map(|parameter| match parameter {
-                GenericParam::Type(parameter) => Some(&parameter.ident),
-                GenericParam::Const(parameter) => Some(&parameter.ident),
-                GenericParam::Lifetime(_) => None,
-            })
-            .collect();
-        (!named.is_empty()).then(|| quote!(::<#(#named),*>))
     }
 
     /// The value of one of our own calls, or its error as the user's.
@@ -162,6 +148,20 @@ impl Body<'_> {
             (Passing::Value | Passing::Shared, _) => quote!(#name),
         }
     }
+}
+
+/// The method's own parameters: those that occur only in the answer cannot be inferred everywhere. Lifetimes
+/// always can.
+pub(super) fn turbofish(signature: &Signature) -> Option<TokenStream> {
+    let parameters = signature.generics.params.iter();
+    let named: Vec<&Ident> = parameters
+        .filter_map(|parameter| match parameter {
+            GenericParam::Type(parameter) => Some(&parameter.ident),
+            GenericParam::Const(parameter) => Some(&parameter.ident),
+            GenericParam::Lifetime(_) => None,
+        })
+        .collect();
+    (!named.is_empty()).then(|| quote!(::<#(#named),*>))
 }
 
 /// `&key`. The parts of a tuple are borrowed one by one: the tuple must not take the arguments away.

@@ -111,6 +111,14 @@ const RESULT: &str = "answer `Result<T, E>` where `E` can be made from `dualwrit
 const SYNC: &str = "a call may wait for a database: write `async fn`, or answer `impl Future<Output = Result<T, E>> + Send`; \
                     what does not read or write is marked `#[primary]`";
 
+/// Whether this is a future in a box.
+pub(super) fn is_boxed(output: &ReturnType) -> bool {
+    match output {
+        ReturnType::Type(_, ty) => matches!(future(ty), Some((_, Form::Boxed))),
+        ReturnType::Default => false,
+    }
+}
+
 /// Two sides have one type of answer only if it has a name.
 fn check_named(ty: &Type, errors: &mut Errors) -> Option<()> {
     let Some(hidden) = owned::impl_trait_in(ty) else {

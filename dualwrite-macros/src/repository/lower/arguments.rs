@@ -147,8 +147,13 @@ pub(super) fn report_missing_transaction(
         ),
         // A `Tx` in another form has been reported already.
         None if arguments.iter().any(|argument| is_tx(referent(&argument.ty))) => {}
-        None => errors
-            .on(name, format!("a write takes part in the caller's transaction: add `tx`, {TX}")),
+        None => errors.on(
+            name,
+            format!(
+                "add `tx`, {TX}, or keep the trait as it is and write `#[repository(transaction = DB)]`: \
+                 a write must not run under a stage that has passed"
+            ),
+        ),
     }
 }
 

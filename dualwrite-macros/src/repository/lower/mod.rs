@@ -10,12 +10,13 @@ mod options;
 mod owned;
 mod route;
 mod self_types;
+mod transaction;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute, Expr, ExprPath, ItemTrait, Meta, Path, TraitItem, TypeParamBound, WherePredicate,
-    parse_quote,
+    Attribute, Expr, ExprPath, ItemTrait, Meta, Path, TraitItem, Type, TypeParamBound,
+    WherePredicate, parse_quote,
 };
 
 use super::model::{Constant, Form, Repository, Sides};
@@ -34,11 +35,17 @@ struct Header {
     error: Option<ExprPath>,
     /// The trait that this one is a copy of.
     remote: Option<Path>,
+    /// The kind of database whose transactions the wrapper begins.
+    database: Option<Type>,
 }
 
 impl Header {
     fn of(item: &ItemTrait, settings: &mut Settings, errors: &mut Errors) -> Self {
-        let mut header = Self { name: names::wrapper(&item.ident), error: None, remote: None };
+        let name = names::wrapper(&item.ident);
+        let mut header = Self { name, error: None, remote: None, database: None };
+        if let Some((key, value)) = settings.value("transaction", "a type of database", errors) {
+            header.database = transaction::database(&key, &value, errors);
+        }
         if let Some((key, value)) = settings.value("name", "a name for the wrapper", errors) {
             match options::name(&value) {
                 Some(name) => header.name = name,
@@ -71,12 +78,21 @@ impl Header {
 /// Proves the trait valid, or says everything that is wrong with it.
 pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repository> {
     let mut errors = Errors::default();
-    let item = &source.item;
-    let mut settings = Settings::new("`#[repository]`", &["crate", "name", "error", "remote"]);
+    const SETTINGS: &[&str] = &["crate", "name", "error", "remote", "transaction"];
+    let mut settings = Settings::new("`#[repository]`", SETTINGS);
     settings.add(args, &mut errors);
     let root = Root::from_settings(&mut settings, &mut errors);
-    let header = Header::of(item, &mut settings, &mut errors);
+    let mut header = Header::of(&source.item, &mut settings, &mut errors);
     check_trait(source, &mut errors);
+    // Where the writes take no transaction, all that follows is about the form whose writes take one.
+    let in_form = match header.database.take() {
+        Some(database) => {
+            Some(transaction::in_form(source, database, header.remote.take(), &root, &mut errors))
+        }
+        None => None,
+    };
+    let source = in_form.as_ref().map_or(source, |in_form| &in_form.source);
+    let item = &source.item;
     let associated = associated::types(item, &mut errors);
     let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
@@ -105,8 +121,10 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         constants: constants(item),
         methods: methods.into_iter().map(|lowered| lowered.method).collect(),
         item: item.clone(),
+        fenced: None,
     };
-    errors.into_result(model)
+    let fenced = in_form.map(|in_form| in_form.fenced);
+    errors.into_result(Repository { fenced, ..model })
 }
 
 fn check_trait(source: &Source, errors: &mut Errors) {
