@@ -37,7 +37,7 @@ pub use self::fence::Isolation;
 use self::fence::read_pinned;
 #[cfg(feature = "postgres")]
 use self::fence::read_positions;
-pub(crate) use self::fence::{Begin, Fenced, Found, Pin, SAVEPOINT};
+pub(crate) use self::fence::{Adoption, Begin, Fenced, Found, Pin, SAVEPOINT};
 pub(crate) use self::holder::{Holder, Holders};
 pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

@@ -8,6 +8,7 @@
 //! SQLite), and the application can (DDL on MySQL, a `COMMIT` of its own). What follows is then not
 //! stored; the adapters say how.
 
+mod adopt;
 mod ending;
 pub(crate) mod exclusive;
 pub(crate) mod fenced;
@@ -63,6 +64,8 @@ pub struct Tx<'c, DB: Backend> {
     work: Work,
     /// A nested transaction was dropped at work.
     interrupted: bool,
+    /// Somebody else ends the transaction.
+    adopted: bool,
     /// A shutdown waits for it.
     _operation: Option<TaskTrackerToken>,
     /// A change of the stage that waits for this transaction names it.
@@ -77,6 +80,8 @@ enum Conn<'c, DB: Backend> {
         /// Of the outer one, where this one was dropped at work.
         interrupted: &'c mut bool,
     },
+    /// A savepoint in a transaction that somebody else began.
+    Adopted { conn: &'c mut DB::Connection, held: Held<DB> },
 }
 
 type Held<DB> = <<DB as Backend>::Adapter as Adapter>::Held;
@@ -246,7 +251,9 @@ impl<DB: Backend> Tx<'static, DB> {
     pub(crate) async fn take_fence(&mut self, begin: Begin<'_>) -> sqlx::Result<Fenced> {
         match &mut self.conn {
             Conn::Root(Some(conn), held) => DB::Adapter::begin_fenced(conn, held, begin).await,
-            Conn::Root(None, _) | Conn::Nested { .. } => Err(sqlx::Error::BeginFailed),
+            Conn::Root(None, _) | Conn::Nested { .. } | Conn::Adopted { .. } => {
+                Err(sqlx::Error::BeginFailed)
+            }
         }
     }
 
@@ -295,6 +302,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             mirror_savepoint: MirrorSavepoint::None,
             work: Work::None,
             interrupted: false,
+            adopted: false,
         }
     }
 
@@ -342,9 +350,11 @@ impl<'c, DB: Backend> Tx<'c, DB> {
         let interrupted = &mut self.interrupted;
         let conn = match &mut self.conn {
             Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
-            Conn::Nested { conn, .. } => conn,
+            Conn::Nested { conn, .. } | Conn::Adopted { conn, .. } => conn,
         };
-        Ok(Tx::new(Conn::Nested { conn, interrupted }, pins, isolation, State::Open))
+        let mut nested = Tx::new(Conn::Nested { conn, interrupted }, pins, isolation, State::Open);
+        nested.adopted = self.adopted;
+        Ok(nested)
     }
 
     /// The savepoint before a mirror write, at this level.
@@ -372,7 +382,8 @@ impl<'c, DB: Backend> Tx<'c, DB> {
     /// for a write that found the transaction whole: what another left undone stays so.
     pub(crate) fn clear_spoiled(&mut self) {
         self.spoiled = None;
-        self.unseen_statements = false;
+        // Where nothing guards the session, a statement of a side may have ended the transaction as well.
+        self.unseen_statements = self.adopted && DB::Adapter::ENDS_UNSEEN;
     }
 
     /// From now on the connection waits for answers to statements of a write or of ours, until
@@ -402,7 +413,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
     pub(crate) fn connection(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
             Conn::Root(conn, _) => conn.as_deref_mut().expect(DROPPED),
-            Conn::Nested { conn, .. } => conn,
+            Conn::Nested { conn, .. } | Conn::Adopted { conn, .. } => conn,
         }
     }
 }
@@ -416,7 +427,7 @@ impl<DB: Backend> Deref for Tx<'_, DB> {
     fn deref(&self) -> &DB::Connection {
         match &self.conn {
             Conn::Root(conn, _) => conn.as_deref().expect(DROPPED),
-            Conn::Nested { conn, .. } => conn,
+            Conn::Nested { conn, .. } | Conn::Adopted { conn, .. } => conn,
         }
     }
 }

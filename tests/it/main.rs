@@ -9,6 +9,7 @@ mod support;
 
 // Behaviours, one module each, in alphabetical order.
 mod acceptance;
+mod adopted;
 mod adoption;
 mod backfill;
 mod bulk;

@@ -120,6 +120,20 @@ pub enum Fenced {
     Lost,
 }
 
+/// What taking the fence found in a transaction that somebody else began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Adoption {
+    /// The fence of every pin is held until the transaction ends.
+    Held,
+    /// There is no transaction any more, or it has failed.
+    Ended,
+    /// It has written or locked rows before.
+    Late,
+    /// Its snapshot is older than the position in force.
+    Behind,
+}
+
 /// The position in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]

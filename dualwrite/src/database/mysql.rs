@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: a locking read of the migration's row is the fence, shared by writers and
 //! exclusive for a change of the position. `LOCK IN SHARE MODE` is understood by both.
 
+mod adopt;
 mod catalogue;
 mod engine;
 mod hazards;
@@ -20,9 +21,9 @@ use sqlx_core::transaction::TransactionManager;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure, SqlRow,
-    SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed, migrator,
-    safe, typed_values,
+    Adoption, Backend, Begin, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure,
+    SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed,
+    migrator, safe, typed_values,
 };
 use crate::database::{altering, expanding};
 use crate::error::{BoxError, Error, ErrorKind};
@@ -231,6 +232,31 @@ impl Adapter for MySqlAdapter {
         sql.push_str(session::GUARD);
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::mark).await
+    }
+
+    const ENDS_UNSEEN: bool = true;
+
+    async fn adopt_fence(conn: &mut MySqlConnection, pins: &[Pin]) -> sqlx::Result<Adoption> {
+        adopt::take_fence(conn, pins).await
+    }
+
+    async fn commit_adopted(
+        conn: &mut MySqlConnection,
+        (): &(),
+        marked: &[Pin],
+    ) -> Result<(), NotCommitted> {
+        if !marked.is_empty() {
+            Self::run(conn, trigger::UNMARK).await.map_err(NotCommitted::nested::<MySql>)?;
+        }
+        Manager::commit(conn).await.map_err(NotCommitted::nested::<MySql>)
+    }
+
+    async fn roll_back_adopted(conn: &mut MySqlConnection, (): &()) -> sqlx::Result<()> {
+        Manager::rollback(conn).await
+    }
+
+    async fn check_adopted(conn: &mut MySqlConnection) -> sqlx::Result<()> {
+        adopt::check(conn).await
     }
 
     async fn begin_writing(conn: &mut MySqlConnection) -> sqlx::Result<()> {

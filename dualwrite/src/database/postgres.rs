@@ -5,6 +5,7 @@
 //! the procedure included, at every isolation level. Both statements go in the message that begins the
 //! transaction, so the fence costs no round trip.
 
+mod adopt;
 mod catalogue;
 mod engine;
 mod fence;
@@ -26,8 +27,9 @@ use sqlx_core::transaction::TransactionManager;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure,
-    SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe, typed_values,
+    Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin,
+    Pressure, SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe,
+    typed_values,
 };
 use crate::database::{altering, expanding};
 use crate::error::{BoxError, Error};
@@ -199,6 +201,27 @@ impl Adapter for PostgresAdapter {
             seen = found;
         }
         Ok(Fenced::Moved)
+    }
+
+    async fn adopt_fence(conn: &mut PgConnection, pins: &[Pin]) -> sqlx::Result<Adoption> {
+        adopt::take_fence(conn, pins).await
+    }
+
+    async fn commit_adopted(
+        conn: &mut PgConnection,
+        (): &(),
+        marked: &[Pin],
+    ) -> Result<(), NotCommitted> {
+        if !marked.is_empty() {
+            Self::run_text(conn, trigger::unmark(marked))
+                .await
+                .map_err(NotCommitted::nested::<Postgres>)?;
+        }
+        Manager::commit(conn).await.map_err(NotCommitted::nested::<Postgres>)
+    }
+
+    async fn roll_back_adopted(conn: &mut PgConnection, (): &()) -> sqlx::Result<()> {
+        Manager::rollback(conn).await
     }
 
     async fn begin_writing(conn: &mut PgConnection) -> sqlx::Result<()> {

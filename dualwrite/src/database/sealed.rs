@@ -9,8 +9,8 @@ use sqlx::{Database, Pool};
 
 use crate::control::Watch;
 use crate::database::{
-    Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, NewTable, Pin, Pressure, SqlRow,
-    SqlValue, Watched,
+    Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, NewTable, Pin, Pressure,
+    SqlRow, SqlValue, Watched,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -189,6 +189,47 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Rolls a dropped transaction back in the background, or closes its connection.
     fn abandon(conn: PoolConnection<Self::Db>, held: Self::Held);
+
+    /// The server can end a transaction by itself, after which statements are stored one by one.
+    const ENDS_UNSEEN: bool = false;
+
+    /// Takes the fence of every pin, shared, in a transaction that somebody else began. Where it is not
+    /// [`Held`](Adoption::Held) the transaction is as it was before, but for locks.
+    fn adopt_fence(
+        conn: &mut Connection<Self>,
+        pins: &[Pin],
+    ) -> impl Future<Output = sqlx::Result<Adoption>> + Send;
+
+    /// After the savepoint that stands before everything that is written under the fence: an end of the transaction is
+    /// noticed from now on, where that can be.
+    fn guard_adopted(
+        _conn: &mut Connection<Self>,
+        _held: &mut Self::Held,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Releases that savepoint, if the transaction is still there, and removes the marks of these pins before: what
+    /// the owner of the transaction writes afterwards does not bear them.
+    fn commit_adopted(
+        conn: &mut Connection<Self>,
+        held: &Self::Held,
+        marked: &[Pin],
+    ) -> impl Future<Output = Result<(), NotCommitted>> + Send;
+
+    /// Goes back to that savepoint.
+    fn roll_back_adopted(
+        conn: &mut Connection<Self>,
+        held: &Self::Held,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// The owner of the transaction may end it from now on.
+    fn leave(_held: &Self::Held) {}
+
+    /// As [`check_ours`](Adapter::check_ours), for a transaction that somebody else began.
+    fn check_adopted(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send {
+        Self::check_ours(conn)
+    }
 
     /// Opens a transaction without a fence, whose first statement writes.
     fn begin_writing(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;

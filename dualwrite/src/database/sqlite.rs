@@ -1,5 +1,6 @@
 //! SQLite: one writer at a time, so `BEGIN IMMEDIATE` is the fence.
 
+mod adopt;
 mod catalogue;
 mod foreign;
 mod guard;
@@ -19,8 +20,9 @@ use crate::clock;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
-    Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr, SqlValue,
-    Watched, bind, check_version, install_error, is_installed, migrator, safe, typed_values,
+    Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr,
+    SqlValue, Watched, bind, check_version, install_error, is_installed, migrator, safe,
+    typed_values,
 };
 use crate::database::{altering, expanding};
 use crate::error::{BoxError, Error};
@@ -156,6 +158,36 @@ impl Adapter for SqliteAdapter {
         }
         begin_guarded(conn, guarded, BEGIN, Begin::plain(&[])).await?;
         Self::read_pinned(conn, begin.pins).await
+    }
+
+    async fn adopt_fence(conn: &mut SqliteConnection, _pins: &[Pin]) -> sqlx::Result<Adoption> {
+        adopt::take_fence(conn).await
+    }
+
+    async fn guard_adopted(
+        conn: &mut SqliteConnection,
+        held: &mut Option<Guarded>,
+    ) -> sqlx::Result<()> {
+        adopt::guard(conn, held.insert(Guarded::new())).await
+    }
+
+    async fn commit_adopted(
+        conn: &mut SqliteConnection,
+        held: &Option<Guarded>,
+        marked: &[Pin],
+    ) -> Result<(), NotCommitted> {
+        adopt::commit(conn, held.as_ref(), !marked.is_empty()).await
+    }
+
+    async fn roll_back_adopted(
+        conn: &mut SqliteConnection,
+        held: &Option<Guarded>,
+    ) -> sqlx::Result<()> {
+        adopt::roll_back(conn, held.as_ref()).await
+    }
+
+    fn leave(held: &Option<Guarded>) {
+        held.iter().for_each(Guarded::leave);
     }
 
     async fn begin_writing(conn: &mut SqliteConnection) -> sqlx::Result<()> {

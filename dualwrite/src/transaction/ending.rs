@@ -6,8 +6,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::{Conn, State, Tx, Work};
 use crate::clock;
-use crate::database::Backend;
 use crate::database::sealed::{Adapter as _, NotCommitted};
+use crate::database::{Backend, Pin};
 use crate::error::{Error, ErrorKind, is_lost};
 
 const INTERRUPTED: &str = "nothing was committed, because a write in a nested transaction was dropped halfway and \
@@ -27,7 +27,8 @@ impl<DB: Backend> Tx<'_, DB> {
     /// (`COMMIT`, `ROLLBACK`, DDL on MySQL and MariaDB); nothing of what followed is stored. `Database` or
     /// `Serialization` where the database refused to commit: nothing was applied. `CommitUnknown` where the connection
     /// was lost or ended before the answer: look whether it was applied before you do the same again. The same holds
-    /// where this future is dropped before it has answered.
+    /// where this future is dropped before it has answered. Of an [adopted](Tx::adopt) transaction it ends only the
+    /// part that was written through this `Tx`; whether all of it is stored, the owner's own commit says.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.interrupted && DB::Adapter::DIALECT.interruption_breaks {
             // Its connection may give the answers of one statement for those of another: it is closed.
@@ -52,6 +53,10 @@ impl<DB: Backend> Tx<'_, DB> {
             Conn::Nested { conn, .. } => {
                 DB::TransactionManager::commit(conn).await.map_err(NotCommitted::nested::<DB>)
             }
+            Conn::Adopted { conn, held } => {
+                let marked: &[Pin] = if self.marked { &self.pins } else { &[] };
+                DB::Adapter::commit_adopted(conn, held, marked).await
+            }
         };
         match committed {
             Ok(()) => {
@@ -63,7 +68,9 @@ impl<DB: Backend> Tx<'_, DB> {
                 Err(ended_before(error))
             }
             Err(NotCommitted::Failed(error)) => Err(match &self.conn {
-                Conn::Nested { .. } => Error::database("releasing a savepoint", error),
+                Conn::Nested { .. } | Conn::Adopted { .. } => {
+                    Error::database("releasing a savepoint", error)
+                }
                 Conn::Root(..) => Error::committing(error),
             }),
         }
@@ -75,7 +82,10 @@ impl<DB: Backend> Tx<'_, DB> {
     /// `Poisoned`; `Database` where the connection is lost.
     pub(crate) async fn check_ours(&mut self) -> Result<(), Error> {
         if self.unseen_statements {
-            let checked = DB::Adapter::check_ours(self.connection()).await;
+            let checked = match self.adopted {
+                true => DB::Adapter::check_adopted(self.connection()).await,
+                false => DB::Adapter::check_ours(self.connection()).await,
+            };
             checked.map_err(|error| match is_lost(&error) {
                 true => Error::database(
                     "making sure that the transaction is alive; nothing was committed",
@@ -116,6 +126,16 @@ impl<DB: Backend> Tx<'_, DB> {
             Conn::Root(Some(conn), held) => DB::Adapter::roll_back(conn, held).await?,
             Conn::Root(None, _) => {}
             Conn::Nested { conn, .. } => DB::TransactionManager::rollback(conn).await?,
+            Conn::Adopted { conn, held } => {
+                let rolled_back = DB::Adapter::roll_back_adopted(conn, held);
+                match given_up {
+                    true => clock::limit(GIVEN_UP_LIMIT, rolled_back).await.unwrap_or_else(|_| {
+                        let message = "a statement that was given up is still under way: drop the transaction";
+                        Err(sqlx::Error::Protocol(message.to_owned()))
+                    })?,
+                    false => rolled_back.await?,
+                }
+            }
         }
         self.state = State::Closed;
         Ok(())
@@ -151,7 +171,11 @@ impl<DB: Backend> Drop for Tx<'_, DB> {
             (State::Open, Conn::Nested { conn, .. }) => {
                 DB::TransactionManager::start_rollback(conn);
             }
-            (State::Opening, Conn::Root(None, _) | Conn::Nested { .. }) => {}
+            (State::Open, Conn::Adopted { conn, held }) => {
+                DB::TransactionManager::start_rollback(conn);
+                DB::Adapter::leave(held);
+            }
+            (State::Opening, Conn::Root(None, _) | Conn::Nested { .. } | Conn::Adopted { .. }) => {}
         }
     }
 }

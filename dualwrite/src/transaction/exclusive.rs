@@ -34,7 +34,9 @@ impl<DB: Backend> Tx<'static, DB> {
                 Conn::Root(Some(conn), held) => {
                     DB::Adapter::begin_exclusive(conn, held, name).await
                 }
-                Conn::Root(None, _) | Conn::Nested { .. } => Err(sqlx::Error::BeginFailed),
+                Conn::Root(None, _) | Conn::Nested { .. } | Conn::Adopted { .. } => {
+                    Err(sqlx::Error::BeginFailed)
+                }
             };
             match begun {
                 Ok(()) => {

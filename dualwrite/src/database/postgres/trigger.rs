@@ -4,7 +4,7 @@
 //! None of them fails the statement that fires it for a key: what cannot be recorded leaves a mark that the old
 //! table may be stale. No row of theirs is shared by two transactions that write different keys, so that nobody waits.
 
-use crate::database::{UNAWARE_SLOTS, Watched};
+use crate::database::{Pin, UNAWARE_SLOTS, Watched};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
 use crate::preflight::form::KeyForm;
 
@@ -12,6 +12,12 @@ use crate::preflight::form::KeyForm;
 /// of a watched migration sets it, too.
 pub(super) fn mark(fence: u64) -> String {
     format!("SET LOCAL dualwrite.fenced_{fence}='1'")
+}
+
+/// For what follows in the same transaction and is not ours.
+pub(super) fn unmark(pins: &[Pin]) -> String {
+    let unmark = |pin: &Pin| format!("SET LOCAL dualwrite.fenced_{}=''", pin.fence);
+    pins.iter().map(unmark).collect::<Vec<_>>().join(";")
 }
 
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";

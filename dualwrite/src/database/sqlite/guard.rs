@@ -32,6 +32,8 @@ enum Phase {
     Ending,
     /// It has ended before.
     Lost,
+    /// It belongs to somebody else, who has not heard of its end: the next commit is refused, and none after it.
+    Refused,
 }
 
 /// A transaction that the library began, or is about to begin.
@@ -60,6 +62,19 @@ impl Guarded {
         if *phase == Phase::Open {
             *phase = Phase::Ending;
         }
+    }
+
+    /// Nobody waits for the library any more: the owner of the transaction ends it, if it is still there.
+    pub(super) fn leave(&self) {
+        match self.is_lost() {
+            true => self.refuse(),
+            false => self.ending(),
+        }
+    }
+
+    /// The next commit on the connection is refused.
+    pub(super) fn refuse(&self) {
+        *lock(&self.phase) = Phase::Refused;
     }
 
     /// The library has noticed the loss: what the connection commits from now on is its own affair.
@@ -108,10 +123,7 @@ pub(super) async fn install(conn: &mut SqliteConnection) -> sqlx::Result<()> {
 /// given one that does. Closes the connection where that fails.
 pub(super) async fn forget(conn: &mut PoolConnection<Sqlite>, guarded: &Guarded) {
     let depth = Manager::get_transaction_depth(conn);
-    let mut sql = "BEGIN".to_owned();
-    (1..depth).for_each(|level| sql.push_str(&format!(";SAVEPOINT _sqlx_savepoint_{level}")));
-    let _ = SqliteAdapter::run(conn, "ROLLBACK").await; // of what the application began meanwhile
-    let mut forgotten = SqliteAdapter::run_text(conn, sql).await;
+    let mut forgotten = begin_again(conn).await;
     guarded.noticed();
     for _ in 0..depth {
         if forgotten.is_ok() {
@@ -121,6 +133,15 @@ pub(super) async fn forget(conn: &mut PoolConnection<Sqlite>, guarded: &Guarded)
     if forgotten.is_err() {
         conn.close_on_drop();
     }
+}
+
+/// Begins what sqlx believes in.
+pub(super) async fn begin_again(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+    let depth = Manager::get_transaction_depth(conn);
+    let mut sql = "BEGIN".to_owned();
+    (1..depth).for_each(|level| sql.push_str(&format!(";SAVEPOINT _sqlx_savepoint_{level}")));
+    let _ = SqliteAdapter::run(conn, "ROLLBACK").await; // of what the application began meanwhile
+    SqliteAdapter::run_text(conn, sql).await
 }
 
 /// The same for a transaction that was dropped.
@@ -136,15 +157,20 @@ pub(super) fn forget_later(mut conn: PoolConnection<Sqlite>, guarded: Guarded) {
 /// At the end of any transaction of the connection: whether it may be committed.
 fn may_end(current: &Current) -> bool {
     let mut current = lock(current);
+    let mut may_end = true;
     if let Some(phase) = &*current {
         let mut phase = lock(phase);
-        if *phase != Phase::Ending {
-            *phase = Phase::Lost;
-            return false;
+        match *phase {
+            Phase::Ending => {}
+            Phase::Refused => may_end = false,
+            Phase::Open | Phase::Lost => {
+                *phase = Phase::Lost;
+                return false;
+            }
         }
     }
     *current = None;
-    true
+    may_end
 }
 
 /// Nothing panics while it holds one of these.
@@ -178,6 +204,16 @@ mod tests {
         assert!(may_end(&current));
         assert!(!guarded.is_lost());
         assert!(may_end(&current), "a plain statement of the application");
+    }
+
+    #[test]
+    fn a_transaction_of_somebody_else_that_was_lost_is_refused_once() {
+        let guarded = Guarded::new();
+        let current = current(&guarded);
+        assert!(!may_end(&current));
+        guarded.leave();
+        assert!(!may_end(&current), "the owner's commit");
+        assert!(may_end(&current), "whoever has the connection next");
     }
 
     #[test]
