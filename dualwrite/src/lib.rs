@@ -116,7 +116,7 @@ pub use copy::{
     MAPPED_FIELDS_MAX, Mapping,
 };
 pub use database::{Backend, Engine, Isolation};
-pub use error::{BoxError, Error, ErrorKind};
+pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
 pub use expand::declared::{EXPAND_OBJECTS_MAX, Expand};
 pub use expand::plan::{ExpandPlan, ExpandStatement};
 pub use expand::table::NewTable;
