@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use crate::error::{Closed, Error, Maintenance};
+use crate::observe::count;
 use crate::stages::position::Position;
 use crate::state::Shared;
 
@@ -37,6 +38,7 @@ impl Shared {
     /// The refusal of a call at this position. Where it was opened a moment ago, nobody knows the reason any more.
     #[cold]
     fn closed(&self, position: Position) -> Error {
+        count(&self.counters.closed_refused);
         let maintenance = self.maintenance().unwrap_or_else(|| Maintenance {
             closed: position.closed,
             actor: "an operator".to_owned(),
