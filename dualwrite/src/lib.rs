@@ -59,6 +59,8 @@ pub mod guide {
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[doc = include_str!("docs/maintenance.md")]
+    pub mod maintenance {}
     #[doc = include_str!("docs/metrics.md")]
     pub mod metrics {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]
