@@ -26,6 +26,9 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     if let Some(actor) = &migration.killed_by {
         lines.say("kill switch", &format!("set by {actor}"));
     }
+    if let Some(maintenance) = &migration.maintenance {
+        lines.say("maintenance", &maintenance.to_string());
+    }
     lines.say("instances", &migration.instances.to_string());
     let (new, old) = (migration.dead_letters, migration.dead_letters_to_old);
     lines.say("dead letters", &format!("{new} to new, {old} to old"));

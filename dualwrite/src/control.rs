@@ -7,6 +7,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
+pub(crate) mod maintenance;
 mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
@@ -22,7 +23,7 @@ pub(crate) use self::orders::{Order, VerifyCommand};
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 pub use crate::control::progress::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
-use crate::error::Error;
+use crate::error::{Error, Maintenance};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::rollout::state::PlanMove;
@@ -65,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) started: bool,
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
+    /// Which calls are closed, and why.
+    pub(crate) maintenance: Option<Maintenance>,
 }
 
 /// All migrations, as a heartbeat reads them.

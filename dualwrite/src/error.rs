@@ -3,6 +3,7 @@
 
 mod answer;
 pub(crate) mod conversion;
+pub(crate) mod maintenance;
 mod reason;
 
 use std::error::Error as StdError;
@@ -13,6 +14,7 @@ pub(crate) use self::answer::{
     is_undefined_table,
 };
 pub use self::conversion::ConversionError;
+pub use self::maintenance::{Closed, Maintenance};
 pub(crate) use self::reason::{Plain, known_reason, reason};
 use crate::gate::Blocker;
 
@@ -70,6 +72,9 @@ pub enum ErrorKind {
     Halted,
     /// The runtime of this process was shut down or dropped: nothing more can be done here.
     ShuttingDown,
+    /// An operator has closed these calls for a planned downtime; [`Error::maintenance`] says why, and until when.
+    /// Nothing was done.
+    Maintenance,
     /// A check after a deployment did not pass; see [`SmokeReport`](crate::SmokeReport).
     SmokeFailed,
     /// It was called outside of tokio, which this library and sqlx need.
@@ -91,6 +96,7 @@ struct Inner {
     message: String,
     source: Option<BoxError>,
     blockers: Vec<Blocker>,
+    maintenance: Option<Maintenance>,
 }
 
 impl Error {
@@ -101,6 +107,7 @@ impl Error {
             message: message.into(),
             source: None,
             blockers: Vec::new(),
+            maintenance: None,
         }))
     }
 
@@ -108,6 +115,14 @@ impl Error {
         let reasons: Vec<String> = blockers.iter().map(ToString::to_string).collect();
         let mut error = Self::new(ErrorKind::Blocked, format!("not ready: {}", reasons.join("; ")));
         error.0.blockers = blockers;
+        error
+    }
+
+    pub(crate) fn closed(maintenance: Maintenance) -> Self {
+        let message =
+            format!("{maintenance}; try again after that, or open it with `dualwrite open`");
+        let mut error = Self::new(ErrorKind::Maintenance, message);
+        error.0.maintenance = Some(maintenance);
         error
     }
 
@@ -188,6 +203,12 @@ impl Error {
         &self.0.blockers
     }
 
+    /// What is closed, by whom, why, and until when, for `Maintenance`.
+    #[must_use]
+    pub fn maintenance(&self) -> Option<&Maintenance> {
+        self.0.maintenance.as_ref()
+    }
+
     /// Whether the same call can be made again, and can succeed without any change by the caller: a lost
     /// compare-and-set, a gate that opens with time, an unreachable database, a serialization failure.
     ///
@@ -196,6 +217,9 @@ impl Error {
     ///   whose outcome is unknown is [`CommitUnknown`](ErrorKind::CommitUnknown), and not retryable.
     /// - Work in pieces (a backfill, a verification, a repair, the retry of dead letters) keeps what it has done,
     ///   and goes on from there. An order (pause, resume, a rate) may have arrived, and says the same again.
+    ///
+    /// A call that is closed for maintenance is retryable too: a message from a queue goes back into the queue. But wait
+    /// for the [expected end](Self::maintenance); an attempt a few seconds later is refused again.
     ///
     /// A row that the database refuses for what is in it is refused again, and so is what the role of the connection
     /// [may not do](Self::is_denied): not retryable.
@@ -211,6 +235,7 @@ impl Error {
                     | ErrorKind::LeaseLost
                     | ErrorKind::Serialization
                     | ErrorKind::Timeout
+                    | ErrorKind::Maintenance
             ),
         }
     }

@@ -59,6 +59,8 @@ pub mod guide {
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[doc = include_str!("docs/maintenance.md")]
+    pub mod maintenance {}
     #[doc = include_str!("docs/metrics.md")]
     pub mod metrics {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]
@@ -116,7 +118,7 @@ pub use copy::{
     MAPPED_FIELDS_MAX, Mapping,
 };
 pub use database::{Backend, Engine, Isolation};
-pub use error::{BoxError, Error, ErrorKind};
+pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
 pub use expand::declared::{EXPAND_OBJECTS_MAX, Expand};
 pub use expand::plan::{ExpandPlan, ExpandStatement};
 pub use expand::table::NewTable;

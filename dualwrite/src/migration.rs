@@ -100,7 +100,7 @@ impl Migration {
         &self,
         pool: &sqlx::Pool<DB>,
     ) -> Result<Tx<'static, DB>, Error> {
-        Tx::begin_shared(pool, &[&self.0], Isolation::default()).await
+        Tx::begin_open(pool, &[&self.0], Isolation::default()).await
     }
 
     /// Begins a fenced transaction at an isolation level.
@@ -112,7 +112,7 @@ impl Migration {
         pool: &sqlx::Pool<DB>,
         isolation: Isolation,
     ) -> Result<Tx<'static, DB>, Error> {
-        Tx::begin_shared(pool, &[&self.0], isolation).await
+        Tx::begin_open(pool, &[&self.0], isolation).await
     }
 
     /// Goes on to the next stage.

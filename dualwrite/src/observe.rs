@@ -109,6 +109,8 @@ counters! {
     /// Times that writes in flight did not end in time for a copy to old; see
     /// [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX).
     fence_refused,
+    /// Calls that were refused because they are closed for maintenance.
+    closed_refused,
     /// Times that the control tables did not answer, or answered with an error.
     control_failed,
     /// Rollbacks made here, by whomever.

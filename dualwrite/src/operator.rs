@@ -4,6 +4,7 @@ pub(crate) mod command;
 mod contract;
 pub(crate) mod execute;
 mod expand;
+mod maintenance;
 mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
@@ -20,7 +21,7 @@ use crate::control::commands::Job;
 use crate::control::tasks::{NewTask, StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Closed, Error, ErrorKind, Maintenance};
 use crate::migration::transition::{check_named, check_reason};
 use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
@@ -74,6 +75,9 @@ pub struct MigrationOverview {
     pub epoch: Epoch,
     /// Who has set the kill switch in the control tables.
     pub killed_by: Option<String>,
+    /// Which calls are closed for maintenance, by whom, why, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// The generation of new.
     pub generation: u64,
     /// The newest backfill. Serialized with what follows from it: `done`, `remaining`, `percent`,
@@ -114,6 +118,11 @@ impl MigrationOverview {
         if self.killed_by.is_some() {
             return Some("killed");
         }
+        match self.maintenance.as_ref().map(|maintenance| maintenance.closed) {
+            Some(Closed::Writes) => return Some("writes closed"),
+            Some(Closed::Calls) => return Some("all calls closed"),
+            Some(Closed::Nothing) | None => {}
+        }
         if self.started.iter().any(|task| task.halted) {
             return Some("backfill halted");
         }
@@ -145,6 +154,7 @@ impl MigrationOverview {
             position: facts.position.to_string(),
             epoch: facts.position.epoch,
             killed_by: facts.killed.clone(),
+            maintenance: facts.maintenance.clone(),
             generation: facts.generation.0,
             backfill,
             started: explained(started, &facts.instances),
@@ -164,6 +174,7 @@ impl MigrationOverview {
             position: "unreadable".to_owned(),
             epoch: Epoch(0),
             killed_by: None,
+            maintenance: None,
             generation: 0,
             backfill: None,
             started: Vec::new(),

@@ -8,6 +8,7 @@ mod gathered;
 mod history;
 pub(crate) mod in_flight;
 mod lease;
+mod maintenance;
 mod mirror;
 pub(crate) mod open;
 mod operations;
@@ -28,7 +29,7 @@ use crate::clock::Clock;
 use crate::control::{Control, Record};
 use crate::copy::Copier;
 use crate::database::Pin;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Maintenance};
 use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
@@ -143,6 +144,8 @@ pub(crate) struct Shared {
     folds: AtomicU8,
     /// Who has set the kill switch in the control tables.
     killed: Mutex<Option<String>>,
+    /// Which calls are closed, and why.
+    maintenance: Mutex<Option<Maintenance>>,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -231,6 +234,7 @@ impl Shared {
             old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
             killed: Mutex::new(record.killed.clone()),
+            maintenance: Mutex::new(record.maintenance.clone()),
             flags: Mutex::default(),
             wake: context.wake,
             instance: context.instance,

@@ -134,7 +134,8 @@ impl<DB: Backend> Tx<'static, DB> {
     ///
     /// # Errors
     /// `Database` where the pool or the control tables cannot be reached through `pool`,
-    /// `UnknownMigration`, and `Conflict` where positions keep changing.
+    /// `UnknownMigration`, `Maintenance` where writes of one of them are closed, and `Conflict` where positions keep
+    /// changing.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
@@ -151,7 +152,7 @@ impl<DB: Backend> Tx<'static, DB> {
     ) -> Result<Self, Error> {
         let shared: Vec<&Shared> =
             migrations.iter().map(|migration| &**migration.shared()).collect();
-        Self::begin_shared(pool, &shared, Isolation::default()).await
+        Self::begin_open(pool, &shared, Isolation::default()).await
     }
 
     /// Begins a transaction that is fenced for several migrations, at an isolation level.
@@ -165,9 +166,31 @@ impl<DB: Backend> Tx<'static, DB> {
     ) -> Result<Self, Error> {
         let shared: Vec<&Shared> =
             migrations.iter().map(|migration| &**migration.shared()).collect();
-        Self::begin_shared(pool, &shared, isolation).await
+        Self::begin_open(pool, &shared, isolation).await
     }
 
+    /// For callers: it is refused where writes are closed. An instance that has not heard of that yet finds the
+    /// fence at a newer epoch, and reads there what is closed.
+    pub(crate) async fn begin_open(
+        pool: &sqlx::Pool<DB>,
+        migrations: &[&Shared],
+        isolation: Isolation,
+    ) -> Result<Self, Error> {
+        for _ in 0..BEGIN_ATTEMPTS {
+            migrations.iter().try_for_each(|migration| migration.check_writes())?;
+            let tx = Self::begin_shared(pool, migrations, isolation).await?;
+            if !tx.pins.iter().any(|pin| pin.position.closed.is_closed()) {
+                return Ok(tx);
+            }
+            tx.rollback().await?;
+            for migration in migrations {
+                migration.refresh().await?;
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "it was closed and opened again and again; try again"))
+    }
+
+    /// For the library's own copies, which go on while calls are closed.
     pub(crate) async fn begin_shared(
         pool: &sqlx::Pool<DB>,
         migrations: &[&Shared],

@@ -57,6 +57,7 @@ mod limits;
 mod long_keys;
 mod lost_control;
 mod made;
+mod maintenance;
 mod metrics;
 mod migration_test;
 mod one_row;

@@ -22,6 +22,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         VARCHAR(100),
     flag_epoch          BIGINT,
+    -- Which calls are closed for maintenance (1: writes, 2: all), by whom, why, and until when that is expected.
+    closed              BIGINT  NOT NULL DEFAULT 0,
+    closed_by           VARCHAR(100),
+    closed_because      TEXT,
+    closed_until        BIGINT,
     created_at          BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_event (

@@ -22,6 +22,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_migration (
     -- What a flag said when it last moved the migration, or found it there, and the epoch since.
     flag_wanted         TEXT,
     flag_epoch          BIGINT,
+    -- Which calls are closed for maintenance (1: writes, 2: all), by whom, why, and until when that is expected.
+    closed              BIGINT  NOT NULL DEFAULT 0,
+    closed_by           TEXT,
+    closed_because      TEXT,
+    closed_until        BIGINT,
     created_at          BIGINT  NOT NULL
 );
 CREATE TABLE IF NOT EXISTS dualwrite_event (

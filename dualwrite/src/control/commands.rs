@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
+use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::NewTask;
 use crate::control::{Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
@@ -133,6 +134,8 @@ pub(crate) enum RecordedChange {
     ReadCatalogue,
     StartBackfill(NewTask),
     Backfill(Side, Order),
+    /// A change of the position, too, under the exclusive fence.
+    Maintain(MaintenanceChange),
 }
 
 /// What became of a change.

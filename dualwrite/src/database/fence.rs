@@ -159,13 +159,13 @@ pub(super) async fn read_positions<DB: Backend>(
 ) -> sqlx::Result<Vec<Option<Found>>> {
     let mut positions = Vec::with_capacity(pins.len());
     let sql = format!(
-        "SELECT stage, ramp, epoch, watched, token FROM dualwrite_migration WHERE name = ?{lock}"
+        "SELECT stage, ramp, epoch, watched, token, closed FROM dualwrite_migration WHERE name = ?{lock}"
     );
     for pin in pins {
         let rows = DB::Adapter::fetch(conn, &sql, &[SqlValue::from(&*pin.name)]).await?;
         let found = |row: &SqlRow| -> sqlx::Result<Found> {
             Ok(Found {
-                position: position_of(row, 0)?,
+                position: position_of(row, 0, 5)?,
                 watched: row.integer(3)? != 0,
                 token: Token(row.unsigned(4)?),
             })

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::error::Plain;
+use crate::error::{Closed, Plain};
 use crate::key::KeyPart;
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::stage::Stage;
@@ -104,13 +104,17 @@ pub(crate) fn unexpected(column: usize, expected: &str) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(Plain(message)))
 }
 
-/// The lines of `SELECT stage, ramp, epoch …` as positions.
-pub(crate) fn position_of(row: &SqlRow, first: usize) -> sqlx::Result<Position> {
+/// The lines of `SELECT stage, ramp, epoch …` as positions, with the column of what is closed.
+pub(crate) fn position_of(row: &SqlRow, first: usize, closed: usize) -> sqlx::Result<Position> {
     let ramp = u16::try_from(row.integer(first + 1)?)
         .ok()
         .and_then(|ramp| Percent::from_basis_points(ramp).ok())
         .ok_or_else(|| unexpected(first + 1, "a ramp"))?;
-    Ok(Position { stage: row.stage(first)?, ramp, epoch: Epoch(row.unsigned(first + 2)?) })
+    let code = u8::try_from(row.integer(closed)?).ok();
+    let closed = code
+        .and_then(Closed::from_code)
+        .ok_or_else(|| unexpected(closed, "the number of what is closed"))?;
+    Ok(Position { stage: row.stage(first)?, ramp, epoch: Epoch(row.unsigned(first + 2)?), closed })
 }
 
 /// Binds our values to a query of a given database.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::control::tasks::{StartedBackfill, explained};
 use crate::control::{AuditEvent, BackfillProgress, Mismatch};
-use crate::error::Error;
+use crate::error::{Error, Maintenance};
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
 use crate::guard::rules::GuardReport;
@@ -46,6 +46,8 @@ pub struct Status {
     pub migration: String,
     /// Where it stands.
     pub position: Position,
+    /// Which calls are closed for maintenance, by whom, why, and until when.
+    pub maintenance: Option<Maintenance>,
     /// The generation.
     pub generation: Generation,
     /// How far the newest backfill has come, where there was one.
@@ -132,6 +134,7 @@ impl Migration {
             .unwrap_or_default();
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
+            maintenance: facts.maintenance.clone(),
             recent: recent(shared),
             mirror: shared.mirror(),
             fields: fields(shared),

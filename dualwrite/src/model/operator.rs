@@ -34,6 +34,7 @@ impl World {
         };
         Facts {
             killed: None,
+            maintenance: None,
             position: control.position,
             token: control.at().token,
             generation: control.generation,
@@ -139,7 +140,7 @@ impl World {
         if to.stage != from.stage {
             control.stage_epoch = epoch;
         }
-        control.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        control.position = Position { stage: to.stage, ramp: to.ramp, epoch, ..control.position };
         control.tokens[epoch.0 as usize] = token;
         if !self.lacks(Guard::OldGeneration) {
             control.old_generation = to.old_generation(from, control.old_generation);

@@ -1,13 +1,19 @@
 //! The commands that there are, one list for the page, its JSON and the command-line tool. Pure.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::backfill::options::WORKERS_MAX;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Closed, Error, ErrorKind};
 use crate::gate::Gate;
 use crate::stages::moves::Move;
 use crate::stages::position::Percent;
 use crate::stages::stage::{Side, Stage};
+
+/// For how long calls are closed, as expected.
+const CLOSED_MIN: Duration = Duration::from_secs(60);
+const CLOSED_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A field of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,10 +75,19 @@ const fn spec(
 }
 
 /// All commands.
-pub const COMMANDS: [CommandSpec; 30] = [
+pub const COMMANDS: [CommandSpec; 32] = [
     spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
+    spec(
+        "close",
+        "Closes calls for a planned downtime: they answer a `Maintenance` error until `open`",
+        &[
+            field("what", "`writes`, or `calls` for reads, too"),
+            field("for", "for how long, as expected: `30m`, `2h`; nothing opens by itself"),
+        ],
+    ),
+    spec("open", "Opens all calls that were closed", &[]),
     spec("advance", "Goes on to the next stage", &[field("to", "the stage"), OVERRIDE]),
     spec("step-back", "Goes back to the stage before", &[field("to", "the stage")]),
     spec(
@@ -144,6 +159,15 @@ pub enum Command {
     KillOn,
     /// Takes it back.
     KillOff,
+    /// Closes calls for a planned downtime.
+    Close {
+        /// Which calls.
+        closed: Closed,
+        /// For how long, as expected; nothing opens by itself.
+        lasts: Duration,
+    },
+    /// Opens all calls.
+    Open,
     /// Gives this approval.
     Approve(String),
     /// The rollout takes no step.
@@ -219,6 +243,8 @@ impl Command {
             "rollback" => Self::Move(Move::Rollback, Vec::new()),
             "kill-on" => Self::KillOn,
             "kill-off" => Self::KillOff,
+            "close" => Self::Close { closed: fields.closed()?, lasts: fields.lasts()? },
+            "open" => Self::Open,
             "advance" => Self::Move(Move::Advance(fields.stage()?), fields.gates()?),
             "step-back" => Self::Move(Move::StepBack(fields.stage()?), Vec::new()),
             "ramp" => Self::Move(Move::Ramp(fields.percent()?), fields.gates()?),
@@ -274,6 +300,8 @@ impl Command {
             Self::Move(Move::Rollback, _) => "rollback",
             Self::KillOn => "kill-on",
             Self::KillOff => "kill-off",
+            Self::Close { .. } => "close",
+            Self::Open => "open",
             Self::Approve(_) => "approve",
             Self::RolloutPause => "rollout-pause",
             Self::RolloutResume => "rollout-resume",
@@ -354,6 +382,20 @@ impl<G: Fn(&str) -> Option<String>> Fields<'_, G> {
         number.map(Some).ok_or_else(|| wrong("rate", message))
     }
 
+    fn closed(&self) -> Result<Closed, Error> {
+        match &*self.required("what")? {
+            "writes" => Ok(Closed::Writes),
+            "calls" => Ok(Closed::Calls),
+            _ => Err(wrong("what", "must be `writes` or `calls`")),
+        }
+    }
+
+    fn lasts(&self) -> Result<Duration, Error> {
+        let lasts = humantime::parse_duration(&self.required("for")?).ok();
+        let lasts = lasts.filter(|lasts| (CLOSED_MIN..=CLOSED_MAX).contains(lasts));
+        lasts.ok_or_else(|| wrong("for", "must be a time from `1m` to `30days`, as in `90m`"))
+    }
+
     /// As the control tables have it: JSON without spaces.
     fn key(&self) -> Result<String, Error> {
         let text = self.required("key")?;
@@ -378,6 +420,8 @@ mod tests {
             "percent" => "5",
             "name" | "writer" => "owner",
             "key" => "4711",
+            "what" => "writes",
+            "for" => "30m",
             _ => return None,
         };
         Some(text.to_owned())

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::backfill::decide::FAILURES_MAX;
 use crate::clock;
 use crate::control::commands::{JobKind, RecordedChange, Taken};
+use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::NewTask;
 use crate::control::{Control, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
@@ -16,7 +17,7 @@ use crate::migration::rollout::give;
 use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
-use crate::operator::moves;
+use crate::operator::{maintenance, moves};
 use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
@@ -138,6 +139,10 @@ impl Operator {
         match command {
             Command::Move(requested, gates) => moves::run(&execution, *requested, gates).await,
             Command::KillOn => moves::kill(&execution).await,
+            Command::Close { closed, lasts } => {
+                maintenance::run(&execution, MaintenanceChange::Close(*closed, *lasts)).await
+            }
+            Command::Open => maintenance::run(&execution, MaintenanceChange::Open).await,
             other => execution.other(other).await,
         }
     }

@@ -145,7 +145,9 @@ fn lasts(known: &Known<'_>, here: Option<&RolloutStep>) -> Option<Decision> {
             row.step
         )));
     }
-    if row.at_step < step.soaks() && !row.soak_skipped {
+    // While calls are closed, time says nothing of them.
+    let is_open = !known.position.closed.is_closed();
+    if is_open && row.at_step < step.soaks() && !row.soak_skipped {
         return Some(Decision::Wait(format!(
             "step {} ({step}) lasts {:?}",
             row.step,
@@ -253,7 +255,7 @@ mod tests {
     }
 
     fn at(stage: Stage, ramp: u16) -> Position {
-        Position { stage, ramp: percent(ramp), epoch: Epoch(9) }
+        Position { epoch: Epoch(9), ..Position::start().with_stage(stage).with_ramp(percent(ramp)) }
     }
 
     fn known<'k>(plan: &'k RolloutPlan, row: &'k PlanRow, position: Position) -> Known<'k> {

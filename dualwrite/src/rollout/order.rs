@@ -57,6 +57,10 @@ pub enum RolloutCommandKind {
     KillOn,
     /// The kill switch was taken back.
     KillOff,
+    /// Calls were closed for maintenance.
+    Close,
+    /// They were opened.
+    Open,
     /// A writer was recorded as stopped.
     WriterStopped,
     /// The sequences of new are advanced, by any instance.
@@ -74,7 +78,7 @@ pub enum RolloutCommandKind {
 }
 
 impl RolloutCommandKind {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -97,6 +101,8 @@ impl RolloutCommandKind {
         Self::MismatchesForget,
         Self::KillOn,
         Self::KillOff,
+        Self::Close,
+        Self::Open,
         Self::WriterStopped,
         Self::AdvanceSequences,
         Self::Catalogue,
@@ -132,6 +138,8 @@ impl RolloutCommandKind {
             Self::MismatchesForget => "mismatches_forget",
             Self::KillOn => "kill_on",
             Self::KillOff => "kill_off",
+            Self::Close => "close",
+            Self::Open => "open",
             Self::WriterStopped => "writer_stopped",
             Self::AdvanceSequences => "advance_sequences",
             Self::Catalogue => "catalogue",

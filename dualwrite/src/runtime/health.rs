@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Inner, Runtime};
 use crate::database::Backend;
+use crate::state::Shared;
 
 /// The answer to a probe.
 ///
@@ -29,11 +30,15 @@ pub struct Probe {
     pub ok: bool,
     /// What is not.
     pub reasons: Vec<String>,
+    /// Migrations whose calls are closed for maintenance, by whom, why, and until when. That alone makes no probe fail:
+    /// taken out of traffic, the service could not tell its callers why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<String>,
 }
 
 impl Probe {
     fn new(reasons: Vec<String>) -> Self {
-        Self { ok: reasons.is_empty(), reasons }
+        Self { ok: reasons.is_empty(), reasons, maintenance: Vec::new() }
     }
 
     /// 200, or 503 where something is not well.
@@ -93,10 +98,10 @@ impl Probes {
     /// runtime shuts down or is gone. Asks no database.
     #[must_use]
     pub fn readiness(&self) -> Probe {
-        Probe::new(match self.inner.upgrade() {
-            Some(inner) => inner.unready(),
-            None => vec!["this runtime was shut down or dropped".to_owned()],
-        })
+        match self.inner.upgrade() {
+            Some(inner) => Probe { maintenance: inner.closed(), ..Probe::new(inner.unready()) },
+            None => Probe::new(vec!["this runtime was shut down or dropped".to_owned()]),
+        }
     }
 }
 
@@ -110,6 +115,13 @@ impl Inner {
         ended.then(|| {
             "the background task of this runtime has ended: restart the process".to_owned()
         })
+    }
+
+    fn closed(&self) -> Vec<String> {
+        let closed = |shared: &Arc<Shared>| {
+            shared.maintenance().map(|maintenance| format!("{}: {maintenance}", shared.name))
+        };
+        self.migrations().iter().filter_map(closed).collect()
     }
 
     fn unready(&self) -> Vec<String> {

@@ -45,9 +45,11 @@ const ROLLBACKS_FAILED: &str = "dualwrite_guard_rollbacks_failed_total";
 const EVALUATIONS: &str = "dualwrite_guard_evaluations_total";
 const BREACHES: &str = "dualwrite_guard_breaches_total";
 const BOUNDS: &str = "dualwrite_bounds_hit_total";
+const REFUSED: &str = "dualwrite_refused_calls_total";
 const STAGE: &str = "dualwrite_stage";
 const RAMP: &str = "dualwrite_ramp_ratio";
 const EPOCH: &str = "dualwrite_epoch";
+const CLOSED: &str = "dualwrite_closed";
 const GENERATION: &str = "dualwrite_generation";
 const INSTANCES: &str = "dualwrite_instances";
 const DEAD_LETTERS: &str = "dualwrite_dead_letters";
@@ -97,9 +99,11 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (EVALUATIONS, Kind::Counter, Unit::Count, "Evaluations of the guards by verdict"),
     (BREACHES, Kind::Counter, Unit::Count, "Breaches by guard"),
     (BOUNDS, Kind::Counter, Unit::Count, "Times that a bound was hit"),
+    (REFUSED, Kind::Counter, Unit::Count, "Calls refused because they are closed for maintenance"),
     (STAGE, Kind::Gauge, Unit::Count, "Stage, 0 (off) to 5 (complete)"),
     (RAMP, Kind::Gauge, Unit::Count, "Share of keys that behave as the next stage, 0 to 1"),
     (EPOCH, Kind::Gauge, Unit::Count, "Epoch of the position that this process follows"),
+    (CLOSED, Kind::Gauge, Unit::Count, "Calls closed for maintenance: 0 none, 1 writes, 2 all"),
     (GENERATION, Kind::Gauge, Unit::Count, "Generation"),
     (INSTANCES, Kind::Gauge, Unit::Count, "Live instances"),
     (
@@ -185,6 +189,7 @@ impl Series<'_> {
             (MIRROR_FAILURES, counted.mirror_failed),
             (DIFFERENT_ANSWERS, counted.answers_different),
             (REPAIRED, counted.dirty_repaired),
+            (REFUSED, counted.closed_refused),
             (CONTROL_ERRORS, counted.control_failed),
             (ROLLBACKS_FAILED, counted.guard_rollbacks_failed),
         ] {
@@ -235,6 +240,7 @@ impl Series<'_> {
         self.set(STAGE, f64::from(position.stage.code()), []);
         self.set(RAMP, ramp, []);
         self.set(EPOCH, position.epoch.0 as f64, []);
+        self.set(CLOSED, f64::from(position.closed.code()), []);
         self.set(GENERATION, generation.0 as f64, []);
     }
 

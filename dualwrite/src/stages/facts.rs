@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::Maintenance;
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
@@ -76,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) contract_begun: bool,
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
+    /// Which calls are closed, and why.
+    pub(crate) maintenance: Option<Maintenance>,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
 }

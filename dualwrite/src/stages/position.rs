@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Closed, Error, ErrorKind};
 use crate::stages::stage::Stage;
 
 /// A share of keys, kept in basis points (1 % = 100).
@@ -173,13 +173,16 @@ pub struct Position {
     pub ramp: Percent,
     /// The number of changes so far.
     pub epoch: Epoch,
+    /// Which calls are closed for maintenance.
+    #[serde(default)]
+    pub closed: Closed,
 }
 
 impl Position {
     /// `Off` with no ramp, at epoch 1: where every migration starts.
     #[must_use]
     pub const fn start() -> Self {
-        Self { stage: Stage::Off, ramp: Percent::ZERO, epoch: Epoch(1) }
+        Self { stage: Stage::Off, ramp: Percent::ZERO, epoch: Epoch(1), closed: Closed::Nothing }
     }
 
     /// The same position in another stage.
@@ -203,9 +206,12 @@ impl Position {
         }
     }
 
-    /// Stage in the lowest 3 bits, ramp in 14, epoch in 47: one atomic word for the hot path.
+    /// Stage in the lowest 3 bits, ramp in 14, what is closed in 2, epoch in 45: one atomic word for the hot path.
     pub(crate) const fn to_bits(self) -> u64 {
-        (self.epoch.0 << 17) | ((self.ramp.0 as u64) << 3) | self.stage as u64
+        (self.epoch.0 << 19)
+            | ((self.closed.code() as u64) << 17)
+            | ((self.ramp.0 as u64) << 3)
+            | self.stage as u64
     }
 
     pub(crate) const fn from_bits(bits: u64) -> Self {
@@ -213,7 +219,11 @@ impl Position {
             Some(stage) => stage,
             None => Stage::Off, // never packed: `to_bits` writes 0 to 5
         };
-        Self { stage, ramp: Percent::from_bits(bits >> 3), epoch: Epoch(bits >> 17) }
+        let closed = match Closed::from_code((bits >> 17 & 3) as u8) {
+            Some(closed) => closed,
+            None => Closed::Calls, // never packed
+        };
+        Self { stage, ramp: Percent::from_bits(bits >> 3), epoch: Epoch(bits >> 19), closed }
     }
 }
 
@@ -223,7 +233,11 @@ impl fmt::Display for Position {
         if let (Some(next), true) = (self.stage.next(), self.ramp > Percent::ZERO) {
             write!(f, ", {} as {next}", self.ramp)?;
         }
-        write!(f, ", epoch {}", self.epoch)
+        write!(f, ", epoch {}", self.epoch)?;
+        if self.closed.is_closed() {
+            write!(f, ", {} closed", self.closed.phrase())?;
+        }
+        Ok(())
     }
 }
 
@@ -235,10 +249,12 @@ mod tests {
     fn packing_keeps_every_position() {
         for stage in Stage::ALL {
             for basis_points in [0, 1, 99, 5_000, 9_999, 10_000] {
-                for epoch in [0, 1, 77, (1 << 47) - 1] {
-                    let ramp = Percent::from_basis_points(basis_points).unwrap();
-                    let position = Position { stage, ramp, epoch: Epoch(epoch) };
-                    assert_eq!(Position::from_bits(position.to_bits()), position);
+                for epoch in [0, 1, 77, (1 << 45) - 1] {
+                    for closed in [Closed::Nothing, Closed::Writes, Closed::Calls] {
+                        let ramp = Percent::from_basis_points(basis_points).unwrap();
+                        let position = Position { stage, ramp, epoch: Epoch(epoch), closed };
+                        assert_eq!(Position::from_bits(position.to_bits()), position);
+                    }
                 }
             }
         }

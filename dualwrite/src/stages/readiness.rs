@@ -49,7 +49,9 @@ pub(crate) fn blockers(
         no_dead_letters(facts, &mut found);
         backfilled(facts, &mut found);
     }
-    if forward && facts.position.stage == Stage::Live && facts.stage_age < terms.soak {
+    // While calls are closed, time says nothing of them.
+    let soaks = facts.position.stage == Stage::Live && !facts.position.closed.is_closed();
+    if forward && soaks && facts.stage_age < terms.soak {
         let left = terms.soak - facts.stage_age;
         block(&mut found, Gate::Soaked, format!("live has to last for {left:.0?} more"));
     }

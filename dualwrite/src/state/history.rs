@@ -44,6 +44,8 @@ impl Shared {
 
     fn publish(&self, known: &mut Known, record: &Record) {
         *known = Known::of(record);
+        // Before the position: whoever finds calls closed finds the reason.
+        self.set_maintenance(record.maintenance.as_ref());
         let bits = record.position.to_bits();
         let before = self.position.swap(bits, SeqCst);
         self.publish_position(before, bits);

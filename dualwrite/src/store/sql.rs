@@ -13,6 +13,7 @@ mod hazards;
 mod holders;
 mod instances;
 mod live;
+mod maintenance;
 mod mismatch;
 mod orders;
 mod plans;

@@ -47,7 +47,7 @@ impl Drop for Entered<'_> {
 /// Plans the read of one key.
 ///
 /// # Errors
-/// `StageUnknown` past the lease, `WrongKey`.
+/// `StageUnknown` past the lease, `Maintenance` where reads are closed, `WrongKey`.
 #[inline(always)]
 pub fn read<'r, K: Key + ?Sized>(
     repository: &'r Repository,
@@ -73,7 +73,9 @@ pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
     let entered = Entered::enter(shared);
     let position = shared.position();
     let is_known = shared.holds_lease(start, start) && shared.is_kind(K::KIND);
-    let is_plain = position.ramp == Percent::ZERO && (!method.lazy || shared.is_copied());
+    let is_plain = position.ramp == Percent::ZERO
+        && !position.closed.closes_reads()
+        && (!method.lazy || shared.is_copied());
     let (route, key_to_copy) = if is_known && is_plain {
         (route(position, Operation::Read, Bucket::FIRST), None)
     } else {
@@ -105,7 +107,7 @@ pub fn read_by<'r, K: Key + ?Sized, R: Key + ?Sized>(
 /// Plans a read without a key.
 ///
 /// # Errors
-/// `StageUnknown` past the lease.
+/// `StageUnknown` past the lease, `Maintenance` where reads are closed.
 #[inline(always)]
 pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let (shared, method) = (&**repository.shared(), repository.method(method));
@@ -113,6 +115,7 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
     let entered = Entered::enter(shared);
     let position = shared.position();
     shared.check_lease(start, start)?;
+    shared.check_reads(position)?;
     let route = route_of_scan(shared, position);
     Ok(Read {
         repository,
@@ -156,6 +159,7 @@ fn route_of_key<K: Key + ?Sized, R: Key + ?Sized>(
     ramp: &R,
 ) -> Result<(Route, Option<Box<EncodedKey>>), Error> {
     shared.check_lease(start, start)?;
+    shared.check_reads(position)?;
     shared.check_kind(K::KIND)?;
     Ok(with_key_to_copy(shared, method, route_in_bucket(shared, position, ramp)?, key))
 }

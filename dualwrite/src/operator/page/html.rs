@@ -137,6 +137,7 @@ fn state(migration: &MigrationOverview) -> Markup {
         table {
             tr { th { "position" } td { (own(&migration.position)) } }
             @if let Some(actor) = &migration.killed_by { tr { th { "kill switch" } td { "set by " (own(actor)) } } }
+            @if let Some(maintenance) = &migration.maintenance { tr { th { "maintenance" } td { (own(&maintenance.to_string())) } } }
             tr { th { "generation" } td { (migration.generation) } }
             tr { th { "instances" } td { (migration.instances) } }
             tr {
@@ -295,6 +296,12 @@ mod tests {
             position: evil(),
             epoch: crate::stages::position::Epoch(7),
             killed_by: Some(evil()),
+            maintenance: Some(crate::Maintenance {
+                closed: crate::Closed::Calls,
+                actor: evil(),
+                reason: evil(),
+                until_us: 0,
+            }),
             unreadable: Some(evil()),
             generation: 3,
             backfill: Some(BackfillProgress {

@@ -13,7 +13,10 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
         killed: None,
         token: crate::stages::lineage::Token::default(),
-        position: Position { stage, ramp: Percent::new(ramp).unwrap(), epoch: Epoch(9) },
+        position: Position {
+            epoch: Epoch(9),
+            ..Position::start().with_stage(stage).with_ramp(Percent::new(ramp).unwrap())
+        },
         generation: Generation(2),
         stage_epoch: Epoch(8),
         stage_age: Duration::from_secs(60),

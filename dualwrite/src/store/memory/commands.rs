@@ -4,16 +4,47 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::Control as _;
 use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
-use crate::error::{Error, ErrorKind};
+use crate::control::maintenance::MaintenanceChange;
+use crate::control::{AuditEvent, Control as _};
+use crate::error::{Closed, Error, ErrorKind};
 use crate::rollout::order::NewRolloutCommand;
 use crate::stages::hazard::Stopped;
-use crate::stages::position::Epoch;
+use crate::stages::position::{Epoch, Position};
 use crate::stages::stale::StaleKind;
 use crate::store::memory::{Entry, MemoryControl, done};
 
 impl Entry {
+    fn maintain(
+        &mut self,
+        change: MaintenanceChange,
+        order: &NewRolloutCommand,
+        now: u64,
+    ) -> Taken {
+        let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+        let found = self.record.maintenance.as_ref();
+        let Some(maintenance) = change.applied(found, order, at_us) else { return Taken::Already };
+        let (before, from) = (self.record.mark(), self.record.position);
+        let closed = maintenance.as_ref().map_or(Closed::Nothing, |found| found.closed);
+        let epoch = Epoch(from.epoch.0 + 1);
+        self.record.position = Position { epoch, closed, ..from };
+        self.record.maintenance = maintenance;
+        self.renew_token(before);
+        self.events.push(AuditEvent {
+            at_us,
+            actor: order.actor.clone(),
+            reason: order.reason.clone(),
+            from_stage: from.stage,
+            from_ramp: from.ramp,
+            to_stage: from.stage,
+            to_ramp: from.ramp,
+            epoch,
+            generation: self.record.generation,
+            overridden: Vec::new(),
+        });
+        Taken::Done
+    }
+
     fn stop_writer(&mut self, writer: &str, order: &NewRolloutCommand, now: u64) -> Taken {
         let mut writers = self.hazards.iter_mut().filter(|one| one.kind.is_writer());
         let Some(found) = writers.find(|one| one.name == writer) else { return Taken::Nothing };
@@ -50,6 +81,7 @@ impl Commands for MemoryControl {
                     Some(_) => Taken::Done,
                     None => Taken::Already,
                 },
+                RecordedChange::Maintain(change) => entry.maintain(*change, order, now),
                 RecordedChange::StopWriter(writer) => entry.stop_writer(writer, order, now),
                 _ => {
                     let message = "in memory there is no operator beside the process";

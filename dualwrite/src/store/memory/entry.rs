@@ -35,6 +35,7 @@ impl Entry {
                 planned: false,
                 started: false,
                 killed: None,
+                maintenance: None,
             },
             old_verified: None,
             verification: None,
@@ -74,6 +75,7 @@ impl Entry {
     pub(super) fn facts(&self, now: u64) -> Facts {
         Facts {
             killed: self.record.killed.clone(),
+            maintenance: self.record.maintenance.clone(),
             position: self.record.position,
             token: self.record.token,
             generation: self.record.generation,
@@ -134,7 +136,7 @@ impl Entry {
             self.hazards.iter_mut().for_each(|hazard| hazard.stopped = None);
         }
         let before = self.record.mark();
-        self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch };
+        self.record.position = Position { stage: to.stage, ramp: to.ramp, epoch, ..from };
         self.renew_token(before);
         self.record.generation = to.generation;
         let old_generation = to.old_generation(from, self.record.old_generation);

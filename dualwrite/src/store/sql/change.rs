@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::clock;
 use crate::control::plans::outdated;
 use crate::control::{Change, Record};
@@ -24,22 +26,16 @@ use crate::store::sql::tables::FENCE_WAIT;
 use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::exclusive::{FENCE_ATTEMPTS, FENCE_PAUSE, HELD_OPEN, fence_refused};
 
-const DOING: &str = "changing the position";
+pub(super) const DOING: &str = "changing the position";
 /// How long a move waits for others of its migration.
 const TURN_WAIT: Duration = Duration::from_secs(10);
 /// Under the fence it may take this many times the limit on a statement.
-const CHANGE_LIMITS: u32 = 4;
+pub(super) const CHANGE_LIMITS: u32 = 4;
 
 impl<DB: Backend> SqlControl<DB> {
     /// Waits for writes in flight, and changes the position unless a gate is shut.
     pub(super) async fn change_in(&self, name: &str, change: &Change) -> Result<Record, Error> {
-        let turn = self.turn(name);
-        let Ok(_turn) = clock::limit(TURN_WAIT, turn.lock()).await else {
-            let message = format!(
-                "other moves of this migration have been under way here for too long; {HELD_OPEN}"
-            );
-            return Err(Error::new(ErrorKind::Timeout, message).of(name));
-        };
+        let _turn = self.take_turn(name).await?;
         let mut lent = self.exclusive(name).await?;
         let changing = clock::limit(self.moves.limit() * CHANGE_LIMITS, async {
             match self.make(&mut lent, name, change).await {
@@ -54,6 +50,16 @@ impl<DB: Backend> SqlControl<DB> {
         let changed = changing.await.unwrap_or_else(|()| Err(self.moves.too_late(DOING)));
         changed.map_err(|error| error.of(name))?;
         self.record(name).await
+    }
+
+    /// Waits for other moves of this migration.
+    pub(super) async fn take_turn(&self, name: &str) -> Result<OwnedMutexGuard<()>, Error> {
+        clock::limit(TURN_WAIT, self.turn(name).lock_owned()).await.map_err(|()| {
+            let message = format!(
+                "other moves of this migration have been under way here for too long; {HELD_OPEN}"
+            );
+            Error::new(ErrorKind::Timeout, message).of(name)
+        })
     }
 
     fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {

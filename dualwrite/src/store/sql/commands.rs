@@ -121,6 +121,8 @@ fn steps(
         RecordedChange::Backfill(side, ordered) => {
             order_backfill(dialect, name, *side, *ordered, true)
         }
+        // It is no such change: see `maintain`.
+        RecordedChange::Maintain(_) => Vec::new(),
     }
 }
 
@@ -291,7 +293,8 @@ async fn holds<DB: Backend>(
         RecordedChange::Kill
         | RecordedChange::Waive(..)
         | RecordedChange::Verification(_)
-        | RecordedChange::Backfill(..) => return Ok(false),
+        | RecordedChange::Backfill(..)
+        | RecordedChange::Maintain(_) => return Ok(false),
     };
     let rows = DB::Adapter::fetch(conn, sql, &values).await?;
     rows.first().map_or(Ok(false), |row| row.integer(0).map(|count| count > 0))
@@ -322,7 +325,12 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         expected: Option<Epoch>,
         order: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>> {
-        Box::pin(self.execute_in(name, change, expected, order))
+        match change {
+            RecordedChange::Maintain(change) => {
+                Box::pin(self.maintain(name, *change, expected, order))
+            }
+            change => Box::pin(self.execute_in(name, change, expected, order)),
+        }
     }
 
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>> {

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, position_of};
-use crate::error::Error;
+use crate::error::{Closed, Error, Maintenance};
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
@@ -32,7 +32,7 @@ pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.gen
      ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
      WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, \
-     (SELECT k.actor FROM dualwrite_kill k WHERE k.migration = m.name), {now}";
+     (SELECT k.actor FROM dualwrite_kill k WHERE k.migration = m.name), m.closed, m.closed_by, m.closed_because, m.closed_until, {now}";
 pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.phase = 'new' AND b.generation = m.generation";
 
@@ -42,14 +42,16 @@ pub(super) fn record_sql(condition: &str) -> String {
 }
 
 /// Its column with the time of the database.
-pub(super) const READ_AT: usize = 19;
+pub(super) const READ_AT: usize = 23;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
+    let position = position_of(row, 1, CLOSED)?;
     Ok(Record {
         name: row.text(0)?.to_owned(),
         fence: row.unsigned(17)?,
-        position: position_of(row, 1)?,
+        position,
+        maintenance: maintenance_of(row, position.closed)?,
         token: Token(row.unsigned(15)?),
         from_token: Token(row.unsigned(16)?),
         generation: Generation(row.unsigned(4)?),
@@ -65,6 +67,19 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
         killed: row.optional_text(18)?.map(str::to_owned),
     })
+}
+
+/// Its column with what is closed; who, why and until when follow.
+const CLOSED: usize = 19;
+
+fn maintenance_of(row: &SqlRow, closed: Closed) -> sqlx::Result<Option<Maintenance>> {
+    if !closed.is_closed() {
+        return Ok(None);
+    }
+    let text = |column| row.optional_text(column).map(|text| text.unwrap_or_default().to_owned());
+    let (actor, reason) = (text(CLOSED + 1)?, text(CLOSED + 2)?);
+    let until_us = row.optional_integer(CLOSED + 3)?.unwrap_or_default();
+    Ok(Some(Maintenance { closed, actor, reason, until_us }))
 }
 
 impl<DB: Backend> SqlControl<DB> {
@@ -154,6 +169,7 @@ pub(super) async fn facts<DB: Backend>(
         waived: count(8)?,
         contract_begun: count(10)? > 0,
         killed: record.killed,
+        maintenance: record.maintenance,
         instances,
     })
 }
