@@ -13,6 +13,7 @@ pub(crate) mod jobs;
 pub(crate) mod rollout;
 pub(crate) mod smoke;
 pub(crate) mod status;
+mod transactions;
 pub(crate) mod transition;
 pub(crate) mod waiver;
 

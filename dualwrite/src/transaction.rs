@@ -24,7 +24,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::database::sealed::Adapter;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
-use crate::migration::Migration;
 use crate::stages::position::Position;
 use crate::state::open::OpenTransaction;
 use crate::state::{MirrorPolicy, Shared};
@@ -130,45 +129,6 @@ impl MirrorSavepoint {
 }
 
 impl<DB: Backend> Tx<'static, DB> {
-    /// Begins a transaction that is fenced for several migrations.
-    ///
-    /// # Errors
-    /// `Database` where the pool or the control tables cannot be reached through `pool`,
-    /// `UnknownMigration`, `Maintenance` where writes of one of them are closed, and `Conflict` where positions keep
-    /// changing.
-    ///
-    /// ```
-    /// # #[cfg(feature = "sqlite")] mod example {
-    /// # use dualwrite::{Error, Migration, Tx};
-    /// async fn both(a: &Migration, b: &Migration, pool: &sqlx::SqlitePool) -> Result<(), Error> {
-    ///     let tx = Tx::begin_for(pool, &[a, b]).await?;
-    ///     tx.commit().await
-    /// }
-    /// # }
-    /// ```
-    pub async fn begin_for(
-        pool: &sqlx::Pool<DB>,
-        migrations: &[&Migration],
-    ) -> Result<Self, Error> {
-        let shared: Vec<&Shared> =
-            migrations.iter().map(|migration| &**migration.shared()).collect();
-        Self::begin_open(pool, &shared, Isolation::default()).await
-    }
-
-    /// Begins a transaction that is fenced for several migrations, at an isolation level.
-    ///
-    /// # Errors
-    /// As [`Tx::begin_for`].
-    pub async fn begin_at(
-        pool: &sqlx::Pool<DB>,
-        migrations: &[&Migration],
-        isolation: Isolation,
-    ) -> Result<Self, Error> {
-        let shared: Vec<&Shared> =
-            migrations.iter().map(|migration| &**migration.shared()).collect();
-        Self::begin_open(pool, &shared, isolation).await
-    }
-
     /// For callers: it is refused where writes are closed. An instance that has not heard of that yet finds the
     /// fence at a newer epoch, and reads there what is closed.
     pub(crate) async fn begin_open(
@@ -327,12 +287,6 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             interrupted: false,
             adopted: false,
         }
-    }
-
-    /// The position that this transaction pins for a migration, `None` where it was not begun for it.
-    #[must_use]
-    pub fn position(&self, migration: &Migration) -> Option<Position> {
-        self.pinned(migration.name())
     }
 
     pub(crate) fn pinned(&self, name: &str) -> Option<Position> {

@@ -1,7 +1,7 @@
 //! Calls that are closed for maintenance: as strong as the fence, and everything that keeps order goes on.
 
 use dualwrite::{
-    Closed, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Move, Operator,
+    Backend, Closed, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Move, Operator,
     RolloutCommandKind, RolloutPlan, RolloutState, RolloutStep, Runtime, Stage, Tx,
 };
 use std::time::Duration;
@@ -91,6 +91,31 @@ async fn close_unheard<D: Sql>(world: &World<D>, closed: Closed) {
     world.db.execute(&by_hand).await;
 }
 
+/// Every way to a write.
+#[derive(Clone, Copy)]
+enum Way {
+    Begin,
+    BeginFor,
+    Adopt,
+    Wrapper,
+}
+
+#[dualwrite::repository(transaction = DB)]
+trait Words<DB: Backend>: Sync {
+    #[write(key = id)]
+    async fn save(&self, id: i64) -> Result<(), Error>;
+}
+
+struct Word<D: Sql> {
+    pool: sqlx::Pool<D::Db>,
+}
+
+impl<D: Sql> WordsIn<D::Db> for Word<D> {
+    async fn save(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<(), Error> {
+        panic!("{id} is written while closed, {} connections", self.pool.size())
+    }
+}
+
 /// It neither polls nor listens.
 async fn an_instance_that_has_not_heard_writes_nothing_after_closing<D: Sql>(db: Scratch<D>) {
     let world = World::at(Stage::DualWrite, db).await;
@@ -100,14 +125,24 @@ async fn an_instance_that_has_not_heard_writes_nothing_after_closing<D: Sql>(db:
     let migration = deaf.migration("notes").backfill(CopyNotes::<D>::new()).lazy();
     let migration = migration.register().await.unwrap();
     let operator = operator(&world);
-    for closed in [Closed::Writes, Closed::Calls] {
+    let words = || Word::<D> { pool: pool.clone() };
+    let words = DualWords::new(&migration, words(), words()).fenced(pool.clone());
+    let ways = [Way::Begin, Way::BeginFor, Way::Adopt, Way::Wrapper];
+    for (closed, way) in [Closed::Writes, Closed::Calls].into_iter().cycle().zip(ways) {
         migration.refresh().await.unwrap();
         let before = migration.position().epoch;
         close_unheard(&world, closed).await;
         assert_eq!(migration.position().epoch, before, "it has not heard");
-        let refused = match closed {
-            Closed::Writes => migration.begin(&pool).await.unwrap_err(),
-            _ => Tx::begin_for(&pool, &[&migration]).await.unwrap_err(),
+        let refused = match way {
+            Way::Begin => migration.begin(&pool).await.unwrap_err(),
+            Way::BeginFor => Tx::begin_for(&pool, &[&migration]).await.unwrap_err(),
+            Way::Adopt => {
+                let mut transaction = pool.begin().await.unwrap();
+                let refused = Tx::adopt(&mut transaction, &[&migration]).await.unwrap_err();
+                transaction.rollback().await.unwrap();
+                refused
+            }
+            Way::Wrapper => words.save(1).await.unwrap_err(),
         };
         names_all(&refused, closed);
         assert_eq!(migration.position().closed, closed, "it has heard now");

@@ -65,7 +65,6 @@ const UNCUT: &[&str] = &[
     "store/memory/dead_letters imports backfill/decide",
     "store/sql imports verify/decide",
     "store/sql/verification imports verify/decide",
-    "transaction imports migration",
     "verify/run imports backfill/decide",
 ];
 

@@ -198,21 +198,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
     }
 
     fn leave<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            self.forget(instance).await?;
-            let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
-            let rollouts = self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
-            let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";
-            let tasks = self.execute("leaving what was started", sql, &[instance.into()]).await?;
-            let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
-            let workers = format!("{instance}/%");
-            let ranges =
-                self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
-            if rollouts + tasks + ranges > 0 {
-                self.hint("").await?;
-            }
-            Ok(())
-        })
+        Box::pin(self.leave_in(instance))
     }
 
     fn change<'a>(

@@ -11,7 +11,6 @@ use super::{Conn, Held, State, Tx, pinned};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Adoption, Backend, Fenced, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
-use crate::migration::Migration;
 use crate::state::Shared;
 
 const DOING: &str =
@@ -26,56 +25,16 @@ const LATE: &str = "take the fence before the first write and the first row lock
 const BEHIND: &str = "roll back and begin again: the transaction sees the database as it was before the last stage \
                       change; call `Tx::adopt` right after `begin`, before the first read";
 
-impl<'c, DB: Backend> Tx<'c, DB> {
-    /// Takes the fence of these migrations inside a transaction that somebody else began.
-    ///
-    /// Call it right after `begin`: before the first write and the first row lock and, where the whole
-    /// transaction has one snapshot, before the first read.
-    /// [`commit`](Tx::commit) keeps what was written through the `Tx`, and leaves the rest to the owner of the
-    /// transaction. Dropped or rolled back, what was written through it is undone, and the transaction goes on. The
-    /// fence lasts until the transaction ends: a stage change waits for that.
-    ///
-    /// The rules of each database, and what the library does not see, are
-    /// [in the guide](crate::guide::repository#transactions-that-somebody-else-began).
-    ///
-    /// # Errors
-    /// `Unsupported` where the transaction has written or locked a row before (PostgreSQL), `Serialization` where its
-    /// snapshot is older than the last stage change, `Poisoned` where it has ended or failed, `Database` where
-    /// the database refuses the lock, and `UnknownMigration`. The transaction is as it was before.
-    ///
-    /// ```
-    /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Migration, Tx};
-    /// use sqlx::{Sqlite, SqlitePool};
-    ///
-    /// async fn pay(migration: &Migration, pool: &SqlitePool) -> Result<(), sqlx::Error> {
-    ///     let mut transaction = pool.begin().await?;
-    ///     let tx: Tx<'_, Sqlite> = Tx::adopt(&mut transaction, &[migration]).await?;
-    ///     // … dual writes: customers.save(&mut tx, &customer).await? …
-    ///     tx.commit().await?;
-    ///     sqlx::query("INSERT INTO audit (what) VALUES ('paid')").execute(&mut *transaction).await?;
-    ///     transaction.commit().await
-    /// }
-    /// # }
-    /// ```
-    pub async fn adopt(
-        transaction: &'c mut sqlx::Transaction<'_, DB>,
-        migrations: &[&Migration],
-    ) -> Result<Self, Error> {
-        let shared: Vec<&Shared> =
-            migrations.iter().map(|migration| &**migration.shared()).collect();
-        let adopted = Self::adopt_shared(&mut **transaction, &shared).await;
-        adopted.map_err(|error| match shared.first() {
-            Some(first) => error.of(&first.name),
-            None => error,
-        })
-    }
+const OPENED: &str =
+    "writes were closed for maintenance and have just been opened again; try again";
 
-    async fn adopt_shared(
+impl<'c, DB: Backend> Tx<'c, DB> {
+    pub(crate) async fn adopt_shared(
         conn: &'c mut DB::Connection,
         migrations: &[&Shared],
     ) -> Result<Self, Error> {
         let failed = |error| Error::database(DOING, error);
+        migrations.iter().try_for_each(|migration| migration.check_writes())?;
         let operation = migrations.first().map(|migration| migration.operate()).transpose()?;
         let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
         pins.sort_unstable_by(|one, other| one.name.cmp(&other.name)); // as every transaction does
@@ -107,6 +66,14 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             }
             tx.marked = found.iter().flatten().any(|found| found.watched);
             tx.pins = pinned(pins, found)?;
+        }
+        if tx.pins.iter().any(|pin| pin.position.closed.is_closed()) {
+            tx.rollback().await?;
+            for migration in migrations {
+                migration.refresh().await?;
+                migration.check_writes()?;
+            }
+            return Err(Error::new(ErrorKind::Conflict, OPENED));
         }
         tx._open = migrations.iter().map(|shared| shared.open.enter(shared.clock.now())).collect();
         Ok(tx)

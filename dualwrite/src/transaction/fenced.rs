@@ -6,7 +6,6 @@ pub use sqlx::Pool;
 
 use crate::database::{Backend, Isolation};
 use crate::error::Error;
-use crate::migration::Migration;
 use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::transaction::shared::{SharedTx, Turn};
@@ -24,11 +23,8 @@ impl<DB: Backend> Fenced<DB> {
         Self { migrations: Arc::from([Arc::clone(shared)]), pool, carried: None }
     }
 
-    /// For one more migration.
-    #[must_use]
-    pub fn and(&self, migration: &Migration) -> Self {
-        let more = std::iter::once(migration.shared());
-        let migrations = self.migrations.iter().chain(more).map(Arc::clone).collect();
+    pub(crate) fn and_shared(&self, more: &Arc<Shared>) -> Self {
+        let migrations = self.migrations.iter().chain([more]).map(Arc::clone).collect();
         Self { migrations, ..self.clone() }
     }
 
@@ -47,7 +43,7 @@ impl<DB: Backend> Fenced<DB> {
             return carried.lend();
         }
         let migrations: Vec<&Shared> = self.migrations.iter().map(|shared| &**shared).collect();
-        let begun = Tx::begin_shared(&self.pool, &migrations, Isolation::default()).await;
+        let begun = Tx::begin_open(&self.pool, &migrations, Isolation::default()).await;
         begun.map(Turn::own)
     }
 }

@@ -30,6 +30,22 @@ const ROWS_MAX: usize = 500;
 const REMEMBERED_US: u64 = 24 * 3_600 * 1_000_000;
 
 impl<DB: Backend> SqlControl<DB> {
+    pub(super) async fn leave_in(&self, instance: &str) -> Result<(), Error> {
+        self.forget(instance).await?;
+        let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
+        let rollouts = self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
+        let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";
+        let tasks = self.execute("leaving what was started", sql, &[instance.into()]).await?;
+        let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
+        let workers = format!("{instance}/%");
+        let ranges =
+            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
+        if rollouts + tasks + ranges > 0 {
+            self.hint("").await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn enlist_in(&self, names: &[&str]) -> Result<Vec<Record>, Error> {
         let known = self.records_of(names).await?;
         let is_known = |name: &&str| known.iter().any(|record| record.name == *name);

@@ -1,0 +1,45 @@
+//! What is worth knowing of a table before its rows are copied.
+
+use sqlx::MySqlConnection;
+
+use super::MySqlAdapter;
+use crate::database::SqlValue;
+use crate::database::sealed::Adapter as _;
+use crate::preflight::rows::TableNotes;
+
+pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<TableNotes> {
+    let plain = table.replace(MySqlAdapter::DIALECT.quote, "");
+    let (schema, name) = match plain.split_once('.') {
+        Some((schema, name)) => (Some(schema.to_owned()), name),
+        None => (None, &*plain),
+    };
+    let sql = "SELECT CAST(trigger_name AS CHAR) FROM information_schema.triggers \
+                   WHERE event_object_schema = COALESCE(?, DATABASE()) AND event_object_table = ? \
+                   AND event_manipulation <> 'DELETE' AND trigger_name NOT LIKE 'dualwrite%' ORDER BY 1";
+    let values = [SqlValue::Text(schema), SqlValue::from(name)];
+    let rows = MySqlAdapter::fetch(conn, sql, &values).await?;
+    let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
+    let triggers = triggers.collect::<sqlx::Result<_>>()?;
+    let rows = MySqlAdapter::fetch(conn, "SELECT CAST(@@SESSION.sql_mode AS CHAR)", &[]).await?;
+    let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
+    let cuts_values = !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
+    Ok(TableNotes { triggers, cuts_values, ..TableNotes::default() })
+}
+
+pub(super) async fn self_updating(
+    conn: &mut MySqlConnection,
+    table: &str,
+) -> sqlx::Result<Vec<String>> {
+    let plain = table.replace(MySqlAdapter::DIALECT.quote, "");
+    let (schema, name) = match plain.split_once('.') {
+        Some((schema, name)) => (Some(schema.to_owned()), name),
+        None => (None, &*plain),
+    };
+    // EXTRA names it also where the server added it by itself, to the first TIMESTAMP of a table.
+    let sql = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                   WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+                   AND LOWER(extra) LIKE '%on update%' ORDER BY ordinal_position";
+    let values = [SqlValue::Text(schema), SqlValue::from(name)];
+    let rows = MySqlAdapter::fetch(conn, sql, &values).await?;
+    rows.iter().map(|row| Ok(format!("`{}`", row.text(0)?.replace('`', "``")))).collect()
+}
