@@ -34,6 +34,7 @@ impl World {
         };
         Facts {
             killed: None,
+            converging: crate::stages::facts::Unsettled::default(),
             position: control.position,
             token: control.at().token,
             generation: control.generation,

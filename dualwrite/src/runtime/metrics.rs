@@ -208,6 +208,7 @@ impl Series<'_> {
             ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
             ("fence_alone", counted.fence_refused),
+            ("converging_in_flight", counted.converging_refused),
         ] {
             self.count(BOUNDS, by, [("bound", bound)]);
         }

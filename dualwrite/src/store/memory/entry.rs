@@ -73,6 +73,7 @@ impl Entry {
 
     pub(super) fn facts(&self, now: u64) -> Facts {
         Facts {
+            converging: crate::stages::facts::Unsettled::default(),
             killed: self.record.killed.clone(),
             position: self.record.position,
             token: self.record.token,

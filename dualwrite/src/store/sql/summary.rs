@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
-use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
 use crate::stages::stale::StaleMark;
@@ -149,6 +149,7 @@ fn summary(
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
     let optional = |column| row.optional_integer(READ_AT + column);
     Ok(Facts {
+        converging: Unsettled::default(),
         position: record.position,
         token: record.token,
         generation: record.generation,
