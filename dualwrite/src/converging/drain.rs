@@ -22,8 +22,9 @@ pub(crate) async fn drain(shared: &Shared, two: &Two, requested: Move) -> Result
     if !changes_writes(position, position.with_stage(to.stage).with_ramp(to.ramp)) {
         return Ok(false);
     }
-    // Most keys that wait are copied before writes have to.
-    round(shared, two, true).await?;
+    // Most keys that wait are copied before writes have to. Those that failed wait for their time: a move that is tried
+    // again and again must not hurry a store that is down.
+    round(shared, two, false).await?;
     two.marks.drain(shared, Some(DRAIN)).await?;
     let start = shared.clock.now();
     loop {
@@ -32,7 +33,7 @@ pub(crate) async fn drain(shared: &Shared, two: &Two, requested: Move) -> Result
         if left == (0, 0) || waited + POLL >= DRAIN {
             return Ok(true);
         }
-        if left.1 > 0 && round(shared, two, true).await?.failure.is_some() {
+        if left.1 > 0 && round(shared, two, false).await?.failure.is_some() {
             return Ok(true); // the move is refused, and says what is left
         }
         clock::sleep(POLL).await;

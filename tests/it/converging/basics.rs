@@ -171,6 +171,8 @@ async fn a_key_that_cannot_be_copied_is_a_dead_letter_and_blocks_moves<D: TestDb
     assert_eq!(error.kind(), ErrorKind::Blocked);
     assert!(error.to_string().contains("1 keys wait to be copied"), "{error}");
     carts.new_faults.down(false);
+    until("it is copied", async || service.migration.repair().await.is_ok_and(|many| many > 0))
+        .await;
     quiet(&db).await;
     assert!(service.migration.dead_letters().await.unwrap().is_empty());
     service.migration.step_back(Stage::Off).await.unwrap();

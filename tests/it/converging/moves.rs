@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::stores::{Carts, Fault, Service, quick, quiet};
 use crate::support::db::{Scratch, TestDb, on_all_databases};
-use crate::support::wait::ends;
+use crate::support::wait::{ends, until};
 
 use MirrorFailure::{AnswerNow, Report};
 
@@ -64,6 +64,8 @@ async fn a_move_is_refused_while_a_key_waits_to_be_copied<D: TestDb>(db: Scratch
     assert!(error.blockers().iter().any(|blocker| blocker.gate == Gate::Clean), "{error}");
     assert_eq!(service.migration.position().stage, Stage::Live);
     carts.old_faults.down(false);
+    until("it is copied", async || service.migration.repair().await.is_ok_and(|many| many > 0))
+        .await;
     service.migration.rollback("old answers again").await.unwrap();
     assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("kept"));
 }

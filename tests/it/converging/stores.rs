@@ -353,8 +353,17 @@ impl<DB: Backend> Service<DB> {
         carts: &Carts,
         converging: Converging<Carts>,
     ) -> Self {
+        Self::with_lease(pool, carts, converging, Duration::from_secs(3)).await
+    }
+
+    pub(crate) async fn with_lease(
+        pool: &sqlx::Pool<DB>,
+        carts: &Carts,
+        converging: Converging<Carts>,
+        lease: Duration,
+    ) -> Self {
         let runtime = Runtime::builder(pool.clone())
-            .lease(Duration::from_secs(3))
+            .lease(lease)
             .poll(Duration::from_millis(100))
             .start()
             .await
