@@ -56,6 +56,9 @@ pub mod guide {
     pub mod backfill {}
     #[doc = include_str!("docs/contract.md")]
     pub mod contract {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/converging.md")]
+    pub mod converging {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]

@@ -35,8 +35,8 @@ struct Process {
     /// Its own connections.
     carts: Carts,
     tokio: tokio::runtime::Runtime,
-    /// Not dropped in order: it dies.
-    _service: std::mem::ManuallyDrop<Box<dyn std::any::Any + Send>>,
+    /// Dropped when its tokio is gone: it leaves nothing in order.
+    service: Box<dyn std::any::Any + Send>,
 }
 
 impl Process {
@@ -52,13 +52,14 @@ impl Process {
             });
             let migration = service.migration.clone();
             let service: Box<dyn std::any::Any + Send> = Box::new(service);
-            Self { migration, carts, tokio, _service: std::mem::ManuallyDrop::new(service) }
+            Self { migration, carts, tokio, service }
         });
         tokio::task::spawn_blocking(|| starting.join().unwrap()).await.unwrap()
     }
 
     fn kill(self) {
         self.tokio.shutdown_background();
+        drop(self.service); // its connections are closed
     }
 }
 
