@@ -24,7 +24,7 @@ use crate::stages::hazard::HazardScan;
 use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
 use crate::state::Shared;
-use crate::store::converging::SqlMarks;
+use crate::store::converging::tables::SqlMarks;
 use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;

@@ -15,7 +15,7 @@ use crate::stages::converging::again_after;
 use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
 use crate::state::Shared;
-use crate::store::converging::{FailedCopy, Settled};
+use crate::store::converging::port::{FailedCopy, Settled};
 
 /// Keys that one round reads.
 const ROUND_KEYS: u32 = 500;
@@ -74,7 +74,7 @@ pub(crate) async fn settle(shared: &Shared, two: &Two, key: &EncodedKey) -> Resu
             generation: shared.generation(),
             error: &error.cause(),
             again_after: again_after(failures).max(two.options.settle_after),
-            bury: failures >= two.options.attempts,
+            is_dead_letter: failures >= two.options.attempts,
         };
         count(&shared.counters.copies_failed);
         two.marks.give_back(shared, key, &claim, Some(failed)).await?;

@@ -13,8 +13,8 @@ use crate::converging::stores::Stores;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{count, count_by};
 use crate::state::Shared;
-use crate::store::converging::statements::EndedWrite;
-use crate::store::converging::{CLEARED_AT_ONCE, Marks};
+use crate::store::converging::port::Marks;
+use crate::store::converging::statements::{EndedWrite, NAMED};
 
 /// The first pause after marks could not be cleared, and the longest; it is doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -96,7 +96,7 @@ impl Two {
     /// The next writes to clear; with none, clearing is over.
     fn next(&self) -> Vec<Waiting> {
         let mut clearing = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
-        let many = clearing.waiting.len().min(CLEARED_AT_ONCE);
+        let many = clearing.waiting.len().min(NAMED);
         clearing.under_way = many > 0;
         clearing.waiting.drain(..many).collect()
     }

@@ -23,6 +23,7 @@ on_all_databases!(
     a_key_that_cannot_be_copied_is_a_dead_letter_and_blocks_moves,
     more_writes_than_the_bound_wait_or_are_refused,
     a_shutdown_waits_for_writes_in_flight,
+    a_write_in_a_transaction_is_refused,
     a_whole_migration_there_and_back,
 );
 
@@ -224,6 +225,23 @@ async fn a_shutdown_waits_for_writes_in_flight<D: TestDb>(db: Scratch<D>) {
     runtime.shutdown().await.unwrap();
     assert_eq!(carts.old.all().await, carts.new.all().await);
     assert_eq!((rows(&db, "mark").await, rows(&db, "unsettled").await), (0, 0));
+}
+
+/// Nothing would mark its key.
+async fn a_write_in_a_transaction_is_refused<D: TestDb>(db: Scratch<D>) {
+    let carts = Carts::memory();
+    let service = Service::at(db.pool(), &carts, Stage::DualWrite).await;
+    let mut tx = service.migration.begin(db.pool()).await.unwrap();
+    let write = service.migration.write("save", &mut tx, &1_i64);
+    let write = write.old(|_| Box::pin(async { Ok::<_, Fault>(()) }));
+    let refused = write.new(|_| Box::pin(async { Ok(()) })).run().await.unwrap_err();
+    assert_eq!(refused.kind(), Some(ErrorKind::Unsupported));
+    assert!(refused.to_string().contains("converging_write"), "{refused}");
+    tx.rollback().await.unwrap();
+    let plain = service.runtime.migration("plain").register().await.unwrap();
+    let write = plain.converging_write("save", &1_i64).old(|| async { Ok::<_, Fault>(()) });
+    let refused = write.new(|| async { Ok(()) }).run().await.unwrap_err();
+    assert!(refused.to_string().contains(".converging(…)"), "{refused}");
 }
 
 async fn a_whole_migration_there_and_back<D: TestDb>(db: Scratch<D>) {

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use crate::control::BackfillProgress;
-use crate::copy::Copied;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::key::EncodedKey;
@@ -75,5 +74,5 @@ pub(crate) async fn count<DB: Backend>(
     copied: u64,
     failed: u64,
 ) -> sqlx::Result<()> {
-    ledger.count::<DB>(conn, Copied { migrated: copied, skipped: 0 }, failed).await
+    ledger.count_migrated::<DB>(conn, copied, failed).await
 }
