@@ -24,6 +24,7 @@ mod call;
 mod compare;
 mod contract;
 mod control;
+mod converging;
 mod copier;
 mod copy;
 mod database;
@@ -55,6 +56,9 @@ pub mod guide {
     pub mod backfill {}
     #[doc = include_str!("docs/contract.md")]
     pub mod contract {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/converging.md")]
+    pub mod converging {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
@@ -91,6 +95,7 @@ mod model;
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
 pub use backfill::options::WORKERS_MAX;
 pub use backfill::walk::{CopyReport, FAILURES_NAMED_MAX};
+pub use call::closures::converging::ConvergingWrite;
 pub use call::closures::read::ReadCall;
 pub use call::closures::write::{ColumnsCall, InTx, WriteCall};
 pub use call::lazy::decide::MaybeMissing;
@@ -108,6 +113,10 @@ pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
 pub use control::tasks::StartedBackfill;
 pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
+pub use converging::{
+    COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,
+    SETTLE_AFTER, STORE_CALL_LIMIT, TwoStores,
+};
 pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;

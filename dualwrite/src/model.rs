@@ -13,10 +13,12 @@
 //! - [`failover`]: a standby that lags takes over
 //! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`verifying`], [`locks`]: the steps
 //! - [`search`]: all steps together; [`properties`]: what must hold, and what must be reachable
+//! - [`converging`]: two stores that share no transaction, a model of its own
 //! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
 
 mod backfilling;
 mod checks;
+mod converging;
 mod copying;
 mod failover;
 mod locks;

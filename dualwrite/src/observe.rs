@@ -106,6 +106,14 @@ counters! {
     answers_uncompared,
     /// Dirty keys copied again.
     dirty_repaired,
+    /// Writes in converging mode that were begun.
+    converging_writes,
+    /// Of these, those that were refused because too many were in flight.
+    converging_refused,
+    /// Keys that a write in converging mode left to be copied again.
+    converging_unsettled,
+    /// Writes in converging mode of instances that were gone, whose keys are copied again.
+    converging_adopted,
     /// Times that writes in flight did not end in time for a copy to old; see
     /// [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX).
     fence_refused,
@@ -150,4 +158,9 @@ impl Counters {
 
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
+}
+
+/// Adds so many.
+pub(crate) fn count_by(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Relaxed);
 }

@@ -58,6 +58,7 @@ use crate::stages::bucket::BucketRule;
 use crate::stages::stage::Stage;
 use crate::state::events::{Events, Hooks};
 use crate::state::{Context, Lease, Options, SINGLE_WRITER_TIMEOUT, Shared, unknown_migration};
+use crate::store::sql::statement_limit;
 
 /// Default lease of an instance: so long may the control tables be out of reach before reads answer
 /// with `StageUnknown`, and so long does a dead instance hold up a move.
@@ -270,6 +271,12 @@ impl Inner {
 
     pub(crate) fn lease_length(&self) -> Duration {
         self.heartbeat.lease
+    }
+
+    /// The limit on a statement of converging mode: where there is one writer at a time, it waits for others.
+    pub(crate) fn statement_limit<DB: Backend>(&self) -> Duration {
+        let limit = statement_limit(self.heartbeat.lease);
+        if DB::Adapter::DIALECT.server { limit } else { limit.max(SINGLE_WRITER_TIMEOUT) }
     }
 
     pub(crate) fn migrations(&self) -> Vec<Arc<Shared>> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod bucket;
 pub(crate) mod columns;
+pub(crate) mod converging;
 pub(crate) mod facts;
 pub(crate) mod hazard;
 pub(crate) mod lineage;

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod connections;
+pub(crate) mod converging;
 pub(crate) mod dead_letter;
 pub(crate) mod ledger;
 pub(crate) mod marks;

@@ -20,6 +20,7 @@ mod commands;
 mod commits;
 mod compare;
 mod contract;
+mod converging;
 mod copy_sql;
 mod copy_sql_texts;
 #[cfg(unix)]

@@ -132,6 +132,37 @@ CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     marked_at BIGINT  NOT NULL,
     PRIMARY KEY (migration, side, key_text)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Converging mode, where the two sides share no transaction. A mark is there before the first write of its key, and
+-- until both sides have it.
+CREATE TABLE IF NOT EXISTS dualwrite_mark (
+    migration VARCHAR(100) NOT NULL,
+    id        VARCHAR(100) NOT NULL,
+    key_text  VARCHAR(512) NOT NULL,
+    instance  VARCHAR(100) NOT NULL,
+    since     BIGINT NOT NULL,
+    PRIMARY KEY (migration, id),
+    INDEX dualwrite_mark_key (migration, key_text)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Keys whose sides may differ, to be copied again from the primary. The version is random, another one with each reason
+-- to copy; who copies holds a claim.
+CREATE TABLE IF NOT EXISTS dualwrite_unsettled (
+    migration       VARCHAR(100) NOT NULL,
+    key_text        VARCHAR(512) NOT NULL,
+    version         BIGINT NOT NULL,
+    since           BIGINT NOT NULL,
+    attempts        BIGINT NOT NULL DEFAULT 0,
+    next_attempt_at BIGINT NOT NULL,
+    error           VARCHAR(1000),
+    claimed_by      VARCHAR(100),
+    claimed_until   BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (migration, key_text),
+    INDEX dualwrite_unsettled_due (migration, next_attempt_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- A move waits until no write is in flight; until then new writes wait.
+CREATE TABLE IF NOT EXISTS dualwrite_draining (
+    migration VARCHAR(100) NOT NULL PRIMARY KEY,
+    until     BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     migration VARCHAR(100)    NOT NULL,

@@ -132,6 +132,37 @@ CREATE TABLE IF NOT EXISTS dualwrite_dirty (
     marked_at BIGINT  NOT NULL,
     PRIMARY KEY (migration, side, key_text)
 );
+-- Converging mode, where the two sides share no transaction. A mark is there before the first write of its key, and
+-- until both sides have it.
+CREATE TABLE IF NOT EXISTS dualwrite_mark (
+    migration TEXT NOT NULL,
+    id        TEXT NOT NULL,
+    key_text  TEXT NOT NULL,
+    instance  TEXT NOT NULL,
+    since     BIGINT NOT NULL,
+    PRIMARY KEY (migration, id)
+);
+CREATE INDEX IF NOT EXISTS dualwrite_mark_key ON dualwrite_mark (migration, key_text);
+-- Keys whose sides may differ, to be copied again from the primary. The version is random, another one with each reason
+-- to copy; who copies holds a claim.
+CREATE TABLE IF NOT EXISTS dualwrite_unsettled (
+    migration       TEXT NOT NULL,
+    key_text        TEXT NOT NULL,
+    version         BIGINT NOT NULL,
+    since           BIGINT NOT NULL,
+    attempts        BIGINT NOT NULL DEFAULT 0,
+    next_attempt_at BIGINT NOT NULL,
+    error           TEXT,
+    claimed_by      TEXT,
+    claimed_until   BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (migration, key_text)
+);
+CREATE INDEX IF NOT EXISTS dualwrite_unsettled_due ON dualwrite_unsettled (migration, next_attempt_at);
+-- A move waits until no write is in flight; until then new writes wait.
+CREATE TABLE IF NOT EXISTS dualwrite_draining (
+    migration TEXT NOT NULL PRIMARY KEY,
+    until     BIGINT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     migration TEXT    NOT NULL,

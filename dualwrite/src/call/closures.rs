@@ -1,6 +1,7 @@
 //! Calls without a repository trait: closures for the two sides of one read, or of one write. They pass what the
 //! calls of a wrapper pass; see [`read`] and [`write`].
 
+pub(crate) mod converging;
 pub(crate) mod read;
 pub(crate) mod write;
 

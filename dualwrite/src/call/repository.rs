@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::converging::two;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -234,6 +235,7 @@ impl Repository {
     ) -> Result<Self, Error> {
         let one_table = shared.copier.as_ref().and_then(|copier| copier.one_table());
         let reason = match (method.operation, one_table, form) {
+            (Operation::Write, ..) if two::of(shared).is_some() => NO_TRANSACTION,
             (Operation::Write, Some(true), Form::Separate) if !shared.options.two_statements => {
                 "the old and the new columns are in one table, and two closures would write one row twice; give \
                  one closure by `columns(…)` in place of `old(…)` and `new(…)`"
@@ -285,10 +287,17 @@ impl Repository {
     }
 }
 
+/// Nothing would mark the key of such a write before it.
+const NO_TRANSACTION: &str = "the migration has two stores that share no transaction; write by `Migration::converging_write`";
+
 /// Why a wrapper must not be built like this.
 fn refused(shared: &Shared, name: &'static str, methods: &[Method], form: Form) -> Option<String> {
     let one_table = shared.copier.as_ref()?.one_table();
     let mut writes = methods.iter().filter(|method| method.operation == Operation::Write);
+    if two::of(shared).is_some() {
+        let write = writes.next()?.name;
+        return Some(format!("`{name}::{write}` cannot be wrapped: {NO_TRANSACTION}"));
+    }
     match (one_table, form) {
         (Some(true), Form::Separate) if !shared.options.two_statements => {
             let write = writes.find(|method| !method.once)?.name;

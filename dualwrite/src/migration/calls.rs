@@ -1,5 +1,6 @@
 //! Calls by closures, without a repository trait.
 
+use crate::call::closures::converging::ConvergingWrite;
 use crate::call::closures::read::ReadCall;
 use crate::call::closures::write::{All, One, Unnamed, WriteCall};
 use crate::database::Backend;
@@ -27,6 +28,16 @@ impl Migration {
         key: &'m K,
     ) -> WriteCall<'m, 'c, DB, One<'m, K>> {
         WriteCall::begun(self.shared(), name, tx, One(key))
+    }
+
+    /// Writes one record to two stores that share no transaction; see the guide
+    /// [`converging`](crate::guide::converging).
+    pub fn converging_write<'m, K: Key + ?Sized>(
+        &'m self,
+        name: &'static str,
+        key: &'m K,
+    ) -> ConvergingWrite<'m, K> {
+        ConvergingWrite::begun(self.shared(), name, key)
     }
 
     /// Writes several records by closures, all of which are named: what a `#[write(keys = …)]` method does.

@@ -8,6 +8,8 @@ use tracing::Instrument as _;
 
 use crate::clock;
 use crate::control::{Change, DirtyKey};
+use crate::converging;
+use crate::converging::repair::Round;
 use crate::copy::exclusive::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
@@ -35,6 +37,10 @@ pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
     let Some(copier) = &shared.copier else {
         return Ok(0);
     };
+    if let Some(two) = converging::two::of(shared) {
+        let Round { settled, failure, .. } = converging::repair::round(shared, two, true).await?;
+        return failure.map_or(Ok(settled), |error| Err(error.of(&shared.name)));
+    }
     let of = |error: Error| error.of(&shared.name);
     let (mut repaired, mut refusals) = (0, Refusals::default());
     let (mut after, mut first_failure) = (None::<DirtyKey>, None);
@@ -200,7 +206,21 @@ impl<'m> Transition<'m> {
 
     async fn attempt(&self) -> Result<Position, Error> {
         let shared = self.shared;
-        if self.change.requested == Move::Rollback && shared.is_dirty() {
+        let Some(two) = converging::two::of(shared) else { return self.change().await };
+        let drained = converging::drain::drain(shared, two, self.change.requested).await?;
+        let changed = self.change().await;
+        if drained {
+            converging::drain::reopen(shared, two).await;
+        }
+        changed
+    }
+
+    async fn change(&self) -> Result<Position, Error> {
+        let shared = self.shared;
+        if self.change.requested == Move::Rollback
+            && shared.is_dirty()
+            && converging::two::of(shared).is_none()
+        {
             // Old is about to answer again: what it misses is copied back first.
             repair(shared, Side::Old).await?;
         }

@@ -35,6 +35,7 @@ impl World {
         Facts {
             killed: None,
             maintenance: None,
+            converging: crate::stages::facts::Unsettled::default(),
             position: control.position,
             token: control.at().token,
             generation: control.generation,

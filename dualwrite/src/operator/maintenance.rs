@@ -48,8 +48,23 @@ pub(super) async fn run(
         true => text,
         false => format!("{text}; not acknowledged yet by {}: {}", late.join(", "), risk(change)),
     };
+    let text = match in_flight(&after, change) {
+        0 => text,
+        writes => format!(
+            "{text}; {writes} writes to two stores are still in flight, of {}: they go on to their mirrors",
+            after.converging.instances.join(", ")
+        ),
+    };
     let way_back = way_back(change);
     Ok(CommandOutcome { way_back, ..CommandOutcome::of(name, &after, false, text) })
+}
+
+/// Writes in converging mode that began before the fence was taken: they hold none.
+fn in_flight(facts: &Facts, change: MaintenanceChange) -> u64 {
+    match change {
+        MaintenanceChange::Close(..) => facts.converging.writes,
+        MaintenanceChange::Open => 0,
+    }
 }
 
 fn said(facts: &Facts) -> String {
@@ -84,7 +99,7 @@ fn what(change: MaintenanceChange) -> String {
     }
 }
 
-/// Waits for the instances. Answers with those that are late.
+/// Waits for the instances, and for writes in flight that the fence does not hold. Answers with those that are late.
 async fn acknowledged(
     execution: &Execution<'_>,
     change: MaintenanceChange,
@@ -97,7 +112,8 @@ async fn acknowledged(
         let is_late =
             |one: &&InstanceReport| if reads { one.drained < epoch } else { one.seen < epoch };
         let late: Vec<String> = facts.instances.iter().filter(is_late).map(named).collect();
-        if late.is_empty() || tries >= ACKNOWLEDGED_WITHIN.as_millis() / POLL.as_millis() {
+        let is_quiet = late.is_empty() && in_flight(&facts, change) == 0;
+        if is_quiet || tries >= ACKNOWLEDGED_WITHIN.as_millis() / POLL.as_millis() {
             return Ok((facts, late));
         }
         clock::sleep(POLL).await;

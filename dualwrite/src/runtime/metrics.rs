@@ -55,6 +55,9 @@ const INSTANCES: &str = "dualwrite_instances";
 const DEAD_LETTERS: &str = "dualwrite_dead_letters";
 const WAIVED: &str = "dualwrite_waived_keys";
 const DIRTY: &str = "dualwrite_dirty_keys";
+const UNSETTLED: &str = "dualwrite_unsettled_keys";
+const IN_FLIGHT: &str = "dualwrite_converging_writes_in_flight";
+const CONVERGING: &str = "dualwrite_converging_writes_total";
 const GATES: &str = "dualwrite_gate_closed";
 const BACKFILL_KEYS: &str = "dualwrite_backfill_keys";
 const BACKFILL_RATE: &str = "dualwrite_backfill_keys_per_second";
@@ -93,6 +96,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     (MIRROR_FAILURES, Kind::Counter, Unit::Count, "Mirror writes that left a key dirty"),
     (REPAIRED, Kind::Counter, Unit::Count, "Dirty keys copied again"),
+    (CONVERGING, Kind::Counter, Unit::Count, "Writes to two stores by what became of them"),
     (CONTROL_ERRORS, Kind::Counter, Unit::Count, "Failures of the control tables"),
     (ROLLBACKS, Kind::Counter, Unit::Count, "Rollbacks made by this process"),
     (ROLLBACKS_FAILED, Kind::Counter, Unit::Count, "Rollbacks a guard asked for in vain"),
@@ -106,6 +110,8 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (CLOSED, Kind::Gauge, Unit::Count, "Calls closed for maintenance: 0 none, 1 writes, 2 all"),
     (GENERATION, Kind::Gauge, Unit::Count, "Generation"),
     (INSTANCES, Kind::Gauge, Unit::Count, "Live instances"),
+    (UNSETTLED, Kind::Gauge, Unit::Count, "Keys of two stores that wait to be copied again"),
+    (IN_FLIGHT, Kind::Gauge, Unit::Count, "Writes to two stores in flight, of all instances"),
     (
         DEAD_LETTERS,
         Kind::Gauge,
@@ -182,6 +188,14 @@ impl Series<'_> {
         self.count(LAZY_COPIES, counted.lazy_failed, [("outcome", "failed")]);
         self.count(MIRROR_WRITES, counted.mirror_written, [("outcome", "written")]);
         self.count(MIRROR_WRITES, counted.mirror_failed, [("outcome", "failed")]);
+        for (outcome, by) in [
+            ("begun", counted.converging_writes),
+            ("refused", counted.converging_refused),
+            ("unsettled", counted.converging_unsettled),
+            ("adopted", counted.converging_adopted),
+        ] {
+            self.count(CONVERGING, by, [("outcome", outcome)]);
+        }
         for (name, by) in [
             (ASKED_AGAIN, counted.shadow_asked_again),
             (CRITICAL, counted.critical_different),
@@ -213,6 +227,7 @@ impl Series<'_> {
             ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
             ("fence_alone", counted.fence_refused),
+            ("converging_in_flight", counted.converging_refused),
         ] {
             self.count(BOUNDS, by, [("bound", bound)]);
         }
@@ -253,6 +268,8 @@ impl Series<'_> {
         self.set(WAIVED, facts.waived as f64, [("side", "new")]);
         self.set(DIRTY, facts.dirty_old as f64, [("side", "old")]);
         self.set(DIRTY, facts.dirty_new as f64, [("side", "new")]);
+        self.set(UNSETTLED, facts.converging.keys as f64, []);
+        self.set(IN_FLIGHT, facts.converging.writes as f64, []);
         for gate in Gate::ALL {
             let is_closed = closed.iter().any(|blocker| blocker.gate == gate);
             self.set(GATES, f64::from(u8::from(is_closed)), [("gate", gate.as_str())]);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::{Prepared, Runtime};
 use crate::contract::declared::Contract;
+use crate::converging::copier::TwoStoresCopier;
+use crate::converging::{Converging, TwoStores};
 use crate::copier::registered::Registered;
 use crate::copy::{Copier, CopyKeys};
 use crate::database::Backend;
@@ -35,6 +37,17 @@ impl<DB: Backend> Registration<'_, DB> {
         let replicas = Replicas::new(Arc::clone(replicas), &inner.heartbeat.instance);
         let registered = Registered::new(copy, pool.clone(), replicas);
         self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
+        self
+    }
+
+    /// Two stores that share no transaction, in the place of a copy function; see [`TwoStores`] and the guide
+    /// [`converging`](crate::guide::converging). Writes then go by
+    /// [`Migration::converging_write`](crate::Migration::converging_write).
+    pub fn converging<S: TwoStores>(mut self, stores: impl Into<Converging<S>>) -> Self {
+        let Runtime { inner, pool, .. } = self.runtime;
+        let limit = inner.statement_limit::<DB>();
+        let copier = TwoStoresCopier::new(stores.into(), pool.clone(), limit);
+        self.copier = Some(Ok(Arc::new(copier)));
         self
     }
 

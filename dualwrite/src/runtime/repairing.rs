@@ -6,6 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use crate::backfill::dead_letters::retry_due;
+use crate::converging;
+use crate::converging::repair::Round;
 use crate::migration::transition::repair;
 use crate::stages::stage::Side;
 use crate::state::Shared;
@@ -26,6 +28,15 @@ impl Inner {
                 tracing::warn!(migration = &*shared.name, %error, "dead letters are tried later");
             }
             if !shared.is_dirty() {
+                continue;
+            }
+            if let Some(two) = converging::two::of(&shared) {
+                match converging::repair::round(&shared, two, false).await {
+                    Ok(Round { failure: None, .. }) => {}
+                    Ok(Round { failure: Some(error), .. }) | Err(error) => {
+                        tracing::warn!(migration = &*shared.name, %error, "keys are copied later");
+                    }
+                }
                 continue;
             }
             for side in [Side::Old, Side::New] {

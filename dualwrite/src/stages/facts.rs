@@ -79,6 +79,19 @@ pub(crate) struct Facts {
     pub(crate) killed: Option<String>,
     /// Which calls are closed, and why.
     pub(crate) maintenance: Option<Maintenance>,
+    /// What is under way in converging mode.
+    pub(crate) converging: Unsettled,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
+}
+
+/// What is under way between two stores that share no transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unsettled {
+    /// Writes in flight.
+    pub(crate) writes: u64,
+    /// The instances whose writes these are, some of them.
+    pub(crate) instances: Vec<String>,
+    /// Keys to be copied again that nobody waived.
+    pub(crate) keys: u64,
 }

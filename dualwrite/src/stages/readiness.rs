@@ -3,7 +3,8 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::gate::{Blocker, Gate};
-use crate::stages::facts::Facts;
+use crate::stages::converging::changes_writes;
+use crate::stages::facts::{Facts, Unsettled};
 use crate::stages::hazard::{Hazard, HazardKind};
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::Generation;
@@ -37,6 +38,7 @@ pub(crate) fn blockers(
         supported(facts, to, &mut found);
     }
     clean(facts, to, &mut found);
+    settled(facts, to, &mut found);
     let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
     if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
         copied(facts, terms, &mut found);
@@ -154,6 +156,26 @@ fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
     };
     if dirty > 0 && is_read(then, side) {
         let reason = format!("{dirty} keys wait to be copied to {side} again");
+        block(found, Gate::Clean, reason);
+    }
+}
+
+/// In converging mode, a copy of a key follows the side that was its primary, and a write in flight goes to the sides that
+/// it has begun with.
+fn settled(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
+    let then = facts.position.with_stage(to.stage).with_ramp(to.ramp);
+    if !changes_writes(facts.position, then) {
+        return;
+    }
+    let Unsettled { writes, instances, keys } = &facts.converging;
+    if *writes > 0 {
+        let reason = format!("{writes} writes are in flight, of {}", instances.join(", "));
+        block(found, Gate::Drained, reason);
+    }
+    if *keys > 0 {
+        let reason = format!(
+            "{keys} keys wait to be copied again from the side that answers; see `dead_letters` for those that fail"
+        );
         block(found, Gate::Clean, reason);
     }
 }

@@ -34,6 +34,11 @@ impl Shared {
         self.closing.cancelled().await;
     }
 
+    /// Whether a shutdown has begun.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// Runs something beside the caller, on the runtime of tokio that the library was started in.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let work = self.beside.track_future(work);

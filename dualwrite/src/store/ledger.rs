@@ -376,6 +376,16 @@ impl Ledger<'_> {
         DB::Adapter::execute(conn, &sql, &self.values(first)).await.map(drop)
     }
 
+    /// Adds to the counters, where nothing says that a key needed nothing.
+    pub(crate) async fn count_migrated<DB: Backend>(
+        &self,
+        conn: &mut DB::Connection,
+        migrated: u64,
+        failed: u64,
+    ) -> sqlx::Result<()> {
+        self.count::<DB>(conn, Copied { migrated, skipped: 0 }, failed).await
+    }
+
     /// Records that an empty page, read in this transaction, proved the end.
     pub(crate) async fn complete<DB: Backend>(
         &self,

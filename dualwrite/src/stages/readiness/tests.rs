@@ -12,6 +12,7 @@ use crate::stages::stale::{StaleKind, StaleMark};
 fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
         killed: None,
+        converging: crate::stages::facts::Unsettled::default(),
         token: crate::stages::lineage::Token::default(),
         position: Position {
             epoch: Epoch(9),

@@ -74,6 +74,7 @@ impl Entry {
 
     pub(super) fn facts(&self, now: u64) -> Facts {
         Facts {
+            converging: crate::stages::facts::Unsettled::default(),
             killed: self.record.killed.clone(),
             maintenance: self.record.maintenance.clone(),
             position: self.record.position,

@@ -8,7 +8,7 @@ use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, position_of};
 use crate::error::{Closed, Error, Maintenance};
-use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation};
@@ -23,7 +23,9 @@ use crate::store::sql::{Conn, SqlControl};
 pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.generation, m.stage_epoch, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = m.name) THEN NULL \
      ELSE m.verified_generation END, b.state, \
-     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_dirty d WHERE d.migration = m.name) THEN 1 ELSE 0 END, \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_dirty d WHERE d.migration = m.name) \
+     OR EXISTS (SELECT 1 FROM dualwrite_unsettled u WHERE u.migration = m.name) \
+     OR EXISTS (SELECT 1 FROM dualwrite_mark k WHERE k.migration = m.name) THEN 1 ELSE 0 END, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = m.name AND f.side = 'new') \
      THEN 1 ELSE 0 END, m.old_generation, \
      (SELECT p.state FROM dualwrite_plan p WHERE p.migration = m.name), \
@@ -140,6 +142,7 @@ pub(super) async fn facts<DB: Backend>(
         rows.iter().map(|row| instance_of(row, 0)).collect::<sqlx::Result<_>>().map_err(failed)?;
     let optional = |column| counts[0].optional_integer(column).map_err(failed);
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
+    let converging = converging::<DB>(conn, name).await.map_err(failed)?;
     let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
     let approvals =
         DB::Adapter::fetch(conn, sql, &[name.into(), record.stage_epoch.0.into()]).await;
@@ -170,8 +173,28 @@ pub(super) async fn facts<DB: Backend>(
         contract_begun: count(10)? > 0,
         killed: record.killed,
         maintenance: record.maintenance,
+        converging,
         instances,
     })
+}
+
+/// What is under way in converging mode. The counts in one statement: a mark becomes a key to be copied in one
+/// transaction, and must not be missed in between.
+async fn converging<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Unsettled> {
+    let sql = "SELECT (SELECT count(*) FROM dualwrite_mark k WHERE k.migration = m.name), \
+               (SELECT count(*) FROM dualwrite_unsettled u WHERE u.migration = m.name \
+               AND NOT EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = u.migration \
+               AND f.key_text = u.key_text AND f.waived_at IS NOT NULL)) \
+               FROM dualwrite_migration m WHERE m.name = ?";
+    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await?;
+    let Some(row) = rows.first() else { return Ok(Unsettled::default()) };
+    let (writes, keys) = (row.unsigned(0)?, row.unsigned(1)?);
+    if writes == 0 {
+        return Ok(Unsettled { keys, ..Unsettled::default() });
+    }
+    let sql = "SELECT DISTINCT instance FROM dualwrite_mark WHERE migration = ? ORDER BY instance LIMIT 5";
+    let instances = texts(DB::Adapter::fetch(conn, sql, &[name.into()]).await)?;
+    Ok(Unsettled { writes, instances, keys })
 }
 
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {

@@ -12,6 +12,7 @@ const DOING: &str = "asking whether a position has changed";
 /// the most: whether a proof was withdrawn.
 const SQL: &str = "SELECT m.epoch, m.token, m.generation, m.verified_generation, {now}, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_dirty) OR EXISTS (SELECT 1 FROM dualwrite_failure) \
+     OR EXISTS (SELECT 1 FROM dualwrite_unsettled) OR EXISTS (SELECT 1 FROM dualwrite_mark) \
      OR EXISTS (SELECT 1 FROM dualwrite_kill) OR EXISTS (SELECT 1 FROM dualwrite_task WHERE state = 'wanted') \
      OR EXISTS (SELECT 1 FROM dualwrite_plan WHERE state = 'running') THEN 1 ELSE 0 END, \
      (SELECT count(*) FROM dualwrite_backfill WHERE state = 'complete') \

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
-use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
 use crate::stages::stale::StaleMark;
@@ -21,13 +21,15 @@ use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
 pub(crate) const COUNTED_MAX: u64 = 1_000;
 
 /// What is counted, in the order of [`Counts`].
-const COUNTED: [&str; 6] = [
+const COUNTED: [&str; 8] = [
     "dualwrite_dirty WHERE side = 'old'",
     "dualwrite_dirty WHERE side = 'new'",
     "dualwrite_failure WHERE side = 'old' AND waived_at IS NULL",
     "dualwrite_failure WHERE side = 'new' AND waived_at IS NULL",
     "dualwrite_failure WHERE side = 'old' AND waived_at IS NOT NULL",
     "dualwrite_failure WHERE side = 'new' AND waived_at IS NOT NULL",
+    "dualwrite_mark WHERE since > 0",
+    "dualwrite_unsettled WHERE since > 0",
 ];
 type Counts = [u64; COUNTED.len()];
 
@@ -116,8 +118,11 @@ async fn counts<DB: Backend>(conn: &mut Conn<DB>, records: &[Record]) -> sqlx::R
     let (mut parts, mut values) = (Vec::new(), Vec::new());
     for (number, record) in records.iter().enumerate() {
         for (kind, counted) in COUNTED.iter().enumerate() {
-            let any =
-                if counted.starts_with("dualwrite_dirty") { record.dirty } else { record.letters };
+            let any = if counted.starts_with("dualwrite_failure") {
+                record.letters
+            } else {
+                record.dirty
+            };
             if any {
                 parts.push(format!(
                     "SELECT {number}, {kind}, count(*) FROM \
@@ -142,13 +147,14 @@ async fn counts<DB: Backend>(conn: &mut Conn<DB>, records: &[Record]) -> sqlx::R
 fn summary(
     record: Record,
     row: &SqlRow,
-    [dirty_old, dirty_new, old_dead_letters, dead_letters, old_waived, waived]: Counts,
+    [dirty_old, dirty_new, old_dead_letters, dead_letters, old_waived, waived, writes, keys]: Counts,
     [approvals, releases]: [Vec<String>; 2],
     instances: Vec<InstanceReport>,
 ) -> sqlx::Result<Facts> {
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
     let optional = |column| row.optional_integer(READ_AT + column);
     Ok(Facts {
+        converging: Unsettled { writes, instances: Vec::new(), keys },
         position: record.position,
         token: record.token,
         generation: record.generation,

@@ -1,0 +1,18 @@
+//! Converging mode: a migration between any two stores that share no transaction. The guide is `docs/converging.md`.
+
+mod backfill;
+pub(crate) mod copier;
+pub(crate) mod drain;
+mod options;
+mod order;
+pub(crate) mod repair;
+mod stores;
+pub(crate) mod two;
+mod verify;
+pub(crate) mod write;
+
+pub use options::{
+    COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,
+    SETTLE_AFTER, STORE_CALL_LIMIT,
+};
+pub use stores::TwoStores;
