@@ -276,6 +276,8 @@ async fn what_is_wrong_changes_and_records_nothing<D: Sql>(db: Scratch<D>) {
         let fields = |field: &str| match field {
             "to" => Some("dual_write".to_owned()),
             "percent" => Some("5".to_owned()),
+            "what" => Some("writes".to_owned()),
+            "for" => Some("30m".to_owned()),
             "key" => Some("1".to_owned()),
             "name" | "writer" => Some("owner".to_owned()),
             _ => None,

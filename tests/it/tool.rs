@@ -270,6 +270,8 @@ fn given(spec: &CommandSpec) -> Vec<String> {
         let value = match field.name {
             "to" => "dual_write",
             "percent" => "5",
+            "what" => "writes",
+            "for" => "30m",
             "key" => "4",
             _ => "owner",
         };
@@ -342,6 +344,8 @@ async fn exit_codes_tell_what_a_caller_can_do<D: Sql>(db: Scratch<D>) {
         (with(&["rollback", "nobody"]), dualwrite_cli::UNKNOWN),
         (with(&["ramp", "notes", "--percent", "101"]), dualwrite_cli::WRONG_USE),
         (with(&["advance", "notes"]), dualwrite_cli::WRONG_USE),
+        (with(&["close", "notes", "--what", "all", "--for", "1h"]), dualwrite_cli::WRONG_USE),
+        (with(&["close", "notes", "--what", "writes", "--for", "1s"]), dualwrite_cli::WRONG_USE),
         (vec!["rollback", "notes"], dualwrite_cli::WRONG_USE),
         (vec!["readiness", "nobody"], dualwrite_cli::UNKNOWN),
         (vec!["list"], dualwrite_cli::DONE),

@@ -6,6 +6,7 @@ pub(crate) mod change;
 mod commands;
 mod contracts;
 mod dead_letters;
+mod events;
 mod expands;
 mod facts;
 mod fingerprint;
@@ -38,13 +39,13 @@ use crate::control::{
     Heartbeat, Mismatch, Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SqlRow, SqlValue, unexpected};
+use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::rollout::order::NewRolloutCommand;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Mark;
-use crate::stages::position::{Epoch, Generation, Percent};
+use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::store::account;
@@ -65,32 +66,6 @@ fn readable(rows: &[SqlRow]) -> Vec<Record> {
         }
     };
     rows.iter().filter_map(read).collect()
-}
-
-fn event_of(row: &SqlRow) -> sqlx::Result<AuditEvent> {
-    let at = |column: usize| -> sqlx::Result<(crate::stages::stage::Stage, Percent)> {
-        let ramp = u16::try_from(row.integer(column + 1)?).ok();
-        let ramp = ramp.and_then(|ramp| Percent::from_basis_points(ramp).ok());
-        Ok((row.stage(column)?, ramp.ok_or_else(|| unexpected(column + 1, "a ramp"))?))
-    };
-    let ((from_stage, from_ramp), (to_stage, to_ramp)) = (at(3)?, at(5)?);
-    Ok(AuditEvent {
-        at_us: row.integer(0)?,
-        actor: row.text(1)?.to_owned(),
-        reason: row.text(2)?.to_owned(),
-        from_stage,
-        from_ramp,
-        to_stage,
-        to_ramp,
-        epoch: Epoch(row.unsigned(7)?),
-        generation: Generation(row.unsigned(8)?),
-        overridden: row
-            .text(9)?
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(String::from)
-            .collect(),
-    })
 }
 
 impl<DB: Backend> Control for SqlControl<DB> {
@@ -243,15 +218,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         name: &'a str,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEvent>, Error>> {
-        Box::pin(async move {
-            let sql = format!(
-                "SELECT at, actor, reason, from_stage, from_ramp, to_stage, to_ramp, epoch, generation, \
-                 overridden FROM dualwrite_event WHERE migration = ? ORDER BY epoch DESC LIMIT {limit}"
-            );
-            let rows = self.fetch("reading the audit", &sql, &[name.into()]).await?;
-            let events = rows.iter().map(event_of).collect::<sqlx::Result<_>>();
-            events.map_err(|error| Error::database("reading the audit", error).of(name))
-        })
+        Box::pin(self.events_of(name, limit))
     }
 
     fn verified<'a>(
