@@ -397,6 +397,7 @@ impl Inner {
         let drained = clock::limit(self.shutdown / 4, self.tasks.wait()).await;
         let left = self.control.leave(&self.heartbeat.instance).await;
         self.control.close();
+        self.close_stores();
         left?;
         if finished.and(drained).is_ok() {
             return Ok(());
@@ -428,5 +429,6 @@ impl Drop for Inner {
         self.close();
         self.stop.cancel();
         self.control.close();
+        self.close_stores();
     }
 }

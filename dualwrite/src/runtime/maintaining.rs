@@ -47,6 +47,7 @@ pub(super) async fn maintain(inner: Weak<Inner>, poll: Duration, stop: Cancellat
         }
         beside.start(&inner, poll);
         inner.control.trim();
+        inner.trim_stores();
         let wake = Arc::clone(&inner.wake);
         drop(inner); // a runtime that was dropped must not be kept alive by its own sleep
         asked = tokio::select! {

@@ -20,6 +20,24 @@ impl Inner {
         })
     }
 
+    /// Closes connections of two stores that are not needed.
+    pub(super) fn trim_stores(&self) {
+        for shared in self.migrations() {
+            if let Some(two) = converging::two::of(&shared) {
+                two.marks.trim();
+            }
+        }
+    }
+
+    /// Nothing more can be done to two stores.
+    pub(super) fn close_stores(&self) {
+        for shared in self.migrations() {
+            if let Some(two) = converging::two::of(&shared) {
+                two.marks.close();
+            }
+        }
+    }
+
     async fn repair(&self) {
         for shared in self.migrations() {
             if has_due_dead_letters(&shared)

@@ -17,6 +17,7 @@ on_all_databases!(
     two_instances_that_cross_each_other_converge,
     writes_of_one_instance_follow_each_other,
     a_write_that_ends_while_its_key_is_copied_has_it_copied_again,
+    a_copy_that_ends_while_its_key_is_written_is_made_again,
     a_write_of_an_instance_that_died_is_taken_over,
     a_write_whose_mark_is_gone_has_its_key_copied_again,
     an_instance_that_was_taken_for_dead_does_not_write_the_mirror,
@@ -101,12 +102,13 @@ async fn writes_of_one_instance_follow_each_other<D: TestDb>(db: Scratch<D>) {
         service.save(1, Some("second"), AnswerNow).await.unwrap();
         assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("second"));
         gate.go.notify_one();
-        service.save(1, Some("third"), Report).await.unwrap();
     };
     let (written, ()) = tokio::join!(first, second);
     written.unwrap();
     quiet(&db).await;
-    assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("third"));
+    assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("second"));
+    assert_eq!(carts.new.get(1).await.unwrap().as_deref(), Some("second"));
+    service.save(1, Some("third"), Report).await.unwrap();
     assert_eq!(carts.new.get(1).await.unwrap().as_deref(), Some("third"));
 }
 
@@ -114,7 +116,9 @@ async fn writes_of_one_instance_follow_each_other<D: TestDb>(db: Scratch<D>) {
 async fn a_write_that_ends_while_its_key_is_copied_has_it_copied_again<D: TestDb>(db: Scratch<D>) {
     let carts = Carts::memory();
     let one = start(db.pool(), &carts).await;
-    let other = start(&db.another_pool(5).await, &carts).await;
+    // It looks so seldom that it copies nothing.
+    let (pool, seldom) = (db.another_pool(5).await, Duration::from_secs(450));
+    let other = Service::with_lease(&pool, &carts, slow(&carts), seldom).await;
     carts.copy_gate.set(true);
     carts.new_faults.strike_next(super::stores::Strike::Fail);
     one.save(1, Some("first"), AnswerNow).await.unwrap();
@@ -123,6 +127,48 @@ async fn a_write_that_ends_while_its_key_is_copied_has_it_copied_again<D: TestDb
     ends("the write", saves).await.unwrap();
     until("no write is in flight", async || rows(&db, "mark").await == 0).await;
     copies.set(false);
+    quiet(&db).await;
+    assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("second"));
+    assert_eq!(carts.new.get(1).await.unwrap().as_deref(), Some("second"));
+}
+
+/// The copy has read the primary before the write, and reaches the mirror after it; the write ends last.
+async fn a_copy_that_ends_while_its_key_is_written_is_made_again<D: TestDb>(db: Scratch<D>) {
+    let carts = Carts::memory();
+    let one = start(db.pool(), &carts).await;
+    let (pool, seldom) = (db.another_pool(5).await, Duration::from_secs(450));
+    let other = Service::with_lease(&pool, &carts, slow(&carts), seldom).await;
+    carts.copy_gate.set(true);
+    carts.new_faults.strike_next(super::stores::Strike::Fail);
+    one.save(1, Some("first"), AnswerNow).await.unwrap();
+    ends("a copy has read", carts.copy_gate.reached()).await;
+    let gate = Gate::default();
+    let (too, held) = (carts.clone(), gate.clone());
+    let write = other
+        .migration
+        .converging_write("second", &1_i64)
+        .old(side(&carts, Side::Old, "second", None))
+        .new(move || async move {
+            too.put(Side::New, 1, Some("second".to_owned())).await?;
+            held.pass().await;
+            Ok(())
+        })
+        .run();
+    let copied = async {
+        gate.reached.notified().await;
+        carts.copy_gate.set(false);
+        until("the stale copy arrives", async || {
+            carts.new.get(1).await.unwrap().as_deref() == Some("first")
+        })
+        .await;
+        until("the copy has ended", async || {
+            db.number("SELECT count(*) FROM dualwrite_unsettled WHERE claimed_until > 0").await == 0
+        })
+        .await;
+        gate.go.notify_one();
+    };
+    let (written, ()) = tokio::join!(write, copied);
+    written.unwrap();
     quiet(&db).await;
     assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("second"));
     assert_eq!(carts.new.get(1).await.unwrap().as_deref(), Some("second"));
@@ -137,7 +183,7 @@ async fn a_write_of_an_instance_that_died_is_taken_over<D: TestDb>(db: Scratch<D
     let dying = std::thread::spawn(move || {
         let tokio = tokio::runtime::Runtime::new().unwrap();
         tokio.block_on(async {
-            let service = Service::with(&pool, &too, quick(&too)).await;
+            let service = Service::with(&pool, &too, slow(&too)).await;
             let gate = Gate::default();
             let write = service
                 .migration
@@ -192,7 +238,7 @@ async fn an_instance_that_was_taken_for_dead_does_not_write_the_mirror<D: TestDb
         .migration
         .converging_write("slow", &1_i64)
         .old(side(&carts, Side::Old, "kept", Some(&gate)))
-        .new(|| async { panic!("the mirror is written without a lease") })
+        .new(side(&carts, Side::New, "without a lease", None))
         .run();
     let lapsed = async {
         gate.reached.notified().await;
@@ -207,6 +253,7 @@ async fn an_instance_that_was_taken_for_dead_does_not_write_the_mirror<D: TestDb
     };
     let (written, ()) = tokio::join!(write, lapsed);
     assert_eq!(written.unwrap_err().kind(), Some(dualwrite::ErrorKind::MirrorFailed));
+    assert_eq!(carts.new.get(1).await.unwrap(), None, "the mirror was written without a lease");
     db.execute("ALTER TABLE hidden_instance RENAME TO dualwrite_instance").await;
     quiet(&db).await;
     assert_eq!(carts.new.get(1).await.unwrap().as_deref(), Some("kept"));

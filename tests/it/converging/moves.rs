@@ -1,6 +1,7 @@
 //! Moves that change where a key is written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dualwrite::{Gate, MirrorFailure, Percent, Side, Stage};
 use tokio::sync::Notify;
@@ -21,7 +22,7 @@ async fn a_move_waits_for_a_write_in_flight_and_names_it_when_it_gives_up<D: Tes
     db: Scratch<D>,
 ) {
     let carts = Carts::memory();
-    let long = std::time::Duration::from_secs(30);
+    let long = Duration::from_secs(30);
     let service = Service::with(db.pool(), &carts, quick(&carts).mirror_limit(long)).await;
     service.go_to(Stage::Shadow).await;
     service.migration.backfill().run().await.unwrap();
@@ -70,6 +71,9 @@ async fn a_move_is_refused_while_a_key_waits_to_be_copied<D: TestDb>(db: Scratch
     assert_eq!(carts.old.get(1).await.unwrap().as_deref(), Some("kept"));
 }
 
+/// Writers on a busy machine keep moves waiting.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Eight writers, while the migration goes there and back, also in part.
 async fn moves_under_load_lose_nothing<D: TestDb>(db: Scratch<D>) {
     let carts = Carts::memory();
@@ -100,10 +104,10 @@ async fn moves_under_load_lose_nothing<D: TestDb>(db: Scratch<D>) {
         let to = |percent| Percent::new(percent).unwrap();
         assert!(one.migration.verify().run().await.unwrap().is_clean());
         for _ in 0..2 {
-            one.migration.ramp_to(to(50)).await.unwrap();
-            one.migration.ramp_to(to(20)).await.unwrap();
-            one.migration.advance(Stage::Live).await.unwrap();
-            one.migration.rollback("back").await.unwrap();
+            one.migration.ramp_to(to(50)).within(PATIENCE).await.unwrap();
+            one.migration.ramp_to(to(20)).within(PATIENCE).await.unwrap();
+            one.migration.advance(Stage::Live).within(PATIENCE).await.unwrap();
+            one.migration.rollback("back").within(PATIENCE).await.unwrap();
         }
         over.store(true, std::sync::atomic::Ordering::Relaxed);
     };

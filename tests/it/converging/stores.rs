@@ -362,12 +362,8 @@ impl<DB: Backend> Service<DB> {
         converging: Converging<Carts>,
         lease: Duration,
     ) -> Self {
-        let runtime = Runtime::builder(pool.clone())
-            .lease(lease)
-            .poll(Duration::from_millis(100))
-            .start()
-            .await
-            .unwrap();
+        let runtime =
+            Runtime::builder(pool.clone()).lease(lease).poll(lease / 15).start().await.unwrap();
         let migration = runtime.migration(NAME).converging(converging).register().await.unwrap();
         Self { runtime, migration, carts: carts.clone() }
     }

@@ -91,7 +91,7 @@ impl<'m, K: Key + ?Sized, O, N, R> ConvergingWrite<'m, K, O, N, R> {
 /// Which errors mean that nothing was written.
 pub trait Refusal<E>: Send {
     /// A function that says so, if there is one.
-    fn judge(self) -> Option<Box<dyn Fn(&E) -> bool + Send>>;
+    fn judge(self) -> Option<IsRefusal<E>>;
 }
 
 impl<E> Refusal<E> for () {

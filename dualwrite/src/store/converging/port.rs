@@ -48,6 +48,12 @@ pub(crate) struct FailedCopy<'a> {
 
 /// The port to these tables. Without a type for the database.
 pub(crate) trait Marks: Send + Sync {
+    /// Closes connections that are not needed.
+    fn trim(&self);
+
+    /// Whatever is asked from now on is answered with `ShuttingDown`.
+    fn close(&self);
+
     /// Marks a write before its first side, under the fence: the position that holds for it. `None` while a move waits
     /// for writes in flight.
     fn mark<'a>(

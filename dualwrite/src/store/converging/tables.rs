@@ -56,6 +56,14 @@ impl<DB: Backend> SqlMarks<DB> {
 }
 
 impl<DB: Backend> Marks for SqlMarks<DB> {
+    fn trim(&self) {
+        self.connections.trim();
+    }
+
+    fn close(&self) {
+        self.connections.close();
+    }
+
     fn mark<'a>(
         &'a self,
         shared: &'a Shared,
