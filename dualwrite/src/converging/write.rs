@@ -26,8 +26,10 @@ use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::store::converging::statements::EndedWrite;
 
-/// How often a write looks whether the move that it waits for is over, and how long it waits.
+/// The first pause before a write looks whether the move that it waits for is over, the longest, and how long it waits.
+/// Many that look often would keep those from ending that the move waits for.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+const DRAIN_POLL_MAX: Duration = Duration::from_millis(160);
 const DRAIN_WAIT: Duration = Duration::from_secs(10);
 
 /// One side of a write.
@@ -122,7 +124,7 @@ impl Flight {
     async fn mark(&self, key: &EncodedKey) -> Result<Position, Error> {
         let shared = &*self.shared;
         let id = self.write.as_ref().map_or("", |write| &write.id);
-        let start = shared.clock.now();
+        let (start, mut pause) = (shared.clock.now(), DRAIN_POLL);
         loop {
             if let Some(position) = self.two.marks.mark(shared, id, key).await? {
                 return Ok(position);
@@ -132,7 +134,8 @@ impl Flight {
                 let message = "moves of this migration had writes wait for too long: nothing was written, try again";
                 return Err(Error::new(ErrorKind::Timeout, message).of(&shared.name));
             }
-            clock::sleep(DRAIN_POLL).await;
+            clock::sleep(pause).await;
+            pause = DRAIN_POLL_MAX.min(pause * 2);
         }
     }
 }

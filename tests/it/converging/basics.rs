@@ -284,7 +284,9 @@ async fn a_whole_migration_there_and_back<D: TestDb>(db: Scratch<D>) {
 
 async fn closing_waits_for_a_write_in_flight_and_refuses_the_next<D: TestDb>(db: Scratch<D>) {
     let carts = Carts::memory();
-    let service = Service::at(db.pool(), &carts, Stage::DualWrite).await;
+    let patient = quick(&carts).primary_limit(Duration::from_secs(30));
+    let service = Service::with(db.pool(), &carts, patient).await;
+    service.go_to(Stage::DualWrite).await;
     let (reached, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let held = |side: Side| {
         let (carts, reached, go) = (carts.clone(), Arc::clone(&reached), Arc::clone(&go));
