@@ -254,12 +254,10 @@ async fn a_whole_migration_there_and_back<D: TestDb>(db: Scratch<D>) {
     }
     carts.new.put(99, Some("left over")).await.unwrap();
     let service = Service::at(db.pool(), &carts, Stage::Off).await;
-    let mut id = 50;
-    for stage in Stage::ALL {
+    for (id, stage) in (50..).zip(Stage::ALL) {
         service.go_to(stage).await;
         service.save(id, Some(stage.as_str()), Report).await.unwrap();
         service.save(1, Some(stage.as_str()), Report).await.unwrap();
-        id += 1;
         quiet(&db).await;
         match stage {
             Stage::Off => assert_eq!(carts.old.all().await.len(), 51),

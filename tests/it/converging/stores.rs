@@ -28,7 +28,10 @@ pub(crate) enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        match self {
+            Self::Store(reason) => f.write_str(reason),
+            Self::Ours(error) => error.fmt(f),
+        }
     }
 }
 
