@@ -11,6 +11,7 @@ use crate::stages::stale::{StaleKind, StaleMark};
 
 fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
+        maintenance: None,
         killed: None,
         token: crate::stages::lineage::Token::default(),
         position: Position {
