@@ -100,7 +100,10 @@ mod tests {
 
     fn position(stage: u8, ramp: u16) -> Position {
         let ramp = Percent::from_basis_points(if stage == 5 { 0 } else { ramp }).unwrap();
-        Position { stage: Stage::from_code(stage).unwrap(), ramp, epoch: Epoch(7) }
+        Position {
+            epoch: Epoch(7),
+            ..Position::start().with_stage(Stage::from_code(stage).unwrap()).with_ramp(ramp)
+        }
     }
 
     fn instance(wanted: &str) -> InstanceReport {

@@ -53,6 +53,7 @@ mod tests {
 
     fn overview(name: &str, instances: usize) -> MigrationOverview {
         MigrationOverview {
+            maintenance: None,
             name: name.to_owned(),
             position: "off".to_owned(),
             epoch: crate::stages::position::Epoch(1),

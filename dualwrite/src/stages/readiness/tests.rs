@@ -11,6 +11,7 @@ use crate::stages::stale::{StaleKind, StaleMark};
 
 fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
+        maintenance: None,
         killed: None,
         converging: crate::stages::facts::Unsettled::default(),
         token: crate::stages::lineage::Token::default(),
