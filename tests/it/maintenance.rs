@@ -7,7 +7,7 @@ use dualwrite::{
 use std::time::Duration;
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{CopyNotes, DualNotes, Notes as _, Store, World, lazy, plain};
+use crate::support::notes::{CopyNotes, Notes as _, World, lazy, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
@@ -111,7 +111,7 @@ struct Word<D: Sql> {
 }
 
 impl<D: Sql> WordsIn<D::Db> for Word<D> {
-    async fn save(&self, tx: &mut Tx<'_, D::Db>, id: i64) -> Result<(), Error> {
+    async fn save(&self, _tx: &mut Tx<'_, D::Db>, id: i64) -> Result<(), Error> {
         panic!("{id} is written while closed, {} connections", self.pool.size())
     }
 }
