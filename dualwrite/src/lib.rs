@@ -185,6 +185,9 @@ pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
 pub use shadow::noise::{
     NOISE_ABSOLUTE, NOISE_CHECKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
 };
+pub use shadow::report::{
+    FieldMismatch, SHADOW_REPORTS_MAX, ShadowCall, ShadowFinding, ShadowReport,
+};
 pub use shadow::rules::ShadowRules;
 pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
 pub use stages::bucket::{Bucket, BucketRule, salt};

@@ -89,6 +89,9 @@ counters! {
     /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX)), since too many comparisons were under way,
     /// or since they could not be stored, or not in time.
     samples_dropped,
+    /// Reports of comparisons that no hook got, because too many waited; see
+    /// [`SHADOW_REPORTS_MAX`](crate::SHADOW_REPORTS_MAX).
+    reports_dropped,
     /// Keys copied because a read missed them in new.
     lazy_copied,
     /// Lazy copies that failed; the answer came from old.

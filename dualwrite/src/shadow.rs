@@ -3,6 +3,7 @@
 pub(crate) mod cohort;
 pub(crate) mod decide;
 pub(crate) mod noise;
+pub(crate) mod report;
 pub(crate) mod rules;
 pub(crate) mod samples;
 pub(crate) mod sampling;

@@ -43,6 +43,7 @@ use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
 use crate::shadow::cohort::Cohorts;
 use crate::shadow::noise::Baseline;
+use crate::shadow::report::Reports;
 use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
 use crate::stages::position::{Epoch, Generation, Position};
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) cohorts: Cohorts,
     /// Samples of mismatches stored from here.
     pub(crate) stored: Mutex<Stored>,
+    /// What hooks of the service have not heard yet.
+    pub(crate) reports: Reports,
     pub(crate) window: Mutex<Window>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
@@ -210,6 +213,7 @@ impl Shared {
             baseline: Baseline::default(),
             cohorts: Cohorts::default(),
             stored: Mutex::default(),
+            reports: Reports::default(),
             window: Mutex::default(),
             evaluated: AtomicU64::new(context.clock.now()),
             gathered: Mutex::default(),

@@ -272,7 +272,8 @@ async fn the_database_makes_the_key<D: Sql>(db: Scratch<D>) {
     place.migration.advance(Stage::DualWrite).await.unwrap();
     let id = place.words.insert("one").await.unwrap();
     assert_eq!(place.words.find(id).await.unwrap().unwrap(), "one");
-    assert_eq!(place.both().await, ["one"]);
+    place.words.insert_with_id(id + 1, "two").await.unwrap();
+    assert_eq!(place.both().await, ["one", "two"]);
 }
 
 async fn a_nested_wrapper_asks_for_both_fences<D: Sql>(db: Scratch<D>) {

@@ -4,6 +4,7 @@
 mod bounds;
 mod classes;
 mod cohorts;
+mod hooks;
 mod noise;
 mod samples;
 mod table;

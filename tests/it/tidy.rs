@@ -183,6 +183,7 @@ fn nothing_is_spawned_without_a_bound() {
             "runtime/jobs",            // one a migration, and one a kind of job
             "runtime/watching",
             "runtime/steering",
+            "call/shadow/hear", // one a migration
             "call/shadow/run",
             "call/shadow/writes",
             "converging/two", // one a migration, for the marks of writes that have ended

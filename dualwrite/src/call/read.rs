@@ -9,7 +9,7 @@ pub(crate) mod route;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::call::lazy::decide::MaybeMissing;
@@ -22,6 +22,8 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::needs::{Answered, Failure};
 use crate::observe::outcome::Outcome;
+use crate::shadow::cohort;
+use crate::shadow::report::ShadowCall;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::state::in_flight::Phase;
@@ -292,12 +294,28 @@ fn start_shadow<T, E, F, Fut, C, N>(
 {
     let key = call.key.take();
     let shared = call.repository.shared();
+    let hooks = &shared.options.rules.hooks;
+    let label = if hooks.is_empty() { None } else { cohort::label() };
+    let wanted = || {
+        hooks.want(&ShadowCall {
+            method: &call.method.stats.name,
+            key: key.as_deref().map(|key| key.0.as_str()),
+            cohort: label.as_deref(),
+        })
+    };
+    match catch_unwind(AssertUnwindSafe(wanted)) {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(_) => return shared.count_compared(&call.method.stats, Outcome::Panicked),
+    }
     let shadow = Shadow {
         shared: Arc::clone(shared),
         method: Arc::clone(&call.method.stats),
         epoch: call.epoch,
         primary: call.primary,
         cohort: shared.cohort(),
+        label,
+        said: Mutex::default(),
         key,
         limit: call.method.timeout(shared),
         again,

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod catalogue;
+mod decode;
 mod engine;
 mod hazards;
 mod inspect;
@@ -14,11 +15,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::mysql::MySqlRow;
 use sqlx::pool::PoolConnection;
-use sqlx::{Column, MySql, MySqlConnection, Pool, Row, TypeInfo};
+use sqlx::{MySql, MySqlConnection, Pool, Row};
 use sqlx_core::transaction::TransactionManager;
 
+use self::decode::decode;
 use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::{
@@ -466,34 +467,4 @@ async fn install(pool: &Pool<MySql>) -> Result<(), Error> {
         }
         result => result.map_err(install_error),
     }
-}
-
-/// The first columns of a row.
-fn decode(row: &MySqlRow, count: usize) -> sqlx::Result<SqlRow> {
-    let mut values = Vec::with_capacity(count);
-    for column in row.columns().iter().take(count) {
-        let index = column.ordinal();
-        let name = column.type_info().name();
-        values.push(match name {
-            // So it calls texts of a collation that ends with `_bin`, too.
-            "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => row
-                .try_get_unchecked::<Option<Vec<u8>>, _>(index)?
-                .map_or(SqlValue::Text(None), SqlValue::Bytes),
-            "BOOLEAN" => SqlValue::Integer(row.try_get_unchecked(index)?),
-            _ if name.contains("INT") && name.contains("UNSIGNED") => {
-                let value = row.try_get::<Option<u64>, _>(index)?;
-                match value.map(i64::try_from).transpose() {
-                    Ok(signed) => SqlValue::Integer(signed),
-                    Err(_) => SqlValue::Other(format!("{name} above 9223372036854775807")),
-                }
-            }
-            _ if name.contains("INT") => SqlValue::Integer(row.try_get(index)?),
-            _ => match row.try_get(index) {
-                Ok(text) => SqlValue::Text(text),
-                Err(sqlx::Error::ColumnDecode { .. }) => SqlValue::Other(name.to_owned()),
-                Err(error) => return Err(error),
-            },
-        });
-    }
-    Ok(SqlRow(values))
 }

@@ -224,6 +224,7 @@ impl Series<'_> {
             ("shadow_timeout", counted.shadow_timed_out),
             ("fields", counted.fields_beyond),
             ("samples", counted.samples_dropped),
+            ("reports", counted.reports_dropped),
             ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
             ("fence_alone", counted.fence_refused),

@@ -57,6 +57,11 @@ pub(crate) struct Counted {
     pub(crate) is_named: bool,
 }
 
+/// The label of the present task.
+pub(crate) fn label() -> Option<Arc<str>> {
+    COHORT.try_with(Arc::clone).ok()
+}
+
 impl Cohorts {
     /// That of the present task.
     pub(crate) fn current(&self) -> Option<Counted> {

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::noise::NOISE_SAMPLE;
+use super::report::{Hooks, ShadowCall, ShadowReport};
 use crate::error::{Error, ErrorKind};
 use crate::observe::tally::is_within;
 use crate::stages::position::Percent;
@@ -33,6 +34,7 @@ impl SeenError {
 
 type Kind = Arc<dyn Fn(&dyn Any) -> Option<u64> + Send + Sync>;
 type Ignored = Arc<dyn Fn(&dyn Any) -> bool + Send + Sync>;
+type IgnoredPair = Arc<dyn Fn(&dyn Any, &dyn Any) -> bool + Send + Sync>;
 
 /// How many fields may be ignored.
 const IGNORED_MAX: usize = 50;
@@ -54,13 +56,16 @@ pub struct ShadowRules {
     kinds: Vec<Kind>,
     ignored: Vec<Ignored>,
     fields: Vec<String>,
+    pairs: Vec<IgnoredPair>,
+    pub(crate) hooks: Hooks,
     pub(crate) noise: Percent,
 }
 
 impl Default for ShadowRules {
     fn default() -> Self {
         let (kinds, ignored, fields) = (Vec::new(), Vec::new(), Vec::new());
-        Self { kinds, ignored, fields, noise: NOISE_SAMPLE }
+        let (pairs, hooks) = (Vec::new(), Hooks::default());
+        Self { kinds, ignored, fields, pairs, hooks, noise: NOISE_SAMPLE }
     }
 }
 
@@ -93,6 +98,84 @@ impl ShadowRules {
     ) -> Self {
         let ignored = move |error: &dyn Any| error.downcast_ref().is_some_and(&ignored);
         self.ignored.push(Arc::new(ignored));
+        self
+    }
+
+    /// A comparison of two answers that differ counts as ignored where this says so of what old answered and
+    /// what new answered. `T` is the answer of a method; answers of other types are not asked about.
+    ///
+    /// ```
+    /// # let rules = dualwrite::ShadowRules::default();
+    /// // New trims names, old does not.
+    /// let rules = rules.ignore_if(|old: &String, new: &String| old.trim() == new);
+    /// # let _ = rules;
+    /// ```
+    #[must_use]
+    pub fn ignore_if<T: 'static>(
+        mut self,
+        ignored: impl Fn(&T, &T) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.pairs.push(Arc::new(move |old, new| match (old.downcast_ref(), new.downcast_ref()) {
+            (Some(old), Some(new)) => ignored(old, new),
+            _ => false,
+        }));
+        self
+    }
+
+    /// Compares a sampled read only where this says so. What it leaves out is in no class. It is called on the
+    /// caller's path, so it must be quick; where it panics, the comparison counts as panicked.
+    ///
+    /// ```
+    /// # let rules = dualwrite::ShadowRules::default();
+    /// let rules = rules.run_if(|call| call.cohort != Some("load test"));
+    /// # let _ = rules;
+    /// ```
+    #[must_use]
+    pub fn run_if(
+        mut self,
+        wanted: impl Fn(&ShadowCall<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.wanted.push(Arc::new(wanted));
+        self
+    }
+
+    /// Calls this for each comparison that differs or fails: to send it to an error tracker, a queue, a file.
+    /// It is called beside the caller, one report after the other, on a thread that may block. At most
+    /// [`SHADOW_REPORTS_MAX`](crate::SHADOW_REPORTS_MAX) wait; what comes beyond counts as `reports_dropped`.
+    /// Values are redacted as in [samples](crate::Mismatch); the key is not.
+    ///
+    /// ```
+    /// # let rules = dualwrite::ShadowRules::default();
+    /// let rules = rules.on_report(|report| eprintln!("{}: {:?}", report.method, report.found));
+    /// # let _ = rules;
+    /// ```
+    #[must_use]
+    pub fn on_report(mut self, hook: impl Fn(&ShadowReport) + Send + Sync + 'static) -> Self {
+        self.hooks.reports.push(Arc::new(hook));
+        self
+    }
+
+    /// Reports bear this text of an error of the side beside the caller's, its first 1,000 bytes. **It may contain
+    /// data of rows**: most databases put values into their errors. `E` is the error of the repository.
+    ///
+    /// ```
+    /// # let rules = dualwrite::ShadowRules::default();
+    /// let rules = rules.error_text(|error: &sqlx::Error| error.to_string());
+    /// # let _ = rules;
+    /// ```
+    #[must_use]
+    pub fn error_text<E: 'static>(
+        mut self,
+        text: impl Fn(&E) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.texts.push(Arc::new(move |error| error.downcast_ref().map(&text)));
+        self
+    }
+
+    /// Reports bear the text of a panic, its first 1,000 bytes. **It may contain data of rows.**
+    #[must_use]
+    pub fn panic_texts(mut self) -> Self {
+        self.hooks.panic_texts = true;
         self
     }
 
@@ -143,6 +226,11 @@ impl ShadowRules {
     /// Whether differences in this field are ignored.
     pub(crate) fn ignores(&self, field: &str) -> bool {
         self.fields.iter().any(|whole| is_within(field, whole))
+    }
+
+    /// Whether these answers, which differ, are to be ignored.
+    pub(crate) fn ignores_pair(&self, old: &dyn Any, new: &dyn Any) -> bool {
+        self.pairs.iter().any(|ignored| ignored(old, new))
     }
 
     /// Looks at an error. A panic in the functions of the user, or in `Display`, is caught: then the

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tracing::Instrument as _;
 
+use crate::call::shadow::hear::{self, report};
 use crate::call::shadow::keep::keep;
 use crate::clock;
 use crate::compare::{Comparison, Differences, Pair};
@@ -20,6 +21,7 @@ use crate::observe::outcome::{Outcome, Outcomes};
 use crate::observe::tally::field_label;
 use crate::observe::{MethodStats, Timed, count};
 use crate::shadow::decide::{Failures, Recheck, failed, recheck};
+use crate::shadow::report::{ShadowFinding, ShadowReport};
 use crate::shadow::rules::SeenError;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
@@ -42,6 +44,10 @@ pub(crate) struct Shadow<F, C, N> {
     /// The side that has answered the caller.
     pub(crate) primary: Side,
     pub(crate) cohort: Option<Arc<Outcomes>>,
+    /// Of the caller, where reports bear it.
+    pub(crate) label: Option<Arc<str>>,
+    /// What the mirror said last, where reports bear it.
+    pub(crate) said: Mutex<Option<String>>,
     /// That of a read of one key.
     pub(crate) key: Option<Box<EncodedKey>>,
     pub(crate) limit: Duration,
@@ -95,7 +101,10 @@ where
     async fn run(&self, answer: Result<T, SeenError>) {
         let limited = AssertUnwindSafe(clock::limit(self.limit, self.find(answer)));
         match limited.catch_unwind().await {
-            Ok(Ok(Ok(outcome))) => self.count(outcome),
+            Ok(Ok(Ok(outcome))) => {
+                self.count(outcome);
+                self.report_failure(outcome);
+            }
             Ok(Ok(Err(_))) if self.has_passed() => self.count(Outcome::Transient),
             Ok(Ok(Err(found))) => {
                 let fields: BTreeSet<String> =
@@ -103,10 +112,44 @@ where
                 self.shared.count_fields(&self.method, &fields);
                 self.count(Outcome::Different);
                 self.warn(&found);
-                keep(&self.shared, self.limit, &self.samples(&found)).await;
+                let samples = self.samples(&found);
+                self.report(|| hear::different(&samples));
+                keep(&self.shared, self.limit, &samples).await;
             }
             Ok(Err(())) => self.count(Outcome::TimedOut),
-            Err(_) => self.count(Outcome::Panicked),
+            Err(panic) => {
+                self.count(Outcome::Panicked);
+                let text = self.shared.options.rules.hooks.panic_text(&*panic);
+                self.report(|| ShadowFinding::Panicked { text });
+            }
+        }
+    }
+
+    fn report_failure(&self, outcome: Outcome) {
+        let said = || self.said.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match outcome {
+            Outcome::MirrorFailed => self.report(|| ShadowFinding::MirrorFailed { text: said() }),
+            Outcome::FailedDifferently => {
+                self.report(|| ShadowFinding::FailedDifferently { text: said() });
+            }
+            _ => {}
+        }
+    }
+
+    fn report(&self, found: impl FnOnce() -> ShadowFinding) {
+        report(&self.shared, || ShadowReport {
+            migration: self.shared.name.to_string(),
+            method: self.method.name.to_string(),
+            key: self.key.as_deref().map(|key| key.0.as_str().to_owned()),
+            cohort: self.label.as_deref().map(str::to_owned),
+            found: found(),
+        });
+    }
+
+    /// Notes what the mirror says of its failure.
+    fn hear(&self, side: Side, text: impl FnOnce() -> Option<String>) {
+        if side != self.primary && self.shared.options.rules.hooks.hear() {
+            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = text();
         }
     }
 
@@ -178,8 +221,14 @@ where
         let asked = AssertUnwindSafe(asked).catch_unwind().await;
         timed.end(matches!(asked, Ok(Ok(_))));
         match asked {
-            Ok(answer) => answer.map_err(|error| self.see(&error)),
-            Err(_) => Err(SeenError::PANIC),
+            Ok(answer) => answer.map_err(|error| {
+                self.hear(side, || self.shared.options.rules.hooks.text(&error));
+                self.see(&error)
+            }),
+            Err(panic) => {
+                self.hear(side, || self.shared.options.rules.hooks.panic_text(&*panic));
+                Err(SeenError::PANIC)
+            }
         }
     }
 
@@ -216,7 +265,15 @@ where
 
     /// Whether nothing differs that counts.
     fn agree(&self, primary: &T, mirror: &T, noise: &BTreeSet<String>) -> bool {
-        self.is_same(|| self.pair(primary, mirror), noise)
+        self.is_same(|| self.pair(primary, mirror), noise) || self.is_ignored(primary, mirror)
+    }
+
+    /// Whether the service does not mind that these two differ.
+    fn is_ignored(&self, primary: &T, mirror: &T) -> bool {
+        match self.primary {
+            Side::Old => self.shared.options.rules.ignores_pair(primary, mirror),
+            Side::New => self.shared.options.rules.ignores_pair(mirror, primary),
+        }
     }
 
     fn is_same<'p>(&self, pair: impl Fn() -> Pair<'p, T, T>, noise: &BTreeSet<String>) -> bool

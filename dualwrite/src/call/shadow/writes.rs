@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::call::shadow::hear::{self, report};
 use crate::call::shadow::keep::{drop_samples, keep};
 use crate::call::shadow::run::WHOLE;
 use crate::clock;
@@ -19,6 +20,8 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::observe::MethodStats;
 use crate::observe::outcome::Outcome;
+use crate::shadow::cohort;
+use crate::shadow::report::ShadowReport;
 use crate::stages::stale::StaleKind;
 use crate::state::Shared;
 use crate::transaction::Tx;
@@ -110,6 +113,13 @@ fn different(
         new: new.clone(),
     };
     let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
+    report(shared, || ShadowReport {
+        migration: shared.name.to_string(),
+        method: method.name.to_string(),
+        key: Some(key.0.as_str().to_owned()),
+        cohort: cohort::label().as_deref().map(str::to_owned),
+        found: hear::different(&samples),
+    });
     let own = Arc::clone(shared);
     let key = key.clone();
     shared.spawn(async move {
