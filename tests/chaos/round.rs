@@ -120,23 +120,31 @@ async fn prepare<D: Sql>(plan: &Plan, place: &Place<D>, log: &Log) -> Option<For
         }
     }
     for (migration, _) in &migrations {
-        begins(migration, plan).await.unwrap();
+        let begun = Instant::now();
+        // On a busy machine a statement may miss its limit, which follows the lease.
+        while let Err(error) = begins(migration, plan).await {
+            assert!(error.is_retryable() && begun.elapsed() < RESTS_WITHIN, "{error}");
+            sleep(LOOKS_AGAIN).await;
+        }
     }
     runtime.shutdown().await.unwrap();
     plan.foreign.then_some(foreigner)
 }
 
-/// Takes the migration where the round begins.
+/// Takes the migration where the round begins; once more, where it failed halfway.
 async fn begins(migration: &Migration, plan: &Plan) -> Result<(), Error> {
-    while let Some(next) = migration.position().stage.next().filter(|next| *next <= plan.start) {
-        migration.advance(next).within(RESTS_WITHIN).await?;
-        if next == Stage::Shadow && (plan.copied || plan.start > next) {
+    loop {
+        let stage = migration.position().stage;
+        if stage == Stage::Shadow && (plan.copied || plan.start > stage) {
             migration.backfill().run().await?;
             migration.repair().await?;
             migration.verify().run().await?;
         }
+        match stage.next().filter(|next| *next <= plan.start) {
+            Some(next) => migration.advance(next).within(RESTS_WITHIN).await?,
+            None => return Ok(()),
+        };
     }
-    Ok(())
 }
 
 /// Lets things happen. Answers with the times in which a server was killed.
