@@ -35,7 +35,7 @@ pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::fence::read_pinned;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 use self::fence::read_positions;
 pub(crate) use self::fence::{Adoption, Begin, Fenced, Found, Pin, SAVEPOINT};
 pub(crate) use self::holder::{Holder, Holders};
