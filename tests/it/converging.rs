@@ -1,6 +1,7 @@
 //! Converging mode: two stores that share no transaction.
 
 mod basics;
+mod fault;
 mod faults;
 mod http;
 mod moves;

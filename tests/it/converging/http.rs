@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::stores::Fault;
+use super::fault::Fault;
 
 type Values = Arc<Mutex<BTreeMap<i64, String>>>;
 

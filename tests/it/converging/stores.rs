@@ -1,56 +1,21 @@
 //! Stores for the tests of converging mode, with faults on every kind of call.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Converging, Error, ErrorKind, Migration, MirrorFailure, Runtime, Side,
-    Stage, TwoStores,
+    Backend, BoxError, Converging, Migration, MirrorFailure, Runtime, Side, Stage, TwoStores,
 };
 
+pub(crate) use super::fault::Fault;
 use super::http::HttpStore;
 use crate::support::db::{Scratch, TestDb};
 use crate::support::dice::Dice;
 use crate::support::wait::until;
 
 pub(crate) const NAME: &str = "carts";
-
-/// What the application's calls fail with.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The store's.
-    Store(String),
-    Ours(Error),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(reason) => f.write_str(reason),
-            Self::Ours(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Ours(error)
-    }
-}
-
-impl Fault {
-    pub(crate) fn kind(&self) -> Option<ErrorKind> {
-        match self {
-            Self::Store(_) => None,
-            Self::Ours(error) => Some(error.kind()),
-        }
-    }
-}
 
 /// What becomes of one call of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
