@@ -160,7 +160,7 @@ impl MigrationOverview {
             started: explained(started, &facts.instances),
             dead_letters: facts.dead_letters,
             dead_letters_to_old: facts.old_dead_letters,
-            instances: facts.instances.len(),
+            instances: usize::try_from(facts.live()).unwrap_or(usize::MAX),
             hazards: facts.hazards.clone(),
             preflight: None,
             jobs: Vec::new(),

@@ -65,7 +65,7 @@ fn untaken(side: Side, instances: &[InstanceReport]) -> String {
         // Of a release that declares more than is understood here.
         (None, _) => true,
     };
-    match (instances.iter().filter(able).count(), side) {
+    match (instances.iter().filter(able).map(|one| one.alike).sum::<u64>(), side) {
         (0, Side::New) => {
             "none of the live instances has a copy function for this migration; register it with \
                            `backfill(…)`"

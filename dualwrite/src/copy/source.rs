@@ -344,6 +344,7 @@ pub(crate) mod tests {
 
     pub(crate) static PLAIN: Dialect = Dialect {
         identity: "''",
+        terms_digest: "a.terms",
         now: "now",
         quote: '"',
         numbered: true,

@@ -342,6 +342,7 @@ mod tests {
 
     static PLAIN: Dialect = Dialect {
         identity: "''",
+        terms_digest: "a.terms",
         now: "now",
         quote: '"',
         numbered: true,

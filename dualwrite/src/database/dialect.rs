@@ -44,6 +44,8 @@ pub struct Dialect {
     pub(crate) fence_is_the_row: bool,
     /// Another text on another server that takes over.
     pub(crate) identity: &'static str,
+    /// Of the terms that an instance declares, a text that is as different and not as long.
+    pub(crate) terms_digest: &'static str,
     /// There is a server, and a connection to it can be thrown away without losing anything.
     pub(crate) server: bool,
     /// A connection cannot be used again where a statement on it was dropped before its answer.
@@ -248,6 +250,7 @@ mod tests {
         wait_keeps_snapshot: false,
         fence_is_the_row: false,
         identity: "''",
+        terms_digest: "a.terms",
         server: true,
         interruption_breaks: false,
     };

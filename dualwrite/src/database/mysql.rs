@@ -100,6 +100,7 @@ impl Adapter for MySqlAdapter {
         wait_keeps_snapshot: false,
         fence_is_the_row: true,
         identity: "CONCAT(@@hostname, ':', @@port, ':', @@server_id)",
+        terms_digest: "md5(a.terms)",
         server: true,
         interruption_breaks: true,
     };

@@ -87,6 +87,7 @@ impl Adapter for PostgresAdapter {
         wait_keeps_snapshot: true,
         fence_is_the_row: false,
         identity: "CAST(pg_postmaster_start_time() AS text)",
+        terms_digest: "md5(a.terms)",
         server: true,
         interruption_breaks: false,
     };

@@ -65,6 +65,7 @@ impl Adapter for SqliteAdapter {
         wait_keeps_snapshot: false,
         fence_is_the_row: false,
         identity: "''",
+        terms_digest: "a.terms",
         server: false,
         interruption_breaks: false,
     };

@@ -119,6 +119,7 @@ mod tests {
             wanted: (!wanted.is_empty()).then(|| wanted.to_owned()),
             killed_by: None,
             terms: None,
+            alike: 1,
         }
     }
 

@@ -31,6 +31,7 @@ impl World {
             wanted: None,
             killed_by: None,
             terms: None,
+            alike: 1,
         };
         Facts {
             killed: None,

@@ -262,7 +262,7 @@ impl Series<'_> {
 
     /// What the control tables say.
     pub(crate) fn facts(&self, facts: &Facts, closed: &[Blocker]) {
-        self.set(INSTANCES, facts.instances.len() as f64, []);
+        self.set(INSTANCES, facts.live() as f64, []);
         self.set(DEAD_LETTERS, facts.old_dead_letters as f64, [("side", "old")]);
         self.set(DEAD_LETTERS, facts.dead_letters as f64, [("side", "new")]);
         self.set(WAIVED, facts.old_waived as f64, [("side", "old")]);

@@ -31,7 +31,8 @@ use crate::state::events::{Events, Hooks, RuntimeEvent};
 
 /// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
 const PUBLISH: Duration = Duration::from_secs(1);
-/// How often what the control tables say is published where nothing seems to have changed.
+/// How often what the control tables say is published where nothing seems to have changed. More than fifty instances do
+/// it so often together, not each.
 const GATHER: Duration = Duration::from_secs(60);
 /// The most bytes of a reason in the audit.
 const REASON_BYTES_MAX: usize = 1_000;
@@ -189,7 +190,7 @@ fn wants_gathering(shared: &Shared) -> bool {
     let for_guards = wants_facts(&guards) && shared.has_dead_letters();
     (for_guards || cfg!(feature = "metrics"))
         && is_evaluation_due(shared, &guards)
-        && (for_guards || shared.is_gathering_due(GATHER))
+        && (for_guards && shared.is_counting_due(guards.period) || shared.is_gathering_due(GATHER))
 }
 
 fn is_evaluation_due(shared: &Shared, guards: &Guards) -> bool {

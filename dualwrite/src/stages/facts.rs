@@ -39,6 +39,9 @@ pub struct InstanceReport {
     /// What its release declares of the migration, where this release understands it.
     #[serde(skip)]
     pub(crate) terms: Option<Terms>,
+    /// How many instances report the same: more than one where instances are read in groups, and one stands for all.
+    #[serde(skip)]
+    pub(crate) alike: u64,
 }
 
 /// What the control tables know, read under the exclusive fence.
@@ -83,6 +86,13 @@ pub(crate) struct Facts {
     pub(crate) converging: Unsettled,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
+}
+
+impl Facts {
+    /// How many instances live.
+    pub(crate) fn live(&self) -> u64 {
+        self.instances.iter().map(|instance| instance.alike).sum()
+    }
 }
 
 /// What is under way between two stores that share no transaction.

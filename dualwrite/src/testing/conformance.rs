@@ -401,6 +401,7 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
     suite(&fresh).await;
     instances::a_clock_that_steps_neither_forgets_nor_keeps_instances(&*fresh().await).await;
     instances::summaries_say_what_facts_say(&*fresh().await).await;
+    instances::summaries_count_those_that_report_the_same(&*fresh().await).await;
 
     let control = fresh().await;
     join(&*control, &beat("a"), true).await.unwrap();

@@ -51,6 +51,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
             wanted: None,
             killed_by: None,
             terms: None,
+            alike: 1,
         }],
     }
 }

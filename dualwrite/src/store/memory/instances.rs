@@ -20,6 +20,7 @@ impl Entry {
             wanted: seen.wanted.clone(),
             killed_by: seen.killed_by.clone(),
             terms: Some(seen.terms.clone()),
+            alike: 1,
         };
         let lease = u64::try_from(heartbeat.lease.as_nanos()).unwrap_or(u64::MAX);
         let acknowledged = (report, seen.seen.token, now.saturating_add(lease));

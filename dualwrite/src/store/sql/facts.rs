@@ -218,20 +218,39 @@ fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {
     rows?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-/// Live instances. The last column but one: what it has seen is in the history of this migration, and not of one that was
-/// lost, and it said so to this server: one that has taken over may lack what the instance has seen since.
-const INSTANCES: &str = "i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.min_stage, \
+/// Of a live instance. Whether what it has seen is in the history of this migration, and not of one that was lost, and it
+/// said so to this server: one that has taken over may lack what the instance has seen since.
+const REPORT: &str = "i.id, i.release_name, a.seen_epoch, a.drained_epoch, i.min_stage, \
      i.max_stage, a.lazy, a.wanted, a.killed_by, \
      CASE WHEN i.server = {server} AND ((a.seen_token = m.token AND a.seen_epoch <= m.epoch) \
      OR (a.seen_token = m.from_token AND a.seen_epoch = m.epoch - 1) \
      OR EXISTS (SELECT 1 FROM dualwrite_event e WHERE e.migration = a.migration \
-     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END, \
-     a.new_only, a.terms FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
-     JOIN dualwrite_instance i ON i.id = a.instance \
-     WHERE i.expires_at > {now} - ?";
+     AND e.epoch = a.seen_epoch + 1 AND e.from_token = a.seen_token)) THEN 1 ELSE 0 END AS in_history, \
+     a.new_only";
+const LIVE: &str = "FROM dualwrite_migration m JOIN dualwrite_acknowledgement a ON a.migration = m.name \
+     JOIN dualwrite_instance i ON i.id = a.instance WHERE i.expires_at > {now} - ?";
+/// The columns of [`REPORT`] after the first.
+const REPORTED: &str = "release_name, seen_epoch, drained_epoch, min_stage, max_stage, lazy, wanted, killed_by, \
+     in_history, new_only";
 
-pub(super) fn instances(dialect: &Dialect) -> String {
-    INSTANCES.replace("{server}", dialect.identity)
+fn instances(dialect: &Dialect) -> String {
+    format!("{REPORT}, a.terms, 1 {LIVE}").replace("{server}", dialect.identity)
+}
+
+/// The name of the migration, one instance of each group that reports the same, and how many these are: a fleet runs one
+/// release, or two, so that the answer is short however large it is.
+pub(super) fn instance_groups(dialect: &Dialect, condition: &str) -> String {
+    // By a digest of the terms, because MariaDB groups long texts on disk.
+    let digest = dialect.terms_digest;
+    let of_group = format!("g.{}", REPORTED.replace(", ", ", g."));
+    format!(
+        "SELECT g.name, g.one, {of_group}, t.terms, g.alike FROM \
+         (SELECT name, min(id) AS one, {REPORTED}, count(*) AS alike FROM \
+         (SELECT m.name AS name, {REPORT}, {digest} AS digest {LIVE} AND {condition}) r \
+         GROUP BY name, {REPORTED}, digest) g \
+         JOIN dualwrite_acknowledgement t ON t.migration = g.name AND t.instance = g.one ORDER BY g.one"
+    )
+    .replace("{server}", dialect.identity)
 }
 
 /// From this column on.
@@ -252,5 +271,6 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
         wanted: row.optional_text(first + 7)?.map(str::to_owned),
         killed_by: row.optional_text(first + 8)?.map(str::to_owned),
         terms: row.optional_text(first + 11)?.and_then(Terms::of_text),
+        alike: row.unsigned(first + 12)?,
     })
 }

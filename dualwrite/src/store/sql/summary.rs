@@ -13,7 +13,7 @@ use crate::stages::position::Generation;
 use crate::stages::stale::StaleMark;
 use crate::store::sql::Conn;
 use crate::store::sql::facts::{
-    READ_AT, RECORD_COLUMNS, RECORD_FROM, instance_of, instances, record_of, stale_of,
+    READ_AT, RECORD_COLUMNS, RECORD_FROM, instance_groups, instance_of, record_of, stale_of,
 };
 use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
 
@@ -51,10 +51,7 @@ pub(super) async fn summaries<DB: Backend>(
     );
     let rows = DB::Adapter::fetch(conn, &sql, &own).await?;
 
-    let sql = format!(
-        "SELECT m.name, {} AND m.name {list} ORDER BY i.id",
-        instances(&DB::Adapter::DIALECT)
-    );
+    let sql = instance_groups(&DB::Adapter::DIALECT, &format!("m.name {list}"));
     let values: Vec<SqlValue> = std::iter::once(slack.into()).chain(own.iter().cloned()).collect();
     let mut reports: HashMap<String, Vec<InstanceReport>> = HashMap::new();
     for row in &DB::Adapter::fetch(conn, &sql, &values).await? {

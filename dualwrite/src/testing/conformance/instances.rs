@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::control::{Acknowledgement, Change, Control, Heartbeat, Pulse};
 use crate::error::ErrorKind;
 use crate::key::EncodedKey;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation};
@@ -92,6 +94,24 @@ pub(super) async fn summaries_say_what_facts_say(control: &dyn Control) {
     assert_eq!(summary.instances, facts.instances);
     assert_eq!((&summary.approvals, &summary.releases), (&facts.approvals, &facts.releases));
     assert_eq!((summary.dead_letters, facts.dead_letters), (1, 1));
+}
+
+/// A fleet's reports are read in groups, so that the answer is short.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(super) async fn summaries_count_those_that_report_the_same(control: &dyn Control) {
+    for instance in ["a", "b", "c"] {
+        join(control, &beat(instance), true).await.unwrap();
+    }
+    join(control, &beat("lazy no more"), false).await.unwrap();
+    let dead = Heartbeat { lease: Duration::ZERO, ..beat("dead") };
+    join(control, &dead, true).await.unwrap();
+    let facts = control.facts(NAME).await.unwrap();
+    let summary = control.summaries(&[NAME]).await.unwrap().remove(0).1;
+    assert_eq!((facts.live(), summary.live()), (4, 4));
+    let groups = summary.instances.iter().map(|one| (one.lazy, one.alike)).collect::<Vec<_>>();
+    assert_eq!(groups, [(true, 3), (false, 1)]);
+    let one = |facts: &Facts, at: usize| InstanceReport { alike: 1, ..facts.instances[at].clone() };
+    assert_eq!([one(&summary, 0), one(&summary, 1)], [one(&facts, 0), one(&facts, 3)]);
 }
 
 pub(super) async fn migrations_are_enlisted_together(control: &dyn Control) {
