@@ -85,8 +85,6 @@ pub(crate) struct Fingerprint {
     pub(crate) migrations: Vec<[Option<i64>; 4]>,
     /// Something is under way that polls look after.
     pub(crate) active: bool,
-    /// Backfills that are complete.
-    pub(crate) backfilled: i64,
     /// When it was read, as in [`Polled`].
     pub(crate) at_us: Option<i64>,
 }
@@ -94,10 +92,7 @@ pub(crate) struct Fingerprint {
 impl Fingerprint {
     /// Whether nothing has happened since that one, and nothing is under way.
     pub(crate) fn is_quiet_since(&self, before: &Self) -> bool {
-        !self.active
-            && !before.active
-            && self.backfilled == before.backfilled
-            && self.migrations == before.migrations
+        !self.active && !before.active && self.migrations == before.migrations
     }
 }
 
@@ -433,7 +428,6 @@ mod tests {
         }
         let others = [
             Fingerprint { active: true, ..before.clone() },
-            Fingerprint { backfilled: 1, ..before.clone() },
             Fingerprint { migrations: Vec::new(), ..before.clone() },
         ];
         for other in others {
