@@ -58,6 +58,10 @@ const POSTGRES_TEXTS: &[Case] = &[
 
 const MYSQL_TEXTS: &[Case] = &[
     case("CHAR(8)", PLAIN),
+    Case { old: "CHAR(8)", new: "VARCHAR(20)", keys: PLAIN },
+    Case { old: "VARCHAR(20)", new: "CHAR(8)", keys: PLAIN },
+    case("CHAR(8) COLLATE utf8mb4_nopad_bin", PLAIN),
+    case("BINARY(5)", PLAIN),
     case("VARCHAR(20)", PLAIN),
     case("VARCHAR(20) COLLATE utf8mb4_bin", PLAIN),
     case("VARCHAR(20) COLLATE utf8mb4_nopad_bin", PLAIN),

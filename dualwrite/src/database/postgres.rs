@@ -338,7 +338,7 @@ impl Adapter for PostgresAdapter {
             Deferred::Named(names) => Some(names),
             Deferred::Nothing | Deferred::Asked(_) => None,
         };
-        Ok(TableNotes { triggers, missing_rights, deferred, cuts_values: false })
+        Ok(TableNotes { triggers, missing_rights, deferred, ..TableNotes::default() })
     }
 
     const DEFERS: bool = true;

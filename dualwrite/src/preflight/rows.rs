@@ -16,6 +16,8 @@ pub struct TableNotes {
     pub(crate) deferred: Option<String>,
     /// The server cuts values that do not fit, in silence.
     pub(crate) cuts_values: bool,
+    /// The server appends blanks to what is read of a CHAR.
+    pub(crate) pads_values: bool,
 }
 
 fn found(
@@ -160,6 +162,15 @@ pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding
         let action = "set a strict `sql_mode` for the service's connections";
         out.push(found("sql_mode", FindingLevel::Warn, side, None, (why.to_owned(), action)));
     }
+    if notes.pads_values {
+        for column in columns(side).filter(|column| column.base == "char") {
+            let why = "`sql_mode` has PAD_CHAR_TO_FULL_LENGTH: a CHAR is read with blanks to its full length, and \
+                       differs from the same text in a VARCHAR of the other side, so that no verification is clean";
+            let action = "leave it out of the `sql_mode` of the service's connections";
+            let at = Some(column.name.as_str());
+            out.push(found("sql_mode", FindingLevel::Warn, side, at, (why.to_owned(), action)));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +255,8 @@ mod tests {
 
     #[test]
     fn what_has_to_be_asked_is_told_by_name() {
-        let table = side(Side::New, "n", Vec::new(), Vec::new());
+        let code = Column { base: "char".to_owned(), ..column("code", false, "") };
+        let table = side(Side::New, "n", vec![code, column("word", true, "")], Vec::new());
         let mut out = Vec::new();
         notes(&table, &TableNotes::default(), &mut out);
         assert!(out.is_empty());
@@ -253,10 +265,11 @@ mod tests {
             missing_rights: vec!["DELETE".to_owned()],
             deferred: Some("\"n_parent\"".to_owned()),
             cuts_values: true,
+            pads_values: true,
         };
         notes(&table, &known, &mut out);
         let all: String = out.iter().map(ToString::to_string).collect();
-        for word in ["`touch`", "n_parent", "DELETE", "sql_mode"] {
+        for word in ["`touch`", "n_parent", "DELETE", "STRICT_TRANS_TABLES", "column `code`"] {
             assert!(all.contains(word), "{all}");
         }
     }

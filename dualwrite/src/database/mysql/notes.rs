@@ -23,7 +23,8 @@ pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<
     let rows = MySqlAdapter::fetch(conn, "SELECT CAST(@@SESSION.sql_mode AS CHAR)", &[]).await?;
     let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
     let cuts_values = !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
-    Ok(TableNotes { triggers, cuts_values, ..TableNotes::default() })
+    let pads_values = mode.contains("PAD_CHAR_TO_FULL_LENGTH");
+    Ok(TableNotes { triggers, cuts_values, pads_values, ..TableNotes::default() })
 }
 
 pub(super) async fn self_updating(
