@@ -2,7 +2,6 @@
 
 pub(crate) mod claims;
 pub(crate) mod committing;
-pub(crate) mod dead_letters;
 pub(crate) mod decide;
 pub(crate) mod options;
 pub(crate) mod pace;

@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod contracts;
+pub(crate) mod copied;
 pub(crate) mod dead_letters;
 pub(crate) mod expands;
 pub(crate) mod hazards;

@@ -19,10 +19,11 @@ pub(crate) mod waiver;
 
 use std::sync::Arc;
 
-use crate::backfill::dead_letters::{DEAD_LETTERS_MAX, retry_all};
 use crate::control::commands::{RecordedChange, Taken};
 use crate::control::dead_letters::DeadLetter;
 use crate::control::{AuditEvent, Mismatch};
+use crate::copier::dead_letters::{DEAD_LETTERS_MAX, retry_all};
+use crate::copier::joined::Joined;
 use crate::database::{Backend, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
@@ -41,7 +42,6 @@ use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Percent, Position};
 use crate::stages::readiness::blockers;
 use crate::stages::stage::{Side, Stage};
-use crate::state::Shared;
 use crate::transaction::Tx;
 
 const EVENTS: u32 = 20;
@@ -64,14 +64,14 @@ const EVENTS: u32 = 20;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Migration(Arc<Shared>);
+pub struct Migration(Arc<Joined>);
 
 impl Migration {
-    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+    pub(crate) fn from_shared(shared: Arc<Joined>) -> Self {
         Self(shared)
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Joined> {
         &self.0
     }
 
@@ -470,8 +470,8 @@ impl std::fmt::Debug for Migration {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for Joined {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Joined").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -47,7 +47,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{self, Clock};
 use crate::control::{Control, Heartbeat};
-use crate::copy::Copier;
+use crate::copier::joined::Joined;
+use crate::copier::port::Copier;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Engine};
 use crate::error::{Error, ErrorKind};
@@ -202,7 +203,7 @@ pub(crate) struct Inner {
     clock: Clock,
     heartbeat: Heartbeat,
     actor: Arc<str>,
-    migrations: Mutex<Vec<Arc<Shared>>>,
+    migrations: Mutex<Vec<Arc<Joined>>>,
     /// For how long the positions may be trusted.
     lease: Arc<Lease>,
     /// What the control tables know of this instance. Held while a heartbeat is under way.
@@ -279,11 +280,11 @@ impl Inner {
         if DB::Adapter::DIALECT.server { limit } else { limit.max(SINGLE_WRITER_TIMEOUT) }
     }
 
-    pub(crate) fn migrations(&self) -> Vec<Arc<Shared>> {
+    pub(crate) fn migrations(&self) -> Vec<Arc<Joined>> {
         self.migrations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn find(&self, name: &str) -> Option<Arc<Shared>> {
+    fn find(&self, name: &str) -> Option<Arc<Joined>> {
         self.migrations().into_iter().find(|shared| &*shared.name == name)
     }
 
@@ -341,7 +342,9 @@ impl Inner {
             let record = records.iter().find(|record| record.name == name);
             let record = record.ok_or_else(|| unknown_migration(&name))?;
             contracts::join(&*self.control, record, &options).await?;
-            let shared = Arc::new(Shared::new(record, options, copier, self.context()));
+            let kind = copier.as_ref().map(|copier| copier.kind());
+            let known = Shared::new(record, options, kind, self.context());
+            let shared = Arc::new(Joined::new(known, copier));
             preflight::keep(&shared, preflight).await;
             self.steering.ask(&shared).await;
             registered.push(shared);

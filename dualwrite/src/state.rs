@@ -1,19 +1,20 @@
 //! The state of one migration in this process: what every call looks at, without locks.
 
-mod declared;
 pub(crate) mod events;
 #[cfg(feature = "testing")]
 pub(crate) mod faults;
 mod gathered;
 mod history;
 pub(crate) mod in_flight;
+mod kill;
 mod lease;
 mod maintenance;
 mod mirror;
 pub(crate) mod open;
 mod operations;
 mod options;
-mod preflight;
+pub(crate) mod preflight;
+pub(crate) mod waiting;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
@@ -24,10 +25,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::lazy::run::Flights;
 use crate::clock::Clock;
 use crate::control::{Control, Record};
-use crate::copy::Copier;
 use crate::database::Pin;
 use crate::error::{Error, ErrorKind, Maintenance};
 use crate::flags::report::FlagReport;
@@ -135,16 +134,12 @@ pub(crate) struct Shared {
     /// The runtime of tokio that the background work belongs to.
     handle: Handle,
     pub(crate) control: Arc<dyn Control>,
-    pub(crate) copier: Option<Arc<dyn Copier>>,
-    pub(crate) flights: Flights,
     /// What the last preflight found.
     preflight: Mutex<Preflight>,
     /// What the catalogue said of old when it was read last; `None` before that.
     catalogue: Mutex<Option<Catalogue>>,
     /// Reads of old that were counted and recorded.
     pub(crate) old_reads: AtomicU64,
-    /// Which keys are equal.
-    folds: AtomicU8,
     /// Who has set the kill switch in the control tables.
     killed: Mutex<Option<String>>,
     /// Which calls are closed, and why.
@@ -178,7 +173,7 @@ impl Shared {
     pub(crate) fn new(
         record: &Record,
         options: Options,
-        copier: Option<Arc<dyn Copier>>,
+        kind: Option<KeyKind>,
         context: Context,
     ) -> Self {
         let guards = options.guards.iter().flat_map(Guards::iter).map(Guard::name);
@@ -186,7 +181,7 @@ impl Shared {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
             fence: record.fence,
-            kind: copier.as_ref().map(|copier| copier.kind()),
+            kind,
             position: AtomicU64::new(record.position.to_bits()),
             known: Mutex::new(Known::of(record)),
             lost: AtomicBool::new(false),
@@ -231,12 +226,9 @@ impl Shared {
             closing: context.closing,
             handle: context.handle,
             control: context.control,
-            copier,
-            flights: Flights::new(),
             preflight: Mutex::default(),
             catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
-            folds: AtomicU8::new(0),
             killed: Mutex::new(record.killed.clone()),
             maintenance: Mutex::new(record.maintenance.clone()),
             flags: Mutex::default(),
@@ -477,14 +469,6 @@ impl Shared {
 
     pub(crate) fn methods(&self) -> Vec<Arc<MethodStats>> {
         self.methods.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The copy function.
-    pub(crate) fn copier(&self) -> Result<&Arc<dyn Copier>, Error> {
-        self.copier.as_ref().ok_or_else(|| {
-            let message = "it was registered without a copy function; add `.backfill(…)`";
-            Error::new(ErrorKind::Unsupported, message).of(&self.name)
-        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::decide::rate_keys;
 use super::worker::Worker;
-use crate::copy::Copied;
+use crate::control::copied::Copied;
 use crate::copy::source::KeyParts;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::decide::check_stage;
-use crate::copy::Copied;
+use crate::control::copied::Copied;
 use crate::copy::run::{One, SqlCopier};
 use crate::copy::source::{KeyParts, Pages};
 use crate::database::Backend;

@@ -20,12 +20,12 @@ use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::migration::transition::Waiting;
 use crate::pace::load::Scales;
 use crate::stages::position::Generation;
 use crate::stages::readiness::drained;
 use crate::stages::stage::Side;
 use crate::state::Shared;
+use crate::state::waiting::Waiting;
 use crate::store::ledger::{Ledger, Orders, Phase, Range};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(50);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::converging::two;
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -11,7 +12,7 @@ use crate::observe::MethodStats;
 use crate::stages::position::Percent;
 use crate::stages::route::Operation;
 use crate::stages::stage::Side;
-use crate::state::{AnswerPolicy, MirrorPolicy, Shared};
+use crate::state::{AnswerPolicy, MirrorPolicy};
 use crate::transaction::fenced::{Fenced, Pool};
 
 /// How the implementations of a wrapper share the writes.
@@ -133,7 +134,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn of(shared: &Shared, repository: &'static str, method: &Method) -> Self {
+    fn of(shared: &Joined, repository: &'static str, method: &Method) -> Self {
         Self {
             stats: counted(shared, repository, method),
             lazy: method.lazy && shared.options.lazy,
@@ -148,38 +149,38 @@ impl Entry {
 
     /// The share of its calls that is compared.
     #[inline]
-    pub(crate) fn sample(&self, shared: &Shared) -> Percent {
+    pub(crate) fn sample(&self, shared: &Joined) -> Percent {
         self.sample.unwrap_or(shared.options.shadow_sample)
     }
 
     /// The limit on one of its shadow reads.
-    pub(crate) fn timeout(&self, shared: &Shared) -> Duration {
+    pub(crate) fn timeout(&self, shared: &Joined) -> Duration {
         self.timeout.unwrap_or(shared.options.shadow_timeout)
     }
 
     /// What a mirror write that fails does to the caller's.
-    pub(crate) fn mirror(&self, shared: &Shared) -> MirrorPolicy {
+    pub(crate) fn mirror(&self, shared: &Joined) -> MirrorPolicy {
         self.mirror.unwrap_or(shared.options.mirror)
     }
 
     /// What happens where the sides answer a write differently.
-    pub(crate) fn on_difference(&self, shared: &Shared) -> AnswerPolicy {
+    pub(crate) fn on_difference(&self, shared: &Joined) -> AnswerPolicy {
         self.answers.unwrap_or(shared.options.answers)
     }
 
     /// The limit on one of its mirror writes.
-    pub(crate) fn mirror_timeout(&self, shared: &Shared) -> Duration {
+    pub(crate) fn mirror_timeout(&self, shared: &Joined) -> Duration {
         self.timeout.unwrap_or(shared.options.mirror_write_timeout)
     }
 
     /// The limit on the primary's write, where there is one.
-    pub(crate) fn primary_timeout(&self, shared: &Shared) -> Option<Duration> {
+    pub(crate) fn primary_timeout(&self, shared: &Joined) -> Option<Duration> {
         self.primary_timeout.or(shared.options.primary_write_timeout)
     }
 }
 
 /// The statistics of a method, which know from which time on a call of it takes too long.
-fn counted(shared: &Shared, repository: &'static str, method: &Method) -> Arc<MethodStats> {
+fn counted(shared: &Joined, repository: &'static str, method: &Method) -> Arc<MethodStats> {
     let stats = shared.method(repository, method.name);
     let limit = match method.operation {
         Operation::Write => method
@@ -198,7 +199,7 @@ fn counted(shared: &Shared, repository: &'static str, method: &Method) -> Arc<Me
 /// The part of a wrapper that does not depend on its trait.
 #[derive(Clone)]
 pub struct Repository {
-    shared: Arc<Shared>,
+    shared: Arc<Joined>,
     methods: Arc<[Entry]>,
     form: Form,
 }
@@ -228,7 +229,7 @@ impl Repository {
     /// # Errors
     /// `Unsupported` where the copy function shows that a write would be executed too often, or not often enough.
     pub(crate) fn of_one(
-        shared: &Arc<Shared>,
+        shared: &Arc<Joined>,
         name: &'static str,
         method: Method,
         form: Form,
@@ -263,7 +264,7 @@ impl Repository {
     /// What gives each write of a trait without transactions its own.
     #[must_use]
     pub fn fenced<DB: Backend>(&self, pool: Pool<DB>) -> Fenced<DB> {
-        Fenced::new(&self.shared, pool)
+        Fenced::new(&self.shared.shared, pool)
     }
 
     /// Whether one call writes both sides.
@@ -277,7 +278,7 @@ impl Repository {
     }
 
     #[inline]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Joined> {
         &self.shared
     }
 
@@ -291,7 +292,7 @@ impl Repository {
 const NO_TRANSACTION: &str = "the migration has two stores that share no transaction; write by `Migration::converging_write`";
 
 /// Why a wrapper must not be built like this.
-fn refused(shared: &Shared, name: &'static str, methods: &[Method], form: Form) -> Option<String> {
+fn refused(shared: &Joined, name: &'static str, methods: &[Method], form: Form) -> Option<String> {
     let one_table = shared.copier.as_ref()?.one_table();
     let mut writes = methods.iter().filter(|method| method.operation == Operation::Write);
     if two::of(shared).is_some() {

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::converging::options::{Options, Overflow};
 use crate::converging::order::KeyOrder;
 use crate::converging::stores::Stores;
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{count, count_by};
 use crate::state::Shared;
@@ -46,7 +47,7 @@ pub(crate) struct Waiting {
 }
 
 /// The stores of a migration in converging mode.
-pub(crate) fn of(shared: &Shared) -> Option<&Arc<Two>> {
+pub(crate) fn of(shared: &Joined) -> Option<&Arc<Two>> {
     shared.copier.as_ref()?.in_transaction().downcast_ref()
 }
 

@@ -8,8 +8,10 @@ use futures_util::future::BoxFuture;
 use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{CopyReport, Way};
 use crate::control::BackfillProgress;
+use crate::copier::joined::Joined;
+use crate::copier::port::Copier;
 use crate::copy::run::{ATTEMPTS, One, SqlCopier, comes_and_goes};
-use crate::copy::{Copied, Copier, CopyKeys};
+use crate::copy::{Copied, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
@@ -28,7 +30,7 @@ use crate::verify::run::VerifyOptions;
 
 /// Copies one key inside a caller's transaction, under a savepoint.
 pub(crate) async fn copy_one_in<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     tx: &mut Tx<'_, DB>,
     key: &EncodedKey,
 ) -> Result<Option<Copied>, Error> {
@@ -85,7 +87,7 @@ pub(crate) type JudgeIn<DB> = dyn for<'a, 'c> Fn(
 
 /// Judges what a mirror write has done to its keys on its side, under the savepoint that it was made under.
 pub(crate) async fn judge_mirror<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     tx: &mut Tx<'_, DB>,
     keys: &[EncodedKey],
     side: Side,

@@ -16,8 +16,9 @@ use crate::call::lazy::decide::may_copy_at;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Isolation};
 use crate::error::{BoxError, Error, ErrorKind, is_serialization};
-use crate::key::{AnyKey, EncodedKey, Key};
+use crate::key::{AnyKey, EncodedKey, Key, KeyPart};
 use crate::pace::replicas::Replicas;
+use crate::preflight::form::bucket_form;
 use crate::stages::bucket::Bucket;
 use crate::stages::position::Position;
 use crate::stages::route::stage_of;
@@ -244,6 +245,11 @@ impl<DB: Backend> SqlCopier<DB> {
         }
     }
 
+    pub(crate) fn bucket(&self, shared: &Shared, key: &[KeyPart]) -> Result<Bucket, Error> {
+        let form = bucket_form(key, &self.pages.keyed().forms);
+        shared.options.rule.bucket(&AnyKey(form), shared.salt)
+    }
+
     pub(crate) async fn copy_key_to(
         &self,
         shared: &Shared,
@@ -251,7 +257,7 @@ impl<DB: Backend> SqlCopier<DB> {
         to: Side,
     ) -> Result<Option<Copied>, Error> {
         let key = encoded.parts(self.pages.kind).map_err(|error| error.of(&shared.name))?;
-        let bucket = shared.bucket(&AnyKey(key.clone()))?;
+        let bucket = self.bucket(shared, &key)?;
         let mut alone = false;
         for _ in 0..ATTEMPTS {
             let (mut tx, position) = match alone {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::clock;
 use crate::control::Control;
 use crate::control::contracts::AlterLimits;
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
-use crate::state::Shared;
 
 /// The first pause before another attempt; each next one is twice as long.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ pub(crate) async fn alter(
 
 /// Makes, or removes, the trigger that records writes of others. What was done before an error is done again without
 /// harm.
-pub(crate) async fn set_trigger(shared: &Shared, create: bool) -> Result<(), Error> {
+pub(crate) async fn set_trigger(shared: &Joined, create: bool) -> Result<(), Error> {
     let next = if create { "install the trigger again" } else { "remove the trigger again" };
     for statement in shared.copier()?.triggers(&shared.name, create).await? {
         let altered =

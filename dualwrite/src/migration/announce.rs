@@ -1,7 +1,7 @@
 //! What a rollout tells the world. One place, so that whoever wants to hear it is called from here.
 
+use crate::copier::joined::Joined;
 use crate::stages::position::Position;
-use crate::state::Shared;
 use crate::state::events::RuntimeEvent;
 
 /// Something happened to a rollout.
@@ -28,7 +28,7 @@ pub(crate) enum Announcement<'a> {
 }
 
 /// Tells it: the log of everything, the service's hooks of what it may want to act upon.
-pub(crate) fn announce(shared: &Shared, what: Announcement<'_>) {
+pub(crate) fn announce(shared: &Joined, what: Announcement<'_>) {
     let migration = &*shared.name;
     let name = || migration.to_owned();
     match what {

@@ -13,11 +13,11 @@ use crate::contract::plan::{ContractPlan, plan};
 use crate::contract::relax::rejecting;
 use crate::control::Control;
 use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewContractEvent};
+use crate::copier::joined::Joined;
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
 use crate::migration::altering::{alter, set_trigger};
 use crate::migration::transition::{check_named, check_reason};
-use crate::state::Shared;
 
 const EVENTS: u32 = 100;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ pub struct Contracting<'m> {
     control: &'m dyn Control,
     name: &'m str,
     /// Where this process runs the migration.
-    shared: Option<&'m Shared>,
+    shared: Option<&'m Joined>,
 }
 
 impl std::fmt::Debug for Contracting<'_> {
@@ -68,7 +68,7 @@ struct Known {
 }
 
 impl<'m> Contracting<'m> {
-    pub(crate) fn new(control: &'m dyn Control, name: &'m str, shared: Option<&'m Shared>) -> Self {
+    pub(crate) fn new(control: &'m dyn Control, name: &'m str, shared: Option<&'m Joined>) -> Self {
         Self { control, name, shared }
     }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::control::Control;
+use crate::copier::joined::Joined;
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
 use crate::expand::decide::needs;
@@ -10,7 +11,6 @@ use crate::expand::declared::Expand;
 use crate::expand::need::Need;
 use crate::expand::plan::ExpandPlan;
 use crate::preflight::finding::{Finding, FindingLevel};
-use crate::state::Shared;
 
 /// The expand of a migration: whether everything new is there and can hold what old holds, and the migration files that
 /// make what is missing. From [`Migration::expand`](crate::Migration::expand) or
@@ -36,7 +36,7 @@ pub struct Expanding<'m> {
     control: &'m dyn Control,
     name: &'m str,
     /// Where this process runs the migration.
-    shared: Option<&'m Shared>,
+    shared: Option<&'m Joined>,
 }
 
 impl std::fmt::Debug for Expanding<'_> {
@@ -64,7 +64,7 @@ impl ExpandReport {
 }
 
 impl<'m> Expanding<'m> {
-    pub(crate) fn new(control: &'m dyn Control, name: &'m str, shared: Option<&'m Shared>) -> Self {
+    pub(crate) fn new(control: &'m dyn Control, name: &'m str, shared: Option<&'m Joined>) -> Self {
         Self { control, name, shared }
     }
 

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::clock;
+use crate::copier::joined::Joined;
 use crate::error::Error;
 use crate::guard::decide::{Evidence, judge};
 use crate::guard::rules::{GuardReport, Guards, Limit};
@@ -11,28 +12,27 @@ use crate::observe::count;
 use crate::observe::window::{Cut, Window};
 use crate::stages::facts::Facts;
 use crate::stages::position::{Percent, Position};
-use crate::state::Shared;
 
 /// How long the control tables may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Guards in force, or those that health is judged by where none were registered.
-pub(crate) fn guards(shared: &Shared) -> Guards {
+pub(crate) fn guards(shared: &Joined) -> Guards {
     shared.options.guards.clone().unwrap_or_default()
 }
 
 /// Lets the window see what was counted until now.
-pub(crate) fn observe(shared: &Shared, period: Duration, cut: Cut) {
+pub(crate) fn observe(shared: &Joined, period: Duration, cut: Cut) {
     // Looked at under the lock: of two who look at once, the later one's look is the later one.
     with_window(shared, |window| window.take(shared.snapshot(), period, cut));
 }
 
-pub(crate) fn with_window<T>(shared: &Shared, act: impl FnOnce(&mut Window) -> T) -> T {
+pub(crate) fn with_window<T>(shared: &Joined, act: impl FnOnce(&mut Window) -> T) -> T {
     act(&mut shared.window.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// What the control tables say; nothing, counted and logged, where they do not.
-pub(crate) async fn facts(shared: &Shared) -> Option<Facts> {
+pub(crate) async fn facts(shared: &Joined) -> Option<Facts> {
     let facts = answered(shared.control.facts(&shared.name)).await;
     if facts.is_none() {
         count(&shared.counters.control_failed);
@@ -61,7 +61,7 @@ pub(crate) fn wants_facts(guards: &Guards) -> bool {
 
 /// Judges the present position by all that was counted under it until now.
 pub(crate) fn verdict(
-    shared: &Shared,
+    shared: &Joined,
     guards: &Guards,
     dead_letters: Option<u64>,
 ) -> (Position, GuardReport) {
@@ -85,7 +85,7 @@ pub(crate) fn verdict(
 }
 
 /// Judges the present position, the control tables included.
-pub(crate) async fn health(shared: &Shared) -> GuardReport {
+pub(crate) async fn health(shared: &Joined) -> GuardReport {
     let guards = guards(shared);
     let dead_letters = match wants_facts(&guards) {
         true => facts(shared).await.map(|facts| dead_letters(&facts)),
@@ -99,7 +99,7 @@ pub(crate) fn dead_letters(facts: &Facts) -> u64 {
 }
 
 /// Counts a verdict, and which guards were breached.
-pub(crate) fn log_breaches(shared: &Shared, report: &GuardReport) {
+pub(crate) fn log_breaches(shared: &Joined, report: &GuardReport) {
     let counters = &shared.counters;
     count(match report {
         GuardReport::Healthy => &counters.guard_healthy,

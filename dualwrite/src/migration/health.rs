@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::copier::joined::Joined;
 use crate::guard::rules::GuardReport;
 use crate::migration::Migration;
 use crate::migration::guard::{guards, health, observe, with_window};
 use crate::observe::CallReport;
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::window::{Cut, Sum};
-use crate::state::Shared;
 
 /// The times that `status` looks back, in minutes.
 const MINUTES: [u32; 3] = [1, 5, 60];
@@ -88,12 +88,12 @@ pub struct FieldReport {
 }
 
 /// The last 1, 5 and 60 minutes.
-pub(crate) fn recent(shared: &Shared) -> Vec<RecentReport> {
+pub(crate) fn recent(shared: &Joined) -> Vec<RecentReport> {
     observe(shared, guards(shared).period, Cut::Now);
     MINUTES.map(|minutes| report(minutes, shared)).into()
 }
 
-fn report(minutes: u32, shared: &Shared) -> RecentReport {
+fn report(minutes: u32, shared: &Joined) -> RecentReport {
     let length = Duration::from_secs(u64::from(minutes) * 60);
     let Sum { figures, covered } = with_window(shared, |window| window.sum(length, None));
     let covered_s = covered.as_secs_f64();
@@ -131,7 +131,7 @@ fn calls(figures: &SideFigures, covered_s: f64) -> RecentCalls {
     }
 }
 
-pub(crate) fn fields(shared: &Shared) -> Vec<FieldReport> {
+pub(crate) fn fields(shared: &Joined) -> Vec<FieldReport> {
     let of_method = |method: MethodFigures| {
         let name = method.name.to_string();
         let found = method.fields.into_iter().filter(|(_, differences)| *differences > 0);

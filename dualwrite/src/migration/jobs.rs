@@ -9,13 +9,13 @@ use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
 use crate::backfill::walk::{CopyReport, Way};
 use crate::clock;
 use crate::control::{BackfillProgress, Order, VerifyCommand};
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::operator::{BackfillControl, give};
 use crate::pace::throttle::Throttle;
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
@@ -24,12 +24,12 @@ use crate::verify::run::VerifyOptions;
 #[must_use = "call `run`"]
 #[derive(Debug)]
 pub struct Backfill<'m> {
-    shared: &'m Shared,
+    shared: &'m Joined,
     options: BackfillOptions,
 }
 
 impl<'m> Backfill<'m> {
-    pub(crate) fn new(shared: &'m Shared) -> Self {
+    pub(crate) fn new(shared: &'m Joined) -> Self {
         let owner = format!("{}/{}", shared.instance, uuid::Uuid::new_v4().simple());
         Self { shared, options: BackfillOptions { owner, ..BackfillOptions::default() } }
     }
@@ -207,12 +207,12 @@ impl<'m> Backfill<'m> {
 #[must_use = "call `run`"]
 #[derive(Debug)]
 pub struct Verification<'m> {
-    shared: &'m Shared,
+    shared: &'m Joined,
     options: VerifyOptions,
 }
 
 impl<'m> Verification<'m> {
-    pub(crate) fn new(shared: &'m Shared) -> Self {
+    pub(crate) fn new(shared: &'m Joined) -> Self {
         Self { shared, options: VerifyOptions::default() }
     }
 
@@ -363,7 +363,7 @@ impl<'m> Verification<'m> {
 #[must_use = "call `run` or `dry_run`"]
 #[derive(Debug)]
 pub struct Repair<'m> {
-    shared: &'m Shared,
+    shared: &'m Joined,
     options: VerifyOptions,
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::control::Control;
 use crate::control::plans::NewPlan;
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::migration::announce::{Announcement, announce};
@@ -15,7 +16,6 @@ use crate::rollout::order::{NewRolloutCommand, RolloutCommand, RolloutCommandKin
 use crate::rollout::plan::RolloutPlan;
 use crate::rollout::state::{PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Position;
-use crate::state::Shared;
 
 /// How many orders are shown.
 pub const COMMANDS_SHOWN_MAX: u32 = 50;
@@ -42,7 +42,7 @@ pub const COMMANDS_SHOWN_MAX: u32 = 50;
 #[must_use = "give it an order"]
 #[derive(Debug)]
 pub struct Rollout<'m> {
-    shared: &'m Shared,
+    shared: &'m Joined,
 }
 
 /// How far a rollout is.
@@ -95,7 +95,7 @@ impl RolloutStatus {
 }
 
 impl<'m> Rollout<'m> {
-    pub(crate) fn new(shared: &'m Shared) -> Self {
+    pub(crate) fn new(shared: &'m Joined) -> Self {
         Self { shared }
     }
 

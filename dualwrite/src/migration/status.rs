@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::control::tasks::{StartedBackfill, explained};
 use crate::control::{AuditEvent, BackfillProgress, Mismatch};
+use crate::copier::joined::Joined;
 use crate::error::{Error, Maintenance};
 use crate::flags::report::FlagReport;
 use crate::gate::Blocker;
@@ -24,7 +25,6 @@ use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Position};
 use crate::stages::readiness::blockers;
 use crate::stages::stale::StaleMark;
-use crate::state::Shared;
 use crate::verify::decide::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
@@ -171,7 +171,7 @@ impl Migration {
 }
 
 /// What this process found, or another instance.
-async fn preflight(shared: &Shared) -> Result<Preflight, Error> {
+async fn preflight(shared: &Joined) -> Result<Preflight, Error> {
     let found = shared.preflight();
     if found.complete || !found.findings.is_empty() {
         return Ok(found);

@@ -9,7 +9,7 @@ use crate::transaction::Tx;
 use crate::transaction::fenced::Fenced;
 
 fn shared<'m>(migrations: &[&'m Migration]) -> Vec<&'m Shared> {
-    migrations.iter().map(|migration| &**migration.shared()).collect()
+    migrations.iter().map(|migration| &*migration.shared().shared).collect()
 }
 
 impl<DB: Backend> Tx<'static, DB> {
@@ -104,6 +104,6 @@ impl<DB: Backend> Fenced<DB> {
     /// For one more migration.
     #[must_use]
     pub fn and(&self, migration: &Migration) -> Self {
-        self.and_shared(migration.shared())
+        self.and_shared(&migration.shared().shared)
     }
 }

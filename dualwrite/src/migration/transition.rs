@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
-use crate::clock;
 use crate::control::{Change, DirtyKey};
 use crate::converging;
 use crate::converging::repair::Round;
+use crate::copier::joined::Joined;
 use crate::copy::exclusive::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
@@ -19,12 +19,10 @@ use crate::printable::steers;
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::{Side, Stage};
-use crate::state::Shared;
+pub use crate::state::waiting::MOVE_TIMEOUT;
+use crate::state::waiting::Waiting;
 use crate::transaction::exclusive::HELD_OPEN;
 
-/// How long a move, or the start of a backfill, waits for gates that open by themselves.
-pub const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
-const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const REPAIR_PAGE: u32 = 500;
 /// The most bytes of an actor's name.
 pub(crate) const NAME_BYTES_MAX: usize = 100;
@@ -33,7 +31,7 @@ const REASON_CHARS_MAX: usize = 2_000;
 
 /// Copies dirty keys of one side again, each once. A key that fails keeps none of the others; the first failure is
 /// the answer at the end. Some may be left, where writes in flight do not end.
-pub(crate) async fn repair(shared: &Shared, side: Side) -> Result<u64, Error> {
+pub(crate) async fn repair(shared: &Joined, side: Side) -> Result<u64, Error> {
     let Some(copier) = &shared.copier else {
         return Ok(0);
     };
@@ -84,7 +82,7 @@ fn is_of_key(error: &Error) -> bool {
 }
 
 /// Nobody can copy what cannot be read: a verification of all keys has to find it.
-async fn set_aside(shared: &Shared, key: &EncodedKey) -> Result<(), Error> {
+async fn set_aside(shared: &Joined, key: &EncodedKey) -> Result<(), Error> {
     tracing::warn!(
         migration = &*shared.name,
         "a recorded key is of another type than the copy function's; the new side may be stale: run a \
@@ -102,14 +100,14 @@ async fn set_aside(shared: &Shared, key: &EncodedKey) -> Result<(), Error> {
 #[must_use = "a move is made when it is awaited"]
 #[derive(Debug)]
 pub struct Transition<'m> {
-    shared: &'m Shared,
+    shared: &'m Joined,
     change: Change,
     /// `None`: [`MOVE_TIMEOUT`], with gates that open by themselves alone.
     within: Option<Duration>,
 }
 
 impl<'m> Transition<'m> {
-    pub(crate) fn new(shared: &'m Shared, requested: Move) -> Self {
+    pub(crate) fn new(shared: &'m Joined, requested: Move) -> Self {
         let change = Change {
             expected: None,
             token: None,
@@ -250,42 +248,6 @@ impl<'m> Transition<'m> {
             );
         }
         Ok(record.position)
-    }
-}
-
-/// Patience with closed gates.
-pub(crate) struct Waiting<'m> {
-    shared: &'m Shared,
-    start: u64,
-    within: Option<Duration>,
-}
-
-impl<'m> Waiting<'m> {
-    pub(crate) fn new(shared: &'m Shared, within: Option<Duration>) -> Self {
-        Self { shared, start: shared.clock.now(), within }
-    }
-
-    /// Whether to try again after this error.
-    pub(crate) fn goes_on(&self, error: &Error) -> bool {
-        let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(self.start));
-        let hopeful = match self.within {
-            Some(_) => true,
-            None => error.blockers().iter().all(|blocker| blocker.gate.opens_by_itself()),
-        };
-        error.kind() == ErrorKind::Blocked
-            && !error.blockers().is_empty()
-            && hopeful
-            && waited < self.within.unwrap_or(MOVE_TIMEOUT)
-    }
-
-    /// Fails where a shutdown has begun.
-    pub(crate) async fn pause(&self) -> Result<(), Error> {
-        // What this instance has drained must be known, or it waits for itself.
-        self.shared.wake.notify_one();
-        tokio::select! {
-            () = clock::sleep(RETRY_PAUSE) => Ok(()),
-            () = self.shared.closing() => Err(self.shared.shutting_down()),
-        }
     }
 }
 

@@ -4,11 +4,11 @@ use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
 use crate::migration::transition::check_named;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 
 /// A waiver about to be given; `.await` stores who gave it, why and when beside the dead letter.
 ///
@@ -36,7 +36,7 @@ use crate::state::Shared;
 #[must_use = "a waiver is given when it is awaited"]
 #[derive(Debug)]
 pub struct Waiver<'m> {
-    shared: &'m Shared,
+    shared: &'m Joined,
     key: Result<EncodedKey, Error>,
     side: Side,
     actor: String,
@@ -44,7 +44,7 @@ pub struct Waiver<'m> {
 }
 
 impl<'m> Waiver<'m> {
-    pub(crate) fn new<K: Key + ?Sized>(shared: &'m Shared, key: &K) -> Self {
+    pub(crate) fn new<K: Key + ?Sized>(shared: &'m Joined, key: &K) -> Self {
         let key = shared.check_kind(K::KIND).and_then(|()| shared.encode(key));
         let actor = shared.actor.to_string();
         Self { shared, key, side: Side::New, actor, reason: String::new() }

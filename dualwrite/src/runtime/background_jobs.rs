@@ -10,10 +10,10 @@ use super::Inner;
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::migration::jobs::Backfill;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 
 /// The first pause after an error that may pass; each next one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl Inner {
 
 /// A migration that is looked after, until this is dropped, also by a copy function that panics.
 struct BackgroundJobs {
-    shared: Arc<Shared>,
+    shared: Arc<Joined>,
     runtime: Weak<Inner>,
 }
 
@@ -106,7 +106,7 @@ impl BackgroundJobs {
     }
 }
 
-async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
+async fn run(shared: &Joined, side: Side) -> Result<(), Error> {
     let (name, instance) = (&*shared.name, &*shared.instance);
     let mut pause = PAUSE_MIN;
     loop {
@@ -137,7 +137,7 @@ async fn run(shared: &Shared, side: Side) -> Result<(), Error> {
     }
 }
 
-async fn backfill(shared: &Shared, task: &StartedBackfill) -> Result<BackfillProgress, Error> {
+async fn backfill(shared: &Joined, task: &StartedBackfill) -> Result<BackfillProgress, Error> {
     let mut backfill =
         Backfill::new(shared).workers(task.workers).stop_after_failures(task.stop_after_failures);
     if task.side == Side::Old {

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Inner;
 use crate::control::{Control, Record};
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::stages::stage::Stage;
-use crate::state::{Options, Shared};
+use crate::state::Options;
 
 /// Declares what a registration calls old. A build without the old path is refused before `Complete`.
 pub(super) async fn join(
@@ -32,7 +33,7 @@ pub(super) async fn join(
 }
 
 /// Reads of old by wrappers of this process.
-fn reads_of_old(shared: &Shared) -> u64 {
+fn reads_of_old(shared: &Joined) -> u64 {
     let figures = shared.methods().into_iter().map(|method| method.figures());
     figures.filter(|method| !method.writes).map(|method| method.old.calls()).sum()
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::flags::decide::{Heading, decide, killing};
 use crate::migration::transition::Transition;
-use crate::state::Shared;
 
 /// How often a kill switch begins again in one look when others move the migration at the same time.
 const CONFLICTS_MAX: u32 = 8;
@@ -23,7 +23,7 @@ pub(crate) enum Reconciled {
 ///
 /// # Errors
 /// `Database`; the next look tries again.
-pub(crate) async fn reconcile(shared: &Shared) -> Result<Reconciled, Error> {
+pub(crate) async fn reconcile(shared: &Joined) -> Result<Reconciled, Error> {
     let report = shared.flags();
     let facts = shared.control.facts(&shared.name).await?;
     let told = facts.instances.iter().find(|one| *one.id == *shared.instance);
@@ -59,7 +59,7 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<Reconciled, Error> {
 ///
 /// # Errors
 /// `Database`; the next look tries again.
-pub(crate) async fn kill(shared: &Shared, switch: &str) -> Result<Option<String>, Error> {
+pub(crate) async fn kill(shared: &Joined, switch: &str) -> Result<Option<String>, Error> {
     if killing(shared.position()).is_none() {
         return Ok(None);
     }

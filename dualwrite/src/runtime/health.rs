@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use serde::Serialize;
 
 use super::{Inner, Runtime};
+use crate::copier::joined::Joined;
 use crate::database::Backend;
-use crate::state::Shared;
 
 /// The answer to a probe.
 ///
@@ -118,7 +118,7 @@ impl Inner {
     }
 
     fn closed(&self) -> Vec<String> {
-        let closed = |shared: &Arc<Shared>| {
+        let closed = |shared: &Arc<Joined>| {
             shared.maintenance().map(|maintenance| format!("{}: {maintenance}", shared.name))
         };
         self.migrations().iter().filter_map(closed).collect()

@@ -8,9 +8,9 @@ use super::drift::{Awake, Reading, slept, stepped};
 use super::due::{Due, Since, due};
 use crate::clock::Moment;
 use crate::control::{Acknowledgement, Fingerprint, Polled, Pulse, Record};
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Lineage, Mark};
-use crate::state::Shared;
 use crate::state::open::reported_seconds;
 
 /// How often in a row an instance joins again.
@@ -106,7 +106,7 @@ impl Inner {
     }
 
     fn acknowledgements(&self) -> Vec<Acknowledgement> {
-        let acknowledge = |shared: &Arc<Shared>| {
+        let acknowledge = |shared: &Arc<Joined>| {
             // First what is drained: it must not be newer than what is said to be seen.
             let drained = shared.drained();
             Acknowledgement {
@@ -149,11 +149,11 @@ impl Inner {
 
     /// Reads the positions. What has another history ends the lease, and is taken over.
     async fn poll(&self) -> Result<PollOutcome, Error> {
-        let marked = |shared: Arc<Shared>| {
+        let marked = |shared: Arc<Joined>| {
             let mark = shared.mark();
             (shared, mark)
         };
-        let before: Vec<(Arc<Shared>, Mark)> = self.migrations().into_iter().map(marked).collect();
+        let before: Vec<(Arc<Joined>, Mark)> = self.migrations().into_iter().map(marked).collect();
         let sent = self.clock.now();
         let Polled { records, at_us } = self.control.poll().await?;
         let lost = self.has_clock_stepped(sent, at_us).await?;
@@ -195,7 +195,7 @@ impl Inner {
     /// move that was made here.
     async fn is_of_another_history(
         &self,
-        shared: &Shared,
+        shared: &Joined,
         before: Mark,
         record: &Record,
     ) -> Result<bool, Error> {
@@ -273,7 +273,7 @@ impl Inner {
 
     /// Whether something is under way that is driven by what a look finds.
     fn is_busy(&self) -> bool {
-        let busy = |shared: &Arc<Shared>| shared.is_planned() || shared.is_started();
+        let busy = |shared: &Arc<Joined>| shared.is_planned() || shared.is_started();
         self.wants_repair() || self.is_steered() || self.migrations().iter().any(busy)
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::backfill::dead_letters::retry_all;
 use crate::clock;
 use crate::control::commands::{Job, JobKind};
+use crate::copier::dead_letters::retry_all;
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::migration::altering::set_trigger;
@@ -37,7 +38,7 @@ impl Inner {
 
 /// Finds the jobs of one migration, until this is dropped.
 struct Finder {
-    shared: Arc<Shared>,
+    shared: Arc<Joined>,
     runtime: Weak<Inner>,
 }
 
@@ -85,7 +86,7 @@ impl Finder {
 
 /// Does one job, until this is dropped.
 struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<Joined>,
     runtime: Weak<Inner>,
     job: Job,
 }
@@ -99,7 +100,7 @@ impl Drop for Worker {
 impl Worker {
     /// Takes the job, or extends the lease on it.
     async fn take(&self, lease: Duration) -> Result<bool, Error> {
-        let Shared { name, instance, control, .. } = &*self.shared;
+        let Shared { name, instance, control, .. } = &**self.shared;
         control.take_job(name, self.job.kind, instance, lease).await
     }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::Inner;
-use crate::copy::Copier;
+use crate::copier::joined::Joined;
+use crate::copier::port::Copier;
 use crate::error::{Error, ErrorKind};
 use crate::preflight::finding::Preflight;
 use crate::stages::hazard::HazardScan;
 use crate::stages::stage::Stage;
-use crate::state::Shared;
 
 /// How often a catalogue is read again that keeps a migration from going on.
 const READ_AGAIN: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Inner {
     }
 }
 
-impl Shared {
+impl Joined {
     /// Whether what the catalogue said keeps the migration from going on, or is not known: it may be another now.
     fn waits_for_catalogue(&self) -> bool {
         let Some(catalogue) = self.catalogue() else { return true };
@@ -88,7 +88,7 @@ pub(super) enum Found {
 
 /// Keeps what the preflight found, and reads what the gates of `Complete` go by. Where that fails, the instance declares
 /// it, and its next move reads again.
-pub(super) async fn keep(shared: &Shared, found: Found) {
+pub(super) async fn keep(shared: &Joined, found: Found) {
     match found {
         Found::Unread => return,
         Found::NoCopier => {}

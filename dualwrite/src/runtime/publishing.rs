@@ -3,15 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
+use crate::copier::joined::Joined;
 use crate::observe::figures::Figures;
 use crate::runtime::metrics::{Series, describe};
 use crate::stages::facts::Facts;
 use crate::stages::moves::{Move, destination};
 use crate::stages::readiness::blockers;
-use crate::state::Shared;
 
 /// What was counted since the last time, and the position.
-pub(super) fn news(shared: &Shared) {
+pub(super) fn news(shared: &Joined) {
     guarded(shared, || {
         let mut told = shared.published.lock().unwrap_or_else(PoisonError::into_inner);
         let totals = shared.figures();
@@ -31,7 +31,7 @@ pub(super) fn news(shared: &Shared) {
 }
 
 /// What the control tables say.
-pub(super) fn facts(shared: &Shared, facts: Option<&Facts>) {
+pub(super) fn facts(shared: &Joined, facts: Option<&Facts>) {
     let Some(facts) = facts else { return };
     let backfill = shared.take_gathered();
     let closed = facts.position.stage.next().and_then(|next| {
@@ -48,7 +48,7 @@ pub(super) fn facts(shared: &Shared, facts: Option<&Facts>) {
     });
 }
 
-fn guarded(shared: &Shared, publish: impl FnOnce()) {
+fn guarded(shared: &Joined, publish: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(publish)).is_err() {
         tracing::error!(migration = &*shared.name, "the recorder of metrics panicked");
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::backfill::dead_letters::retry_due;
 use crate::converging;
 use crate::converging::repair::Round;
+use crate::copier::dead_letters::retry_due;
+use crate::copier::joined::Joined;
 use crate::migration::transition::repair;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 
 impl Inner {
     /// Whether there is something to copy again, as far as known here.
@@ -67,7 +67,7 @@ impl Inner {
 }
 
 /// Without a copy function there is nobody to try them.
-fn has_due_dead_letters(shared: &Shared) -> bool {
+fn has_due_dead_letters(shared: &Joined) -> bool {
     shared.has_due_dead_letters() && shared.copier.is_some()
 }
 

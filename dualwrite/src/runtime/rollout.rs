@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
 use crate::control::Change;
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::guard::rules::GuardReport;
 use crate::migration::announce::{Announcement, announce};
@@ -20,7 +21,6 @@ use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::stages::moves::{Move, destination};
 use crate::stages::readiness::blockers;
 use crate::stages::stage::Stage;
-use crate::state::Shared;
 use crate::verify::run::VerifyOptions;
 
 /// What one look came to.
@@ -39,7 +39,7 @@ pub(crate) enum Outcome {
 /// # Errors
 /// `Database`; the next look tries again.
 pub(crate) async fn drive(
-    shared: &Shared,
+    shared: &Joined,
     lease: Duration,
     work: Working,
 ) -> Result<Outcome, Error> {
@@ -61,7 +61,7 @@ pub(crate) async fn drive(
 }
 
 /// Takes or keeps the leader's lease.
-async fn lead(shared: &Shared, row: &PlanRow, lease: Duration) -> Result<bool, Error> {
+async fn lead(shared: &Joined, row: &PlanRow, lease: Duration) -> Result<bool, Error> {
     let leads = row.leader.as_deref() == Some(&*shared.instance);
     if leads && row.led > lease / 2 {
         return Ok(true);
@@ -75,7 +75,7 @@ async fn lead(shared: &Shared, row: &PlanRow, lease: Duration) -> Result<bool, E
 /// Decides on what the row and the control tables say, and acts. The row may be old: what is done then
 /// does nothing.
 pub(crate) async fn follow(
-    shared: &Shared,
+    shared: &Joined,
     plan: &RolloutPlan,
     row: &PlanRow,
     work: Working,
@@ -131,7 +131,7 @@ pub(crate) async fn follow(
 
 /// The worse of what the service says and of what the registered guards find. Where nothing calls new, they
 /// have nothing to find.
-async fn health(shared: &Shared) -> Health {
+async fn health(shared: &Joined) -> Health {
     let asked = shared.options.rollout_health.ask();
     if shared.options.guards.is_none() || shared.position().reaches() < Stage::DualWrite {
         return asked;
@@ -144,7 +144,7 @@ async fn health(shared: &Shared) -> Health {
     found.max(asked)
 }
 
-async fn report_waiting(shared: &Shared, row: &PlanRow, reason: &str) -> Result<Outcome, Error> {
+async fn report_waiting(shared: &Joined, row: &PlanRow, reason: &str) -> Result<Outcome, Error> {
     if row.waiting.as_deref() != Some(reason) {
         shared.control.report_plan(&shared.name, &shared.instance, reason).await?;
         announce(shared, Announcement::Waits { reason });
@@ -152,12 +152,12 @@ async fn report_waiting(shared: &Shared, row: &PlanRow, reason: &str) -> Result<
     Ok(Outcome::Waiting)
 }
 
-fn actor(shared: &Shared) -> String {
+fn actor(shared: &Joined) -> String {
     format!("plan, by {}", shared.actor)
 }
 
 async fn take(
-    shared: &Shared,
+    shared: &Joined,
     plan: &RolloutPlan,
     row: &PlanRow,
     requested: Move,
@@ -193,7 +193,7 @@ async fn take(
 }
 
 /// What the plan says of its backfill, at the moment.
-async fn pace(shared: &Shared) -> Result<BackfillPace, Error> {
+async fn pace(shared: &Joined) -> Result<BackfillPace, Error> {
     let row = shared.control.plan(&shared.name).await?;
     let plan = row.map(|row| row.plan()).transpose()?;
     Ok(plan.map(|plan| plan.pace).unwrap_or_default())
@@ -210,7 +210,7 @@ fn backfill_options(pace: &BackfillPace) -> BackfillOptions {
 }
 
 /// Does the work. Answers with what a human has to look at, if anything.
-pub(crate) async fn work(shared: &Shared, work: Work) -> Result<(), String> {
+pub(crate) async fn work(shared: &Joined, work: Work) -> Result<(), String> {
     let done = async {
         let copier = shared.copier()?;
         Ok::<_, Error>(match work {

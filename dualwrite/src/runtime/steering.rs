@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::control::Record;
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::BoxError;
 use crate::flags::desired::DesiredState;
@@ -25,7 +26,6 @@ use crate::runtime::flags::{Reconciled, kill, reconcile};
 use crate::runtime::rollout::{Outcome, drive, work};
 use crate::runtime::{Inner, Registration, RuntimeBuilder};
 use crate::stages::position::Epoch;
-use crate::state::Shared;
 
 /// How long a source of flags may take to answer.
 pub const FLAG_TIMEOUT: Duration = Duration::from_secs(1);
@@ -78,12 +78,12 @@ impl Steering {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, shared: &Shared, act: impl FnOnce(&mut Seen) -> T) -> T {
+    fn with<T>(&self, shared: &Joined, act: impl FnOnce(&mut Seen) -> T) -> T {
         act(self.lock().entry(Arc::clone(&shared.name)).or_default())
     }
 
     /// Whether there is anything to look at.
-    fn concerns(&self, shared: &Shared) -> bool {
+    fn concerns(&self, shared: &Joined) -> bool {
         !self.sources.is_empty()
             || shared.is_planned()
             || shared.flags().killed_by.is_some()
@@ -92,7 +92,7 @@ impl Steering {
             || !shared.flags().problems.is_empty()
     }
 
-    fn switch(&self, shared: &Shared) -> Option<String> {
+    fn switch(&self, shared: &Joined) -> Option<String> {
         let value = (self.environment)(KILL)?;
         is_killed(&value, &shared.name).then(|| KILL.to_owned())
     }
@@ -123,7 +123,7 @@ impl Steering {
     }
 
     /// Asks every source. What one said before holds where it fails now.
-    pub(crate) async fn ask(&self, shared: &Shared) {
+    pub(crate) async fn ask(&self, shared: &Joined) {
         let name = &*shared.name;
         let answers = join_all(self.sources.iter().map(|source| ask(&**source, name))).await;
         let mut report = FlagReport::default();
@@ -177,7 +177,7 @@ impl Steering {
     }
 
     /// Goes back where a kill switch is set. Returns whether one is.
-    pub(crate) async fn kill(&self, shared: &Shared) -> bool {
+    pub(crate) async fn kill(&self, shared: &Joined) -> bool {
         let Some(switch) = shared.flags().killed_by else { return false };
         match kill(shared, &switch).await {
             Ok(waiting) => shared.set_waiting(waiting),
@@ -189,7 +189,7 @@ impl Steering {
     }
 
     /// Whether it is time for flags and rollout, which is noted.
-    fn is_due(&self, shared: &Shared, every: Duration) -> bool {
+    fn is_due(&self, shared: &Joined, every: Duration) -> bool {
         let (now, epoch) = (shared.clock.now(), shared.position().epoch);
         self.with(shared, |seen| {
             let due = now >= seen.next || epoch != seen.epoch;
@@ -202,7 +202,7 @@ impl Steering {
     }
 
     /// What is under way for the rollout.
-    async fn working(&self, shared: &Shared) -> Working {
+    async fn working(&self, shared: &Joined) -> Working {
         let ended = self.with(shared, |seen| match &seen.work {
             Some((_, task)) if task.is_finished() => seen.work.take(),
             _ => None,
@@ -299,7 +299,7 @@ impl Inner {
         }
     }
 
-    async fn follow(&self, shared: &Arc<Shared>) {
+    async fn follow(&self, shared: &Arc<Joined>) {
         let working = self.steering.working(shared).await;
         match drive(shared, self.lease_length(), working).await {
             Ok(Outcome::Work(kind)) => {
@@ -324,7 +324,7 @@ impl Inner {
 }
 
 async fn work_until(
-    shared: Arc<Shared>,
+    shared: Arc<Joined>,
     kind: Work,
     stop: CancellationToken,
 ) -> Result<(), String> {

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use super::{Inner, Registration, RuntimeBuilder};
 use crate::clock::{Clock, ManualClock};
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::guard::decide::goes_back;
@@ -26,7 +27,6 @@ use crate::observe::count;
 use crate::observe::window::Cut;
 use crate::stages::moves::Move;
 use crate::stages::position::Position;
-use crate::state::Shared;
 use crate::state::events::{Events, Hooks, RuntimeEvent};
 
 /// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
@@ -162,8 +162,8 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
 
 impl Inner {
     /// Reads what guards and metrics need of the control tables, of those migrations where it may have changed.
-    async fn gather(&self, migrations: &[Arc<Shared>]) {
-        let due: Vec<&Arc<Shared>> =
+    async fn gather(&self, migrations: &[Arc<Joined>]) {
+        let due: Vec<&Arc<Joined>> =
             migrations.iter().filter(|shared| wants_gathering(shared)).collect();
         if due.is_empty() {
             return;
@@ -185,7 +185,7 @@ impl Inner {
 }
 
 /// Whether somebody wants to know, and something has changed since it was gathered last, or it is long ago.
-fn wants_gathering(shared: &Shared) -> bool {
+fn wants_gathering(shared: &Joined) -> bool {
     let guards = guards(shared);
     let for_guards = wants_facts(&guards) && shared.has_dead_letters();
     (for_guards || cfg!(feature = "metrics"))
@@ -193,13 +193,13 @@ fn wants_gathering(shared: &Shared) -> bool {
         && (for_guards && shared.is_counting_due(guards.period) || shared.is_gathering_due(GATHER))
 }
 
-fn is_evaluation_due(shared: &Shared, guards: &Guards) -> bool {
+fn is_evaluation_due(shared: &Joined, guards: &Guards) -> bool {
     let since = shared.clock.now().saturating_sub(shared.evaluated.load(Relaxed));
     Duration::from_nanos(since) >= guards.period
 }
 
 /// One migration by itself.
-pub(crate) async fn watch(shared: &Shared) {
+pub(crate) async fn watch(shared: &Joined) {
     let guards = guards(shared);
     if (wants_facts(&guards) || cfg!(feature = "metrics")) && is_evaluation_due(shared, &guards) {
         let backfill = match cfg!(feature = "metrics") {
@@ -212,7 +212,7 @@ pub(crate) async fn watch(shared: &Shared) {
 }
 
 /// Takes the figures in and publishes them, and judges when that is due.
-async fn watch_known(shared: &Shared) {
+async fn watch_known(shared: &Joined) {
     let guards = guards(shared);
     observe(shared, guards.period, Cut::WhenDue);
     if is_evaluation_due(shared, &guards) {
@@ -224,7 +224,7 @@ async fn watch_known(shared: &Shared) {
     super::publishing::news(shared);
 }
 
-async fn evaluate(shared: &Shared, guards: &Guards) {
+async fn evaluate(shared: &Joined, guards: &Guards) {
     let facts = shared.gathered();
     // Without a letter there is nothing to count.
     let letters = match shared.has_dead_letters() {
@@ -243,7 +243,7 @@ async fn evaluate(shared: &Shared, guards: &Guards) {
     super::publishing::facts(shared, facts.as_ref());
 }
 
-async fn breached(shared: &Shared, position: Position, breaches: Vec<Breach>) {
+async fn breached(shared: &Joined, position: Position, breaches: Vec<Breach>) {
     let reason = reason(&breaches);
     let will_go_back = goes_back(position);
     tracing::warn!(

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::copy::Copied;
+use crate::control::copied::Copied;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::compare::Shown;
 use crate::control::Mismatch;
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
@@ -14,7 +15,6 @@ use crate::migration::transition::repair;
 use crate::observe::CounterReport;
 use crate::runtime::{Runtime, watch};
 use crate::stages::stage::Side;
-use crate::state::Shared;
 use crate::state::faults::FaultPlan;
 
 /// How long [`Migration::settle`] waits at the most.
@@ -34,7 +34,7 @@ impl FaultPlan {
     }
 }
 
-fn plan_of(shared: &Shared) -> std::sync::MutexGuard<'_, Option<FaultPlan>> {
+fn plan_of(shared: &Joined) -> std::sync::MutexGuard<'_, Option<FaultPlan>> {
     shared.faults.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -115,7 +115,7 @@ impl<DB: Backend> Runtime<DB> {
     }
 }
 
-async fn quiet(shared: &Shared) -> Result<(), Error> {
+async fn quiet(shared: &Joined) -> Result<(), Error> {
     shared.beside.wait().await;
     // A key that the background copies meanwhile is locked until it has: this waits for it.
     repair(shared, Side::Old).await?;
@@ -124,7 +124,7 @@ async fn quiet(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-fn not_quiet(shared: &Shared) -> Error {
+fn not_quiet(shared: &Joined) -> Error {
     let message = format!(
         "it has not settled within {SETTLE_WITHIN:?}: {} comparisons or lazy copies are under way; look for a side \
          that hangs, and for a transaction that is held open around this call",
@@ -154,7 +154,7 @@ impl Found {
         }
     }
 
-    fn since_forgotten(shared: &Shared) -> Self {
+    fn since_forgotten(shared: &Joined) -> Self {
         let now = Self::of(&shared.counters.report());
         let before = Self::of(&shared.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
         Self {

@@ -2,7 +2,6 @@
 //! of a copy, and copied in the same transaction if it still differs. So it never goes over a newer write.
 
 use crate::database::Backend;
-use crate::key::AnyKey;
 use serde::Serialize;
 
 use super::chunk::{Chunks, Plan};
@@ -206,7 +205,7 @@ async fn repair_key_once<DB: Backend>(
     };
     check_stage(position, &shared.name)?;
     // The side that answers for this key is right, the other one is written.
-    let bucket = shared.bucket(&AnyKey(key.clone()))?;
+    let bucket = plan.copier.bucket(shared, key)?;
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;

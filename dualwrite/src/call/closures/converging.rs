@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::converging::MirrorFailure;
 use crate::converging::two::of;
 use crate::converging::write::{IsRefusal, TwoWrite, run};
+use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::needs::{Failure, failure};
-use crate::state::Shared;
 
 /// A write by closures to two stores that share no transaction, from
 /// [`Migration::converging_write`](crate::Migration::converging_write).
@@ -45,7 +45,7 @@ use crate::state::Shared;
 /// ```
 #[must_use = "it is written when `run` is awaited"]
 pub struct ConvergingWrite<'m, K: ?Sized, O = (), N = (), R = ()> {
-    shared: &'m Arc<Shared>,
+    shared: &'m Arc<Joined>,
     name: &'static str,
     key: &'m K,
     old: O,
@@ -55,7 +55,7 @@ pub struct ConvergingWrite<'m, K: ?Sized, O = (), N = (), R = ()> {
 }
 
 impl<'m, K: Key + ?Sized> ConvergingWrite<'m, K> {
-    pub(crate) fn begun(shared: &'m Arc<Shared>, name: &'static str, key: &'m K) -> Self {
+    pub(crate) fn begun(shared: &'m Arc<Joined>, name: &'static str, key: &'m K) -> Self {
         let policy = MirrorFailure::default();
         Self { shared, name, key, old: (), new: (), policy, refusal: () }
     }
@@ -143,6 +143,6 @@ impl<K: Key + ?Sized, O, N, R> ConvergingWrite<'_, K, O, N, R> {
             old: Box::new(move || Box::pin(old())),
             new: Box::new(move || Box::pin(new())),
         };
-        run(shared, two, write).await
+        run(&shared.shared, two, write).await
     }
 }

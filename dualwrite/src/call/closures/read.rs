@@ -12,6 +12,7 @@ use crate::call::closures::{
 use crate::call::read::{Read, copy_and_ask, finish_plain, finish_read, route};
 use crate::call::repository::{Form, Method, Repository};
 use crate::compare::{Comparison, Pair};
+use crate::copier::joined::Joined;
 use crate::error::Error;
 use crate::key::Key;
 use crate::needs::{Answered, Failure, failure};
@@ -19,7 +20,6 @@ use crate::shadow::rules::{ByText as _, Failed};
 use crate::stages::position::Percent;
 use crate::stages::route::Operation;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 
 /// A read by closures, from [`Migration::read`](crate::Migration::read) or
 /// [`Migration::scan`](crate::Migration::scan).
@@ -51,7 +51,7 @@ use crate::state::Shared;
 /// ```
 #[must_use = "it is read when `run` is awaited"]
 pub struct ReadCall<'m, K: ?Sized, O = (), N = (), C = ByEquality, L = Eager> {
-    shared: &'m Arc<Shared>,
+    shared: &'m Arc<Joined>,
     method: Method,
     /// `None` for a scan.
     key: Option<&'m K>,
@@ -62,7 +62,7 @@ pub struct ReadCall<'m, K: ?Sized, O = (), N = (), C = ByEquality, L = Eager> {
 }
 
 impl<'m, K: Key + ?Sized> ReadCall<'m, K> {
-    pub(crate) fn begun(shared: &'m Arc<Shared>, name: &'static str, key: Option<&'m K>) -> Self {
+    pub(crate) fn begun(shared: &'m Arc<Joined>, name: &'static str, key: Option<&'m K>) -> Self {
         let operation = if key.is_some() { Operation::Read } else { Operation::Scan };
         Self {
             shared,

@@ -14,12 +14,13 @@ use crate::call::write::begin::{write, write_filter, write_keys};
 use crate::call::write::decide::Target;
 use crate::call::write::run::Write;
 use crate::compare::{Comparison, Pair};
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::key::Key;
 use crate::needs::{Failure, failure};
 use crate::stages::columns::Columns;
 use crate::stages::route::Operation;
-use crate::state::{AnswerPolicy, MirrorPolicy, Shared};
+use crate::state::{AnswerPolicy, MirrorPolicy};
 use crate::transaction::Tx;
 
 /// What a write names of its records.
@@ -139,7 +140,7 @@ impl<DB: Backend> DerefMut for InTx<'_, '_, DB> {
 /// ```
 #[must_use = "it is written when `run` is awaited"]
 pub struct WriteCall<'m, 'c, DB: Backend, R, O = (), N = (), C = ByEquality> {
-    shared: &'m Arc<Shared>,
+    shared: &'m Arc<Joined>,
     method: Method,
     tx: &'m mut Tx<'c, DB>,
     records: R,
@@ -150,7 +151,7 @@ pub struct WriteCall<'m, 'c, DB: Backend, R, O = (), N = (), C = ByEquality> {
 
 impl<'m, 'c, DB: Backend, R: Records> WriteCall<'m, 'c, DB, R> {
     pub(crate) fn begun(
-        shared: &'m Arc<Shared>,
+        shared: &'m Arc<Joined>,
         name: &'static str,
         tx: &'m mut Tx<'c, DB>,
         records: R,

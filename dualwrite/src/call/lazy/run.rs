@@ -2,31 +2,16 @@
 
 use std::sync::Arc;
 
-use moka::future::Cache;
 use tracing::Instrument as _;
 
+use crate::copier::joined::Joined;
 use crate::copier::registered::copy_one_in;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::observe::count;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 use crate::transaction::Tx;
-
-/// How many keys may be in the air at once per migration and process; more are copied all the same, but
-/// may be copied twice.
-const FLIGHTS_MAX: u64 = 10_000;
-
-/// Copies under way: the second reader of a key waits for the first one's copy. An entry lives as long
-/// as the copy does.
-pub(crate) struct Flights(Cache<EncodedKey, bool>);
-
-impl Flights {
-    pub(crate) fn new() -> Self {
-        Self(Cache::new(FLIGHTS_MAX))
-    }
-}
 
 /// Copies a key in a transaction of its own. Returns whether to ask new again: also where the copy had
 /// nothing to do, for then somebody else has brought the key since new was asked. A failure is in the
@@ -34,7 +19,7 @@ impl Flights {
 ///
 /// # Errors
 /// `CopyFailed` and whatever kept the copy from running; shared by all who waited for it.
-pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<Error>> {
+pub(crate) async fn copy(shared: &Joined, key: &EncodedKey) -> Result<bool, Arc<Error>> {
     let copy = async {
         let (_operation, _beside) = (shared.operate()?, shared.beside.token());
         let copied = shared.copier()?.copy_key(shared, key, Side::New).await?;
@@ -58,7 +43,7 @@ pub(crate) async fn copy(shared: &Shared, key: &EncodedKey) -> Result<bool, Arc<
     flown
 }
 
-async fn record_dead_letter(shared: &Shared, key: &EncodedKey, error: &Error) {
+async fn record_dead_letter(shared: &Joined, key: &EncodedKey, error: &Error) {
     if error.kind() != ErrorKind::CopyFailed {
         return; // the database, a conflict: not this key's fault
     }
@@ -77,7 +62,7 @@ async fn record_dead_letter(shared: &Shared, key: &EncodedKey, error: &Error) {
 /// # Errors
 /// `CopyFailed`.
 pub(crate) async fn copy_in<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     tx: &mut Tx<'_, DB>,
     key: &EncodedKey,
 ) -> Result<bool, Error> {

@@ -4,6 +4,7 @@ use crate::call::lazy::decide::{before_all_is_copied, may_copy};
 use crate::call::read::{Progress, Read};
 use crate::call::repository::{Entry, Repository};
 use crate::call::write::route::not_pinned;
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::Error;
 use crate::key::{EncodedKey, Key};
@@ -12,19 +13,18 @@ use crate::stages::bucket::Bucket;
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::route::{Operation, Route, route};
 use crate::stages::stage::Side;
-use crate::state::Shared;
 use crate::state::in_flight::Phase;
 use crate::transaction::Tx;
 
 /// A call that is counted as in flight until this is dropped, or kept by the read itself.
 struct Entered<'r> {
-    shared: &'r Shared,
+    shared: &'r Joined,
     phase: Phase,
 }
 
 impl<'r> Entered<'r> {
     #[inline(always)]
-    fn enter(shared: &'r Shared) -> Self {
+    fn enter(shared: &'r Joined) -> Self {
         Self { shared, phase: shared.in_flight.enter() }
     }
 
@@ -132,13 +132,13 @@ pub fn scan(repository: &Repository, method: usize) -> Result<Read<'_>, Error> {
 }
 
 #[inline(always)]
-fn is_compared(shared: &Shared, method: &Entry, route: Route, draw: u64) -> bool {
+fn is_compared(shared: &Joined, method: &Entry, route: Route, draw: u64) -> bool {
     route.mirror.is_some() && is_sampled(method.sample(shared), draw)
 }
 
 /// The same number for the same key, another one than its bucket's.
 #[inline(never)]
-fn sampling_draw<K: Key + ?Sized>(shared: &Shared, key: &K) -> u64 {
+fn sampling_draw<K: Key + ?Sized>(shared: &Joined, key: &K) -> u64 {
     key.hash(!shared.salt)
 }
 
@@ -151,7 +151,7 @@ fn key_to_compare<K: Key + ?Sized>(key: &K) -> Option<Box<EncodedKey>> {
 /// Plans what needs the key, or is refused.
 #[inline(never)]
 fn route_of_key<K: Key + ?Sized, R: Key + ?Sized>(
-    shared: &Shared,
+    shared: &Joined,
     method: &Entry,
     start: u64,
     position: Position,
@@ -235,7 +235,7 @@ pub fn primary(repository: &Repository) -> Primary<'_> {
 
 #[inline]
 fn route_in_bucket<R: Key + ?Sized>(
-    shared: &Shared,
+    shared: &Joined,
     position: Position,
     key: &R,
 ) -> Result<Route, Error> {
@@ -248,7 +248,7 @@ fn route_in_bucket<R: Key + ?Sized>(
 }
 
 #[inline]
-fn route_of_scan(shared: &Shared, position: Position) -> Route {
+fn route_of_scan(shared: &Joined, position: Position) -> Route {
     let route = route(position, Operation::Scan, Bucket::FIRST);
     match shared.options.lazy && !shared.is_copied() {
         true => before_all_is_copied(route),
@@ -260,7 +260,7 @@ fn route_of_scan(shared: &Shared, position: Position) -> Route {
 /// answers, as it does scans.
 #[inline]
 fn with_key_to_copy<K: Key + ?Sized>(
-    shared: &Shared,
+    shared: &Joined,
     method: &Entry,
     route: Route,
     key: &K,

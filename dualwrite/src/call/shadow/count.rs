@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
+use crate::copier::joined::Joined;
 use crate::observe::outcome::{Outcome, Outcomes};
 use crate::observe::tally::is_within;
 use crate::observe::{MethodStats, count};
 use crate::shadow::samples::Stored;
 use crate::stages::position::Percent;
-use crate::state::Shared;
 
-impl Shared {
+impl Joined {
     /// Counts what came of a comparison.
     pub(crate) fn count_compared(&self, method: &MethodStats, outcome: Outcome) {
         method.compared.count(outcome);

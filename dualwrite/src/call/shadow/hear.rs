@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use crate::control::Sample;
+use crate::copier::joined::Joined;
 use crate::observe::count;
 use crate::shadow::report::{FieldMismatch, Pushed, ShadowFinding, ShadowReport};
-use crate::state::Shared;
 
 /// Reports, if anybody listens.
-pub(crate) fn report(shared: &Arc<Shared>, report: impl FnOnce() -> ShadowReport) {
+pub(crate) fn report(shared: &Arc<Joined>, report: impl FnOnce() -> ShadowReport) {
     if !shared.options.rules.hooks.hear() {
         return;
     }

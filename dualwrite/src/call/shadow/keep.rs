@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::control::Sample;
-use crate::state::Shared;
+use crate::copier::joined::Joined;
 
 /// What is not kept yet; where it goes away, also halfway, it counts as dropped.
 struct Left<'s> {
-    shared: &'s Shared,
+    shared: &'s Joined,
     samples: u64,
     /// The field whose sample has its place, and is not known to be stored.
     trying: Option<&'s str>,
@@ -26,12 +26,12 @@ impl Drop for Left<'_> {
 }
 
 /// Keeps nothing of so many mismatches.
-pub(crate) fn drop_samples(shared: &Shared, samples: u64) {
+pub(crate) fn drop_samples(shared: &Joined, samples: u64) {
     shared.counters.samples_dropped.fetch_add(samples, Relaxed);
 }
 
 /// Keeps what there is room for.
-pub(crate) async fn keep(shared: &Shared, limit: Duration, samples: &[Sample]) {
+pub(crate) async fn keep(shared: &Joined, limit: Duration, samples: &[Sample]) {
     let storing = async {
         let mut left = Left { shared, samples: samples.len() as u64, trying: None };
         for sample in samples.iter().filter(|sample| shared.may_sample(&sample.field)) {

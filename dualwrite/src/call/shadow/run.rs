@@ -15,6 +15,7 @@ use crate::call::shadow::keep::keep;
 use crate::clock;
 use crate::compare::{Comparison, Differences, Pair};
 use crate::control::Sample;
+use crate::copier::joined::Joined;
 use crate::key::EncodedKey;
 use crate::needs::Answered;
 use crate::observe::outcome::{Outcome, Outcomes};
@@ -25,7 +26,6 @@ use crate::shadow::report::{ShadowFinding, ShadowReport};
 use crate::shadow::rules::SeenError;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 
 /// How often a difference is looked at again before it counts as a write in flight.
 const RECHECKS: u32 = 4;
@@ -37,7 +37,7 @@ const PATHS_MAX: usize = 10;
 
 /// One comparison: how to ask both sides again, and how to compare what they answer.
 pub(crate) struct Shadow<F, C, N> {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Joined>,
     pub(crate) method: Arc<MethodStats>,
     /// One that was in force while the call was in flight.
     pub(crate) epoch: Epoch,

@@ -14,6 +14,7 @@ use crate::call::shadow::run::WHOLE;
 use crate::clock;
 use crate::compare::Shown;
 use crate::control::Sample;
+use crate::copier::joined::Joined;
 use crate::copier::registered::InTransaction;
 use crate::database::Backend;
 use crate::error::Error;
@@ -23,7 +24,6 @@ use crate::observe::outcome::Outcome;
 use crate::shadow::cohort;
 use crate::shadow::report::ShadowReport;
 use crate::stages::stale::StaleKind;
-use crate::state::Shared;
 use crate::transaction::Tx;
 use crate::verify::decide::KeyDifferenceKind;
 use crate::verify::mapped::Suspect;
@@ -34,7 +34,7 @@ use crate::verify::mapped::Suspect;
 /// # Errors
 /// Where the savepoint failed: then nobody knows what the transaction is worth.
 pub(crate) fn compare<'a, DB: Backend>(
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<Joined>,
     method: &'a MethodStats,
     tx: &'a mut Tx<'_, DB>,
     key: &'a EncodedKey,
@@ -77,7 +77,7 @@ pub(crate) fn compare<'a, DB: Backend>(
 
 /// What differs stays: nobody else writes the key while the transaction lasts.
 fn different(
-    shared: &Arc<Shared>,
+    shared: &Arc<Joined>,
     method: &MethodStats,
     key: &EncodedKey,
     found: Suspect,
@@ -131,7 +131,7 @@ fn different(
 }
 
 /// The row of old is locked, so this is as good as what a verification finds.
-async fn withdraw(shared: &Shared, key: &EncodedKey, kind: StaleKind) {
+async fn withdraw(shared: &Joined, key: &EncodedKey, kind: StaleKind) {
     let (control, name) = (&shared.control, &shared.name);
     let withdrawing = async {
         match control.waived(name, std::slice::from_ref(key)).await?.is_empty() {

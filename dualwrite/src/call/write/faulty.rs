@@ -8,12 +8,12 @@ use futures_util::FutureExt as _;
 
 use crate::call::write::answer::{Answer, Ended};
 use crate::call::write::decide::Target;
+use crate::copier::joined::Joined;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 use crate::state::faults::{Fault, FaultPlan, injected, injected_panic};
 
 /// What the plan of a test says of this call. A statement over both sides of a row counts as the mirror's.
-pub(super) fn next(shared: &Shared, target: Target, method: &str) -> Option<(FaultPlan, Fault)> {
+pub(super) fn next(shared: &Joined, target: Target, method: &str) -> Option<(FaultPlan, Fault)> {
     let side = match target {
         Target::Old => Side::Old,
         Target::New => Side::New,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::call::write::decide;
 use crate::clock;
+use crate::copier::joined::Joined;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SAVEPOINT, SqlValue};
 use crate::error::{Error, ErrorKind};
@@ -13,7 +14,6 @@ use crate::stages::lineage::Mark;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
-use crate::state::Shared;
 use crate::store::marks;
 use crate::transaction::Tx;
 
@@ -25,7 +25,7 @@ const UNDO_TIMEOUT: Duration = Duration::from_secs(2);
 /// still be under way.
 #[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
 pub(super) fn undo<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     tx: &mut Tx<'_, DB>,
     given_up: bool,
 ) -> impl Future<Output = Result<bool, Error>> + Send {
@@ -53,7 +53,7 @@ pub(super) fn undo<DB: Backend>(
 const UNDOING: &str = "undoing a mirror write";
 
 fn undo_at_rest<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<bool, Error>> + Send {
     let failed = |error| Error::database(UNDOING, error);
@@ -75,7 +75,7 @@ fn undo_at_rest<DB: Backend>(
 /// none.
 #[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
 pub(super) fn mark_all<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     keys: &[EncodedKey],
     side: Side,
     tx: &mut Tx<'_, DB>,
@@ -93,7 +93,7 @@ pub(super) fn mark_all<DB: Backend>(
 /// Remembers that the sides may differ under a key that cannot be recorded: the next verification must look.
 #[expect(clippy::manual_async_fn, reason = "`+ Send` is said here, and not proven anew by callers")]
 pub(super) fn mark_table<DB: Backend>(
-    shared: &Shared,
+    shared: &Joined,
     tx: &mut Tx<'_, DB>,
 ) -> impl Future<Output = Result<(), Error>> + Send {
     async move {
@@ -106,7 +106,7 @@ pub(super) fn mark_table<DB: Backend>(
 /// force, which the fence holds.
 async fn slowest<DB: Backend>(
     conn: &mut DB::Connection,
-    shared: &Shared,
+    shared: &Joined,
     now: Mark,
 ) -> sqlx::Result<Option<Epoch>> {
     let sql = format!(

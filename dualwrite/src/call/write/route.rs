@@ -3,6 +3,7 @@
 use crate::call::repository::{Entry, Repository};
 use crate::call::write::decide::{self, Mirror, Unequal};
 use crate::call::write::together::without_keys;
+use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, Key};
@@ -10,7 +11,6 @@ use crate::shadow::sampling::is_sampled;
 use crate::stages::position::{Percent, Position};
 use crate::stages::route::{Operation, Route, is_read, stage_of};
 use crate::stages::stage::{Side, Stage};
-use crate::state::Shared;
 use crate::transaction::Tx;
 
 /// What is known of a write before its first side.
@@ -94,7 +94,7 @@ fn recorded(
 }
 
 #[cold]
-pub(crate) fn not_pinned(shared: &Shared) -> Error {
+pub(crate) fn not_pinned(shared: &Joined) -> Error {
     let message = "the transaction was not begun for it; use `migration.begin(&pool)`, or \
                    `Tx::begin_for(&pool, &[…])` for several migrations";
     Error::new(ErrorKind::NotPinned, message).of(&shared.name)
@@ -103,7 +103,7 @@ pub(crate) fn not_pinned(shared: &Shared) -> Error {
 /// What a route is made from.
 pub(crate) struct Context<'r> {
     pub(crate) repository: &'r Repository,
-    pub(crate) shared: &'r Shared,
+    pub(crate) shared: &'r Joined,
     pub(crate) method: &'r Entry,
     pub(crate) position: Position,
 }

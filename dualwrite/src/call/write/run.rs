@@ -24,6 +24,7 @@ use crate::call::write::route::{Context, Planned};
 use crate::call::write::unequal::{are_unequal, note_unequal};
 use crate::clock;
 use crate::compare::Pair;
+use crate::copier::joined::Joined;
 use crate::copier::registered::judge_mirror;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
@@ -32,7 +33,7 @@ use crate::needs::Failure;
 use crate::observe::{count, mirror::Cause};
 use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
-use crate::state::{MirrorPolicy, Shared};
+use crate::state::MirrorPolicy;
 use crate::transaction::{MirrorSavepoint, Tx};
 
 const UNFINISHED: &str = "a write in it failed or was dropped halfway";
@@ -40,7 +41,7 @@ const UNFINISHED: &str = "a write in it failed or was dropped halfway";
 /// One write under way.
 pub struct Write<'r, T, E> {
     repository: &'r Repository,
-    shared: &'r Arc<Shared>,
+    shared: &'r Arc<Joined>,
     method: &'r Entry,
     planned: Planned,
     /// Another write has failed in this transaction before: this one cannot make that good.

@@ -6,14 +6,14 @@ use crate::call::write::answer::unequal_answers;
 use crate::call::write::decide::Unequal;
 use crate::call::write::route::Planned;
 use crate::compare::Pair;
+use crate::copier::joined::Joined;
 use crate::error::Error;
 use crate::observe::count;
 use crate::stages::stage::Side;
-use crate::state::Shared;
 
 /// Whether both sides answered, and not the same. A comparison that panics says nothing.
 pub(super) fn are_unequal<T>(
-    shared: &Shared,
+    shared: &Joined,
     planned: &Planned,
     answers: &[Option<T>; 2],
     differ: impl Fn(Pair<'_, T, T>) -> bool,
@@ -39,7 +39,7 @@ pub(super) fn are_unequal<T>(
 /// `MirrorFailed` where such a write is to fail.
 #[cold]
 pub(super) fn note_unequal(
-    shared: &Shared,
+    shared: &Joined,
     planned: &Planned,
     method: &str,
 ) -> Result<bool, Error> {

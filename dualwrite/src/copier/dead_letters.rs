@@ -2,11 +2,11 @@
 
 use crate::backfill::decide::retry_after;
 use crate::control::dead_letters::DeadLetter;
+use crate::copier::joined::Joined;
 use crate::copy::exclusive::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
-use crate::state::Shared;
 
 /// Dead letters that are listed, or tried in one go, at the most.
 pub(crate) const DEAD_LETTERS_MAX: u32 = 10_000;
@@ -14,18 +14,18 @@ pub(crate) const DEAD_LETTERS_MAX: u32 = 10_000;
 pub(crate) const DEAD_LETTERS_A_ROUND: u32 = 100;
 
 /// Tries letters again, whether or not their time has come. Returns how many were copied.
-pub(crate) async fn retry_all(shared: &Shared) -> Result<u64, Error> {
+pub(crate) async fn retry_all(shared: &Joined) -> Result<u64, Error> {
     let letters = shared.control.dead_letters(&shared.name, false, DEAD_LETTERS_MAX).await?;
     retry(shared, letters).await
 }
 
 /// Tries those again whose time has come.
-pub(crate) async fn retry_due(shared: &Shared) -> Result<u64, Error> {
+pub(crate) async fn retry_due(shared: &Joined) -> Result<u64, Error> {
     let letters = shared.control.dead_letters(&shared.name, true, DEAD_LETTERS_A_ROUND).await?;
     retry(shared, letters).await
 }
 
-async fn retry(shared: &Shared, letters: Vec<DeadLetter>) -> Result<u64, Error> {
+async fn retry(shared: &Joined, letters: Vec<DeadLetter>) -> Result<u64, Error> {
     let copier = shared.copier()?;
     let (control, name) = (&shared.control, &shared.name);
     let (mut copied, mut refusals) = (0, Refusals::default());

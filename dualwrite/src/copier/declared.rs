@@ -1,30 +1,12 @@
-//! What this process declares of a migration, for the gates, and the kill switch that operators set.
+//! What this process declares of a migration, for the gates.
 
-use std::sync::PoisonError;
-
+use crate::copier::joined::Joined;
 use crate::error::Error;
 use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
-use crate::state::Shared;
 use crate::state::preflight::Catalogue;
 
-impl Shared {
-    pub(crate) fn set_killed(&self, by: Option<&str>) {
-        let mut killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
-        if killed.as_deref() != by {
-            *killed = by.map(str::to_owned);
-        }
-    }
-
-    /// The kill switch in the control tables, if it is set.
-    pub(crate) fn killed(&self) -> Option<String> {
-        let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
-        // The names of the audit are longer than what an acknowledgement has room for.
-        killed
-            .as_ref()
-            .map(|by| format!("in the control tables, by {by}").chars().take(60).collect())
-    }
-
+impl Joined {
     /// What this release declares, with what the catalogue said when it was read last.
     pub(crate) fn terms(&self) -> Terms {
         let Catalogue { needed_columns, unexpanded, rejecting } =

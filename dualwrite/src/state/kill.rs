@@ -1,0 +1,23 @@
+//! The kill switch that operators set.
+
+use std::sync::PoisonError;
+
+use crate::state::Shared;
+
+impl Shared {
+    pub(crate) fn set_killed(&self, by: Option<&str>) {
+        let mut killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        if killed.as_deref() != by {
+            *killed = by.map(str::to_owned);
+        }
+    }
+
+    /// The kill switch in the control tables, if it is set.
+    pub(crate) fn killed(&self) -> Option<String> {
+        let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        // The names of the audit are longer than what an acknowledgement has room for.
+        killed
+            .as_ref()
+            .map(|by| format!("in the control tables, by {by}").chars().take(60).collect())
+    }
+}
