@@ -6,6 +6,7 @@ pub(crate) mod decide;
 pub(crate) mod options;
 pub(crate) mod pace;
 pub(crate) mod page;
+mod pressure;
 pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod walk;

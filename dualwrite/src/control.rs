@@ -24,18 +24,20 @@ pub(crate) use self::orders::{Order, VerifyCommand};
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 pub use crate::control::progress::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
+pub(crate) use crate::database::watch::Watch;
 use crate::error::{Error, Maintenance};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::rollout::state::PlanMove;
+pub use crate::stages::audit::AuditEvent;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
-use crate::stages::position::{Epoch, Generation, Percent, Position};
-use crate::stages::stage::{Side, Stage};
+use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::stages::terms::Terms;
-use crate::verify::decide::{Recorded, VerifyState};
+use crate::stages::verification::{Recorded, VerifyState};
 
 /// One migration as the control tables hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,32 +129,6 @@ pub(crate) struct Change {
     pub(crate) flag: Option<String>,
 }
 
-/// One line of the audit: a position changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct AuditEvent {
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
-    /// Who.
-    pub actor: String,
-    /// Why.
-    pub reason: String,
-    /// The stage before.
-    pub from_stage: Stage,
-    /// The ramp before.
-    pub from_ramp: Percent,
-    /// The stage since.
-    pub to_stage: Stage,
-    /// The ramp since.
-    pub to_ramp: Percent,
-    /// The epoch that this change made.
-    pub epoch: Epoch,
-    /// The generation since.
-    pub generation: Generation,
-    /// Gates that were overridden, by name.
-    pub overridden: Vec<String>,
-}
-
 /// One of the first mismatches that were found in a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -187,13 +163,6 @@ pub(crate) struct Sample {
     pub(crate) key: Option<EncodedKey>,
     pub(crate) old: Option<Shown>,
     pub(crate) new: Option<Shown>,
-}
-
-/// A stream of hints that some position changed.
-#[doc(hidden)]
-pub trait Watch: Send {
-    /// Resolves when there may be something new; ends with an error when the connection is lost.
-    fn changed(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 /// The store of positions. Object-safe, so that the runtime needs no type parameter for it.

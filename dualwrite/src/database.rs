@@ -21,6 +21,7 @@ pub(crate) mod sealed;
 mod sqlite;
 mod text;
 mod values;
+pub(crate) mod watch;
 
 use std::time::Duration;
 

@@ -92,7 +92,7 @@ pub mod __private;
 #[cfg(test)]
 mod model;
 
-pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX, RETRY_AFTER, RETRY_AFTER_MAX};
+pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
 pub use backfill::options::WORKERS_MAX;
 pub use backfill::walk::{CopyReport, FAILURES_NAMED_MAX};
 pub use call::closures::converging::ConvergingWrite;
@@ -196,9 +196,13 @@ pub use stages::facts::InstanceReport;
 pub use stages::hazard::{Hazard, HazardKind, Stopped};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
+pub use stages::retry::{RETRY_AFTER, RETRY_AFTER_MAX};
 pub use stages::route::{Operation, Route, route};
 pub use stages::stage::{Side, Stage};
 pub use stages::stale::{StaleKind, StaleMark};
+pub use stages::verification::{
+    DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
+};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
 pub use state::{
     AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
@@ -206,9 +210,6 @@ pub use state::{
 };
 pub use transaction::Tx;
 pub use transaction::shared::SharedTx;
-pub use verify::decide::{
-    DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
-};
 pub use verify::repair::RepairReport;
 pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
 

@@ -1,5 +1,6 @@
 //! Where a migration stands, and when it may move: stages, positions, buckets, routes, moves, gates. All pure.
 
+pub(crate) mod audit;
 pub(crate) mod bucket;
 pub(crate) mod columns;
 pub(crate) mod converging;
@@ -9,7 +10,9 @@ pub(crate) mod lineage;
 pub(crate) mod moves;
 pub(crate) mod position;
 pub(crate) mod readiness;
+pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod stage;
 pub(crate) mod stale;
 pub(crate) mod terms;
+pub(crate) mod verification;

@@ -4,7 +4,6 @@
 mod apart;
 pub(crate) mod chunk;
 pub(crate) mod confirm;
-pub(crate) mod decide;
 pub(crate) mod equality;
 pub(crate) mod hashed;
 pub(crate) mod mapped;

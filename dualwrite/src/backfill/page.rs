@@ -1,7 +1,6 @@
 //! One page of a range, in one transaction: fence, lease check, rows locked, copied, cursor and counters
 //! moved, commit. A crash between two commits loses nothing and repeats nothing.
 
-use super::decide::rate_keys;
 use super::worker::Worker;
 use crate::control::copied::Copied;
 use crate::copy::source::KeyParts;
@@ -10,6 +9,7 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::observe::count;
+use crate::pace::rate::rate_keys;
 use crate::stages::stage::Side;
 use crate::store::dead_letter::{record_dead_letter, remove_dead_letters};
 use crate::store::ledger::{Phase, Range};

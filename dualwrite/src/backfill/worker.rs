@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::claims::Claim;
 use super::committing::Committing;
-use super::decide::{Brake, Next, check_stage};
+use super::decide::{Next, check_stage};
 use super::options::BackfillOptions;
 use super::pace::Pace;
 use super::page::Page;
@@ -21,6 +21,7 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::pace::load::Scales;
+use crate::pace::rate::Brake;
 use crate::stages::position::Generation;
 use crate::stages::readiness::drained;
 use crate::stages::stage::Side;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backfill::decide::{check_stage, rate_pause};
+use crate::backfill::decide::check_stage;
 use crate::backfill::options::BackfillOptions;
 use crate::backfill::progress::Display;
 use crate::clock;
@@ -10,6 +10,7 @@ use crate::control::BackfillProgress;
 use crate::converging::repair::settle_all;
 use crate::converging::two::Two;
 use crate::error::{Error, ErrorKind};
+use crate::pace::rate::rate_pause;
 use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 use crate::state::{Shared, unknown_migration};

@@ -24,9 +24,9 @@ use crate::preflight::form::Spelling;
 use crate::stages::hazard::HazardScan;
 use crate::stages::route::{Operation, route};
 use crate::stages::stage::Side;
+use crate::stages::verification::VerifyReport;
 use crate::state::Shared;
 use crate::store::converging::tables::SqlMarks;
-use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 

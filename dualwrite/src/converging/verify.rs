@@ -5,19 +5,19 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use crate::backfill::decide::rate_pause;
 use crate::clock;
 use crate::converging::repair::{Copying, settle};
 use crate::converging::two::Two;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
+use crate::pace::rate::rate_pause;
 use crate::stages::position::{Generation, Position};
 use crate::stages::stage::{Side, Stage};
-use crate::state::Shared;
-use crate::verify::decide::{
+use crate::stages::verification::{
     DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Phase, Recorded, VerifyReport, VerifyState,
     is_sampled,
 };
+use crate::state::Shared;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 

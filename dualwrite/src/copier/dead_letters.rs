@@ -1,12 +1,12 @@
 //! Tries dead letters again: keys that could not be copied.
 
-use crate::backfill::decide::retry_after;
 use crate::control::dead_letters::DeadLetter;
 use crate::copier::joined::Joined;
 use crate::copy::exclusive::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
+use crate::stages::retry::retry_after;
 
 /// Dead letters that are listed, or tried in one go, at the most.
 pub(crate) const DEAD_LETTERS_MAX: u32 = 10_000;

@@ -12,8 +12,8 @@ use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
 use crate::stages::hazard::HazardScan;
 use crate::stages::stage::Side;
+use crate::stages::verification::VerifyReport;
 use crate::state::Shared;
-use crate::verify::decide::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 

@@ -20,8 +20,8 @@ use sqlx::{MySql, MySqlConnection, Pool, Row};
 use sqlx_core::transaction::TransactionManager;
 
 use self::decode::decode;
-use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
+use crate::database::watch::Watch;
 use crate::database::{
     Adoption, Backend, Begin, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin, Pressure,
     SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed,

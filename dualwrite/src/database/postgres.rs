@@ -24,8 +24,8 @@ use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
 
-use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
+use crate::database::watch::Watch;
 use crate::database::{
     Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, Isolation, NewTable, Pin,
     Pressure, SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe,

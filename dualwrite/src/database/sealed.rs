@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
-use crate::control::Watch;
+use crate::database::watch::Watch;
 use crate::database::{
     Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, NewTable, Pin, Pressure,
     SqlRow, SqlValue, Watched,

@@ -17,8 +17,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use self::guard::Guarded;
 use crate::clock;
-use crate::control::Watch;
 use crate::database::sealed::{Adapter, NotCommitted};
+use crate::database::watch::Watch;
 use crate::database::{
     Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, NewTable, Pin, SqlRow, SqlSafeStr,
     SqlValue, Watched, bind, check_version, install_error, is_installed, migrator, safe,

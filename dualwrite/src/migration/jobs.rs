@@ -16,7 +16,7 @@ use crate::operator::{BackfillControl, give};
 use crate::pace::throttle::Throttle;
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
-use crate::verify::decide::VerifyReport;
+use crate::stages::verification::VerifyReport;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 

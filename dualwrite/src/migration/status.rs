@@ -25,7 +25,7 @@ use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Position};
 use crate::stages::readiness::blockers;
 use crate::stages::stale::StaleMark;
-use crate::verify::decide::VerifyReport;
+use crate::stages::verification::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
 /// control tables; calls and counters those of this process.

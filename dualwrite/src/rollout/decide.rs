@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::control::AuditEvent;
 use crate::gate::{Blocker, Gate};
 use crate::rollout::health::Health;
 use crate::rollout::plan::{RolloutPlan, RolloutStep};
 use crate::rollout::state::{PlanRow, RolloutState};
+use crate::stages::audit::AuditEvent;
 use crate::stages::moves::Move;
 use crate::stages::position::{Percent, Position};
 use crate::stages::stage::Stage;

@@ -92,6 +92,12 @@ pub(crate) fn is_read(position: Position, side: Side) -> bool {
         || position.reaches().reads() == side && position.ramp > Percent::ZERO
 }
 
+/// Whether a key in this stage may be copied from old to new: while every write goes to both.
+#[inline]
+pub(crate) fn may_copy_at(stage: Stage) -> bool {
+    stage.writes_both()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

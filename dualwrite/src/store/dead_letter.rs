@@ -1,10 +1,10 @@
 //! Dead letters as a backfill writes and clears them, in the transaction of the page.
 
-use crate::backfill::decide::retry_after;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
+use crate::stages::retry::retry_after;
 use crate::stages::stage::Side;
 
 /// Dead letters that one statement takes out.

@@ -37,8 +37,8 @@ use crate::stages::lineage::{Mark, Token};
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stage::Side;
 use crate::stages::stale::{StaleKind, StaleMark};
+use crate::stages::verification::{Recorded, VerifyState};
 use crate::state::unknown_migration;
-use crate::verify::decide::{Recorded, VerifyState};
 
 #[derive(Debug)]
 pub(crate) struct MemoryControl {

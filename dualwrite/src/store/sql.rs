@@ -48,9 +48,9 @@ use crate::stages::lineage::Mark;
 use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
+use crate::stages::verification::{Recorded, VerifyState};
 use crate::store::account;
 use crate::store::ordering;
-use crate::verify::decide::{Recorded, VerifyState};
 
 type Conn<DB> = <DB as sqlx::Database>::Connection;
 

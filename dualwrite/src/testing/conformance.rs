@@ -25,8 +25,8 @@ use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent};
 use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
+use crate::stages::verification::{KeyDifference, KeyDifferenceKind, Phase, Recorded, VerifyState};
 use crate::store::memory::MemoryControl;
-use crate::verify::decide::{KeyDifference, KeyDifferenceKind, Phase, Recorded, VerifyState};
 
 const NAME: &str = "customer-email";
 

@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use futures_util::future::join;
 
 use super::apart::{compare_apart, compare_keys};
-use super::decide::{KeyDifferenceKind, Phase, is_sampled};
 use super::mapped::{Suspect, named};
 use super::statements::{Statements, Which};
 use crate::copy::mapping::Mapping;
@@ -20,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key::{EncodedKey, KeyKind, KeyPart};
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
+use crate::stages::verification::{KeyDifferenceKind, Phase, is_sampled};
 use crate::state::Shared;
 
 /// What is compared, and how.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::apart::{compare_keys, unreadable};
 use super::chunk::Plan;
-use super::decide::KeyDifferenceKind;
 use super::mapped::Suspect;
 use super::statements::Which;
 use crate::clock;
@@ -16,6 +15,7 @@ use crate::copy::source::KeyParts;
 use crate::error::{Error, ErrorKind};
 use crate::stages::position::Position;
 use crate::stages::stage::{Side, Stage};
+use crate::stages::verification::KeyDifferenceKind;
 use crate::transaction::Tx;
 
 /// Keys that are locked at once.

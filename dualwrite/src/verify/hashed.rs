@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use futures_util::future::join;
 
 use super::chunk::Plan;
-use super::decide::KeyDifferenceKind;
 use super::mapped::Suspect;
 use super::statements::Which;
 use crate::copy::source::{Bound, KeyParts, Pages};
@@ -14,6 +13,7 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::stages::stage::Side;
+use crate::stages::verification::KeyDifferenceKind;
 
 /// Keys that are listed at once.
 const LISTED_MAX: u64 = 1_000;

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join;
 
 use super::chunk::Plan;
-use super::decide::{KeyDifference, KeyDifferenceKind};
 use super::statements::Which;
 use crate::copy::mapping::{RowMapping, UNREADABLE};
 use crate::copy::source::{Bound, KeyParts};
@@ -15,6 +14,7 @@ use crate::error::{Error, ErrorKind, Plain};
 use crate::key::{EncodedKey, KEY_BYTES_MAX, KeyPart};
 use crate::preflight::form::Spelling;
 use crate::stages::stage::Side;
+use crate::stages::verification::{KeyDifference, KeyDifferenceKind};
 
 /// A key that seems to differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

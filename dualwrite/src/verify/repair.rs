@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::chunk::{Chunks, Plan};
 use super::confirm::{check_stage, differing_locked};
-use super::decide::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Phase};
 use super::equality;
 use super::mapped::{Suspect, named};
 use super::run::{Pacing, VerifyOptions, next};
@@ -18,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::stages::route::stage_of;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
+use crate::stages::verification::{DIFFERING_MAX, KeyDifference, KeyDifferenceKind, Phase};
 use crate::state::Shared;
 use crate::store::marks;
 use crate::transaction::Tx;

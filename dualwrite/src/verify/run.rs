@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use super::chunk::{ChunkResult, Chunks, Plan};
 use super::confirm::{Confirmed, check_stage, confirm};
-use super::decide::{KeyDifference, KeyDifferenceKind, Recorded, VerifyReport, VerifyState};
 use super::equality;
 use super::mapped::Suspect;
-use crate::backfill::decide::{Brake, rate_keys, rate_pause};
 use crate::clock;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::KeyParts;
@@ -18,10 +16,14 @@ use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::pace::load::{self, Scales};
+use crate::pace::rate::{Brake, rate_keys, rate_pause};
 use crate::pace::throttle::{Load, Throttle};
 use crate::stages::position::{Generation, Percent};
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
+use crate::stages::verification::{
+    KeyDifference, KeyDifferenceKind, Recorded, VerifyReport, VerifyState,
+};
 use crate::state::Shared;
 
 /// Keys in a chunk that the database or Rust compares, by default.

@@ -39,12 +39,6 @@ pub(crate) fn may_copy(route: Route) -> bool {
     matches!(route.stage, Stage::Live)
 }
 
-/// Whether a key in this stage may be copied from old to new: while every write goes to both.
-#[inline]
-pub(crate) fn may_copy_at(stage: Stage) -> bool {
-    stage.writes_both()
-}
-
 /// The route of a scan while keys are still missing in new: a scan cannot tell which, so old answers, for
 /// as long as it gets every write. The same holds for a key that cannot be copied.
 #[inline]

@@ -24,8 +24,8 @@ use crate::observe::outcome::Outcome;
 use crate::shadow::cohort;
 use crate::shadow::report::ShadowReport;
 use crate::stages::stale::StaleKind;
+use crate::stages::verification::KeyDifferenceKind;
 use crate::transaction::Tx;
-use crate::verify::decide::KeyDifferenceKind;
 use crate::verify::mapped::Suspect;
 
 /// Compares what was written under a key, and counts what came of it. The reads are made under a savepoint

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::backfill::decide::retry_after;
 use crate::control::dead_letters::{DeadLetter, DeadLetters, Waived};
 use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
+use crate::stages::retry::retry_after;
 use crate::stages::stage::Side;
 use crate::store::memory::{Entry, MemoryControl, done};
 

@@ -6,9 +6,9 @@ use crate::database::{Backend, Dialect, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::stages::position::Generation;
 use crate::stages::stale::StaleKind;
+use crate::stages::verification::{Phase, Recorded, VerifyState};
 use crate::store::marks;
 use crate::store::sql::SqlControl;
-use crate::verify::decide::{Phase, Recorded, VerifyState};
 
 /// The columns of a [`VerifyState`]; the counters stand beside the report for whoever looks into the table.
 const COLUMNS: &str = "generation, old_generation, phase, cursor_key, state, compared, differing, \

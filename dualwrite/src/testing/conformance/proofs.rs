@@ -12,7 +12,7 @@ use crate::stages::moves::Move;
 use crate::stages::position::Generation;
 use crate::stages::stage::{Side, Stage};
 use crate::stages::stale::StaleKind;
-use crate::verify::decide::VerifyState;
+use crate::stages::verification::VerifyState;
 
 async fn a_finding_withdraws_the_proof_until_a_later_verification(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use crate::observe::CounterReport;
+use crate::stages::verification::VerifyReport;
 use crate::testing::harness::bug::{BugKind, MigrationBug};
 use crate::testing::harness::judge::Cause;
 use crate::testing::harness::run::{Found, Run, retried};
-use crate::verify::decide::VerifyReport;
 
 const LOOK_AT_MAPPING: &str = "does the copy function's `mapping` (or `differing`, or the derived fields) compare the old column with the new \
      one, and not a column with itself?";

@@ -4,11 +4,12 @@
 use crate::database::Backend;
 use std::time::Duration;
 
-use crate::backfill::decide::{check_stage, rate_pause};
+use crate::backfill::decide::check_stage;
 use crate::backfill::worker::Worker;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::pace::load;
+use crate::pace::rate::rate_pause;
 use crate::stages::stage::Side;
 use crate::store::ledger::{self, Orders, State};
 use crate::transaction::Tx;
