@@ -11,6 +11,7 @@ pub(crate) mod exclusive;
 mod expanding;
 pub(crate) mod hazards;
 pub(crate) mod inside;
+mod judged;
 pub(crate) mod judging;
 pub(crate) mod key_source;
 pub(crate) mod keyed;

@@ -8,6 +8,7 @@ pub(crate) mod flags;
 pub(crate) mod metrics;
 pub(crate) mod rollout;
 pub(crate) mod sources;
+mod steered;
 pub(crate) mod steering;
 
 mod background_jobs;

@@ -7,6 +7,7 @@ pub(crate) mod confirm;
 pub(crate) mod equality;
 pub(crate) mod hashed;
 pub(crate) mod mapped;
+pub(crate) mod plan;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod statements;

@@ -3,8 +3,8 @@
 //! judged under its savepoint, so that the caller's write does not pay for it.
 
 use super::keyed::KeyParts;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::run::SqlCopier;
 use super::source::Pages;
@@ -17,26 +17,6 @@ use crate::transaction::Tx;
 
 /// Mirror writes after which the catalogue is asked again, for the service's schema may change while it runs.
 const ASKED_AGAIN_AFTER: u32 = 1_000;
-
-/// What is known of constraints that are judged late.
-#[derive(Debug, Default)]
-pub(crate) struct Judged {
-    /// Of old and new; `None` until somebody has asked.
-    sides: Mutex<[Option<Arc<Deferred>>; 2]>,
-    used: AtomicU32,
-    /// There may be some in the database, on whichever table.
-    anywhere: AtomicBool,
-}
-
-impl Judged {
-    fn of(&self, side: Side) -> Option<Arc<Deferred>> {
-        self.sides.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].clone()
-    }
-
-    fn set(&self, side: Side, found: Arc<Deferred>) {
-        self.sides.lock().unwrap_or_else(PoisonError::into_inner)[side as usize] = Some(found);
-    }
-}
 
 type Connection<DB> = <DB as sqlx::Database>::Connection;
 

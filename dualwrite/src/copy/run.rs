@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use super::erased::{CopyParts, KeyOfAnotherType};
-use super::judging::Judged;
+use super::judged::Judged;
 use super::mapping::{Exactly, Mapping};
 use super::source::{Extent, KeyParts, Pages};
 use super::template::Template;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, repairing, watching};
 use crate::clock;
-use crate::runtime::steering::steer_all;
+use crate::runtime::steered::steer_all;
 
 /// It wakes at least so often, to see whether something was drained that others wait for. That asks no database.
 const WAKE: Duration = Duration::from_millis(250);

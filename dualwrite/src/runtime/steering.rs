@@ -10,34 +10,27 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::control::Record;
 use crate::copier::joined::Joined;
-use crate::database::Backend;
 use crate::error::BoxError;
 use crate::flags::desired::DesiredState;
 use crate::flags::report::FlagReport;
 use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, describe, is_killed, unknown_in};
 use crate::rollout::decide::{Work, Working};
-use crate::rollout::health::{Health, HealthHook};
-use crate::runtime::flags::{Reconciled, kill, reconcile};
-use crate::runtime::rollout::{Outcome, drive, work};
-use crate::runtime::{Inner, Registration, RuntimeBuilder};
+use crate::runtime::flags::kill;
 use crate::stages::position::Epoch;
 
 /// How long a source of flags may take to answer.
 pub const FLAG_TIMEOUT: Duration = Duration::from_secs(1);
-/// A rollout, and flags that are in their place, are looked at once in so many polls.
-const POLLS: u32 = 4;
 /// What fits into the control tables.
 const SWITCH_CHARS_MAX: usize = 60;
 
 /// The sources of a runtime, and what they said.
 pub(crate) struct Steering {
-    sources: Vec<Arc<dyn AnySource>>,
-    environment: Lookup,
+    pub(super) sources: Vec<Arc<dyn AnySource>>,
+    pub(super) environment: Lookup,
     /// One entry for each registered migration.
     seen: Mutex<HashMap<Arc<str>, Seen>>,
     /// What the kill switch was complained of last.
@@ -46,16 +39,16 @@ pub(crate) struct Steering {
 
 /// What is known of one migration.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     /// The last good answer of each source.
     said: Vec<Option<DesiredState>>,
     /// When it is looked at again, by our clock, unless the epoch is another one.
-    next: u64,
+    pub(super) next: u64,
     epoch: Epoch,
-    work: Option<(Work, JoinHandle<Result<(), String>>)>,
-    failed: Option<String>,
+    pub(super) work: Option<(Work, JoinHandle<Result<(), String>>)>,
+    pub(super) failed: Option<String>,
     /// Why the rollout could not be looked at, as told last.
-    complaint: Option<String>,
+    pub(super) complaint: Option<String>,
 }
 
 impl Steering {
@@ -78,12 +71,12 @@ impl Steering {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, shared: &Joined, act: impl FnOnce(&mut Seen) -> T) -> T {
+    pub(super) fn with<T>(&self, shared: &Joined, act: impl FnOnce(&mut Seen) -> T) -> T {
         act(self.lock().entry(Arc::clone(&shared.name)).or_default())
     }
 
     /// Whether there is anything to look at.
-    fn concerns(&self, shared: &Joined) -> bool {
+    pub(super) fn concerns(&self, shared: &Joined) -> bool {
         !self.sources.is_empty()
             || shared.is_planned()
             || shared.flags().killed_by.is_some()
@@ -189,7 +182,7 @@ impl Steering {
     }
 
     /// Whether it is time for flags and rollout, which is noted.
-    fn is_due(&self, shared: &Joined, every: Duration) -> bool {
+    pub(super) fn is_due(&self, shared: &Joined, every: Duration) -> bool {
         let (now, epoch) = (shared.clock.now(), shared.position().epoch);
         self.with(shared, |seen| {
             let due = now >= seen.next || epoch != seen.epoch;
@@ -202,7 +195,7 @@ impl Steering {
     }
 
     /// What is under way for the rollout.
-    async fn working(&self, shared: &Joined) -> Working {
+    pub(super) async fn working(&self, shared: &Joined) -> Working {
         let ended = self.with(shared, |seen| match &seen.work {
             Some((_, task)) if task.is_finished() => seen.work.take(),
             _ => None,
@@ -234,112 +227,9 @@ async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<DesiredSt
     }
 }
 
-impl<DB: Backend> RuntimeBuilder<DB> {
-    /// Adds a source of flags: [`FileFlags`](crate::FileFlags), [`EnvFlags`](crate::EnvFlags),
-    /// [`OpenFeatureFlags`](crate::OpenFeatureFlags), or one of your own. The first that says where a
-    /// migration shall be is listened to, and any may kill it. See the [guide](crate::guide::flags).
-    pub fn flags(mut self, source: impl FlagSource) -> Self {
-        self.steering.sources.push(Arc::new(source));
-        self
-    }
-
-    /// Where the kill switch `DUALWRITE_KILL` is read; the process' environment by default. It holds names
-    /// of migrations, separated by commas, or `all`.
-    pub fn environment(
-        mut self,
-        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
-    ) -> Self {
-        self.steering.environment = Arc::new(lookup);
-        self
-    }
-}
-
-impl<DB: Backend> Registration<'_, DB> {
-    /// Asked before a rollout leaves a step, by the instance that leads it; where guards are registered,
-    /// they are asked too, and the worse of both counts. Must not block.
-    pub fn rollout_health(mut self, ask: impl Fn() -> Health + Send + Sync + 'static) -> Self {
-        self.options.rollout_health = HealthHook::new(ask);
-        self
-    }
-}
-
 impl fmt::Debug for Steering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources: Vec<&str> = self.sources.iter().map(|source| source.name()).collect();
         f.debug_struct("Steering").field("sources", &sources).finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    /// Whether some migration may have to be moved.
-    pub(crate) fn is_steered(&self) -> bool {
-        self.migrations().iter().any(|shared| self.steering.concerns(shared))
-    }
-
-    /// One look at every migration.
-    pub(crate) async fn steer(&self, poll: Duration) {
-        let migrations = self.migrations();
-        join_all(migrations.iter().map(|shared| self.steering.ask(shared))).await;
-        for shared in &migrations {
-            if self.steering.kill(shared).await || !self.steering.is_due(shared, poll * POLLS) {
-                continue;
-            }
-            if shared.flags().wanted.is_some() {
-                match reconcile(shared).await {
-                    Ok(Reconciled::Waits(waiting)) => shared.set_waiting(waiting),
-                    Ok(Reconciled::Unheard) => self.steering.with(shared, |seen| seen.next = 0),
-                    Err(error) => {
-                        tracing::warn!(migration = &*shared.name, %error, "flags did not move it yet");
-                    }
-                }
-            }
-            if shared.is_planned() {
-                self.follow(shared).await;
-            }
-        }
-    }
-
-    async fn follow(&self, shared: &Arc<Joined>) {
-        let working = self.steering.working(shared).await;
-        match drive(shared, self.lease_length(), working).await {
-            Ok(Outcome::Work(kind)) => {
-                let task =
-                    self.tasks.spawn(work_until(Arc::clone(shared), kind, self.closing.clone()));
-                self.steering.with(shared, |seen| seen.work = Some((kind, task)));
-            }
-            Ok(_) => {
-                self.steering.with(shared, |seen| (seen.failed, seen.complaint) = (None, None))
-            }
-            Err(error) => {
-                let complaint = Some(error.to_string());
-                let known = self.steering.with(shared, |seen| {
-                    std::mem::replace(&mut seen.complaint, complaint.clone()) == complaint
-                });
-                if !known {
-                    tracing::warn!(migration = &*shared.name, %error, "the rollout was not looked at");
-                }
-            }
-        }
-    }
-}
-
-async fn work_until(
-    shared: Arc<Joined>,
-    kind: Work,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => Ok(()),
-        done = work(&shared, kind) => done,
-    }
-}
-
-/// One look at everything, unless the runtime stops.
-pub(crate) async fn steer_all(inner: Arc<Inner>, poll: Duration, stop: CancellationToken) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = inner.steer(poll) => {}
     }
 }

@@ -1,7 +1,6 @@
 //! Blocks of code that run at once: `DO $$ … $$` on PostgreSQL, `BEGIN NOT ATOMIC … END` on MariaDB. Each
 //! statement in them is judged; what is put together at run time is unknown.
 
-use super::judge::judge;
 use super::level::{SqlDialect, Verdict, worst};
 use super::split::split;
 use super::token::{Cursor, Part, parts, to_sql};
@@ -9,20 +8,23 @@ use super::token::{Cursor, Part, parts, to_sql};
 /// How deep blocks may stand in blocks.
 const DEPTH_MAX: usize = 4;
 
+/// Judges one statement of a block: text, dialect, and in how many blocks it stands.
+pub(super) type Judge = fn(&str, SqlDialect, usize) -> Verdict;
+
 /// Judges the body of a block.
-pub(super) fn body(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
+pub(super) fn body(text: &str, judge: Judge, dialect: SqlDialect, depth: usize) -> Verdict {
     if depth > DEPTH_MAX {
         return Verdict::unknown();
     }
     let found = split(text, dialect).into_iter().map(|piece| match parts(&piece.text, dialect) {
-        Some(parts) => statement(&parts, dialect, depth),
+        Some(parts) => statement(&parts, judge, dialect, depth),
         None => Verdict::unknown(),
     });
     worst(found).unwrap_or_else(|| Verdict::safe("block", "an empty block"))
 }
 
 /// Judges one statement of a block, behind what only steers: `BEGIN`, `IF … THEN`, `ELSE`, `LOOP`.
-fn statement(parts: &[Part], dialect: SqlDialect, depth: usize) -> Verdict {
+fn statement(parts: &[Part], judge: Judge, dialect: SqlDialect, depth: usize) -> Verdict {
     let mut at = Cursor(parts);
     loop {
         if at.is_empty() {
@@ -35,8 +37,8 @@ fn statement(parts: &[Part], dialect: SqlDialect, depth: usize) -> Verdict {
             match behind(at.0) {
                 Some((condition, rest)) => {
                     // `FOR row IN DELETE … RETURNING …` and conditions that call functions do something.
-                    if let Some(verdict) = condition_of(condition, dialect, depth) {
-                        return verdict.worse(statement(rest, dialect, depth));
+                    if let Some(verdict) = condition_of(condition, judge, dialect, depth) {
+                        return verdict.worse(statement(rest, judge, dialect, depth));
                     }
                     at = Cursor(rest);
                     continue;
@@ -46,7 +48,7 @@ fn statement(parts: &[Part], dialect: SqlDialect, depth: usize) -> Verdict {
         }
         break;
     }
-    plain(at, dialect, depth)
+    plain(at, judge, dialect, depth)
 }
 
 /// What stands before and behind `THEN`, `LOOP` or `DO`.
@@ -56,7 +58,12 @@ fn behind(parts: &[Part]) -> Option<(&[Part], &[Part])> {
     Some((&parts[..index], &parts[index + 1..]))
 }
 
-fn condition_of(condition: &[Part], dialect: SqlDialect, depth: usize) -> Option<Verdict> {
+fn condition_of(
+    condition: &[Part],
+    judge: Judge,
+    dialect: SqlDialect,
+    depth: usize,
+) -> Option<Verdict> {
     let keyword = |part: &Part| {
         matches!(part, Part::Word(word, _)
             if ["SELECT", "DELETE", "UPDATE", "INSERT", "EXECUTE", "WITH"].contains(&&**word))
@@ -70,10 +77,10 @@ fn condition_of(condition: &[Part], dialect: SqlDialect, depth: usize) -> Option
         });
         return words.then(Verdict::unknown);
     }
-    Some(plain(inner, dialect, depth))
+    Some(plain(inner, judge, dialect, depth))
 }
 
-fn plain(mut at: Cursor<'_>, dialect: SqlDialect, depth: usize) -> Verdict {
+fn plain(mut at: Cursor<'_>, judge: Judge, dialect: SqlDialect, depth: usize) -> Verdict {
     let steers = [
         "END", "NULL", "RETURN", "RAISE", "EXIT", "CONTINUE", "DECLARE", "GET", "ASSERT", "LEAVE",
         "ITERATE", "OPEN", "CLOSE", "FETCH", "MOVE", "SIGNAL", "RESIGNAL", "UNTIL",

@@ -128,7 +128,7 @@ fn compound(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
     let upper = text.to_ascii_uppercase();
     match (upper.find("ATOMIC"), upper.rfind("END")) {
         (Some(from), Some(end)) if from + 6 <= end => {
-            block::body(&text[from + 6..end], dialect, depth + 1)
+            block::body(&text[from + 6..end], judge, dialect, depth + 1)
         }
         _ => Verdict::unknown(),
     }
@@ -142,7 +142,7 @@ fn do_block(parts: &[Part], dialect: SqlDialect, depth: usize) -> Verdict {
     let other_language =
         Cursor(parts).has("LANGUAGE") && !Cursor(parts).has_run("LANGUAGE PLPGSQL");
     match body {
-        Some(body) if !other_language => block::body(body, dialect, depth + 1),
+        Some(body) if !other_language => block::body(body, judge, dialect, depth + 1),
         _ => Verdict::unknown(),
     }
 }

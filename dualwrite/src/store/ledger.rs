@@ -11,7 +11,6 @@ use crate::database::{SqlRow, SqlValue};
 use crate::key::EncodedKey;
 use crate::stages::position::Generation;
 use crate::stages::stage::Side;
-use crate::store::ordering::between;
 
 /// A page that took longer than this counts as this long: nobody was at work in between. A worker copies a key in
 /// ten seconds at least.
@@ -418,4 +417,12 @@ pub(crate) async fn is_old_whole<DB: Backend>(
     let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     let Some(row) = rows.first() else { return Ok(false) };
     Ok(row.unsigned(0)? == Generation::FIRST.0 || row.optional_text(1)? == Some("complete"))
+}
+
+/// The name, in place of a phase's, of an order that came between two.
+pub(crate) fn between(side: Side) -> &'static str {
+    match side {
+        Side::New => "new_next",
+        Side::Old => "old_next",
+    }
 }

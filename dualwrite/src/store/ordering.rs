@@ -4,15 +4,7 @@
 use crate::control::Order;
 use crate::database::{Dialect, SqlValue};
 use crate::stages::stage::Side;
-use crate::store::ledger::{Phase, limit};
-
-/// The name, in place of a phase's, of an order that came between two.
-pub(crate) fn between(side: Side) -> &'static str {
-    match side {
-        Side::New => "new_next",
-        Side::Old => "old_next",
-    }
-}
+use crate::store::ledger::{Phase, between, limit};
 
 /// The time since the last page was a pause, and is not counted as work.
 const GO_ON: &str = "state = 'running', throttled = NULL, progressed_at = {now}";

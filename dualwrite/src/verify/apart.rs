@@ -1,9 +1,9 @@
 //! A look at keys that the database cannot compare together, because a value among them does not fit an expression of
 //! the mapping: by halves, until such a row stands alone and is counted as different.
 
-use super::chunk::Plan;
 use super::hashed;
 use super::mapped::{Suspect, compare_mapped};
+use super::plan::Plan;
 use super::statements::Which;
 use crate::copy::mapping::UNREADABLE;
 use crate::copy::run::dialect;

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::apart::{compare_keys, unreadable};
-use super::chunk::Plan;
 use super::mapped::Suspect;
+use super::plan::Plan;
 use super::statements::Which;
 use crate::clock;
 use crate::copy::source::KeyParts;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use futures_util::future::join;
 
-use super::chunk::Plan;
 use super::mapped::Suspect;
+use super::plan::Plan;
 use super::statements::Which;
 use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::sealed::Adapter as _;

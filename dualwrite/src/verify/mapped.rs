@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join;
 
-use super::chunk::Plan;
+use super::plan::Plan;
 use super::statements::Which;
 use crate::copy::mapping::{RowMapping, UNREADABLE};
 use crate::copy::source::{Bound, KeyParts};

@@ -4,10 +4,11 @@
 use crate::database::Backend;
 use serde::Serialize;
 
-use super::chunk::{Chunks, Plan};
+use super::chunk::Chunks;
 use super::confirm::{check_stage, differing_locked};
 use super::equality;
 use super::mapped::{Suspect, named};
+use super::plan::Plan;
 use super::run::{Pacing, VerifyOptions, next};
 use crate::clock;
 use crate::copy::exclusive::Refusals;

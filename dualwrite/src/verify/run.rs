@@ -4,10 +4,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::chunk::{ChunkResult, Chunks, Plan};
+use super::chunk::{ChunkResult, Chunks};
 use super::confirm::{Confirmed, check_stage, confirm};
 use super::equality;
 use super::mapped::Suspect;
+use super::plan::Plan;
 use crate::clock;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::KeyParts;
