@@ -9,5 +9,6 @@ pub(crate) mod page;
 mod pressure;
 pub(crate) mod progress;
 pub(crate) mod run;
+mod step;
 pub(crate) mod walk;
 pub(crate) mod worker;

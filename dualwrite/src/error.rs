@@ -13,13 +13,10 @@ pub(crate) use self::answer::{
     is_about_data, is_denied, is_lost, is_read_only, is_refused_commit, is_serialization,
     is_undefined_table,
 };
-pub use self::conversion::ConversionError;
+pub use self::conversion::{BoxError, ConversionError};
 pub use self::maintenance::{Closed, Maintenance};
 pub(crate) use self::reason::{Plain, known_reason, reason};
 use crate::gate::Blocker;
-
-/// A cause from elsewhere: the user's copy function, a driver, the operating system.
-pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// Classes of errors; programs branch on these, never on the text.
 ///

@@ -17,6 +17,7 @@
 //! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
 
 mod backfilling;
+mod budget;
 mod checks;
 mod converging;
 mod copying;

@@ -11,6 +11,7 @@ mod alter;
 mod alter_mysql;
 mod alter_object;
 mod alter_tokens;
+mod alter_verdicts;
 mod block;
 mod expression;
 mod folder;

@@ -6,6 +6,7 @@ pub(crate) mod faults;
 mod gathered;
 mod history;
 pub(crate) mod in_flight;
+pub(crate) mod kept;
 mod kill;
 mod lease;
 mod maintenance;
@@ -13,7 +14,7 @@ mod mirror;
 pub(crate) mod open;
 mod operations;
 mod options;
-pub(crate) mod preflight;
+mod preflight;
 pub(crate) mod waiting;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -49,9 +50,8 @@ use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
 #[cfg(feature = "testing")]
 use crate::state::faults::FaultPlan;
-use crate::state::gathered::Gathered;
-use crate::state::history::Known;
 use crate::state::in_flight::InFlight;
+use crate::state::kept::{Catalogue, Gathered, Known};
 pub(crate) use crate::state::lease::Lease;
 use crate::state::open::OpenTransactions;
 pub(crate) use crate::state::options::Options;
@@ -59,7 +59,6 @@ pub use crate::state::options::{
     AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
     SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
 };
-use crate::state::preflight::Catalogue;
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,

@@ -1,26 +1,19 @@
 //! Which keys a worker copies next: ranges that it claims under a lease, up to the end that was fixed at
 //! the start; and the proof that nothing is left.
 
+use super::step::Claim;
 use super::worker::Worker;
 use crate::copy::source::KeyParts;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::store::ledger::{Head, Range};
+use crate::store::ledger::Head;
 
 /// Batches in a range that a worker claims at once.
 const RANGE_BATCHES: u32 = 20;
 /// Below this counting is quick.
 const ESTIMATE_FROM: u64 = 100_000;
-
-/// What claiming found.
-pub(crate) enum Claim {
-    Range(Range),
-    /// Other workers hold the rest.
-    Wait,
-    Complete,
-}
 
 impl<DB: Backend> Worker<'_, DB> {
     /// The next range to work off: one that a worker left, or the next that nobody claimed.

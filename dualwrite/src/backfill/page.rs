@@ -1,6 +1,7 @@
 //! One page of a range, in one transaction: fence, lease check, rows locked, copied, cursor and counters
 //! moved, commit. A crash between two commits loses nothing and repeats nothing.
 
+use super::step::Page;
 use super::worker::Worker;
 use crate::control::copied::Copied;
 use crate::copy::source::KeyParts;
@@ -17,17 +18,6 @@ use crate::transaction::Tx;
 
 /// Dead letters that a worker takes out by itself while it copies; the rest is retried in its time.
 const DEAD_LETTERS_KNOWN: u32 = 1_000;
-
-/// What one page came to.
-pub(crate) enum Page<DB: Backend> {
-    /// Cursor and rows are to be committed.
-    Copied {
-        tx: Tx<'static, DB>,
-        cursor: EncodedKey,
-        keys: u32,
-    },
-    RangeDone,
-}
 
 impl<DB: Backend> Worker<'_, DB> {
     /// Copies the next page of a range.

@@ -5,13 +5,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::claims::Claim;
 use super::committing::Committing;
 use super::decide::{Next, check_stage};
 use super::options::BackfillOptions;
 use super::pace::Pace;
-use super::page::Page;
 use super::progress::Display;
+use super::step::{Claim, Page};
 use crate::clock;
 use crate::control::BackfillProgress;
 use crate::copy::run::SqlCopier;

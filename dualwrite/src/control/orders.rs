@@ -1,6 +1,6 @@
 //! Orders to jobs that run, in whichever process.
 
-use crate::control::BackfillProgress;
+use crate::control::progress::BackfillProgress;
 
 /// What an operator tells a backfill that runs, in whichever process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

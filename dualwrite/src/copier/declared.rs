@@ -4,7 +4,7 @@ use crate::copier::joined::Joined;
 use crate::error::Error;
 use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
-use crate::state::preflight::Catalogue;
+use crate::state::kept::Catalogue;
 
 impl Joined {
     /// What this release declares, with what the catalogue said when it was read last.

@@ -8,7 +8,7 @@ use crate::key::{AnyKey, EncodedKey, Key};
 use crate::preflight::finding::Preflight;
 use crate::preflight::form::Spelling;
 use crate::stages::bucket::Bucket;
-use crate::state::preflight::Catalogue;
+use crate::state::kept::Catalogue;
 
 /// Keys are equal that are the same.
 const FOLDS_NOTHING: u8 = 0;

@@ -3,7 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::BoxError;
+/// A cause from elsewhere: the user's copy function, a driver, the operating system.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// A value that could not be carried to the other side. It names the record, the field and, where it is
 /// known, the key; never the value. What the conversion function itself had to say is its

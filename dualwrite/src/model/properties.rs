@@ -3,7 +3,7 @@
 use stateright::Property;
 
 use super::state::{ABSENT, Instance, KEYS, Read, ReadStep, State, bucket};
-use super::world::World;
+use super::world::{Goal, World};
 use crate::call::lazy::decide::may_copy;
 use crate::stages::position::Generation;
 use crate::stages::route::{Operation, route, stage_of};
@@ -17,9 +17,6 @@ pub(super) const LOST: &str = "the side that answers has every acknowledged writ
 pub(super) const EQUAL: &str = "old equals new when quiet";
 
 pub(super) const FOUND: &str = "what a verification found different does not begin to answer";
-
-/// What must be reachable, or the search proves nothing.
-pub(super) type Goal = (&'static str, fn(&World, &State) -> bool);
 
 pub(super) const COMPLETE: Goal = ("complete is reached", |_, state| at(state, Stage::Complete));
 pub(super) const OFF: Goal = ("off is reached", |_, state| at(state, Stage::Off));

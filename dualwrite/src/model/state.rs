@@ -1,6 +1,6 @@
 //! What there is: control tables, rows, instances and what they have in flight.
 
-use super::world::Budget;
+use super::budget::Budget;
 use crate::stages::bucket::Bucket;
 use crate::stages::lineage::{Mark as Place, Token};
 use crate::stages::position::{Epoch, Generation, Percent, Position};

@@ -1,33 +1,14 @@
 //! The bounds of a world, and the guard that it may lack.
 
-use super::properties::Goal;
+pub(super) use super::budget::Budget;
 use super::state::{ABSENT, Control, Instance, KEYS, Row, State, Version, Worker, Wrong};
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Generation, Position};
 use crate::stages::stage::Stage;
 
-/// How much of everything may still happen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Budget {
-    pub(super) writes: u8,
-    pub(super) deletes: u8,
-    pub(super) moves: u8,
-    /// Writes to a mirror that fail.
-    pub(super) failures: u8,
-    /// Transactions that crash, are cancelled, or lose a deadlock.
-    pub(super) crashes: u8,
-    /// Leases that run out.
-    pub(super) lapses: u8,
-    /// Keys that the copy function fails on.
-    pub(super) failed_copies: u8,
-    /// Copies that somebody asks for by hand.
-    pub(super) copies: u8,
-    /// Rows of new that somebody removes behind everyone's back.
-    pub(super) damages: u8,
-    /// Standbys that lag and take over.
-    pub(super) failovers: u8,
-}
+/// What must be reachable, or the search proves nothing.
+pub(super) type Goal = (&'static str, fn(&World, &State) -> bool);
 
 /// A guard of the library that a world may lack.
 #[rustfmt::skip]

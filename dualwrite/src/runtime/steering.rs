@@ -17,7 +17,7 @@ use crate::copier::joined::Joined;
 use crate::error::BoxError;
 use crate::flags::desired::DesiredState;
 use crate::flags::report::FlagReport;
-use crate::flags::source::{AnySource, FlagSource, KILL, Lookup, describe, is_killed, unknown_in};
+use crate::flags::source::{AnySource, KILL, Lookup, describe, is_killed, unknown_in};
 use crate::rollout::decide::{Work, Working};
 use crate::runtime::flags::kill;
 use crate::stages::position::Epoch;

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::AlterTableOperation;
 
-use super::alter::{Table, drop_column, drop_constraint, drop_primary_key, rename_table};
+use super::alter_verdicts::{Table, drop_column, drop_constraint, drop_primary_key, rename_table};
 use super::level::{SqlDialect, Verdict};
 use super::token::{Cursor, Part};
 

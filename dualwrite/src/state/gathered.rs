@@ -8,33 +8,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::control::BackfillProgress;
 use crate::stages::facts::Facts;
-use crate::stages::lineage::Mark;
-use crate::stages::position::Generation;
 use crate::state::Shared;
+use crate::state::kept::{Gathered, News};
 
 /// Up to so many instances, each asks by itself as often as is documented.
 const FLEET_SMALL: u64 = 50;
-
-/// What was read for guards and metrics.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    facts: Option<Facts>,
-    /// Its newest backfill.
-    backfill: Option<BackfillProgress>,
-    /// When, by our clock.
-    at: Option<u64>,
-    /// What a look had found by then.
-    news: Option<News>,
-    /// It was read since it was published last.
-    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "nothing is published"))]
-    fresh: bool,
-}
-
-impl Gathered {
-    fn live(&self) -> u64 {
-        self.facts.as_ref().map_or(0, Facts::live)
-    }
-}
 
 /// How many times as long as in a small fleet this instance waits. Of those that started together not all ask together.
 fn share(instance: &str, live: u64) -> f64 {
@@ -43,14 +21,6 @@ fn share(instance: &str, live: u64) -> f64 {
     }
     let spread = xxh3_64(instance.as_bytes()) as f64 / u64::MAX as f64;
     live as f64 / FLEET_SMALL as f64 * (0.75 + spread / 2.0)
-}
-
-/// What changes with what is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct News {
-    mark: Mark,
-    generation: Generation,
-    flags: [bool; 6],
 }
 
 impl Shared {

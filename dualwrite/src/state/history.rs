@@ -5,26 +5,9 @@ use std::sync::{MutexGuard, PoisonError};
 
 use crate::control::Record;
 use crate::error::Error;
-use crate::stages::lineage::{Lineage, Mark, Token, lineage};
-use crate::stages::position::Position;
+use crate::stages::lineage::{Lineage, Mark, lineage};
 use crate::state::Shared;
-
-/// A position with its token.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    pub(super) position: Position,
-    pub(super) token: Token,
-}
-
-impl Known {
-    pub(super) fn of(record: &Record) -> Self {
-        Self { position: record.position, token: record.token }
-    }
-
-    fn mark(self) -> Mark {
-        Mark { epoch: self.position.epoch, token: self.token }
-    }
-}
+use crate::state::kept::Known;
 
 impl Shared {
     /// Takes over what the control tables say where it follows from what is known here by itself. Answers what it

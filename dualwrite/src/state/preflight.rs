@@ -9,17 +9,7 @@ use crate::preflight::finding::Preflight;
 use crate::stages::hazard::HazardScan;
 use crate::stages::stage::Stage;
 use crate::state::Shared;
-
-/// What the catalogue says of old that keeps new from being written alone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Catalogue {
-    /// Old columns of the one table that an `INSERT` cannot leave out.
-    pub(crate) needed_columns: Vec<String>,
-    /// What is missing of new before it is written.
-    pub(crate) unexpanded: Vec<String>,
-    /// Constraints of old that reject what is written to new alone.
-    pub(crate) rejecting: Vec<String>,
-}
+use crate::state::kept::Catalogue;
 
 impl Shared {
     /// What the last preflight found.

@@ -18,6 +18,7 @@ mod maintenance;
 mod mismatch;
 mod orders;
 mod plans;
+mod record;
 mod row;
 pub(crate) mod summary;
 mod tables;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use self::facts::{READ_AT, record_of, record_sql};
+use self::record::{Conn, READ_AT, record_of, record_sql};
 #[cfg(test)]
 pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
@@ -51,8 +52,6 @@ use crate::stages::stale::StaleKind;
 use crate::stages::verification::{Recorded, VerifyState};
 use crate::store::account;
 use crate::store::ordering;
-
-type Conn<DB> = <DB as sqlx::Database>::Connection;
 
 const LOADING: &str = "reading the positions";
 /// One that cannot be read does not hide the others; who asks for it by name is told.

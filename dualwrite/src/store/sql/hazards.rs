@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::SqlControl;
+use super::tables::SqlControl;
 use crate::control::Control as _;
 use crate::control::hazards::Hazards;
 use crate::database::sealed::Adapter as _;

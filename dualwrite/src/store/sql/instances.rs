@@ -8,7 +8,7 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Pin, SqlValue};
 use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Mark, Token};
-use crate::store::sql::facts::{record_of, record_sql};
+use crate::store::sql::record::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::fence_lost;
 

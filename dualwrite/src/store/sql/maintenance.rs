@@ -12,8 +12,8 @@ use crate::stages::lineage::Token;
 use crate::stages::position::Epoch;
 use crate::state::unknown_migration;
 use crate::store::sql::change::{CHANGE_LIMITS, DOING};
-use crate::store::sql::facts::{READ_AT, record_of, record_sql};
 use crate::store::sql::orders::record;
+use crate::store::sql::record::{READ_AT, record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
 
 impl<DB: Backend> SqlControl<DB> {

@@ -12,10 +12,9 @@ use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
 use crate::stages::stale::StaleMark;
 use crate::store::sql::Conn;
-use crate::store::sql::facts::{
-    READ_AT, RECORD_COLUMNS, RECORD_FROM, instance_groups, instance_of, record_of, stale_of,
-};
+use crate::store::sql::facts::{instance_groups, instance_of, stale_of};
 use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
+use crate::store::sql::record::{READ_AT, RECORD_COLUMNS, RECORD_FROM, record_of};
 
 /// How many keys are counted.
 pub(crate) const COUNTED_MAX: u64 = 1_000;

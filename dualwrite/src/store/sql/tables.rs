@@ -13,7 +13,7 @@ use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::state::unknown_migration;
 use crate::store::connections::Connections;
-use crate::store::sql::facts::{record_of, record_sql};
+use crate::store::sql::record::{record_of, record_sql};
 
 /// How many statements may be under way beside the heartbeat, and how many moves.
 const WORKING_MAX: usize = 2;
