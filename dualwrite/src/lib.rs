@@ -205,6 +205,7 @@ pub use state::{
     SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
 };
 pub use transaction::Tx;
+pub use transaction::build::BuildSide;
 pub use transaction::shared::SharedTx;
 pub use verify::decide::{
     DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
