@@ -41,6 +41,12 @@ impl Shared {
         self.learn_spelling();
     }
 
+    /// Whether a write of this key can be recorded.
+    pub(crate) fn check_key<K: Key + ?Sized>(&self, key: &K) -> Result<(), Error> {
+        self.check_kind(K::KIND)?;
+        key.check()
+    }
+
     /// A key as the control tables know it, however the caller spells it.
     pub(crate) fn encode<K: Key + ?Sized>(&self, key: &K) -> Result<EncodedKey, Error> {
         match &self.copier {
