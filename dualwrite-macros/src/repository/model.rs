@@ -156,6 +156,7 @@ pub(super) enum Equality {
 }
 
 /// How calls of a method find their side.
+#[expect(clippy::large_enum_variant, reason = "there is one a method")]
 pub(super) enum Route {
     Read(Read),
     Write(Write),
