@@ -109,6 +109,10 @@ fn expand(model: &Model<'_>) -> TokenStream {
             fn integer(&self) -> ::core::option::Option<::core::primitive::i64> {
                 #root::Key::integer(#value)
             }
+            #[inline]
+            fn check(&self) -> ::core::result::Result<(), #root::Error> {
+                #root::Key::check(#value)
+            }
             fn push_parts(&self, parts: &mut ::std::vec::Vec<#root::KeyPart>) {
                 #root::Key::push_parts(#value, parts)
             }

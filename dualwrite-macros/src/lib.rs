@@ -30,7 +30,8 @@ mod tests;
 /// | `#[primary]` | none: neither a read nor a write, passed to the side that answers |
 ///
 /// Reads and writes take `error = function` or `on_unknown = value` too. On the trait: `name = …`,
-/// `error = function`, `remote = path`, `transaction = Database` (writes take no transaction), `crate = path`.
+/// `error = function`, `remote = path`, `transaction = Database` (writes take no transaction), `unit_of_work` (implementers borrow
+/// a connection), `crate = path`.
 ///
 /// The guide is `dualwrite::guide::repository`.
 #[proc_macro_attribute]

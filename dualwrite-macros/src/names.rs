@@ -34,6 +34,11 @@ pub(crate) fn fenced(item: &Ident) -> Ident {
     format_ident!("Fenced{}", item, span = item.span())
 }
 
+/// `UnitCustomers` for `Customers`.
+pub(crate) fn unit(item: &Ident) -> Ident {
+    format_ident!("Unit{}", item, span = item.span())
+}
+
 /// `set_email_address` for `email_address`.
 pub(crate) fn setter(field: &Ident) -> Ident {
     format_ident!("set_{}", field, span = field.span())
@@ -72,6 +77,17 @@ pub(crate) fn side_parameters(item: TokenStream) -> [Ident; 3] {
         .find(|names| names.iter().all(|name| !taken.contains(name)))
         .unwrap_or_default();
     names.map(|name| Ident::new(&name, Span::call_site()))
+}
+
+/// A name for the type parameter of the database, in the same way.
+pub(crate) fn database_parameter(item: TokenStream) -> Ident {
+    let mut taken = HashSet::new();
+    collect(item, &mut taken);
+    let mut names = ["DB".to_owned(), "Database".to_owned()]
+        .into_iter()
+        .chain((1..).map(|n| format!("Database{n}")));
+    let name = names.find(|name| !taken.contains(name)).unwrap_or_default();
+    Ident::new(&name, Span::call_site())
 }
 
 fn collect(tokens: TokenStream, into: &mut HashSet<String>) {

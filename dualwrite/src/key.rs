@@ -1,6 +1,9 @@
 //! Keys: what identifies a record in both stores. A key decides the bucket, names the record in the
 //! control tables, and travels to the copy function.
 
+pub(crate) mod bytes;
+mod unsigned;
+
 use std::fmt;
 
 use uuid::Uuid;
@@ -11,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 /// The most bytes that an encoded key may take in the control tables.
 pub const KEY_BYTES_MAX: usize = 512;
 
-/// The type of a key: an integer, a text, a UUID, or a tuple of up to four of these.
+/// The type of a key: an integer, a text, a UUID, bytes, or a tuple of up to four of these.
 ///
 /// ```
 /// use dualwrite::{Key, KeyKind};
@@ -22,19 +25,21 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub struct KeyKind(u32);
 
 impl KeyKind {
-    /// Every integer type up to 64 signed bits.
+    /// Every integer type up to 64 bits; of `u64` the values up to `i64::MAX`.
     pub const INTEGER: Self = Self(1);
     /// `str`, `String` and the like.
     pub const TEXT: Self = Self(2);
     /// `uuid::Uuid`.
     pub const UUID: Self = Self(3);
+    /// `[u8; N]`, `[u8]` and `Vec<u8>`.
+    pub const BYTES: Self = Self(4);
 
     const fn tuple(parts: &[Self]) -> Self {
         let mut bits = 0;
         let mut index = parts.len();
         while index > 0 {
             index -= 1;
-            assert!(parts[index].0 <= 3, "a key tuple cannot hold another tuple");
+            assert!(parts[index].0 <= 4, "a key tuple cannot hold another tuple");
             bits = (bits << 4) | parts[index].0;
         }
         Self((bits << 4) | 15)
@@ -54,7 +59,8 @@ impl KeyKind {
         match self.0 {
             1 => "integer",
             2 => "text",
-            _ => "uuid",
+            3 => "uuid",
+            _ => "bytes",
         }
     }
 }
@@ -93,10 +99,14 @@ pub enum KeyPart {
     Text(String),
     /// A UUID.
     Uuid(Uuid),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// An integer above `i64::MAX`. No control table holds it: [`Key::check`] refuses it.
+    Beyond(u64),
 }
 
-/// What identifies a record. Implemented for integers (up to `i64`/`u32`), strings, UUIDs, references
-/// to these, and tuples of up to four of these. A newtype derives it ([`macro@crate::Key`]), or delegates:
+/// What identifies a record. Implemented for integers (up to `i64` and `u64`), strings, UUIDs, bytes (`[u8; N]`,
+/// `Vec<u8>`), references to these, and tuples of up to four of these. A newtype derives it ([`macro@crate::Key`]), or delegates:
 ///
 /// ```
 /// use dualwrite::{Error, Key, KeyKind, KeyPart, OwnedKey};
@@ -118,8 +128,9 @@ pub enum KeyPart {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",
-    label = "must be an integer, a string, a UUID, or a tuple of up to four of these",
-    note = "derive `dualwrite::Key` on a newtype over one of these, or name a field, as in `key = customer.id`"
+    label = "must be an integer of up to 64 bits, a string, a UUID, bytes, or a tuple of up to four of these",
+    note = "name the field that holds the key, as in `key = customer.id`",
+    note = "where `{Self}` is a newtype over one of these, write `#[derive(dualwrite::Key)]` above it"
 )]
 pub trait Key: Send + Sync {
     /// The type of the key, checked against the migration's on every call.
@@ -131,6 +142,15 @@ pub trait Key: Send + Sync {
     /// The value of an integer key, for [`BucketRule::Modulo`](crate::BucketRule::Modulo).
     fn integer(&self) -> Option<i64> {
         None
+    }
+
+    /// Checks that the control tables can hold the key.
+    ///
+    /// # Errors
+    /// `WrongKey` for an integer above `i64::MAX`.
+    #[inline]
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Appends the columns of the key.
@@ -171,6 +191,8 @@ impl Key for AnyKey {
             KeyPart::Integer(value) => Key::hash(value, seed),
             KeyPart::Text(value) => Key::hash(value.as_str(), seed),
             KeyPart::Uuid(value) => Key::hash(value, seed),
+            KeyPart::Bytes(value) => Key::hash(value.as_slice(), seed),
+            KeyPart::Beyond(value) => Key::hash(value, seed),
         };
         match self.0.as_slice() {
             [only] => part(seed, only),
@@ -200,10 +222,15 @@ impl EncodedKey {
     }
 
     pub(crate) fn from_parts(parts: &[KeyPart]) -> Result<Self, Error> {
+        if parts.iter().any(|part| matches!(part, KeyPart::Beyond(_))) {
+            return Err(unsigned::beyond());
+        }
         let mut values = parts.iter().map(|part| match part {
             KeyPart::Integer(value) => serde_json::Value::from(*value),
             KeyPart::Text(value) => serde_json::Value::from(value.as_str()),
             KeyPart::Uuid(value) => serde_json::Value::from(value.to_string()),
+            KeyPart::Bytes(value) => serde_json::Value::from(bytes::hex(value)),
+            KeyPart::Beyond(value) => serde_json::Value::from(*value),
         });
         let text = match (values.next(), parts.len()) {
             (Some(only), 1) => only.to_string(),
@@ -235,6 +262,9 @@ impl EncodedKey {
             (KeyKind::TEXT, serde_json::Value::String(text)) => Some(KeyPart::Text(text)),
             (KeyKind::UUID, serde_json::Value::String(text)) => {
                 Uuid::parse_str(&text).ok().map(KeyPart::Uuid)
+            }
+            (KeyKind::BYTES, serde_json::Value::String(text)) => {
+                bytes::from_hex(&text).map(KeyPart::Bytes)
             }
             _ => None,
         };
@@ -337,6 +367,10 @@ impl<K: Key + ?Sized> Key for &K {
     fn integer(&self) -> Option<i64> {
         (**self).integer()
     }
+    #[inline]
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
     fn push_parts(&self, parts: &mut Vec<KeyPart>) {
         (**self).push_parts(parts);
     }
@@ -351,6 +385,11 @@ macro_rules! tuple_keys {
                 let seed = seed.wrapping_add(4);
                 $(let seed = self.$index.hash(seed);)*
                 seed
+            }
+            #[inline]
+            fn check(&self) -> Result<(), Error> {
+                $(self.$index.check()?;)*
+                Ok(())
             }
             fn push_parts(&self, parts: &mut Vec<KeyPart>) {
                 $(self.$index.push_parts(parts);)*

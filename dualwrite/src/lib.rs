@@ -209,6 +209,7 @@ pub use state::{
     SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
 };
 pub use transaction::Tx;
+pub use transaction::build::BuildSide;
 pub use transaction::shared::SharedTx;
 pub use verify::repair::RepairReport;
 pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};

@@ -1,7 +1,7 @@
 //! What generated code names. Not for use by hand; no promises about it.
 
 pub use crate::call::read::route::{
-    Primary, primary, read, read_by, read_in, read_in_by, scan, scan_in,
+    Primary, primary, read, read_by, read_in, read_in_by, read_within, scan, scan_in, scan_within,
 };
 pub use crate::call::read::{Asking, Read, compare_by, copy_and_ask, finish_plain, finish_read};
 pub use crate::call::repository::{Form, Method, Repository, by, is_same_text};
@@ -24,6 +24,7 @@ pub use crate::needs::{
     kept, sure, unknown, unknown_of, with_error, with_error_of_old,
 };
 pub use crate::shadow::rules::{ByNoText, ByText, Failed};
+pub use crate::transaction::build::{ApartFrom, OfColumns, built, built_apart};
 pub use crate::transaction::fenced::{Fenced, Pool};
 pub use crate::transaction::shared::Turn;
 pub use crate::transaction::{HoldsFence, fenced};

@@ -9,6 +9,7 @@
 //! stored; the adapters say how.
 
 mod adopt;
+pub(crate) mod build;
 mod ending;
 pub(crate) mod exclusive;
 pub(crate) mod fenced;
@@ -65,6 +66,8 @@ pub struct Tx<'c, DB: Backend> {
     interrupted: bool,
     /// Somebody else ends the transaction.
     adopted: bool,
+    /// Where its connection is from, if it began the transaction: comparisons of what it reads take another one.
+    pool: Option<sqlx::Pool<DB>>,
     /// A shutdown waits for it.
     _operation: Option<TaskTrackerToken>,
     /// A change of the stage that waits for this transaction names it.
@@ -183,6 +186,7 @@ impl<DB: Backend> Tx<'static, DB> {
             }
             let mut tx = Self::opening(conn);
             (tx.isolation, tx._operation) = (isolation, operation.take());
+            tx.pool = Some(pool.clone());
             let begin = Begin { pins: &pins, isolation, savepoint };
             match tx.take_fence(begin).await.map_err(failed)? {
                 Fenced::Confirmed => {
@@ -286,6 +290,7 @@ impl<'c, DB: Backend> Tx<'c, DB> {
             work: Work::None,
             interrupted: false,
             adopted: false,
+            pool: None,
         }
     }
 
@@ -331,7 +336,13 @@ impl<'c, DB: Backend> Tx<'c, DB> {
         };
         let mut nested = Tx::new(Conn::Nested { conn, interrupted }, pins, isolation, State::Open);
         nested.adopted = self.adopted;
+        nested.pool.clone_from(&self.pool);
         Ok(nested)
+    }
+
+    /// Whether what it reads can be read once more on another connection.
+    pub(crate) fn has_pool(&self) -> bool {
+        self.pool.is_some()
     }
 
     /// The savepoint before a mirror write, at this level.

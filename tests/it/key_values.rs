@@ -297,7 +297,51 @@ async fn keys_of_several_columns_arrive<D: TestDb>(db: Scratch<D>) {
     runtime.shutdown().await.unwrap();
 }
 
+/// A write by closures, which says how often a side was asked.
+async fn save<D: Sql>(
+    migration: &Migration,
+    tx: &mut Tx<'_, D::Db>,
+    key: u64,
+) -> (u32, Option<sqlx::Error>) {
+    let mut asked = 0;
+    let write = migration.write("save", tx, &key);
+    let write = write.old(|mut tx| {
+        asked += 1;
+        let sql = format!("INSERT INTO old_note VALUES ({key}, 'written')");
+        Box::pin(async move { D::run_on(&mut tx, &sql).await })
+    });
+    let write = write.new(|mut tx| {
+        let sql = format!("INSERT INTO new_note VALUES ({key}, 'written')");
+        Box::pin(async move { D::run_on(&mut tx, &sql).await })
+    });
+    let error = write.uncompared().run().await.err();
+    (asked, error)
+}
+
+async fn an_unsigned_key_that_no_control_table_holds_is_refused<D: Sql>(db: Scratch<D>) {
+    tables(&db, "BIGINT").await;
+    let (runtime, migration) = begin::<D, u64>(&db).await;
+    let largest = i64::MAX as u64;
+    let mut tx = migration.begin(db.pool()).await.unwrap();
+    let (asked, error) = save::<D>(&migration, &mut tx, largest).await;
+    assert_eq!((asked, error.is_none()), (1, true));
+    tx.commit().await.unwrap();
+    for key in [largest + 1, u64::MAX] {
+        let mut tx = migration.begin(db.pool()).await.unwrap();
+        let (asked, error) = save::<D>(&migration, &mut tx, key).await;
+        let error = error.unwrap();
+        let error = Error::find(&error).unwrap();
+        assert_eq!((asked, error.kind()), (0, ErrorKind::WrongKey), "{error}");
+        for said in ["above 9223372036854775807", "another column", "migration `m`"] {
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    runtime.shutdown().await.unwrap();
+}
+
 on_all_databases!(
+    an_unsigned_key_that_no_control_table_holds_is_refused,
     a_row_without_a_key_is_named_by_backfill_and_verification,
     values_that_are_no_key_are_named,
     a_key_that_is_read_and_never_found_is_unexplained,

@@ -163,12 +163,11 @@ async fn words<D: TestDb>(db: &Scratch<D>) -> [Vec<String>; 2] {
 async fn all_arrives<D: TestDb, K: OwnedKey + Debug>(
     db: &Scratch<D>,
     runtime: &Runtime<D::Db>,
-    number: usize,
     case: &Case,
 ) {
     tables(db, case).await;
     let copy = copier::<D, K>(source("old_note"), source("new_note"));
-    let name = format!("m{number}");
+    let name = format!("m{}", Uuid::new_v4().simple());
     let registered = runtime.migration(name).backfill(copy).register().await;
     let migration = registered.unwrap_or_else(|error| panic!("{case:?}: {error}"));
     migration.advance(Stage::DualWrite).await.unwrap_or_else(|error| panic!("{case:?}: {error}"));
@@ -224,11 +223,16 @@ async fn run_cases<D: TestDb, K: OwnedKey + Debug>(db: &Scratch<D>, cases: &[Cas
         )
         .await;
     }
-    for (number, case) in cases.iter().enumerate() {
+    run_cases_as::<D, K>(db, cases).await;
+}
+
+/// The same again, where the types are there.
+async fn run_cases_as<D: TestDb, K: OwnedKey + Debug>(db: &Scratch<D>, cases: &[Case]) {
+    for case in cases {
         // The tables are made anew: statements that are prepared for the old ones go with their pool.
         let pool = db.another_pool(5).await;
         let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
-        all_arrives::<D, K>(db, &runtime, number, case).await;
+        all_arrives::<D, K>(db, &runtime, case).await;
         runtime.shutdown().await.unwrap();
         pool.close().await;
     }
@@ -311,7 +315,66 @@ async fn uuid_keys_arrive_as_bytes_and_as_texts<D: TestDb>(db: Scratch<D>) {
     run_cases::<D, Uuid>(&db, cases).await;
 }
 
+async fn unsigned_keys_arrive<D: TestDb>(db: Scratch<D>) {
+    const UNSIGNED: &[&str] = &["0", "2", "10", "9", "100", "9223372036854775807", "4294967296"];
+    let cases: &[Case] = match D::NAME {
+        "mysql" => &[
+            case("BIGINT UNSIGNED", UNSIGNED),
+            case("DECIMAL(20,0)", UNSIGNED),
+            Case { old: "BIGINT", new: "BIGINT UNSIGNED", keys: UNSIGNED },
+        ],
+        "postgres" => &[case("bigint", UNSIGNED), case("numeric(20,0)", UNSIGNED)],
+        _ => &[case("INTEGER", UNSIGNED), case("UNSIGNED BIG INT", UNSIGNED)],
+    };
+    run_cases::<D, u64>(&db, cases).await;
+    run_cases_as::<D, AccountId>(&db, cases).await;
+}
+
+/// Newtypes, as services have them.
+#[derive(Clone, Debug, dualwrite::Key)]
+struct AccountId(u64);
+
+#[derive(Clone, Debug, dualwrite::Key)]
+struct Digest([u8; 8]);
+
+async fn byte_keys_arrive<D: TestDb>(db: Scratch<D>) {
+    const BYTES: &[&str] = &[
+        "X'0000000000000001'",
+        "X'ffffffffffffff00'",
+        "X'00ff00ff00ff00ff'",
+        "X'7f80818283848586'",
+        "X'6162636465666768'",
+        "X'0000000000000000'",
+    ];
+    const BYTEA: &[&str] = &[
+        "'\\x0000000000000001'",
+        "'\\xffffffffffffff00'",
+        "'\\x00ff00ff00ff00ff'",
+        "'\\x7f80818283848586'",
+        "'\\x6162636465666768'",
+        "'\\x0000000000000000'",
+    ];
+    const LENGTHS: &[&str] = &["X'00'", "X'0000'", "X'ff'", "X'ff00'", "X'20'", "X''"];
+    let cases: &[Case] = match D::NAME {
+        "mysql" => &[case("BINARY(8)", BYTES), case("VARBINARY(20)", BYTES)],
+        "postgres" => &[case("bytea", BYTEA)],
+        _ => &[case("BLOB", BYTES), case("BINARY(8)", BYTES)],
+    };
+    run_cases::<D, Vec<u8>>(&db, cases).await;
+    run_cases_as::<D, Digest>(&db, cases).await;
+    let lengths: &[Case] = match D::NAME {
+        "mysql" => &[case("VARBINARY(20)", LENGTHS)],
+        "postgres" => {
+            &[case("bytea", &["'\\x00'", "'\\x0000'", "'\\xff'", "'\\xff00'", "'\\x20'", "''"])]
+        }
+        _ => &[case("BLOB", LENGTHS)],
+    };
+    run_cases_as::<D, Vec<u8>>(&db, lengths).await;
+}
+
 on_all_databases!(
+    unsigned_keys_arrive,
+    byte_keys_arrive,
     text_keys_of_every_type_arrive,
     integer_keys_of_every_width_arrive,
     uuid_keys_arrive_as_bytes_and_as_texts,

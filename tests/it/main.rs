@@ -92,6 +92,7 @@ mod transaction;
 mod unaware;
 mod unfinished;
 mod unfinished_forms;
+mod unit_of_work;
 mod verify;
 mod writers;
 

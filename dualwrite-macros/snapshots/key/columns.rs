@@ -18,6 +18,10 @@ where
     fn integer(&self) -> ::core::option::Option<::core::primitive::i64> {
         migrations::Key::integer(&(&self.tenant, &self.item))
     }
+    #[inline]
+    fn check(&self) -> ::core::result::Result<(), migrations::Error> {
+        migrations::Key::check(&(&self.tenant, &self.item))
+    }
     fn push_parts(&self, parts: &mut ::std::vec::Vec<migrations::KeyPart>) {
         migrations::Key::push_parts(&(&self.tenant, &self.item), parts)
     }

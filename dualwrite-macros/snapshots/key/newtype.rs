@@ -13,6 +13,10 @@ impl ::dualwrite::Key for CustomerId {
     fn integer(&self) -> ::core::option::Option<::core::primitive::i64> {
         ::dualwrite::Key::integer(&self.0)
     }
+    #[inline]
+    fn check(&self) -> ::core::result::Result<(), ::dualwrite::Error> {
+        ::dualwrite::Key::check(&self.0)
+    }
     fn push_parts(&self, parts: &mut ::std::vec::Vec<::dualwrite::KeyPart>) {
         ::dualwrite::Key::push_parts(&self.0, parts)
     }

@@ -50,6 +50,14 @@ fn routing(route: &Route) -> String {
                 ReadKind::Compared(_) => "",
                 ReadKind::Plain { tx: None } => ", never compared",
                 ReadKind::Plain { tx: Some(_) } => ", in the caller's transaction",
+                ReadKind::Within { lazy: false, comparing, .. } => match comparing {
+                    Some(_) => ", in the unit of work",
+                    None => ", in the unit of work, never compared",
+                },
+                ReadKind::Within { lazy: true, comparing, .. } => match comparing {
+                    Some(_) => ", in the unit of work, copied to new when first read",
+                    None => ", in the unit of work, copied to new when first read, never compared",
+                },
                 ReadKind::Lazy(Some(_)) => ", copied to new when first read",
                 ReadKind::Lazy(None) => ", copied to new when first read, never compared",
                 ReadKind::LazyIn { .. } => {

@@ -19,7 +19,8 @@ pub(super) fn expand(model: &Repository) -> TokenStream {
     let clone = clone(model);
     let debug = debug(model);
     let implementation = implementation(model);
-    quote!(#wrapper #functions #clone #debug #implementation)
+    let unit = super::unit::expand(model);
+    quote!(#wrapper #functions #clone #debug #unit #implementation)
 }
 
 fn wrapper(model: &Repository) -> TokenStream {
@@ -70,7 +71,10 @@ fn functions(model: &Repository) -> TokenStream {
     let Repository { wrapper, sides, root, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     let allow = allow_deprecated(model);
-    let built = built(model);
+    let built = match &model.unit {
+        Some(_) => super::unit::one_row(model),
+        None => built(model),
+    };
     let of_arcs = of_arcs(model);
     let at_once = model.writes().then(|| at_once(model));
     let (parameters, own_type) = own_type(model);
@@ -80,6 +84,25 @@ fn functions(model: &Repository) -> TokenStream {
             /// # Panics
             /// Where the copy function shows that both are columns of one row: each write would be executed
             /// twice. Use `one_row`.
+        }
+    });
+    let sides = model.unit.is_none().then(|| {
+        quote! {
+            #(#cfg)*
+            #allow
+            impl<#parameters> #own_type {
+                /// The old side itself, past the migration.
+                #[must_use]
+                pub fn old_side(&self) -> &#old {
+                    &self.old
+                }
+
+                /// The new side itself, past the migration.
+                #[must_use]
+                pub fn new_side(&self) -> &#new {
+                    &self.new
+                }
+            }
         }
     });
     quote! {
@@ -106,26 +129,12 @@ fn functions(model: &Repository) -> TokenStream {
 
         #at_once
 
-        #(#cfg)*
-        #allow
-        impl<#parameters> #own_type {
-            /// The old side itself, past the migration.
-            #[must_use]
-            pub fn old_side(&self) -> &#old {
-                &self.old
-            }
-
-            /// The new side itself, past the migration.
-            #[must_use]
-            pub fn new_side(&self) -> &#new {
-                &self.new
-            }
-        }
+        #sides
     }
 }
 
 /// The table of methods.
-fn repository(model: &Repository, form: &str) -> TokenStream {
+pub(super) fn repository(model: &Repository, form: &str) -> TokenStream {
     let private = model.root.private();
     let name = names::plain(&model.typed().ident);
     let form = Ident::new(form, Span::call_site());
@@ -277,7 +286,7 @@ fn read_options(read: &Read) -> Option<TokenStream> {
     let ramped = read.ramp.as_ref().map(|_| quote!(.ramped()));
     let (sample, timeout) = match (&read.kind, read.comparing()) {
         (_, Some(comparing)) => (comparing.sample, comparing.timeout_ms),
-        (ReadKind::Lazy(None), _) => (Some(0), None),
+        (ReadKind::Lazy(None) | ReadKind::Within { comparing: None, .. }, _) => (Some(0), None),
         _ => (None, None),
     };
     let sample = sample.map(Literal::u16_unsuffixed).map(|share| quote!(.sample(#share)));
@@ -330,7 +339,10 @@ fn debug(model: &Repository) -> TokenStream {
 fn implementation(model: &Repository) -> TokenStream {
     let Repository { sides, associated, cfg, async_trait, .. } = model;
     let (old, trait_path) = (&sides.old, model.trait_path());
-    let (_, own_type) = own_type(model);
+    let own_type = match &model.unit {
+        Some(unit) => super::unit::own_type(model, unit),
+        None => own_type(model).1,
+    };
     let generics = implementation_generics(model);
     let (parameters, _, predicates) = generics.split_for_impl();
     let constants = model.constants.iter().map(|constant| self::constant(model, constant));
@@ -387,6 +399,9 @@ fn implementation_generics(model: &Repository) -> syn::Generics {
     let (old, new, trait_path) = (&sides.old, &sides.new, model.trait_path());
     let mut generics = model.generics.clone();
     let count = if model.writes() { 3 } else { 2 };
+    if let Some(unit) = &model.unit {
+        return super::unit::generics(model, unit, generics, &[old, new, both][..count]);
+    }
     for (place, parameter) in [old, new, both].into_iter().take(count).enumerate() {
         generics.params.insert(place, parse_quote!(#parameter #unsized_));
     }

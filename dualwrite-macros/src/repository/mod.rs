@@ -13,6 +13,7 @@ mod fenced;
 mod lower;
 mod model;
 mod syntax;
+mod unit;
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -43,6 +43,16 @@ pub(super) struct Repository {
     pub(super) methods: Vec<Method>,
     /// What is written for a trait whose writes take no transaction.
     pub(super) fenced: Option<Fenced>,
+    /// What is written for a trait whose implementers borrow a connection.
+    pub(super) unit: Option<Unit>,
+}
+
+/// A trait of `&mut self` methods. The sides are built for each call, over the connection of the transaction.
+pub(super) struct Unit {
+    /// What implements the trait, for one transaction.
+    pub(super) name: Ident,
+    /// The type parameter that stands for the kind of database.
+    pub(super) database: Ident,
 }
 
 /// A trait whose writes take no transaction. The wrapper is that of its form whose writes take one.
@@ -146,6 +156,7 @@ pub(super) enum Equality {
 }
 
 /// How calls of a method find their side.
+#[expect(clippy::large_enum_variant, reason = "there is one a method")]
 pub(super) enum Route {
     Read(Read),
     Write(Write),
@@ -172,6 +183,8 @@ pub(super) enum ReadKind {
     Lazy(Option<Comparing>),
     /// A record missing in new is copied in the caller's transaction.
     LazyIn { tx: Ident },
+    /// In the transaction of a unit of work, and compared outside it.
+    Within { tx: Ident, lazy: bool, comparing: Option<Comparing> },
 }
 
 /// How the answers of a read are compared, where the method says so itself.
@@ -307,6 +320,8 @@ impl Read {
     /// How it is planned in a transaction, or outside one.
     pub(super) fn plan(&self) -> &'static str {
         match (&self.key, self.tx(), &self.ramp) {
+            (Some(_), Some(_), _) if self.is_within() => "read_within",
+            (None, Some(_), _) if self.is_within() => "scan_within",
             (Some(_), None, None) => "read",
             (Some(_), None, Some(_)) => "read_by",
             (Some(_), Some(_), None) => "read_in",
@@ -320,20 +335,26 @@ impl Read {
     pub(super) fn tx(&self) -> Option<&Ident> {
         match &self.kind {
             ReadKind::Plain { tx } => tx.as_ref(),
-            ReadKind::LazyIn { tx } => Some(tx),
+            ReadKind::LazyIn { tx } | ReadKind::Within { tx, .. } => Some(tx),
             ReadKind::Compared(_) | ReadKind::Lazy(_) => None,
         }
     }
 
     pub(super) fn is_lazy(&self) -> bool {
-        matches!(self.kind, ReadKind::Lazy(_) | ReadKind::LazyIn { .. })
+        let is_lazy_within = matches!(self.kind, ReadKind::Within { lazy: true, .. });
+        is_lazy_within || matches!(self.kind, ReadKind::Lazy(_) | ReadKind::LazyIn { .. })
+    }
+
+    /// Whether it is part of a unit of work.
+    pub(super) fn is_within(&self) -> bool {
+        matches!(self.kind, ReadKind::Within { .. })
     }
 
     /// How it is compared, if it is.
     pub(super) fn comparing(&self) -> Option<&Comparing> {
         match &self.kind {
             ReadKind::Compared(comparing) => Some(comparing),
-            ReadKind::Lazy(comparing) => comparing.as_ref(),
+            ReadKind::Lazy(comparing) | ReadKind::Within { comparing, .. } => comparing.as_ref(),
             ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
         }
     }

@@ -89,7 +89,7 @@ fn settings() {
     check(
         "#[repository(crate = \"dualwrite\", krate)] trait Things {}",
         &[
-            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`, `name`, `error`, `remote`, `transaction`",
+            "unknown key `krate`, did you mean `crate`? `#[repository]` takes `crate`, `name`, `error`, `remote`, `transaction`, `unit_of_work`",
             "`crate` takes a path: write `crate = my_crate::dualwrite`, without quotes",
         ],
     );
@@ -137,7 +137,7 @@ fn transactions() {
 
 #[test]
 fn signatures() {
-    const SHARED: &str = "a repository is shared by many calls at once: write `&self`";
+    const SHARED: &str = "write `&self`: a repository is shared by many calls at once; where it borrows a connection, write `#[repository(unit_of_work)]`";
     check_method("#[read(scan)] async fn all(&mut self) -> Result<(), E>;", &[SHARED]);
     check_method("#[read(scan)] async fn all(self: &Self) -> Result<(), E>;", &[SHARED]);
     check_method(

@@ -383,3 +383,20 @@ trait Customers {
 }",
     );
 }
+
+#[test]
+fn units_of_work() {
+    check(
+        "repository/units_of_work.rs",
+        "
+#[repository(unit_of_work)]
+trait Customers: Send {
+    #[read(key = id)]
+    async fn find(&mut self, id: i64) -> Result<Customer, sqlx::Error>;
+    #[read(scan, shadow = never)]
+    async fn count(&mut self) -> Result<i64, sqlx::Error>;
+    #[write(key = customer.id)]
+    async fn save(&mut self, customer: &Customer) -> Result<(), sqlx::Error>;
+}",
+    );
+}

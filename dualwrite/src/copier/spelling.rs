@@ -16,6 +16,12 @@ const FOLDS: u8 = 1;
 const FOLDS_LOOSELY: u8 = 2;
 
 impl Joined {
+    /// Whether a write of this key can be recorded.
+    pub(crate) fn check_key<K: Key + ?Sized>(&self, key: &K) -> Result<(), Error> {
+        self.check_kind(K::KIND)?;
+        key.check()
+    }
+
     /// A key as the control tables know it, however the caller spells it.
     pub(crate) fn encode<K: Key + ?Sized>(&self, key: &K) -> Result<EncodedKey, Error> {
         match &self.copier {

@@ -32,8 +32,9 @@ pub(crate) struct Forms(Arc<Mutex<Option<Arc<[KeyForm]>>>>);
 impl Forms {
     /// Columns in the forms that are known now; where the catalogue has not been asked, in the plain ones.
     pub(crate) fn of<'c>(&self, columns: &'c [String], kind: KeyKind) -> Keyed<'c> {
-        // There is no max(uuid) before PostgreSQL 18.
-        let plain = |kind| KeyForm { has_max: kind != KeyKind::UUID, ..KeyForm::default() };
+        // There is no max(uuid) and no max(bytea) before PostgreSQL 18.
+        let has_max = |kind| kind != KeyKind::UUID && kind != KeyKind::BYTES;
+        let plain = |kind| KeyForm { has_max: has_max(kind), ..KeyForm::default() };
         let forms = self.get().unwrap_or_else(|| kind.columns().map(plain).collect());
         Keyed { columns, forms }
     }

@@ -86,6 +86,8 @@ impl<DB: Backend> SqlCopier<DB> {
                 KeyPart::Integer(value) => value.to_string(),
                 KeyPart::Text(value) => value.clone(),
                 KeyPart::Uuid(value) => value.to_string(),
+                KeyPart::Bytes(value) => crate::key::bytes::hex(value),
+                KeyPart::Beyond(value) => value.to_string(),
             };
             values.push(text.as_str().into());
             equal.push(match is_loose(form) {

@@ -73,6 +73,7 @@ fn part_of(value: SqlValue, kind: KeyKind, form: &KeyForm) -> Result<KeyPart, St
         {
             return Uuid::from_slice(&bytes).map(KeyPart::Uuid).map_err(|_| "bytes".to_owned());
         }
+        SqlValue::Bytes(bytes) if kind == KeyKind::BYTES => return Ok(KeyPart::Bytes(bytes)),
         SqlValue::Bytes(bytes) => match String::from_utf8(bytes) {
             Ok(text) => SqlValue::Text(Some(text)),
             Err(_) => return Err("bytes that are no UTF-8".to_owned()),
@@ -83,8 +84,11 @@ fn part_of(value: SqlValue, kind: KeyKind, form: &KeyForm) -> Result<KeyPart, St
         (SqlValue::Integer(None) | SqlValue::Text(None), _) => Err("NULL".to_owned()),
         (SqlValue::Integer(Some(value)), KeyKind::INTEGER) => Ok(KeyPart::Integer(value)),
         (SqlValue::Text(Some(text)), KeyKind::INTEGER) if !form.read.is_empty() => {
-            let whole = whole(&text);
-            whole.map(KeyPart::Integer).ok_or("a number that is no integer of 64 bits".to_owned())
+            let whole = whole(&text).map(KeyPart::Integer);
+            whole.ok_or_else(|| match text.parse::<u64>() {
+                Ok(_) => "an integer above 9223372036854775807, the largest of 64 bits".to_owned(),
+                Err(_) => "a number that is no integer of 64 bits".to_owned(),
+            })
         }
         (SqlValue::Text(Some(text)), KeyKind::TEXT) => Ok(KeyPart::Text(text)),
         (SqlValue::Uuid(value), KeyKind::UUID) => Ok(KeyPart::Uuid(value)),

@@ -45,6 +45,9 @@ impl From<KeyPart> for SqlValue {
             KeyPart::Integer(value) => Self::Integer(Some(value)),
             KeyPart::Text(value) => Self::Text(Some(value)),
             KeyPart::Uuid(value) => Self::Uuid(value),
+            KeyPart::Bytes(value) => Self::Bytes(value),
+            // Such a key is refused before it is bound.
+            KeyPart::Beyond(_) => Self::Other("an integer above 9223372036854775807".to_owned()),
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::stages::position::Percent;
 /// The bucket is part of the library's stable contract and never changes between releases:
 /// `salt = xxh3_64(name of the migration)`; the hash of a column is `xxh3_64` of its bytes with the
 /// seed `seed + tag`, where an integer is its 8 little-endian bytes as `i64` (tag 1), a text its UTF-8
-/// bytes (tag 2), a UUID its 16 bytes (tag 3); a plain key starts from `seed = salt`, a tuple from
+/// bytes (tag 2), a UUID its 16 bytes (tag 3), bytes are
+/// themselves (tag 5); a plain key starts from `seed = salt`, a tuple from
 /// `salt + 4` and each column's hash is the next one's seed. `bucket = hash × 10000 / 2⁶⁴`, rounded down.
 /// (xxh3: Yann Collet, the 64-bit variant of xxHash 0.8.)
 ///

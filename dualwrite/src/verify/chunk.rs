@@ -269,6 +269,7 @@ fn in_order(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
             (KeyPart::Integer(one), KeyPart::Integer(other)) => one.cmp(other),
             (KeyPart::Text(one), KeyPart::Text(other)) => one.cmp(other),
             (KeyPart::Uuid(one), KeyPart::Uuid(other)) => one.cmp(other),
+            (KeyPart::Bytes(one), KeyPart::Bytes(other)) => one.cmp(other),
             _ => Ordering::Equal, // a column has one kind
         });
         unequal.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)

@@ -45,6 +45,9 @@ pub(super) fn named(key: &KeyParts) -> Result<EncodedKey, Error> {
             KeyPart::Text(text) if text.chars().count() > chars => {
                 KeyPart::Text(text.chars().take(chars).chain(['…']).collect())
             }
+            KeyPart::Bytes(bytes) if bytes.len() > chars => {
+                KeyPart::Bytes(bytes.iter().take(chars).copied().collect())
+            }
             part => part.clone(),
         };
         named = EncodedKey::from_parts(&key.iter().map(shorten).collect::<KeyParts>());

@@ -29,6 +29,12 @@ pub(crate) trait Sql: TestDb {
         tx: &mut Tx<'_, Self::Db>,
         sql: &str,
     ) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
+
+    /// The same on a connection.
+    fn read_on(
+        conn: &mut <Self::Db as sqlx::Database>::Connection,
+        sql: &str,
+    ) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
 }
 
 macro_rules! sql {
@@ -52,7 +58,14 @@ macro_rules! sql {
             }
 
             async fn read(tx: &mut Tx<'_, Self::Db>, sql: &str) -> Result<Rows, sqlx::Error> {
-                texts(raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut **tx).await?)
+                Self::read_on(&mut **tx, sql).await
+            }
+
+            async fn read_on(
+                conn: &mut <Self::Db as sqlx::Database>::Connection,
+                sql: &str,
+            ) -> Result<Rows, sqlx::Error> {
+                texts(raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(conn).await?)
             }
         }
     )*};

@@ -11,7 +11,7 @@ mod read;
 mod write;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Expr, ExprReference, GenericParam, Signature};
 
@@ -39,7 +39,7 @@ enum Handing {
 impl Body<'_> {
     /// Statements as the body of a method of this form.
     fn in_form(&self, statements: &TokenStream) -> TokenStream {
-        let statements = &self.failing(statements);
+        let statements = &self.in_unit(&self.failing(statements));
         match self.method.form {
             Form::Future => quote_spanned!(mixed()=> async move { #statements }),
             Form::Boxed => {
@@ -70,9 +70,29 @@ impl Body<'_> {
         }
     }
 
+    /// The wrapper: `self`, or what a unit of work borrows.
+    fn this(&self) -> TokenStream {
+        match &self.model.unit {
+            Some(_) => quote_spanned!(mixed()=> dual),
+            None => self.method.this.to_token_stream(),
+        }
+    }
+
+    /// The statements with the wrapper and the transaction of a unit of work.
+    fn in_unit(&self, statements: &TokenStream) -> TokenStream {
+        let (this, tx) = (&self.method.this, Ident::new("tx", mixed()));
+        match &self.model.unit {
+            Some(_) => quote_spanned! {mixed()=>
+                let (dual, #tx) = (#this.dual, &mut *#this.tx);
+                #statements
+            },
+            None => statements.clone(),
+        }
+    }
+
     /// A future of what one side of the wrapper answers.
     fn ask(&self, side: Side, handing: Handing) -> TokenStream {
-        let (this, field) = (&self.method.this, field(side));
+        let (this, field) = (self.this(), field(side));
         self.call(side, &quote_spanned!(mixed()=> &*#this.#field), handing)
     }
 
@@ -88,13 +108,46 @@ impl Body<'_> {
         receiver: &TokenStream,
         handing: Handing,
     ) -> TokenStream {
-        let (trait_path, name) = (self.model.trait_path(), &self.method.signature.ident);
+        let name = &self.method.signature.ident;
         let turbofish = turbofish(&self.method.signature);
         let arguments = self.method.arguments.iter().map(|argument| self.hand(argument, handing));
-        let call = quote_spanned! {mixed()=>
-            <#implementer as #trait_path>::#name #turbofish (#receiver #(, #arguments)*)
-        };
+        let is_apart = matches!(handing, Handing::Owned);
+        let arguments = quote!(#(, #arguments)*);
+        let call =
+            self.called(implementer, receiver, &quote!(#name #turbofish), &arguments, is_apart);
         self.answering(implementer, call)
+    }
+
+    /// The call of a method of a side. In a unit of work, what stands for the side builds it first: over the
+    /// connection of the transaction, or apart from it.
+    fn called(
+        &self,
+        implementer: &Ident,
+        receiver: &TokenStream,
+        method: &TokenStream,
+        arguments: &TokenStream,
+        is_apart: bool,
+    ) -> TokenStream {
+        let (trait_path, private) = (self.model.trait_path(), self.model.root.private());
+        if self.model.unit.is_none() {
+            return quote_spanned! {mixed()=>
+                <#implementer as #trait_path>::#method (#receiver #arguments)
+            };
+        }
+        let built = match is_apart {
+            true => quote_spanned!(mixed()=> #private::built_apart(#receiver, &mut connection)),
+            false => quote_spanned!(mixed()=> #private::built(#receiver, &mut *tx)),
+        };
+        let call = quote_spanned! {mixed()=>
+            let mut side = #built;
+            <_ as #trait_path>::#method (&mut side #arguments)
+        };
+        match self.method.form {
+            Form::Sync => quote_spanned!(mixed()=> { #call }),
+            Form::Future | Form::Boxed | Form::Async => {
+                quote_spanned!(mixed()=> async { #call.await })
+            }
+        }
     }
 
     /// The call with an answer whose error is old's, or carried until ours can be made into it.

@@ -9,8 +9,7 @@ use super::{Body, Handing, mixed, variant};
 impl Body<'_> {
     /// The body of a method that neither reads nor writes.
     pub(in crate::repository) fn primary(&self) -> TokenStream {
-        let (root, private, this) =
-            (&self.model.root, self.model.root.private(), &self.method.this);
+        let (root, private, this) = (&self.model.root, self.model.root.private(), self.this());
         let (is_old, is_new) = (variant(Side::Old), variant(Side::New));
         let (old, new) = (self.ask(Side::Old, Handing::Last), self.ask(Side::New, Handing::Last));
         let waits = match self.method.form {

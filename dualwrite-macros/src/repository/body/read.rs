@@ -16,6 +16,7 @@ impl Body<'_> {
         let rest = match &read.kind {
             ReadKind::Plain { .. } => self.plain(),
             ReadKind::LazyIn { tx } => self.lazy_in(tx),
+            ReadKind::Within { tx, lazy, comparing } => self.within(tx, *lazy, comparing.as_ref()),
             ReadKind::Lazy(comparing) => self.asked_again(Some(self.copied()), comparing.as_ref()),
             ReadKind::Compared(comparing) => self.asked_again(None, Some(comparing)),
         };
@@ -23,14 +24,15 @@ impl Body<'_> {
     }
 
     fn start(&self, read: &Read) -> TokenStream {
-        let (private, this, position) =
-            (self.model.root.private(), &self.method.this, &self.position);
+        let (private, this, position) = (self.model.root.private(), self.this(), &self.position);
         let function = Ident::new(read.plan(), mixed());
         let tx = read.tx().map(|tx| {
             let tx = self.fenced(tx);
             quote_spanned!(mixed()=> , #tx)
         });
-        let key = read.key.iter().chain(&read.ramp).map(borrowed);
+        // One form for both: what the ramp is followed by is the key, unless something else is named.
+        let ramp = read.ramp.as_ref().or(read.key.as_ref().filter(|_| read.is_within()));
+        let key = read.key.iter().chain(ramp).map(borrowed);
         let call = self.or_return(&quote_spanned! {mixed()=>
             #private::#function(&#this.repository, #position #tx #(, #key)*)
         });
@@ -168,7 +170,17 @@ impl Body<'_> {
 
     /// The second ask, which may run after this call: it owns all that it needs.
     fn again(&self) -> TokenStream {
-        let (root, this) = (&self.model.root, &self.method.this);
+        let (root, this) = (&self.model.root, self.this());
+        let unit = self.model.unit.as_ref();
+        let private = root.private();
+        let pool =
+            unit.map(|_| quote_spanned!(mixed()=> let pool = #private::ApartFrom::of(&*tx);));
+        let pool_again =
+            unit.map(|_| quote_spanned!(mixed()=> let pool = ::core::clone::Clone::clone(&pool);));
+        let connection = unit.map(|_| {
+            let taken = self.or_return(&quote_spanned!(mixed()=> pool.connection().await));
+            quote_spanned!(mixed()=> let mut connection = #taken;)
+        });
         let kept = self.method.arguments.iter().map(|argument| self.keep(argument));
         let clones = self.method.arguments.iter().map(|argument| match argument.passing {
             Passing::Value => self.copied_for_later(argument),
@@ -184,20 +196,48 @@ impl Body<'_> {
             call.kept(|| {
                 let old = ::core::clone::Clone::clone(&#this.old);
                 let new = ::core::clone::Clone::clone(&#this.new);
+                #pool
                 #(#kept)*
                 move |side: #root::Side| {
                     let old = ::core::clone::Clone::clone(&old);
                     let new = ::core::clone::Clone::clone(&new);
+                    #pool_again
                     #(#clones)*
-                    async move { #asked }
+                    async move { #connection #asked }
                 }
             })
         }
     }
 
+    /// In the transaction of a unit of work. The comparison reads both sides outside it.
+    fn within(&self, tx: &Ident, lazy: bool, comparing: Option<&Comparing>) -> TokenStream {
+        let again = comparing.map(|_| {
+            let again = self.again();
+            quote_spanned!(mixed()=> let again = #again;)
+        });
+        let finish = match comparing {
+            Some(comparing) => self.finish_read(comparing),
+            None => self.finish_plain(),
+        };
+        let asked = match lazy {
+            true => self.copied_in(tx),
+            false => {
+                let answer = self.answer(Handing::Last);
+                quote_spanned!(mixed()=> let answer = #answer;)
+            }
+        };
+        quote_spanned!(mixed()=> #again #asked #finish)
+    }
+
     /// Asks, copies the record if it is missing in new, and then asks new again, all in one
     /// transaction.
     fn lazy_in(&self, tx: &Ident) -> TokenStream {
+        let (asked, finish) = (self.copied_in(tx), self.finish_plain());
+        quote_spanned!(mixed()=> #asked #finish)
+    }
+
+    /// What of it stands before its end.
+    fn copied_in(&self, tx: &Ident) -> TokenStream {
         let answer = self.answer(Handing::Again);
         let new = self.asked(&self.ask(Side::New, Handing::Last));
         let finish = self.finish_plain();
@@ -212,7 +252,6 @@ impl Body<'_> {
                     return #finish;
                 }
             }
-            #finish
         }
     }
 

@@ -1,7 +1,7 @@
 //! The body of a write: the library names the implementation to call next, until all is written.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
 use super::super::model::{Failing, Handed, Keys, Made, Passing, Side, Then, Write};
@@ -67,8 +67,7 @@ impl Body<'_> {
     }
 
     fn begin(&self, Write { keys, tx, .. }: &Write) -> TokenStream {
-        let (private, this, position) =
-            (self.model.root.private(), &self.method.this, &self.position);
+        let (private, this, position) = (self.model.root.private(), self.this(), &self.position);
         let (function, keys) = match keys {
             Keys::One(key) => (quote!(write), Some(borrowed(key))),
             Keys::Many(keys) => (quote!(write_keys), Some(each(keys))),
@@ -114,7 +113,7 @@ impl Body<'_> {
 
     /// What stands before the loop, the call of each target, and what is done with its answer.
     fn calls(&self, write: &Write) -> (TokenStream, TokenStream, TokenStream) {
-        let (private, this) = (self.model.root.private(), &self.method.this);
+        let (private, this) = (self.model.root.private(), self.this());
         let made = match &write.keys {
             Keys::Made(made) => Some(made),
             _ => None,
@@ -154,17 +153,16 @@ impl Body<'_> {
 
     /// The call of the method that writes new under a key that is made.
     fn by_other_method(&self, name: &Ident, handed: &[Handed], tx: &Ident) -> TokenStream {
-        let (new, trait_path, this) =
-            (&self.model.sides.new, self.model.trait_path(), &self.method.this);
+        let (new, this) = (&self.model.sides.new, self.this());
         let arguments = handed.iter().map(|handed| match handed {
             Handed::Same(name) => quote!(#name),
             Handed::Tx => quote_spanned!(mixed()=> &mut *#tx),
             Handed::Key => quote_spanned!(mixed()=> key),
             Handed::KeyReference => quote_spanned!(mixed()=> &key),
         });
-        let call = quote_spanned! {mixed()=>
-            <#new as #trait_path>::#name(&*#this.new #(, #arguments)*)
-        };
+        let receiver = quote_spanned!(mixed()=> &*#this.new);
+        let arguments = quote!(#(, #arguments)*);
+        let call = self.called(new, &receiver, &name.to_token_stream(), &arguments, false);
         self.answering(&self.model.sides.new, call)
     }
 }

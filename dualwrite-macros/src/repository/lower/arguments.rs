@@ -11,7 +11,8 @@ use crate::diag::Errors;
 
 /// The `self` of `&self`.
 pub(super) fn receiver(signature: &Signature, errors: &mut Errors) -> Option<Token![self]> {
-    const SHARED: &str = "a repository is shared by many calls at once: write `&self`";
+    const SHARED: &str = "write `&self`: a repository is shared by many calls at once; where it borrows a connection, \
+                          write `#[repository(unit_of_work)]`";
     let Some(receiver) = signature.receiver() else {
         errors.on(
             &signature.ident,

@@ -1,14 +1,14 @@
 //! One method: its attribute, receiver, arguments and answer, put together.
 
 use proc_macro2::Ident;
-use syn::{Attribute, ExprPath, ItemTrait, Safety, Signature, TraitItemFn, Type};
+use syn::{Attribute, Expr, ExprPath, ItemTrait, Safety, Signature, TraitItemFn, Type};
 
 use super::super::desugar;
 use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKind, Route, Write};
 use super::answer::Answer;
 use super::options::Shadow;
 use super::route::{Declared, DeclaredFailing};
-use super::{answer, arguments, keys, owned, route, self_types};
+use super::{answer, arguments, keys, owned, route, self_types, unit};
 use crate::diag::Errors;
 use crate::names;
 
@@ -28,6 +28,8 @@ pub(super) struct Around<'t> {
     pub(super) of_async_fn: Form,
     /// What makes the user's error of ours, unless a method says otherwise.
     pub(super) error: Option<&'t ExprPath>,
+    /// Its implementers borrow a connection.
+    pub(super) is_unit: bool,
 }
 
 /// Proves one method. None for a method that failed, and for one that is not routed: its default
@@ -38,7 +40,7 @@ pub(super) fn lower(
     of_trait: &Around<'_>,
     errors: &mut Errors,
 ) -> Option<Lowered> {
-    let Around { item, associated, of_async_fn, error } = *of_trait;
+    let Around { item, associated, of_async_fn, error, is_unit } = *of_trait;
     if routing.is_empty() && function.default.is_some() {
         return None;
     }
@@ -48,16 +50,28 @@ pub(super) fn lower(
         Some((declared, failing)) => (Some(declared), failing),
         None => (None, DeclaredFailing::default()),
     };
-    check_signature(signature, associated, errors);
-    let this = arguments::receiver(signature, errors);
+    check_signature(signature, associated, is_unit, errors);
+    let this = match is_unit {
+        true => unit::receiver(signature, errors),
+        false => arguments::receiver(signature, errors),
+    };
     let answer = match routing.first().is_some_and(route::is_keyed) {
         true => answer::lower(signature, of_async_fn, failing.on_unknown.is_some(), errors),
         false => answer::of_primary(signature, of_async_fn, errors),
     };
     let mut arguments = arguments::lower(signature, errors);
-    let tx = arguments::transaction(&arguments, errors);
+    let around = match is_unit {
+        true => {
+            unit::check_arguments(&arguments, errors);
+            None
+        }
+        false => Some(arguments::transaction(&arguments, errors)),
+    };
     let route = match declared {
-        Some(declared) => route_of(declared, tx, signature, &mut arguments, item, errors),
+        Some(declared) => match around {
+            Some(tx) => route_of(declared, tx, signature, &mut arguments, item, errors),
+            None => route_within(declared, signature, &arguments, item, errors),
+        },
         None => None,
     };
     let failing = match (failing.on_unknown, failing.error.or_else(|| error.cloned())) {
@@ -97,9 +111,15 @@ fn attributes(function: &TraitItemFn, names: &[&str]) -> Vec<Attribute> {
     function.attrs.iter().filter(wanted).cloned().collect()
 }
 
-fn check_signature(signature: &Signature, associated: &[Ident], errors: &mut Errors) {
+fn check_signature(
+    signature: &Signature,
+    associated: &[Ident],
+    is_unit: bool,
+    errors: &mut Errors,
+) {
     let name = &signature.ident;
-    if names::WRAPPER_FUNCTIONS.contains(&names::plain(name).as_str()) {
+    let hides = !is_unit && names::WRAPPER_FUNCTIONS.contains(&names::plain(name).as_str());
+    if hides {
         errors.on(
             name,
             format!("the generated wrapper has a function `{name}` of its own, which would hide this: rename it"),
@@ -144,11 +164,7 @@ fn route_of(
             None
         }
         (Declared::Read { key, ramp, lazy, shadow }, tx) => {
-            for (setting, expression) in [("key", &key), ("ramp", &ramp)] {
-                if let Some(expression) = expression {
-                    keys::check(setting, expression, arguments, errors);
-                }
-            }
+            check_keys(&key, &ramp, arguments, errors);
             if tx.is_some() {
                 report_never_compared(&shadow, errors);
             }
@@ -166,6 +182,48 @@ fn route_of(
                 "a call in a transaction reads or writes: say `#[read(…)]` or `#[write(…)]`",
             );
             None
+        }
+    }
+}
+
+/// The route of a method of a unit of work: every one of them has the transaction.
+fn route_within(
+    declared: Declared,
+    signature: &Signature,
+    arguments: &[Argument],
+    item: &ItemTrait,
+    errors: &mut Errors,
+) -> Option<Route> {
+    match declared {
+        Declared::Write { keys, on_mirror_error, limits, on_difference } => {
+            report_exclusive(WRITES_BOTH, arguments, errors);
+            let keys = keys::lower(keys, arguments, item, errors)?;
+            let tx = unit::tx();
+            Some(Route::Write(Write { keys, tx, on_mirror_error, limits, on_difference }))
+        }
+        Declared::Read { key, ramp, lazy, shadow } => {
+            check_keys(&key, &ramp, arguments, errors);
+            let comparing = shadow.never.is_none().then_some(shadow.comparing);
+            if lazy && comparing.is_none() {
+                report_exclusive(READS_BOTH, arguments, errors);
+            }
+            let kind = ReadKind::Within { tx: unit::tx(), lazy, comparing };
+            check_kept(&kind, signature, arguments, errors);
+            Some(Route::Read(Read { key, ramp, kind }))
+        }
+        Declared::Primary => Some(Route::Primary),
+    }
+}
+
+fn check_keys(
+    key: &Option<Expr>,
+    ramp: &Option<Expr>,
+    arguments: &[Argument],
+    errors: &mut Errors,
+) {
+    for (setting, expression) in [("key", key), ("ramp", ramp)] {
+        if let Some(expression) = expression {
+            keys::check(setting, expression, arguments, errors);
         }
     }
 }
@@ -214,15 +272,20 @@ fn check_kept(kind: &ReadKind, signature: &Signature, arguments: &[Argument], er
 /// What else than owned values a read that is asked again could use; none if it is not.
 fn way_out(kind: &ReadKind) -> Option<&'static str> {
     match kind {
-        ReadKind::Compared(_) => Some(", or write `shadow = never`"),
+        ReadKind::Compared(_) | ReadKind::Within { comparing: Some(_), .. } => {
+            Some(", or write `shadow = never`")
+        }
         ReadKind::Lazy(_) => Some(""),
-        ReadKind::Plain { .. } | ReadKind::LazyIn { .. } => None,
+        ReadKind::Plain { .. } | ReadKind::LazyIn { .. } | ReadKind::Within { .. } => None,
     }
 }
 
 fn check_answer(answer: &Answer, route: &Route, errors: &mut Errors) {
     let way_out = match route {
-        Route::Read(Read { kind: ReadKind::LazyIn { .. }, .. }) => Some(""),
+        Route::Read(Read { kind: ReadKind::LazyIn { .. }, .. })
+        | Route::Read(Read {
+            kind: ReadKind::Within { lazy: true, comparing: None, .. }, ..
+        }) => Some(""),
         Route::Read(read) => way_out(&read.kind),
         Route::Write(_) | Route::Primary => None,
     };

@@ -11,6 +11,7 @@ mod owned;
 mod route;
 mod self_types;
 mod transaction;
+mod unit;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
@@ -37,14 +38,24 @@ struct Header {
     remote: Option<Path>,
     /// The kind of database whose transactions the wrapper begins.
     database: Option<Type>,
+    /// Its implementers borrow a connection.
+    unit: Option<Ident>,
 }
 
 impl Header {
     fn of(item: &ItemTrait, settings: &mut Settings, errors: &mut Errors) -> Self {
         let name = names::wrapper(&item.ident);
-        let mut header = Self { name, error: None, remote: None, database: None };
+        let mut header = Self { name, error: None, remote: None, database: None, unit: None };
         if let Some((key, value)) = settings.value("transaction", "a type of database", errors) {
             header.database = transaction::database(&key, &value, errors);
+        }
+        header.unit = settings.flag("unit_of_work", errors);
+        if let (Some(_), Some(unit)) = (&header.database, &header.unit) {
+            errors.on(
+                unit,
+                "keep `transaction` or `unit_of_work`: a unit of work has its transaction already",
+            );
+            header.database = None;
         }
         if let Some((key, value)) = settings.value("name", "a name for the wrapper", errors) {
             match options::name(&value) {
@@ -78,7 +89,7 @@ impl Header {
 /// Proves the trait valid, or says everything that is wrong with it.
 pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repository> {
     let mut errors = Errors::default();
-    const SETTINGS: &[&str] = &["crate", "name", "error", "remote", "transaction"];
+    const SETTINGS: &[&str] = &["crate", "name", "error", "remote", "transaction", "unit_of_work"];
     let mut settings = Settings::new("`#[repository]`", SETTINGS);
     settings.add(args, &mut errors);
     let root = Root::from_settings(&mut settings, &mut errors);
@@ -93,12 +104,16 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     };
     let source = in_form.as_ref().map_or(source, |in_form| &in_form.source);
     let item = &source.item;
+    if header.unit.is_some() {
+        unit::check(item, &mut errors);
+    }
     let associated = associated::types(item, &mut errors);
     let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
     let mut methods = methods(source, &associated, &header, &mut errors);
     let own_errors = associated::own_errors(item, &associated, &mut methods);
     let (generics, predicates) = generics(item, &substitute);
+    let unit = header.unit.as_ref().map(|_| unit::of(item));
     let model = Repository {
         root,
         wrapper: header.name,
@@ -106,7 +121,8 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         errors: error_types(item, &methods, &substitute),
         sides: Sides { old, new },
         both,
-        unsized_: may_be_unsized(&methods).then(|| quote!(: ?::core::marker::Sized)),
+        unsized_: (unit.is_none() && may_be_unsized(&methods))
+            .then(|| quote!(: ?::core::marker::Sized)),
         async_trait: source.async_trait().cloned(),
         cfg: item
             .attrs
@@ -122,6 +138,7 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         methods: methods.into_iter().map(|lowered| lowered.method).collect(),
         item: item.clone(),
         fenced: None,
+        unit,
     };
     let fenced = in_form.map(|in_form| in_form.fenced);
     errors.into_result(Repository { fenced, ..model })
@@ -204,6 +221,7 @@ fn methods(
         associated,
         of_async_fn,
         error: header.error.as_ref(),
+        is_unit: header.unit.is_some(),
     };
     let mut methods = Vec::new();
     for (item, routing) in source.item.items.iter().zip(&source.routing) {

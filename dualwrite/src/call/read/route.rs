@@ -210,6 +210,56 @@ pub fn scan_in<'r, DB: Backend>(
     Ok(Read::pinned(repository, method, route_of_scan(shared, position), None))
 }
 
+/// Plans the read of one key in a unit of work: inside its transaction, and compared afterwards outside it, where
+/// there is a pool to take another connection of.
+///
+/// # Errors
+/// `NotPinned`, `WrongKey`.
+pub fn read_within<'r, DB: Backend, K: Key + ?Sized, R: Key + ?Sized>(
+    repository: &'r Repository,
+    method: usize,
+    tx: &Tx<'_, DB>,
+    key: &K,
+    ramp: &R,
+) -> Result<Read<'r>, Error> {
+    let (shared, entry) = (&**repository.shared(), repository.method(method));
+    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
+    shared.check_kind(K::KIND)?;
+    let route = route_in_bucket(shared, position, ramp)?;
+    let (route, to_copy) = with_key_to_copy(shared, entry, route, key);
+    let mut read = Read::pinned(repository, method, route, to_copy);
+    let draw = match route.mirror.is_some() && shared.options.shadow_by_key {
+        true => sampling_draw(shared, key),
+        false => read.start,
+    };
+    if tx.has_pool() && is_compared(shared, entry, route, draw) {
+        (read.compares, read.epoch) = (true, position.epoch);
+        if !read.copies {
+            read.key = key_to_compare(key);
+        }
+    }
+    Ok(read)
+}
+
+/// The same without a key.
+///
+/// # Errors
+/// `NotPinned`.
+pub fn scan_within<'r, DB: Backend>(
+    repository: &'r Repository,
+    method: usize,
+    tx: &Tx<'_, DB>,
+) -> Result<Read<'r>, Error> {
+    let (shared, entry) = (&**repository.shared(), repository.method(method));
+    let position = tx.pinned(&shared.name).ok_or_else(|| not_pinned(shared))?;
+    let route = route_of_scan(shared, position);
+    let mut read = Read::pinned(repository, method, route, None);
+    if tx.has_pool() && is_compared(shared, entry, route, read.start) {
+        (read.compares, read.epoch) = (true, position.epoch);
+    }
+    Ok(read)
+}
+
 /// A call that neither reads nor writes, under way.
 pub struct Primary<'r> {
     side: Side,
@@ -286,7 +336,7 @@ impl<'r> Read<'r> {
             repository,
             method: repository.method(method),
             start: repository.shared().clock.ticks(),
-            epoch: Epoch(0), // it is never compared
+            epoch: Epoch(0), // of no use unless it is compared
             copies: key.is_some(),
             key,
             primary: route.primary,

@@ -21,7 +21,7 @@ pub fn write<'r, DB: Backend, K: Key + ?Sized, T, E>(
     key: &K,
 ) -> Write<'r, T, E> {
     Write::begun(repository, method, tx, |context| {
-        context.shared.check_kind(K::KIND)?;
+        context.shared.check_key(key)?;
         let bucket = context.shared.bucket(key)?;
         let route = route(context.position, Operation::Write, bucket);
         let (mirror, unequal) = (context.mirror(route, false), context.unequal(route, false));
@@ -48,6 +48,7 @@ where
         context.shared.check_kind(<I::Item as Key>::KIND)?;
         let mut found: Vec<(Stage, I::Item)> = Vec::new();
         for key in keys {
+            key.check()?;
             found.push((context.stage_of(&key)?, key));
         }
         if found.is_empty() {

@@ -272,7 +272,7 @@ impl<'r, T, E> Write<'r, T, E> {
 
     /// Now that the key is known, whether the other side may fall behind.
     fn decide_made<K: OwnedKey>(&mut self, key: &K) -> Result<(), Error> {
-        self.shared.check_kind(K::KIND)?;
+        self.shared.check_key(key)?;
         let position = self.planned.position;
         let bucket = self.shared.bucket(key)?;
         let route = route(position, Operation::Write, bucket);

@@ -98,6 +98,14 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
         ));
     }
     match (kind, &*column.base) {
+        // Beside a BIGINT it would become a DECIMAL.
+        (KeyKind::INTEGER, "bigint") if column.unsigned => Ok(KeyForm {
+            read: Wrap::new("CAST(", " AS CHAR)"),
+            text: Wrap::new("CAST(", " AS CHAR)"),
+            order: "integer unsigned".into(),
+            has_max: true,
+            ..KeyForm::default()
+        }),
         (KeyKind::INTEGER, "tinyint" | "smallint" | "mediumint" | "int" | "bigint") => {
             Ok(KeyForm {
                 text: Wrap::new("CAST(", " AS CHAR)"),
@@ -120,6 +128,12 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
         (KeyKind::UUID, "binary" | "varbinary") => {
             Ok(KeyForm { order: "binary".into(), is_bytes: true, ..KeyForm::default() })
         }
+        (KeyKind::BYTES, "binary" | "varbinary") => Ok(KeyForm {
+            text: Wrap::new("LOWER(HEX(", "))"),
+            order: "binary".into(),
+            is_bytes: true,
+            ..KeyForm::default()
+        }),
         (KeyKind::TEXT, "binary" | "varbinary") => Ok(KeyForm {
             text: Wrap::new("CONVERT(", " USING utf8mb4)"),
             order: "binary".into(),
@@ -179,7 +193,8 @@ fn unfit(column: &Column, kind: KeyKind) -> Unfit {
         "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" => {
             Some("an integer key, i64 for example")
         }
-        "uuid" | "binary" | "varbinary" => Some("a key of the type Uuid or String"),
+        "binary" | "varbinary" => Some("a key of the type Vec<u8>, Uuid or String"),
+        "uuid" => Some("a key of the type Uuid or String"),
         "char" | "varchar" | "text" => Some("a String key"),
         _ => None,
     };

@@ -161,6 +161,12 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
             is_bytes: true,
             ..KeyForm::default()
         }),
+        (KeyKind::BYTES, "bytea") => Ok(KeyForm {
+            text: Wrap::new("encode(", ", 'hex')"),
+            order: "bytea".into(),
+            is_bytes: true,
+            ..KeyForm::default()
+        }),
         (KeyKind::TEXT, "bytea") => Ok(KeyForm {
             bind: Wrap::new("convert_to(", ", 'UTF8')"),
             text: Wrap::new("convert_from(", ", 'UTF8')"),
@@ -240,6 +246,7 @@ fn unfit(column: &Column, kind: KeyKind) -> Unfit {
     let fitting = match &*column.base {
         "int2" | "int4" | "int8" | "numeric" => Some("an integer key, i64 for example"),
         "uuid" => Some("a key of the type Uuid or String"),
+        "bytea" => Some("a key of the type Vec<u8>, Uuid or String"),
         "text" | "varchar" | "bpchar" | "name" | "citext" => Some("a String key"),
         _ if column.is_enum => Some("a String key"),
         _ => None,

@@ -178,6 +178,13 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
             ..KeyForm::default()
         }),
         (KeyKind::TEXT, "text" | "blob") => Ok(KeyForm { spelling, ..form }),
+        // A declared type such as `BINARY(8)` leaves bytes as they are.
+        (KeyKind::BYTES, "blob" | "numeric") => Ok(KeyForm {
+            order: "blob".into(),
+            has_max: true,
+            is_bytes: true,
+            ..KeyForm::default()
+        }),
         (KeyKind::UUID, "text" | "blob" | "numeric") => {
             let uuid = if column.cast == "text" { UuidAs::Text } else { UuidAs::Native };
             let spelling = if uuid == UuidAs::Text { spelling } else { Spelling::Exact };
@@ -201,6 +208,7 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
                 KeyKind::INTEGER => {
                     "declare the column as INTEGER, or give the copy function a String key"
                 }
+                KeyKind::BYTES => "declare the column as BLOB",
                 _ => "declare the column as BLOB or TEXT",
             },
         )),

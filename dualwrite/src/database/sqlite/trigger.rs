@@ -142,6 +142,7 @@ fn fits(watched: &Watched, row: &str) -> String {
         KeyKind::UUID if form.uuid == UuidAs::Native => {
             format!("typeof({row}.{column}) = 'blob' AND length({row}.{column}) = 16")
         }
+        KeyKind::BYTES => format!("typeof({row}.{column}) = 'blob'"),
         _ => format!("typeof({row}.{column}) = 'text'"),
     };
     let parts: Vec<String> = watched.columns.iter().zip(&watched.forms).map(part).collect();
@@ -156,6 +157,7 @@ fn fits(watched: &Watched, row: &str) -> String {
 fn key(watched: &Watched, row: &str) -> String {
     let part = |((column, kind), form): (&(String, KeyKind), &KeyForm)| match *kind {
         KeyKind::INTEGER => format!("CAST({row}.{column} AS TEXT)"),
+        KeyKind::BYTES => format!("json_quote(lower(hex({row}.{column})))"),
         KeyKind::UUID if form.uuid == UuidAs::Text => format!("json_quote(lower({row}.{column}))"),
         KeyKind::UUID => {
             let hex = format!("lower(hex({row}.{column}))");
