@@ -30,6 +30,9 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
         lines.say("maintenance", &maintenance.to_string());
     }
     lines.say("instances", &migration.instances.to_string());
+    if let Some(mirror) = &migration.mirror {
+        lines.say("mirror writes", &mirror.to_string());
+    }
     let (new, old) = (migration.dead_letters, migration.dead_letters_to_old);
     lines.say("dead letters", &format!("{new} to new, {old} to old"));
     if let Some(why) = migration.attention() {

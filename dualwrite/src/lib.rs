@@ -152,12 +152,13 @@ pub use migration::smoke::{SMOKE_LIMIT, Smoke, SmokeCheck, SmokeReport};
 pub use migration::status::Status;
 pub use migration::transition::{MOVE_TIMEOUT, Transition};
 pub use migration::waiver::Waiver;
-pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
+pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
 pub use operator::execute::{CommandOptions, CommandOutcome};
+pub use operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
 #[cfg(feature = "page")]
@@ -194,6 +195,7 @@ pub use stages::bucket::{Bucket, BucketRule, salt};
 pub use stages::columns::Columns;
 pub use stages::facts::InstanceReport;
 pub use stages::hazard::{Hazard, HazardKind, Stopped};
+pub use stages::mirror::{MirrorError, MirrorNote};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
 pub use stages::route::{Operation, Route, route};

@@ -6,6 +6,7 @@ pub(crate) mod converging;
 pub(crate) mod facts;
 pub(crate) mod hazard;
 pub(crate) mod lineage;
+pub(crate) mod mirror;
 pub(crate) mod moves;
 pub(crate) mod position;
 pub(crate) mod readiness;

@@ -30,6 +30,7 @@ impl World {
             lazy: self.lazy,
             wanted: None,
             killed_by: None,
+            mirror: None,
             terms: None,
         };
         Facts {
@@ -50,6 +51,7 @@ impl World {
             old_verified: control.old_verified(),
             old_dead_letters: 0,
             old_waived: 0,
+            verification: None,
             hazards: Vec::new(),
             stale: control
                 .mark

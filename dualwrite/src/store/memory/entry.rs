@@ -94,6 +94,7 @@ impl Entry {
             old_dead_letters: self.dead_letters_for(Side::Old, false),
             old_waived: self.dead_letters_for(Side::Old, true),
             stale: self.stale_marks(),
+            verification: self.verification.as_ref().map(|(_, state)| state.summary()),
             hazards: self.hazards.clone(),
             approvals: self
                 .approvals

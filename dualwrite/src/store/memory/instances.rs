@@ -19,6 +19,7 @@ impl Entry {
             new_only: seen.new_only,
             wanted: seen.wanted.clone(),
             killed_by: seen.killed_by.clone(),
+            mirror: seen.terms.mirror.clone(),
             terms: Some(seen.terms.clone()),
         };
         let lease = u64::try_from(heartbeat.lease.as_nanos()).unwrap_or(u64::MAX);

@@ -8,7 +8,7 @@ use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, position_of};
 use crate::error::{Closed, Error, Maintenance};
-use crate::stages::facts::{Facts, InstanceReport, Unsettled};
+use crate::stages::facts::{Facts, InstanceReport, LastVerification, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation};
@@ -16,7 +16,7 @@ use crate::stages::stale::{StaleKind, StaleMark};
 use crate::stages::terms::Terms;
 use crate::state::unknown_migration;
 use crate::store::sql::hazards::{READ, hazard_of};
-use crate::store::sql::{Conn, SqlControl};
+use crate::store::sql::{Conn, SqlControl, verification};
 
 /// The columns of a [`Record`], and the joins that they need. Whether there is a row is asked of indexes, so that
 /// it costs the same however many there are.
@@ -155,6 +155,7 @@ pub(super) async fn facts<DB: Backend>(
         old_dead_letters: count(4)?,
         old_waived: count(9)?,
         stale: stale::<DB>(conn, name).await.map_err(failed)?,
+        verification: verification::<DB>(conn, name).await.map_err(failed)?,
         hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
         approvals: texts(approvals).map_err(failed)?,
         releases: texts(releases).map_err(failed)?,
@@ -195,6 +196,14 @@ async fn converging<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Resul
     let sql = "SELECT DISTINCT instance FROM dualwrite_mark WHERE migration = ? ORDER BY instance LIMIT 5";
     let instances = texts(DB::Adapter::fetch(conn, sql, &[name.into()]).await)?;
     Ok(Unsettled { writes, instances, keys })
+}
+
+async fn verification<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+) -> sqlx::Result<Option<LastVerification>> {
+    let rows = DB::Adapter::fetch(conn, &verification::read(), &[name.into()]).await?;
+    rows.first().map(|row| verification::owned(row).map(|(_, state)| state.summary())).transpose()
 }
 
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
@@ -240,6 +249,7 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
     let epoch = |column| {
         row.unsigned(first + column).map(|epoch| Epoch(epoch * u64::from(of_this_history)))
     };
+    let terms = row.optional_text(first + 11)?.and_then(Terms::of_text);
     Ok(InstanceReport {
         id: row.text(first)?.to_owned(),
         release: row.text(first + 1)?.to_owned(),
@@ -251,6 +261,7 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
         new_only: row.integer(first + 10)? != 0,
         wanted: row.optional_text(first + 7)?.map(str::to_owned),
         killed_by: row.optional_text(first + 8)?.map(str::to_owned),
-        terms: row.optional_text(first + 11)?.and_then(Terms::of_text),
+        mirror: terms.as_ref().and_then(|terms| terms.mirror.clone()),
+        terms,
     })
 }

@@ -172,6 +172,7 @@ fn summary(
         old_dead_letters,
         old_waived,
         stale: Vec::new(),
+        verification: None, // a reason shows it, a figure does not
         hazards: Vec::new(),
         approvals,
         releases,
