@@ -31,6 +31,7 @@ use crate::stages::facts::Facts;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Percent, Position};
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::{Side, Stage};
 use crate::stages::stale::StaleKind;
 use crate::stages::terms::Terms;
@@ -66,6 +67,8 @@ pub(crate) struct Record {
     pub(crate) started: bool,
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
+    /// What operators want compared.
+    pub(crate) sample: OrderedSample,
     /// Which calls are closed, and why.
     pub(crate) maintenance: Option<Maintenance>,
 }
@@ -81,8 +84,8 @@ pub(crate) struct Polled {
 /// What shows that a poll would find nothing new. Not what it would find.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fingerprint {
-    /// Of each migration, by name: epoch, token, generation, and the one that was verified.
-    pub(crate) migrations: Vec<[Option<i64>; 4]>,
+    /// Of each migration, by name: epoch, token, generation, the one that was verified, and what operators want compared.
+    pub(crate) migrations: Vec<[Option<i64>; 5]>,
     /// Something is under way that polls look after.
     pub(crate) active: bool,
     /// Backfills that are complete.
@@ -421,12 +424,12 @@ mod tests {
     #[test]
     fn a_fingerprint_is_quiet_only_where_nothing_differs_and_nobody_works() {
         let before = Fingerprint {
-            migrations: vec![[Some(1), Some(7), Some(1), None]],
+            migrations: vec![[Some(1), Some(7), Some(1), None, None]],
             ..Fingerprint::default()
         };
         let later = Fingerprint { at_us: Some(5), ..before.clone() };
         assert!(later.is_quiet_since(&before));
-        for column in 0..4 {
+        for column in 0..5 {
             let mut other = before.clone();
             other.migrations[0][column] = Some(9);
             assert!(!other.is_quiet_since(&before), "{column}");

@@ -108,7 +108,7 @@ pub use contract::declared::{
     COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX, Contract, OldObject,
 };
 pub use contract::plan::{ContractPlan, SchemaFile};
-pub use control::commands::{Job, JobKind};
+pub use control::commands::{Compared, Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
 pub use control::tasks::StartedBackfill;
@@ -183,6 +183,7 @@ pub use runtime::sources::open_feature::OpenFeatureFlags;
 pub use runtime::steering::FLAG_TIMEOUT;
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
 pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
+pub use shadow::context::{CallContext, with_context};
 pub use shadow::noise::{
     NOISE_ABSOLUTE, NOISE_CHECKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
 };
@@ -199,6 +200,7 @@ pub use stages::mirror::{MirrorError, MirrorNote};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
 pub use stages::route::{Operation, Route, route};
+pub use stages::sample::OrderedSample;
 pub use stages::stage::{Side, Stage};
 pub use stages::stale::{StaleKind, StaleMark};
 pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};

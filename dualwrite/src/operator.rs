@@ -29,6 +29,7 @@ use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
 
@@ -95,6 +96,8 @@ pub struct MigrationOverview {
     pub dead_letters_to_old: u64,
     /// Live instances.
     pub instances: usize,
+    /// The shares of the calls that operators want compared.
+    pub sample: OrderedSample,
     /// Mirror writes that failed of late, where some did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorOverview>,
@@ -170,6 +173,7 @@ impl MigrationOverview {
             dead_letters_to_old: facts.old_dead_letters,
             instances: facts.instances.len(),
             mirror: MirrorOverview::of(&facts.instances),
+            sample: facts.sample,
             hazards: facts.hazards.clone(),
             preflight: None,
             jobs: Vec::new(),
@@ -191,6 +195,7 @@ impl MigrationOverview {
             dead_letters_to_old: 0,
             instances: 0,
             mirror: None,
+            sample: OrderedSample::default(),
             hazards: Vec::new(),
             preflight: None,
             jobs: Vec::new(),

@@ -11,6 +11,7 @@ pub(crate) mod moves;
 pub(crate) mod position;
 pub(crate) mod readiness;
 pub(crate) mod route;
+pub(crate) mod sample;
 pub(crate) mod stage;
 pub(crate) mod stale;
 pub(crate) mod terms;

@@ -16,7 +16,7 @@ mod options;
 mod preflight;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -65,7 +65,6 @@ use crate::state::preflight::Catalogue;
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) salt: u64,
-    /// The number of its fence.
     fence: u64,
     pub(crate) options: Options,
     pub(crate) kind: Option<KeyKind>,
@@ -81,7 +80,6 @@ pub(crate) struct Shared {
     dirty: AtomicBool,
     letters: AtomicBool,
     due: AtomicBool,
-    /// A rollout is running.
     planned: AtomicBool,
     /// Somebody started a backfill that no instance runs.
     pub(crate) started: AtomicBool,
@@ -145,6 +143,7 @@ pub(crate) struct Shared {
     pub(crate) old_reads: AtomicU64,
     /// Which keys are equal.
     folds: AtomicU8,
+    sample: AtomicU32,
     /// Who has set the kill switch in the control tables.
     killed: Mutex<Option<String>>,
     /// Which calls are closed, and why.
@@ -237,6 +236,7 @@ impl Shared {
             catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
             folds: AtomicU8::new(0),
+            sample: AtomicU32::new(record.sample.to_bits()),
             killed: Mutex::new(record.killed.clone()),
             maintenance: Mutex::new(record.maintenance.clone()),
             flags: Mutex::default(),

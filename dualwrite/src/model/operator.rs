@@ -35,6 +35,7 @@ impl World {
         };
         Facts {
             killed: None,
+            sample: crate::stages::sample::OrderedSample::default(),
             maintenance: None,
             converging: crate::stages::facts::Unsettled::default(),
             position: control.position,

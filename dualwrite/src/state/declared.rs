@@ -1,8 +1,11 @@
 //! What this process declares of a migration, for the gates, and the kill switch that operators set.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Error;
+use crate::stages::position::Percent;
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Stage;
 use crate::stages::terms::Terms;
 use crate::state::Shared;
@@ -14,6 +17,17 @@ impl Shared {
         if killed.as_deref() != by {
             *killed = by.map(str::to_owned);
         }
+    }
+
+    /// What operators want compared.
+    #[inline]
+    pub(crate) fn ordered_sample(&self) -> OrderedSample {
+        OrderedSample::of_bits(self.sample.load(Relaxed))
+    }
+
+    /// The share of dual writes that is compared.
+    pub(crate) fn write_sample(&self) -> Percent {
+        self.ordered_sample().writes.unwrap_or(self.options.compare_writes)
     }
 
     /// The kill switch in the control tables, if it is set.

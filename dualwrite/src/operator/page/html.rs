@@ -140,6 +140,9 @@ fn state(migration: &MigrationOverview) -> Markup {
             @if let Some(maintenance) = &migration.maintenance { tr { th { "maintenance" } td { (own(&maintenance.to_string())) } } }
             tr { th { "generation" } td { (migration.generation) } }
             tr { th { "instances" } td { (migration.instances) } }
+            @for (calls, share) in [("reads", migration.sample.reads), ("dual writes", migration.sample.writes)] {
+                @if let Some(share) = share { tr { th { "compared" } td { (share) " of the " (calls) ", as ordered" } } }
+            }
             @if let Some(mirror) = &migration.mirror {
                 tr { th { "mirror writes" } td class=[mirror.failing.then_some("alert")] { (own(&mirror.to_string())) } }
             }
@@ -346,6 +349,7 @@ mod tests {
             dead_letters: 1,
             dead_letters_to_old: 6,
             instances: 2,
+            sample: Default::default(),
             mirror: Some(MirrorOverview {
                 instances: 2,
                 worst_instance: evil(),

@@ -66,6 +66,7 @@ mod tests {
             dead_letters_to_old: 0,
             instances,
             mirror: None,
+            sample: Default::default(),
             hazards: Vec::new(),
             preflight: None,
             jobs: Vec::new(),

@@ -178,6 +178,7 @@ fn summary(
         releases,
         contract_begun: false, // no gate of a published figure asks for it
         killed: record.killed,
+        sample: record.sample,
         maintenance: record.maintenance,
         unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
         instances,
