@@ -309,7 +309,8 @@ fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
         && age < terms.unaware_window
     {
         let reason = format!(
-            "old was written without this library {age:.0?} ago; {:.0?} must pass without",
+            "the old table was written {age:.0?} ago without the fence of this migration: by another program, or in a \
+             transaction that names other migrations alone; {:.0?} must pass without such a write",
             terms.unaware_window
         );
         block(found, Gate::Released, reason);
