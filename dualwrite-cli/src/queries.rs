@@ -49,8 +49,12 @@ pub(crate) async fn answer(
         Query::Instances { name } => shown(output, &operator.instances(&name).await?, |one| {
             let killed =
                 one.killed_by.as_ref().map_or(String::new(), |by| format!(", killed {by}"));
+            let mirror = one.mirror.as_ref().map_or(String::new(), |note| format!("; {note}"));
             let (id, release) = (&one.id, &one.release);
-            format!("{id}  release {release}, seen {}, drained {}{killed}", one.seen, one.drained)
+            format!(
+                "{id}  release {release}, seen {}, drained {}{killed}{mirror}",
+                one.seen, one.drained
+            )
         }),
         Query::DeadLetters { name } => {
             shown(output, &operator.dead_letters(&name).await?, |letter| {

@@ -30,6 +30,15 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
         lines.say("maintenance", &maintenance.to_string());
     }
     lines.say("instances", &migration.instances.to_string());
+    let sample = migration.sample;
+    for (calls, share) in [("reads", sample.reads), ("dual writes", sample.writes)] {
+        if let Some(share) = share {
+            lines.say("compared", &format!("{share} of the {calls}, as ordered"));
+        }
+    }
+    if let Some(mirror) = &migration.mirror {
+        lines.say("mirror writes", &mirror.to_string());
+    }
     let (new, old) = (migration.dead_letters, migration.dead_letters_to_old);
     lines.say("dead letters", &format!("{new} to new, {old} to old"));
     if let Some(why) = migration.attention() {

@@ -34,6 +34,7 @@ use crate::stages::facts::Facts;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::stages::terms::Terms;
@@ -69,6 +70,8 @@ pub(crate) struct Record {
     pub(crate) started: bool,
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
+    /// What operators want compared.
+    pub(crate) sample: OrderedSample,
     /// Which calls are closed, and why.
     pub(crate) maintenance: Option<Maintenance>,
 }

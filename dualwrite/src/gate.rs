@@ -47,7 +47,7 @@ pub enum Gate {
     Relaxed,
     /// Nobody has begun to drop old.
     Contracted,
-    /// The writes to the new side succeed, as far as this process has seen.
+    /// The writes to the new side succeed, as far as the live instances have seen in the last five minutes.
     MirrorWrites,
 }
 

@@ -108,7 +108,7 @@ pub use contract::declared::{
     COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX, Contract, OldObject,
 };
 pub use contract::plan::{ContractPlan, SchemaFile};
-pub use control::commands::{Job, JobKind};
+pub use control::commands::{Compared, Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
 pub use control::tasks::StartedBackfill;
@@ -152,12 +152,13 @@ pub use migration::smoke::{SMOKE_LIMIT, Smoke, SmokeCheck, SmokeReport};
 pub use migration::status::Status;
 pub use migration::transition::{MOVE_TIMEOUT, Transition};
 pub use migration::waiver::Waiver;
-pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
+pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
 pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
 pub use operator::execute::{CommandOptions, CommandOutcome};
+pub use operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
 #[cfg(feature = "page")]
@@ -182,6 +183,7 @@ pub use runtime::sources::open_feature::OpenFeatureFlags;
 pub use runtime::steering::FLAG_TIMEOUT;
 pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
 pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
+pub use shadow::context::{CallContext, with_context};
 pub use shadow::noise::{
     NOISE_ABSOLUTE, NOISE_CHECKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
 };
@@ -194,10 +196,12 @@ pub use stages::bucket::{Bucket, BucketRule, salt};
 pub use stages::columns::Columns;
 pub use stages::facts::InstanceReport;
 pub use stages::hazard::{Hazard, HazardKind, Stopped};
+pub use stages::mirror::{MirrorError, MirrorNote};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
 pub use stages::retry::{RETRY_AFTER, RETRY_AFTER_MAX};
 pub use stages::route::{Operation, Route, route};
+pub use stages::sample::OrderedSample;
 pub use stages::stage::{Side, Stage};
 pub use stages::stale::{StaleKind, StaleMark};
 pub use stages::verification::{

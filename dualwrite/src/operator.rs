@@ -5,6 +5,7 @@ mod contract;
 pub(crate) mod execute;
 mod expand;
 mod maintenance;
+pub(crate) mod mirror;
 mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
@@ -23,10 +24,12 @@ use crate::control::{BackfillProgress, Control, Order};
 use crate::database::Backend;
 use crate::error::{Closed, Error, ErrorKind, Maintenance};
 use crate::migration::transition::{check_named, check_reason};
+use crate::operator::mirror::MirrorOverview;
 use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
 
@@ -93,6 +96,11 @@ pub struct MigrationOverview {
     pub dead_letters_to_old: u64,
     /// Live instances.
     pub instances: usize,
+    /// The shares of the calls that operators want compared.
+    pub sample: OrderedSample,
+    /// Mirror writes that failed of late, where some did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorOverview>,
     /// Writers of the old table that no trigger sees, and sequences of the new table that are behind, as an instance
     /// found them last. `Complete` waits for each.
     pub hazards: Vec<Hazard>,
@@ -129,6 +137,9 @@ impl MigrationOverview {
         if self.dead_letters + self.dead_letters_to_old > 0 {
             return Some("dead letters");
         }
+        if self.mirror.as_ref().is_some_and(|mirror| mirror.failing) {
+            return Some("mirror writes fail");
+        }
         if self.instances == 0 {
             return Some("no live instance");
         }
@@ -161,6 +172,8 @@ impl MigrationOverview {
             dead_letters: facts.dead_letters,
             dead_letters_to_old: facts.old_dead_letters,
             instances: usize::try_from(facts.live()).unwrap_or(usize::MAX),
+            mirror: MirrorOverview::of(&facts.instances),
+            sample: facts.sample,
             hazards: facts.hazards.clone(),
             preflight: None,
             jobs: Vec::new(),
@@ -181,6 +194,8 @@ impl MigrationOverview {
             dead_letters: 0,
             dead_letters_to_old: 0,
             instances: 0,
+            mirror: None,
+            sample: OrderedSample::default(),
             hazards: Vec::new(),
             preflight: None,
             jobs: Vec::new(),

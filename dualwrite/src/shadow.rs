@@ -1,6 +1,7 @@
 //! Shadow comparison: what the caller got is compared with the other side, off the caller's path.
 
 pub(crate) mod cohort;
+pub(crate) mod context;
 pub(crate) mod decide;
 pub(crate) mod noise;
 pub(crate) mod report;

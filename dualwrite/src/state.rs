@@ -18,7 +18,7 @@ mod preflight;
 pub(crate) mod waiting;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -63,7 +63,6 @@ pub use crate::state::options::{
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) salt: u64,
-    /// The number of its fence.
     fence: u64,
     pub(crate) options: Options,
     pub(crate) kind: Option<KeyKind>,
@@ -79,7 +78,6 @@ pub(crate) struct Shared {
     dirty: AtomicBool,
     letters: AtomicBool,
     due: AtomicBool,
-    /// A rollout is running.
     planned: AtomicBool,
     /// Somebody started a backfill that no instance runs.
     pub(crate) started: AtomicBool,
@@ -139,6 +137,7 @@ pub(crate) struct Shared {
     catalogue: Mutex<Option<Catalogue>>,
     /// Reads of old that were counted and recorded.
     pub(crate) old_reads: AtomicU64,
+    sample: AtomicU32,
     /// Who has set the kill switch in the control tables.
     killed: Mutex<Option<String>>,
     /// Which calls are closed, and why.
@@ -228,6 +227,7 @@ impl Shared {
             preflight: Mutex::default(),
             catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
+            sample: AtomicU32::new(record.sample.to_bits()),
             killed: Mutex::new(record.killed.clone()),
             maintenance: Mutex::new(record.maintenance.clone()),
             flags: Mutex::default(),

@@ -1,13 +1,16 @@
 //! Commands of operators: one list for page, JSON and command-line tool; each recorded with who and why, refused where
 //! it was decided on another position, and done by whichever instance can.
 
+use std::sync::Arc;
+
 use dualwrite::{
-    COMMANDS, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Gate, JobKind, Move,
-    Operator, Percent, RolloutCommandKind, Side, Stage,
+    COMMANDS, Command, CommandOptions, CommandOutcome, Compared, Error, ErrorKind, Gate, JobKind,
+    Migration, Move, Operator, Percent, RolloutCommandKind, Runtime, Side, Stage,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{World, lazy, plain};
+use crate::support::hook::Hook;
+use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, lazy, plain};
 use crate::support::operated::{halted, off};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
@@ -20,6 +23,7 @@ on_all_databases!(
     every_command_is_recorded_with_who_and_why,
     jobs_are_done_by_an_instance,
     a_dead_letter_is_listed_waived_and_tried_again,
+    an_operator_changes_on_all_instances_what_is_compared,
     nobody_goes_forward_without_a_live_instance,
     what_is_wrong_changes_and_records_nothing,
 );
@@ -238,6 +242,73 @@ async fn a_dead_letter_is_listed_waived_and_tried_again<D: Sql>(db: Scratch<D>) 
     give(&operator, &Command::DeadLettersRetry).await.unwrap();
     until("it is copied", async || operator.dead_letters("notes").await.unwrap().is_empty()).await;
     world.runtime.shutdown().await.unwrap();
+}
+
+/// Reads a note, or saves it, until as many comparisons have come of it as wanted.
+async fn compares<D: Sql>(
+    migration: &Migration,
+    pool: &sqlx::Pool<D::Db>,
+    notes: &impl Notes<D::Db>,
+    (method, wanted): (&str, u64),
+) {
+    let compared = async || {
+        migration.settle().await.unwrap();
+        let methods = migration.status().await.unwrap().methods;
+        methods.iter().find(|one| one.method == method).map_or(0, |one| one.compared.total())
+    };
+    until("the share of the calls that are compared", async || {
+        let before = compared().await;
+        match method {
+            "find" => drop(notes.find(1).await.unwrap()),
+            _ => {
+                let mut tx = migration.begin(pool).await.unwrap();
+                notes.save(&mut tx, 1, "word").await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        }
+        compared().await - before == wanted
+    })
+    .await;
+}
+
+async fn an_operator_changes_on_all_instances_what_is_compared<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Shadow, 3, plain).await;
+    let pool = world.db.another_pool(4).await;
+    let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+    let other =
+        runtime.migration("notes").backfill(CopyNotes::<D>::new()).register().await.unwrap();
+    let store = |table| Store::<D> {
+        table,
+        pool: pool.clone(),
+        mood: Arc::default(),
+        hanging: Arc::default(),
+        reading: Hook::default(),
+        removing: Hook::default(),
+    };
+    let notes = DualNotes::new(&other, store("old_note"), store("new_note"));
+    let both = async |what: (&str, u64)| {
+        compares::<D>(&world.migration, world.db.pool(), &world.notes, what).await;
+        compares::<D>(&other, &pool, &notes, what).await;
+    };
+    let operator = Operator::new(world.db.pool().clone());
+    both(("find", 1)).await;
+    both(("save", 0)).await;
+    give(&operator, &Command::Compare(Compared::Reads, Some(Percent::ZERO))).await.unwrap();
+    give(&operator, &Command::Compare(Compared::Writes, Some(Percent::FULL))).await.unwrap();
+    both(("find", 0)).await;
+    both(("save", 1)).await;
+    let shown = operator.migration("notes").await.unwrap().sample;
+    assert_eq!((shown.reads, shown.writes), (Some(Percent::ZERO), Some(Percent::FULL)));
+    give(&operator, &Command::Compare(Compared::Reads, None)).await.unwrap();
+    let again = give(&operator, &Command::Compare(Compared::Reads, None)).await.unwrap();
+    assert!(again.text.contains("already"), "{again:?}");
+    both(("find", 1)).await;
+    let audit = operator.audit("notes").await.unwrap();
+    let told: Vec<_> = audit.iter().map(|one| (one.kind, one.detail.as_deref())).collect();
+    let compare = |what| (RolloutCommandKind::Compare, Some(what));
+    let expected = ["reads as registered", "100 % of the dual writes", "0 % of the reads"];
+    assert_eq!(told, expected.map(compare));
+    assert!(audit.iter().all(|one| one.actor == "ada" && one.reason == "it is time"));
 }
 
 async fn nobody_goes_forward_without_a_live_instance<D: Sql>(db: Scratch<D>) {

@@ -37,6 +37,7 @@ mod engines;
 mod equality;
 mod expand;
 #[cfg(unix)]
+mod failing_mirror;
 mod failover;
 mod far_away;
 mod fence;

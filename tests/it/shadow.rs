@@ -8,6 +8,7 @@ mod hooks;
 mod noise;
 mod samples;
 mod table;
+mod write_hooks;
 mod writes;
 
 use std::fmt;

@@ -221,6 +221,11 @@ async fn samples_are_forgotten<D: Sql>(db: Scratch<D>) {
         )
         .await;
     assert_eq!(json(url, "mismatches").await[0]["field"], "word");
+    give(url, "compare", &["--percent", "2.5"]).await;
+    assert_eq!(newest(url).await, ("compare".to_owned(), "2.5 % of the reads".into()));
+    give(url, "compare", &["--writes"]).await; // as registered: nothing is changed or recorded
+    assert_eq!(newest(url).await.1, "2.5 % of the reads");
+    assert_eq!(json(url, "status").await["sample"]["writes"], Value::Null);
     give(url, "mismatches-forget", &[]).await;
     assert_eq!(newest(url).await.0, "mismatches_forget");
     assert_eq!(json(url, "mismatches").await, Value::Array(Vec::new()));

@@ -258,6 +258,12 @@ CREATE TABLE IF NOT EXISTS dualwrite_kill (
     reason    TEXT    NOT NULL,
     at        INTEGER NOT NULL
 );
+-- The shares of reads and of dual writes that operators want compared, in basis points; -1 is as registered.
+CREATE TABLE IF NOT EXISTS dualwrite_sample (
+    migration   TEXT    NOT NULL PRIMARY KEY,
+    read_share  INTEGER NOT NULL,
+    write_share INTEGER NOT NULL
+);
 -- Why the sides may differ: each row withdraws the proof of a verification. Bears the stamp of the verification
 -- that found it at its beginning.
 CREATE TABLE IF NOT EXISTS dualwrite_stale (

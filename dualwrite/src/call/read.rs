@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::needs::{Answered, Failure};
 use crate::observe::outcome::Outcome;
-use crate::shadow::cohort;
 use crate::shadow::report::ShadowCall;
+use crate::shadow::{cohort, context};
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::state::in_flight::Phase;
@@ -295,12 +295,16 @@ fn start_shadow<T, E, F, Fut, C, N>(
     let key = call.key.take();
     let shared = call.repository.shared();
     let hooks = &shared.options.rules.hooks;
-    let label = if hooks.is_empty() { None } else { cohort::label() };
+    let (label, context) = match shared.options.rules.asks_no_caller() {
+        true => Default::default(),
+        false => (cohort::label(), context::current()),
+    };
     let wanted = || {
         hooks.want(&ShadowCall {
             method: &call.method.stats.name,
             key: key.as_deref().map(|key| key.0.as_str()),
             cohort: label.as_deref(),
+            context: &context,
         })
     };
     match catch_unwind(AssertUnwindSafe(wanted)) {
@@ -315,6 +319,7 @@ fn start_shadow<T, E, F, Fut, C, N>(
         primary: call.primary,
         cohort: shared.cohort(),
         label,
+        context,
         said: Mutex::default(),
         key,
         limit: call.method.timeout(shared),

@@ -150,7 +150,8 @@ impl Entry {
     /// The share of its calls that is compared.
     #[inline]
     pub(crate) fn sample(&self, shared: &Joined) -> Percent {
-        self.sample.unwrap_or(shared.options.shadow_sample)
+        let ordered = shared.ordered_sample().reads;
+        ordered.or(self.sample).unwrap_or(shared.options.shadow_sample)
     }
 
     /// The limit on one of its shadow reads.

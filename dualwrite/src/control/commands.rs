@@ -9,7 +9,7 @@ use crate::control::{Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::rollout::order::NewRolloutCommand;
-use crate::stages::position::Epoch;
+use crate::stages::position::{Epoch, Percent};
 use crate::stages::stage::Side;
 
 /// What an instance with a copy function does for an operator, who has none.
@@ -120,6 +120,30 @@ impl Job {
     }
 }
 
+/// Which calls are compared, for [`Command::Compare`](crate::Command).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compared {
+    /// Shadow reads.
+    Reads,
+    /// Dual writes, which are read back in the caller's transaction.
+    Writes,
+}
+
+impl Compared {
+    /// The share of them, for the audit.
+    pub(crate) fn share(self, share: Option<Percent>) -> String {
+        let calls = match self {
+            Self::Reads => "reads",
+            Self::Writes => "dual writes",
+        };
+        share.map_or_else(
+            || format!("{calls} as registered"),
+            |share| format!("{share} of the {calls}"),
+        )
+    }
+}
+
 /// A change that is recorded.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordedChange {
@@ -127,6 +151,8 @@ pub(crate) enum RecordedChange {
     Unkill,
     Waive(Side, EncodedKey),
     ForgetSamples,
+    /// The share that is compared from now on, of which calls; `None` is as registered.
+    Sample(Compared, Option<Percent>),
     StopWriter(String),
     Verification(VerifyCommand),
     Job(JobKind, Option<EncodedKey>),

@@ -24,6 +24,7 @@ impl Joined {
             unexpanded,
             rejecting,
             mirror_failing: self.mirror().failing(),
+            mirror: None,
         }
     }
 
@@ -31,9 +32,11 @@ impl Joined {
     /// refused.
     pub(crate) fn declared(&self) -> Terms {
         let mut terms = self.terms();
-        if terms.mirror_failing.is_some() {
+        terms.mirror = self.mirror().note(self.mirror_failures.shown());
+        if let (Some(note), true) = (&terms.mirror, terms.mirror_failing.is_some()) {
             let message = format!(
-                "too many writes to the new side fail on instance {}: its log and its status have the cause",
+                "too many writes to the new side fail on instance {}: {note}; fix the new side: at live each of these \
+                 writes would fail for its caller",
                 self.instance
             );
             terms.mirror_failing = Some(message);

@@ -118,6 +118,7 @@ mod tests {
             lazy: false,
             wanted: (!wanted.is_empty()).then(|| wanted.to_owned()),
             killed_by: None,
+            mirror: None,
             terms: None,
             alike: 1,
         }

@@ -77,7 +77,7 @@ pub(crate) fn verdict(
                 limit: &|method| shared.limit_of(method),
                 dead_letters,
                 has_critical: !shared.options.critical.is_empty(),
-                compares_writes: shared.options.compare_writes > Percent::ZERO,
+                compares_writes: shared.write_sample() > Percent::ZERO,
             },
         )
     });

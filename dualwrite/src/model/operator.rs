@@ -30,11 +30,13 @@ impl World {
             lazy: self.lazy,
             wanted: None,
             killed_by: None,
+            mirror: None,
             terms: None,
             alike: 1,
         };
         Facts {
             killed: None,
+            sample: crate::stages::sample::OrderedSample::default(),
             maintenance: None,
             converging: crate::stages::facts::Unsettled::default(),
             position: control.position,
@@ -51,6 +53,7 @@ impl World {
             old_verified: control.old_verified(),
             old_dead_letters: 0,
             old_waived: 0,
+            verification: None,
             hazards: Vec::new(),
             stale: control
                 .mark

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::known_reason;
+use crate::stages::mirror::{MirrorError, MirrorNote};
 
 /// How often a failed mirror write is logged at the most, per migration. The failures between two lines are
 /// counted in the next one.
@@ -15,7 +16,7 @@ pub const MIRROR_WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// The time that reports of mirror writes look back.
 pub(crate) const MIRROR_WINDOW: Duration = Duration::from_secs(5 * 60);
-/// From how many failures of late, and from which share on, no key goes live.
+/// From how many failures of late, and above which share, no key goes live.
 const FAILURES_MIN: u64 = 5;
 const FAILURE_SHARE_MAX: f64 = 0.05;
 
@@ -46,18 +47,6 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The newest failure of a mirror write in this process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct MirrorError {
-    /// The trait and the method: `Customers::save`.
-    pub method: String,
-    /// The side that failed.
-    pub side: crate::stages::stage::Side,
-    /// Code, constraint, table and column, where the database named them; never a row value.
-    pub cause: String,
-}
-
 /// Mirror writes of the last five minutes in this process, and the newest failure since it started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -72,7 +61,19 @@ pub struct MirrorReport {
     pub last_error: Option<MirrorError>,
 }
 
+/// The shares that a note tells apart, in percent.
+const SHARES: [u8; 8] = [100, 90, 75, 50, 25, 10, 5, 1];
+
 impl MirrorReport {
+    /// What others are told; `None` where none failed.
+    pub(crate) fn note(&self, last_error: Option<MirrorError>) -> Option<MirrorNote> {
+        let all = self.written + self.failed;
+        let reached =
+            |percent: &u8| u128::from(self.failed) * 100 >= u128::from(all) * u128::from(*percent);
+        let percent_min = SHARES.into_iter().find(reached).unwrap_or(0);
+        (self.failed > 0).then_some(MirrorNote { percent_min, last_error })
+    }
+
     pub(crate) fn new(written: u64, failed: u64, last_error: Option<MirrorError>) -> Self {
         let all = written + failed;
         let failure_share = (all > 0).then(|| failed as f64 / all as f64);
@@ -102,6 +103,8 @@ pub(crate) struct MirrorFailures(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     last: Option<MirrorError>,
+    /// The one that was logged last.
+    shown: Option<MirrorError>,
     /// When a failure was logged last.
     logged: Option<u64>,
     /// Failures since then.
@@ -113,14 +116,20 @@ impl MirrorFailures {
     /// logged a moment ago.
     pub(crate) fn note(&self, error: MirrorError, now: u64) -> Option<u64> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.last = Some(error);
+        known.last = Some(error.clone());
         known.silent += 1;
         let pause = MIRROR_WARNING_PAUSE.as_nanos();
         if known.logged.is_some_and(|then| u128::from(now.saturating_sub(then)) < pause) {
             return None;
         }
         known.logged = Some(now);
+        known.shown = Some(error);
         Some(std::mem::take(&mut known.silent))
+    }
+
+    /// The failure that was logged last: it changes seldom.
+    pub(crate) fn shown(&self) -> Option<MirrorError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).shown.clone()
     }
 
     /// The newest failure.
@@ -157,6 +166,20 @@ mod tests {
         assert!(failing(0, 0).is_none() && failing(0, 4).is_none() && failing(995, 5).is_none());
         let reason = failing(5, 55).unwrap();
         assert!(reason.starts_with("55 of 60 mirror writes"), "{reason}");
+    }
+
+    #[test]
+    fn a_note_tells_shares_apart_and_is_silent_without_a_failure() {
+        let note = |written, failed| MirrorReport::new(written, failed, None).note(None);
+        let percent = |written, failed| note(written, failed).map(|note| note.percent_min);
+        assert_eq!((percent(0, 0), percent(9, 0)), (None, None));
+        let found =
+            [percent(999, 1), percent(99, 1), percent(10, 9), percent(1, 99), percent(0, 3)];
+        assert_eq!(found, [0, 1, 25, 90, 100].map(Some));
+        assert_eq!(
+            note(0, 3).unwrap().to_string(),
+            "all of its mirror writes of the last five minutes failed"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::backfill::options::WORKERS_MAX;
+use crate::control::commands::Compared;
 use crate::error::{Closed, Error, ErrorKind};
 use crate::gate::Gate;
 use crate::stages::moves::Move;
@@ -75,7 +76,7 @@ const fn spec(
 }
 
 /// All commands.
-pub const COMMANDS: [CommandSpec; 32] = [
+pub const COMMANDS: [CommandSpec; 33] = [
     spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
@@ -124,6 +125,19 @@ pub const COMMANDS: [CommandSpec; 32] = [
         &[field("key", "the key, as JSON"), REVERSE],
     ),
     spec("mismatches-forget", "Removes the samples of mismatches", &[]),
+    spec(
+        "compare",
+        "Changes the share of the calls that are compared, on all instances",
+        &[
+            optional("percent", "the share, in percent; without it, as the service registers it"),
+            CommandField {
+                name: "writes",
+                about: "of dual writes, in place of reads",
+                required: false,
+                is_flag: true,
+            },
+        ],
+    ),
     spec(
         "writer-stopped",
         "Records that a writer no trigger sees is stopped",
@@ -209,6 +223,8 @@ pub enum Command {
     DeadLettersWaive(Side, String),
     /// Removes the samples of mismatches.
     MismatchesForget,
+    /// Changes the share of these calls that is compared; `None` is as registered.
+    Compare(Compared, Option<Percent>),
     /// Records that this writer is stopped.
     WriterStopped(String),
     /// Advances the sequences of new.
@@ -269,6 +285,13 @@ impl Command {
             "dead-letters-retry" => Self::DeadLettersRetry,
             "dead-letters-waive" => Self::DeadLettersWaive(fields.side()?, fields.key()?),
             "mismatches-forget" => Self::MismatchesForget,
+            "compare" => {
+                let share = fields.given("percent").map(|_| fields.percent()).transpose()?;
+                Self::Compare(
+                    if fields.flag("writes")? { Compared::Writes } else { Compared::Reads },
+                    share,
+                )
+            }
             "writer-stopped" => Self::WriterStopped(fields.required("writer")?),
             "advance-sequences" => Self::AdvanceSequences,
             "read-catalogue" => Self::ReadCatalogue,
@@ -319,6 +342,7 @@ impl Command {
             Self::DeadLettersRetry => "dead-letters-retry",
             Self::DeadLettersWaive(..) => "dead-letters-waive",
             Self::MismatchesForget => "mismatches-forget",
+            Self::Compare(..) => "compare",
             Self::WriterStopped(_) => "writer-stopped",
             Self::AdvanceSequences => "advance-sequences",
             Self::ReadCatalogue => "read-catalogue",
@@ -361,10 +385,14 @@ impl<G: Fn(&str) -> Option<String>> Fields<'_, G> {
     }
 
     fn side(&self) -> Result<Side, Error> {
-        match self.given("reverse").as_deref() {
-            None | Some("false") => Ok(Side::New),
-            Some("true" | "on") => Ok(Side::Old),
-            Some(_) => Err(wrong("reverse", "must be `true` or `false`")),
+        Ok(if self.flag("reverse")? { Side::Old } else { Side::New })
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, Error> {
+        match self.given(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true" | "on") => Ok(true),
+            Some(_) => Err(wrong(name, "must be `true` or `false`")),
         }
     }
 

@@ -314,6 +314,12 @@ impl Execution<'_> {
                 already: "there are no samples of mismatches",
                 ..plan(RecordedChange::ForgetSamples, Recorded::MismatchesForget)
             },
+            Command::Compare(of, share) => Plan {
+                order: self.options.order(Recorded::Compare).about(of.share(*share)),
+                done: "changed; instances compare by it within about 5 s",
+                already: "that is the share already; nothing was changed",
+                ..plan(RecordedChange::Sample(*of, *share), Recorded::Compare)
+            },
             Command::WriterStopped(writer) => Plan {
                 order: self.options.order(Recorded::WriterStopped).about(writer),
                 done: "recorded; run a verification of all keys now, for the proof is withdrawn",

@@ -53,6 +53,8 @@ pub enum RolloutCommandKind {
     DeadLettersWaive,
     /// The samples of mismatches were removed.
     MismatchesForget,
+    /// The share of the calls that are compared was changed.
+    Compare,
     /// The kill switch was set.
     KillOn,
     /// The kill switch was taken back.
@@ -78,7 +80,7 @@ pub enum RolloutCommandKind {
 }
 
 impl RolloutCommandKind {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -99,6 +101,7 @@ impl RolloutCommandKind {
         Self::DeadLettersRetry,
         Self::DeadLettersWaive,
         Self::MismatchesForget,
+        Self::Compare,
         Self::KillOn,
         Self::KillOff,
         Self::Close,
@@ -136,6 +139,7 @@ impl RolloutCommandKind {
             Self::DeadLettersRetry => "dead_letters_retry",
             Self::DeadLettersWaive => "dead_letters_waive",
             Self::MismatchesForget => "mismatches_forget",
+            Self::Compare => "compare",
             Self::KillOn => "kill_on",
             Self::KillOff => "kill_off",
             Self::Close => "close",

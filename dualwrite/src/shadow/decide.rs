@@ -4,21 +4,22 @@ use super::rules::SeenError;
 use crate::observe::outcome::Outcome;
 
 /// Which sides failed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failures {
     Primary(SeenError),
     Mirror(SeenError),
-    Both(SeenError, SeenError),
+    /// And whether they did alike.
+    Both(SeenError, SeenError, bool),
 }
 
 /// What it means that sides failed. An error that is to be ignored decides, whichever side it is of.
 pub(crate) fn failed(failures: Failures) -> Outcome {
     match failures {
         Failures::Primary(error) | Failures::Mirror(error) if error.ignored => Outcome::Ignored,
-        Failures::Both(primary, mirror) if primary.ignored || mirror.ignored => Outcome::Ignored,
+        Failures::Both(primary, mirror, _) if primary.ignored || mirror.ignored => Outcome::Ignored,
         Failures::Primary(_) => Outcome::PrimaryFailed,
         Failures::Mirror(_) => Outcome::MirrorFailed,
-        Failures::Both(primary, mirror) if primary.kind == mirror.kind => Outcome::FailedAlike,
+        Failures::Both(_, _, true) => Outcome::FailedAlike,
         Failures::Both(..) => Outcome::FailedDifferently,
     }
 }
@@ -61,20 +62,20 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart_by_side_and_kind() {
-        let error = |kind, ignored| SeenError { kind, ignored };
-        let (one, two, busy) = (error(1, false), error(2, false), error(3, true));
+        let error = SeenError::new;
+        let (one, two, busy) = (|| error(1, false), || error(2, false), || error(3, true));
         let expected = [
-            (Failures::Primary(one), Outcome::PrimaryFailed),
-            (Failures::Mirror(one), Outcome::MirrorFailed),
-            (Failures::Both(one, one), Outcome::FailedAlike),
-            (Failures::Both(one, two), Outcome::FailedDifferently),
-            (Failures::Primary(busy), Outcome::Ignored),
-            (Failures::Mirror(busy), Outcome::Ignored),
-            (Failures::Both(one, busy), Outcome::Ignored),
-            (Failures::Both(busy, one), Outcome::Ignored),
+            (Failures::Primary(one()), Outcome::PrimaryFailed),
+            (Failures::Mirror(one()), Outcome::MirrorFailed),
+            (Failures::Both(one(), one(), true), Outcome::FailedAlike),
+            (Failures::Both(one(), two(), false), Outcome::FailedDifferently),
+            (Failures::Primary(busy()), Outcome::Ignored),
+            (Failures::Mirror(busy()), Outcome::Ignored),
+            (Failures::Both(one(), busy(), false), Outcome::Ignored),
+            (Failures::Both(busy(), one(), false), Outcome::Ignored),
         ];
         for (failures, outcome) in expected {
-            assert_eq!(failed(failures), outcome, "{failures:?}");
+            assert_eq!(failed(failures.clone()), outcome, "{failures:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::compare::Shown;
+use crate::shadow::context::CallContext;
 
 /// How many reports wait for the hooks of a migration. What comes beyond is dropped, and counts as `reports_dropped`.
 pub const SHADOW_REPORTS_MAX: usize = 256;
@@ -13,7 +14,7 @@ pub const SHADOW_REPORTS_MAX: usize = 256;
 /// The most bytes of a text of an error or a panic.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-/// A call that may be compared, for [`ShadowRules::run_if`](crate::ShadowRules::run_if).
+/// A call that may be compared, a read or a write, for [`ShadowRules::run_if`](crate::ShadowRules::run_if).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ShadowCall<'c> {
@@ -23,6 +24,8 @@ pub struct ShadowCall<'c> {
     pub key: Option<&'c str>,
     /// The [cohort](crate::cohort()) of the caller.
     pub cohort: Option<&'c str>,
+    /// What the caller said by [`with_context`](crate::with_context).
+    pub context: &'c CallContext,
 }
 
 /// One comparison that differs or has failed, for [`ShadowRules::on_report`](crate::ShadowRules::on_report).
@@ -37,6 +40,8 @@ pub struct ShadowReport {
     pub key: Option<String>,
     /// The [cohort](crate::cohort()) of the caller.
     pub cohort: Option<String>,
+    /// What the caller said by [`with_context`](crate::with_context).
+    pub context: CallContext,
     /// What was found.
     pub found: ShadowFinding,
 }
@@ -47,7 +52,7 @@ pub struct ShadowReport {
 pub enum ShadowFinding {
     /// The two answers differ, and did when both were read again: the first difference in each field.
     Different(Vec<FieldMismatch>),
-    /// The side beside the caller's failed or panicked, and the caller's did not.
+    /// The side beside the caller's failed or panicked, and the caller's did not; a write could not be read back.
     MirrorFailed {
         /// What it said, where the rules give a text.
         text: Option<String>,
@@ -193,6 +198,7 @@ mod tests {
             method: number.to_string(),
             key: None,
             cohort: None,
+            context: CallContext::default(),
             found: ShadowFinding::Panicked { text: None },
         }
     }

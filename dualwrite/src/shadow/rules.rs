@@ -21,20 +21,29 @@ use crate::stages::position::Percent;
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// What is known of an error that is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct SeenError {
     pub(crate) kind: u64,
     pub(crate) ignored: bool,
+    /// What [`ShadowRules::compare_errors`] keeps of it, and the number of that rule.
+    kept: Option<(usize, Arc<dyn Any + Send + Sync>)>,
 }
 
 impl SeenError {
     /// A side that panicked instead of answering.
-    pub(crate) const PANIC: Self = Self { kind: u64::MAX, ignored: false };
+    pub(crate) const PANIC: Self = Self { kind: u64::MAX, ignored: false, kept: None };
+
+    /// Of which nothing more is kept.
+    pub(crate) const fn new(kind: u64, ignored: bool) -> Self {
+        Self { kind, ignored, kept: None }
+    }
 }
 
 type Kind = Arc<dyn Fn(&dyn Any) -> Option<u64> + Send + Sync>;
 type Ignored = Arc<dyn Fn(&dyn Any) -> bool + Send + Sync>;
-type IgnoredPair = Arc<dyn Fn(&dyn Any, &dyn Any) -> bool + Send + Sync>;
+type IgnoredPair = Arc<dyn Fn(&dyn Any, &dyn Any, &ShadowCall<'_>) -> bool + Send + Sync>;
+type Kept = Arc<dyn Fn(&dyn Any) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
+type Alike = Arc<dyn Fn(&dyn Any, &dyn Any) -> bool + Send + Sync>;
 
 /// How many fields may be ignored.
 const IGNORED_MAX: usize = 50;
@@ -57,6 +66,8 @@ pub struct ShadowRules {
     ignored: Vec<Ignored>,
     fields: Vec<String>,
     pairs: Vec<IgnoredPair>,
+    /// What is kept of errors, and which of those are alike.
+    errors: Vec<(Kept, Alike)>,
     pub(crate) hooks: Hooks,
     pub(crate) noise: Percent,
 }
@@ -65,7 +76,7 @@ impl Default for ShadowRules {
     fn default() -> Self {
         let (kinds, ignored, fields) = (Vec::new(), Vec::new(), Vec::new());
         let (pairs, hooks) = (Vec::new(), Hooks::default());
-        Self { kinds, ignored, fields, pairs, hooks, noise: NOISE_SAMPLE }
+        Self { kinds, ignored, fields, pairs, errors: Vec::new(), hooks, noise: NOISE_SAMPLE }
     }
 }
 
@@ -112,17 +123,66 @@ impl ShadowRules {
     /// ```
     #[must_use]
     pub fn ignore_if<T: 'static>(
-        mut self,
+        self,
         ignored: impl Fn(&T, &T) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.pairs.push(Arc::new(move |old, new| match (old.downcast_ref(), new.downcast_ref()) {
-            (Some(old), Some(new)) => ignored(old, new),
-            _ => false,
+        self.ignore_call_if(move |old, new, _| ignored(old, new))
+    }
+
+    /// The same by a function that sees the call, too: its method, its key, its cohort, and what the caller gave by
+    /// [`with_context`](crate::with_context), such as the arguments.
+    ///
+    /// ```
+    /// # let rules = dualwrite::ShadowRules::default();
+    /// let rules = rules.ignore_call_if(|old: &Vec<i64>, new: &Vec<i64>, call| {
+    ///     call.method == "Orders::page" && old.len() == new.len()
+    /// });
+    /// # let _ = rules;
+    /// ```
+    #[must_use]
+    pub fn ignore_call_if<T: 'static>(
+        mut self,
+        ignored: impl Fn(&T, &T, &ShadowCall<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.pairs.push(Arc::new(move |old, new, call| {
+            match (old.downcast_ref(), new.downcast_ref()) {
+                (Some(old), Some(new)) => ignored(old, new, call),
+                _ => false,
+            }
         }));
         self
     }
 
-    /// Compares a sampled read only where this says so. What it leaves out is in no class. It is called on the
+    /// Two errors are alike where `alike` says so of what `keep` kept of the old side's and of the new side's. The error
+    /// itself goes to the caller, and need not be `Clone`. `E` is the error of the repository; the first of these for a
+    /// type counts, and [`error_kind`](Self::error_kind) does not for that type.
+    ///
+    /// ```
+    /// # let rules = dualwrite::ShadowRules::default();
+    /// // The new side has two codes for what the old side calls "not found".
+    /// let rules = rules.compare_errors(
+    ///     |error: &std::io::Error| error.kind(),
+    ///     |old, new| old == new || *new == std::io::ErrorKind::NotFound,
+    /// );
+    /// # let _ = rules;
+    /// ```
+    #[must_use]
+    pub fn compare_errors<E: 'static, K: Send + Sync + 'static>(
+        mut self,
+        keep: impl Fn(&E) -> K + Send + Sync + 'static,
+        alike: impl Fn(&K, &K) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let keep: Kept = Arc::new(move |error| Some(Arc::new(keep(error.downcast_ref()?)) as _));
+        let alike: Alike =
+            Arc::new(move |old, new| match (old.downcast_ref(), new.downcast_ref()) {
+                (Some(old), Some(new)) => alike(old, new),
+                _ => false,
+            });
+        self.errors.push((keep, alike));
+        self
+    }
+
+    /// Compares a sampled read or write only where this says so. What it leaves out is in no class. It is called on the
     /// caller's path, so it must be quick; where it panics, the comparison counts as panicked.
     ///
     /// ```
@@ -229,8 +289,23 @@ impl ShadowRules {
     }
 
     /// Whether these answers, which differ, are to be ignored.
-    pub(crate) fn ignores_pair(&self, old: &dyn Any, new: &dyn Any) -> bool {
-        self.pairs.iter().any(|ignored| ignored(old, new))
+    pub(crate) fn ignores_pair(&self, old: &dyn Any, new: &dyn Any, call: &ShadowCall<'_>) -> bool {
+        self.pairs.iter().any(|ignored| ignored(old, new, call))
+    }
+
+    /// Whether the errors of both sides are alike.
+    pub(crate) fn are_alike(&self, old: &SeenError, new: &SeenError) -> bool {
+        match (&old.kept, &new.kept) {
+            (Some((rule, old)), Some((other, new))) if rule == other => {
+                self.errors.get(*rule).is_some_and(|(_, alike)| alike(&**old, &**new))
+            }
+            _ => old.kind == new.kind,
+        }
+    }
+
+    /// Whether nothing asks about the caller of a call.
+    pub(crate) fn asks_no_caller(&self) -> bool {
+        self.hooks.is_empty() && self.pairs.is_empty()
     }
 
     /// Looks at an error. A panic in the functions of the user, or in `Display`, is caught: then the
@@ -247,8 +322,13 @@ impl ShadowRules {
                 .find_map(|kind| kind(error))
                 .unwrap_or_else(|| fingerprint(error)),
             ignored: self.ignored.iter().any(|ignored| ignored(error)),
+            kept: self
+                .errors
+                .iter()
+                .enumerate()
+                .find_map(|(rule, (keep, _))| Some((rule, keep(error)?))),
         };
-        catch_unwind(AssertUnwindSafe(see)).unwrap_or(SeenError { kind: 0, ignored: false })
+        catch_unwind(AssertUnwindSafe(see)).unwrap_or(SeenError::new(0, false))
     }
 }
 
@@ -322,17 +402,32 @@ mod tests {
             .error_kind(|error: &String| error.len())
             .ignore_errors(|error: &String| error == "busy");
         let see = |error: &str| rules.see(&error.to_owned(), by_text);
-        assert_eq!(see("gone"), see("lost"));
+        assert_eq!(see("gone").kind, see("lost").kind);
         assert_ne!(see("gone").kind, see("locked").kind);
         assert!(see("busy").ignored && !see("gone").ignored);
         assert_ne!(rules.see(&"gone", by_text).kind, rules.see(&"lost", by_text).kind);
     }
 
     #[test]
+    fn errors_are_compared_in_pairs_where_the_service_says_how() {
+        let rules = ShadowRules::default()
+            .compare_errors(|error: &String| error.len(), |old, new| old + 1 == *new);
+        let see = |error: &str| rules.see(&error.to_owned(), by_text);
+        assert!(rules.are_alike(&see("gone"), &see("moved")));
+        assert!(!rules.are_alike(&see("moved"), &see("gone")), "old comes first");
+        assert!(!rules.are_alike(&see("gone"), &see("gone")), "by this rule alone");
+        // Errors of other types are compared as before.
+        let other = |error: &'static str| rules.see(&error, by_text);
+        assert!(rules.are_alike(&other("gone"), &other("gone")));
+        assert!(!rules.are_alike(&SeenError::PANIC, &see("gone")));
+    }
+
+    #[test]
     fn a_panic_while_looking_is_nobodys() {
         let rules = ShadowRules::default()
             .error_kind(|_: &Opaque| -> u8 { panic!("a bug in the service") });
-        assert_eq!(rules.see(&Opaque, |_| 7), SeenError { kind: 0, ignored: false });
+        let seen = rules.see(&Opaque, |_| 7);
+        assert_eq!((seen.kind, seen.ignored), (0, false));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::error::Maintenance;
 use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
+use crate::stages::mirror::MirrorNote;
 use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Stage;
 use crate::stages::stale::StaleMark;
 use crate::stages::terms::Terms;
@@ -36,6 +38,9 @@ pub struct InstanceReport {
     pub wanted: Option<String>,
     /// The kill switch that it sees set.
     pub killed_by: Option<String>,
+    /// How many of its mirror writes failed of late, and why, where some did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorNote>,
     /// What its release declares of the migration, where this release understands it.
     #[serde(skip)]
     pub(crate) terms: Option<Terms>,
@@ -68,6 +73,8 @@ pub(crate) struct Facts {
     pub(crate) old_waived: u64,
     /// Why the sides may differ, one of each kind: the reason why nothing is verified.
     pub(crate) stale: Vec<StaleMark>,
+    /// The newest verification, ended or not; unknown where figures are published for many migrations.
+    pub(crate) verification: Option<LastVerification>,
     /// What the catalogue said at the last look.
     pub(crate) hazards: Vec<Hazard>,
     /// Approvals that were given since the present stage was entered.
@@ -80,6 +87,8 @@ pub(crate) struct Facts {
     pub(crate) contract_begun: bool,
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
+    /// What operators want compared.
+    pub(crate) sample: OrderedSample,
     /// Which calls are closed, and why.
     pub(crate) maintenance: Option<Maintenance>,
     /// What is under way in converging mode.
@@ -93,6 +102,17 @@ impl Facts {
     pub(crate) fn live(&self) -> u64 {
         self.instances.iter().map(|instance| instance.alike).sum()
     }
+}
+
+/// What the newest verification has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastVerification {
+    /// Of the new and of the old side, when it began.
+    pub(crate) generations: [u64; 2],
+    pub(crate) compared: u64,
+    pub(crate) differing: u64,
+    pub(crate) is_sample: bool,
+    pub(crate) done: bool,
 }
 
 /// What is under way between two stores that share no transaction.

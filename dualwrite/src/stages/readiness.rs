@@ -4,13 +4,13 @@
 use crate::error::{Error, ErrorKind};
 use crate::gate::{Blocker, Gate};
 use crate::stages::converging::changes_writes;
-use crate::stages::facts::{Facts, Unsettled};
+use crate::stages::facts::{Facts, LastVerification, Unsettled};
 use crate::stages::hazard::{Hazard, HazardKind};
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::Generation;
 use crate::stages::route::is_read;
 use crate::stages::stage::{Side, Stage};
-use crate::stages::stale::reasons;
+use crate::stages::stale::{StaleKind, reasons};
 use crate::stages::terms::Terms;
 
 /// Lists what stands between the present position and a destination; empty means go.
@@ -42,7 +42,11 @@ pub(crate) fn blockers(
     let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
     if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
         copied(facts, terms, &mut found);
-        if let Some(reason) = &terms.mirror_failing {
+        // Who asks knows its own figures now; the others say theirs with their heartbeats.
+        let others = facts.instances.iter().filter_map(|one| one.terms.as_ref());
+        let mut failing =
+            std::iter::once(terms).chain(others).filter_map(|one| one.mirror_failing.as_ref());
+        if let Some(reason) = failing.next() {
             block(&mut found, Gate::MirrorWrites, reason.clone());
         }
     }
@@ -234,17 +238,55 @@ fn backfilled(facts: &Facts, found: &mut Vec<Blocker>) {
 fn verified(facts: &Facts, found: &mut Vec<Blocker>) {
     if facts.verified != Some(facts.generation) {
         let reason = format!("run the verification of generation {}", facts.generation);
-        block(found, Gate::Verified, because_stale(facts, reason));
+        let reason = unproven(facts, reason);
+        block(found, Gate::Verified, reason);
     }
 }
 
-/// With what has withdrawn an earlier proof.
-fn because_stale(facts: &Facts, advice: String) -> String {
-    match reasons(&facts.stale) {
-        Some(reasons) => format!(
-            "{reasons}: {advice}, over all keys; where it finds differences, repair them and run it again"
+/// What the newest verification found, what has withdrawn a proof besides, and what to do. `advice` is for where nobody
+/// has looked yet.
+fn unproven(facts: &Facts, advice: String) -> String {
+    let generations = [facts.generation.0, facts.old_generation.0];
+    let last = facts.verification.as_ref().filter(|last| last.generations == generations);
+    let found = last.and_then(|last| {
+        let LastVerification { compared, differing, .. } = last;
+        let differ = if *differing == 1 { "key that differs" } else { "keys that differ" };
+        match last {
+            _ if *differing > 0 && last.done => {
+                Some(format!("the last verification found {differing} {differ}"))
+            }
+            _ if *differing > 0 => Some(format!(
+                "the verification under way has found {differing} {differ} among {compared} so far"
+            )),
+            _ if !last.done => {
+                Some(format!("a verification is under way: {compared} keys are compared"))
+            }
+            _ if last.is_sample => {
+                Some("the last verification compared a sample of the keys".to_owned())
+            }
+            _ => None,
+        }
+    });
+    let differs = last.is_some_and(|last| last.differing > 0);
+    // What the verification found says the same with a number.
+    let besides = facts.stale.iter().filter(|mark| {
+        !differs || !matches!(mark.kind, StaleKind::Difference | StaleKind::Missing)
+    });
+    let besides = reasons(&besides.copied().collect::<Vec<_>>());
+    let why = match (found, besides) {
+        (None, None) => return advice,
+        (Some(why), None) | (None, Some(why)) => why,
+        (Some(found), Some(besides)) => format!("{found}; {besides}"),
+    };
+    match last {
+        _ if differs => format!(
+            "{why}: run `dualwrite repair` (`migration.verify().repair()`) unless somebody has since, then run the \
+             verification again"
         ),
-        None => advice,
+        Some(last) if !last.done && !last.is_sample => format!("{why}: wait for its end"),
+        _ => format!(
+            "{why}: {advice}, over all keys; where it finds differences, repair them and run it again"
+        ),
     }
 }
 
@@ -267,7 +309,8 @@ fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
         && age < terms.unaware_window
     {
         let reason = format!(
-            "old was written without this library {age:.0?} ago; {:.0?} must pass without",
+            "the old table was written {age:.0?} ago without the fence of this migration: by another program, or in a \
+             transaction that names other migrations alone; {:.0?} must pass without such a write",
             terms.unaware_window
         );
         block(found, Gate::Released, reason);
@@ -341,7 +384,7 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
     no_letters(facts.old_dead_letters, facts.old_waived, " back", found);
     if facts.old_verified != Some(facts.old_generation) {
         let reason = "run the verification of what was copied back".to_owned();
-        block(found, Gate::Verified, because_stale(facts, reason));
+        block(found, Gate::Verified, unproven(facts, reason));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stages::mirror::MirrorNote;
 use crate::stages::stage::Stage;
 
 /// What the release that asks for the move declares about its migration.
@@ -33,6 +34,9 @@ pub(crate) struct Terms {
     /// What is wrong with the writes to the new side, where too many of them failed of late. What is stored has no
     /// figures, which change with every write.
     pub(crate) mirror_failing: Option<String>,
+    /// What page and command show of failed mirror writes, where some failed of late.
+    #[serde(default)]
+    pub(crate) mirror: Option<MirrorNote>,
 }
 
 impl Terms {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::stages::bucket::Bucket;
+use crate::stages::facts::LastVerification;
 use crate::stages::position::{Generation, Percent};
 use crate::stages::stale::StaleKind;
 
@@ -195,6 +196,13 @@ impl VerifyState {
             report: VerifyReport::new(generations[0], sample),
             ..Self::default()
         }
+    }
+
+    /// What gates say of it.
+    pub(crate) fn summary(&self) -> LastVerification {
+        let VerifyReport { compared, differing, sample, .. } = self.report;
+        let (generations, done) = (self.generations, self.done);
+        LastVerification { generations, compared, differing, is_sample: sample.is_some(), done }
     }
 
     /// What a run that was asked for like `fresh` begins with, where `known` goes on.

@@ -39,6 +39,7 @@ impl Shared {
         self.due.store(record.due, Relaxed);
         self.planned.store(record.planned, Relaxed);
         self.started.store(record.started, Relaxed);
+        self.sample.store(record.sample.to_bits(), Relaxed);
         self.set_killed(record.killed.as_deref());
     }
 

@@ -1,7 +1,10 @@
-//! The kill switch that operators set.
+//! What operators set: the kill switch, and the share of calls that is compared.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
+use crate::stages::position::Percent;
+use crate::stages::sample::OrderedSample;
 use crate::state::Shared;
 
 impl Shared {
@@ -19,5 +22,16 @@ impl Shared {
         killed
             .as_ref()
             .map(|by| format!("in the control tables, by {by}").chars().take(60).collect())
+    }
+
+    /// What operators want compared.
+    #[inline]
+    pub(crate) fn ordered_sample(&self) -> OrderedSample {
+        OrderedSample::of_bits(self.sample.load(Relaxed))
+    }
+
+    /// The share of dual writes that is compared.
+    pub(crate) fn write_sample(&self) -> Percent {
+        self.ordered_sample().writes.unwrap_or(self.options.compare_writes)
     }
 }

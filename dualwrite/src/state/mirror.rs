@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::observe::count;
-use crate::observe::mirror::{Cause, MIRROR_WINDOW, MirrorError, MirrorReport};
+use crate::observe::mirror::{Cause, MIRROR_WINDOW, MirrorReport};
 use crate::observe::window::Cut;
+use crate::stages::mirror::MirrorError;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 

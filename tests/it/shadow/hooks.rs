@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 
-use dualwrite::{SHADOW_REPORTS_MAX, ShadowFinding, ShadowReport, ShadowRules, Shown, Stage};
+use dualwrite::{
+    SHADOW_REPORTS_MAX, ShadowFinding, ShadowReport, ShadowRules, Shown, Stage, with_context,
+};
 
 use super::{Refused, Row, Rows as _, World, row};
 
@@ -118,6 +120,62 @@ async fn a_predicate_of_the_call_says_what_is_compared() {
     assert_eq!(world.counters().await.shadow_equal, 1);
     world.rows.find(13).await.unwrap(); // the caller does not notice
     assert_eq!(world.compared("find").await.panicked, 1);
+}
+
+/// What a caller gives as an argument of its call.
+#[derive(Debug, PartialEq)]
+struct Page(u32);
+
+#[tokio::test]
+async fn predicates_and_reports_see_what_the_caller_gave_of_its_call() {
+    for stage in [Stage::Shadow, Stage::Live] {
+        let rules = ShadowRules::default()
+            .run_if(|call| call.context.get() != Some(&Page(9)))
+            .ignore_call_if(|old: &Row, new: &Row, call| {
+                let first = (call.method, call.key) == ("Rows::find", Some("1"));
+                first && old.email < new.email && call.context.get() == Some(&Page(2))
+            });
+        let (heard, rules) = hearing(rules);
+        let world = World::at(stage, rules).await;
+        world.new.answers(|_| Ok(Row { email: "zoe@example.org".into(), ..row() }));
+        with_context(Page(9), world.rows.find(1)).await.unwrap();
+        assert_eq!(world.compared("find").await.total(), 0);
+        with_context(Page(2), world.rows.find(1)).await.unwrap();
+        assert!(taken(&world, &heard).await.is_empty());
+        with_context(Page(2), world.rows.find(2)).await.unwrap();
+        with_context("tenant", with_context(Page(3), world.rows.find(1))).await.unwrap();
+        let reports = taken(&world, &heard).await;
+        let given = |report: &ShadowReport| {
+            let context = &report.context;
+            (context.get::<Page>().map(|page| page.0), context.get::<&str>().copied())
+        };
+        let given: Vec<_> = reports.iter().map(given).collect();
+        assert_eq!(given, [(Some(2), None), (Some(3), Some("tenant"))]);
+        let counted = world.compared("find").await;
+        assert_eq!((counted.ignored, counted.different, counted.total()), (1, 2, 3));
+    }
+}
+
+#[tokio::test]
+async fn errors_are_compared_in_pairs_old_before_new() {
+    for stage in [Stage::Shadow, Stage::Live] {
+        let keep = |error: &Refused| error.0.clone();
+        let rules = ShadowRules::default()
+            .compare_errors(keep, |old, new| (&**old, &**new) == ("gone", "no such row"));
+        let world = World::at(stage, rules).await;
+        let both = async |old, new| {
+            world.old.fails(old);
+            world.new.fails(new);
+            world.rows.find(1).await.unwrap_err();
+        };
+        both("gone", "no such row").await;
+        let counted = world.compared("find").await;
+        assert_eq!((counted.failed_alike, counted.total()), (1, 1));
+        both("no such row", "gone").await;
+        both("gone", "gone").await;
+        let counted = world.compared("find").await;
+        assert_eq!((counted.failed_differently, counted.total()), (2, 3));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dualwrite::{
     Backend, BoxError, ComparedReport, Copied, CopyKeys, KeySource, Migration, MirrorPolicy,
-    Percent, Registration, Runtime, Shown, Stage, Tx, cohort,
+    Percent, Registration, Runtime, ShadowRules, Shown, Stage, Tx, cohort,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -23,7 +23,7 @@ fn strict<DB: Backend>(registration: Registration<'_, DB>) -> Registration<'_, D
     all(registration).mirror(MirrorPolicy::Abort)
 }
 
-async fn compared(migration: &Migration, method: &str) -> ComparedReport {
+pub(super) async fn compared(migration: &Migration, method: &str) -> ComparedReport {
     let methods = migration.status().await.unwrap().methods;
     let found = methods.iter().find(|found| found.method == method);
     found.map_or_else(ComparedReport::default, |found| found.compared)
@@ -65,7 +65,7 @@ async fn a_mirror_write_that_failed_is_not_compared<D: Sql>(db: Scratch<D>) {
 }
 
 /// Writes another word than it was given, where it has one.
-struct Table<D: Sql> {
+pub(super) struct Table<D: Sql> {
     name: &'static str,
     instead: Option<&'static str>,
     database: PhantomData<D>,
@@ -101,9 +101,20 @@ async fn service<D: Sql, C: CopyKeys<Database = D::Db>>(
     copy: C,
     instead: Option<&'static str>,
 ) -> (Runtime<D::Db>, Migration, DualNotes<Table<D>, Table<D>>) {
+    service_with(db, copy, instead, ShadowRules::default()).await
+}
+
+/// The same with rules.
+pub(super) async fn service_with<D: Sql, C: CopyKeys<Database = D::Db>>(
+    db: &Scratch<D>,
+    copy: C,
+    instead: Option<&'static str>,
+    rules: ShadowRules,
+) -> (Runtime<D::Db>, Migration, DualNotes<Table<D>, Table<D>>) {
     create(db).await;
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
-    let migration = all(runtime.migration("notes").backfill(copy)).register().await.unwrap();
+    let registration = all(runtime.migration("notes").backfill(copy)).shadow_rules(rules);
+    let migration = registration.register().await.unwrap();
     migration.advance(Stage::DualWrite).await.unwrap();
     let table = |name, instead| Table { name, instead, database: PhantomData };
     let notes = DualNotes::new(&migration, table("old_note", None), table("new_note", instead));
@@ -236,9 +247,9 @@ impl<D: Sql> Notes<D::Db> for BothTables<D> {
 }
 
 /// Its comparison ends in an error of the database, or in a panic.
-struct Broken<D: Sql> {
-    panics: bool,
-    database: PhantomData<D>,
+pub(super) struct Broken<D: Sql> {
+    pub(super) panics: bool,
+    pub(super) database: PhantomData<D>,
 }
 
 impl<D: Sql> CopyKeys for Broken<D> {

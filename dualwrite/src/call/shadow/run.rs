@@ -21,8 +21,9 @@ use crate::needs::Answered;
 use crate::observe::outcome::{Outcome, Outcomes};
 use crate::observe::tally::field_label;
 use crate::observe::{MethodStats, Timed, count};
+use crate::shadow::context::CallContext;
 use crate::shadow::decide::{Failures, Recheck, failed, recheck};
-use crate::shadow::report::{ShadowFinding, ShadowReport};
+use crate::shadow::report::{ShadowCall, ShadowFinding, ShadowReport};
 use crate::shadow::rules::SeenError;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
@@ -46,6 +47,8 @@ pub(crate) struct Shadow<F, C, N> {
     pub(crate) cohort: Option<Arc<Outcomes>>,
     /// Of the caller, where reports bear it.
     pub(crate) label: Option<Arc<str>>,
+    /// What the caller said besides.
+    pub(crate) context: CallContext,
     /// What the mirror said last, where reports bear it.
     pub(crate) said: Mutex<Option<String>>,
     /// That of a read of one key.
@@ -142,6 +145,7 @@ where
             method: self.method.name.to_string(),
             key: self.key.as_deref().map(|key| key.0.as_str().to_owned()),
             cohort: self.label.as_deref().map(str::to_owned),
+            context: self.context.clone(),
             found: found(),
         });
     }
@@ -160,7 +164,7 @@ where
     }
 
     async fn find(&self, answer: Result<T, SeenError>) -> Found {
-        let (answer, mirror) = match both(answer, self.ask(self.primary.other()).await) {
+        let (answer, mirror) = match self.both(answer, self.ask(self.primary.other()).await) {
             Ok(answers) => answers,
             Err(outcome) => return Ok(outcome),
         };
@@ -182,11 +186,11 @@ where
             let mirror = self.ask_again(mirror_side).await;
             let after = self.ask_again(self.primary).await;
             let last = self.ask_again(mirror_side).await;
-            let ((before, mirror), (after, last)) = match (both(before, mirror), both(after, last))
-            {
-                (Ok(first), Ok(second)) => (first, second),
-                (Err(outcome), _) | (_, Err(outcome)) => return Ok(outcome),
-            };
+            let ((before, mirror), (after, last)) =
+                match (self.both(before, mirror), self.both(after, last)) {
+                    (Ok(first), Ok(second)) => (first, second),
+                    (Err(outcome), _) | (_, Err(outcome)) => return Ok(outcome),
+                };
             let agrees = |primary: &T, mirror: &T| self.agree(primary, mirror, &noise);
             let stands = |earlier: &T, later: &T| self.is_same(|| Pair::of(earlier, later), &noise);
             match recheck([&before, &after], [&mirror, &last], agrees, stands) {
@@ -270,10 +274,37 @@ where
 
     /// Whether the service does not mind that these two differ.
     fn is_ignored(&self, primary: &T, mirror: &T) -> bool {
+        let call = ShadowCall {
+            method: &self.method.name,
+            key: self.key.as_deref().map(|key| key.0.as_str()),
+            cohort: self.label.as_deref(),
+            context: &self.context,
+        };
         match self.primary {
-            Side::Old => self.shared.options.rules.ignores_pair(primary, mirror),
-            Side::New => self.shared.options.rules.ignores_pair(mirror, primary),
+            Side::Old => self.shared.options.rules.ignores_pair(primary, mirror, &call),
+            Side::New => self.shared.options.rules.ignores_pair(mirror, primary, &call),
         }
+    }
+
+    /// The answers of both sides, or what it means that a side failed.
+    fn both(
+        &self,
+        primary: Result<T, SeenError>,
+        mirror: Result<T, SeenError>,
+    ) -> Result<(T, T), Outcome> {
+        Err(failed(match (primary, mirror) {
+            (Ok(primary), Ok(mirror)) => return Ok((primary, mirror)),
+            (Err(primary), Ok(_)) => Failures::Primary(primary),
+            (Ok(_), Err(mirror)) => Failures::Mirror(mirror),
+            (Err(primary), Err(mirror)) => {
+                let rules = &self.shared.options.rules;
+                let alike = match self.primary {
+                    Side::Old => rules.are_alike(&primary, &mirror),
+                    Side::New => rules.are_alike(&mirror, &primary),
+                };
+                Failures::Both(primary, mirror, alike)
+            }
+        }))
     }
 
     fn is_same<'p>(&self, pair: impl Fn() -> Pair<'p, T, T>, noise: &BTreeSet<String>) -> bool
@@ -337,15 +368,6 @@ where
             }
         }
         samples
-    }
-}
-
-fn both<T>(primary: Result<T, SeenError>, mirror: Result<T, SeenError>) -> Result<(T, T), Outcome> {
-    match (primary, mirror) {
-        (Ok(primary), Ok(mirror)) => Ok((primary, mirror)),
-        (Err(primary), Ok(_)) => Err(failed(Failures::Primary(primary))),
-        (Ok(_), Err(mirror)) => Err(failed(Failures::Mirror(mirror))),
-        (Err(primary), Err(mirror)) => Err(failed(Failures::Both(primary, mirror))),
     }
 }
 

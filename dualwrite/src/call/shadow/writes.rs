@@ -2,7 +2,7 @@
 //! them. Off unless asked for, since it is the caller who waits.
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -21,8 +21,8 @@ use crate::error::Error;
 use crate::key::EncodedKey;
 use crate::observe::MethodStats;
 use crate::observe::outcome::Outcome;
-use crate::shadow::cohort;
-use crate::shadow::report::ShadowReport;
+use crate::shadow::report::{ShadowCall, ShadowFinding, ShadowReport};
+use crate::shadow::{cohort, context};
 use crate::stages::stale::StaleKind;
 use crate::stages::verification::KeyDifferenceKind;
 use crate::transaction::Tx;
@@ -49,6 +49,25 @@ pub(crate) fn compare<'a, DB: Backend>(
                 cohort.count(outcome);
             }
         };
+        let hooks = &shared.options.rules.hooks;
+        let wanted = || {
+            hooks.want(&ShadowCall {
+                method: &method.name,
+                key: Some(&key.0),
+                cohort: cohort::label().as_deref(),
+                context: &context::current(),
+            })
+        };
+        let tell = |found: ShadowFinding| report(shared, || report_of(shared, method, key, found));
+        match catch_unwind(AssertUnwindSafe(wanted)) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(panic) => {
+                count(Outcome::Panicked);
+                tell(ShadowFinding::Panicked { text: hooks.panic_text(&*panic) });
+                return Ok(());
+            }
+        }
         let Some(differing) = differing else {
             count(Outcome::MirrorFailed);
             return Ok(());
@@ -67,12 +86,32 @@ pub(crate) fn compare<'a, DB: Backend>(
                     kind = ?error.kind(),
                     "a write could not be compared"
                 );
+                tell(ShadowFinding::MirrorFailed { text: hooks.text(&error) });
                 Outcome::MirrorFailed
             }
-            Err(_) => Outcome::Panicked,
+            Err(panic) => {
+                tell(ShadowFinding::Panicked { text: hooks.panic_text(&*panic) });
+                Outcome::Panicked
+            }
         });
         Ok(())
     })
+}
+
+fn report_of(
+    shared: &Joined,
+    method: &MethodStats,
+    key: &EncodedKey,
+    found: ShadowFinding,
+) -> ShadowReport {
+    ShadowReport {
+        migration: shared.name.to_string(),
+        method: method.name.to_string(),
+        key: Some(key.0.as_str().to_owned()),
+        cohort: cohort::label().as_deref().map(str::to_owned),
+        context: context::current(),
+        found,
+    }
 }
 
 /// What differs stays: nobody else writes the key while the transaction lasts.
@@ -113,13 +152,7 @@ fn different(
         new: new.clone(),
     };
     let samples: Vec<Sample> = fields.into_iter().map(sample).collect();
-    report(shared, || ShadowReport {
-        migration: shared.name.to_string(),
-        method: method.name.to_string(),
-        key: Some(key.0.as_str().to_owned()),
-        cohort: cohort::label().as_deref().map(str::to_owned),
-        found: hear::different(&samples),
-    });
+    report(shared, || report_of(shared, method, key, hear::different(&samples)));
     let own = Arc::clone(shared);
     let key = key.clone();
     shared.spawn(async move {

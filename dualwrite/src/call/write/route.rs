@@ -172,8 +172,7 @@ impl<'r> Context<'r> {
     }
 
     pub(crate) fn compares(&self, route: Route) -> bool {
-        let share = self.shared.options.compare_writes;
-        route.mirror.is_some() && is_sampled(share, self.shared.clock.ticks())
+        route.mirror.is_some() && is_sampled(self.shared.write_sample(), self.shared.clock.ticks())
     }
 
     /// A row that a filter brought to new, of a key that is written to old alone, may be deleted from old

@@ -23,7 +23,7 @@ type Fields = HashMap<String, String>;
 
 /// The list.
 pub(super) async fn list() -> Response {
-    Json(COMMANDS).into_response()
+    Json(COMMANDS.as_slice()).into_response()
 }
 
 /// Carries one out.

@@ -140,6 +140,12 @@ fn state(migration: &MigrationOverview) -> Markup {
             @if let Some(maintenance) = &migration.maintenance { tr { th { "maintenance" } td { (own(&maintenance.to_string())) } } }
             tr { th { "generation" } td { (migration.generation) } }
             tr { th { "instances" } td { (migration.instances) } }
+            @for (calls, share) in [("reads", migration.sample.reads), ("dual writes", migration.sample.writes)] {
+                @if let Some(share) = share { tr { th { "compared" } td { (share) " of the " (calls) ", as ordered" } } }
+            }
+            @if let Some(mirror) = &migration.mirror {
+                tr { th { "mirror writes" } td class=[mirror.failing.then_some("alert")] { (own(&mirror.to_string())) } }
+            }
             tr {
                 th { "dead letters" }
                 td { (migration.dead_letters) " to new, " (migration.dead_letters_to_old) " to old" }
@@ -283,9 +289,11 @@ mod tests {
     use super::*;
     use crate::control::WorkerProgress;
     use crate::control::commands::{Job, JobKind};
+    use crate::operator::mirror::MirrorOverview;
     use crate::preflight::finding::{Finding, FindingLevel};
     use crate::preflight::report::PreflightReport;
     use crate::stages::hazard::{Hazard, HazardKind, Stopped};
+    use crate::stages::mirror::{MirrorError, MirrorNote};
 
     const EVIL: &str = "<script>alert(\"1\")</script>&'";
 
@@ -341,6 +349,20 @@ mod tests {
             dead_letters: 1,
             dead_letters_to_old: 6,
             instances: 2,
+            sample: Default::default(),
+            mirror: Some(MirrorOverview {
+                instances: 2,
+                worst_instance: evil(),
+                worst: MirrorNote {
+                    percent_min: 5,
+                    last_error: Some(MirrorError {
+                        method: evil(),
+                        side: Side::New,
+                        cause: evil(),
+                    }),
+                },
+                failing: true,
+            }),
             hazards: vec![Hazard {
                 repair: Some(evil()),
                 stopped: Some(Stopped { actor: evil(), reason: evil(), at_us: 1 }),

@@ -65,6 +65,8 @@ mod tests {
             dead_letters: 0,
             dead_letters_to_old: 0,
             instances,
+            mirror: None,
+            sample: Default::default(),
             hazards: Vec::new(),
             preflight: None,
             jobs: Vec::new(),

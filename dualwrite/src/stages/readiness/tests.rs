@@ -13,6 +13,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
         maintenance: None,
         killed: None,
+        sample: crate::stages::sample::OrderedSample::default(),
         converging: crate::stages::facts::Unsettled::default(),
         token: crate::stages::lineage::Token::default(),
         position: Position {
@@ -34,6 +35,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
         old_dead_letters: 0,
         old_waived: 0,
         stale: Vec::new(),
+        verification: None,
         hazards: Vec::new(),
         approvals: Vec::new(),
         releases: Vec::new(),
@@ -50,6 +52,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
             lazy: true,
             wanted: None,
             killed_by: None,
+            mirror: None,
             terms: None,
             alike: 1,
         }],
@@ -82,6 +85,60 @@ fn going_live_waits_for_mirror_writes_that_succeed() {
         assert_eq!(gates(&shadow, requested, terms.clone()), [Gate::MirrorWrites]);
     }
     assert_eq!(gates(&facts(Stage::Live, 0), Move::Rollback, terms), []);
+}
+
+#[test]
+fn going_live_waits_for_the_mirror_writes_of_every_live_instance() {
+    let mut shadow = facts(Stage::Shadow, 0);
+    let failing = Terms { mirror_failing: Some("on b".to_owned()), ..Terms::default() };
+    let other = InstanceReport { terms: Some(failing), ..shadow.instances[0].clone() };
+    shadow.instances.push(other);
+    let requested = Move::Advance(Stage::Live);
+    assert_eq!(gates(&shadow, requested, Terms::default()), [Gate::MirrorWrites]);
+}
+
+#[test]
+fn a_gate_that_a_verification_keeps_shut_says_what_it_found() {
+    let reason = |verification, stale: &[StaleKind]| {
+        let mut facts = facts(Stage::Shadow, 0);
+        facts.verified = None;
+        facts.verification = Some(verification);
+        facts.stale = stale.iter().map(|kind| StaleMark { kind: *kind, at_us: 0 }).collect();
+        let terms = Terms { sees_new: true, ..Terms::default() };
+        let requested = Move::Advance(Stage::Live);
+        let to = destination(facts.position, facts.generation, requested).unwrap();
+        let [blocker] = blockers(&facts, requested, to, &terms).try_into().unwrap();
+        assert_eq!(blocker.gate, Gate::Verified);
+        blocker.reason
+    };
+    let last =
+        LastVerification { generations: [2, 1], compared: 900, done: true, ..Default::default() };
+    let found = LastVerification { differing: 555, ..last.clone() };
+    let advice = "run `dualwrite repair` (`migration.verify().repair()`) unless somebody has since, then run the \
+                  verification again";
+    assert_eq!(
+        reason(found.clone(), &[StaleKind::Difference, StaleKind::Missing]),
+        format!("the last verification found 555 keys that differ: {advice}")
+    );
+    assert_eq!(
+        reason(LastVerification { differing: 1, ..last.clone() }, &[StaleKind::Truncated]),
+        format!(
+            "the last verification found 1 key that differs; the old table was truncated: {advice}"
+        )
+    );
+    let running = LastVerification { done: false, ..last.clone() };
+    assert_eq!(
+        reason(running.clone(), &[]),
+        "a verification is under way: 900 keys are compared: wait for its end"
+    );
+    let sample = LastVerification { is_sample: true, ..last };
+    assert!(
+        reason(sample, &[])
+            .starts_with("the last verification compared a sample of the keys: run the")
+    );
+    // What another generation found says nothing of this one.
+    let earlier = LastVerification { generations: [1, 1], ..found };
+    assert_eq!(reason(earlier, &[]), "run the verification of generation 2");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::{AuditEvent, Control as _};
 use crate::error::{Closed, Error, ErrorKind};
@@ -81,6 +81,17 @@ impl Commands for MemoryControl {
                     Some(_) => Taken::Done,
                     None => Taken::Already,
                 },
+                RecordedChange::Sample(of, share) => {
+                    let sample = &mut entry.record.sample;
+                    let slot = match of {
+                        Compared::Reads => &mut sample.reads,
+                        Compared::Writes => &mut sample.writes,
+                    };
+                    match std::mem::replace(slot, *share) == *share {
+                        true => Taken::Already,
+                        false => Taken::Done,
+                    }
+                }
                 RecordedChange::Maintain(change) => entry.maintain(*change, order, now),
                 RecordedChange::StopWriter(writer) => entry.stop_writer(writer, order, now),
                 _ => {

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
+use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleMark;
 use crate::store::sql::change::decide_change;
@@ -35,6 +36,7 @@ impl Entry {
                 planned: false,
                 started: false,
                 killed: None,
+                sample: OrderedSample::default(),
                 maintenance: None,
             },
             old_verified: None,
@@ -76,6 +78,7 @@ impl Entry {
         Facts {
             converging: crate::stages::facts::Unsettled::default(),
             killed: self.record.killed.clone(),
+            sample: self.record.sample,
             maintenance: self.record.maintenance.clone(),
             position: self.record.position,
             token: self.record.token,
@@ -94,6 +97,7 @@ impl Entry {
             old_dead_letters: self.dead_letters_for(Side::Old, false),
             old_waived: self.dead_letters_for(Side::Old, true),
             stale: self.stale_marks(),
+            verification: self.verification.as_ref().map(|(_, state)| state.summary()),
             hazards: self.hazards.clone(),
             approvals: self
                 .approvals

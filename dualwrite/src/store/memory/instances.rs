@@ -19,6 +19,7 @@ impl Entry {
             new_only: seen.new_only,
             wanted: seen.wanted.clone(),
             killed_by: seen.killed_by.clone(),
+            mirror: seen.terms.mirror.clone(),
             terms: Some(seen.terms.clone()),
             alike: 1,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::commands::{Commands, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
 use crate::control::tasks::NewTask;
 use crate::control::{Order, VerifyCommand};
 use crate::database::sealed::Adapter as _;
@@ -82,6 +82,24 @@ fn steps(
         }
         RecordedChange::ForgetSamples => {
             vec![Step::counted("DELETE FROM dualwrite_mismatch WHERE migration = ?", own())]
+        }
+        RecordedChange::Sample(of, share) => {
+            let column = match of {
+                Compared::Reads => "read_share",
+                Compared::Writes => "write_share",
+            };
+            let add = format!(
+                "INSERT INTO dualwrite_sample (migration, read_share, write_share) \
+                 SELECT m.name, -1, -1 FROM dualwrite_migration m WHERE m.name = ? AND NOT EXISTS \
+                 (SELECT 1 FROM dualwrite_sample s WHERE s.migration = m.name){}",
+                dialect.upsert("migration", &[])
+            );
+            let set = format!(
+                "UPDATE dualwrite_sample SET {column} = ? WHERE migration = ? AND {column} <> ?"
+            );
+            let points =
+                || SqlValue::from(share.map_or(-1, |share| i64::from(share.basis_points())));
+            vec![Step::uncounted(add, own()), Step::counted(set, [points(), name.into(), points()])]
         }
         RecordedChange::StopWriter(writer) => {
             let sql = "UPDATE dualwrite_hazard SET stopped_by = ?, stopped_because = ?, \
@@ -267,9 +285,10 @@ async fn holds<DB: Backend>(
     change: &RecordedChange,
 ) -> sqlx::Result<bool> {
     let (sql, values) = match change {
-        RecordedChange::Unkill | RecordedChange::ForgetSamples | RecordedChange::ReadCatalogue => {
-            return Ok(true);
-        }
+        RecordedChange::Unkill
+        | RecordedChange::ForgetSamples
+        | RecordedChange::Sample(..)
+        | RecordedChange::ReadCatalogue => return Ok(true),
         RecordedChange::StopWriter(writer) => (
             "SELECT count(*) FROM dualwrite_hazard WHERE migration = ? AND name = ? \
              AND stopped_at IS NOT NULL",

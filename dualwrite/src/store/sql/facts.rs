@@ -7,7 +7,7 @@ use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::Error;
-use crate::stages::facts::{Facts, InstanceReport, Unsettled};
+use crate::stages::facts::{Facts, InstanceReport, LastVerification, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
@@ -16,6 +16,7 @@ use crate::state::unknown_migration;
 use crate::store::sql::hazards::{READ, hazard_of};
 use crate::store::sql::record::{Conn, record_of, record_sql};
 use crate::store::sql::tables::SqlControl;
+use crate::store::sql::verification;
 
 impl<DB: Backend> SqlControl<DB> {
     pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
@@ -88,6 +89,7 @@ pub(super) async fn facts<DB: Backend>(
         old_dead_letters: count(4)?,
         old_waived: count(9)?,
         stale: stale::<DB>(conn, name).await.map_err(failed)?,
+        verification: verification::<DB>(conn, name).await.map_err(failed)?,
         hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
         approvals: texts(approvals).map_err(failed)?,
         releases: texts(releases).map_err(failed)?,
@@ -105,6 +107,7 @@ pub(super) async fn facts<DB: Backend>(
         waived: count(8)?,
         contract_begun: count(10)? > 0,
         killed: record.killed,
+        sample: record.sample,
         maintenance: record.maintenance,
         converging,
         instances,
@@ -128,6 +131,14 @@ async fn converging<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Resul
     let sql = "SELECT DISTINCT instance FROM dualwrite_mark WHERE migration = ? ORDER BY instance LIMIT 5";
     let instances = texts(DB::Adapter::fetch(conn, sql, &[name.into()]).await)?;
     Ok(Unsettled { writes, instances, keys })
+}
+
+async fn verification<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+) -> sqlx::Result<Option<LastVerification>> {
+    let rows = DB::Adapter::fetch(conn, &verification::read(), &[name.into()]).await?;
+    rows.first().map(|row| verification::owned(row).map(|(_, state)| state.summary())).transpose()
 }
 
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
@@ -192,6 +203,7 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
     let epoch = |column| {
         row.unsigned(first + column).map(|epoch| Epoch(epoch * u64::from(of_this_history)))
     };
+    let terms = row.optional_text(first + 11)?.and_then(Terms::of_text);
     Ok(InstanceReport {
         id: row.text(first)?.to_owned(),
         release: row.text(first + 1)?.to_owned(),
@@ -203,7 +215,8 @@ pub(super) fn instance_of(row: &SqlRow, first: usize) -> sqlx::Result<InstanceRe
         new_only: row.integer(first + 10)? != 0,
         wanted: row.optional_text(first + 7)?.map(str::to_owned),
         killed_by: row.optional_text(first + 8)?.map(str::to_owned),
-        terms: row.optional_text(first + 11)?.and_then(Terms::of_text),
+        mirror: terms.as_ref().and_then(|terms| terms.mirror.clone()),
+        terms,
         alike: row.unsigned(first + 12)?,
     })
 }

@@ -4,7 +4,8 @@ use crate::control::Record;
 use crate::database::{SqlRow, position_of};
 use crate::error::{Closed, Maintenance};
 use crate::stages::lineage::Token;
-use crate::stages::position::{Epoch, Generation};
+use crate::stages::position::{Epoch, Generation, Percent};
+use crate::stages::sample::OrderedSample;
 
 pub(super) type Conn<DB> = <DB as sqlx::Database>::Connection;
 
@@ -24,7 +25,9 @@ pub(super) const RECORD_COLUMNS: &str = "m.name, m.stage, m.ramp, m.epoch, m.gen
      ORDER BY f.migration, f.next_attempt_at LIMIT 1) - {now}, \
      (SELECT min(t.runner_until) FROM dualwrite_task t \
      WHERE t.migration = m.name AND t.state = 'wanted') - {now}, m.token, m.from_token, m.fence, \
-     (SELECT k.actor FROM dualwrite_kill k WHERE k.migration = m.name), m.closed, m.closed_by, m.closed_because, m.closed_until, {now}";
+     (SELECT k.actor FROM dualwrite_kill k WHERE k.migration = m.name), m.closed, m.closed_by, m.closed_because, m.closed_until, \
+     (SELECT s.read_share FROM dualwrite_sample s WHERE s.migration = m.name), \
+     (SELECT s.write_share FROM dualwrite_sample s WHERE s.migration = m.name), {now}";
 pub(super) const RECORD_FROM: &str = "FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
      ON b.migration = m.name AND b.phase = 'new' AND b.generation = m.generation";
 
@@ -34,7 +37,7 @@ pub(super) fn record_sql(condition: &str) -> String {
 }
 
 /// Its column with the time of the database.
-pub(super) const READ_AT: usize = 23;
+pub(super) const READ_AT: usize = 25;
 
 pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
     let verified = row.optional_integer(6)?;
@@ -58,11 +61,20 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
         started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
         killed: row.optional_text(18)?.map(str::to_owned),
+        sample: OrderedSample { reads: share(row, SAMPLE)?, writes: share(row, SAMPLE + 1)? },
     })
 }
 
 /// Its column with what is closed; who, why and until when follow.
 const CLOSED: usize = 19;
+
+/// Its column with the share of reads that operators want compared; that of writes follows.
+const SAMPLE: usize = 23;
+
+fn share(row: &SqlRow, column: usize) -> sqlx::Result<Option<Percent>> {
+    let points = row.optional_integer(column)?.and_then(|points| u16::try_from(points).ok());
+    Ok(points.and_then(|points| Percent::from_basis_points(points).ok()))
+}
 
 fn maintenance_of(row: &SqlRow, closed: Closed) -> sqlx::Result<Option<Maintenance>> {
     if !closed.is_closed() {

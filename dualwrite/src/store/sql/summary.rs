@@ -168,11 +168,13 @@ fn summary(
         old_dead_letters,
         old_waived,
         stale: Vec::new(),
+        verification: None, // a reason shows it, a figure does not
         hazards: Vec::new(),
         approvals,
         releases,
         contract_begun: false, // no gate of a published figure asks for it
         killed: record.killed,
+        sample: record.sample,
         maintenance: record.maintenance,
         unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
         instances,
