@@ -272,6 +272,7 @@ fn given(spec: &CommandSpec) -> Vec<String> {
             "percent" => "5",
             "what" => "writes",
             "for" => "30m",
+            "rate" => "500",
             "key" => "4",
             _ => "owner",
         };
@@ -292,7 +293,7 @@ async fn every_command_of_the_list_is_offered_by_page_json_and_tool<D: Sql>(db: 
         (status, String::from_utf8(body.into()).unwrap())
     };
     let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    let (_, html) = ask(get("/orders/notes")).await;
+    let (_, html) = ask(get("/view/notes")).await;
     let (_, listed) = ask(get("/commands")).await;
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
     let (_, help, _) = run_on(url, &["--help"]).await;

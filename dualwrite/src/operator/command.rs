@@ -112,7 +112,11 @@ pub const COMMANDS: [CommandSpec; 32] = [
     spec("backfill-pause", "Makes the workers of the backfill wait", &[REVERSE]),
     spec("backfill-resume", "Lets a backfill go on that was paused", &[REVERSE]),
     spec("backfill-cancel", "Ends the workers; what is copied stays copied", &[REVERSE]),
-    spec("backfill-rate", "Changes the most keys a second", &[RATE, REVERSE]),
+    spec(
+        "backfill-rate",
+        "Changes the most keys a second",
+        &[field("rate", "the most keys a second, of all workers together, or `none`"), REVERSE],
+    ),
     spec("verify", "Has all keys compared, by any instance", &[]),
     spec("verify-pause", "Makes the verification wait", &[]),
     spec("verify-resume", "Lets the verification go on", &[]),
@@ -261,7 +265,10 @@ impl Command {
             "backfill-pause" => Self::BackfillPause(fields.side()?),
             "backfill-resume" => Self::BackfillResume(fields.side()?),
             "backfill-cancel" => Self::BackfillCancel(fields.side()?),
-            "backfill-rate" => Self::BackfillRate(fields.side()?, fields.rate()?),
+            "backfill-rate" => {
+                fields.required("rate")?; // a rate that was forgotten is not `none`
+                Self::BackfillRate(fields.side()?, fields.rate()?)
+            }
             "verify" => Self::Verify,
             "verify-pause" => Self::VerifyPause,
             "verify-resume" => Self::VerifyResume,
@@ -377,7 +384,7 @@ impl<G: Fn(&str) -> Option<String>> Fields<'_, G> {
     fn rate(&self) -> Result<Option<u64>, Error> {
         let Some(text) = self.given("rate").filter(|text| text != "none") else { return Ok(None) };
         let number = text.parse().ok().filter(|number| *number > 0);
-        let message = "must be a number of keys a second, 1 or more, or left out for no limit; to stop a backfill, \
+        let message = "must be a number of keys a second, 1 or more, or `none` for no limit; to stop a backfill, \
                        pause it";
         number.map(Some).ok_or_else(|| wrong("rate", message))
     }
@@ -422,6 +429,7 @@ mod tests {
             "key" => "4711",
             "what" => "writes",
             "for" => "30m",
+            "rate" => "500",
             _ => return None,
         };
         Some(text.to_owned())

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::backfill::options::WORKERS_MAX;
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
 use crate::operator::MigrationOverview;
@@ -14,7 +13,6 @@ use crate::operator::page::forms::{catalogue, command, jobs, repairs};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
 use crate::printable::printable;
-use crate::stages::stage::Side;
 
 const STYLE: &str = ":root{color-scheme:light dark}\
     body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem}\
@@ -66,7 +64,7 @@ fn lines(listed: &Listed<'_>, links: &Links) -> Markup {
 fn line(one: &MigrationOverview, links: &Links) -> Markup {
     html! {
         tr {
-            th scope="row" { a href=(links.orders(&one.name)) { (own(&one.name)) } }
+            th scope="row" { a href=(links.view(&one.name)) { (own(&one.name)) } }
             td { (own(&one.position)) }
             td class="alert" { (one.attention().unwrap_or("")) }
             td {
@@ -101,16 +99,12 @@ pub(super) fn one(migration: &MigrationOverview, links: &Links, caller: &Caller)
         @if caller.may_operate() {
             p { "You act as " (own(caller.actor())) "." }
             (repairs(migration, links))
-            h2 { "Actions" }
+            h2 { "Commands" }
             @for spec in &COMMANDS { (command(spec, migration, links)) }
-            h2 { "Backfill actions" }
-            (start_form(&links.order(name, "start")))
-            (orders_form(migration, links))
-            (rate_form(migration, &links.order(name, "rate")))
         } @else {
             p { "You may look, and not change anything." }
         }
-        p { a href=(links.orders(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
+        p { a href=(links.view(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
     };
     document(name, links, &body)
 }
@@ -217,53 +211,6 @@ fn started(task: &StartedBackfill) -> Markup {
     }
 }
 
-fn start_form(action: &str) -> Markup {
-    html! {
-        form method="post" action=(action) {
-            label { "because " input name="because" required maxlength="2000" size="50"; }
-            label { "workers " input name="workers" type="number" min="1" max=(WORKERS_MAX) value="1"; }
-            label { "keys a second " input name="rate" type="number" min="1" placeholder="no limit"; }
-            (reverse(false))
-            button { "Start" }
-        }
-    }
-}
-
-fn orders_form(migration: &MigrationOverview, links: &Links) -> Markup {
-    html! {
-        form method="post" {
-            (reverse(is_reverse(migration)))
-            @for (order, text) in [("pause", "Pause"), ("resume", "Resume"), ("cancel", "Cancel")] {
-                button formaction=(links.order(&migration.name, order)) { (text) } " "
-            }
-        }
-    }
-}
-
-fn rate_form(migration: &MigrationOverview, action: &str) -> Markup {
-    let present = migration.backfill.as_ref().and_then(|progress| progress.rate);
-    html! {
-        form method="post" action=(action) {
-            label {
-                "keys a second "
-                input name="rate" type="number" min="1" placeholder="no limit" value=[present];
-            }
-            (reverse(is_reverse(migration)))
-            button { "Set the rate" }
-        }
-    }
-}
-
-fn reverse(checked: bool) -> Markup {
-    html! {
-        label { input type="checkbox" name="reverse" value="true" checked[checked]; " from new to old" }
-    }
-}
-
-fn is_reverse(migration: &MigrationOverview) -> bool {
-    migration.backfill.as_ref().is_some_and(|progress| progress.side == Side::Old)
-}
-
 fn rate(keys: Option<u64>) -> String {
     keys.map_or_else(|| "no limit".to_owned(), |keys| format!("at most {keys} keys/s"))
 }
@@ -286,6 +233,7 @@ mod tests {
     use crate::preflight::finding::{Finding, FindingLevel};
     use crate::preflight::report::PreflightReport;
     use crate::stages::hazard::{Hazard, HazardKind, Stopped};
+    use crate::stages::stage::Side;
 
     const EVIL: &str = "<script>alert(\"1\")</script>&'";
 
@@ -388,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_backfill_is_shown_in_figures() {
-        let page = shown(&overview(), &Links::new("/orders/x", "/orders/x")).into_string();
+        let page = shown(&overview(), &Links::new("/view/x", "/view/x")).into_string();
         for told in [
             "under way",
             "1 to new, 6 to old",
@@ -401,7 +349,6 @@ mod tests {
         ] {
             assert!(page.contains(told), "{told}: {page}");
         }
-        assert!(page.contains("value=\"77\""), "the form has the present rate: {page}");
     }
 
     #[test]
