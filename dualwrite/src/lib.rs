@@ -156,12 +156,13 @@ pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorError, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
-pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
+pub use operator::command::Command;
 pub use operator::execute::{CommandOptions, CommandOutcome};
 #[cfg(feature = "page")]
 pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
 #[cfg(feature = "page")]
 pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
+pub use operator::specs::{COMMANDS, CommandField, CommandSpec};
 pub use operator::{BackfillControl, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};

@@ -4,11 +4,14 @@ pub(crate) mod command;
 mod contract;
 pub(crate) mod execute;
 mod expand;
+mod fields;
 mod maintenance;
 mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
 pub(crate) mod queries;
+mod rollouts;
+pub(crate) mod specs;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -279,6 +279,7 @@ async fn what_is_wrong_changes_and_records_nothing<D: Sql>(db: Scratch<D>) {
             "what" => Some("writes".to_owned()),
             "for" => Some("30m".to_owned()),
             "rate" => Some("500".to_owned()),
+            "plan" => Some("[[step]]\nstage = \"dual_write\"".to_owned()),
             "key" => Some("1".to_owned()),
             "name" | "writer" => Some("owner".to_owned()),
             _ => None,

@@ -78,6 +78,7 @@ mod real_rows;
 mod repeat;
 mod reverse;
 mod rollout;
+mod rollout_start;
 mod row;
 mod schema;
 mod sessions;

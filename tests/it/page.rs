@@ -76,6 +76,12 @@ impl Browser {
         serde_json::from_str(&self.shows(path).await).unwrap()
     }
 
+    /// Sends a body of this kind.
+    pub(crate) async fn send(&self, path: &str, kind: &str, body: &str) -> Answer {
+        let request = Request::post(path).header(HOST, "ops.example").header(CONTENT_TYPE, kind);
+        self.ask(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
     pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
         self.post_with(path, form, &[]).await
     }

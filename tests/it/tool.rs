@@ -263,7 +263,10 @@ async fn dead_letters_of_a_reverse_copy_are_counted<D: Sql>(db: Scratch<D>) {
     world.runtime.shutdown().await.unwrap();
 }
 
-/// What a command of the list needs, as the tool takes it.
+/// A plan of a rollout.
+pub(crate) const PLAN: &str = "[[step]]\nstage = \"dual_write\"\nsoak = \"1day\"\n";
+
+/// What a command of the list needs, as a form takes it.
 fn given(spec: &CommandSpec) -> Vec<String> {
     let required = spec.fields.iter().filter(|field| field.required);
     let own = required.flat_map(|field| {
@@ -273,6 +276,7 @@ fn given(spec: &CommandSpec) -> Vec<String> {
             "what" => "writes",
             "for" => "30m",
             "rate" => "500",
+            "plan" => PLAN,
             "key" => "4",
             _ => "owner",
         };
@@ -298,6 +302,8 @@ async fn every_command_of_the_list_is_offered_by_page_json_and_tool<D: Sql>(db: 
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
     let (_, help, _) = run_on(url, &["--help"]).await;
     assert_eq!(listed.len(), COMMANDS.len());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), PLAN).unwrap();
     for (spec, listed) in COMMANDS.iter().zip(&listed) {
         assert_eq!(listed["name"], spec.name);
         let path = format!("/migrations/notes/commands/{}", spec.name);
@@ -305,15 +311,19 @@ async fn every_command_of_the_list_is_offered_by_page_json_and_tool<D: Sql>(db: 
         assert!(help.contains(&format!("  {} ", spec.name)), "{}: {help}", spec.name);
         // Both dry-run it, and say the same.
         let fields = given(spec);
-        let form: Vec<String> = fields
-            .chunks(2)
-            .map(|pair| format!("{}={}", pair[0].trim_start_matches("--"), pair[1]))
-            .collect();
-        let form = format!("by=ada&because=x&dry-run=true&{}", form.join("&"));
+        let mut form = serde_json::json!({ "by": "ada", "because": "x", "dry-run": true });
+        for pair in fields.chunks(2) {
+            form[pair[0].trim_start_matches("--")] = pair[1].clone().into();
+        }
         let request = Request::post(&path)
-            .header("content-type", "application/x-www-form-urlencoded")
+            .header("content-type", "application/json")
             .header("accept", "application/json");
-        let (status, by_page) = ask(request.body(Body::from(form)).unwrap()).await;
+        let (status, by_page) = ask(request.body(Body::from(form.to_string())).unwrap()).await;
+        // The tool takes a text of several lines from a file.
+        let fields: Vec<String> = fields
+            .into_iter()
+            .map(|text| if text == PLAN { file.path().display().to_string() } else { text })
+            .collect();
         let common = ["--by", "ada", "--because", "x", "--dry-run", "--output", "json"];
         let mut arguments = vec![spec.name, "notes"];
         arguments.extend(fields.iter().map(String::as_str));

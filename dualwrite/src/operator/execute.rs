@@ -13,11 +13,10 @@ use crate::control::{Control, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::EncodedKey;
-use crate::migration::rollout::give;
 use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
-use crate::operator::{maintenance, moves};
+use crate::operator::{maintenance, moves, rollouts};
 use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
@@ -27,8 +26,6 @@ use crate::stages::stage::Side;
 /// How long a command waits for a short job to end.
 pub(super) const JOB_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const POLL: Duration = Duration::from_millis(100);
-/// How often an order to a rollout is given that changes at the same moment.
-const TRIES_MAX: u32 = 10;
 
 /// Who gives a command, why, and under which condition.
 ///
@@ -143,6 +140,7 @@ impl Operator {
                 maintenance::run(&execution, MaintenanceChange::Close(*closed, *lasts)).await
             }
             Command::Open => maintenance::run(&execution, MaintenanceChange::Open).await,
+            Command::RolloutStart(plan) => rollouts::start(&execution, plan).await,
             other => execution.other(other).await,
         }
     }
@@ -179,10 +177,10 @@ impl Execution<'_> {
         }
         let text = match command {
             Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
-            Command::RolloutPause => self.rollout(&facts, Recorded::Pause).await?.to_owned(),
-            Command::RolloutResume => self.rollout(&facts, Recorded::Resume).await?.to_owned(),
-            Command::RolloutSkipSoak => self.rollout(&facts, Recorded::SkipSoak).await?.to_owned(),
-            Command::RolloutAbort => self.rollout(&facts, Recorded::Abort).await?.to_owned(),
+            Command::RolloutPause => rollouts::give(self, &facts, Recorded::Pause).await?,
+            Command::RolloutResume => rollouts::give(self, &facts, Recorded::Resume).await?,
+            Command::RolloutSkipSoak => rollouts::give(self, &facts, Recorded::SkipSoak).await?,
+            Command::RolloutAbort => rollouts::give(self, &facts, Recorded::Abort).await?,
             other => self.execute(self.plan(other)).await?,
         };
         Ok(CommandOutcome::of(self.name, &facts, false, text))
@@ -211,32 +209,6 @@ impl Execution<'_> {
         let CommandOptions { by, because, .. } = self.options;
         self.control.approve(self.name, approval, by, because).await?;
         Ok("approved; it holds until the stage is left")
-    }
-
-    async fn rollout(&self, facts: &Facts, kind: Recorded) -> Result<&'static str, Error> {
-        let CommandOptions { by, because, .. } = self.options;
-        let mut position = facts.position;
-        for tries in 1.. {
-            match give(self.control, self.name, kind, by, because, Some(position)).await {
-                // The rollout has just taken a step: what is ordered holds for the next one.
-                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
-                    clock::sleep(POLL).await;
-                    let facts = self.control.facts(self.name).await?;
-                    self.expect(&facts)?;
-                    position = facts.position;
-                }
-                given => {
-                    given?;
-                    break;
-                }
-            }
-        }
-        Ok(match kind {
-            Recorded::Pause => "the rollout takes no step until it is resumed",
-            Recorded::Resume => "the rollout goes on",
-            Recorded::SkipSoak => "the present step need not last",
-            _ => "the rollout has ended; the migration stays where it is",
-        })
     }
 
     async fn execute(&self, plan: Plan) -> Result<String, Error> {

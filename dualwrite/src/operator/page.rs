@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 mod commands;
+mod fields;
 mod forms;
 mod html;
 mod links;
@@ -67,7 +68,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
 /// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 ///
-/// The fields of a command come as a form (`application/x-www-form-urlencoded`, at most [`PAGE_FORM_BYTES_MAX`] bytes).
+/// The fields of a command come as a form (`application/x-www-form-urlencoded`, or `multipart/form-data` where a file is
+/// sent, as the plan of `rollout-start`) or as one JSON object, of at most [`PAGE_FORM_BYTES_MAX`] bytes.
 /// Without `Accept: application/json` a command that is done leads back (303) to `/view/{name}`.
 ///
 /// Errors are plain text that says what to do next: 400 for a bad field, by its name; 404 for a migration or a
@@ -210,6 +212,7 @@ fn check_name(name: &str) -> Result<(), Failed> {
 }
 
 /// What went wrong, and what to do next.
+#[derive(Debug)]
 struct Failed(StatusCode, String);
 
 impl From<Error> for Failed {

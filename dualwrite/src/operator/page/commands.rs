@@ -1,9 +1,6 @@
 //! Commands and queries of one migration, by HTTP: the same list that the command-line tool has.
 
-use std::collections::HashMap;
-
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, OriginalUri, Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -12,18 +9,18 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::operator::Operator;
-use crate::operator::command::{COMMANDS, Command};
+use crate::operator::command::Command;
 use crate::operator::execute::{CommandOptions, CommandOutcome};
 use crate::operator::page::access::Caller;
+use crate::operator::page::fields::Fields;
 use crate::operator::page::links::Links;
 use crate::operator::page::{Failed, check_name};
+use crate::operator::specs::COMMANDS;
 use crate::stages::position::Epoch;
-
-type Fields = HashMap<String, String>;
 
 /// The list.
 pub(super) async fn list() -> Response {
-    Json(COMMANDS).into_response()
+    Json(COMMANDS.as_slice()).into_response()
 }
 
 /// Carries one out.
@@ -34,12 +31,12 @@ pub(super) async fn execute(
     OriginalUri(original): OriginalUri,
     inner: Uri,
     headers: HeaderMap,
-    fields: Result<Form<Fields>, FormRejection>,
+    fields: Result<Fields, Failed>,
 ) -> Response {
     let as_json = wants_json(&headers);
     let done = match fields {
-        Ok(Form(fields)) => run(&operator, caller.actor(), &name, &command, &fields).await,
-        Err(refused) => Err(Failed(refused.status(), refused.body_text())),
+        Ok(fields) => run(&operator, caller.actor(), &name, &command, &fields).await,
+        Err(failed) => Err(failed),
     };
     match done {
         Ok(outcome) if as_json => Json(outcome).into_response(),

@@ -7,11 +7,12 @@ use maud::{DOCTYPE, Markup, html};
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
 use crate::operator::MigrationOverview;
-use crate::operator::command::COMMANDS;
+
 use crate::operator::page::access::Caller;
 use crate::operator::page::forms::{catalogue, command, jobs, repairs};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
+use crate::operator::specs::COMMANDS;
 use crate::printable::printable;
 
 const STYLE: &str = ":root{color-scheme:light dark}\
