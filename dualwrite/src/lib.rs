@@ -111,6 +111,7 @@ pub use contract::plan::{ContractPlan, SchemaFile};
 pub use control::commands::{Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
+pub use control::settings::{BackfillSetting, BackfillSettings};
 pub use control::tasks::StartedBackfill;
 pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use converging::{

@@ -1,5 +1,6 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+mod backfills;
 pub(crate) mod command;
 mod contract;
 pub(crate) mod execute;

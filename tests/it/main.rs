@@ -61,6 +61,7 @@ mod made;
 mod maintenance;
 mod metrics;
 mod migration_test;
+mod one_list;
 mod one_row;
 mod options;
 mod orders;

@@ -4,12 +4,13 @@ use axum::http::StatusCode;
 use dualwrite::{Command, CommandOptions, ErrorKind, Operator, RolloutPlan, RolloutState, Stage};
 use serde_json::Value;
 
+use crate::one_list::PLAN;
 use crate::page::Browser;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
-use crate::tool::{PLAN, prints, run_on};
+use crate::tool::{prints, run_on};
 
 on_all_databases!(
     a_plan_is_sent_to_the_page_as_a_file_or_as_json,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::control::settings::BackfillSetting;
 use crate::error::{Closed, Error, ErrorKind};
 use crate::gate::Gate;
 use crate::operator::fields::Fields;
@@ -58,6 +59,10 @@ pub enum Command {
     BackfillCancel(Side),
     /// Changes the most keys a second.
     BackfillRate(Side, Option<u64>),
+    /// Changes the time that a transaction shall take; `None` for what the service says.
+    BackfillBatchTime(Side, Option<Duration>),
+    /// Changes limits of the throttle, times in microseconds; `None` for what the service says.
+    BackfillThrottle(Side, Vec<(BackfillSetting, Option<u64>)>),
     /// Starts a verification.
     Verify,
     /// Makes it wait.
@@ -129,6 +134,12 @@ impl Command {
                 fields.required("rate")?; // a rate that was forgotten is not `none`
                 Self::BackfillRate(fields.side()?, fields.rate()?)
             }
+            "backfill-batch-time" => {
+                fields.required("batch-time")?;
+                let time = fields.setting(BackfillSetting::BatchTime)?.flatten();
+                Self::BackfillBatchTime(fields.side()?, time.map(Duration::from_micros))
+            }
+            "backfill-throttle" => Self::BackfillThrottle(fields.side()?, fields.throttle()?),
             "verify" => Self::Verify,
             "verify-pause" => Self::VerifyPause,
             "verify-resume" => Self::VerifyResume,
@@ -180,6 +191,8 @@ impl Command {
             Self::BackfillResume(_) => "backfill-resume",
             Self::BackfillCancel(_) => "backfill-cancel",
             Self::BackfillRate(..) => "backfill-rate",
+            Self::BackfillBatchTime(..) => "backfill-batch-time",
+            Self::BackfillThrottle(..) => "backfill-throttle",
             Self::Verify => "verify",
             Self::VerifyPause => "verify-pause",
             Self::VerifyResume => "verify-resume",
@@ -211,6 +224,8 @@ mod tests {
             "what" => "writes",
             "for" => "30m",
             "rate" => "500",
+            "batch-time" => "20ms",
+            "lag" => "5s",
             "plan" => "[[step]]\nstage = \"dual_write\"",
             _ => return None,
         };
@@ -229,6 +244,8 @@ mod tests {
             }
         }
         assert!(Command::parse("dance", |_| None).is_err());
+        let nothing = Command::parse("backfill-throttle", |_| None).unwrap_err();
+        assert!(nothing.to_string().contains("`lag`"), "{nothing}");
     }
 
     #[test]
@@ -256,6 +273,11 @@ mod tests {
             ("backfill-pause", "reverse", "perhaps"),
             ("backfill-start", "workers", "0"),
             ("backfill-rate", "rate", "-1"),
+            ("backfill-batch-time", "batch-time", "0s"),
+            ("backfill-batch-time", "batch-time", "fast"),
+            ("backfill-throttle", "lag", "2days"),
+            ("backfill-throttle", "active", "0"),
+            ("backfill-throttle", "write-p99", "20"),
             ("dead-letters-waive", "key", "{"),
         ] {
             let get = |name: &str| match name == field {

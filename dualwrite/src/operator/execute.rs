@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backfill::decide::FAILURES_MAX;
 use crate::clock;
 use crate::control::commands::{JobKind, RecordedChange, Taken};
 use crate::control::maintenance::MaintenanceChange;
-use crate::control::tasks::NewTask;
+use crate::control::settings::described;
 use crate::control::{Control, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
@@ -16,7 +15,7 @@ use crate::key::EncodedKey;
 use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
-use crate::operator::{maintenance, moves, rollouts};
+use crate::operator::{backfills, maintenance, moves, rollouts};
 use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
@@ -130,7 +129,7 @@ impl Operator {
     ) -> Result<CommandOutcome, Error> {
         let checked =
             check_named("actor", &options.by).and_then(|()| check_reason(&options.because));
-        checked.map_err(|error| error.of(name))?;
+        checked.and_then(|()| backfills::check(command)).map_err(|error| error.of(name))?;
         self.control.check_version().await?;
         let execution = Execution { control: &*self.control, name, options };
         match command {
@@ -154,14 +153,14 @@ pub(super) struct Execution<'c> {
 }
 
 /// What a command changes, how it is recorded, and what it says.
-struct Plan {
-    change: RecordedChange,
-    order: NewRolloutCommand,
+pub(super) struct Plan {
+    pub(super) change: RecordedChange,
+    pub(super) order: NewRolloutCommand,
     /// The backfill may be as the order wants it already.
-    holds: Option<(Side, Order)>,
-    done: &'static str,
-    already: &'static str,
-    nothing: &'static str,
+    pub(super) holds: Option<(Side, Order)>,
+    pub(super) done: &'static str,
+    pub(super) already: &'static str,
+    pub(super) nothing: &'static str,
 }
 
 impl Execution<'_> {
@@ -333,7 +332,7 @@ impl Execution<'_> {
             Command::VerifyCancel => {
                 self.verification(VerifyCommand::Cancel, Recorded::VerifyCancel)
             }
-            other => self.backfill(other),
+            other => backfills::plan(self, other),
         }
     }
 
@@ -349,72 +348,6 @@ impl Execution<'_> {
             },
             already: "it was so already",
             nothing: "there is no verification to take that; start one",
-        }
-    }
-
-    fn backfill(&self, command: &Command) -> Plan {
-        let plan = |side: Side, ordered: Order, kind, done, nothing| Plan {
-            change: RecordedChange::Backfill(side, ordered),
-            order: self.options.order(kind).about(format!("to {side}")),
-            holds: Some((side, ordered)),
-            done,
-            already: done,
-            nothing,
-        };
-        match command {
-            Command::BackfillPause(side) => plan(
-                *side,
-                Order::Pause,
-                Recorded::BackfillPause,
-                "the backfill is paused until it is resumed",
-                "the backfill toward that side does not run; start it, or see whether it is complete",
-            ),
-            Command::BackfillResume(side) => plan(
-                *side,
-                Order::GoOn,
-                Recorded::BackfillResume,
-                "the backfill may go on; where nobody runs it, start it",
-                "the backfill toward that side is not paused, and nobody runs it; start it",
-            ),
-            Command::BackfillCancel(side) => plan(
-                *side,
-                Order::Cancel,
-                Recorded::BackfillCancel,
-                "the backfill is cancelled; what is copied stays copied",
-                "the backfill toward that side is not under way; there is nothing to end",
-            ),
-            Command::BackfillRate(side, rate) => plan(
-                *side,
-                Order::Rate(*rate),
-                Recorded::BackfillRate,
-                "the backfill has its new rate",
-                "the backfill toward that side is not under way; start it with the rate",
-            ),
-            other => self.backfill_start(other),
-        }
-    }
-
-    fn backfill_start(&self, command: &Command) -> Plan {
-        let (side, workers, rate) = match command {
-            Command::BackfillStart { side, workers, rate } => (*side, *workers, *rate),
-            _ => (Side::New, 1, None),
-        };
-        let CommandOptions { by, because, .. } = self.options;
-        let task = NewTask {
-            side,
-            workers,
-            rate,
-            stop_after_failures: FAILURES_MAX,
-            actor: by.clone(),
-            reason: because.clone(),
-        };
-        Plan {
-            change: RecordedChange::StartBackfill(task),
-            order: self.options.order(Recorded::BackfillStart).about(format!("to {side}")),
-            holds: None,
-            done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
-            already: "the backfill was started so already, and has not ended",
-            nothing: "the backfill was started already and has not ended; change its rate, or cancel it first",
         }
     }
 }
@@ -441,6 +374,13 @@ fn what(command: &Command) -> String {
         }
         Command::BackfillRate(side, None) => {
             format!("take the limit off the backfill toward {side}")
+        }
+        Command::BackfillBatchTime(side, Some(time)) => {
+            let time = humantime::format_duration(*time);
+            format!("let the transactions of the backfill toward {side} take about {time}")
+        }
+        Command::BackfillThrottle(side, limits) => {
+            format!("set for the backfill toward {side}: {}", described(limits))
         }
         Command::Move(requested, _) => requested.to_string(),
         other => other.spec().map_or_else(String::new, |spec| first_small(spec.about)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::backfill::options::WORKERS_MAX;
+use crate::control::settings::BackfillSetting;
 use crate::error::{Closed, Error, ErrorKind};
 use crate::gate::Gate;
 use crate::rollout::plan::RolloutPlan;
@@ -65,6 +66,27 @@ impl<G: Fn(&str) -> Option<String>> Fields<'_, G> {
         let message = "must be a number of keys a second, 1 or more, or `none` for no limit; to stop a backfill, \
                        pause it";
         number.map(Some).ok_or_else(|| wrong("rate", message))
+    }
+
+    /// A setting, where it is given; `Some(None)` for what the service says.
+    pub(super) fn setting(&self, setting: BackfillSetting) -> Result<Option<Option<u64>>, Error> {
+        let Some(text) = self.given(setting.as_str()) else { return Ok(None) };
+        setting.parse(&text).map(Some).map_err(|problem| wrong(setting.as_str(), &problem))
+    }
+
+    /// Those limits that are given, one at the least.
+    pub(super) fn throttle(&self) -> Result<Vec<(BackfillSetting, Option<u64>)>, Error> {
+        let limits = BackfillSetting::ALL.into_iter();
+        let mut given = Vec::new();
+        for limit in limits.filter(|setting| *setting != BackfillSetting::BatchTime) {
+            if let Some(value) = self.setting(limit)? {
+                given.push((limit, value));
+            }
+        }
+        match given.is_empty() {
+            true => Err(wrong("lag", "or another limit is missing; give one at the least")),
+            false => Ok(given),
+        }
     }
 
     pub(super) fn closed(&self) -> Result<Closed, Error> {

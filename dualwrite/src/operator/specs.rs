@@ -72,7 +72,7 @@ const fn spec(
 }
 
 /// All commands.
-pub const COMMANDS: [CommandSpec; 33] = [
+pub const COMMANDS: [CommandSpec; 35] = [
     spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
@@ -114,6 +114,30 @@ pub const COMMANDS: [CommandSpec; 33] = [
         "backfill-rate",
         "Changes the most keys a second",
         &[field("rate", "the most keys a second, of all workers together, or `none`"), REVERSE],
+    ),
+    spec(
+        "backfill-batch-time",
+        "Changes the time that a transaction of the backfill shall take",
+        &[
+            field(
+                "batch-time",
+                "a time from `1ms` to `1m`, or `default` for what the service says",
+            ),
+            REVERSE,
+        ],
+    ),
+    spec(
+        "backfill-throttle",
+        "Changes the limits above which the backfill makes way; `default` is what the service says",
+        &[
+            optional("lag", "the most that a replica may be behind: `5s`"),
+            optional("lock-waits", "the most sessions that may wait for a lock"),
+            optional("active", "the most sessions that may be active"),
+            optional("log-rate", "the most bytes a second of the server's log"),
+            optional("write-p95", "the most that 95 % of the service's writes may take: `20ms`"),
+            optional("write-p99", "the most that 99 % of the service's writes may take: `50ms`"),
+            REVERSE,
+        ],
     ),
     spec("verify", "Has all keys compared, by any instance", &[]),
     spec("verify-pause", "Makes the verification wait", &[]),

@@ -172,6 +172,8 @@ fn backfill(progress: &BackfillProgress) -> Markup {
                 tr { th { "left" } td { (seconds(left)) } }
             }
             tr { th { "rate" } td { (rate(progress.rate)) } }
+            @let set = progress.settings.shown();
+            @if !set.is_empty() { tr { th { "set by operators" } td { (set) } } }
         }
         @if !progress.workers.is_empty() {
             div class="wide" tabindex="0" role="region" aria-label="Workers" {
@@ -231,6 +233,7 @@ mod tests {
     use super::*;
     use crate::control::WorkerProgress;
     use crate::control::commands::{Job, JobKind};
+    use crate::control::settings::BackfillSettings;
     use crate::preflight::finding::{Finding, FindingLevel};
     use crate::preflight::report::PreflightReport;
     use crate::stages::hazard::{Hazard, HazardKind, Stopped};
@@ -265,6 +268,10 @@ mod tests {
                 cancelled: false,
                 throttled: Some(evil()),
                 rate: Some(77),
+                settings: BackfillSettings {
+                    lag_us: Some(5_000_000),
+                    ..BackfillSettings::default()
+                },
                 elapsed_us: 500_000_000,
                 worked_us: 5_000_000,
                 workers: vec![WorkerProgress {
@@ -345,6 +352,7 @@ mod tests {
             "10.0 keys/s",
             "15s",
             "at most 77 keys/s",
+            "lag 5s",
             "2023-11-14T22:13:20Z",
             "halted",
         ] {
