@@ -33,6 +33,7 @@ use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::store::sql::SqlControl;
+use crate::verify::decide::VerifyReport;
 
 /// Within so much each statement of an operator is answered, or given up.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
@@ -103,6 +104,9 @@ pub struct MigrationOverview {
     /// What the newest preflight of an instance found. It is read for [one migration](Operator::migration) only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightReport>,
+    /// What the newest verification found, or has found so far. It is read for one migration only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerifyReport>,
     /// Jobs that were started for any instance, ended or not. They are read for one migration only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
@@ -167,6 +171,7 @@ impl MigrationOverview {
             instances: facts.instances.len(),
             hazards: facts.hazards.clone(),
             preflight: None,
+            verification: None,
             jobs: Vec::new(),
             unreadable: None,
         }
@@ -187,6 +192,7 @@ impl MigrationOverview {
             instances: 0,
             hazards: Vec::new(),
             preflight: None,
+            verification: None,
             jobs: Vec::new(),
             unreadable: Some(error.to_string()),
         }
@@ -291,7 +297,9 @@ impl Operator {
         let started = self.control.tasks(name).await?;
         let overview = MigrationOverview::of(backfill, started, &facts, name.to_owned());
         let preflight = self.control.preflight(name).await?;
-        Ok(MigrationOverview { preflight, jobs: self.control.jobs(name).await?, ..overview })
+        let verification = self.control.verification(name).await?.map(|state| state.report);
+        let jobs = self.control.jobs(name).await?;
+        Ok(MigrationOverview { preflight, verification, jobs, ..overview })
     }
 
     /// Orders to the backfill of a migration.

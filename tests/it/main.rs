@@ -90,6 +90,7 @@ mod started;
 mod throttle;
 mod tool;
 mod tool_commands;
+mod tool_process;
 mod transaction;
 mod unaware;
 mod unfinished;

@@ -14,6 +14,7 @@ use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
 use crate::operator::specs::COMMANDS;
 use crate::printable::printable;
+use crate::verify::decide::VerifyReport;
 
 const STYLE: &str = ":root{color-scheme:light dark}\
     body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem}\
@@ -144,6 +145,7 @@ fn state(migration: &MigrationOverview) -> Markup {
         @if let Some(progress) = &migration.backfill { (backfill(progress)) }
         @else { p { "No backfill yet." } }
         @for task in &migration.started { (started(task)) }
+        @if let Some(report) = &migration.verification { (verification(report)) }
         @if !migration.jobs.is_empty() { (jobs(&migration.jobs)) }
         (catalogue(migration))
     }
@@ -192,6 +194,26 @@ fn backfill(progress: &BackfillProgress) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+fn verification(report: &VerifyReport) -> Markup {
+    let fields: Vec<String> =
+        report.fields.iter().map(|(name, keys)| format!("{name}: {keys}")).collect();
+    html! {
+        h3 { "Newest verification" }
+        table {
+            tr { th { "compared" } td { (report.compared) " keys" } }
+            tr {
+                th { "differ" }
+                td {
+                    (report.differing) ": " (report.missing_in_new) " missing in new, "
+                    (report.missing_in_old) " missing in old, " (report.different) " with other values"
+                }
+            }
+            @if !fields.is_empty() { tr { th { "fields" } td { (own(&fields.join(", "))) } } }
+            tr { th { "counts for the gates" } td { @if report.proven { "yes" } @else { "no" } } }
         }
     }
 }
@@ -312,6 +334,10 @@ mod tests {
                 )],
                 instance: evil(),
                 ..PreflightReport::default()
+            }),
+            verification: Some(VerifyReport {
+                fields: [(evil(), 3)].into(),
+                ..VerifyReport::default()
             }),
             jobs: vec![Job {
                 kind: JobKind::Verify,

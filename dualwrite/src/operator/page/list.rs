@@ -67,6 +67,7 @@ mod tests {
             instances,
             hazards: Vec::new(),
             preflight: None,
+            verification: None,
             jobs: Vec::new(),
         }
     }
