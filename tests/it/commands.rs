@@ -1,9 +1,11 @@
 //! Commands of operators: one list for page, JSON and command-line tool; each recorded with who and why, refused where
 //! it was decided on another position, and done by whichever instance can.
 
+use std::time::Duration;
+
 use dualwrite::{
-    COMMANDS, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Gate, JobKind, Move,
-    Operator, Percent, RolloutCommandKind, Side, Stage,
+    BackfillSetting, COMMANDS, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Gate,
+    JobKind, Move, Operator, Percent, RolloutCommandKind, Side, Stage,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -289,6 +291,14 @@ async fn what_is_wrong_changes_and_records_nothing<D: Sql>(db: Scratch<D>) {
         let command = Command::parse(spec.name, fields).unwrap();
         let unknown = operator.command("nobody", &command, &by_ada()).await.unwrap_err();
         assert_eq!(unknown.kind(), ErrorKind::UnknownMigration, "{}: {unknown}", spec.name);
+    }
+    for beyond in [
+        Command::BackfillThrottle(Side::New, vec![(BackfillSetting::Lag, Some(1))]),
+        Command::BackfillBatchTime(Side::New, Some(Duration::from_micros(1))),
+    ] {
+        let refused = give(&operator, &beyond).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        assert!(refused.to_string().contains("must be a time from"), "{refused}");
     }
     let shielded = Command::Move(Move::Advance(Stage::DualWrite), vec![Gate::Drained]);
     let refused = give(&operator, &shielded).await.unwrap_err();

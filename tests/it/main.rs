@@ -63,6 +63,7 @@ mod metrics;
 mod migration_test;
 mod one_list;
 mod one_row;
+mod openapi;
 mod options;
 mod orders;
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! [`page`]: migrations and their backfills in a browser, and as JSON.
 
 pub(crate) mod access;
+#[cfg(test)]
+mod api;
 mod commands;
 mod fields;
 mod forms;
@@ -8,6 +10,7 @@ mod html;
 mod links;
 mod list;
 mod origin;
+mod routes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +24,6 @@ use axum::http::header::{
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
-use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use crate::clock;
@@ -65,6 +67,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/view/{name}` | one migration, with forms for the commands |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
 /// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs` or `rollout` |
+/// | GET `/openapi.json` | the document of all JSON that is answered here, in OpenAPI |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
 /// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 ///
@@ -72,7 +75,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// sent, as the plan of `rollout-start`) or as one JSON object, of at most [`PAGE_FORM_BYTES_MAX`] bytes.
 /// Without `Accept: application/json` a command that is done leads back (303) to `/view/{name}`.
 ///
-/// Errors are plain text that says what to do next: 400 for a bad field, by its name; 404 for a migration or a
+/// Errors are `application/problem+json` where JSON was asked for, and else plain text; they say what to do next: 400 for a bad field, by its name; 404 for a migration or a
 /// command that there is not; 409 where a gate is closed or nothing was there to take the command; 503 where the database failed, without
 /// its words.
 ///
@@ -114,15 +117,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ///
 /// Links are relative, so the page may be nested anywhere, and a proxy may cut a prefix off.
 pub fn page(operator: Operator, access: Access) -> Router {
-    Router::new()
-        .route("/", get(all))
-        .route("/view/{name}", get(one))
-        .route("/live.js", get(script))
-        .route("/migrations", get(all_json))
-        .route("/migrations/{name}", get(one_json))
-        .route("/commands", get(commands::list))
-        .route("/migrations/{name}/{query}", get(commands::query))
-        .route("/migrations/{name}/commands/{command}", post(commands::execute))
+    routes::router()
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(Gatekeeper::new(access)), guarded))
@@ -184,17 +179,14 @@ async fn one(
     Ok(Html(html::one(&migration(&operator, &name).await?, &links, &caller).into_string()))
 }
 
-async fn all_json(
-    State(operator): State<Operator>,
-) -> Result<Json<Vec<MigrationOverview>>, Failed> {
-    Ok(Json(operator.migrations().await?))
+async fn all_json(State(operator): State<Operator>) -> Response {
+    let found = operator.migrations().await.map(Json).map_err(Failed::from);
+    found.map_or_else(|failed| commands::problem(&failed), IntoResponse::into_response)
 }
 
-async fn one_json(
-    State(operator): State<Operator>,
-    Path(name): Path<String>,
-) -> Result<Json<MigrationOverview>, Failed> {
-    migration(&operator, &name).await.map(Json)
+async fn one_json(State(operator): State<Operator>, Path(name): Path<String>) -> Response {
+    let found = migration(&operator, &name).await.map(Json);
+    found.map_or_else(|failed| commands::problem(&failed), IntoResponse::into_response)
 }
 
 async fn migration(operator: &Operator, name: &str) -> Result<MigrationOverview, Failed> {

@@ -14,6 +14,7 @@ use crate::operator::execute::{CommandOptions, CommandOutcome};
 use crate::operator::page::access::Caller;
 use crate::operator::page::fields::Fields;
 use crate::operator::page::links::Links;
+use crate::operator::page::routes::QUERIES;
 use crate::operator::page::{Failed, check_name};
 use crate::operator::specs::COMMANDS;
 use crate::stages::position::Epoch;
@@ -111,7 +112,7 @@ struct Problem<'p> {
     detail: &'p str,
 }
 
-fn problem(failed: &Failed) -> Response {
+pub(super) fn problem(failed: &Failed) -> Response {
     let Failed(status, detail) = failed;
     let title = status.canonical_reason().unwrap_or("it failed");
     let body = Json(Problem { status: status.as_u16(), title, detail });
@@ -146,9 +147,9 @@ async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, F
         "jobs" => json(operator.jobs(name).await)?,
         "rollout" => json(operator.rollout(name).await)?,
         _ => {
-            let message = "there is no such query; give one of readiness, preflight, hazards, events, audit, \
-                           instances, dead-letters, mismatches, jobs, rollout";
-            return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
+            let names: Vec<&str> = QUERIES.iter().map(|query| query.name).collect();
+            let message = format!("there is no such query; give one of {}", names.join(", "));
+            return Err(Failed(StatusCode::NOT_FOUND, message));
         }
     })
 }
