@@ -69,11 +69,11 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs` or `rollout` |
 /// | GET `/openapi.json` | the document of all JSON that is answered here, in OpenAPI |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
-/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
+/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with a JSON body or `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 ///
 /// The fields of a command come as a form (`application/x-www-form-urlencoded`, or `multipart/form-data` where a file is
 /// sent, as the plan of `rollout-start`) or as one JSON object, of at most [`PAGE_FORM_BYTES_MAX`] bytes.
-/// Without `Accept: application/json` a command that is done leads back (303) to `/view/{name}`.
+/// Without a JSON body or `Accept: application/json` a command that is done leads back (303) to `/view/{name}`.
 ///
 /// Errors are `application/problem+json` where JSON was asked for, and else plain text; they say what to do next: 400 for a bad field, by its name; 404 for a migration or a
 /// command that there is not; 409 where a gate is closed or nothing was there to take the command; 503 where the database failed, without

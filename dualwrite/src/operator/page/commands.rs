@@ -90,7 +90,10 @@ async fn run(
 
 fn wants_json(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted.contains("json") && !accepted.contains("text/html")
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Who sends JSON is no browser, and is not led to a page.
+    let asks = accepted.contains("json") || sent.starts_with("application/json");
+    asks && !accepted.contains("text/html")
 }
 
 fn dry_run(outcome: &CommandOutcome) -> String {
