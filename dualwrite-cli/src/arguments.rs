@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
     /// How answers and errors are printed
     #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
     pub(crate) output: Output,
+    /// Shows a view again and again until it is ended, every 2 seconds or as often as said, from 1s to 1h
+    #[arg(long, global = true, value_name = "TIME", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2s", value_parser = crate::terminal::interval)]
+    pub(crate) watch: Option<Duration>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -38,7 +42,7 @@ pub(crate) enum Output {
 }
 
 /// What can be asked.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Query {
     /// Lists the migrations, one line each
     List,
@@ -94,7 +98,7 @@ pub(crate) enum Query {
     Wait {
         /// The migration
         name: String,
-        /// `complete`, `stage=live`, or `backfill`
+        /// `complete`, `stage=live`, `backfill`, or `verify`
         #[arg(long = "for", value_name = "WHAT", value_parser = until)]
         until: Until,
         /// For how long, as `90s` or `2h`
@@ -108,15 +112,17 @@ pub(crate) enum Query {
 pub(crate) enum Until {
     Stage(Stage),
     Backfill,
+    Verify,
 }
 
 fn until(text: &str) -> Result<Until, String> {
     let stage = match text {
         "backfill" => return Ok(Until::Backfill),
+        "verify" => return Ok(Until::Verify),
         "complete" => "complete",
         text => text.strip_prefix("stage=").unwrap_or_default(),
     };
-    let wrong = |_| "give `complete`, `backfill`, or `stage=` and a stage".to_owned();
+    let wrong = |_| "give `complete`, `backfill`, `verify`, or `stage=` and a stage".to_owned();
     stage.parse().map(Until::Stage).map_err(wrong)
 }
 
@@ -149,6 +155,17 @@ pub(crate) enum Command {
     /// Judges schema changes, with the option --database by the sizes of its tables
     #[command(subcommand)]
     Schema(Schema),
+}
+
+impl Command {
+    /// Whether it shows something, and changes nothing.
+    pub(crate) fn is_view(&self) -> bool {
+        match self {
+            Self::Status { .. } => true,
+            Self::Query(query) => !matches!(query, Query::Wait { .. }),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -275,6 +292,7 @@ mod tests {
         assert_eq!(until("complete"), Ok(Until::Stage(Stage::Complete)));
         assert_eq!(until("stage=live"), Ok(Until::Stage(Stage::Live)));
         assert_eq!(until("backfill"), Ok(Until::Backfill));
+        assert_eq!(until("verify"), Ok(Until::Verify));
         for wrong in ["", "live", "stage=sideways", "stage="] {
             assert!(until(wrong).unwrap_err().contains("stage="), "{wrong}");
         }

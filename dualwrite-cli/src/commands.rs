@@ -1,9 +1,17 @@
 //! The commands to one migration: subcommands made from the list that the page has, too.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+
 use clap::{Arg, ArgAction, ArgMatches};
 use dualwrite::{COMMANDS, Command, CommandOptions, CommandOutcome, CommandSpec, Epoch, Operator};
 
+use crate::UNREADABLE;
 use crate::failure::Exit;
+
+/// More than any command takes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Adds a subcommand for each command of the list.
 pub(crate) fn with_commands(tool: clap::Command) -> clap::Command {
@@ -13,6 +21,12 @@ pub(crate) fn with_commands(tool: clap::Command) -> clap::Command {
 fn subcommand(spec: &'static CommandSpec) -> clap::Command {
     let own = spec.fields.iter().map(|field| {
         let argument = Arg::new(field.name).long(field.name).help(field.about);
+        let argument = match field.is_text {
+            true => argument
+                .value_name("FILE")
+                .help(format!("A file with {}, or `-` for standard input", field.about)),
+            false => argument,
+        };
         match field.is_flag {
             true => argument.action(ArgAction::SetTrue),
             false => argument.required(field.required),
@@ -64,6 +78,13 @@ pub(crate) async fn execute(
             false => matches.get_one::<String>(name).cloned(),
         }
     };
+    let mut texts = HashMap::new();
+    for text in spec.fields.iter().filter(|field| field.is_text) {
+        if let Some(path) = matches.get_one::<String>(text.name) {
+            texts.insert(text.name, read(path)?);
+        }
+    }
+    let field = |name: &str| texts.get(name).cloned().or_else(|| field(name));
     let command = Command::parse(spec.name, field)?;
     let mut options = CommandOptions::new(text("by"), text("because"));
     options = options.dry_run(matches.get_flag("dry-run"));
@@ -71,6 +92,19 @@ pub(crate) async fn execute(
         options = options.expecting(Epoch(*epoch));
     }
     Ok(operator.command(&text("migration"), &command, &options).await?)
+}
+
+/// The text of a file, or of standard input.
+fn read(path: &str) -> Result<String, Exit> {
+    let mut text = String::new();
+    let found = match path {
+        "-" => std::io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text),
+        path => {
+            File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
+        }
+    };
+    let failed = |error| Exit { text: format!("cannot read `{path}`: {error}"), code: UNREADABLE };
+    found.map(|_| text).map_err(failed)
 }
 
 /// In words.

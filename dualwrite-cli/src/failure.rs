@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use dualwrite::{Error, ErrorKind};
 
-use crate::{FAILED, REFUSED, TIMED_OUT, UNKNOWN, UNREACHABLE, WRONG_USE};
+use crate::{FAILED, REFUSED, TIMED_OUT, UNKNOWN, UNREACHABLE, UNREADABLE, WRONG_USE};
 
 /// The line, of what has one exit code of its own.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ impl Exit {
             UNKNOWN => "unknown",
             UNREACHABLE => "unreachable",
             TIMED_OUT => "timed_out",
+            UNREADABLE => "unreadable",
             _ => "failed",
         };
         serde_json::json!({ "error": { "kind": kind, "code": self.code, "message": text } })

@@ -11,17 +11,22 @@ mod obey;
 mod queries;
 mod schema;
 mod show;
+mod terminal;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Write, stderr, stdout};
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use dualwrite::CommandSpec;
 
 use answer::{Answer, yes};
-use arguments::{Arguments, Command, Output, Schema};
+use arguments::{Arguments, Command, Output, Query, Schema};
 use failure::Exit;
+use terminal::Bar;
+
+pub use terminal::Terminal;
 
 /// What was asked for is done.
 pub const DONE: u8 = 0;
@@ -55,6 +60,44 @@ pub async fn run<A: Into<OsString> + Clone>(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> u8 {
+    run_on_terminal(arguments, Terminal::default(), out, err).await
+}
+
+/// The same in a process of its own: with its outputs, and with what only terminals are shown.
+///
+/// ```
+/// assert_eq!(dualwrite_cli::run_process(["dualwrite", "--version"]), dualwrite_cli::DONE);
+/// ```
+pub fn run_process<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("dualwrite: the system gives no means to wait for a database: {error}");
+            return FAILED;
+        }
+    };
+    let (mut out, mut err) = (stdout(), stderr());
+    let run = run_on_terminal(arguments, Terminal::of_process(), &mut out, &mut err);
+    runtime.block_on(run)
+}
+
+/// The same, where some of the outputs may be terminals.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use dualwrite_cli::{Terminal, run_on_terminal};
+/// let (mut out, mut err) = (Vec::new(), Vec::new());
+/// let terminal = Terminal { out: true, err: true };
+/// let code = run_on_terminal(["dualwrite", "--version"], terminal, &mut out, &mut err).await;
+/// assert_eq!(code, dualwrite_cli::DONE);
+/// # });
+/// ```
+pub async fn run_on_terminal<A: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = A>,
+    terminal: Terminal,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let mut urls = failure::urls(&arguments);
     let tool = commands::with_commands(Arguments::command());
@@ -62,14 +105,15 @@ pub async fn run<A: Into<OsString> + Clone>(
         Ok(matches) => matches,
         Err(told) if told.use_stderr() => {
             // An argument in the wrong place is quoted, and may be the URL.
-            return end(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
+            return tell(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
         }
-        Err(help) => return end(out, &help.to_string(), DONE),
+        Err(help) => return end(out, err, &help.to_string(), DONE),
     };
     if let Some(url) = matches.get_one::<String>("database").filter(|url| !url.is_empty()) {
         urls.insert(0, url.clone()); // it may come from the environment
     }
     let done = match commands::find(&matches) {
+        Some((_, own)) if own.contains_id(WATCH) => Err(Exit::wrong_use(NO_VIEW)),
         Some((spec, own)) => command(spec, &matches, own).await.map(yes),
         None => match Arguments::from_arg_matches(&matches) {
             Ok(Arguments { command: Command::Schema(Schema::Check(check)), database, .. }) => {
@@ -77,19 +121,22 @@ pub async fn run<A: Into<OsString> + Clone>(
                 let named = matches.value_source("database") == Some(ValueSource::CommandLine);
                 return judge(&check, database.as_deref(), named, &urls, out, err).await;
             }
-            Ok(arguments) => other(arguments).await,
+            Ok(arguments) => match arguments.watch {
+                Some(every) => watch(arguments, every, terminal, out).await,
+                None => other(arguments, terminal, err).await,
+            },
             Err(told) => {
-                return end(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
+                return tell(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
             }
         },
     };
     match done {
-        Ok(answer) => end(out, &answer.text, if answer.yes { DONE } else { FAILED }),
+        Ok(answer) => end(out, err, &answer.text, if answer.yes { DONE } else { FAILED }),
         Err(failure) => {
             let text = failure::without(&failure.text, &urls);
             let as_json = matches.get_one::<Output>("output") == Some(&Output::Json);
             let line = if as_json { failure.json(&text) } else { format!("dualwrite: {text}") };
-            end(err, &format!("{line}\n"), failure.code)
+            tell(err, &format!("{line}\n"), failure.code)
         }
     }
 }
@@ -105,18 +152,18 @@ async fn judge(
     let said = |text: &str| format!("dualwrite: {}\n", failure::without(text, urls));
     let (folder, dialect) = match schema::read(check, database) {
         Ok(read) => read,
-        Err(unreadable) => return end(err, &said(&unreadable.0), UNREADABLE),
+        Err(unreadable) => return tell(err, &said(&unreadable.0), UNREADABLE),
     };
     let live = match database.filter(|_| is_named) {
         Some(url) => match live(url, &folder.tables(dialect)).await {
             Ok(live) => Some(live),
-            Err(failure) => return end(err, &said(&failure.text), failure.code),
+            Err(failure) => return tell(err, &said(&failure.text), failure.code),
         },
         None => None,
     };
     match schema::check(check, &folder, dialect, live.as_ref()) {
-        Ok(checked) => end(out, &checked.text, if checked.fails { FAILED } else { DONE }),
-        Err(unreadable) => end(err, &said(&unreadable.0), UNREADABLE),
+        Ok(checked) => end(out, err, &checked.text, if checked.fails { FAILED } else { DONE }),
+        Err(unreadable) => tell(err, &said(&unreadable.0), UNREADABLE),
     }
 }
 
@@ -142,7 +189,34 @@ async fn command(
     text.map(|text| format!("{text}\n")).map_err(failed)
 }
 
-async fn other(arguments: Arguments) -> Result<Answer, Exit> {
+const WATCH: &str = "watch";
+const NO_VIEW: &str = "`--watch` repeats a view; give it to `status`, `list`, `readiness`, `events`, `audit`, \
+                       `instances`, `dead-letters`, `mismatches`, `preflight`, `hazards` or `jobs`";
+
+/// Shows a view again and again, until the process is ended, nobody reads any more, or it cannot be had.
+async fn watch(
+    arguments: Arguments,
+    every: Duration,
+    terminal: Terminal,
+    out: &mut impl Write,
+) -> Result<Answer, Exit> {
+    if !arguments.command.is_view() {
+        return Err(Exit::wrong_use(NO_VIEW));
+    }
+    let operator = connect::connect(&named(arguments.database)?).await?;
+    loop {
+        let text = obey::view(&operator, &arguments.command, arguments.output).await?;
+        let shown = terminal::show_again(out, terminal, &text);
+        shown.map_err(|error| Exit::other(unwritten(&error)))?;
+        tokio::time::sleep(every).await;
+    }
+}
+
+async fn other(
+    arguments: Arguments,
+    terminal: Terminal,
+    err: &mut impl Write,
+) -> Result<Answer, Exit> {
     if let Command::Completions { shell } = arguments.command {
         return Ok(yes(completions(shell)));
     }
@@ -161,6 +235,13 @@ async fn other(arguments: Arguments) -> Result<Answer, Exit> {
             let folder = folder.map_err(|failed| Exit { text: failed.0, code: UNREADABLE })?;
             schema::status(&connect::connect(&url).await?, &folder, json).await
         }
+        Command::Query(Query::Wait { name, until, timeout }) => {
+            let operator = connect::connect(&url).await?;
+            let mut bar = Bar::new(err, terminal.err && arguments.output == Output::Text);
+            let waited = queries::wait(&operator, &name, &until, timeout, &mut bar).await;
+            bar.end();
+            waited.map(yes)
+        }
         command => obey::obey(&url, command, arguments.output).await.map(yes),
     }
 }
@@ -178,8 +259,20 @@ fn named(url: Option<String>) -> Result<String, Exit> {
     url.filter(|url| !url.is_empty()).ok_or_else(missing)
 }
 
-/// Who closed the pipe wants to read no more.
-fn end(to: &mut impl Write, text: &str, code: u8) -> u8 {
-    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+/// An answer that is not read, or not kept, was not given.
+fn end(out: &mut impl Write, err: &mut impl Write, text: &str, code: u8) -> u8 {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => code,
+        Err(error) => tell(err, &format!("dualwrite: {}\n", unwritten(&error)), FAILED),
+    }
+}
+
+fn unwritten(error: &std::io::Error) -> String {
+    format!("the answer cannot be written: {error}; what was asked for is done")
+}
+
+/// Who closed standard error wants to hear no more.
+fn tell(err: &mut impl Write, text: &str, code: u8) -> u8 {
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     code
 }

@@ -12,14 +12,25 @@ use crate::show;
 pub(crate) async fn obey(url: &str, command: Command, output: Output) -> Result<String, Exit> {
     let operator = connect(url).await?;
     match command {
-        Command::Status { name, json } => {
-            status(&operator, name.as_deref(), json || output == Output::Json).await
-        }
-        Command::Query(query) => answer(&operator, query, output).await,
         Command::Backfill(order) => give(&operator, order).await,
+        command => view(&operator, &command, output).await,
+    }
+}
+
+/// What a view shows.
+pub(crate) async fn view(
+    operator: &Operator,
+    command: &Command,
+    output: Output,
+) -> Result<String, Exit> {
+    match command {
+        Command::Status { name, json } => {
+            status(operator, name.as_deref(), *json || output == Output::Json).await
+        }
+        Command::Query(query) => answer(operator, query.clone(), output).await,
         // Answered without a database.
         Command::Schema(_) | Command::Completions { .. } => Ok(String::new()),
-        Command::Contract(_) | Command::Expand(_) => Ok(String::new()), // answers by its exit code, too
+        Command::Backfill(_) | Command::Contract(_) | Command::Expand(_) => Ok(String::new()), // answers by its exit code, too
     }
 }
 

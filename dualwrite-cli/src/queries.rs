@@ -1,14 +1,16 @@
 //! Queries of one migration, and waiting for it.
 
 use std::fmt::Write as _;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use dualwrite::{MigrationOverview, Move, Operator, PreflightReport};
+use dualwrite::{Job, JobKind, MigrationOverview, Move, Operator, PreflightReport};
 use serde::Serialize;
 
 use crate::arguments::{Output, Query, Until};
 use crate::failure::Exit;
 use crate::show::moment;
+use crate::terminal::{self, Bar};
 
 /// How often is looked while one waits.
 const POLL: Duration = Duration::from_secs(1);
@@ -77,7 +79,8 @@ pub(crate) async fn answer(
             let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
             format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
         }),
-        Query::Wait { name, until, timeout } => wait(operator, &name, &until, timeout).await,
+        // It has a bar, and is answered where there is a terminal.
+        Query::Wait { .. } => Ok(String::new()),
     }
 }
 
@@ -126,15 +129,23 @@ fn preflight(output: Output, report: &Option<PreflightReport>) -> Result<String,
     Ok(text)
 }
 
-async fn wait(
+/// Waits, and shows on a terminal how far it is.
+pub(crate) async fn wait<W: Write>(
     operator: &Operator,
     name: &str,
     until: &Until,
     timeout: Duration,
+    bar: &mut Bar<'_, W>,
 ) -> Result<String, Exit> {
     let begun = Instant::now();
     loop {
         let found = operator.migration(name).await?;
+        if let Some(line) = line(&found, until) {
+            bar.show(&line);
+        }
+        if *until == Until::Verify {
+            check_verification(&found)?;
+        }
         if is_reached(&found, until) {
             return Ok(format!("{name}: {}\n", found.position));
         }
@@ -146,10 +157,40 @@ async fn wait(
     }
 }
 
+fn line(found: &MigrationOverview, until: &Until) -> Option<String> {
+    let backfill = found.backfill.as_ref();
+    match until {
+        Until::Backfill => backfill.map(terminal::of_backfill),
+        Until::Verify => found.verification.as_ref().map(|report| {
+            terminal::of_verification(
+                report.compared,
+                backfill.map_or(0, |backfill| backfill.total),
+            )
+        }),
+        Until::Stage(_) => None,
+    }
+}
+
+fn verification(found: &MigrationOverview) -> Option<&Job> {
+    found.jobs.iter().find(|job| job.kind == JobKind::Verify)
+}
+
+/// One that has failed, or was never started, is not waited for.
+fn check_verification(found: &MigrationOverview) -> Result<(), Exit> {
+    match verification(found) {
+        None => Err(Exit::refused("no verification was started; give the command `verify` first")),
+        Some(job) if job.failed => {
+            Err(Exit::other(job.answer.clone().unwrap_or_else(|| "it failed".to_owned())))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 fn is_reached(found: &MigrationOverview, until: &Until) -> bool {
     let stage = found.position.split([' ', ',']).next().unwrap_or_default();
     match until {
         Until::Stage(wanted) => stage == wanted.as_str(),
         Until::Backfill => found.backfill.as_ref().is_some_and(|backfill| backfill.complete),
+        Until::Verify => verification(found).is_some_and(|job| job.done),
     }
 }

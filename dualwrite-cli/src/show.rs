@@ -84,6 +84,10 @@ fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
     let left = left.map_or_else(String::new, |left| format!(", {left} left"));
     lines
         .say("  speed", &format!("{speed:.1} keys/s while it runs{left}, {}", rate(progress.rate)));
+    let set = progress.settings.shown();
+    if !set.is_empty() {
+        lines.say("  set", &set);
+    }
     for worker in &progress.workers {
         let after = worker.after.as_deref().unwrap_or("the beginning");
         let lease = seconds(Duration::from_micros(worker.lease_left_us));

@@ -50,3 +50,15 @@ fn every_shell_gets_a_script_that_knows_each_command() {
     }
     assert_eq!(dualwrite(&["completions", "cmd"], None).status.code(), Some(2));
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    for disk in ["/dev/full", "/dev/null"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dualwrite"));
+        let out = std::fs::File::options().write(true).open(disk).unwrap();
+        let ended = command.args(["completions", "bash"]).stdout(out).output().unwrap();
+        let is_full = disk == "/dev/full";
+        assert_eq!(ended.status.code(), Some(i32::from(is_full)), "{}", told(&ended));
+        assert_eq!(told(&ended).contains("cannot be written"), is_full, "{}", told(&ended));
+    }
+}

@@ -12,6 +12,7 @@ pub(crate) mod maintenance;
 mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
+pub(crate) mod settings;
 pub(crate) mod tasks;
 
 use std::collections::HashMap;

@@ -111,6 +111,7 @@ pub use contract::plan::{ContractPlan, SchemaFile};
 pub use control::commands::{Compared, Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
+pub use control::settings::{BackfillSetting, BackfillSettings};
 pub use control::tasks::StartedBackfill;
 pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use converging::{
@@ -156,13 +157,14 @@ pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorReport};
 pub use observe::outcome::ComparedReport;
 pub use observe::tally::FIELDS_MAX;
 pub use observe::{CallReport, CounterReport, MethodReport};
-pub use operator::command::{COMMANDS, Command, CommandField, CommandSpec};
+pub use operator::command::Command;
 pub use operator::execute::{CommandOptions, CommandOutcome};
 pub use operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
 #[cfg(feature = "page")]
 pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
+pub use operator::specs::{COMMANDS, CommandField, CommandSpec};
 pub use operator::{BackfillControl, MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};

@@ -1,15 +1,19 @@
 //! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
 
+mod backfills;
 pub(crate) mod command;
 mod contract;
 pub(crate) mod execute;
 mod expand;
+mod fields;
 mod maintenance;
 pub(crate) mod mirror;
 mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
 pub(crate) mod queries;
+mod rollouts;
+pub(crate) mod specs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +35,7 @@ use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
 use crate::stages::sample::OrderedSample;
 use crate::stages::stage::Side;
+use crate::stages::verification::VerifyReport;
 use crate::store::sql::SqlControl;
 
 /// Within so much each statement of an operator is answered, or given up.
@@ -107,6 +112,9 @@ pub struct MigrationOverview {
     /// What the newest preflight of an instance found. It is read for [one migration](Operator::migration) only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightReport>,
+    /// What the newest verification found, or has found so far. It is read for one migration only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerifyReport>,
     /// Jobs that were started for any instance, ended or not. They are read for one migration only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
@@ -176,6 +184,7 @@ impl MigrationOverview {
             sample: facts.sample,
             hazards: facts.hazards.clone(),
             preflight: None,
+            verification: None,
             jobs: Vec::new(),
             unreadable: None,
         }
@@ -198,6 +207,7 @@ impl MigrationOverview {
             sample: OrderedSample::default(),
             hazards: Vec::new(),
             preflight: None,
+            verification: None,
             jobs: Vec::new(),
             unreadable: Some(error.to_string()),
         }
@@ -302,7 +312,9 @@ impl Operator {
         let started = self.control.tasks(name).await?;
         let overview = MigrationOverview::of(backfill, started, &facts, name.to_owned());
         let preflight = self.control.preflight(name).await?;
-        Ok(MigrationOverview { preflight, jobs: self.control.jobs(name).await?, ..overview })
+        let verification = self.control.verification(name).await?.map(|state| state.report);
+        let jobs = self.control.jobs(name).await?;
+        Ok(MigrationOverview { preflight, verification, jobs, ..overview })
     }
 
     /// Orders to the backfill of a migration.

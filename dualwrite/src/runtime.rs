@@ -436,3 +436,38 @@ impl Drop for Inner {
         self.close_stores();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Closed, ErrorKind, Maintenance};
+    use crate::store::memory::MemoryControl;
+
+    #[tokio::test]
+    async fn what_is_closed_is_known_before_the_first_heartbeat_of_who_registers() {
+        let clock = Clock::system();
+        let control = Arc::new(MemoryControl::new(clock.clone()));
+        let heartbeat = Heartbeat {
+            instance: "late".to_owned(),
+            release: "test".to_owned(),
+            min_stage: Stage::Off,
+            max_stage: Stage::Complete,
+            lease: LEASE,
+        };
+        let handle = clock::tokio_runtime().unwrap();
+        let inner = Inner::new(Arc::clone(&control) as _, clock, heartbeat, SHUTDOWN, handle);
+        let mut record = control.enlist(&["notes"]).await.unwrap().remove(0);
+        record.position.closed = Closed::Calls;
+        let (actor, reason) = ("ada".to_owned(), "new disks".to_owned());
+        record.maintenance =
+            Some(Maintenance { closed: Closed::Calls, actor, reason, until_us: 7 });
+        // As `register` does, whose heartbeat comes later.
+        let shared = Shared::new(&record, Options::default(), None, inner.context());
+        assert_eq!(shared.maintenance(), record.maintenance);
+        for refused in [shared.check_writes(), shared.check_reads(shared.position())] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Maintenance);
+            assert_eq!(refused.maintenance(), record.maintenance.as_ref());
+        }
+    }
+}

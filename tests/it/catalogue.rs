@@ -70,7 +70,7 @@ async fn findings_are_stored_at_registration_and_shown_everywhere<D: Sql>(db: Sc
     let browser = Browser::of(&db);
     assert_eq!(browser.json("/migrations/notes/preflight").await, report);
     assert_eq!(browser.json("/migrations/notes/hazards").await, hazards);
-    let page = browser.shows("/orders/notes").await;
+    let page = browser.shows("/view/notes").await;
     for shown in ["Preflight", "foreign_key", name, "Record a writer as stopped"] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
@@ -188,7 +188,7 @@ async fn a_writer_is_recorded_as_stopped_by_the_page<D: Sql>(db: Scratch<D>) {
     assert_eq!(status.stale[0].kind, StaleKind::Writer);
     let stopped = status.hazards[0].stopped.as_ref().unwrap();
     assert_eq!((&*stopped.actor, &*stopped.reason), ("ada", "dropped"));
-    let page = browser.shows("/orders/notes").await;
+    let page = browser.shows("/view/notes").await;
     assert!(page.contains("dropped") && !page.contains("Record a writer as stopped"), "{page}");
     world.runtime.shutdown().await.unwrap();
 }
@@ -222,13 +222,13 @@ async fn sequences_are_advanced_by_the_page<D: Sql>(db: Scratch<D>) {
     let (runtime, migration) = things_behind(&db).await;
     let browser = Browser::of(&db);
     assert_eq!(open_gates(&migration).await, [Gate::Sequences]);
-    let page = browser.shows("/orders/things").await;
+    let page = browser.shows("/view/things").await;
     assert!(page.contains("Advance the sequences"), "{page}");
     let path = "/migrations/things/commands/advance-sequences";
     let answer = browser.post(path, "by=ada&because=before+complete").await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     assert_eq!(open_gates(&migration).await, []);
-    let page = browser.shows("/orders/things").await;
+    let page = browser.shows("/view/things").await;
     assert!(page.contains("sequences") && page.contains("done: "), "{page}");
     assert!(!page.contains("Advance the sequences"), "{page}");
     migration.advance(Stage::Complete).await.unwrap();

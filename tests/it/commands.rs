@@ -2,10 +2,11 @@
 //! it was decided on another position, and done by whichever instance can.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dualwrite::{
-    COMMANDS, Command, CommandOptions, CommandOutcome, Compared, Error, ErrorKind, Gate, JobKind,
-    Migration, Move, Operator, Percent, RolloutCommandKind, Runtime, Side, Stage,
+    BackfillSetting, COMMANDS, Command, CommandOptions, CommandOutcome, Compared, Error, ErrorKind,
+    Gate, JobKind, Migration, Move, Operator, Percent, RolloutCommandKind, Runtime, Side, Stage,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -349,6 +350,10 @@ async fn what_is_wrong_changes_and_records_nothing<D: Sql>(db: Scratch<D>) {
             "percent" => Some("5".to_owned()),
             "what" => Some("writes".to_owned()),
             "for" => Some("30m".to_owned()),
+            "rate" => Some("500".to_owned()),
+            "batch-time" => Some("20ms".to_owned()),
+            "lag" => Some("5s".to_owned()),
+            "plan" => Some("[[step]]\nstage = \"dual_write\"".to_owned()),
             "key" => Some("1".to_owned()),
             "name" | "writer" => Some("owner".to_owned()),
             _ => None,
@@ -356,6 +361,14 @@ async fn what_is_wrong_changes_and_records_nothing<D: Sql>(db: Scratch<D>) {
         let command = Command::parse(spec.name, fields).unwrap();
         let unknown = operator.command("nobody", &command, &by_ada()).await.unwrap_err();
         assert_eq!(unknown.kind(), ErrorKind::UnknownMigration, "{}: {unknown}", spec.name);
+    }
+    for beyond in [
+        Command::BackfillThrottle(Side::New, vec![(BackfillSetting::Lag, Some(1))]),
+        Command::BackfillBatchTime(Side::New, Some(Duration::from_micros(1))),
+    ] {
+        let refused = give(&operator, &beyond).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        assert!(refused.to_string().contains("must be a time from"), "{refused}");
     }
     let shielded = Command::Move(Move::Advance(Stage::DualWrite), vec![Gate::Drained]);
     let refused = give(&operator, &shielded).await.unwrap_err();

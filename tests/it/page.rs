@@ -1,10 +1,10 @@
-//! The page for operators: what it shows, which orders it gives, and what it refuses.
+//! The page for operators: what it shows, which commands it gives, and what it refuses.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::{Extension, Router};
-use dualwrite::{Access, Caller, Operator, PAGE_FORM_BYTES_MAX};
+use dualwrite::{Access, COMMANDS, Caller, Operator, PAGE_FORM_BYTES_MAX};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -13,7 +13,7 @@ use crate::support::operated::{halted, off};
 use crate::support::sql::Sql;
 
 on_all_databases!(
-    a_backfill_is_shown_and_takes_orders,
+    a_backfill_is_shown_and_takes_commands,
     a_backfill_is_started,
     what_cannot_be_done_is_told,
     other_sites_are_refused,
@@ -76,6 +76,12 @@ impl Browser {
         serde_json::from_str(&self.shows(path).await).unwrap()
     }
 
+    /// Sends a body of this kind.
+    pub(crate) async fn send(&self, path: &str, kind: &str, body: &str) -> Answer {
+        let request = Request::post(path).header(HOST, "ops.example").header(CONTENT_TYPE, kind);
+        self.ask(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
     pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
         self.post_with(path, form, &[]).await
     }
@@ -91,12 +97,13 @@ impl Browser {
         self.ask(request.body(Body::from(form.to_owned())).unwrap()).await
     }
 
-    async fn order(&self, order: &str, form: &str) -> Answer {
-        self.post(&format!("/migrations/notes/backfill/{order}"), form).await
+    async fn give(&self, command: &str, form: &str) -> Answer {
+        let form = if form.contains("because=") { form } else { &format!("because=x&{form}") };
+        self.post(&format!("/migrations/notes/commands/{command}"), form).await
     }
 }
 
-async fn a_backfill_is_shown_and_takes_orders<D: Sql>(db: Scratch<D>) {
+async fn a_backfill_is_shown_and_takes_commands<D: Sql>(db: Scratch<D>) {
     let world = halted(db).await;
     let browser = Browser::of(&world.db);
     let page = browser.shows("/").await;
@@ -111,22 +118,22 @@ async fn a_backfill_is_shown_and_takes_orders<D: Sql>(db: Scratch<D>) {
     assert_eq!((&shown["done"], &shown["migrated"]), (&4.into(), &3.into()));
     assert_eq!((&shown["remaining"], &shown["percent"]), (&0.into(), &99.9.into()));
 
-    let paused = browser.order("pause", "").await;
+    let paused = browser.give("backfill-pause", "").await;
     assert_eq!((paused.status, &*paused.text), (StatusCode::SEE_OTHER, ""));
-    assert_eq!(paused.headers[LOCATION], "./../../../orders/notes");
-    assert!(browser.shows("/orders/notes").await.contains("paused"));
+    assert_eq!(paused.headers[LOCATION], "./../../../view/notes");
+    assert!(browser.shows("/view/notes").await.contains("paused"));
     assert_eq!(backfill().await["paused"], true);
-    assert_eq!(browser.order("rate", "rate=500").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.give("backfill-rate", "rate=500").await.status, StatusCode::SEE_OTHER);
     assert_eq!(backfill().await["rate"], 500);
-    assert!(browser.shows("/orders/notes").await.contains("at most 500 keys/s"));
-    assert_eq!(browser.order("rate", "rate=").await.status, StatusCode::SEE_OTHER);
+    assert!(browser.shows("/view/notes").await.contains("at most 500 keys/s"));
+    assert_eq!(browser.give("backfill-rate", "rate=none").await.status, StatusCode::SEE_OTHER);
     assert_eq!(backfill().await["rate"], Value::Null);
-    assert_eq!(browser.order("resume", "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.give("backfill-resume", "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(backfill().await["paused"], false);
-    assert_eq!(browser.order("cancel", "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.give("backfill-cancel", "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(backfill().await["cancelled"], true);
 
-    let nothing = browser.order("pause", "reverse=true").await;
+    let nothing = browser.give("backfill-pause", "reverse=true").await;
     assert_eq!(nothing.status, StatusCode::CONFLICT);
     assert!(nothing.text.contains("start it"), "{}", nothing.text);
     world.runtime.shutdown().await.unwrap();
@@ -137,18 +144,20 @@ async fn a_backfill_is_started<D: Sql>(db: Scratch<D>) {
     let browser = Browser::of(&world.db);
     assert!(browser.shows("/").await.contains("none yet"));
     let form = "by=ada&because=columns+are+there&workers=2&rate=700&reverse=";
-    let started = browser.order("start", form).await;
+    let started = browser.give("backfill-start", form).await;
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
     let seen = browser.json("/migrations/notes").await["started"][0].clone();
     assert_eq!((&seen["actor"], &seen["side"]), (&"ada".into(), &"new".into()));
     assert_eq!((&seen["workers"], &seen["rate"]), (&2.into(), &700.into()));
-    let page = browser.shows("/orders/notes").await;
+    let page = browser.shows("/view/notes").await;
     assert!(page.contains("columns are there") && page.contains("at most 700"), "{page}");
 
-    let again = browser.order("start", form).await;
+    let again = browser.give("backfill-start", form).await;
+    assert_eq!(again.status, StatusCode::SEE_OTHER, "it holds already: {}", again.text);
+    let again = browser.give("backfill-start", "workers=3").await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     assert!(again.text.contains("cancel it first"), "{}", again.text);
-    assert_eq!(browser.order("cancel", "").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.give("backfill-cancel", "").await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.json("/migrations/notes").await["started"], Value::Array(Vec::new()));
     world.runtime.shutdown().await.unwrap();
 }
@@ -156,38 +165,44 @@ async fn a_backfill_is_started<D: Sql>(db: Scratch<D>) {
 async fn what_cannot_be_done_is_told<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let browser = Browser::of(&world.db);
-    for path in ["/orders/nobody", "/migrations/nobody", "/orders/%00"] {
+    for path in ["/view/nobody", "/migrations/nobody", "/view/%00"] {
         let answer = browser.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.text);
     }
-    let start = "by=ada&because=x";
-    for (order, form) in
-        [("start", start), ("pause", ""), ("resume", ""), ("cancel", ""), ("rate", "rate=5")]
-    {
-        let unknown = browser.post(&format!("/migrations/nobody/backfill/{order}"), form).await;
-        assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{order}: {}", unknown.text);
+    for command in ["start", "pause", "resume", "cancel", "rate"] {
+        let form = "because=x&rate=5";
+        let path = format!("/migrations/nobody/commands/backfill-{command}");
+        let unknown = browser.post(&path, form).await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{command}: {}", unknown.text);
         assert!(unknown.text.contains("`nobody`"), "{}", unknown.text);
-        if order != "start" {
-            let nothing = browser.order(order, form).await;
-            assert_eq!(nothing.status, StatusCode::CONFLICT, "{order}: {}", nothing.text);
+        if command != "start" {
+            let nothing = browser.give(&format!("backfill-{command}"), form).await;
+            assert_eq!(nothing.status, StatusCode::CONFLICT, "{command}: {}", nothing.text);
         }
     }
-    assert_eq!(browser.order("stop", "").await.status, StatusCode::NOT_FOUND);
+    // Changes without who and why are no longer there.
+    for path in ["commands/backfill-stop", "backfill/pause", "backfill/start"] {
+        let gone = browser.post(&format!("/migrations/notes/{path}"), "because=x").await;
+        assert_eq!(gone.status, StatusCode::NOT_FOUND, "{path}: {}", gone.text);
+    }
     let long = format!("by={}&because=x", "a".repeat(101));
-    for (order, form, field) in [
-        ("start", "by=ada", "`because`"),
+    for (command, form, field) in [
+        ("start", "by=ada&because=", "`because`"),
         ("start", &long, "`by`"),
         ("start", "by=ada&because=x&workers=99", "`workers`"),
         ("start", "by=ada&because=x&rate=0", "`rate`"),
         ("rate", "", "`rate`"),
         ("pause", "reverse=perhaps", "`reverse`"),
     ] {
-        let refused = browser.order(order, form).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{order} {form}");
-        assert!(refused.text.contains(field), "{order} {form}: {}", refused.text);
+        let refused = browser.give(&format!("backfill-{command}"), form).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{command} {form}");
+        assert!(refused.text.contains(field), "{command} {form}: {}", refused.text);
     }
     let endless = format!("by=ada&because={}", "x".repeat(PAGE_FORM_BYTES_MAX));
-    assert_eq!(browser.order("start", &endless).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        browser.give("backfill-start", &endless).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     assert_eq!(browser.json("/migrations/notes").await["started"], Value::Array(Vec::new()));
     world.runtime.shutdown().await.unwrap();
 }
@@ -195,7 +210,7 @@ async fn what_cannot_be_done_is_told<D: Sql>(db: Scratch<D>) {
 async fn other_sites_are_refused<D: Sql>(db: Scratch<D>) {
     let world = halted(db).await;
     let browser = Browser::of(&world.db);
-    let path = "/migrations/notes/backfill/pause";
+    let path = "/migrations/notes/commands/backfill-pause";
     for header in [
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
@@ -203,19 +218,19 @@ async fn other_sites_are_refused<D: Sql>(db: Scratch<D>) {
         ("origin", "https://ops.example:8443"),
         ("origin", "null"),
     ] {
-        let refused = browser.post_with(path, "", &[header]).await;
+        let refused = browser.post_with(path, "because=x", &[header]).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{header:?}");
         assert_eq!(browser.json("/migrations/notes").await["backfill"]["paused"], false);
     }
     let own = [("sec-fetch-site", "same-origin"), ("origin", "https://ops.example")];
-    assert_eq!(browser.post_with(path, "", &own).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.post_with(path, "because=x", &own).await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.json("/migrations/notes").await["backfill"]["paused"], true);
     // Whatever the answer, it may not be kept, framed or taken for something else.
     for answer in [
         browser.get("/").await,
         browser.get("/migrations").await,
         browser.get("/nowhere").await,
-        browser.post_with(path, "", &[("origin", "null")]).await,
+        browser.post_with(path, "because=x", &[("origin", "null")]).await,
     ] {
         let policy = answer.headers["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");
@@ -228,23 +243,22 @@ async fn other_sites_are_refused<D: Sql>(db: Scratch<D>) {
     world.runtime.shutdown().await.unwrap();
 }
 
-const PAUSE: &str = "/migrations/notes/backfill/pause";
+const PAUSE: &str = "/migrations/notes/commands/backfill-pause";
 
 async fn nobody_sees_anything_and_a_reader_changes_nothing<D: Sql>(db: Scratch<D>) {
     let world = halted(db).await;
     let operator = Operator::new(world.db.pool().clone());
     let nobody = Browser(dualwrite::page(operator, Access::from_layer()));
-    for path in ["/", "/orders/notes", "/migrations", "/migrations/nobody", "/nowhere", "/live.js"]
-    {
+    for path in ["/", "/view/notes", "/migrations", "/migrations/nobody", "/nowhere", "/live.js"] {
         let answer = nobody.get(path).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}: {}", answer.text);
         assert!(!answer.text.contains("notes"), "{}", answer.text);
         assert_eq!(answer.headers["cache-control"], "no-store");
     }
-    assert_eq!(nobody.post(PAUSE, "").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(nobody.post(PAUSE, "because=x").await.status, StatusCode::UNAUTHORIZED);
 
     let reader = Browser::logged_in(&world.db, Caller::reader("grace"));
-    let page = reader.shows("/orders/notes").await;
+    let page = reader.shows("/view/notes").await;
     assert!(page.contains("You may look, and not change anything."), "{page}");
     assert!(!page.contains("<form"), "{page}");
     for path in [PAUSE, "/migrations/notes/commands/rollback"] {
@@ -255,7 +269,7 @@ async fn nobody_sees_anything_and_a_reader_changes_nothing<D: Sql>(db: Scratch<D
 
     // Who acts is who is logged in, whatever the form says.
     let ada = Browser::of(&world.db);
-    assert!(ada.shows("/orders/notes").await.contains("You act as "));
+    assert!(ada.shows("/view/notes").await.contains("You act as "));
     let path = "/migrations/notes/commands/kill-on";
     let other = ada.post(path, "because=x&by=grace").await;
     assert_eq!(other.status, StatusCode::BAD_REQUEST, "{}", other.text);
@@ -286,7 +300,7 @@ async fn a_token_is_as_good_as_a_login<D: Sql>(db: Scratch<D>) {
         ("Bearer 0123456789abcdef", StatusCode::FORBIDDEN),
         ("Bearer fedcba9876543210", StatusCode::SEE_OTHER),
     ] {
-        let answer = browser.post_with(PAUSE, "", &[("authorization", token)]).await;
+        let answer = browser.post_with(PAUSE, "because=x", &[("authorization", token)]).await;
         assert_eq!(answer.status, status, "{}", answer.text);
     }
     world.runtime.shutdown().await.unwrap();
@@ -302,7 +316,7 @@ async fn changes_are_bounded_but_for_a_rollback_and_the_kill_switch<D: Sql>(db: 
     let sent = [("host", "10.0.0.7"), ("origin", "https://ops.example")];
     let mut refused = None;
     for _ in 0..4 {
-        let answer = browser.post_with(PAUSE, "", &sent).await;
+        let answer = browser.post_with(PAUSE, "because=x", &sent).await;
         match answer.status {
             StatusCode::TOO_MANY_REQUESTS => refused = Some(answer),
             status => assert_eq!(status, StatusCode::SEE_OTHER, "{}", answer.text),
@@ -338,25 +352,24 @@ async fn links_hold_where_the_page_is_nested<D: Sql>(db: Scratch<D>) {
         for link in &links {
             browser.shows(link).await;
         }
-        let orders = links.iter().find(|link| link.ends_with("/orders/notes")).unwrap();
-        let page = browser.shows(orders).await;
-        let links = linked(orders, &page);
-        let forms = links.iter().filter(|link| link.contains("/backfill/"));
-        assert_eq!(forms.count(), 5, "{page}");
+        let view = links.iter().find(|link| link.ends_with("/view/notes")).unwrap();
+        let page = browser.shows(view).await;
+        let links = linked(view, &page);
+        let forms = links.iter().filter(|link| link.contains("/commands/"));
+        assert_eq!(forms.count(), COMMANDS.len(), "{page}");
         for link in &links {
-            if link.contains("/backfill/") || link.contains("/commands/") {
+            if link.contains("/commands/") {
                 assert_eq!(browser.get(link).await.status, StatusCode::METHOD_NOT_ALLOWED);
             } else {
                 browser.shows(link).await;
             }
         }
-        for order in ["pause", "resume"] {
-            let form =
-                links.iter().find(|link| link.ends_with(&format!("/backfill/{order}"))).unwrap();
-            let answer = browser.post(form, "").await;
+        for command in ["/backfill-pause", "/backfill-resume"] {
+            let form = links.iter().find(|link| link.ends_with(command)).unwrap();
+            let answer = browser.post(form, "because=x").await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{form}: {}", answer.text);
             let back = answer.headers[LOCATION].to_str().unwrap();
-            assert_eq!(led(form, back), *orders);
+            assert_eq!(led(form, back), *view);
         }
     }
     world.runtime.shutdown().await.unwrap();
@@ -373,14 +386,14 @@ async fn what_others_wrote_is_text<D: Sql>(db: Scratch<D>) {
         .await;
     let browser = Browser::logged_in(&world.db, Caller::operator("<script>by"));
     let form = "because=%22%3E%3Cscript%3Ebecause&reverse=true";
-    let started = browser.order("start", form).await;
+    let started = browser.give("backfill-start", form).await;
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
-    let page = browser.shows("/orders/notes").await;
+    let page = browser.shows("/view/notes").await;
     assert!(!page.contains("<script>"), "{page}");
     for told in ["throttled", "owner", "by", "because"] {
         assert!(page.contains(&format!("&lt;script&gt;{told}")), "{told}: {page}");
     }
-    let odd = browser.get("/orders/%3Cscript%3E").await;
+    let odd = browser.get("/view/%3Cscript%3E").await;
     assert_eq!(odd.status, StatusCode::NOT_FOUND);
     assert_eq!(odd.headers[CONTENT_TYPE], "text/plain; charset=utf-8");
     world.runtime.shutdown().await.unwrap();
@@ -390,10 +403,10 @@ async fn a_database_without_tables_tells_nothing_of_itself<D: Sql>(db: Scratch<D
     let browser = Browser::of(&db);
     for answer in [
         browser.get("/").await,
-        browser.get("/orders/notes").await,
+        browser.get("/view/notes").await,
         browser.get("/migrations").await,
-        browser.order("start", "by=ada&because=x").await,
-        browser.order("pause", "").await,
+        browser.give("backfill-start", "by=ada&because=x").await,
+        browser.give("backfill-pause", "").await,
     ] {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
         assert!(answer.text.contains("control tables"), "{}", answer.text);

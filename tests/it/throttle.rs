@@ -14,6 +14,7 @@ use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::{somebody_waits, soon, until};
+use crate::tool::prints;
 
 on_all_databases!(
     it_makes_way_for_those_who_wait_for_locks,
@@ -21,6 +22,7 @@ on_all_databases!(
     it_makes_way_for_the_log,
     it_makes_way_for_the_writes_of_its_own_service,
     it_makes_way_for_a_replica,
+    running_workers_hear_what_operators_set,
     replicas_are_few_and_have_names_of_their_own,
     every_process_sees_who_copies_what,
 );
@@ -72,6 +74,17 @@ impl<D: Sql> Fast<D> {
             // Batches of one key, so that it is still under way when it is looked at.
             migration.backfill().batch(1).rate(200).throttle(throttle).run().await.unwrap()
         })
+    }
+
+    fn store(&self, table: &'static str) -> Store<D> {
+        Store {
+            table,
+            pool: self.db.pool().clone(),
+            mood: Arc::default(),
+            hanging: Arc::default(),
+            reading: Hook::default(),
+            removing: Hook::default(),
+        }
     }
 
     async fn ends(self) {
@@ -142,15 +155,7 @@ async fn it_makes_way_for_the_log<D: Sql>(db: Scratch<D>) {
 
 async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) {
     let fast = Fast::new(db, 2_000).await;
-    let store = |table| Store::<D> {
-        table,
-        pool: fast.db.pool().clone(),
-        mood: Arc::default(),
-        hanging: Arc::default(),
-        reading: Hook::default(),
-        removing: Hook::default(),
-    };
-    let notes = DualNotes::new(&fast.migration, store("old_note"), store("new_note"));
+    let notes = DualNotes::new(&fast.migration, fast.store("old_note"), fast.store("new_note"));
     let enough = Arc::new(AtomicBool::new(false));
     let write = async {
         for id in 10_000.. {
@@ -170,6 +175,49 @@ async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) 
     };
     let ((), reason) = tokio::join!(write, look);
     assert!(reason.starts_with("99 % of the writes take up to "), "{reason}");
+    fast.migration.backfill().cancel().await.unwrap();
+    run.abort();
+    fast.ends().await;
+}
+
+async fn running_workers_hear_what_operators_set<D: Sql>(db: Scratch<D>) {
+    let fast = Fast::new(db, 5_000).await;
+    let url = &*fast.db.url();
+    let notes = DualNotes::new(&fast.migration, fast.store("old_note"), fast.store("new_note"));
+    let enough = Arc::new(AtomicBool::new(false));
+    let write = async {
+        for id in 10_000.. {
+            if enough.load(SeqCst) {
+                break;
+            }
+            let mut tx = fast.migration.begin(fast.db.pool()).await.unwrap();
+            notes.save(&mut tx, id, "written").await.unwrap();
+            // The clock runs on meanwhile: each write takes longer than a millisecond.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tx.commit().await.unwrap();
+        }
+    };
+    let run = fast.copies(Throttle::default()); // no limit on writes
+    let give = async |limit: &str| {
+        let audited = ["--by", "ada", "--because", "pages at noon"];
+        let own = ["backfill-throttle", "notes", "--write-p99", limit];
+        prints(url, &[&own[..], &audited].concat()).await
+    };
+    let backfill = async || fast.migration.status().await.unwrap().backfill;
+    let look = async {
+        soon("it copies", async || backfill().await.filter(|found| found.done() > 20)).await;
+        assert_eq!(backfill().await.unwrap().throttled, None);
+        give("1ms").await;
+        let reason = fast.reason().await;
+        assert!(reason.starts_with("99 % of the writes take up to "), "{reason}");
+        assert!(reason.ends_with("more than 1.0ms"), "{reason}");
+        assert_eq!(backfill().await.unwrap().settings.write_p99_us, Some(1_000));
+        give("default").await;
+        until("it goes on", async || backfill().await.unwrap().throttled.is_none()).await;
+        assert_eq!(backfill().await.unwrap().settings, Default::default());
+        enough.store(true, SeqCst);
+    };
+    tokio::join!(write, look);
     fast.migration.backfill().cancel().await.unwrap();
     run.abort();
     fast.ends().await;

@@ -1,12 +1,8 @@
 //! The command `dualwrite`: what it shows, which orders it gives, and what it says when it cannot.
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
-use dualwrite::{COMMANDS, Caller, CommandSpec, Operator, Runtime};
+use dualwrite::Runtime;
 use serde_json::Value;
-use tower::ServiceExt as _;
 
-use crate::page::page_for;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::World;
 use crate::support::operated::{halted, off};
@@ -20,7 +16,6 @@ on_all_databases!(
     control_characters_do_not_reach_the_terminal,
     control_tables_of_another_release_are_refused,
     what_nobody_takes_says_why,
-    every_command_of_the_list_is_offered_by_page_json_and_tool,
     exit_codes_tell_what_a_caller_can_do,
     one_waits_for_a_stage,
     what_is_denied_is_not_to_be_tried_again,
@@ -260,74 +255,6 @@ async fn dead_letters_of_a_reverse_copy_are_counted<D: Sql>(db: Scratch<D>) {
     assert_eq!((&found["dead_letters"], &found["dead_letters_to_old"]), (&1.into(), &1.into()));
     let shown = prints(url, &["status", "notes"]).await;
     assert!(shown.contains("1 to new, 1 to old"), "{shown}");
-    world.runtime.shutdown().await.unwrap();
-}
-
-/// What a command of the list needs, as the tool takes it.
-fn given(spec: &CommandSpec) -> Vec<String> {
-    let required = spec.fields.iter().filter(|field| field.required);
-    let own = required.flat_map(|field| {
-        let value = match field.name {
-            "to" => "dual_write",
-            "percent" => "5",
-            "what" => "writes",
-            "for" => "30m",
-            "key" => "4",
-            _ => "owner",
-        };
-        [format!("--{}", field.name), value.to_owned()]
-    });
-    own.collect()
-}
-
-async fn every_command_of_the_list_is_offered_by_page_json_and_tool<D: Sql>(db: Scratch<D>) {
-    let world = off(db).await;
-    let url = &*world.db.url();
-    let operator = Operator::new(world.db.pool().clone());
-    let page = page_for(operator, Caller::operator("ada"));
-    let ask = async |request: Request<Body>| {
-        let answer = page.clone().oneshot(request).await.unwrap();
-        let status = answer.status();
-        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.into()).unwrap())
-    };
-    let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    let (_, html) = ask(get("/orders/notes")).await;
-    let (_, listed) = ask(get("/commands")).await;
-    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
-    let (_, help, _) = run_on(url, &["--help"]).await;
-    assert_eq!(listed.len(), COMMANDS.len());
-    for (spec, listed) in COMMANDS.iter().zip(&listed) {
-        assert_eq!(listed["name"], spec.name);
-        let path = format!("/migrations/notes/commands/{}", spec.name);
-        assert!(html.contains(&format!("action=\"./..{path}\"")), "{}: {html}", spec.name);
-        assert!(help.contains(&format!("  {} ", spec.name)), "{}: {help}", spec.name);
-        // Both dry-run it, and say the same.
-        let fields = given(spec);
-        let form: Vec<String> = fields
-            .chunks(2)
-            .map(|pair| format!("{}={}", pair[0].trim_start_matches("--"), pair[1]))
-            .collect();
-        let form = format!("by=ada&because=x&dry-run=true&{}", form.join("&"));
-        let request = Request::post(&path)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("accept", "application/json");
-        let (status, by_page) = ask(request.body(Body::from(form)).unwrap()).await;
-        let common = ["--by", "ada", "--because", "x", "--dry-run", "--output", "json"];
-        let mut arguments = vec![spec.name, "notes"];
-        arguments.extend(fields.iter().map(String::as_str));
-        arguments.extend(common);
-        let (code, by_tool, err) = run_on(url, &arguments).await;
-        match code {
-            dualwrite_cli::DONE => {
-                let [by_page, by_tool] =
-                    [by_page, by_tool].map(|text| serde_json::from_str::<Value>(&text).unwrap());
-                assert_eq!((by_page, status.as_u16()), (by_tool, 200), "{}", spec.name);
-            }
-            // There is no such step from where it stands: neither does it.
-            _ => assert!(status.is_client_error() && err.contains("error"), "{}: {err}", spec.name),
-        }
-    }
     world.runtime.shutdown().await.unwrap();
 }
 

@@ -122,6 +122,29 @@ async fn backfills_and_dead_letters<D: Sql>(db: Scratch<D>) {
     give(url, "backfill-pause", &[]).await; // once more is no error
     give(url, "backfill-rate", &["--rate", "500"]).await;
     assert_eq!(backfill().await["rate"], 500);
+    give(url, "backfill-batch-time", &["--batch-time", "20ms"]).await;
+    assert_eq!(
+        newest(url).await,
+        ("backfill_batch_time".to_owned(), "to new: batch-time 20ms".into())
+    );
+    give(url, "backfill-throttle", &["--lag", "5s", "--active", "90"]).await;
+    let set = ("backfill_throttle".to_owned(), "to new: active 90, lag 5s".into());
+    assert_eq!(newest(url).await, set);
+    give(url, "backfill-throttle", &["--active", "default"]).await;
+    let settings = backfill().await["settings"].clone();
+    assert_eq!(
+        (&settings["batch_time_us"], &settings["lag_us"]),
+        (&20_000.into(), &5_000_000.into())
+    );
+    assert_eq!(settings["active"], Value::Null);
+    assert!(prints(url, &["status", "notes"]).await.contains("batch-time 20ms, lag 5s"));
+    for own in [&["--lag", "2days"][..], &["--active", "0"], &["--write-p99", "5"], &[]] {
+        let arguments = [&["backfill-throttle", "notes"], own, &AUDITED].concat();
+        let (code, _, told) = run_on(url, &arguments).await;
+        assert_eq!(code, dualwrite_cli::WRONG_USE, "{own:?}: {told}");
+        assert!(told.contains("the field `"), "{told}");
+    }
+    refused(url, "backfill-batch-time", &["--batch-time", "20ms", "--reverse"]).await;
     give(url, "backfill-resume", &[]).await;
     assert_eq!(backfill().await["paused"], false);
     give(url, "backfill-cancel", &[]).await;

@@ -97,6 +97,15 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     progressed_at BIGINT ,
     PRIMARY KEY (migration, phase, generation)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What operators set of a backfill while it runs, before what the service says; times in microseconds.
+CREATE TABLE IF NOT EXISTS dualwrite_setting (
+    migration  VARCHAR(100) NOT NULL,
+    side       VARCHAR(100) NOT NULL,
+    generation BIGINT NOT NULL,
+    name       VARCHAR(100) NOT NULL,
+    value      BIGINT,
+    PRIMARY KEY (migration, side, generation, name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  VARCHAR(100)    NOT NULL,
     phase       VARCHAR(16)     NOT NULL,

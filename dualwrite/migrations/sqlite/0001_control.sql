@@ -97,6 +97,15 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     progressed_at INTEGER,
     PRIMARY KEY (migration, phase, generation)
 );
+-- What operators set of a backfill while it runs, before what the service says; times in microseconds.
+CREATE TABLE IF NOT EXISTS dualwrite_setting (
+    migration  TEXT    NOT NULL,
+    side       TEXT    NOT NULL,
+    generation INTEGER NOT NULL,
+    name       TEXT    NOT NULL,
+    value      INTEGER,
+    PRIMARY KEY (migration, side, generation, name)
+);
 CREATE TABLE IF NOT EXISTS dualwrite_batch (
     migration  TEXT    NOT NULL,
     phase       TEXT    NOT NULL,

@@ -129,6 +129,11 @@ impl Pace {
         Self { limit: most.min(FIRST_KEYS), most, target, costs, attempts: 0, halved: false }
     }
 
+    /// Batches shall take so long from now on.
+    pub(crate) fn aim(&mut self, target: Duration) {
+        self.target = target;
+    }
+
     /// How many keys the next batch may have.
     pub(crate) fn limit(self) -> u32 {
         self.limit
@@ -273,6 +278,18 @@ mod tests {
         // The last page of a range says what is fixed, and nothing about the size.
         pace.copied(3, Duration::from_micros(10));
         assert_eq!(pace.limit(), 500);
+    }
+
+    #[test]
+    fn another_time_is_heard_by_the_next_batches() {
+        let cost = cost(100, 20_000);
+        let mut pace = Pace::new(BATCH_KEYS, TARGET);
+        let before = runs(&mut pace, 12, &cost);
+        pace.aim(TARGET / 5);
+        let after = runs(&mut pace, 12, &cost);
+        assert!(cost(after) <= TARGET / 4, "{before}, then {after}");
+        pace.aim(TARGET);
+        assert!(runs(&mut pace, 12, &cost) >= before * 3 / 4);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::backfill::decide::check_stage;
 use crate::backfill::worker::Worker;
 use crate::clock;
+use crate::control::settings::BackfillSettings;
 use crate::error::{Error, ErrorKind};
 use crate::pace::load;
 use crate::pace::rate::rate_pause;
@@ -21,15 +22,14 @@ impl<DB: Backend> Worker<'_, DB> {
     pub(crate) async fn begin(&mut self) -> Result<Tx<'static, DB>, Error> {
         loop {
             let (tx, orders) = self.begin_under_control().await?;
+            self.tune(&orders.settings);
             let reason = match orders.state {
                 State::Cancelled => {
                     let message = "the backfill was cancelled; `resume` it to go on";
                     return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
                 }
                 State::Paused => "paused",
-                State::Running if !self.options.throttle.allows(orders.hour) => {
-                    "outside the allowed hours"
-                }
+                State::Running if !self.throttle.allows(orders.hour) => "outside the allowed hours",
                 State::Running | State::Complete => {
                     self.orders = Some(orders);
                     return Ok(tx);
@@ -39,6 +39,20 @@ impl<DB: Backend> Worker<'_, DB> {
             self.report(Some(reason.to_owned())).await;
             clock::sleep(PAUSED_POLL).await;
         }
+    }
+
+    /// Takes over what operators have set since the last page.
+    fn tune(&mut self, settings: &BackfillSettings) {
+        if self.settings == *settings {
+            return;
+        }
+        self.settings = settings.clone();
+        self.throttle = self.options.throttle.tuned(settings);
+        let target = settings.batch_time_us.map_or(self.options.batch_time, Duration::from_micros);
+        self.pace.aim(target);
+        self.asked = 0; // the new limits are judged at once
+        let (migration, set) = (&*self.shared.name, settings.shown());
+        tracing::info!(migration, set, "operators have set the pace of the backfill");
     }
 
     async fn begin_under_control(&self) -> Result<(Tx<'static, DB>, Orders), Error> {
@@ -64,7 +78,7 @@ impl<DB: Backend> Worker<'_, DB> {
 
     /// After a batch: pauses for the rate, and for whoever needs the database more.
     pub(crate) async fn pause_between_pages(&mut self, keys: u64, spent: Duration) {
-        let reason = match self.options.throttle.asks_host() {
+        let reason = match self.throttle.asks_host() {
             Some(reason) => Some(reason),
             None => self.pressed().await,
         };
@@ -86,7 +100,7 @@ impl<DB: Backend> Worker<'_, DB> {
         let now = self.shared.clock.now();
         if now.saturating_sub(self.asked) >= load::EVERY_NS {
             self.asked = now;
-            let throttle = &self.options.throttle;
+            let throttle = &self.throttle;
             let (pool, replicas) = (&self.copier.pool, &self.copier.replicas);
             self.pressed = match self.scales.read(pool, replicas, self.shared, throttle).await {
                 Ok(load) => throttle.judge(&load),

@@ -13,6 +13,7 @@ use super::progress::Display;
 use super::step::{Claim, Page};
 use crate::clock;
 use crate::control::BackfillProgress;
+use crate::control::settings::BackfillSettings;
 use crate::copy::run::SqlCopier;
 use crate::copy::source::Pages;
 use crate::database::Backend;
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::pace::load::Scales;
 use crate::pace::rate::Brake;
+use crate::pace::throttle::Throttle;
 use crate::stages::position::Generation;
 use crate::stages::readiness::drained;
 use crate::stages::stage::Side;
@@ -46,6 +48,9 @@ pub(crate) struct Worker<'a, DB: Backend> {
     pub(crate) pace: Pace,
     pub(crate) brake: Brake,
     pub(crate) orders: Option<Orders>,
+    /// The throttle of the options, with what operators have set.
+    pub(crate) throttle: Throttle,
+    pub(crate) settings: BackfillSettings,
     /// Why it makes way, as far as told, and when the database was asked last.
     pub(crate) told: Option<String>,
     pub(crate) asked: u64,
@@ -74,6 +79,8 @@ impl<'a, DB: Backend> Worker<'a, DB> {
             generation: Generation::FIRST,
             before: None,
             pace: Pace::new(options.batch, options.batch_time),
+            throttle: options.throttle.clone(),
+            settings: BackfillSettings::default(),
             options,
             brake: Brake::default(),
             orders: None,

@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::control::maintenance::MaintenanceChange;
+use crate::control::settings::BackfillSetting;
 use crate::control::tasks::NewTask;
 use crate::control::{Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
@@ -160,6 +161,8 @@ pub(crate) enum RecordedChange {
     ReadCatalogue,
     StartBackfill(NewTask),
     Backfill(Side, Order),
+    /// Settings of a backfill that is under way; `None` for what the service says.
+    Tune(Side, Vec<(BackfillSetting, Option<u64>)>),
     /// A change of the position, too, under the exclusive fence.
     Maintain(MaintenanceChange),
 }

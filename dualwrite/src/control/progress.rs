@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::control::settings::BackfillSettings;
 use crate::stages::stage::Side;
 
 /// How far a backfill has come.
@@ -32,6 +33,8 @@ pub struct BackfillProgress {
     pub throttled: Option<String>,
     /// The most keys a second, of all workers together.
     pub rate: Option<u64>,
+    /// What operators have set while it runs. It is read of one migration only, and until the backfill is complete.
+    pub settings: BackfillSettings,
     /// Microseconds from its start to its end, or until now, pauses included.
     pub elapsed_us: u64,
     /// Microseconds that its workers were at work, without pauses and without the time in which it had no worker.

@@ -116,11 +116,7 @@ impl<'m> Rollout<'m> {
             shared.copier()?;
         }
         let position = shared.refresh().await?.position;
-        let step = plan.fits(position);
-        next_move(plan, step, position).map_err(|problem| illegal(&shared.name, &problem))?;
-        let note = ordered("started", by, because);
-        let order = NewRolloutCommand::new(RolloutCommandKind::Start, by, because);
-        let new = NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, order };
+        let new = planned(&shared.name, plan, position, by, because)?;
         shared.control.start_plan(&shared.name, &new).await?;
         self.ordered(RolloutCommandKind::Start, by, because);
         Ok(())
@@ -223,6 +219,21 @@ impl<'m> Rollout<'m> {
 fn illegal(name: &str, problem: &str) -> Error {
     let message = format!("{problem}; move it there, or write a plan that begins here");
     Error::new(ErrorKind::IllegalMove, message).of(name)
+}
+
+/// A plan about to be stored, at the step that fits the position.
+pub(crate) fn planned(
+    name: &str,
+    plan: &RolloutPlan,
+    position: Position,
+    by: &str,
+    because: &str,
+) -> Result<NewPlan, Error> {
+    let step = plan.fits(position);
+    next_move(plan, step, position).map_err(|problem| illegal(name, &problem))?;
+    let note = ordered("started", by, because);
+    let order = NewRolloutCommand::new(RolloutCommandKind::Start, by, because);
+    Ok(NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, order })
 }
 
 /// Gives an order to a rollout, from any process. What is resumed goes on from this position.

@@ -1,167 +1,17 @@
-//! The commands that there are, one list for the page, its JSON and the command-line tool. Pure.
+//! A command to one migration, read from the fields of a form, of JSON or of the command-line tool. Pure.
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::backfill::options::WORKERS_MAX;
 use crate::control::commands::Compared;
+use crate::control::settings::BackfillSetting;
 use crate::error::{Closed, Error, ErrorKind};
 use crate::gate::Gate;
+use crate::operator::fields::Fields;
+use crate::operator::specs::{COMMANDS, CommandSpec};
+use crate::rollout::plan::RolloutPlan;
 use crate::stages::moves::Move;
 use crate::stages::position::Percent;
-use crate::stages::stage::{Side, Stage};
-
-/// For how long calls are closed, as expected.
-const CLOSED_MIN: Duration = Duration::from_secs(60);
-const CLOSED_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
-
-/// A field of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct CommandField {
-    /// Its name in a form, in JSON and, after `--`, of the command-line tool.
-    pub name: &'static str,
-    /// What it means.
-    pub about: &'static str,
-    /// Whether the command cannot do without it.
-    pub required: bool,
-    /// Whether it is `true` or `false`.
-    pub is_flag: bool,
-}
-
-/// A command as the page, its JSON and the command-line tool offer it.
-///
-/// ```
-/// let names: Vec<_> = dualwrite::COMMANDS.iter().map(|command| command.name).collect();
-/// assert!(names.contains(&"rollback") && names.contains(&"kill-on"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct CommandSpec {
-    /// Its name.
-    pub name: &'static str,
-    /// What it does.
-    pub about: &'static str,
-    /// Its fields, beside `by`, `because`, `expect-epoch` and `dry-run`, which all have.
-    pub fields: &'static [CommandField],
-}
-
-const fn field(name: &'static str, about: &'static str) -> CommandField {
-    CommandField { name, about, required: true, is_flag: false }
-}
-
-const fn optional(name: &'static str, about: &'static str) -> CommandField {
-    CommandField { name, about, required: false, is_flag: false }
-}
-
-const REVERSE: CommandField = CommandField {
-    name: "reverse",
-    about: "of the copy from new to old",
-    required: false,
-    is_flag: true,
-};
-const OVERRIDE: CommandField = optional(
-    "override",
-    "gates to override, separated by commas: verified, dead_letters, soaked, approved",
-);
-const RATE: CommandField = optional("rate", "the most keys a second; without it, no limit");
-
-const fn spec(
-    name: &'static str,
-    about: &'static str,
-    fields: &'static [CommandField],
-) -> CommandSpec {
-    CommandSpec { name, about, fields }
-}
-
-/// All commands.
-pub const COMMANDS: [CommandSpec; 33] = [
-    spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
-    spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
-    spec("kill-off", "Takes the kill switch back", &[]),
-    spec(
-        "close",
-        "Closes calls for a planned downtime: they answer a `Maintenance` error until `open`",
-        &[
-            field("what", "`writes`, or `calls` for reads, too"),
-            field("for", "for how long, as expected: `30m`, `2h`; nothing opens by itself"),
-        ],
-    ),
-    spec("open", "Opens all calls that were closed", &[]),
-    spec("advance", "Goes on to the next stage", &[field("to", "the stage"), OVERRIDE]),
-    spec("step-back", "Goes back to the stage before", &[field("to", "the stage")]),
-    spec(
-        "ramp",
-        "Takes a share of the keys to the next stage",
-        &[field("percent", "the share, in percent"), OVERRIDE],
-    ),
-    spec(
-        "approve",
-        "Gives an approval that holds until the stage is left",
-        &[field("name", "the approval")],
-    ),
-    spec("rollout-pause", "The rollout takes no step until it is resumed", &[]),
-    spec("rollout-resume", "The rollout goes on", &[]),
-    spec("rollout-skip-soak", "The present step of the rollout need not last", &[]),
-    spec("rollout-abort", "Ends the rollout for good", &[]),
-    spec(
-        "backfill-start",
-        "Has the backfill run, by any instance",
-        &[optional("workers", "how many workers; one without it"), RATE, REVERSE],
-    ),
-    spec("backfill-pause", "Makes the workers of the backfill wait", &[REVERSE]),
-    spec("backfill-resume", "Lets a backfill go on that was paused", &[REVERSE]),
-    spec("backfill-cancel", "Ends the workers; what is copied stays copied", &[REVERSE]),
-    spec("backfill-rate", "Changes the most keys a second", &[RATE, REVERSE]),
-    spec("verify", "Has all keys compared, by any instance", &[]),
-    spec("verify-pause", "Makes the verification wait", &[]),
-    spec("verify-resume", "Lets the verification go on", &[]),
-    spec("verify-cancel", "Ends the verification; what was found is kept", &[]),
-    spec("dead-letters-retry", "Has the dead letters tried again, by any instance", &[]),
-    spec(
-        "dead-letters-waive",
-        "Says that a dead letter need not be copied",
-        &[field("key", "the key, as JSON"), REVERSE],
-    ),
-    spec("mismatches-forget", "Removes the samples of mismatches", &[]),
-    spec(
-        "compare",
-        "Changes the share of the calls that are compared, on all instances",
-        &[
-            optional("percent", "the share, in percent; without it, as the service registers it"),
-            CommandField {
-                name: "writes",
-                about: "of dual writes, in place of reads",
-                required: false,
-                is_flag: true,
-            },
-        ],
-    ),
-    spec(
-        "writer-stopped",
-        "Records that a writer no trigger sees is stopped",
-        &[field("writer", "its name, as the hazards have it")],
-    ),
-    spec(
-        "advance-sequences",
-        "Has the sequences of the new table set beyond every number that is taken, by any instance",
-        &[],
-    ),
-    spec(
-        "read-catalogue",
-        "Has the preflight run again and its findings kept, by any instance",
-        &[],
-    ),
-    spec(
-        "trigger-install",
-        "Has the trigger made that records writes of the old table past this library, by any instance",
-        &[],
-    ),
-    spec("trigger-remove", "Has that trigger removed, by any instance", &[]),
-    spec("repair", "Has all keys compared and copied again that differ, by any instance", &[]),
-    spec("copy", "Has one key copied to new, by any instance", &[field("key", "the key, as JSON")]),
-];
+use crate::stages::stage::Side;
 
 /// A command to one migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +34,8 @@ pub enum Command {
     Open,
     /// Gives this approval.
     Approve(String),
+    /// Begins to follow this plan.
+    RolloutStart(Box<RolloutPlan>),
     /// The rollout takes no step.
     RolloutPause,
     /// It goes on.
@@ -209,6 +61,10 @@ pub enum Command {
     BackfillCancel(Side),
     /// Changes the most keys a second.
     BackfillRate(Side, Option<u64>),
+    /// Changes the time that a transaction shall take; `None` for what the service says.
+    BackfillBatchTime(Side, Option<Duration>),
+    /// Changes limits of the throttle, times in microseconds; `None` for what the service says.
+    BackfillThrottle(Side, Vec<(BackfillSetting, Option<u64>)>),
     /// Starts a verification.
     Verify,
     /// Makes it wait.
@@ -265,6 +121,7 @@ impl Command {
             "step-back" => Self::Move(Move::StepBack(fields.stage()?), Vec::new()),
             "ramp" => Self::Move(Move::Ramp(fields.percent()?), fields.gates()?),
             "approve" => Self::Approve(fields.required("name")?),
+            "rollout-start" => Self::RolloutStart(Box::new(fields.plan()?)),
             "rollout-pause" => Self::RolloutPause,
             "rollout-resume" => Self::RolloutResume,
             "rollout-skip-soak" => Self::RolloutSkipSoak,
@@ -277,7 +134,16 @@ impl Command {
             "backfill-pause" => Self::BackfillPause(fields.side()?),
             "backfill-resume" => Self::BackfillResume(fields.side()?),
             "backfill-cancel" => Self::BackfillCancel(fields.side()?),
-            "backfill-rate" => Self::BackfillRate(fields.side()?, fields.rate()?),
+            "backfill-rate" => {
+                fields.required("rate")?; // a rate that was forgotten is not `none`
+                Self::BackfillRate(fields.side()?, fields.rate()?)
+            }
+            "backfill-batch-time" => {
+                fields.required("batch-time")?;
+                let time = fields.setting(BackfillSetting::BatchTime)?.flatten();
+                Self::BackfillBatchTime(fields.side()?, time.map(Duration::from_micros))
+            }
+            "backfill-throttle" => Self::BackfillThrottle(fields.side()?, fields.throttle()?),
             "verify" => Self::Verify,
             "verify-pause" => Self::VerifyPause,
             "verify-resume" => Self::VerifyResume,
@@ -326,6 +192,7 @@ impl Command {
             Self::Close { .. } => "close",
             Self::Open => "open",
             Self::Approve(_) => "approve",
+            Self::RolloutStart(_) => "rollout-start",
             Self::RolloutPause => "rollout-pause",
             Self::RolloutResume => "rollout-resume",
             Self::RolloutSkipSoak => "rollout-skip-soak",
@@ -335,6 +202,8 @@ impl Command {
             Self::BackfillResume(_) => "backfill-resume",
             Self::BackfillCancel(_) => "backfill-cancel",
             Self::BackfillRate(..) => "backfill-rate",
+            Self::BackfillBatchTime(..) => "backfill-batch-time",
+            Self::BackfillThrottle(..) => "backfill-throttle",
             Self::Verify => "verify",
             Self::VerifyPause => "verify-pause",
             Self::VerifyResume => "verify-resume",
@@ -354,90 +223,6 @@ impl Command {
     }
 }
 
-struct Fields<'f, G>(&'f G);
-
-impl<G: Fn(&str) -> Option<String>> Fields<'_, G> {
-    fn given(&self, name: &str) -> Option<String> {
-        self.0(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-    }
-
-    fn required(&self, name: &str) -> Result<String, Error> {
-        self.given(name).ok_or_else(|| wrong(name, "is missing"))
-    }
-
-    fn stage(&self) -> Result<Stage, Error> {
-        let text = self.required("to")?;
-        text.parse().map_err(|error: Error| wrong("to", &format!("is no stage: {error}")))
-    }
-
-    fn percent(&self) -> Result<Percent, Error> {
-        let text = self.required("percent")?;
-        text.parse().map_err(|error: Error| wrong("percent", &format!("is no share: {error}")))
-    }
-
-    fn gates(&self) -> Result<Vec<Gate>, Error> {
-        let Some(text) = self.given("override") else { return Ok(Vec::new()) };
-        let gate = |name: &str| {
-            let found = Gate::ALL.into_iter().find(|gate| gate.as_str() == name.trim());
-            found.ok_or_else(|| wrong("override", &format!("names no gate: `{}`", name.trim())))
-        };
-        text.split(',').map(gate).collect()
-    }
-
-    fn side(&self) -> Result<Side, Error> {
-        Ok(if self.flag("reverse")? { Side::Old } else { Side::New })
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Error> {
-        match self.given(name).as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true" | "on") => Ok(true),
-            Some(_) => Err(wrong(name, "must be `true` or `false`")),
-        }
-    }
-
-    fn workers(&self) -> Result<u32, Error> {
-        let Some(text) = self.given("workers") else { return Ok(1) };
-        let number = text.parse().ok().filter(|number| (1..=WORKERS_MAX).contains(number));
-        number.ok_or_else(|| wrong("workers", &format!("must be a number from 1 to {WORKERS_MAX}")))
-    }
-
-    fn rate(&self) -> Result<Option<u64>, Error> {
-        let Some(text) = self.given("rate").filter(|text| text != "none") else { return Ok(None) };
-        let number = text.parse().ok().filter(|number| *number > 0);
-        let message = "must be a number of keys a second, 1 or more, or left out for no limit; to stop a backfill, \
-                       pause it";
-        number.map(Some).ok_or_else(|| wrong("rate", message))
-    }
-
-    fn closed(&self) -> Result<Closed, Error> {
-        match &*self.required("what")? {
-            "writes" => Ok(Closed::Writes),
-            "calls" => Ok(Closed::Calls),
-            _ => Err(wrong("what", "must be `writes` or `calls`")),
-        }
-    }
-
-    fn lasts(&self) -> Result<Duration, Error> {
-        let lasts = humantime::parse_duration(&self.required("for")?).ok();
-        let lasts = lasts.filter(|lasts| (CLOSED_MIN..=CLOSED_MAX).contains(lasts));
-        lasts.ok_or_else(|| wrong("for", "must be a time from `1m` to `30days`, as in `90m`"))
-    }
-
-    /// As the control tables have it: JSON without spaces.
-    fn key(&self) -> Result<String, Error> {
-        let text = self.required("key")?;
-        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
-        let key = parsed
-            .map_err(|_| wrong("key", "must be JSON: `4711`, `\"a text\"` or `[1, \"b\"]`"))?;
-        Ok(key.to_string())
-    }
-}
-
-fn wrong(field: &str, what: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("the field `{field}` {what}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,6 +235,10 @@ mod tests {
             "key" => "4711",
             "what" => "writes",
             "for" => "30m",
+            "rate" => "500",
+            "batch-time" => "20ms",
+            "lag" => "5s",
+            "plan" => "[[step]]\nstage = \"dual_write\"",
             _ => return None,
         };
         Some(text.to_owned())
@@ -467,6 +256,23 @@ mod tests {
             }
         }
         assert!(Command::parse("dance", |_| None).is_err());
+        let nothing = Command::parse("backfill-throttle", |_| None).unwrap_err();
+        assert!(nothing.to_string().contains("`lag`"), "{nothing}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_plan_is_named_with_its_line_in_the_file() {
+        let plan = |text: &'static str| {
+            Command::parse("rollout-start", |_| Some(text.to_owned())).unwrap_err().to_string()
+        };
+        let told = plan("\n\n[[step]]\nstag = \"shadow\"");
+        assert!(told.contains("line 4: unknown key `stag`"), "{told}");
+        let told =
+            plan("[[step]]\nstage = \"dual_write\"\n\n[[step]]\nsoak = \"1h\"\nstage = \"live\"");
+        assert!(told.contains("line 6: `stage`: step 2 of the plan"), "{told}");
+        let endless = "#".repeat(20_000);
+        let told = Command::parse("rollout-start", |_| Some(endless.clone())).unwrap_err();
+        assert!(told.to_string().contains("bytes"), "{told}");
     }
 
     #[test]
@@ -474,10 +280,16 @@ mod tests {
         for (command, field, text) in [
             ("advance", "to", "sideways"),
             ("ramp", "percent", "101"),
+            ("rollout-start", "plan", "\n[[step]]\nstag = \"shadow\""),
             ("advance", "override", "drained,soap"),
             ("backfill-pause", "reverse", "perhaps"),
             ("backfill-start", "workers", "0"),
             ("backfill-rate", "rate", "-1"),
+            ("backfill-batch-time", "batch-time", "0s"),
+            ("backfill-batch-time", "batch-time", "fast"),
+            ("backfill-throttle", "lag", "2days"),
+            ("backfill-throttle", "active", "0"),
+            ("backfill-throttle", "write-p99", "20"),
             ("dead-letters-waive", "key", "{"),
         ] {
             let get = |name: &str| match name == field {

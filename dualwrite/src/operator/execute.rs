@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backfill::decide::FAILURES_MAX;
 use crate::clock;
 use crate::control::commands::{JobKind, RecordedChange, Taken};
 use crate::control::maintenance::MaintenanceChange;
-use crate::control::tasks::NewTask;
+use crate::control::settings::described;
 use crate::control::{Control, Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::EncodedKey;
-use crate::migration::rollout::give;
 use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
-use crate::operator::{maintenance, moves};
+use crate::operator::{backfills, maintenance, moves, rollouts};
 use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
@@ -27,8 +25,6 @@ use crate::stages::stage::Side;
 /// How long a command waits for a short job to end.
 pub(super) const JOB_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const POLL: Duration = Duration::from_millis(100);
-/// How often an order to a rollout is given that changes at the same moment.
-const TRIES_MAX: u32 = 10;
 
 /// Who gives a command, why, and under which condition.
 ///
@@ -133,7 +129,7 @@ impl Operator {
     ) -> Result<CommandOutcome, Error> {
         let checked =
             check_named("actor", &options.by).and_then(|()| check_reason(&options.because));
-        checked.map_err(|error| error.of(name))?;
+        checked.and_then(|()| backfills::check(command)).map_err(|error| error.of(name))?;
         self.control.check_version().await?;
         let execution = Execution { control: &*self.control, name, options };
         match command {
@@ -143,6 +139,7 @@ impl Operator {
                 maintenance::run(&execution, MaintenanceChange::Close(*closed, *lasts)).await
             }
             Command::Open => maintenance::run(&execution, MaintenanceChange::Open).await,
+            Command::RolloutStart(plan) => rollouts::start(&execution, plan).await,
             other => execution.other(other).await,
         }
     }
@@ -156,14 +153,14 @@ pub(super) struct Execution<'c> {
 }
 
 /// What a command changes, how it is recorded, and what it says.
-struct Plan {
-    change: RecordedChange,
-    order: NewRolloutCommand,
+pub(super) struct Plan {
+    pub(super) change: RecordedChange,
+    pub(super) order: NewRolloutCommand,
     /// The backfill may be as the order wants it already.
-    holds: Option<(Side, Order)>,
-    done: &'static str,
-    already: &'static str,
-    nothing: &'static str,
+    pub(super) holds: Option<(Side, Order)>,
+    pub(super) done: &'static str,
+    pub(super) already: &'static str,
+    pub(super) nothing: &'static str,
 }
 
 impl Execution<'_> {
@@ -179,10 +176,10 @@ impl Execution<'_> {
         }
         let text = match command {
             Command::Approve(approval) => self.approve(&facts, approval).await?.to_owned(),
-            Command::RolloutPause => self.rollout(&facts, Recorded::Pause).await?.to_owned(),
-            Command::RolloutResume => self.rollout(&facts, Recorded::Resume).await?.to_owned(),
-            Command::RolloutSkipSoak => self.rollout(&facts, Recorded::SkipSoak).await?.to_owned(),
-            Command::RolloutAbort => self.rollout(&facts, Recorded::Abort).await?.to_owned(),
+            Command::RolloutPause => rollouts::give(self, &facts, Recorded::Pause).await?,
+            Command::RolloutResume => rollouts::give(self, &facts, Recorded::Resume).await?,
+            Command::RolloutSkipSoak => rollouts::give(self, &facts, Recorded::SkipSoak).await?,
+            Command::RolloutAbort => rollouts::give(self, &facts, Recorded::Abort).await?,
             other => self.execute(self.plan(other)).await?,
         };
         Ok(CommandOutcome::of(self.name, &facts, false, text))
@@ -211,32 +208,6 @@ impl Execution<'_> {
         let CommandOptions { by, because, .. } = self.options;
         self.control.approve(self.name, approval, by, because).await?;
         Ok("approved; it holds until the stage is left")
-    }
-
-    async fn rollout(&self, facts: &Facts, kind: Recorded) -> Result<&'static str, Error> {
-        let CommandOptions { by, because, .. } = self.options;
-        let mut position = facts.position;
-        for tries in 1.. {
-            match give(self.control, self.name, kind, by, because, Some(position)).await {
-                // The rollout has just taken a step: what is ordered holds for the next one.
-                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
-                    clock::sleep(POLL).await;
-                    let facts = self.control.facts(self.name).await?;
-                    self.expect(&facts)?;
-                    position = facts.position;
-                }
-                given => {
-                    given?;
-                    break;
-                }
-            }
-        }
-        Ok(match kind {
-            Recorded::Pause => "the rollout takes no step until it is resumed",
-            Recorded::Resume => "the rollout goes on",
-            Recorded::SkipSoak => "the present step need not last",
-            _ => "the rollout has ended; the migration stays where it is",
-        })
     }
 
     async fn execute(&self, plan: Plan) -> Result<String, Error> {
@@ -367,7 +338,7 @@ impl Execution<'_> {
             Command::VerifyCancel => {
                 self.verification(VerifyCommand::Cancel, Recorded::VerifyCancel)
             }
-            other => self.backfill(other),
+            other => backfills::plan(self, other),
         }
     }
 
@@ -383,72 +354,6 @@ impl Execution<'_> {
             },
             already: "it was so already",
             nothing: "there is no verification to take that; start one",
-        }
-    }
-
-    fn backfill(&self, command: &Command) -> Plan {
-        let plan = |side: Side, ordered: Order, kind, done, nothing| Plan {
-            change: RecordedChange::Backfill(side, ordered),
-            order: self.options.order(kind).about(format!("to {side}")),
-            holds: Some((side, ordered)),
-            done,
-            already: done,
-            nothing,
-        };
-        match command {
-            Command::BackfillPause(side) => plan(
-                *side,
-                Order::Pause,
-                Recorded::BackfillPause,
-                "the backfill is paused until it is resumed",
-                "the backfill toward that side does not run; start it, or see whether it is complete",
-            ),
-            Command::BackfillResume(side) => plan(
-                *side,
-                Order::GoOn,
-                Recorded::BackfillResume,
-                "the backfill may go on; where nobody runs it, start it",
-                "the backfill toward that side is not paused, and nobody runs it; start it",
-            ),
-            Command::BackfillCancel(side) => plan(
-                *side,
-                Order::Cancel,
-                Recorded::BackfillCancel,
-                "the backfill is cancelled; what is copied stays copied",
-                "the backfill toward that side is not under way; there is nothing to end",
-            ),
-            Command::BackfillRate(side, rate) => plan(
-                *side,
-                Order::Rate(*rate),
-                Recorded::BackfillRate,
-                "the backfill has its new rate",
-                "the backfill toward that side is not under way; start it with the rate",
-            ),
-            other => self.backfill_start(other),
-        }
-    }
-
-    fn backfill_start(&self, command: &Command) -> Plan {
-        let (side, workers, rate) = match command {
-            Command::BackfillStart { side, workers, rate } => (*side, *workers, *rate),
-            _ => (Side::New, 1, None),
-        };
-        let CommandOptions { by, because, .. } = self.options;
-        let task = NewTask {
-            side,
-            workers,
-            rate,
-            stop_after_failures: FAILURES_MAX,
-            actor: by.clone(),
-            reason: because.clone(),
-        };
-        Plan {
-            change: RecordedChange::StartBackfill(task),
-            order: self.options.order(Recorded::BackfillStart).about(format!("to {side}")),
-            holds: None,
-            done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
-            already: "the backfill was started so already, and has not ended",
-            nothing: "the backfill was started already and has not ended; change its rate, or cancel it first",
         }
     }
 }
@@ -475,6 +380,13 @@ fn what(command: &Command) -> String {
         }
         Command::BackfillRate(side, None) => {
             format!("take the limit off the backfill toward {side}")
+        }
+        Command::BackfillBatchTime(side, Some(time)) => {
+            let time = humantime::format_duration(*time);
+            format!("let the transactions of the backfill toward {side} take about {time}")
+        }
+        Command::BackfillThrottle(side, limits) => {
+            format!("set for the backfill toward {side}: {}", described(limits))
         }
         Command::Move(requested, _) => requested.to_string(),
         other => other.spec().map_or_else(String::new, |spec| first_small(spec.about)),

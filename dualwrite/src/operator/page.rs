@@ -1,35 +1,35 @@
 //! [`page`]: migrations and their backfills in a browser, and as JSON.
 
 pub(crate) mod access;
+#[cfg(test)]
+mod api;
 mod commands;
-mod form;
+mod fields;
 mod forms;
 mod html;
 mod links;
 mod list;
 mod origin;
+mod routes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::FormRejection;
-use axum::extract::{DefaultBodyLimit, Form, OriginalUri, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Query, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
-use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::operator::{MigrationOverview, Operator};
 use access::{Access, Caller, Gatekeeper};
-use form::{Kind, Order};
 use links::Links;
 use list::Asked;
 
@@ -64,25 +64,19 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | request | answer |
 /// |---|---|
 /// | GET `/`, `/?search=…&page=…` | all migrations, 50 a page, those first that need somebody; a script renews the lines every five seconds |
-/// | GET `/orders/{name}` | one migration, with forms for the orders |
+/// | GET `/view/{name}` | one migration, with forms for the commands |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
 /// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs` or `rollout` |
+/// | GET `/openapi.json` | the document of all JSON that is answered here, in OpenAPI |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
-/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
-/// | POST `/migrations/{name}/backfill/{order}` | gives the order, and leads back (303) to `/orders/{name}` |
+/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with a JSON body or `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
 ///
-/// An order is `start`, `pause`, `resume`, `cancel` or `rate`. Its fields come as a form
-/// (`application/x-www-form-urlencoded`, at most [`PAGE_FORM_BYTES_MAX`] bytes):
+/// The fields of a command come as a form (`application/x-www-form-urlencoded`, or `multipart/form-data` where a file is
+/// sent, as the plan of `rollout-start`) or as one JSON object, of at most [`PAGE_FORM_BYTES_MAX`] bytes.
+/// Without a JSON body or `Accept: application/json` a command that is done leads back (303) to `/view/{name}`.
 ///
-/// | field | of | meaning |
-/// |---|---|---|
-/// | `because` | `start` | why; it is required |
-/// | `workers` | `start` | 1 to [`WORKERS_MAX`](crate::WORKERS_MAX); one without it |
-/// | `rate` | `start`, `rate` | the most keys a second; empty for no limit. `rate` requires it |
-/// | `reverse` | all | `true` or `on`: the backfill that copies from new to old |
-///
-/// Errors are plain text that says what to do next: 400 for a bad field, by its name; 404 for a migration or an
-/// order that there is not; 409 where nothing was there to take the order; 503 where the database failed, without
+/// Errors are `application/problem+json` where JSON was asked for, and else plain text; they say what to do next: 400 for a bad field, by its name; 404 for a migration or a
+/// command that there is not; 409 where a gate is closed or nothing was there to take the command; 503 where the database failed, without
 /// its words.
 ///
 /// **Who asks is for [`Access`] to say**: by a layer of your own that knows your login, or by tokens. The actor of a
@@ -123,16 +117,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ///
 /// Links are relative, so the page may be nested anywhere, and a proxy may cut a prefix off.
 pub fn page(operator: Operator, access: Access) -> Router {
-    Router::new()
-        .route("/", get(all))
-        .route("/orders/{name}", get(one))
-        .route("/live.js", get(script))
-        .route("/migrations", get(all_json))
-        .route("/migrations/{name}", get(one_json))
-        .route("/migrations/{name}/backfill/{order}", post(order))
-        .route("/commands", get(commands::list))
-        .route("/migrations/{name}/{query}", get(commands::query))
-        .route("/migrations/{name}/commands/{command}", post(commands::execute))
+    routes::router()
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(Gatekeeper::new(access)), guarded))
@@ -194,53 +179,14 @@ async fn one(
     Ok(Html(html::one(&migration(&operator, &name).await?, &links, &caller).into_string()))
 }
 
-async fn all_json(
-    State(operator): State<Operator>,
-) -> Result<Json<Vec<MigrationOverview>>, Failed> {
-    Ok(Json(operator.migrations().await?))
+async fn all_json(State(operator): State<Operator>) -> Response {
+    let found = operator.migrations().await.map(Json).map_err(Failed::from);
+    found.map_or_else(|failed| commands::problem(&failed), IntoResponse::into_response)
 }
 
-async fn one_json(
-    State(operator): State<Operator>,
-    Path(name): Path<String>,
-) -> Result<Json<MigrationOverview>, Failed> {
-    migration(&operator, &name).await.map(Json)
-}
-
-async fn order(
-    State(operator): State<Operator>,
-    Extension(caller): Extension<Caller>,
-    Path((name, order)): Path<(String, String)>,
-    OriginalUri(original): OriginalUri,
-    inner: Uri,
-    fields: Result<Form<HashMap<String, String>>, FormRejection>,
-) -> Result<Response, Failed> {
-    let kind: Kind = order.parse().map_err(|message| Failed(StatusCode::NOT_FOUND, message))?;
-    let Form(fields) = fields.map_err(|refused| Failed(refused.status(), refused.body_text()))?;
-    let order = kind
-        .with(&fields, caller.actor())
-        .map_err(|message| Failed(StatusCode::BAD_REQUEST, message))?;
-    check_name(&name)?;
-    let backfill = operator.backfill(&name);
-    let backfill = if form::is_reverse(&fields).map_err(|m| Failed(StatusCode::BAD_REQUEST, m))? {
-        backfill.reverse()
-    } else {
-        backfill
-    };
-    let taken = match order {
-        Order::Start { by, because, workers, rate } => {
-            backfill.workers(workers).rate(rate).start(&by, &because).await
-        }
-        Order::Pause => backfill.pause().await,
-        Order::Resume => backfill.resume().await,
-        Order::Cancel => backfill.cancel().await,
-        Order::Rate(rate) => backfill.set_rate(rate).await,
-    };
-    if !taken? {
-        return Err(Failed(StatusCode::CONFLICT, kind.not_taken(&name)));
-    }
-    let page = Links::new(original.path(), inner.path()).orders(&name);
-    Ok((StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response())
+async fn one_json(State(operator): State<Operator>, Path(name): Path<String>) -> Response {
+    let found = migration(&operator, &name).await.map(Json);
+    found.map_or_else(|failed| commands::problem(&failed), IntoResponse::into_response)
 }
 
 async fn migration(operator: &Operator, name: &str) -> Result<MigrationOverview, Failed> {
@@ -258,6 +204,7 @@ fn check_name(name: &str) -> Result<(), Failed> {
 }
 
 /// What went wrong, and what to do next.
+#[derive(Debug)]
 struct Failed(StatusCode, String);
 
 impl From<Error> for Failed {

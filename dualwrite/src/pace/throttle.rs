@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::settings::BackfillSettings;
 use crate::database::Pressure;
 use crate::observe::figures::Figures;
 use crate::observe::histogram::Counts;
@@ -173,6 +174,20 @@ impl Throttle {
     pub fn when(mut self, hook: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
         self
+    }
+
+    /// With what operators have set.
+    pub(crate) fn tuned(&self, settings: &BackfillSettings) -> Self {
+        let time = |set: Option<u64>| set.map(Duration::from_micros);
+        Self {
+            lock_waits: settings.lock_waits.unwrap_or(self.lock_waits),
+            active: settings.active.unwrap_or(self.active),
+            lag: time(settings.lag_us).unwrap_or(self.lag),
+            log_rate: settings.log_rate.or(self.log_rate),
+            write_p95: time(settings.write_p95_us).or(self.write_p95),
+            write_p99: time(settings.write_p99_us).or(self.write_p99),
+            ..self.clone()
+        }
     }
 
     /// Whether this hour is one to copy in.

@@ -39,6 +39,10 @@ pub enum RolloutCommandKind {
     BackfillCancel,
     /// A backfill got another rate.
     BackfillRate,
+    /// A backfill got another time for its transactions.
+    BackfillBatchTime,
+    /// A backfill got other limits.
+    BackfillThrottle,
     /// A verification was started, for any instance to run.
     Verify,
     /// The verification was paused.
@@ -80,7 +84,7 @@ pub enum RolloutCommandKind {
 }
 
 impl RolloutCommandKind {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -94,6 +98,8 @@ impl RolloutCommandKind {
         Self::BackfillResume,
         Self::BackfillCancel,
         Self::BackfillRate,
+        Self::BackfillBatchTime,
+        Self::BackfillThrottle,
         Self::Verify,
         Self::VerifyPause,
         Self::VerifyResume,
@@ -132,6 +138,8 @@ impl RolloutCommandKind {
             Self::BackfillResume => "backfill_resume",
             Self::BackfillCancel => "backfill_cancel",
             Self::BackfillRate => "backfill_rate",
+            Self::BackfillBatchTime => "backfill_batch_time",
+            Self::BackfillThrottle => "backfill_throttle",
             Self::Verify => "verify",
             Self::VerifyPause => "verify_pause",
             Self::VerifyResume => "verify_resume",

@@ -169,24 +169,36 @@ impl RolloutPlan {
     /// # Errors
     /// `InvalidInput` that names the step, counted from 1.
     pub fn check(&self) -> Result<(), Error> {
+        self.find_problem().map_or(Ok(()), |problem| Err(refused(problem.text)))
+    }
+
+    /// What keeps it from being followed.
+    pub(crate) fn find_problem(&self) -> Option<Problem> {
+        let whole = |field, text: String| Some(Problem { step: None, field, text });
         if self.steps.is_empty() || self.steps.len() > STEPS_MAX {
-            return Err(refused(format!("a plan has 1 to {STEPS_MAX} steps")));
+            return whole("step", format!("a plan has 1 to {STEPS_MAX} steps"));
         }
         if self.hours.is_some_and(|hours| !hours.is_sound()) {
-            return Err(refused("the plan's hours contain no hour of the day".to_owned()));
+            return whole("hours", "the plan's hours contain no hour of the day".to_owned());
         }
-        self.pace.check().map_err(refused)?;
+        if let Err(text) = self.pace.check() {
+            return whole("backfill", text);
+        }
         let mut before: Option<(Stage, Percent)> = None;
         for (index, step) in self.steps.iter().enumerate() {
-            let of_step =
-                |problem: String| refused(format!("step {} of the plan: {problem}", index + 1));
-            let to = step.check().map_err(of_step)?;
-            if let Some(before) = before {
-                check_order(before, to).map_err(of_step)?;
+            let checked = step.check().and_then(|to| match before {
+                Some(before) => check_order(before, to).map(|()| to),
+                None => Ok(to),
+            });
+            match checked {
+                Ok(to) => before = Some(to),
+                Err((field, problem)) => {
+                    let text = format!("step {} of the plan: {problem}", index + 1);
+                    return Some(Problem { step: Some(index), field, text });
+                }
             }
-            before = Some(to);
         }
-        Ok(())
+        None
     }
 
     /// How many steps have been taken where the migration stands here.
@@ -217,17 +229,32 @@ impl RolloutPlan {
     }
 }
 
-fn check_order(before: (Stage, Percent), to: (Stage, Percent)) -> Result<(), String> {
+/// What is wrong with a plan, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// Counted from 0; `None` for the plan as a whole.
+    pub(crate) step: Option<usize>,
+    /// The field, as TOML has it.
+    pub(crate) field: &'static str,
+    pub(crate) text: String,
+}
+
+/// A field of a step, and what is wrong with it.
+type Fault = (&'static str, String);
+
+fn check_order(before: (Stage, Percent), to: (Stage, Percent)) -> Result<(), Fault> {
+    let field = if to.0 == before.0 { "ramp" } else { "stage" };
     if to <= before {
-        return Err(format!("it must be further than {}", shown(before)));
+        return Err((field, format!("it must be further than {}", shown(before))));
     }
     let next = before.0.next();
     if to.0 != before.0 && Some(to.0) != next {
         let next = next.map_or("", Stage::as_str);
-        return Err(format!("{} does not follow {}; the next stage is {next}", to.0, before.0));
+        let text = format!("{} does not follow {}; the next stage is {next}", to.0, before.0);
+        return Err((field, text));
     }
     if to.0 != before.0 && to.1 > Percent::ZERO {
-        return Err(format!("{} itself must be a step before it ramps", to.0));
+        return Err(("ramp", format!("{} itself must be a step before it ramps", to.0)));
     }
     Ok(())
 }
@@ -287,23 +314,25 @@ impl RolloutStep {
         self.stage.map(|stage| (stage, self.ramp))
     }
 
-    fn check(&self) -> Result<(Stage, Percent), String> {
+    fn check(&self) -> Result<(Stage, Percent), Fault> {
+        let wrong = |field, text: &str| Err((field, text.to_owned()));
         let Some(to) = self.target() else {
-            return Err("a ramp needs the stage it is in; say it, or put a stage before".to_owned());
+            return wrong("ramp", "a ramp needs the stage it is in; say it, or put a stage before");
         };
         if to.0 == Stage::Complete && to.1 > Percent::ZERO {
-            return Err("complete has no stage to ramp toward".to_owned());
+            return wrong("ramp", "complete has no stage to ramp toward");
         }
         if to == (Stage::Off, Percent::ZERO) {
-            return Err("a migration starts at off; begin with dual_write".to_owned());
+            return wrong("stage", "a migration starts at off; begin with dual_write");
         }
         if self.hours.is_some_and(|hours| !hours.is_sound()) {
-            return Err("its hours contain no hour of the day".to_owned());
+            return wrong("hours", "its hours contain no hour of the day");
         }
         match &self.approval {
-            Some(name) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
-                Err(format!("the name of an approval has 1 to {NAME_BYTES_MAX} bytes"))
-            }
+            Some(name) if name.is_empty() || name.len() > NAME_BYTES_MAX => Err((
+                "approval",
+                format!("the name of an approval has 1 to {NAME_BYTES_MAX} bytes"),
+            )),
             _ => Ok(to),
         }
     }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::rollout::pace::BackfillPace;
-use crate::rollout::plan::{RolloutPlan, RolloutStep};
-use crate::rollout::toml_text::Text;
+use crate::rollout::plan::{Problem, RolloutPlan, RolloutStep};
+use crate::rollout::toml_text::{Entry, Text};
 use crate::stages::position::Percent;
 
 const PLAN_KEYS: &[&str] = &["backfill", "verify", "hours", "step"];
@@ -52,21 +52,30 @@ impl RolloutPlan {
         let text = Text(text);
         let document = text.parse()?;
         let mut plan = Self::new();
+        // Where each field is, so that what only the whole plan shows is told with its line, too.
+        let mut places = Vec::new();
         for entry in text.entries(document.get_ref(), PLAN_KEYS)? {
+            if entry.key != "step" {
+                places.push((None, entry));
+            }
             match entry.key {
                 "backfill" if entry.is_table() => plan = backfill(plan, text, entry.table()?)?,
                 "backfill" => plan.backfill = entry.bool()?,
                 "verify" => plan.verify = entry.bool()?,
                 "hours" => plan = entry.hours().map(|(from, until)| plan.hours(from, until))?,
                 _ => {
-                    for table in entry.tables()? {
+                    for (index, table) in entry.tables()?.into_iter().enumerate() {
+                        let own = text.all_entries(table);
+                        places.extend(own.into_iter().map(|entry| (Some(index), entry)));
                         plan = plan.step(step(text, table)?);
                     }
                 }
             }
         }
-        plan.check()?;
-        Ok(plan)
+        match plan.find_problem() {
+            None => Ok(plan),
+            Some(problem) => Err(located(&problem, &places)),
+        }
     }
 
     /// Writes the plan as [`from_toml`](Self::from_toml) reads it.
@@ -105,6 +114,16 @@ impl RolloutPlan {
             }
         }
         text
+    }
+}
+
+/// The problem with the line of its field; where that is left out, of another field of the step.
+fn located(problem: &Problem, places: &[(Option<usize>, Entry<'_, '_>)]) -> Error {
+    let own = || places.iter().filter(|(step, _)| *step == problem.step);
+    let named = own().find(|(_, entry)| entry.key == problem.field);
+    match named.or_else(|| own().find(|(step, _)| step.is_some())) {
+        Some((_, entry)) => entry.error(&problem.text),
+        None => Error::new(ErrorKind::InvalidInput, problem.text.clone()),
     }
 }
 
@@ -201,7 +220,8 @@ mod tests {
         }
         assert!(problem(&format!("{step}soak = \"soon\"")).starts_with("line 5: `soak`: "));
         assert!(
-            problem(&format!("{step}[[step]]\nstage = \"live\"")).starts_with("step 2 of the plan")
+            problem(&format!("{step}[[step]]\nstage = \"live\""))
+                .starts_with("line 6: `stage`: step 2 of the plan: live does not follow")
         );
         assert!(problem("[step]\nstage = \"shadow\"").contains("write `[[step]]` above each"));
     }

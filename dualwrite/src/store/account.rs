@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::control::settings::BackfillSettings;
 use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow};
 use crate::stages::stage::Side;
-use crate::store::ledger::{Ledger, Phase, State};
+use crate::store::ledger::{Ledger, Phase, State, settings_of};
 
 /// How many ranges are read of all migrations together.
 const RANGES_MAX: u32 = 2_000;
@@ -41,6 +42,7 @@ impl Ledger<'_> {
                 cancelled: false,
                 throttled: None,
                 rate: None,
+                settings: BackfillSettings::default(),
                 elapsed_us: 0,
                 worked_us: 0,
                 workers: Vec::new(),
@@ -75,6 +77,7 @@ fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
         cancelled: state == State::Cancelled,
         throttled: row.optional_text(7)?.map(str::to_owned),
         rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
+        settings: BackfillSettings::default(),
         elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
         worked_us: row.unsigned(10)?,
         workers: Vec::new(),
@@ -150,6 +153,9 @@ async fn with_workers<DB: Backend>(
         return Ok(progress);
     }
     let side = progress.side;
+    let set = "SELECT name, value FROM dualwrite_setting WHERE migration = ? AND side = ? AND generation = ?";
+    let own = [migration.into(), side.as_str().into(), progress.generation.into()];
+    progress.settings = settings_of(&DB::Adapter::fetch(conn, set, &own).await?, 0)?;
     let sql = format!(
         "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
          WHERE migration = ? AND generation = ? AND phase LIKE ? ORDER BY number \

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::control::copied::Copied;
+use crate::control::settings::{BackfillSetting, BackfillSettings};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};
@@ -87,6 +88,7 @@ pub(crate) struct Orders {
     /// Keys a second, of all workers together.
     pub(crate) rate: Option<u64>,
     pub(crate) workers: u64,
+    pub(crate) settings: BackfillSettings,
     /// The hour of the day, UTC.
     pub(crate) hour: u8,
 }
@@ -122,6 +124,18 @@ pub(crate) struct Head {
 
 fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>> {
     Ok(row.optional_text(column)?.map(|text| EncodedKey(text.to_owned())))
+}
+
+/// What these rows, one a setting, have in this column and the next one. A setting of another release is left out.
+pub(crate) fn settings_of(rows: &[SqlRow], column: usize) -> sqlx::Result<BackfillSettings> {
+    let mut settings = BackfillSettings::default();
+    for row in rows {
+        if let Some(setting) = row.optional_text(column)?.and_then(BackfillSetting::named) {
+            let value = row.optional_integer(column + 1)?;
+            settings.set(setting, value.and_then(|value| u64::try_from(value).ok()));
+        }
+    }
+    Ok(settings)
 }
 
 /// The rate of a backfill, which is kept with its first phase: so that it can be changed while no phase runs.
@@ -312,11 +326,12 @@ impl Ledger<'_> {
             "SELECT {generation}, CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state \
              ELSE b.state END, ({rate}), (SELECT count(DISTINCT t.owner) \
              FROM dualwrite_batch t WHERE t.migration = m.name AND t.phase = b.phase \
-             AND t.generation = b.generation AND t.expires_at > {{now}}), {{now}} \
+             AND t.generation = b.generation AND t.expires_at > {{now}}), {{now}}, s.name, s.value \
              FROM dualwrite_migration m LEFT JOIN dualwrite_backfill b \
              ON b.migration = m.name AND b.phase = ? AND b.generation = ? \
              LEFT JOIN dualwrite_backfill n ON n.migration = m.name AND n.phase = ? \
-             AND n.generation = ? WHERE m.name = ?"
+             AND n.generation = ? LEFT JOIN dualwrite_setting s ON s.migration = m.name \
+             AND s.side = ? AND s.generation = ? WHERE m.name = ?"
         );
         let generation = SqlValue::from(self.generation.0);
         let values = [
@@ -325,10 +340,13 @@ impl Ledger<'_> {
             self.phase.as_str().into(),
             generation.clone(),
             between(self.phase.to()).into(),
+            generation.clone(),
+            self.phase.to().as_str().into(),
             generation,
             self.migration.into(),
         ];
         let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
+        let settings = settings_of(&rows, 5)?;
         rows.first()
             .map(|row| {
                 let rate = row.optional_integer(2)?.and_then(|rate| u64::try_from(rate).ok());
@@ -337,6 +355,7 @@ impl Ledger<'_> {
                     state: State::of(row.optional_text(1)?),
                     rate,
                     workers: row.unsigned(3)?,
+                    settings,
                     hour: (row.unsigned(4)? / 3_600_000_000 % 24) as u8,
                 })
             })

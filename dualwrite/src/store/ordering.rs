@@ -33,7 +33,8 @@ pub(crate) fn give(
     }
 }
 
-fn generation(side: Side) -> &'static str {
+/// The column with the generation of a side.
+pub(crate) fn generation(side: Side) -> &'static str {
     match side {
         Side::New => "generation",
         Side::Old => "old_generation",

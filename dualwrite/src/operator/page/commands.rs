@@ -1,9 +1,6 @@
 //! Commands and queries of one migration, by HTTP: the same list that the command-line tool has.
 
-use std::collections::HashMap;
-
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, OriginalUri, Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -12,14 +9,15 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::operator::Operator;
-use crate::operator::command::{COMMANDS, Command};
+use crate::operator::command::Command;
 use crate::operator::execute::{CommandOptions, CommandOutcome};
 use crate::operator::page::access::Caller;
+use crate::operator::page::fields::Fields;
 use crate::operator::page::links::Links;
-use crate::operator::page::{Failed, check_name, form};
+use crate::operator::page::routes::QUERIES;
+use crate::operator::page::{Failed, check_name};
+use crate::operator::specs::COMMANDS;
 use crate::stages::position::Epoch;
-
-type Fields = HashMap<String, String>;
 
 /// The list.
 pub(super) async fn list() -> Response {
@@ -34,18 +32,18 @@ pub(super) async fn execute(
     OriginalUri(original): OriginalUri,
     inner: Uri,
     headers: HeaderMap,
-    fields: Result<Form<Fields>, FormRejection>,
+    fields: Result<Fields, Failed>,
 ) -> Response {
     let as_json = wants_json(&headers);
     let done = match fields {
-        Ok(Form(fields)) => run(&operator, caller.actor(), &name, &command, &fields).await,
-        Err(refused) => Err(Failed(refused.status(), refused.body_text())),
+        Ok(fields) => run(&operator, caller.actor(), &name, &command, &fields).await,
+        Err(failed) => Err(failed),
     };
     match done {
         Ok(outcome) if as_json => Json(outcome).into_response(),
         Ok(outcome) if outcome.dry_run => dry_run(&outcome).into_response(),
         Ok(_) => {
-            let page = Links::new(original.path(), inner.path()).orders(&name);
+            let page = Links::new(original.path(), inner.path()).view(&name);
             (StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response()
         }
         Err(failed) if as_json => problem(&failed),
@@ -73,7 +71,9 @@ async fn run(
     if text("because").is_empty() {
         return Err(bad("because", "is missing; the audit needs it"));
     }
-    form::check_actor(fields, actor).map_err(|message| Failed(StatusCode::BAD_REQUEST, message))?;
+    if !["", actor].contains(&&*text("by")) {
+        return Err(bad("by", "names somebody else than is logged in; leave it out"));
+    }
     let mut options = CommandOptions::new(actor, text("because"));
     options = match &*text("dry-run") {
         "" | "false" => options,
@@ -90,7 +90,10 @@ async fn run(
 
 fn wants_json(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted.contains("json") && !accepted.contains("text/html")
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Who sends JSON is no browser, and is not led to a page.
+    let asks = accepted.contains("json") || sent.starts_with("application/json");
+    asks && !accepted.contains("text/html")
 }
 
 fn dry_run(outcome: &CommandOutcome) -> String {
@@ -112,7 +115,7 @@ struct Problem<'p> {
     detail: &'p str,
 }
 
-fn problem(failed: &Failed) -> Response {
+pub(super) fn problem(failed: &Failed) -> Response {
     let Failed(status, detail) = failed;
     let title = status.canonical_reason().unwrap_or("it failed");
     let body = Json(Problem { status: status.as_u16(), title, detail });
@@ -147,9 +150,9 @@ async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, F
         "jobs" => json(operator.jobs(name).await)?,
         "rollout" => json(operator.rollout(name).await)?,
         _ => {
-            let message = "there is no such query; give one of readiness, preflight, hazards, events, audit, \
-                           instances, dead-letters, mismatches, jobs, rollout";
-            return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
+            let names: Vec<&str> = QUERIES.iter().map(|query| query.name).collect();
+            let message = format!("there is no such query; give one of {}", names.join(", "));
+            return Err(Failed(StatusCode::NOT_FOUND, message));
         }
     })
 }

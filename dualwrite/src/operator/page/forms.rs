@@ -4,9 +4,10 @@ use maud::{Markup, html};
 
 use crate::control::commands::Job;
 use crate::operator::MigrationOverview;
-use crate::operator::command::CommandSpec;
+
 use crate::operator::page::html::{moment, own};
 use crate::operator::page::links::Links;
+use crate::operator::specs::{CommandField, CommandSpec};
 use crate::preflight::report::PreflightReport;
 use crate::printable::printable;
 use crate::stages::hazard::{Hazard, HazardKind};
@@ -17,18 +18,27 @@ pub(super) fn command(spec: &CommandSpec, migration: &MigrationOverview, links: 
         details {
             summary { (spec.name) }
             p { (spec.about) "." }
-            form method="post" action=(links.command(&migration.name, spec.name)) {
+            @let upload = spec.fields.iter().any(|field| field.is_text).then_some("multipart/form-data");
+            form method="post" action=(links.command(&migration.name, spec.name)) enctype=[upload] {
                 @for field in spec.fields {
-                    label {
+                    @if field.is_text { (text(field)) } @else { label {
                         @if field.is_flag { input type="checkbox" name=(field.name) value="true"; " " (field.about) }
                         @else { (field.name) " (" (field.about) ") " input name=(field.name) required[field.required]; }
-                    }
+                    } }
                 }
                 (why(migration))
                 label { input type="checkbox" name="dry-run" value="true"; " only say what would happen" }
                 button { (spec.name) }
             }
         }
+    }
+}
+
+/// A text of several lines, to be written or sent as a file.
+fn text(field: &CommandField) -> Markup {
+    html! {
+        label { (field.name) " (" (field.about) ") " textarea name=(field.name) rows="8" cols="60" {} }
+        label { "or a file " input type="file" name=(field.name); }
     }
 }
 

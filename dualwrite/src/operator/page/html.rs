@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::backfill::options::WORKERS_MAX;
 use crate::control::BackfillProgress;
 use crate::control::tasks::StartedBackfill;
 use crate::operator::MigrationOverview;
-use crate::operator::command::COMMANDS;
+
 use crate::operator::page::access::Caller;
 use crate::operator::page::forms::{catalogue, command, jobs, repairs};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
+use crate::operator::specs::COMMANDS;
 use crate::printable::printable;
-use crate::stages::stage::Side;
+use crate::stages::verification::VerifyReport;
 
 const STYLE: &str = ":root{color-scheme:light dark}\
     body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem}\
@@ -66,7 +66,7 @@ fn lines(listed: &Listed<'_>, links: &Links) -> Markup {
 fn line(one: &MigrationOverview, links: &Links) -> Markup {
     html! {
         tr {
-            th scope="row" { a href=(links.orders(&one.name)) { (own(&one.name)) } }
+            th scope="row" { a href=(links.view(&one.name)) { (own(&one.name)) } }
             td { (own(&one.position)) }
             td class="alert" { (one.attention().unwrap_or("")) }
             td {
@@ -101,16 +101,12 @@ pub(super) fn one(migration: &MigrationOverview, links: &Links, caller: &Caller)
         @if caller.may_operate() {
             p { "You act as " (own(caller.actor())) "." }
             (repairs(migration, links))
-            h2 { "Actions" }
+            h2 { "Commands" }
             @for spec in &COMMANDS { (command(spec, migration, links)) }
-            h2 { "Backfill actions" }
-            (start_form(&links.order(name, "start")))
-            (orders_form(migration, links))
-            (rate_form(migration, &links.order(name, "rate")))
         } @else {
             p { "You may look, and not change anything." }
         }
-        p { a href=(links.orders(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
+        p { a href=(links.view(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
     };
     document(name, links, &body)
 }
@@ -155,6 +151,7 @@ fn state(migration: &MigrationOverview) -> Markup {
         @if let Some(progress) = &migration.backfill { (backfill(progress)) }
         @else { p { "No backfill yet." } }
         @for task in &migration.started { (started(task)) }
+        @if let Some(report) = &migration.verification { (verification(report)) }
         @if !migration.jobs.is_empty() { (jobs(&migration.jobs)) }
         (catalogue(migration))
     }
@@ -183,6 +180,8 @@ fn backfill(progress: &BackfillProgress) -> Markup {
                 tr { th { "left" } td { (seconds(left)) } }
             }
             tr { th { "rate" } td { (rate(progress.rate)) } }
+            @let set = progress.settings.shown();
+            @if !set.is_empty() { tr { th { "set by operators" } td { (set) } } }
         }
         @if !progress.workers.is_empty() {
             div class="wide" tabindex="0" role="region" aria-label="Workers" {
@@ -205,6 +204,26 @@ fn backfill(progress: &BackfillProgress) -> Markup {
     }
 }
 
+fn verification(report: &VerifyReport) -> Markup {
+    let fields: Vec<String> =
+        report.fields.iter().map(|(name, keys)| format!("{name}: {keys}")).collect();
+    html! {
+        h3 { "Newest verification" }
+        table {
+            tr { th { "compared" } td { (report.compared) " keys" } }
+            tr {
+                th { "differ" }
+                td {
+                    (report.differing) ": " (report.missing_in_new) " missing in new, "
+                    (report.missing_in_old) " missing in old, " (report.different) " with other values"
+                }
+            }
+            @if !fields.is_empty() { tr { th { "fields" } td { (own(&fields.join(", "))) } } }
+            tr { th { "counts for the gates" } td { @if report.proven { "yes" } @else { "no" } } }
+        }
+    }
+}
+
 fn started(task: &StartedBackfill) -> Markup {
     html! {
         h3 { "Started, toward " (task.side) }
@@ -221,53 +240,6 @@ fn started(task: &StartedBackfill) -> Markup {
             @if task.halted { tr { th { "next" } td { "see to the cause, then start it again" } } }
         }
     }
-}
-
-fn start_form(action: &str) -> Markup {
-    html! {
-        form method="post" action=(action) {
-            label { "because " input name="because" required maxlength="2000" size="50"; }
-            label { "workers " input name="workers" type="number" min="1" max=(WORKERS_MAX) value="1"; }
-            label { "keys a second " input name="rate" type="number" min="1" placeholder="no limit"; }
-            (reverse(false))
-            button { "Start" }
-        }
-    }
-}
-
-fn orders_form(migration: &MigrationOverview, links: &Links) -> Markup {
-    html! {
-        form method="post" {
-            (reverse(is_reverse(migration)))
-            @for (order, text) in [("pause", "Pause"), ("resume", "Resume"), ("cancel", "Cancel")] {
-                button formaction=(links.order(&migration.name, order)) { (text) } " "
-            }
-        }
-    }
-}
-
-fn rate_form(migration: &MigrationOverview, action: &str) -> Markup {
-    let present = migration.backfill.as_ref().and_then(|progress| progress.rate);
-    html! {
-        form method="post" action=(action) {
-            label {
-                "keys a second "
-                input name="rate" type="number" min="1" placeholder="no limit" value=[present];
-            }
-            (reverse(is_reverse(migration)))
-            button { "Set the rate" }
-        }
-    }
-}
-
-fn reverse(checked: bool) -> Markup {
-    html! {
-        label { input type="checkbox" name="reverse" value="true" checked[checked]; " from new to old" }
-    }
-}
-
-fn is_reverse(migration: &MigrationOverview) -> bool {
-    migration.backfill.as_ref().is_some_and(|progress| progress.side == Side::Old)
 }
 
 fn rate(keys: Option<u64>) -> String {
@@ -289,11 +261,13 @@ mod tests {
     use super::*;
     use crate::control::WorkerProgress;
     use crate::control::commands::{Job, JobKind};
+    use crate::control::settings::BackfillSettings;
     use crate::operator::mirror::MirrorOverview;
     use crate::preflight::finding::{Finding, FindingLevel};
     use crate::preflight::report::PreflightReport;
     use crate::stages::hazard::{Hazard, HazardKind, Stopped};
     use crate::stages::mirror::{MirrorError, MirrorNote};
+    use crate::stages::stage::Side;
 
     const EVIL: &str = "<script>alert(\"1\")</script>&'";
 
@@ -324,6 +298,10 @@ mod tests {
                 cancelled: false,
                 throttled: Some(evil()),
                 rate: Some(77),
+                settings: BackfillSettings {
+                    lag_us: Some(5_000_000),
+                    ..BackfillSettings::default()
+                },
                 elapsed_us: 500_000_000,
                 worked_us: 5_000_000,
                 workers: vec![WorkerProgress {
@@ -379,6 +357,10 @@ mod tests {
                 instance: evil(),
                 ..PreflightReport::default()
             }),
+            verification: Some(VerifyReport {
+                fields: [(evil(), 3)].into(),
+                ..VerifyReport::default()
+            }),
             jobs: vec![Job {
                 kind: JobKind::Verify,
                 key: Some(evil()),
@@ -410,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_backfill_is_shown_in_figures() {
-        let page = shown(&overview(), &Links::new("/orders/x", "/orders/x")).into_string();
+        let page = shown(&overview(), &Links::new("/view/x", "/view/x")).into_string();
         for told in [
             "under way",
             "1 to new, 6 to old",
@@ -418,12 +400,12 @@ mod tests {
             "10.0 keys/s",
             "15s",
             "at most 77 keys/s",
+            "lag 5s",
             "2023-11-14T22:13:20Z",
             "halted",
         ] {
             assert!(page.contains(told), "{told}: {page}");
         }
-        assert!(page.contains("value=\"77\""), "the form has the present rate: {page}");
     }
 
     #[test]

@@ -31,12 +31,9 @@ impl Links {
         &self.first
     }
 
-    pub(super) fn orders(&self, name: &str) -> String {
-        format!("{}orders/{}", self.under, encoded(name))
-    }
-
-    pub(super) fn order(&self, name: &str, order: &str) -> String {
-        format!("{}migrations/{}/backfill/{order}", self.under, encoded(name))
+    /// The page of a migration.
+    pub(super) fn view(&self, name: &str) -> String {
+        format!("{}view/{}", self.under, encoded(name))
     }
 
     pub(super) fn script(&self) -> String {
@@ -96,12 +93,7 @@ mod tests {
 
     #[test]
     fn links_lead_to_the_pages_wherever_the_router_is() {
-        let inner = [
-            "/",
-            "/orders/notes",
-            "/migrations/notes/backfill/start",
-            "/migrations/notes/commands/verify",
-        ];
+        let inner = ["/", "/view/notes", "/migrations/notes/commands/verify"];
         for prefix in ["", "/admin", "/admin/dualwrite"] {
             for inner in inner {
                 let original = if inner == "/" && !prefix.is_empty() {
@@ -113,12 +105,13 @@ mod tests {
                 let first = if prefix.is_empty() { "/" } else { prefix };
                 assert_eq!(led(&original, links.first()), first, "{original}");
                 assert_eq!(led(&original, &links.json()), format!("{prefix}/migrations"));
+                assert_eq!(led(&original, &links.view("notes")), format!("{prefix}/view/notes"));
+                let command = format!("{prefix}/migrations/notes/commands/verify");
                 assert_eq!(
-                    led(&original, &links.orders("notes")),
-                    format!("{prefix}/orders/notes")
+                    led(&original, &links.command("notes", "verify")),
+                    command,
+                    "{original}"
                 );
-                let order = format!("{prefix}/migrations/notes/backfill/pause");
-                assert_eq!(led(&original, &links.order("notes", "pause")), order, "{original}");
                 let json = format!("{prefix}/migrations/notes");
                 assert_eq!(led(&original, &links.json_of("notes")), json);
             }

@@ -69,6 +69,7 @@ mod tests {
             sample: Default::default(),
             hazards: Vec::new(),
             preflight: None,
+            verification: None,
             jobs: Vec::new(),
         }
     }

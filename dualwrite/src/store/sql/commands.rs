@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::settings::BackfillSetting;
 use crate::control::tasks::NewTask;
 use crate::control::{Order, VerifyCommand};
 use crate::database::sealed::Adapter as _;
@@ -15,7 +16,7 @@ use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
-use crate::store::ledger::limit;
+use crate::store::ledger::{Phase, limit};
 use crate::store::sql::orders::record;
 use crate::store::sql::{Conn, SqlControl, tasks, verification};
 use crate::store::{marks, ordering};
@@ -136,6 +137,10 @@ fn steps(
             steps.extend(order_backfill(dialect, name, side, Order::Resume, false));
             steps
         }
+        RecordedChange::Tune(side, set) => set
+            .iter()
+            .map(|(setting, value)| tune(dialect, name, *side, *setting, *value))
+            .collect(),
         RecordedChange::Backfill(side, ordered) => {
             order_backfill(dialect, name, *side, *ordered, true)
         }
@@ -173,6 +178,37 @@ fn start(
         slot.into(),
     ];
     vec![Step::uncounted(ended, [name.into(), slot.into()]), Step::counted(sql, values)]
+}
+
+/// Sets something of the backfill of this generation, where that is under way or was started.
+fn tune(
+    dialect: &Dialect,
+    name: &str,
+    side: Side,
+    setting: BackfillSetting,
+    value: Option<u64>,
+) -> Step {
+    let generation = ordering::generation(side);
+    let sql = format!(
+        "INSERT INTO dualwrite_setting (migration, side, generation, name, value) \
+         SELECT m.name, ?, m.{generation}, ?, ? FROM dualwrite_migration m WHERE m.name = ? \
+         AND (EXISTS (SELECT 1 FROM dualwrite_task t WHERE t.migration = m.name AND t.side = ?) \
+         OR EXISTS (SELECT 1 FROM dualwrite_backfill b WHERE b.migration = m.name AND b.phase LIKE ? \
+         AND b.generation = m.{generation})) AND NOT EXISTS (SELECT 1 FROM dualwrite_backfill c \
+         WHERE c.migration = m.name AND c.phase = ? AND c.generation = m.{generation} \
+         AND c.state = 'complete'){}",
+        dialect.upsert("migration, side, generation, name", &["value"])
+    );
+    let values = [
+        side.as_str().into(),
+        setting.as_str().into(),
+        limit(value),
+        name.into(),
+        side.as_str().into(),
+        Phase::of(side),
+        side.as_str().into(),
+    ];
+    Step::counted(sql, values)
 }
 
 /// An order to a backfill. `counts`: whether it must find something.
@@ -313,6 +349,7 @@ async fn holds<DB: Backend>(
         | RecordedChange::Waive(..)
         | RecordedChange::Verification(_)
         | RecordedChange::Backfill(..)
+        | RecordedChange::Tune(..)
         | RecordedChange::Maintain(_) => return Ok(false),
     };
     let rows = DB::Adapter::fetch(conn, sql, &values).await?;

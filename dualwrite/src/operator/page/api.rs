@@ -1,0 +1,201 @@
+//! The document of the JSON API, made from the lists of commands and queries. Pure.
+
+use serde_json::{Map, Value, json};
+
+use crate::operator::page::routes::{QUERIES, Query};
+use crate::operator::specs::{COMMANDS, CommandField, CommandSpec};
+
+/// The document, in OpenAPI 3.1.
+pub(super) fn document() -> Value {
+    let mut paths = Map::new();
+    let list = |item: Value| json!({ "type": "array", "items": item });
+    let overview = reference("Migration");
+    paths.insert(
+        "/migrations".to_owned(),
+        get("All migrations, by name", list(overview.clone()), false),
+    );
+    paths.insert("/migrations/{name}".to_owned(), get("One migration", overview, true));
+    paths.insert(
+        "/commands".to_owned(),
+        get("The commands that there are", list(json!({ "type": "object" })), false),
+    );
+    paths.insert(
+        "/openapi.json".to_owned(),
+        get("This document", json!({ "type": "object" }), false),
+    );
+    for query in &QUERIES {
+        let path = format!("/migrations/{{name}}/{}", query.name);
+        paths.insert(path, get(query.about, answer_of(query), true));
+    }
+    for spec in &COMMANDS {
+        let path = format!("/migrations/{{name}}/commands/{}", spec.name);
+        paths.insert(path, json!({ "post": command(spec) }));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "dualwrite",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Migrations of a service, and commands to them. Paths are relative to where the page is mounted.",
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": "." }],
+        "security": [{ "bearer": [] }, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas(),
+            "parameters": {
+                "name": name(),
+                "accept": {
+                    "name": "Accept", "in": "header", "required": true,
+                    "schema": { "const": "application/json" },
+                },
+            },
+            "responses": {
+                "Refused": told("Refused: it says why, and what to do next"),
+                "Unanswered": told("The database did not answer, or lacks the control tables"),
+            },
+        },
+    })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn answer_of(query: &Query) -> Value {
+    let item = match query.item {
+        Some(fields) => object(fields),
+        None => json!({ "type": "object" }),
+    };
+    match query.is_list {
+        true => json!({ "type": "array", "items": item }),
+        // There may be none yet.
+        false => json!({ "anyOf": [item, { "type": "null" }] }),
+    }
+}
+
+/// An object with these texts and numbers at the least.
+fn object(fields: &[(&str, &str)]) -> Value {
+    let required: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let properties: Map<String, Value> =
+        fields.iter().map(|(name, kind)| ((*name).to_owned(), json!({ "type": kind }))).collect();
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn get(about: &str, schema: Value, is_named: bool) -> Value {
+    let parameters = if is_named { vec![parameter("name")] } else { Vec::new() };
+    json!({ "get": { "summary": about, "parameters": parameters, "responses": responses(schema) } })
+}
+
+fn parameter(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/parameters/{name}") })
+}
+
+fn name() -> Value {
+    json!({
+        "name": "name", "in": "path", "required": true, "description": "The migration",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[a-z0-9][a-z0-9._-]*$" },
+    })
+}
+
+fn responses(schema: Value) -> Value {
+    json!({
+        "200": { "description": "Done", "content": { "application/json": { "schema": schema } } },
+        "4XX": { "$ref": "#/components/responses/Refused" },
+        "503": { "$ref": "#/components/responses/Unanswered" },
+    })
+}
+
+fn told(about: &str) -> Value {
+    json!({
+        "description": about,
+        "content": {
+            "application/problem+json": { "schema": reference("Problem") },
+            "text/plain": { "schema": { "type": "string" } },
+        },
+    })
+}
+
+fn command(spec: &CommandSpec) -> Value {
+    let mut properties = Map::new();
+    for field in spec.fields {
+        properties.insert(field.name.to_owned(), of_field(field));
+    }
+    for common in ["because", "expect-epoch", "dry-run"] {
+        properties.insert(common.to_owned(), reference(common));
+    }
+    let mut required: Vec<&str> =
+        spec.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    required.push("because");
+    let body = json!({ "type": "object", "required": required, "properties": properties });
+    json!({
+        "summary": spec.about,
+        "parameters": [parameter("name"), parameter("accept")],
+        "requestBody": { "required": true, "content": { "application/json": { "schema": body } } },
+        "responses": responses(reference("Outcome")),
+    })
+}
+
+fn of_field(field: &CommandField) -> Value {
+    let kind = if field.is_flag { "boolean" } else { "string" };
+    json!({ "type": kind, "description": field.about })
+}
+
+fn schemas() -> Value {
+    let blockers =
+        json!({ "type": "array", "items": object(&[("gate", "string"), ("reason", "string")]) });
+    let mut outcome = object(&[
+        ("migration", "string"),
+        ("text", "string"),
+        ("dry_run", "boolean"),
+        ("position", "string"),
+        ("epoch", "integer"),
+    ]);
+    outcome["properties"]["blockers"] = blockers;
+    outcome["properties"]["way_back"] = json!({ "type": ["string", "null"] });
+    json!({
+        "Migration": object(&[
+            ("name", "string"),
+            ("position", "string"),
+            ("epoch", "integer"),
+            ("generation", "integer"),
+            ("dead_letters", "integer"),
+            ("dead_letters_to_old", "integer"),
+            ("instances", "integer"),
+            ("started", "array"),
+            ("hazards", "array"),
+        ]),
+        "Outcome": outcome,
+        "because": {
+            "type": "string", "minLength": 1, "maxLength": 2000, "description": "Why, for the audit",
+        },
+        "expect-epoch": {
+            "type": "integer", "minimum": 0,
+            "description": "Only if nobody has moved the migration since; a rollback and the kill switch always act",
+        },
+        "dry-run": {
+            "type": "boolean",
+            "description": "Say what would happen, and what stands against it, and do nothing",
+        },
+        "Problem": object(&[("status", "integer"), ("title", "string"), ("detail", "string")]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::page::routes::SPEC;
+
+    #[test]
+    fn the_document_that_is_served_is_the_one_of_the_lists() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/operator/page/openapi.json");
+        let made = format!("{}\n", serde_json::to_string_pretty(&document()).unwrap());
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &made).unwrap();
+        } else {
+            assert_eq!(SPEC, made, "run this test with UPDATE=1");
+        }
+    }
+}
