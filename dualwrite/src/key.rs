@@ -92,6 +92,7 @@ impl fmt::Debug for KeyKind {
 /// assert_eq!(7_i64.parts(), [KeyPart::Integer(7)]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum KeyPart {
     /// An integer.
     Integer(i64),

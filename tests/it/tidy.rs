@@ -38,35 +38,7 @@ fn room(module: &str) -> &str {
 }
 
 /// Arrows that still point upward.
-const UNCUT: &[&str] = &[
-    "backfill/worker imports migration/transition",
-    "call/repository imports migration",
-    "control imports verify/decide",
-    "copy imports backfill/options",
-    "copy imports backfill/walk",
-    "copy imports verify/decide",
-    "copy imports verify/repair",
-    "copy imports verify/run",
-    "copy/run imports call/lazy/decide",
-    "database/mysql imports control",
-    "database/postgres imports control",
-    "database/sealed imports control",
-    "database/sqlite imports control",
-    "migration/jobs imports operator",
-    "pace/pressure imports backfill/decide",
-    "pace/pressure imports backfill/worker",
-    "pace/pressure imports copy",
-    "rollout/decide imports control",
-    "state imports call/lazy/run",
-    "state imports copy",
-    "store/dead_letter imports backfill/decide",
-    "store/ledger imports copy",
-    "store/memory imports verify/decide",
-    "store/memory/dead_letters imports backfill/decide",
-    "store/sql imports verify/decide",
-    "store/sql/verification imports verify/decide",
-    "verify/run imports backfill/decide",
-];
+const UNCUT: &[&str] = &["call/repository imports migration", "migration/jobs imports operator"];
 
 /// What stands above all rooms: the root, what generated code names, and the model check, which is compiled
 /// for tests only.
@@ -102,8 +74,38 @@ fn imports_run_one_way() {
             }
         }
     }
+    let cut: Vec<_> = UNCUT.iter().filter(|arrow| !wrong.iter().any(|one| one == *arrow)).collect();
+    assert!(cut.is_empty(), "take these out of the list, they are cut: {cut:#?}");
     wrong.retain(|arrow| !UNCUT.contains(&arrow.as_str()));
     assert!(wrong.is_empty(), "a room imports only from those before it: {wrong:#?}");
+}
+
+/// Arrows that still close a circle between files. Nothing is added here.
+const CLOSING: &[(&str, &str)] = &[
+    ("copy/table", "copy/columns"),
+    ("copy/table", "copy/convert"),
+    ("operator/backfills", "operator/execute"),
+    ("operator/maintenance", "operator/execute"),
+    ("operator/moves", "operator/execute"),
+    ("operator/page/commands", "operator/page/routes"),
+    ("operator/page/forms", "operator/page/html"),
+    ("operator/rollouts", "operator/execute"),
+];
+
+#[test]
+fn no_files_import_one_another() {
+    let sources = Sources::of("dualwrite/src").without_exports();
+    let mut imports = sources.imports();
+    for (from, to) in CLOSING {
+        let arrows = imports.get_mut(from).unwrap_or_else(|| panic!("{from} is gone"));
+        assert!(arrows.remove(to), "take it out of the list: {from} does not import {to}");
+    }
+    imports.retain(|module, _| !ABOVE.contains(module));
+    // A folder's head is read with its files: what it names of them closes no circle.
+    for (module, arrows) in &mut imports {
+        arrows.retain(|import| !import.starts_with(&format!("{module}/")));
+    }
+    assert_eq!(circle::shortest(&imports), None, "open it by a file for what both sides name");
 }
 
 #[test]
@@ -182,7 +184,7 @@ fn nothing_is_spawned_without_a_bound() {
             "runtime/background_jobs", // one a migration
             "runtime/jobs",            // one a migration, and one a kind of job
             "runtime/watching",
-            "runtime/steering",
+            "runtime/steered",
             "call/shadow/hear", // one a migration
             "call/shadow/run",
             "call/shadow/writes",

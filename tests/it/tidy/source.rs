@@ -48,6 +48,20 @@ impl Sources {
         self.0.iter().map(|(module, code)| (module.as_str(), code.as_str()))
     }
 
+    /// The same without what a module only passes on, as a folder's head does for its files.
+    pub(crate) fn without_exports(self) -> Self {
+        let strip = |(module, mut code): (String, String)| {
+            for export in ["pub use ", "pub(crate) use ", "pub(super) use "] {
+                while let Some(at) = code.find(export) {
+                    let end = code[at..].find(';').map_or(code.len(), |end| at + end + 1);
+                    code.replace_range(at..end, "");
+                }
+            }
+            (module, code)
+        };
+        Self(self.0.into_iter().map(strip).collect())
+    }
+
     /// What every module imports.
     pub(crate) fn imports(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let of = |(module, code)| (module, self.imports_of(module, code));

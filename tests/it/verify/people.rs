@@ -267,6 +267,7 @@ impl<D: People, K: PersonKey> World<D, K> {
             dualwrite::KeyPart::Integer(value) => serde_json::Value::from(value),
             dualwrite::KeyPart::Text(text) => serde_json::Value::from(text),
             dualwrite::KeyPart::Uuid(id) => serde_json::Value::from(id.to_string()),
+            other => panic!("no key of these tests: {other:?}"),
         });
         let key: Vec<serde_json::Value> = key.collect();
         match key.as_slice() {

@@ -3,8 +3,7 @@
 //! fails on the way stays in the write, which then names no more targets. A [`Write`] that is dropped before
 //! `finish` counts: as failed where its side panicked, else as abandoned.
 //!
-//! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, down to the
-//! drivers, for every method of every wrapper.
+//! What is awaited on the way says `+ Send` by itself: else the compiler would prove it anew, for every method.
 
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, resume_unwind};
