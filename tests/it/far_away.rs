@@ -37,9 +37,10 @@ async fn a_delay_of_each_round_trip_makes_batches_large<D: Sql>(db: Scratch<D>) 
         let backfill = tokio::time::timeout(Duration::from_secs(180), migration.backfill().run());
         let done = backfill.await.expect("batches are large").unwrap();
         assert!(done.complete && done.migrated == KEYS, "{done:?}");
-        // The statement of a batch has one time: seven batches at least, and some to find the size.
+        // The statement of a batch has one time: seven batches at least, and some to find the size, which a machine that
+        // others use makes smaller. One key a batch would be 20,000.
         let batches = db.number("SELECT count(DISTINCT copied) FROM far").await;
-        assert!(batches <= 30, "{batches} batches at {delay_ms} ms");
+        assert!(batches <= 60, "{batches} batches at {delay_ms} ms");
         proxy.delay(Duration::ZERO);
         runtime.shutdown().await.unwrap();
     }

@@ -64,7 +64,11 @@ pub(super) async fn facts<DB: Backend>(
                WHERE f.migration = name AND f.side = 'new'), \
                (SELECT count(f.waived_at) FROM dualwrite_failure f \
                WHERE f.migration = name AND f.side = 'old'), \
-               (SELECT count(c.begun_at) FROM dualwrite_contract c WHERE c.migration = name) \
+               (SELECT count(c.begun_at) FROM dualwrite_contract c WHERE c.migration = name), \
+               (SELECT count(*) FROM dualwrite_mark k WHERE k.migration = name), \
+               (SELECT count(*) FROM dualwrite_unsettled u WHERE u.migration = name \
+               AND NOT EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = u.migration \
+               AND f.key_text = u.key_text AND f.waived_at IS NOT NULL)) \
                FROM dualwrite_migration WHERE name = ?";
     let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
     let count =
@@ -76,23 +80,21 @@ pub(super) async fn facts<DB: Backend>(
         rows.iter().map(|row| instance_of(row, 0)).collect::<sqlx::Result<_>>().map_err(failed)?;
     let optional = |column| counts[0].optional_integer(column).map_err(failed);
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
-    let converging = converging::<DB>(conn, name).await.map_err(failed)?;
-    let sql = "SELECT name FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ?";
-    let approvals =
-        DB::Adapter::fetch(conn, sql, &[name.into(), record.stage_epoch.0.into()]).await;
-    let sql = "SELECT release_name FROM dualwrite_release WHERE migration = ? AND gone_at IS NULL";
-    let releases = DB::Adapter::fetch(conn, sql, &[name.into()]).await;
+    let unsettled = [count(11)?, count(12)?];
+    let converging = converging::<DB>(conn, name, unsettled).await.map_err(failed)?;
+    let Lists { approvals, releases, stale } =
+        lists::<DB>(conn, name, record.stage_epoch).await.map_err(failed)?;
     Ok(Facts {
         old_generation: record.old_generation,
         old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
         old_verified: optional(6)?.map(unsigned).map(Generation),
         old_dead_letters: count(4)?,
         old_waived: count(9)?,
-        stale: stale::<DB>(conn, name).await.map_err(failed)?,
+        stale,
         verification: verification::<DB>(conn, name).await.map_err(failed)?,
         hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
-        approvals: texts(approvals).map_err(failed)?,
-        releases: texts(releases).map_err(failed)?,
+        approvals,
+        releases,
         unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
         position: record.position,
         token: record.token,
@@ -114,23 +116,53 @@ pub(super) async fn facts<DB: Backend>(
     })
 }
 
-/// What is under way in converging mode. The counts in one statement: a mark becomes a key to be copied in one
-/// transaction, and must not be missed in between.
-async fn converging<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Unsettled> {
-    let sql = "SELECT (SELECT count(*) FROM dualwrite_mark k WHERE k.migration = m.name), \
-               (SELECT count(*) FROM dualwrite_unsettled u WHERE u.migration = m.name \
-               AND NOT EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = u.migration \
-               AND f.key_text = u.key_text AND f.waived_at IS NOT NULL)) \
-               FROM dualwrite_migration m WHERE m.name = ?";
-    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await?;
-    let Some(row) = rows.first() else { return Ok(Unsettled::default()) };
-    let (writes, keys) = (row.unsigned(0)?, row.unsigned(1)?);
+/// What is under way in converging mode. `counts`: of writes and keys, by one statement: a mark becomes a key to be copied
+/// in one transaction, and must not be missed in between.
+async fn converging<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    [writes, keys]: [u64; 2],
+) -> sqlx::Result<Unsettled> {
     if writes == 0 {
         return Ok(Unsettled { keys, ..Unsettled::default() });
     }
     let sql = "SELECT DISTINCT instance FROM dualwrite_mark WHERE migration = ? ORDER BY instance LIMIT 5";
     let instances = texts(DB::Adapter::fetch(conn, sql, &[name.into()]).await)?;
     Ok(Unsettled { writes, instances, keys })
+}
+
+/// What a migration has some of, or nothing.
+#[derive(Default)]
+struct Lists {
+    approvals: Vec<String>,
+    releases: Vec<String>,
+    stale: Vec<StaleMark>,
+}
+
+/// All three by one statement: on a server that is far away each costs a round trip, within one limit.
+async fn lists<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    stage_epoch: Epoch,
+) -> sqlx::Result<Lists> {
+    let sql = "SELECT 'approval', name, 0 FROM dualwrite_approval WHERE migration = ? AND stage_epoch = ? \
+               UNION ALL SELECT 'release', release_name, 0 FROM dualwrite_release \
+               WHERE migration = ? AND gone_at IS NULL \
+               UNION ALL SELECT 'stale', kind, max(at) FROM dualwrite_stale WHERE migration = ? \
+               GROUP BY kind ORDER BY 2";
+    let values = [name.into(), stage_epoch.0.into(), name.into(), name.into()];
+    let mut found = Lists::default();
+    for row in &DB::Adapter::fetch(conn, sql, &values).await? {
+        let text = row.text(1)?;
+        match row.text(0)? {
+            "approval" => found.approvals.push(text.to_owned()),
+            "release" => found.releases.push(text.to_owned()),
+            _ => {
+                found.stale.push(StaleMark { kind: StaleKind::named(text), at_us: row.integer(2)? })
+            }
+        }
+    }
+    Ok(found)
 }
 
 async fn verification<DB: Backend>(
@@ -144,14 +176,6 @@ async fn verification<DB: Backend>(
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
     let rows = DB::Adapter::fetch(conn, READ, &[name.into()]).await?;
     rows.iter().map(hazard_of).collect()
-}
-
-/// Why the sides may differ, one mark of each kind.
-async fn stale<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<StaleMark>> {
-    let sql = "SELECT kind, max(at) FROM dualwrite_stale WHERE migration = ? \
-               GROUP BY kind ORDER BY kind";
-    let rows = DB::Adapter::fetch(conn, sql, &[name.into()]).await?;
-    rows.iter().map(stale_of).collect()
 }
 
 pub(super) fn stale_of(row: &SqlRow) -> sqlx::Result<StaleMark> {
