@@ -87,7 +87,7 @@ async fn complete_waits_until_nobody_writes_old_any_more<D: Sql>(db: Scratch<D>)
         world.migration.advance(stage).await.unwrap();
     }
     let refused = world.migration.advance(Stage::Complete).await.unwrap_err();
-    assert!(refused.to_string().contains("[released] old was written without"), "{refused}");
+    assert!(refused.to_string().contains("[released] the old table was written"), "{refused}");
     let hours = "UPDATE dualwrite_unaware SET minute = minute - 70 WHERE minute > 0";
     world.db.execute(hours).await;
     world.migration.advance(Stage::Complete).await.unwrap();
