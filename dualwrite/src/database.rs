@@ -200,12 +200,13 @@ fn control_source<DB: Database>(pool: &sqlx::Pool<DB>, limit: Duration) -> sqlx:
         .connect_lazy_with((*pool.connect_options()).clone())
 }
 
-/// A pattern for `LIKE`: statements that begin like this, or any about the control tables where that is empty.
+/// A pattern for `LIKE … ESCAPE '!'`: statements that begin like this, or any about the control tables where that is
+/// empty. Not with a backslash, which escapes nothing under `NO_BACKSLASH_ESCAPES`.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 fn control_statement(beginning: &str) -> String {
     match beginning {
-        "" => "%dualwrite\\_%".to_owned(),
-        known => known.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%",
+        "" => "%dualwrite!_%".to_owned(),
+        known => known.replace('!', "!!").replace('%', "!%").replace('_', "!_") + "%",
     }
 }
 

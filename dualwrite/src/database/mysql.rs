@@ -420,8 +420,7 @@ impl Adapter for MySqlAdapter {
 
     async fn cancel(conn: &mut MySqlConnection, id: i64, text: &str) -> sqlx::Result<()> {
         // Behind a proxy the number is another client's; and the values may stand where the text has none.
-        let sql =
-            "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO LIKE ?";
+        let sql = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO LIKE ? ESCAPE '!'";
         let text = Self::DIALECT.statement(text);
         let known: String = text.split('?').next().unwrap_or_default().chars().take(100).collect();
         let pattern = super::control_statement(&known);

@@ -410,7 +410,7 @@ impl Adapter for PostgresAdapter {
     async fn cancel(conn: &mut PgConnection, id: i64, text: &str) -> sqlx::Result<()> {
         // Behind a pooler the number is another client's by now.
         let sql = "SELECT CASE WHEN pg_cancel_backend(pid) THEN 1 ELSE 0 END FROM pg_stat_activity \
-                   WHERE pid = ? AND state = 'active' AND query LIKE ?";
+                   WHERE pid = ? AND state = 'active' AND query LIKE ? ESCAPE '!'";
         let known: String = Self::DIALECT.statement(text).chars().take(200).collect();
         let pattern = super::control_statement(&known);
         Self::fetch(conn, sql, &[id.into(), pattern.as_str().into()]).await.map(drop)

@@ -89,7 +89,7 @@ async fn triggers(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Result
         "SELECT trigger_name, event_object_table, action_statement, \
          CASE WHEN event_object_schema = {schema} THEN '' ELSE {schema} END \
          FROM information_schema.triggers WHERE event_object_table <> ? \
-         AND trigger_name NOT LIKE 'dualwrite\\_%' ORDER BY 1, 2"
+         AND LEFT(trigger_name, 10) <> 'dualwrite_' ORDER BY 1, 2"
     );
     let rows = MySqlAdapter::fetch(conn, &sql, &[SqlValue::from(&*table)]).await?;
     let mut found = Vec::new();
@@ -117,7 +117,7 @@ async fn own_triggers(
     let (schema, table) = place(&watched.table);
     let sql = format!(
         "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = {schema} \
-         AND event_object_table = ? AND trigger_name NOT LIKE 'dualwrite\\_%' ORDER BY 1"
+         AND event_object_table = ? AND LEFT(trigger_name, 10) <> 'dualwrite_' ORDER BY 1"
     );
     let rows = MySqlAdapter::fetch(conn, &sql, &[SqlValue::from(&*table)]).await?;
     rows.iter().map(|row| Ok(own_trigger(row.text(0)?))).collect()
