@@ -219,7 +219,9 @@ async fn a_mirror_that_fails_marks_the_key<D: Sql>(db: Scratch<D>) {
     place.fails[1].store(true, SeqCst);
     place.words.save(1, "one".to_owned()).await.unwrap();
     assert_eq!(place.table("old_note").await, ["one"]);
-    assert_eq!(place.migration.status().await.unwrap().dirty_new, 1);
+    // The background repair may have been quicker.
+    let is_marked = place.migration.status().await.unwrap().dirty_new == 1;
+    assert!(is_marked || place.table("new_note").await == ["one"]);
     // No key is named: both sides or neither, and the user's own error says so.
     place.words.clear().await.unwrap_err();
     assert_eq!(place.table("old_note").await, ["one"]);
