@@ -17,8 +17,6 @@ use super::{Counted, create};
 const STARTING: usize = 20;
 /// Until what the start needed is closed.
 const SETTLING: Duration = Duration::from_secs(20);
-/// Linux counts in these, whatever the kernel's own clock is.
-const TICKS_A_SECOND: f64 = 100.0;
 
 pub(crate) trait OnThisMachine: Counted {
     /// The process whose time, with that of its children, is the server's.
@@ -45,36 +43,40 @@ impl OnThisMachine for MySql {
 /// What Linux says of a process.
 struct Stat {
     parent: u32,
-    /// Of the process, and of its children that have ended, in ticks.
-    own: f64,
-    ended: f64,
 }
 
 impl Stat {
     fn of(process: &str) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
         // The name may contain blanks; what follows it does not.
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-        Some(Self {
-            parent: fields.get(1)?.parse().ok()?,
-            own: ticks(11)? + ticks(12)?,
-            ended: ticks(13)? + ticks(14)?,
-        })
+        let parent = text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Self { parent })
     }
 }
 
-/// The seconds of CPU that a process and its children have had.
+/// The seconds that the threads of a process have run, by the scheduler. Not by its ticks: threads that wake by a timer,
+/// run for a fraction of a tick and sleep again are charged whole ticks (measured: four times what they ran).
+fn ran(process: &str) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
+}
+
+/// The seconds of CPU that a process and its children have had, of those that are there.
 fn cpu(process: u32) -> Result<f64, Box<dyn Error>> {
-    let server = Stat::of(&process.to_string()).ok_or("the server has ended")?;
-    let mut ticks = server.own + server.ended;
+    let mut seconds = ran(&process.to_string());
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        if let Some(stat) = name.to_str().and_then(Stat::of).filter(|stat| stat.parent == process) {
-            ticks += stat.own;
+        if let Some(name) = name.to_str()
+            && Stat::of(name).is_some_and(|stat| stat.parent == process)
+        {
+            seconds += ran(name);
         }
     }
-    Ok(ticks / TICKS_A_SECOND)
+    Ok(seconds)
 }
 
 /// Starts so many instances with so many migrations each, and prints what they cost while nothing happens.
