@@ -33,7 +33,7 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     let sample = migration.sample;
     for (calls, share) in [("reads", sample.reads), ("dual writes", sample.writes)] {
         if let Some(share) = share {
-            lines.say("compared", &format!("{share} of the {calls}, as ordered"));
+            lines.say("compared", &format!("{share} of the {calls}, set by an operator"));
         }
     }
     if let Some(mirror) = &migration.mirror {

@@ -87,7 +87,6 @@ const CLOSING: &[(&str, &str)] = &[
     ("operator/backfills", "operator/execute"),
     ("operator/maintenance", "operator/execute"),
     ("operator/moves", "operator/execute"),
-    ("operator/page/commands", "operator/page/routes"),
     ("operator/page/forms", "operator/page/html"),
     ("operator/rollouts", "operator/execute"),
 ];

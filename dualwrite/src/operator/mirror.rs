@@ -31,11 +31,13 @@ impl MirrorOverview {
     pub(super) fn of(instances: &[InstanceReport]) -> Option<Self> {
         let reports = || instances.iter().filter_map(|one| Some((one, one.mirror.as_ref()?)));
         let (instance, worst) = reports().max_by_key(|(_, note)| note.percent_min)?;
+        // One report stands for all instances that say the same.
+        let reporting: u64 = reports().map(|(instance, _)| instance.alike).sum();
         let is_failing = |one: &InstanceReport| {
             one.terms.as_ref().is_some_and(|terms| terms.mirror_failing.is_some())
         };
         Some(Self {
-            instances: reports().count(),
+            instances: usize::try_from(reporting).unwrap_or(usize::MAX),
             worst_instance: instance.id.clone(),
             worst: worst.clone(),
             failing: instances.iter().any(is_failing),
@@ -50,5 +52,36 @@ impl fmt::Display for MirrorOverview {
             write!(f, "{instances} instances report failures; the worst, ")?;
         }
         write!(f, "instance {worst_instance}: {worst}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::position::Epoch;
+    use crate::stages::stage::Stage;
+
+    fn report(id: &str, percent_min: u32, alike: u64) -> InstanceReport {
+        InstanceReport {
+            id: id.to_owned(),
+            release: "1".to_owned(),
+            seen: Epoch(1),
+            drained: Epoch(1),
+            min_stage: Stage::Off,
+            max_stage: Stage::Complete,
+            new_only: false,
+            lazy: false,
+            wanted: None,
+            killed_by: None,
+            mirror: Some(MirrorNote { percent_min: percent_min as _, last_error: None }),
+            terms: None,
+            alike,
+        }
+    }
+
+    #[test]
+    fn instances_that_say_the_same_are_all_counted() {
+        let found = MirrorOverview::of(&[report("a", 5, 3), report("b", 20, 1)]).unwrap();
+        assert_eq!((found.instances, found.worst_instance.as_str()), (4, "b"));
     }
 }

@@ -10,6 +10,7 @@ mod html;
 mod links;
 mod list;
 mod origin;
+mod queries;
 mod routes;
 
 use std::collections::HashMap;

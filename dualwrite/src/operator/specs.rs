@@ -128,7 +128,7 @@ pub const COMMANDS: [CommandSpec; 36] = [
     ),
     spec(
         "backfill-throttle",
-        "Changes the limits above which the backfill makes way; `default` is what the service says",
+        "Changes the limits above which the backfill slows down; `default` restores what the service registers",
         &[
             optional("lag", "the most that a replica may be behind: `5s`"),
             optional("lock-waits", "the most sessions that may wait for a lock"),

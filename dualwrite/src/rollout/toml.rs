@@ -52,7 +52,7 @@ impl RolloutPlan {
         let text = Text(text);
         let document = text.parse()?;
         let mut plan = Self::new();
-        // Where each field is, so that what only the whole plan shows is told with its line, too.
+        // Where each field is, so that a mistake that only the whole plan shows has its line, too.
         let mut places = Vec::new();
         for entry in text.entries(document.get_ref(), PLAN_KEYS)? {
             if entry.key != "step" {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::operator::page::routes::{QUERIES, Query};
+use crate::operator::page::queries::{QUERIES, Query};
 use crate::operator::specs::{COMMANDS, CommandField, CommandSpec};
 
 /// The document, in OpenAPI 3.1.

@@ -14,7 +14,7 @@ use crate::operator::execute::{CommandOptions, CommandOutcome};
 use crate::operator::page::access::Caller;
 use crate::operator::page::fields::Fields;
 use crate::operator::page::links::Links;
-use crate::operator::page::routes::QUERIES;
+use crate::operator::page::queries::QUERIES;
 use crate::operator::page::{Failed, check_name};
 use crate::operator::specs::COMMANDS;
 use crate::stages::position::Epoch;

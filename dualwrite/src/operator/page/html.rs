@@ -137,7 +137,7 @@ fn state(migration: &MigrationOverview) -> Markup {
             tr { th { "generation" } td { (migration.generation) } }
             tr { th { "instances" } td { (migration.instances) } }
             @for (calls, share) in [("reads", migration.sample.reads), ("dual writes", migration.sample.writes)] {
-                @if let Some(share) = share { tr { th { "compared" } td { (share) " of the " (calls) ", as ordered" } } }
+                @if let Some(share) = share { tr { th { "compared" } td { (share) " of the " (calls) ", set by an operator" } } }
             }
             @if let Some(mirror) = &migration.mirror {
                 tr { th { "mirror writes" } td class=[mirror.failing.then_some("alert")] { (own(&mirror.to_string())) } }
