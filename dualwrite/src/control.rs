@@ -262,6 +262,11 @@ pub(crate) trait Control:
         names: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<(String, Facts)>, Error>>;
 
+    /// How many instances live, of whatever migration; zero where that is not counted.
+    fn live_instances(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
     /// The newest changes, newest first.
     fn events<'a>(
         &'a self,

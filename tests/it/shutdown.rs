@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use dualwrite::{Error, ErrorKind, Migration, Runtime, Stage};
 
@@ -17,6 +18,7 @@ on_all_databases!(
     a_backfill_under_way_ends_with_the_runtime,
     after_the_end_of_its_tokio_every_operation_says_so,
     outside_of_tokio_there_is_an_error,
+    an_instance_that_leaves_waits_for_no_other_one,
     what_is_compared_outlives_the_tokio_of_its_caller,
 );
 
@@ -187,4 +189,33 @@ async fn what_is_compared_outlives_the_tokio_of_its_caller<D: Sql>(db: Scratch<D
     until("the other is, too", async || compared().await == 2).await;
     drop(notes);
     runtime.shutdown().await.unwrap();
+}
+
+/// Of a fleet that is deployed anew every instance leaves while the others send their heartbeats.
+async fn an_instance_that_leaves_waits_for_no_other_one<D: Sql>(db: Scratch<D>) {
+    if D::NAME == "sqlite" {
+        return; // there is one writer at a time, whoever it is
+    }
+    let hour = Duration::from_secs(3_600);
+    let other = Runtime::builder(db.another_pool(3).await).poll(hour).lease(hour * 4);
+    let other = other.start().await.unwrap();
+    let world = World::with(db, Stage::DualWrite, 3, plain).await;
+    other.migration("notes").register().await.unwrap();
+    let own = other.instance().to_owned();
+    let sql = "INSERT INTO dualwrite_plan (migration, version, plan, state, step, epoch, step_since, soak_skipped, \
+               leader, leader_until, note) VALUES ('other', 1, '', 'paused', 0, 1, 0, 0, NULL, 0, '')";
+    world.db.execute(sql).await;
+    let (runtime, ended) = parts(world);
+    let mut locking = ended.db.pool().begin().await.unwrap();
+    for table in ["instance WHERE id", "acknowledgement WHERE instance"] {
+        let sql = format!("SELECT 1 FROM dualwrite_{table} = '{own}' FOR UPDATE");
+        D::run_on(&mut locking, &sql).await.unwrap();
+    }
+    let sql = "SELECT 1 FROM dualwrite_plan WHERE migration = 'other' FOR UPDATE";
+    D::run_on(&mut locking, sql).await.unwrap();
+    runtime.shutdown().await.unwrap();
+    locking.rollback().await.unwrap();
+    let alive = "SELECT count(*) FROM dualwrite_instance";
+    assert_eq!(ended.db.number(alive).await, 1, "it has taken itself out");
+    other.shutdown().await.unwrap();
 }

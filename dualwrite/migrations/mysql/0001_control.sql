@@ -74,7 +74,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     terms         MEDIUMTEXT,
     -- For how many seconds its oldest fenced transaction has been open, about.
     open_s        BIGINT  NOT NULL DEFAULT 0,
-    PRIMARY KEY (migration, instance)
+    PRIMARY KEY (migration, instance),
+    INDEX dualwrite_acknowledgement_of (instance)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   VARCHAR(100)    NOT NULL,

@@ -76,6 +76,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_acknowledgement (
     open_s        INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, instance)
 );
+CREATE INDEX IF NOT EXISTS dualwrite_acknowledgement_of ON dualwrite_acknowledgement (instance);
 CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     migration   TEXT    NOT NULL,
     phase       TEXT    NOT NULL,

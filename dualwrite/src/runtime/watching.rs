@@ -163,8 +163,15 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
 impl Inner {
     /// Reads what guards and metrics need of the control tables, of those migrations where it may have changed.
     async fn gather(&self, migrations: &[Arc<Joined>]) {
-        let due: Vec<&Arc<Joined>> =
-            migrations.iter().filter(|shared| wants_gathering(shared)).collect();
+        let due = || migrations.iter().filter(|shared| wants_gathering(shared)).collect::<Vec<_>>();
+        if due().iter().any(|shared| shared.is_fleet_unknown()) {
+            let Some(live) = answered(self.control.live_instances()).await else {
+                return due().iter().for_each(|shared| count(&shared.counters.control_failed));
+            };
+            let uncounted = migrations.iter().filter(|shared| shared.is_fleet_unknown());
+            uncounted.for_each(|shared| shared.fleet_counted(live));
+        }
+        let due = due();
         if due.is_empty() {
             return;
         }

@@ -13,17 +13,15 @@ pub(super) struct Gathered {
     pub(super) backfill: Option<BackfillProgress>,
     /// When, by our clock.
     pub(super) at: Option<u64>,
+    /// How many instances lived then, or when they were counted.
+    pub(super) live: u64,
+    /// Nothing was read yet, and they were counted, by our clock.
+    pub(super) counted: Option<u64>,
     /// What a look had found by then.
     pub(super) news: Option<News>,
     /// It was read since it was published last.
     #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "nothing is published"))]
     pub(super) fresh: bool,
-}
-
-impl Gathered {
-    pub(super) fn live(&self) -> u64 {
-        self.facts.as_ref().map_or(0, Facts::live)
-    }
 }
 
 /// What changes with what is published.

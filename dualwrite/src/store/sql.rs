@@ -212,6 +212,10 @@ impl<DB: Backend> Control for SqlControl<DB> {
         })
     }
 
+    fn live_instances(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(self.live_instances_in())
+    }
+
     fn events<'a>(
         &'a self,
         name: &'a str,

@@ -26,21 +26,40 @@ const ACKNOWLEDGED: [&str; 9] = [
 ];
 /// How many rows one statement writes at the most.
 const ROWS_MAX: usize = 500;
+/// How many of those that have gone are forgotten by one that leaves; the next one forgets the next.
+const FORGOTTEN_MAX: usize = 50;
 /// For how long an instance is remembered that does not answer any more.
 const REMEMBERED_US: u64 = 24 * 3_600 * 1_000_000;
+
+/// What an instance that leaves gives back, so that another one takes it at once: rollouts, jobs, ranges of keys.
+const LEAVING: [&str; 3] = [
+    "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?",
+    "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?",
+    "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?",
+];
 
 impl<DB: Backend> SqlControl<DB> {
     pub(super) async fn leave_in(&self, instance: &str) -> Result<(), Error> {
         self.forget(instance).await?;
-        let sql = "UPDATE dualwrite_plan SET leader = NULL WHERE leader = ?";
-        let rollouts = self.execute("leaving the rollouts", sql, &[instance.into()]).await?;
-        let sql = "UPDATE dualwrite_task SET runner_until = 0 WHERE runner = ?";
-        let tasks = self.execute("leaving what was started", sql, &[instance.into()]).await?;
-        let sql = "UPDATE dualwrite_batch SET expires_at = 0 WHERE owner LIKE ?";
+        let doing = "leaving what it has begun";
         let workers = format!("{instance}/%");
-        let ranges =
-            self.execute("leaving ranges of keys", sql, &[workers.as_str().into()]).await?;
-        if rollouts + tasks + ranges > 0 {
+        let values = [instance.into(), instance.into(), workers.as_str().into()];
+        // Read first: an UPDATE that finds nothing would lock all rows that it looks at on MySQL.
+        let sql = "SELECT (SELECT count(*) FROM dualwrite_plan WHERE leader = ?), \
+                   (SELECT count(*) FROM dualwrite_task WHERE runner = ?), \
+                   (SELECT count(*) FROM dualwrite_batch WHERE owner LIKE ?)";
+        let rows = self.fetch(doing, sql, &values).await?;
+        let begun = |column| match rows.first() {
+            Some(row) => row.unsigned(column).map(|count| count > 0),
+            None => Ok(false),
+        };
+        let mut left = 0;
+        for (column, (value, sql)) in values.into_iter().zip(LEAVING).enumerate() {
+            if begun(column).map_err(|error| Error::database(doing, error))? {
+                left += self.execute(doing, sql, &[value]).await?;
+            }
+        }
+        if left > 0 {
             self.hint("").await?;
         }
         Ok(())
@@ -208,6 +227,14 @@ impl<DB: Backend> SqlControl<DB> {
         Ok(self.heartbeats.execute(doing, &sql, &values).await? > 0)
     }
 
+    pub(super) async fn live_instances_in(&self) -> Result<u64, Error> {
+        let doing = "counting the instances";
+        let sql = "SELECT count(*) FROM dualwrite_instance WHERE expires_at > {now}";
+        let rows = self.fetch(doing, sql, &[]).await?;
+        let counted = rows.first().map_or(Ok(0), |row| row.unsigned(0));
+        counted.map_err(|error| Error::database(doing, error))
+    }
+
     /// What instances that have gone left behind before the clock went back, lasts no longer than a lease from now.
     pub(super) async fn clock_stepped_in(&self, by_us: i64, lease: Duration) -> Result<(), Error> {
         if by_us > 0 {
@@ -230,24 +257,39 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     /// Takes an instance out, and those that have been gone for a day, or every restart would leave rows.
+    ///
+    /// Those are found without a lock and locked one by one: who looks through the table under locks keeps the
+    /// heartbeats of a whole fleet waiting, and instances that leave together wait for one another.
     pub(super) async fn forget(&self, instance: &str) -> Result<(), Error> {
-        self.working.within("leaving", self.forgetting(instance)).await
+        let doing = "leaving";
+        let gone = format!("expires_at < {{now}} - {REMEMBERED_US}");
+        let sql = format!("SELECT id FROM dualwrite_instance WHERE {gone} LIMIT {FORGOTTEN_MAX}");
+        let rows = self.fetch(doing, &sql, &[]).await?;
+        let found = rows.iter().map(|row| row.text(0)).collect::<sqlx::Result<Vec<_>>>();
+        let mut found = found.map_err(|error| Error::database(doing, error))?;
+        found.push(instance);
+        found.sort_unstable();
+        found.dedup();
+        self.working.within(doing, self.forgetting(instance, &gone, &found)).await
     }
 
-    async fn forgetting(&self, instance: &str) -> sqlx::Result<()> {
+    async fn forgetting(&self, instance: &str, gone: &str, found: &[&str]) -> sqlx::Result<()> {
         let mut lent = self.working.begin().await?;
-        let sql = format!(
-            "SELECT id FROM dualwrite_instance WHERE id = ? OR expires_at < {{now}} - {REMEMBERED_US} \
-             ORDER BY id{}",
+        let lock = format!(
+            "SELECT id FROM dualwrite_instance WHERE id = ? AND (id = ? OR {gone}){}",
             DB::Adapter::DIALECT.for_update
         );
-        let rows = DB::Adapter::fetch(&mut lent, &sql, &[instance.into()]).await?;
-        for row in &rows {
+        for id in found {
+            let values = [(*id).into(), instance.into()];
+            let rows = DB::Adapter::fetch(&mut lent, &lock, &values).await?;
+            if rows.is_empty() {
+                continue;
+            }
             for sql in [
                 "DELETE FROM dualwrite_acknowledgement WHERE instance = ?",
                 "DELETE FROM dualwrite_instance WHERE id = ?",
             ] {
-                DB::Adapter::execute(&mut lent, sql, &[row.text(0)?.into()]).await?;
+                DB::Adapter::execute(&mut lent, sql, &[(*id).into()]).await?;
             }
         }
         lent.commit().await

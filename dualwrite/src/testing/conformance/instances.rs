@@ -108,6 +108,7 @@ pub(super) async fn summaries_count_those_that_report_the_same(control: &dyn Con
     let facts = control.facts(NAME).await.unwrap();
     let summary = control.summaries(&[NAME]).await.unwrap().remove(0).1;
     assert_eq!((facts.live(), summary.live()), (4, 4));
+    assert_eq!(control.live_instances().await.unwrap(), 4);
     let groups = summary.instances.iter().map(|one| (one.lazy, one.alike)).collect::<Vec<_>>();
     assert_eq!(groups, [(true, 3), (false, 1)]);
     let one = |facts: &Facts, at: usize| InstanceReport { alike: 1, ..facts.instances[at].clone() };
