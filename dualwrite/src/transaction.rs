@@ -159,73 +159,72 @@ impl<DB: Backend> Tx<'static, DB> {
         migrations: &[&Shared],
         isolation: Isolation,
     ) -> Result<Self, Error> {
-        let failed = |error| {
-            let error = Error::database(
-                "taking the fence; the control tables must be in the database of the transaction",
-                error,
-            );
-            match migrations.first() {
-                Some(first) => error.of(&first.name),
-                None => error,
-            }
-        };
         let mut operation = migrations.first().map(|migration| migration.operate()).transpose()?;
         for _ in 0..BEGIN_ATTEMPTS {
-            let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
-            let savepoint = migrations.iter().zip(&pins).any(|(migration, pin)| {
-                migration.options.mirror == MirrorPolicy::Repeat && pin.position.stage.writes_both()
-            });
-            // Every transaction takes its fences in one order: a change of one migration queues between
-            // those who hold its fence and those who ask for it, so two orders and two changes at
-            // once would wait for each other in a circle.
-            pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-            let mut conn = pool.acquire().await.map_err(failed)?;
-            if DB::TransactionManager::get_transaction_depth(&conn) != 0 {
-                conn.close_on_drop(); // sqlx believes in a transaction that nobody has
-                continue;
+            let begun = Self::begin_once(pool, migrations, isolation, &mut operation).await;
+            if let Some(tx) = begun? {
+                return Ok(tx);
             }
-            let mut tx = Self::opening(conn);
-            (tx.isolation, tx._operation) = (isolation, operation.take());
-            tx.pool = Some(pool.clone());
-            let begin = Begin { pins: &pins, isolation, savepoint };
-            match tx.take_fence(begin).await.map_err(failed)? {
-                Fenced::Confirmed => {
-                    tx.opened(pins.into());
-                    if savepoint {
-                        tx.mirror_savepoint = MirrorSavepoint::AtStart;
-                    }
-                }
-                Fenced::Read(found) => {
-                    tx.opened(Arc::from([]));
-                    for (pin, found) in pins.iter().zip(&found) {
-                        let shared = migrations.iter().find(|shared| shared.name == pin.name);
-                        if let (Some(shared), Some(found)) = (shared, found) {
-                            shared.compare_fence(pin.mark(), found.mark());
-                        }
-                    }
-                    tx.marked = found.iter().flatten().any(|found| found.watched);
-                    tx.pins = pinned(pins, found)?;
-                }
-                Fenced::Moved => {
-                    tx.state = State::Closed;
-                    operation = tx._operation.take();
-                    drop(tx);
-                    for migration in migrations {
-                        migration.refresh().await?;
-                    }
-                    continue;
-                }
-                Fenced::Lost => {
-                    tx.state = State::Closed;
-                    let names: Vec<&str> = pins.iter().map(|pin| &*pin.name).collect();
-                    return Err(fence_lost().of(&names.join(" or ")));
-                }
-            }
-            let enter = |shared: &&Shared| shared.open.enter(shared.clock.now());
-            tx._open = migrations.iter().map(enter).collect();
-            return Ok(tx);
         }
         Err(Error::new(ErrorKind::Conflict, "the position kept changing; try again"))
+    }
+
+    /// `None` where it has to be tried again: the position has changed, and is known now.
+    async fn begin_once(
+        pool: &sqlx::Pool<DB>,
+        migrations: &[&Shared],
+        isolation: Isolation,
+        operation: &mut Option<TaskTrackerToken>,
+    ) -> Result<Option<Self>, Error> {
+        let failed = |error| not_begun(migrations, error);
+        let mut pins: Vec<Pin> = migrations.iter().map(|migration| migration.pin()).collect();
+        let savepoint = migrations.iter().zip(&pins).any(|(migration, pin)| {
+            migration.options.mirror == MirrorPolicy::Repeat && pin.position.stage.writes_both()
+        });
+        // Every transaction takes its fences in one order: a change of one migration queues between
+        // those who hold its fence and those who ask for it, so two orders and two changes at
+        // once would wait for each other in a circle.
+        pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let mut conn = pool.acquire().await.map_err(failed)?;
+        if DB::TransactionManager::get_transaction_depth(&conn) != 0 {
+            conn.close_on_drop(); // sqlx believes in a transaction that nobody has
+            return Ok(None);
+        }
+        let mut tx = Self::opening(conn);
+        (tx.isolation, tx._operation) = (isolation, operation.take());
+        tx.pool = Some(pool.clone());
+        let begin = Begin { pins: &pins, isolation, savepoint };
+        match tx.take_fence(begin).await.map_err(failed)? {
+            Fenced::Confirmed => {
+                tx.opened(pins.into());
+                if savepoint {
+                    tx.mirror_savepoint = MirrorSavepoint::AtStart;
+                }
+            }
+            Fenced::Read(found) => {
+                tx.opened(Arc::from([]));
+                compare_fences(migrations, &pins, &found);
+                tx.marked = found.iter().flatten().any(|found| found.watched);
+                tx.pins = pinned(pins, found)?;
+            }
+            Fenced::Moved => {
+                tx.state = State::Closed;
+                *operation = tx._operation.take();
+                drop(tx);
+                for migration in migrations {
+                    migration.refresh().await?;
+                }
+                return Ok(None);
+            }
+            Fenced::Lost => {
+                tx.state = State::Closed;
+                let names: Vec<&str> = pins.iter().map(|pin| &*pin.name).collect();
+                return Err(fence_lost().of(&names.join(" or ")));
+            }
+        }
+        let enter = |shared: &&Shared| shared.open.enter(shared.clock.now());
+        tx._open = migrations.iter().map(enter).collect();
+        Ok(Some(tx))
     }
 
     /// A connection on which BEGIN is about to be sent; until [`Tx::opened`], dropping it closes it.
@@ -258,6 +257,25 @@ pub(crate) fn fence_lost() -> Error {
         "the migration's row is there and its fence is not, as after a partial restore; make it again \
          with `UPDATE dualwrite_migration SET epoch = epoch`",
     )
+}
+
+fn not_begun(migrations: &[&Shared], error: sqlx::Error) -> Error {
+    let doing = "taking the fence; the control tables must be in the database of the transaction";
+    let error = Error::database(doing, error);
+    match migrations.first() {
+        Some(first) => error.of(&first.name),
+        None => error,
+    }
+}
+
+/// Lets each migration know what its fence says.
+fn compare_fences(migrations: &[&Shared], pins: &[Pin], found: &[Option<Found>]) {
+    for (pin, found) in pins.iter().zip(found) {
+        let shared = migrations.iter().find(|shared| shared.name == pin.name);
+        if let (Some(shared), Some(found)) = (shared, found) {
+            shared.compare_fence(pin.mark(), found.mark());
+        }
+    }
 }
 
 fn pinned(pins: Vec<Pin>, found: Vec<Option<Found>>) -> Result<Arc<[Pin]>, Error> {

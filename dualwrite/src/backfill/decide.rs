@@ -24,7 +24,7 @@ pub(crate) enum Next {
     /// Try fewer keys, so that a bad row stands alone in the end.
     Halve,
     /// This one key cannot be copied: remember it and go on.
-    Bury,
+    DeadLetter,
     /// Give up.
     Stop,
 }

@@ -196,7 +196,7 @@ impl Pace {
             (false, _) => Next::Stop,
             (true, 1) => {
                 self.halved = true;
-                Next::Bury
+                Next::DeadLetter
             }
             (true, _) => {
                 self.limit /= 2;
@@ -246,8 +246,8 @@ mod tests {
     fn a_bad_row_ends_up_alone_and_the_pace_comes_back() {
         let mut pace = Pace::new(8, TARGET);
         let steps: Vec<Next> = (0..6).map(|_| pace.failed(true)).collect();
-        use Next::{Bury, Halve, Retry};
-        assert_eq!(steps, [Retry, Retry, Halve, Halve, Halve, Bury]);
+        use Next::{DeadLetter, Halve, Retry};
+        assert_eq!(steps, [Retry, Retry, Halve, Halve, Halve, DeadLetter]);
         assert_eq!(pace.limit(), 1);
         for expected in [2, 4, 8, 8] {
             pace.copied(1, Duration::ZERO);

@@ -180,26 +180,20 @@ impl<DB: Backend> Walker<'_, DB> {
             Ok(copied) => self.judge(&mut tx, &keys).await.map(|()| copied),
             Err(error) => Err(error),
         };
-        match copied {
-            Ok(copied) => {
-                if self.keep {
-                    let committed = tx.commit().await;
-                    match committed.map_err(Error::blaming_the_copy) {
-                        Err(error) if error.kind() == ErrorKind::CopyFailed => {
-                            return Ok((keys, Err(error)));
-                        }
-                        committed => committed?,
-                    }
-                } else {
-                    tx.rollback().await?;
-                }
-                Ok((keys, Ok(copied)))
+        let copied = match copied {
+            Ok(copied) if self.keep => {
+                let committed = tx.commit().await.map_err(Error::blaming_the_copy);
+                committed.map(|()| copied)
             }
-            Err(error) if error.kind() == ErrorKind::CopyFailed => {
+            Err(error) if error.kind() != ErrorKind::CopyFailed => return Err(error),
+            copied => {
                 tx.rollback().await?;
-                Ok((keys, Err(error)))
+                copied
             }
-            Err(error) => Err(error),
+        };
+        match copied {
+            Err(error) if error.kind() != ErrorKind::CopyFailed => Err(error),
+            copied => Ok((keys, copied)),
         }
     }
 

@@ -189,60 +189,78 @@ impl<'a, DB: Backend> Worker<'a, DB> {
         let mut committing: Option<Committing> = None;
         loop {
             let start = self.shared.clock.now();
-            let mut page = self.page(&range).await;
-            if let Some(commit) = committing.take() {
-                page = self.committed(commit, &mut range).await.and(page);
-            }
-            let copied = match page {
-                Ok(Page::Copied { tx, cursor, keys }) => {
-                    let commit = Committing::page(tx, &mut range, cursor);
-                    if DB::Adapter::COMMIT_WAITS {
-                        committing = Some(commit);
-                        Ok(keys)
-                    } else {
-                        self.committed(commit, &mut range).await.map(|()| keys)
-                    }
-                }
-                Ok(Page::RangeDone) => return Ok(()),
-                Err(error) => Err(error),
-            };
-            let error = match copied {
-                Ok(keys) => {
-                    let end = self.shared.clock.now();
-                    let spent = Duration::from_nanos(end.saturating_sub(start));
-                    self.pace.copied(keys, spent);
-                    if end.saturating_sub(self.shown) >= SHOW_EVERY_NS {
-                        self.shown = end;
-                        display.show(&self.progress().await?);
-                    }
-                    self.pause_between_pages(u64::from(keys), spent).await;
+            let error = match self.next_page(&mut range, &mut committing).await {
+                Ok(Some(keys)) => {
+                    self.after_success(keys, start, display).await?;
                     continue;
                 }
-                Err(error) if error.kind() == ErrorKind::LeaseLost => {
-                    tracing::warn!(
-                        migration = &*self.shared.name,
-                        "a range went to another worker"
-                    );
-                    self.release().await; // or is still ours, and its cursor elsewhere than we believe
-                    return Ok(());
-                }
+                Ok(None) => return Ok(()),
                 Err(error) => error,
             };
-            let blame = error.kind() == ErrorKind::CopyFailed;
-            if !blame && !error.may_pass() {
-                return Err(error);
+            if error.kind() == ErrorKind::LeaseLost {
+                let migration = &*self.shared.name;
+                tracing::warn!(migration, "a range went to another worker");
+                self.release().await; // or is still ours, and its cursor elsewhere than we believe
+                return Ok(());
             }
-            match self.pace.failed(blame) {
-                Next::Retry => clock::sleep(RETRY_PAUSE).await,
-                Next::Halve => {}
-                Next::Stop => return Err(error),
-                Next::Bury => {
-                    if let Some(cursor) = self.record_dead_letter(&range, &error).await? {
-                        range.after = Some(cursor);
-                    }
+            self.after_failure(&mut range, error).await?;
+        }
+    }
+
+    /// How many keys were copied; `None` at the end of the range. A page is read while the commit of the one before is on
+    /// its way, where commits wait for a disk.
+    async fn next_page(
+        &mut self,
+        range: &mut Range,
+        committing: &mut Option<Committing>,
+    ) -> Result<Option<u32>, Error> {
+        let mut page = self.page(range).await;
+        if let Some(commit) = committing.take() {
+            page = self.committed(commit, range).await.and(page);
+        }
+        let Page::Copied { tx, cursor, keys } = page? else { return Ok(None) };
+        let commit = Committing::page(tx, range, cursor);
+        match DB::Adapter::COMMIT_WAITS {
+            true => *committing = Some(commit),
+            false => self.committed(commit, range).await?,
+        }
+        Ok(Some(keys))
+    }
+
+    async fn after_success(
+        &mut self,
+        keys: u32,
+        start: u64,
+        display: &mut Display,
+    ) -> Result<(), Error> {
+        let end = self.shared.clock.now();
+        let spent = Duration::from_nanos(end.saturating_sub(start));
+        self.pace.copied(keys, spent);
+        if end.saturating_sub(self.shown) >= SHOW_EVERY_NS {
+            self.shown = end;
+            display.show(&self.progress().await?);
+        }
+        self.pause_between_pages(u64::from(keys), spent).await;
+        Ok(())
+    }
+
+    /// Fails where it must not be tried again.
+    async fn after_failure(&mut self, range: &mut Range, error: Error) -> Result<(), Error> {
+        let blame = error.kind() == ErrorKind::CopyFailed;
+        if !blame && !error.may_pass() {
+            return Err(error);
+        }
+        match self.pace.failed(blame) {
+            Next::Retry => clock::sleep(RETRY_PAUSE).await,
+            Next::Halve => {}
+            Next::Stop => return Err(error),
+            Next::DeadLetter => {
+                if let Some(cursor) = self.record_dead_letter(range, &error).await? {
+                    range.after = Some(cursor);
                 }
             }
         }
+        Ok(())
     }
 
     async fn committed(&mut self, commit: Committing, range: &mut Range) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use crate::pace::rate::rate_pause;
 use crate::stages::position::Generation;
 use crate::stages::stage::Side;
 use crate::state::{Shared, unknown_migration};
+use crate::store::converging::paging::Place;
 use crate::store::ledger::{Ledger, Phase, State};
 
 /// Keys that are marked to be copied at once, at the most.
@@ -81,28 +82,47 @@ async fn work_off(
             }
             State::Running | State::Complete => {}
         }
-        let cursor = place.cursor.as_ref();
         let limit = options.batch.min(PAGE_KEYS);
-        let keys = two.stores.keys_after(source, cursor, limit).await;
-        let keys = keys.map_err(|error| error.of(&shared.name))?;
-        if !two.marks.page(shared, &ledger, cursor, &keys).await? || keys.is_empty() {
+        let Some(page) = copy_page(shared, two, &ledger, &place, (source, limit)).await? else {
             continue;
-        }
-        shared.mark_dirty();
-        let round = settle_all(shared, two, &keys).await?;
-        let failed = round.failed;
-        two.marks.count(&ledger, round.settled, failed).await?;
-        failures += failed;
-        // What failed is still to be copied, and known. A store that is down is not asked for more.
-        if let (0, Some(error)) = (round.settled, round.failure) {
-            return Err(error.of(&shared.name));
-        }
+        };
+        failures += page.failed;
         if failures > options.failures_max {
             let message = format!("{failures} keys could not be copied; see `dead_letters`");
             return refused(ErrorKind::Halted, &message);
         }
         let spent = Duration::from_nanos(shared.clock.now().saturating_sub(start));
         let workers = place.orders.workers.max(1);
-        clock::sleep(rate_pause(keys.len() as u64, spent, place.orders.rate, workers)).await;
+        clock::sleep(rate_pause(page.keys, spent, place.orders.rate, workers)).await;
     }
+}
+
+/// A page of keys that was worked off.
+struct Worked {
+    keys: u64,
+    failed: u64,
+}
+
+/// `None` where another worker has taken these keys, or there are no more.
+async fn copy_page(
+    shared: &Shared,
+    two: &Two,
+    ledger: &Ledger<'_>,
+    place: &Place,
+    (source, limit): (Side, u32),
+) -> Result<Option<Worked>, Error> {
+    let cursor = place.cursor.as_ref();
+    let keys = two.stores.keys_after(source, cursor, limit).await;
+    let keys = keys.map_err(|error| error.of(&shared.name))?;
+    if !two.marks.page(shared, ledger, cursor, &keys).await? || keys.is_empty() {
+        return Ok(None);
+    }
+    shared.mark_dirty();
+    let round = settle_all(shared, two, &keys).await?;
+    two.marks.count(ledger, round.settled, round.failed).await?;
+    // What failed is still to be copied, and known. A store that is down is not asked for more.
+    if let (0, Some(error)) = (round.settled, round.failure) {
+        return Err(error.of(&shared.name));
+    }
+    Ok(Some(Worked { keys: keys.len() as u64, failed: round.failed }))
 }

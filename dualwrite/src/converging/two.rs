@@ -109,28 +109,34 @@ impl Two {
                 return;
             }
             let writes: Vec<EndedWrite> = batch.iter().map(|one| one.write.clone()).collect();
-            let (mut pause, mut failures) = (PAUSE_MIN, 0);
-            loop {
-                match self.marks.finish(shared, &writes).await {
-                    Ok(0) => break,
-                    Ok(left) => {
+            self.finish(shared, &writes).await;
+        }
+    }
+
+    /// Tries until the marks of these writes are cleared, or the instance leaves them to others.
+    async fn finish(&self, shared: &Shared, writes: &[EndedWrite]) {
+        let (mut pause, mut failures) = (PAUSE_MIN, 0);
+        loop {
+            match self.marks.finish(shared, writes).await {
+                Ok(left) => {
+                    if left > 0 {
                         count_by(&shared.counters.converging_unsettled, left);
                         shared.mark_dirty();
                         shared.wake.notify_one();
-                        break;
                     }
-                    Err(error) => {
-                        failures += 1;
-                        let migration = &*shared.name;
-                        tracing::warn!(migration, %error, "marks of writes are cleared later");
-                        if shared.is_closing() && failures >= LAST_ATTEMPTS {
-                            break; // another instance takes them over
-                        }
-                    }
+                    return;
                 }
-                clock::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                Err(error) => {
+                    failures += 1;
+                    let migration = &*shared.name;
+                    tracing::warn!(migration, %error, "marks of writes are cleared later");
+                }
             }
+            if shared.is_closing() && failures >= LAST_ATTEMPTS {
+                return; // another instance takes them over
+            }
+            clock::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 }

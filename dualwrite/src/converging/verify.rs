@@ -231,31 +231,37 @@ pub(crate) async fn repair_differences(
             for key in &keys {
                 let judged = judge(shared, two, key).await.map_err(of)?;
                 report.compared += u64::from(side == Side::Old || judged != Judged::Equal);
-                if judged != Judged::Different {
-                    continue;
-                }
-                if keep {
-                    two.marks.unsettle(shared, key).await?;
-                    shared
-                        .control
-                        .mark_stale(&shared.name, KeyDifferenceKind::Different.stale())
-                        .await?;
-                    if let Copying::Failed(error) = settle(shared, two, key).await? {
-                        report.failed += 1;
-                        if report.failures.len() < DIFFERING_MAX {
-                            report.failures.push((key.0.clone(), error.cause()));
-                        }
-                        continue;
-                    }
-                }
-                report.copied += 1;
-                if report.changed.len() < DIFFERING_MAX {
-                    let kind = KeyDifferenceKind::Different;
-                    let found = KeyDifference { key: key.0.clone(), kind, fields: Vec::new() };
-                    report.changed.push(found);
+                if judged == Judged::Different {
+                    repair_key(shared, two, key, keep, &mut report).await?;
                 }
             }
         }
     }
     Ok(report)
+}
+
+async fn repair_key(
+    shared: &Shared,
+    two: &Two,
+    key: &EncodedKey,
+    keep: bool,
+    report: &mut RepairReport,
+) -> Result<(), Error> {
+    if keep {
+        two.marks.unsettle(shared, key).await?;
+        shared.control.mark_stale(&shared.name, KeyDifferenceKind::Different.stale()).await?;
+        if let Copying::Failed(error) = settle(shared, two, key).await? {
+            report.failed += 1;
+            if report.failures.len() < DIFFERING_MAX {
+                report.failures.push((key.0.clone(), error.cause()));
+            }
+            return Ok(());
+        }
+    }
+    report.copied += 1;
+    if report.changed.len() < DIFFERING_MAX {
+        let kind = KeyDifferenceKind::Different;
+        report.changed.push(KeyDifference { key: key.0.clone(), kind, fields: Vec::new() });
+    }
+    Ok(())
 }

@@ -21,7 +21,7 @@ use crate::observe::count;
 use crate::stages::bucket::Bucket;
 use crate::stages::converging::Ending;
 use crate::stages::position::Position;
-use crate::stages::route::{Operation, route};
+use crate::stages::route::{Operation, Route, route};
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::store::converging::statements::EndedWrite;
@@ -158,13 +158,25 @@ async fn call<T, E>(side: SideCall<T, E>, limit: Duration) -> Called<T, E> {
     }
 }
 
+/// The caller, who may have gone.
+struct Caller<T, E>(oneshot::Sender<Answer<T, E>>);
+
+impl<T, E> Caller<T, E> {
+    fn answer(self, answer: Answer<T, E>) {
+        drop(self.0.send(answer));
+    }
+
+    fn give(self, answer: Result<T, E>) {
+        self.answer(Answer::Given(answer));
+    }
+}
+
 async fn go<T, E>(mut flight: Flight, write: TwoWrite<T, E>, caller: oneshot::Sender<Answer<T, E>>)
 where
     T: Send + 'static,
     E: Failure + StdError + Send + 'static,
 {
-    let (shared, two) = (Arc::clone(&flight.shared), Arc::clone(&flight.two));
-    let give = |caller: oneshot::Sender<_>, answer| drop(caller.send(Answer::Given(answer)));
+    let two = Arc::clone(&flight.two);
     let turn = match write.policy {
         MirrorFailure::Report => Some(two.order.turn(&write.key).await),
         MirrorFailure::AnswerNow => two.order.turn_now(&write.key),
@@ -172,95 +184,123 @@ where
     if caller.is_closed() {
         return; // nobody waits for it any more, and it has not begun
     }
-    let marked = match flight.mark(&write.key).await {
-        Ok(marked) => flight.check_lease().map(|()| marked),
-        Err(error) => Err(error),
-    };
-    let route = match marked {
+    let caller = Caller(caller);
+    let route = match flight.begin(&write.key).await {
         Ok(position) => route(position, Operation::Write, write.bucket),
-        Err(error) => return give(caller, Err(failure(error))),
+        Err(error) => return caller.give(Err(failure(error))),
     };
     let (primary, mirror) = match route.primary {
         Side::Old => (write.old, write.new),
         Side::New => (write.new, write.old),
     };
-    let unknown = match route.mirror {
-        Some(_) => Ending::Unknown,
-        None => Ending::Alone,
+    let answer = match flight.primary(&route, write.method, primary, write.refusal).await {
+        Ok(answer) => answer,
+        Err(ended) => return caller.answer(ended),
     };
-    let settle_after = two.options.settle_after;
-    flight.ends(unknown, settle_after);
-    let answer = match call(primary, two.options.primary_limit).await {
-        Called::Answered(answer) => answer,
-        Called::Failed(error) => {
-            if write.refusal.is_some_and(|is_refusal| is_refusal(&error)) {
-                flight.ends(Ending::NotWritten, Duration::ZERO);
-            }
-            return give(caller, Err(error));
-        }
-        Called::Panicked(panic) => return drop(caller.send(Answer::Panicked(panic))),
-        Called::TimedOut => {
-            let message = format!(
-                "the {} side took longer than {:?} for `{}`: whether it was written is not known; where the other \
-                 side is written too, the key is copied to it from there",
-                route.primary, two.options.primary_limit, write.method
-            );
-            let error = Error::new(ErrorKind::Timeout, message).of(&shared.name);
-            return give(caller, Err(failure(error)));
-        }
-    };
-    let Some(mirror_side) = route.mirror else { return give(caller, Ok(answer)) };
+    let Some(side) = route.mirror else { return caller.give(Ok(answer)) };
     flight.ends(Ending::Unknown, Duration::ZERO);
     if turn.is_none() {
         // Another write of the key is on its way to the mirror: which comes second, nobody knows.
-        return give(caller, Ok(answer));
+        return caller.give(Ok(answer));
     }
-    let waits = match write.policy {
-        MirrorFailure::Report => Some((caller, answer)),
+    match write.policy {
         MirrorFailure::AnswerNow => {
-            give(caller, Ok(answer));
-            None
+            caller.give(Ok(answer));
+            drop(flight.mirror(side, write.method, mirror).await);
         }
-    };
-    let failed = match flight.check_lease() {
-        Err(error) => Some(error.to_string()),
-        Ok(()) => {
-            flight.ends(Ending::Unknown, settle_after);
-            match call(mirror, two.options.mirror_limit).await {
-                Called::Answered(_) => None,
-                Called::Failed(error) => Some(reason(&error)),
-                Called::Panicked(_) => Some("it panicked".to_owned()),
-                Called::TimedOut => {
-                    Some(format!("it took longer than {:?}", two.options.mirror_limit))
+        MirrorFailure::Report => {
+            let mirrored = flight.mirror(side, write.method, mirror).await;
+            caller.give(mirrored.map(|()| answer).map_err(failure));
+        }
+    }
+}
+
+impl Flight {
+    /// The position by which the write goes, once it is marked.
+    async fn begin(&self, key: &EncodedKey) -> Result<Position, Error> {
+        let marked = self.mark(key).await?;
+        self.check_lease().map(|()| marked)
+    }
+
+    /// Calls the side that answers. Fails with what the caller gets.
+    async fn primary<T, E: Failure + StdError>(
+        &mut self,
+        route: &Route,
+        method: &str,
+        side: SideCall<T, E>,
+        refusal: Option<IsRefusal<E>>,
+    ) -> Result<T, Answer<T, E>> {
+        let options = &self.two.options;
+        let (limit, settle_after) = (options.primary_limit, options.settle_after);
+        let unknown = match route.mirror {
+            Some(_) => Ending::Unknown,
+            None => Ending::Alone,
+        };
+        self.ends(unknown, settle_after);
+        match call(side, limit).await {
+            Called::Answered(answer) => Ok(answer),
+            Called::Failed(error) => {
+                if refusal.is_some_and(|is_refusal| is_refusal(&error)) {
+                    self.ends(Ending::NotWritten, Duration::ZERO);
                 }
+                Err(Answer::Given(Err(error)))
+            }
+            Called::Panicked(panic) => Err(Answer::Panicked(panic)),
+            Called::TimedOut => {
+                let message = format!(
+                    "the {} side took longer than {limit:?} for `{method}`: whether it was written is not known; \
+                     where the other side is written too, the key is copied to it from there",
+                    route.primary
+                );
+                let error = Error::new(ErrorKind::Timeout, message).of(&self.shared.name);
+                Err(Answer::Given(Err(failure(error))))
             }
         }
-    };
-    let outcome = match failed {
-        None => {
-            flight.ends(Ending::Both, Duration::ZERO);
-            count(&shared.counters.mirror_written);
-            Ok(())
+    }
+
+    /// Calls the other side. A key whose mirror failed is copied again.
+    async fn mirror<T, E: StdError + 'static>(
+        &mut self,
+        side: Side,
+        method: &str,
+        mirror: SideCall<T, E>,
+    ) -> Result<(), Error> {
+        let Err(reason) = self.call_mirror(mirror).await else {
+            self.ends(Ending::Both, Duration::ZERO);
+            count(&self.shared.counters.mirror_written);
+            return Ok(());
+        };
+        count(&self.shared.counters.mirror_failed);
+        let migration = &*self.shared.name;
+        tracing::warn!(
+            migration,
+            method,
+            %side,
+            reason,
+            "mirror write failed; the key will be copied again"
+        );
+        let message = format!(
+            "the {side} side failed for `{method}`: {reason}; the {} side has the write, and the key will be copied \
+             from there",
+            side.other()
+        );
+        Err(Error::new(ErrorKind::MirrorFailed, message).of(migration))
+    }
+
+    /// Fails with the reason.
+    async fn call_mirror<T, E: StdError + 'static>(
+        &mut self,
+        mirror: SideCall<T, E>,
+    ) -> Result<(), String> {
+        self.check_lease().map_err(|error| error.to_string())?;
+        let options = &self.two.options;
+        let (limit, settle_after) = (options.mirror_limit, options.settle_after);
+        self.ends(Ending::Unknown, settle_after);
+        match call(mirror, limit).await {
+            Called::Answered(_) => Ok(()),
+            Called::Failed(error) => Err(reason(&error)),
+            Called::Panicked(_) => Err("it panicked".to_owned()),
+            Called::TimedOut => Err(format!("it took longer than {limit:?}")),
         }
-        Some(reason) => {
-            count(&shared.counters.mirror_failed);
-            let (migration, method) = (&*shared.name, write.method);
-            tracing::warn!(
-                migration,
-                method,
-                side = %mirror_side,
-                reason,
-                "mirror write failed; the key will be copied again"
-            );
-            let message = format!(
-                "the {mirror_side} side failed for `{method}`: {reason}; the {} side has the write, and the key will \
-                 be copied from there",
-                route.primary
-            );
-            Err(Error::new(ErrorKind::MirrorFailed, message).of(&shared.name))
-        }
-    };
-    if let Some((caller, answer)) = waits {
-        give(caller, outcome.map(|()| answer).map_err(failure));
     }
 }

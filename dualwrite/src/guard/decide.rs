@@ -104,7 +104,6 @@ fn applies(limit: Limit, evidence: &Evidence<'_>) -> bool {
 
 fn judge_guard(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'_>) -> Finding {
     let counters = &sum.figures.counters;
-    let compared = counters.shadow_equal + counters.shadow_different + counters.shadow_transient;
     match guard.limit {
         Limit::ErrorRate(limit) => {
             let usual = (evidence.usual)();
@@ -119,40 +118,8 @@ fn judge_guard(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'
         Limit::LatencyTimesOld(quantile, times) => {
             by_method(guard, sum, |method| times_old(guard, quantile, times, method, sum.covered))
         }
-        Limit::MismatchRate(limit) => {
-            let different = counters.shadow_different;
-            let (low, _) = share_between(different, compared, guard.deviation);
-            let share = Share { hits: different, samples: compared, low };
-            match compared >= guard.samples {
-                true if low > limit => breach(
-                    guard,
-                    None,
-                    |text| write!(text, "{share} comparisons differ, limit {}", percent(limit)),
-                    sum.covered,
-                ),
-                true => Finding::Fine,
-                false => Finding::Missing(too_few(compared, "comparisons", guard)),
-            }
-        }
-        Limit::CriticalMismatches(limit) => {
-            let critical = counters.critical_different;
-            match critical > limit {
-                true => breach(
-                    guard,
-                    None,
-                    |text| {
-                        write!(
-                            text,
-                            "{critical} of {compared} comparisons differ in a critical field, \
-                                  limit {limit}"
-                        )
-                    },
-                    sum.covered,
-                ),
-                false if compared >= guard.samples => Finding::Fine,
-                false => Finding::Missing(too_few(compared, "comparisons", guard)),
-            }
-        }
+        Limit::MismatchRate(limit) => mismatch_rate(guard, limit, sum),
+        Limit::CriticalMismatches(limit) => critical_mismatches(guard, limit, sum),
         Limit::MirrorFailureRate(limit) => mirror_failures(guard, limit, sum),
         Limit::CopyFailures(limit) => {
             let failed = counters.copies_failed;
@@ -168,6 +135,50 @@ fn judge_guard(guard: &Guard, sum: &Sum, period: Duration, evidence: &Evidence<'
             }
             None => Finding::Missing("the control tables did not answer".to_owned()),
         },
+    }
+}
+
+fn compared(sum: &Sum) -> u64 {
+    let counters = &sum.figures.counters;
+    counters.shadow_equal + counters.shadow_different + counters.shadow_transient
+}
+
+fn mismatch_rate(guard: &Guard, limit: f64, sum: &Sum) -> Finding {
+    let (different, compared) = (sum.figures.counters.shadow_different, compared(sum));
+    if compared < guard.samples {
+        return Finding::Missing(too_few(compared, "comparisons", guard));
+    }
+    let (low, _) = share_between(different, compared, guard.deviation);
+    if low <= limit {
+        return Finding::Fine;
+    }
+    let share = Share { hits: different, samples: compared, low };
+    let limit = percent(limit);
+    breach(
+        guard,
+        None,
+        |text| write!(text, "{share} comparisons differ, limit {limit}"),
+        sum.covered,
+    )
+}
+
+/// One is enough, however few were compared.
+fn critical_mismatches(guard: &Guard, limit: u64, sum: &Sum) -> Finding {
+    let (critical, compared) = (sum.figures.counters.critical_different, compared(sum));
+    match critical > limit {
+        true => breach(
+            guard,
+            None,
+            |text| {
+                write!(
+                    text,
+                    "{critical} of {compared} comparisons differ in a critical field, limit {limit}"
+                )
+            },
+            sum.covered,
+        ),
+        false if compared >= guard.samples => Finding::Fine,
+        false => Finding::Missing(too_few(compared, "comparisons", guard)),
     }
 }
 

@@ -82,7 +82,7 @@ impl World {
             }
         };
         match (end, state.worker) {
-            (Next::Bury, Worker::Page(generation, key, _)) => {
+            (Next::DeadLetter, Worker::Page(generation, key, _)) => {
                 state.left.failed_copies = state.left.failed_copies.checked_sub(1)?;
                 state.rows[key].has_dead_letter = true;
                 self.check_in(state, generation, key);

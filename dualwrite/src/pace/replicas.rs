@@ -89,17 +89,7 @@ impl<DB: Backend> Replicas<DB> {
             let lag = match seen {
                 Ok(seen) => Some(last.trail.lag(seen, clock.now())),
                 Err(error) => {
-                    // Once for as long as it lasts.
-                    let silent = Behind { replica: Arc::clone(&replica), lag: None };
-                    if !last.found.contains(&silent) {
-                        let error = Error::without_values(&error);
-                        tracing::warn!(
-                            migration,
-                            replica = &*replica,
-                            error,
-                            "no word of a replica"
-                        );
-                    }
+                    warn_once(migration, &replica, &last.found, &error);
                     None
                 }
             };
@@ -108,6 +98,15 @@ impl<DB: Backend> Replicas<DB> {
         last.at = Some(clock.now());
         last.found.clone_from(&found);
         Ok(found)
+    }
+}
+
+/// Once for as long as it lasts: not where it was silent before.
+fn warn_once(migration: &str, replica: &Arc<str>, before: &[Behind], error: &sqlx::Error) {
+    let silent = Behind { replica: Arc::clone(replica), lag: None };
+    if !before.contains(&silent) {
+        let error = Error::without_values(error);
+        tracing::warn!(migration, replica = &**replica, error, "no word of a replica");
     }
 }
 

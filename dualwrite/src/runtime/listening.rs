@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::control::Control;
+use crate::database::watch::Watch;
 
 /// The first pause before it connects again; each next one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -73,19 +74,7 @@ async fn keep_listening(control: &dyn Control, ear: &Ear, wake: &Notify) {
                 // What was told before it listened, it has missed.
                 hear(ear, wake);
                 pause = PAUSE_MIN;
-                loop {
-                    let heard = tokio::select! {
-                        heard = watch.changed() => heard,
-                        () = ear.doubted.notified() => break,
-                    };
-                    match heard {
-                        Ok(()) => hear(ear, wake),
-                        Err(error) => {
-                            tracing::info!(%error, "listens again; until then positions are polled");
-                            break;
-                        }
-                    }
-                }
+                hear_changes(&mut *watch, ear, wake).await;
                 ear.listens.store(false, SeqCst);
                 hear(ear, wake);
             }
@@ -93,6 +82,21 @@ async fn keep_listening(control: &dyn Control, ear: &Ear, wake: &Notify) {
         }
         clock::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Until it is doubted that anything arrives, or nothing can.
+async fn hear_changes(watch: &mut dyn Watch, ear: &Ear, wake: &Notify) {
+    loop {
+        let heard = tokio::select! {
+            heard = watch.changed() => heard,
+            () = ear.doubted.notified() => return,
+        };
+        if let Err(error) = heard {
+            tracing::info!(%error, "listens again; until then positions are polled");
+            return;
+        }
+        hear(ear, wake);
     }
 }
 

@@ -10,6 +10,7 @@ use metrics::{Label, Unit};
 
 use crate::control::BackfillProgress;
 use crate::gate::{Blocker, Gate};
+use crate::observe::CounterReport;
 use crate::observe::figures::{Figures, MethodFigures, SideFigures};
 use crate::observe::outcome::Outcome;
 use crate::stages::facts::Facts;
@@ -163,6 +164,16 @@ impl Series<'_> {
 
     /// What was counted since the last time.
     pub(crate) fn news(&self, news: &Figures) {
+        self.compared(news);
+        for (guard, by) in &news.breaches {
+            self.count(BREACHES, *by, [("guard", guard)]);
+        }
+        self.outcomes(&news.counters);
+        self.totals(&news.counters);
+        self.bounds(&news.counters);
+    }
+
+    fn compared(&self, news: &Figures) {
         for method in &news.methods {
             self.side(method, "old", &method.old);
             self.side(method, "new", &method.new);
@@ -174,28 +185,36 @@ impl Series<'_> {
                 self.count(DIFFERENCES, *by, [("method", &*method.name), ("field", field)]);
             }
         }
-        let counted = &news.counters;
         for (cohort, compared) in &news.cohorts {
             for outcome in Outcome::ALL {
                 let labels = [("cohort", &**cohort), ("outcome", outcome.as_str())];
                 self.count(COHORTS, compared.of(*outcome), labels);
             }
         }
-        for (guard, by) in &news.breaches {
-            self.count(BREACHES, *by, [("guard", guard)]);
-        }
-        self.count(LAZY_COPIES, counted.lazy_copied, [("outcome", "copied")]);
-        self.count(LAZY_COPIES, counted.lazy_failed, [("outcome", "failed")]);
-        self.count(MIRROR_WRITES, counted.mirror_written, [("outcome", "written")]);
-        self.count(MIRROR_WRITES, counted.mirror_failed, [("outcome", "failed")]);
-        for (outcome, by) in [
-            ("begun", counted.converging_writes),
-            ("refused", counted.converging_refused),
-            ("unsettled", counted.converging_unsettled),
-            ("adopted", counted.converging_adopted),
+    }
+
+    fn outcomes(&self, counted: &CounterReport) {
+        let by_others = counted.rollbacks.saturating_sub(counted.guard_rollbacks);
+        for (name, label, outcome, by) in [
+            (LAZY_COPIES, "outcome", "copied", counted.lazy_copied),
+            (LAZY_COPIES, "outcome", "failed", counted.lazy_failed),
+            (MIRROR_WRITES, "outcome", "written", counted.mirror_written),
+            (MIRROR_WRITES, "outcome", "failed", counted.mirror_failed),
+            (CONVERGING, "outcome", "begun", counted.converging_writes),
+            (CONVERGING, "outcome", "refused", counted.converging_refused),
+            (CONVERGING, "outcome", "unsettled", counted.converging_unsettled),
+            (CONVERGING, "outcome", "adopted", counted.converging_adopted),
+            (ROLLBACKS, "by", "caller", by_others),
+            (ROLLBACKS, "by", "guard", counted.guard_rollbacks),
+            (EVALUATIONS, "verdict", "healthy", counted.guard_healthy),
+            (EVALUATIONS, "verdict", "breached", counted.guard_breached),
+            (EVALUATIONS, "verdict", "not_enough_data", counted.guard_without_data),
         ] {
-            self.count(CONVERGING, by, [("outcome", outcome)]);
+            self.count(name, by, [(label, outcome)]);
         }
+    }
+
+    fn totals(&self, counted: &CounterReport) {
         for (name, by) in [
             (ASKED_AGAIN, counted.shadow_asked_again),
             (CRITICAL, counted.critical_different),
@@ -209,16 +228,10 @@ impl Series<'_> {
         ] {
             self.count(name, by, []);
         }
-        let by_others = counted.rollbacks.saturating_sub(counted.guard_rollbacks);
-        self.count(ROLLBACKS, by_others, [("by", "caller")]);
-        self.count(ROLLBACKS, counted.guard_rollbacks, [("by", "guard")]);
-        for (verdict, by) in [
-            ("healthy", counted.guard_healthy),
-            ("breached", counted.guard_breached),
-            ("not_enough_data", counted.guard_without_data),
-        ] {
-            self.count(EVALUATIONS, by, [("verdict", verdict)]);
-        }
+    }
+
+    /// How often what is bounded was refused, dropped or given up.
+    fn bounds(&self, counted: &CounterReport) {
         for (bound, by) in [
             ("shadow_concurrency", counted.shadow_dropped),
             ("shadow_timeout", counted.shadow_timed_out),

@@ -109,24 +109,34 @@ pub(crate) async fn follow(
         Decision::Wait(reason) => report_waiting(shared, row, &reason).await,
         Decision::Work(work) => Ok(Outcome::Work(work)),
         Decision::Move { requested, step } => take(shared, plan, row, requested, step).await,
-        Decision::Hold(reason) => {
-            let order = NewRolloutCommand::new(RolloutCommandKind::Hold, &actor(shared), &reason);
-            let update = PlanUpdate::to(RolloutState::Held, row, reason.clone(), order);
-            if shared.control.update_plan(&shared.name, row.version, &update).await? {
-                announce(shared, Announcement::Held { reason: &reason });
-            }
-            Ok(Outcome::Waiting)
+        Decision::Hold(note) => {
+            end(shared, row, RolloutState::Held, RolloutCommandKind::Hold, note).await
         }
         Decision::Done => {
             let note = "every step was taken".to_owned();
-            let order = NewRolloutCommand::new(RolloutCommandKind::Done, &actor(shared), &note);
-            let update = PlanUpdate::to(RolloutState::Done, row, note, order);
-            if shared.control.update_plan(&shared.name, row.version, &update).await? {
-                announce(shared, Announcement::Done);
-            }
-            Ok(Outcome::Waiting)
+            end(shared, row, RolloutState::Done, RolloutCommandKind::Done, note).await
         }
     }
+}
+
+/// The rollout stops here, for somebody to look at or because it is done.
+async fn end(
+    shared: &Joined,
+    row: &PlanRow,
+    state: RolloutState,
+    kind: RolloutCommandKind,
+    note: String,
+) -> Result<Outcome, Error> {
+    let command = NewRolloutCommand::new(kind, &actor(shared), &note);
+    let update = PlanUpdate::to(state, row, note.clone(), command);
+    if shared.control.update_plan(&shared.name, row.version, &update).await? {
+        let announcement = match state {
+            RolloutState::Done => Announcement::Done,
+            _ => Announcement::Held { reason: &note },
+        };
+        announce(shared, announcement);
+    }
+    Ok(Outcome::Waiting)
 }
 
 /// The worse of what the service says and of what the registered guards find. Where nothing calls new, they

@@ -119,6 +119,43 @@ impl Steering {
     pub(crate) async fn ask(&self, shared: &Joined) {
         let name = &*shared.name;
         let answers = join_all(self.sources.iter().map(|source| ask(&**source, name))).await;
+        let mut report = self.said(shared, answers);
+        report.killed_by = self.switch(shared).or_else(|| shared.killed()).or(report.killed_by);
+        report.problems.extend(self.misnamed());
+        let before = shared.flags();
+        let is_same = (&before.wanted, &before.killed_by) == (&report.wanted, &report.killed_by);
+        if is_same {
+            report.waiting = before.waiting.clone();
+        }
+        shared.set_flags(report.clone());
+        if before.problems != report.problems && !report.problems.is_empty() {
+            let problems = report.problems.join("; ");
+            tracing::warn!(
+                migration = name,
+                problems,
+                "there is trouble with the flags; what they said last holds"
+            );
+        }
+        if !is_same {
+            let FlagReport { wanted, killed_by, source, .. } = &report;
+            tracing::info!(
+                migration = name,
+                ?wanted,
+                ?source,
+                ?killed_by,
+                "flags say something else"
+            );
+            self.with(shared, |seen| seen.next = 0);
+            shared.wake.notify_one(); // the others shall know
+        }
+    }
+
+    /// What the sources say, now or before: the first that wants a position, and the first that has a kill switch set.
+    fn said(
+        &self,
+        shared: &Joined,
+        answers: Vec<Result<Option<DesiredState>, String>>,
+    ) -> FlagReport {
         let mut report = FlagReport::default();
         self.with(shared, |seen| {
             seen.said.resize(self.sources.len(), None);
@@ -140,33 +177,7 @@ impl Steering {
                 }
             }
         });
-        report.killed_by = self.switch(shared).or_else(|| shared.killed()).or(report.killed_by);
-        report.problems.extend(self.misnamed());
-        let before = shared.flags();
-        if (&before.wanted, &before.killed_by) == (&report.wanted, &report.killed_by) {
-            report.waiting = before.waiting.clone();
-        }
-        shared.set_flags(report.clone());
-        if before.problems != report.problems && !report.problems.is_empty() {
-            let problems = report.problems.join("; ");
-            tracing::warn!(
-                migration = name,
-                problems,
-                "there is trouble with the flags; what they said last holds"
-            );
-        }
-        if (&before.wanted, &before.killed_by) != (&report.wanted, &report.killed_by) {
-            let FlagReport { wanted, killed_by, source, .. } = &report;
-            tracing::info!(
-                migration = name,
-                ?wanted,
-                ?source,
-                ?killed_by,
-                "flags say something else"
-            );
-            self.with(shared, |seen| seen.next = 0);
-            shared.wake.notify_one(); // the others shall know
-        }
+        report
     }
 
     /// Goes back where a kill switch is set. Returns whether one is.

@@ -63,8 +63,8 @@ enum Attempt {
     Done(Repaired),
     /// Its row was inserted meanwhile.
     Again,
-    /// Old lacks the row: it must be copied with the fence held alone.
-    Alone,
+    /// Old lacks the row: it must be copied with the fence held exclusively.
+    Exclusive,
 }
 
 pub(crate) async fn repair<DB: Backend>(
@@ -162,19 +162,19 @@ async fn repair_key<DB: Backend>(
     keep: bool,
     refusals: &mut Refusals,
 ) -> Result<Repaired, Error> {
-    let mut alone = false;
+    let mut mode = Mode { keep, exclusive: false };
     for attempt in 1..=ATTEMPTS {
-        match repair_key_once(plan, key, keep, alone).await {
+        match repair_key_once(plan, key, mode).await {
             Ok(Attempt::Done(repaired)) => return Ok(repaired),
             Ok(Attempt::Again) => {}
-            Ok(Attempt::Alone) if refusals.are_enough() => {
+            Ok(Attempt::Exclusive) if refusals.are_enough() => {
                 return Ok(Repaired::Failed(refusals.reason()));
             }
-            Ok(Attempt::Alone) => {
-                alone = true;
+            Ok(Attempt::Exclusive) => {
+                mode.exclusive = true;
                 continue;
             }
-            Err(error) if alone && error.kind() == ErrorKind::Timeout => {
+            Err(error) if mode.exclusive && error.kind() == ErrorKind::Timeout => {
                 refusals.take(plan.shared, error).await?;
                 return Ok(Repaired::Failed(refusals.reason()));
             }
@@ -193,14 +193,54 @@ async fn repair_key<DB: Backend>(
     Ok(Repaired::Failed("the row kept coming and going; repair it again".to_owned()))
 }
 
+/// How one attempt is made.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// It is committed; a dry run is rolled back.
+    keep: bool,
+    /// The fence is held exclusively: no write is in flight.
+    exclusive: bool,
+}
+
+/// What to do with a key that differs under the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Only say that it differs: what a dry run writes on another server would stay there.
+    Report,
+    /// Begin again with the fence held exclusively.
+    BeginExclusive,
+    Copy,
+}
+
+/// `elsewhere`: the sides are on two servers. `inserts`: old lacks the row, and is written. `inserts_exclusively`: the copy
+/// function asks for it.
+fn decide(mode: Mode, elsewhere: bool, inserts: bool, inserts_exclusively: bool) -> Step {
+    match (mode.keep, mode.exclusive) {
+        (false, _) if elsewhere => Step::Report,
+        (true, false) if inserts && inserts_exclusively => Step::BeginExclusive,
+        _ => Step::Copy,
+    }
+}
+
+impl Attempt {
+    /// What the side that answers lacks is removed from the other one, and anything else copied there.
+    fn repaired(found: Suspect, to: Side) -> Result<Self, Error> {
+        let removes = match to {
+            Side::New => found.kind == KeyDifferenceKind::MissingInOld,
+            Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
+        };
+        let found = found.report()?;
+        Ok(Self::Done(if removes { Repaired::Removed(found) } else { Repaired::Copied(found) }))
+    }
+}
+
 async fn repair_key_once<DB: Backend>(
     plan: &Plan<'_, DB>,
     key: &KeyParts,
-    keep: bool,
-    alone: bool,
+    mode: Mode,
 ) -> Result<Attempt, Error> {
     let shared = plan.shared;
-    let (mut tx, position) = match alone {
+    let (mut tx, position) = match mode.exclusive {
         true => plan.copier.begin_exclusive(shared).await?,
         false => plan.copier.begin(shared).await?,
     };
@@ -210,58 +250,74 @@ async fn repair_key_once<DB: Backend>(
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
     let (found, held) = differing_locked(plan, &mut tx, keys).await?;
+    let held = held.contains(key);
     let Some(found) = found.into_iter().next() else {
         tx.rollback().await?;
         return Ok(Attempt::Done(Repaired::Equal));
     };
-    // What the side that answers lacks is removed from the other one.
-    let removes = match to {
-        Side::New => found.kind == KeyDifferenceKind::MissingInOld,
-        Side::Old => found.kind == KeyDifferenceKind::MissingInNew,
-    };
-    let repaired = |found: Suspect| -> Result<Attempt, Error> {
-        let found = found.report()?;
-        Ok(Attempt::Done(if removes { Repaired::Removed(found) } else { Repaired::Copied(found) }))
-    };
     let elsewhere = plan.mapping().is_some_and(|mapping| mapping.elsewhere.is_some());
-    if elsewhere && !keep {
-        // What is written on another server would stay there.
-        tx.rollback().await?;
-        return repaired(found);
+    let inserts = to == Side::Old && !held;
+    match decide(mode, elsewhere, inserts, plan.copier.inserts_exclusively()) {
+        Step::Report => {
+            tx.rollback().await?;
+            return Attempt::repaired(found, to);
+        }
+        Step::BeginExclusive => {
+            tx.rollback().await?;
+            return Ok(Attempt::Exclusive);
+        }
+        Step::Copy => {}
     }
-    let inserts = to == Side::Old && !held.contains(key);
-    if inserts && keep && !alone && plan.copier.inserts_exclusively() {
-        tx.rollback().await?;
-        return Ok(Attempt::Alone);
-    }
-    if keep {
+    if mode.keep {
         // In the transaction that repairs it: a crash must not leave a proof that is older than the finding.
         let (conn, encoded) = (tx.connection(), named(key)?);
         let kind = found.kind.stale();
         let marked = marks::mark_unless_waived::<DB>(conn, &shared.name, kind, &encoded).await;
         marked.map_err(|error| Error::database("withdrawing the proof", error).of(&shared.name))?;
     }
-    match copy(plan, &mut tx, keys, to, held.contains(key)).await {
-        Err(error) if error.kind() == ErrorKind::Conflict => {
+    match write(plan, &mut tx, keys, to, held).await? {
+        Written::Conflict => {
             tx.rollback().await?;
             return Ok(Attempt::Again);
         }
-        result => result?,
+        Written::Different => {
+            tx.rollback().await?;
+            let failed = "the copy function left it different".to_owned();
+            return Ok(Attempt::Done(Repaired::Failed(failed)));
+        }
+        Written::Equal => {}
     }
-    let (left, _) = differing_locked(plan, &mut tx, keys).await?;
-    if !left.is_empty() {
-        tx.rollback().await?;
-        let failed = Repaired::Failed("the copy function left it different".to_owned());
-        return Ok(Attempt::Done(failed));
-    }
-    match keep {
+    match mode.keep {
         true => plan.copier.commit_copy(shared, tx).await?,
         false => {
             plan.copier.judge(shared, &mut tx, keys, to).await?;
             tx.rollback().await?;
         }
     }
-    repaired(found)
+    Attempt::repaired(found, to)
+}
+
+/// What stands after a key was copied.
+enum Written {
+    Equal,
+    Different,
+    /// Its row was inserted meanwhile.
+    Conflict,
+}
+
+async fn write<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
+    keys: &[KeyParts],
+    to: Side,
+    held: bool,
+) -> Result<Written, Error> {
+    match copy(plan, tx, keys, to, held).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Written::Conflict),
+        copied => copied?,
+    }
+    let (left, _) = differing_locked(plan, tx, keys).await?;
+    Ok(if left.is_empty() { Written::Equal } else { Written::Different })
 }
 
 async fn copy<DB: Backend>(

@@ -1,6 +1,7 @@
 //! Compares a dual write: both sides are read back in the caller's transaction, as a verification reads
 //! them. Off unless asked for, since it is the caller who waits.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -40,66 +41,102 @@ pub(crate) fn compare<'a, DB: Backend>(
     key: &'a EncodedKey,
 ) -> BoxFuture<'a, Result<(), Error>> {
     Box::pin(async move {
-        let differing = shared.copier.as_ref().and_then(|copier| {
-            copier.in_transaction().downcast_ref::<InTransaction<DB>>().map(|typed| &typed.1)
-        });
-        let count = |outcome| {
+        let counted = |outcome| {
             shared.count_compared(method, outcome);
             if let Some(cohort) = shared.cohort() {
                 cohort.count(outcome);
             }
         };
-        let hooks = &shared.options.rules.hooks;
-        let wanted = || {
-            hooks.want(&ShadowCall {
-                method: &method.name,
-                key: Some(&key.0),
-                cohort: cohort::label().as_deref(),
-                context: &context::current(),
-            })
-        };
-        let tell = |found: ShadowFinding| report(shared, || report_of(shared, method, key, found));
-        match catch_unwind(AssertUnwindSafe(wanted)) {
-            Ok(true) => {}
+        let found = match is_wanted(shared, method, key) {
+            Ok(true) => compare_wanted(shared, tx, key).await?,
             Ok(false) => return Ok(()),
-            Err(panic) => {
-                count(Outcome::Panicked);
-                tell(ShadowFinding::Panicked { text: hooks.panic_text(&*panic) });
-                return Ok(());
-            }
-        }
-        let Some(differing) = differing else {
-            count(Outcome::MirrorFailed);
-            return Ok(());
+            Err(panic) => Compared::Panicked(panic),
         };
-        let mut nested = tx.begin().await?;
-        nested.begin_work();
-        let found = AssertUnwindSafe(differing(shared, &mut nested, key)).catch_unwind().await;
-        nested.rollback().await?;
-        count(match found {
-            Ok(Ok(None)) => Outcome::Equal,
-            Ok(Ok(Some(suspect))) => different(shared, method, key, suspect),
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    migration = &*shared.name,
-                    method = &*method.name,
-                    kind = ?error.kind(),
-                    "a write could not be compared"
-                );
-                tell(ShadowFinding::MirrorFailed { text: hooks.text(&error) });
-                Outcome::MirrorFailed
-            }
-            Err(panic) => {
-                tell(ShadowFinding::Panicked { text: hooks.panic_text(&*panic) });
-                Outcome::Panicked
-            }
-        });
+        counted(outcome(shared, method, key, found));
         Ok(())
     })
 }
 
-fn report_of(
+/// How a comparison ended.
+enum Compared {
+    Equal,
+    Different(Suspect),
+    Failed(Error),
+    Panicked(Box<dyn Any + Send>),
+    /// The copy function compares nothing in a transaction.
+    NotPossible,
+}
+
+/// Whether the user's predicate asks for it. Fails where that panics.
+fn is_wanted(
     shared: &Joined,
+    method: &MethodStats,
+    key: &EncodedKey,
+) -> Result<bool, Box<dyn Any + Send>> {
+    let wanted = || {
+        shared.options.rules.hooks.want(&ShadowCall {
+            method: &method.name,
+            key: Some(&key.0),
+            cohort: cohort::label().as_deref(),
+            context: &context::current(),
+        })
+    };
+    catch_unwind(AssertUnwindSafe(wanted))
+}
+
+async fn compare_wanted<DB: Backend>(
+    shared: &Arc<Joined>,
+    tx: &mut Tx<'_, DB>,
+    key: &EncodedKey,
+) -> Result<Compared, Error> {
+    let differing = shared.copier.as_ref().and_then(|copier| {
+        copier.in_transaction().downcast_ref::<InTransaction<DB>>().map(|typed| &typed.1)
+    });
+    let Some(differing) = differing else { return Ok(Compared::NotPossible) };
+    let mut nested = tx.begin().await?;
+    nested.begin_work();
+    let found = AssertUnwindSafe(differing(shared, &mut nested, key)).catch_unwind().await;
+    nested.rollback().await?;
+    Ok(match found {
+        Ok(Ok(None)) => Compared::Equal,
+        Ok(Ok(Some(suspect))) => Compared::Different(suspect),
+        Ok(Err(error)) => Compared::Failed(error),
+        Err(panic) => Compared::Panicked(panic),
+    })
+}
+
+/// Reports what was found, and says as what it counts.
+fn outcome(
+    shared: &Arc<Joined>,
+    method: &MethodStats,
+    key: &EncodedKey,
+    found: Compared,
+) -> Outcome {
+    let hooks = &shared.options.rules.hooks;
+    let tell = |found: ShadowFinding| report(shared, || report_of(shared, method, key, found));
+    match found {
+        Compared::Equal => Outcome::Equal,
+        Compared::Different(suspect) => different(shared, method, key, suspect),
+        Compared::Failed(error) => {
+            tracing::warn!(
+                migration = &*shared.name,
+                method = &*method.name,
+                kind = ?error.kind(),
+                "a write could not be compared"
+            );
+            tell(ShadowFinding::MirrorFailed { text: hooks.text(&error) });
+            Outcome::MirrorFailed
+        }
+        Compared::Panicked(panic) => {
+            tell(ShadowFinding::Panicked { text: hooks.panic_text(&*panic) });
+            Outcome::Panicked
+        }
+        Compared::NotPossible => Outcome::MirrorFailed,
+    }
+}
+
+fn report_of(
+    shared: &Arc<Joined>,
     method: &MethodStats,
     key: &EncodedKey,
     found: ShadowFinding,

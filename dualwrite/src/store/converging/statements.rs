@@ -89,34 +89,10 @@ pub(crate) async fn finish<DB: Backend>(
     instance: &str,
     ended: &[EndedWrite],
 ) -> sqlx::Result<Finished> {
-    let ids = || ended.iter().map(|one| one.id.as_str());
-    let keys: HashSet<&str> = ended.iter().map(|one| one.key.0.as_str()).collect();
-    let own = format!(
-        "SELECT id FROM dualwrite_mark WHERE migration = ? AND id IN ({})",
-        places(ended.len())
-    );
-    let own = first_column::<DB>(conn, &own, &texts(migration, ids())).await?;
-    let others = format!(
-        "SELECT key_text FROM dualwrite_mark WHERE migration = ? AND key_text IN ({}) AND instance <> ?",
-        places(keys.len())
-    );
-    let mut values = texts(migration, keys.iter().copied());
-    values.push(instance.into());
-    let others = first_column::<DB>(conn, &others, &values).await?;
-    let unsettled = format!(
-        "SELECT key_text FROM dualwrite_unsettled WHERE migration = ? AND key_text IN ({})",
-        places(keys.len())
-    );
-    let unsettled =
-        first_column::<DB>(conn, &unsettled, &texts(migration, keys.iter().copied())).await?;
+    let around = around::<DB>(conn, migration, instance, ended).await?;
     let mut finished = Finished::default();
     let mut left: Vec<(&EncodedKey, Duration)> = Vec::new();
-    for (number, one) in ended.iter().enumerate() {
-        let around = Around {
-            own_mark: own.contains(&one.id),
-            other_writes: others.contains(&one.key.0),
-            unsettled: unsettled.contains(&one.key.0),
-        };
+    for (number, (one, around)) in ended.iter().zip(around).enumerate() {
         if !leaves_unsettled(one.ending, around) {
             continue;
         }
@@ -136,8 +112,40 @@ pub(crate) async fn finish<DB: Backend>(
         "DELETE FROM dualwrite_mark WHERE migration = ? AND id IN ({})",
         places(ended.len())
     );
-    DB::Adapter::execute(conn, &sql, &texts(migration, ids())).await?;
+    let ids = ended.iter().map(|one| one.id.as_str());
+    DB::Adapter::execute(conn, &sql, &texts(migration, ids)).await?;
     Ok(finished)
+}
+
+/// What else stands in the tables of the key of each of these writes.
+async fn around<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    instance: &str,
+    ended: &[EndedWrite],
+) -> sqlx::Result<Vec<Around>> {
+    let keys: HashSet<&str> = ended.iter().map(|one| one.key.0.as_str()).collect();
+    let of_keys = || texts(migration, keys.iter().copied());
+    let (ids, texts_of_keys) = (places(ended.len()), places(keys.len()));
+    let own = format!("SELECT id FROM dualwrite_mark WHERE migration = ? AND id IN ({ids})");
+    let values = texts(migration, ended.iter().map(|one| one.id.as_str()));
+    let own = first_column::<DB>(conn, &own, &values).await?;
+    let others = format!(
+        "SELECT key_text FROM dualwrite_mark WHERE migration = ? AND key_text IN ({texts_of_keys}) AND instance <> ?"
+    );
+    let mut values = of_keys();
+    values.push(instance.into());
+    let others = first_column::<DB>(conn, &others, &values).await?;
+    let unsettled = format!(
+        "SELECT key_text FROM dualwrite_unsettled WHERE migration = ? AND key_text IN ({texts_of_keys})"
+    );
+    let unsettled = first_column::<DB>(conn, &unsettled, &of_keys()).await?;
+    let around = |one: &EndedWrite| Around {
+        own_mark: own.contains(&one.id),
+        other_writes: others.contains(&one.key.0),
+        unsettled: unsettled.contains(&one.key.0),
+    };
+    Ok(ended.iter().map(around).collect())
 }
 
 /// What clearing came to.

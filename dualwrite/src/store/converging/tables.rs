@@ -198,44 +198,10 @@ impl<DB: Backend> Marks for SqlMarks<DB> {
         to: Option<Side>,
     ) -> BoxFuture<'a, Result<Settled, Error>> {
         Box::pin(async move {
-            let (name, text) = (&*shared.name, key.0.as_str());
             let settling = self.connections.within("settling a key", async {
                 let mut lent = self.connections.begin().await?;
-                let sql = "SELECT u.version, (SELECT count(*) FROM dualwrite_mark k \
-                           WHERE k.migration = u.migration AND k.key_text = u.key_text) \
-                           FROM dualwrite_unsettled u \
-                           WHERE u.migration = ? AND u.key_text = ? AND u.claimed_by = ?";
-                let held = [name.into(), text.into(), claim.id.as_str().into()];
-                let rows = DB::Adapter::fetch(&mut lent, sql, &held).await?;
-                let Some(row) = rows.first() else {
-                    lent.rollback().await?;
-                    return Ok(None);
-                };
-                let (version, writes) = (row.unsigned(0)?, row.unsigned(1)?);
-                if settles(version == claim.version, writes) {
-                    // The version once more: somebody may have changed it since it was read.
-                    let sql = "DELETE FROM dualwrite_unsettled WHERE migration = ? AND key_text = ? \
-                               AND claimed_by = ? AND version = ?";
-                    let mut values = held.to_vec();
-                    values.push(version.into());
-                    let deleted = DB::Adapter::execute(&mut lent, sql, &values).await?;
-                    if deleted > 0 {
-                        if let Some(to) = to {
-                            let keys = std::slice::from_ref(key);
-                            remove_dead_letters::<DB>(&mut lent, name, to, keys).await?;
-                        }
-                        lent.commit().await?;
-                        return Ok(Some(Settled::Done));
-                    }
-                }
-                let sql = "UPDATE dualwrite_unsettled SET claimed_until = 0, claimed_by = NULL, \
-                           attempts = 0, next_attempt_at = {now} + ? \
-                           WHERE migration = ? AND key_text = ? AND claimed_by = ?";
-                let [name, text, id] = held;
-                let values = [micros(AGAIN_AFTER), name, text, id];
-                let freed = DB::Adapter::execute(&mut lent, sql, &values).await?;
-                lent.commit().await?;
-                Ok((freed > 0).then_some(Settled::Again))
+                let settled = settle_in::<DB>(&mut lent, &shared.name, key, claim, to).await?;
+                lent.commit().await.map(|()| settled)
             });
             match settling.await? {
                 Some(settled) => Ok(settled),
@@ -399,4 +365,46 @@ impl<DB: Backend> SqlMarks<DB> {
         };
         numbers.map_err(|error| Error::database(doing, error))
     }
+}
+
+/// `None` where the claim has ended.
+async fn settle_in<DB: Backend>(
+    conn: &mut DB::Connection,
+    name: &str,
+    key: &EncodedKey,
+    claim: &Claim,
+    to: Option<Side>,
+) -> sqlx::Result<Option<Settled>> {
+    let held = [name.into(), key.0.as_str().into(), claim.id.as_str().into()];
+    let sql = "SELECT u.version, (SELECT count(*) FROM dualwrite_mark k \
+               WHERE k.migration = u.migration AND k.key_text = u.key_text) \
+               FROM dualwrite_unsettled u \
+               WHERE u.migration = ? AND u.key_text = ? AND u.claimed_by = ?";
+    let rows = DB::Adapter::fetch(conn, sql, &held).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (version, writes) = (row.unsigned(0)?, row.unsigned(1)?);
+    if settles(version == claim.version, writes) && delete::<DB>(conn, &held, version).await? {
+        if let Some(to) = to {
+            remove_dead_letters::<DB>(conn, name, to, std::slice::from_ref(key)).await?;
+        }
+        return Ok(Some(Settled::Done));
+    }
+    let sql = "UPDATE dualwrite_unsettled SET claimed_until = 0, claimed_by = NULL, \
+               attempts = 0, next_attempt_at = {now} + ? \
+               WHERE migration = ? AND key_text = ? AND claimed_by = ?";
+    let [name, text, id] = held;
+    let freed = DB::Adapter::execute(conn, sql, &[micros(AGAIN_AFTER), name, text, id]).await?;
+    Ok((freed > 0).then_some(Settled::Again))
+}
+
+/// Whether it had this version: somebody may have changed it since it was read.
+async fn delete<DB: Backend>(
+    conn: &mut DB::Connection,
+    held: &[SqlValue; 3],
+    version: u64,
+) -> sqlx::Result<bool> {
+    let sql = "DELETE FROM dualwrite_unsettled WHERE migration = ? AND key_text = ? \
+               AND claimed_by = ? AND version = ?";
+    let values: Vec<SqlValue> = held.iter().cloned().chain([version.into()]).collect();
+    Ok(DB::Adapter::execute(conn, sql, &values).await? > 0)
 }

@@ -16,7 +16,7 @@ use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, destination};
 use crate::stages::position::Percent;
 use crate::stages::readiness::{admit, blockers};
-use crate::stages::stage::Side;
+use crate::stages::stage::{Side, Stage};
 use crate::store::connections::Lent;
 use crate::store::sql::dead_letters;
 use crate::store::sql::facts::facts;
@@ -157,11 +157,28 @@ async fn apply<DB: Backend>(
     facts: &Facts,
     to: Destination,
 ) -> sqlx::Result<()> {
+    move_to::<DB>(conn, name, facts, to).await?;
+    forget_waivers::<DB>(conn, name, facts, to).await?;
+    record_event::<DB>(conn, name, change, facts, to).await
+}
+
+fn code(stage: Stage) -> SqlValue {
+    i64::from(stage.code()).into()
+}
+
+fn ramp(ramp: Percent) -> SqlValue {
+    i64::from(ramp.basis_points()).into()
+}
+
+async fn move_to<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    facts: &Facts,
+    to: Destination,
+) -> sqlx::Result<()> {
     let from = facts.position;
     let epoch = from.epoch.0 + 1;
     let stage_epoch = if to.stage == from.stage { facts.stage_epoch.0 } else { epoch };
-    let code = |stage: crate::stages::stage::Stage| SqlValue::from(i64::from(stage.code()));
-    let ramp = |ramp: Percent| SqlValue::from(i64::from(ramp.basis_points()));
     // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
     let sql = "UPDATE dualwrite_migration SET \
                stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
@@ -181,10 +198,20 @@ async fn apply<DB: Backend>(
         from.epoch.0.into(),
         facts.token.0.into(),
     ];
-    if DB::Adapter::execute(conn, sql, &values).await? != 1 {
-        return Err(unexpected(0, "at the epoch that the fence guards"));
+    match DB::Adapter::execute(conn, sql, &values).await? {
+        1 => Ok(()),
+        _ => Err(unexpected(0, "at the epoch that the fence guards")),
     }
-    let old_generation = to.old_generation(from, facts.old_generation);
+}
+
+/// What was waived, and which writers were said to be stopped, of a generation that has passed.
+async fn forget_waivers<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    facts: &Facts,
+    to: Destination,
+) -> sqlx::Result<()> {
+    let old_generation = to.old_generation(facts.position, facts.old_generation);
     let raised = [
         (Side::New, to.generation != facts.generation),
         (Side::Old, old_generation != facts.old_generation),
@@ -196,6 +223,17 @@ async fn apply<DB: Backend>(
     if to.generation != facts.generation {
         DB::Adapter::execute(conn, hazards::FORGET_STOPPED, &[name.into()]).await?;
     }
+    Ok(())
+}
+
+async fn record_event<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    change: &Change,
+    facts: &Facts,
+    to: Destination,
+) -> sqlx::Result<()> {
+    let from = facts.position;
     let overridden: Vec<&str> = change.overridden.iter().map(|gate| gate.as_str()).collect();
     let sql = "INSERT INTO dualwrite_event (migration, at, actor, reason, from_stage, from_ramp, \
                to_stage, to_ramp, epoch, from_token, generation, overridden) \
@@ -208,7 +246,7 @@ async fn apply<DB: Backend>(
         ramp(from.ramp),
         code(to.stage),
         ramp(to.ramp),
-        epoch.into(),
+        (from.epoch.0 + 1).into(),
         facts.token.0.into(),
         to.generation.0.into(),
         overridden.join(",").as_str().into(),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock;
+use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::Error;
@@ -47,67 +48,108 @@ pub(super) async fn facts<DB: Backend>(
     let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let record = record_of(row).map_err(failed)?;
-    let sql = "SELECT {now} - stage_at, \
-               (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'old'), \
-               (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'new'), \
-               (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'new'), \
-               (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'old'), \
-               (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
-               AND b.phase = 'old' AND b.generation = old_generation), \
-               CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = name) THEN NULL \
-               ELSE old_verified_generation END, \
-               {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
-               WHERE u.migration = name AND u.minute > 0), \
-               (SELECT count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'new'), \
-               (SELECT count(f.waived_at) FROM dualwrite_failure f \
-               WHERE f.migration = name AND f.side = 'old'), \
-               (SELECT count(c.begun_at) FROM dualwrite_contract c WHERE c.migration = name), \
-               (SELECT count(*) FROM dualwrite_mark k WHERE k.migration = name), \
-               (SELECT count(*) FROM dualwrite_unsettled u WHERE u.migration = name \
-               AND NOT EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = u.migration \
-               AND f.key_text = u.key_text AND f.waived_at IS NOT NULL)) \
-               FROM dualwrite_migration WHERE name = ?";
-    let counts = DB::Adapter::fetch(conn, sql, &[name.into()]).await.map_err(failed)?;
-    let count =
-        |column| counts[0].integer(column).map(|n| u64::try_from(n).unwrap_or(0)).map_err(failed);
-    let values = [slack.into(), name.into()];
-    let sql = format!("SELECT {} AND m.name = ? ORDER BY i.id", instances(&DB::Adapter::DIALECT));
-    let rows = DB::Adapter::fetch(conn, &sql, &values).await.map_err(failed)?;
-    let instances =
-        rows.iter().map(|row| instance_of(row, 0)).collect::<sqlx::Result<_>>().map_err(failed)?;
-    let optional = |column| counts[0].optional_integer(column).map_err(failed);
+    gathered::<DB>(conn, record, slack).await.map_err(failed)
+}
+
+/// What is counted of a migration besides its record.
+struct Counted {
+    stage_age: Duration,
+    dirty_old: u64,
+    dirty_new: u64,
+    dead_letters: u64,
+    old_dead_letters: u64,
+    waived: u64,
+    old_waived: u64,
+    old_backfilled: bool,
+    old_verified: Option<Generation>,
+    unaware: Option<Duration>,
+    contract_begun: bool,
+    /// Writes under way in converging mode, and keys to be copied: by one statement, because a mark becomes a key to be
+    /// copied in one transaction and must not be missed in between.
+    unsettled: [u64; 2],
+}
+
+const COUNTS: &str = "SELECT {now} - stage_at, \
+     (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'old'), \
+     (SELECT count(*) FROM dualwrite_dirty d WHERE d.migration = name AND d.side = 'new'), \
+     (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
+     WHERE f.migration = name AND f.side = 'new'), \
+     (SELECT count(*) - count(f.waived_at) FROM dualwrite_failure f \
+     WHERE f.migration = name AND f.side = 'old'), \
+     (SELECT count(f.waived_at) FROM dualwrite_failure f \
+     WHERE f.migration = name AND f.side = 'new'), \
+     (SELECT count(f.waived_at) FROM dualwrite_failure f \
+     WHERE f.migration = name AND f.side = 'old'), \
+     (SELECT b.state FROM dualwrite_backfill b WHERE b.migration = name \
+     AND b.phase = 'old' AND b.generation = old_generation), \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_stale s WHERE s.migration = name) THEN NULL \
+     ELSE old_verified_generation END, \
+     {now} - (SELECT (max(u.minute) + 1) * 60000000 FROM dualwrite_unaware u \
+     WHERE u.migration = name AND u.minute > 0), \
+     (SELECT count(c.begun_at) FROM dualwrite_contract c WHERE c.migration = name), \
+     (SELECT count(*) FROM dualwrite_mark k WHERE k.migration = name), \
+     (SELECT count(*) FROM dualwrite_unsettled u WHERE u.migration = name \
+     AND NOT EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = u.migration \
+     AND f.key_text = u.key_text AND f.waived_at IS NOT NULL)) \
+     FROM dualwrite_migration WHERE name = ?";
+
+/// Of a row of [`COUNTS`], in the order of its columns.
+fn counted(row: &SqlRow) -> sqlx::Result<Counted> {
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
-    let unsettled = [count(11)?, count(12)?];
-    let converging = converging::<DB>(conn, name, unsettled).await.map_err(failed)?;
-    let Lists { approvals, releases, stale } =
-        lists::<DB>(conn, name, record.stage_epoch).await.map_err(failed)?;
+    let count = |column| row.integer(column).map(unsigned);
+    Ok(Counted {
+        stage_age: Duration::from_micros(count(0)?),
+        dirty_old: count(1)?,
+        dirty_new: count(2)?,
+        dead_letters: count(3)?,
+        old_dead_letters: count(4)?,
+        waived: count(5)?,
+        old_waived: count(6)?,
+        old_backfilled: row.optional_text(7)? == Some("complete"),
+        old_verified: row.optional_integer(8)?.map(unsigned).map(Generation),
+        unaware: row.optional_integer(9)?.map(unsigned).map(Duration::from_micros),
+        contract_begun: count(10)? > 0,
+        unsettled: [count(11)?, count(12)?],
+    })
+}
+
+async fn gathered<DB: Backend>(
+    conn: &mut Conn<DB>,
+    record: Record,
+    slack: i64,
+) -> sqlx::Result<Facts> {
+    let name = &*record.name;
+    let rows = DB::Adapter::fetch(conn, COUNTS, &[name.into()]).await?;
+    let counted = rows.first().map(counted).transpose()?.ok_or(sqlx::Error::RowNotFound)?;
+    let instances = reports::<DB>(conn, name, slack).await?;
+    let converging = converging::<DB>(conn, name, counted.unsettled).await?;
+    let Lists { approvals, releases, stale } = lists::<DB>(conn, name, record.stage_epoch).await?;
+    let verification = verification::<DB>(conn, name).await?;
+    let hazards = hazards::<DB>(conn, name).await?;
     Ok(Facts {
         old_generation: record.old_generation,
-        old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
-        old_verified: optional(6)?.map(unsigned).map(Generation),
-        old_dead_letters: count(4)?,
-        old_waived: count(9)?,
+        old_backfilled: counted.old_backfilled,
+        old_verified: counted.old_verified,
+        old_dead_letters: counted.old_dead_letters,
+        old_waived: counted.old_waived,
         stale,
-        verification: verification::<DB>(conn, name).await.map_err(failed)?,
-        hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
+        verification,
+        hazards,
         approvals,
         releases,
-        unaware: optional(7)?.map(unsigned).map(Duration::from_micros),
+        unaware: counted.unaware,
         position: record.position,
         token: record.token,
         generation: record.generation,
         stage_epoch: record.stage_epoch,
-        stage_age: Duration::from_micros(count(0)?),
+        stage_age: counted.stage_age,
         backfilled: record.backfilled,
         verified: record.verified,
-        dirty_old: count(1)?,
-        dirty_new: count(2)?,
-        dead_letters: count(3)?,
-        waived: count(8)?,
-        contract_begun: count(10)? > 0,
+        dirty_old: counted.dirty_old,
+        dirty_new: counted.dirty_new,
+        dead_letters: counted.dead_letters,
+        waived: counted.waived,
+        contract_begun: counted.contract_begun,
         killed: record.killed,
         sample: record.sample,
         maintenance: record.maintenance,
@@ -116,8 +158,17 @@ pub(super) async fn facts<DB: Backend>(
     })
 }
 
-/// What is under way in converging mode. `counts`: of writes and keys, by one statement: a mark becomes a key to be copied
-/// in one transaction, and must not be missed in between.
+async fn reports<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    slack: i64,
+) -> sqlx::Result<Vec<InstanceReport>> {
+    let sql = format!("SELECT {} AND m.name = ? ORDER BY i.id", instances(&DB::Adapter::DIALECT));
+    let rows = DB::Adapter::fetch(conn, &sql, &[slack.into(), name.into()]).await?;
+    rows.iter().map(|row| instance_of(row, 0)).collect()
+}
+
+/// What is under way in converging mode.
 async fn converging<DB: Backend>(
     conn: &mut Conn<DB>,
     name: &str,

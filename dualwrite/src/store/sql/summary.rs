@@ -50,62 +50,79 @@ pub(super) async fn summaries<DB: Backend>(
     );
     let rows = DB::Adapter::fetch(conn, &sql, &own).await?;
 
+    let mut reports = reports::<DB>(conn, &list, &own, slack).await?;
+    let mut lists = lists::<DB>(conn, &list, &own).await?;
+    let records = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>()?;
+    let counts = counts::<DB>(conn, &records).await?;
+    let mut found = Vec::with_capacity(records.len());
+    for ((record, row), counts) in records.into_iter().zip(&rows).zip(counts) {
+        let name = record.name.clone();
+        let reports = reports.remove(&name).unwrap_or_default();
+        let facts = summary(record, row, counts, lists.remove(&name).unwrap_or_default(), reports)?;
+        found.push((name, facts));
+    }
+    Ok(found)
+}
+
+async fn reports<DB: Backend>(
+    conn: &mut Conn<DB>,
+    list: &str,
+    own: &[SqlValue],
+    slack: i64,
+) -> sqlx::Result<HashMap<String, Vec<InstanceReport>>> {
     let sql = instance_groups(&DB::Adapter::DIALECT, &format!("m.name {list}"));
     let values: Vec<SqlValue> = std::iter::once(slack.into()).chain(own.iter().cloned()).collect();
     let mut reports: HashMap<String, Vec<InstanceReport>> = HashMap::new();
     for row in &DB::Adapter::fetch(conn, &sql, &values).await? {
         reports.entry(row.text(0)?.to_owned()).or_default().push(instance_of(row, 1)?);
     }
+    Ok(reports)
+}
+
+/// What a migration has some of, or nothing.
+#[derive(Default)]
+struct Lists {
+    approvals: Vec<String>,
+    releases: Vec<String>,
+    stale: Vec<StaleMark>,
+    hazards: Vec<Hazard>,
+}
+
+async fn lists<DB: Backend>(
+    conn: &mut Conn<DB>,
+    list: &str,
+    own: &[SqlValue],
+) -> sqlx::Result<HashMap<String, Lists>> {
+    let mut found: HashMap<String, Lists> = HashMap::new();
     let sql = format!(
         "SELECT a.migration, a.name FROM dualwrite_approval a JOIN dualwrite_migration m \
          ON m.name = a.migration AND m.stage_epoch = a.stage_epoch WHERE a.migration {list}"
     );
-    let mut approvals = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
+    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
+        let approvals = &mut found.entry(row.text(0)?.to_owned()).or_default().approvals;
+        approvals.push(row.text(1)?.to_owned());
+    }
     let sql = format!(
         "SELECT migration, release_name FROM dualwrite_release WHERE gone_at IS NULL AND migration {list}"
     );
-    let mut releases = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
-
+    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
+        let releases = &mut found.entry(row.text(0)?.to_owned()).or_default().releases;
+        releases.push(row.text(1)?.to_owned());
+    }
     let sql = format!(
         "SELECT kind, max(at), migration FROM dualwrite_stale WHERE migration {list} \
          GROUP BY migration, kind ORDER BY kind"
     );
-    let mut stale: HashMap<String, Vec<StaleMark>> = HashMap::new();
-    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
-        stale.entry(row.text(2)?.to_owned()).or_default().push(stale_of(row)?);
+    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
+        found.entry(row.text(2)?.to_owned()).or_default().stale.push(stale_of(row)?);
     }
     let sql = format!(
         "SELECT {HAZARD_COLUMNS}, migration FROM dualwrite_hazard WHERE migration {list} ORDER BY name"
     );
-    let mut hazards: HashMap<String, Vec<Hazard>> = HashMap::new();
-    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
-        hazards.entry(row.text(7)?.to_owned()).or_default().push(hazard_of(row)?);
-    }
-
-    let records = rows.iter().map(record_of).collect::<sqlx::Result<Vec<_>>>()?;
-    let counts = counts::<DB>(conn, &records).await?;
-    let mut found = Vec::with_capacity(records.len());
-    for ((record, row), counts) in records.into_iter().zip(&rows).zip(counts) {
-        let name = record.name.clone();
-        let lists =
-            [approvals.remove(&name), releases.remove(&name)].map(Option::unwrap_or_default);
-        let reports = reports.remove(&name).unwrap_or_default();
-        let facts = Facts {
-            stale: stale.remove(&name).unwrap_or_default(),
-            hazards: hazards.remove(&name).unwrap_or_default(),
-            ..summary(record, row, counts, lists, reports)?
-        };
-        found.push((name, facts));
+    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
+        found.entry(row.text(7)?.to_owned()).or_default().hazards.push(hazard_of(row)?);
     }
     Ok(found)
-}
-
-fn grouped(rows: Vec<SqlRow>) -> sqlx::Result<HashMap<String, Vec<String>>> {
-    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
-    for row in &rows {
-        groups.entry(row.text(0)?.to_owned()).or_default().push(row.text(1)?.to_owned());
-    }
-    Ok(groups)
 }
 
 /// One statement, for those migrations that have any such key.
@@ -144,7 +161,7 @@ fn summary(
     record: Record,
     row: &SqlRow,
     [dirty_old, dirty_new, old_dead_letters, dead_letters, old_waived, waived, writes, keys]: Counts,
-    [approvals, releases]: [Vec<String>; 2],
+    Lists { approvals, releases, stale, hazards }: Lists,
     instances: Vec<InstanceReport>,
 ) -> sqlx::Result<Facts> {
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -167,9 +184,9 @@ fn summary(
         old_verified: optional(3)?.map(unsigned).map(Generation),
         old_dead_letters,
         old_waived,
-        stale: Vec::new(),
+        stale,
         verification: None, // a reason shows it, a figure does not
-        hazards: Vec::new(),
+        hazards,
         approvals,
         releases,
         contract_begun: false, // no gate of a published figure asks for it
