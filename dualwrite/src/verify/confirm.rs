@@ -156,7 +156,8 @@ fn in_order(mut found: Vec<Suspect>, keys: &[KeyParts]) -> Vec<Suspect> {
     found
 }
 
-async fn lock<DB: Backend>(
+/// Locks these keys of old; answers with those that are there.
+pub(super) async fn lock<DB: Backend>(
     plan: &Plan<'_, DB>,
     tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],

@@ -4,8 +4,9 @@
 use crate::database::Backend;
 use serde::Serialize;
 
+use super::apart::unreadable;
 use super::chunk::Chunks;
-use super::confirm::{check_stage, differing_locked};
+use super::confirm::{check_stage, differing_locked, lock};
 use super::equality;
 use super::mapped::{Suspect, named};
 use super::plan::Plan;
@@ -162,9 +163,9 @@ async fn repair_key<DB: Backend>(
     keep: bool,
     refusals: &mut Refusals,
 ) -> Result<Repaired, Error> {
-    let mut alone = false;
+    let (mut alone, mut unread) = (false, false);
     for attempt in 1..=ATTEMPTS {
-        match repair_key_once(plan, key, keep, alone).await {
+        match repair_key_once(plan, key, (keep, alone, unread)).await {
             Ok(Attempt::Done(repaired)) => return Ok(repaired),
             Ok(Attempt::Again) => {}
             Ok(Attempt::Alone) if refusals.are_enough() => {
@@ -181,6 +182,14 @@ async fn repair_key<DB: Backend>(
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
                 return Ok(Repaired::Failed(error.cause()));
             }
+            // A value that does not fit the mapping: it may be what a copy replaces.
+            Err(error) if error.is_about_data() && !unread => {
+                unread = true;
+                continue;
+            }
+            Err(error) if error.is_about_data() => {
+                return Ok(Repaired::Failed(error.to_string()));
+            }
             Err(error)
                 if matches!(
                     error.kind(),
@@ -196,8 +205,7 @@ async fn repair_key<DB: Backend>(
 async fn repair_key_once<DB: Backend>(
     plan: &Plan<'_, DB>,
     key: &KeyParts,
-    keep: bool,
-    alone: bool,
+    (keep, alone, unread): (bool, bool, bool),
 ) -> Result<Attempt, Error> {
     let shared = plan.shared;
     let (mut tx, position) = match alone {
@@ -209,7 +217,10 @@ async fn repair_key_once<DB: Backend>(
     let bucket = plan.copier.bucket(shared, key)?;
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
-    let (found, held) = differing_locked(plan, &mut tx, keys).await?;
+    let (found, held) = match unread {
+        true => (vec![unreadable(key)], lock(plan, &mut tx, keys).await?),
+        false => differing_locked(plan, &mut tx, keys).await?,
+    };
     let Some(found) = found.into_iter().next() else {
         tx.rollback().await?;
         return Ok(Attempt::Done(Repaired::Equal));
