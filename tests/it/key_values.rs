@@ -7,7 +7,7 @@ use dualwrite::{
 };
 use uuid::Uuid;
 
-use crate::support::db::{Scratch, TestDb, on_all_databases};
+use crate::support::db::{Scratch, SqliteDb, TestDb, on_all_databases};
 use crate::support::sql::Sql;
 use crate::support::wait;
 
@@ -76,6 +76,46 @@ async fn a_row_without_a_key_is_named_by_backfill_and_verification<D: TestDb>(db
     db.execute("DELETE FROM old_note WHERE id IS NULL").await;
     assert!(migration.verify().run().await.unwrap().is_clean());
     runtime.shutdown().await.unwrap();
+}
+
+/// Neither a primary key of several columns nor a descending one is the number of a row, so both take NULL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_no_number_of_a_row_take_null_on_sqlite() {
+    let tables = [
+        ("a", "a INTEGER, b INTEGER NOT NULL, word TEXT, PRIMARY KEY (a, b)"),
+        ("id", "id INTEGER PRIMARY KEY DESC, b INTEGER, word TEXT"),
+    ];
+    for (number, (key, columns)) in tables.into_iter().enumerate() {
+        let db = SqliteDb::fresh("key_values_null").await.unwrap();
+        for table in ["old_note", "new_note"] {
+            db.execute(&format!("CREATE TABLE {table} ({columns})")).await;
+        }
+        db.execute("INSERT INTO old_note VALUES (1, 1, 'a'), (NULL, 2, 'b'), (3, 3, 'c')").await;
+        let source = |table| KeySource::table(table).column(key);
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let registration = runtime.migration("m");
+        let copying = "INSERT INTO new_note SELECT * FROM {rows} n";
+        let registration = match number {
+            0 => registration.backfill(
+                CopySql::<sqlx::Sqlite, (i64, i64)>::new(source("old_note").column("b"))
+                    .new_source(source("new_note").column("b"))
+                    .copying(copying),
+            ),
+            _ => registration.backfill(
+                CopySql::<sqlx::Sqlite, i64>::new(source("old_note"))
+                    .new_source(source("new_note"))
+                    .copying(copying),
+            ),
+        };
+        let migration = registration.register().await.unwrap();
+        let warned = migration.preflight().await.unwrap().findings;
+        assert!(warned.iter().any(|found| found.check == "key_null"), "{warned:?}");
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let error = migration.backfill().run().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+        assert!(error.to_string().contains("holds NULL"), "{error}");
+        runtime.shutdown().await.unwrap();
+    }
 }
 
 async fn values_that_are_no_key_are_named<D: TestDb>(db: Scratch<D>) {
