@@ -273,9 +273,11 @@ impl Adapter for SqliteAdapter {
             return Ok(trigger::drop(watched));
         }
         let table = watched.table_name().replace('"', "");
-        let values = [SqlValue::from(&*table), SqlValue::from(&*table)];
+        let values = [&*table, &*table, &*table].map(SqlValue::from);
         let rows = Self::fetch(conn, trigger::Unique::READ, &values).await?;
-        Ok(trigger::create(watched, &trigger::Unique::of(&rows)?))
+        let mut statements = hazards::left_behind(conn, watched).await?;
+        statements.extend(trigger::create(watched, &trigger::Unique::of(&rows)?));
+        Ok(statements)
     }
 
     async fn hazards(

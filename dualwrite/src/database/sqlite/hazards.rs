@@ -41,6 +41,20 @@ async fn missing(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result
     Ok(gone.then(hazard).into_iter().collect())
 }
 
+/// Removes triggers of ours that went along with a table that was renamed: their names are taken.
+pub(super) async fn left_behind(
+    conn: &mut SqliteConnection,
+    watched: &Watched,
+) -> sqlx::Result<Vec<String>> {
+    let name = &watched.name;
+    let sql = format!(
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) <> lower(?) \
+         AND name IN ('{name}_ins', '{name}_upd', '{name}_del') ORDER BY 1"
+    );
+    let rows = SqliteAdapter::fetch(conn, &sql, &[SqlValue::from(&*watched.plain_name())]).await?;
+    rows.iter().map(|row| Ok(format!("DROP TRIGGER IF EXISTS {}", row.text(0)?))).collect()
+}
+
 async fn foreign_keys(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {
     let table = watched.plain_name();
     let sql = "SELECT DISTINCT id, \"table\", \"from\", on_delete, on_update FROM pragma_foreign_key_list(?) \
