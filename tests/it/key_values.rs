@@ -78,6 +78,36 @@ async fn a_row_without_a_key_is_named_by_backfill_and_verification<D: TestDb>(db
     runtime.shutdown().await.unwrap();
 }
 
+/// New takes keys for equal that old does not: a row under another spelling is missing once, and is once too many.
+async fn a_row_that_new_spells_otherwise_is_counted_once<D: TestDb>(db: Scratch<D>) {
+    let (old, new) = match D::NAME {
+        "postgres" => {
+            db.execute(
+                "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            )
+            .await;
+            ("text", "text COLLATE folded")
+        }
+        "mysql" => ("VARCHAR(20) COLLATE utf8mb4_bin", "VARCHAR(20) COLLATE utf8mb4_general_ci"),
+        _ => ("TEXT", "TEXT COLLATE NOCASE"),
+    };
+    for (table, column) in [("old_note", old), ("new_note", new)] {
+        let sql =
+            format!("CREATE TABLE {table} (id {column} NOT NULL PRIMARY KEY, word VARCHAR(50))");
+        db.execute(&sql).await;
+    }
+    db.execute("INSERT INTO old_note VALUES ('ab', 'a'), ('cd', 'b'), ('e', 'c')").await;
+    let (runtime, migration) = begin::<D, String>(&db).await;
+    migration.backfill().run().await.unwrap();
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    db.execute("UPDATE new_note SET id = 'AB' WHERE id = 'ab'").await;
+    let report = migration.verify().run().await.unwrap();
+    let found = (report.missing_in_new, report.missing_in_old, report.differing, report.transient);
+    assert_eq!(found, (1, 1, 2, 0), "{report:?}");
+    assert_eq!(report.keys, ["\"ab\"", "\"AB\""]);
+    runtime.shutdown().await.unwrap();
+}
+
 /// Neither a primary key of several columns nor a descending one is the number of a row, so both take NULL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_are_no_number_of_a_row_take_null_on_sqlite() {
@@ -381,6 +411,7 @@ async fn an_unsigned_key_that_no_control_table_holds_is_refused<D: Sql>(db: Scra
 }
 
 on_all_databases!(
+    a_row_that_new_spells_otherwise_is_counted_once,
     an_unsigned_key_that_no_control_table_holds_is_refused,
     a_row_without_a_key_is_named_by_backfill_and_verification,
     values_that_are_no_key_are_named,
