@@ -108,6 +108,33 @@ async fn a_row_that_new_spells_otherwise_is_counted_once<D: TestDb>(db: Scratch<
     runtime.shutdown().await.unwrap();
 }
 
+/// Two rows that are the same in all that is compared are copied as one.
+async fn rows_that_have_one_key_are_not_called_clean<D: TestDb>(db: Scratch<D>) {
+    for (table, more) in [("old_note", ""), ("new_note", "PRIMARY KEY")] {
+        let sql = format!("CREATE TABLE {table} (id BIGINT NOT NULL {more}, word VARCHAR(50))");
+        db.execute(&sql).await;
+    }
+    db.execute("INSERT INTO old_note VALUES (1, 'a'), (1, 'a'), (2, 'b')").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let source = |table| KeySource::table(table).column("id");
+    let copy = CopySql::<D::Db, i64>::new(source("old_note"))
+        .new_source(source("new_note"))
+        .copying("INSERT INTO new_note SELECT DISTINCT n.id, n.word FROM {rows} n")
+        .compared_by(|| Mapping::new().column("word", "word"));
+    let migration = runtime.migration("m").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    let error = migration.verify().run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+    for said in ["table `old_note`", "several rows have one key", "unique index"] {
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    assert!(migration.status().await.unwrap().verified.is_none());
+    db.execute("DELETE FROM old_note WHERE id = 1; INSERT INTO old_note VALUES (1, 'a')").await;
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    runtime.shutdown().await.unwrap();
+}
+
 /// Neither a primary key of several columns nor a descending one is the number of a row, so both take NULL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_are_no_number_of_a_row_take_null_on_sqlite() {
@@ -411,6 +438,7 @@ async fn an_unsigned_key_that_no_control_table_holds_is_refused<D: Sql>(db: Scra
 }
 
 on_all_databases!(
+    rows_that_have_one_key_are_not_called_clean,
     a_row_that_new_spells_otherwise_is_counted_once,
     an_unsigned_key_that_no_control_table_holds_is_refused,
     a_row_without_a_key_is_named_by_backfill_and_verification,

@@ -5,7 +5,7 @@ use dualwrite::{
     CopySql, ErrorKind, Finding, FindingLevel, Gate, KeySource, OwnedKey, Runtime, Stage,
 };
 
-use crate::support::db::{PostgresDb, Scratch, TestDb, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
 
 /// A copy function over `old_note` and `new_note`.
 fn notes<D: TestDb, K: OwnedKey>() -> CopySql<D::Db, K> {
@@ -96,6 +96,25 @@ async fn nullability_indexes_and_lengths_are_found<D: TestDb>(db: Scratch<D>) {
         assert!(names(&found).contains(&warned("key_length")), "{found:?}");
     }
     runtime.shutdown().await.unwrap();
+}
+
+/// What a transaction did to it stays where that is rolled back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_transactions_is_refused_on_mysql() {
+    for (altered, engine) in [("old_note", "MyISAM"), ("new_note", "Aria"), ("new_note", "MEMORY")]
+    {
+        let db = MySqlDb::fresh("preflight_engine").await.unwrap();
+        tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+        db.execute(&format!("ALTER TABLE {altered} ENGINE = {engine}")).await;
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let notes = notes::<MySqlDb, i64>();
+        let error = runtime.migration("m").backfill(notes).register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains(&format!("table `{altered}`")) && text.contains(engine), "{text}");
+        assert!(text.contains("ENGINE = InnoDB"), "{text}");
+        runtime.shutdown().await.unwrap();
+    }
 }
 
 /// Its operators take no domain of it.

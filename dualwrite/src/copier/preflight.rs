@@ -72,7 +72,7 @@ async fn rows_found<DB: Backend>(
     }
     if !one_table && subject.old.table.is_some() {
         let notes = DB::Adapter::table_notes(conn, copier.pages.table()).await?;
-        rows::hidden(&subject.old, &notes, &mut found);
+        rows::unsound(&subject.old, &notes, &mut found);
     }
     Ok(found)
 }

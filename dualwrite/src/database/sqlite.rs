@@ -272,11 +272,9 @@ impl Adapter for SqliteAdapter {
         if !create {
             return Ok(trigger::drop(watched));
         }
-        let table = watched.table_name().replace('"', "");
-        let values = [&*table, &*table, &*table].map(SqlValue::from);
-        let rows = Self::fetch(conn, trigger::Unique::READ, &values).await?;
+        let unique = trigger::Unique::read(conn, watched).await?;
         let mut statements = hazards::left_behind(conn, watched).await?;
-        statements.extend(trigger::create(watched, &trigger::Unique::of(&rows)?));
+        statements.extend(trigger::create(watched, &unique));
         Ok(statements)
     }
 

@@ -277,6 +277,10 @@ impl<DB: Backend> Run<'_, '_, DB> {
         let shared = self.plan.shared;
         self.check_generation().await?;
         self.plan.copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+        if self.state.report.sample.is_none() {
+            let checked = self.plan.copier.check_repeats().await;
+            checked.map_err(|error| error.of(&shared.name))?;
+        }
         // Whoever was superseded proves nothing.
         self.record().await?;
         if self.state.report.may_prove() {

@@ -126,3 +126,20 @@ async fn a_row_that_is_replaced_by_a_default_is_recorded_on_sqlite() {
     repaired(&world).await;
     assert!(world.migration.verify().run().await.unwrap().is_clean());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unique_index_that_comes_later_is_named_on_sqlite() {
+    let world = on_sqlite("writers_elsewhere_later", "").await;
+    assert!(world.migration.verify().run().await.unwrap().proven);
+    assert!(kinds(&world.migration).await.is_empty());
+    world.db.execute("CREATE UNIQUE INDEX words ON old_note (word)").await;
+    world.db.execute("INSERT OR REPLACE INTO old_note VALUES (9, 'word 2')").await;
+    assert_eq!(kinds(&world.migration).await, [HazardKind::Watch]);
+    world.migration.install_trigger().await.unwrap();
+    assert!(kinds(&world.migration).await.is_empty());
+    assert_eq!(stale(&world.migration).await, [StaleKind::Writer]);
+    world.migration.verify().repair().run().await.unwrap();
+    world.db.execute("INSERT OR REPLACE INTO old_note VALUES (10, 'word 3')").await;
+    repaired(&world).await;
+    assert!(world.migration.verify().run().await.unwrap().proven);
+}

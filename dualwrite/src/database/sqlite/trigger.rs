@@ -3,7 +3,11 @@
 //! `INSERT OR REPLACE` removes rows that share a unique value with the new one, and fires triggers for them only
 //! on connections with `recursive_triggers`. So a trigger before the write notes those rows, whoever writes.
 
-use crate::database::{SqlRow, Watched};
+use sqlx::SqliteConnection;
+
+use crate::database::sealed::Adapter as _;
+use crate::database::sqlite::SqliteAdapter;
+use crate::database::{SqlRow, SqlValue, Watched};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
 use crate::preflight::form::{KeyForm, Spelling, UuidAs};
 
@@ -37,7 +41,7 @@ struct UniqueColumn {
 impl Unique {
     /// Asks for the columns of unique indexes, those of expressions left out, and for the alias of the row's
     /// number; all parameters are the table's name.
-    pub(super) const READ: &str = "\
+    const READ: &str = "\
         SELECT l.name, x.name, x.coll, (SELECT c.dflt_value FROM pragma_table_xinfo(?) c \
         WHERE c.name = x.name AND c.\"notnull\" = 1) FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x \
         WHERE l.\"unique\" = 1 AND x.key = 1 AND NOT EXISTS \
@@ -46,8 +50,15 @@ impl Unique {
         AND upper(type) = 'INTEGER' AND 1 = (SELECT count(*) FROM pragma_table_info(t.arg) WHERE pk > 0) \
         ORDER BY 1";
 
+    /// Asks for them.
+    pub(super) async fn read(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<Self> {
+        let table = watched.table_name().replace('"', "");
+        let values = [&*table, &*table, &*table].map(SqlValue::from);
+        Self::of(&SqliteAdapter::fetch(conn, Self::READ, &values).await?)
+    }
+
     /// The rows of [`READ`](Self::READ).
-    pub(super) fn of(rows: &[SqlRow]) -> sqlx::Result<Self> {
+    fn of(rows: &[SqlRow]) -> sqlx::Result<Self> {
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let mut found: Vec<(String, Vec<UniqueColumn>)> = Vec::new();
         for row in rows {
@@ -101,18 +112,27 @@ impl Unique {
 
 pub(super) fn create(watched: &Watched, unique: &Unique) -> Vec<String> {
     let mut statements: Vec<String> = EVENTS.iter().map(|event| after(watched, event)).collect();
-    for (suffix, event, rows) in REPLACING {
-        let (name, table) = (&watched.name, watched.table_name());
+    for (name, statement) in before(watched, unique) {
         // What is unique may have changed since it was made.
-        statements.push(format!("DROP TRIGGER IF EXISTS {name}_{suffix}"));
-        if let Some(shared) = unique.shared(watched, rows) {
-            let marks = note(watched, &table, &format!("FROM {table}"), &shared);
-            statements.push(format!(
-                "CREATE TRIGGER {name}_{suffix} BEFORE {event} ON {table} FOR EACH ROW BEGIN {marks} END"
-            ));
-        }
+        statements.push(format!("DROP TRIGGER IF EXISTS {name}"));
+        statements.extend(statement);
     }
     statements
+}
+
+/// The triggers that note rows which are replaced, by their names; without a statement where nothing can be.
+pub(super) fn before(watched: &Watched, unique: &Unique) -> Vec<(String, Option<String>)> {
+    let trigger = |(suffix, event, rows): (&str, &str, &[&str])| {
+        let (name, table) = (format!("{}_{suffix}", watched.name), watched.table_name());
+        let statement = unique.shared(watched, rows).map(|shared| {
+            let marks = note(watched, &table, &format!("FROM {table}"), &shared);
+            format!(
+                "CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW BEGIN {marks} END"
+            )
+        });
+        (name, statement)
+    };
+    REPLACING.map(trigger).into()
 }
 
 fn after(watched: &Watched, (suffix, event, rows): &(&str, &str, &[&str])) -> String {
