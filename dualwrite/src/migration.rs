@@ -312,6 +312,8 @@ impl Migration {
     /// `Unsupported` without a copy function; `Timeout` where somebody holds the lock; `Database`, also where the service
     /// may not make triggers.
     pub async fn install_trigger(&self) -> Result<(), Error> {
+        // One that was missing is known as that before it is there again.
+        self.find_hazards().await?;
         set_trigger(&self.0, true).await?;
         self.find_hazards().await
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, RETRY_AFTER, Runtime, Side, Stage};
+use dualwrite::{CopySql, ErrorKind, KeySource, RETRY_AFTER, Runtime, Side, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, World, plain};
@@ -18,6 +18,7 @@ on_all_databases!(
     a_raised_generation_takes_waivers_back,
     a_waiver_needs_a_letter_a_name_and_a_reason,
     a_backfill_of_the_next_generation_takes_letters_out,
+    rows_that_refer_to_one_another_are_copied_in_one_go,
 );
 
 /// A world at dual write whose backfill is complete but for the key 7.
@@ -195,4 +196,32 @@ async fn a_backfill_of_the_next_generation_takes_letters_out<D: Sql>(db: Scratch
     let done = world.migration.backfill().batch(3).run().await.unwrap();
     assert_eq!((done.migrated, done.failed), (20, 0));
     assert!(world.migration.dead_letters().await.unwrap().is_empty());
+}
+
+/// Each to the next, so that a backfill meets every row before the one that it refers to.
+async fn rows_that_refer_to_one_another_are_copied_in_one_go<D: Sql>(db: Scratch<D>) {
+    db.execute(
+        "CREATE TABLE old_step (id BIGINT PRIMARY KEY, next_id BIGINT);
+         CREATE TABLE new_step (id BIGINT PRIMARY KEY, next_id BIGINT, \
+         FOREIGN KEY (next_id) REFERENCES new_step (id))",
+    )
+    .await;
+    for id in 1..30 {
+        db.execute(&format!("INSERT INTO old_step VALUES ({id}, {})", id + 1)).await;
+    }
+    db.execute("INSERT INTO old_step VALUES (30, NULL), (31, 99)").await;
+    let copy = CopySql::<D::Db, i64>::new(KeySource::table("old_step").column("id"))
+        .new_source(KeySource::table("new_step").column("id"))
+        .copying("INSERT INTO new_step SELECT s.id, s.next_id FROM {rows} s");
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("steps").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().batch(4).run().await.unwrap();
+    assert!(done.complete && done.failed > 20, "{done:?}");
+    migration.retry_dead_letters().await.unwrap();
+    assert_eq!(db.number("SELECT count(*) FROM new_step").await, 30);
+    let letters = migration.dead_letters().await.unwrap();
+    let keys: Vec<&str> = letters.iter().map(|letter| letter.key.as_str()).collect();
+    assert_eq!(keys, ["31"], "what it refers to is nowhere");
+    runtime.shutdown().await.unwrap();
 }

@@ -27,9 +27,20 @@ const JSON: &[[&str; 2]] = &[
 ];
 const OTHER_JSON: [&str; 2] = ["'{\"a\": [1, 2]}'", "'{\"a\": [2, 1]}'"];
 
+const UUID: &str = "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'";
+const UUIDS: &[[&str; 2]] = &[[UUID, UUID], ["NULL", "NULL"]];
+const OTHER_UUID: [&str; 2] = [UUID, "'6ba7b810-9dad-11d1-80b4-00c04fd430c9'"];
+const ADDRESSES: &[[&str; 2]] = &[["'::1'", "'::1'"], ["NULL", "NULL"]];
+const POINTS: &[[&str; 2]] = &[["POINT(1, 2)", "POINT(1, 2)"], ["NULL", "NULL"]];
+/// Written with six digits, of seven or more.
+const FLOATS: &[[&str; 2]] = &[["16777216", "16777216"], ["0.1", "0.1"], ["NULL", "NULL"]];
+
 fn pairs<D: TestDb>() -> Vec<Pair> {
     let texts = |old, new| Pair { types: [old, new], same: TEXTS, other: ["'a'", "'A'"] };
     let json = |old, new| Pair { types: [old, new], same: JSON, other: OTHER_JSON };
+    let uuids = |old, new| Pair { types: [old, new], same: UUIDS, other: OTHER_UUID };
+    let addresses =
+        |old, new| Pair { types: [old, new], same: ADDRESSES, other: ["'::1'", "'::2'"] };
     match D::NAME {
         "postgres" => vec![
             json("json", "jsonb"),
@@ -44,6 +55,13 @@ fn pairs<D: TestDb>() -> Vec<Pair> {
                 "VARCHAR(20) COLLATE utf8mb4_unicode_ci",
             ),
             texts("VARCHAR(20) CHARACTER SET latin1", "VARCHAR(20) COLLATE utf8mb4_bin"),
+            // Types that are refused where a number is asked for.
+            uuids("UUID", "UUID"),
+            uuids("CHAR(36)", "UUID"),
+            addresses("INET6", "INET6"),
+            addresses("INET6", "VARCHAR(40)"),
+            Pair { types: ["POINT", "POINT"], same: POINTS, other: ["POINT(1, 2)", "POINT(2, 1)"] },
+            Pair { types: ["FLOAT", "FLOAT"], same: FLOATS, other: ["16777216", "16777222"] },
         ],
         _ => vec![texts("TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM")],
     }
@@ -61,7 +79,7 @@ async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>
         let pool = db.another_pool(5).await;
         let mut rows = same.to_vec();
         rows.push(other);
-        rows.push(["'1'", "NULL"]);
+        rows.push([same[0][0], "NULL"]);
         for (side, table) in ["old_field", "new_field"].into_iter().enumerate() {
             db.execute(&format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, f {})", types[side]))
                 .await;

@@ -7,7 +7,7 @@ use dualwrite::{
 };
 use uuid::Uuid;
 
-use crate::support::db::{Scratch, TestDb, on_all_databases};
+use crate::support::db::{Scratch, SqliteDb, TestDb, on_all_databases};
 use crate::support::sql::Sql;
 use crate::support::wait;
 
@@ -76,6 +76,103 @@ async fn a_row_without_a_key_is_named_by_backfill_and_verification<D: TestDb>(db
     db.execute("DELETE FROM old_note WHERE id IS NULL").await;
     assert!(migration.verify().run().await.unwrap().is_clean());
     runtime.shutdown().await.unwrap();
+}
+
+/// New takes keys for equal that old does not: a row under another spelling is missing once, and is once too many.
+async fn a_row_that_new_spells_otherwise_is_counted_once<D: TestDb>(db: Scratch<D>) {
+    let (old, new) = match D::NAME {
+        "postgres" => {
+            db.execute(
+                "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            )
+            .await;
+            ("text", "text COLLATE folded")
+        }
+        "mysql" => ("VARCHAR(20) COLLATE utf8mb4_bin", "VARCHAR(20) COLLATE utf8mb4_general_ci"),
+        _ => ("TEXT", "TEXT COLLATE NOCASE"),
+    };
+    for (table, column) in [("old_note", old), ("new_note", new)] {
+        let sql =
+            format!("CREATE TABLE {table} (id {column} NOT NULL PRIMARY KEY, word VARCHAR(50))");
+        db.execute(&sql).await;
+    }
+    db.execute("INSERT INTO old_note VALUES ('ab', 'a'), ('cd', 'b'), ('e', 'c')").await;
+    let (runtime, migration) = begin::<D, String>(&db).await;
+    migration.backfill().run().await.unwrap();
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    db.execute("UPDATE new_note SET id = 'AB' WHERE id = 'ab'").await;
+    let report = migration.verify().run().await.unwrap();
+    let found = (report.missing_in_new, report.missing_in_old, report.differing, report.transient);
+    assert_eq!(found, (1, 1, 2, 0), "{report:?}");
+    assert_eq!(report.keys, ["\"ab\"", "\"AB\""]);
+    runtime.shutdown().await.unwrap();
+}
+
+/// Two rows that are the same in all that is compared are copied as one.
+async fn rows_that_have_one_key_are_not_called_clean<D: TestDb>(db: Scratch<D>) {
+    for (table, more) in [("old_note", ""), ("new_note", "PRIMARY KEY")] {
+        let sql = format!("CREATE TABLE {table} (id BIGINT NOT NULL {more}, word VARCHAR(50))");
+        db.execute(&sql).await;
+    }
+    db.execute("INSERT INTO old_note VALUES (1, 'a'), (1, 'a'), (2, 'b')").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let source = |table| KeySource::table(table).column("id");
+    let copy = CopySql::<D::Db, i64>::new(source("old_note"))
+        .new_source(source("new_note"))
+        .copying("INSERT INTO new_note SELECT DISTINCT n.id, n.word FROM {rows} n")
+        .compared_by(|| Mapping::new().column("word", "word"));
+    let migration = runtime.migration("m").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    let error = migration.verify().run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+    for said in ["table `old_note`", "several rows have one key", "unique index"] {
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    assert!(migration.status().await.unwrap().verified.is_none());
+    db.execute("DELETE FROM old_note WHERE id = 1; INSERT INTO old_note VALUES (1, 'a')").await;
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    runtime.shutdown().await.unwrap();
+}
+
+/// Neither a primary key of several columns nor a descending one is the number of a row, so both take NULL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_no_number_of_a_row_take_null_on_sqlite() {
+    let tables = [
+        ("a", "a INTEGER, b INTEGER NOT NULL, word TEXT, PRIMARY KEY (a, b)"),
+        ("id", "id INTEGER PRIMARY KEY DESC, b INTEGER, word TEXT"),
+    ];
+    for (number, (key, columns)) in tables.into_iter().enumerate() {
+        let db = SqliteDb::fresh("key_values_null").await.unwrap();
+        for table in ["old_note", "new_note"] {
+            db.execute(&format!("CREATE TABLE {table} ({columns})")).await;
+        }
+        db.execute("INSERT INTO old_note VALUES (1, 1, 'a'), (NULL, 2, 'b'), (3, 3, 'c')").await;
+        let source = |table| KeySource::table(table).column(key);
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let registration = runtime.migration("m");
+        let copying = "INSERT INTO new_note SELECT * FROM {rows} n";
+        let registration = match number {
+            0 => registration.backfill(
+                CopySql::<sqlx::Sqlite, (i64, i64)>::new(source("old_note").column("b"))
+                    .new_source(source("new_note").column("b"))
+                    .copying(copying),
+            ),
+            _ => registration.backfill(
+                CopySql::<sqlx::Sqlite, i64>::new(source("old_note"))
+                    .new_source(source("new_note"))
+                    .copying(copying),
+            ),
+        };
+        let migration = registration.register().await.unwrap();
+        let warned = migration.preflight().await.unwrap().findings;
+        assert!(warned.iter().any(|found| found.check == "key_null"), "{warned:?}");
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let error = migration.backfill().run().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+        assert!(error.to_string().contains("holds NULL"), "{error}");
+        runtime.shutdown().await.unwrap();
+    }
 }
 
 async fn values_that_are_no_key_are_named<D: TestDb>(db: Scratch<D>) {
@@ -341,6 +438,8 @@ async fn an_unsigned_key_that_no_control_table_holds_is_refused<D: Sql>(db: Scra
 }
 
 on_all_databases!(
+    rows_that_have_one_key_are_not_called_clean,
+    a_row_that_new_spells_otherwise_is_counted_once,
     an_unsigned_key_that_no_control_table_holds_is_refused,
     a_row_without_a_key_is_named_by_backfill_and_verification,
     values_that_are_no_key_are_named,

@@ -25,6 +25,14 @@ const WORDS: &[&str] =
 /// Different under every collation.
 const PLAIN: &[&str] =
     &["'a'", "'b'", "'ab'", "'abc'", "'B c'", "'z'", "'ñu'", "'Zz'", "'10'", "'9'", "'q''q'"];
+/// What JSON writes by its number, or as two signs.
+const SIGNS: &[&str] = &[
+    "CONCAT('k', CHAR(31))",
+    "CONCAT('l', CHAR(11), CHAR(14), CHAR(15))",
+    "CONCAT('m', CHAR(92), 'u001F', CHAR(92, 31))",
+    "CONCAT('n', CHAR(8, 9, 10, 12, 13))",
+    "CONCAT('o', CHAR(1, 26, 127), '\"/')",
+];
 const NUMBERS: &[&str] = &["1", "2", "-3", "10", "9", "100", "77", "32000", "0"];
 const UUIDS: &[&str] = &[
     "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'",
@@ -70,6 +78,9 @@ const MYSQL_TEXTS: &[Case] = &[
     case("VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_german2_ci", PLAIN),
     case("VARCHAR(20) CHARACTER SET utf8mb3", PLAIN),
     case("VARBINARY(20)", PLAIN),
+    case("VARCHAR(20)", SIGNS),
+    case("VARCHAR(20) COLLATE utf8mb4_bin", SIGNS),
+    case("VARBINARY(20)", SIGNS),
     case("BINARY(8)", PLAIN),
     case("UUID", UUIDS),
     case("CHAR(36)", UUIDS),
@@ -248,6 +259,7 @@ async fn text_keys_of_every_type_arrive<D: TestDb>(db: Scratch<D>) {
 }
 
 async fn integer_keys_of_every_width_arrive<D: TestDb>(db: Scratch<D>) {
+    const UNSIGNED: &[&str] = &["1", "2", "10", "9", "100", "77", "0"];
     let mixed = |old, new| Case { old, new, keys: NUMBERS };
     let cases: &[Case] = match D::NAME {
         "postgres" => &[
@@ -266,6 +278,10 @@ async fn integer_keys_of_every_width_arrive<D: TestDb>(db: Scratch<D>) {
             case("BIGINT", NUMBERS),
             case("BIGINT UNSIGNED", &["1", "2", "10", "9", "100", "77"]),
             case("DECIMAL(12,2)", NUMBERS),
+            case("INT(8) ZEROFILL", UNSIGNED),
+            case("BIGINT(20) ZEROFILL", UNSIGNED),
+            Case { old: "TINYINT", new: "TINYINT UNSIGNED", keys: UNSIGNED },
+            Case { old: "INT UNSIGNED", new: "INT", keys: UNSIGNED },
             mixed("INT", "BIGINT"),
             mixed("DECIMAL(12,0)", "BIGINT"),
         ],

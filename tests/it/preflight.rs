@@ -5,7 +5,7 @@ use dualwrite::{
     CopySql, ErrorKind, Finding, FindingLevel, Gate, KeySource, OwnedKey, Runtime, Stage,
 };
 
-use crate::support::db::{Scratch, TestDb, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
 
 /// A copy function over `old_note` and `new_note`.
 fn notes<D: TestDb, K: OwnedKey>() -> CopySql<D::Db, K> {
@@ -96,6 +96,85 @@ async fn nullability_indexes_and_lengths_are_found<D: TestDb>(db: Scratch<D>) {
         assert!(names(&found).contains(&warned("key_length")), "{found:?}");
     }
     runtime.shutdown().await.unwrap();
+}
+
+/// What a transaction did to it stays where that is rolled back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_transactions_is_refused_on_mysql() {
+    for (altered, engine) in [("old_note", "MyISAM"), ("new_note", "Aria"), ("new_note", "MEMORY")]
+    {
+        let db = MySqlDb::fresh("preflight_engine").await.unwrap();
+        tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+        db.execute(&format!("ALTER TABLE {altered} ENGINE = {engine}")).await;
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let notes = notes::<MySqlDb, i64>();
+        let error = runtime.migration("m").backfill(notes).register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains(&format!("table `{altered}`")) && text.contains(engine), "{text}");
+        assert!(text.contains("ENGINE = InnoDB"), "{text}");
+        runtime.shutdown().await.unwrap();
+    }
+}
+
+/// Its operators take no domain of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_of_an_enum_is_refused_as_a_key_on_postgres() {
+    let db = PostgresDb::fresh("preflight_enum").await.unwrap();
+    db.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN feeling AS mood").await;
+    tables(&db, "feeling PRIMARY KEY").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let notes = notes::<PostgresDb, String>();
+    let error = runtime.migration("m").backfill(notes).register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("the type feeling has no order"), "{error}");
+    runtime.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_policies_may_hide_are_refused_on_postgres() {
+    let db = PostgresDb::fresh("preflight_policies").await.unwrap();
+    tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+    let role = format!("reader_{}", uuid::Uuid::new_v4().simple());
+    db.execute(&format!(
+        "CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role};
+         INSERT INTO old_note SELECT g, 'word' FROM generate_series(1, 9) g;
+         GRANT ALL ON old_note, new_note TO {role};
+         ALTER TABLE old_note ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY own ON old_note USING (id < 5)"
+    ))
+    .await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    runtime.shutdown().await.unwrap();
+    db.execute(&format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")).await;
+    let as_role: &'static str = Box::leak(format!("SET ROLE {role}").into_boxed_str());
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(5)
+        .after_connect(move |conn, _| {
+            Box::pin(async move { sqlx::raw_sql(as_role).execute(conn).await.map(drop) })
+        })
+        .connect(&db.url())
+        .await
+        .unwrap();
+    let register = async || {
+        let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+        let registered =
+            runtime.migration("m").backfill(notes::<PostgresDb, i64>()).register().await;
+        runtime.shutdown().await.unwrap();
+        registered.map(drop)
+    };
+    let error = register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    for said in ["table `old_note`", "row-level security", "BYPASSRLS"] {
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    // A policy that shows all rows hides none; one that restricts it may.
+    db.execute(&format!("CREATE POLICY service ON old_note TO {role} USING (true)")).await;
+    register().await.unwrap();
+    db.execute("CREATE POLICY narrow ON old_note AS RESTRICTIVE USING (id > 2)").await;
+    register().await.unwrap_err();
+    pool.close().await;
+    db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
 on_all_databases!(

@@ -13,10 +13,27 @@ pub(crate) const DEAD_LETTERS_MAX: u32 = 10_000;
 /// Dead letters that one round of the maintenance tries at the most; the next round goes on.
 pub(crate) const DEAD_LETTERS_A_ROUND: u32 = 100;
 
-/// Tries letters again, whether or not their time has come. Returns how many were copied.
+/// How often all are tried one after the other, as long as some are copied.
+const PASSES_MAX: usize = 10;
+
+/// Tries letters again, whether or not their time has come. Returns how many were copied. A row may refer to another
+/// that is a letter too, before or behind it: as long as some are copied they are tried once more, the other way round.
 pub(crate) async fn retry_all(shared: &Joined) -> Result<u64, Error> {
-    let letters = shared.control.dead_letters(&shared.name, false, DEAD_LETTERS_MAX).await?;
-    retry(shared, letters).await
+    let mut copied = 0;
+    for pass in 0..PASSES_MAX {
+        let mut letters =
+            shared.control.dead_letters(&shared.name, false, DEAD_LETTERS_MAX).await?;
+        if pass % 2 == 1 {
+            letters.reverse();
+        }
+        let all = letters.len() as u64;
+        let now = retry(shared, letters).await?;
+        copied += now;
+        if now == 0 || now == all {
+            break;
+        }
+    }
+    Ok(copied)
 }
 
 /// Tries those again whose time has come.

@@ -70,6 +70,10 @@ async fn rows_found<DB: Backend>(
         let notes = DB::Adapter::table_notes(conn, pages.table()).await?;
         rows::notes(side, &notes, &mut found);
     }
+    if !one_table && subject.old.table.is_some() {
+        let notes = DB::Adapter::table_notes(conn, copier.pages.table()).await?;
+        rows::unsound(&subject.old, &notes, &mut found);
+    }
     Ok(found)
 }
 

@@ -4,7 +4,7 @@ use super::run::SqlCopier;
 use super::source::Pages;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::preflight::finding::Finding;
 use crate::preflight::keys;
 use crate::preflight::schema::{Subject, Table};
@@ -93,6 +93,26 @@ impl<DB: Backend> SqlCopier<DB> {
             let rows = DB::Adapter::fetch(&mut conn, &sql, &[]).await;
             for row in rows.map_err(failed)? {
                 pages.key_of(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where several rows of a table have one key: they are copied and compared as one. Where no unique index
+    /// says that there are none, this reads the whole table.
+    pub(crate) async fn check_repeats(&self) -> Result<(), Error> {
+        for pages in std::iter::once(&self.pages).chain(&self.new_pages) {
+            let Some(sql) = pages.repeated() else { continue };
+            let failed = |error| Error::database("looking for keys that several rows have", error);
+            let mut conn = self.pool.acquire().await.map_err(failed)?;
+            if !DB::Adapter::fetch(&mut conn, &sql, &[]).await.map_err(failed)?.is_empty() {
+                let message = format!(
+                    "table {}: several rows have one key ({}) and are copied and compared as one; remove all but one, \
+                     make a unique index on the key, or use another key",
+                    pages.table().replace(['"', '`'], "`"),
+                    pages.columns().join(", ").replace(['"', '`'], "`"),
+                );
+                return Err(Error::new(ErrorKind::WrongKey, message));
             }
         }
         Ok(())

@@ -168,6 +168,16 @@ impl Pages {
         (!nulls.is_empty()).then_some(sql)
     }
 
+    /// Looks for a key that several rows have; `None` where no two can.
+    pub(crate) fn repeated(&self) -> Option<String> {
+        let keyed = self.keyed();
+        let (selected, table, columns) = (keyed.selected(), &self.table, self.columns.join(", "));
+        let may_repeat = keyed.forms.iter().any(|form| form.may_repeat);
+        may_repeat.then(|| {
+            format!("SELECT {selected} FROM {table} GROUP BY {columns} HAVING count(*) > 1 LIMIT 1")
+        })
+    }
+
     /// The key by which the control tables know this one, however it is spelled.
     pub(crate) fn identity(&self, key: &KeyParts) -> Result<EncodedKey, Error> {
         EncodedKey::from_parts(&identity(key, &self.keyed().forms))

@@ -331,11 +331,16 @@ impl Adapter for MySqlAdapter {
     }
 
     async fn triggers(
-        _conn: &mut MySqlConnection,
+        conn: &mut MySqlConnection,
         watched: &Watched,
         create: bool,
     ) -> sqlx::Result<Vec<String>> {
-        Ok(if create { trigger::create(watched) } else { trigger::drop(watched) })
+        if !create {
+            return Ok(trigger::drop(watched));
+        }
+        let mut statements = hazards::left_behind(conn, watched).await?;
+        statements.extend(trigger::create(watched));
+        Ok(statements)
     }
 
     async fn hazards(

@@ -12,6 +12,7 @@ mod fence;
 mod hazards;
 mod inspect;
 mod install;
+mod notes;
 mod pooler;
 mod trigger;
 
@@ -320,25 +321,7 @@ impl Adapter for PostgresAdapter {
     }
 
     async fn table_notes(conn: &mut PgConnection, table: &str) -> sqlx::Result<TableNotes> {
-        // Those that run for each row, at its insertion or update.
-        let triggers = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = to_regclass(?) \
-                        AND NOT tgisinternal AND tgname NOT LIKE 'dualwrite%' AND tgenabled <> 'D' \
-                        AND tgtype & 1 <> 0 AND tgtype & 20 <> 0 ORDER BY 1";
-        let rights = "SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) r \
-                      WHERE NOT has_table_privilege(to_regclass(?)::oid, r)";
-        let table_name = [SqlValue::from(table)];
-        let mut found = [Vec::new(), Vec::new()];
-        for (list, sql) in found.iter_mut().zip([triggers, rights]) {
-            for row in Self::fetch(conn, sql, &table_name).await? {
-                list.push(row.text(0)?.to_owned());
-            }
-        }
-        let [triggers, missing_rights] = found;
-        let deferred = match Self::deferred(conn, table, &[]).await? {
-            Deferred::Named(names) => Some(names),
-            Deferred::Nothing | Deferred::Asked(_) => None,
-        };
-        Ok(TableNotes { triggers, missing_rights, deferred, ..TableNotes::default() })
+        notes::of(conn, table).await
     }
 
     const DEFERS: bool = true;

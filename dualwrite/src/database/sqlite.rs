@@ -272,10 +272,10 @@ impl Adapter for SqliteAdapter {
         if !create {
             return Ok(trigger::drop(watched));
         }
-        let table = watched.table_name().replace('"', "");
-        let values = [SqlValue::from(&*table), SqlValue::from(&*table)];
-        let rows = Self::fetch(conn, trigger::Unique::READ, &values).await?;
-        Ok(trigger::create(watched, &trigger::Unique::of(&rows)?))
+        let unique = trigger::Unique::read(conn, watched).await?;
+        let mut statements = hazards::left_behind(conn, watched).await?;
+        statements.extend(trigger::create(watched, &unique));
+        Ok(statements)
     }
 
     async fn hazards(

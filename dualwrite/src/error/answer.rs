@@ -3,6 +3,9 @@
 
 use sqlx::error::{DatabaseError, ErrorKind as Refused};
 
+#[cfg(feature = "postgres")]
+use super::reason::is_raised_on_postgres;
+
 /// SQLSTATE of a serialization failure, on MySQL of a deadlock too; and of PostgreSQL's deadlock. MySQL and MariaDB
 /// have numbers besides: a row that changed since the snapshot (1020), and a commit that another node of a
 /// cluster was quicker than (1180).
@@ -26,7 +29,19 @@ pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
         5 => ["22", "23", "27", "44", "P0", "45"].iter().any(|class| code.starts_with(class)),
         _ => matches!(primary(&code), Some(18..=20)),
     });
-    class || error.kind() != Refused::Other
+    class || error.kind() != Refused::Other || is_raised_by_a_function(error)
+}
+
+/// A function of the application refused the row, by a code of its own choice.
+#[cfg(feature = "postgres")]
+fn is_raised_by_a_function(error: &dyn DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    error.is_some_and(|error| is_raised_on_postgres(error) && !error.code().starts_with("40"))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn is_raised_by_a_function(_error: &dyn DatabaseError) -> bool {
+    false
 }
 
 /// Whether the role of the connection may not do that.

@@ -224,10 +224,15 @@ fn names(error: &dyn DatabaseError) -> Vec<String> {
     };
     #[cfg(feature = "postgres")]
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        if is_raised_on_postgres(error) {
+            return names;
+        }
         name("constraint", error.constraint());
         name("table", error.table());
         name("column", error.column());
-        if error.constraint().is_none() && error.table().is_none() {
+        // What a statement names has a position in it. A value that is cast to `regclass` has none.
+        let is_named = error.position().is_some() || error.code() == "42501";
+        if error.constraint().is_none() && error.table().is_none() && is_named {
             name("object", object(error.code(), error.message()).as_deref());
         }
         return names;
@@ -265,7 +270,13 @@ fn names(error: &dyn DatabaseError) -> Vec<String> {
     names
 }
 
-/// What a trigger says by `RAISE` may be anything.
+/// What a function says by `RAISE` may be anything, its code and the names that it gives too.
+#[cfg(feature = "postgres")]
+pub(super) fn is_raised_on_postgres(error: &sqlx::postgres::PgDatabaseError) -> bool {
+    error.routine() == Some("exec_stmt_raise")
+}
+
+/// The same on SQLite.
 fn is_raised(error: &dyn DatabaseError) -> bool {
     error.code().is_some_and(|code| code == "1811")
 }

@@ -65,6 +65,8 @@ pub struct KeyForm {
     pub(crate) has_max: bool,
     /// There may be rows without a key.
     pub(crate) nullable: bool,
+    /// No unique index keeps two rows from having one key.
+    pub(crate) may_repeat: bool,
     /// Values are bytes, which are not compared with texts.
     pub(crate) is_bytes: bool,
     /// The first row will tell more.

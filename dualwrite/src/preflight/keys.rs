@@ -16,6 +16,7 @@ pub(crate) fn forms(
 ) -> Option<Vec<KeyForm>> {
     side.table.as_ref()?;
     let mut forms = Vec::new();
+    let may_repeat = !side.is_key_unique();
     for (name, kind) in side.key.iter().zip(kind.columns()) {
         let Some(column) = side.column(name) else {
             let why =
@@ -26,7 +27,8 @@ pub(crate) fn forms(
         match form_of(column, kind) {
             Ok(form) => {
                 let is_table = side.table.as_ref().is_some_and(|table| !table.is_view);
-                forms.push(KeyForm { nullable: column.nullable && is_table, ..form });
+                let nullable = column.nullable && is_table;
+                forms.push(KeyForm { nullable, may_repeat, ..form });
             }
             Err(Unfit { why, action }) => {
                 found.push(refuse("key_type", side, name, why, action));

@@ -12,6 +12,10 @@ pub struct TableNotes {
     pub(crate) triggers: Vec<String>,
     /// Rights on the table that the role lacks.
     pub(crate) missing_rights: Vec<String>,
+    /// Row-level security keeps rows from the role.
+    pub(crate) hides_rows: bool,
+    /// The engine of the table, where it has no transactions.
+    pub(crate) cannot_roll_back: Option<String>,
     /// Constraints that are judged as late as at COMMIT.
     pub(crate) deferred: Option<String>,
     /// The server cuts values that do not fit, in silence.
@@ -132,7 +136,27 @@ pub(crate) fn demanded(subject: &Subject, out: &mut Vec<Finding>) {
     }
 }
 
-/// What has to be asked for each table.
+/// What no verification would say: rows that the role does not see, and writes that stay where a transaction is
+/// rolled back.
+pub(crate) fn unsound(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
+    if let Some(engine) = &notes.cannot_roll_back {
+        let why = format!(
+            "the engine {engine} has no transactions: what a dual write or a page did to it stays where the other \
+             side is rolled back, and nobody notices"
+        );
+        let action = "give the table an engine with transactions: ALTER TABLE … ENGINE = InnoDB";
+        out.push(found("engine", FindingLevel::Refuse, side, None, (why, action)));
+    }
+    if notes.hides_rows {
+        let why = "row-level security applies to the role, and its policies may hide rows: those are neither copied \
+                   nor compared, and a verification says that all is equal";
+        let action = "give the role BYPASSRLS or a policy USING (true), or take the role that owns the table, without \
+                      FORCE ROW LEVEL SECURITY";
+        out.push(found("row_security", FindingLevel::Refuse, side, None, (why.to_owned(), action)));
+    }
+}
+
+/// What has to be asked for each table that is written.
 pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
     for trigger in &notes.triggers {
         let why = format!(
@@ -156,6 +180,7 @@ pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding
         let action = "grant it before the first row is copied";
         out.push(found("rights", FindingLevel::Warn, side, None, (why, action)));
     }
+    unsound(side, notes, out);
     if notes.cuts_values {
         let why = "`sql_mode` has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server cuts values that do \
                    not fit, and refuses none";
@@ -263,13 +288,23 @@ mod tests {
         let known = TableNotes {
             triggers: vec!["touch".to_owned()],
             missing_rights: vec!["DELETE".to_owned()],
+            hides_rows: true,
+            cannot_roll_back: Some("MyISAM".to_owned()),
             deferred: Some("\"n_parent\"".to_owned()),
             cuts_values: true,
             pads_values: true,
         };
         notes(&table, &known, &mut out);
         let all: String = out.iter().map(ToString::to_string).collect();
-        for word in ["`touch`", "n_parent", "DELETE", "STRICT_TRANS_TABLES", "column `code`"] {
+        for word in [
+            "`touch`",
+            "n_parent",
+            "DELETE",
+            "row-level",
+            "MyISAM",
+            "STRICT_TRANS_TABLES",
+            "column `code`",
+        ] {
             assert!(all.contains(word), "{all}");
         }
     }

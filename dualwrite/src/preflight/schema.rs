@@ -93,6 +93,15 @@ impl SideSchema {
         self.table.as_ref()?.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
     }
 
+    /// Whether a unique index keeps two rows from having one key.
+    pub(crate) fn is_key_unique(&self) -> bool {
+        let is_key = |column: &String| self.key.iter().any(|key| key.eq_ignore_ascii_case(column));
+        self.table
+            .iter()
+            .flat_map(|table| &table.indexes)
+            .any(|index| index.unique && index.columns.iter().all(is_key))
+    }
+
     /// Whether an index leads through the keys in their order.
     pub(crate) fn has_key_index(&self, unique: bool) -> bool {
         self.table.iter().flat_map(|table| &table.indexes).any(|index| {

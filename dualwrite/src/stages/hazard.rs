@@ -74,6 +74,13 @@ impl HazardKind {
     }
 }
 
+impl HazardKind {
+    /// Whether rows of old may change unseen while it lasts.
+    fn is_blind(self) -> bool {
+        self.is_writer() || self == Self::Watch
+    }
+}
+
 impl fmt::Display for HazardKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -146,7 +153,8 @@ pub(crate) fn own_trigger(name: &str) -> (&'static str, String, &'static str) {
 pub(crate) struct Changes {
     pub(crate) store: Vec<Hazard>,
     pub(crate) gone: Vec<String>,
-    /// A writer has gone that nobody recorded as stopped: what it wrote is not verified.
+    /// A writer has gone that nobody recorded as stopped, or a trigger of the library is there again: what was written
+    /// meanwhile is not verified.
     pub(crate) withdraws: bool,
 }
 
@@ -161,7 +169,7 @@ pub(crate) fn changes(known: &[Hazard], found: &[Hazard]) -> Changes {
         known.iter().filter(|one| !found.iter().any(|hazard| hazard.name == one.name)).collect();
     Changes {
         store: store.cloned().collect(),
-        withdraws: gone.iter().any(|one| one.kind.is_writer() && one.stopped.is_none()),
+        withdraws: gone.iter().any(|one| one.kind.is_blind() && one.stopped.is_none()),
         gone: gone.into_iter().map(|one| one.name.clone()).collect(),
     }
 }
@@ -200,6 +208,7 @@ mod tests {
         let gone = |known: &Hazard| changes(std::slice::from_ref(known), &[]);
         assert!(gone(&writer).withdraws);
         assert!(!gone(&stopped).withdraws && !gone(&sequence).withdraws);
+        assert!(gone(&Hazard::new(HazardKind::Watch, "t", "x")).withdraws);
         assert_eq!(gone(&writer).gone, ["a"]);
         let same = changes(std::slice::from_ref(&stopped), std::slice::from_ref(&writer));
         assert_eq!(same, Changes::default(), "the record stays");

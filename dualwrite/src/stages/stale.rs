@@ -21,9 +21,11 @@ pub enum StaleKind {
     Key,
     /// Somebody truncated the old table.
     Truncated,
-    /// The catalogue says that the old table was truncated, rebuilt, or lost or got a partition.
+    /// The catalogue says that the old table was truncated, rebuilt, or lost or got a partition, or that triggers of
+    /// this library on it were disabled for a while.
     Reshaped,
-    /// A writer that no trigger sees has gone, or somebody recorded that it is stopped.
+    /// A writer that no trigger sees has gone, or somebody recorded that it is stopped; or triggers of this library were
+    /// missing for a while.
     Writer,
 }
 
@@ -66,8 +68,14 @@ impl fmt::Display for StaleKind {
                  library, or its write was answered differently by the two sides"
             }
             Self::Truncated => "the old table was truncated",
-            Self::Reshaped => "the old table was truncated, rebuilt, or its partitions changed",
-            Self::Writer => "what a stopped writer wrote to the old table is not verified yet",
+            Self::Reshaped => {
+                "the old table was truncated or rebuilt, its partitions changed, or triggers of this library on it \
+                 were disabled for a while"
+            }
+            Self::Writer => {
+                "what a stopped writer wrote to the old table, or somebody while triggers of this library were \
+                 missing, is not verified yet"
+            }
         })
     }
 }

@@ -152,11 +152,13 @@ pub(crate) async fn differing_locked<DB: Backend>(
 }
 
 fn in_order(mut found: Vec<Suspect>, keys: &[KeyParts]) -> Vec<Suspect> {
-    found.sort_by_cached_key(|suspect| keys.iter().position(|key| *key == suspect.key));
+    let place = |suspect: &Suspect| keys.iter().position(|key| *key == suspect.key);
+    found.sort_by_cached_key(|suspect| place(suspect).unwrap_or(keys.len()));
     found
 }
 
-async fn lock<DB: Backend>(
+/// Locks these keys of old; answers with those that are there.
+pub(super) async fn lock<DB: Backend>(
     plan: &Plan<'_, DB>,
     tx: &mut Tx<'_, DB>,
     keys: &[KeyParts],

@@ -4,8 +4,9 @@
 use crate::database::Backend;
 use serde::Serialize;
 
+use super::apart::unreadable;
 use super::chunk::Chunks;
-use super::confirm::{check_stage, differing_locked};
+use super::confirm::{check_stage, differing_locked, lock};
 use super::equality;
 use super::mapped::{Suspect, named};
 use super::plan::Plan;
@@ -162,7 +163,7 @@ async fn repair_key<DB: Backend>(
     keep: bool,
     refusals: &mut Refusals,
 ) -> Result<Repaired, Error> {
-    let mut mode = Mode { keep, exclusive: false };
+    let mut mode = Mode { keep, exclusive: false, unreadable: false };
     for attempt in 1..=ATTEMPTS {
         match repair_key_once(plan, key, mode).await {
             Ok(Attempt::Done(repaired)) => return Ok(repaired),
@@ -180,6 +181,14 @@ async fn repair_key<DB: Backend>(
             }
             Err(error) if error.kind() == ErrorKind::CopyFailed => {
                 return Ok(Repaired::Failed(error.cause()));
+            }
+            // A value that does not fit the mapping: it may be what a copy replaces.
+            Err(error) if error.is_about_data() && !mode.unreadable => {
+                mode.unreadable = true;
+                continue;
+            }
+            Err(error) if error.is_about_data() => {
+                return Ok(Repaired::Failed(error.to_string()));
             }
             Err(error)
                 if matches!(
@@ -200,6 +209,8 @@ struct Mode {
     keep: bool,
     /// The fence is held exclusively: no write is in flight.
     exclusive: bool,
+    /// A value does not fit the mapping: it is taken for different, and not compared before the copy.
+    unreadable: bool,
 }
 
 /// What to do with a key that differs under the lock.
@@ -249,7 +260,10 @@ async fn repair_key_once<DB: Backend>(
     let bucket = plan.copier.bucket(shared, key)?;
     let to = stage_of(position, bucket).reads().other();
     let keys = std::slice::from_ref(key);
-    let (found, held) = differing_locked(plan, &mut tx, keys).await?;
+    let (found, held) = match mode.unreadable {
+        true => (vec![unreadable(key)], lock(plan, &mut tx, keys).await?),
+        false => differing_locked(plan, &mut tx, keys).await?,
+    };
     let held = held.contains(key);
     let Some(found) = found.into_iter().next() else {
         tx.rollback().await?;

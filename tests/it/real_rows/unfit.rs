@@ -5,7 +5,7 @@ use dualwrite::{
     Compare, ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
 };
 
-use crate::support::db::{Scratch, on_all_databases};
+use crate::support::db::{PostgresDb, Scratch, TestDb as _, on_all_databases};
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -135,5 +135,35 @@ where
     let report = migration.verify().run().await.unwrap();
     assert_eq!((report.compared, report.keys), (3, vec!["2".to_owned(), "3".to_owned()]));
     assert_eq!(report.fields["(unreadable)"], 1);
+    runtime.shutdown().await.unwrap();
+}
+
+/// `jsonb` takes less than `json`: what cannot be compared as a value is repaired all the same, and so is the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_goes_on_past_rows_that_cannot_be_compared_on_postgres() {
+    let db = PostgresDb::fresh("unfit_repair").await.unwrap();
+    db.execute(
+        "CREATE TABLE old_day (id bigint PRIMARY KEY, day json);
+         CREATE TABLE new_day (id bigint PRIMARY KEY, day json);
+         INSERT INTO old_day VALUES (1, '\"\\u0000\"'), (2, '1e999999'), (3, '[1]'), (4, NULL)",
+    )
+    .await;
+    let copy = CopySql::<sqlx::Postgres, i64>::new(KeySource::table("old_day").column("id"))
+        .new_source(KeySource::table("new_day").column("id"))
+        .copying(
+            "INSERT INTO new_day SELECT r.id, r.day FROM {rows} r \
+             ON CONFLICT (id) DO UPDATE SET day = excluded.day",
+        )
+        .compared_by(|| Mapping::new().column("day", "day"));
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("days").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    assert!(migration.verify().run().await.unwrap().is_clean());
+    db.execute("UPDATE new_day SET day = '{}'").await;
+    assert_eq!(migration.verify().run().await.unwrap().differing, 4);
+    let repaired = migration.verify().repair().run().await.unwrap();
+    assert_eq!((repaired.copied, repaired.failures), (4, Vec::new()));
+    assert!(migration.verify().run().await.unwrap().is_clean());
     runtime.shutdown().await.unwrap();
 }

@@ -5,7 +5,7 @@ use dualwrite::{
     KeySource, Runtime, Stage, Tx,
 };
 
-use crate::support::db::{Scratch, on_all_databases};
+use crate::support::db::{PostgresDb, Scratch, TestDb as _, on_all_databases};
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -168,4 +168,39 @@ where
     assert!(said.contains("unique") && !said.contains("convert"), "{said}");
     assert!(!said.contains("PLANTED"), "{said}");
     runtime.shutdown().await.unwrap();
+}
+
+/// What a function raises may be anything: its text, its code, and the names that it gives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_functions_of_the_application_raise_is_not_repeated_on_postgres() {
+    for (code, deferred) in [("23514", false), ("42703", false), ("42703", true), ("ZZ001", true)] {
+        let db = PostgresDb::fresh("values_raised").await.unwrap();
+        tables(&db).await;
+        let kind = match deferred {
+            true => {
+                "CONSTRAINT TRIGGER judge AFTER INSERT ON new_person DEFERRABLE INITIALLY DEFERRED"
+            }
+            false => "TRIGGER judge BEFORE INSERT ON new_person",
+        };
+        db.execute(&format!(
+            "DELETE FROM old_person WHERE id <> 4; INSERT INTO old_person VALUES (7, 'PLANTED7', '7');
+             CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.email LIKE 'PLANTED%' THEN RAISE EXCEPTION USING ERRCODE = '{code}',
+             MESSAGE = 'column \"' || NEW.email || '\"', CONSTRAINT = NEW.email, TABLE = NEW.email,
+             COLUMN = NEW.email; END IF; RETURN NEW; END $$;
+             CREATE {kind} FOR EACH ROW EXECUTE FUNCTION judge()"
+        ))
+        .await;
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let copy = copy::<PostgresDb>();
+        let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let done = migration.backfill().run().await.unwrap();
+        assert_eq!((done.migrated, done.failed), (1, 1), "{code}");
+        let letters = migration.dead_letters().await.unwrap();
+        assert_eq!(letters[0].key, "7");
+        assert!(letters[0].error.contains(code), "{letters:?}");
+        assert!(!letters[0].error.contains("PLANTED"), "{letters:?}");
+        runtime.shutdown().await.unwrap();
+    }
 }

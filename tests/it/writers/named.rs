@@ -47,7 +47,7 @@ pub(crate) async fn blockers(migration: &Migration, requested: Move) -> Vec<Bloc
     found
 }
 
-async fn kinds(migration: &Migration) -> Vec<HazardKind> {
+pub(super) async fn kinds(migration: &Migration) -> Vec<HazardKind> {
     migration.hazards().await.unwrap().into_iter().map(|one| one.kind).collect()
 }
 
@@ -145,8 +145,14 @@ async fn a_trigger_of_the_library_that_is_missing_is_named<D: Sql>(db: Scratch<D
     assert_eq!(kinds(&world.migration).await, [HazardKind::Watch]);
     let refused = world.migration.advance(Stage::Complete).await.unwrap_err();
     assert!(refused.to_string().contains("run `install_trigger` again"), "{refused}");
+    // What is written meanwhile, nobody sees: with the trigger back, the proof of before says nothing.
+    world.db.execute("UPDATE old_note SET word = 'unseen' WHERE id = 1").await;
     world.migration.install_trigger().await.unwrap();
     assert_eq!(kinds(&world.migration).await, []);
+    let refused = world.migration.advance(Stage::Complete).await.unwrap_err();
+    assert!(refused.blockers().iter().any(|found| found.gate == Gate::Verified), "{refused}");
+    world.db.execute("UPDATE new_note SET word = 'unseen' WHERE id = 1").await;
+    assert!(world.migration.verify().run().await.unwrap().proven);
     world.migration.advance(Stage::Complete).await.unwrap();
 }
 

@@ -98,17 +98,19 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
         ));
     }
     match (kind, &*column.base) {
-        // Beside a BIGINT it would become a DECIMAL.
+        // Beside a BIGINT it would become a DECIMAL. ZEROFILL would be read as a part of the text.
         (KeyKind::INTEGER, "bigint") if column.unsigned => Ok(KeyForm {
-            read: Wrap::new("CAST(", " AS CHAR)"),
-            text: Wrap::new("CAST(", " AS CHAR)"),
+            read: Wrap::new("CAST(CAST(", " AS UNSIGNED) AS CHAR)"),
+            text: Wrap::new("CAST(CAST(", " AS UNSIGNED) AS CHAR)"),
             order: "integer unsigned".into(),
             has_max: true,
             ..KeyForm::default()
         }),
         (KeyKind::INTEGER, "tinyint" | "smallint" | "mediumint" | "int" | "bigint") => {
+            // Beside one another, two of these may become a DECIMAL.
             Ok(KeyForm {
-                text: Wrap::new("CAST(", " AS CHAR)"),
+                read: Wrap::new("CAST(", " AS SIGNED)"),
+                text: Wrap::new("CAST(CAST(", " AS SIGNED) AS CHAR)"),
                 order: "integer".into(),
                 has_max: true,
                 ..KeyForm::default()

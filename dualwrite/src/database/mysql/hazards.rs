@@ -42,22 +42,39 @@ fn place(table: &str) -> (String, String) {
 
 async fn missing(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {
     let Watched { name, migration, table, .. } = watched;
-    let (schema, _) = place(table);
+    let (schema, plain) = place(table);
+    // By the table, too: a trigger goes along when its table is renamed.
     let sql = format!(
         "SELECT (SELECT watched FROM dualwrite_migration WHERE name = '{migration}'), \
          (SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = {schema} \
-         AND trigger_name IN ('{name}_ins', '{name}_upd', '{name}_del'))"
+         AND event_object_table = '{plain}' AND trigger_name IN ('{name}_ins', '{name}_upd', '{name}_del'))"
     );
     let rows = MySqlAdapter::fetch(conn, &sql, &[]).await?;
     let Some(row) = rows.first() else { return Ok(Vec::new()) };
     let gone = row.optional_integer(0)?.unwrap_or(0) != 0 && row.integer(1)? < 3;
-    let detail = "a trigger of this library is missing on the old table, so that writes of others are not seen: \
-                  run `install_trigger` again";
+    let detail = "a trigger of this library is missing on the old table, as after the table was made anew or renamed, so \
+                  that writes of others are not seen: run `install_trigger` again";
     let hazard = || Hazard {
         repair: Some("migration.install_trigger()".to_owned()),
         ..Hazard::new(HazardKind::Watch, &format!("trigger {name}"), detail)
     };
     Ok(gone.then(hazard).into_iter().collect())
+}
+
+/// Removes triggers of ours that went along with a table that was renamed: their names are taken.
+pub(super) async fn left_behind(
+    conn: &mut MySqlConnection,
+    watched: &Watched,
+) -> sqlx::Result<Vec<String>> {
+    let Watched { name, table, .. } = watched;
+    let (schema, plain) = place(table);
+    let sql = format!(
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = {schema} \
+         AND event_object_table <> '{plain}' AND trigger_name IN ('{name}_ins', '{name}_upd', '{name}_del') \
+         ORDER BY 1"
+    );
+    let rows = MySqlAdapter::fetch(conn, &sql, &[]).await?;
+    rows.iter().map(|row| Ok(format!("DROP TRIGGER IF EXISTS {}", row.text(0)?))).collect()
 }
 
 async fn foreign_keys(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {

@@ -17,6 +17,11 @@ pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<
                    WHERE event_object_schema = COALESCE(?, DATABASE()) AND event_object_table = ? \
                    AND event_manipulation <> 'DELETE' AND trigger_name NOT LIKE 'dualwrite%' ORDER BY 1";
     let values = [SqlValue::Text(schema), SqlValue::from(name)];
+    let engine = "SELECT CAST(t.engine AS CHAR) FROM information_schema.tables t \
+                  JOIN information_schema.engines e ON e.engine = t.engine AND e.transactions = 'NO' \
+                  WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?";
+    let rows = MySqlAdapter::fetch(conn, engine, &values).await?;
+    let cannot_roll_back = rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()?;
     let rows = MySqlAdapter::fetch(conn, sql, &values).await?;
     let triggers = rows.iter().map(|row| row.text(0).map(str::to_owned));
     let triggers = triggers.collect::<sqlx::Result<_>>()?;
@@ -24,7 +29,7 @@ pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<
     let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
     let cuts_values = !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
     let pads_values = mode.contains("PAD_CHAR_TO_FULL_LENGTH");
-    Ok(TableNotes { triggers, cuts_values, pads_values, ..TableNotes::default() })
+    Ok(TableNotes { triggers, cuts_values, pads_values, cannot_roll_back, ..TableNotes::default() })
 }
 
 pub(super) async fn self_updating(

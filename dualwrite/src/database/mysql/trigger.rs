@@ -108,8 +108,8 @@ fn key(watched: &Watched, row: &str) -> String {
         _ => {
             let text = form.text.around(&format!("{row}.{column}"));
             match form.spelling {
-                Spelling::Padded => format!("JSON_QUOTE(TRIM(TRAILING ' ' FROM {text}))"),
-                _ => format!("JSON_QUOTE({text})"),
+                Spelling::Padded => quoted(&format!("TRIM(TRAILING ' ' FROM {text})")),
+                _ => quoted(&text),
             }
         }
     };
@@ -119,4 +119,31 @@ fn key(watched: &Watched, row: &str) -> String {
         // Not CONCAT_WS, which leaves NULL out.
         _ => format!("CONCAT('[', {}, ']')", parts.join(", ',', ")),
     }
+}
+
+/// A text as JSON. MariaDB writes the numbers of control characters in capitals, and the library does not. What stands
+/// behind a backslash of the text itself is left alone: such pairs become a control character meanwhile.
+fn quoted(text: &str) -> String {
+    const PAIR: &str = "_utf8mb4 X'5C5C'";
+    const MEANWHILE: &str = "_utf8mb4 X'01'";
+    let capital = |code: &str| format!("_utf8mb4 X'5C753030{code}'");
+    // The digits of 0B, 0E, 0F and 1A to 1F, as characters, and the number of the last one as a small letter.
+    let letters = [("30", "42", "62"), ("30", "45", "65"), ("30", "46", "66")].into_iter();
+    let others = ["1", "2", "3", "4", "5", "6"].map(|last| ("31", last));
+    let mut json = format!("REPLACE(JSON_QUOTE({text}), {PAIR}, {MEANWHILE})");
+    for (ten, large, small) in letters {
+        json = format!(
+            "REPLACE({json}, {}, {})",
+            capital(&format!("{ten}{large}")),
+            capital(&format!("{ten}{small}"))
+        );
+    }
+    for (ten, last) in others {
+        json = format!(
+            "REPLACE({json}, {}, {})",
+            capital(&format!("{ten}4{last}")),
+            capital(&format!("{ten}6{last}"))
+        );
+    }
+    format!("REPLACE({json}, {MEANWHILE}, {PAIR})")
 }

@@ -33,7 +33,8 @@ const COLUMNS: &str = " SELECT w.n, c.relkind::text, a.attname::text, \
      (a.attnotnull OR EXISTS (SELECT 1 FROM based d JOIN pg_type dt ON dt.oid = d.oid \
      WHERE d.own = a.atttypid AND dt.typnotnull))::int::bigint, \
      format_type(a.atttypid, a.atttypmod), t.typname::text, \
-     quote_ident(tn.nspname) || '.' || quote_ident(t.typname), (t.typtype = 'e')::int::bigint, \
+     quote_ident(tn.nspname) || '.' || quote_ident(t.typname), \
+     CASE WHEN t.typtype <> 'e' THEN 0 WHEN a.atttypid = t.oid THEN 1 ELSE 2 END::bigint, \
      (SELECT quote_ident(opn.nspname) FROM pg_opclass oc \
      JOIN pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree' \
      JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amoplefttype = oc.opcintype \
@@ -107,11 +108,13 @@ pub(super) async fn read(
 }
 
 fn column(row: &SqlRow) -> sqlx::Result<Column> {
-    let (base, is_enum) = (row.text(5)?.to_owned(), row.integer(7)? == 1);
+    let (base, is_enum) = (row.text(5)?.to_owned(), row.integer(7)? > 0);
+    // The operators of enums take no domain of one.
+    let is_hidden_enum = row.integer(7)? == 2;
     let operators = row.optional_text(8)?.map(str::to_owned);
     // These are ordered by operators of other types.
     let is_borrowed = is_enum || base == "varchar";
-    let is_ordered = is_borrowed || operators.is_some();
+    let is_ordered = (is_borrowed || operators.is_some()) && !is_hidden_enum;
     let modifier = row.integer(11)?;
     let lengthy = matches!(&*base, "bpchar" | "varchar") && modifier >= 4;
     let numeric = base == "numeric" && modifier >= 4;

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::PostgresAdapter;
+use super::trigger;
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlRow, Watched, sequence_behind};
 use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
@@ -46,11 +47,11 @@ pub(super) async fn find_hazards(
     })
 }
 
-/// The old table, its partitions, and the tables that it is a partition of.
+/// The old table, its partitions, the tables that inherit from it, and those that it is a partition of.
 fn family(Watched { table, .. }: &Watched) -> String {
     format!(
-        "(SELECT '{table}'::regclass::oid UNION SELECT relid::oid FROM pg_partition_tree('{table}') \
-         UNION SELECT relid::oid FROM pg_partition_ancestors('{table}'))"
+        "(SELECT oid FROM {} below UNION SELECT relid::oid FROM pg_partition_ancestors('{table}'))",
+        trigger::family(table)
     )
 }
 
@@ -63,16 +64,15 @@ struct Installed {
 
 async fn installed(conn: &mut PgConnection, watched: &Watched) -> sqlx::Result<Installed> {
     let Watched { table, name, migration, .. } = watched;
+    let family = trigger::family(table);
     let counts = |which: &str| {
         format!(
             "(SELECT count(*) FROM pg_trigger t WHERE t.tgname IN ('{name}', '{name}_t') AND {which} \
-             AND t.tgrelid IN (SELECT '{table}'::regclass::oid UNION SELECT p.relid FROM \
-             pg_partition_tree('{table}') p JOIN pg_class c ON c.oid = p.relid AND c.relkind <> 'f'))"
+             AND t.tgrelid IN {family})"
         )
     };
     let sql = format!(
-        "SELECT {}, {}, (SELECT count(*) * 2 FROM (SELECT '{table}'::regclass::oid UNION SELECT p.relid \
-         FROM pg_partition_tree('{table}') p JOIN pg_class c ON c.oid = p.relid AND c.relkind <> 'f') x), \
+        "SELECT {}, {}, (SELECT count(*) * 2 FROM {family} x), \
          (SELECT watched FROM dualwrite_migration WHERE name = '{migration}')",
         counts("t.tgenabled IN ('O', 'A')"),
         counts("t.tgenabled = 'A'"),
@@ -90,8 +90,8 @@ async fn installed(conn: &mut PgConnection, watched: &Watched) -> sqlx::Result<I
 }
 
 fn missing(watched: &Watched, is: &Installed) -> Option<Hazard> {
-    let detail = "the trigger of this library is missing or disabled on the old table or on one of its \
-                  partitions, so that writes of others are not seen: run `install_trigger` again";
+    let detail = "the trigger of this library is missing or disabled on the old table, on one of its partitions or \
+                  on a table that inherits from it, so that writes of others are not seen: run `install_trigger` again";
     (is.wanted && !is.fires).then(|| {
         let name = format!("trigger {}", watched.name);
         Hazard {
@@ -192,13 +192,16 @@ async fn subscriptions(conn: &mut PgConnection, watched: &Watched) -> sqlx::Resu
     rows.iter().map(hazard).collect()
 }
 
-/// Changes when the table or a partition is truncated or rebuilt, and when a partition comes or goes.
+/// Changes when the table or a partition is truncated or rebuilt, when a partition or a table that inherits from it
+/// comes or goes, and when a trigger of ours was disabled: one that is enabled again fires no longer always.
 async fn shape(conn: &mut PgConnection, watched: &Watched) -> sqlx::Result<Option<String>> {
-    let Watched { table, .. } = watched;
+    let Watched { table, name, .. } = watched;
     let sql = format!(
-        "SELECT md5(string_agg(c.oid || ':' || c.relfilenode, ',' ORDER BY c.oid)) FROM pg_class c \
-         WHERE c.oid IN (SELECT '{table}'::regclass::oid UNION SELECT relid::oid \
-         FROM pg_partition_tree('{table}'))"
+        "SELECT md5(string_agg(c.oid || ':' || c.relfilenode || COALESCE((SELECT string_agg(':' || t.tgname, '' \
+         ORDER BY t.tgname) FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled <> 'A' \
+         AND t.tgname IN ('{name}', '{name}_b', '{name}_t')), ''), ',' ORDER BY c.oid)) \
+         FROM pg_class c WHERE c.oid IN {}",
+        trigger::family(table)
     );
     let rows = PostgresAdapter::fetch(conn, &sql, &[]).await?;
     let shape = rows.first().map_or(Ok(None), |row| row.optional_text(0))?;

@@ -24,21 +24,23 @@ const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 pub(super) fn create(watched: &Watched) -> Vec<String> {
     let Watched { table, name, .. } = watched;
-    let after = format!(
-        "CREATE OR REPLACE TRIGGER {name} AFTER INSERT OR UPDATE OR DELETE ON {table} \
-         FOR EACH ROW EXECUTE FUNCTION {name}()"
-    );
-    let before = format!(
-        "CREATE OR REPLACE TRIGGER {name}_b BEFORE INSERT OR UPDATE OR DELETE ON {table} \
-         FOR EACH ROW WHEN (pg_trigger_depth() > 0) EXECUTE FUNCTION {name}()"
+    let family = family(table);
+    // Partitions get the triggers for rows of the table, tables that inherit from it do not.
+    let rows = format!(
+        "DO $install$ DECLARE part regclass; BEGIN \
+         FOR part IN SELECT c.oid::regclass FROM pg_class c WHERE c.oid IN {family} \
+         AND (NOT c.relispartition OR c.oid = '{table}'::regclass) ORDER BY c.oid LOOP \
+         EXECUTE format('CREATE OR REPLACE TRIGGER {name} AFTER INSERT OR UPDATE OR DELETE ON %s \
+         FOR EACH ROW EXECUTE FUNCTION {name}()', part); \
+         EXECUTE format('CREATE OR REPLACE TRIGGER {name}_b BEFORE INSERT OR UPDATE OR DELETE ON %s \
+         FOR EACH ROW WHEN (pg_trigger_depth() > 0) EXECUTE FUNCTION {name}()', part); \
+         END LOOP; END $install$"
     );
     // A trigger for statements is not copied to partitions, which can be truncated by themselves; that for rows
     // is. Only the owner of a table says that a trigger fires always.
     let always = format!(
         "DO $install$ DECLARE part regclass; what text; BEGIN \
-         FOR part IN SELECT '{table}'::regclass \
-         UNION SELECT p.relid FROM pg_partition_tree('{table}') p \
-         JOIN pg_class c ON c.oid = p.relid AND c.relkind <> 'f' LOOP \
+         FOR part IN SELECT c.oid::regclass FROM pg_class c WHERE c.oid IN {family} ORDER BY c.oid LOOP \
          EXECUTE format('CREATE OR REPLACE TRIGGER {name}_t AFTER TRUNCATE ON %s \
          FOR EACH STATEMENT EXECUTE FUNCTION {name}()', part); \
          BEGIN FOREACH what IN ARRAY ARRAY['{name}', '{name}_b', '{name}_t'] LOOP \
@@ -46,7 +48,17 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
          EXCEPTION WHEN insufficient_privilege THEN NULL; END; \
          END LOOP; END $install$"
     );
-    vec![function(watched), after, before, always]
+    vec![function(watched), rows, always]
+}
+
+/// The table, its partitions, and the tables that inherit from it: their rows are read with its own. Those of another
+/// server have no triggers of ours.
+pub(super) fn family(table: &str) -> String {
+    format!(
+        "(WITH RECURSIVE kin AS (SELECT '{table}'::regclass::oid AS oid UNION \
+         SELECT i.inhrelid FROM pg_inherits i JOIN kin ON i.inhparent = kin.oid) \
+         SELECT k.oid FROM kin k JOIN pg_class f ON f.oid = k.oid AND f.relkind <> 'f')"
+    )
 }
 
 /// It runs with the rights of whoever installs it: those who write the table need not be allowed to write the
@@ -109,18 +121,14 @@ fn note(watched: &Watched, key: &str) -> String {
     )
 }
 
-pub(super) fn drop(Watched { table, name, .. }: &Watched) -> Vec<String> {
-    let parts = format!(
-        "DO $remove$ DECLARE part regclass; BEGIN \
-         FOR part IN SELECT t.tgrelid FROM pg_trigger t WHERE t.tgname = '{name}_t' LOOP \
-         EXECUTE format('DROP TRIGGER {name}_t ON %s', part); END LOOP; END $remove$"
+pub(super) fn drop(Watched { name, .. }: &Watched) -> Vec<String> {
+    let triggers = format!(
+        "DO $remove$ DECLARE one record; BEGIN \
+         FOR one IN SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t \
+         WHERE t.tgname IN ('{name}', '{name}_b', '{name}_t') AND t.tgparentid = 0 LOOP \
+         EXECUTE format('DROP TRIGGER %I ON %s', one.tgname, one.part); END LOOP; END $remove$"
     );
-    vec![
-        parts,
-        format!("DROP TRIGGER IF EXISTS {name} ON {table}"),
-        format!("DROP TRIGGER IF EXISTS {name}_b ON {table}"),
-        format!("DROP FUNCTION IF EXISTS {name}()"),
-    ]
+    vec![triggers, format!("DROP FUNCTION IF EXISTS {name}()")]
 }
 
 /// The key of a row, as the library encodes it: JSON. NULL where a part is.

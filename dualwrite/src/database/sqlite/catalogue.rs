@@ -11,8 +11,8 @@ use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::preflight::schema::{Column, Index, Table, TableName};
 
-const COLUMNS: &str = "SELECT c.name, c.type, c.\"notnull\", c.pk, c.dflt_value, c.hidden, l.type, l.wr, l.strict \
-     FROM pragma_table_xinfo(?, ?) c \
+const COLUMNS: &str = "SELECT c.name, c.type, c.\"notnull\", c.pk, c.dflt_value, c.hidden, l.type, l.wr, l.strict, \
+     EXISTS (SELECT 1 FROM pragma_index_list(?, ?) i WHERE i.origin = 'pk') FROM pragma_table_xinfo(?, ?) c \
      LEFT JOIN pragma_table_list(?) l ON l.schema = COALESCE(?, 'main') ORDER BY c.cid";
 
 const INDEXES: &str = "SELECT i.name, i.\"unique\", COALESCE(x.name, ''), x.coll, i.partial \
@@ -27,7 +27,8 @@ pub(super) async fn read(
     for name in names {
         let schema = SqlValue::Text(name.schema.clone());
         let table = SqlValue::from(name.name.as_str());
-        let values = [table.clone(), schema.clone(), table, schema];
+        let place = [table.clone(), schema.clone()];
+        let values = [place.clone(), place, [table, schema]].concat();
         let rows = SqliteAdapter::fetch(conn, COLUMNS, &values).await?;
         if rows.is_empty() {
             tables.push(None);
@@ -117,8 +118,11 @@ async fn probe(conn: &mut SqliteConnection, table: &mut Table) -> sqlx::Result<(
 fn column(row: &SqlRow) -> sqlx::Result<Column> {
     let type_name = row.text(1)?.to_owned();
     let (pk, hidden) = (row.integer(3)?, row.integer(5)?);
-    let is_rowid =
-        pk == 1 && type_name.eq_ignore_ascii_case("integer") && row.optional_integer(7)? == Some(0);
+    // A primary key with an index of its own is no number of the row: one of several columns, or `DESC`.
+    let is_rowid = pk == 1
+        && type_name.eq_ignore_ascii_case("integer")
+        && row.optional_integer(7)? == Some(0)
+        && row.integer(9)? == 0;
     let without_rowid = row.optional_integer(7)? == Some(1);
     let base = affinity(&type_name, row.optional_integer(8)? == Some(1));
     let extra = match (is_rowid, hidden) {

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::SqliteAdapter;
+use super::{SqliteAdapter, trigger};
 use crate::database::sealed::Adapter as _;
 use crate::database::{NewTable, SqlValue, Watched, sequence_behind};
 use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
@@ -31,14 +31,52 @@ async fn missing(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result
     );
     let rows = SqliteAdapter::fetch(conn, &sql, &[SqlValue::from(&*watched.plain_name())]).await?;
     let Some(row) = rows.first() else { return Ok(Vec::new()) };
-    let gone = row.optional_integer(0)?.unwrap_or(0) != 0 && row.integer(1)? < 3;
-    let detail = "a trigger of this library is missing on the old table, as after the table was made anew, so that \
-                  writes of others are not seen: run `install_trigger` again";
-    let hazard = || Hazard {
+    if row.optional_integer(0)?.unwrap_or(0) == 0 {
+        return Ok(Vec::new());
+    }
+    let detail = match row.integer(1)? < 3 {
+        true => {
+            "a trigger of this library is missing on the old table, as after the table was made anew, so that writes \
+             of others are not seen: run `install_trigger` again"
+        }
+        false if is_outdated(conn, watched).await? => {
+            "the unique indexes of the old table, or defaults of their columns, are others than the triggers of this \
+             library go by, so that rows which INSERT OR REPLACE removes are not seen: run `install_trigger` again"
+        }
+        false => return Ok(Vec::new()),
+    };
+    Ok(vec![Hazard {
         repair: Some("migration.install_trigger()".to_owned()),
         ..Hazard::new(HazardKind::Watch, &format!("trigger {name}"), detail)
-    };
-    Ok(gone.then(hazard).into_iter().collect())
+    }])
+}
+
+/// Whether the triggers that note replaced rows would be made otherwise now.
+async fn is_outdated(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<bool> {
+    let unique = trigger::Unique::read(conn, watched).await?;
+    for (name, wanted) in trigger::before(watched, &unique) {
+        let sql = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?";
+        let rows = SqliteAdapter::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
+        let there = rows.first().map(|row| row.text(0)).transpose()?;
+        if there != wanted.as_deref() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes triggers of ours that went along with a table that was renamed: their names are taken.
+pub(super) async fn left_behind(
+    conn: &mut SqliteConnection,
+    watched: &Watched,
+) -> sqlx::Result<Vec<String>> {
+    let name = &watched.name;
+    let sql = format!(
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) <> lower(?) \
+         AND name IN ('{name}_ins', '{name}_upd', '{name}_del') ORDER BY 1"
+    );
+    let rows = SqliteAdapter::fetch(conn, &sql, &[SqlValue::from(&*watched.plain_name())]).await?;
+    rows.iter().map(|row| Ok(format!("DROP TRIGGER IF EXISTS {}", row.text(0)?))).collect()
 }
 
 async fn foreign_keys(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {

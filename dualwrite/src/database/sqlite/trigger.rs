@@ -3,7 +3,11 @@
 //! `INSERT OR REPLACE` removes rows that share a unique value with the new one, and fires triggers for them only
 //! on connections with `recursive_triggers`. So a trigger before the write notes those rows, whoever writes.
 
-use crate::database::{SqlRow, Watched};
+use sqlx::SqliteConnection;
+
+use crate::database::sealed::Adapter as _;
+use crate::database::sqlite::SqliteAdapter;
+use crate::database::{SqlRow, SqlValue, Watched};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
 use crate::preflight::form::{KeyForm, Spelling, UuidAs};
 
@@ -22,26 +26,46 @@ const REPLACING: [(&str, &str, &[&str]); 2] =
 
 const NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 
-/// The unique values of a table: for each index its name, and its columns, quoted, with their collations.
-pub(super) struct Unique(Vec<Vec<(String, String)>>);
+/// The unique values of a table: the columns of each index.
+pub(super) struct Unique(Vec<Vec<UniqueColumn>>);
+
+/// A column of a unique index.
+struct UniqueColumn {
+    /// Quoted, as the collation.
+    name: String,
+    collation: String,
+    /// What `OR REPLACE` puts in the place of a NULL that the column does not take.
+    default: Option<String>,
+}
 
 impl Unique {
     /// Asks for the columns of unique indexes, those of expressions left out, and for the alias of the row's
-    /// number; both parameters are the table's name.
-    pub(super) const READ: &str = "\
-        SELECT l.name, x.name, x.coll FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x \
+    /// number; all parameters are the table's name.
+    const READ: &str = "\
+        SELECT l.name, x.name, x.coll, (SELECT c.dflt_value FROM pragma_table_xinfo(?) c \
+        WHERE c.name = x.name AND c.\"notnull\" = 1) FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x \
         WHERE l.\"unique\" = 1 AND x.key = 1 AND NOT EXISTS \
         (SELECT 1 FROM pragma_index_xinfo(l.name) e WHERE e.key = 1 AND e.name IS NULL) \
-        UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_info(?) t WHERE pk > 0 \
+        UNION ALL SELECT '', name, 'BINARY', NULL FROM pragma_table_info(?) t WHERE pk > 0 \
         AND upper(type) = 'INTEGER' AND 1 = (SELECT count(*) FROM pragma_table_info(t.arg) WHERE pk > 0) \
         ORDER BY 1";
 
+    /// Asks for them.
+    pub(super) async fn read(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Result<Self> {
+        let table = watched.table_name().replace('"', "");
+        let values = [&*table, &*table, &*table].map(SqlValue::from);
+        Self::of(&SqliteAdapter::fetch(conn, Self::READ, &values).await?)
+    }
+
     /// The rows of [`READ`](Self::READ).
-    pub(super) fn of(rows: &[SqlRow]) -> sqlx::Result<Self> {
+    fn of(rows: &[SqlRow]) -> sqlx::Result<Self> {
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
+        let mut found: Vec<(String, Vec<UniqueColumn>)> = Vec::new();
         for row in rows {
-            let (index, column) = (row.text(0)?, (quoted(row.text(1)?), quoted(row.text(2)?)));
+            let index = row.text(0)?;
+            let (name, collation) = (quoted(row.text(1)?), quoted(row.text(2)?));
+            let default = row.optional_text(3)?.map(str::to_owned);
+            let column = UniqueColumn { name, collation, default };
             match found.last_mut() {
                 Some((name, columns)) if name == index => columns.push(column),
                 _ => found.push((index.to_owned(), vec![column])),
@@ -55,21 +79,30 @@ impl Unique {
         let table = watched.table_name();
         let binary = "\"BINARY\"";
         // Where the whole key is part of it, byte for byte, no other key has it.
-        let is_of_key = |columns: &&Vec<(String, String)>| {
-            let has =
-                |key: &String| columns.iter().any(|(name, coll)| name == key && coll == binary);
+        let is_of_key = |columns: &&Vec<UniqueColumn>| {
+            let has = |key: &String| {
+                columns.iter().any(|column| column.name == *key && column.collation == binary)
+            };
             watched.columns.iter().all(|(key, _)| has(key))
         };
         let shared = self.0.iter().filter(|columns| !is_of_key(columns)).map(|columns| {
-            let equal = |(name, collation): &(String, String)| {
-                format!("{table}.{name} = NEW.{name} COLLATE {collation}")
+            let equal = |UniqueColumn { name, collation, default }: &UniqueColumn| {
+                let value = match default {
+                    Some(default) => format!("COALESCE(NEW.{name}, {default})"),
+                    None => format!("NEW.{name}"),
+                };
+                format!("{table}.{name} = {value} COLLATE {collation}")
             };
             columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
         });
         let shared: Vec<String> = shared.collect();
         let same_key = |row: &&str| {
             let same = |(key, _): &(String, KeyKind)| format!("{table}.{key} IS {row}.{key}");
-            let same: Vec<String> = watched.columns.iter().map(same).collect();
+            let mut same: Vec<String> = watched.columns.iter().map(same).collect();
+            // Before the row is written, the number that it will be given is -1, which another row may have.
+            if let ([(key, KeyKind::INTEGER)], "NEW") = (watched.columns.as_slice(), *row) {
+                same.push(format!("NEW.{key} IS NOT -1"));
+            }
             format!(" AND NOT ({})", same.join(" AND "))
         };
         let others: String = others.iter().map(same_key).collect();
@@ -79,18 +112,27 @@ impl Unique {
 
 pub(super) fn create(watched: &Watched, unique: &Unique) -> Vec<String> {
     let mut statements: Vec<String> = EVENTS.iter().map(|event| after(watched, event)).collect();
-    for (suffix, event, rows) in REPLACING {
-        let (name, table) = (&watched.name, watched.table_name());
+    for (name, statement) in before(watched, unique) {
         // What is unique may have changed since it was made.
-        statements.push(format!("DROP TRIGGER IF EXISTS {name}_{suffix}"));
-        if let Some(shared) = unique.shared(watched, rows) {
-            let marks = note(watched, &table, &format!("FROM {table}"), &shared);
-            statements.push(format!(
-                "CREATE TRIGGER {name}_{suffix} BEFORE {event} ON {table} FOR EACH ROW BEGIN {marks} END"
-            ));
-        }
+        statements.push(format!("DROP TRIGGER IF EXISTS {name}"));
+        statements.extend(statement);
     }
     statements
+}
+
+/// The triggers that note rows which are replaced, by their names; without a statement where nothing can be.
+pub(super) fn before(watched: &Watched, unique: &Unique) -> Vec<(String, Option<String>)> {
+    let trigger = |(suffix, event, rows): (&str, &str, &[&str])| {
+        let (name, table) = (format!("{}_{suffix}", watched.name), watched.table_name());
+        let statement = unique.shared(watched, rows).map(|shared| {
+            let marks = note(watched, &table, &format!("FROM {table}"), &shared);
+            format!(
+                "CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW BEGIN {marks} END"
+            )
+        });
+        (name, statement)
+    };
+    REPLACING.map(trigger).into()
 }
 
 fn after(watched: &Watched, (suffix, event, rows): &(&str, &str, &[&str])) -> String {
