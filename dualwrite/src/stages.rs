@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod bucket;
 pub(crate) mod columns;
 pub(crate) mod converging;
+pub(crate) mod exact;
 pub(crate) mod facts;
 pub(crate) mod hazard;
 pub(crate) mod lineage;
