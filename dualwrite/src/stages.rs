@@ -10,6 +10,7 @@ pub(crate) mod hazard;
 pub(crate) mod lineage;
 pub(crate) mod mirror;
 pub(crate) mod moves;
+pub(crate) mod name;
 pub(crate) mod position;
 pub(crate) mod readiness;
 pub(crate) mod retry;

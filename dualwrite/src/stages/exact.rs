@@ -166,6 +166,62 @@ impl Authority {
     }
 }
 
+/// What a move of the stage changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StageChange {
+    /// The primary records its writes from now on.
+    Record(Side),
+    /// This side becomes the primary.
+    HandOver(Side),
+    /// The primary records its writes no more.
+    Alone(Side),
+}
+
+/// Why a stage cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Exact mode has no such stage.
+    NoSuchStage,
+    /// It is not the next one.
+    NotNext,
+    /// The other side lacks what was there before.
+    NotCopied,
+}
+
+/// What leads to a stage; `None` where that is the stage already.
+pub(crate) fn change_to(
+    old: Authority,
+    new: Authority,
+    to: Stage,
+) -> Result<Option<StageChange>, Refused> {
+    let copied = |side: Side| match side {
+        Side::Old if old.copied => Ok(Some(StageChange::HandOver(Side::New))),
+        Side::New if new.copied => Ok(Some(StageChange::HandOver(Side::Old))),
+        _ => Err(Refused::NotCopied),
+    };
+    match (stage_of(old, new), to) {
+        (_, Stage::Shadow | Stage::RampDown) => Err(Refused::NoSuchStage),
+        (from, to) if from == to => Ok(None),
+        (Stage::Off, Stage::DualWrite) => Ok(Some(StageChange::Record(Side::Old))),
+        (Stage::DualWrite, Stage::Live) => copied(Side::Old),
+        (Stage::DualWrite, Stage::Off) => Ok(Some(StageChange::Alone(Side::Old))),
+        (Stage::Live, Stage::DualWrite) => copied(Side::New),
+        (Stage::Live, Stage::Complete) => Ok(Some(StageChange::Alone(Side::New))),
+        (Stage::Complete, Stage::Live) => Ok(Some(StageChange::Record(Side::New))),
+        _ => Err(Refused::NotNext),
+    }
+}
+
+/// The stage that a rollback leads to.
+pub(crate) fn stage_before(stage: Stage) -> Option<Stage> {
+    match stage {
+        Stage::Off | Stage::Shadow | Stage::RampDown => None,
+        Stage::DualWrite => Some(Stage::Off),
+        Stage::Live => Some(Stage::DualWrite),
+        Stage::Complete => Some(Stage::Live),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,5 +295,20 @@ mod tests {
         assert_eq!(may_write(made_again, seen), Found::Behind, "the same epoch of another history");
         assert_eq!(may_write(Authority { epoch: 4, token: 40, ..old }, seen), Found::Here);
         assert_eq!(may_write(new, Seen::default()), Found::Elsewhere);
+    }
+    #[test]
+    fn stages_are_reached_one_by_one_and_only_where_all_was_copied() {
+        let [old, new] = rows();
+        assert_eq!(change_to(old, new, Stage::Live), Err(Refused::NotNext));
+        assert_eq!(change_to(old, new, Stage::Shadow), Err(Refused::NoSuchStage));
+        assert_eq!(change_to(old, new, Stage::DualWrite), Ok(Some(StageChange::Record(Side::Old))));
+        let recording = old.with_recording(true, 1);
+        assert_eq!(change_to(recording, new, Stage::Live), Err(Refused::NotCopied));
+        let copied = Authority { copied: true, ..recording };
+        let over = Ok(Some(StageChange::HandOver(Side::New)));
+        assert_eq!(change_to(copied, new, Stage::Live), over);
+        assert_eq!(change_to(copied, new, Stage::DualWrite), Ok(None));
+        let again = copied.with_recording(false, 2).with_recording(true, 3);
+        assert_eq!(change_to(again, new, Stage::Live), Err(Refused::NotCopied));
     }
 }
