@@ -80,6 +80,11 @@ async fn go_on(core: &Core, to: Side) -> Result<bool, Error> {
         Step::Done => return Ok(true),
         Step::Broken => return Err(core.two_primaries()),
         Step::Drain(_) => {}
+        Step::NotCopied => {
+            let message = "the other side lacks records, for somebody has stopped the recording of writes meanwhile; look \
+                           at the stage, and run `copy`";
+            return Err(Error::new(ErrorKind::Blocked, message).of(&core.name));
+        }
         Step::Close(side) | Step::GiveUp(side) | Step::Open(side) | Step::Reopen(side) => {
             let (seen, other) = (rows.of(side), rows.of(side.other()));
             let along = match step {

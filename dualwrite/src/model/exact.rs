@@ -71,6 +71,8 @@ struct State {
     /// The rows as they were seen.
     movers: [Option<[Authority; 2]>; MOVERS],
     changes: u8,
+    /// Whether the recording was stopped; once is enough.
+    stopped: bool,
     /// A read under way, where readers look in two steps: where, what it saw, what was true since it began (a set of bits).
     reader: Option<(Side, Value, u8)>,
     stale_read: bool,
@@ -82,6 +84,7 @@ enum Action {
     CommitWrite,
     AbortWrite,
     Record,
+    Stop,
     Copy,
     RelayReads(usize, Side),
     RelayApplies(usize),
@@ -100,12 +103,16 @@ struct World {
     writes: u8,
     relays: usize,
     movers: usize,
+    /// Whether the recording may be stopped, and begun again.
+    stops: bool,
 }
 
 /// Late relays, and writes enough for a key that comes again after a delete.
-const LATE: World = World { without: Without::Nothing, writes: 3, relays: 2, movers: 1 };
+const LATE: World =
+    World { without: Without::Nothing, writes: 3, relays: 2, movers: 1, stops: false };
 /// Two who move it at once, and not in the same direction.
-const MOVED: World = World { without: Without::Nothing, writes: 2, relays: 1, movers: 2 };
+const MOVED: World =
+    World { without: Without::Nothing, writes: 2, relays: 1, movers: 2, stops: true };
 
 fn bit(value: Value) -> u8 {
     1 << value.unwrap_or(7)
@@ -169,12 +176,12 @@ impl World {
     fn act(&self, state: &mut State, mover: usize, to: Side) -> Option<()> {
         let without = self.without;
         let seen = state.movers[mover].take()?;
-        // Where nothing was copied, it is refused.
-        if to == Side::New && seen[0].primary && !seen[0].copied && without != Without::Copied {
-            return None;
-        }
+        let [old, new] = seen.map(|row| match without {
+            Without::Copied => Authority { copied: true, ..row },
+            _ => row,
+        });
         // Whether the outbox is empty is judged in the transaction.
-        let mut step = next_step(seen[0], seen[1], to, true);
+        let mut step = next_step(old, new, to, true);
         if without == Without::GivingUp && matches!(step, Step::GiveUp(_)) {
             step = Step::Open(to);
         }
@@ -220,6 +227,7 @@ impl Model for World {
             relays: [Relay::Idle; RELAYS],
             movers: [None; MOVERS],
             changes: 0,
+            stopped: false,
             reader: None,
             stale_read: false,
         }]
@@ -259,6 +267,7 @@ impl Model for World {
             }
         }
         actions.extend([Action::Record, Action::Copy]);
+        actions.extend((self.stops && !state.stopped).then_some(Action::Stop));
         if state.changes < CHANGES {
             for (number, mover) in state.movers.iter().take(self.movers).enumerate() {
                 match mover {
@@ -311,6 +320,16 @@ impl Model for World {
                     return None;
                 }
                 state.at_mut(Side::Old).row = row.with_recording(true, 1);
+            }
+            Action::Stop => {
+                let row = state.at(Side::Old).row;
+                if !row.primary || !row.open || !row.recording || state.writer.is_some() {
+                    return None;
+                }
+                let database = state.at_mut(Side::Old);
+                database.row = row.with_recording(false, 1);
+                database.outbox.clear();
+                state.stopped = true;
             }
             Action::Copy => {
                 // It locks the key's counter, as a write that is recorded does.

@@ -91,6 +91,8 @@ pub(crate) enum Step {
     /// The side, which was closed and is wanted, takes writes again.
     Reopen(Side),
     Done,
+    /// The other side lacks what was there before: somebody has stopped the recording meanwhile.
+    NotCopied,
     /// Both say that they are the primary: one was restored from a backup.
     Broken,
 }
@@ -103,6 +105,7 @@ pub(crate) fn next_step(old: Authority, new: Authority, to: Side, drained: bool)
         (true, true) => Step::Broken,
         (true, false) if row(to).open => Step::Done,
         (true, false) => Step::Reopen(to),
+        (false, true) if !row(from).copied => Step::NotCopied,
         (false, true) if row(from).open => Step::Close(from),
         (false, true) if drained => Step::GiveUp(from),
         (false, true) => Step::Drain(from),
@@ -156,7 +159,7 @@ impl Authority {
                     Self { primary: true, open: true, recording: true, copied: true, ..changed };
                 Self { epoch: other.epoch + 1, ..row }
             }
-            Step::Drain(_) | Step::Done | Step::Broken => self,
+            Step::Drain(_) | Step::Done | Step::NotCopied | Step::Broken => self,
         }
     }
 
@@ -249,6 +252,8 @@ mod tests {
     fn the_way_over_and_back_is_three_steps_each() {
         let mut rows = rows();
         rows[0] = rows[0].with_recording(true, 1);
+        assert_eq!(go(&mut rows, Side::New), [Step::NotCopied]);
+        rows[0].copied = true;
         let there =
             [Step::Close(Side::Old), Step::GiveUp(Side::Old), Step::Open(Side::New), Step::Done];
         assert_eq!(go(&mut rows, Side::New), there);
@@ -270,6 +275,7 @@ mod tests {
     #[test]
     fn where_nobody_has_it_the_other_one_is_opened_whatever_is_wanted() {
         let mut rows = rows();
+        rows[0].copied = true;
         rows[0] = rows[0].after(Step::Close(Side::Old), rows[1], 2);
         rows[0] = rows[0].after(Step::GiveUp(Side::Old), rows[1], 3);
         for to in [Side::Old, Side::New] {
@@ -281,6 +287,7 @@ mod tests {
     #[test]
     fn nothing_is_given_up_before_the_outbox_is_empty() {
         let [old, new] = rows();
+        let old = Authority { copied: true, ..old };
         let closed = old.after(Step::Close(Side::Old), new, 2);
         assert_eq!(next_step(closed, new, Side::New, false), Step::Drain(Side::Old));
     }

@@ -156,7 +156,7 @@ async fn verification_finds_and_repair_mends_what_somebody_else_wrote<O: CartDb,
 }
 
 async fn the_outbox_has_the_shape_that_debezium_reads<O: CartDb, N: CartDb>(pair: Pair<O, N>) {
-    let carts = pair.builder().await.poll(Duration::from_secs(600)).start().await.unwrap();
+    let carts = pair.start_with(|one| one.poll(Duration::from_secs(600))).await;
     // The relay has just looked, and does not look again by itself.
     carts.advance(Stage::DualWrite).await.unwrap();
     pair.old

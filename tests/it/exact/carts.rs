@@ -158,7 +158,21 @@ carts!(
 );
 
 /// The migration between two kinds of databases.
-pub(crate) type Carts<O, N> = Exact<<O as CartDb>::Side, <N as CartDb>::Side>;
+pub(crate) struct Carts<O: CartDb, N: CartDb>(Exact<O::Side, N::Side>);
+
+impl<O: CartDb, N: CartDb> Clone for Carts<O, N> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<O: CartDb, N: CartDb> std::ops::Deref for Carts<O, N> {
+    type Target = Exact<O::Side, N::Side>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 /// Two databases with a table of carts each.
 pub(crate) struct Pair<O: TestDb, N: TestDb> {
@@ -184,7 +198,14 @@ impl<O: CartDb, N: CartDb> Pair<O, N> {
     }
 
     pub(crate) async fn start(&self) -> Carts<O, N> {
-        self.builder().await.start().await.unwrap()
+        self.start_with(|builder| builder).await
+    }
+
+    pub(crate) async fn start_with(
+        &self,
+        set: impl FnOnce(ExactBuilder<O::Side, N::Side>) -> ExactBuilder<O::Side, N::Side>,
+    ) -> Carts<O, N> {
+        Carts(set(self.builder().await).start().await.unwrap())
     }
 
     /// One that has come to `live`, or before.
@@ -278,10 +299,10 @@ macro_rules! on_pairs {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             use $crate::exact::carts::Pair;
-            use $crate::support::db::{$old, $new};
+            use $crate::support::db::{$old as Old, $new as New};
             let test = concat!(module_path!(), "::", stringify!($name));
-            if let Some(pair) = Pair::<$old, $new>::fresh(test).await {
-                super::$test::<$old, $new>(pair).await;
+            if let Some(pair) = Pair::<Old, New>::fresh(test).await {
+                super::$test::<Old, New>(pair).await;
             }
         }
     };
