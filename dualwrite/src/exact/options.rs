@@ -20,8 +20,6 @@ pub(crate) const DRAINED_CLOSED: u64 = 1_000;
 pub(crate) const COPY_BACKLOG: u64 = 2_000;
 /// Keys of one page of the copy.
 pub(crate) const COPY_PAGE: u32 = 100;
-/// How long one instance applies the outbox alone, after its last round.
-pub(crate) const RELAY_LEASE: Duration = Duration::from_secs(3);
 /// The limit on a statement of the library's own.
 pub(crate) const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -31,6 +29,13 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     pub(crate) take_over: Duration,
     pub(crate) poll: Duration,
+}
+
+impl Options {
+    /// How long one instance applies the outbox alone, after its last round.
+    pub(crate) fn relay_lease(&self) -> Duration {
+        self.poll * 3
+    }
 }
 
 impl Default for Options {

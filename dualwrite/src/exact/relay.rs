@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind};
 use crate::exact::core::Core;
-use crate::exact::options::{BACKLOG_COUNTED, OUTBOX_PAGE, RELAY_LEASE};
+use crate::exact::options::{BACKLOG_COUNTED, OUTBOX_PAGE};
 use crate::exact::step::ExactStep;
 use crate::key::EncodedKey;
 use crate::stages::stage::Side;
@@ -25,7 +25,7 @@ pub(crate) struct Round {
 /// One round in the background, under the lease: of several instances one applies the outbox.
 pub(crate) async fn round(core: &Core, from: Side) -> Result<Round, Error> {
     let source = core.port(from);
-    if !source.lease(&core.instance, RELAY_LEASE).await? {
+    if !source.lease(&core.instance, core.options.relay_lease()).await? {
         return Ok(Round::default());
     }
     let done = apply_all(core, from).await?;
@@ -53,6 +53,9 @@ pub(crate) async fn apply_all(core: &Core, from: Side) -> Result<Round, Error> {
         let done = apply(core, from, &page).await?;
         round.applied += done.applied;
         round.failed += done.failed;
+        if page.len() < OUTBOX_PAGE {
+            break; // what came meanwhile has time, and may never end
+        }
     }
     Ok(round)
 }

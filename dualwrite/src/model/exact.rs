@@ -1,7 +1,7 @@
 //! Exact mode: one key, writers that put and delete, relays that are late, hand-overs there and back by whoever looked at
 //! the rows before, readers of both databases. Nothing spans the two databases.
 
-use stateright::{Checker as _, Model, Property};
+use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
 use crate::stages::exact::{Authority, Found, Seen, Step, may_read, may_write, next_step, takes};
 use crate::stages::stage::Side;
@@ -409,14 +409,10 @@ const ALONE: &str = "one database at a time is the side of record";
 const KEEPS: &str = "the side of record has what was committed last";
 const AGREES: &str = "both sides agree when all is quiet";
 
-fn check(world: World) -> impl stateright::Checker<World> {
-    world.checker().threads(2).spawn_bfs().join()
-}
-
 #[test]
 fn nothing_is_lost_and_no_read_is_stale_there_and_back() {
     for world in [LATE, MOVED] {
-        let checker = check(world);
+        let checker = world.checker().threads(2).spawn_bfs().join();
         checker.assert_properties();
         assert!(checker.unique_state_count() > 20_000, "{}", checker.unique_state_count());
     }
@@ -438,7 +434,9 @@ fn each_guard_is_needed() {
         (MOVED, Without::WritersAuthority, KEEPS),
         (MOVED, Without::Copied, KEEPS),
     ] {
-        let checker = check(World { without, ..world });
+        let until = HasDiscoveries::AnyOf([property].into());
+        let world = World { without, ..world };
+        let checker = world.checker().finish_when(until).threads(2).spawn_bfs().join();
         let found = checker.discoveries();
         assert!(found.contains_key(property), "without {without:?}: {:?}", found.keys());
     }

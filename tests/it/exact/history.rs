@@ -139,7 +139,7 @@ async fn round<O: CartDb, N: CartDb>(
     for mover in movers {
         ends("a move", mover).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(dice.below(30) as u64)).await;
+    tokio::time::sleep(Duration::from_millis(20 + dice.below(60) as u64)).await;
     world.stop.store(true, SeqCst);
     for client in clients {
         ends("a client", client).await.unwrap();
