@@ -60,6 +60,7 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/converging.md")]
     pub mod converging {}
+    #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/exact.md")]
     pub mod exact {}
     #[doc = include_str!("docs/flags.md")]
