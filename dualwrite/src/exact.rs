@@ -6,6 +6,7 @@ mod copy;
 mod core;
 mod half;
 pub(crate) mod handle;
+mod inner;
 mod moves;
 pub(crate) mod options;
 mod over;

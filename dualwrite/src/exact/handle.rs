@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
-
 use crate::error::Error;
-use crate::exact::core::Core;
-use crate::exact::half::Half;
+use crate::exact::inner::Inner;
 use crate::exact::options::BACKLOG_COUNTED;
 use crate::exact::read::ExactRead;
 use crate::exact::side::ExactSide;
@@ -46,19 +43,6 @@ const FAILURES_NAMED: usize = 100;
 /// ```
 pub struct Exact<O: ExactSide, N: ExactSide> {
     pub(super) inner: Arc<Inner<O, N>>,
-}
-
-pub(super) struct Inner<O: ExactSide, N: ExactSide> {
-    pub(super) core: Arc<Core>,
-    pub(super) old: Arc<Half<O>>,
-    pub(super) new: Arc<Half<N>>,
-    pub(super) tasks: TaskTracker,
-}
-
-impl<O: ExactSide, N: ExactSide> Drop for Inner<O, N> {
-    fn drop(&mut self) {
-        self.core.closing.cancel();
-    }
 }
 
 impl<O: ExactSide, N: ExactSide> Clone for Exact<O, N> {

@@ -8,7 +8,7 @@ use crate::call::closures::write::InTx;
 use crate::error::Error;
 use crate::exact::core::{Core, Search};
 use crate::exact::half::Half;
-use crate::exact::handle::Inner;
+use crate::exact::inner::Inner;
 use crate::exact::side::ExactSide;
 use crate::exact::snapshot::Snapshot;
 use crate::needs::{Failure, failure};

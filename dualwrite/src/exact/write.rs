@@ -10,7 +10,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::exact::core::{Core, Search};
 use crate::exact::half::Half;
-use crate::exact::handle::Inner;
+use crate::exact::inner::Inner;
 use crate::exact::relay;
 use crate::exact::side::ExactSide;
 use crate::exact::step::ExactStep;

@@ -37,7 +37,7 @@ enum Without {
     CompareAndSet,
     /// Writers do not look at the row.
     WritersAuthority,
-    /// Moving does not wait until all was copied.
+    /// A hand-over does not wait until all was copied.
     Copied,
 }
 

@@ -61,6 +61,9 @@ pub(crate) trait CartDb: TestDb {
 
     /// Counts one more, by a statement that does not know how many there are.
     fn count(conn: &mut Conn<Self>, id: i64) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Ends the transaction, as no side must.
+    fn end(conn: &mut Conn<Self>) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
 macro_rules! carts {
@@ -127,6 +130,10 @@ macro_rules! carts {
                 let done = sqlx::query(sql).bind(id).execute(conn).await?;
                 assert_eq!(done.rows_affected(), 1, "the record is there on the primary");
                 Ok(())
+            }
+
+            async fn end(conn: &mut Conn<Self>) -> Result<(), BoxError> {
+                Ok(sqlx::raw_sql("COMMIT").execute(conn).await.map(drop)?)
             }
         }
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dualwrite::{ErrorKind, ExactStep, Side, Stage};
 
-use super::carts::{CartDb, Pair, cart, find, on_pairs, quiet, save};
+use super::carts::{CartDb, Fault, Pair, cart, find, on_pairs, quiet, save};
 use crate::support::wait::until;
 
 /// What the relay read before a delete must not raise the record again, and the version must outlive the delete on both
@@ -128,7 +128,33 @@ async fn a_restored_primary_takes_no_write<O: CartDb, N: CartDb>(pair: Pair<O, N
     carts.shutdown().await;
 }
 
+/// Whatever a closure has ended, nothing is recorded that is not written, and nobody is told that it is.
+async fn a_closure_that_ends_its_transaction_is_found_out<O: CartDb, N: CartDb>(pair: Pair<O, N>) {
+    let carts = pair.at(Stage::DualWrite).await;
+    let written: Result<(), Fault> = carts
+        .write(&1)
+        .old(|mut tx| {
+            Box::pin(async move {
+                O::SIDE.put(&mut *tx, &1, Some(&cart("half", 1))).await?;
+                O::end(&mut *tx).await?;
+                Ok(())
+            })
+        })
+        .new(|_| Box::pin(async { Ok(()) }))
+        .run()
+        .await;
+    assert!(written.is_err(), "its record would not be there");
+    let sql = "SELECT count(*) FROM dualwrite_outbox WHERE aggregateid = '1'";
+    assert_eq!(pair.old.number(sql).await, 0);
+    save(&carts, 1, Some(&cart("whole", 2))).await.unwrap();
+    quiet(&carts).await;
+    let [old, new] = pair.all().await;
+    assert_eq!(old, new);
+    carts.shutdown().await;
+}
+
 on_pairs!(
+    a_closure_that_ends_its_transaction_is_found_out,
     a_late_record_does_not_raise_what_was_deleted,
     a_record_that_the_mirror_refuses_keeps_none_of_the_others,
     a_hand_over_that_cannot_drain_opens_the_primary_again,
