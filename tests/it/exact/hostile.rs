@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, ExactStep, Side, Stage};
+use dualwrite::{ErrorKind, ExactSide, ExactStep, Side, Stage};
 
 use super::carts::{CartDb, Fault, Pair, cart, find, on_pairs, quiet, save};
 use crate::support::wait::until;
