@@ -45,7 +45,10 @@ impl Fault {
     pub(crate) fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Ours(error) => Some(error.kind()),
-            Self::Theirs(_) => None,
+            Self::Theirs(error) => {
+                eprintln!("{error}");
+                None
+            }
         }
     }
 }

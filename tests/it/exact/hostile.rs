@@ -128,6 +128,70 @@ async fn a_restored_primary_takes_no_write<O: CartDb, N: CartDb>(pair: Pair<O, N
     carts.shutdown().await;
 }
 
+/// An instance that has not heard of a hand-over asks the database that it believes in, which sends it to the other one.
+async fn who_has_not_heard_of_a_hand_over_reads_nothing_stale<O: CartDb, N: CartDb>(
+    pair: Pair<O, N>,
+) {
+    let carts = pair.at(Stage::DualWrite).await;
+    save(&carts, 1, Some(&cart("before", 1))).await.unwrap();
+    let deaf = pair.start_with(|one| one.poll(Duration::from_secs(600))).await;
+    assert_eq!(find(&deaf, 1).await.unwrap(), Some(cart("before", 1)));
+    carts.advance(Stage::Live).await.unwrap();
+    // Nobody applies what is written from now on.
+    let leased =
+        "UPDATE dualwrite_relay SET owner = 'somebody else', leased_until = 9000000000000000";
+    pair.new.execute(leased).await;
+    save(&carts, 1, Some(&cart("after", 2))).await.unwrap();
+    assert_eq!(pair.all().await[0][&1], cart("before", 1), "the mirror is behind");
+    assert_eq!(find(&deaf, 1).await.unwrap(), Some(cart("after", 2)));
+    let deaf_too = pair.start_with(|one| one.poll(Duration::from_secs(600))).await;
+    save(&deaf_too, 2, Some(&cart("two", 2))).await.unwrap();
+    assert_eq!(pair.all().await[1].len(), 2);
+    for one in [carts, deaf, deaf_too] {
+        one.shutdown().await;
+    }
+}
+
+/// A write that is in flight when the primary is closed is on the new one when that opens.
+async fn a_hand_over_waits_for_writes_in_flight<O: CartDb, N: CartDb>(pair: Pair<O, N>) {
+    let carts = pair.at(Stage::DualWrite).await;
+    quiet(&carts).await;
+    let mover = pair.start().await;
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let writer = carts.clone();
+    let writing = tokio::spawn(async move {
+        let written: Result<(), Fault> = writer
+            .write(&1)
+            .old(|mut tx| {
+                Box::pin(async move {
+                    O::SIDE.put(&mut *tx, &1, Some(&cart("in flight", 1))).await?;
+                    begun.send(()).unwrap();
+                    released.await.unwrap();
+                    Ok(())
+                })
+            })
+            .new(|_| Box::pin(async { Ok(()) }))
+            .run()
+            .await;
+        written
+    });
+    has_begun.await.unwrap();
+    let mut moving = {
+        let mover = mover.clone();
+        tokio::spawn(async move { mover.advance(Stage::Live).await })
+    };
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut moving).await;
+    assert!(early.is_err(), "it does not wait");
+    release.send(()).unwrap();
+    writing.await.unwrap().unwrap();
+    moving.await.unwrap().unwrap();
+    assert_eq!(find(&carts, 1).await.unwrap(), Some(cart("in flight", 1)));
+    for one in [carts, mover] {
+        one.shutdown().await;
+    }
+}
+
 /// Whatever a closure has ended, nothing is recorded that is not written, and nobody is told that it is.
 async fn a_closure_that_ends_its_transaction_is_found_out<O: CartDb, N: CartDb>(pair: Pair<O, N>) {
     let carts = pair.at(Stage::DualWrite).await;
@@ -154,6 +218,8 @@ async fn a_closure_that_ends_its_transaction_is_found_out<O: CartDb, N: CartDb>(
 }
 
 on_pairs!(
+    who_has_not_heard_of_a_hand_over_reads_nothing_stale,
+    a_hand_over_waits_for_writes_in_flight,
     a_closure_that_ends_its_transaction_is_found_out,
     a_late_record_does_not_raise_what_was_deleted,
     a_record_that_the_mirror_refuses_keeps_none_of_the_others,

@@ -17,8 +17,7 @@ pub(crate) async fn raise<DB: Backend>(
             " ON CONFLICT (migration, key_text) DO UPDATE SET version = dualwrite_version.version + 1, gone = 0"
         }
     };
-    upsert::<DB>(conn, migration, key, (1, set)).await?;
-    read::<DB>(conn, migration, key).await?.ok_or_else(|| unexpected(0, "a version"))
+    upsert::<DB>(conn, migration, key, (1, set)).await
 }
 
 /// The version of the key, zero for one that was never there, locked in the same way.
@@ -33,21 +32,27 @@ pub(crate) async fn lock<DB: Backend>(
             " ON CONFLICT (migration, key_text) DO UPDATE SET version = dualwrite_version.version"
         }
     };
-    upsert::<DB>(conn, migration, key, (0, set)).await?;
-    read::<DB>(conn, migration, key).await?.ok_or_else(|| unexpected(0, "a version"))
+    upsert::<DB>(conn, migration, key, (0, set)).await
 }
 
+/// Answers with the version that is there now.
 async fn upsert<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     key: &EncodedKey,
     (first, set): (u64, &str),
-) -> sqlx::Result<()> {
+) -> sqlx::Result<u64> {
     let sql = format!(
         "INSERT INTO dualwrite_version (migration, key_text, version, gone) VALUES (?, ?, ?, 0){set}"
     );
     let values = [migration.into(), key.0.as_str().into(), first.into()];
-    DB::Adapter::execute(conn, &sql, &values).await.map(drop)
+    if !DB::Adapter::DIALECT.on_duplicate_key {
+        let sql = format!("{sql} RETURNING version");
+        let rows = DB::Adapter::fetch(conn, &sql, &values).await?;
+        return rows.first().map_or_else(|| Err(unexpected(0, "a version")), |row| row.unsigned(0));
+    }
+    DB::Adapter::execute(conn, &sql, &values).await?;
+    read::<DB>(conn, migration, key).await?.ok_or_else(|| unexpected(0, "a version"))
 }
 
 /// The version of the key, where it has one.
