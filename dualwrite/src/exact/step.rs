@@ -82,7 +82,7 @@ impl Death {
         if passed.is_ok_and(|at| at >> 8 == 0) {
             self.dead.store(true, SeqCst);
         }
-        self.alive()
+        if self.is_dead() { Err(Error::shutting_down()) } else { Ok(()) }
     }
 
     #[cfg(not(feature = "testing"))]
@@ -93,13 +93,6 @@ impl Death {
     )]
     pub(crate) fn pass(&self, _: ExactStep) -> Result<(), Error> {
         Ok(())
-    }
-
-    pub(crate) fn alive(&self) -> Result<(), Error> {
-        match self.is_dead() {
-            true => Err(Error::shutting_down()),
-            false => Ok(()),
-        }
     }
 
     pub(crate) fn is_dead(&self) -> bool {
