@@ -3,6 +3,7 @@
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod altering;
+pub(crate) mod authority;
 mod deferred;
 mod dialect;
 pub(crate) mod engine;

@@ -28,6 +28,7 @@ mod converging;
 mod copier;
 mod copy;
 mod database;
+mod exact;
 mod expand;
 mod flags;
 mod guard;
@@ -59,6 +60,9 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/converging.md")]
     pub mod converging {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/exact.md")]
+    pub mod exact {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
@@ -129,6 +133,14 @@ pub use copy::{
 };
 pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
+pub use exact::handle::{Exact, ExactFailure, ExactStatus};
+pub use exact::read::ExactRead;
+pub use exact::start::ExactBuilder;
+pub use exact::write::ExactWrite;
+pub use exact::{
+    BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, ExactReport, ExactSide, ExactStep, HAND_OVER_WAIT,
+    OUTBOX_PAGE, TAKE_OVER_AFTER,
+};
 pub use expand::declared::{EXPAND_OBJECTS_MAX, Expand};
 pub use expand::plan::{ExpandPlan, ExpandStatement};
 pub use expand::table::NewTable;

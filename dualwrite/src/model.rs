@@ -14,6 +14,7 @@
 //! - [`operator`], [`writing`], [`reading`], [`copying`], [`backfilling`], [`reversing`], [`verifying`], [`locks`]: the steps
 //! - [`search`]: all steps together; [`properties`]: what must hold, and what must be reachable
 //! - [`converging`]: two stores that share no transaction, a model of its own
+//! - [`exact`]: two SQL databases, of which one at a time has the authority, a model of its own
 //! - [`worlds`], [`returns`]: the bounded worlds; [`checks`]: the tests
 
 mod backfilling;
@@ -21,6 +22,7 @@ mod budget;
 mod checks;
 mod converging;
 mod copying;
+mod exact;
 mod failover;
 mod locks;
 mod operator;

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod connections;
 pub(crate) mod converging;
 pub(crate) mod dead_letter;
+pub(crate) mod exact;
 pub(crate) mod ledger;
 pub(crate) mod marks;
 pub(crate) mod memory;

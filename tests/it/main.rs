@@ -35,6 +35,7 @@ mod ended;
 #[cfg(unix)]
 mod engines;
 mod equality;
+mod exact;
 mod expand;
 #[cfg(unix)]
 mod failing_mirror;

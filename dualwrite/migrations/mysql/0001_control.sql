@@ -173,6 +173,60 @@ CREATE TABLE IF NOT EXISTS dualwrite_draining (
     migration VARCHAR(100) NOT NULL PRIMARY KEY,
     until     BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Exact mode: whether this database has the authority over a migration between two databases. The other one has a row of
+-- its own. Writes hold the row, or a lock that stands for it, shared.
+CREATE TABLE IF NOT EXISTS dualwrite_authority (
+    migration  VARCHAR(100) NOT NULL PRIMARY KEY,
+    side       VARCHAR(100) NOT NULL,
+    is_primary BIGINT NOT NULL,
+    is_open    BIGINT NOT NULL,
+    recording  BIGINT NOT NULL,
+    copied     BIGINT NOT NULL,
+    epoch      BIGINT NOT NULL,
+    token      BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- One row a key, which outlives deletes: on the primary the counter of its versions, on the mirror the version that was
+-- applied last. `gone`: it was a delete.
+CREATE TABLE IF NOT EXISTS dualwrite_version (
+    migration VARCHAR(100) NOT NULL,
+    key_text  VARCHAR(512) NOT NULL,
+    version   BIGINT NOT NULL,
+    gone      BIGINT NOT NULL,
+    PRIMARY KEY (migration, key_text)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What the mirror has not applied yet. Rows are inserted and deleted, never updated. The names that are not ours are those
+-- that Debezium's outbox event router reads: `aggregatetype` is the migration, `aggregateid` the key.
+CREATE TABLE IF NOT EXISTS dualwrite_outbox (
+    seq           BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    id            VARCHAR(36) NOT NULL UNIQUE,
+    aggregatetype VARCHAR(100) NOT NULL,
+    aggregateid   VARCHAR(512) NOT NULL,
+    type          VARCHAR(100) NOT NULL,
+    payload       LONGTEXT,
+    version       BIGINT NOT NULL,
+    since         BIGINT NOT NULL,
+    INDEX dualwrite_outbox_key (aggregatetype, aggregateid),
+    INDEX dualwrite_outbox_order (aggregatetype, seq)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Keys whose records could not be applied; they wait, and others go on.
+CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
+    migration       VARCHAR(100) NOT NULL,
+    key_text        VARCHAR(512) NOT NULL,
+    attempts        BIGINT NOT NULL,
+    next_attempt_at BIGINT NOT NULL,
+    error           VARCHAR(1000) NOT NULL,
+    PRIMARY KEY (migration, key_text)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+CREATE TABLE IF NOT EXISTS dualwrite_relay (
+    migration    VARCHAR(100) NOT NULL PRIMARY KEY,
+    owner        VARCHAR(100),
+    leased_until BIGINT NOT NULL DEFAULT 0,
+    copy_part    BIGINT NOT NULL DEFAULT 0,
+    copy_cursor  VARCHAR(512),
+    copied_keys  BIGINT NOT NULL DEFAULT 0
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     migration VARCHAR(100)    NOT NULL,

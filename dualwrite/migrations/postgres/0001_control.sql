@@ -173,6 +173,60 @@ CREATE TABLE IF NOT EXISTS dualwrite_draining (
     migration TEXT NOT NULL PRIMARY KEY,
     until     BIGINT NOT NULL
 );
+-- Exact mode: whether this database has the authority over a migration between two databases. The other one has a row of
+-- its own. Writes hold the row, or a lock that stands for it, shared.
+CREATE TABLE IF NOT EXISTS dualwrite_authority (
+    migration  TEXT NOT NULL PRIMARY KEY,
+    side       TEXT NOT NULL,
+    is_primary BIGINT NOT NULL,
+    is_open    BIGINT NOT NULL,
+    recording  BIGINT NOT NULL,
+    copied     BIGINT NOT NULL,
+    epoch      BIGINT NOT NULL,
+    token      BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL
+);
+-- One row a key, which outlives deletes: on the primary the counter of its versions, on the mirror the version that was
+-- applied last. `gone`: it was a delete.
+CREATE TABLE IF NOT EXISTS dualwrite_version (
+    migration TEXT NOT NULL,
+    key_text  TEXT NOT NULL,
+    version   BIGINT NOT NULL,
+    gone      BIGINT NOT NULL,
+    PRIMARY KEY (migration, key_text)
+);
+-- What the mirror has not applied yet. Rows are inserted and deleted, never updated. The names that are not ours are those
+-- that Debezium's outbox event router reads: `aggregatetype` is the migration, `aggregateid` the key.
+CREATE TABLE IF NOT EXISTS dualwrite_outbox (
+    seq           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id            TEXT NOT NULL UNIQUE,
+    aggregatetype TEXT NOT NULL,
+    aggregateid   TEXT NOT NULL,
+    type          TEXT NOT NULL,
+    payload       TEXT,
+    version       BIGINT NOT NULL,
+    since         BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dualwrite_outbox_key ON dualwrite_outbox (aggregatetype, aggregateid);
+CREATE INDEX IF NOT EXISTS dualwrite_outbox_order ON dualwrite_outbox (aggregatetype, seq);
+-- Keys whose records could not be applied; they wait, and others go on.
+CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
+    migration       TEXT NOT NULL,
+    key_text        TEXT NOT NULL,
+    attempts        BIGINT NOT NULL,
+    next_attempt_at BIGINT NOT NULL,
+    error           TEXT NOT NULL,
+    PRIMARY KEY (migration, key_text)
+);
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+CREATE TABLE IF NOT EXISTS dualwrite_relay (
+    migration    TEXT NOT NULL PRIMARY KEY,
+    owner        TEXT,
+    leased_until BIGINT NOT NULL DEFAULT 0,
+    copy_part    BIGINT NOT NULL DEFAULT 0,
+    copy_cursor  TEXT,
+    copied_keys  BIGINT NOT NULL DEFAULT 0
+);
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     migration TEXT    NOT NULL,

@@ -173,6 +173,60 @@ CREATE TABLE IF NOT EXISTS dualwrite_draining (
     migration TEXT NOT NULL PRIMARY KEY,
     until     INTEGER NOT NULL
 );
+-- Exact mode: whether this database has the authority over a migration between two databases. The other one has a row of
+-- its own. Writes hold the row, or a lock that stands for it, shared.
+CREATE TABLE IF NOT EXISTS dualwrite_authority (
+    migration  TEXT NOT NULL PRIMARY KEY,
+    side       TEXT NOT NULL,
+    is_primary INTEGER NOT NULL,
+    is_open    INTEGER NOT NULL,
+    recording  INTEGER NOT NULL,
+    copied     INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    token      INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+);
+-- One row a key, which outlives deletes: on the primary the counter of its versions, on the mirror the version that was
+-- applied last. `gone`: it was a delete.
+CREATE TABLE IF NOT EXISTS dualwrite_version (
+    migration TEXT NOT NULL,
+    key_text  TEXT NOT NULL,
+    version   INTEGER NOT NULL,
+    gone      INTEGER NOT NULL,
+    PRIMARY KEY (migration, key_text)
+);
+-- What the mirror has not applied yet. Rows are inserted and deleted, never updated. The names that are not ours are those
+-- that Debezium's outbox event router reads: `aggregatetype` is the migration, `aggregateid` the key.
+CREATE TABLE IF NOT EXISTS dualwrite_outbox (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            TEXT NOT NULL UNIQUE,
+    aggregatetype TEXT NOT NULL,
+    aggregateid   TEXT NOT NULL,
+    type          TEXT NOT NULL,
+    payload       TEXT,
+    version       INTEGER NOT NULL,
+    since         INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dualwrite_outbox_key ON dualwrite_outbox (aggregatetype, aggregateid);
+CREATE INDEX IF NOT EXISTS dualwrite_outbox_order ON dualwrite_outbox (aggregatetype, seq);
+-- Keys whose records could not be applied; they wait, and others go on.
+CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
+    migration       TEXT NOT NULL,
+    key_text        TEXT NOT NULL,
+    attempts        INTEGER NOT NULL,
+    next_attempt_at INTEGER NOT NULL,
+    error           TEXT NOT NULL,
+    PRIMARY KEY (migration, key_text)
+);
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+CREATE TABLE IF NOT EXISTS dualwrite_relay (
+    migration    TEXT NOT NULL PRIMARY KEY,
+    owner        TEXT,
+    leased_until INTEGER NOT NULL DEFAULT 0,
+    copy_part    INTEGER NOT NULL DEFAULT 0,
+    copy_cursor  TEXT,
+    copied_keys  INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     migration TEXT    NOT NULL,

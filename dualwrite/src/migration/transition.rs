@@ -17,6 +17,7 @@ use crate::key::EncodedKey;
 use crate::observe::count;
 use crate::printable::steers;
 use crate::stages::moves::Move;
+use crate::stages::name::NAME_BYTES_MAX;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::{Side, Stage};
 pub use crate::state::waiting::MOVE_TIMEOUT;
@@ -24,8 +25,6 @@ use crate::state::waiting::Waiting;
 use crate::transaction::exclusive::HELD_OPEN;
 
 const REPAIR_PAGE: u32 = 500;
-/// The most bytes of an actor's name.
-pub(crate) const NAME_BYTES_MAX: usize = 100;
 /// The most characters of a reason, which is what fits into the columns of every database.
 const REASON_CHARS_MAX: usize = 2_000;
 

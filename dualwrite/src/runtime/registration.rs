@@ -14,10 +14,9 @@ use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::expand::declared::Expand;
 use crate::migration::Migration;
-use crate::migration::transition::NAME_BYTES_MAX;
 use crate::pace::replicas::Replicas;
-use crate::printable::printable;
 use crate::stages::bucket::BucketRule;
+use crate::stages::name::check_name;
 use crate::stages::position::Percent;
 use crate::stages::stage::Stage;
 use crate::state::{AnswerPolicy, MirrorPolicy, Options};
@@ -214,19 +213,4 @@ impl<DB: Backend> Registration<'_, DB> {
         let copier = self.copier.transpose().map_err(|error| error.of(&self.name))?;
         self.runtime.inner.prepare(&self.name, self.options, copier)
     }
-}
-
-fn check_name(name: &str) -> Result<(), Error> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    // `.` and `..` are other addresses than the migration's, and a name that begins with `-` is an option.
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !begins || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
-        let name = printable(name);
-        let message = format!(
-            "`{name}` is no name for a migration; use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`, the \
-             first of them a letter or a digit"
-        );
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    Ok(())
 }

@@ -89,8 +89,13 @@ pub struct InTx<'x, 'env, DB: Backend> {
 }
 
 impl<'x, DB: Backend> InTx<'x, '_, DB> {
-    fn of(tx: &'x mut Tx<'_, DB>) -> Self {
-        Self { conn: &mut *tx, env: PhantomData }
+    pub(crate) fn of(tx: &'x mut Tx<'_, DB>) -> Self {
+        Self::on(&mut *tx)
+    }
+
+    /// The connection of a transaction that is no [`Tx`].
+    pub(crate) fn on(conn: &'x mut DB::Connection) -> Self {
+        Self { conn, env: PhantomData }
     }
 }
 

@@ -1,0 +1,218 @@
+//! [`Exact`]: the handle of a migration in exact mode.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::exact::inner::Inner;
+use crate::exact::options::BACKLOG_COUNTED;
+use crate::exact::read::ExactRead;
+use crate::exact::side::ExactSide;
+#[cfg(feature = "testing")]
+use crate::exact::step::ExactStep;
+use crate::exact::verify::{self, ExactReport};
+use crate::exact::write::ExactWrite;
+use crate::exact::{copy, moves};
+use crate::key::{EncodedKey, Key};
+use crate::stages::exact::{side_of_record, stage_of};
+use crate::stages::stage::{Side, Stage};
+
+/// Keys whose records could not be applied that [`Exact::failures`] names.
+const FAILURES_NAMED: usize = 100;
+
+/// A migration between two SQL databases in exact mode; the guide is [`exact`](crate::guide::exact). Clones are the same
+/// one.
+///
+/// One of the databases is the *primary*: it answers reads and takes writes. The other one, the *mirror*, follows by the
+/// outbox. Begin with [`Exact::between`].
+///
+/// ```
+/// # #[cfg(all(feature = "postgres", feature = "mysql"))] mod example {
+/// use dualwrite::{Error, Exact, ExactSide, Stage};
+///
+/// async fn move_over<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>>(
+///     carts: &Exact<O, N>,
+/// ) -> Result<(), Error> {
+///     carts.advance(Stage::DualWrite).await?; // writes are recorded
+///     carts.copy().await?; // and what was there before
+///     assert!(carts.verify().await?.is_clean());
+///     carts.advance(Stage::Live).await?; // close, drain, open
+///     carts.rollback().await?; // the same, backwards
+///     Ok(())
+/// }
+/// # }
+/// ```
+pub struct Exact<O: ExactSide, N: ExactSide> {
+    pub(super) inner: Arc<Inner<O, N>>,
+}
+
+impl<O: ExactSide, N: ExactSide> Clone for Exact<O, N> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<O: ExactSide, N: ExactSide> std::fmt::Debug for Exact<O, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exact").field("name", &self.inner.core.name).finish_non_exhaustive()
+    }
+}
+
+/// How a migration in exact mode stands; from [`Exact::status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExactStatus {
+    /// The stage that both rows amount to.
+    pub stage: Stage,
+    /// The side of record; where none has it for the moment of a hand-over, the one that gets it.
+    pub primary: Side,
+    /// Whether it takes writes. `false` while a hand-over is under way.
+    pub open: bool,
+    /// Whether the mirror has, with the outbox, all that the primary has.
+    pub copied: bool,
+    /// Raised by each change.
+    pub epoch: u64,
+    /// Records in the outbox of the primary, counted up to [`BACKLOG_COUNTED`].
+    pub backlog: u64,
+}
+
+/// A key whose record the mirror does not take; from [`Exact::failures`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExactFailure {
+    /// The key, as JSON.
+    pub key: String,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// Why it failed, without values.
+    pub error: String,
+}
+
+impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
+    /// A write of the record of this key. Add [`old`](ExactWrite::old) and [`new`](ExactWrite::new), then
+    /// [`run`](ExactWrite::run).
+    pub fn write<K: Key + ?Sized>(&self, key: &K) -> ExactWrite<'_, O, N> {
+        ExactWrite::begun(&self.inner, EncodedKey::new(key).map(|key| vec![key]))
+    }
+
+    /// A write of the records of several keys, in one transaction. Name all that it changes: up to 200.
+    pub fn write_all<K: Key>(&self, keys: &[K]) -> ExactWrite<'_, O, N> {
+        ExactWrite::begun(&self.inner, keys.iter().map(EncodedKey::new).collect())
+    }
+
+    /// A read. Add [`old`](ExactRead::old) and [`new`](ExactRead::new), then [`run`](ExactRead::run).
+    pub fn read(&self) -> ExactRead<'_, O, N> {
+        ExactRead::begun(&self.inner)
+    }
+
+    /// How it stands.
+    ///
+    /// # Errors
+    /// `Database`, `UnknownMigration`, `ShuttingDown`; `StageUnknown` where both databases say that they are the primary.
+    pub async fn status(&self) -> Result<ExactStatus, Error> {
+        let core = &self.inner.core;
+        core.alive()?;
+        let rows = core.rows().await?;
+        let primary = side_of_record(rows.old, rows.new);
+        let row = rows.of(primary);
+        Ok(ExactStatus {
+            stage: stage_of(rows.old, rows.new),
+            primary,
+            open: row.primary && row.open,
+            copied: row.copied,
+            epoch: rows.old.epoch.max(rows.new.epoch),
+            backlog: core.port(primary).left(BACKLOG_COUNTED).await?,
+        })
+    }
+
+    /// Goes to the next stage, or, by the same way, to the one before: `off`, `dual_write`, `live`, `complete`. Nothing
+    /// happens where that is the stage already.
+    ///
+    /// Between `dual_write` and `live` the authority is handed over: the primary takes no more writes, its outbox is
+    /// applied, and the other side opens. Writes wait meanwhile, reads only for its last step. Should this process die on
+    /// the way, another instance goes on after [`TAKE_OVER_AFTER`](crate::TAKE_OVER_AFTER); so may this call, again.
+    ///
+    /// # Errors
+    /// `Blocked` where records were not copied, where the mirror refuses some, or where the outbox is too long;
+    /// `IllegalMove`; `Unsupported` for `shadow` and `ramp_down`; `Timeout` where writes in flight did not end or the
+    /// outbox could not be drained in time: the primary takes writes again; `Conflict`; those of
+    /// [`status`](Self::status).
+    pub async fn advance(&self, to: Stage) -> Result<(), Error> {
+        moves::go_to(&self.inner.core, to).await
+    }
+
+    /// Goes to the stage before, and says which that is. From `complete` to `live` writes are recorded again; run
+    /// [`copy`](Self::copy) before the next rollback.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub async fn rollback(&self) -> Result<Stage, Error> {
+        moves::back(&self.inner.core).await
+    }
+
+    /// Copies what was there before writes were recorded, and removes from the mirror what the primary has not. Goes on
+    /// where a run before has ended, on any instance. Says how many keys of the primary were copied.
+    ///
+    /// # Errors
+    /// `Blocked` at `off` and `complete`; `CopyFailed` where a side fails; those of [`status`](Self::status).
+    pub async fn copy(&self) -> Result<u64, Error> {
+        copy::run(&self.inner.core).await
+    }
+
+    /// Compares all records of both databases.
+    ///
+    /// # Errors
+    /// As [`copy`](Self::copy).
+    pub async fn verify(&self) -> Result<ExactReport, Error> {
+        verify::run(&self.inner.core, false).await
+    }
+
+    /// Compares all records, and records those that differ once more: the mirror gets what the primary has.
+    ///
+    /// # Errors
+    /// As [`copy`](Self::copy).
+    pub async fn repair(&self) -> Result<ExactReport, Error> {
+        verify::run(&self.inner.core, true).await
+    }
+
+    /// Keys whose records the mirror does not take, up to 100. They are tried again after 1 s, 2 s, up to 60 s, and block
+    /// a hand-over.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub async fn failures(&self) -> Result<Vec<ExactFailure>, Error> {
+        let core = &self.inner.core;
+        core.alive()?;
+        let rows = core.rows().await?;
+        let primary = side_of_record(rows.old, rows.new);
+        let failures = core.port(primary).failures(FAILURES_NAMED).await?;
+        let failure = |failed: crate::store::exact::relay::PutOff| ExactFailure {
+            key: failed.key.0,
+            attempts: failed.attempts,
+            error: failed.error,
+        };
+        Ok(failures.into_iter().map(failure).collect())
+    }
+
+    /// Ends what goes on beside callers. What is in the outbox stays there, for other instances or the next start.
+    pub async fn shutdown(&self) {
+        self.inner.core.closing.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.core.old.close();
+        self.inner.core.new.close();
+    }
+
+    /// For tests: this instance dies after it has come to this place and passed it so many times. From then on it does
+    /// nothing: whatever is asked of it fails with `ShuttingDown`. Start another one to see it taken up.
+    #[cfg(feature = "testing")]
+    pub fn die_at(&self, step: ExactStep, passes: u32) {
+        self.inner.core.death.at(step, passes);
+    }
+
+    /// For tests: whether this instance has died.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.inner.core.death.is_dead()
+    }
+}

@@ -1,0 +1,94 @@
+//! One of the two databases without its types: what hand-overs, relays, copies and verifications ask of it.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::error::Error;
+use crate::key::EncodedKey;
+use crate::stages::exact::Authority;
+use crate::store::exact::authority::AuthorityRow;
+use crate::store::exact::outbox::OutboxRecord;
+use crate::store::exact::relay::{CopyPlace, PutOff};
+
+pub(crate) type Asked<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// What a change of the row does besides, or needs, in its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Along {
+    Nothing,
+    /// It is made only if the outbox is empty.
+    OutboxEmpty,
+    /// The outbox is thrown away, and the copy begins anew.
+    FreshOutbox,
+}
+
+/// What came of a change of the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Done,
+    /// Somebody else has changed the row since it was seen.
+    Passed,
+    /// The outbox is not empty.
+    NotEmpty,
+}
+
+/// A record with its version, seen in one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Versioned {
+    pub(crate) version: Option<u64>,
+    pub(crate) payload: Option<String>,
+}
+
+pub(crate) trait Port: Send + Sync {
+    /// Nothing is asked any more.
+    fn close(&self);
+
+    fn look(&self) -> Asked<'_, AuthorityRow>;
+
+    /// Changes the row under the fence, if it is still as it was seen.
+    fn change(&self, seen: Authority, to: Authority, along: Along) -> Asked<'_, Changed>;
+
+    /// The oldest records of the outbox, but for keys that were put off.
+    fn oldest(&self, limit: usize) -> Asked<'_, Vec<OutboxRecord>>;
+
+    /// The records of these keys.
+    fn records_of<'a>(&'a self, keys: &'a [EncodedKey]) -> Asked<'a, Vec<OutboxRecord>>;
+
+    /// Takes records out of the outbox.
+    fn remove<'a>(&'a self, numbers: &'a [i64]) -> Asked<'a, ()>;
+
+    /// How many records there are, counted up to `most`.
+    fn left(&self, most: u64) -> Asked<'_, u64>;
+
+    /// Applies records, one of a key and in the order of keys, in one transaction. Refused by a primary.
+    fn apply<'a>(&'a self, records: &'a [&'a OutboxRecord]) -> Asked<'a, ()>;
+
+    /// Whether this instance applies the outbox for now.
+    fn lease<'a>(&'a self, owner: &'a str, lease: Duration) -> Asked<'a, bool>;
+
+    fn put_off<'a>(&'a self, key: &'a EncodedKey, error: &'a str) -> Asked<'a, ()>;
+
+    /// Has what was put off tried at once.
+    fn hurry(&self) -> Asked<'_, ()>;
+
+    fn failures(&self, limit: usize) -> Asked<'_, Vec<PutOff>>;
+
+    fn copy_place(&self) -> Asked<'_, CopyPlace>;
+
+    /// Records keys as they are, if the row is as it was seen; those of a page of the copy, if nobody else has.
+    fn record<'a>(
+        &'a self,
+        seen: Authority,
+        page: Option<(&'a CopyPlace, &'a CopyPlace)>,
+        keys: &'a [EncodedKey],
+    ) -> Asked<'a, bool>;
+
+    fn keys_after<'a>(
+        &'a self,
+        after: Option<&'a EncodedKey>,
+        limit: u32,
+    ) -> Asked<'a, Vec<EncodedKey>>;
+
+    fn versioned<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, Versioned>;
+}

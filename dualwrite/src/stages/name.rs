@@ -1,0 +1,23 @@
+//! Names of migrations.
+
+use crate::error::{Error, ErrorKind};
+use crate::printable::printable;
+
+/// The most bytes of the name of a migration, and of a release.
+pub(crate) const NAME_BYTES_MAX: usize = 100;
+
+/// Refuses what is no name for a migration.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    // `.` and `..` are other addresses than the migration's, and a name that begins with `-` is an option.
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !begins || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+        let name = printable(name);
+        let message = format!(
+            "`{name}` is no name for a migration; use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`, the \
+             first of them a letter or a digit"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}

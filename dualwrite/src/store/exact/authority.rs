@@ -1,0 +1,101 @@
+//! The row that says whether this database has the authority.
+
+use std::time::Duration;
+
+use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, SqlRow, SqlValue, authority, unexpected};
+use crate::stages::exact::Authority;
+use crate::stages::stage::Side;
+
+/// A row, and how long it has been as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AuthorityRow {
+    pub(crate) side: Side,
+    pub(crate) authority: Authority,
+    pub(crate) age: Duration,
+}
+
+fn parsed(row: Option<SqlRow>) -> sqlx::Result<Option<AuthorityRow>> {
+    let Some(row) = row else { return Ok(None) };
+    let side = match row.text(0)? {
+        "old" => Side::Old,
+        "new" => Side::New,
+        _ => return Err(unexpected(0, "a side")),
+    };
+    let authority = Authority {
+        primary: row.integer(1)? != 0,
+        open: row.integer(2)? != 0,
+        recording: row.integer(3)? != 0,
+        copied: row.integer(4)? != 0,
+        epoch: row.unsigned(5)?,
+        token: row.unsigned(6)?,
+    };
+    let age = Duration::from_micros(u64::try_from(row.integer(7)?).unwrap_or_default());
+    Ok(Some(AuthorityRow { side, authority, age }))
+}
+
+/// Reads it, and holds it as it is to the end of the transaction.
+pub(crate) async fn hold<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<Option<AuthorityRow>> {
+    parsed(authority::hold::<DB>(conn, migration).await?)
+}
+
+/// Waits until nobody holds it, and reads it, to change it.
+pub(crate) async fn hold_alone<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<Option<AuthorityRow>> {
+    parsed(authority::hold_alone::<DB>(conn, migration).await?)
+}
+
+/// Reads it.
+pub(crate) async fn look<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<Option<AuthorityRow>> {
+    parsed(authority::look::<DB>(conn, migration).await?)
+}
+
+/// Makes the row of a new migration, unless there is one.
+pub(crate) async fn insert<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    side: Side,
+    first: Authority,
+) -> sqlx::Result<()> {
+    let sql = format!(
+        "INSERT INTO dualwrite_authority (migration, side, is_primary, is_open, recording, copied, epoch, token, \
+         changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {{now}}){}",
+        DB::Adapter::DIALECT.upsert("migration", &[])
+    );
+    let mut values = vec![SqlValue::from(migration), side.as_str().into()];
+    values.extend(columns(first));
+    DB::Adapter::execute(conn, &sql, &values).await?;
+    let sql = format!(
+        "INSERT INTO dualwrite_relay (migration) VALUES (?){}",
+        DB::Adapter::DIALECT.upsert("migration", &[])
+    );
+    DB::Adapter::execute(conn, &sql, &[migration.into()]).await.map(drop)
+}
+
+fn columns(row: Authority) -> [SqlValue; 6] {
+    let flag = |flag: bool| SqlValue::from(i64::from(flag));
+    let Authority { primary, open, recording, copied, epoch, token } = row;
+    [flag(primary), flag(open), flag(recording), flag(copied), epoch.into(), token.into()]
+}
+
+/// Changes it, if it is still as it was seen.
+pub(crate) async fn change<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    seen: Authority,
+    to: Authority,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE dualwrite_authority SET is_primary = ?, is_open = ?, recording = ?, copied = ?, epoch = ?, \
+               token = ?, changed_at = {now} WHERE migration = ? AND epoch = ? AND token = ?";
+    let mut values = columns(to).to_vec();
+    values.extend([migration.into(), seen.epoch.into(), seen.token.into()]);
+    Ok(DB::Adapter::execute(conn, sql, &values).await? > 0)
+}

@@ -1,0 +1,7 @@
+//! Exact mode: two SQL databases, of which one at a time has the authority.
+
+mod basics;
+mod carts;
+mod history;
+mod hostile;
+mod oracle;

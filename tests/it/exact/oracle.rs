@@ -1,0 +1,131 @@
+//! What concurrent clients saw of a key that one of them writes: whether it can have happened in one order, in which each
+//! call takes effect between its beginning and its end.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+/// Every fourth write is a delete; the first is number one, and before it there is nothing.
+pub(crate) fn is_delete(number: u64) -> bool {
+    number.is_multiple_of(4)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    number: u64,
+    begun: u64,
+    /// When it was acknowledged; nobody knows what became of one that was not.
+    acknowledged: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    begun: u64,
+    ended: u64,
+    found: Option<u64>,
+}
+
+/// The history of one key.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    clock: AtomicU64,
+    writes: Mutex<Vec<Write>>,
+    reads: Mutex<Vec<Read>>,
+}
+
+impl History {
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.fetch_add(1, SeqCst) + 1
+    }
+
+    /// The next write, about to be made.
+    pub(crate) fn begin(&self) -> u64 {
+        let begun = self.now();
+        let mut writes = self.writes.lock().unwrap();
+        let number = writes.len() as u64 + 1;
+        writes.push(Write { number, begun, acknowledged: None });
+        number
+    }
+
+    pub(crate) fn acknowledge(&self, number: u64) {
+        let now = self.now();
+        self.writes.lock().unwrap()[number as usize - 1].acknowledged = Some(now);
+    }
+
+    /// A read that began then has ended.
+    pub(crate) fn read(&self, begun: u64, found: Option<u64>) {
+        let ended = self.now();
+        self.reads.lock().unwrap().push(Read { begun, ended, found });
+    }
+
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.reads.lock().unwrap().len(), self.writes.lock().unwrap().len())
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn judge(&self) -> Result<(), String> {
+        let writes = self.writes.lock().unwrap();
+        let mut reads = self.reads.lock().unwrap().clone();
+        reads.sort_by_key(|read| read.ended);
+        // By the end of each read: the lowest number that it can have seen.
+        let mut seen: Vec<(u64, u64)> = Vec::new();
+        for read in reads {
+            let acknowledged =
+                |write: &&Write| write.acknowledged.is_some_and(|at| at < read.begun);
+            let lowest = writes.iter().filter(acknowledged).map(|write| write.number).max();
+            let before = seen.partition_point(|(ended, _)| *ended < read.begun);
+            let known = before.checked_sub(1).map_or(0, |last| seen[last].1);
+            let lowest = lowest.unwrap_or(0).max(known);
+            let highest = writes.iter().filter(|write| write.begun < read.ended).map(|w| w.number);
+            let highest = highest.max().unwrap_or(0);
+            let number = match read.found {
+                Some(number) => Some(number).filter(|n| (lowest..=highest).contains(n)),
+                None => (lowest..=highest).find(|number| is_delete(*number)),
+            };
+            let Some(number) = number else {
+                return Err(format!(
+                    "a read found {:?}, which is not among {lowest} to {highest}",
+                    read.found
+                ));
+            };
+            let known = seen.last().map_or(0, |(_, known)| *known).max(number);
+            seen.push((read.ended, known));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_oracle_finds_stale_and_lost_values() {
+    let stale = History::default();
+    for number in 1..=2 {
+        assert_eq!(stale.begin(), number);
+        stale.acknowledge(number);
+    }
+    let begun = stale.now();
+    stale.read(begun, Some(2));
+    assert_eq!(stale.judge(), Ok(()));
+    let begun = stale.now();
+    stale.read(begun, Some(1));
+    assert!(stale.judge().is_err(), "stale");
+
+    let lost = History::default();
+    let begun = lost.now();
+    lost.begin();
+    lost.read(begun, Some(1)); // it was not acknowledged, and it is there
+    assert_eq!(lost.judge(), Ok(()));
+    let begun = lost.now();
+    lost.read(begun, None);
+    assert!(lost.judge().is_err(), "what somebody saw is gone");
+
+    let deleted = History::default();
+    for _ in 0..4 {
+        let number = deleted.begin();
+        deleted.acknowledge(number);
+    }
+    let begun = deleted.now();
+    deleted.read(begun, None);
+    assert_eq!(deleted.judge(), Ok(()));
+    let begun = deleted.now();
+    deleted.read(begun, Some(3));
+    assert!(deleted.judge().is_err(), "raised from the dead");
+}
