@@ -179,8 +179,8 @@ async fn command(
     own: &ArgMatches,
 ) -> Result<String, Exit> {
     let url = named(matches.get_one::<String>("database").cloned())?;
-    let operator = connect::connect(&url).await?;
-    let outcome = commands::execute(&operator, spec, own).await?;
+    let given = commands::parse(spec, own)?;
+    let outcome = given.execute(&connect::connect(&url).await?).await?;
     if own.get_one::<Output>("output") != Some(&Output::Json) {
         return Ok(commands::described(&outcome));
     }
@@ -219,6 +219,9 @@ async fn other(
 ) -> Result<Answer, Exit> {
     if let Command::Completions { shell } = arguments.command {
         return Ok(yes(completions(shell)));
+    }
+    if let Command::Backfill { given } = &arguments.command {
+        return Err(obey::replaced(given));
     }
     let url = named(arguments.database)?;
     match arguments.command {

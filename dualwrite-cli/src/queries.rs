@@ -76,7 +76,8 @@ pub(crate) async fn answer(
             format!("{} ({}{stopped}): {}", hazard.name, hazard.kind, hazard.detail)
         }),
         Query::Jobs { name } => shown(output, &operator.jobs(&name).await?, |job| {
-            let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
+            let said = job.answer.as_ref().or(job.waiting.as_ref());
+            let answer = said.map_or(String::new(), |said| format!(": {said}"));
             format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
         }),
         // It has a bar, and is answered where there is a terminal.

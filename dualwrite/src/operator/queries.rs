@@ -123,8 +123,10 @@ impl Operator {
     /// # Errors
     /// `UnknownMigration`, `Database`.
     pub async fn jobs(&self, name: &str) -> Result<Vec<Job>, Error> {
-        self.known(name).await?;
-        self.control.jobs(name).await
+        self.control.check_version().await?;
+        let instances = self.control.facts(name).await?.instances;
+        let jobs = self.control.jobs(name).await?;
+        Ok(jobs.into_iter().map(|job| job.explain(&instances)).collect())
     }
 
     /// How far the rollout is; `None` where there never was one.

@@ -83,7 +83,7 @@ pub(crate) fn compare<'a, DB: Backend>(
                 tracing::warn!(
                     migration = &*shared.name,
                     method = &*method.name,
-                    kind = ?error.kind(),
+                    cause = error.logged_cause(),
                     "a write could not be compared"
                 );
                 tell(ShadowFinding::MirrorFailed { text: hooks.text(&error) });

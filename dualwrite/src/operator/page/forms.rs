@@ -55,7 +55,7 @@ pub(super) fn jobs(jobs: &[Job]) -> Markup {
                         td { (job.state()) }
                         td { (own(&job.actor)) }
                         td { (moment(job.at_us)) }
-                        td { @if let Some(answer) = &job.answer { (own(answer)) } }
+                        td { @if let Some(said) = job.answer.as_ref().or(job.waiting.as_ref()) { (own(said)) } }
                     }
                 }
             }

@@ -371,6 +371,7 @@ mod tests {
                 done: false,
                 failed: false,
                 answer: Some(evil()),
+                waiting: None,
             }],
         }
     }

@@ -67,11 +67,14 @@ impl Tasks for MemoryControl {
         name: &'a str,
         task: &'a NewTask,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        done(self.with_tasks(name, |tasks, now| {
+        let now = self.clock.now();
+        done(self.with(name, |entry| {
+            let tasks = &mut entry.tasks;
             tasks.retain(|stored| stored.task.side != task.side || !stored.task.halted);
             if tasks.iter().any(|stored| stored.task.side == task.side) {
                 return false;
             }
+            let order = task.order();
             let task = StartedBackfill {
                 side: task.side,
                 workers: task.workers,
@@ -85,6 +88,8 @@ impl Tasks for MemoryControl {
                 halted: false,
             };
             tasks.push(Stored { task, until: 0 });
+            entry.record_order(&order, now);
+            entry.release_tasks(now);
             true
         }))
     }

@@ -1,5 +1,6 @@
 //! What operators do, in a SQL database: each change and its record in one transaction.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -370,8 +371,12 @@ fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
         answer: text(5)?,
         done: state != "wanted",
         failed: state == "halted",
+        waiting: None,
     }))
 }
+
+const JOBS: &str = "SELECT side, actor, reason, at, CASE WHEN runner_until > {now} THEN runner END, \
+     waiting, state, subject, migration FROM dualwrite_task";
 
 impl<DB: Backend> Commands for SqlControl<DB> {
     fn command<'a>(
@@ -392,13 +397,30 @@ impl<DB: Backend> Commands for SqlControl<DB> {
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>> {
         Box::pin(async move {
             let doing = "reading the jobs";
-            let sql = "SELECT side, actor, reason, at, CASE WHEN runner_until > {now} THEN runner END, \
-                       waiting, state, subject FROM dualwrite_task WHERE migration = ? \
-                       AND side NOT IN ('old', 'new') ORDER BY at, side";
-            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let sql = format!(
+                "{JOBS} WHERE migration = ? AND side NOT IN ('old', 'new') ORDER BY at, side"
+            );
+            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let jobs = rows.iter().filter_map(|row| job_of(row).transpose());
             let jobs = jobs.collect::<sqlx::Result<_>>();
             jobs.map_err(|error| Error::database(doing, error).of(name))
+        })
+    }
+
+    fn open_jobs(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<Job>>, Error>> {
+        Box::pin(async move {
+            let doing = "reading the jobs";
+            let failed = |error| Error::database(doing, error);
+            let sql = format!(
+                "{JOBS} WHERE state = 'wanted' AND side NOT IN ('old', 'new') ORDER BY at, side"
+            );
+            let mut all: HashMap<String, Vec<Job>> = HashMap::new();
+            for row in &self.fetch(doing, &sql, &[]).await? {
+                if let Some(job) = job_of(row).map_err(failed)? {
+                    all.entry(row.text(8).map_err(failed)?.to_owned()).or_default().push(job);
+                }
+            }
+            Ok(all)
         })
     }
 

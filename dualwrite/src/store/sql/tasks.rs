@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::control::commands::{Commands as _, RecordedChange, Taken};
 use crate::control::tasks::{NewTask, StartedBackfill, Tasks};
-use crate::control::{Control as _, Order};
-use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::stages::stage::Side;
@@ -16,8 +15,6 @@ use crate::store::sql::SqlControl;
 
 /// What fits into the columns of every database.
 const TEXT_CHARS_MAX: usize = 2_000;
-/// For how long nobody takes what is being started, should whoever starts it end halfway.
-const NOBODY_TAKES_IT_US: i64 = 10_000_000;
 
 const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
      CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration FROM dualwrite_task";
@@ -82,43 +79,11 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         name: &'a str,
         task: &'a NewTask,
     ) -> BoxFuture<'a, Result<bool, Error>> {
+        let order = task.order();
         Box::pin(async move {
-            self.record(name).await?;
-            let doing = "starting a backfill";
-            let side = task.side.as_str();
-            let sql =
-                "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? AND state = 'halted'";
-            self.execute(doing, sql, &[name.into(), side.into()]).await?;
-            let sql = format!(
-                "INSERT INTO dualwrite_task (migration, side, workers, rate, failures_max, actor, reason, at, state, \
-                 runner_until) \
-                 SELECT m.name, ?, ?, ?, ?, ?, ?, {{now}}, 'wanted', {{now}} + ? FROM dualwrite_migration m \
-                 WHERE m.name = ? AND NOT EXISTS \
-                 (SELECT 1 FROM dualwrite_task t WHERE t.migration = m.name AND t.side = ?){}",
-                DB::Adapter::DIALECT.upsert("migration, side", &[])
-            );
-            let values = [
-                side.into(),
-                u64::from(task.workers).into(),
-                limit(task.rate),
-                limit(Some(task.stop_after_failures)),
-                task.actor.as_str().into(),
-                short(Some(&task.reason)),
-                NOBODY_TAKES_IT_US.into(),
-                name.into(),
-                side.into(),
-            ];
-            if self.execute(doing, &sql, &values).await? == 0 {
-                return Ok(false);
-            }
-            // Before anybody takes it, or its runner would find it cancelled; and only now, for a start that is
-            // refused changes nothing.
-            self.order(name, task.side, Order::Resume).await?;
-            let sql = "UPDATE dualwrite_task SET runner_until = 0 \
-                       WHERE migration = ? AND side = ? AND runner IS NULL";
-            self.execute(doing, sql, &[name.into(), side.into()]).await?;
-            self.hint(name).await?;
-            Ok(true)
+            let change = RecordedChange::StartBackfill(task.clone());
+            let taken = self.command(name, &change, None, &order).await?;
+            Ok(taken == Taken::Done)
         })
     }
 
