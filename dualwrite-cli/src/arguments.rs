@@ -93,6 +93,11 @@ pub(crate) enum Query {
         /// The migration
         name: String,
     },
+    /// Shows the calls of both sides in the last hour, of all instances together
+    Traffic {
+        /// The migration
+        name: String,
+    },
     /// Waits until a migration is where it shall be
     Wait {
         /// The migration

@@ -191,7 +191,7 @@ async fn command(
 
 const WATCH: &str = "watch";
 const NO_VIEW: &str = "`--watch` repeats a view; give it to `status`, `list`, `readiness`, `events`, `audit`, \
-                       `instances`, `dead-letters`, `mismatches`, `preflight`, `hazards` or `jobs`";
+                       `instances`, `dead-letters`, `mismatches`, `preflight`, `hazards`, `jobs` or `traffic`";
 
 /// Shows a view again and again, until the process is ended, nobody reads any more, or it cannot be had.
 async fn watch(

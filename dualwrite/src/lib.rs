@@ -113,6 +113,9 @@ pub use control::dead_letters::{DeadLetter, Waived};
 pub use control::settings::WORKERS_MAX;
 pub use control::settings::{BackfillSetting, BackfillSettings};
 pub use control::tasks::StartedBackfill;
+pub use control::traffic::{
+    TRAFFIC_MINUTES, TrafficFigures, TrafficMinute, TrafficReport, TrafficSide,
+};
 pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use converging::{
     COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,
@@ -163,7 +166,7 @@ pub use operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
 #[cfg(feature = "page")]
-pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
+pub use operator::page::{PAGE_FORM_BYTES_MAX, PAGE_LIVE_MAX, page};
 pub use operator::specs::{COMMANDS, CommandField, CommandSpec};
 pub use operator::{MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;

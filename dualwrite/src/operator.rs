@@ -3,6 +3,7 @@
 mod backfills;
 pub(crate) mod command;
 mod contract;
+pub(crate) mod details;
 pub(crate) mod execute;
 mod expand;
 mod fields;
@@ -312,13 +313,18 @@ impl Operator {
     }
 
     async fn overview(&self, name: &str) -> Result<MigrationOverview, Error> {
-        let facts = self.control.facts(name).await?;
-        let backfill = self.control.backfill(name).await?;
-        let started = self.control.tasks(name).await?;
-        let jobs = self.control.jobs(name).await?;
-        let overview = MigrationOverview::of(backfill, started, jobs, &facts, name.to_owned());
+        let (overview, _) = self.overview_and_facts(name).await?;
         let preflight = self.control.preflight(name).await?;
-        let verification = self.control.verification(name).await?.map(|state| state.report);
-        Ok(MigrationOverview { preflight, verification, ..overview })
+        Ok(MigrationOverview { preflight, ..overview })
+    }
+
+    /// Without what the preflight found.
+    async fn overview_and_facts(&self, name: &str) -> Result<(MigrationOverview, Facts), Error> {
+        let (facts, verification) = self.control.facts_and_verification(name).await?;
+        let backfill = self.control.backfill(name).await?;
+        let (started, jobs) = self.control.all_started(name).await?;
+        let overview = MigrationOverview::of(backfill, started, jobs, &facts, name.to_owned());
+        let verification = verification.map(|state| state.report);
+        Ok((MigrationOverview { verification, ..overview }, facts))
     }
 }

@@ -26,6 +26,7 @@ mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod dashboard;
 mod dead_letters;
 mod derived_keys;
 mod drawn;

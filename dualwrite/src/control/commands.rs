@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::settings::BackfillSetting;
-use crate::control::tasks::{NewTask, untaken};
+use crate::control::tasks::{NewTask, StartedBackfill, untaken};
 use crate::control::{Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
@@ -206,6 +206,12 @@ pub(crate) trait Commands: Send + Sync {
 
     /// The jobs that were started, ended or not.
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>>;
+
+    /// The backfills that were started and have not ended, and the jobs.
+    fn all_started<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(Vec<StartedBackfill>, Vec<Job>), Error>>;
 
     /// The jobs of all migrations that have not ended, by name.
     fn open_jobs(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<Job>>, Error>> {

@@ -2,6 +2,7 @@
 
 use crate::control::commands::Job;
 use crate::control::dead_letters::DeadLetter;
+use crate::control::traffic::TrafficReport;
 use crate::control::{AuditEvent, Mismatch};
 use crate::error::Error;
 use crate::gate::Blocker;
@@ -127,6 +128,25 @@ impl Operator {
         let instances = self.control.facts(name).await?.instances;
         let jobs = self.control.jobs(name).await?;
         Ok(jobs.into_iter().map(|job| job.explain(&instances)).collect())
+    }
+
+    /// The calls of both sides in the last hour, of all instances together.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    ///     let traffic = operator.traffic("customer-email").await?;
+    ///     println!("new: {} calls, p99 {} µs", traffic.new.hour.calls, traffic.new.hour.p99_us);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn traffic(&self, name: &str) -> Result<TrafficReport, Error> {
+        self.known(name).await?;
+        Ok(TrafficReport::of(&self.control.traffic(name).await?))
     }
 
     /// How far the rollout is; `None` where there never was one.

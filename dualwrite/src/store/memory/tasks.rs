@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::control::tasks::{NewTask, StartedBackfill, Tasks};
+use crate::control::traffic::Traffic;
 use crate::error::Error;
 use crate::stages::stage::Side;
 use crate::store::memory::{Entry, MemoryControl, done};
@@ -166,3 +167,5 @@ impl Tasks for MemoryControl {
         self.with_own(name, side, instance, |stored| stored.until = 0)
     }
 }
+
+impl Traffic for MemoryControl {}

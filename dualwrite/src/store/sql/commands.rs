@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
 use crate::control::settings::BackfillSetting;
-use crate::control::tasks::NewTask;
+use crate::control::tasks::{NewTask, StartedBackfill};
 use crate::control::{Order, VerifyCommand};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, SqlValue};
@@ -19,6 +19,7 @@ use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::ledger::{Phase, limit};
 use crate::store::sql::orders::record;
+use crate::store::sql::tasks::{TASKS, task_of};
 use crate::store::sql::{Conn, SqlControl, tasks, verification};
 use crate::store::{marks, ordering};
 
@@ -357,26 +358,24 @@ async fn holds<DB: Backend>(
     rows.first().map_or(Ok(false), |row| row.integer(0).map(|count| count > 0))
 }
 
-fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
+/// Of a row of `TASKS`.
+pub(super) fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
     let Some(kind) = JobKind::named(row.text(0)?) else { return Ok(None) };
     let text = |column| row.optional_text(column).map(|text| text.map(str::to_owned));
-    let state = row.text(6)?;
+    let state = row.text(9)?;
     Ok(Some(Job {
         kind,
-        key: text(7)?,
-        actor: row.text(1)?.to_owned(),
-        reason: row.text(2)?.to_owned(),
-        at_us: row.integer(3)?,
-        runner: text(4)?,
-        answer: text(5)?,
+        key: text(11)?,
+        actor: row.text(4)?.to_owned(),
+        reason: row.text(5)?.to_owned(),
+        at_us: row.integer(6)?,
+        runner: text(7)?,
+        answer: text(8)?,
         done: state != "wanted",
         failed: state == "halted",
         waiting: None,
     }))
 }
-
-const JOBS: &str = "SELECT side, actor, reason, at, CASE WHEN runner_until > {now} THEN runner END, \
-     waiting, state, subject, migration FROM dualwrite_task";
 
 impl<DB: Backend> Commands for SqlControl<DB> {
     fn command<'a>(
@@ -398,7 +397,7 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         Box::pin(async move {
             let doing = "reading the jobs";
             let sql = format!(
-                "{JOBS} WHERE migration = ? AND side NOT IN ('old', 'new') ORDER BY at, side"
+                "{TASKS} WHERE migration = ? AND side NOT IN ('old', 'new') ORDER BY at, side"
             );
             let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let jobs = rows.iter().filter_map(|row| job_of(row).transpose());
@@ -407,17 +406,36 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         })
     }
 
+    fn all_started<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(Vec<StartedBackfill>, Vec<Job>), Error>> {
+        Box::pin(async move {
+            let doing = "reading what was started";
+            let failed = |error| Error::database(doing, error).of(name);
+            let sql = format!("{TASKS} WHERE migration = ? ORDER BY at, side");
+            let (mut tasks, mut jobs) = (Vec::new(), Vec::new());
+            for row in &self.fetch(doing, &sql, &[name.into()]).await? {
+                match row.text(0).map_err(failed)? {
+                    "old" | "new" => tasks.push(task_of(row).map_err(failed)?),
+                    _ => jobs.extend(job_of(row).map_err(failed)?),
+                }
+            }
+            Ok((tasks, jobs))
+        })
+    }
+
     fn open_jobs(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<Job>>, Error>> {
         Box::pin(async move {
             let doing = "reading the jobs";
             let failed = |error| Error::database(doing, error);
             let sql = format!(
-                "{JOBS} WHERE state = 'wanted' AND side NOT IN ('old', 'new') ORDER BY at, side"
+                "{TASKS} WHERE state = 'wanted' AND side NOT IN ('old', 'new') ORDER BY at, side"
             );
             let mut all: HashMap<String, Vec<Job>> = HashMap::new();
             for row in &self.fetch(doing, &sql, &[]).await? {
                 if let Some(job) = job_of(row).map_err(failed)? {
-                    all.entry(row.text(8).map_err(failed)?.to_owned()).or_default().push(job);
+                    all.entry(row.text(10).map_err(failed)?.to_owned()).or_default().push(job);
                 }
             }
             Ok(all)

@@ -7,11 +7,12 @@ use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::Error;
-use crate::stages::facts::{Facts, InstanceReport, LastVerification, Unsettled};
+use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
 use crate::stages::terms::Terms;
+use crate::stages::verification::VerifyState;
 use crate::state::unknown_migration;
 use crate::store::sql::hazards::{READ, hazard_of};
 use crate::store::sql::record::{Conn, record_of, record_sql};
@@ -19,14 +20,18 @@ use crate::store::sql::tables::SqlControl;
 use crate::store::sql::verification;
 
 impl<DB: Backend> SqlControl<DB> {
-    pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
+    /// With the newest verification.
+    pub(super) async fn facts_in(
+        &self,
+        name: &str,
+    ) -> Result<(Facts, Option<VerifyState>), Error> {
         let doing = "reading what the gates need";
         let _turn = self.working.turn(doing).await?;
         let reading = async {
             let lent = self.working.lend().await;
             let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
             lent.busy();
-            let facts = facts::<DB>(&mut lent, name, self.slack()).await;
+            let facts = facts_and_verification::<DB>(&mut lent, name, self.slack()).await;
             lent.done();
             facts
         };
@@ -42,6 +47,14 @@ pub(super) async fn facts<DB: Backend>(
     name: &str,
     slack: i64,
 ) -> Result<Facts, Error> {
+    facts_and_verification::<DB>(conn, name, slack).await.map(|(facts, _)| facts)
+}
+
+async fn facts_and_verification<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    slack: i64,
+) -> Result<(Facts, Option<VerifyState>), Error> {
     let failed = |error| Error::database("reading what the gates need", error).of(name);
     let sql = record_sql("WHERE m.name = ?");
     let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
@@ -84,14 +97,15 @@ pub(super) async fn facts<DB: Backend>(
     let converging = converging::<DB>(conn, name, unsettled).await.map_err(failed)?;
     let Lists { approvals, releases, stale } =
         lists::<DB>(conn, name, record.stage_epoch).await.map_err(failed)?;
-    Ok(Facts {
+    let verification = verification::<DB>(conn, name).await.map_err(failed)?;
+    let facts = Facts {
         old_generation: record.old_generation,
         old_backfilled: counts[0].optional_text(5).map_err(failed)? == Some("complete"),
         old_verified: optional(6)?.map(unsigned).map(Generation),
         old_dead_letters: count(4)?,
         old_waived: count(9)?,
         stale,
-        verification: verification::<DB>(conn, name).await.map_err(failed)?,
+        verification: verification.as_ref().map(VerifyState::summary),
         hazards: hazards::<DB>(conn, name).await.map_err(failed)?,
         approvals,
         releases,
@@ -113,7 +127,8 @@ pub(super) async fn facts<DB: Backend>(
         maintenance: record.maintenance,
         converging,
         instances,
-    })
+    };
+    Ok((facts, verification))
 }
 
 /// What is under way in converging mode. `counts`: of writes and keys, by one statement: a mark becomes a key to be copied
@@ -168,9 +183,9 @@ async fn lists<DB: Backend>(
 async fn verification<DB: Backend>(
     conn: &mut Conn<DB>,
     name: &str,
-) -> sqlx::Result<Option<LastVerification>> {
+) -> sqlx::Result<Option<VerifyState>> {
     let rows = DB::Adapter::fetch(conn, &verification::read(), &[name.into()]).await?;
-    rows.first().map(|row| verification::owned(row).map(|(_, state)| state.summary())).transpose()
+    rows.first().map(|row| verification::owned(row).map(|(_, state)| state)).transpose()
 }
 
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {

@@ -16,8 +16,9 @@ use crate::store::sql::SqlControl;
 /// What fits into the columns of every database.
 const TEXT_CHARS_MAX: usize = 2_000;
 
-const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
-     CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration FROM dualwrite_task";
+/// Backfills and jobs.
+pub(super) const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
+     CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration, subject FROM dualwrite_task";
 
 fn short(text: Option<&str>) -> SqlValue {
     SqlValue::Text(text.map(|text| text.chars().take(TEXT_CHARS_MAX).collect()))
@@ -39,7 +40,7 @@ pub(super) fn set_rate(name: &str, side: Side, rate: Option<u64>) -> (&'static s
     (sql, [limit(rate), name.into(), side.as_str().into()])
 }
 
-fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
+pub(super) fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
     let text = |column| row.optional_text(column).map(|text| text.map(str::to_owned));
     Ok(StartedBackfill {
         side: if row.text(0)? == "old" { Side::Old } else { Side::New },
