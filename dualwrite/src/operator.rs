@@ -273,11 +273,9 @@ impl Operator {
             facts.extend(self.control.summaries(some).await?);
         }
         let mut backfills = self.control.backfills().await?;
-        let mut tasks = self.control.all_tasks().await?;
-        let mut jobs = self.control.open_jobs().await?;
+        let mut open = self.control.all_open().await?;
         let overview = |(name, facts): (String, Facts)| {
-            let started = tasks.remove(&name).unwrap_or_default();
-            let jobs = jobs.remove(&name).unwrap_or_default();
+            let (started, jobs) = open.remove(&name).unwrap_or_default();
             MigrationOverview::of(backfills.remove(&name), started, jobs, &facts, name)
         };
         let mut found: Vec<_> = facts.into_iter().map(overview).collect();

@@ -12,6 +12,7 @@ mod acceptance;
 mod adopted;
 mod adoption;
 mod backfill;
+mod browser;
 mod bulk;
 mod catalogue;
 mod clocks;

@@ -192,6 +192,9 @@ pub(crate) enum Taken {
     Nothing,
 }
 
+/// What was started of a migration: backfills and jobs.
+pub(crate) type Open = (Vec<StartedBackfill>, Vec<Job>);
+
 /// What operators do.
 pub(crate) trait Commands: Send + Sync {
     /// Makes the change and records the order, in one transaction. `Conflict` where the position is at another epoch
@@ -208,13 +211,10 @@ pub(crate) trait Commands: Send + Sync {
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>>;
 
     /// The backfills that were started and have not ended, and the jobs.
-    fn all_started<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<(Vec<StartedBackfill>, Vec<Job>), Error>>;
+    fn all_started<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Open, Error>>;
 
-    /// The jobs of all migrations that have not ended, by name.
-    fn open_jobs(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<Job>>, Error>> {
+    /// The same of all migrations, by name, without the jobs that have ended.
+    fn all_open(&self) -> BoxFuture<'_, Result<HashMap<String, Open>, Error>> {
         Box::pin(std::future::ready(Ok(HashMap::new())))
     }
 

@@ -1,6 +1,5 @@
 //! The port to the backfills that somebody started for any instance to run.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -116,9 +115,6 @@ pub(crate) trait Tasks: Send + Sync {
 
     /// Those that were started and have not ended.
     fn tasks<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<StartedBackfill>, Error>>;
-
-    /// Those of all migrations, by name.
-    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>>;
 
     /// Takes one that nobody runs, or extends the lease on it. Returns whether it is this instance's.
     fn take_task<'a>(

@@ -23,8 +23,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Query, Request, State};
 use axum::body::to_bytes;
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Query, Request, State};
 use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
     HeaderValue, REFERER, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -52,6 +52,7 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes of an error that becomes a page.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
+const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M2 3h5v10H2z" fill="#566172"/><path d="M9 3h5v10H9z" fill="#0a58ca"/></svg>"##;
 const SCRIPT: &str = include_str!("page/live.js");
 const LATE: &str = "the database did not answer in time; try again, and if that does not help, see whether it can be \
                     reached, and who holds a lock on the control tables";
@@ -62,7 +63,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; \
+            "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; \
              frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
@@ -224,6 +225,10 @@ async fn script() -> Response {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT).into_response()
 }
 
+async fn icon() -> Response {
+    ([(CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
+}
+
 async fn nowhere() -> Response {
     (StatusCode::NOT_FOUND, NOWHERE).into_response()
 }
@@ -251,7 +256,8 @@ async fn tab(
     let links = Links::new(original.path(), inner.path());
     let page = match &*tab {
         "keys" => {
-            let (letters, found) = (operator.dead_letters(&name).await?, operator.mismatches(&name));
+            let (letters, found) =
+                (operator.dead_letters(&name).await?, operator.mismatches(&name));
             tabs::keys(&name, &letters, &found.await?, &links)
         }
         "history" => {

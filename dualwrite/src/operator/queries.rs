@@ -15,6 +15,7 @@ use crate::stages::facts::InstanceReport;
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::readiness::blockers;
+use crate::state::unknown_migration;
 
 /// How many lines of the audit, and how many dead letters, are answered at the most.
 pub(crate) const LINES_MAX: u32 = 200;
@@ -161,6 +162,7 @@ impl Operator {
     /// A name that nobody bears is no migration without anything.
     async fn known(&self, name: &str) -> Result<(), Error> {
         self.control.check_version().await?;
-        self.control.facts(name).await.map(drop)
+        let names = self.control.names().await?;
+        names.iter().any(|known| known == name).then_some(()).ok_or_else(|| unknown_migration(name))
     }
 }

@@ -28,7 +28,13 @@ pub(super) fn largest(sides: [&TrafficSide; 2], lines: &[Line]) -> f64 {
 }
 
 /// A chart of one side; `said` is what it shows, for those who do not see it.
-pub(super) fn chart(side: &TrafficSide, lines: &[Line], edge: i64, most: f64, said: &str) -> Markup {
+pub(super) fn chart(
+    side: &TrafficSide,
+    lines: &[Line],
+    edge: i64,
+    most: f64,
+    said: &str,
+) -> Markup {
     html! {
         svg class="chart" viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(said) {
             line class="base" x1="0" y1=(HEIGHT - 0.5) x2=(WIDTH) y2=(HEIGHT - 0.5) {}

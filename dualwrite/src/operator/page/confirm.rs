@@ -59,8 +59,8 @@ pub(super) fn error(status: StatusCode, text: &str, links: &Links, back: Option<
         h1 { (title) }
         p class="note bad" role="alert" { (own(text)) }
         p {
-            @if let Some(back) = back { a class="button" href=(back) { "Back" } " " }
-            a class="button" href=(links.first()) { "All migrations" }
+            @if let Some(back) = back { a class="button" href=(back) { "Back" } }
+            @else { a class="button" href=(links.first()) { "Back to all migrations" } }
         }
     };
     document(title, links, &body)

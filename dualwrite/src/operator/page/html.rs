@@ -122,10 +122,11 @@ pub(super) fn document(title: &str, links: &Links, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (printable(title)) " – dualwrite" }
                 style { (maud::PreEscaped(STYLE)) }
+                link rel="icon" href=(links.icon());
                 script src=(links.script()) defer {}
             }
             body {
-                header class="top" { a href=(links.first()) { "dualwrite" } }
+                header class="top" { a href=(links.first()) { "All migrations" } }
                 main { (body) }
             }
         }
@@ -135,22 +136,22 @@ pub(super) fn document(title: &str, links: &Links, body: &Markup) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::tasks::StartedBackfill;
     use crate::control::BackfillProgress;
-    use crate::operator::details::Details;
-    use crate::operator::page::access::Caller;
-    use crate::operator::page::one::one;
-    use crate::stages::position::Position;
-    use crate::stages::verification::VerifyReport;
     use crate::control::WorkerProgress;
     use crate::control::commands::{Job, JobKind};
     use crate::control::settings::BackfillSettings;
+    use crate::control::tasks::StartedBackfill;
+    use crate::operator::details::Details;
     use crate::operator::mirror::MirrorOverview;
+    use crate::operator::page::access::Caller;
+    use crate::operator::page::one::one;
     use crate::preflight::finding::{Finding, FindingLevel};
     use crate::preflight::report::PreflightReport;
     use crate::stages::hazard::{Hazard, HazardKind, Stopped};
     use crate::stages::mirror::{MirrorError, MirrorNote};
+    use crate::stages::position::Position;
     use crate::stages::stage::Side;
+    use crate::stages::verification::VerifyReport;
 
     const EVIL: &str = "<script>alert(\"1\")</script>&'";
 

@@ -43,6 +43,10 @@ impl Links {
         format!("{}live.js", self.under)
     }
 
+    pub(super) fn icon(&self) -> String {
+        format!("{}icon.svg", self.under)
+    }
+
     /// A page of the overview.
     pub(super) fn page(&self, asked: &Asked, page: usize) -> String {
         format!("{}?{}&page={page}", self.first(), query(asked))

@@ -48,10 +48,7 @@ pub(super) async fn overview(
 }
 
 /// One migration.
-pub(super) async fn migration(
-    State(served): State<Served>,
-    Path(name): Path<String>,
-) -> Response {
+pub(super) async fn migration(State(served): State<Served>, Path(name): Path<String>) -> Response {
     if let Err(failed) = check_name(&name) {
         return failed.into_response();
     }
@@ -103,6 +100,9 @@ mod tests {
     #[test]
     fn no_line_of_a_page_ends_an_event() {
         let event = event("<p>one\n\nevent: evil</p>");
-        assert_eq!(event, "retry: 2000\nevent: view\ndata: <p>one\ndata: \ndata: event: evil</p>\n\n");
+        assert_eq!(
+            event,
+            "retry: 2000\nevent: view\ndata: <p>one\ndata: \ndata: event: evil</p>\n\n"
+        );
     }
 }

@@ -21,17 +21,12 @@ use crate::stages::stage::{Side, Stage};
 use crate::stages::verification::VerifyReport;
 
 /// The pages of a migration: what they are called, and the end of their address.
-const TABS: [(&str, &str); 4] = [
-    ("Overview", ""),
-    ("Keys", "keys"),
-    ("History", "history"),
-    ("Catalogue", "catalogue"),
-];
+const TABS: [(&str, &str); 4] =
+    [("Overview", ""), ("Keys", "keys"), ("History", "history"), ("Catalogue", "catalogue")];
 
 /// The frame of each of them.
 pub(super) fn tabbed(name: &str, tab: &str, links: &Links, body: &Markup) -> Markup {
     let page = html! {
-        p { a href=(links.first()) { "All migrations" } }
         h1 { (own(name)) }
         nav class="tabs" aria-label="Pages of this migration" {
             @for (title, end) in TABS {
@@ -53,7 +48,7 @@ pub(super) fn one(details: &Details, links: &Links, caller: &Caller) -> Markup {
             p { "You act as " (own(caller.actor())) "." }
             (repairs(&details.overview, links))
             h2 { "Commands" }
-            @for spec in &COMMANDS { (command(spec, &details.overview, links)) }
+            div class="commands" { @for spec in &COMMANDS { (command(spec, &details.overview, links)) } }
         } @else {
             p { "You may look, and not change anything." }
         }
@@ -85,7 +80,9 @@ fn back(details: &Details, links: &Links) -> Markup {
 pub(super) fn back_does(to: Stage) -> &'static str {
     match to.reads() {
         Side::Old => "the old side answers every read, and no write is lost.",
-        Side::New => "the new side goes on answering, both sides are written again, and no write is lost.",
+        Side::New => {
+            "the new side goes on answering, both sides are written again, and no write is lost."
+        }
     }
 }
 

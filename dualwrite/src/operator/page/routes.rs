@@ -7,13 +7,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::operator::page::served::Served;
-use crate::operator::page::{all, all_json, commands, live, one, one_json, script, tab};
+use crate::operator::page::{all, all_json, commands, icon, live, one, one_json, script, tab};
 
 /// The document of the JSON API, as it is served.
 pub(super) const SPEC: &str = include_str!("openapi.json");
 
 /// The table. A `{query}` stands for each of the queries, a `{command}` for each of the commands.
-pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 13] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 14] {
     [
         ("/", get(all)),
         ("/view/{name}", get(one)),
@@ -21,6 +21,7 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 13] {
         ("/view/{name}/{tab}", get(tab)),
         ("/view/{name}/confirm/{command}", get(commands::confirm)),
         ("/live", get(live::overview)),
+        ("/icon.svg", get(icon)),
         ("/live.js", get(script)),
         ("/openapi.json", get(document)),
         ("/migrations", get(all_json)),
@@ -55,7 +56,7 @@ mod tests {
         let mut expected = Vec::new();
         for (path, _) in table() {
             match path {
-                "/" | "/live" | "/live.js" => {}
+                "/" | "/live" | "/live.js" | "/icon.svg" => {}
                 path if path.starts_with("/view/") => {}
                 path if path.contains("{query}") => {
                     expected.extend(QUERIES.iter().map(|one| path.replace("{query}", one.name)));

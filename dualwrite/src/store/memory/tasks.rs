@@ -1,6 +1,5 @@
 //! Started backfills in memory.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -103,13 +102,6 @@ impl Tasks for MemoryControl {
             };
             tasks.iter().map(shown).collect()
         }))
-    }
-
-    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>> {
-        let known = self.lock();
-        let shown = |entry: &Entry| entry.tasks.iter().map(|one| one.task.clone()).collect();
-        let all = known.iter().map(|(name, entry)| (name.clone(), shown(entry))).collect();
-        done(Ok(all))
     }
 
     fn take_task<'a>(

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::commands::{
+    Commands, Compared, Job, JobKind, Open, RecordedChange, Taken, moved,
+};
 use crate::control::settings::BackfillSetting;
 use crate::control::tasks::{NewTask, StartedBackfill};
 use crate::control::{Order, VerifyCommand};
@@ -377,6 +379,18 @@ pub(super) fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
     }))
 }
 
+fn add_open(
+    row: &SqlRow,
+    tasks: &mut Vec<StartedBackfill>,
+    jobs: &mut Vec<Job>,
+) -> sqlx::Result<()> {
+    match row.text(0)? {
+        "old" | "new" => tasks.push(task_of(row)?),
+        _ => jobs.extend(job_of(row)?),
+    }
+    Ok(())
+}
+
 impl<DB: Backend> Commands for SqlControl<DB> {
     fn command<'a>(
         &'a self,
@@ -406,37 +420,31 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         })
     }
 
-    fn all_started<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<(Vec<StartedBackfill>, Vec<Job>), Error>> {
+    fn all_started<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Open, Error>> {
         Box::pin(async move {
             let doing = "reading what was started";
             let failed = |error| Error::database(doing, error).of(name);
             let sql = format!("{TASKS} WHERE migration = ? ORDER BY at, side");
             let (mut tasks, mut jobs) = (Vec::new(), Vec::new());
             for row in &self.fetch(doing, &sql, &[name.into()]).await? {
-                match row.text(0).map_err(failed)? {
-                    "old" | "new" => tasks.push(task_of(row).map_err(failed)?),
-                    _ => jobs.extend(job_of(row).map_err(failed)?),
-                }
+                add_open(row, &mut tasks, &mut jobs).map_err(failed)?;
             }
             Ok((tasks, jobs))
         })
     }
 
-    fn open_jobs(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<Job>>, Error>> {
+    fn all_open(&self) -> BoxFuture<'_, Result<HashMap<String, Open>, Error>> {
         Box::pin(async move {
-            let doing = "reading the jobs";
+            let doing = "reading what was started";
             let failed = |error| Error::database(doing, error);
             let sql = format!(
-                "{TASKS} WHERE state = 'wanted' AND side NOT IN ('old', 'new') ORDER BY at, side"
+                "{TASKS} WHERE side IN ('old', 'new') OR state = 'wanted' ORDER BY at, side"
             );
-            let mut all: HashMap<String, Vec<Job>> = HashMap::new();
+            let mut all: HashMap<String, Open> = HashMap::new();
             for row in &self.fetch(doing, &sql, &[]).await? {
-                if let Some(job) = job_of(row).map_err(failed)? {
-                    all.entry(row.text(10).map_err(failed)?.to_owned()).or_default().push(job);
-                }
+                let name = row.text(10).map_err(failed)?.to_owned();
+                let (tasks, jobs) = all.entry(name).or_default();
+                add_open(row, tasks, jobs).map_err(failed)?;
             }
             Ok(all)
         })

@@ -21,10 +21,7 @@ use crate::store::sql::verification;
 
 impl<DB: Backend> SqlControl<DB> {
     /// With the newest verification.
-    pub(super) async fn facts_in(
-        &self,
-        name: &str,
-    ) -> Result<(Facts, Option<VerifyState>), Error> {
+    pub(super) async fn facts_in(&self, name: &str) -> Result<(Facts, Option<VerifyState>), Error> {
         let doing = "reading what the gates need";
         let _turn = self.working.turn(doing).await?;
         let reading = async {
@@ -191,10 +188,6 @@ async fn verification<DB: Backend>(
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
     let rows = DB::Adapter::fetch(conn, READ, &[name.into()]).await?;
     rows.iter().map(hazard_of).collect()
-}
-
-pub(super) fn stale_of(row: &SqlRow) -> sqlx::Result<StaleMark> {
-    Ok(StaleMark { kind: StaleKind::named(row.text(0)?), at_us: row.integer(1)? })
 }
 
 fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {

@@ -10,9 +10,9 @@ use crate::database::{Backend, SqlRow, SqlValue};
 use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
-use crate::stages::stale::StaleMark;
+use crate::stages::stale::{StaleKind, StaleMark};
 use crate::store::sql::Conn;
-use crate::store::sql::facts::{instance_groups, instance_of, stale_of};
+use crate::store::sql::facts::{instance_groups, instance_of};
 use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
 use crate::store::sql::record::{READ_AT, RECORD_COLUMNS, RECORD_FROM, record_of};
 
@@ -57,22 +57,28 @@ pub(super) async fn summaries<DB: Backend>(
         reports.entry(row.text(0)?.to_owned()).or_default().push(instance_of(row, 1)?);
     }
     let sql = format!(
-        "SELECT a.migration, a.name FROM dualwrite_approval a JOIN dualwrite_migration m \
-         ON m.name = a.migration AND m.stage_epoch = a.stage_epoch WHERE a.migration {list}"
+        "SELECT 'approval', a.migration, a.name, 0 FROM dualwrite_approval a JOIN dualwrite_migration m \
+         ON m.name = a.migration AND m.stage_epoch = a.stage_epoch WHERE a.migration {list} \
+         UNION ALL SELECT 'release', migration, release_name, 0 FROM dualwrite_release \
+         WHERE gone_at IS NULL AND migration {list} \
+         UNION ALL SELECT 'stale', migration, kind, max(at) FROM dualwrite_stale \
+         WHERE migration {list} GROUP BY migration, kind ORDER BY 3"
     );
-    let mut approvals = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
-    let sql = format!(
-        "SELECT migration, release_name FROM dualwrite_release WHERE gone_at IS NULL AND migration {list}"
-    );
-    let mut releases = grouped(DB::Adapter::fetch(conn, &sql, &own).await?)?;
-
-    let sql = format!(
-        "SELECT kind, max(at), migration FROM dualwrite_stale WHERE migration {list} \
-         GROUP BY migration, kind ORDER BY kind"
-    );
+    let thrice: Vec<SqlValue> = own.iter().chain(&own).chain(&own).cloned().collect();
+    let [mut approvals, mut releases] = [HashMap::new(), HashMap::new()];
     let mut stale: HashMap<String, Vec<StaleMark>> = HashMap::new();
-    for row in &DB::Adapter::fetch(conn, &sql, &own).await? {
-        stale.entry(row.text(2)?.to_owned()).or_default().push(stale_of(row)?);
+    for row in &DB::Adapter::fetch(conn, &sql, &thrice).await? {
+        let (name, text) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
+        let group: &mut HashMap<String, Vec<String>> = match row.text(0)? {
+            "approval" => &mut approvals,
+            "release" => &mut releases,
+            _ => {
+                let mark = StaleMark { kind: StaleKind::named(&text), at_us: row.integer(3)? };
+                stale.entry(name).or_default().push(mark);
+                continue;
+            }
+        };
+        group.entry(name).or_default().push(text);
     }
     let sql = format!(
         "SELECT {HAZARD_COLUMNS}, migration FROM dualwrite_hazard WHERE migration {list} ORDER BY name"
@@ -98,14 +104,6 @@ pub(super) async fn summaries<DB: Backend>(
         found.push((name, facts));
     }
     Ok(found)
-}
-
-fn grouped(rows: Vec<SqlRow>) -> sqlx::Result<HashMap<String, Vec<String>>> {
-    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
-    for row in &rows {
-        groups.entry(row.text(0)?.to_owned()).or_default().push(row.text(1)?.to_owned());
-    }
-    Ok(groups)
 }
 
 /// One statement, for those migrations that have any such key.

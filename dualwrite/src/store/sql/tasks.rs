@@ -1,6 +1,5 @@
 //! Started backfills in a SQL database.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -96,26 +95,6 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
             let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let tasks = rows.iter().map(task_of).collect::<sqlx::Result<_>>();
             tasks.map_err(|error| Error::database(doing, error).of(name))
-        })
-    }
-
-    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>> {
-        Box::pin(async move {
-            let doing = "reading what was started";
-            let failed = |error| Error::database(doing, error);
-            let rows = self
-                .fetch(
-                    doing,
-                    &format!("{TASKS} WHERE side IN ('old', 'new') ORDER BY at, side"),
-                    &[],
-                )
-                .await?;
-            let mut all: HashMap<String, Vec<StartedBackfill>> = HashMap::new();
-            for row in &rows {
-                let name = row.text(10).map_err(failed)?.to_owned();
-                all.entry(name).or_default().push(task_of(row).map_err(failed)?);
-            }
-            Ok(all)
         })
     }
 
