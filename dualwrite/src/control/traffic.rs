@@ -67,8 +67,9 @@ pub struct TrafficSide {
     pub minutes: Vec<TrafficMinute>,
 }
 
-/// The calls of both sides in the last hour, of all instances together. Each instance adds what it counted once a minute;
-/// what one has counted since is lost when it ends.
+/// The calls of both sides in the last hour, of all instances together. Each instance adds what it counted once a minute:
+/// one statement for each migration that was called, and none for the others. What one has counted since is lost when it
+/// ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TrafficReport {

@@ -122,7 +122,7 @@ impl Told {
             return None;
         }
         self.totals = totals;
-        let forget = self.times % FORGET_EVERY == 0;
+        let forget = self.times.is_multiple_of(FORGET_EVERY);
         self.times = self.times.wrapping_add(1);
         Some((news, forget))
     }
