@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{OriginalUri, Path, Query, State};
+use axum::extract::{FromRef as _, OriginalUri, Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
@@ -30,7 +30,6 @@ pub(super) async fn list() -> Response {
 /// Carries one out.
 pub(super) async fn execute(
     State(served): State<Served>,
-    State(operator): State<Operator>,
     Extension(caller): Extension<Caller>,
     Path((name, command)): Path<(String, String)>,
     OriginalUri(original): OriginalUri,
@@ -41,6 +40,7 @@ pub(super) async fn execute(
     let as_json = wants_json(&headers);
     let done = match fields {
         Ok(fields) => {
+            let operator = Operator::from_ref(&served);
             let done = run(&operator, caller.actor(), &name, &command, &fields).await;
             served.forget(); // also where it failed halfway
             done.map(|outcome| (outcome, fields))
