@@ -262,12 +262,7 @@ pub(crate) trait Control:
     fn facts_and_verification<'a>(
         &'a self,
         name: &'a str,
-    ) -> BoxFuture<'a, Result<(Facts, Option<VerifyState>), Error>> {
-        Box::pin(async move {
-            let facts = self.facts(name).await?;
-            Ok((facts, self.verification(name).await?))
-        })
-    }
+    ) -> BoxFuture<'a, Result<(Facts, Option<VerifyState>), Error>>;
 
     /// The same of several migrations, with counts that stop at a thousand, for what is published.
     fn summaries<'a>(

@@ -3,6 +3,7 @@
 mod backfills;
 pub(crate) mod command;
 mod contract;
+#[cfg(feature = "page")]
 pub(crate) mod details;
 pub(crate) mod execute;
 mod expand;
