@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dualwrite::Stage;
 use dualwrite::schema::{Level, SqlDialect};
-use dualwrite::{Stage, WORKERS_MAX};
 
 /// Shows the migrations of a service, and gives them commands.
 ///
@@ -94,6 +93,11 @@ pub(crate) enum Query {
         /// The migration
         name: String,
     },
+    /// Shows the calls of both sides in the last hour, of all instances together
+    Traffic {
+        /// The migration
+        name: String,
+    },
     /// Waits until a migration is where it shall be
     Wait {
         /// The migration
@@ -143,9 +147,13 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Query(Query),
-    /// Gives an order to a backfill, whichever instance runs it
-    #[command(subcommand)]
-    Backfill(Order),
+    /// Says which command took the place of an older one
+    #[command(hide = true, disable_help_flag = true)]
+    Backfill {
+        /// As they were given
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        given: Vec<String>,
+    },
     /// Says whether everything that a migration declares as new is there, and makes the files for it
     #[command(subcommand)]
     Expand(crate::expand::Expand),
@@ -216,67 +224,6 @@ pub(crate) enum Format {
     Github,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Order {
-    /// Has one of the instances run it, and another one if that ends first
-    Start {
-        #[command(flatten)]
-        which: Which,
-        /// Who starts it, for the audit; at most 100 bytes
-        #[arg(long, value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
-        by: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
-        because: String,
-        /// How many workers that instance has
-        #[arg(long, default_value_t = 1, value_parser = workers())]
-        workers: u32,
-        /// The most keys a second, of all workers together; no limit without it
-        #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u64).range(1..))]
-        rate: Option<u64>,
-    },
-    /// Makes its workers wait until it is resumed
-    Pause(Which),
-    /// Lets it go on after a pause or a cancel
-    Resume(Which),
-    /// Ends its workers; what is copied stays copied
-    Cancel(Which),
-    /// Changes the most keys a second
-    Rate {
-        #[command(flatten)]
-        which: Which,
-        /// Keys a second, or `none` for no limit
-        #[arg(value_name = "KEYS", value_parser = rate)]
-        rate: Rate,
-    },
-}
-
-/// Of which backfill.
-#[derive(Args, Debug)]
-pub(crate) struct Which {
-    /// The migration
-    pub(crate) name: String,
-    /// The backfill that copies from new to old
-    #[arg(long)]
-    pub(crate) reverse: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate(pub(crate) Option<u64>);
-
-fn workers() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX))
-}
-
-fn rate(text: &str) -> Result<Rate, String> {
-    if text == "none" {
-        return Ok(Rate(None));
-    }
-    let keys = text.parse().ok().filter(|keys| *keys > 0);
-    let wrong = "give a number of keys, 1 or more, or `none`; to stop a backfill, pause it";
-    keys.map(|keys| Rate(Some(keys))).ok_or_else(|| wrong.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,15 +242,6 @@ mod tests {
         assert_eq!(until("verify"), Ok(Until::Verify));
         for wrong in ["", "live", "stage=sideways", "stage="] {
             assert!(until(wrong).unwrap_err().contains("stage="), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_rate_is_a_number_or_none() {
-        assert_eq!(rate("none"), Ok(Rate(None)));
-        assert_eq!(rate("500"), Ok(Rate(Some(500))));
-        for wrong in ["0", "-1", "fast", ""] {
-            assert!(rate(wrong).unwrap_err().contains("none"), "{wrong}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
 use dualwrite::{COMMANDS, Command, CommandOptions, CommandOutcome, CommandSpec, Epoch, Operator};
 
@@ -41,9 +42,16 @@ fn subcommand(spec: &'static CommandSpec) -> clap::Command {
                 .long("by")
                 .env("DUALWRITE_ACTOR")
                 .required(true)
+                .value_parser(NonEmptyStringValueParser::new())
                 .help("Who gives the command, for the audit; at most 100 bytes"),
         )
-        .arg(Arg::new("because").long("because").required(true).help("Why, for the audit"))
+        .arg(
+            Arg::new("because")
+                .long("because")
+                .required(true)
+                .value_parser(NonEmptyStringValueParser::new())
+                .help("Why, for the audit"),
+        )
         .arg(
             Arg::new("expect-epoch")
                 .long("expect-epoch")
@@ -64,12 +72,23 @@ pub(crate) fn find(matches: &ArgMatches) -> Option<(&'static CommandSpec, &ArgMa
     Some((COMMANDS.iter().find(|spec| spec.name == name)?, matches))
 }
 
-/// Carries it out.
-pub(crate) async fn execute(
-    operator: &Operator,
-    spec: &CommandSpec,
-    matches: &ArgMatches,
-) -> Result<CommandOutcome, Exit> {
+/// A command with what belongs to it.
+pub(crate) struct Given {
+    migration: String,
+    command: Command,
+    options: CommandOptions,
+}
+
+impl Given {
+    /// Carries it out.
+    pub(crate) async fn execute(&self, operator: &Operator) -> Result<CommandOutcome, Exit> {
+        let Self { migration, command, options } = self;
+        Ok(operator.command(migration, command, options).await?)
+    }
+}
+
+/// Understands it, before anybody connects to a database.
+pub(crate) fn parse(spec: &CommandSpec, matches: &ArgMatches) -> Result<Given, Exit> {
     let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
     let field = |name: &str| {
         let field = spec.fields.iter().find(|field| field.name == name)?;
@@ -91,7 +110,7 @@ pub(crate) async fn execute(
     if let Some(epoch) = matches.get_one::<u64>("expect-epoch") {
         options = options.expecting(Epoch(*epoch));
     }
-    Ok(operator.command(&text("migration"), &command, &options).await?)
+    Ok(Given { migration: text("migration"), command, options })
 }
 
 /// The text of a file, or of standard input.

@@ -179,8 +179,8 @@ async fn command(
     own: &ArgMatches,
 ) -> Result<String, Exit> {
     let url = named(matches.get_one::<String>("database").cloned())?;
-    let operator = connect::connect(&url).await?;
-    let outcome = commands::execute(&operator, spec, own).await?;
+    let given = commands::parse(spec, own)?;
+    let outcome = given.execute(&connect::connect(&url).await?).await?;
     if own.get_one::<Output>("output") != Some(&Output::Json) {
         return Ok(commands::described(&outcome));
     }
@@ -191,7 +191,7 @@ async fn command(
 
 const WATCH: &str = "watch";
 const NO_VIEW: &str = "`--watch` repeats a view; give it to `status`, `list`, `readiness`, `events`, `audit`, \
-                       `instances`, `dead-letters`, `mismatches`, `preflight`, `hazards` or `jobs`";
+                       `instances`, `dead-letters`, `mismatches`, `preflight`, `hazards`, `jobs` or `traffic`";
 
 /// Shows a view again and again, until the process is ended, nobody reads any more, or it cannot be had.
 async fn watch(
@@ -219,6 +219,9 @@ async fn other(
 ) -> Result<Answer, Exit> {
     if let Command::Completions { shell } = arguments.command {
         return Ok(yes(completions(shell)));
+    }
+    if let Command::Backfill { given } = &arguments.command {
+        return Err(obey::replaced(given));
     }
     let url = named(arguments.database)?;
     match arguments.command {

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use dualwrite::{Job, JobKind, MigrationOverview, Move, Operator, PreflightReport};
+use dualwrite::{
+    Job, JobKind, MigrationOverview, Move, Operator, PreflightReport, TrafficReport, TrafficSide,
+};
 use serde::Serialize;
 
 use crate::arguments::{Output, Query, Until};
@@ -76,9 +78,11 @@ pub(crate) async fn answer(
             format!("{} ({}{stopped}): {}", hazard.name, hazard.kind, hazard.detail)
         }),
         Query::Jobs { name } => shown(output, &operator.jobs(&name).await?, |job| {
-            let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
+            let said = job.answer.as_ref().or(job.waiting.as_ref());
+            let answer = said.map_or(String::new(), |said| format!(": {said}"));
             format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
         }),
+        Query::Traffic { name } => traffic(output, &operator.traffic(&name).await?),
         // It has a bar, and is answered where there is a terminal.
         Query::Wait { .. } => Ok(String::new()),
     }
@@ -125,6 +129,23 @@ fn preflight(output: Output, report: &Option<PreflightReport>) -> Result<String,
     }
     if report.left_out > 0 {
         let _ = writeln!(text, "{} findings are left out", report.left_out);
+    }
+    Ok(text)
+}
+
+fn traffic(output: Output, report: &TrafficReport) -> Result<String, Exit> {
+    if output == Output::Json {
+        return as_json(report);
+    }
+    let mut text = String::new();
+    for (side, TrafficSide { hour, .. }) in [("old", &report.old), ("new", &report.new)] {
+        let ms = |micros: f64| format!("{:.1} ms", micros / 1_000.0);
+        let (p50, p95, p99) = (ms(hour.p50_us), ms(hour.p95_us), ms(hour.p99_us));
+        let (calls, percent) = (hour.calls, hour.errors_percent());
+        let _ = writeln!(
+            text,
+            "{side}  {calls} calls in the last hour, {percent:.2} % failed, p50 {p50}, p95 {p95}, p99 {p99}"
+        );
     }
     Ok(text)
 }

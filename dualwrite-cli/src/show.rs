@@ -52,7 +52,8 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
         started(&mut lines, task);
     }
     for job in &migration.jobs {
-        let answer = job.answer.as_ref().map_or(String::new(), |said| format!(": {said}"));
+        let said = job.answer.as_ref().or(job.waiting.as_ref());
+        let answer = said.map_or(String::new(), |said| format!(": {said}"));
         lines.say("job", &format!("{}, {}, by {}{answer}", job.kind, job.state(), job.actor));
     }
     if let Some(report) = &migration.preflight {

@@ -2,6 +2,7 @@
 
 pub(crate) mod claims;
 pub(crate) mod committing;
+pub(crate) mod crew;
 pub(crate) mod decide;
 pub(crate) mod options;
 pub(crate) mod pace;

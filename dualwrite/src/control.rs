@@ -14,6 +14,7 @@ pub(crate) mod plans;
 pub(crate) mod progress;
 pub(crate) mod settings;
 pub(crate) mod tasks;
+pub(crate) mod traffic;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -178,6 +179,7 @@ pub(crate) trait Control:
     + dead_letters::DeadLetters
     + plans::Plans
     + tasks::Tasks
+    + traffic::Traffic
     + 'static
 {
     /// Makes or upgrades the tables.
@@ -255,6 +257,12 @@ pub(crate) trait Control:
 
     /// What the gates look at.
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>>;
+
+    /// The same with the newest verification.
+    fn facts_and_verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(Facts, Option<VerifyState>), Error>>;
 
     /// The same of several migrations, with counts that stop at a thousand, for what is published.
     fn summaries<'a>(

@@ -311,6 +311,11 @@ impl Error {
         self.source().map_or_else(|| self.to_string(), reason)
     }
 
+    /// The same for a log: of a caller's own error nothing, for its text may quote values.
+    pub(crate) fn logged_cause(&self) -> String {
+        self.source().and_then(known_reason).unwrap_or_else(|| self.to_string())
+    }
+
     /// Finds an error of this library in a chain of sources, for example inside a `sqlx::Error`.
     ///
     /// ```

@@ -97,7 +97,6 @@ pub mod __private;
 mod model;
 
 pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
-pub use backfill::options::WORKERS_MAX;
 pub use backfill::walk::{CopyReport, FAILURES_NAMED_MAX};
 pub use call::closures::converging::ConvergingWrite;
 pub use call::closures::read::ReadCall;
@@ -115,8 +114,12 @@ pub use contract::plan::{ContractPlan, SchemaFile};
 pub use control::commands::{Compared, Job, JobKind};
 pub use control::contracts::ContractEvent;
 pub use control::dead_letters::{DeadLetter, Waived};
+pub use control::settings::WORKERS_MAX;
 pub use control::settings::{BackfillSetting, BackfillSettings};
 pub use control::tasks::StartedBackfill;
+pub use control::traffic::{
+    TRAFFIC_MINUTES, TrafficFigures, TrafficMinute, TrafficReport, TrafficSide,
+};
 pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
 pub use converging::{
     COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,
@@ -175,9 +178,9 @@ pub use operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
 #[cfg(feature = "page")]
-pub use operator::page::{PAGE_FORM_BYTES_MAX, page};
+pub use operator::page::{PAGE_FORM_BYTES_MAX, PAGE_LIVE_MAX, page};
 pub use operator::specs::{COMMANDS, CommandField, CommandSpec};
-pub use operator::{BackfillControl, MigrationOverview, Operator};
+pub use operator::{MigrationOverview, Operator};
 pub use pace::replicas::REPLICAS_MAX;
 pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
 pub use preflight::finding::{Finding, FindingLevel, Preflight};

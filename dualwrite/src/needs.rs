@@ -144,7 +144,12 @@ pub fn unknown(method: &'static str, Unknown(error): Unknown) {
 /// The same of an error that nothing carries.
 #[cold]
 pub fn unknown_of(method: &'static str, error: &Error) {
-    tracing::warn!(method, kind = ?error.kind(), migration = error.migration(), "a call was answered by its `on_unknown`");
+    tracing::warn!(
+        method,
+        cause = error.logged_cause(),
+        migration = error.migration(),
+        "a call was answered by its `on_unknown`"
+    );
 }
 
 /// An argument for the next call: a copy, or where no other call follows the argument itself.

@@ -9,6 +9,7 @@ pub(crate) mod mirror;
 pub(crate) mod outcome;
 pub(crate) mod slots;
 pub(crate) mod tally;
+pub(crate) mod traffic;
 pub(crate) mod window;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

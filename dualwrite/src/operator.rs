@@ -3,6 +3,8 @@
 mod backfills;
 pub(crate) mod command;
 mod contract;
+#[cfg(feature = "page")]
+pub(crate) mod details;
 pub(crate) mod execute;
 mod expand;
 mod fields;
@@ -20,21 +22,17 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::backfill::decide::FAILURES_MAX;
-use crate::backfill::options::WORKERS_MAX;
 use crate::control::commands::Job;
-use crate::control::tasks::{NewTask, StartedBackfill, explained};
-use crate::control::{BackfillProgress, Control, Order};
+use crate::control::tasks::{StartedBackfill, explained};
+use crate::control::{BackfillProgress, Control};
 use crate::database::Backend;
 use crate::error::{Closed, Error, ErrorKind, Maintenance};
-use crate::migration::transition::{check_named, check_reason};
 use crate::operator::mirror::MirrorOverview;
 use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
 use crate::stages::sample::OrderedSample;
-use crate::stages::stage::Side;
 use crate::stages::verification::VerifyReport;
 use crate::store::sql::SqlControl;
 
@@ -43,19 +41,21 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 /// How many migrations one statement asks after.
 const NAMES_MAX: usize = 500;
 
-/// Looks at the control tables, and gives orders to backfills, beside the service: it is no instance, so
+/// Looks at the control tables, and gives commands, beside the service: it is no instance, so
 /// nobody waits for it, and it has no copy function, so it copies nothing itself.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Error, Operator};
+/// use dualwrite::{Command, CommandOptions, Error, Operator, Side};
 ///
 /// async fn slow_down(pool: sqlx::SqlitePool) -> Result<(), Error> {
 ///     let operator = Operator::new(pool);
 ///     for migration in operator.migrations().await? {
 ///         println!("{}: {}", migration.name, migration.position);
 ///     }
-///     operator.backfill("customer-email").set_rate(Some(500)).await?;
+///     let slower = Command::BackfillRate(Side::New, Some(500));
+///     let options = CommandOptions::new("ada", "the replicas lag");
+///     operator.command("customer-email", &slower, &options).await?;
 ///     Ok(())
 /// }
 /// # }
@@ -115,7 +115,7 @@ pub struct MigrationOverview {
     /// What the newest verification found, or has found so far. It is read for one migration only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<VerifyReport>,
-    /// Jobs that were started for any instance, ended or not. They are read for one migration only.
+    /// Jobs that were started for any instance; those that have ended are read for one migration only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
     /// Why its rows in the control tables cannot be read, where that is so; the rest is empty then.
@@ -154,6 +154,9 @@ impl MigrationOverview {
         if self.started.iter().any(|task| task.runner.is_none()) {
             return Some("nobody runs the backfill yet");
         }
+        if self.jobs.iter().any(|job| job.waiting.is_some()) {
+            return Some("nobody does the job yet");
+        }
         match backfill {
             Some(backfill) if backfill.cancelled => Some("backfill cancelled"),
             Some(backfill) if backfill.paused => Some("backfill paused"),
@@ -165,9 +168,11 @@ impl MigrationOverview {
     fn of(
         backfill: Option<BackfillProgress>,
         started: Vec<StartedBackfill>,
+        jobs: Vec<Job>,
         facts: &Facts,
         name: String,
     ) -> Self {
+        let jobs = jobs.into_iter().map(|job| job.explain(&facts.instances));
         Self {
             name,
             position: facts.position.to_string(),
@@ -185,7 +190,7 @@ impl MigrationOverview {
             hazards: facts.hazards.clone(),
             preflight: None,
             verification: None,
-            jobs: Vec::new(),
+            jobs: jobs.collect(),
             unreadable: None,
         }
     }
@@ -269,10 +274,10 @@ impl Operator {
             facts.extend(self.control.summaries(some).await?);
         }
         let mut backfills = self.control.backfills().await?;
-        let mut tasks = self.control.all_tasks().await?;
+        let mut open = self.control.all_open().await?;
         let overview = |(name, facts): (String, Facts)| {
-            let started = tasks.remove(&name).unwrap_or_default();
-            MigrationOverview::of(backfills.remove(&name), started, &facts, name)
+            let (started, jobs) = open.remove(&name).unwrap_or_default();
+            MigrationOverview::of(backfills.remove(&name), started, jobs, &facts, name)
         };
         let mut found: Vec<_> = facts.into_iter().map(overview).collect();
         found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -307,146 +312,18 @@ impl Operator {
     }
 
     async fn overview(&self, name: &str) -> Result<MigrationOverview, Error> {
-        let facts = self.control.facts(name).await?;
-        let backfill = self.control.backfill(name).await?;
-        let started = self.control.tasks(name).await?;
-        let overview = MigrationOverview::of(backfill, started, &facts, name.to_owned());
+        let (overview, _) = self.overview_and_facts(name).await?;
         let preflight = self.control.preflight(name).await?;
-        let verification = self.control.verification(name).await?.map(|state| state.report);
-        let jobs = self.control.jobs(name).await?;
-        Ok(MigrationOverview { preflight, verification, jobs, ..overview })
+        Ok(MigrationOverview { preflight, ..overview })
     }
 
-    /// Orders to the backfill of a migration.
-    pub fn backfill<'o>(&'o self, name: &'o str) -> BackfillControl<'o> {
-        BackfillControl::of(&*self.control, name, Side::New)
+    /// Without what the preflight found.
+    async fn overview_and_facts(&self, name: &str) -> Result<(MigrationOverview, Facts), Error> {
+        let (facts, verification) = self.control.facts_and_verification(name).await?;
+        let backfill = self.control.backfill(name).await?;
+        let (started, jobs) = self.control.all_started(name).await?;
+        let overview = MigrationOverview::of(backfill, started, jobs, &facts, name.to_owned());
+        let verification = verification.map(|state| state.report);
+        Ok((MigrationOverview { verification, ..overview }, facts))
     }
-}
-
-/// Orders to the backfill of a migration, whichever instance runs it.
-#[derive(Clone, Copy)]
-#[must_use = "give an order"]
-pub struct BackfillControl<'o> {
-    control: &'o dyn Control,
-    name: &'o str,
-    side: Side,
-    workers: u32,
-    rate: Option<u64>,
-    stop_after_failures: u64,
-}
-
-impl std::fmt::Debug for BackfillControl<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("BackfillControl");
-        shown.field("migration", &self.name).field("side", &self.side).finish_non_exhaustive()
-    }
-}
-
-impl<'o> BackfillControl<'o> {
-    pub(crate) fn of(control: &'o dyn Control, name: &'o str, side: Side) -> Self {
-        Self { control, name, side, workers: 1, rate: None, stop_after_failures: FAILURES_MAX }
-    }
-
-    /// To the one that copies from new to old; see [`Backfill::reverse`](crate::Backfill::reverse).
-    pub fn reverse(mut self) -> Self {
-        self.side = Side::Old;
-        self
-    }
-
-    /// How many workers the instance has that runs it; one by default, at most
-    /// [`WORKERS_MAX`](crate::WORKERS_MAX).
-    pub fn workers(mut self, workers: u32) -> Self {
-        self.workers = workers.clamp(1, WORKERS_MAX);
-        self
-    }
-
-    /// The most keys a second, of all workers together, from the start on; none by default.
-    pub fn rate(mut self, keys: Option<u64>) -> Self {
-        self.rate = keys;
-        self
-    }
-
-    /// Halts it after so many keys that cannot be copied; see
-    /// [`Backfill::stop_after_failures`](crate::Backfill::stop_after_failures).
-    pub fn stop_after_failures(mut self, keys: u64) -> Self {
-        self.stop_after_failures = keys;
-        self
-    }
-
-    /// Has it run, by one of the instances that have a copy function: the first one that sees it, and another one
-    /// when that ends before the backfill does. What was paused or cancelled goes on. `by` has 1 to 100 bytes, `because`
-    /// 1 to 2,000 characters, and neither has control characters.
-    /// Answers `false` where it was started already and has not ended. What keeps it from going on is in
-    /// [`StartedBackfill::waiting`](crate::StartedBackfill::waiting).
-    ///
-    /// # Errors
-    /// `UnknownMigration`, `InvalidInput` for an actor or a reason as it must not be, `Database`.
-    pub async fn start(self, by: &str, because: &str) -> Result<bool, Error> {
-        let checked = check_named("actor", by).and_then(|()| check_reason(because));
-        checked.map_err(|error| error.of(self.name))?;
-        self.control.check_version().await?;
-        let (actor, reason) = (by.to_owned(), because.to_owned());
-        let Self { control, name, side, workers, rate, stop_after_failures } = self;
-        let task = NewTask { side, workers, rate, stop_after_failures, actor, reason };
-        control.start_task(name, &task).await
-    }
-
-    /// Makes its workers wait until it is resumed; see [`Backfill::pause`](crate::Backfill::pause). Returns whether it
-    /// is paused then: also where it was already.
-    ///
-    /// # Errors
-    /// `UnknownMigration`, `Database`.
-    pub async fn pause(self) -> Result<bool, Error> {
-        self.give(Order::Pause).await
-    }
-
-    /// Lets what was paused go on, by whoever runs it; see [`Backfill::resume`](crate::Backfill::resume). Returns
-    /// whether it may go on then: also where it was not paused. What was cancelled has nobody to run it:
-    /// [`start`](Self::start) it.
-    ///
-    /// # Errors
-    /// `UnknownMigration`, `Database`.
-    pub async fn resume(self) -> Result<bool, Error> {
-        self.give(Order::GoOn).await
-    }
-
-    /// Ends its workers. What is copied stays copied; see [`Backfill::cancel`](crate::Backfill::cancel). Returns
-    /// whether it is cancelled then.
-    ///
-    /// # Errors
-    /// `UnknownMigration`, `Database`.
-    pub async fn cancel(self) -> Result<bool, Error> {
-        self.give(Order::Cancel).await
-    }
-
-    /// Changes the most keys a second; see [`Backfill::set_rate`](crate::Backfill::set_rate).
-    ///
-    /// # Errors
-    /// `UnknownMigration`, `Database`.
-    pub async fn set_rate(self, keys: Option<u64>) -> Result<bool, Error> {
-        self.give(Order::Rate(keys)).await
-    }
-
-    async fn give(self, order: Order) -> Result<bool, Error> {
-        self.control.check_version().await?;
-        if give(self.control, self.name, self.side, order).await? {
-            return Ok(true);
-        }
-        // A name that nobody bears is no backfill that does not run.
-        self.control.facts(self.name).await.map(|_| false)
-    }
-}
-
-/// Gives an order to a backfill; answers whether it holds then, also where it did before.
-pub(crate) async fn give(
-    control: &dyn Control,
-    name: &str,
-    side: Side,
-    order: Order,
-) -> Result<bool, Error> {
-    if control.order(name, side, order).await? {
-        return Ok(true);
-    }
-    let newest = control.backfill(name).await?.filter(|newest| newest.side == side);
-    Ok(newest.is_some_and(|newest| order.holds(&newest)))
 }

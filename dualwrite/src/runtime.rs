@@ -27,6 +27,7 @@ mod preflight;
 mod publishing;
 mod registration;
 mod repairing;
+mod traffic;
 mod watching;
 
 pub use builder::RuntimeBuilder;

@@ -38,6 +38,7 @@ use crate::observe::CounterReport;
 use crate::observe::figures::Figures;
 use crate::observe::mirror::MirrorFailures;
 use crate::observe::tally::Tally;
+use crate::observe::traffic::Told;
 use crate::observe::window::{Snapshot, Window};
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     /// What hooks of the service have not heard yet.
     pub(crate) reports: Reports,
     pub(crate) window: Mutex<Window>,
+    /// The calls that the control tables know of.
+    pub(crate) traffic: Mutex<Told>,
     /// When the guards looked last.
     pub(crate) evaluated: AtomicU64,
     /// What the control tables said for guards and metrics.
@@ -208,6 +211,7 @@ impl Shared {
             stored: Mutex::default(),
             reports: Reports::default(),
             window: Mutex::default(),
+            traffic: Mutex::new(Told::nothing(context.clock.now())),
             evaluated: AtomicU64::new(context.clock.now()),
             gathered: Mutex::default(),
             #[cfg(feature = "metrics")]

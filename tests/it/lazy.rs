@@ -8,12 +8,14 @@ use std::marker::PhantomData;
 use dualwrite::{Backend, BoxError, Copied, CopyKeys, Isolation, KeySource, Stage, Tx};
 
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::log::Log;
 use crate::support::notes::{Notes, World, lazy, plain};
 use crate::support::sql::Sql;
 
 on_all_databases!(
     a_missing_key_is_copied_once_however_many_read_it,
     where_the_copy_fails_old_answers,
+    a_copy_that_fails_is_logged_with_what_the_database_said,
     after_the_backfill_nothing_is_looked_for,
     nothing_is_copied_at_complete,
     without_lazy_nothing_is_copied,
@@ -56,6 +58,23 @@ async fn where_the_copy_fails_old_answers<D: Sql>(db: Scratch<D>) {
     assert_eq!((letters.len(), letters[0].error.as_str()), (1, "note 1 cannot be copied"));
     let status = world.migration.status().await.unwrap();
     assert_eq!((status.counters.lazy_failed, status.dead_letters), (1, 1));
+}
+
+async fn a_copy_that_fails_is_logged_with_what_the_database_said<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Live, 1, lazy).await;
+    world.db.execute("DROP TABLE new_note").await;
+    world.db.execute("CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL, more BIGINT NOT NULL)").await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let guard = tracing::subscriber::set_default(subscriber.finish());
+    assert_eq!(world.notes.find(1).await.unwrap().as_deref(), Some("word 1"));
+    drop(guard);
+    let log = log.text();
+    let warned = log.lines().find(|line| line.contains("lazy copy failed")).unwrap();
+    assert!(warned.contains("cause=\""), "{warned}");
+    assert!(warned.contains(D::sql("NOT NULL", "23502", "NOT NULL")), "{warned}");
+    assert!(!warned.contains("word 1"), "{warned}");
 }
 
 async fn after_the_backfill_nothing_is_looked_for<D: Sql>(db: Scratch<D>) {

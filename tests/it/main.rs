@@ -12,6 +12,7 @@ mod acceptance;
 mod adopted;
 mod adoption;
 mod backfill;
+mod browser;
 mod bulk;
 mod catalogue;
 mod clocks;
@@ -26,6 +27,7 @@ mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod dashboard;
 mod dead_letters;
 mod derived_keys;
 mod drawn;

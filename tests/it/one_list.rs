@@ -29,6 +29,7 @@ fn given(spec: &CommandSpec) -> Vec<String> {
             "for" => "30m",
             "rate" => "500",
             "batch-time" => "20ms",
+            "workers" => "3",
             "lag" => "5s",
             "plan" => PLAN,
             "key" => "4",

@@ -1,9 +1,8 @@
 //! The options of single methods: what is compared, how often, for how long and by what; and what a
 //! mirror write that fails does to the caller's.
 
-use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dualwrite::testing::TestMigration;
@@ -11,6 +10,7 @@ use dualwrite::{Compare, CounterReport, MirrorPolicy, Percent, Stage, Tx};
 use sqlx::Error;
 
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::log::Log;
 use crate::support::notes::{World, plain};
 use crate::support::sql::Sql;
 
@@ -152,25 +152,11 @@ async fn a_report_names_paths_and_no_values() {
     let shop = Shop::new(side(0, "ada@old.example"), side(1, "ada@new.example")).await;
     shop.customers.by_fields(1).await.unwrap();
     assert_eq!(shop.counters().await.shadow_different, 1);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains(r#"paths="email, country""#), "{log}");
     assert!(log.contains("differences=2"), "{log}");
     for value in ["example", "CH", "FR", "read_at"] {
         assert!(!log.contains(value), "{value} in {log}");
-    }
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

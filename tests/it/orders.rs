@@ -6,6 +6,7 @@ use dualwrite::{Operator, Runtime, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, World, plain};
+use crate::support::operated::backfill;
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
@@ -23,7 +24,7 @@ const LEASE: Duration = Duration::from_millis(1_500);
 async fn slow<D: Sql>(db: Scratch<D>) -> (World<D>, Operator) {
     let world = World::with(db, Stage::DualWrite, 400, plain).await;
     let operator = Operator::new(world.db.pool().clone());
-    let orders = operator.backfill("notes").rate(Some(1));
+    let orders = backfill(&operator, "notes").rate(1);
     assert!(orders.start("ada", "slowly").await.unwrap());
     until("it has begun", async || world.db.number("SELECT count(*) FROM new_note").await > 0)
         .await;
@@ -36,10 +37,10 @@ async fn is_paused<D: Sql>(world: &World<D>) -> bool {
 
 async fn a_start_that_is_refused_resumes_nothing<D: Sql>(db: Scratch<D>) {
     let (world, operator) = slow(db).await;
-    assert!(operator.backfill("notes").pause().await.unwrap());
+    assert!(backfill(&operator, "notes").pause().await.unwrap());
     assert!(is_paused(&world).await);
     assert!(
-        !operator.backfill("notes").start("bob", "now").await.unwrap(),
+        !backfill(&operator, "notes").start("bob", "now").await.unwrap(),
         "it was started already"
     );
     assert!(!world.migration.backfill().start("eve", "now").await.unwrap());
@@ -48,7 +49,7 @@ async fn a_start_that_is_refused_resumes_nothing<D: Sql>(db: Scratch<D>) {
 
 async fn an_order_that_holds_already_is_no_error<D: Sql>(db: Scratch<D>) {
     let (world, operator) = slow(db).await;
-    let orders = || operator.backfill("notes");
+    let orders = || backfill(&operator, "notes");
     for _ in 0..2 {
         assert!(orders().pause().await.unwrap());
         assert!(world.migration.backfill().pause().await.unwrap());
@@ -67,7 +68,7 @@ async fn an_order_that_holds_already_is_no_error<D: Sql>(db: Scratch<D>) {
 
 async fn what_was_cancelled_is_not_resumed_but_started<D: Sql>(db: Scratch<D>) {
     let (world, operator) = slow(db).await;
-    let orders = || operator.backfill("notes");
+    let orders = || backfill(&operator, "notes");
     assert!(orders().cancel().await.unwrap());
     assert!(!orders().resume().await.unwrap(), "nobody would run it");
     let state = world.migration.status().await.unwrap().backfill.unwrap();

@@ -29,7 +29,7 @@ on_all_databases!(
 /// What was answered.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
@@ -39,14 +39,14 @@ pub(crate) fn page_for(operator: Operator, caller: Caller) -> Router {
 }
 
 /// A browser without a window.
-pub(crate) struct Browser(Router);
+pub(crate) struct Browser(pub(crate) Router);
 
 impl Browser {
     pub(crate) fn of<D: Sql>(db: &Scratch<D>) -> Self {
         Self::logged_in(db, Caller::operator("ada"))
     }
 
-    fn logged_in<D: Sql>(db: &Scratch<D>, caller: Caller) -> Self {
+    pub(crate) fn logged_in<D: Sql>(db: &Scratch<D>, caller: Caller) -> Self {
         Self(page_for(Operator::new(db.pool().clone()), caller))
     }
 
@@ -55,14 +55,14 @@ impl Browser {
         self.ask(request.body(Body::empty()).unwrap()).await
     }
 
-    async fn ask(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
         let response = self.0.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
@@ -347,8 +347,8 @@ async fn links_hold_where_the_page_is_nested<D: Sql>(db: Scratch<D>) {
         let browser = Browser(router);
         let page = browser.shows(first).await;
         let links = linked(first, &page);
-        // Search, the migration, refresh, JSON, and the script.
-        assert_eq!(links.len(), 5, "{page}");
+        // Home, search, the migration, refresh, JSON, the icon, and the script.
+        assert_eq!(links.len(), 7, "{page}");
         for link in &links {
             browser.shows(link).await;
         }
@@ -434,7 +434,7 @@ async fn many_migrations_are_pages_of_fifty_lines<D: Sql>(db: Scratch<D>) {
 }
 
 /// Where the links and forms of a page lead.
-fn linked(from: &str, page: &str) -> Vec<String> {
+pub(crate) fn linked(from: &str, page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for mark in [" href=\"", " action=\"", " formaction=\"", " src=\""] {
         for piece in page.split(mark).skip(1) {

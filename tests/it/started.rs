@@ -4,6 +4,7 @@ use dualwrite::{BackfillProgress, ErrorKind, Operator, Side, Stage, Status};
 
 use crate::support::crew::{Crew, Member};
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::operated::backfill;
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -48,7 +49,7 @@ async fn is_equal<D: Sql>(crew: &Crew<D>, rows: i64) -> bool {
 
 async fn an_instance_runs_what_an_operator_starts<D: Sql>(db: Scratch<D>) {
     let (crew, member, operator) = crew(db, 50, Stage::DualWrite).await;
-    let start = operator.backfill("notes").workers(2).start("ada", "the night is quiet").await;
+    let start = backfill(&operator, "notes").workers(2).start("ada", "the night is quiet").await;
     assert!(start.unwrap());
     crew.until(&member.migration, "the end", is_done).await;
     assert!(is_equal(&crew, 50).await);
@@ -70,8 +71,8 @@ async fn an_instance_runs_what_an_operator_starts<D: Sql>(db: Scratch<D>) {
 
 async fn what_is_started_before_its_stage_waits_for_it<D: Sql>(db: Scratch<D>) {
     let (crew, member, operator) = crew(db, 20, Stage::Off).await;
-    operator.backfill("notes").start("ada", "early").await.unwrap();
-    assert!(!operator.backfill("notes").start("bob", "me too").await.unwrap());
+    backfill(&operator, "notes").start("ada", "early").await.unwrap();
+    assert!(!backfill(&operator, "notes").start("bob", "me too").await.unwrap());
     // Until an instance has taken it, it says why none has.
     let waits = |status: &Status| {
         status.started.iter().any(|task| task.runner.is_some() && task.waiting.is_some())
@@ -82,7 +83,7 @@ async fn what_is_started_before_its_stage_waits_for_it<D: Sql>(db: Scratch<D>) {
     assert_eq!((task.actor.as_str(), task.reason.as_str()), ("ada", "early"));
     assert_eq!(task.runner.as_deref(), Some(member.runtime.instance()));
     // What it waited for is no longer shown when it goes on.
-    operator.backfill("notes").set_rate(Some(10)).await.unwrap();
+    backfill(&operator, "notes").set_rate(Some(10)).await.unwrap();
     member.migration.advance(Stage::DualWrite).await.unwrap();
     let goes_on = |status: &Status| copied(status) > 0;
     let status = crew.until(&member.migration, "it goes on", goes_on).await;
@@ -108,8 +109,8 @@ async fn without_a_copy_function_nobody_takes_it<D: Sql>(db: Scratch<D>) {
 
 async fn another_instance_goes_on<D: Sql>(db: Scratch<D>) {
     let (mut crew, first, operator) = crew(db, 400, Stage::DualWrite).await;
-    let orders = operator.backfill("notes");
-    orders.rate(Some(1)).start("ada", "slowly").await.unwrap();
+    let orders = backfill(&operator, "notes");
+    orders.rate(1).start("ada", "slowly").await.unwrap();
     let begun = |status: &Status| runner(status).is_some() && copied(status) > 0;
     crew.until(&first.migration, "it has begun", begun).await;
 
@@ -140,8 +141,8 @@ async fn another_instance_goes_on<D: Sql>(db: Scratch<D>) {
 
 async fn what_is_cancelled_is_not_run_again<D: Sql>(db: Scratch<D>) {
     let (crew, member, operator) = crew(db, 400, Stage::DualWrite).await;
-    let orders = operator.backfill("notes");
-    orders.rate(Some(1)).start("ada", "a mistake").await.unwrap();
+    let orders = backfill(&operator, "notes");
+    orders.rate(1).start("ada", "a mistake").await.unwrap();
     let begun = |status: &Status| runner(status).is_some() && copied(status) > 0;
     crew.until(&member.migration, "it has begun", begun).await;
     assert!(orders.cancel().await.unwrap());
@@ -157,7 +158,8 @@ async fn what_mostly_fails_is_halted<D: Sql>(db: Scratch<D>) {
     let (crew, member, operator) = crew(db, 0, Stage::DualWrite).await;
     let rows = ["(1, 'poison')", "(2, 'poison')", "(3, 'poison')"];
     crew.db.execute(&format!("INSERT INTO old_note (id, word) VALUES {}", rows.join(", "))).await;
-    operator.backfill("notes").stop_after_failures(1).start("ada", "hope").await.unwrap();
+    let few = member.migration.backfill().stop_after_failures(1);
+    assert!(few.start("ada", "hope").await.unwrap());
     let is_halted = |status: &Status| status.started.iter().any(|task| task.halted);
     let status = crew.until(&member.migration, "it is halted", is_halted).await;
     assert!(
@@ -168,7 +170,7 @@ async fn what_mostly_fails_is_halted<D: Sql>(db: Scratch<D>) {
 
     crew.db.execute("UPDATE old_note SET word = 'cured'").await;
     crew.db.execute("DELETE FROM dualwrite_failure").await;
-    assert!(operator.backfill("notes").start("ada", "they are cured").await.unwrap());
+    assert!(backfill(&operator, "notes").start("ada", "they are cured").await.unwrap());
     crew.until(&member.migration, "the end", is_done).await;
 }
 
@@ -182,7 +184,7 @@ async fn a_reverse_copy_is_started_too<D: Sql>(db: Scratch<D>) {
     }
     crew.db.execute("INSERT INTO new_note (id, word) VALUES (90, 'born in new')").await;
     migration.step_back(Stage::RampDown).await.unwrap();
-    assert!(operator.backfill("notes").reverse().start("ada", "back").await.unwrap());
+    assert!(backfill(&operator, "notes").reverse().start("ada", "back").await.unwrap());
     let is_back = |status: &Status| {
         is_done(status) && status.backfill.as_ref().is_some_and(|found| found.side == Side::Old)
     };
@@ -192,7 +194,7 @@ async fn a_reverse_copy_is_started_too<D: Sql>(db: Scratch<D>) {
 
 async fn orders_name_what_is_wrong_with_them<D: Sql>(db: Scratch<D>) {
     let (crew, member, operator) = crew(db, 1, Stage::DualWrite).await;
-    let nobody = operator.backfill("nobody");
+    let nobody = backfill(&operator, "nobody");
     for refused in [
         nobody.start("ada", "x").await.unwrap_err(),
         nobody.pause().await.unwrap_err(),
@@ -204,7 +206,7 @@ async fn orders_name_what_is_wrong_with_them<D: Sql>(db: Scratch<D>) {
         assert_eq!(refused.kind(), ErrorKind::UnknownMigration);
         assert!(refused.to_string().contains("nobody"), "{refused}");
     }
-    let notes = operator.backfill("notes");
+    let notes = backfill(&operator, "notes");
     let long = "x".repeat(101);
     for name in ["", &long] {
         let refused = notes.start(name, "x").await.unwrap_err();
@@ -233,7 +235,7 @@ async fn orders_may_be_given_in_sql<D: Sql>(db: Scratch<D>) {
         crew.db.execute(one.unwrap_or_else(|| panic!("no `{begins}` in the guide"))).await;
     };
     give("INSERT INTO dualwrite_task").await;
-    assert!(operator.backfill("notes").set_rate(Some(1)).await.unwrap());
+    assert!(backfill(&operator, "notes").set_rate(Some(1)).await.unwrap());
     member.migration.advance(Stage::DualWrite).await.unwrap();
     let state = |wanted: fn(&BackfillProgress) -> bool| {
         move |status: &Status| status.backfill.as_ref().is_some_and(wanted)

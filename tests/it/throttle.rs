@@ -23,6 +23,7 @@ on_all_databases!(
     it_makes_way_for_the_writes_of_its_own_service,
     it_makes_way_for_a_replica,
     running_workers_hear_what_operators_set,
+    workers_come_and_go_while_it_runs,
     replicas_are_few_and_have_names_of_their_own,
     every_process_sees_who_copies_what,
 );
@@ -220,6 +221,43 @@ async fn running_workers_hear_what_operators_set<D: Sql>(db: Scratch<D>) {
     tokio::join!(write, look);
     fast.migration.backfill().cancel().await.unwrap();
     run.abort();
+    fast.ends().await;
+}
+
+async fn workers_come_and_go_while_it_runs<D: Sql>(db: Scratch<D>) {
+    let fast = Fast::new(db, 900).await;
+    let url = &*fast.db.url();
+    let run = fast.copies(Throttle::default());
+    let give = async |workers: &str| {
+        let audited = ["--by", "ada", "--because", "the night is quiet"];
+        let own = ["backfill-workers", "notes", "--workers", workers];
+        prints(url, &[&own[..], &audited].concat()).await
+    };
+    let held = "SELECT count(DISTINCT owner) FROM dualwrite_batch WHERE expires_at > 0";
+    let at_work = async || fast.db.number(held).await;
+    let begun = async || fast.migration.status().await.unwrap().backfill.filter(|b| b.done() > 3);
+    soon("it copies", begun).await;
+    assert!(fast.migration.backfill().set_rate(Some(30)).await.unwrap());
+    assert!(at_work().await <= 1);
+    for (workers, count) in [("3", 3), ("2", 2), ("4", 4), ("default", 1)] {
+        give(workers).await;
+        // Between two ranges a worker holds none: fewer are seen now and then, and never more.
+        until("none is left that is not wanted", async || {
+            for _ in 0..20 {
+                if at_work().await > count {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        until("as many are at work", async || at_work().await == count).await;
+    }
+    fast.migration.backfill().set_rate(None).await.unwrap();
+    let done = run.await.unwrap();
+    assert!(done.complete && done.failed == 0, "{done:?}");
+    let same = "SELECT count(*) FROM old_note o JOIN new_note n ON n.id = o.id AND n.word = o.word";
+    assert_eq!(fast.db.number(same).await, 900);
     fast.ends().await;
 }
 

@@ -3,6 +3,7 @@
 use dualwrite::Runtime;
 use serde_json::Value;
 
+use crate::page::Browser;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::World;
 use crate::support::operated::{halted, off};
@@ -71,27 +72,31 @@ async fn a_backfill_is_shown_and_takes_orders<D: Sql>(db: Scratch<D>) {
     let all: Value = serde_json::from_str(&prints(url, &["status", "--json"]).await).unwrap();
     assert_eq!((&all[0]["name"], &all[0]["dead_letters"]), (&"notes".into(), &1.into()));
 
-    prints(url, &["backfill", "pause", "notes"]).await;
+    prints(url, &["backfill-pause", "notes", "--by", "ada", "--because", "x"]).await;
     let paused = json(url).await["backfill"].clone();
     assert_eq!((&paused["paused"], &paused["percent"]), (&true.into(), &99.9.into()));
-    prints(url, &["backfill", "rate", "notes", "500"]).await;
+    prints(url, &["backfill-rate", "notes", "--rate", "500", "--by", "ada", "--because", "x"])
+        .await;
     assert_eq!(json(url).await["backfill"]["rate"], 500);
-    prints(url, &["backfill", "rate", "notes", "none"]).await;
+    prints(url, &["backfill-rate", "notes", "--rate", "none", "--by", "ada", "--because", "x"])
+        .await;
     assert_eq!(json(url).await["backfill"]["rate"], Value::Null);
-    prints(url, &["backfill", "resume", "notes"]).await;
+    prints(url, &["backfill-resume", "notes", "--by", "ada", "--because", "x"]).await;
     assert_eq!(json(url).await["backfill"]["paused"], false);
-    prints(url, &["backfill", "cancel", "notes"]).await;
+    prints(url, &["backfill-cancel", "notes", "--by", "ada", "--because", "x"]).await;
     assert_eq!(json(url).await["backfill"]["cancelled"], true);
 
-    let nothing = fails(url, &["backfill", "cancel", "notes", "--reverse"]).await;
-    assert!(nothing.contains("toward old is not under way"), "{nothing}");
+    let nothing =
+        fails(url, &["backfill-cancel", "notes", "--reverse", "--by", "ada", "--because", "x"])
+            .await;
+    assert!(nothing.contains("toward that side is not under way"), "{nothing}");
     world.runtime.shutdown().await.unwrap();
 }
 
 async fn a_backfill_is_started<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let url = &*world.db.url();
-    let start = ["backfill", "start", "notes", "--by", "ada", "--because", "columns are there"];
+    let start = ["backfill-start", "notes", "--by", "ada", "--because", "columns are there"];
     let paced = [&start[..], &["--workers", "2", "--rate", "700"]].concat();
     prints(url, &paced).await;
     let shown = prints(url, &["status"]).await;
@@ -100,11 +105,10 @@ async fn a_backfill_is_started<D: Sql>(db: Scratch<D>) {
     }
     let again = fails(url, &start).await;
     assert!(again.contains("was started already") && again.contains("cancel it"), "{again}");
-    prints(url, &["backfill", "cancel", "notes"]).await;
+    prints(url, &["backfill-cancel", "notes", "--by", "ada", "--because", "x"]).await;
     assert_eq!(json(url).await["started"], Value::Array(Vec::new()));
     let long = "a".repeat(101);
-    let refused =
-        fails(url, &["backfill", "start", "notes", "--by", &long, "--because", "x"]).await;
+    let refused = fails(url, &["backfill-start", "notes", "--by", &long, "--because", "x"]).await;
     assert!(refused.contains("1 to 100 bytes"), "{refused}");
     world.runtime.shutdown().await.unwrap();
 }
@@ -115,11 +119,11 @@ async fn an_unknown_migration_is_told<D: Sql>(db: Scratch<D>) {
     for arguments in [
         &["status", "nobody"][..],
         &["status", "nobody", "--json"],
-        &["backfill", "pause", "nobody"],
-        &["backfill", "resume", "nobody"],
-        &["backfill", "cancel", "nobody", "--reverse"],
-        &["backfill", "rate", "nobody", "5"],
-        &["backfill", "start", "nobody", "--by", "ada", "--because", "x"],
+        &["backfill-pause", "nobody", "--by", "ada", "--because", "x"],
+        &["backfill-resume", "nobody", "--by", "ada", "--because", "x"],
+        &["backfill-cancel", "nobody", "--reverse", "--by", "ada", "--because", "x"],
+        &["backfill-rate", "nobody", "--rate", "5", "--by", "ada", "--because", "x"],
+        &["backfill-start", "nobody", "--by", "ada", "--because", "x"],
     ] {
         let told = fails(url, arguments).await;
         assert!(told.contains("no migration `nobody`"), "{told}");
@@ -133,8 +137,8 @@ async fn a_database_without_tables_is_told_and_left_alone<D: Sql>(db: Scratch<D>
     for arguments in [
         &["status"][..],
         &["status", "notes"],
-        &["backfill", "pause", "notes"],
-        &["backfill", "start", "notes", "--by", "ada", "--because", "x"],
+        &["backfill-pause", "notes", "--by", "ada", "--because", "x"],
+        &["backfill-start", "notes", "--by", "ada", "--because", "x"],
     ] {
         let told = fails(url, arguments).await;
         assert!(told.contains("no control tables"), "{told}");
@@ -151,16 +155,16 @@ async fn a_database_without_tables_is_told_and_left_alone<D: Sql>(db: Scratch<D>
 async fn control_characters_do_not_reach_the_terminal<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let url = &*world.db.url();
-    let start = ["backfill", "start", "notes", "--by", "ada", "--because", "x"];
+    let start = ["backfill-start", "notes", "--by", "ada", "--because", "x"];
     prints(url, &start).await;
     let evil = "red \u{1b}[31m\nposition: complete \u{202e}";
     world.db.execute(&format!("UPDATE dualwrite_task SET reason = '{evil}'")).await;
     let shown = prints(url, &["status"]).await;
     assert!(shown.contains("red \u{fffd}[31m\u{fffd}position: complete \u{fffd}"), "{shown}");
     for evil in ["a\nb", "a\u{1b}[31m", "a\u{202e}b"] {
-        let by = ["backfill", "start", "notes", "--by", evil, "--because", "x"];
+        let by = ["backfill-start", "notes", "--by", evil, "--because", "x"];
         assert!(fails(url, &by).await.contains("the actor has control characters"), "{evil:?}");
-        let because = ["backfill", "start", "notes", "--by", "ada", "--because", evil];
+        let because = ["backfill-start", "notes", "--by", "ada", "--because", evil];
         assert!(
             fails(url, &because).await.contains("the reason has control characters"),
             "{evil:?}"
@@ -174,12 +178,12 @@ async fn control_characters_do_not_reach_the_terminal<D: Sql>(db: Scratch<D>) {
 async fn control_tables_of_another_release_are_refused<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
     let url = &*world.db.url();
-    let start = ["backfill", "start", "notes", "--by", "ada", "--because", "x"];
+    let start = ["backfill-start", "notes", "--by", "ada", "--because", "x"];
     let approve = ["contract", "approve", "notes", "--by", "ada", "--because", "x"];
     let all = [
         &["status"][..],
         &["status", "notes"],
-        &["backfill", "pause", "notes"],
+        &["backfill-pause", "notes", "--by", "ada", "--because", "x"],
         &["contract", "check", "notes"],
         &["contract", "events", "notes"],
         &approve,
@@ -202,17 +206,28 @@ async fn control_tables_of_another_release_are_refused<D: Sql>(db: Scratch<D>) {
 async fn what_nobody_takes_says_why<D: Sql>(db: Scratch<D>) {
     let World { db, runtime, .. } = off(db).await;
     let url = &*db.url();
-    prints(url, &["backfill", "start", "notes", "--by", "ada", "--because", "x", "--reverse"])
-        .await;
+    prints(url, &["backfill-start", "notes", "--by", "ada", "--because", "x", "--reverse"]).await;
     let shown = prints(url, &["status", "notes"]).await;
     assert!(shown.contains("none of the live instances can copy to old"), "{shown}");
     runtime.shutdown().await.unwrap();
     let shown = prints(url, &["status", "notes"]).await;
     assert!(shown.contains("no instance of the service is alive"), "{shown}");
+    // A job as well as a backfill, in each view.
+    prints(url, &["verify", "notes", "--by", "ada", "--because", "x"]).await;
+    let waits = "waits for an instance, by ada: no instance of the service is alive";
+    for view in [&["status", "notes"][..], &["jobs", "notes"]] {
+        let shown = prints(url, view).await;
+        assert!(shown.contains(waits), "{view:?}: {shown}");
+    }
+    let found: Value = serde_json::from_str(&prints(url, &["status", "--json"]).await).unwrap();
+    let why = found[0]["jobs"][0]["waiting"].as_str().unwrap();
+    assert!(why.contains("start one"), "{found}");
+    let page = Browser::of(&db).shows("/view/notes").await;
+    assert!(page.contains("no instance of the service is alive"), "{page}");
 
     let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
     let bare = runtime.migration("bare").register().await.unwrap();
-    prints(url, &["backfill", "start", bare.name(), "--by", "ada", "--because", "x"]).await;
+    prints(url, &["backfill-start", bare.name(), "--by", "ada", "--because", "x"]).await;
     let shown = prints(url, &["status", "bare"]).await;
     assert!(shown.contains("none of the live instances has a copy function"), "{shown}");
     runtime.shutdown().await.unwrap();
@@ -227,11 +242,11 @@ async fn a_pause_is_no_work_and_what_does_not_run_has_no_time_left<D: Sql>(db: S
     let shown = prints(url, &["status", "notes"]).await;
     assert!(shown.contains("while it runs, no limit"), "it is halted: {shown}");
     // An hour passes, paused.
-    prints(url, &["backfill", "pause", "notes"]).await;
+    prints(url, &["backfill-pause", "notes", "--by", "ada", "--because", "x"]).await;
     let hour = "UPDATE dualwrite_backfill SET started_at = started_at - 3600000000, \
                 progressed_at = progressed_at - 3600000000";
     world.db.execute(hour).await;
-    prints(url, &["backfill", "resume", "notes"]).await;
+    prints(url, &["backfill-resume", "notes", "--by", "ada", "--because", "x"]).await;
     world.db.execute("UPDATE old_note SET word = 'well' WHERE word = 'poison'").await;
     let done = world.migration.backfill().run().await.unwrap();
     assert!(done.elapsed_us > 3_600_000_000, "{done:?}");
@@ -339,7 +354,7 @@ async fn without_rights<D: Sql>(world: &World<D>) -> Option<(String, String)> {
 
 async fn what_is_denied_is_not_to_be_tried_again<D: Sql>(db: Scratch<D>) {
     let world = off(db).await;
-    let pause = ["backfill", "pause", "notes"];
+    let pause = ["backfill-pause", "notes", "--by", "ada", "--because", "x"];
     match without_rights(&world).await {
         Some((url, remove)) => {
             for arguments in [&["status"][..], &["status", "notes"], &pause] {
@@ -356,6 +371,20 @@ async fn what_is_denied_is_not_to_be_tried_again<D: Sql>(db: Scratch<D>) {
         }
     }
     world.runtime.shutdown().await.unwrap();
+}
+
+/// Orders without who and why are no longer there, and nothing of them reaches a database.
+#[tokio::test]
+async fn an_older_order_to_a_backfill_is_told_the_command_that_takes_its_place() {
+    for order in ["start", "pause", "resume", "cancel", "rate"] {
+        let (code, out, err) =
+            run_on("sqlite://nowhere.db", &["backfill", order, "notes", "--reverse"]).await;
+        assert_eq!((code, &*out), (dualwrite_cli::WRONG_USE, ""), "{order}");
+        let instead = format!("`dualwrite backfill-{order} MIGRATION --by WHO --because WHY`");
+        assert!(err.contains(&instead) && err.contains("audit"), "{err}");
+    }
+    let told = fails("sqlite://nowhere.db", &["backfill"]).await;
+    assert!(told.contains("backfill-start, backfill-pause, "), "{told}");
 }
 
 #[tokio::test]
@@ -403,10 +432,10 @@ async fn wrong_urls_and_wrong_arguments_are_told_without_the_password() {
     let url = "postgres://ada:s3cret@127.0.0.1:1/shop";
     for arguments in [
         &["status", "notes", url][..],
-        &["backfill", "start", "notes"],
-        &["backfill", "rate", "notes", "fast"],
-        &["backfill", "start", "notes", "--by", "ada", "--because", "x", "--workers", "99"],
-        &["backfill", "start", "notes", "--by", "", "--because", "x"],
+        &["backfill-start", "notes"],
+        &["backfill-rate", "notes", "--rate", "fast", "--by", "ada", "--because", "x"],
+        &["backfill-start", "notes", "--by", "ada", "--because", "x", "--workers", "99"],
+        &["backfill-start", "notes", "--by", "", "--because", "x"],
     ] {
         let (code, out, err) = run_on(url, arguments).await;
         assert_eq!((code, &*out), (dualwrite_cli::WRONG_USE, ""), "{arguments:?}");

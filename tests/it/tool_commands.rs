@@ -127,6 +127,11 @@ async fn backfills_and_dead_letters<D: Sql>(db: Scratch<D>) {
         newest(url).await,
         ("backfill_batch_time".to_owned(), "to new: batch-time 20ms".into())
     );
+    give(url, "backfill-workers", &["--workers", "4"]).await;
+    assert_eq!(newest(url).await, ("backfill_workers".to_owned(), "to new: workers 4".into()));
+    assert_eq!(backfill().await["settings"]["workers"], 4);
+    give(url, "backfill-workers", &["--workers", "default"]).await;
+    assert_eq!(backfill().await["settings"]["workers"], Value::Null);
     give(url, "backfill-throttle", &["--lag", "5s", "--active", "90"]).await;
     let set = ("backfill_throttle".to_owned(), "to new: active 90, lag 5s".into());
     assert_eq!(newest(url).await, set);

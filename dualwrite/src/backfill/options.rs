@@ -6,9 +6,6 @@ use super::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
 use crate::pace::throttle::Throttle;
 use crate::stages::stage::Side;
 
-/// The most workers of one run in one process.
-pub const WORKERS_MAX: u32 = 16;
-
 /// What one run of the backfill was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct BackfillOptions {

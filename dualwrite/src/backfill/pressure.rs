@@ -47,6 +47,9 @@ impl<DB: Backend> Worker<'_, DB> {
             return;
         }
         self.settings = settings.clone();
+        if let Some(place) = &self.place {
+            place.hear(settings.workers);
+        }
         self.throttle = self.options.throttle.tuned(settings);
         let target = settings.batch_time_us.map_or(self.options.batch_time, Duration::from_micros);
         self.pace.aim(target);

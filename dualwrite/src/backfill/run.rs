@@ -2,8 +2,8 @@
 //! other.
 
 use crate::database::Backend;
-use futures_util::future::{join, join_all};
 
+use super::crew;
 use super::options::BackfillOptions;
 use super::worker::Worker;
 use crate::control::BackfillProgress;
@@ -62,13 +62,13 @@ async fn crew<DB: Backend>(
     (phase, pages): (Phase, &Pages),
     before: Option<Generation>,
 ) -> Result<BackfillProgress, Error> {
-    let worker =
-        |options| Worker::new(copier, shared, options, phase, pages.clone()).after(before).run();
-    let others = (1..options.workers).map(|_| {
-        let owner = uuid::Uuid::new_v4().to_string();
-        worker(BackfillOptions { owner, ..options.clone() })
-    });
-    // What one leaves undone the others take over: whichever comes to the end has seen that all is copied.
-    let (first, others) = join(worker(options.clone()), join_all(others)).await;
-    others.into_iter().fold(first, Result::or)
+    crew::run(options.workers, |place| {
+        let owner = match place.is_first() {
+            true => options.owner.clone(),
+            false => uuid::Uuid::new_v4().to_string(),
+        };
+        let options = BackfillOptions { owner, ..options.clone() };
+        Worker::new(copier, shared, options, phase, pages.clone()).after(before).work(Some(place))
+    })
+    .await
 }

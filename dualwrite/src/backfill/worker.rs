@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::committing::Committing;
+use super::crew::Place;
 use super::decide::{Next, check_stage};
 use super::options::BackfillOptions;
 use super::pace::Pace;
@@ -61,6 +62,8 @@ pub(crate) struct Worker<'a, DB: Backend> {
     pub(crate) tried: Option<EncodedKey>,
     /// Keys ahead that could not be copied before.
     pub(crate) letters: HashSet<EncodedKey>,
+    /// Among the workers of this process, where there may be several.
+    pub(crate) place: Option<Place>,
 }
 
 impl<'a, DB: Backend> Worker<'a, DB> {
@@ -91,6 +94,7 @@ impl<'a, DB: Backend> Worker<'a, DB> {
             shown: 0,
             tried: None,
             letters: HashSet::new(),
+            place: None,
         }
     }
 
@@ -99,11 +103,25 @@ impl<'a, DB: Backend> Worker<'a, DB> {
         Self { before, ..self }
     }
 
-    /// Works until the backfill of this generation is complete.
-    pub(crate) async fn run(mut self) -> Result<BackfillProgress, Error> {
+    /// Works alone until the backfill of this generation is complete.
+    pub(crate) async fn run(self) -> Result<BackfillProgress, Error> {
+        let name = self.shared.name.clone();
+        let sent_away = || Error::new(ErrorKind::Halted, "the worker was sent away").of(&name);
+        self.work(None).await?.ok_or_else(sent_away)
+    }
+
+    /// The same in a crew, or until it is not wanted any more: then it answers `None`.
+    pub(crate) async fn work(
+        mut self,
+        place: Option<Place>,
+    ) -> Result<Option<BackfillProgress>, Error> {
+        self.place = place;
         self.start().await?;
         let mut display = Display::new(&self.shared.name);
         loop {
+            if self.is_surplus() {
+                return Ok(None);
+            }
             match self.claim().await? {
                 Claim::Range(range) => {
                     if let Err(error) = self.work_off(range, &mut display).await {
@@ -118,7 +136,11 @@ impl<'a, DB: Backend> Worker<'a, DB> {
         self.shared.refresh().await?;
         let progress = self.progress().await?;
         display.show(&progress);
-        Ok(progress)
+        Ok(Some(progress))
+    }
+
+    fn is_surplus(&self) -> bool {
+        self.place.as_ref().is_some_and(Place::is_surplus)
     }
 
     /// A worker that gives up leaves its range to the others at once, if it can.
@@ -192,6 +214,14 @@ impl<'a, DB: Backend> Worker<'a, DB> {
             let error = match self.next_page(&mut range, &mut committing).await {
                 Ok(Some(keys)) => {
                     self.after_success(keys, start, display).await?;
+                    if self.is_surplus() {
+                        if let Some(commit) = committing.take() {
+                            // What is not committed is copied again by whoever takes the range over.
+                            let _ = self.committed(commit, &mut range).await;
+                        }
+                        self.release().await;
+                        return Ok(());
+                    }
                     continue;
                 }
                 Ok(None) => return Ok(()),

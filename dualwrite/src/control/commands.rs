@@ -1,15 +1,18 @@
 //! The port to what operators do beside moves: each change is recorded, with who and why, in its own transaction.
 
+use std::collections::HashMap;
+
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::settings::BackfillSetting;
-use crate::control::tasks::NewTask;
+use crate::control::tasks::{NewTask, StartedBackfill, untaken};
 use crate::control::{Order, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::rollout::order::NewRolloutCommand;
+use crate::stages::facts::InstanceReport;
 use crate::stages::position::{Epoch, Percent};
 use crate::stages::stage::Side;
 
@@ -106,6 +109,9 @@ pub struct Job {
     pub failed: bool,
     /// What it came to, in words.
     pub answer: Option<String>,
+    /// Why no instance does it yet, and what to do about that; `None` where one does, and where it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Job {
@@ -118,6 +124,14 @@ impl Job {
             (_, _, Some(_)) => "running",
             _ => "waits for an instance",
         }
+    }
+
+    /// Says of one that nobody does why that is, by what the live instances declare.
+    pub(crate) fn explain(mut self, instances: &[InstanceReport]) -> Self {
+        if !self.done && self.runner.is_none() {
+            self.waiting = Some(untaken(Side::New, instances));
+        }
+        self
     }
 }
 
@@ -178,6 +192,9 @@ pub(crate) enum Taken {
     Nothing,
 }
 
+/// What was started of a migration: backfills and jobs.
+pub(crate) type Open = (Vec<StartedBackfill>, Vec<Job>);
+
 /// What operators do.
 pub(crate) trait Commands: Send + Sync {
     /// Makes the change and records the order, in one transaction. `Conflict` where the position is at another epoch
@@ -192,6 +209,14 @@ pub(crate) trait Commands: Send + Sync {
 
     /// The jobs that were started, ended or not.
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>>;
+
+    /// The backfills that were started and have not ended, and the jobs.
+    fn all_started<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Open, Error>>;
+
+    /// The same of all migrations, by name, without the jobs that have ended.
+    fn all_open(&self) -> BoxFuture<'_, Result<HashMap<String, Open>, Error>> {
+        Box::pin(std::future::ready(Ok(HashMap::new())))
+    }
 
     /// Takes one that nobody runs. Returns whether it is this instance's.
     fn take_job<'a>(

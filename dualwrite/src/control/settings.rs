@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+/// The most workers of one run of a backfill in one process.
+pub const WORKERS_MAX: u32 = 16;
+
 /// A setting of a backfill that operators change while it runs.
 ///
 /// ```
@@ -16,6 +19,8 @@ use serde::Serialize;
 pub enum BackfillSetting {
     /// The time that a transaction shall take, in microseconds.
     BatchTime,
+    /// How many workers each process has that runs it.
+    Workers,
     /// The most sessions that may wait for a lock.
     LockWaits,
     /// The most sessions that may be active.
@@ -31,8 +36,9 @@ pub enum BackfillSetting {
 }
 
 impl BackfillSetting {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::BatchTime,
+        Self::Workers,
         Self::LockWaits,
         Self::Active,
         Self::Lag,
@@ -45,6 +51,7 @@ impl BackfillSetting {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::BatchTime => "batch-time",
+            Self::Workers => "workers",
             Self::LockWaits => "lock-waits",
             Self::Active => "active",
             Self::Lag => "lag",
@@ -58,14 +65,20 @@ impl BackfillSetting {
         Self::ALL.into_iter().find(|setting| setting.as_str() == name)
     }
 
+    /// Whether it is a limit of the throttle.
+    pub(crate) const fn is_limit(self) -> bool {
+        !matches!(self, Self::BatchTime | Self::Workers)
+    }
+
     const fn is_time(self) -> bool {
-        !matches!(self, Self::LockWaits | Self::Active | Self::LogRate)
+        !matches!(self, Self::Workers | Self::LockWaits | Self::Active | Self::LogRate)
     }
 
     /// The least and the most; times in microseconds.
     const fn bounds(self) -> (u64, u64) {
         match self {
             Self::BatchTime => (1_000, 60_000_000),
+            Self::Workers => (1, WORKERS_MAX as u64),
             Self::LockWaits => (0, 1_000_000),
             Self::Active => (1, 1_000_000),
             Self::Lag => (100_000, 86_400_000_000),
@@ -129,6 +142,8 @@ impl BackfillSetting {
 pub struct BackfillSettings {
     /// The time that a transaction shall take, in microseconds; see [`Backfill::batch_time`](crate::Backfill::batch_time).
     pub batch_time_us: Option<u64>,
+    /// How many workers each process has that runs it; see [`Backfill::workers`](crate::Backfill::workers).
+    pub workers: Option<u64>,
     /// The most sessions that may wait for a lock; see [`Throttle::lock_waits`](crate::Throttle::lock_waits).
     pub lock_waits: Option<u64>,
     /// The most sessions that may be active; see [`Throttle::active`](crate::Throttle::active).
@@ -148,6 +163,7 @@ impl BackfillSettings {
     pub(crate) fn set(&mut self, setting: BackfillSetting, value: Option<u64>) {
         let place = match setting {
             BackfillSetting::BatchTime => &mut self.batch_time_us,
+            BackfillSetting::Workers => &mut self.workers,
             BackfillSetting::LockWaits => &mut self.lock_waits,
             BackfillSetting::Active => &mut self.active,
             BackfillSetting::Lag => &mut self.lag_us,
@@ -161,6 +177,7 @@ impl BackfillSettings {
     fn get(&self, setting: BackfillSetting) -> Option<u64> {
         match setting {
             BackfillSetting::BatchTime => self.batch_time_us,
+            BackfillSetting::Workers => self.workers,
             BackfillSetting::LockWaits => self.lock_waits,
             BackfillSetting::Active => self.active,
             BackfillSetting::Lag => self.lag_us,
@@ -210,6 +227,8 @@ mod tests {
             (BackfillSetting::BatchTime, "61s"),
             (BackfillSetting::BatchTime, "20"),
             (BackfillSetting::Active, "0"),
+            (BackfillSetting::Workers, "0"),
+            (BackfillSetting::Workers, "99"),
             (BackfillSetting::Lag, "2days"),
             (BackfillSetting::LogRate, "-1"),
             (BackfillSetting::WriteP99, "fast"),
@@ -228,7 +247,7 @@ mod tests {
             settings.set(setting, Some(value));
             assert_eq!(settings.get(setting), Some(value));
         }
-        assert!(settings.shown().starts_with("batch-time 2s, lock-waits 2000001, "));
+        assert!(settings.shown().starts_with("batch-time 2s, workers 2000001, "));
         settings.set(BackfillSetting::Lag, None);
         assert_eq!(settings.lag_us, None);
         let set = [(BackfillSetting::Lag, Some(5_000_000)), (BackfillSetting::Active, None)];

@@ -1,12 +1,12 @@
 //! The port to the backfills that somebody started for any instance to run.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::facts::InstanceReport;
 use crate::stages::stage::Side;
 
@@ -55,7 +55,8 @@ pub(crate) fn explained(
     tasks.into_iter().map(|task| task.explain(instances)).collect()
 }
 
-fn untaken(side: Side, instances: &[InstanceReport]) -> String {
+/// Why nobody has taken what was started.
+pub(crate) fn untaken(side: Side, instances: &[InstanceReport]) -> String {
     if instances.is_empty() {
         return "no instance of the service is alive, so nobody can run it; start one".to_owned();
     }
@@ -93,10 +94,19 @@ pub(crate) struct NewTask {
     pub(crate) reason: String,
 }
 
+impl NewTask {
+    /// How the start of it is recorded.
+    pub(crate) fn order(&self) -> NewRolloutCommand {
+        let kind = RolloutCommandKind::BackfillStart;
+        let order = NewRolloutCommand::new(kind, &self.actor, &self.reason);
+        order.about(format!("to {}", self.side))
+    }
+}
+
 /// Started backfills: one a migration and side.
 pub(crate) trait Tasks: Send + Sync {
     /// Starts one, in the place of one that was halted, and lets its backfill go on that was paused or cancelled.
-    /// Returns whether it did; where one is under way, nothing changes.
+    /// Returns whether it did, which is recorded in the same transaction; where one is under way, nothing changes.
     fn start_task<'a>(
         &'a self,
         name: &'a str,
@@ -105,9 +115,6 @@ pub(crate) trait Tasks: Send + Sync {
 
     /// Those that were started and have not ended.
     fn tasks<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<StartedBackfill>, Error>>;
-
-    /// Those of all migrations, by name.
-    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>>;
 
     /// Takes one that nobody runs, or extends the lease on it. Returns whether it is this instance's.
     fn take_task<'a>(

@@ -166,6 +166,19 @@ impl Dialect {
         format!("{upsert} WHERE {table}.{version} <= excluded.{version}")
     }
 
+    /// The end of an INSERT that adds to these columns of the table where `key` is there already.
+    pub(crate) fn upsert_added(&self, table: &str, key: &str, columns: &[&str]) -> String {
+        let assign = |column: &&str| match self.on_duplicate_key {
+            true => format!("{column} = {column} + VALUES({column})"),
+            false => format!("{column} = {table}.{column} + excluded.{column}"),
+        };
+        let list = columns.iter().map(assign).collect::<Vec<_>>().join(", ");
+        match self.on_duplicate_key {
+            true => format!(" ON DUPLICATE KEY UPDATE {list}"),
+            false => format!(" ON CONFLICT ({key}) DO UPDATE SET {list}"),
+        }
+    }
+
     /// The end of an INSERT that overwrites `columns` where `key` is there already.
     pub(crate) fn upsert(&self, key: &str, columns: &[&str]) -> String {
         let assign = |column: &&str| match self.on_duplicate_key {

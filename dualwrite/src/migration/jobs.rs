@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
+use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{CopyReport, Way};
 use crate::clock;
+use crate::control::settings::WORKERS_MAX;
+use crate::control::tasks::NewTask;
 use crate::control::{BackfillProgress, Order, VerifyCommand};
 use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::operator::{BackfillControl, give};
+use crate::migration::transition::{check_named, check_reason};
 use crate::pace::throttle::Throttle;
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
 use crate::stages::verification::VerifyReport;
+use crate::state::Shared;
 use crate::verify::repair::RepairReport;
 use crate::verify::run::VerifyOptions;
 
@@ -101,18 +104,28 @@ impl<'m> Backfill<'m> {
 
     /// Has it run in the background, by this process or another one with a copy function, with these
     /// [workers](Self::workers), this [rate](Self::rate) and this [limit on
-    /// failures](Self::stop_after_failures), and the default of everything else: see
-    /// [`BackfillControl::start`](crate::BackfillControl::start), which is the same for those who have no such
-    /// process. It survives the end of whoever runs it.
+    /// failures](Self::stop_after_failures), and the default of everything else. It survives the end of whoever runs it:
+    /// another instance takes it then. What was paused or cancelled goes on. `by` has 1 to 100 bytes, `because` 1 to
+    /// 2,000 characters, and neither has control characters; the audit keeps both. Answers `false` where it was started
+    /// already and has not ended. What keeps it from going on is in
+    /// [`StartedBackfill::waiting`](crate::StartedBackfill::waiting). Who has no such process gives the command
+    /// [`BackfillStart`](crate::Command::BackfillStart).
     ///
     /// # Errors
     /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
     pub async fn start(&self, by: &str, because: &str) -> Result<bool, Error> {
         let (control, name) = (&*self.shared.control, &*self.shared.name);
-        let orders = BackfillControl::of(control, name, self.options.to);
-        let orders = orders.workers(self.options.workers).rate(self.options.rate);
-        let orders = orders.stop_after_failures(self.options.failures_max);
-        let started = orders.start(by, because).await?;
+        let checked = check_named("actor", by).and_then(|()| check_reason(because));
+        checked.map_err(|error| error.of(name))?;
+        let task = NewTask {
+            side: self.options.to,
+            workers: self.options.workers,
+            rate: self.options.rate,
+            stop_after_failures: self.options.failures_max,
+            actor: by.to_owned(),
+            reason: because.to_owned(),
+        };
+        let started = control.start_task(name, &task).await?;
         self.shared.wake.notify_one();
         Ok(started)
     }
@@ -155,8 +168,13 @@ impl<'m> Backfill<'m> {
     }
 
     async fn order(&self, order: Order) -> Result<bool, Error> {
-        let shared = self.shared;
-        give(&*shared.control, &shared.name, self.options.to, order).await
+        let Shared { control, name, .. } = &**self.shared;
+        if control.order(name, self.options.to, order).await? {
+            return Ok(true);
+        }
+        let newest = control.backfill(name).await?;
+        let newest = newest.filter(|newest| newest.side == self.options.to);
+        Ok(newest.is_some_and(|newest| order.holds(&newest)))
     }
 
     /// A dry run: copies every key and rolls it back again, in any stage. Says what would be written, and

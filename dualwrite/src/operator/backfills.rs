@@ -18,6 +18,9 @@ pub(super) fn check(command: &Command) -> Result<(), Error> {
             let time = time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
             &[(BackfillSetting::BatchTime, time)][..]
         }
+        Command::BackfillWorkers(_, workers) => {
+            &[(BackfillSetting::Workers, workers.map(u64::from))][..]
+        }
         Command::BackfillThrottle(_, limits) => limits,
         _ => &[],
     };
@@ -73,6 +76,10 @@ pub(super) fn plan(execution: &Execution<'_>, command: &Command) -> Plan {
             let set = vec![(BackfillSetting::BatchTime, time)];
             tuned(execution, *side, set, Recorded::BackfillBatchTime)
         }
+        Command::BackfillWorkers(side, workers) => {
+            let set = vec![(BackfillSetting::Workers, workers.map(u64::from))];
+            tuned(execution, *side, set, Recorded::BackfillWorkers)
+        }
         Command::BackfillThrottle(side, limits) => {
             tuned(execution, *side, limits.clone(), Recorded::BackfillThrottle)
         }
@@ -95,8 +102,8 @@ fn start(execution: &Execution<'_>, command: &Command) -> Plan {
         reason: because.clone(),
     };
     Plan {
+        order: task.order(),
         change: RecordedChange::StartBackfill(task),
-        order: execution.options.order(Recorded::BackfillStart).about(format!("to {side}")),
         holds: None,
         done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
         already: "the backfill was started so already, and has not ended",

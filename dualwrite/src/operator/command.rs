@@ -63,6 +63,8 @@ pub enum Command {
     BackfillRate(Side, Option<u64>),
     /// Changes the time that a transaction shall take; `None` for what the service says.
     BackfillBatchTime(Side, Option<Duration>),
+    /// Changes how many workers each process has that runs it; `None` for what it was started with.
+    BackfillWorkers(Side, Option<u32>),
     /// Changes limits of the throttle, times in microseconds; `None` for what the service says.
     BackfillThrottle(Side, Vec<(BackfillSetting, Option<u64>)>),
     /// Starts a verification.
@@ -143,6 +145,12 @@ impl Command {
                 let time = fields.setting(BackfillSetting::BatchTime)?.flatten();
                 Self::BackfillBatchTime(fields.side()?, time.map(Duration::from_micros))
             }
+            "backfill-workers" => {
+                fields.required("workers")?;
+                let workers = fields.setting(BackfillSetting::Workers)?.flatten();
+                let workers = workers.map(|workers| u32::try_from(workers).unwrap_or(u32::MAX));
+                Self::BackfillWorkers(fields.side()?, workers)
+            }
             "backfill-throttle" => Self::BackfillThrottle(fields.side()?, fields.throttle()?),
             "verify" => Self::Verify,
             "verify-pause" => Self::VerifyPause,
@@ -203,6 +211,7 @@ impl Command {
             Self::BackfillCancel(_) => "backfill-cancel",
             Self::BackfillRate(..) => "backfill-rate",
             Self::BackfillBatchTime(..) => "backfill-batch-time",
+            Self::BackfillWorkers(..) => "backfill-workers",
             Self::BackfillThrottle(..) => "backfill-throttle",
             Self::Verify => "verify",
             Self::VerifyPause => "verify-pause",
@@ -237,6 +246,7 @@ mod tests {
             "for" => "30m",
             "rate" => "500",
             "batch-time" => "20ms",
+            "workers" => "3",
             "lag" => "5s",
             "plan" => "[[step]]\nstage = \"dual_write\"",
             _ => return None,
@@ -287,6 +297,8 @@ mod tests {
             ("backfill-rate", "rate", "-1"),
             ("backfill-batch-time", "batch-time", "0s"),
             ("backfill-batch-time", "batch-time", "fast"),
+            ("backfill-workers", "workers", "0"),
+            ("backfill-workers", "workers", "many"),
             ("backfill-throttle", "lag", "2days"),
             ("backfill-throttle", "active", "0"),
             ("backfill-throttle", "write-p99", "20"),

@@ -385,6 +385,11 @@ fn what(command: &Command) -> String {
             let time = humantime::format_duration(*time);
             format!("let the transactions of the backfill toward {side} take about {time}")
         }
+        Command::BackfillWorkers(side, Some(workers)) => {
+            format!(
+                "give the backfill toward {side} {workers} workers in each process that runs it"
+            )
+        }
         Command::BackfillThrottle(side, limits) => {
             format!("set for the backfill toward {side}: {}", described(limits))
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::backfill::options::WORKERS_MAX;
 use crate::control::settings::BackfillSetting;
+use crate::control::settings::WORKERS_MAX;
 use crate::error::{Closed, Error, ErrorKind};
 use crate::gate::Gate;
 use crate::rollout::plan::RolloutPlan;
@@ -82,7 +82,7 @@ impl<G: Fn(&str) -> Option<String>> Fields<'_, G> {
     pub(super) fn throttle(&self) -> Result<Vec<(BackfillSetting, Option<u64>)>, Error> {
         let limits = BackfillSetting::ALL.into_iter();
         let mut given = Vec::new();
-        for limit in limits.filter(|setting| *setting != BackfillSetting::BatchTime) {
+        for limit in limits.filter(|setting| setting.is_limit()) {
             if let Some(value) = self.setting(limit)? {
                 given.push((limit, value));
             }

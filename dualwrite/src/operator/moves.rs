@@ -84,9 +84,13 @@ fn dry_run(
     let left: Vec<Blocker> =
         found.into_iter().filter(|blocker| !gates.contains(&blocker.gate)).collect();
     let then = reached(facts.position, to);
-    let text = match left.is_empty() {
-        true => format!("would {requested}"),
-        false => format!("would {requested}, and {} gates stand against it", left.len()),
+    let does = match requested {
+        Move::Rollback => format!("would roll back to {}", then.stage),
+        requested => format!("would {requested}"),
+    };
+    let text = match left.len() {
+        0 => does,
+        gates => format!("{does}, and {gates} gates stand against it"),
     };
     let way_back = way_back(then, facts);
     CommandOutcome { blockers: left, way_back, ..CommandOutcome::of(name, facts, true, text) }

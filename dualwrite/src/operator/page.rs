@@ -3,24 +3,31 @@
 pub(crate) mod access;
 #[cfg(test)]
 mod api;
+mod chart;
 mod commands;
+mod confirm;
 mod fields;
 mod forms;
 mod html;
 mod links;
 mod list;
+mod live;
+mod one;
 mod origin;
 mod queries;
 mod routes;
+mod served;
+mod tabs;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Query, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, REFERER, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -33,6 +40,8 @@ use crate::operator::{MigrationOverview, Operator};
 use access::{Access, Caller, Gatekeeper};
 use links::Links;
 use list::Asked;
+pub use served::PAGE_LIVE_MAX;
+use served::Served;
 
 /// The most bytes of a form that [`page`] reads; a longer one is answered with 413.
 pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
@@ -41,15 +50,20 @@ pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
 /// A command may wait for writes in flight, and for instances.
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
+/// The most bytes of an error that becomes a page.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M2 3h5v10H2z" fill="#566172"/><path d="M9 3h5v10H9z" fill="#0a58ca"/></svg>"##;
 const SCRIPT: &str = include_str!("page/live.js");
 const LATE: &str = "the database did not answer in time; try again, and if that does not help, see whether it can be \
                     reached, and who holds a lock on the control tables";
+
+const NOWHERE: &str = "there is no such page; the first page has links to all there are";
 
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; \
+            "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; \
              frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
@@ -64,10 +78,13 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ///
 /// | request | answer |
 /// |---|---|
-/// | GET `/`, `/?search=…&page=…` | all migrations, 50 a page, those first that need somebody; a script renews the lines every five seconds |
-/// | GET `/view/{name}` | one migration, with forms for the commands |
+/// | GET `/`, `/?search=…&stage=…&needs=1&page=…` | all migrations, 50 a page, those first that need somebody |
+/// | GET `/view/{name}` | one migration: stages, what stands against the next move, both sides in the last hour, backfill, verification, rollout, instances, and forms for the commands |
+/// | GET `/view/{name}/keys`, `…/history`, `…/catalogue` | its dead letters and mismatches; who did what and why; what the preflight found |
+/// | GET `/view/{name}/confirm/{command}` | what a command would do, with a button that does it |
+/// | GET `/live`, `/view/{name}/live` | server-sent events by which a script renews the first two while they are seen; at most [`PAGE_LIVE_MAX`] at a time |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
-/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs` or `rollout` |
+/// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs`, `traffic` or `rollout` |
 /// | GET `/openapi.json` | the document of all JSON that is answered here, in OpenAPI |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
 /// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with a JSON body or `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
@@ -76,7 +93,11 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// sent, as the plan of `rollout-start`) or as one JSON object, of at most [`PAGE_FORM_BYTES_MAX`] bytes.
 /// Without a JSON body or `Accept: application/json` a command that is done leads back (303) to `/view/{name}`.
 ///
-/// Errors are `application/problem+json` where JSON was asked for, and else plain text; they say what to do next: 400 for a bad field, by its name; 404 for a migration or a
+/// What a page shows is read once a second for all who look, in at most twelve statements, and read anew after each
+/// command. Everything can be read, and a rollback made, without JavaScript.
+///
+/// Errors are `application/problem+json` where JSON was asked for, a page with a way back for a browser, and else plain
+/// text; they say what to do next: 400 for a bad field, by its name; 404 for a migration or a
 /// command that there is not; 409 where a gate is closed or nothing was there to take the command; 503 where the database failed, without
 /// its words.
 ///
@@ -122,7 +143,7 @@ pub fn page(operator: Operator, access: Access) -> Router {
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(PAGE_FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(Gatekeeper::new(access)), guarded))
-        .with_state(operator)
+        .with_state(Served::new(operator))
 }
 
 /// Refuses what another site sends, and says how the answer may be used.
@@ -131,6 +152,7 @@ async fn guarded(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let reader = Reader::of(&request);
     let mut response = match gatekeeper.admit(&mut request) {
         Ok(()) => {
             let limit = match request.uri().path().contains("/commands/") {
@@ -145,18 +167,57 @@ async fn guarded(
         }
         Err(response) => *response,
     };
+    if let Some(reader) = reader {
+        response = reader.read(response).await;
+    }
     response.headers_mut().extend(HEADERS);
     response
 }
 
+/// A browser with a window: errors are pages for it, with a way back.
+struct Reader {
+    links: Links,
+    came_from: Option<String>,
+}
+
+impl Reader {
+    fn of(request: &Request) -> Option<Self> {
+        let text = |name: HeaderName| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
+        text(ACCEPT)?.contains("text/html").then_some(())?;
+        let inner = request.uri().path();
+        let original = request.extensions().get::<OriginalUri>();
+        let original = original.map_or(inner, |original| original.0.path());
+        // From another site nothing is linked to: browsers send these pages the address of their own alone.
+        let own = format!("://{}/", text(HOST).unwrap_or_default());
+        let came_from = text(REFERER).filter(|from| from.contains(&own));
+        Some(Self { links: Links::new(original, inner), came_from })
+    }
+
+    async fn read(self, response: Response) -> Response {
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let status = response.status();
+        let is_text = kind.is_some_and(|kind| kind.starts_with("text/plain"));
+        if !is_text || !(status.is_client_error() || status.is_server_error()) {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let Ok(text) = to_bytes(body, ERROR_BYTES_MAX).await else { return status.into_response() };
+        let text = String::from_utf8_lossy(&text);
+        let page = confirm::error(status, &text, &self.links, self.came_from.as_deref());
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        parts.headers.remove(CONTENT_LENGTH);
+        Response::from_parts(parts, page.into_string().into())
+    }
+}
+
 async fn all(
-    State(operator): State<Operator>,
+    State(served): State<Served>,
     Query(asked): Query<HashMap<String, String>>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
 ) -> Result<Html<String>, Failed> {
     let links = Links::new(original.path(), inner.path());
-    let migrations = operator.migrations().await?;
+    let migrations = served.all().await?;
     Ok(Html(html::all(&migrations, &Asked::of(&asked), &links).into_string()))
 }
 
@@ -164,20 +225,52 @@ async fn script() -> Response {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT).into_response()
 }
 
+async fn icon() -> Response {
+    ([(CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
+}
+
 async fn nowhere() -> Response {
-    (StatusCode::NOT_FOUND, "there is no such page; the first page has links to all there are")
-        .into_response()
+    (StatusCode::NOT_FOUND, NOWHERE).into_response()
 }
 
 async fn one(
-    State(operator): State<Operator>,
+    State(served): State<Served>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
 ) -> Result<Html<String>, Failed> {
+    check_name(&name)?;
     let links = Links::new(original.path(), inner.path());
-    Ok(Html(html::one(&migration(&operator, &name).await?, &links, &caller).into_string()))
+    Ok(Html(one::one(&*served.details(&name).await?, &links, &caller).into_string()))
+}
+
+/// A page of a migration beside the first.
+async fn tab(
+    State(operator): State<Operator>,
+    Path((name, tab)): Path<(String, String)>,
+    OriginalUri(original): OriginalUri,
+    inner: Uri,
+) -> Result<Html<String>, Failed> {
+    check_name(&name)?;
+    let links = Links::new(original.path(), inner.path());
+    let page = match &*tab {
+        "keys" => {
+            let (letters, found) =
+                (operator.dead_letters(&name).await?, operator.mismatches(&name));
+            tabs::keys(&name, &letters, &found.await?, &links)
+        }
+        "history" => {
+            let (events, orders) = (operator.events(&name).await?, operator.audit(&name).await?);
+            tabs::history(&name, &events, &orders, &links)
+        }
+        "catalogue" => {
+            let report = operator.preflight(&name).await?;
+            tabs::read(&name, report.as_ref(), &links)
+        }
+        _ => return Err(Failed(StatusCode::NOT_FOUND, NOWHERE.to_owned())),
+    };
+    Ok(Html(page.into_string()))
 }
 
 async fn all_json(State(operator): State<Operator>) -> Response {
@@ -208,8 +301,20 @@ fn check_name(name: &str) -> Result<(), Failed> {
 #[derive(Debug)]
 struct Failed(StatusCode, String);
 
+impl From<Arc<Error>> for Failed {
+    fn from(error: Arc<Error>) -> Self {
+        Self::of(&error)
+    }
+}
+
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl Failed {
+    fn of(error: &Error) -> Self {
         if error.is_undefined_table() {
             let message = "this database has no control tables; let the page use the pool of the service's database, and \
                            start the service, which makes them";

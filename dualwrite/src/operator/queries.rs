@@ -2,6 +2,7 @@
 
 use crate::control::commands::Job;
 use crate::control::dead_letters::DeadLetter;
+use crate::control::traffic::TrafficReport;
 use crate::control::{AuditEvent, Mismatch};
 use crate::error::Error;
 use crate::gate::Blocker;
@@ -14,6 +15,7 @@ use crate::stages::facts::InstanceReport;
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::readiness::blockers;
+use crate::state::unknown_migration;
 
 /// How many lines of the audit, and how many dead letters, are answered at the most.
 pub(crate) const LINES_MAX: u32 = 200;
@@ -123,8 +125,29 @@ impl Operator {
     /// # Errors
     /// `UnknownMigration`, `Database`.
     pub async fn jobs(&self, name: &str) -> Result<Vec<Job>, Error> {
+        self.control.check_version().await?;
+        let instances = self.control.facts(name).await?.instances;
+        let jobs = self.control.jobs(name).await?;
+        Ok(jobs.into_iter().map(|job| job.explain(&instances)).collect())
+    }
+
+    /// The calls of both sides in the last hour, of all instances together.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    ///     let traffic = operator.traffic("customer-email").await?;
+    ///     println!("new: {} calls, p99 {} µs", traffic.new.hour.calls, traffic.new.hour.p99_us);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn traffic(&self, name: &str) -> Result<TrafficReport, Error> {
         self.known(name).await?;
-        self.control.jobs(name).await
+        Ok(TrafficReport::of(&self.control.traffic(name).await?))
     }
 
     /// How far the rollout is; `None` where there never was one.
@@ -139,6 +162,7 @@ impl Operator {
     /// A name that nobody bears is no migration without anything.
     async fn known(&self, name: &str) -> Result<(), Error> {
         self.control.check_version().await?;
-        self.control.facts(name).await.map(drop)
+        let names = self.control.names().await?;
+        names.iter().any(|known| known == name).then_some(()).ok_or_else(|| unknown_migration(name))
     }
 }

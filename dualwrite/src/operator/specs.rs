@@ -72,7 +72,7 @@ const fn spec(
 }
 
 /// All commands.
-pub const COMMANDS: [CommandSpec; 36] = [
+pub const COMMANDS: [CommandSpec; 37] = [
     spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
@@ -123,6 +123,14 @@ pub const COMMANDS: [CommandSpec; 36] = [
                 "batch-time",
                 "a time from `1ms` to `1m`, or `default` for what the service says",
             ),
+            REVERSE,
+        ],
+    ),
+    spec(
+        "backfill-workers",
+        "Changes how many workers each process has that runs the backfill",
+        &[
+            field("workers", "a number from 1 to 16, or `default` for what it was started with"),
             REVERSE,
         ],
     ),

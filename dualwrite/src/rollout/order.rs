@@ -41,6 +41,8 @@ pub enum RolloutCommandKind {
     BackfillRate,
     /// A backfill got another time for its transactions.
     BackfillBatchTime,
+    /// A backfill got another number of workers.
+    BackfillWorkers,
     /// A backfill got other limits.
     BackfillThrottle,
     /// A verification was started, for any instance to run.
@@ -84,7 +86,7 @@ pub enum RolloutCommandKind {
 }
 
 impl RolloutCommandKind {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -99,6 +101,7 @@ impl RolloutCommandKind {
         Self::BackfillCancel,
         Self::BackfillRate,
         Self::BackfillBatchTime,
+        Self::BackfillWorkers,
         Self::BackfillThrottle,
         Self::Verify,
         Self::VerifyPause,
@@ -139,6 +142,7 @@ impl RolloutCommandKind {
             Self::BackfillCancel => "backfill_cancel",
             Self::BackfillRate => "backfill_rate",
             Self::BackfillBatchTime => "backfill_batch_time",
+            Self::BackfillWorkers => "backfill_workers",
             Self::BackfillThrottle => "backfill_throttle",
             Self::Verify => "verify",
             Self::VerifyPause => "verify_pause",

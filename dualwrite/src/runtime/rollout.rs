@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use crate::backfill::options::{BackfillOptions, WORKERS_MAX};
+use crate::backfill::options::BackfillOptions;
 use crate::control::Change;
+use crate::control::settings::WORKERS_MAX;
 use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::guard::rules::GuardReport;

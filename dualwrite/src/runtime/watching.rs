@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::{Inner, Registration, RuntimeBuilder};
+use super::{Inner, Registration, RuntimeBuilder, traffic};
 use crate::clock::{Clock, ManualClock};
 use crate::copier::joined::Joined;
 use crate::database::Backend;
@@ -152,6 +152,9 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
         inner.read_catalogues_again().await;
         // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
         join_all(migrations.iter().map(|shared| watch_known(shared))).await;
+        for shared in &migrations {
+            traffic::tell(shared).await;
+        }
     };
     tokio::select! {
         biased;

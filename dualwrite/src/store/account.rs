@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::control::settings::BackfillSettings;
+use crate::control::settings::{BackfillSetting, BackfillSettings};
 use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SqlRow};
+use crate::database::{Backend, SqlRow, SqlValue};
 use crate::stages::stage::Side;
-use crate::store::ledger::{Ledger, Phase, State, settings_of};
+use crate::store::ledger::{Ledger, Phase, State};
 
 /// How many ranges are read of all migrations together.
 const RANGES_MAX: u32 = 2_000;
@@ -127,19 +127,20 @@ pub(crate) async fn progress_of_all<DB: Backend>(
         let own = progress.generation == row.unsigned(6)?
             && row.text(7)?.starts_with(progress.side.as_str());
         if own && !progress.complete && progress.workers.len() < WORKERS_SHOWN_MAX as usize {
-            progress.workers.push(worker_of(row)?);
+            progress.workers.push(worker_of(row, 0)?);
         }
     }
     Ok(all)
 }
 
-fn worker_of(row: &SqlRow) -> sqlx::Result<WorkerProgress> {
+/// From this column on.
+fn worker_of(row: &SqlRow, column: usize) -> sqlx::Result<WorkerProgress> {
     Ok(WorkerProgress {
-        owner: row.text(0)?.to_owned(),
-        after: row.optional_text(1)?.map(str::to_owned),
-        last: row.text(2)?.to_owned(),
-        done: row.unsigned(3)?,
-        lease_left_us: u64::try_from(row.integer(4)?).unwrap_or(0),
+        owner: row.text(column)?.to_owned(),
+        after: row.optional_text(column + 1)?.map(str::to_owned),
+        last: row.text(column + 2)?.to_owned(),
+        done: row.unsigned(column + 3)?,
+        lease_left_us: u64::try_from(row.integer(column + 4)?).unwrap_or(0),
     })
 }
 
@@ -153,17 +154,33 @@ async fn with_workers<DB: Backend>(
         return Ok(progress);
     }
     let side = progress.side;
-    let set = "SELECT name, value FROM dualwrite_setting WHERE migration = ? AND side = ? AND generation = ?";
-    let own = [migration.into(), side.as_str().into(), progress.generation.into()];
-    progress.settings = settings_of(&DB::Adapter::fetch(conn, set, &own).await?, 0)?;
+    // Settings and ranges in one statement.
+    let most = WORKERS_SHOWN_MAX as usize + BackfillSetting::ALL.len();
     let sql = format!(
-        "SELECT owner, cursor_key, last_key, done, expires_at - {{now}} FROM dualwrite_batch \
-         WHERE migration = ? AND generation = ? AND phase LIKE ? ORDER BY number \
-         LIMIT {WORKERS_SHOWN_MAX}"
+        "SELECT 0, 0, name, NULL, '', value, 0 FROM dualwrite_setting \
+         WHERE migration = ? AND side = ? AND generation = ? \
+         UNION ALL SELECT 1, number, owner, cursor_key, last_key, done, expires_at - {{now}} \
+         FROM dualwrite_batch WHERE migration = ? AND generation = ? AND phase LIKE ? \
+         ORDER BY 1, 2 LIMIT {most}"
     );
-    let values = [migration.into(), progress.generation.into(), Phase::of(side)];
+    let generation = SqlValue::from(progress.generation);
+    let values = [
+        migration.into(),
+        side.as_str().into(),
+        generation.clone(),
+        migration.into(),
+        generation,
+        Phase::of(side),
+    ];
     for row in DB::Adapter::fetch(conn, &sql, &values).await? {
-        progress.workers.push(worker_of(&row)?);
+        if row.integer(0)? == 0 {
+            let set = row.optional_integer(5)?.and_then(|value| u64::try_from(value).ok());
+            if let Some(setting) = BackfillSetting::named(row.text(2)?) {
+                progress.settings.set(setting, set);
+            }
+        } else if progress.workers.len() < WORKERS_SHOWN_MAX as usize {
+            progress.workers.push(worker_of(&row, 2)?);
+        }
     }
     Ok(progress)
 }

@@ -127,7 +127,7 @@ fn optional_key(row: &SqlRow, column: usize) -> sqlx::Result<Option<EncodedKey>>
 }
 
 /// What these rows, one a setting, have in this column and the next one. A setting of another release is left out.
-pub(crate) fn settings_of(rows: &[SqlRow], column: usize) -> sqlx::Result<BackfillSettings> {
+fn settings_of(rows: &[SqlRow], column: usize) -> sqlx::Result<BackfillSettings> {
     let mut settings = BackfillSettings::default();
     for row in rows {
         if let Some(setting) = row.optional_text(column)?.and_then(BackfillSetting::named) {

@@ -228,6 +228,16 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| entry.facts(now)))
     }
 
+    fn facts_and_verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(Facts, Option<VerifyState>), Error>> {
+        Box::pin(async move {
+            let facts = self.facts(name).await?;
+            Ok((facts, self.verification(name).await?))
+        })
+    }
+
     fn summaries<'a>(
         &'a self,
         names: &'a [&'a str],

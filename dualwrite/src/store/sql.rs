@@ -23,6 +23,7 @@ mod row;
 pub(crate) mod summary;
 mod tables;
 mod tasks;
+mod traffic;
 mod verification;
 
 use std::collections::HashMap;
@@ -188,7 +189,14 @@ impl<DB: Backend> Control for SqlControl<DB> {
     }
 
     fn facts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Facts, Error>> {
-        Box::pin(async move { self.facts_in(name).await })
+        Box::pin(async move { Ok(self.facts_in(name).await?.0) })
+    }
+
+    fn facts_and_verification<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(Facts, Option<VerifyState>), Error>> {
+        Box::pin(self.facts_in(name))
     }
 
     fn summaries<'a>(

@@ -10,6 +10,7 @@ pub(crate) mod db;
 pub(crate) mod delay;
 pub(crate) mod dice;
 pub(crate) mod hook;
+pub(crate) mod log;
 pub(crate) mod notes;
 pub(crate) mod operated;
 #[cfg(unix)]

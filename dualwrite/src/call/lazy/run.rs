@@ -34,7 +34,7 @@ pub(crate) async fn copy(shared: &Joined, key: &EncodedKey) -> Result<bool, Arc<
             count(&shared.counters.lazy_failed);
             tracing::warn!(
                 migration = &*shared.name,
-                kind = ?error.kind(),
+                cause = error.logged_cause(),
                 "lazy copy failed; old answers and the key is in the dead letters"
             );
             record_dead_letter(shared, key, error).await;

@@ -121,7 +121,7 @@ fn outcome(
             tracing::warn!(
                 migration = &*shared.name,
                 method = &*method.name,
-                kind = ?error.kind(),
+                cause = error.logged_cause(),
                 "a write could not be compared"
             );
             tell(ShadowFinding::MirrorFailed { text: hooks.text(&error) });

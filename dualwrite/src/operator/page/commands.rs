@@ -1,9 +1,11 @@
 //! Commands and queries of one migration, by HTTP: the same list that the command-line tool has.
 
-use axum::extract::{OriginalUri, Path, State};
+use std::collections::HashMap;
+
+use axum::extract::{FromRef as _, OriginalUri, Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderValue, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 
@@ -15,7 +17,8 @@ use crate::operator::page::access::Caller;
 use crate::operator::page::fields::Fields;
 use crate::operator::page::links::Links;
 use crate::operator::page::queries::QUERIES;
-use crate::operator::page::{Failed, check_name};
+use crate::operator::page::served::Served;
+use crate::operator::page::{Failed, check_name, confirm};
 use crate::operator::specs::COMMANDS;
 use crate::stages::position::Epoch;
 
@@ -26,7 +29,7 @@ pub(super) async fn list() -> Response {
 
 /// Carries one out.
 pub(super) async fn execute(
-    State(operator): State<Operator>,
+    State(served): State<Served>,
     Extension(caller): Extension<Caller>,
     Path((name, command)): Path<(String, String)>,
     OriginalUri(original): OriginalUri,
@@ -36,16 +39,19 @@ pub(super) async fn execute(
 ) -> Response {
     let as_json = wants_json(&headers);
     let done = match fields {
-        Ok(fields) => run(&operator, caller.actor(), &name, &command, &fields).await,
+        Ok(fields) => {
+            let operator = Operator::from_ref(&served);
+            let done = run(&operator, caller.actor(), &name, &command, &fields).await;
+            served.forget(); // also where it failed halfway
+            done.map(|outcome| (outcome, fields))
+        }
         Err(failed) => Err(failed),
     };
+    let links = Links::new(original.path(), inner.path());
     match done {
-        Ok(outcome) if as_json => Json(outcome).into_response(),
-        Ok(outcome) if outcome.dry_run => dry_run(&outcome).into_response(),
-        Ok(_) => {
-            let page = Links::new(original.path(), inner.path()).view(&name);
-            (StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response()
-        }
+        Ok((outcome, _)) if as_json => Json(outcome).into_response(),
+        Ok((outcome, fields)) if outcome.dry_run => shown(&command, &outcome, &fields, &links),
+        Ok(_) => (StatusCode::SEE_OTHER, [(LOCATION, links.view(&name))]).into_response(),
         Err(failed) if as_json => problem(&failed),
         Err(failed) => failed.into_response(),
     }
@@ -96,15 +102,30 @@ fn wants_json(headers: &HeaderMap) -> bool {
     asks && !accepted.contains("text/html")
 }
 
-fn dry_run(outcome: &CommandOutcome) -> String {
-    let mut text = format!("Dry run; nothing was done.\n{}\n", outcome.text);
-    for blocker in &outcome.blockers {
-        text.push_str(&format!("- {blocker}\n"));
+/// What a command would do, before it is given.
+pub(super) async fn confirm(
+    State(operator): State<Operator>,
+    Extension(caller): Extension<Caller>,
+    Path((name, command)): Path<(String, String)>,
+    Query(fields): Query<HashMap<String, String>>,
+    OriginalUri(original): OriginalUri,
+    inner: Uri,
+) -> Result<Response, Failed> {
+    if !caller.may_operate() {
+        let message = "you may look, and not change anything; ask somebody who operates migrations";
+        return Err(Failed(StatusCode::FORBIDDEN, message.to_owned()));
     }
-    if let Some(way_back) = &outcome.way_back {
-        text.push_str(&format!("The way back: {way_back}\n"));
-    }
-    text
+    let fields = Fields::of(fields);
+    let asked = fields.with("dry-run", "true").or("because", "asked on the page");
+    let outcome = run(&operator, caller.actor(), &name, &command, &asked).await?;
+    Ok(shown(&command, &outcome, &fields, &Links::new(original.path(), inner.path())))
+}
+
+fn shown(command: &str, outcome: &CommandOutcome, fields: &Fields, links: &Links) -> Response {
+    let Some(spec) = COMMANDS.iter().find(|spec| spec.name == command) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    Html(confirm::confirm(spec, outcome, fields, links).into_string()).into_response()
 }
 
 /// What went wrong, as RFC 9457 has it.
@@ -148,6 +169,7 @@ async fn ask(operator: &Operator, name: &str, query: &str) -> Result<Response, F
         "preflight" => json(operator.preflight(name).await)?,
         "hazards" => json(operator.hazards(name).await)?,
         "jobs" => json(operator.jobs(name).await)?,
+        "traffic" => json(operator.traffic(name).await)?,
         "rollout" => json(operator.rollout(name).await)?,
         _ => {
             let names: Vec<&str> = QUERIES.iter().map(|query| query.name).collect();

@@ -11,10 +11,29 @@ use serde_json::Value;
 use crate::operator::page::Failed;
 
 /// The fields, by name. A file stands for the text of its field.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fields(HashMap<String, String>);
 
 impl Fields {
+    pub(super) fn of(fields: HashMap<String, String>) -> Self {
+        Self(fields)
+    }
+
+    /// The same, with this value.
+    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+        let mut fields = self.0.clone();
+        fields.insert(name.to_owned(), value.to_owned());
+        Self(fields)
+    }
+
+    /// The same, with this value where there is none.
+    pub(super) fn or(self, name: &str, value: &str) -> Self {
+        match self.get(name) {
+            Some(given) if !given.is_empty() => self,
+            _ => self.with(name, value),
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&String> {
         self.0.get(name)
     }

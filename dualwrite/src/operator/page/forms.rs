@@ -27,7 +27,7 @@ pub(super) fn command(spec: &CommandSpec, migration: &MigrationOverview, links: 
                     } }
                 }
                 (why(migration))
-                label { input type="checkbox" name="dry-run" value="true"; " only say what would happen" }
+                label { input type="checkbox" name="dry-run" value="true"; " first say what would happen" }
                 button { (spec.name) }
             }
         }
@@ -46,8 +46,8 @@ fn text(field: &CommandField) -> Markup {
 pub(super) fn jobs(jobs: &[Job]) -> Markup {
     html! {
         h2 { "Jobs" }
-        table {
-            thead { tr { th { "job" } th { "state" } th { "by" } th { "at" } th { "answer" } } }
+        div class="wide" tabindex="0" role="region" aria-label="Jobs" { table {
+            thead { tr { th scope="col" { "job" } th scope="col" { "state" } th scope="col" { "by" } th scope="col" { "at" } th scope="col" { "answer" } } }
             tbody {
                 @for job in jobs {
                     tr {
@@ -55,19 +55,19 @@ pub(super) fn jobs(jobs: &[Job]) -> Markup {
                         td { (job.state()) }
                         td { (own(&job.actor)) }
                         td { (moment(job.at_us)) }
-                        td { @if let Some(answer) = &job.answer { (own(answer)) } }
+                        td { @if let Some(said) = job.answer.as_ref().or(job.waiting.as_ref()) { (own(said)) } }
                     }
                 }
             }
-        }
+        } }
     }
 }
 
 /// What an instance read in the catalogue last.
-pub(super) fn catalogue(migration: &MigrationOverview) -> Markup {
+pub(super) fn catalogue(report: Option<&PreflightReport>) -> Markup {
     html! {
         h2 { "Preflight" }
-        @match &migration.preflight {
+        @match report {
             None => p { "No instance with a copy function has read the catalogue yet." }
             Some(report) => {
                 p {
@@ -78,11 +78,6 @@ pub(super) fn catalogue(migration: &MigrationOverview) -> Markup {
                 @if report.findings.is_empty() { p { "Nothing was found." } } @else { (findings(report)) }
             }
         }
-        @if !migration.hazards.is_empty() {
-            h2 { "Unseen writers and sequences" }
-            p { "Complete waits until each is repaired or recorded as stopped." }
-            (hazards(&migration.hazards))
-        }
     }
 }
 
@@ -90,7 +85,7 @@ fn findings(report: &PreflightReport) -> Markup {
     html! {
         div class="wide" tabindex="0" role="region" aria-label="Findings" {
             table {
-                thead { tr { th { "level" } th { "check" } th { "where" } th { "why" } th { "what to do" } } }
+                thead { tr { th scope="col" { "level" } th scope="col" { "check" } th scope="col" { "where" } th scope="col" { "why" } th scope="col" { "what to do" } } }
                 tbody {
                     @for one in &report.findings {
                         tr {
@@ -110,11 +105,12 @@ fn findings(report: &PreflightReport) -> Markup {
     }
 }
 
-fn hazards(hazards: &[Hazard]) -> Markup {
+/// Writers that no trigger sees, and sequences that are behind.
+pub(super) fn hazards(hazards: &[Hazard]) -> Markup {
     html! {
         div class="wide" tabindex="0" role="region" aria-label="Unseen writers and sequences" {
             table {
-                thead { tr { th { "name" } th { "kind" } th { "why" } th { "stopped" } } }
+                thead { tr { th scope="col" { "name" } th scope="col" { "kind" } th scope="col" { "why" } th scope="col" { "stopped" } } }
                 tbody {
                     @for one in hazards {
                         tr {

@@ -1,50 +1,71 @@
-//! The pages as HTML. Pure; what is shown goes through maud, which escapes it.
+//! The frame of every page, and the overview. Pure; what is shown goes through maud, which escapes it.
 
 use std::time::{Duration, SystemTime};
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::control::BackfillProgress;
-use crate::control::tasks::StartedBackfill;
 use crate::operator::MigrationOverview;
-
-use crate::operator::page::access::Caller;
-use crate::operator::page::forms::{catalogue, command, jobs, repairs};
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
-use crate::operator::specs::COMMANDS;
 use crate::printable::printable;
-use crate::stages::verification::VerifyReport;
+use crate::stages::stage::Stage;
 
-const STYLE: &str = ":root{color-scheme:light dark}\
-    body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem}\
-    table{border-collapse:collapse}th,td{border-bottom:1px solid #8886;padding:.2rem .8rem .2rem 0;\
-    text-align:left;vertical-align:top}th{white-space:nowrap}td{overflow-wrap:anywhere;min-width:4rem}\
-    .wide{overflow-x:auto}.alert{font-weight:600}section{margin:0 0 2.5rem}\
-    label{display:block;margin:.3rem 0}form{margin:0 0 1.2rem}progress{width:8rem}";
+const STYLE: &str = include_str!("style.css");
 
 /// What others wrote. It cannot turn the order around in which the rest is read.
 pub(super) fn own(text: &str) -> Markup {
     html! { bdi { (printable(text)) } }
 }
 
+/// A time of the database, in UTC; a script shows how long ago that is, and when by the reader's clock.
+pub(super) fn moment(at_us: i64) -> Markup {
+    let at = u64::try_from(at_us).ok().map(Duration::from_micros);
+    let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    let at = at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default();
+    html! { time datetime=(at) { (at) } }
+}
+
+pub(super) fn seconds(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
 /// All migrations, a line each.
 pub(super) fn all(migrations: &[MigrationOverview], asked: &Asked, links: &Links) -> Markup {
-    let listed = listed(migrations, asked);
     let body = html! {
         h1 { "Migrations" }
-        form method="get" action=(links.first()) role="search" {
-            label { "name " input type="search" name="search" value=(printable(&asked.search)) maxlength="100"; }
-            button { "Search" }
+        form class="inline" method="get" action=(links.first()) role="search" {
+            label { "Name " input type="search" name="search" value=(printable(&asked.search)) maxlength="100"; }
+            label {
+                "Stage "
+                select name="stage" {
+                    option value="" { "any" }
+                    @for stage in Stage::ALL {
+                        option value=(stage.as_str()) selected[asked.stage == Some(stage)] { (stage.as_str()) }
+                    }
+                }
+            }
+            label { input type="checkbox" name="needs" value="1" checked[asked.needs]; " needs somebody" }
+            button { "Show" }
         }
-        div data-live {
-            @if migrations.is_empty() { p { "No migration is registered yet." } }
-            @else if listed.found == 0 { p { "No name contains that." } }
-            @else { (lines(&listed, links)) (pages(&listed, asked, links)) }
-        }
+        div data-live=(links.live(asked)) { (all_live(migrations, asked, links)) }
         p { a href=(links.first()) { "Refresh" } " · " a href=(links.json()) { "As JSON" } }
     };
     document("Migrations", links, &body)
+}
+
+/// What of it is renewed while it is looked at.
+pub(super) fn all_live(migrations: &[MigrationOverview], asked: &Asked, links: &Links) -> Markup {
+    let listed = listed(migrations, asked);
+    html! {
+        @if migrations.is_empty() { p { "No migration is registered yet: the service registers them when it starts." } }
+        @else if listed.found == 0 {
+            p { @if asked.search.is_empty() { "No migration is like that." } @else { "No name contains that." } }
+        } @else {
+            @if listed.in_need == 0 { p class="good" { "Nothing needs anybody." } }
+            @else { p class="alert" { (listed.in_need) " of them need somebody: they come first." } }
+            (lines(&listed, links)) (pages(&listed, asked, links))
+        }
+    }
 }
 
 fn lines(listed: &Listed<'_>, links: &Links) -> Markup {
@@ -83,35 +104,16 @@ fn line(one: &MigrationOverview, links: &Links) -> Markup {
 fn pages(listed: &Listed<'_>, asked: &Asked, links: &Links) -> Markup {
     let (page, pages) = (listed.page, listed.pages);
     html! {
-        p {
+        nav aria-label="Pages" {
             (listed.found) " migrations, page " (page) " of " (pages)
-            @if page > 1 { " · " a rel="prev" href=(links.page(&asked.search, page - 1)) { "Previous" } }
-            @if page < pages { " · " a rel="next" href=(links.page(&asked.search, page + 1)) { "Next" } }
+            @if page > 1 { " · " a rel="prev" href=(links.page(asked, page - 1)) { "Previous" } }
+            @if page < pages { " · " a rel="next" href=(links.page(asked, page + 1)) { "Next" } }
         }
     }
 }
 
-/// One migration with the forms of its actions.
-pub(super) fn one(migration: &MigrationOverview, links: &Links, caller: &Caller) -> Markup {
-    let name = &*migration.name;
-    let body = html! {
-        p { a href=(links.first()) { "All migrations" } }
-        h1 { (own(name)) }
-        div data-live { (state(migration)) }
-        @if caller.may_operate() {
-            p { "You act as " (own(caller.actor())) "." }
-            (repairs(migration, links))
-            h2 { "Commands" }
-            @for spec in &COMMANDS { (command(spec, migration, links)) }
-        } @else {
-            p { "You may look, and not change anything." }
-        }
-        p { a href=(links.view(name)) { "Refresh" } " · " a href=(links.json_of(name)) { "As JSON" } }
-    };
-    document(name, links, &body)
-}
-
-fn document(title: &str, links: &Links, body: &Markup) -> Markup {
+/// A page: what it is called, and what stands on it.
+pub(super) fn document(title: &str, links: &Links, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -119,155 +121,37 @@ fn document(title: &str, links: &Links, body: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (printable(title)) " – dualwrite" }
-                style { (STYLE) }
+                style { (maud::PreEscaped(STYLE)) }
+                link rel="icon" href=(links.icon());
                 script src=(links.script()) defer {}
             }
-            body { main { (body) } }
-        }
-    }
-}
-
-fn state(migration: &MigrationOverview) -> Markup {
-    html! {
-        @if let Some(why) = &migration.unreadable { p { "Its rows in the control tables cannot be read: " (own(why)) } }
-        table {
-            tr { th { "position" } td { (own(&migration.position)) } }
-            @if let Some(actor) = &migration.killed_by { tr { th { "kill switch" } td { "set by " (own(actor)) } } }
-            @if let Some(maintenance) = &migration.maintenance { tr { th { "maintenance" } td { (own(&maintenance.to_string())) } } }
-            tr { th { "generation" } td { (migration.generation) } }
-            tr { th { "instances" } td { (migration.instances) } }
-            @for (calls, share) in [("reads", migration.sample.reads), ("dual writes", migration.sample.writes)] {
-                @if let Some(share) = share { tr { th { "compared" } td { (share) " of the " (calls) ", set by an operator" } } }
-            }
-            @if let Some(mirror) = &migration.mirror {
-                tr { th { "mirror writes" } td class=[mirror.failing.then_some("alert")] { (own(&mirror.to_string())) } }
-            }
-            tr {
-                th { "dead letters" }
-                td { (migration.dead_letters) " to new, " (migration.dead_letters_to_old) " to old" }
-            }
-            @if let Some(why) = migration.attention() { tr { th { "needs" } td class="alert" { (why) } } }
-        }
-        @if let Some(progress) = &migration.backfill { (backfill(progress)) }
-        @else { p { "No backfill yet." } }
-        @for task in &migration.started { (started(task)) }
-        @if let Some(report) = &migration.verification { (verification(report)) }
-        @if !migration.jobs.is_empty() { (jobs(&migration.jobs)) }
-        (catalogue(migration))
-    }
-}
-
-fn backfill(progress: &BackfillProgress) -> Markup {
-    let (done, total) = (progress.done(), progress.total);
-    let percent = format!("{:.1}", progress.percent());
-    html! {
-        h3 { "Newest backfill, toward " (progress.side) }
-        table {
-            tr { th { "state" } td { (progress.state()) } }
-            @if let Some(reason) = &progress.throttled { tr { th { "throttled by" } td { (own(reason)) } } }
-            tr {
-                th { "done" }
-                td {
-                    progress max="100" value=(percent) {} " " (percent) " %: "
-                    (done) " of " (total) ", " (progress.failed) " failed"
-                }
-            }
-            tr {
-                th { "speed" }
-                td { (format!("{:.1}", progress.keys_per_second())) " keys/s while it runs" }
-            }
-            @if let (Some(left), false) = (progress.eta(), progress.complete) {
-                tr { th { "left" } td { (seconds(left)) } }
-            }
-            tr { th { "rate" } td { (rate(progress.rate)) } }
-            @let set = progress.settings.shown();
-            @if !set.is_empty() { tr { th { "set by operators" } td { (set) } } }
-        }
-        @if !progress.workers.is_empty() {
-            div class="wide" tabindex="0" role="region" aria-label="Workers" {
-                table {
-                    tr {
-                        th { "worker" } th { "after key" } th { "to key" } th { "done" } th { "lease left" }
-                    }
-                    @for worker in &progress.workers {
-                        tr {
-                            td { (own(&worker.owner)) }
-                            td { (own(worker.after.as_deref().unwrap_or("–"))) }
-                            td { (own(&worker.last)) }
-                            td { (worker.done) }
-                            td { (seconds(Duration::from_micros(worker.lease_left_us))) }
-                        }
-                    }
-                }
+            body {
+                header class="top" { a href=(links.first()) { "All migrations" } }
+                main { (body) }
             }
         }
     }
-}
-
-fn verification(report: &VerifyReport) -> Markup {
-    let fields: Vec<String> =
-        report.fields.iter().map(|(name, keys)| format!("{name}: {keys}")).collect();
-    html! {
-        h3 { "Newest verification" }
-        table {
-            tr { th { "compared" } td { (report.compared) " keys" } }
-            tr {
-                th { "differ" }
-                td {
-                    (report.differing) ": " (report.missing_in_new) " missing in new, "
-                    (report.missing_in_old) " missing in old, " (report.different) " with other values"
-                }
-            }
-            @if !fields.is_empty() { tr { th { "fields" } td { (own(&fields.join(", "))) } } }
-            tr { th { "counts for the gates" } td { @if report.proven { "yes" } @else { "no" } } }
-        }
-    }
-}
-
-fn started(task: &StartedBackfill) -> Markup {
-    html! {
-        h3 { "Started, toward " (task.side) }
-        table {
-            tr { th { "by" } td { (own(&task.actor)) } }
-            tr { th { "because" } td { (own(&task.reason)) } }
-            tr { th { "at" } td { (moment(task.at_us)) } }
-            tr { th { "workers" } td { (task.workers) } }
-            tr { th { "rate" } td { (rate(task.rate)) } }
-            tr { th { "runs on" } td { (own(task.runner.as_deref().unwrap_or("no instance yet"))) } }
-            @if let Some(reason) = &task.waiting {
-                tr { th { @if task.halted { "halted" } @else { "waits" } } td { (own(reason)) } }
-            }
-            @if task.halted { tr { th { "next" } td { "see to the cause, then start it again" } } }
-        }
-    }
-}
-
-fn rate(keys: Option<u64>) -> String {
-    keys.map_or_else(|| "no limit".to_owned(), |keys| format!("at most {keys} keys/s"))
-}
-
-fn seconds(duration: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
-}
-
-pub(super) fn moment(at_us: i64) -> String {
-    let at = u64::try_from(at_us).ok().map(Duration::from_micros);
-    let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::BackfillProgress;
     use crate::control::WorkerProgress;
     use crate::control::commands::{Job, JobKind};
     use crate::control::settings::BackfillSettings;
+    use crate::control::tasks::StartedBackfill;
+    use crate::operator::details::Details;
     use crate::operator::mirror::MirrorOverview;
+    use crate::operator::page::access::Caller;
+    use crate::operator::page::one::one;
     use crate::preflight::finding::{Finding, FindingLevel};
     use crate::preflight::report::PreflightReport;
     use crate::stages::hazard::{Hazard, HazardKind, Stopped};
     use crate::stages::mirror::{MirrorError, MirrorNote};
+    use crate::stages::position::Position;
     use crate::stages::stage::Side;
+    use crate::stages::verification::VerifyReport;
 
     const EVIL: &str = "<script>alert(\"1\")</script>&'";
 
@@ -371,12 +255,22 @@ mod tests {
                 done: false,
                 failed: false,
                 answer: Some(evil()),
+                waiting: None,
             }],
         }
     }
 
     fn shown(migration: &MigrationOverview, links: &Links) -> Markup {
-        one(migration, links, &Caller::operator(EVIL))
+        let details = Details {
+            overview: migration.clone(),
+            position: Position::start(),
+            next: None,
+            back: None,
+            rollout: None,
+            traffic: Default::default(),
+            instances: Vec::new(),
+        };
+        one(&details, links, &Caller::operator(EVIL))
     }
 
     #[test]
@@ -431,7 +325,7 @@ mod tests {
 
     #[test]
     fn names_of_rows_are_not_squeezed() {
-        assert!(STYLE.contains("th{white-space:nowrap}"));
+        assert!(STYLE.contains("th{white-space:nowrap"));
         assert!(!STYLE.contains("th,td{overflow-wrap"));
     }
 

@@ -1,5 +1,8 @@
 //! Links from one page to another, relative, so that they hold wherever the router is nested. Pure.
 
+use crate::operator::page::list::Asked;
+use crate::stages::stage::Stage;
+
 /// The links of one page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Links {
@@ -40,10 +43,34 @@ impl Links {
         format!("{}live.js", self.under)
     }
 
+    pub(super) fn icon(&self) -> String {
+        format!("{}icon.svg", self.under)
+    }
+
     /// A page of the overview.
-    pub(super) fn page(&self, search: &str, page: usize) -> String {
-        let first = self.first();
-        format!("{first}?search={}&page={page}", encoded(search))
+    pub(super) fn page(&self, asked: &Asked, page: usize) -> String {
+        format!("{}?{}&page={page}", self.first(), query(asked))
+    }
+
+    /// What renews the overview. It links from where the overview is, with a slash at the end or without.
+    pub(super) fn live(&self, asked: &Asked) -> String {
+        let slash = if self.first == "./" { "1" } else { "" };
+        format!("{}live?{}&page={}&slash={slash}", self.under, query(asked), asked.page)
+    }
+
+    /// What renews the page of a migration.
+    pub(super) fn live_of(&self, name: &str) -> String {
+        format!("{}/live", self.view(name))
+    }
+
+    /// One of the pages of a migration.
+    pub(super) fn tab(&self, name: &str, tab: &str) -> String {
+        if tab.is_empty() { self.view(name) } else { format!("{}/{tab}", self.view(name)) }
+    }
+
+    /// Where a command is looked at before it is given.
+    pub(super) fn confirm(&self, name: &str, command: &str) -> String {
+        format!("{}/confirm/{command}", self.view(name))
     }
 
     pub(super) fn command(&self, name: &str, command: &str) -> String {
@@ -57,6 +84,12 @@ impl Links {
     pub(super) fn json_of(&self, name: &str) -> String {
         format!("{}migrations/{}", self.under, encoded(name))
     }
+}
+
+fn query(asked: &Asked) -> String {
+    let stage = asked.stage.map_or("", Stage::as_str);
+    let needs = if asked.needs { "1" } else { "" };
+    format!("search={}&stage={stage}&needs={needs}", encoded(&asked.search))
 }
 
 /// For the query of an address.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::operator::MigrationOverview;
+use crate::stages::stage::Stage;
 
 /// How many lines a page has.
 pub(super) const LINES_MAX: usize = 50;
@@ -12,6 +13,10 @@ pub(super) const LINES_MAX: usize = 50;
 pub(super) struct Asked {
     /// Part of a name, in small letters.
     pub(super) search: String,
+    /// Only those at this stage.
+    pub(super) stage: Option<Stage>,
+    /// Only those that need somebody.
+    pub(super) needs: bool,
     /// Counted from one.
     pub(super) page: usize,
 }
@@ -21,7 +26,9 @@ impl Asked {
     pub(super) fn of(fields: &HashMap<String, String>) -> Self {
         let search = fields.get("search").map(|text| text.trim().to_lowercase());
         let page = fields.get("page").and_then(|text| text.parse().ok()).unwrap_or(1);
-        Self { search: search.unwrap_or_default(), page: page.max(1) }
+        let stage = fields.get("stage").and_then(|text| text.parse().ok());
+        let needs = fields.get("needs").is_some_and(|text| text == "1");
+        Self { search: search.unwrap_or_default(), stage, needs, page: page.max(1) }
     }
 }
 
@@ -31,6 +38,8 @@ pub(super) struct Listed<'m> {
     pub(super) lines: Vec<&'m MigrationOverview>,
     /// How many there are on all pages.
     pub(super) found: usize,
+    /// Of these, those that need somebody.
+    pub(super) in_need: usize,
     pub(super) page: usize,
     pub(super) pages: usize,
 }
@@ -38,13 +47,22 @@ pub(super) struct Listed<'m> {
 /// Picks them. A page beyond the last one is the last one.
 pub(super) fn listed<'m>(all: &'m [MigrationOverview], asked: &Asked) -> Listed<'m> {
     let mut lines: Vec<&MigrationOverview> =
-        all.iter().filter(|one| one.name.to_lowercase().contains(&asked.search)).collect();
+        all.iter().filter(|one| is_asked(one, asked)).collect();
     // Stable: by name within.
     lines.sort_by_key(|one| one.attention().is_none());
+    let in_need = lines.iter().filter(|one| one.attention().is_some()).count();
     let (found, pages) = (lines.len(), lines.len().div_ceil(LINES_MAX).max(1));
     let page = asked.page.clamp(1, pages);
     let lines = lines.into_iter().skip((page - 1) * LINES_MAX).take(LINES_MAX).collect();
-    Listed { lines, found, page, pages }
+    Listed { lines, found, in_need, page, pages }
+}
+
+fn is_asked(one: &MigrationOverview, asked: &Asked) -> bool {
+    // The position begins with the stage.
+    let stage = one.position.split([' ', ',']).next();
+    one.name.to_lowercase().contains(&asked.search)
+        && asked.stage.is_none_or(|wanted| stage == Some(wanted.as_str()))
+        && (!asked.needs || one.attention().is_some())
 }
 
 #[cfg(test)]
@@ -75,7 +93,7 @@ mod tests {
     }
 
     fn asked(search: &str, page: usize) -> Asked {
-        Asked { search: search.to_owned(), page }
+        Asked { search: search.to_owned(), page, ..Asked::default() }
     }
 
     #[test]
@@ -90,6 +108,11 @@ mod tests {
         let one = listed(&all, &asked("m07", 1));
         assert_eq!((one.found, one.pages), (10, 1));
         assert_eq!(listed(&all, &asked("nobody", 1)).lines.len(), 0);
+        all[5].position = "live, epoch 9".to_owned();
+        let live = Asked { stage: Some(Stage::Live), ..asked("", 1) };
+        assert_eq!(listed(&all, &live).lines[0].name, "m005");
+        let needs = listed(&all, &Asked { needs: true, ..asked("", 1) });
+        assert_eq!((needs.found, needs.in_need), (1, 1));
     }
 
     #[test]

@@ -24,7 +24,7 @@ const fn one_of(name: &'static str, about: &'static str) -> Query {
 }
 
 /// All of them.
-pub(super) const QUERIES: [Query; 10] = [
+pub(super) const QUERIES: [Query; 11] = [
     list(
         "readiness",
         "What stands against the next move; empty: nothing",
@@ -58,5 +58,6 @@ pub(super) const QUERIES: [Query; 10] = [
         "What was started for any instance, and what became of it",
         &[("kind", "string"), ("done", "boolean")],
     ),
+    one_of("traffic", "The calls of both sides in the last hour, of all instances together"),
     one_of("rollout", "How far the rollout is"),
 ];

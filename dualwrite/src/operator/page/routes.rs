@@ -6,17 +6,22 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use crate::operator::Operator;
-use crate::operator::page::{all, all_json, commands, one, one_json, script};
+use crate::operator::page::served::Served;
+use crate::operator::page::{all, all_json, commands, icon, live, one, one_json, script, tab};
 
 /// The document of the JSON API, as it is served.
 pub(super) const SPEC: &str = include_str!("openapi.json");
 
 /// The table. A `{query}` stands for each of the queries, a `{command}` for each of the commands.
-pub(super) fn table() -> [(&'static str, MethodRouter<Operator>); 9] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 14] {
     [
         ("/", get(all)),
         ("/view/{name}", get(one)),
+        ("/view/{name}/live", get(live::migration)),
+        ("/view/{name}/{tab}", get(tab)),
+        ("/view/{name}/confirm/{command}", get(commands::confirm)),
+        ("/live", get(live::overview)),
+        ("/icon.svg", get(icon)),
         ("/live.js", get(script)),
         ("/openapi.json", get(document)),
         ("/migrations", get(all_json)),
@@ -28,8 +33,8 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Operator>); 9] {
 }
 
 /// The routes.
-pub(super) fn router() -> Router<Operator> {
-    let add = |router: Router<Operator>, (path, handler): (&str, _)| router.route(path, handler);
+pub(super) fn router() -> Router<Served> {
+    let add = |router: Router<Served>, (path, handler): (&str, _)| router.route(path, handler);
     table().into_iter().fold(Router::new(), add)
 }
 
@@ -51,7 +56,8 @@ mod tests {
         let mut expected = Vec::new();
         for (path, _) in table() {
             match path {
-                "/" | "/view/{name}" | "/live.js" => {}
+                "/" | "/live" | "/live.js" | "/icon.svg" => {}
+                path if path.starts_with("/view/") => {}
                 path if path.contains("{query}") => {
                     expected.extend(QUERIES.iter().map(|one| path.replace("{query}", one.name)));
                 }

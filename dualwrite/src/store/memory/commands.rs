@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::commands::{
+    Commands, Compared, Job, JobKind, Open, RecordedChange, Taken, moved,
+};
 use crate::control::maintenance::MaintenanceChange;
+use crate::control::tasks::Tasks as _;
 use crate::control::{AuditEvent, Control as _};
 use crate::error::{Closed, Error, ErrorKind};
 use crate::rollout::order::NewRolloutCommand;
@@ -116,6 +119,10 @@ impl Commands for MemoryControl {
 
     fn jobs<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>> {
         done(Ok(Vec::new()))
+    }
+
+    fn all_started<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Open, Error>> {
+        Box::pin(async move { Ok((self.tasks(name).await?, Vec::new())) })
     }
 
     fn take_job<'a>(

@@ -1,11 +1,11 @@
 //! Started backfills in memory.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::control::tasks::{NewTask, StartedBackfill, Tasks};
+use crate::control::traffic::Traffic;
 use crate::error::Error;
 use crate::stages::stage::Side;
 use crate::store::memory::{Entry, MemoryControl, done};
@@ -67,11 +67,14 @@ impl Tasks for MemoryControl {
         name: &'a str,
         task: &'a NewTask,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        done(self.with_tasks(name, |tasks, now| {
+        let now = self.clock.now();
+        done(self.with(name, |entry| {
+            let tasks = &mut entry.tasks;
             tasks.retain(|stored| stored.task.side != task.side || !stored.task.halted);
             if tasks.iter().any(|stored| stored.task.side == task.side) {
                 return false;
             }
+            let order = task.order();
             let task = StartedBackfill {
                 side: task.side,
                 workers: task.workers,
@@ -85,6 +88,8 @@ impl Tasks for MemoryControl {
                 halted: false,
             };
             tasks.push(Stored { task, until: 0 });
+            entry.record_order(&order, now);
+            entry.release_tasks(now);
             true
         }))
     }
@@ -97,13 +102,6 @@ impl Tasks for MemoryControl {
             };
             tasks.iter().map(shown).collect()
         }))
-    }
-
-    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>> {
-        let known = self.lock();
-        let shown = |entry: &Entry| entry.tasks.iter().map(|one| one.task.clone()).collect();
-        let all = known.iter().map(|(name, entry)| (name.clone(), shown(entry))).collect();
-        done(Ok(all))
     }
 
     fn take_task<'a>(
@@ -161,3 +159,5 @@ impl Tasks for MemoryControl {
         self.with_own(name, side, instance, |stored| stored.until = 0)
     }
 }
+
+impl Traffic for MemoryControl {}

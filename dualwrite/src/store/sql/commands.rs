@@ -1,12 +1,15 @@
 //! What operators do, in a SQL database: each change and its record in one transaction.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::control::commands::{Commands, Compared, Job, JobKind, RecordedChange, Taken, moved};
+use crate::control::commands::{
+    Commands, Compared, Job, JobKind, Open, RecordedChange, Taken, moved,
+};
 use crate::control::settings::BackfillSetting;
-use crate::control::tasks::NewTask;
+use crate::control::tasks::{NewTask, StartedBackfill};
 use crate::control::{Order, VerifyCommand};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, SqlValue};
@@ -18,6 +21,7 @@ use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::ledger::{Phase, limit};
 use crate::store::sql::orders::record;
+use crate::store::sql::tasks::{TASKS, task_of};
 use crate::store::sql::{Conn, SqlControl, tasks, verification};
 use crate::store::{marks, ordering};
 
@@ -356,21 +360,35 @@ async fn holds<DB: Backend>(
     rows.first().map_or(Ok(false), |row| row.integer(0).map(|count| count > 0))
 }
 
-fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
+/// Of a row of `TASKS`.
+pub(super) fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
     let Some(kind) = JobKind::named(row.text(0)?) else { return Ok(None) };
     let text = |column| row.optional_text(column).map(|text| text.map(str::to_owned));
-    let state = row.text(6)?;
+    let state = row.text(9)?;
     Ok(Some(Job {
         kind,
-        key: text(7)?,
-        actor: row.text(1)?.to_owned(),
-        reason: row.text(2)?.to_owned(),
-        at_us: row.integer(3)?,
-        runner: text(4)?,
-        answer: text(5)?,
+        key: text(11)?,
+        actor: row.text(4)?.to_owned(),
+        reason: row.text(5)?.to_owned(),
+        at_us: row.integer(6)?,
+        runner: text(7)?,
+        answer: text(8)?,
         done: state != "wanted",
         failed: state == "halted",
+        waiting: None,
     }))
+}
+
+fn add_open(
+    row: &SqlRow,
+    tasks: &mut Vec<StartedBackfill>,
+    jobs: &mut Vec<Job>,
+) -> sqlx::Result<()> {
+    match row.text(0)? {
+        "old" | "new" => tasks.push(task_of(row)?),
+        _ => jobs.extend(job_of(row)?),
+    }
+    Ok(())
 }
 
 impl<DB: Backend> Commands for SqlControl<DB> {
@@ -392,13 +410,43 @@ impl<DB: Backend> Commands for SqlControl<DB> {
     fn jobs<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Job>, Error>> {
         Box::pin(async move {
             let doing = "reading the jobs";
-            let sql = "SELECT side, actor, reason, at, CASE WHEN runner_until > {now} THEN runner END, \
-                       waiting, state, subject FROM dualwrite_task WHERE migration = ? \
-                       AND side NOT IN ('old', 'new') ORDER BY at, side";
-            let rows = self.fetch(doing, sql, &[name.into()]).await?;
+            let sql = format!(
+                "{TASKS} WHERE migration = ? AND side NOT IN ('old', 'new') ORDER BY at, side"
+            );
+            let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let jobs = rows.iter().filter_map(|row| job_of(row).transpose());
             let jobs = jobs.collect::<sqlx::Result<_>>();
             jobs.map_err(|error| Error::database(doing, error).of(name))
+        })
+    }
+
+    fn all_started<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Open, Error>> {
+        Box::pin(async move {
+            let doing = "reading what was started";
+            let failed = |error| Error::database(doing, error).of(name);
+            let sql = format!("{TASKS} WHERE migration = ? ORDER BY at, side");
+            let (mut tasks, mut jobs) = (Vec::new(), Vec::new());
+            for row in &self.fetch(doing, &sql, &[name.into()]).await? {
+                add_open(row, &mut tasks, &mut jobs).map_err(failed)?;
+            }
+            Ok((tasks, jobs))
+        })
+    }
+
+    fn all_open(&self) -> BoxFuture<'_, Result<HashMap<String, Open>, Error>> {
+        Box::pin(async move {
+            let doing = "reading what was started";
+            let failed = |error| Error::database(doing, error);
+            let sql = format!(
+                "{TASKS} WHERE side IN ('old', 'new') OR state = 'wanted' ORDER BY at, side"
+            );
+            let mut all: HashMap<String, Open> = HashMap::new();
+            for row in &self.fetch(doing, &sql, &[]).await? {
+                let name = row.text(10).map_err(failed)?.to_owned();
+                let (tasks, jobs) = all.entry(name).or_default();
+                add_open(row, tasks, jobs).map_err(failed)?;
+            }
+            Ok(all)
         })
     }
 

@@ -8,11 +8,12 @@ use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::Error;
-use crate::stages::facts::{Facts, InstanceReport, LastVerification, Unsettled};
+use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
 use crate::stages::terms::Terms;
+use crate::stages::verification::VerifyState;
 use crate::state::unknown_migration;
 use crate::store::sql::hazards::{READ, hazard_of};
 use crate::store::sql::record::{Conn, record_of, record_sql};
@@ -20,14 +21,15 @@ use crate::store::sql::tables::SqlControl;
 use crate::store::sql::verification;
 
 impl<DB: Backend> SqlControl<DB> {
-    pub(super) async fn facts_in(&self, name: &str) -> Result<Facts, Error> {
+    /// With the newest verification.
+    pub(super) async fn facts_in(&self, name: &str) -> Result<(Facts, Option<VerifyState>), Error> {
         let doing = "reading what the gates need";
         let _turn = self.working.turn(doing).await?;
         let reading = async {
             let lent = self.working.lend().await;
             let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
             lent.busy();
-            let facts = facts::<DB>(&mut lent, name, self.slack()).await;
+            let facts = facts_and_verification::<DB>(&mut lent, name, self.slack()).await;
             lent.done();
             facts
         };
@@ -43,6 +45,14 @@ pub(super) async fn facts<DB: Backend>(
     name: &str,
     slack: i64,
 ) -> Result<Facts, Error> {
+    facts_and_verification::<DB>(conn, name, slack).await.map(|(facts, _)| facts)
+}
+
+async fn facts_and_verification<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    slack: i64,
+) -> Result<(Facts, Option<VerifyState>), Error> {
     let failed = |error| Error::database("reading what the gates need", error).of(name);
     let sql = record_sql("WHERE m.name = ?");
     let rows = DB::Adapter::fetch(conn, &sql, &[name.into()]).await.map_err(failed)?;
@@ -117,7 +127,7 @@ async fn gathered<DB: Backend>(
     conn: &mut Conn<DB>,
     record: Record,
     slack: i64,
-) -> sqlx::Result<Facts> {
+) -> sqlx::Result<(Facts, Option<VerifyState>)> {
     let name = &*record.name;
     let rows = DB::Adapter::fetch(conn, COUNTS, &[name.into()]).await?;
     let counted = rows.first().map(counted).transpose()?.ok_or(sqlx::Error::RowNotFound)?;
@@ -126,14 +136,14 @@ async fn gathered<DB: Backend>(
     let Lists { approvals, releases, stale } = lists::<DB>(conn, name, record.stage_epoch).await?;
     let verification = verification::<DB>(conn, name).await?;
     let hazards = hazards::<DB>(conn, name).await?;
-    Ok(Facts {
+    let facts = Facts {
         old_generation: record.old_generation,
         old_backfilled: counted.old_backfilled,
         old_verified: counted.old_verified,
         old_dead_letters: counted.old_dead_letters,
         old_waived: counted.old_waived,
         stale,
-        verification,
+        verification: verification.as_ref().map(VerifyState::summary),
         hazards,
         approvals,
         releases,
@@ -155,7 +165,8 @@ async fn gathered<DB: Backend>(
         maintenance: record.maintenance,
         converging,
         instances,
-    })
+    };
+    Ok((facts, verification))
 }
 
 async fn reports<DB: Backend>(
@@ -219,18 +230,14 @@ async fn lists<DB: Backend>(
 async fn verification<DB: Backend>(
     conn: &mut Conn<DB>,
     name: &str,
-) -> sqlx::Result<Option<LastVerification>> {
+) -> sqlx::Result<Option<VerifyState>> {
     let rows = DB::Adapter::fetch(conn, &verification::read(), &[name.into()]).await?;
-    rows.first().map(|row| verification::owned(row).map(|(_, state)| state.summary())).transpose()
+    rows.first().map(|row| verification::owned(row).map(|(_, state)| state)).transpose()
 }
 
 async fn hazards<DB: Backend>(conn: &mut Conn<DB>, name: &str) -> sqlx::Result<Vec<Hazard>> {
     let rows = DB::Adapter::fetch(conn, READ, &[name.into()]).await?;
     rows.iter().map(hazard_of).collect()
-}
-
-pub(super) fn stale_of(row: &SqlRow) -> sqlx::Result<StaleMark> {
-    Ok(StaleMark { kind: StaleKind::named(row.text(0)?), at_us: row.integer(1)? })
 }
 
 fn texts(rows: sqlx::Result<Vec<SqlRow>>) -> sqlx::Result<Vec<String>> {

@@ -10,9 +10,9 @@ use crate::database::{Backend, SqlRow, SqlValue};
 use crate::stages::facts::{Facts, InstanceReport, Unsettled};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
-use crate::stages::stale::StaleMark;
+use crate::stages::stale::{StaleKind, StaleMark};
 use crate::store::sql::Conn;
-use crate::store::sql::facts::{instance_groups, instance_of, stale_of};
+use crate::store::sql::facts::{instance_groups, instance_of};
 use crate::store::sql::hazards::{HAZARD_COLUMNS, hazard_of};
 use crate::store::sql::record::{READ_AT, RECORD_COLUMNS, RECORD_FROM, record_of};
 
@@ -95,26 +95,22 @@ async fn lists<DB: Backend>(
 ) -> sqlx::Result<HashMap<String, Lists>> {
     let mut found: HashMap<String, Lists> = HashMap::new();
     let sql = format!(
-        "SELECT a.migration, a.name FROM dualwrite_approval a JOIN dualwrite_migration m \
-         ON m.name = a.migration AND m.stage_epoch = a.stage_epoch WHERE a.migration {list}"
+        "SELECT 'approval', a.migration, a.name, 0 FROM dualwrite_approval a JOIN dualwrite_migration m \
+         ON m.name = a.migration AND m.stage_epoch = a.stage_epoch WHERE a.migration {list} \
+         UNION ALL SELECT 'release', migration, release_name, 0 FROM dualwrite_release \
+         WHERE gone_at IS NULL AND migration {list} \
+         UNION ALL SELECT 'stale', migration, kind, max(at) FROM dualwrite_stale \
+         WHERE migration {list} GROUP BY migration, kind ORDER BY 3"
     );
-    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
-        let approvals = &mut found.entry(row.text(0)?.to_owned()).or_default().approvals;
-        approvals.push(row.text(1)?.to_owned());
-    }
-    let sql = format!(
-        "SELECT migration, release_name FROM dualwrite_release WHERE gone_at IS NULL AND migration {list}"
-    );
-    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
-        let releases = &mut found.entry(row.text(0)?.to_owned()).or_default().releases;
-        releases.push(row.text(1)?.to_owned());
-    }
-    let sql = format!(
-        "SELECT kind, max(at), migration FROM dualwrite_stale WHERE migration {list} \
-         GROUP BY migration, kind ORDER BY kind"
-    );
-    for row in &DB::Adapter::fetch(conn, &sql, own).await? {
-        found.entry(row.text(2)?.to_owned()).or_default().stale.push(stale_of(row)?);
+    let thrice: Vec<SqlValue> = own.iter().chain(own).chain(own).cloned().collect();
+    for row in &DB::Adapter::fetch(conn, &sql, &thrice).await? {
+        let of = found.entry(row.text(1)?.to_owned()).or_default();
+        let text = row.text(2)?;
+        match row.text(0)? {
+            "approval" => of.approvals.push(text.to_owned()),
+            "release" => of.releases.push(text.to_owned()),
+            _ => of.stale.push(StaleMark { kind: StaleKind::named(text), at_us: row.integer(3)? }),
+        }
     }
     let sql = format!(
         "SELECT {HAZARD_COLUMNS}, migration FROM dualwrite_hazard WHERE migration {list} ORDER BY name"

@@ -1,13 +1,11 @@
 //! Started backfills in a SQL database.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::control::commands::{Commands as _, RecordedChange, Taken};
 use crate::control::tasks::{NewTask, StartedBackfill, Tasks};
-use crate::control::{Control as _, Order};
-use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::stages::stage::Side;
@@ -16,11 +14,10 @@ use crate::store::sql::SqlControl;
 
 /// What fits into the columns of every database.
 const TEXT_CHARS_MAX: usize = 2_000;
-/// For how long nobody takes what is being started, should whoever starts it end halfway.
-const NOBODY_TAKES_IT_US: i64 = 10_000_000;
 
-const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
-     CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration FROM dualwrite_task";
+/// Backfills and jobs.
+pub(super) const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
+     CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration, subject FROM dualwrite_task";
 
 fn short(text: Option<&str>) -> SqlValue {
     SqlValue::Text(text.map(|text| text.chars().take(TEXT_CHARS_MAX).collect()))
@@ -42,7 +39,7 @@ pub(super) fn set_rate(name: &str, side: Side, rate: Option<u64>) -> (&'static s
     (sql, [limit(rate), name.into(), side.as_str().into()])
 }
 
-fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
+pub(super) fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
     let text = |column| row.optional_text(column).map(|text| text.map(str::to_owned));
     Ok(StartedBackfill {
         side: if row.text(0)? == "old" { Side::Old } else { Side::New },
@@ -82,43 +79,11 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         name: &'a str,
         task: &'a NewTask,
     ) -> BoxFuture<'a, Result<bool, Error>> {
+        let order = task.order();
         Box::pin(async move {
-            self.record(name).await?;
-            let doing = "starting a backfill";
-            let side = task.side.as_str();
-            let sql =
-                "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? AND state = 'halted'";
-            self.execute(doing, sql, &[name.into(), side.into()]).await?;
-            let sql = format!(
-                "INSERT INTO dualwrite_task (migration, side, workers, rate, failures_max, actor, reason, at, state, \
-                 runner_until) \
-                 SELECT m.name, ?, ?, ?, ?, ?, ?, {{now}}, 'wanted', {{now}} + ? FROM dualwrite_migration m \
-                 WHERE m.name = ? AND NOT EXISTS \
-                 (SELECT 1 FROM dualwrite_task t WHERE t.migration = m.name AND t.side = ?){}",
-                DB::Adapter::DIALECT.upsert("migration, side", &[])
-            );
-            let values = [
-                side.into(),
-                u64::from(task.workers).into(),
-                limit(task.rate),
-                limit(Some(task.stop_after_failures)),
-                task.actor.as_str().into(),
-                short(Some(&task.reason)),
-                NOBODY_TAKES_IT_US.into(),
-                name.into(),
-                side.into(),
-            ];
-            if self.execute(doing, &sql, &values).await? == 0 {
-                return Ok(false);
-            }
-            // Before anybody takes it, or its runner would find it cancelled; and only now, for a start that is
-            // refused changes nothing.
-            self.order(name, task.side, Order::Resume).await?;
-            let sql = "UPDATE dualwrite_task SET runner_until = 0 \
-                       WHERE migration = ? AND side = ? AND runner IS NULL";
-            self.execute(doing, sql, &[name.into(), side.into()]).await?;
-            self.hint(name).await?;
-            Ok(true)
+            let change = RecordedChange::StartBackfill(task.clone());
+            let taken = self.command(name, &change, None, &order).await?;
+            Ok(taken == Taken::Done)
         })
     }
 
@@ -130,26 +95,6 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
             let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let tasks = rows.iter().map(task_of).collect::<sqlx::Result<_>>();
             tasks.map_err(|error| Error::database(doing, error).of(name))
-        })
-    }
-
-    fn all_tasks(&self) -> BoxFuture<'_, Result<HashMap<String, Vec<StartedBackfill>>, Error>> {
-        Box::pin(async move {
-            let doing = "reading what was started";
-            let failed = |error| Error::database(doing, error);
-            let rows = self
-                .fetch(
-                    doing,
-                    &format!("{TASKS} WHERE side IN ('old', 'new') ORDER BY at, side"),
-                    &[],
-                )
-                .await?;
-            let mut all: HashMap<String, Vec<StartedBackfill>> = HashMap::new();
-            for row in &rows {
-                let name = row.text(10).map_err(failed)?.to_owned();
-                all.entry(name).or_default().push(task_of(row).map_err(failed)?);
-            }
-            Ok(all)
         })
     }
 

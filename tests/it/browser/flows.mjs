@@ -1,0 +1,125 @@
+// Drives the page as operators use it: node flows.mjs URL FOLDER CHROMIUM. Screenshots go into the folder.
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+const [url, folder, chromium] = process.argv.slice(2);
+const require = createRequire(join(folder, "package.json"));
+const puppeteer = require("puppeteer-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await puppeteer.launch({
+  executablePath: chromium, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+});
+const failures = [];
+const check = (holds, what) => { if (!holds) failures.push(what); };
+const open = async (path, { js = true, width = 1200, dark = false } = {}) => {
+  const page = await (await browser.createBrowserContext()).newPage(); // a window of its own
+  await page.setJavaScriptEnabled(js);
+  await page.setViewport({ width, height: 900 });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }]);
+  page.on("console", (said) => { if (said.type() === "error") failures.push(`console of ${path}: ${said.text()}`); });
+  page.on("pageerror", (error) => failures.push(`error of ${path}: ${error.message}`));
+  await page.setBypassCSP(true); // for axe alone; what the page itself may do is tested elsewhere
+  await page.goto(url + path, { waitUntil: "domcontentloaded" });
+  return page;
+};
+const text = (page) => page.evaluate(() => document.body.innerText);
+const shot = (page, name) => page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+const audit = async (page, name) => {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+  }));
+  for (const one of found.violations) {
+    failures.push(`axe on ${name}: ${one.id}: ${one.help}: ${one.nodes[0].html.slice(0, 200)}`);
+  }
+};
+const until = async (page, wanted, what) => {
+  try { await page.waitForFunction((wanted) => document.body.innerText.includes(wanted), { timeout: 15000 }, wanted); }
+  catch { failures.push(`not in time: ${what}: ${(await text(page)).slice(0, 400)}`); }
+};
+// Opens the form of a command, fills it in and sends it.
+const give = async (page, command, fields) => {
+  await page.goto(`${url}/view/notes`, { waitUntil: "domcontentloaded" });
+  const form = `form[action$="/commands/${command}"]`;
+  await page.evaluate((form) => { document.querySelector(form).closest("details").open = true; }, form);
+  for (const [name, value] of Object.entries({ because: "a test", ...fields })) {
+    const input = await page.$(`${form} [name="${name}"]`);
+    if (value === true) await input.click(); else await input.type(value);
+  }
+  await Promise.all([page.waitForNavigation({ waitUntil: "domcontentloaded" }), (await page.$(`${form} button`)).click()]);
+};
+
+try {
+  // Every page in light, dark and narrow.
+  const pages = { overview: "/", migration: "/view/notes", keys: "/view/notes/keys", history: "/view/notes/history",
+    catalogue: "/view/notes/catalogue", confirm: "/view/notes/confirm/kill-on" };
+  for (const [name, path] of Object.entries(pages)) {
+    for (const [look, options] of Object.entries({ light: {}, dark: { dark: true }, narrow: { width: 360 } })) {
+      const page = await open(path, options);
+      await audit(page, `${name} ${look}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      check(wide <= 0, `${name} ${look} is ${wide} px too wide`);
+      const squeezed = await page.evaluate(() => [...document.querySelectorAll("th")]
+        .filter((th) => th.innerText.length > 2 && th.getBoundingClientRect().width < 25).length);
+      check(squeezed === 0, `${name} ${look}: ${squeezed} th are squeezed`);
+      const height = await page.evaluate(() => document.documentElement.scrollHeight);
+      check(height < 12000, `${name} ${look} has ${height} px`);
+      await shot(page, `${name}-${look}`);
+      await page.close();
+    }
+    const plain = await open(path, { js: false });
+    await shot(plain, `${name}-without-javascript`);
+    await plain.close();
+  }
+
+  const page = await open("/");
+  check((await text(page)).includes("page 1 of 2"), "the overview has two pages");
+  await page.type("[name=search]", "notes");
+  await Promise.all([page.waitForNavigation(), page.click("form[role=search] button")]);
+  check((await page.$$("tbody tr")).length === 1, "one line is found");
+  await Promise.all([page.waitForNavigation(), page.click("tbody a")]);
+  check((await text(page)).includes("Needs somebody"), "the migration is shown");
+
+  // Numbers change while somebody types elsewhere.
+  const watching = await open("/view/notes");
+  await watching.evaluate(() => { document.querySelector("details").open = true; });
+  await watching.type("details [name=because]", "half a sen");
+  await give(page, "backfill-pause", {});
+  await until(watching, "paused", "the pause is seen live");
+  check(await watching.evaluate(() => document.activeElement.value) === "half a sen", "the focus stays");
+  await give(page, "backfill-resume", {});
+  await until(watching, "under way", "that it goes on is seen live");
+  await watching.close();
+
+  await give(page, "approve", { name: "owner" });
+  await give(page, "dead-letters-waive", { key: "4" });
+  await give(page, "ramp", { percent: "5", "dry-run": true });
+  check((await text(page)).includes("nothing is done yet"), "a dry run is a page");
+  await shot(page, "ramp-dry-run");
+  await Promise.all([page.waitForNavigation(), page.click("form button")]);
+  check((await text(page)).includes("5 % of the keys"), "it is ramped: " + (await text(page)).slice(0, 300));
+  await shot(page, "ramped");
+  await page.goto(`${url}/view/notes/history`);
+  for (const done of ["backfill_pause", "backfill_resume", "approve", "dead_letters_waive"]) {
+    check((await text(page)).includes(done), `the history has ${done}`);
+  }
+  await page.goto(`${url}/view/nobody`);
+  await audit(page, "an error");
+  await shot(page, "error");
+  const expected = failures.findIndex((failure) => failure.includes("404"));
+  if (expected >= 0) failures.splice(expected, 1); // a browser says that of each 404
+
+  // Two clicks, without JavaScript.
+  const plain = await open("/view/notes", { js: false });
+  await Promise.all([plain.waitForNavigation(), plain.click("a.danger")]);
+  await shot(plain, "rollback");
+  await Promise.all([plain.waitForNavigation(), plain.click("button.danger")]);
+  check((await plain.content()).includes("There is nothing to roll back"), "it is rolled back");
+  await shot(plain, "rolled-back");
+} catch (error) {
+  failures.push(`it ended early: ${error.stack}`);
+}
+await browser.close();
+for (const failure of failures) console.error(failure);
+process.exit(failures.length ? 1 : 0);
