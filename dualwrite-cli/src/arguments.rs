@@ -149,6 +149,11 @@ pub(crate) enum Command {
     /// Says whether everything that a migration declares as new is there, and makes the files for it
     #[command(subcommand)]
     Expand(crate::expand::Expand),
+    /// Looks for what hurts migrations in the running database, and changes nothing
+    ///
+    /// Exit codes: 0 nothing has to be seen to; 1 something has, or it failed; 2 wrong arguments; 5 no such migration; 6
+    /// the database cannot be reached.
+    Doctor(crate::doctor::Doctor),
     /// Drops what a migration calls old, on evidence
     #[command(subcommand)]
     Contract(crate::contract::Contract),

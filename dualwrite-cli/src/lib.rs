@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod connect;
 mod contract;
+mod doctor;
 mod expand;
 mod failure;
 mod obey;
@@ -229,6 +230,10 @@ async fn other(
         Command::Expand(command) => {
             let operator = connect::connect(&url).await?;
             expand::obey(&operator, command).await
+        }
+        Command::Doctor(asked) => {
+            let operator = connect::connect(&url).await?;
+            doctor::look(&operator, asked, arguments.output).await
         }
         Command::Schema(Schema::Status { paths, json }) => {
             let folder = schema::folder(&paths);

@@ -5,6 +5,7 @@ pub(crate) mod commands;
 pub(crate) mod contracts;
 pub(crate) mod copied;
 pub(crate) mod dead_letters;
+pub(crate) mod doctor;
 pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
@@ -173,6 +174,7 @@ pub(crate) struct Sample {
 pub(crate) trait Control:
     commands::Commands
     + contracts::Contracts
+    + doctor::Examines
     + expands::Expands
     + hazards::Hazards
     + dead_letters::DeadLetters

@@ -5,6 +5,7 @@
 mod altering;
 mod deferred;
 mod dialect;
+mod doctoring;
 pub(crate) mod engine;
 mod expanding;
 mod fence;
@@ -32,6 +33,7 @@ use sqlx::{AssertSqlSafe, Database};
 pub(crate) use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
+pub(crate) use self::doctoring::Examination;
 pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

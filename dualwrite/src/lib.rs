@@ -28,6 +28,7 @@ mod converging;
 mod copier;
 mod copy;
 mod database;
+mod doctor;
 mod expand;
 mod flags;
 mod guard;
@@ -59,6 +60,8 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/converging.md")]
     pub mod converging {}
+    #[doc = include_str!("docs/doctor.md")]
+    pub mod doctor {}
     #[doc = include_str!("docs/flags.md")]
     pub mod flags {}
     #[doc = include_str!("docs/limits.md")]
@@ -128,6 +131,7 @@ pub use copy::{
     MAPPED_FIELDS_MAX, Mapping,
 };
 pub use database::{Backend, Engine, Isolation};
+pub use doctor::report::{DoctorFinding, DoctorLimits, DoctorReport};
 pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
 pub use expand::declared::{EXPAND_OBJECTS_MAX, Expand};
 pub use expand::plan::{ExpandPlan, ExpandStatement};

@@ -3,6 +3,7 @@
 mod backfills;
 pub(crate) mod command;
 mod contract;
+mod doctor;
 pub(crate) mod execute;
 mod expand;
 mod fields;

@@ -28,6 +28,7 @@ mod crash;
 mod cursor;
 mod dead_letters;
 mod derived_keys;
+mod doctor;
 mod drawn;
 mod dropped;
 mod dual;

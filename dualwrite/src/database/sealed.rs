@@ -9,8 +9,8 @@ use sqlx::{Database, Pool};
 
 use crate::database::watch::Watch;
 use crate::database::{
-    Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, NewTable, Pin, Pressure,
-    SqlRow, SqlValue, Watched,
+    Adoption, Backend, Begin, Deferred, Dialect, Engine, Examination, Fenced, Holders, NewTable,
+    Pin, Pressure, SqlRow, SqlValue, Watched,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -70,6 +70,9 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Asks for the number of replicas that follow the server.
     const REPLICAS: Option<&'static str> = None;
+
+    /// What is asked of a running server before a migration.
+    const EXAMINATION: Examination;
 
     /// Asks for the text that made a table, in the second column, where its checks stand there alone.
     fn create_table(_table: &TableName) -> Option<String> {

@@ -4,6 +4,7 @@
 mod commands;
 mod contracts;
 mod dead_letters;
+mod doctor;
 mod entry;
 mod expands;
 mod hazards;

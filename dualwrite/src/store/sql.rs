@@ -6,6 +6,7 @@ pub(crate) mod change;
 mod commands;
 mod contracts;
 mod dead_letters;
+mod doctor;
 mod events;
 mod expands;
 mod facts;
