@@ -154,6 +154,9 @@ pub(crate) enum Command {
     /// Exit codes: 0 nothing has to be seen to; 1 something has, or it failed; 2 wrong arguments; 5 no such migration; 6
     /// the database cannot be reached.
     Doctor(crate::doctor::Doctor),
+    /// Drops in phases what nothing takes the place of: writes stopped, reads stopped, another name, gone
+    #[command(subcommand)]
+    Removal(crate::removal::Removal),
     /// Drops what a migration calls old, on evidence
     #[command(subcommand)]
     Contract(crate::contract::Contract),

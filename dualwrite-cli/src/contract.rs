@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use dualwrite::{ContractDecision, ContractRun, Operator, printable};
+use dualwrite::{ContractDecision, ContractEvent, ContractRun, Operator, printable};
 
 use crate::answer::{Answer, Destination, Question, as_json, write, yes};
 use crate::failure::Exit;
@@ -72,14 +72,14 @@ pub(crate) enum Contract {
 /// Who, of what, and why.
 #[derive(Args, Debug)]
 pub(crate) struct Said {
-    /// The migration
-    name: String,
+    /// The migration or removal
+    pub(crate) name: String,
     /// Who does it, for the audit; at most 100 bytes
     #[arg(long, value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
-    by: String,
+    pub(crate) by: String,
     /// Why, for the audit
     #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
-    because: String,
+    pub(crate) because: String,
 }
 
 /// Does it.
@@ -116,14 +116,7 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
             if json {
                 return as_json(&events).map(yes);
             }
-            let mut text = String::new();
-            for event in &events {
-                let what = printable(&event.what);
-                let (actor, reason) = (printable(&event.actor), printable(&event.reason));
-                let at = crate::show::moment(event.at_us);
-                let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
-            }
-            Ok(yes(text))
+            Ok(yes(audit(&events)))
         }
     }
 }
@@ -167,14 +160,20 @@ fn ran(name: &str, run: &ContractRun) -> String {
 async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Exit> {
     // Before the command, which may take long: an unknown name, or an empty reason.
     operator.contract(&said.name).check().await?;
+    let output = confirmed(&said.name, command)?;
+    operator.contract(&said.name).confirm_backup(&said.by, &said.because, &output).await?;
+    Ok(format!("the backup for `{}` is confirmed; its output is in the audit\n", said.name))
+}
+
+/// Runs a command that makes a backup and restores it; answers with what it printed.
+pub(crate) fn confirmed(name: &str, command: &[String]) -> Result<String, Exit> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Exit::other("name the command that makes the backup, behind `--`".to_owned()));
     };
-    let run = Command::new(program)
-        .args(arguments)
-        .env("DUALWRITE_MIGRATION", &said.name)
-        .output()
-        .map_err(|error| Exit::other(format!("the command `{program}` cannot be run: {error}")))?;
+    let run =
+        Command::new(program).args(arguments).env("DUALWRITE_MIGRATION", name).output().map_err(
+            |error| Exit::other(format!("the command `{program}` cannot be run: {error}")),
+        )?;
     let mut output = String::from_utf8_lossy(&run.stdout).into_owned();
     output.push_str(&String::from_utf8_lossy(&run.stderr));
     output.truncate(output.floor_char_boundary(OUTPUT_BYTES_MAX));
@@ -186,6 +185,17 @@ async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<
             printable(last)
         )));
     }
-    operator.contract(&said.name).confirm_backup(&said.by, &said.because, &output).await?;
-    Ok(format!("the backup for `{}` is confirmed; its output is in the audit\n", said.name))
+    Ok(output)
+}
+
+/// The lines of an audit.
+pub(crate) fn audit(events: &[ContractEvent]) -> String {
+    let mut text = String::new();
+    for event in events {
+        let what = printable(&event.what);
+        let (actor, reason) = (printable(&event.actor), printable(&event.reason));
+        let at = crate::show::moment(event.at_us);
+        let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
+    }
+    text
 }

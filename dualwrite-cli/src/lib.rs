@@ -10,6 +10,7 @@ mod expand;
 mod failure;
 mod obey;
 mod queries;
+mod removal;
 mod schema;
 mod show;
 mod terminal;
@@ -230,6 +231,10 @@ async fn other(
         Command::Expand(command) => {
             let operator = connect::connect(&url).await?;
             expand::obey(&operator, command).await
+        }
+        Command::Removal(command) => {
+            let operator = connect::connect(&url).await?;
+            removal::obey(&operator, command, arguments.output).await
         }
         Command::Doctor(asked) => {
             let operator = connect::connect(&url).await?;

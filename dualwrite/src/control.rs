@@ -13,6 +13,7 @@ pub(crate) mod maintenance;
 mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
+pub(crate) mod removals;
 pub(crate) mod settings;
 pub(crate) mod tasks;
 
@@ -179,6 +180,7 @@ pub(crate) trait Control:
     + hazards::Hazards
     + dead_letters::DeadLetters
     + plans::Plans
+    + removals::Removals
     + tasks::Tasks
     + 'static
 {

@@ -17,6 +17,7 @@ mod install;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod removing;
 pub(crate) mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -45,6 +46,7 @@ pub(crate) use self::holder::{Holder, Holders};
 pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{check_version, install_error, is_installed, migrator};
+pub(crate) use self::removing::Watch as RemovalWatch;
 pub(crate) use self::text::{Scanned, expression, verbatim};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

@@ -13,6 +13,7 @@ mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
 pub(crate) mod queries;
+mod removal;
 mod rollouts;
 pub(crate) mod specs;
 

@@ -79,6 +79,7 @@ mod preflight;
 mod processes;
 mod read;
 mod real_rows;
+mod removal;
 mod repeat;
 mod reverse;
 mod rollout;

@@ -17,6 +17,8 @@ pub struct Examination {
     pub(crate) statements: &'static [(&'static str, &'static str)],
     /// Answers with a row where the sessions of other roles are not shown to this one.
     pub(crate) hidden: Option<&'static str>,
+    /// How often a table was read, bound as [`Adapter::TABLE_SIZE`](super::sealed::Adapter::TABLE_SIZE).
+    pub(crate) scans: Option<&'static str>,
 }
 
 #[cfg(feature = "postgres")]
@@ -67,6 +69,11 @@ pub(super) const POSTGRES: Examination = Examination {
         ),
     ],
     hidden: Some("SELECT 1 WHERE NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"),
+    scans: Some(
+        "SELECT coalesce(sum(s.seq_scan + coalesce(s.idx_scan, 0)), 0)::bigint \
+         FROM (SELECT CAST(? AS text) AS s, CAST(? AS text) AS n) w JOIN pg_stat_all_tables s ON s.relid = to_regclass( \
+         CASE WHEN w.s = '' THEN '' ELSE quote_ident(w.s) || '.' END || quote_ident(w.n))::oid",
+    ),
 };
 
 #[cfg(feature = "mysql")]
@@ -99,6 +106,7 @@ pub(super) const MYSQL: Examination = Examination {
         "SELECT CAST(1 AS SIGNED) FROM (SELECT COUNT(*) AS found FROM information_schema.user_privileges \
          WHERE privilege_type = 'PROCESS' AND REPLACE(grantee, '''', '') = CURRENT_USER()) p WHERE p.found = 0",
     ),
+    scans: None,
 };
 
 /// There is no server that could be asked.
@@ -113,4 +121,5 @@ pub(super) const SQLITE: Examination = Examination {
         "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger') ORDER BY 1",
     )],
     hidden: None,
+    scans: None,
 };

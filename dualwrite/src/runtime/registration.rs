@@ -216,7 +216,7 @@ impl<DB: Backend> Registration<'_, DB> {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     // `.` and `..` are other addresses than the migration's, and a name that begins with `-` is an option.
     let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());

@@ -10,6 +10,7 @@ mod expands;
 mod hazards;
 mod instances;
 mod plans;
+mod removals;
 mod tasks;
 
 use std::collections::BTreeMap;

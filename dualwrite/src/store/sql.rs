@@ -20,6 +20,7 @@ mod mismatch;
 mod orders;
 mod plans;
 mod record;
+mod removals;
 mod row;
 pub(crate) mod summary;
 mod tables;
