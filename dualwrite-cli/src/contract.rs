@@ -1,7 +1,6 @@
 //! `dualwrite contract …`: whether old may be dropped, what that would run, and dropping it.
 
 use std::fmt::Write as _;
-use std::process::Command;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -9,10 +8,8 @@ use clap::{Args, Subcommand};
 use dualwrite::{ContractDecision, ContractEvent, ContractRun, Operator, printable};
 
 use crate::answer::{Answer, Destination, Question, as_json, write, yes};
+use crate::backup::{self, How};
 use crate::failure::Exit;
-
-/// How much of what a backup's command prints is kept.
-const OUTPUT_BYTES_MAX: usize = 100_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Contract {
@@ -49,15 +46,14 @@ pub(crate) enum Contract {
     },
     /// Gives the approval that the contract asks for
     Approve(Said),
-    /// Runs a command that makes a backup and restores it, and confirms the backup where it succeeds
+    /// Makes a backup and restores it, and confirms it where that succeeds: into a file, or by a command of yours
     ///
-    /// What the command prints goes into the audit. It finds the name of the migration in DUALWRITE_MIGRATION.
+    /// What was found goes into the audit. A command finds the name of the migration in DUALWRITE_MIGRATION.
     Backup {
         #[command(flatten)]
         said: Said,
-        /// The command and its arguments, behind `--`
-        #[arg(required = true, last = true, value_name = "COMMAND")]
-        command: Vec<String>,
+        #[command(flatten)]
+        how: How,
     },
     /// Shows the audit, newest first
     Events {
@@ -83,7 +79,11 @@ pub(crate) struct Said {
 }
 
 /// Does it.
-pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Exit> {
+pub(crate) async fn obey(
+    operator: &Operator,
+    url: &str,
+    command: Contract,
+) -> Result<Answer, Exit> {
     match command {
         Contract::Check(Question { name, json }) => {
             let decision = operator.contract(&name).check().await?;
@@ -110,7 +110,7 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
             operator.contract(&said.name).approve(&said.by, &said.because).await?;
             Ok(yes(format!("the contract of `{}` is approved by {}\n", said.name, said.by)))
         }
-        Contract::Backup { said, command } => backup(operator, &said, &command).await.map(yes),
+        Contract::Backup { said, how } => backup(operator, url, &said, &how).await.map(yes),
         Contract::Events { name, json } => {
             let events = operator.contract(&name).events().await?;
             if json {
@@ -157,35 +157,13 @@ fn ran(name: &str, run: &ContractRun) -> String {
     }
 }
 
-async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Exit> {
-    // Before the command, which may take long: an unknown name, or an empty reason.
+async fn backup(operator: &Operator, url: &str, said: &Said, how: &How) -> Result<String, Exit> {
+    // Before the backup, which may take long: an unknown name.
     operator.contract(&said.name).check().await?;
-    let output = confirmed(&said.name, command)?;
+    let tables = operator.contract(&said.name).tables().await?;
+    let output = backup::make(url, &said.name, &tables, how).await?;
     operator.contract(&said.name).confirm_backup(&said.by, &said.because, &output).await?;
     Ok(format!("the backup for `{}` is confirmed; its output is in the audit\n", said.name))
-}
-
-/// Runs a command that makes a backup and restores it; answers with what it printed.
-pub(crate) fn confirmed(name: &str, command: &[String]) -> Result<String, Exit> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Exit::other("name the command that makes the backup, behind `--`".to_owned()));
-    };
-    let run =
-        Command::new(program).args(arguments).env("DUALWRITE_MIGRATION", name).output().map_err(
-            |error| Exit::other(format!("the command `{program}` cannot be run: {error}")),
-        )?;
-    let mut output = String::from_utf8_lossy(&run.stdout).into_owned();
-    output.push_str(&String::from_utf8_lossy(&run.stderr));
-    output.truncate(output.floor_char_boundary(OUTPUT_BYTES_MAX));
-    if !run.status.success() {
-        let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let status = run.status;
-        return Err(Exit::other(format!(
-            "no backup is confirmed: `{program}` ended with {status}: {}; see to it and run it again",
-            printable(last)
-        )));
-    }
-    Ok(output)
 }
 
 /// The lines of an audit.

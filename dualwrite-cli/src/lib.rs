@@ -2,6 +2,7 @@
 
 mod answer;
 mod arguments;
+mod backup;
 mod commands;
 mod connect;
 mod contract;
@@ -226,7 +227,7 @@ async fn other(
     match arguments.command {
         Command::Contract(command) => {
             let operator = connect::connect(&url).await?;
-            contract::obey(&operator, command).await
+            contract::obey(&operator, &url, command).await
         }
         Command::Expand(command) => {
             let operator = connect::connect(&url).await?;
@@ -234,7 +235,7 @@ async fn other(
         }
         Command::Removal(command) => {
             let operator = connect::connect(&url).await?;
-            removal::obey(&operator, command, arguments.output).await
+            removal::obey(&operator, &url, command, arguments.output).await
         }
         Command::Doctor(asked) => {
             let operator = connect::connect(&url).await?;

@@ -7,7 +7,8 @@ use dualwrite::{Operator, RemovalReport, printable};
 
 use crate::answer::{Answer, as_json, yes};
 use crate::arguments::Output;
-use crate::contract::{Said, confirmed};
+use crate::backup::{self, How};
+use crate::contract::Said;
 use crate::failure::Exit;
 
 #[derive(Debug, Subcommand)]
@@ -31,13 +32,12 @@ pub(crate) enum Removal {
     Restore(Said),
     /// Drops it for good
     Drop(Said),
-    /// Runs a command that makes and restores a backup, and confirms the backup where that succeeds
+    /// Makes a backup and restores it, and confirms it where that succeeds: into a file, or by a command of yours
     Backup {
         #[command(flatten)]
         said: Said,
-        /// The command and its arguments, behind `--`
-        #[arg(required = true, last = true, value_name = "COMMAND")]
-        command: Vec<String>,
+        #[command(flatten)]
+        how: How,
     },
     /// Shows the audit, newest first
     Events {
@@ -49,6 +49,7 @@ pub(crate) enum Removal {
 /// Does it.
 pub(crate) async fn obey(
     operator: &Operator,
+    url: &str,
     command: Removal,
     output: Output,
 ) -> Result<Answer, Exit> {
@@ -90,10 +91,10 @@ pub(crate) async fn obey(
             let statements: String = ran.iter().map(|one| format!("{one};\n")).collect();
             Ok(yes(format!("{statements}{}: it is dropped\n", printable(&said.name))))
         }
-        Removal::Backup { said, command } => {
+        Removal::Backup { said, how } => {
             let removal = operator.removal(&said.name);
-            removal.report().await?;
-            let printed = confirmed(&said.name, &command)?;
+            let tables = removal.tables().await?;
+            let printed = backup::make(url, &said.name, &tables, &how).await?;
             removal.confirm_backup(&said.by, &said.because, &printed).await?;
             done(&said, "the backup is confirmed; its output is in the audit")
         }

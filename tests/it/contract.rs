@@ -1,5 +1,6 @@
 //! Contracts: what a migration calls old is dropped when all evidence is there, and not before.
 
+mod backup;
 mod column;
 mod command;
 mod evidence;

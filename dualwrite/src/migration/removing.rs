@@ -134,7 +134,7 @@ impl<'m> Removing<'m> {
         let mut notes = Vec::new();
         if let (Some(then), true) = (facts.scans, facts.phase >= RemovalPhase::ReadsStopped)
             && facts.phase < RemovalPhase::Dropped
-            && let Some(now) = self.control.scans(&self.tables(&known)).await?
+            && let Some(now) = self.control.scans(&self.whole_tables(&known)).await?
             && now > then
         {
             notes.push(format!(
@@ -162,8 +162,25 @@ impl<'m> Removing<'m> {
         })
     }
 
-    /// The tables that are removed, and those of columns, by the names that they have now.
-    fn tables(&self, known: &Known) -> Vec<String> {
+    /// The tables that are to go, or that a column goes from, by the names that they have now: those that a backup has to
+    /// have.
+    ///
+    /// # Errors
+    /// `UnknownMigration`, `Database`.
+    pub async fn tables(&self) -> Result<Vec<String>, Error> {
+        let known = self.known().await?;
+        let mut tables = self.whole_tables(&known);
+        let objects = known.contract().objects().iter();
+        for object in objects.filter(|object| object.column.is_some()) {
+            if !tables.contains(&object.table) {
+                tables.push(object.table.clone());
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The tables that are removed, by the names that they have now.
+    fn whole_tables(&self, known: &Known) -> Vec<String> {
         let mut tables: Vec<String> = Vec::new();
         for object in known.contract().objects().iter().filter(|object| object.column.is_none()) {
             tables.push(match known.has_own(object) {
@@ -209,7 +226,7 @@ impl<'m> Removing<'m> {
         detail: String,
     ) -> Result<(), Error> {
         let scans = match to {
-            RemovalPhase::ReadsStopped => self.control.scans(&self.tables(known)).await?,
+            RemovalPhase::ReadsStopped => self.control.scans(&self.whole_tables(known)).await?,
             _ => None,
         };
         let (actor, reason) = (by.to_owned(), because.to_owned());
