@@ -209,6 +209,16 @@ pub(crate) struct Check {
     /// Exit with 1 where a statement is at this level or above: safe, warn, blocking, breaking or unknown
     #[arg(long, value_name = "LEVEL", default_value = "blocking", value_parser = Level::from_str)]
     pub(crate) fail_on: Level,
+    /// Runs the files that --database has not applied in a scratch database that has its schema alone, and tells of each
+    /// statement the locks, what they keep out, and the tables that it rewrites; PostgreSQL, by pg_dump and pg_restore
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Another server for the scratch database, where the role may create one
+    #[arg(long, value_name = "URL", requires = "trace")]
+    pub(crate) trace_server: Option<String>,
+    /// Where pg_dump and pg_restore are, if not where the shell finds them
+    #[arg(long, value_name = "FOLDER", requires = "trace")]
+    pub(crate) programs: Option<PathBuf>,
     /// Only files that were added or changed since this commit of git
     #[arg(long, value_name = "GIT_REF")]
     pub(crate) since: Option<String>,

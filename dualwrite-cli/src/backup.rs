@@ -1,6 +1,6 @@
 //! Backups that are ready-made: written to a file, restored from it, and compared with the tables that are to go.
 
-mod postgres;
+pub(crate) mod postgres;
 mod sqlite;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use crate::failure::Exit;
 
 /// How much of what a backup's command prints is kept.
 const OUTPUT_BYTES_MAX: usize = 100_000;
+
+const NOTHING: &str = "no backup is confirmed";
 
 /// How a backup is made.
 #[derive(Args, Debug)]
@@ -41,6 +43,14 @@ pub(crate) async fn make(
     tables: &[String],
     how: &How,
 ) -> Result<String, Exit> {
+    let told = |exit: Exit| match exit.code == crate::FAILED && !exit.text.starts_with(NOTHING) {
+        true => unconfirmed(exit.text),
+        false => exit,
+    };
+    made(url, name, tables, how).await.map_err(told)
+}
+
+async fn made(url: &str, name: &str, tables: &[String], how: &How) -> Result<String, Exit> {
     let Some(into) = &how.into else { return confirmed(name, &how.command) };
     if into.exists() {
         let message = format!("`{}` is there already; name a file that is not", into.display());
@@ -62,7 +72,7 @@ pub(crate) async fn make(
 
 /// What could not be done, and that nothing is confirmed.
 fn unconfirmed(what: impl std::fmt::Display) -> Exit {
-    Exit::other(format!("no backup is confirmed: {what}"))
+    Exit::other(format!("{NOTHING}: {what}"))
 }
 
 fn size(file: &Path) -> u64 {
@@ -70,7 +80,7 @@ fn size(file: &Path) -> u64 {
 }
 
 /// A name in quotes.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -84,7 +94,7 @@ fn confirmed(name: &str, command: &[String]) -> Result<String, Exit> {
 }
 
 /// Runs a program; answers with what it printed.
-fn ran(program: &str, command: &mut Command) -> Result<String, Exit> {
+pub(crate) fn ran(program: &str, command: &mut Command) -> Result<String, Exit> {
     let run = command
         .output()
         .map_err(|error| Exit::other(format!("the command `{program}` cannot be run: {error}")))?;
@@ -96,7 +106,7 @@ fn ran(program: &str, command: &mut Command) -> Result<String, Exit> {
     }
     let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let status = run.status;
-    Err(unconfirmed(format!(
+    Err(Exit::other(format!(
         "`{program}` ended with {status}: {}; see to it and run it again",
         printable(last)
     )))

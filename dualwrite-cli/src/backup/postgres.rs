@@ -129,14 +129,14 @@ async fn restored(
 }
 
 /// How the programs of PostgreSQL get there. The password is no argument, which others could see.
-struct Target {
+pub(crate) struct Target {
     url: String,
     password: Option<String>,
     mode: Option<String>,
 }
 
 impl Target {
-    fn of(options: &PgConnectOptions) -> Self {
+    pub(crate) fn of(options: &PgConnectOptions) -> Self {
         let mut url = options.to_url_lossy();
         let password = url.password().map(decoded);
         let pairs: Vec<(String, String)> = url
@@ -154,7 +154,7 @@ impl Target {
         Self { url: url.into(), password, mode }
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("--no-password").arg(format!("--dbname={}", self.url));
         if let Some(password) = &self.password {
