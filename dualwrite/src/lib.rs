@@ -71,6 +71,8 @@ pub mod guide {
     pub mod maintenance {}
     #[doc = include_str!("docs/metrics.md")]
     pub mod metrics {}
+    #[doc = include_str!("docs/pipeline.md")]
+    pub mod pipeline {}
     #[doc = include_str!("docs/removal.md")]
     pub mod removal {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]

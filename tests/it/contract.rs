@@ -6,4 +6,5 @@ mod command;
 mod evidence;
 mod guarded;
 mod run;
+mod whole;
 mod world;

@@ -72,6 +72,8 @@ mod orders;
 mod own_settings;
 mod page;
 #[cfg(unix)]
+mod pipeline;
+#[cfg(unix)]
 mod pooler;
 mod pools;
 mod preflight;
