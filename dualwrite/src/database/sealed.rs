@@ -83,6 +83,10 @@ pub trait Adapter: Send + Sync + 'static {
     /// they are; those that a constraint made have an empty name.
     const INDEXED_COLUMNS: Option<&'static str> = None;
 
+    /// Asks for the triggers of this library on a table, bound as above, with their texts, where a column cannot be dropped
+    /// that they name.
+    const WATCHES: Option<&'static str> = None;
+
     /// Statements that limit how long a change of the schema waits for a lock, and how long it may take.
     fn alter_settings(lock: Duration, statement: Duration) -> Vec<String>;
 

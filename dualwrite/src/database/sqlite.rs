@@ -82,6 +82,7 @@ impl Adapter for SqliteAdapter {
     }
 
     const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
+    const WATCHES: Option<&'static str> = Some(altering::SQLITE_WATCHES);
 
     fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
         altering::sqlite_settings(lock)
