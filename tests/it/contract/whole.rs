@@ -17,7 +17,6 @@ use super::world::age;
 use crate::support::chinook;
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::sql::Sql;
-use crate::support::wait::until;
 
 on_all_databases!(a_migration_goes_from_the_first_alter_to_the_last_drop_under_traffic);
 
