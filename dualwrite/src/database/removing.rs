@@ -2,7 +2,10 @@
 //! theirs is shared by connections of one account in one slot alone, and is written once a minute where the database lets
 //! one look before.
 
-use super::{Dialect, UNAWARE_SLOTS};
+use super::Dialect;
+
+/// How many rows the connections of one account share.
+const SLOTS: u32 = 512;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +60,9 @@ impl Watch {
              || ')', ''), 100); BEGIN \
              IF to_regclass('dualwrite_removal_use') IS NULL THEN RETURN NULL; END IF; \
              IF NOT EXISTS (SELECT FROM dualwrite_removal_use WHERE removal = '{removal}' AND kind = 'write' \
-             AND who = named AND slot = pg_backend_pid() % {UNAWARE_SLOTS} AND minute >= is_now) THEN \
+             AND who = named AND slot = pg_backend_pid() % {SLOTS} AND minute >= is_now) THEN \
              INSERT INTO dualwrite_removal_use AS u (removal, kind, who, slot, minute) \
-             VALUES ('{removal}', 'write', named, pg_backend_pid() % {UNAWARE_SLOTS}, is_now) \
+             VALUES ('{removal}', 'write', named, pg_backend_pid() % {SLOTS}, is_now) \
              ON CONFLICT (removal, kind, who, slot) DO UPDATE SET minute = excluded.minute \
              WHERE u.minute < excluded.minute; END IF; \
              RETURN NULL; END $dualwrite$ $create$; \
@@ -113,7 +116,7 @@ impl Watch {
                 "CREATE TRIGGER {name}_{part} AFTER {event} ON {table} FOR EACH ROW BEGIN \
                  DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; \
                  IF {when} THEN INSERT INTO dualwrite_removal_use (removal, kind, who, slot, minute) \
-                 VALUES ('{removal}', 'write', LEFT(USER(), 100), CONNECTION_ID() % {UNAWARE_SLOTS}, {minute}) \
+                 VALUES ('{removal}', 'write', LEFT(USER(), 100), CONNECTION_ID() % {SLOTS}, {minute}) \
                  ON DUPLICATE KEY UPDATE minute = GREATEST(minute, VALUES(minute)); END IF; END"
             ));
         }
