@@ -157,6 +157,14 @@ pub(crate) enum Command {
     /// Says whether everything that a migration declares as new is there, and makes the files for it
     #[command(subcommand)]
     Expand(crate::expand::Expand),
+    /// Looks for what hurts migrations in the running database, and changes nothing
+    ///
+    /// Exit codes: 0 nothing has to be seen to; 1 something has, or it failed; 2 wrong arguments; 5 no such migration; 6
+    /// the database cannot be reached.
+    Doctor(crate::doctor::Doctor),
+    /// Drops in phases what nothing takes the place of: writes stopped, reads stopped, another name, gone
+    #[command(subcommand)]
+    Removal(crate::removal::Removal),
     /// Drops what a migration calls old, on evidence
     #[command(subcommand)]
     Contract(crate::contract::Contract),
@@ -209,6 +217,16 @@ pub(crate) struct Check {
     /// Exit with 1 where a statement is at this level or above: safe, warn, blocking, breaking or unknown
     #[arg(long, value_name = "LEVEL", default_value = "blocking", value_parser = Level::from_str)]
     pub(crate) fail_on: Level,
+    /// Runs the files that --database has not applied in a scratch database that has its schema alone, and tells of each
+    /// statement the locks, what they keep out, and the tables that it rewrites; PostgreSQL, by pg_dump and pg_restore
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Another server for the scratch database, where the role may create one
+    #[arg(long, value_name = "URL", requires = "trace")]
+    pub(crate) trace_server: Option<String>,
+    /// Where pg_dump and pg_restore are, if not where the shell finds them
+    #[arg(long, value_name = "FOLDER", requires = "trace")]
+    pub(crate) programs: Option<PathBuf>,
     /// Only files that were added or changed since this commit of git
     #[arg(long, value_name = "GIT_REF")]
     pub(crate) since: Option<String>,

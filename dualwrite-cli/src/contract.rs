@@ -1,18 +1,15 @@
 //! `dualwrite contract …`: whether old may be dropped, what that would run, and dropping it.
 
 use std::fmt::Write as _;
-use std::process::Command;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use dualwrite::{ContractDecision, ContractRun, Operator, printable};
+use dualwrite::{ContractDecision, ContractEvent, ContractRun, Operator, printable};
 
 use crate::answer::{Answer, Destination, Question, as_json, write, yes};
+use crate::backup::{self, How};
 use crate::failure::Exit;
-
-/// How much of what a backup's command prints is kept.
-const OUTPUT_BYTES_MAX: usize = 100_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Contract {
@@ -49,15 +46,14 @@ pub(crate) enum Contract {
     },
     /// Gives the approval that the contract asks for
     Approve(Said),
-    /// Runs a command that makes a backup and restores it, and confirms the backup where it succeeds
+    /// Makes a backup and restores it, and confirms it where that succeeds: into a file, or by a command of yours
     ///
-    /// What the command prints goes into the audit. It finds the name of the migration in DUALWRITE_MIGRATION.
+    /// What was found goes into the audit. A command finds the name of the migration in DUALWRITE_MIGRATION.
     Backup {
         #[command(flatten)]
         said: Said,
-        /// The command and its arguments, behind `--`
-        #[arg(required = true, last = true, value_name = "COMMAND")]
-        command: Vec<String>,
+        #[command(flatten)]
+        how: How,
     },
     /// Shows the audit, newest first
     Events {
@@ -72,18 +68,22 @@ pub(crate) enum Contract {
 /// Who, of what, and why.
 #[derive(Args, Debug)]
 pub(crate) struct Said {
-    /// The migration
-    name: String,
+    /// The migration or removal
+    pub(crate) name: String,
     /// Who does it, for the audit; at most 100 bytes
     #[arg(long, value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
-    by: String,
+    pub(crate) by: String,
     /// Why, for the audit
     #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
-    because: String,
+    pub(crate) because: String,
 }
 
 /// Does it.
-pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answer, Exit> {
+pub(crate) async fn obey(
+    operator: &Operator,
+    url: &str,
+    command: Contract,
+) -> Result<Answer, Exit> {
     match command {
         Contract::Check(Question { name, json }) => {
             let decision = operator.contract(&name).check().await?;
@@ -110,20 +110,13 @@ pub(crate) async fn obey(operator: &Operator, command: Contract) -> Result<Answe
             operator.contract(&said.name).approve(&said.by, &said.because).await?;
             Ok(yes(format!("the contract of `{}` is approved by {}\n", said.name, said.by)))
         }
-        Contract::Backup { said, command } => backup(operator, &said, &command).await.map(yes),
+        Contract::Backup { said, how } => backup(operator, url, &said, &how).await.map(yes),
         Contract::Events { name, json } => {
             let events = operator.contract(&name).events().await?;
             if json {
                 return as_json(&events).map(yes);
             }
-            let mut text = String::new();
-            for event in &events {
-                let what = printable(&event.what);
-                let (actor, reason) = (printable(&event.actor), printable(&event.reason));
-                let at = crate::show::moment(event.at_us);
-                let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
-            }
-            Ok(yes(text))
+            Ok(yes(audit(&events)))
         }
     }
 }
@@ -164,28 +157,23 @@ fn ran(name: &str, run: &ContractRun) -> String {
     }
 }
 
-async fn backup(operator: &Operator, said: &Said, command: &[String]) -> Result<String, Exit> {
-    // Before the command, which may take long: an unknown name, or an empty reason.
+async fn backup(operator: &Operator, url: &str, said: &Said, how: &How) -> Result<String, Exit> {
+    // Before the backup, which may take long: an unknown name.
     operator.contract(&said.name).check().await?;
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Exit::other("name the command that makes the backup, behind `--`".to_owned()));
-    };
-    let run = Command::new(program)
-        .args(arguments)
-        .env("DUALWRITE_MIGRATION", &said.name)
-        .output()
-        .map_err(|error| Exit::other(format!("the command `{program}` cannot be run: {error}")))?;
-    let mut output = String::from_utf8_lossy(&run.stdout).into_owned();
-    output.push_str(&String::from_utf8_lossy(&run.stderr));
-    output.truncate(output.floor_char_boundary(OUTPUT_BYTES_MAX));
-    if !run.status.success() {
-        let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let status = run.status;
-        return Err(Exit::other(format!(
-            "no backup is confirmed: `{program}` ended with {status}: {}; see to it and run it again",
-            printable(last)
-        )));
-    }
+    let tables = operator.contract(&said.name).tables().await?;
+    let output = backup::make(url, &said.name, &tables, how).await?;
     operator.contract(&said.name).confirm_backup(&said.by, &said.because, &output).await?;
     Ok(format!("the backup for `{}` is confirmed; its output is in the audit\n", said.name))
+}
+
+/// The lines of an audit.
+pub(crate) fn audit(events: &[ContractEvent]) -> String {
+    let mut text = String::new();
+    for event in events {
+        let what = printable(&event.what);
+        let (actor, reason) = (printable(&event.actor), printable(&event.reason));
+        let at = crate::show::moment(event.at_us);
+        let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
+    }
+    text
 }

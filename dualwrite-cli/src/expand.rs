@@ -21,6 +21,15 @@ pub(crate) enum Expand {
         #[command(flatten)]
         destination: Destination,
     },
+    /// Prints the statements that make new columns NOT NULL and give them defaults, once everything is copied
+    ///
+    /// Exit codes: 0 they can be applied; 1 something stands against that, and no file was written; 2 wrong arguments.
+    Tighten {
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        destination: Destination,
+    },
 }
 
 /// Does it.
@@ -30,6 +39,16 @@ pub(crate) async fn obey(operator: &Operator, command: Expand) -> Result<Answer,
             let report = operator.expand(&name).check().await?;
             let text = if json { as_json(&report)? } else { checked(&report) };
             Ok(Answer { text, yes: report.is_ready() })
+        }
+        Expand::Tighten { question: Question { name, json }, destination } => {
+            let plan = operator.expand(&name).tighten().await?;
+            let yes = plan.by_hand.is_empty();
+            let text = match (destination.into, destination.version) {
+                (Some(folder), Some(version)) if yes => write(&plan.files(version), &folder)?,
+                _ if json => as_json(&plan)?,
+                _ => planned(&plan),
+            };
+            Ok(Answer { text, yes })
         }
         Expand::Plan { question: Question { name, json }, destination } => {
             let plan = operator.expand(&name).plan().await?;

@@ -2,16 +2,20 @@
 
 mod answer;
 mod arguments;
+mod backup;
 mod commands;
 mod connect;
 mod contract;
+mod doctor;
 mod expand;
 mod failure;
 mod obey;
 mod queries;
+mod removal;
 mod schema;
 mod show;
 mod terminal;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{Write, stderr, stdout};
@@ -161,10 +165,30 @@ async fn judge(
         },
         None => None,
     };
-    match schema::check(check, &folder, dialect, live.as_ref()) {
+    let traced = match traced(check, database.filter(|_| is_named), &folder).await {
+        Ok(traced) => traced,
+        Err(failure) => return tell(err, &said(&failure.text), failure.code),
+    };
+    match schema::check(check, &folder, dialect, live.as_ref(), traced.as_deref()) {
         Ok(checked) => end(out, err, &checked.text, if checked.fails { FAILED } else { DONE }),
         Err(unreadable) => tell(err, &said(&unreadable.0), UNREADABLE),
     }
+}
+
+async fn traced(
+    check: &arguments::Check,
+    url: Option<&str>,
+    folder: &dualwrite::schema::Folder,
+) -> Result<Option<Vec<trace::Traced>>, Exit> {
+    if !check.trace {
+        return Ok(None);
+    }
+    let Some(url) = url.filter(|url| url.starts_with("postgres")) else {
+        let message = "`--trace` needs the URL of a PostgreSQL database, given with --database";
+        return Err(Exit::wrong_use(message));
+    };
+    let (server, programs) = (check.trace_server.as_deref(), check.programs.as_deref());
+    trace::trace(&trace::Place { url, server, programs }, folder).await.map(Some)
 }
 
 async fn live(url: &str, tables: &[String]) -> Result<dualwrite::Live, Exit> {
@@ -227,11 +251,19 @@ async fn other(
     match arguments.command {
         Command::Contract(command) => {
             let operator = connect::connect(&url).await?;
-            contract::obey(&operator, command).await
+            contract::obey(&operator, &url, command).await
         }
         Command::Expand(command) => {
             let operator = connect::connect(&url).await?;
             expand::obey(&operator, command).await
+        }
+        Command::Removal(command) => {
+            let operator = connect::connect(&url).await?;
+            removal::obey(&operator, &url, command, arguments.output).await
+        }
+        Command::Doctor(asked) => {
+            let operator = connect::connect(&url).await?;
+            doctor::look(&operator, asked, arguments.output).await
         }
         Command::Schema(Schema::Status { paths, json }) => {
             let folder = schema::folder(&paths);

@@ -41,7 +41,11 @@ pub(crate) async fn view(
         Command::Query(query) => answer(operator, query.clone(), output).await,
         // Answered without a database.
         Command::Schema(_) | Command::Completions { .. } => Ok(String::new()),
-        Command::Backfill { .. } | Command::Contract(_) | Command::Expand(_) => Ok(String::new()), // answers by its exit code, too
+        Command::Backfill { .. }
+        | Command::Contract(_)
+        | Command::Doctor(_)
+        | Command::Removal(_)
+        | Command::Expand(_) => Ok(String::new()), // answers by its exit code, too
     }
 }
 

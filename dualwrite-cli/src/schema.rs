@@ -10,6 +10,7 @@ use dualwrite::{Live, Operator, printable};
 use crate::answer::{Answer, as_json};
 use crate::arguments::{Check, Format};
 use crate::failure::{Exit, Failure};
+use crate::trace::{self, Traced};
 
 /// What is printed, and whether something is at the level or above.
 pub(crate) struct Checked {
@@ -23,20 +24,20 @@ pub(crate) fn check(
     folder: &Folder,
     dialect: SqlDialect,
     live: Option<&Live>,
+    traced: Option<&[Traced]>,
 ) -> Result<Checked, Failure> {
     let mut found = match live {
         Some(live) => folder.check_live(dialect, live),
         None => folder.check(dialect),
     };
     found.extend(folder.compare(&[]));
-    let fails = found.iter().any(|statement| statement.fails_at(check.fail_on));
+    let not_run = |one: &Traced| one.trace.failed.is_some();
+    let fails = found.iter().any(|statement| statement.fails_at(check.fail_on))
+        || traced.is_some_and(|traced| traced.iter().any(not_run));
     let text = match check.format {
-        Format::Text => as_text(&found, dialect),
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&found)
-                .map_err(|error| Failure(format!("this cannot be JSON: {error}")))?;
-            format!("{text}\n")
-        }
+        Format::Text => as_text(&found, dialect) + &traced.map_or(String::new(), trace::as_text),
+        Format::Json => as_objects(&found, traced.unwrap_or_default())
+            .map_err(|error| Failure(format!("this cannot be JSON: {error}")))?,
         Format::Github => as_annotations(&found),
     };
     Ok(Checked { text, fails })
@@ -102,6 +103,25 @@ pub(crate) async fn status(
         text.push_str("all files are applied\n");
     }
     Ok(Answer { text, yes })
+}
+
+/// An array with an object for each statement; what was traced of it is in it as `trace`.
+fn as_objects(found: &[CheckedStatement], traced: &[Traced]) -> serde_json::Result<String> {
+    let mut objects = Vec::with_capacity(found.len());
+    for statement in found {
+        let mut object = serde_json::to_value(statement)?;
+        let same = |one: &&Traced| {
+            !statement.down
+                && one.file == statement.file
+                && one.statement == statement.found.statement
+                && one.line == statement.found.line
+        };
+        if let Some(one) = traced.iter().find(same) {
+            object["trace"] = serde_json::to_value(&one.trace)?;
+        }
+        objects.push(object);
+    }
+    Ok(serde_json::to_string_pretty(&objects)? + "\n")
 }
 
 fn of_url(url: &str) -> Option<SqlDialect> {

@@ -5,6 +5,7 @@ pub(crate) mod commands;
 pub(crate) mod contracts;
 pub(crate) mod copied;
 pub(crate) mod dead_letters;
+pub(crate) mod doctor;
 pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
@@ -12,6 +13,7 @@ pub(crate) mod maintenance;
 mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
+pub(crate) mod removals;
 pub(crate) mod settings;
 pub(crate) mod tasks;
 pub(crate) mod traffic;
@@ -174,10 +176,12 @@ pub(crate) struct Sample {
 pub(crate) trait Control:
     commands::Commands
     + contracts::Contracts
+    + doctor::Examines
     + expands::Expands
     + hazards::Hazards
     + dead_letters::DeadLetters
     + plans::Plans
+    + removals::Removals
     + tasks::Tasks
     + traffic::Traffic
     + 'static

@@ -6,6 +6,7 @@ mod altering;
 pub(crate) mod authority;
 mod deferred;
 mod dialect;
+mod doctoring;
 pub(crate) mod engine;
 mod expanding;
 mod fence;
@@ -17,6 +18,7 @@ mod install;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod removing;
 pub(crate) mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -33,6 +35,7 @@ use sqlx::{AssertSqlSafe, Database};
 pub(crate) use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
+pub(crate) use self::doctoring::Examination;
 pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -44,6 +47,7 @@ pub(crate) use self::holder::{Holder, Holders};
 pub use self::identifier::Identifier;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::install::{check_version, install_error, is_installed, migrator};
+pub(crate) use self::removing::Watch as RemovalWatch;
 pub(crate) use self::text::{Scanned, expression, verbatim};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

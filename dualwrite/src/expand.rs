@@ -14,4 +14,5 @@ pub(crate) mod rules;
 pub(crate) mod shape;
 pub(crate) mod spell;
 pub(crate) mod table;
+pub(crate) mod tighten;
 pub(crate) mod types;

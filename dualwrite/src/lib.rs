@@ -28,6 +28,7 @@ mod converging;
 mod copier;
 mod copy;
 mod database;
+mod doctor;
 mod exact;
 mod expand;
 mod flags;
@@ -37,6 +38,7 @@ mod observe;
 mod operator;
 mod pace;
 mod preflight;
+mod removal;
 mod rollout;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -60,6 +62,8 @@ pub mod guide {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/converging.md")]
     pub mod converging {}
+    #[doc = include_str!("docs/doctor.md")]
+    pub mod doctor {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/exact.md")]
     pub mod exact {}
@@ -71,6 +75,10 @@ pub mod guide {
     pub mod maintenance {}
     #[doc = include_str!("docs/metrics.md")]
     pub mod metrics {}
+    #[doc = include_str!("docs/pipeline.md")]
+    pub mod pipeline {}
+    #[doc = include_str!("docs/removal.md")]
+    pub mod removal {}
     #[cfg(all(feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/repository.md")]
     pub mod repository {}
@@ -135,6 +143,7 @@ pub use copy::{
     MAPPED_FIELDS_MAX, Mapping,
 };
 pub use database::{Backend, Engine, Isolation};
+pub use doctor::report::{DoctorFinding, DoctorLimits, DoctorReport};
 pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
 pub use exact::handle::{Exact, ExactFailure, ExactStatus};
 pub use exact::read::ExactRead;
@@ -163,6 +172,7 @@ pub use migration::expanding::{ExpandReport, Expanding};
 pub use migration::guarded::{GuardedMigrator, GuardedStatement};
 pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
 pub use migration::jobs::{Backfill, Repair, Verification};
+pub use migration::removing::Removing;
 pub use migration::rollout::{COMMANDS_SHOWN_MAX, Rollout, RolloutStatus};
 pub use migration::smoke::{SMOKE_LIMIT, Smoke, SmokeCheck, SmokeReport};
 pub use migration::status::Status;
@@ -187,11 +197,15 @@ pub use preflight::finding::{Finding, FindingLevel, Preflight};
 pub use preflight::live::{Live, LiveTable, SMALL_TABLE_BYTES, SMALL_TABLE_ROWS};
 pub use preflight::report::PreflightReport;
 pub use printable::printable;
+pub use removal::declared::{REMOVAL_WAIT, Removal};
+pub use removal::phase::RemovalPhase;
+pub use removal::report::{RemovalReport, RemovalUse};
 pub use rollout::health::Health;
 pub use rollout::order::{RolloutCommand, RolloutCommandKind};
 pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};
 pub use rollout::state::RolloutState;
 pub use runtime::health::{Probe, Probes};
+pub use runtime::removal::{REMOVAL_CALLS_MAX, REMOVAL_PHASE_KNOWN_FOR, RemovalSwitch};
 pub use runtime::sources::env::EnvFlags;
 #[cfg(feature = "toml")]
 pub use runtime::sources::file::{FLAG_FILE_BYTES_MAX, FileFlags};

@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub(crate) mod guarded;
 pub(crate) mod health;
 pub(crate) mod jobs;
+pub(crate) mod removing;
 pub(crate) mod rollout;
 pub(crate) mod smoke;
 pub(crate) mod status;

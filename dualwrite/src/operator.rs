@@ -5,6 +5,7 @@ pub(crate) mod command;
 mod contract;
 #[cfg(feature = "page")]
 pub(crate) mod details;
+mod doctor;
 pub(crate) mod execute;
 mod expand;
 mod fields;
@@ -14,6 +15,7 @@ mod moves;
 #[cfg(feature = "page")]
 pub(crate) mod page;
 pub(crate) mod queries;
+mod removal;
 mod rollouts;
 pub(crate) mod specs;
 

@@ -16,7 +16,7 @@ pub use crate::compare::{
 };
 pub use crate::copy::bound::{BindColumns, Binds, Bound};
 pub use crate::copy::conversion::{Conversion, answered, is_filled, same, shown_key};
-pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted};
+pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted, type_name};
 pub use crate::copy::table::{Carried, Carry, ReadColumn, Source};
 pub use crate::database::Alike;
 pub use crate::needs::{

@@ -26,6 +26,7 @@ mod preflight;
 #[cfg(feature = "metrics")]
 mod publishing;
 mod registration;
+pub(crate) mod removal;
 mod repairing;
 mod traffic;
 mod watching;

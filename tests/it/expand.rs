@@ -5,4 +5,5 @@ mod derived;
 mod files;
 mod guide;
 mod missing;
+mod tighten;
 mod world;

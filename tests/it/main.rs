@@ -30,6 +30,7 @@ mod cursor;
 mod dashboard;
 mod dead_letters;
 mod derived_keys;
+mod doctor;
 mod drawn;
 mod dropped;
 mod dual;
@@ -74,6 +75,8 @@ mod orders;
 mod own_settings;
 mod page;
 #[cfg(unix)]
+mod pipeline;
+#[cfg(unix)]
 mod pooler;
 mod pools;
 mod preflight;
@@ -81,6 +84,7 @@ mod preflight;
 mod processes;
 mod read;
 mod real_rows;
+mod removal;
 mod repeat;
 mod reverse;
 mod rollout;

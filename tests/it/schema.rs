@@ -2,6 +2,7 @@
 
 mod live;
 mod status;
+mod trace;
 
 use std::fs;
 use std::path::Path;

@@ -542,6 +542,14 @@ where
     String: ::dualwrite::__private::Column<__Database>,
     i64: ::dualwrite::__private::Column<__Database>,
 {
+    fn new_types() -> ::std::vec::Vec<
+        (&'static ::core::primitive::str, ::std::string::String),
+    > {
+        ::std::vec::Vec::from([
+            ("age_new", ::dualwrite::__private::type_name::<i64, __Database>()),
+            ("joined", ::dualwrite::__private::type_name::<i64, __Database>()),
+        ])
+    }
     fn convert(
         index: ::core::primitive::usize,
         to: ::dualwrite::Side,

@@ -406,6 +406,34 @@ CREATE TABLE IF NOT EXISTS dualwrite_contract_event (
     stage_epoch BIGINT NOT NULL,
     UNIQUE (migration, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+-- What is to be dropped without anything in its place, in which phase that is, and what the server had counted of scans
+-- when reads were stopped; who used it although a phase forbids that, in a slot by the number of the connection; the audit.
+CREATE TABLE IF NOT EXISTS dualwrite_removal (
+    name     VARCHAR(100) NOT NULL PRIMARY KEY,
+    declared MEDIUMTEXT NOT NULL,
+    phase    VARCHAR(16) NOT NULL,
+    phase_at BIGINT NOT NULL,
+    reads_stopped_at BIGINT,
+    scans    BIGINT
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_removal_use (
+    removal VARCHAR(100) NOT NULL,
+    kind    VARCHAR(16) NOT NULL,
+    who     VARCHAR(100) NOT NULL,
+    slot    BIGINT NOT NULL,
+    minute  BIGINT NOT NULL,
+    PRIMARY KEY (removal, kind, who, slot)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dualwrite_removal_event (
+    id      BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    removal VARCHAR(100) NOT NULL,
+    at      BIGINT NOT NULL,
+    what    VARCHAR(16) NOT NULL,
+    actor   VARCHAR(100) NOT NULL,
+    reason  MEDIUMTEXT NOT NULL,
+    detail  MEDIUMTEXT NOT NULL,
+    UNIQUE (removal, id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- The minute in which a wrapper last read old after all reads had gone to new.
 CREATE TABLE IF NOT EXISTS dualwrite_old_read (
     migration VARCHAR(100) NOT NULL PRIMARY KEY,

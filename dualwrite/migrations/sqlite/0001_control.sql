@@ -406,6 +406,34 @@ CREATE TABLE IF NOT EXISTS dualwrite_contract_event (
     stage_epoch INTEGER NOT NULL,
     UNIQUE (migration, id)
 );
+-- What is to be dropped without anything in its place, in which phase that is, and what the server had counted of scans
+-- when reads were stopped; who used it although a phase forbids that, in a slot by the number of the connection; the audit.
+CREATE TABLE IF NOT EXISTS dualwrite_removal (
+    name     TEXT NOT NULL PRIMARY KEY,
+    declared TEXT NOT NULL,
+    phase    TEXT NOT NULL,
+    phase_at INTEGER NOT NULL,
+    reads_stopped_at INTEGER,
+    scans    INTEGER
+);
+CREATE TABLE IF NOT EXISTS dualwrite_removal_use (
+    removal TEXT NOT NULL,
+    kind    TEXT NOT NULL,
+    who     TEXT NOT NULL,
+    slot    INTEGER NOT NULL,
+    minute  INTEGER NOT NULL,
+    PRIMARY KEY (removal, kind, who, slot)
+);
+CREATE TABLE IF NOT EXISTS dualwrite_removal_event (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    removal TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    what    TEXT NOT NULL,
+    actor   TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    detail  TEXT NOT NULL,
+    UNIQUE (removal, id)
+);
 -- The minute in which a wrapper last read old after all reads had gone to new.
 CREATE TABLE IF NOT EXISTS dualwrite_old_read (
     migration TEXT NOT NULL PRIMARY KEY,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::declared::{Contract, OldObject};
 use super::relax::{quoted, quoted_table};
-use super::shape::OldShape;
+use super::shape::{OldShape, mentions};
 use crate::database::Dialect;
 
 /// A file in the layout of sqlx.
@@ -107,6 +107,13 @@ fn dropping(object: &OldObject, shape: &OldShape, dialect: &Dialect) -> Vec<(Str
     let own = quoted(&column.name, dialect);
     let mut found = Vec::new();
     if !dialect.server {
+        // It refuses as well to drop a column that a trigger names; ours has nothing to record any more.
+        let watches = shape.table(&object.table).map_or(&[][..], |table| &table.watches);
+        for (watch, _) in watches.iter().filter(|(_, text)| mentions(text, &column.name)) {
+            let schema = name.schema.iter().map(|schema| quoted(schema, dialect) + ".");
+            let watch = schema.collect::<String>() + &quoted(watch, dialect);
+            found.push((format!("DROP TRIGGER IF EXISTS {watch}"), "SELECT 1".to_owned()));
+        }
         // SQLite refuses to drop a column that is in an index.
         let indexed = shape.table(&object.table).map_or(&[][..], |table| &table.indexed);
         let with = indexed.iter().filter(|(_, indexed)| indexed.eq_ignore_ascii_case(&column.name));

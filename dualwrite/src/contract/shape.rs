@@ -29,6 +29,8 @@ pub(crate) struct OldTable {
     pub(crate) references: Vec<Reference>,
     /// Every index with its columns, also those that the preflight leaves out.
     pub(crate) indexed: Vec<(String, String)>,
+    /// Triggers of this library with their texts, where a column that they name cannot be dropped before they are.
+    pub(crate) watches: Vec<(String, String)>,
 }
 
 /// All of them.

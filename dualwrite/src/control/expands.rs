@@ -26,7 +26,6 @@ pub(crate) trait Expands: Send + Sync {
     fn sqlx_records(&self) -> BoxFuture<'_, Result<Vec<SqlxRecord>, Error>>;
 
     /// Whether a query without values answers with a row.
-    #[cfg_attr(not(feature = "schema"), allow(dead_code, reason = "`schema status` alone asks"))]
     fn answers<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// What the catalogue says of these tables.

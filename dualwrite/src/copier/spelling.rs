@@ -73,9 +73,11 @@ impl Joined {
         let of = |error: Error| error.of(&self.name);
         let rejecting = self.find_rejecting_columns().await.map_err(of)?;
         let unexpanded = self.find_unexpanded().await.map_err(of)?;
+        // Whoever fills the old columns leaves none of them out.
+        let old_filled = self.options.contract.as_ref().is_some_and(|contract| contract.old_filled);
         let needed_columns = match &self.copier {
-            Some(copier) => copier.needed_columns().await.map_err(of)?,
-            None => Vec::new(),
+            Some(copier) if !old_filled => copier.needed_columns().await.map_err(of)?,
+            _ => Vec::new(),
         };
         let read = Catalogue { needed_columns, unexpanded, rejecting };
         self.keep_catalogue(read);

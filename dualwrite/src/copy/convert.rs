@@ -48,6 +48,12 @@ where
             of that database"
 )]
 pub trait ConvertColumns<DB: Backend>: DualTable {
+    /// The converted new columns, and how the database calls their types.
+    #[doc(hidden)]
+    fn new_types() -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     #[doc(hidden)]
     /// Converts the field with this index of `CARRIED`; there is nothing to do where all are renames.
     fn convert(
@@ -58,6 +64,13 @@ pub trait ConvertColumns<DB: Backend>: DualTable {
     ) -> Result<(), Unconverted> {
         Ok(())
     }
+}
+
+/// How a database calls a type.
+#[doc(hidden)]
+#[must_use]
+pub fn type_name<T: Column<DB>, DB: Backend>() -> String {
+    T::type_info().name().to_owned()
 }
 
 /// Why a row was not converted.

@@ -1,6 +1,9 @@
 //! What a derived struct says of the expand of its table.
 
+use super::convert::ConvertColumns;
 use super::table::{Carry, DualTable};
+use crate::database::Backend;
+use crate::database::sealed::Adapter as _;
 use crate::expand::declared::{Expand, NewColumn};
 use crate::expand::names::Kind;
 
@@ -55,4 +58,48 @@ impl Expand {
         }
         expand
     }
+
+    /// The same for a database, by which the types of converted columns are known: that of the field that the conversion
+    /// answers with. A type that needs a length there, as a text does on MySQL, is left to [`typed`](Self::typed).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::{Dual, Expand};
+    ///
+    /// #[derive(Dual)]
+    /// #[dual(table = "customers", key = "id")]
+    /// struct Customer {
+    ///     id: i64,
+    ///     #[dual(new = age_years, forward = years, backward = text)]
+    ///     age: String,
+    ///     age_years: Option<i64>,
+    /// }
+    ///
+    /// # fn years(age: &str) -> Result<i64, std::num::ParseIntError> {
+    /// #     age.parse()
+    /// # }
+    /// #
+    /// # fn text(age: i64) -> String {
+    /// #     age.to_string()
+    /// # }
+    /// fn expand() -> Expand {
+    ///     Expand::of_columns::<Customer, sqlx::Sqlite>()
+    /// }
+    /// # }
+    /// ```
+    pub fn of_columns<T: ConvertColumns<DB>, DB: Backend>() -> Self {
+        let dialect = &DB::Adapter::DIALECT;
+        let whole = |(_, kind): &(&'static str, String)| {
+            !dialect.on_duplicate_key || is_whole_on_mysql(kind)
+        };
+        let types = T::new_types().into_iter().filter(whole);
+        types.fold(Self::of::<T>(), |expand, (name, kind)| expand.typed(name, kind))
+    }
+}
+
+/// Whether nothing has to be said beside the name: without a length a text is refused, and times lose their fractions.
+fn is_whole_on_mysql(kind: &str) -> bool {
+    let kind = kind.trim_end_matches(" UNSIGNED");
+    ["BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DATE", "JSON", "BLOB"]
+        .contains(&kind)
 }

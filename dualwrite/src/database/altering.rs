@@ -40,6 +40,12 @@ pub(super) const SQLITE_INDEXED: &str = "SELECT CASE WHEN i.origin = 'c' THEN i.
      COALESCE(x.name, '') FROM (SELECT ? AS s, ? AS n) w JOIN pragma_index_list(w.n) i \
      JOIN pragma_index_info(i.name) x ORDER BY 1, 2";
 
+/// The triggers of this library on a table, bound as above, with their texts.
+#[cfg(feature = "sqlite")]
+pub(super) const SQLITE_WATCHES: &str = "SELECT m.name, m.sql FROM (SELECT ? AS s, ? AS n) w \
+     JOIN sqlite_schema m ON m.type = 'trigger' AND m.tbl_name = w.n COLLATE NOCASE \
+     WHERE m.name LIKE 'dualwrite!_watch!_%' ESCAPE '!' ORDER BY 1";
+
 #[cfg(feature = "postgres")]
 pub(super) fn postgres_settings(lock: Duration, statement: Duration) -> Vec<String> {
     vec![

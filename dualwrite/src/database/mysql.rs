@@ -27,7 +27,7 @@ use crate::database::{
     SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed,
     migrator, safe, typed_values,
 };
-use crate::database::{altering, expanding};
+use crate::database::{altering, doctoring, expanding};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -110,6 +110,7 @@ impl Adapter for MySqlAdapter {
     const TABLE_INDEXES: &'static str = expanding::MYSQL_INDEXES;
     const TABLE_RULES: &'static str = expanding::MYSQL_RULES;
     const TABLE_SIZE: &'static str = expanding::MYSQL_SIZE;
+    const EXAMINATION: doctoring::Examination = doctoring::MYSQL;
     const REPLICAS: Option<&'static str> = Some(expanding::MYSQL_REPLICAS);
 
     fn create_table(table: &TableName) -> Option<String> {

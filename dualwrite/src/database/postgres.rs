@@ -32,7 +32,7 @@ use crate::database::{
     Pressure, SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, migrator, safe,
     typed_values,
 };
-use crate::database::{altering, expanding};
+use crate::database::{altering, doctoring, expanding};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -98,6 +98,7 @@ impl Adapter for PostgresAdapter {
     const TABLE_INDEXES: &'static str = expanding::POSTGRES_INDEXES;
     const TABLE_RULES: &'static str = expanding::POSTGRES_RULES;
     const TABLE_SIZE: &'static str = expanding::POSTGRES_SIZE;
+    const EXAMINATION: doctoring::Examination = doctoring::POSTGRES;
     const REPLICAS: Option<&'static str> = Some(expanding::POSTGRES_REPLICAS);
 
     fn alter_settings(lock: Duration, statement: Duration) -> Vec<String> {

@@ -9,8 +9,8 @@ use sqlx::{Database, Pool};
 
 use crate::database::watch::Watch;
 use crate::database::{
-    Adoption, Backend, Begin, Deferred, Dialect, Engine, Fenced, Holders, NewTable, Pin, Pressure,
-    SqlRow, SqlValue, Watched,
+    Adoption, Backend, Begin, Deferred, Dialect, Engine, Examination, Fenced, Holders, NewTable,
+    Pin, Pressure, SqlRow, SqlValue, Watched,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -71,6 +71,9 @@ pub trait Adapter: Send + Sync + 'static {
     /// Asks for the number of replicas that follow the server.
     const REPLICAS: Option<&'static str> = None;
 
+    /// What is asked of a running server before a migration.
+    const EXAMINATION: Examination;
+
     /// Asks for the text that made a table, in the second column, where its checks stand there alone.
     fn create_table(_table: &TableName) -> Option<String> {
         None
@@ -79,6 +82,10 @@ pub trait Adapter: Send + Sync + 'static {
     /// Asks for the indexes of a table, bound as above, with their columns, where a column cannot be dropped before
     /// they are; those that a constraint made have an empty name.
     const INDEXED_COLUMNS: Option<&'static str> = None;
+
+    /// Asks for the triggers of this library on a table, bound as above, with their texts, where a column cannot be dropped
+    /// that they name.
+    const WATCHES: Option<&'static str> = None;
 
     /// Statements that limit how long a change of the schema waits for a lock, and how long it may take.
     fn alter_settings(lock: Duration, statement: Duration) -> Vec<String>;

@@ -24,7 +24,7 @@ use crate::database::{
     SqlValue, Watched, bind, check_version, install_error, is_installed, migrator, safe,
     typed_values,
 };
-use crate::database::{altering, expanding};
+use crate::database::{altering, doctoring, expanding};
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -75,12 +75,14 @@ impl Adapter for SqliteAdapter {
     const TABLE_INDEXES: &'static str = expanding::SQLITE_INDEXES;
     const TABLE_RULES: &'static str = expanding::SQLITE_RULES;
     const TABLE_SIZE: &'static str = expanding::SQLITE_SIZE;
+    const EXAMINATION: doctoring::Examination = doctoring::SQLITE;
 
     fn create_table(table: &TableName) -> Option<String> {
         Some(expanding::sqlite_create(table))
     }
 
     const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
+    const WATCHES: Option<&'static str> = Some(altering::SQLITE_WATCHES);
 
     fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
         altering::sqlite_settings(lock)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{Kind, check_names, check_table, check_type, wrong};
+use super::names::{Kind, check_names, check_table, check_type, is_literal, wrong};
 use super::table::NewTable;
 use crate::error::Error;
 
@@ -67,6 +67,12 @@ pub struct Expand {
     tables: Vec<NewTable>,
     indexes: Vec<NewIndex>,
     without_indexes: Vec<String>,
+    /// New columns that take no NULL once all is copied.
+    #[serde(default)]
+    not_null: Vec<String>,
+    /// The defaults that new columns get then.
+    #[serde(default)]
+    defaults: Vec<(String, String)>,
 }
 
 impl Expand {
@@ -146,6 +152,41 @@ impl Expand {
             column.kind = Kind::Sql(kind.clone());
         }
         self
+    }
+
+    /// A new column that takes no NULL once everything is copied, for the files of
+    /// [`Expanding::tighten`](crate::Expanding::tighten). Another name of a column that is NOT NULL is so by itself, as
+    /// long as the old column has not been relaxed.
+    pub fn not_null(mut self, new: impl Into<String>) -> Self {
+        self.not_null.push(new.into());
+        self
+    }
+
+    /// The default that a new column gets once everything is copied, for those files: a number, a text in quotes, or
+    /// `current_timestamp`. Another name of a column with a default has it by itself.
+    ///
+    /// ```
+    /// use dualwrite::Expand;
+    ///
+    /// let expand = Expand::new()
+    ///     .retype("customer", "state", "status", "varchar(20)")
+    ///     .not_null("status")
+    ///     .default_value("status", "'active'");
+    /// expand.check()?;
+    /// # Ok::<(), dualwrite::Error>(())
+    /// ```
+    pub fn default_value(mut self, new: impl Into<String>, sql: impl Into<String>) -> Self {
+        self.defaults.push((new.into(), sql.into()));
+        self
+    }
+
+    pub(crate) fn is_not_null(&self, new: &str) -> bool {
+        self.not_null.iter().any(|name| name.eq_ignore_ascii_case(new))
+    }
+
+    pub(crate) fn default_of(&self, new: &str) -> Option<&str> {
+        let found = self.defaults.iter().find(|(name, _)| name.eq_ignore_ascii_case(new));
+        found.map(|(_, sql)| &**sql)
     }
 
     /// An index that reads of new need, beside those that old has.
@@ -254,6 +295,22 @@ impl Expand {
                 return Err(wrong(format!("an index on `{}` has no column", index.table)));
             }
         }
+        let strict = self.not_null.iter().chain(self.defaults.iter().map(|(name, _)| name));
+        for name in strict {
+            if !self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
+                return Err(wrong(format!(
+                    "`{name}` is to be stricter once all is copied, and is no new column of this expand"
+                )));
+            }
+        }
+        for (name, sql) in &self.defaults {
+            if !is_literal(sql) {
+                return Err(wrong(format!(
+                    "`{sql}` cannot be the default of `{name}`; write a number, a text in single quotes, or \
+                     current_timestamp"
+                )));
+            }
+        }
         self.tables.iter().try_for_each(NewTable::check)
     }
 }
@@ -277,6 +334,16 @@ mod tests {
         assert!(retyped("int default 0").contains("no default"));
         assert!(refused(Expand::new().merge("a", [""; 0], "c", "int")).contains("old columns"));
         assert!(refused(Expand::new().index("a", [""; 0])).contains("no column"));
+        let defaulted = |sql: &str| Expand::new().rename("a", "b", "c").default_value("c", sql);
+        for sql in ["now(); DROP TABLE a", "'a' || 'b'", "'a\\'", "", "-", "1.2.3", "'"] {
+            assert!(refused(defaulted(sql)).contains("cannot be the default"), "{sql}");
+        }
+        for sql in ["0", "-1.5", "'it''s'", "''", "CURRENT_TIMESTAMP", "true"] {
+            defaulted(sql).check().unwrap();
+        }
+        assert!(
+            refused(Expand::new().rename("a", "b", "c").not_null("b")).contains("no new column")
+        );
         for kind in ["enum('x', 'y')", "timestamp(3) with time zone", "\"My Type\"", "int[]"] {
             Expand::new().retype("s.a", "b", "c", kind).check().unwrap();
         }

@@ -56,6 +56,19 @@ pub(super) fn check_type(kind: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a default is a number, a text in quotes, or one of the words that every database knows.
+pub(crate) fn is_literal(text: &str) -> bool {
+    let text = text.trim();
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !number.is_empty()
+        && number.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && number.matches('.').count() <= 1;
+    let quoted = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let is_text = quoted.is_some_and(|inner| !inner.replace("''", "").contains(['\'', '\\']));
+    let words = ["true", "false", "current_timestamp", "current_timestamp()", "current_date"];
+    is_number || is_text || words.contains(&text.to_ascii_lowercase().as_str())
+}
+
 /// The schema, if there is one, and the name.
 pub(crate) fn table_name(table: &str) -> TableName {
     match table.split_once('.') {

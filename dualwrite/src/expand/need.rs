@@ -11,6 +11,15 @@ pub(crate) struct Need {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Need {
+    /// Another one at the same place, which a person sees to.
+    pub(crate) fn also(&self, check: &str, why: String, action: &str) -> Self {
+        let own = &self.finding;
+        let at = (own.side, own.table.as_str(), own.column.as_deref());
+        Self { finding: Finding::new(check, own.level, at, why, action), steps: Vec::new() }
+    }
+}
+
 /// The table and the column that a need is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'p> {

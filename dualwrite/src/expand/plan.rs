@@ -18,6 +18,9 @@ pub struct ExpandPlan {
     pub statements: Vec<ExpandStatement>,
     /// What no statement here puts right, and a person has to look at.
     pub by_hand: Vec<Finding>,
+    /// It makes new columns stricter, once all is copied.
+    #[serde(skip)]
+    tightens: bool,
 }
 
 /// One statement of an [`ExpandPlan`].
@@ -35,6 +38,9 @@ pub struct ExpandStatement {
     /// What a transaction does before it, to give up where it has to wait.
     #[serde(skip)]
     lock_timeout: Option<&'static str>,
+    /// The rule of [`schema`](crate::guide::schema) that it would break at an earlier stage.
+    #[serde(skip)]
+    allows: Option<&'static str>,
 }
 
 impl ExpandStatement {
@@ -45,7 +51,10 @@ impl ExpandStatement {
             (false, Some(limit)) => format!("{limit};\n"),
             (false, None) => String::new(),
         };
-        format!("{head}{statement};\n")
+        let allowed = self.allows.filter(|_| statement == self.up).map(|rule| {
+            format!("-- dualwrite: allow {rule} because the new side alone is written and every row has a value\n")
+        });
+        format!("{head}{}{statement};\n", allowed.unwrap_or_default())
     }
 }
 
@@ -53,8 +62,12 @@ impl ExpandPlan {
     pub(crate) fn new(migration: &str, needs: Vec<Need>, dialect: &Dialect) -> Self {
         // PostgreSQL alone has one that ends with the transaction: whoever waits for a lock makes others wait behind it.
         let lock_timeout = dialect.numbered.then_some("SET LOCAL lock_timeout = '2s'");
-        let mut plan =
-            Self { migration: migration.to_owned(), statements: Vec::new(), by_hand: Vec::new() };
+        let mut plan = Self {
+            migration: migration.to_owned(),
+            statements: Vec::new(),
+            by_hand: Vec::new(),
+            tightens: false,
+        };
         for need in needs {
             if need.steps.is_empty() {
                 plan.by_hand.push(need.finding);
@@ -69,10 +82,16 @@ impl ExpandPlan {
                     down: step.down,
                     no_transaction: step.alone && dialect.numbered,
                     lock_timeout,
+                    allows: step.allows,
                 });
             }
         }
         plan
+    }
+
+    /// What is to be applied once everything is copied.
+    pub(crate) fn tightening(migration: &str, needs: Vec<Need>, dialect: &Dialect) -> Self {
+        Self { tightens: true, ..Self::new(migration, needs, dialect) }
     }
 
     /// One pair of files for each statement, in the layout of sqlx, numbered from this version on: a statement that
@@ -89,10 +108,11 @@ impl ExpandPlan {
     #[must_use]
     pub fn files(&self, version: i64) -> Vec<SchemaFile> {
         let migration = slug(&self.migration);
+        let kind = if self.tightens { "tighten" } else { "expand" };
         let mut files = Vec::with_capacity(self.statements.len() * 2);
         for (statement, version) in self.statements.iter().zip(version..) {
             let what: String = statement.what.chars().take(80).collect();
-            let name = format!("{version}_expand_{migration}_{what}");
+            let name = format!("{version}_{kind}_{migration}_{what}");
             for (end, sql) in [("up", &statement.up), ("down", &statement.down)] {
                 files.push(SchemaFile {
                     name: format!("{name}.{end}.sql"),

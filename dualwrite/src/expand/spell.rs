@@ -17,11 +17,19 @@ pub(crate) struct Step {
     pub(crate) down: String,
     /// PostgreSQL runs it outside a transaction.
     pub(crate) alone: bool,
+    /// A rule of the judge of schema changes that is known to be kept when this is applied.
+    pub(crate) allows: Option<&'static str>,
 }
 
 impl Step {
     pub(crate) fn new(what: impl Into<String>, up: String, down: String) -> Self {
-        Self { what: what.into(), up, down, alone: false }
+        Self { what: what.into(), up, down, alone: false, allows: None }
+    }
+}
+
+impl Step {
+    pub(crate) fn allowing(self, rule: &'static str) -> Self {
+        Self { allows: Some(rule), ..self }
     }
 }
 

@@ -48,6 +48,17 @@ impl NewTable {
         Self { old: old.into(), name: new.into(), columns: Vec::new(), references: false }
     }
 
+    /// The columns of its key, the old table, and the columns there that they come from.
+    pub(crate) fn moved_key(&self) -> (Vec<String>, String, Vec<String>) {
+        let key = self.columns.iter().filter(|column| column.key);
+        let pairs = key.filter_map(|column| match column.old.as_slice() {
+            [old] => Some((column.name.clone(), old.clone())),
+            _ => None,
+        });
+        let (new, old) = pairs.unzip();
+        (new, self.old.clone(), old)
+    }
+
     fn with(mut self, old: Vec<String>, name: String, kind: Kind, key: bool) -> Self {
         self.columns.push(TableColumn { old, name, kind, key });
         self

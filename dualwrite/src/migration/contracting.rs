@@ -135,6 +135,19 @@ impl<'m> Contracting<'m> {
         Ok(self.known(LOCK_TIMEOUT).await?.plan)
     }
 
+    /// The tables that are to go, or that a column goes from, as far as they are there: those that a backup has to have.
+    ///
+    /// # Errors
+    /// `InvalidInput` where nothing is declared as old, `UnknownMigration`, `Database`.
+    pub async fn tables(&self) -> Result<Vec<String>, Error> {
+        let contract = self.known(LOCK_TIMEOUT).await?.contract;
+        let shape = self.control.old_shape(&contract).await?;
+        let mut tables: Vec<String> =
+            shape.left(&contract).iter().map(|object| object.table.clone()).collect();
+        tables.dedup();
+        Ok(tables)
+    }
+
     /// Statements that relax the constraints of old columns which would reject a row that new alone writes. Run them
     /// before `Complete`, which waits for that ([`Gate::Relaxed`](crate::Gate::Relaxed)); and before the last
     /// verification, for MySQL and MariaDB rebuild the table, which withdraws the proof.

@@ -2,15 +2,23 @@
 
 use serde::Serialize;
 
+use crate::contract::relax::quoted;
 use crate::control::Control;
 use crate::copier::joined::Joined;
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
 use crate::expand::decide::needs;
 use crate::expand::declared::Expand;
-use crate::expand::need::Need;
+use crate::expand::need::{Need, Place};
 use crate::expand::plan::ExpandPlan;
+use crate::expand::spell;
+use crate::expand::tighten::{not_null, tightening};
+use crate::preflight::finding::FindingLevel::Warn;
 use crate::preflight::finding::{Finding, FindingLevel};
+use crate::stages::stage::Stage;
+
+/// What matters only while the old side alone may be written.
+const STRICT: [&str; 2] = ["expand_not_null", "expand_default"];
 
 /// The expand of a migration: whether everything new is there and can hold what old holds, and the migration files that
 /// make what is missing. From [`Migration::expand`](crate::Migration::expand) or
@@ -93,7 +101,64 @@ impl<'m> Expanding<'m> {
         let expand = self.declared().await?;
         let shape =
             self.control.shape(&expand.all_tables()).await.map_err(|error| error.of(self.name))?;
-        Ok((needs(&expand, &shape, dialect), dialect))
+        let mut found = needs(&expand, &shape, dialect);
+        if self.control.facts(self.name).await?.position.stage == Stage::Complete {
+            // The new side alone is written, and may be as strict as it was before.
+            found.retain(|need| !STRICT.contains(&&*need.finding.check));
+        }
+        Ok((found, dialect))
+    }
+
+    /// The statements that make the new columns as strict as the old ones: NOT NULL, and defaults. Generate their files at
+    /// `Complete`: at an earlier stage, or on a way back to one that writes the old side alone, an INSERT without the new
+    /// column would be refused. What stands against it is among [`by_hand`](ExpandPlan::by_hand); then do not apply them
+    /// yet.
+    ///
+    /// ```
+    /// # async fn files(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    /// let plan = migration.expand().tighten().await?;
+    /// if plan.by_hand.is_empty() {
+    ///     plan.files(20_260_501).iter().for_each(|file| println!("{}\n{}", file.name, file.text));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn tighten(&self) -> Result<ExpandPlan, Error> {
+        let message = "control tables in memory have no schema beside them";
+        let dialect = self.control.dialect();
+        let dialect = dialect.ok_or_else(|| self.refused(ErrorKind::Unsupported, message))?;
+        let expand = self.declared().await?;
+        let shape =
+            self.control.shape(&expand.all_tables()).await.map_err(|error| error.of(self.name))?;
+        let mut found = tightening(&expand, &shape, dialect);
+        if !found.is_empty() {
+            let facts = self.control.facts(self.name).await?;
+            if facts.position.stage != Stage::Complete || !facts.backfilled {
+                let why = format!(
+                    "the migration stands at {}{}, where somebody may write the old side alone",
+                    facts.position,
+                    if facts.backfilled { "" } else { ", not everything is copied" }
+                );
+                let action = "apply these statements at complete";
+                found.extend(found.first().map(|need| need.also("tighten_early", why, action)));
+            }
+        }
+        for (table, column) in not_null(&expand, &shape) {
+            let (on, own) = (spell::table(table, dialect), quoted(column, dialect));
+            if self
+                .control
+                .answers(&format!("SELECT 1 FROM {on} WHERE {own} IS NULL LIMIT 1"))
+                .await?
+            {
+                let why = "rows have no value in the new column".to_owned();
+                let action = "copy them, or give them one, before it takes no NULL";
+                found.push(Place::new(table, Some(column)).need("tighten_null", Warn, why, action));
+            }
+        }
+        Ok(ExpandPlan::tightening(self.name, found, dialect))
     }
 
     /// Compares what is declared with the catalogue.

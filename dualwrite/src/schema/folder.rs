@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha384};
 
 use super::level::{Level, SqlDialect, Verdict};
 use super::script::{StatementVerdict, Surroundings, classify_in, tables};
+use super::scripts::Script;
 use crate::preflight::live::Live;
 
 /// A statement of a file, and what is said of it.
@@ -155,6 +156,15 @@ impl Folder {
             }
         }
         found
+    }
+
+    /// The files that sqlx applies, each with its statements as they are run, for whoever tries them out.
+    #[must_use]
+    pub fn scripts(&self, dialect: SqlDialect) -> Vec<Script> {
+        let files = self.files.iter().filter(|file| file.kind != Kind::Down);
+        let script =
+            |file: &File| Script::new(file.path.clone(), file.version, &file.text, dialect);
+        files.map(script).collect()
     }
 
     /// The files that sqlx applies, with their versions.

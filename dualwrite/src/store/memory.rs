@@ -4,11 +4,13 @@
 mod commands;
 mod contracts;
 mod dead_letters;
+mod doctor;
 mod entry;
 mod expands;
 mod hazards;
 mod instances;
 mod plans;
+mod removals;
 mod tasks;
 
 use std::collections::BTreeMap;

@@ -48,7 +48,8 @@ where
     assert_eq!(untold.kind(), ErrorKind::InvalidInput);
     assert!(untold.to_string().contains(".typed(\"age_years\", \"…\")"), "{untold}");
 
-    let expand = Expand::of::<Customer>().typed("age_years", "bigint");
+    // The type of the field that the conversion answers with.
+    let expand = Expand::of_columns::<Customer, D::Db>();
     let migration = registration(expand).backfill(Customer::copy_columns()).register().await;
     let migration = migration.unwrap();
     assert_eq!(refused(&migration).await.len(), 3, "two columns and an index");

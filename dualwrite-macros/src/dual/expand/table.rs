@@ -118,7 +118,18 @@ fn conversions(model: &Dual, predicates: &Option<WhereClause>) -> TokenStream {
     let (_, arguments, _) = generics.split_for_impl();
     let body = (!converted.is_empty()).then(|| {
         let arms = converted.iter().map(|(index, pair)| arm(model, pair, *index));
+        let types = converted.iter().flat_map(|(_, pair)| &pair.new).map(|part| {
+            let (column, ty) = (&part.column, &part.value);
+            code!((#column, #private::type_name::<#ty, #database>()))
+        });
         code! {
+            fn new_types() -> ::std::vec::Vec<(
+                &'static ::core::primitive::str,
+                ::std::string::String,
+            )> {
+                ::std::vec::Vec::from([#(#types),*])
+            }
+
             fn convert(
                 index: ::core::primitive::usize,
                 to: #root::Side,

@@ -42,7 +42,13 @@ pub(super) async fn read_shape<DB: Backend>(
                 indexed.push((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
             }
         }
-        shape.tables.push(OldTable { declared, table, references, indexed });
+        let mut watches = Vec::new();
+        if let Some(sql) = DB::Adapter::WATCHES {
+            for row in &DB::Adapter::fetch(conn, sql, &values).await? {
+                watches.push((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
+            }
+        }
+        shape.tables.push(OldTable { declared, table, references, indexed, watches });
     }
     for row in &DB::Adapter::fetch(conn, DB::Adapter::VIEWS, &[]).await? {
         let text = row.optional_text(1)?.unwrap_or_default().to_owned();
