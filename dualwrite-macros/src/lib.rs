@@ -10,6 +10,7 @@ mod compare;
 mod diag;
 mod dual;
 mod key;
+mod manifest;
 mod names;
 mod paths;
 mod repository;

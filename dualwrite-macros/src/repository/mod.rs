@@ -23,7 +23,7 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
     let source = match syntax::parse(item.clone()) {
         Ok(source) => source,
         Err(error) => {
-            let error = error.into_compile_error();
+            let (item, error) = (syntax::without_routing(item), error.into_compile_error());
             return quote!(#item #error);
         }
     };

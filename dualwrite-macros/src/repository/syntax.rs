@@ -1,6 +1,7 @@
 //! What was typed: the user's trait, and our attributes taken off it. Decides nothing.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::quote_spanned;
 use syn::{Attribute, ItemTrait, TraitItem};
 
 /// A trait under `#[repository]`.
@@ -42,6 +43,48 @@ fn is_trait(item: TokenStream) -> bool {
     words.any(|word| word == "trait")
 }
 
+/// What cannot be read, with attributes in place of ours that mean nothing: nobody else knows ours. All stands where
+/// it stood, so that the compiler, which has said already what it could not read, does not say it again.
+pub(super) fn without_routing(item: TokenStream) -> TokenStream {
+    let mut is_attribute = false;
+    let tokens = item.into_iter().map(|token| match token {
+        TokenTree::Group(group) => {
+            if !has_routing(group.stream()) && !(is_attribute && is_routing(group.stream())) {
+                is_attribute = false;
+                return TokenTree::Group(group);
+            }
+            let inner = match is_attribute && is_routing(group.stream()) {
+                true => quote_spanned!(group.span()=> cfg(all())),
+                false => without_routing(group.stream()),
+            };
+            let mut changed = Group::new(group.delimiter(), inner);
+            changed.set_span(group.span());
+            is_attribute = false;
+            TokenTree::Group(changed)
+        }
+        token => {
+            is_attribute = matches!(&token, TokenTree::Punct(sign) if sign.as_char() == '#');
+            token
+        }
+    });
+    tokens.collect()
+}
+
+/// Whether one of our attributes may stand in it.
+fn has_routing(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => is_routing(group.stream()) || has_routing(group.stream()),
+        _ => false,
+    })
+}
+
+fn is_routing(attribute: TokenStream) -> bool {
+    match attribute.into_iter().next() {
+        Some(TokenTree::Ident(name)) => OURS.iter().any(|ours| name == ours),
+        _ => false,
+    }
+}
+
 impl Source {
     /// `#[async_trait]` below our attribute. Above ours, it has done its work already.
     pub(super) fn async_trait(&self) -> Option<&Attribute> {
@@ -62,6 +105,8 @@ fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
     }
 }
 
+const OURS: [&str; 3] = ["read", "write", "primary"];
+
 fn is_ours(attribute: &Attribute) -> bool {
-    ["read", "write", "primary"].iter().any(|name| attribute.path().is_ident(name))
+    OURS.iter().any(|name| attribute.path().is_ident(name))
 }

@@ -33,6 +33,7 @@ fn dual_fields() {
             "unknown key `new`; `#[dual]` on a struct takes `crate`, `table`, `key`",
             "unknown key `nwe`, did you mean `new`? `#[dual]` on a field takes `new`, `old`, `forward`, `backward`, `sql`, \
              `present`, `absent`, `type`, `getter`, `setter`, `column`, `new_column`",
+            "this struct has no field `b`: add it as an `Option`",
             "say where the new value lives: `#[dual(new = …)]`, or `#[dual(new_column = \"…\")]` where only the column changes",
             "`new` takes the name of a field of this struct, without quotes; several as `(first, last)`, or \
              `record.field`",
@@ -209,7 +210,6 @@ fn dual_tables() {
         }",
         &[
             "unknown key `kye`, did you mean `key`? `#[dual]` on a struct takes `crate`, `table`, `key`",
-            "`table` needs the key of its rows: add `key = \"…\"`, the field's name",
             "`table` takes a plain name: a letter or `_`, then letters, digits, `_` or `$`, at most 63 bytes",
             "a struct with `table` owns its values: use `String` and the like, or drop `table`",
             "with `table`, name the columns one by one: `#[sqlx(rename = \"…\")]` on the fields",

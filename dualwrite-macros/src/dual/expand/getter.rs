@@ -175,7 +175,7 @@ fn source(model: &Dual, pair: &Pair) -> TokenStream {
     code! {
         #[doc = #docs]
         #[must_use]
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name(&self) -> #root::Side {
             #body
         }
@@ -249,6 +249,6 @@ fn head(docs: &str, answer: Answer) -> TokenStream {
     code! {
         #[doc = #docs]
         #rest
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
     }
 }

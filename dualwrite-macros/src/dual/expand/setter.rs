@@ -61,13 +61,13 @@ fn clears(model: &Dual, pair: &Pair) -> TokenStream {
     let (old, new) = (clear(pair, Which::Old), clear(pair, Which::New));
     code! {
         #[doc = #docs]
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name(&mut self) {
             #old
             #new
         }
         #[doc = #docs_by_plan]
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name_by_plan(&mut self, route: &#root::Route) {
             if route.stage.writes(#root::Side::Old) { #old }
             if route.stage.writes(#root::Side::New) { #new }
@@ -112,7 +112,7 @@ fn setter(
     code! {
         #[doc = #docs]
         #errors
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name(
             &mut self,
             #route

@@ -18,7 +18,6 @@ pub(super) fn methods(root: &Root) -> TokenStream {
     code! {
         /// Whether every new field is filled, or has nothing to take from old.
         #[must_use]
-        #[allow(dead_code)]
         pub fn #is_migrated(&self) -> bool {
             #root::Dual::is_migrated(self)
         }
@@ -27,14 +26,12 @@ pub(super) fn methods(root: &Root) -> TokenStream {
         ///
         /// # Errors
         /// The first field that cannot be filled.
-        #[allow(dead_code)]
         pub fn #migrate(&mut self) -> ::core::result::Result<(), #root::ConversionError> {
             #root::Dual::migrate(self)
         }
 
         /// The fields whose two sides disagree.
         #[must_use]
-        #[allow(dead_code)]
         pub fn #divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
             #root::Dual::divergence(self)
         }

@@ -10,7 +10,7 @@ use super::super::types::{is_same, mentions_parameter, shown, view, without_opti
 use super::header::find;
 use super::value::{self, Wanted};
 use super::{column, is_ours};
-use crate::diag::{Errors, suggestion};
+use crate::diag::{Errors, nearest, suggestion};
 use crate::names;
 use crate::settings::Settings;
 
@@ -236,10 +236,17 @@ impl Reading<'_> {
         }
         if found.is_none() {
             let fields = self.around.fields.named.iter().filter_map(|field| field.ident.as_ref());
-            let known = fields.filter(|name| *name != self.own).map(names::plain);
-            let near = suggestion(&names::plain(wanted), known);
+            let known = || fields.clone().filter(|name| *name != self.own).map(names::plain);
+            let wanted_name = names::plain(wanted);
+            let near = suggestion(&wanted_name, known());
             let advice = if is_new { ": add it as an `Option`" } else { "" };
-            errors.on(wanted, format!("this struct has no field `{wanted}`{advice}{near}"));
+            let message = format!("this struct has no field `{wanted}`{advice}{near}");
+            let Some(meant) = nearest(&wanted_name, known()) else {
+                errors.on(wanted, message);
+                return None;
+            };
+            errors.on_and_go_on(wanted, message);
+            return find(self.around.fields, &meant);
         }
         found
     }

@@ -168,22 +168,22 @@ impl Body<'_> {
 
     /// The value of one of our own calls, or its error as the user's.
     fn or_return(&self, call: &TokenStream) -> TokenStream {
-        let error = self.converted();
         quote_spanned! {mixed()=>
             match #call {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(#error);
+                    return ::core::result::Result::Err(failed(error));
                 }
             }
         }
     }
 
-    /// Our `error` as the user's, shown at the answer's type if it cannot be made.
-    fn converted(&self) -> TokenStream {
+    /// What makes the user's error of ours. Named once in a body, and shown at the answer's type if there can be
+    /// none: each mention would be a message of the compiler.
+    fn failed(&self) -> TokenStream {
         let place = located(self.method.answer);
         let private = self.model.root.private_at(place);
-        quote_spanned!(place=> #private::failure(error))
+        quote_spanned!(place=> let failed = #private::failure;)
     }
 
     fn hand(&self, argument: &Argument, handing: Handing) -> TokenStream {

@@ -26,17 +26,16 @@ impl Body<'_> {
     fn start(&self, read: &Read) -> TokenStream {
         let (private, this, position) = (self.model.root.private(), self.this(), &self.position);
         let function = Ident::new(read.plan(), mixed());
-        let tx = read.tx().map(|tx| {
-            let tx = self.fenced(tx);
-            quote_spanned!(mixed()=> , #tx)
-        });
+        let fenced = read.tx().and_then(|tx| self.fenced(tx));
+        let tx = read.tx().map(|tx| quote_spanned!(mixed()=> , &mut *#tx));
         // One form for both: what the ramp is followed by is the key, unless something else is named.
         let ramp = read.ramp.as_ref().or(read.key.as_ref().filter(|_| read.is_within()));
         let key = read.key.iter().chain(ramp).map(borrowed);
+        let failed = self.failed();
         let call = self.or_return(&quote_spanned! {mixed()=>
             #private::#function(&#this.repository, #position #tx #(, #key)*)
         });
-        quote_spanned!(mixed()=> let mut call = #call;)
+        quote_spanned!(mixed()=> #fenced #failed let mut call = #call;)
     }
 
     fn plain(&self) -> TokenStream {
@@ -72,7 +71,7 @@ impl Body<'_> {
         let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
         quote_spanned! {mixed()=>
             if #wants_copy {
-                return #private::copy_and_ask(call, answer, again).await;
+                return #private::copy_and_ask(call, answer, again, failed).await;
             }
         }
     }
@@ -82,7 +81,7 @@ impl Body<'_> {
     fn finish_plain(&self) -> TokenStream {
         let place = located(self.method.answer);
         let private = self.model.root.private_at(place);
-        quote_spanned!(place=> #private::finish_plain(&mut call, answer))
+        quote_spanned!(place=> #private::finish_plain(&mut call, answer, failed))
     }
 
     /// The same, with the comparison.
@@ -93,7 +92,7 @@ impl Body<'_> {
         let again = Ident::new("again", located(self.method.signature.ident.span()));
         let (compare, fingerprint) = (self.compare(comparing), self.fingerprint());
         quote_spanned! {place=>
-            #private::finish_read(&mut call, answer, #again, #compare, #fingerprint)
+            #private::finish_read(&mut call, answer, #again, #compare, #fingerprint, failed)
         }
     }
 
@@ -106,7 +105,6 @@ impl Body<'_> {
                 return quote_spanned! {mixed()=>
                     |error| match #private::CarriedError::theirs(error) {
                         ::core::option::Option::Some(error) => {
-                            #[allow(unused_imports)]
                             use #private::{ByNoText as _, ByText as _};
                             (&&#private::Failed(error)).fingerprint()
                         }
@@ -118,7 +116,6 @@ impl Body<'_> {
         }
         quote_spanned! {mixed()=>
             |error| {
-                #[allow(unused_imports)]
                 use #private::{ByNoText as _, ByText as _};
                 (&&#private::Failed(error)).fingerprint()
             }
@@ -139,7 +136,6 @@ impl Body<'_> {
         let chosen = quote_spanned!(place=> (&&&pair).compare_or_eq(at));
         quote_spanned! {mixed()=>
             |pair, at: &mut #root::Comparison<'_>| {
-                #[allow(unused_imports)]
                 use #private::{ByEquality as _, ByFields as _, ByNothing as _};
                 #chosen
             }

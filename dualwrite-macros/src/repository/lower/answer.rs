@@ -189,6 +189,11 @@ fn output_of(bounds: &Bounds) -> Option<Type> {
     })
 }
 
+/// The `T` of `Result<T, E>`, where it is spelt out.
+pub(super) fn ok_of(ty: &Type) -> Option<&Type> {
+    types(last_segment(ty).filter(|segment| segment.ident == "Result")?).next()
+}
+
 fn error_of(result: &PathSegment) -> Option<Type> {
     types(result).nth(1).cloned()
 }

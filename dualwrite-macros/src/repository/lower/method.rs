@@ -18,6 +18,8 @@ pub(super) struct Lowered {
     /// The error, and whether our own become one.
     pub(super) error: Option<Type>,
     pub(super) takes_ours: bool,
+    /// What it answers, a `Result` or not.
+    pub(super) answer: Type,
 }
 
 /// What a method needs to know of its trait.
@@ -103,6 +105,7 @@ pub(super) fn lower(
         },
         error: answer.error,
         takes_ours,
+        answer: answer.ty,
     })
 }
 

@@ -8,6 +8,7 @@ mod keys;
 mod method;
 mod options;
 mod owned;
+mod parameters;
 mod route;
 mod self_types;
 mod transaction;
@@ -112,7 +113,8 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let substitute = Substitute::new(&old, item, &associated);
     let mut methods = methods(source, &associated, &header, &mut errors);
     let own_errors = associated::own_errors(item, &associated, &mut methods);
-    let (generics, predicates) = generics(item, &substitute);
+    let (generics, mut predicates) = generics(item, &substitute);
+    predicates.extend(parameters::predicates(item, &methods, &substitute));
     let unit = header.unit.as_ref().map(|_| unit::of(item));
     let model = Repository {
         root,
