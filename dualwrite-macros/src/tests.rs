@@ -9,6 +9,7 @@ mod names_of_the_library;
 mod option_refusals;
 mod refusals;
 mod snapshots;
+mod streams;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;

@@ -89,6 +89,7 @@ mod settling;
 mod shadow;
 mod shutdown;
 mod started;
+mod streams;
 mod throttle;
 mod tool;
 mod tool_commands;

@@ -132,6 +132,8 @@ pub(super) enum Form {
     Boxed,
     /// `async fn`, of which `#[async_trait]` will make a boxed future.
     Async,
+    /// `-> impl Stream`, or a stream in a box.
+    Stream { is_boxed: bool },
     /// Without waiting.
     Sync,
 }

@@ -6,6 +6,7 @@
 //! panicked, else as abandoned.
 
 pub(crate) mod route;
+pub(crate) mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};

@@ -45,7 +45,7 @@ impl Body<'_> {
             Form::Boxed => {
                 quote_spanned!(mixed()=> ::std::boxed::Box::pin(async move { #statements }))
             }
-            Form::Async | Form::Sync => statements.clone(),
+            Form::Async | Form::Sync | Form::Stream { .. } => statements.clone(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Body<'_> {
             <_ as #trait_path>::#method (&mut side #arguments)
         };
         match self.method.form {
-            Form::Sync => quote_spanned!(mixed()=> { #call }),
+            Form::Sync | Form::Stream { .. } => quote_spanned!(mixed()=> { #call }),
             Form::Future | Form::Boxed | Form::Async => {
                 quote_spanned!(mixed()=> async { #call.await })
             }
@@ -157,10 +157,15 @@ impl Body<'_> {
         let call = match (converts, self.method.form) {
             (false, _) => call,
             (true, Form::Sync) => quote_spanned!(mixed()=> #private::with_error_of_old(#call)),
+            (true, Form::Stream { .. }) => {
+                quote_spanned!(mixed()=> #private::stream_with_error_of_old(#call))
+            }
             (true, _) => quote_spanned!(mixed()=> #private::answering_error_of_old(#call)),
         };
         match (&self.method.failing, &self.method.route) {
             (Failing::From, _) | (_, Route::Primary) => call,
+            // Its error is made where the stream is, and carried nowhere.
+            _ if matches!(self.method.form, Form::Stream { .. }) => call,
             (Failing::By(_), _) => quote_spanned!(mixed()=> #private::carried(#call)),
             (Failing::Answer(_), _) => quote_spanned!(mixed()=> #private::sure(#call)),
         }

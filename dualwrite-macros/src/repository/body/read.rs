@@ -6,12 +6,15 @@ use quote::quote_spanned;
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use super::super::model::{Argument, Comparing, Failing, Passing, Read, ReadKind, Side};
+use super::super::model::{Argument, Comparing, Failing, Form, Passing, Read, ReadKind, Side};
 use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
     /// The body of a read.
     pub(in crate::repository) fn read(&self, read: &Read) -> TokenStream {
+        if let Form::Stream { is_boxed } = self.method.form {
+            return self.streamed(read, is_boxed);
+        }
         let start = self.start(read);
         let rest = match &read.kind {
             ReadKind::Plain { .. } => self.plain(),
@@ -24,18 +27,52 @@ impl Body<'_> {
     }
 
     fn start(&self, read: &Read) -> TokenStream {
+        let (fenced, failed) = (read.tx().and_then(|tx| self.fenced(tx)), self.failed());
+        let call = self.or_return(&self.planned(read));
+        quote_spanned!(mixed()=> #fenced #failed let mut call = #call;)
+    }
+
+    fn planned(&self, read: &Read) -> TokenStream {
         let (private, this, position) = (self.model.root.private(), self.this(), &self.position);
         let function = Ident::new(read.plan(), mixed());
-        let fenced = read.tx().and_then(|tx| self.fenced(tx));
         let tx = read.tx().map(|tx| quote_spanned!(mixed()=> , &mut *#tx));
         // One form for both: what the ramp is followed by is the key, unless something else is named.
         let ramp = read.ramp.as_ref().or(read.key.as_ref().filter(|_| read.is_within()));
         let key = read.key.iter().chain(ramp).map(borrowed);
-        let failed = self.failed();
-        let call = self.or_return(&quote_spanned! {mixed()=>
+        quote_spanned! {mixed()=>
             #private::#function(&#this.repository, #position #tx #(, #key)*)
-        });
-        quote_spanned!(mixed()=> #fenced #failed let mut call = #call;)
+        }
+    }
+
+    /// The stream of the side that answers, which keeps the read open.
+    fn streamed(&self, read: &Read, is_boxed: bool) -> TokenStream {
+        let (root, private) = (&self.model.root, self.model.root.private());
+        let fenced = read.tx().and_then(|tx| self.fenced(tx));
+        let failed = match &self.method.failing {
+            Failing::By(convert) => quote_spanned!(mixed()=> let failed = #convert;),
+            Failing::From | Failing::Answer(_) => self.failed(),
+        };
+        let call = self.planned(read);
+        let (is_old, is_new) = (variant(Side::Old), variant(Side::New));
+        let (old, new) = (self.ask(Side::Old, Handing::Last), self.ask(Side::New, Handing::Last));
+        let stream = quote_spanned! {mixed()=>
+            #fenced
+            #failed
+            let call = #call;
+            let side = match &call {
+                ::core::result::Result::Ok(call) => ::core::option::Option::Some(match call.side() {
+                    #root::Side::#is_old => #private::boxed(#old),
+                    #root::Side::#is_new => #private::boxed(#new),
+                }),
+                ::core::result::Result::Err(_) => ::core::option::Option::None,
+            };
+        };
+        let answer =
+            quote_spanned!(located(self.method.answer)=> #private::streamed(call, side, failed));
+        match is_boxed {
+            true => quote_spanned!(mixed()=> #stream ::std::boxed::Box::pin(#answer)),
+            false => quote_spanned!(mixed()=> #stream #answer),
+        }
     }
 
     fn plain(&self) -> TokenStream {

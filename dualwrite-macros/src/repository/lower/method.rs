@@ -8,7 +8,7 @@ use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKi
 use super::answer::Answer;
 use super::options::Shadow;
 use super::route::{Declared, DeclaredFailing};
-use super::{answer, arguments, keys, owned, route, self_types, unit};
+use super::{answer, arguments, keys, owned, route, self_types, stream, unit};
 use crate::diag::Errors;
 use crate::names;
 
@@ -69,9 +69,13 @@ pub(super) fn lower(
         }
         false => Some(arguments::transaction(&arguments, errors)),
     };
+    let is_stream = answer.as_ref().is_some_and(Answer::is_stream);
+    if let (true, Some(answer)) = (is_stream, &answer) {
+        check_stream(declared.as_ref(), answer, is_unit, errors);
+    }
     let route = match declared {
         Some(declared) => match around {
-            Some(tx) => route_of(declared, tx, signature, &mut arguments, item, errors),
+            Some(tx) => route_of(declared, is_stream, tx, signature, &mut arguments, item, errors),
             None => route_within(declared, signature, &arguments, item, errors),
         },
         None => None,
@@ -140,8 +144,25 @@ fn check_signature(
     self_types::check(signature, associated, errors);
 }
 
+fn check_stream(declared: Option<&Declared>, answer: &Answer, is_unit: bool, errors: &mut Errors) {
+    if is_unit {
+        errors.at(
+            answer.place,
+            "answer a `Vec`, with `async fn`: a unit of work builds the side for the call, and a stream would outlive it",
+        );
+    }
+    match declared {
+        Some(Declared::Read { lazy, shadow, .. }) => {
+            stream::check_read(lazy.as_ref(), shadow, errors);
+        }
+        Some(Declared::Write { .. }) => stream::refuse_write(answer, errors),
+        Some(Declared::Primary) | None => {}
+    }
+}
+
 fn route_of(
     declared: Declared,
+    is_stream: bool,
     tx: Option<Ident>,
     signature: &Signature,
     arguments: &mut [Argument],
@@ -168,10 +189,13 @@ fn route_of(
         }
         (Declared::Read { key, ramp, lazy, shadow }, tx) => {
             check_keys(&key, &ramp, arguments, errors);
-            if tx.is_some() {
+            if tx.is_some() && !is_stream {
                 report_never_compared(&shadow, errors);
             }
-            let kind = read_kind(lazy, shadow, tx);
+            let kind = match is_stream {
+                true => ReadKind::Plain { tx },
+                false => read_kind(lazy.is_some(), shadow, tx),
+            };
             if let ReadKind::LazyIn { .. } = kind {
                 report_exclusive(READS_BOTH, arguments, errors);
             }
@@ -206,7 +230,8 @@ fn route_within(
         }
         Declared::Read { key, ramp, lazy, shadow } => {
             check_keys(&key, &ramp, arguments, errors);
-            let comparing = shadow.never.is_none().then_some(shadow.comparing);
+            let (lazy, comparing) =
+                (lazy.is_some(), shadow.never.is_none().then_some(shadow.comparing));
             if lazy && comparing.is_none() {
                 report_exclusive(READS_BOTH, arguments, errors);
             }

@@ -11,6 +11,7 @@ mod owned;
 mod parameters;
 mod route;
 mod self_types;
+mod stream;
 mod transaction;
 mod unit;
 
@@ -175,7 +176,9 @@ fn not_send(attribute: &Attribute) -> Option<TokenStream> {
 
 /// Whether the sides can be trait objects.
 fn may_be_unsized(methods: &[method::Lowered]) -> bool {
-    let is_native = |lowered: &method::Lowered| matches!(lowered.method.form, Form::Future);
+    let is_native = |lowered: &method::Lowered| {
+        matches!(lowered.method.form, Form::Future | Form::Stream { is_boxed: false })
+    };
     let clauses = methods
         .iter()
         .filter_map(|lowered| lowered.method.signature.generics.where_clause.as_ref());
