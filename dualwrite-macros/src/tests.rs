@@ -10,6 +10,7 @@ mod option_refusals;
 mod refusals;
 mod snapshots;
 mod streams;
+mod supertraits;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;

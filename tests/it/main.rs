@@ -90,6 +90,7 @@ mod shadow;
 mod shutdown;
 mod started;
 mod streams;
+mod supertraits;
 mod throttle;
 mod tool;
 mod tool_commands;

@@ -31,8 +31,13 @@ fn row(method: &Method) -> String {
     format!(
         "| `{}` | {} |",
         names::plain(&method.signature.ident),
-        routing(&method.route) + of_form(method.form)
+        routing(&method.route) + of_form(method.form) + &of_supertrait(method)
     )
+}
+
+fn of_supertrait(method: &Method) -> String {
+    let of = |path: &syn::Path| format!(", of `{}`", shown(&path.to_token_stream()));
+    method.of.as_ref().map(of).unwrap_or_default()
 }
 
 fn of_form(form: Form) -> &'static str {

@@ -12,6 +12,7 @@ mod expand;
 mod fenced;
 mod lower;
 mod model;
+mod supertraits;
 mod syntax;
 mod unit;
 
@@ -47,7 +48,7 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
 
 fn trait_item(source: &syntax::Source) -> syn::ItemTrait {
     match source.async_trait() {
-        Some(_) => source.item.clone(),
-        None => desugar::trait_item(&source.item),
+        Some(_) => source.declared(),
+        None => desugar::trait_item(&source.declared()),
     }
 }

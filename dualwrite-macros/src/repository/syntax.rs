@@ -86,6 +86,17 @@ fn is_routing(attribute: TokenStream) -> bool {
 }
 
 impl Source {
+    /// The trait as it is declared: without the copies of what its supertraits declare.
+    pub(super) fn declared(&self) -> ItemTrait {
+        let mut item = self.item.clone();
+        let mut routing = self.routing.iter();
+        let is_copy = |attributes: &Vec<Attribute>| {
+            attributes.iter().any(|attribute| attribute.path().is_ident(SUPERTRAIT))
+        };
+        item.items.retain(|_| !routing.next().is_some_and(is_copy));
+        item
+    }
+
     /// `#[async_trait]` below our attribute. Above ours, it has done its work already.
     pub(super) fn async_trait(&self) -> Option<&Attribute> {
         self.item.attrs.iter().find(|attribute| is_async_trait(attribute))
@@ -105,7 +116,10 @@ fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
     }
 }
 
-const OURS: [&str; 3] = ["read", "write", "primary"];
+const OURS: [&str; 4] = ["read", "write", "primary", SUPERTRAIT];
+
+/// Above the copy of a method that a supertrait declares.
+pub(super) const SUPERTRAIT: &str = "supertrait";
 
 fn is_ours(attribute: &Attribute) -> bool {
     OURS.iter().any(|name| attribute.path().is_ident(name))

@@ -128,7 +128,11 @@ impl Body<'_> {
         arguments: &TokenStream,
         is_apart: bool,
     ) -> TokenStream {
-        let (trait_path, private) = (self.model.trait_path(), self.model.root.private());
+        let private = self.model.root.private();
+        let trait_path = match &self.method.of {
+            Some(supertrait) => supertrait.to_token_stream(),
+            None => self.model.trait_path(),
+        };
         if self.model.unit.is_none() {
             return quote_spanned! {mixed()=>
                 <#implementer as #trait_path>::#method (#receiver #arguments)

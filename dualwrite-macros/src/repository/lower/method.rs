@@ -8,7 +8,7 @@ use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKi
 use super::answer::Answer;
 use super::options::Shadow;
 use super::route::{Declared, DeclaredFailing};
-use super::{answer, arguments, keys, owned, route, self_types, stream, unit};
+use super::{answer, arguments, keys, owned, route, self_types, stream, supertrait, unit};
 use crate::diag::Errors;
 use crate::names;
 
@@ -32,6 +32,8 @@ pub(super) struct Around<'t> {
     pub(super) error: Option<&'t ExprPath>,
     /// Its implementers borrow a connection.
     pub(super) is_unit: bool,
+    /// Its writes take no transaction.
+    pub(super) is_fenced: bool,
 }
 
 /// Proves one method. None for a method that failed, and for one that is not routed: its default
@@ -42,11 +44,15 @@ pub(super) fn lower(
     of_trait: &Around<'_>,
     errors: &mut Errors,
 ) -> Option<Lowered> {
-    let Around { item, associated, of_async_fn, error, is_unit } = *of_trait;
+    let Around { item, associated, of_async_fn, error, is_unit, .. } = *of_trait;
     if routing.is_empty() && function.default.is_some() {
         return None;
     }
     let before = errors.count();
+    let (of, routing) = supertrait::lower(function, routing, of_trait, errors);
+    let routing = routing.as_slice();
+    // Of the futures of a trait that is declared elsewhere nobody knows here whether they are `Send`.
+    let of_async_fn = if of.is_some() { Form::Async } else { of_async_fn };
     let signature = &function.sig;
     let (declared, failing) = match route::lower(&signature.ident, routing, errors) {
         Some((declared, failing)) => (Some(declared), failing),
@@ -93,6 +99,7 @@ pub(super) fn lower(
     }
     Some(Lowered {
         method: Method {
+            of,
             signature: match answer.form {
                 Form::Async => signature.clone(),
                 _ => desugar::signature(signature),

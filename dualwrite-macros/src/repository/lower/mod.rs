@@ -12,6 +12,7 @@ mod parameters;
 mod route;
 mod self_types;
 mod stream;
+mod supertrait;
 mod transaction;
 mod unit;
 
@@ -112,7 +113,8 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let associated = associated::types(item, &mut errors);
     let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
-    let mut methods = methods(source, &associated, &header, &mut errors);
+    let is_fenced = in_form.is_some();
+    let mut methods = methods(source, &associated, &header, is_fenced, &mut errors);
     let own_errors = associated::own_errors(item, &associated, &mut methods);
     let (generics, mut predicates) = generics(item, &substitute);
     predicates.extend(parameters::predicates(item, &methods, &substitute));
@@ -214,6 +216,7 @@ fn methods(
     source: &Source,
     associated: &[Ident],
     header: &Header,
+    is_fenced: bool,
     errors: &mut Errors,
 ) -> Vec<method::Lowered> {
     // Of the futures of a trait that is declared elsewhere nobody knows here whether they are `Send`.
@@ -227,6 +230,7 @@ fn methods(
         of_async_fn,
         error: header.error.as_ref(),
         is_unit: header.unit.is_some(),
+        is_fenced,
     };
     let mut methods = Vec::new();
     for (item, routing) in source.item.items.iter().zip(&source.routing) {
