@@ -52,6 +52,7 @@ mod input;
 mod interleavings;
 mod isolation;
 mod joining;
+mod key_change;
 mod key_values;
 mod keys;
 mod lazy;
