@@ -2,6 +2,7 @@
 
 mod column;
 mod header;
+mod marker;
 mod moved;
 mod names_taken;
 mod pair;
@@ -34,11 +35,8 @@ pub(super) fn dual(input: &DeriveInput) -> Proven {
         pair::Surroundings { fields, generics: &input.generics, has_table: header.has_table() };
     let mut pairs: Vec<Pair> =
         fields.named.iter().filter_map(|field| pair::pair(field, &around, &mut errors)).collect();
-    let moved: Vec<_> = fields
-        .named
-        .iter()
-        .filter_map(|field| moved::moved(field, header.has_table(), &mut errors))
-        .collect();
+    let moved: Vec<_> =
+        fields.named.iter().filter_map(|field| moved::moved(field, &around, &mut errors)).collect();
     if pairs.is_empty() && moved.is_empty() && errors.count() == before {
         let nothing = no_pair(input);
         errors.at(nothing.span(), nothing);

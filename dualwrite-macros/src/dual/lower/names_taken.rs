@@ -14,6 +14,7 @@ pub(super) fn check(pairs: &[Pair], errors: &mut Errors) -> Vec<bool> {
     for (index, pair) in pairs.iter().enumerate() {
         let before = errors.count();
         check_fields(pair, &pairs[..index], pairs, errors);
+        check_marker(pair, pairs, errors);
         if errors.count() > before {
             can_have.push(false);
             continue;
@@ -85,6 +86,18 @@ fn check_fields(pair: &Pair, earlier: &[Pair], all: &[Pair], errors: &mut Errors
                 format!("`{}` has its new side already: a setter of the one would leave the other behind", part.shown()),
             );
         }
+    }
+}
+
+/// Whether a marker of one field is a side of another.
+fn check_marker(pair: &Pair, all: &[Pair], errors: &mut Errors) {
+    let Some(marker) = &pair.marker else { return };
+    let name = names::plain(&marker.name);
+    if all.iter().any(|other| has(&other.old, &name) || has(&other.new, &name)) {
+        errors.on(
+            &marker.name,
+            format!("`{name}` is a side of a field itself: declare a `bool` that says whether the new side has been written"),
+        );
     }
 }
 
