@@ -49,7 +49,7 @@ pub(super) fn without_routing(item: TokenStream) -> TokenStream {
     let mut is_attribute = false;
     let tokens = item.into_iter().map(|token| match token {
         TokenTree::Group(group) => {
-            if !has_routing(group.stream()) && !(is_attribute && is_routing(group.stream())) {
+            if !(has_routing(group.stream()) || is_attribute && is_routing(group.stream())) {
                 is_attribute = false;
                 return TokenTree::Group(group);
             }
