@@ -22,6 +22,13 @@ impl Errors {
         self.push(syn::Error::new_spanned(tokens, message));
     }
 
+    /// Reports a mistake of which it is clear what was meant: the part has not failed, so that nothing else is said
+    /// about what it makes.
+    pub(crate) fn on_and_go_on(&mut self, tokens: &impl ToTokens, message: impl Display) {
+        self.on(tokens, message);
+        self.count -= 1;
+    }
+
     /// Reports a mistake at a place.
     pub(crate) fn at(&mut self, span: Span, message: impl Display) {
         self.push(syn::Error::new(span, message));
@@ -57,14 +64,21 @@ pub(crate) fn list<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
 
 /// ", did you mean `lazy`?" where a valid word is near enough, else nothing.
 pub(crate) fn suggestion(word: &str, valid: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    // A third of the letters wrong is a typo; more is another word.
-    let near_enough = (word.chars().count() / 3).max(1);
+    nearest(word, valid)
+        .map_or_else(String::new, |nearest| format!(", did you mean `{}`?", nearest.as_ref()))
+}
+
+/// The valid word that was meant, where one is near enough.
+pub(crate) fn nearest<V: AsRef<str>>(word: &str, valid: impl IntoIterator<Item = V>) -> Option<V> {
+    // A third of the letters wrong is a typo; more is another word, as is another single letter.
+    let letters = word.chars().count();
+    let near_enough = (letters / 3).max(1).min(letters.saturating_sub(1));
     valid
         .into_iter()
         .map(|candidate| (distance(word, candidate.as_ref()), candidate))
         .filter(|(distance, _)| *distance <= near_enough)
         .min_by_key(|(distance, _)| *distance)
-        .map_or_else(String::new, |(_, nearest)| format!(", did you mean `{}`?", nearest.as_ref()))
+        .map(|(_, nearest)| nearest)
 }
 
 /// Edits between two words, where swapping two neighbouring letters is one edit.

@@ -32,7 +32,7 @@ pub(crate) fn key(item: TokenStream) -> TokenStream {
     match errors.into_result(fields) {
         Ok(fields) => expand(&Model { root, input: &input, fields }),
         Err(error) => {
-            let placeholder = placeholder(&input, &root);
+            let placeholder = root.unless_missing(placeholder(&input, &root));
             let error = error.into_compile_error();
             quote!(#placeholder #error)
         }

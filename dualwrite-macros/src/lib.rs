@@ -10,6 +10,7 @@ mod compare;
 mod diag;
 mod dual;
 mod key;
+mod manifest;
 mod names;
 mod paths;
 mod repository;
@@ -28,6 +29,8 @@ mod tests;
 /// | `#[write(key_from = …, then = method)]`, or `into = argument` | the same; the database makes the key |
 /// | `#[write(filter)]`, `#[write(once)]` | the same; no key: on both sides or not at all, or executed once |
 /// | `#[primary]` | none: neither a read nor a write, passed to the side that answers |
+///
+/// `#[supertrait(path)]` beside one of these: a copy of a method that a supertrait declares, for which the wrapper implements it.
 ///
 /// Reads and writes take `error = function` or `on_unknown = value` too. On the trait: `name = …`,
 /// `error = function`, `remote = path`, `transaction = Database` (writes take no transaction), `unit_of_work` (implementers borrow

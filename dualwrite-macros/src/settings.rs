@@ -8,7 +8,7 @@ use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprPath, Ident, Meta, Path, Token};
 
-use crate::diag::{Errors, list, suggestion};
+use crate::diag::{Errors, list, nearest, suggestion};
 
 /// The settings of one attribute, each taken out by the part that understands it.
 pub(crate) struct Settings {
@@ -26,6 +26,8 @@ struct Setting {
     value: Option<Expr>,
     /// `key =`, and nothing behind it.
     is_unfinished: bool,
+    /// It was misspelt, and meant this most likely.
+    is_guess: bool,
 }
 
 impl Parse for Setting {
@@ -38,7 +40,7 @@ impl Parse for Setting {
             true => Some(value(input)?),
             false => None,
         };
-        Ok(Self { key, value, is_unfinished })
+        Ok(Self { key, value, is_unfinished, is_guess: false })
     }
 }
 
@@ -93,9 +95,21 @@ impl Settings {
             self.flawed = true;
             let near = suggestion(&key, self.valid);
             let separator = if near.is_empty() { ";" } else { "" };
-            errors
-                .on(&setting.key, format!("unknown key `{key}`{near}{separator} {}", self.rule()));
-        } else if self.found.iter().any(|known| known.key == key) {
+            let message = format!("unknown key `{key}`{near}{separator} {}", self.rule());
+            match nearest(&key, self.valid) {
+                None => errors.on(&setting.key, message),
+                Some(meant) => {
+                    errors.on_and_go_on(&setting.key, message);
+                    let key = Ident::new(meant, setting.key.span());
+                    if !self.found.iter().any(|known| known.key == key) {
+                        self.found.push(Setting { key, is_guess: true, ..setting });
+                    }
+                }
+            }
+            return;
+        }
+        self.found.retain(|known| known.key != key || !known.is_guess);
+        if self.found.iter().any(|known| known.key == key) {
             self.flawed = true;
             errors.on(&setting.key, format!("`{key}` is given twice: keep one"));
         } else {
@@ -105,6 +119,12 @@ impl Settings {
 
     fn rule(&self) -> String {
         format!("{} takes {}", self.place, list(self.valid.iter().copied()))
+    }
+
+    /// `#[key(crate = path)]`: where the path of the library is said.
+    pub(crate) fn example(&self) -> String {
+        let name = self.place.split(['[', ']']).nth(1).unwrap_or_default();
+        format!("#[{name}(crate = path)]")
     }
 
     fn take(&mut self, key: &str) -> Option<Setting> {

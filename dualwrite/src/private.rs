@@ -3,6 +3,7 @@
 pub use crate::call::read::route::{
     Primary, primary, read, read_by, read_in, read_in_by, read_within, scan, scan_in, scan_within,
 };
+pub use crate::call::read::stream::{BoxedStream, boxed, stream_with_error_of_old, streamed};
 pub use crate::call::read::{Asking, Read, compare_by, copy_and_ask, finish_plain, finish_read};
 pub use crate::call::repository::{Form, Method, Repository, by, is_same_text};
 pub use crate::call::write::answer::Answer;

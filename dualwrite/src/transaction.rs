@@ -458,11 +458,23 @@ impl<DB: Backend> std::fmt::Debug for Tx<'_, DB> {
     label = "not a fenced transaction",
     note = "`migration.begin(&pool)` gives one; without it the write could run under a stage that has passed"
 )]
-pub trait HoldsFence {}
+pub trait HoldsFence {
+    /// The same type. What has none is no type at all for the compiler, which then says nothing more of it.
+    type Fenced;
 
-impl<DB: Backend> HoldsFence for Tx<'_, DB> {}
+    /// The same transaction.
+    fn fenced(&mut self) -> &mut Self::Fenced;
+}
+
+impl<DB: Backend> HoldsFence for Tx<'_, DB> {
+    type Fenced = Self;
+
+    fn fenced(&mut self) -> &mut Self {
+        self
+    }
+}
 
 /// Accepts a fenced transaction alone.
-pub fn fenced<T: HoldsFence>(tx: &mut T) -> &mut T {
-    tx
+pub fn fenced<T: HoldsFence>(tx: &mut T) -> &mut T::Fenced {
+    tx.fenced()
 }

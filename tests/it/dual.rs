@@ -3,3 +3,4 @@
 mod columns;
 mod fields;
 mod life;
+mod markers;

@@ -14,7 +14,6 @@
 #[allow(deprecated)]
 impl ::dualwrite::Compare<v2::Customer<'_>> for Customer {
     fn compare(&self, new: &v2::Customer<'_>, at: &mut ::dualwrite::Comparison<'_>) {
-        #[allow(unused_imports)]
         use ::dualwrite::__private::{ByEquality as _, ByFields as _, ByNothing as _};
         let v2::Customer::<'_> { id: _, email_address: _, created: _, updated: _ } = new;
         (&&&::dualwrite::__private::Pair::of(&self.id, &new.id))

@@ -25,7 +25,6 @@
 #[allow(deprecated)]
 impl ::dualwrite::Compare for Order {
     fn compare(&self, new: &Self, at: &mut ::dualwrite::Comparison<'_>) {
-        #[allow(unused_imports)]
         use ::dualwrite::__private::{ByEquality as _, ByFields as _, ByNothing as _};
         (&&&::dualwrite::__private::Pair::of(&self.id, &new.id))
             .compare_or_eq(&mut at.field("id"));

@@ -30,7 +30,6 @@ where
     T: ::core::fmt::Debug,
 {
     fn compare(&self, new: &Self, at: &mut migrations::Comparison<'_>) {
-        #[allow(unused_imports)]
         use migrations::__private::{ByEquality as _, ByFields as _, ByNothing as _};
         (&&&migrations::__private::Pair::of(&self.title, &new.title))
             .compare_or_eq(&mut at.field("title"));

@@ -13,7 +13,6 @@
 #[allow(deprecated)]
 impl ::dualwrite::Compare for Payment {
     fn compare(&self, new: &Self, at: &mut ::dualwrite::Comparison<'_>) {
-        #[allow(unused_imports)]
         use ::dualwrite::__private::{ByEquality as _, ByFields as _, ByNothing as _};
         match (self, new) {
             (Self::Cash {}, Self::Cash {}) => {}

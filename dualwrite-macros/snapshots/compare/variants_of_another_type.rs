@@ -12,7 +12,6 @@
 #[allow(deprecated, unreachable_patterns)]
 impl ::dualwrite::Compare<v2::Status> for Status {
     fn compare(&self, new: &v2::Status, at: &mut ::dualwrite::Comparison<'_>) {
-        #[allow(unused_imports)]
         use ::dualwrite::__private::{ByEquality as _, ByFields as _, ByNothing as _};
         match (self, new) {
             (Self::Open {}, v2::Status::Open {}) => {}

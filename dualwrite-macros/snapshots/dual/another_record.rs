@@ -15,7 +15,7 @@
 impl Goal {
     /// `current_version.title` where it is filled, else `title`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn title(&self) -> &::core::primitive::str {
         match match &self.current_version {
             ::core::option::Option::Some(record) => {
@@ -32,7 +32,7 @@ impl Goal {
     }
     /// The side that `title` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn title_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &match &self.current_version {
@@ -49,7 +49,7 @@ impl Goal {
     }
     /// `title` alone, or `current_version.title` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn title_by(
         &self,
         route: &::dualwrite::Route,
@@ -78,7 +78,7 @@ impl Goal {
     ///
     /// # Errors
     /// The record to write to is not there; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_title(
         &mut self,
         value: impl ::core::convert::Into<String>,
@@ -107,7 +107,7 @@ impl Goal {
     ///
     /// # Errors
     /// The record to write to is not there; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_title_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -141,7 +141,7 @@ impl Goal {
     }
     /// `current_version.notes` where it is filled, else `notes`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn notes(&self) -> ::core::option::Option<&::core::primitive::str> {
         match match &self.current_version {
             ::core::option::Option::Some(record) => {
@@ -162,7 +162,7 @@ impl Goal {
     }
     /// The side that `notes` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn notes_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &match &self.current_version {
@@ -183,7 +183,7 @@ impl Goal {
     }
     /// `notes` alone, or `current_version.notes` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn notes_by(
         &self,
         route: &::dualwrite::Route,
@@ -213,14 +213,14 @@ impl Goal {
         }
     }
     /// Writes `notes` and `current_version.notes`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_notes(&mut self, value: impl ::core::convert::Into<String>) {
         let value: String = ::core::convert::Into::into(value);
         self.notes = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         ::core::option::Option::get_or_insert_default(&mut self.current_version).notes = value;
     }
     /// Writes `notes`, `current_version.notes`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_notes_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -239,7 +239,6 @@ impl Goal {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -247,7 +246,6 @@ impl Goal {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -255,7 +253,6 @@ impl Goal {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

@@ -14,7 +14,7 @@ impl Customer {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_new(&self) -> ::core::result::Result<i64, ::dualwrite::ConversionError> {
         match ::core::option::Option::as_ref(&self.age_new) {
             ::core::option::Option::Some(new) => ::core::result::Result::Ok(*new),
@@ -40,7 +40,7 @@ impl Customer {
     }
     /// The side that `age_new` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_new_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &::core::option::Option::as_ref(&self.age_new),
@@ -54,7 +54,7 @@ impl Customer {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_new_by(
         &self,
         route: &::dualwrite::Route,
@@ -97,7 +97,7 @@ impl Customer {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_age_new(
         &mut self,
         value: impl ::core::convert::Into<i64>,
@@ -120,7 +120,7 @@ impl Customer {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_age_new_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -146,7 +146,6 @@ impl Customer {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -154,7 +153,6 @@ impl Customer {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -162,7 +160,6 @@ impl Customer {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

@@ -13,7 +13,7 @@ impl Person {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn full_name(
         &self,
     ) -> ::core::result::Result<
@@ -64,7 +64,7 @@ impl Person {
     }
     /// The side that `full_name` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn full_name_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &match (
@@ -87,7 +87,7 @@ impl Person {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn full_name_by(
         &self,
         route: &::dualwrite::Route,
@@ -154,7 +154,7 @@ impl Person {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_full_name(
         &mut self,
         first_name: impl ::core::convert::Into<String>,
@@ -183,7 +183,7 @@ impl Person {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_full_name_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -215,7 +215,6 @@ impl Person {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -223,7 +222,6 @@ impl Person {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -231,7 +229,6 @@ impl Person {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

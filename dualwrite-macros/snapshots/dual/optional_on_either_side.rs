@@ -17,7 +17,7 @@ where
 {
     /// `tags` alone, or `tag_list` alone, as the side says: NULL is a value, and does not tell that new is not copied.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn tag_list(&self, side: migrations::Side) -> ::core::option::Option<&[T]> {
         match side {
             migrations::Side::Old => {
@@ -40,7 +40,7 @@ where
     }
     /// `tags` alone, or `tag_list` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn tag_list_by(&self, route: &migrations::Route) -> ::core::option::Option<&[T]> {
         match route.primary {
             migrations::Side::Old => {
@@ -62,14 +62,14 @@ where
         }
     }
     /// Writes `tags` and `tag_list`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_tag_list(&mut self, value: impl ::core::convert::Into<Vec<T>>) {
         let value: Vec<T> = ::core::convert::Into::into(value);
         self.tags = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.tag_list = ::core::option::Option::Some(value);
     }
     /// Writes `tags`, `tag_list`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_tag_list_by(
         &mut self,
         route: &migrations::Route,
@@ -86,13 +86,13 @@ where
         }
     }
     /// Writes NULL to `tags` and `tag_list`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn clear_tag_list(&mut self) {
         self.tags = ::core::option::Option::None;
         self.tag_list = ::core::option::Option::None;
     }
     /// Writes NULL to `tags`, `tag_list`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn clear_tag_list_by(&mut self, route: &migrations::Route) {
         if route.stage.writes(migrations::Side::Old) {
             self.tags = ::core::option::Option::None;
@@ -103,7 +103,7 @@ where
     }
     /// `type`, which has taken the place of `kind`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     pub(crate) fn r#type(&self) -> &[u8; SIZE] {
         {
             let new = &self.r#type;
@@ -112,13 +112,13 @@ where
     }
     /// The side that `type` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     pub(crate) fn type_source(&self) -> migrations::Side {
         migrations::Side::New
     }
     /// `kind` alone, or `type` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     pub(crate) fn type_by(
         &self,
         route: &migrations::Route,
@@ -139,14 +139,14 @@ where
         }
     }
     /// Writes `kind` and `type`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     pub(crate) fn set_type(&mut self, value: impl ::core::convert::Into<[u8; SIZE]>) {
         let value: [u8; SIZE] = ::core::convert::Into::into(value);
         self.kind = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.r#type = value;
     }
     /// Writes `kind`, `type`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     pub(crate) fn set_type_by(
         &mut self,
         route: &migrations::Route,
@@ -164,7 +164,6 @@ where
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         migrations::Dual::is_migrated(self)
     }
@@ -172,7 +171,6 @@ where
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), migrations::ConversionError> {
@@ -180,7 +178,6 @@ where
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         migrations::Dual::divergence(self)
     }

@@ -13,7 +13,7 @@
 impl Customer {
     /// `email_address` where it is filled, else `email`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address(&self) -> &::core::primitive::str {
         match ::core::option::Option::filter(
             ::core::option::Option::Some(&self.email_address),
@@ -28,7 +28,7 @@ impl Customer {
     }
     /// The side that `email_address` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &::core::option::Option::filter(
@@ -43,7 +43,7 @@ impl Customer {
     }
     /// `email` alone, or `email_address` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address_by(&self, route: &::dualwrite::Route) -> &::core::primitive::str {
         match route.primary {
             ::dualwrite::Side::Old => {
@@ -57,14 +57,14 @@ impl Customer {
         }
     }
     /// Writes `email` and `email_address`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_email_address(&mut self, value: impl ::core::convert::Into<String>) {
         let value: String = ::core::convert::Into::into(value);
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = value;
     }
     /// Writes `email`, `email_address`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_email_address_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -80,7 +80,7 @@ impl Customer {
     }
     /// `years` where it is filled, else `age`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_in_years(&self) -> ::core::option::Option<u8> {
         match ::core::option::Option::filter(
             ::core::option::Option::as_ref(&self.years),
@@ -106,7 +106,7 @@ impl Customer {
     }
     /// The side that `age_in_years` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_in_years_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &::core::option::Option::filter(
@@ -122,7 +122,7 @@ impl Customer {
     }
     /// `age` alone, or `years` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_in_years_by(&self, route: &::dualwrite::Route) -> ::core::option::Option<u8> {
         match route.primary {
             ::dualwrite::Side::Old => {
@@ -144,14 +144,14 @@ impl Customer {
         }
     }
     /// Writes `age` and `years`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn grow(&mut self, value: impl ::core::convert::Into<u8>) {
         let value: u8 = ::core::convert::Into::into(value);
         self.age = ::core::option::Option::Some(::core::clone::Clone::clone(&value));
         self.years = ::core::option::Option::Some(value);
     }
     /// Writes `age`, `years`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn grow_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -167,7 +167,6 @@ impl Customer {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -175,7 +174,6 @@ impl Customer {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -183,7 +181,6 @@ impl Customer {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

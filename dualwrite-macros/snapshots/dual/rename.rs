@@ -11,7 +11,7 @@
 impl Customer {
     /// `email_address` where it is filled, else `email`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address(&self) -> &::core::primitive::str {
         match ::core::option::Option::as_ref(&self.email_address) {
             ::core::option::Option::Some(new) => &**new,
@@ -23,7 +23,7 @@ impl Customer {
     }
     /// The side that `email_address` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &::core::option::Option::as_ref(&self.email_address),
@@ -35,7 +35,7 @@ impl Customer {
     }
     /// `email` alone, or `email_address` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address_by(
         &self,
         route: &::dualwrite::Route,
@@ -56,14 +56,14 @@ impl Customer {
         }
     }
     /// Writes `email` and `email_address`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_email_address(&mut self, value: impl ::core::convert::Into<String>) {
         let value: String = ::core::convert::Into::into(value);
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = ::core::option::Option::Some(value);
     }
     /// Writes `email`, `email_address`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_email_address_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -79,7 +79,6 @@ impl Customer {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -87,7 +86,6 @@ impl Customer {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -95,7 +93,6 @@ impl Customer {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

@@ -13,7 +13,7 @@ impl Payment {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn money(
         &self,
         side: ::dualwrite::Side,
@@ -77,7 +77,7 @@ impl Payment {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn money_by(
         &self,
         route: &::dualwrite::Route,
@@ -141,7 +141,7 @@ impl Payment {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_money(
         &mut self,
         value: impl ::core::convert::Into<Money>,
@@ -168,7 +168,7 @@ impl Payment {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_money_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -198,7 +198,6 @@ impl Payment {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -206,7 +205,6 @@ impl Payment {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -214,7 +212,6 @@ impl Payment {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

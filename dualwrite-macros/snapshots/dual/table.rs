@@ -22,7 +22,7 @@
 impl Customer {
     /// `email_address` where it is filled, else `email`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address(&self) -> &::core::primitive::str {
         match ::core::option::Option::as_ref(&self.email_address) {
             ::core::option::Option::Some(new) => &**new,
@@ -34,7 +34,7 @@ impl Customer {
     }
     /// The side that `email_address` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &::core::option::Option::as_ref(&self.email_address),
@@ -46,7 +46,7 @@ impl Customer {
     }
     /// `email` alone, or `email_address` alone: the side that answers under this route.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn email_address_by(
         &self,
         route: &::dualwrite::Route,
@@ -67,14 +67,14 @@ impl Customer {
         }
     }
     /// Writes `email` and `email_address`.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_email_address(&mut self, value: impl ::core::convert::Into<String>) {
         let value: String = ::core::convert::Into::into(value);
         self.email = ::core::clone::Clone::clone(&value);
         self.email_address = ::core::option::Option::Some(value);
     }
     /// Writes `email`, `email_address`, or both, as this route says.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_email_address_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -92,7 +92,7 @@ impl Customer {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_new(&self) -> ::core::result::Result<i64, ::dualwrite::ConversionError> {
         match ::core::option::Option::as_ref(&self.age_new) {
             ::core::option::Option::Some(new) => ::core::result::Result::Ok(*new),
@@ -118,7 +118,7 @@ impl Customer {
     }
     /// The side that `age_new` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_new_source(&self) -> ::dualwrite::Side {
         if ::core::option::Option::is_some(
             &::core::option::Option::as_ref(&self.age_new),
@@ -132,7 +132,7 @@ impl Customer {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn age_new_by(
         &self,
         route: &::dualwrite::Route,
@@ -175,7 +175,7 @@ impl Customer {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_age_new(
         &mut self,
         value: impl ::core::convert::Into<i64>,
@@ -198,7 +198,7 @@ impl Customer {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_age_new_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -224,7 +224,7 @@ impl Customer {
     }
     /// `since_year`, which has taken the place of `since`.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn since_year(&self) -> i64 {
         {
             let new = &self.since_year;
@@ -233,7 +233,7 @@ impl Customer {
     }
     /// The side that `since_year` answers from.
     #[must_use]
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn since_year_source(&self) -> ::dualwrite::Side {
         ::dualwrite::Side::New
     }
@@ -241,7 +241,7 @@ impl Customer {
     ///
     /// # Errors
     /// Old cannot be converted.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn since_year_by(
         &self,
         route: &::dualwrite::Route,
@@ -279,7 +279,7 @@ impl Customer {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_since_year(
         &mut self,
         value: impl ::core::convert::Into<i64>,
@@ -302,7 +302,7 @@ impl Customer {
     ///
     /// # Errors
     /// The value cannot be converted to old; then nothing is written.
-    #[allow(dead_code, deprecated)]
+    #[allow(deprecated)]
     fn set_since_year_by(
         &mut self,
         route: &::dualwrite::Route,
@@ -328,7 +328,6 @@ impl Customer {
     }
     /// Whether every new field is filled, or has nothing to take from old.
     #[must_use]
-    #[allow(dead_code)]
     pub fn is_migrated(&self) -> bool {
         ::dualwrite::Dual::is_migrated(self)
     }
@@ -336,7 +335,6 @@ impl Customer {
     ///
     /// # Errors
     /// The first field that cannot be filled.
-    #[allow(dead_code)]
     pub fn migrate(
         &mut self,
     ) -> ::core::result::Result<(), ::dualwrite::ConversionError> {
@@ -344,7 +342,6 @@ impl Customer {
     }
     /// The fields whose two sides disagree.
     #[must_use]
-    #[allow(dead_code)]
     pub fn divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
         ::dualwrite::Dual::divergence(self)
     }

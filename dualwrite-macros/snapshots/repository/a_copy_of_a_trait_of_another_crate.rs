@@ -140,6 +140,7 @@ where
     N: domain::Customers<T> + ::core::marker::Send + ::core::marker::Sync + 'static,
 {
     async fn find(&self, tenant: i64, user: T) -> Result<Customer, Error> {
+        let failed = ::dualwrite::__private::failure;
         let mut call = match ::dualwrite::__private::read_by(
             &self.repository,
             0,
@@ -148,9 +149,7 @@ where
         ) {
             ::core::result::Result::Ok(value) => value,
             ::core::result::Result::Err(error) => {
-                return ::core::result::Result::Err(
-                    ::dualwrite::__private::failure(error),
-                );
+                return ::core::result::Result::Err(failed(error));
             }
         };
         let answer = match call.side() {
@@ -173,6 +172,6 @@ where
                     .await
             }
         };
-        ::dualwrite::__private::finish_plain(&mut call, answer)
+        ::dualwrite::__private::finish_plain(&mut call, answer, failed)
     }
 }

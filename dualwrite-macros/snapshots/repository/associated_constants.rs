@@ -179,12 +179,11 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -197,7 +196,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
 }

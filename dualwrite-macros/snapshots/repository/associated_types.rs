@@ -172,6 +172,7 @@ impl<O, N, B> ::core::fmt::Debug for DualStore<O, N, B> {
 impl<O, N, B> Store for DualStore<O, N, B>
 where
     Self: Sync,
+    <O as Store>::Row: ::core::clone::Clone,
     O: Store + ::core::marker::Send + ::core::marker::Sync + 'static,
     N: Store<Row = <O as Store>::Row> + ::core::marker::Send + ::core::marker::Sync
         + 'static,
@@ -242,7 +243,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -250,7 +250,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };

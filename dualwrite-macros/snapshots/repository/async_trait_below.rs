@@ -149,12 +149,11 @@ where
     N: Documents + ::core::marker::Send + ::core::marker::Sync + 'static,
 {
     async fn find(&self, id: i64) -> Result<Document, sqlx::Error> {
+        let failed = ::dualwrite::__private::failure;
         let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
             ::core::result::Result::Ok(value) => value,
             ::core::result::Result::Err(error) => {
-                return ::core::result::Result::Err(
-                    ::dualwrite::__private::failure(error),
-                );
+                return ::core::result::Result::Err(failed(error));
             }
         };
         let answer = match call.side() {
@@ -167,7 +166,7 @@ where
                     .await
             }
         };
-        ::dualwrite::__private::finish_plain(&mut call, answer)
+        ::dualwrite::__private::finish_plain(&mut call, answer, failed)
     }
     fn name(&self) -> String {
         let call = ::dualwrite::__private::primary(&self.repository);

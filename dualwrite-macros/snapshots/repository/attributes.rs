@@ -213,12 +213,11 @@ where
         Output = Result<bool, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -231,7 +230,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     #[cfg(not(windows))]
@@ -243,15 +242,14 @@ where
         Output = Result<bool, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(
                 &self.repository,
                 0 + ::core::cfg!(all(feature = "a", unix)) as usize,
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -264,7 +262,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     fn third(
@@ -273,6 +271,7 @@ where
         Output = Result<bool, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(
                 &self.repository,
                 0 + ::core::cfg!(all(feature = "a", unix)) as usize
@@ -280,9 +279,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -295,7 +292,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
 }

@@ -166,6 +166,7 @@ where
         Output = sqlx::Result<Document>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read(
                 &self.repository,
                 0,
@@ -173,9 +174,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -234,17 +233,16 @@ where
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
                 },
                 |error| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{ByNoText as _, ByText as _};
                     (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
+                failed,
             )
         }
     }
@@ -253,12 +251,11 @@ where
         ids: &[i64],
     ) -> impl Future<Output = Result<Vec<Document>, sqlx::Error>> + Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(&self.repository, 1) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -313,17 +310,16 @@ where
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
                 },
                 |error| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{ByNoText as _, ByText as _};
                     (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
+                failed,
             )
         }
     }

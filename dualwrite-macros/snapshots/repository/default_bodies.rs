@@ -177,12 +177,11 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -199,7 +198,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
 }

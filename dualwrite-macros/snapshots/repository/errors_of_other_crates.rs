@@ -193,6 +193,7 @@ where
         async move {
             ::dualwrite::__private::with_error(
                 async move {
+                    let failed = ::dualwrite::__private::failure;
                     let mut call = match ::dualwrite::__private::read(
                         &self.repository,
                         0,
@@ -200,9 +201,7 @@ where
                     ) {
                         ::core::result::Result::Ok(value) => value,
                         ::core::result::Result::Err(error) => {
-                            return ::core::result::Result::Err(
-                                ::dualwrite::__private::failure(error),
-                            );
+                            return ::core::result::Result::Err(failed(error));
                         }
                     };
                     let answer = match call.side() {
@@ -225,7 +224,7 @@ where
                                 .await
                         }
                     };
-                    ::dualwrite::__private::finish_plain(&mut call, answer)
+                    ::dualwrite::__private::finish_plain(&mut call, answer, failed)
                 }
                     .await,
                 to_report,
@@ -292,7 +291,6 @@ where
                             &mut *tx,
                             answer,
                             |pair| {
-                                #[allow(unused_imports)]
                                 use ::dualwrite::__private::{
                                     AnswersByEquality as _, AnswersByFields as _,
                                     AnswersByNothing as _,

@@ -267,7 +267,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -275,7 +274,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };
@@ -351,7 +349,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -359,7 +356,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };
@@ -428,7 +424,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -436,7 +431,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };

@@ -154,12 +154,11 @@ where
         Output = Result<Option<Customer>, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -202,24 +201,24 @@ where
                 }
             };
             if call.wants_copy(&answer) {
-                return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
+                return ::dualwrite::__private::copy_and_ask(call, answer, again, failed)
+                    .await;
             }
             ::dualwrite::__private::finish_read(
                 &mut call,
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
                 },
                 |error| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{ByNoText as _, ByText as _};
                     (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
+                failed,
             )
         }
     }

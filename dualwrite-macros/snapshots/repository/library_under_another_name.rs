@@ -155,6 +155,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = crate::reexports::migrations::__private::failure;
             let mut call = match crate::reexports::migrations::__private::read(
                 &self.repository,
                 0,
@@ -162,9 +163,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        crate::reexports::migrations::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -211,20 +210,19 @@ where
                 answer,
                 again,
                 |pair, at: &mut crate::reexports::migrations::Comparison<'_>| {
-                    #[allow(unused_imports)]
                     use crate::reexports::migrations::__private::{
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
                 },
                 |error| {
-                    #[allow(unused_imports)]
                     use crate::reexports::migrations::__private::{
                         ByNoText as _, ByText as _,
                     };
                     (&&crate::reexports::migrations::__private::Failed(error))
                         .fingerprint()
                 },
+                failed,
             )
         }
     }

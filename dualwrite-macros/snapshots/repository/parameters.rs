@@ -147,6 +147,8 @@ impl<'c, Old, New, T: Into<N>, E, const SIZE: usize> Cache<'c, T, E, SIZE>
 for DualCache<Old, New>
 where
     T: Clone + Send + 'static,
+    [T; LIMIT]: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync
+        + 'static,
     Old: Cache<'c, T, E, SIZE> + ::core::marker::Send + ::core::marker::Sync + 'static,
     New: Cache<'c, T, E, SIZE> + ::core::marker::Send + ::core::marker::Sync + 'static,
     E: ::core::convert::From<::dualwrite::Error>,
@@ -158,12 +160,11 @@ where
         Output = Result<[T; LIMIT], E>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -230,17 +231,16 @@ where
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
                 },
                 |error| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{ByNoText as _, ByText as _};
                     (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
+                failed,
             )
         }
     }

@@ -188,6 +188,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read_in(
                 &self.repository,
                 0,
@@ -196,9 +197,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -219,7 +218,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     fn total(
@@ -229,6 +228,7 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan_in(
                 &self.repository,
                 1,
@@ -236,9 +236,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -259,7 +257,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     fn lock(
@@ -270,6 +268,7 @@ where
         Output = Result<Option<Account>, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read_in(
                 &self.repository,
                 2,
@@ -278,9 +277,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -307,9 +304,7 @@ where
                 let copied = match call.copy_in(&mut *tx).await {
                     ::core::result::Result::Ok(value) => value,
                     ::core::result::Result::Err(error) => {
-                        return ::core::result::Result::Err(
-                            ::dualwrite::__private::failure(error),
-                        );
+                        return ::core::result::Result::Err(failed(error));
                     }
                 };
                 if copied {
@@ -320,10 +315,14 @@ where
                             ),
                         )
                         .await;
-                    return ::dualwrite::__private::finish_plain(&mut call, answer);
+                    return ::dualwrite::__private::finish_plain(
+                        &mut call,
+                        answer,
+                        failed,
+                    );
                 }
             }
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
 }

@@ -220,12 +220,11 @@ where
         Output = Result<Document, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read(&self.repository, 0, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -277,10 +276,10 @@ where
                     at,
                 ),
                 |error| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{ByNoText as _, ByText as _};
                     (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
+                failed,
             )
         }
     }
@@ -291,12 +290,11 @@ where
         Output = Result<Option<Document>, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read(&self.repository, 1, &id) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -339,9 +337,10 @@ where
                 }
             };
             if call.wants_copy(&answer) {
-                return ::dualwrite::__private::copy_and_ask(call, answer, again).await;
+                return ::dualwrite::__private::copy_and_ask(call, answer, again, failed)
+                    .await;
             }
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     fn remove(
@@ -392,7 +391,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -400,7 +398,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };

@@ -232,6 +232,7 @@ where
     > + ::core::marker::Send {
         async move {
             let (dual, tx) = (self.dual, &mut *self.tx);
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::read_within(
                 &dual.repository,
                 0,
@@ -241,9 +242,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let again = call
@@ -261,9 +260,7 @@ where
                             let mut connection = match pool.connection().await {
                                 ::core::result::Result::Ok(value) => value,
                                 ::core::result::Result::Err(error) => {
-                                    return ::core::result::Result::Err(
-                                        ::dualwrite::__private::failure(error),
-                                    );
+                                    return ::core::result::Result::Err(failed(error));
                                 }
                             };
                             match side {
@@ -318,17 +315,16 @@ where
                 answer,
                 again,
                 |pair, at: &mut ::dualwrite::Comparison<'_>| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{
                         ByEquality as _, ByFields as _, ByNothing as _,
                     };
                     (&&&pair).compare_or_eq(at)
                 },
                 |error| {
-                    #[allow(unused_imports)]
                     use ::dualwrite::__private::{ByNoText as _, ByText as _};
                     (&&::dualwrite::__private::Failed(error)).fingerprint()
                 },
+                failed,
             )
         }
     }
@@ -339,6 +335,7 @@ where
     > + ::core::marker::Send {
         async move {
             let (dual, tx) = (self.dual, &mut *self.tx);
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan_within(
                 &dual.repository,
                 1,
@@ -346,9 +343,7 @@ where
             ) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -373,7 +368,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     fn save(
@@ -431,7 +426,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -439,7 +433,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };

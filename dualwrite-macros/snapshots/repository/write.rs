@@ -229,7 +229,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -237,7 +236,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };

@@ -332,12 +332,11 @@ where
         Output = Result<i64, sqlx::Error>,
     > + ::core::marker::Send {
         async move {
+            let failed = ::dualwrite::__private::failure;
             let mut call = match ::dualwrite::__private::scan(&self.repository, 0) {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(
-                        ::dualwrite::__private::failure(error),
-                    );
+                    return ::core::result::Result::Err(failed(error));
                 }
             };
             let answer = match call.side() {
@@ -354,7 +353,7 @@ where
                         .await
                 }
             };
-            ::dualwrite::__private::finish_plain(&mut call, answer)
+            ::dualwrite::__private::finish_plain(&mut call, answer, failed)
         }
     }
     fn rename(
@@ -416,7 +415,6 @@ where
                         &mut *tx,
                         answer,
                         |pair| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 AnswersByEquality as _, AnswersByFields as _,
                                 AnswersByNothing as _,
@@ -424,7 +422,6 @@ where
                             (&&&pair).answers_differ()
                         },
                         |error| {
-                            #[allow(unused_imports)]
                             use ::dualwrite::__private::{
                                 CauseInside as _, CauseOfError as _, CauseUnknown as _,
                             };

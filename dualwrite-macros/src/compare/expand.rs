@@ -87,7 +87,6 @@ fn uses(model: &Compare) -> Option<TokenStream> {
     let private = model.header.root.private();
     is_needed.then(|| {
         quote! {
-            #[allow(unused_imports)]
             use #private::{ByEquality as _, ByFields as _, ByNothing as _};
         }
     })

@@ -25,7 +25,7 @@ pub(crate) fn compare(item: TokenStream) -> TokenStream {
         Ok(model) => expand::expand(&model),
         Err(error) => {
             let header = lower::header(&input, &mut Errors::default());
-            let placeholder = expand::placeholder(&input, &header);
+            let placeholder = header.root.unless_missing(expand::placeholder(&input, &header));
             let error = error.into_compile_error();
             quote!(#placeholder #error)
         }

@@ -2,8 +2,8 @@
 //! read new where it is there, setters that write both, and forms of both that follow a plan.
 //!
 //! `lower` proves the pairs of fields, `model` is the proof, `expand` writes the methods. With any
-//! mistake a placeholder for the trait's `impl` comes out next to all the mistakes, so that code which
-//! needs `Dual` is not blamed.
+//! mistake the methods of the valid pairs and a placeholder for the trait's `impl` come out next to all the
+//! mistakes, so that code which needs them is not blamed.
 
 mod expand;
 mod lower;
@@ -22,13 +22,15 @@ pub(crate) fn dual(item: TokenStream) -> TokenStream {
         Ok(input) => input,
         Err(error) => return error.into_compile_error(),
     };
-    match lower::dual(&input) {
-        Ok(model) => expand::expand(&model),
-        Err(error) => {
-            let root = lower::Header::of(&input, &mut Errors::default()).root;
-            let placeholder = expand::placeholder(&input, &root);
-            let error = error.into_compile_error();
-            quote!(#placeholder #error)
-        }
-    }
+    let lower::Proven { dual, mistakes } = lower::dual(&input);
+    let Some(error) = mistakes else {
+        return dual.as_ref().map(expand::expand).unwrap_or_default();
+    };
+    let root = lower::Header::of(&input, &mut Errors::default()).root;
+    // Whoever calls the getters of a valid pair has made no mistake.
+    let methods = dual.as_ref().map(expand::methods).unwrap_or_default();
+    let placeholder = expand::placeholder(&input, &root);
+    let rest = root.unless_missing(quote!(#methods #placeholder));
+    let error = error.into_compile_error();
+    quote!(#rest #error)
 }

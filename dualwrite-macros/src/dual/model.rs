@@ -25,6 +25,8 @@ pub(super) struct Moved {
     pub(super) new: String,
     /// Stored as text.
     pub(super) is_text: bool,
+    /// The field that says that the new column has been written.
+    pub(super) marker: Option<Marker>,
 }
 
 /// The table that the struct is a row of.
@@ -62,6 +64,8 @@ pub(super) enum Role {
     Old { renamed: Option<String> },
     /// A part of a new side; where it is a rename, with the column of the old side.
     New { renamed: Option<String> },
+    /// Whether a new side has been written.
+    Marker,
 }
 
 /// Old and new parts that hold one value: a logical field.
@@ -78,6 +82,14 @@ pub(super) struct Pair {
     pub(super) sql: Vec<String>,
     pub(super) present: Present,
     pub(super) absent: Absent,
+    /// The field that says that new has been written, where NULL may be a value of new.
+    pub(super) marker: Option<Marker>,
+}
+
+/// A `bool` field that tells "not copied yet" from NULL.
+pub(super) struct Marker {
+    pub(super) name: Ident,
+    pub(super) column: String,
 }
 
 /// One field of a side.
@@ -142,6 +154,17 @@ pub(super) enum View {
     Whole,
 }
 
+impl Dual {
+    /// The markers, each with the field that it is of.
+    pub(super) fn markers(&self) -> impl Iterator<Item = (&Ident, &Marker)> {
+        let of_pairs =
+            self.pairs.iter().filter_map(|pair| Some((&pair.name, pair.marker.as_ref()?)));
+        let of_moved =
+            self.moved.iter().filter_map(|moved| Some((&moved.name, moved.marker.as_ref()?)));
+        of_pairs.chain(of_moved)
+    }
+}
+
 impl Part {
     /// Whether there may be no value.
     pub(super) fn may_be_absent(&self) -> bool {
@@ -187,7 +210,7 @@ impl Pair {
     }
 
     /// Whether NULL in new may be a value as well as "not copied yet": only who knows which side answers can
-    /// tell.
+    /// tell, or a marker.
     pub(super) fn may_be_null(&self) -> bool {
         let may = |parts: &[Part]| parts.iter().any(|part| part.is_optional);
         matches!(self.present, Present::Filled) && may(&self.old) && may(&self.new)

@@ -4,7 +4,8 @@ use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 
 use super::model::{
-    Comparing, Keys, Made, Method, MirrorPolicy, Read, ReadKind, Repository, Route, Then, Write,
+    Comparing, Form, Keys, Made, Method, MirrorPolicy, Read, ReadKind, Repository, Route, Then,
+    Write,
 };
 use crate::names;
 
@@ -27,7 +28,23 @@ pub(super) fn wrapper(model: &Repository) -> Vec<String> {
 }
 
 fn row(method: &Method) -> String {
-    format!("| `{}` | {} |", names::plain(&method.signature.ident), routing(&method.route))
+    format!(
+        "| `{}` | {} |",
+        names::plain(&method.signature.ident),
+        routing(&method.route) + of_form(method.form) + &of_supertrait(method)
+    )
+}
+
+fn of_supertrait(method: &Method) -> String {
+    let of = |path: &syn::Path| format!(", of `{}`", shown(&path.to_token_stream()));
+    method.of.as_ref().map(of).unwrap_or_default()
+}
+
+fn of_form(form: Form) -> &'static str {
+    match form {
+        Form::Stream { .. } => ", as a stream, open until that ends",
+        _ => "",
+    }
 }
 
 fn routing(route: &Route) -> String {

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Meta, parse_quote};
+use syn::{Attribute, Meta, Path, parse_quote};
 
 use super::body::Body;
 use super::docs;
@@ -346,17 +346,9 @@ fn implementation(model: &Repository) -> TokenStream {
     let generics = implementation_generics(model);
     let (parameters, _, predicates) = generics.split_for_impl();
     let constants = model.constants.iter().map(|constant| self::constant(model, constant));
-    let positions = positions(&model.methods);
-    let methods = model.methods.iter().zip(positions).map(|(method, position)| {
-        let Method { signature, cfg, attributes, .. } = method;
-        let writer = Body { model, method, position };
-        let body = match &method.route {
-            Route::Read(read) => writer.read(read),
-            Route::Write(write) => writer.write(write),
-            Route::Primary => writer.primary(),
-        };
-        quote!(#(#cfg)* #(#attributes)* #signature { #body })
-    });
+    let methods = methods(model);
+    let own = methods.iter().filter(|(of, _)| of.is_none()).map(|(_, method)| method);
+    let supertraits = super::supertraits::expand(model, &methods);
     let allow = allow_deprecated(model);
     quote! {
         #(#cfg)*
@@ -366,9 +358,27 @@ fn implementation(model: &Repository) -> TokenStream {
         impl #parameters #trait_path for #own_type #predicates {
             #(type #associated = <#old as #trait_path>::#associated;)*
             #(#constants)*
-            #(#methods)*
+            #(#own)*
         }
+
+        #supertraits
     }
+}
+
+/// The methods of the wrapper, each with the supertrait that declares it.
+fn methods(model: &Repository) -> Vec<(Option<&Path>, TokenStream)> {
+    let positions = positions(&model.methods);
+    let methods = model.methods.iter().zip(positions).map(|(method, position)| {
+        let Method { of, signature, cfg, attributes, .. } = method;
+        let writer = Body { model, method, position };
+        let body = match &method.route {
+            Route::Read(read) => writer.read(read),
+            Route::Write(write) => writer.write(write),
+            Route::Primary => writer.primary(),
+        };
+        (of.as_ref(), quote!(#(#cfg)* #(#attributes)* #signature { #body }))
+    });
+    methods.collect()
 }
 
 /// The old side's constant. Where the compiler can tell, it makes sure that the new side has the same.

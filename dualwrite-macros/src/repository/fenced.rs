@@ -243,7 +243,7 @@ fn in_form_of(method: &Method, is_async: bool, statements: &TokenStream) -> Toke
         (false, Form::Boxed) => {
             quote_spanned!(mixed()=> ::std::boxed::Box::pin(async move { #statements }))
         }
-        (true, _) | (false, Form::Sync) => statements.clone(),
+        (true, _) | (false, Form::Sync | Form::Stream { .. }) => statements.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ mod expand;
 mod fenced;
 mod lower;
 mod model;
+mod supertraits;
 mod syntax;
 mod unit;
 
@@ -23,7 +24,7 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
     let source = match syntax::parse(item.clone()) {
         Ok(source) => source,
         Err(error) => {
-            let error = error.into_compile_error();
+            let (item, error) = (syntax::without_routing(item), error.into_compile_error());
             return quote!(#item #error);
         }
     };
@@ -47,7 +48,7 @@ pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
 
 fn trait_item(source: &syntax::Source) -> syn::ItemTrait {
     match source.async_trait() {
-        Some(_) => source.item.clone(),
-        None => desugar::trait_item(&source.item),
+        Some(_) => source.declared(),
+        None => desugar::trait_item(&source.declared()),
     }
 }

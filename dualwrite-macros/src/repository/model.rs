@@ -93,6 +93,8 @@ impl<T> Sides<T> {
 
 /// A method that is routed.
 pub(super) struct Method {
+    /// The supertrait that declares it, where this trait does not.
+    pub(super) of: Option<Path>,
     /// As in the desugared trait.
     pub(super) signature: Signature,
     /// The user's `self`, whose span decides what it means.
@@ -132,6 +134,8 @@ pub(super) enum Form {
     Boxed,
     /// `async fn`, of which `#[async_trait]` will make a boxed future.
     Async,
+    /// `-> impl Stream`, or a stream in a box.
+    Stream { is_boxed: bool },
     /// Without waiting.
     Sync,
 }

@@ -1,6 +1,7 @@
 //! What was typed: the user's trait, and our attributes taken off it. Decides nothing.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::quote_spanned;
 use syn::{Attribute, ItemTrait, TraitItem};
 
 /// A trait under `#[repository]`.
@@ -42,7 +43,60 @@ fn is_trait(item: TokenStream) -> bool {
     words.any(|word| word == "trait")
 }
 
+/// What cannot be read, with attributes in place of ours that mean nothing: nobody else knows ours. All stands where
+/// it stood, so that the compiler, which has said already what it could not read, does not say it again.
+pub(super) fn without_routing(item: TokenStream) -> TokenStream {
+    let mut is_attribute = false;
+    let tokens = item.into_iter().map(|token| match token {
+        TokenTree::Group(group) => {
+            if !(has_routing(group.stream()) || is_attribute && is_routing(group.stream())) {
+                is_attribute = false;
+                return TokenTree::Group(group);
+            }
+            let inner = match is_attribute && is_routing(group.stream()) {
+                true => quote_spanned!(group.span()=> cfg(all())),
+                false => without_routing(group.stream()),
+            };
+            let mut changed = Group::new(group.delimiter(), inner);
+            changed.set_span(group.span());
+            is_attribute = false;
+            TokenTree::Group(changed)
+        }
+        token => {
+            is_attribute = matches!(&token, TokenTree::Punct(sign) if sign.as_char() == '#');
+            token
+        }
+    });
+    tokens.collect()
+}
+
+/// Whether one of our attributes may stand in it.
+fn has_routing(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => is_routing(group.stream()) || has_routing(group.stream()),
+        _ => false,
+    })
+}
+
+fn is_routing(attribute: TokenStream) -> bool {
+    match attribute.into_iter().next() {
+        Some(TokenTree::Ident(name)) => OURS.iter().any(|ours| name == ours),
+        _ => false,
+    }
+}
+
 impl Source {
+    /// The trait as it is declared: without the copies of what its supertraits declare.
+    pub(super) fn declared(&self) -> ItemTrait {
+        let mut item = self.item.clone();
+        let mut routing = self.routing.iter();
+        let is_copy = |attributes: &Vec<Attribute>| {
+            attributes.iter().any(|attribute| attribute.path().is_ident(SUPERTRAIT))
+        };
+        item.items.retain(|_| !routing.next().is_some_and(is_copy));
+        item
+    }
+
     /// `#[async_trait]` below our attribute. Above ours, it has done its work already.
     pub(super) fn async_trait(&self) -> Option<&Attribute> {
         self.item.attrs.iter().find(|attribute| is_async_trait(attribute))
@@ -62,6 +116,11 @@ fn take_routing(item: &mut TraitItem) -> Vec<Attribute> {
     }
 }
 
+const OURS: [&str; 4] = ["read", "write", "primary", SUPERTRAIT];
+
+/// Above the copy of a method that a supertrait declares.
+pub(super) const SUPERTRAIT: &str = "supertrait";
+
 fn is_ours(attribute: &Attribute) -> bool {
-    ["read", "write", "primary"].iter().any(|name| attribute.path().is_ident(name))
+    OURS.iter().any(|name| attribute.path().is_ident(name))
 }

@@ -32,7 +32,8 @@ fn dual_fields() {
         &[
             "unknown key `new`; `#[dual]` on a struct takes `crate`, `table`, `key`",
             "unknown key `nwe`, did you mean `new`? `#[dual]` on a field takes `new`, `old`, `forward`, `backward`, `sql`, \
-             `present`, `absent`, `type`, `getter`, `setter`, `column`, `new_column`",
+             `present`, `copied`, `absent`, `type`, `getter`, `setter`, `column`, `new_column`",
+            "this struct has no field `b`: add it as an `Option`",
             "say where the new value lives: `#[dual(new = …)]`, or `#[dual(new_column = \"…\")]` where only the column changes",
             "`new` takes the name of a field of this struct, without quotes; several as `(first, last)`, or \
              `record.field`",
@@ -209,7 +210,6 @@ fn dual_tables() {
         }",
         &[
             "unknown key `kye`, did you mean `key`? `#[dual]` on a struct takes `crate`, `table`, `key`",
-            "`table` needs the key of its rows: add `key = \"…\"`, the field's name",
             "`table` takes a plain name: a letter or `_`, then letters, digits, `_` or `$`, at most 63 bytes",
             "a struct with `table` owns its values: use `String` and the like, or drop `table`",
             "with `table`, name the columns one by one: `#[sqlx(rename = \"…\")]` on the fields",
@@ -272,5 +272,35 @@ fn dual_expressions() {
             "`sql` says in SQL what `forward` says in Rust: add `forward` and `backward`",
             "`sql` is for the ready copy: add `table` and `key` to the struct",
         ],
+    );
+}
+
+#[test]
+fn markers() {
+    let check_marker = |marked: &str, expected: &[&str]| {
+        let fields =
+            "b: Option<A>, c: bool, d: i64, #[dual(new = f)] e: Option<bool>, f: Option<bool>";
+        check(&format!("struct S {{ {marked}, {fields} }}"), expected);
+    };
+    const ONLY_OPTIONS: &str = "drop `copied`: it is for a field that is an `Option` on both sides and has no `present`, where NULL \
+                                may be a value of the new side";
+    const OWN: &str = "a field of its own that says whether the new side has been written";
+    check_marker("#[dual(new = b, copied = c)] a: A", &[ONLY_OPTIONS]);
+    check_marker("#[dual(new = b, copied = c, present = some)] a: Option<A>", &[ONLY_OPTIONS]);
+    check_marker(
+        "#[dual(new = b, copied = g)] a: Option<A>",
+        &["this struct has no field `g`: add it as a `bool`"],
+    );
+    check_marker(
+        "#[dual(new = b, copied = d)] a: Option<A>",
+        &[&format!("declare `d: bool`, {OWN}")],
+    );
+    check_marker(
+        "#[dual(new = b, copied = e)] a: Option<A>",
+        &[&format!("declare `e: bool`, {OWN}")],
+    );
+    check(
+        "#[dual(table = \"t\", key = \"id\")] struct S { id: i64, #[dual(new_column = \"b\", copied = c)] a: A, c: bool }",
+        &[ONLY_OPTIONS],
     );
 }

@@ -142,3 +142,20 @@ struct Customer {
 }",
     );
 }
+
+#[test]
+fn markers() {
+    check(
+        "dual/markers.rs",
+        "
+#[derive(Dual)]
+#[dual(table = \"customer\", key = \"id\")]
+struct Customer {
+    id: i64,
+    #[dual(new = email_address, copied = email_copied)]
+    email: Option<String>,
+    email_address: Option<String>,
+    email_copied: bool,
+}",
+    );
+}

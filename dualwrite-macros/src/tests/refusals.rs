@@ -190,7 +190,7 @@ fn answers() {
         ],
     );
     check_method(
-        "#[read(scan)] async fn all(&self) -> Result<impl Stream, E>;",
+        "#[read(scan)] async fn all(&self) -> Result<impl Display, E>;",
         &["each side would answer with a type of its own: name the type"],
     );
     check_method(
@@ -198,7 +198,7 @@ fn answers() {
         &["a future that is not `Send` cannot be spawned: add `+ Send`"],
     );
     check_method(
-        "#[read(scan)] fn all(&self) -> impl Stream + Send;",
+        "#[read(scan)] fn all(&self) -> impl Display + Send;",
         &["this is not a future: write `impl Future<Output = Result<T, E>> + Send`"],
     );
     check_method(

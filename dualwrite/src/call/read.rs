@@ -6,6 +6,7 @@
 //! panicked, else as abandoned.
 
 pub(crate) mod route;
+pub(crate) mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -20,7 +21,7 @@ use crate::compare::{Comparison, Pair};
 use crate::database::Backend;
 use crate::error::Error;
 use crate::key::EncodedKey;
-use crate::needs::{Answered, Failure};
+use crate::needs::Answered;
 use crate::observe::outcome::Outcome;
 use crate::shadow::report::ShadowCall;
 use crate::shadow::{cohort, context};
@@ -139,14 +140,18 @@ impl<'r> Read<'r> {
 
     /// Times the call, ends it, and makes sure that the stage still held when it ended.
     #[inline(always)]
-    fn settle<T, E: From<Error>>(&mut self, answer: Result<T, E>) -> Result<T, E> {
+    fn settle<T, E>(
+        &mut self,
+        answer: Result<T, E>,
+        failed: impl FnOnce(Error) -> E,
+    ) -> Result<T, E> {
         let shared = self.repository.shared();
         let end = shared.clock.ticks();
         let nanos = shared.clock.nanos(self.start, end);
         self.method.stats.side(self.primary).record(nanos, answer.is_ok());
         self.progress = Progress::Settled;
         if self.leave() {
-            shared.check_lease(self.start, end)?;
+            shared.check_lease(self.start, end).map_err(failed)?;
         }
         answer
     }
@@ -198,13 +203,18 @@ impl<F: Future> Future for Asking<'_, '_, F> {
     }
 }
 
-/// Ends a read that is neither compared nor copied.
+/// Ends a read that is neither compared nor copied. `failed` makes the caller's error of ours: the one place of a
+/// method that asks whether that is possible, so that the compiler says it once.
 ///
 /// # Errors
 /// The answer's, or `StageUnknown` where the lease ran out meanwhile.
 #[inline]
-pub fn finish_plain<T, E: Failure>(call: &mut Read<'_>, answer: Result<T, E>) -> Result<T, E> {
-    call.settle(answer)
+pub fn finish_plain<T, E>(
+    call: &mut Read<'_>,
+    answer: Result<T, E>,
+    failed: impl FnOnce(Error) -> E,
+) -> Result<T, E> {
+    call.settle(answer, failed)
 }
 
 /// Ends a read that may be compared, in the way given.
@@ -218,16 +228,17 @@ pub fn finish_read<T, E, F, Fut, C, N>(
     again: Option<F>,
     compare: C,
     fingerprint: N,
+    failed: impl FnOnce(Error) -> E,
 ) -> Result<T, E>
 where
     T: Answered,
-    E: Failure + Send + 'static,
+    E: Send + 'static,
     F: Fn(Side) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
     C: Fn(Pair<'_, T, T>, &mut Comparison<'_>) + Send + Sync + 'static,
     N: Fn(&E) -> u64 + Send + Sync + 'static,
 {
-    let answer = call.settle(answer);
+    let answer = call.settle(answer, failed);
     if let (true, Some(again)) = (call.compares, again) {
         start_shadow(call, &answer, again, compare, fingerprint);
     }
@@ -251,19 +262,20 @@ pub fn compare_by<T>(
 /// # Errors
 /// Those of the side that is read again, or `StageUnknown` where the lease ran out meanwhile.
 #[cold]
-pub fn copy_and_ask<'r, T, E, F, Fut>(
+pub fn copy_and_ask<'r, T, E, F, Fut, X>(
     mut call: Read<'r>,
     answer: Result<T, E>,
     again: Option<F>,
-) -> Pin<Box<impl Future<Output = Result<T, E>> + use<'r, T, E, F, Fut>>>
+    failed: X,
+) -> Pin<Box<impl Future<Output = Result<T, E>> + use<'r, T, E, F, Fut, X>>>
 where
-    E: Failure,
     F: Fn(Side) -> Fut,
     Fut: Future<Output = Result<T, E>>,
+    X: FnOnce(Error) -> E,
 {
     Box::pin(async move {
         let (Some(key), Some(again)) = (call.key.take(), again) else {
-            return call.settle(answer);
+            return call.settle(answer, failed);
         };
         call.progress = Progress::Waiting;
         let side = match lazy::copy(call.repository.shared(), &key).await {
@@ -273,7 +285,7 @@ where
             Err(_) => Side::Old,
         };
         let answer = call.ask(pin!(again(side))).await;
-        call.settle(answer)
+        call.settle(answer, failed)
     })
 }
 

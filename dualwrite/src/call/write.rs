@@ -6,6 +6,7 @@ pub(crate) mod cause;
 pub(crate) mod decide;
 #[cfg(feature = "testing")]
 mod faulty;
+pub(crate) mod leave;
 pub(crate) mod mirror;
 pub(crate) mod route;
 pub(crate) mod run;

@@ -10,12 +10,12 @@ use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::dialect;
 use super::source::{KeyParts, NAMED_KEYS};
-use super::table::{Carried, Carry, DualTable, Purpose, Statements, source};
+use super::table::{Carried, Carry, DualTable, MARKED, Purpose, Statements, markers, source};
 use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SqlValue};
+use crate::database::{Alike, Backend, SqlValue};
 use crate::error::{BoxError, Error, is_about_data};
 use crate::key::{EncodedKey, Key};
 use crate::stages::stage::Side;
@@ -159,6 +159,10 @@ fn mapping_of<T: ConvertColumns<DB>, DB: Backend>() -> Mapping<DB> {
                 mapping = mapping.field(field, old, new, Same::As(*alike));
             }
         }
+    }
+    for marker in markers::<T>() {
+        let (old, new) = (Mapped::Expression(MARKED), Mapped::Column(marker.to_owned()));
+        mapping = mapping.field(marker, old, new, Same::As(Alike::Equal));
     }
     let indices = indices::<T>(|carried| !matches!(carried.how, Carry::Rename(_)));
     let columns = |side| -> Vec<String> {

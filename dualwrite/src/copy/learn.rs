@@ -43,7 +43,7 @@ pub(crate) async fn learn<DB: Backend>(
     let sides = [(Some(&copier.pages), Some(&subject.old)), (new, subject.new.as_ref())];
     for side in sides {
         if let (Some(pages), Some(schema)) = side
-            && let Some(forms) = keys::forms(schema, kind, form_of, &mut found)
+            && let Some(forms) = keys::forms(schema, kind, !known.is_empty(), form_of, &mut found)
         {
             known.push(forms.clone());
             if !forms.iter().any(|form| form.is_unsettled) {

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use crate::copy::bound::{BindColumns, Binds, Written};
 use crate::copy::convert::Bind;
 use crate::copy::run::dialect;
-use crate::copy::table::{DualTable, Source};
+use crate::copy::table::{DualTable, MARKED, Source, markers};
 use crate::database::Backend;
 use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
@@ -47,6 +47,7 @@ impl Columns {
                 Source::Column(from) if from == column.name => Some(name),
                 Source::Column(from) => Some(format!("{} AS {name}", named(from))),
                 Source::Null => Some(format!("NULL AS {name}")),
+                Source::Unmarked => Some(format!("FALSE AS {name}")),
                 Source::Nothing => None,
             }
         });
@@ -70,16 +71,21 @@ impl Columns {
     }
 
     /// A condition that leaves out the rows that are not copied yet, for lazy reads: it holds for every
-    /// row where the old side answers.
+    /// row where the old side answers. Of a field with a marker (`#[dual(copied = …)]`) the marker is asked, so that a
+    /// value that is NULL is found; of any other, that its new columns are not NULL.
     #[must_use]
     pub fn copied<T: DualTable, DB: Backend>(self) -> String {
-        let new = T::CARRIED.iter().flat_map(|carried| carried.new);
+        let is_marked = |field: &str| T::MARKERS.iter().any(|(marked, _)| *marked == field);
+        let markers = markers::<T>().into_iter();
+        let markers = markers.map(|column| format!("{} = {MARKED}", quoted::<DB>(column)));
+        let filled = T::CARRIED
+            .iter()
+            .filter(|carried| !is_marked(carried.field))
+            .flat_map(|carried| carried.new)
+            .map(|column| format!("{} IS NOT NULL", quoted::<DB>(column)));
         match self.answer() {
             Side::Old => "1 = 1".to_owned(),
-            Side::New => new
-                .map(|column| format!("{} IS NOT NULL", quoted::<DB>(column)))
-                .collect::<Vec<_>>()
-                .join(" AND "),
+            Side::New => markers.chain(filled).collect::<Vec<_>>().join(" AND "),
         }
     }
 

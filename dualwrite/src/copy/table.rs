@@ -60,6 +60,9 @@ pub trait DualTable: Sized + Send + 'static {
     /// What is carried from old to new.
     #[doc(hidden)]
     const CARRIED: &'static [Carried];
+    /// The columns that say of a field that new has it: field and column.
+    #[doc(hidden)]
+    const MARKERS: &'static [(&'static str, &'static str)] = &[];
 
     /// The columns that a statement names under this route: old ones at `Off`, new ones at `Complete`,
     /// all of them while both sides are written.
@@ -98,6 +101,8 @@ pub struct ReadColumn {
 pub enum Source {
     Column(&'static str),
     Null,
+    /// It says that new has a value, and old answers.
+    Unmarked,
     /// `sqlx::FromRow` has a default for it.
     Nothing,
 }
@@ -151,12 +156,27 @@ impl Carried {
     }
 }
 
+/// The columns of the markers, each once.
+pub(crate) fn markers<T: DualTable>() -> Vec<&'static str> {
+    let mut columns: Vec<&str> = Vec::new();
+    for (_, column) in T::MARKERS {
+        if !columns.contains(column) {
+            columns.push(column);
+        }
+    }
+    columns
+}
+
+/// What a marker says of a row that is copied.
+pub(crate) const MARKED: &str = "TRUE";
+
 /// The statements of one table, its names checked and quoted.
 #[derive(Debug)]
 pub(crate) struct Statements {
     dialect: &'static Dialect,
     pub(crate) pages: Pages,
     carried: &'static [Carried],
+    markers: Vec<&'static str>,
 }
 
 /// Why rows are looked for.
@@ -175,9 +195,11 @@ impl Statements {
         source: &KeySource,
     ) -> Result<Self, Error> {
         let columns = T::CARRIED.iter().flat_map(|carried| carried.old.iter().chain(carried.new));
-        columns.copied().try_for_each(|column| Identifier::new(column).map(drop))?;
+        let markers = markers::<T>();
+        let mut columns = columns.chain(&markers).copied();
+        columns.try_for_each(|column| Identifier::new(column).map(drop))?;
         let pages = source.pages(dialect, <T::Key as Key>::KIND)?;
-        Ok(Self { dialect, pages, carried: T::CARRIED })
+        Ok(Self { dialect, pages, carried: T::CARRIED, markers })
     }
 
     /// Carries the rows of these keys to `to`, those that differ, as far as the database can by itself.
@@ -296,6 +318,11 @@ impl Statements {
                     }
                     Carry::Rust => continue,
                 });
+            }
+        }
+        if to == Side::New {
+            for marker in &self.markers {
+                pairs.push((quoted(marker, self.dialect)?, MARKED.to_owned(), Some(Alike::Equal)));
             }
         }
         Ok(pairs)

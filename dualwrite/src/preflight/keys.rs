@@ -4,13 +4,16 @@ use super::finding::{Finding, FindingLevel};
 use super::schema::{Column, SideSchema, Subject};
 use crate::key::{KEY_BYTES_MAX, KeyKind};
 use crate::preflight::form::{KeyForm, Unfit};
+use crate::stages::stage::Side;
 
 type FormOf = fn(&Column, KeyKind) -> Result<KeyForm, Unfit>;
 
-/// The forms of the columns of a side, where all are there and fit; and what does not.
+/// The forms of the columns of a side, where all are there and fit; and what does not. `old_fits` says of the new side
+/// that the old one has keys of this kind.
 pub(crate) fn forms(
     side: &SideSchema,
     kind: KeyKind,
+    old_fits: bool,
     form_of: FormOf,
     found: &mut Vec<Finding>,
 ) -> Option<Vec<KeyForm>> {
@@ -30,12 +33,31 @@ pub(crate) fn forms(
                 let nullable = column.nullable && is_table;
                 forms.push(KeyForm { nullable, may_repeat, ..form });
             }
+            Err(_) if side.side == Side::New && old_fits && holds_another(column, form_of) => {
+                let why = format!(
+                    "the key of the old table is {kind}, and this column is of the type {}: the library pairs rows by a \
+                     key that both tables have, and a key that changes is another one",
+                    column.type_name
+                );
+                found.push(refuse("key_change", side, name, why, KEY_CHANGE));
+            }
             Err(Unfit { why, action }) => {
                 found.push(refuse("key_type", side, name, why, action));
             }
         }
     }
     (forms.len() == side.key.len()).then_some(forms)
+}
+
+/// The way round.
+const KEY_CHANGE: &str = "keep the old key as a column of the new table, NOT NULL and unique, and name that one in \
+                          `new_source`; the guide `limits` has the steps under \"Keys that change\"";
+
+/// Whether the column would be a key of another kind.
+fn holds_another(column: &Column, form_of: FormOf) -> bool {
+    [KeyKind::INTEGER, KeyKind::TEXT, KeyKind::UUID, KeyKind::BYTES]
+        .into_iter()
+        .any(|kind| form_of(column, kind).is_ok())
 }
 
 /// What keeps the keys of both sides from being compared.

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 
-use super::super::model::{Dual, Pair, Part, Present, View};
+use super::super::model::{Dual, Marker, Pair, Part, Present, View};
 use super::shown;
 use super::side::{Which, all, convert, locals, or_failed, present, tuple, views, with};
 use crate::names;
@@ -11,6 +11,10 @@ use crate::names;
 /// All methods that read.
 pub(super) fn getters(model: &Dual, pair: &Pair) -> TokenStream {
     let by_plan = by_plan(model, pair);
+    if let Some(marker) = &pair.marker {
+        let (getter, source) = (marked(model, pair, marker), source(model, pair));
+        return code!(#getter #source #by_plan);
+    }
     if pair.may_be_null() {
         let by_side = by_side(model, pair);
         return code!(#by_side #by_plan);
@@ -160,7 +164,9 @@ fn source(model: &Dual, pair: &Pair) -> TokenStream {
     let name = names::source(&pair.name);
     let docs = format!(" The side that `{}` answers from.", names::plain(&pair.name));
     let (old, new) = (side(model, Which::Old), side(model, Which::New));
-    let body = if pair.is_always_new() {
+    let body = if let Some(Marker { name, .. }) = &pair.marker {
+        code!(if self.#name { #new } else { #old })
+    } else if pair.is_always_new() {
         new
     } else {
         let present = present(model, pair);
@@ -175,7 +181,7 @@ fn source(model: &Dual, pair: &Pair) -> TokenStream {
     code! {
         #[doc = #docs]
         #[must_use]
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name(&self) -> #root::Side {
             #body
         }
@@ -191,6 +197,27 @@ fn by_plan(model: &Dual, pair: &Pair) -> TokenStream {
     );
     let (argument, side) = (code!(route: &#root::Route), code!(route.primary));
     one_side(model, pair, &names::by_plan(&pair.name), &docs, (argument, side))
+}
+
+/// The getter where NULL is a value of both sides, and a field says which of them has it.
+fn marked(model: &Dual, pair: &Pair, Marker { name: marker, .. }: &Marker) -> TokenStream {
+    let Pair { name, visibility, .. } = pair;
+    let docs = format!(
+        " {} where `{}` says that it has been written, also if that is NULL; else {}.",
+        shown(&pair.new),
+        names::plain(marker),
+        shown(&pair.old)
+    );
+    let answer = Answer { is_optional: true, is_converted: pair.is_converted() };
+    let (head, ty) = (head(&docs, answer), answer.ty(model, pair));
+    let from_old = with(pair, Which::Old, answer.of_old(model, pair), answer.none());
+    let from_new = with(pair, Which::New, answer.of_new(pair), answer.none());
+    code! {
+        #head
+        #visibility fn #name(&self) -> #ty {
+            if self.#marker { #from_new } else { #from_old }
+        }
+    }
 }
 
 /// The getter where NULL is a value of both sides.
@@ -249,6 +276,6 @@ fn head(docs: &str, answer: Answer) -> TokenStream {
     code! {
         #[doc = #docs]
         #rest
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
     }
 }

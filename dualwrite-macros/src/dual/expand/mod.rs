@@ -24,21 +24,14 @@ use crate::paths::Root;
 
 /// The methods and the `impl`s of the traits.
 pub(super) fn expand(model: &Dual) -> TokenStream {
-    let Dual { root, name, generics, pairs, .. } = model;
+    let Dual { root, name, generics, .. } = model;
     let (parameters, arguments, _) = generics.split_for_impl();
     let predicates = predicates(model);
-    let methods = pairs.iter().map(|pair| {
-        let (getters, setters) = (getter::getters(model, pair), setter::setters(model, pair));
-        code!(#getters #setters)
-    });
-    let whole = whole::methods(root);
+    let methods = methods(model);
     let dual = whole::bodies(model);
     let table = model.table.as_ref().map(|table| table::table(model, table, &predicates));
     code! {
-        impl #parameters #name #arguments #predicates {
-            #(#methods)*
-            #whole
-        }
+        #methods
 
         #[automatically_derived]
         #[allow(deprecated)]
@@ -47,6 +40,24 @@ pub(super) fn expand(model: &Dual) -> TokenStream {
         }
 
         #table
+    }
+}
+
+/// The getters and setters of each pair, and the methods of the whole.
+pub(super) fn methods(model: &Dual) -> TokenStream {
+    let Dual { root, name, generics, pairs, .. } = model;
+    let (parameters, arguments, _) = generics.split_for_impl();
+    let predicates = predicates(model);
+    let methods = pairs.iter().map(|pair| {
+        let (getters, setters) = (getter::getters(model, pair), setter::setters(model, pair));
+        code!(#getters #setters)
+    });
+    let whole = whole::methods(root);
+    code! {
+        impl #parameters #name #arguments #predicates {
+            #(#methods)*
+            #whole
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 use syn::{GenericParam, WhereClause, parse_quote};
 
-use super::super::model::{Dual, Field, Pair, Part, Place, Role, Table};
+use super::super::model::{Dual, Field, Marker, Pair, Part, Place, Role, Table};
 use super::side::{Which, cloned, locals, present, tuple, values, with};
 
 /// Where each field is read from: a constant of `DualTable`.
@@ -21,6 +21,7 @@ pub(super) fn read(model: &Dual, table: &Table) -> TokenStream {
         };
         let (old, new) = match &field.role {
             Role::Shared => (own.clone(), own),
+            Role::Marker => (code!(#private::Source::Unmarked), own),
             Role::Moved(new) => (own, column(new)),
             Role::Old { renamed: Some(new) } => (own, column(new)),
             Role::New { renamed: Some(old) } => (column(old), own),
@@ -51,7 +52,7 @@ pub(super) fn bind(model: &Dual, table: &Table, predicates: &Option<WhereClause>
             seen.push(shown);
         }
     }
-    let plain = table.fields.iter().filter_map(plain);
+    let plain = table.fields.iter().filter_map(|field| plain(model, field));
     let of_pairs = pairs.iter().map(|pair| {
         let (old, new) = (of_side(model, pair, Which::Old), of_side(model, pair, Which::New));
         code!(#old #new)
@@ -75,7 +76,7 @@ pub(super) fn bind(model: &Dual, table: &Table, predicates: &Option<WhereClause>
 }
 
 /// A field that holds its value itself.
-fn plain(field: &Field) -> Option<TokenStream> {
+fn plain(model: &Dual, field: &Field) -> Option<TokenStream> {
     let name = &field.name;
     let value = match (field.is_json, field.is_optional) {
         (true, _) => code! {
@@ -89,6 +90,12 @@ fn plain(field: &Field) -> Option<TokenStream> {
     let column = &field.column;
     match &field.role {
         Role::Shared => Some(code!(into.shared(#column, #value);)),
+        // What is written to new is there then, whatever was read.
+        Role::Marker => {
+            let root = &model.root;
+            let written = code!(::core::option::Option::Some(true));
+            Some(code!(into.of::<::core::primitive::bool>(#root::Side::New, #column, #written);))
+        }
         Role::Moved(new) => Some(code!(into.moved(#column, #new, #value);)),
         Role::Old { .. } | Role::New { .. } => None,
     }
@@ -117,11 +124,18 @@ fn of_side(model: &Dual, pair: &Pair, which: Which) -> TokenStream {
         Which::Old => (other, same),
     };
     let (news, present) = (tuple(&Which::New.locals(pair)), present(model, pair));
-    let from_old = with(pair, Which::Old, code!({ let #pattern = #of_old; #some }), none);
+    let from_old = with(pair, Which::Old, code!({ let #pattern = #of_old; #some }), none.clone());
     let binds = parts.iter().zip(&found).map(|(Part { column, value: ty, .. }, value)| {
         let ty = ty.to_token_stream();
         code!(into.of::<#ty>(#root::Side::#variant, #column, #value);)
     });
+    if let Some(Marker { name, .. }) = &pair.marker {
+        let from_new = with(pair, Which::New, code!({ let #pattern = #of_new; #some }), none);
+        return code! {
+            let #pattern = if self.#name { #from_new } else { #from_old };
+            #(#binds)*
+        };
+    }
     code! {
         let #pattern = match #present {
             ::core::option::Option::Some(#news) => { let #pattern = #of_new; #some }

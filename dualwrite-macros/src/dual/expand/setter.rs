@@ -16,7 +16,8 @@ pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
         let (absent, old, new) =
             (refuse_absent(model, pair, None), write_old(model, pair), write_new(pair));
         let docs = format!(" Writes {} and {}.", shown(&pair.old), shown(&pair.new));
-        setter(model, pair, &pair.setter, &docs, None, code!(#absent #old #new))
+        let mark = mark(pair, true);
+        setter(model, pair, &pair.setter, &docs, None, code!(#absent #old #new #mark))
     };
     let by_plan = {
         let root = &model.root;
@@ -26,6 +27,7 @@ pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
         };
         let (to_old, to_new) = (writes(Which::Old), writes(Which::New));
         let absent = refuse_absent(model, pair, Some(to_new.clone()));
+        let (mark, unmark) = (mark(pair, true), unmark(pair));
         let (old, new) = (write_old(model, pair), write_new(pair));
         let docs = format!(
             " Writes {}, {}, or both, as this route says.",
@@ -41,7 +43,7 @@ pub(super) fn setters(model: &Dual, pair: &Pair) -> TokenStream {
             code! {
                 #absent
                 if #to_old { #old }
-                if #to_new { #new }
+                if #to_new { #new #mark } #unmark
             },
         )
     };
@@ -59,18 +61,20 @@ fn clears(model: &Dual, pair: &Pair) -> TokenStream {
     let docs_by_plan =
         format!(" Writes NULL to {}, {}, or both, as this route says.", sides.0, sides.1);
     let (old, new) = (clear(pair, Which::Old), clear(pair, Which::New));
+    let (mark, unmark) = (mark(pair, true), unmark(pair));
     code! {
         #[doc = #docs]
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name(&mut self) {
             #old
             #new
+            #mark
         }
         #[doc = #docs_by_plan]
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name_by_plan(&mut self, route: &#root::Route) {
             if route.stage.writes(#root::Side::Old) { #old }
-            if route.stage.writes(#root::Side::New) { #new }
+            if route.stage.writes(#root::Side::New) { #new #mark } #unmark
         }
     }
 }
@@ -112,7 +116,7 @@ fn setter(
     code! {
         #[doc = #docs]
         #errors
-        #[allow(dead_code, deprecated)]
+        #[allow(deprecated)]
         #visibility fn #name(
             &mut self,
             #route
@@ -159,6 +163,18 @@ fn write_old(model: &Dual, pair: &Pair) -> TokenStream {
             write(pair, Which::Old, &copies)
         }
     }
+}
+
+/// Says whether the new side has what the field holds.
+fn mark(pair: &Pair, is_written: bool) -> Option<TokenStream> {
+    let name = &pair.marker.as_ref()?.name;
+    Some(code!(self.#name = #is_written;))
+}
+
+/// What a plan does not write to new, new has no more.
+fn unmark(pair: &Pair) -> Option<TokenStream> {
+    let not_written = mark(pair, false)?;
+    Some(code!(else { #not_written }))
 }
 
 fn write_new(pair: &Pair) -> TokenStream {

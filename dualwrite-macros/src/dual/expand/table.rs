@@ -24,6 +24,7 @@ pub(super) fn table(model: &Dual, table: &Table, predicates: &Option<WhereClause
     let carried = pairs.iter().map(|pair| carried(model, pair));
     let moved = model.moved.iter().map(|moved| self::moved(model, moved));
     let read = row::read(model, table);
+    let markers = markers(model);
     let list = code!(&'static [&'static ::core::primitive::str]);
     // A row is handed from task to task, and its parameters with it.
     let predicates = owned(model, predicates);
@@ -40,6 +41,7 @@ pub(super) fn table(model: &Dual, table: &Table, predicates: &Option<WhereClause
             const NEW_COLUMNS: #list = &[#(#new_columns),*];
             const RECORD: &'static ::core::primitive::str = #record;
             const CARRIED: &'static [#private::Carried] = &[#(#carried,)* #(#moved,)*];
+            #markers
             #read
         }
 
@@ -47,6 +49,19 @@ pub(super) fn table(model: &Dual, table: &Table, predicates: &Option<WhereClause
 
         #bind
     }
+}
+
+/// The columns that say of a field that new has it.
+fn markers(model: &Dual) -> Option<TokenStream> {
+    let marked: Vec<_> = model
+        .markers()
+        .map(|(field, marker)| {
+            let (field, column) = (names::plain(field), &marker.column);
+            code!((#field, #column))
+        })
+        .collect();
+    let text = code!(&'static ::core::primitive::str);
+    (!marked.is_empty()).then(|| code!(const MARKERS: &'static [(#text, #text)] = &[#(#marked),*];))
 }
 
 fn owned(model: &Dual, predicates: &Option<WhereClause>) -> Option<WhereClause> {
@@ -60,7 +75,7 @@ fn owned(model: &Dual, predicates: &Option<WhereClause>) -> Option<WhereClause> 
     clause
 }
 
-fn moved(model: &Dual, Moved { name, old, new, is_text }: &Moved) -> TokenStream {
+fn moved(model: &Dual, Moved { name, old, new, is_text, .. }: &Moved) -> TokenStream {
     let (private, field) = (model.root.private(), names::plain(name));
     let alike = if *is_text { code!(Letters) } else { code!(Equal) };
     code! {

@@ -2,11 +2,11 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 
-use super::super::model::{Dual, Pair, Present};
+use super::super::model::{Dual, Marker, Pair, Present};
 use super::plain;
 use super::side::{
-    Which, all, convert, is_present, locals, present, refuse_absent, tuple, unequal, values, views,
-    with, write,
+    Which, all, clear, convert, is_present, locals, present, refuse_absent, tuple, unequal, values,
+    views, with, write,
 };
 use crate::names;
 use crate::paths::Root;
@@ -18,7 +18,6 @@ pub(super) fn methods(root: &Root) -> TokenStream {
     code! {
         /// Whether every new field is filled, or has nothing to take from old.
         #[must_use]
-        #[allow(dead_code)]
         pub fn #is_migrated(&self) -> bool {
             #root::Dual::is_migrated(self)
         }
@@ -27,14 +26,12 @@ pub(super) fn methods(root: &Root) -> TokenStream {
         ///
         /// # Errors
         /// The first field that cannot be filled.
-        #[allow(dead_code)]
         pub fn #migrate(&mut self) -> ::core::result::Result<(), #root::ConversionError> {
             #root::Dual::migrate(self)
         }
 
         /// The fields whose two sides disagree.
         #[must_use]
-        #[allow(dead_code)]
         pub fn #divergence(&self) -> ::std::vec::Vec<&'static ::core::primitive::str> {
             #root::Dual::divergence(self)
         }
@@ -45,7 +42,8 @@ pub(super) fn methods(root: &Root) -> TokenStream {
 pub(super) fn bodies(model: &Dual) -> TokenStream {
     let root = &model.root;
     // Where NULL may be a value of new, only a copy of the database knows what is not there yet.
-    let is_open = |pair: &&Pair| !pair.is_always_new() && !pair.may_be_null();
+    let is_open =
+        |pair: &&Pair| !pair.is_always_new() && (!pair.may_be_null() || pair.marker.is_some());
     let open: Vec<&Pair> = model.pairs.iter().filter(is_open).collect();
     let mut filled = open.iter().map(|pair| is_filled(model, pair));
     let is_migrated = match filled.next() {
@@ -55,7 +53,8 @@ pub(super) fn bodies(model: &Dual) -> TokenStream {
     let fills = open.iter().map(|pair| fill(model, pair));
     let checks = model.pairs.iter().map(|pair| {
         let (disagree, name) = (disagree(model, pair), plain(pair));
-        code!(if #disagree { fields.push(#name); })
+        let marked = pair.marker.as_ref().map(|Marker { name, .. }| code!(self.#name &&));
+        code!(if #marked #disagree { fields.push(#name); })
     });
     code! {
         fn is_migrated(&self) -> bool {
@@ -77,6 +76,9 @@ pub(super) fn bodies(model: &Dual) -> TokenStream {
 
 /// New is present, or old has nothing that would be.
 fn is_filled(model: &Dual, pair: &Pair) -> TokenStream {
+    if let Some(Marker { name, .. }) = &pair.marker {
+        return code!(self.#name);
+    }
     let present = present(model, pair);
     let filled = code!(::core::option::Option::is_some(&#present));
     let nothing = match (&pair.present, pair.old_is_total()) {
@@ -124,6 +126,16 @@ fn fill(model: &Dual, pair: &Pair) -> TokenStream {
     let new: Vec<_> = new.iter().map(|value| code!(#value)).collect();
     let write = write(pair, Which::New, &new);
     let some = code!({ let #pattern = #values_of_new; #absent #write });
+    if let Some(Marker { name, .. }) = &pair.marker {
+        let null = clear(pair, Which::New);
+        let filling = with(pair, Which::Old, some, code!({ #null }));
+        return code! {
+            if !self.#name {
+                #filling
+                self.#name = true;
+            }
+        };
+    }
     let filling = with(pair, Which::Old, some, code!({}));
     code! {
         if ::core::option::Option::is_none(&#present) {

@@ -102,7 +102,11 @@ impl Header {
                     format!("`{column}` is the column of another field: each has its own"),
                 );
             }
-            let (is_old, is_new) = (is_in(&old, &name), is_in(&new, &name));
+            let markers = pairs.iter().filter_map(|pair| pair.marker.as_ref());
+            let mut markers = markers.chain(moved.iter().filter_map(|moved| moved.marker.as_ref()));
+            let is_marker = markers.any(|marker| marker.name == *ident);
+            let is_new = is_in(&new, &name) || is_marker;
+            let is_old = is_in(&old, &name);
             if (is_old || is_new || renamed.is_some())
                 && key.iter().any(|key| key.ident.as_ref() == Some(ident))
             {
@@ -114,7 +118,7 @@ impl Header {
             if !is_old && renamed.is_none() {
                 new_columns.push(column.clone());
             }
-            row.push(row::field(field, ident, &column, pairs, renamed));
+            row.push(row::field(field, ident, &column, pairs, renamed, is_marker));
             columns.push(column);
             if let Some(Moved { new, .. }) = renamed {
                 if columns.contains(new) {

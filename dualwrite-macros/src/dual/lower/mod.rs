@@ -2,6 +2,7 @@
 
 mod column;
 mod header;
+mod marker;
 mod moved;
 mod names_taken;
 mod pair;
@@ -15,31 +16,36 @@ use crate::diag::Errors;
 
 pub(super) use header::Header;
 
+/// What is valid of a struct, and everything that is wrong with it.
+pub(super) struct Proven {
+    /// With the pairs that are valid, if it is a struct that can have any.
+    pub(super) dual: Option<Dual>,
+    pub(super) mistakes: Option<syn::Error>,
+}
+
 /// Proves the struct valid, or says everything that is wrong with it.
-pub(super) fn dual(input: &DeriveInput) -> syn::Result<Dual> {
+pub(super) fn dual(input: &DeriveInput) -> Proven {
     let mut errors = Errors::default();
     let header = Header::of(input, &mut errors);
     let Some(fields) = named_fields(input, &mut errors) else {
-        return errors.into_result(()).and_then(|()| Err(no_pair(input)));
+        return Proven { dual: None, mistakes: errors.into_result(()).err() };
     };
     let before = errors.count();
     let around =
         pair::Surroundings { fields, generics: &input.generics, has_table: header.has_table() };
-    let pairs: Vec<Pair> =
+    let mut pairs: Vec<Pair> =
         fields.named.iter().filter_map(|field| pair::pair(field, &around, &mut errors)).collect();
-    let moved: Vec<_> = fields
-        .named
-        .iter()
-        .filter_map(|field| moved::moved(field, header.has_table(), &mut errors))
-        .collect();
+    let moved: Vec<_> =
+        fields.named.iter().filter_map(|field| moved::moved(field, &around, &mut errors)).collect();
     if pairs.is_empty() && moved.is_empty() && errors.count() == before {
         let nothing = no_pair(input);
         errors.at(nothing.span(), nothing);
     }
-    names_taken::check(&pairs, &mut errors);
+    let mut can_have_methods = names_taken::check(&pairs, &mut errors).into_iter();
     let key = header.key(fields, &mut errors);
     let table = header.table(input, fields, &key, (&pairs, &moved), &mut errors);
-    errors.into_result(Dual {
+    pairs.retain(|_| can_have_methods.next().unwrap_or(true));
+    let dual = Dual {
         root: header.root,
         name: input.ident.clone(),
         generics: input.generics.clone(),
@@ -47,7 +53,8 @@ pub(super) fn dual(input: &DeriveInput) -> syn::Result<Dual> {
         table,
         pairs,
         moved,
-    })
+    };
+    Proven { dual: Some(dual), mistakes: errors.into_result(()).err() }
 }
 
 fn no_pair(input: &DeriveInput) -> syn::Error {

@@ -4,12 +4,16 @@ use syn::spanned::Spanned as _;
 
 use super::super::model::Moved;
 use super::super::types::{is_text, without_option};
-use super::{column, is_ours, pair, value};
+use super::{column, is_ours, marker, pair, value};
 use crate::diag::Errors;
 use crate::settings::Settings;
 
 /// The new column of a field, if its attribute names one.
-pub(super) fn moved(field: &syn::Field, has_table: bool, errors: &mut Errors) -> Option<Moved> {
+pub(super) fn moved(
+    field: &syn::Field,
+    around: &pair::Surroundings<'_>,
+    errors: &mut Errors,
+) -> Option<Moved> {
     let name = field.ident.clone()?;
     let mut settings = Settings::new("`#[dual]` on a field", &pair::KEYS);
     // The pair has reported what is wrong with the attribute itself.
@@ -17,8 +21,13 @@ pub(super) fn moved(field: &syn::Field, has_table: bool, errors: &mut Errors) ->
         settings.add_attribute(attribute, &mut Errors::default());
     }
     let (key, given) = settings.value("new_column", value::COLUMN, errors)?;
-    if !has_table {
+    if !around.has_table {
         errors.on(&key, "add `table` and `key` to the struct: `new_column` is for its columns");
+    }
+    let (ty, is_optional) = without_option(&field.ty);
+    let marker = marker::marker(&mut settings, &name, around, errors)?;
+    if let (Some(marker), false) = (&marker, is_optional) {
+        errors.on(&marker.name, marker::ONLY_OPTIONS);
     }
     let others = settings.keys().filter(|other| *other != "column");
     for other in others {
@@ -33,6 +42,5 @@ pub(super) fn moved(field: &syn::Field, has_table: bool, errors: &mut Errors) ->
         errors.at(given.span(), format!("`{new}` is the old column: name the new one"));
         return None;
     }
-    let (ty, _) = without_option(&field.ty);
-    Some(Moved { is_text: is_text(ty), name, old, new })
+    Some(Moved { is_text: is_text(ty), name, old, new, marker })
 }

@@ -6,13 +6,17 @@ use super::super::model::{Pair, Part, Place};
 use crate::diag::Errors;
 use crate::names;
 
-/// Reports fields that are in several pairs, and methods that would have the same name.
-pub(super) fn check(pairs: &[Pair], errors: &mut Errors) {
+/// Reports fields that are in several pairs, and methods that would have the same name. Returns which pairs can have
+/// methods.
+pub(super) fn check(pairs: &[Pair], errors: &mut Errors) -> Vec<bool> {
+    let mut can_have = Vec::new();
     let mut taken: Vec<String> = names::DUAL_METHODS.map(str::to_owned).to_vec();
     for (index, pair) in pairs.iter().enumerate() {
         let before = errors.count();
         check_fields(pair, &pairs[..index], pairs, errors);
+        check_marker(pair, pairs, errors);
         if errors.count() > before {
+            can_have.push(false);
             continue;
         }
         let mut methods = vec![
@@ -42,8 +46,10 @@ pub(super) fn check(pairs: &[Pair], errors: &mut Errors) {
                 ),
             );
         }
+        can_have.push(collision.is_none());
         taken.extend(methods.iter().map(|(_, name)| names::plain(name)));
     }
+    can_have
 }
 
 fn check_fields(pair: &Pair, earlier: &[Pair], all: &[Pair], errors: &mut Errors) {
@@ -80,6 +86,18 @@ fn check_fields(pair: &Pair, earlier: &[Pair], all: &[Pair], errors: &mut Errors
                 format!("`{}` has its new side already: a setter of the one would leave the other behind", part.shown()),
             );
         }
+    }
+}
+
+/// Whether a marker of one field is a side of another.
+fn check_marker(pair: &Pair, all: &[Pair], errors: &mut Errors) {
+    let Some(marker) = &pair.marker else { return };
+    let name = names::plain(&marker.name);
+    if all.iter().any(|other| has(&other.old, &name) || has(&other.new, &name)) {
+        errors.on(
+            &marker.name,
+            format!("`{name}` is a side of a field itself: declare a `bool` that says whether the new side has been written"),
+        );
     }
 }
 

@@ -9,18 +9,19 @@ use super::super::model::{Absent, How, Pair, Part, Place, Present};
 use super::super::types::{is_same, mentions_parameter, shown, view, without_option};
 use super::header::find;
 use super::value::{self, Wanted};
-use super::{column, is_ours};
-use crate::diag::{Errors, suggestion};
+use super::{column, is_ours, marker};
+use crate::diag::{Errors, nearest, suggestion};
 use crate::names;
 use crate::settings::Settings;
 
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "new",
     "old",
     "forward",
     "backward",
     "sql",
     "present",
+    "copied",
     "absent",
     "type",
     "getter",
@@ -121,6 +122,7 @@ impl Reading<'_> {
             check_rename(old, new, &given, errors);
         }
         let present = self.present(errors);
+        let marker = marker::marker(&mut self.settings, self.own, self.around, errors);
         let absent = self.absent(sides.as_ref().map(|(_, new)| new.as_slice()), errors);
         let columns = sides.as_ref().map_or(1, |(_, new)| new.len());
         let sql = self.sql(columns, is_converted, errors);
@@ -145,7 +147,11 @@ impl Reading<'_> {
             sql: sql?,
             present: present?,
             absent: absent?,
+            marker: marker?,
         };
+        if let (Some(marker), false) = (&pair.marker, pair.can_be_cleared()) {
+            errors.on(&marker.name, marker::ONLY_OPTIONS);
+        }
         (errors.count() == before).then_some(pair)
     }
 
@@ -236,10 +242,17 @@ impl Reading<'_> {
         }
         if found.is_none() {
             let fields = self.around.fields.named.iter().filter_map(|field| field.ident.as_ref());
-            let known = fields.filter(|name| *name != self.own).map(names::plain);
-            let near = suggestion(&names::plain(wanted), known);
+            let known = || fields.clone().filter(|name| *name != self.own).map(names::plain);
+            let wanted_name = names::plain(wanted);
+            let near = suggestion(&wanted_name, known());
             let advice = if is_new { ": add it as an `Option`" } else { "" };
-            errors.on(wanted, format!("this struct has no field `{wanted}`{advice}{near}"));
+            let message = format!("this struct has no field `{wanted}`{advice}{near}");
+            let Some(meant) = nearest(&wanted_name, known()) else {
+                errors.on(wanted, message);
+                return None;
+            };
+            errors.on_and_go_on(wanted, message);
+            return find(self.around.fields, &meant);
         }
         found
     }

@@ -13,6 +13,7 @@ pub(super) fn field(
     column: &str,
     pairs: &[Pair],
     moved: Option<&Moved>,
+    is_marker: bool,
 ) -> Field {
     let is_json = column::has(field, "json");
     let (value, is_optional) = match is_json {
@@ -28,6 +29,7 @@ pub(super) fn field(
         has_default: column::has(field, "default"),
         role: match moved {
             Some(moved) => Role::Moved(moved.new.clone()),
+            None if is_marker => Role::Marker,
             None => role(name, pairs),
         },
     }

@@ -10,6 +10,8 @@ pub(super) const NEW: &str = "the name of the new field";
 pub(super) const OLD: &str = "the names of the old fields";
 pub(super) const FUNCTION: &str = "a function by its path";
 pub(super) const PRESENT: &str = "`some`, `non_default`, or a function by its path";
+pub(super) const COPIED: &str =
+    "the name of a `bool` field that says whether the new side has been written";
 pub(super) const NAME: &str = "a name for the method";
 pub(super) const SQL: &str = "an SQL expression in quotes";
 pub(super) const COLUMN: &str = "the name of the column in quotes";

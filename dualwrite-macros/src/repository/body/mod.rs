@@ -45,7 +45,7 @@ impl Body<'_> {
             Form::Boxed => {
                 quote_spanned!(mixed()=> ::std::boxed::Box::pin(async move { #statements }))
             }
-            Form::Async | Form::Sync => statements.clone(),
+            Form::Async | Form::Sync | Form::Stream { .. } => statements.clone(),
         }
     }
 
@@ -128,7 +128,11 @@ impl Body<'_> {
         arguments: &TokenStream,
         is_apart: bool,
     ) -> TokenStream {
-        let (trait_path, private) = (self.model.trait_path(), self.model.root.private());
+        let private = self.model.root.private();
+        let trait_path = match &self.method.of {
+            Some(supertrait) => supertrait.to_token_stream(),
+            None => self.model.trait_path(),
+        };
         if self.model.unit.is_none() {
             return quote_spanned! {mixed()=>
                 <#implementer as #trait_path>::#method (#receiver #arguments)
@@ -143,7 +147,7 @@ impl Body<'_> {
             <_ as #trait_path>::#method (&mut side #arguments)
         };
         match self.method.form {
-            Form::Sync => quote_spanned!(mixed()=> { #call }),
+            Form::Sync | Form::Stream { .. } => quote_spanned!(mixed()=> { #call }),
             Form::Future | Form::Boxed | Form::Async => {
                 quote_spanned!(mixed()=> async { #call.await })
             }
@@ -157,10 +161,15 @@ impl Body<'_> {
         let call = match (converts, self.method.form) {
             (false, _) => call,
             (true, Form::Sync) => quote_spanned!(mixed()=> #private::with_error_of_old(#call)),
+            (true, Form::Stream { .. }) => {
+                quote_spanned!(mixed()=> #private::stream_with_error_of_old(#call))
+            }
             (true, _) => quote_spanned!(mixed()=> #private::answering_error_of_old(#call)),
         };
         match (&self.method.failing, &self.method.route) {
             (Failing::From, _) | (_, Route::Primary) => call,
+            // Its error is made where the stream is, and carried nowhere.
+            _ if matches!(self.method.form, Form::Stream { .. }) => call,
             (Failing::By(_), _) => quote_spanned!(mixed()=> #private::carried(#call)),
             (Failing::Answer(_), _) => quote_spanned!(mixed()=> #private::sure(#call)),
         }
@@ -168,22 +177,22 @@ impl Body<'_> {
 
     /// The value of one of our own calls, or its error as the user's.
     fn or_return(&self, call: &TokenStream) -> TokenStream {
-        let error = self.converted();
         quote_spanned! {mixed()=>
             match #call {
                 ::core::result::Result::Ok(value) => value,
                 ::core::result::Result::Err(error) => {
-                    return ::core::result::Result::Err(#error);
+                    return ::core::result::Result::Err(failed(error));
                 }
             }
         }
     }
 
-    /// Our `error` as the user's, shown at the answer's type if it cannot be made.
-    fn converted(&self) -> TokenStream {
+    /// What makes the user's error of ours. Named once in a body, and shown at the answer's type if there can be
+    /// none: each mention would be a message of the compiler.
+    fn failed(&self) -> TokenStream {
         let place = located(self.method.answer);
         let private = self.model.root.private_at(place);
-        quote_spanned!(place=> #private::failure(error))
+        quote_spanned!(place=> let failed = #private::failure;)
     }
 
     fn hand(&self, argument: &Argument, handing: Handing) -> TokenStream {

@@ -13,7 +13,7 @@ impl Body<'_> {
         let (is_old, is_new) = (variant(Side::Old), variant(Side::New));
         let (old, new) = (self.ask(Side::Old, Handing::Last), self.ask(Side::New, Handing::Last));
         let waits = match self.method.form {
-            Form::Sync => None,
+            Form::Sync | Form::Stream { .. } => None,
             Form::Future | Form::Boxed | Form::Async => Some(quote_spanned!(mixed()=> .await)),
         };
         self.in_form(&quote_spanned! {mixed()=>

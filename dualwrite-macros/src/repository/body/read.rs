@@ -6,12 +6,15 @@ use quote::quote_spanned;
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use super::super::model::{Argument, Comparing, Failing, Passing, Read, ReadKind, Side};
+use super::super::model::{Argument, Comparing, Failing, Form, Passing, Read, ReadKind, Side};
 use super::{Body, Handing, borrowed, located, mixed, variant};
 
 impl Body<'_> {
     /// The body of a read.
     pub(in crate::repository) fn read(&self, read: &Read) -> TokenStream {
+        if let Form::Stream { is_boxed } = self.method.form {
+            return self.streamed(read, is_boxed);
+        }
         let start = self.start(read);
         let rest = match &read.kind {
             ReadKind::Plain { .. } => self.plain(),
@@ -24,19 +27,52 @@ impl Body<'_> {
     }
 
     fn start(&self, read: &Read) -> TokenStream {
+        let (fenced, failed) = (read.tx().and_then(|tx| self.fenced(tx)), self.failed());
+        let call = self.or_return(&self.planned(read));
+        quote_spanned!(mixed()=> #fenced #failed let mut call = #call;)
+    }
+
+    fn planned(&self, read: &Read) -> TokenStream {
         let (private, this, position) = (self.model.root.private(), self.this(), &self.position);
         let function = Ident::new(read.plan(), mixed());
-        let tx = read.tx().map(|tx| {
-            let tx = self.fenced(tx);
-            quote_spanned!(mixed()=> , #tx)
-        });
+        let tx = read.tx().map(|tx| quote_spanned!(mixed()=> , &mut *#tx));
         // One form for both: what the ramp is followed by is the key, unless something else is named.
         let ramp = read.ramp.as_ref().or(read.key.as_ref().filter(|_| read.is_within()));
         let key = read.key.iter().chain(ramp).map(borrowed);
-        let call = self.or_return(&quote_spanned! {mixed()=>
+        quote_spanned! {mixed()=>
             #private::#function(&#this.repository, #position #tx #(, #key)*)
-        });
-        quote_spanned!(mixed()=> let mut call = #call;)
+        }
+    }
+
+    /// The stream of the side that answers, which keeps the read open.
+    fn streamed(&self, read: &Read, is_boxed: bool) -> TokenStream {
+        let (root, private) = (&self.model.root, self.model.root.private());
+        let fenced = read.tx().and_then(|tx| self.fenced(tx));
+        let failed = match &self.method.failing {
+            Failing::By(convert) => quote_spanned!(mixed()=> let failed = #convert;),
+            Failing::From | Failing::Answer(_) => self.failed(),
+        };
+        let call = self.planned(read);
+        let (is_old, is_new) = (variant(Side::Old), variant(Side::New));
+        let (old, new) = (self.ask(Side::Old, Handing::Last), self.ask(Side::New, Handing::Last));
+        let stream = quote_spanned! {mixed()=>
+            #fenced
+            #failed
+            let call = #call;
+            let side = match &call {
+                ::core::result::Result::Ok(call) => ::core::option::Option::Some(match call.side() {
+                    #root::Side::#is_old => #private::boxed(#old),
+                    #root::Side::#is_new => #private::boxed(#new),
+                }),
+                ::core::result::Result::Err(_) => ::core::option::Option::None,
+            };
+        };
+        let answer =
+            quote_spanned!(located(self.method.answer)=> #private::streamed(call, side, failed));
+        match is_boxed {
+            true => quote_spanned!(mixed()=> #stream ::std::boxed::Box::pin(#answer)),
+            false => quote_spanned!(mixed()=> #stream #answer),
+        }
     }
 
     fn plain(&self) -> TokenStream {
@@ -72,7 +108,7 @@ impl Body<'_> {
         let wants_copy = quote_spanned!(located(self.method.answer)=> call.wants_copy(&answer));
         quote_spanned! {mixed()=>
             if #wants_copy {
-                return #private::copy_and_ask(call, answer, again).await;
+                return #private::copy_and_ask(call, answer, again, failed).await;
             }
         }
     }
@@ -82,7 +118,7 @@ impl Body<'_> {
     fn finish_plain(&self) -> TokenStream {
         let place = located(self.method.answer);
         let private = self.model.root.private_at(place);
-        quote_spanned!(place=> #private::finish_plain(&mut call, answer))
+        quote_spanned!(place=> #private::finish_plain(&mut call, answer, failed))
     }
 
     /// The same, with the comparison.
@@ -93,7 +129,7 @@ impl Body<'_> {
         let again = Ident::new("again", located(self.method.signature.ident.span()));
         let (compare, fingerprint) = (self.compare(comparing), self.fingerprint());
         quote_spanned! {place=>
-            #private::finish_read(&mut call, answer, #again, #compare, #fingerprint)
+            #private::finish_read(&mut call, answer, #again, #compare, #fingerprint, failed)
         }
     }
 
@@ -106,7 +142,6 @@ impl Body<'_> {
                 return quote_spanned! {mixed()=>
                     |error| match #private::CarriedError::theirs(error) {
                         ::core::option::Option::Some(error) => {
-                            #[allow(unused_imports)]
                             use #private::{ByNoText as _, ByText as _};
                             (&&#private::Failed(error)).fingerprint()
                         }
@@ -118,7 +153,6 @@ impl Body<'_> {
         }
         quote_spanned! {mixed()=>
             |error| {
-                #[allow(unused_imports)]
                 use #private::{ByNoText as _, ByText as _};
                 (&&#private::Failed(error)).fingerprint()
             }
@@ -139,7 +173,6 @@ impl Body<'_> {
         let chosen = quote_spanned!(place=> (&&&pair).compare_or_eq(at));
         quote_spanned! {mixed()=>
             |pair, at: &mut #root::Comparison<'_>| {
-                #[allow(unused_imports)]
                 use #private::{ByEquality as _, ByFields as _, ByNothing as _};
                 #chosen
             }

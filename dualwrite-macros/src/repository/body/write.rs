@@ -1,6 +1,6 @@
 //! The body of a write: the library names the implementation to call next, until all is written.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
@@ -19,7 +19,9 @@ impl Body<'_> {
         let (made, answer, noted) = self.calls(write);
         let finish = quote_spanned!(located(self.method.answer)=> write.finish());
         let (differ, cause) = (self.differ(), self.cause());
+        let fenced = self.fenced(tx);
         self.in_form(&quote_spanned! {mixed()=>
+            #fenced
             let mut write = #begin;
             #(#kept)*
             #made
@@ -40,7 +42,6 @@ impl Body<'_> {
         let private = self.model.root.private();
         quote_spanned! {mixed()=>
             |pair| {
-                #[allow(unused_imports)]
                 use #private::{
                     AnswersByEquality as _, AnswersByFields as _, AnswersByNothing as _,
                 };
@@ -53,7 +54,6 @@ impl Body<'_> {
     fn cause(&self) -> TokenStream {
         let private = self.model.root.private();
         let found = quote_spanned! {mixed()=> {
-            #[allow(unused_imports)]
             use #private::{CauseInside as _, CauseOfError as _, CauseUnknown as _};
             (&&&#private::Failed(error)).cause()
         }};
@@ -76,21 +76,19 @@ impl Body<'_> {
             Keys::Made(_) => (quote!(write_made), None),
         };
         let keys = keys.map(|keys| quote!(, #keys));
-        let tx = self.fenced(tx);
-        quote_spanned!(mixed()=> #private::#function(&#this.repository, #position, #tx #keys))
+        quote_spanned!(mixed()=> #private::#function(&#this.repository, #position, &mut *#tx #keys))
     }
 
-    /// The transaction, where its type says nothing by its name: there is one place where it may be found
-    /// to be something else.
-    pub(super) fn fenced(&self, tx: &Ident) -> TokenStream {
-        let argument = self.method.arguments.iter().find(|argument| argument.name == *tx);
-        match argument {
-            Some(argument) if !argument.is_named_tx => {
-                let private = self.model.root.private_at(located(argument.ty.span()));
-                quote_spanned!(located(argument.ty.span())=> #private::fenced(&mut *#tx))
-            }
-            _ => quote_spanned!(mixed()=> &mut *#tx),
-        }
+    /// `let tx = fenced(tx);` where the type of the transaction says nothing by its name: one place where it may be
+    /// found to be something else, and nothing after it that complains again.
+    pub(super) fn fenced(&self, tx: &Ident) -> Option<TokenStream> {
+        let arguments = &self.method.arguments;
+        let argument =
+            arguments.iter().find(|argument| argument.name == *tx && !argument.is_named_tx)?;
+        // One context for all tokens, as those of the path have: the compiler tells equal messages by their place.
+        let place = Span::call_site().located_at(argument.ty.span());
+        let private = self.model.root.private_at(place);
+        Some(quote_spanned!(place=> let #tx = #private::fenced(&mut *#tx);))
     }
 
     /// The arguments that are given away by value.

@@ -9,7 +9,7 @@ use syn::{
 };
 
 use super::super::model::Form;
-use super::owned;
+use super::{owned, stream};
 use crate::diag::Errors;
 
 /// The answer of a method.
@@ -25,6 +25,12 @@ pub(super) struct Answer {
     pub(super) form: Form,
 }
 
+impl Answer {
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.form, Form::Stream { .. })
+    }
+}
+
 /// Finds the `Result` in a signature as it was typed.
 pub(super) fn lower(
     signature: &Signature,
@@ -35,6 +41,9 @@ pub(super) fn lower(
     let (ty, form) = match (&signature.output, &signature.asyncness) {
         (ReturnType::Default, Some(_)) if on_unknown => (syn::parse_quote!(()), of_async_fn),
         (ReturnType::Type(_, ty), Some(_)) => ((**ty).clone(), of_async_fn),
+        (ReturnType::Type(_, ty), None) if stream::of(ty).is_some() => {
+            return stream::lower(ty, on_unknown, errors);
+        }
         (ReturnType::Type(_, ty), None) => {
             let (future, form) = future(ty).or_else(|| {
                 errors.on(&signature.fn_token, SYNC);
@@ -54,6 +63,7 @@ pub(super) fn lower(
             return None;
         }
     };
+    stream::refuse_within(&ty, errors)?;
     check_named(&ty, errors)?;
     let result = last_segment(&ty).filter(|segment| segment.ident == "Result");
     if on_unknown {
@@ -70,7 +80,7 @@ pub(super) fn lower(
 }
 
 /// Whether a type is known to be no `Result` by the way it is spelt.
-fn cannot_fail(ty: &Type) -> bool {
+pub(super) fn cannot_fail(ty: &Type) -> bool {
     const NAMES: [&str; 28] = [
         "Option", "Vec", "String", "Box", "Arc", "HashMap", "BTreeMap", "HashSet", "BTreeSet",
         "bool", "char", "str", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32",
@@ -120,7 +130,7 @@ pub(super) fn is_boxed(output: &ReturnType) -> bool {
 }
 
 /// Two sides have one type of answer only if it has a name.
-fn check_named(ty: &Type, errors: &mut Errors) -> Option<()> {
+pub(super) fn check_named(ty: &Type, errors: &mut Errors) -> Option<()> {
     let Some(hidden) = owned::impl_trait_in(ty) else {
         return Some(());
     };
@@ -128,7 +138,7 @@ fn check_named(ty: &Type, errors: &mut Errors) -> Option<()> {
     None
 }
 
-type Bounds = Punctuated<TypeParamBound, Token![+]>;
+pub(super) type Bounds = Punctuated<TypeParamBound, Token![+]>;
 
 /// A type that is a future.
 enum Future<'t> {
@@ -172,7 +182,7 @@ fn future_output(ty: &Type, future: Future<'_>, errors: &mut Errors) -> Option<T
     Some(output)
 }
 
-fn traits(bounds: &Bounds) -> impl Iterator<Item = &PathSegment> {
+pub(super) fn traits(bounds: &Bounds) -> impl Iterator<Item = &PathSegment> {
     bounds.iter().filter_map(|bound| match bound {
         TypeParamBound::Trait(bound) => bound.path.segments.last(),
         _ => None,
@@ -189,18 +199,23 @@ fn output_of(bounds: &Bounds) -> Option<Type> {
     })
 }
 
-fn error_of(result: &PathSegment) -> Option<Type> {
+/// The `T` of `Result<T, E>`, where it is spelt out.
+pub(super) fn ok_of(ty: &Type) -> Option<&Type> {
+    types(last_segment(ty).filter(|segment| segment.ident == "Result")?).next()
+}
+
+pub(super) fn error_of(result: &PathSegment) -> Option<Type> {
     types(result).nth(1).cloned()
 }
 
-fn types(segment: &PathSegment) -> impl Iterator<Item = &Type> {
+pub(super) fn types(segment: &PathSegment) -> impl Iterator<Item = &Type> {
     arguments(segment).filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
     })
 }
 
-fn arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
+pub(super) fn arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
     let arguments = match &segment.arguments {
         PathArguments::AngleBracketed(arguments) => Some(arguments.args.iter()),
         _ => None,

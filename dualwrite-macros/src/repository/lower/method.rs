@@ -8,7 +8,7 @@ use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKi
 use super::answer::Answer;
 use super::options::Shadow;
 use super::route::{Declared, DeclaredFailing};
-use super::{answer, arguments, keys, owned, route, self_types, unit};
+use super::{answer, arguments, keys, owned, route, self_types, stream, supertrait, unit};
 use crate::diag::Errors;
 use crate::names;
 
@@ -18,6 +18,8 @@ pub(super) struct Lowered {
     /// The error, and whether our own become one.
     pub(super) error: Option<Type>,
     pub(super) takes_ours: bool,
+    /// What it answers, a `Result` or not.
+    pub(super) answer: Type,
 }
 
 /// What a method needs to know of its trait.
@@ -30,6 +32,8 @@ pub(super) struct Around<'t> {
     pub(super) error: Option<&'t ExprPath>,
     /// Its implementers borrow a connection.
     pub(super) is_unit: bool,
+    /// Its writes take no transaction.
+    pub(super) is_fenced: bool,
 }
 
 /// Proves one method. None for a method that failed, and for one that is not routed: its default
@@ -40,11 +44,15 @@ pub(super) fn lower(
     of_trait: &Around<'_>,
     errors: &mut Errors,
 ) -> Option<Lowered> {
-    let Around { item, associated, of_async_fn, error, is_unit } = *of_trait;
+    let Around { item, associated, of_async_fn, error, is_unit, .. } = *of_trait;
     if routing.is_empty() && function.default.is_some() {
         return None;
     }
     let before = errors.count();
+    let (of, routing) = supertrait::lower(function, routing, of_trait, errors);
+    let routing = routing.as_slice();
+    // Of the futures of a trait that is declared elsewhere nobody knows here whether they are `Send`.
+    let of_async_fn = if of.is_some() { Form::Async } else { of_async_fn };
     let signature = &function.sig;
     let (declared, failing) = match route::lower(&signature.ident, routing, errors) {
         Some((declared, failing)) => (Some(declared), failing),
@@ -67,9 +75,13 @@ pub(super) fn lower(
         }
         false => Some(arguments::transaction(&arguments, errors)),
     };
+    let is_stream = answer.as_ref().is_some_and(Answer::is_stream);
+    if let (true, Some(answer)) = (is_stream, &answer) {
+        check_stream(declared.as_ref(), answer, is_unit, errors);
+    }
     let route = match declared {
         Some(declared) => match around {
-            Some(tx) => route_of(declared, tx, signature, &mut arguments, item, errors),
+            Some(tx) => route_of(declared, is_stream, tx, signature, &mut arguments, item, errors),
             None => route_within(declared, signature, &arguments, item, errors),
         },
         None => None,
@@ -87,6 +99,7 @@ pub(super) fn lower(
     }
     Some(Lowered {
         method: Method {
+            of,
             signature: match answer.form {
                 Form::Async => signature.clone(),
                 _ => desugar::signature(signature),
@@ -103,6 +116,7 @@ pub(super) fn lower(
         },
         error: answer.error,
         takes_ours,
+        answer: answer.ty,
     })
 }
 
@@ -137,8 +151,25 @@ fn check_signature(
     self_types::check(signature, associated, errors);
 }
 
+fn check_stream(declared: Option<&Declared>, answer: &Answer, is_unit: bool, errors: &mut Errors) {
+    if is_unit {
+        errors.at(
+            answer.place,
+            "answer a `Vec`, with `async fn`: a unit of work builds the side for the call, and a stream would outlive it",
+        );
+    }
+    match declared {
+        Some(Declared::Read { lazy, shadow, .. }) => {
+            stream::check_read(lazy.as_ref(), shadow, errors);
+        }
+        Some(Declared::Write { .. }) => stream::refuse_write(answer, errors),
+        Some(Declared::Primary) | None => {}
+    }
+}
+
 fn route_of(
     declared: Declared,
+    is_stream: bool,
     tx: Option<Ident>,
     signature: &Signature,
     arguments: &mut [Argument],
@@ -165,10 +196,13 @@ fn route_of(
         }
         (Declared::Read { key, ramp, lazy, shadow }, tx) => {
             check_keys(&key, &ramp, arguments, errors);
-            if tx.is_some() {
+            if tx.is_some() && !is_stream {
                 report_never_compared(&shadow, errors);
             }
-            let kind = read_kind(lazy, shadow, tx);
+            let kind = match is_stream {
+                true => ReadKind::Plain { tx },
+                false => read_kind(lazy.is_some(), shadow, tx),
+            };
             if let ReadKind::LazyIn { .. } = kind {
                 report_exclusive(READS_BOTH, arguments, errors);
             }
@@ -203,7 +237,8 @@ fn route_within(
         }
         Declared::Read { key, ramp, lazy, shadow } => {
             check_keys(&key, &ramp, arguments, errors);
-            let comparing = shadow.never.is_none().then_some(shadow.comparing);
+            let (lazy, comparing) =
+                (lazy.is_some(), shadow.never.is_none().then_some(shadow.comparing));
             if lazy && comparing.is_none() {
                 report_exclusive(READS_BOTH, arguments, errors);
             }

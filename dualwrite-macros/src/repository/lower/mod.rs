@@ -8,8 +8,11 @@ mod keys;
 mod method;
 mod options;
 mod owned;
+mod parameters;
 mod route;
 mod self_types;
+mod stream;
+mod supertrait;
 mod transaction;
 mod unit;
 
@@ -110,9 +113,11 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let associated = associated::types(item, &mut errors);
     let [old, new, both] = names::side_parameters(item.to_token_stream());
     let substitute = Substitute::new(&old, item, &associated);
-    let mut methods = methods(source, &associated, &header, &mut errors);
+    let is_fenced = in_form.is_some();
+    let mut methods = methods(source, &associated, &header, is_fenced, &mut errors);
     let own_errors = associated::own_errors(item, &associated, &mut methods);
-    let (generics, predicates) = generics(item, &substitute);
+    let (generics, mut predicates) = generics(item, &substitute);
+    predicates.extend(parameters::predicates(item, &methods, &substitute));
     let unit = header.unit.as_ref().map(|_| unit::of(item));
     let model = Repository {
         root,
@@ -173,7 +178,9 @@ fn not_send(attribute: &Attribute) -> Option<TokenStream> {
 
 /// Whether the sides can be trait objects.
 fn may_be_unsized(methods: &[method::Lowered]) -> bool {
-    let is_native = |lowered: &method::Lowered| matches!(lowered.method.form, Form::Future);
+    let is_native = |lowered: &method::Lowered| {
+        matches!(lowered.method.form, Form::Future | Form::Stream { is_boxed: false })
+    };
     let clauses = methods
         .iter()
         .filter_map(|lowered| lowered.method.signature.generics.where_clause.as_ref());
@@ -209,6 +216,7 @@ fn methods(
     source: &Source,
     associated: &[Ident],
     header: &Header,
+    is_fenced: bool,
     errors: &mut Errors,
 ) -> Vec<method::Lowered> {
     // Of the futures of a trait that is declared elsewhere nobody knows here whether they are `Send`.
@@ -222,6 +230,7 @@ fn methods(
         of_async_fn,
         error: header.error.as_ref(),
         is_unit: header.unit.is_some(),
+        is_fenced,
     };
     let mut methods = Vec::new();
     for (item, routing) in source.item.items.iter().zip(&source.routing) {

@@ -15,7 +15,7 @@ pub(super) enum Declared {
         /// None for scans.
         key: Option<Expr>,
         ramp: Option<Expr>,
-        lazy: bool,
+        lazy: Option<Ident>,
         shadow: Shadow,
     },
     Write {
@@ -238,7 +238,7 @@ fn read(attribute: &Attribute, errors: &mut Errors) -> Option<(Declared, Declare
         errors.on(ramp, "a scan follows the stage alone, never the ramp: remove `ramp`");
     }
     let (key, ramp) = (key.map(|(_, key)| key), ramp.map(|(_, ramp)| ramp));
-    Some((Declared::Read { key, ramp, lazy: lazy.is_some(), shadow }, failing))
+    Some((Declared::Read { key, ramp, lazy, shadow }, failing))
 }
 
 fn key_of_ramp(settings: &mut Settings, errors: &mut Errors) -> Option<(Ident, Expr)> {

@@ -185,7 +185,7 @@ impl<K: Key + ?Sized, O, N, C, L> ReadCall<'_, K, O, N, C, L> {
             }
         });
         if L::wants_copy(&call, &answer) {
-            return copy_and_ask(call, answer, again).await;
+            return copy_and_ask(call, answer, again, failure).await;
         }
         finish_read(
             &mut call,
@@ -193,6 +193,7 @@ impl<K: Key + ?Sized, O, N, C, L> ReadCall<'_, K, O, N, C, L> {
             again,
             move |pair: Pair<'_, T, T>, at: &mut Comparison<'_>| compare.compare(pair, at),
             |error: &E| (&&Failed(error)).fingerprint(),
+            failure,
         )
     }
 }
@@ -216,6 +217,6 @@ impl<K: Key + ?Sized, O, N> ReadCall<'_, K, O, N, Uncompared, Eager> {
             Side::Old => call.ask(pin!(async { (self.old)().await })).await,
             Side::New => call.ask(pin!(async { (self.new)().await })).await,
         };
-        finish_plain(&mut call, answer)
+        finish_plain(&mut call, answer, failure)
     }
 }

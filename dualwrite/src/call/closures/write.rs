@@ -284,7 +284,7 @@ impl<'c, DB: Backend, R: Records, O, N, C> WriteCall<'_, 'c, DB, R, O, N, C> {
                 Target::Old => write.run((self.old)(InTx::of(tx))).await,
                 Target::New | Target::Both(_) => write.run((self.new)(InTx::of(tx))).await,
             };
-            write.leave(tx, answer, |pair| differ(&compare, pair), |error| Some(error)).await;
+            write.leave_by(tx, answer, |pair| differ(&compare, pair), |error| Some(error)).await;
         }
         write.finish()
     }
@@ -319,7 +319,7 @@ impl<'c, DB: Backend, R: Records, F> ColumnsCall<'_, 'c, DB, R, F> {
                 Target::Both(side) => Columns::Both(side),
             };
             let answer = write.run((self.by_columns)(columns, InTx::of(tx))).await;
-            write.leave(tx, answer, |pair| differ(&compare, pair), |error| Some(error)).await;
+            write.leave_by(tx, answer, |pair| differ(&compare, pair), |error| Some(error)).await;
         }
         write.finish()
     }

@@ -294,7 +294,7 @@ impl<'r, T, E> Write<'r, T, E> {
     ///
     /// # Panics
     /// With the primary's panic.
-    pub async fn leave<DB: Backend>(
+    pub async fn leave_by<DB: Backend>(
         &mut self,
         tx: &mut Tx<'_, DB>,
         answer: Answer<T, E>,
