@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, KeySource, Migration, MirrorPolicy, Percent, Runtime,
-    Stage, Tx,
+    Backend, BoxError, Copied, CopyKeys, Migration, MirrorPolicy, Percent, Runtime, Stage, Tx,
+    copy::KeySource,
 };
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;

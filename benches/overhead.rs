@@ -20,7 +20,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{Error, Percent, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, Stage};
+use dualwrite::{
+    Error, Percent, Stage,
+    defaults::{SHADOW_CONCURRENCY, SHADOW_TIMEOUT},
+};
 use metrics::{KeyName, Metadata, SharedString, Unit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

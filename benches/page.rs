@@ -18,7 +18,10 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::{Extension, Router};
-use dualwrite::{Access, Backend, Caller, Operator, Runtime};
+use dualwrite::{
+    Backend, Runtime,
+    operator::{Access, Caller, Operator},
+};
 use futures_util::future::join_all;
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor, MySql, Pool, Postgres, raw_sql};
@@ -159,7 +162,8 @@ where
     let mut missed = Vec::new();
     let operator = || Operator::new(pool.clone());
     let page = |operator: Operator| {
-        dualwrite::page(operator, Access::from_layer()).layer(Extension(Caller::operator("ada")))
+        dualwrite::operator::page(operator, Access::from_layer())
+            .layer(Extension(Caller::operator("ada")))
     };
     let trivial = p99(|| async {
         let begun = Instant::now();

@@ -14,7 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use dualwrite::{BoxError, Compare, Runtime, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, Stage, cohort};
+use dualwrite::{
+    BoxError, Compare, Runtime, Stage,
+    defaults::{SHADOW_CONCURRENCY, SHADOW_TIMEOUT},
+    shadow::cohort,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 const SECONDS: u64 = 30;

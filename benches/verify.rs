@@ -16,7 +16,8 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use dualwrite::{
-    Backend, BoxError, Compare, Copied, CopyKeys, KeySource, Mapping, Migration, Runtime, Stage, Tx,
+    Backend, BoxError, Compare, Copied, CopyKeys, Mapping, Migration, Runtime, Stage, Tx,
+    copy::KeySource,
 };
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolOptions;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use dualwrite::{Backend, BoxError, Copied, CopyKeys, CopySql, KeySource, Tx};
+use dualwrite::{Backend, BoxError, Copied, CopyKeys, CopySql, Tx, copy::KeySource};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};

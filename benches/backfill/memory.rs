@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Tx};
+use dualwrite::{BoxError, Copied, CopyKeys, Tx, copy::KeySource};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Pool, Postgres};
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dualwrite::SchemaFile;
+use dualwrite::contract::SchemaFile;
 
 use crate::failure::Exit;
 

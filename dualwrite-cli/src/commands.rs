@@ -6,7 +6,10 @@ use std::io::Read as _;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
-use dualwrite::{COMMANDS, Command, CommandOptions, CommandOutcome, CommandSpec, Epoch, Operator};
+use dualwrite::{
+    Epoch,
+    operator::{COMMANDS, Command, CommandOptions, CommandOutcome, CommandSpec, Operator},
+};
 
 use crate::UNREADABLE;
 use crate::failure::Exit;

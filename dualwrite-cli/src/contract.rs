@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use dualwrite::{ContractDecision, ContractEvent, ContractRun, Operator, printable};
+use dualwrite::{
+    contract::{ContractDecision, ContractEvent, ContractRun},
+    operator::Operator,
+    printable,
+};
 
 use crate::answer::{Answer, Destination, Question, as_json, write, yes};
 use crate::backup::{self, How};

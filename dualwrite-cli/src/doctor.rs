@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use dualwrite::{DoctorLimits, DoctorReport, Operator, printable};
+use dualwrite::{
+    doctor::{DoctorLimits, DoctorReport},
+    operator::Operator,
+    printable,
+};
 
 use crate::answer::{Answer, as_json};
 use crate::arguments::Output;

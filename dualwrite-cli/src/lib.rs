@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use dualwrite::CommandSpec;
+use dualwrite::operator::CommandSpec;
 
 use answer::{Answer, yes};
 use arguments::{Arguments, Command, Output, Query, Schema};
@@ -191,7 +191,7 @@ async fn traced(
     trace::trace(&trace::Place { url, server, programs }, folder).await.map(Some)
 }
 
-async fn live(url: &str, tables: &[String]) -> Result<dualwrite::Live, Exit> {
+async fn live(url: &str, tables: &[String]) -> Result<dualwrite::preflight::Live, Exit> {
     let operator = connect::connect(url).await?;
     Ok(operator.live(tables).await?)
 }

@@ -1,6 +1,6 @@
 //! Doing what was asked for.
 
-use dualwrite::{COMMANDS, Operator};
+use dualwrite::operator::{COMMANDS, Operator};
 
 use crate::arguments::{Command, Output};
 use crate::connect::connect;

@@ -5,7 +5,10 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use dualwrite::{
-    Job, JobKind, MigrationOverview, Move, Operator, PreflightReport, TrafficReport, TrafficSide,
+    Move,
+    observe::{TrafficReport, TrafficSide},
+    operator::{Job, JobKind, MigrationOverview, Operator},
+    preflight::PreflightReport,
 };
 use serde::Serialize;
 

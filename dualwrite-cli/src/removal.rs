@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Subcommand;
-use dualwrite::{Operator, RemovalReport, printable};
+use dualwrite::{operator::Operator, printable, removal::RemovalReport};
 
 use crate::answer::{Answer, as_json, yes};
 use crate::arguments::Output;

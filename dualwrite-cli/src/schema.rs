@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dualwrite::schema::{CheckedStatement, FileState, Folder, Level, SqlDialect};
-use dualwrite::{Live, Operator, printable};
+use dualwrite::{operator::Operator, preflight::Live, printable};
 
 use crate::answer::{Answer, as_json};
 use crate::arguments::{Check, Format};

@@ -3,7 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use dualwrite::{BackfillProgress, FindingLevel, MigrationOverview, StartedBackfill, printable};
+use dualwrite::{
+    backfill::{BackfillProgress, StartedBackfill},
+    operator::MigrationOverview,
+    preflight::FindingLevel,
+    printable,
+};
 
 /// All of them.
 pub(crate) fn migrations(migrations: &[MigrationOverview]) -> String {

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write, stderr, stdout};
 use std::time::Duration;
 
-use dualwrite::{BackfillProgress, printable};
+use dualwrite::{backfill::BackfillProgress, printable};
 
 /// Which of the outputs are terminals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

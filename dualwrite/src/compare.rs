@@ -48,7 +48,7 @@ pub use text::{PATH_CHARS_MAX, SHOWN_CHARS_MAX};
 /// Written by hand, it names each field and hands its two values on:
 ///
 /// ```
-/// use dualwrite::{Compare, Comparison, Differences};
+/// use dualwrite::{Compare, compare::Differences, Comparison};
 ///
 /// struct Point { x: f64, y: f64 }
 ///

@@ -1,5 +1,5 @@
-//! The contract of a migration: what it calls old, what must be proven before that is dropped, and the statements
-//! that drop it. Values and deciders; whoever runs it is `migration/contracting.rs`.
+//! Contract: what a migration calls old, what must be proven before that is dropped, and the statements that drop it.
+//! Begin with [`Contract`], and ask with [`Migration::contract`](crate::Migration::contract).
 
 pub(crate) mod decide;
 pub(crate) mod declared;
@@ -7,3 +7,11 @@ pub(crate) mod facts;
 pub(crate) mod plan;
 pub(crate) mod relax;
 pub(crate) mod shape;
+
+pub use crate::contract::decide::{ContractDecision, Evidence, EvidenceKind, MissingEvidence};
+pub use crate::contract::declared::{Contract, OldObject};
+pub use crate::contract::plan::{ContractPlan, SchemaFile};
+pub use crate::control::contracts::ContractEvent;
+pub use crate::migration::contracting::{ContractRun, Contracting, RunContract};
+#[cfg(feature = "schema")]
+pub use crate::migration::guarded::{GuardedMigrator, GuardedStatement};

@@ -381,8 +381,8 @@ pub(crate) trait Control:
         gone: bool,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Keeps a sample of a confirmed mismatch where there is room: [`SAMPLES_MAX`](crate::SAMPLES_MAX)
-    /// and [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX). Instances that store at the same
+    /// Keeps a sample of a confirmed mismatch where there is room: [`SAMPLES_MAX`](crate::defaults::SAMPLES_MAX)
+    /// and [`SAMPLES_PER_FIELD_MAX`](crate::defaults::SAMPLES_PER_FIELD_MAX). Instances that store at the same
     /// moment may exceed these by one each. Returns whether it was kept.
     fn sample<'a>(
         &'a self,
@@ -390,7 +390,7 @@ pub(crate) trait Control:
         sample: &'a Sample,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// The samples, oldest first, [`SAMPLES_MAX`](crate::SAMPLES_MAX) at the most.
+    /// The samples, oldest first, [`SAMPLES_MAX`](crate::defaults::SAMPLES_MAX) at the most.
     fn samples<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Mismatch>, Error>>;
 
     /// Removes the samples. Returns how many there were.

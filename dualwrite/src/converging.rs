@@ -1,4 +1,4 @@
-//! Converging mode: a migration between any two stores that share no transaction. The guide is `docs/converging.md`.
+//! Converging mode: a migration between any two stores that share no transaction. Begin with [`TwoStores`].
 
 mod backfill;
 pub(crate) mod copier;
@@ -10,6 +10,8 @@ mod stores;
 pub(crate) mod two;
 mod verify;
 pub(crate) mod write;
+
+pub use crate::call::closures::converging::ConvergingWrite;
 
 pub use options::{
     COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,

@@ -1,5 +1,6 @@
-//! The copy function: the one piece of code that a user writes to describe how data gets from old to
-//! new. It serves the backfill, lazy migration on read, repair and the retry of dead letters.
+//! The copy function: the one piece of code that says how data gets from the old side to the new one. It serves the
+//! backfill, lazy migration on read, repair and the retry of dead letters. Its traits and ready-made forms are at the
+//! root of the crate: [`CopyKeys`], [`CopyColumns`], [`CopySql`].
 
 pub(crate) mod bound;
 pub(crate) mod columns;
@@ -25,6 +26,8 @@ pub(crate) mod source;
 pub(crate) mod statements;
 pub(crate) mod table;
 pub(crate) mod template;
+
+pub use crate::copy::one_row::Statement;
 
 use crate::database::Backend;
 use crate::error::{BoxError, Error};
@@ -61,7 +64,7 @@ pub use table::DualTable;
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Tx};
+/// use dualwrite::{BoxError, Copied, copy::KeySource, CopyKeys, Tx};
 ///
 /// struct CopyEmail;
 ///

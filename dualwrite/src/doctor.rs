@@ -1,6 +1,8 @@
-//! What hurts migrations in a running database: what is asked, and what of it is told.
+//! Doctor: what hurts migrations in a running database, found by reading it.
 
 pub(crate) mod decide;
 pub(crate) mod facts;
 pub(crate) mod report;
 mod stars;
+
+pub use crate::doctor::report::{DoctorFinding, DoctorLimits, DoctorReport};

@@ -72,7 +72,7 @@ pub enum ErrorKind {
     /// An operator has closed these calls for a planned downtime; [`Error::maintenance`] says why, and until when.
     /// Nothing was done.
     Maintenance,
-    /// A check after a deployment did not pass; see [`SmokeReport`](crate::SmokeReport).
+    /// A check after a deployment did not pass; see [`SmokeReport`](crate::health::SmokeReport).
     SmokeFailed,
     /// It was called outside of tokio, which this library and sqlx need.
     OutsideTokio,

@@ -1,5 +1,5 @@
-//! Exact mode: a migration between two SQL databases, of which one at a time has the authority. The guide is
-//! `docs/exact.md`.
+//! Exact mode: a migration between two SQL databases, with one of them in charge at every time. Begin with
+//! [`Exact`].
 
 mod background;
 mod copy;
@@ -20,6 +20,11 @@ pub(crate) mod start;
 mod step;
 mod verify;
 pub(crate) mod write;
+
+pub use crate::exact::handle::{Exact, ExactFailure, ExactStatus};
+pub use crate::exact::read::ExactRead;
+pub use crate::exact::start::ExactBuilder;
+pub use crate::exact::write::ExactWrite;
 
 pub use options::{
     BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_PAGE, TAKE_OVER_AFTER,

@@ -1,5 +1,5 @@
-//! The expand of a migration: what is declared as new, whether the database has it and it can hold what old holds, and
-//! the files that make what is missing. Values and deciders; whoever reads the catalogue is `migration/expanding.rs`.
+//! Expand: what a migration needs as new, whether the database has it and it can hold what the old side holds, and the
+//! files that make what is missing. Begin with [`Expand`].
 
 pub(crate) mod column;
 pub(crate) mod create;
@@ -16,3 +16,8 @@ pub(crate) mod spell;
 pub(crate) mod table;
 pub(crate) mod tighten;
 pub(crate) mod types;
+
+pub use crate::expand::declared::Expand;
+pub use crate::expand::plan::{ExpandPlan, ExpandStatement};
+pub use crate::expand::table::NewTable;
+pub use crate::migration::expanding::{ExpandReport, Expanding};

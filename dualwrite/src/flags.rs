@@ -1,6 +1,16 @@
-//! Flags from elsewhere: what they want, who says it, and where that takes a migration.
+//! Flags from elsewhere: where a migration shall be, who says it, and the kill switch. Begin with [`FlagSource`], or
+//! take one that is ready: the environment, a file, or any OpenFeature provider.
 
 pub(crate) mod decide;
 pub(crate) mod desired;
 pub(crate) mod report;
 pub(crate) mod source;
+
+pub use crate::flags::desired::DesiredState;
+pub use crate::flags::report::FlagReport;
+pub use crate::flags::source::FlagSource;
+pub use crate::runtime::sources::env::EnvFlags;
+#[cfg(feature = "toml")]
+pub use crate::runtime::sources::file::FileFlags;
+#[cfg(feature = "open-feature")]
+pub use crate::runtime::sources::open_feature::OpenFeatureFlags;

@@ -19,37 +19,98 @@ mod key;
 mod needs;
 mod printable;
 // The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.
-mod backfill;
-mod call;
-mod compare;
-mod contract;
+pub mod backfill;
+pub mod call;
+pub mod compare;
+pub mod contract;
 mod control;
-mod converging;
+pub mod converging;
 mod copier;
-mod copy;
+pub mod copy;
 mod database;
-mod doctor;
-mod exact;
-mod expand;
-mod flags;
-mod guard;
+pub mod doctor;
+pub mod exact;
+pub mod expand;
+pub mod flags;
+pub mod guard;
 mod migration;
-mod observe;
-mod operator;
+pub mod observe;
+pub mod operator;
 mod pace;
-mod preflight;
-mod removal;
-mod rollout;
+pub mod preflight;
+pub mod removal;
+pub mod rollout;
 mod runtime;
 #[cfg(feature = "schema")]
 pub mod schema;
-mod shadow;
+pub mod shadow;
 mod stages;
 mod state;
 mod store;
 pub mod testing;
 mod transaction;
-mod verify;
+pub mod verify;
+/// Whether a service is well, for whoever asks from outside: probes, and a check for after a deployment.
+pub mod health {
+    pub use crate::migration::smoke::{Smoke, SmokeCheck, SmokeReport};
+    pub use crate::runtime::health::{Probe, Probes};
+}
+/// Defaults and bounds: what holds unless something else is set, and what nothing goes beyond.
+pub mod defaults {
+    pub use crate::backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
+    pub use crate::backfill::walk::FAILURES_NAMED_MAX;
+    pub use crate::compare::{DIFFERENCES_MAX, PATH_CHARS_MAX, SHOWN_CHARS_MAX};
+    pub use crate::contract::declared::{COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX};
+    pub use crate::control::WORKERS_SHOWN_MAX;
+    pub use crate::control::settings::WORKERS_MAX;
+    pub use crate::control::traffic::TRAFFIC_MINUTES;
+    pub use crate::converging::{
+        COPY_ATTEMPTS_MAX, IN_FLIGHT_MAX, QUEUE_WAIT, SETTLE_AFTER, STORE_CALL_LIMIT,
+    };
+    pub use crate::copy::MAPPED_FIELDS_MAX;
+    pub use crate::copy::exclusive::FENCE_REFUSALS_MAX;
+    pub use crate::exact::{
+        BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_PAGE, TAKE_OVER_AFTER,
+    };
+    pub use crate::expand::declared::EXPAND_OBJECTS_MAX;
+    pub use crate::guard::rules::{
+        GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX,
+    };
+    pub use crate::key::KEY_BYTES_MAX;
+    pub use crate::migration::rollout::COMMANDS_SHOWN_MAX;
+    pub use crate::migration::smoke::SMOKE_LIMIT;
+    pub use crate::migration::transition::MOVE_TIMEOUT;
+    pub use crate::observe::mirror::MIRROR_WARNING_PAUSE;
+    pub use crate::observe::tally::FIELDS_MAX;
+    #[cfg(feature = "page")]
+    pub use crate::operator::page::access::{PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
+    #[cfg(feature = "page")]
+    pub use crate::operator::page::{PAGE_FORM_BYTES_MAX, PAGE_LIVE_MAX};
+    pub use crate::pace::replicas::REPLICAS_MAX;
+    pub use crate::pace::throttle::{WRITES_MIN, WRITES_WINDOW};
+    pub use crate::preflight::live::{SMALL_TABLE_BYTES, SMALL_TABLE_ROWS};
+    pub use crate::removal::declared::REMOVAL_WAIT;
+    pub use crate::rollout::plan::STEPS_MAX;
+    pub use crate::runtime::removal::{REMOVAL_CALLS_MAX, REMOVAL_PHASE_KNOWN_FOR};
+    #[cfg(feature = "toml")]
+    pub use crate::runtime::sources::file::FLAG_FILE_BYTES_MAX;
+    pub use crate::runtime::steering::FLAG_TIMEOUT;
+    pub use crate::runtime::{LEASE, POLL, SHUTDOWN};
+    pub use crate::shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX};
+    pub use crate::shadow::noise::{
+        NOISE_ABSOLUTE, NOISE_CHECKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE,
+    };
+    pub use crate::shadow::report::SHADOW_REPORTS_MAX;
+    pub use crate::shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
+    pub use crate::stages::retry::{RETRY_AFTER, RETRY_AFTER_MAX};
+    pub use crate::stages::verification::{DIFFERING_MAX, FIELDS_NAMED_MAX};
+    pub use crate::state::events::EVENTS_WAITING_MAX;
+    pub use crate::state::{
+        MIRROR_WRITE_TIMEOUT, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, SINGLE_WRITER_TIMEOUT,
+        UNAWARE_WINDOW,
+    };
+    pub use crate::verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
+}
 /// Guides: what the reference of each item is too short for.
 pub mod guide {
     #[doc = include_str!("docs/alter_to_drop.md")]
@@ -104,150 +165,30 @@ pub mod __private;
 #[cfg(test)]
 mod model;
 
-pub use backfill::decide::{BATCH_KEYS, BATCH_TIME, FAILURES_MAX};
-pub use backfill::walk::{CopyReport, FAILURES_NAMED_MAX};
-pub use call::closures::converging::ConvergingWrite;
-pub use call::closures::read::ReadCall;
-pub use call::closures::write::{ColumnsCall, InTx, WriteCall};
-pub use call::lazy::decide::MaybeMissing;
-pub use compare::{
-    Compare, Comparison, DIFFERENCES_MAX, Difference, DifferenceKind, Differences, PATH_CHARS_MAX,
-    SHOWN_CHARS_MAX, Shown,
-};
-pub use contract::decide::{ContractDecision, Evidence, EvidenceKind, MissingEvidence};
-pub use contract::declared::{
-    COMPLETE_FOR, CONTRACT_APPROVAL, CONTRACT_OBJECTS_MAX, Contract, OldObject,
-};
-pub use contract::plan::{ContractPlan, SchemaFile};
-pub use control::commands::{Compared, Job, JobKind};
-pub use control::contracts::ContractEvent;
-pub use control::dead_letters::{DeadLetter, Waived};
-pub use control::settings::WORKERS_MAX;
-pub use control::settings::{BackfillSetting, BackfillSettings};
-pub use control::tasks::StartedBackfill;
-pub use control::traffic::{
-    TRAFFIC_MINUTES, TrafficFigures, TrafficMinute, TrafficReport, TrafficSide,
-};
-pub use control::{AuditEvent, BackfillProgress, Mismatch, WORKERS_SHOWN_MAX, WorkerProgress};
-pub use converging::{
-    COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,
-    SETTLE_AFTER, STORE_CALL_LIMIT, TwoStores,
-};
+pub use compare::{Compare, Comparison};
 pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;
-pub use copy::exclusive::FENCE_REFUSALS_MAX;
-pub use copy::one_row::Statement;
-pub use copy::{
-    ConvertColumns, Copied, CopyColumns, CopyKeys, CopySql, DualTable, Identifier, KeySource,
-    MAPPED_FIELDS_MAX, Mapping,
-};
+pub use copy::{Copied, CopyColumns, CopyKeys, CopySql, DualTable, Mapping};
 pub use database::{Backend, Engine, Isolation};
-pub use doctor::report::{DoctorFinding, DoctorLimits, DoctorReport};
 pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
-pub use exact::handle::{Exact, ExactFailure, ExactStatus};
-pub use exact::read::ExactRead;
-pub use exact::start::ExactBuilder;
-pub use exact::write::ExactWrite;
-pub use exact::{
-    BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, ExactReport, ExactSide, ExactStep, HAND_OVER_WAIT,
-    OUTBOX_PAGE, TAKE_OVER_AFTER,
-};
-pub use expand::declared::{EXPAND_OBJECTS_MAX, Expand};
-pub use expand::plan::{ExpandPlan, ExpandStatement};
-pub use expand::table::NewTable;
-pub use flags::desired::DesiredState;
-pub use flags::report::FlagReport;
-pub use flags::source::FlagSource;
 pub use gate::{Blocker, Gate};
-pub use guard::rules::{
-    Breach, GUARD_DEVIATION, GUARD_PERIOD, GUARD_SAMPLES_MIN, GUARD_WINDOW, GUARDS_MAX, Guard,
-    GuardReport, Guards, Inconclusive,
-};
-pub use key::{KEY_BYTES_MAX, Key, KeyKind, KeyPart, OwnedKey};
+pub use key::{Key, KeyKind, KeyPart, OwnedKey};
 pub use migration::Migration;
-pub use migration::contracting::{ContractRun, Contracting, RunContract};
-pub use migration::expanding::{ExpandReport, Expanding};
-#[cfg(feature = "schema")]
-pub use migration::guarded::{GuardedMigrator, GuardedStatement};
-pub use migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
-pub use migration::jobs::{Backfill, Repair, Verification};
-pub use migration::removing::Removing;
-pub use migration::rollout::{COMMANDS_SHOWN_MAX, Rollout, RolloutStatus};
-pub use migration::smoke::{SMOKE_LIMIT, Smoke, SmokeCheck, SmokeReport};
 pub use migration::status::Status;
-pub use migration::transition::{MOVE_TIMEOUT, Transition};
-pub use migration::waiver::Waiver;
-pub use observe::mirror::{MIRROR_WARNING_PAUSE, MirrorReport};
-pub use observe::outcome::ComparedReport;
-pub use observe::tally::FIELDS_MAX;
-pub use observe::{CallReport, CounterReport, MethodReport};
-pub use operator::command::Command;
-pub use operator::execute::{CommandOptions, CommandOutcome};
-pub use operator::mirror::MirrorOverview;
-#[cfg(feature = "page")]
-pub use operator::page::access::{Access, Caller, PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};
-#[cfg(feature = "page")]
-pub use operator::page::{PAGE_FORM_BYTES_MAX, PAGE_LIVE_MAX, page};
-pub use operator::specs::{COMMANDS, CommandField, CommandSpec};
-pub use operator::{MigrationOverview, Operator};
-pub use pace::replicas::REPLICAS_MAX;
-pub use pace::throttle::{Throttle, WRITES_MIN, WRITES_WINDOW};
-pub use preflight::finding::{Finding, FindingLevel, Preflight};
-pub use preflight::live::{Live, LiveTable, SMALL_TABLE_BYTES, SMALL_TABLE_ROWS};
-pub use preflight::report::PreflightReport;
+pub use migration::transition::Transition;
 pub use printable::printable;
-pub use removal::declared::{REMOVAL_WAIT, Removal};
-pub use removal::phase::RemovalPhase;
-pub use removal::report::{RemovalReport, RemovalUse};
-pub use rollout::health::Health;
-pub use rollout::order::{RolloutCommand, RolloutCommandKind};
-pub use rollout::plan::{RolloutPlan, RolloutStep, STEPS_MAX};
-pub use rollout::state::RolloutState;
-pub use runtime::health::{Probe, Probes};
-pub use runtime::removal::{REMOVAL_CALLS_MAX, REMOVAL_PHASE_KNOWN_FOR, RemovalSwitch};
-pub use runtime::sources::env::EnvFlags;
-#[cfg(feature = "toml")]
-pub use runtime::sources::file::{FLAG_FILE_BYTES_MAX, FileFlags};
-#[cfg(feature = "open-feature")]
-pub use runtime::sources::open_feature::OpenFeatureFlags;
-pub use runtime::steering::FLAG_TIMEOUT;
-pub use runtime::{LEASE, POLL, Registration, Runtime, RuntimeBuilder, SHUTDOWN};
-pub use shadow::cohort::{COHORT_BYTES_MAX, COHORTS_MAX, CohortReport, cohort};
-pub use shadow::context::{CallContext, with_context};
-pub use shadow::noise::{
-    NOISE_ABSOLUTE, NOISE_CHECKS_MIN, NOISE_RELATIVE, NOISE_SAMPLE, NoiseReport,
-};
-pub use shadow::report::{
-    FieldMismatch, SHADOW_REPORTS_MAX, ShadowCall, ShadowFinding, ShadowReport,
-};
-pub use shadow::rules::ShadowRules;
-pub use shadow::samples::{SAMPLES_MAX, SAMPLES_PER_FIELD_MAX};
+pub use runtime::{Registration, Runtime, RuntimeBuilder};
 pub use stages::bucket::{Bucket, BucketRule, salt};
 pub use stages::columns::Columns;
-pub use stages::facts::InstanceReport;
-pub use stages::hazard::{Hazard, HazardKind, Stopped};
-pub use stages::mirror::{MirrorError, MirrorNote};
 pub use stages::moves::Move;
 pub use stages::position::{Epoch, Generation, Percent, Position};
-pub use stages::retry::{RETRY_AFTER, RETRY_AFTER_MAX};
 pub use stages::route::{Operation, Route, route};
-pub use stages::sample::OrderedSample;
 pub use stages::stage::{Side, Stage};
-pub use stages::stale::{StaleKind, StaleMark};
-pub use stages::verification::{
-    DIFFERING_MAX, FIELDS_NAMED_MAX, KeyDifference, KeyDifferenceKind, VerifyReport,
-};
-pub use state::events::{EVENTS_WAITING_MAX, RuntimeEvent};
-pub use state::{
-    AnswerPolicy, MIRROR_WRITE_TIMEOUT, MirrorPolicy, SHADOW_CONCURRENCY, SHADOW_TIMEOUT,
-    SINGLE_WRITER_TIMEOUT, UNAWARE_WINDOW,
-};
+pub use state::{AnswerPolicy, MirrorPolicy};
 pub use transaction::Tx;
 pub use transaction::build::BuildSide;
 pub use transaction::shared::SharedTx;
-pub use verify::repair::RepairReport;
-pub use verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/compare.md")]

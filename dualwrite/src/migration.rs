@@ -158,7 +158,7 @@ impl Migration {
 
     /// Looks at the tables of this migration as the database's catalogue describes them: what keeps a key from
     /// being copied faithfully, and what else is better known before the first row moves. A move forward asks
-    /// for it, and is not made while something is [refused](crate::FindingLevel::Refuse). Nothing is found where
+    /// for it, and is not made while something is [refused](crate::preflight::FindingLevel::Refuse). Nothing is found where
     /// there is no copy function.
     ///
     /// ```
@@ -179,7 +179,7 @@ impl Migration {
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.
-    /// Who gave it, and why, is among the [orders](crate::Rollout::orders).
+    /// Who gave it, and why, is among the [orders](crate::rollout::Rollout::orders).
     ///
     /// # Errors
     /// `InvalidInput` where nothing needs it, `Database`.
@@ -365,14 +365,14 @@ impl Migration {
     }
 
     /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself. (What a
-    /// verification finds is repaired by [`verify().repair()`](crate::Verification::repair).)
+    /// verification finds is repaired by [`verify().repair()`](crate::verify::Verification::repair).)
     /// A key that old lacks is copied to it with the fence held alone: other writers of this migration wait
     /// meanwhile, key by key. Returns how many were repaired.
     ///
     /// # Errors
     /// `CopyFailed` for the first key that fails again; `Timeout` that says how many keys are left, where writes
     /// in flight do not end within about a second (do not hold a transaction open around this call):
-    /// after [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX) such keys it ends; `Database`.
+    /// after [`FENCE_REFUSALS_MAX`](crate::defaults::FENCE_REFUSALS_MAX) such keys it ends; `Database`.
     pub async fn repair(&self) -> Result<u64, Error> {
         self.0
             .operating(async {
@@ -384,8 +384,8 @@ impl Migration {
     }
 
     /// Tries the dead letters again now, waived or not, 10,000 at the most. The runtime does so by itself:
-    /// first after [`RETRY_AFTER`](crate::RETRY_AFTER), then at doubled intervals up to
-    /// [`RETRY_AFTER_MAX`](crate::RETRY_AFTER_MAX), one instance at a time. Returns how many were copied;
+    /// first after [`RETRY_AFTER`](crate::defaults::RETRY_AFTER), then at doubled intervals up to
+    /// [`RETRY_AFTER_MAX`](crate::defaults::RETRY_AFTER_MAX), one instance at a time. Returns how many were copied;
     /// their letters are gone.
     ///
     /// # Errors
@@ -415,8 +415,8 @@ impl Migration {
     }
 
     /// The first mismatches that shadow comparison found in each field, oldest first: at most
-    /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX) of a field and
-    /// [`SAMPLES_MAX`](crate::SAMPLES_MAX) in all. They are in the control tables and survive a restart.
+    /// [`SAMPLES_PER_FIELD_MAX`](crate::defaults::SAMPLES_PER_FIELD_MAX) of a field and
+    /// [`SAMPLES_MAX`](crate::defaults::SAMPLES_MAX) in all. They are in the control tables and survive a restart.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {

@@ -1,6 +1,5 @@
-//! What is counted in the process: calls, errors and latency per method and side, and what the
-//! background work did. Calls count in relaxed atomics of their own thread, without locks or allocation;
-//! everything else follows from sums that are read now and then.
+//! What is counted in the process: calls, errors and latency for each method and side, and what the background work
+//! did. Calls count without locks or allocation.
 
 pub(crate) mod figures;
 pub(crate) mod histogram;
@@ -11,6 +10,12 @@ pub(crate) mod slots;
 pub(crate) mod tally;
 pub(crate) mod traffic;
 pub(crate) mod window;
+
+pub use crate::control::traffic::{TrafficFigures, TrafficMinute, TrafficReport, TrafficSide};
+pub use crate::migration::health::{RecentCalls, RecentMethod, RecentReport};
+pub use crate::observe::mirror::MirrorReport;
+pub use crate::stages::mirror::{MirrorError, MirrorNote};
+pub use crate::state::events::RuntimeEvent;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -81,17 +86,17 @@ counters! {
     /// Of `shadow_different`, those that differed in a field marked as critical.
     critical_different,
     /// Differences in fields beyond those that are counted by name; see
-    /// [`FIELDS_MAX`](crate::FIELDS_MAX).
+    /// [`FIELDS_MAX`](crate::defaults::FIELDS_MAX).
     fields_beyond,
     /// Comparisons of cohorts beyond those that are counted by name; see
-    /// [`COHORTS_MAX`](crate::COHORTS_MAX).
+    /// [`COHORTS_MAX`](crate::defaults::COHORTS_MAX).
     cohorts_beyond,
-    /// Mismatches of which no sample was kept: for want of room (see [`SAMPLES_MAX`](crate::SAMPLES_MAX) and
-    /// [`SAMPLES_PER_FIELD_MAX`](crate::SAMPLES_PER_FIELD_MAX)), since too many comparisons were under way,
+    /// Mismatches of which no sample was kept: for want of room (see [`SAMPLES_MAX`](crate::defaults::SAMPLES_MAX) and
+    /// [`SAMPLES_PER_FIELD_MAX`](crate::defaults::SAMPLES_PER_FIELD_MAX)), since too many comparisons were under way,
     /// or since they could not be stored, or not in time.
     samples_dropped,
     /// Reports of comparisons that no hook got, because too many waited; see
-    /// [`SHADOW_REPORTS_MAX`](crate::SHADOW_REPORTS_MAX).
+    /// [`SHADOW_REPORTS_MAX`](crate::defaults::SHADOW_REPORTS_MAX).
     reports_dropped,
     /// Keys copied because a read missed them in new.
     lazy_copied,
@@ -119,7 +124,7 @@ counters! {
     /// Writes in converging mode of instances that were gone, whose keys are copied again.
     converging_adopted,
     /// Times that writes in flight did not end in time for a copy to old; see
-    /// [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX).
+    /// [`FENCE_REFUSALS_MAX`](crate::defaults::FENCE_REFUSALS_MAX).
     fence_refused,
     /// Calls that were refused because they are closed for maintenance.
     closed_refused,
@@ -138,7 +143,7 @@ counters! {
     /// Evaluations that had too little to judge by.
     guard_without_data,
     /// Events that the hook did not get because too many were waiting; see
-    /// [`EVENTS_WAITING_MAX`](crate::EVENTS_WAITING_MAX).
+    /// [`EVENTS_WAITING_MAX`](crate::defaults::EVENTS_WAITING_MAX).
     events_dropped,
 }
 

@@ -1,4 +1,5 @@
-//! [`Operator`]: migrations as somebody sees and orders them who runs no part of the service.
+//! Operating migrations from outside the service: queries, [`COMMANDS`], and the page to mount in a router. Begin with
+//! [`Operator`].
 
 mod backfills;
 pub(crate) mod command;
@@ -19,17 +20,27 @@ mod removal;
 mod rollouts;
 pub(crate) mod specs;
 
+pub use crate::control::AuditEvent;
+pub use crate::control::commands::{Job, JobKind};
+pub use crate::operator::command::Command;
+pub use crate::operator::execute::{CommandOptions, CommandOutcome};
+pub use crate::operator::mirror::MirrorOverview;
+#[cfg(feature = "page")]
+pub use crate::operator::page::access::{Access, Caller};
+#[cfg(feature = "page")]
+pub use crate::operator::page::page;
+pub use crate::operator::specs::{COMMANDS, CommandField, CommandSpec};
+pub use crate::stages::facts::InstanceReport;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::control::commands::Job;
 use crate::control::tasks::{StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control};
 use crate::database::Backend;
 use crate::error::{Closed, Error, ErrorKind, Maintenance};
-use crate::operator::mirror::MirrorOverview;
 use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
@@ -48,7 +59,7 @@ const NAMES_MAX: usize = 500;
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Command, CommandOptions, Error, Operator, Side};
+/// use dualwrite::{Error, operator::{Command, CommandOptions, Operator}, Side};
 ///
 /// async fn slow_down(pool: sqlx::SqlitePool) -> Result<(), Error> {
 ///     let operator = Operator::new(pool);

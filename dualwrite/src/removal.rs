@@ -1,8 +1,13 @@
-//! Dropping what nothing takes the place of, in phases: what is declared, what stands against the next phase, and the
-//! statements.
+//! Removal: dropping in phases what nothing takes the place of. Begin with [`Removal`].
 
 pub(crate) mod decide;
 pub(crate) mod declared;
 pub(crate) mod phase;
 pub(crate) mod report;
 pub(crate) mod statements;
+
+pub use crate::migration::removing::Removing;
+pub use crate::removal::declared::Removal;
+pub use crate::removal::phase::RemovalPhase;
+pub use crate::removal::report::{RemovalReport, RemovalUse};
+pub use crate::runtime::removal::RemovalSwitch;

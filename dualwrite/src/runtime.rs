@@ -78,7 +78,7 @@ pub const SHUTDOWN: Duration = Duration::from_secs(10);
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// # use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Tx};
+/// # use dualwrite::{BoxError, Copied, copy::KeySource, CopyKeys, Tx};
 /// # struct CopyEmail;
 /// # impl CopyKeys for CopyEmail {
 /// #     type Database = sqlx::Sqlite;

@@ -1,5 +1,5 @@
-//! Verification: every key compared, chunk by chunk and without locks; what differs is looked at again under
-//! the lock of a copy before it counts.
+//! Verification and repair: every key compared, chunk by chunk and without locks. What differs is looked at again under
+//! the lock of a copy before it counts. Begin with [`Migration::verify`](crate::Migration::verify).
 
 mod apart;
 pub(crate) mod chunk;
@@ -11,3 +11,9 @@ pub(crate) mod plan;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod statements;
+
+pub use crate::migration::jobs::{Repair, Verification};
+pub use crate::migration::waiver::Waiver;
+pub use crate::stages::stale::{StaleKind, StaleMark};
+pub use crate::stages::verification::{KeyDifference, KeyDifferenceKind, VerifyReport};
+pub use crate::verify::repair::RepairReport;

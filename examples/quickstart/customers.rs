@@ -1,7 +1,7 @@
 //! What a service has: its record, its repository with an old and a new implementation, and the one copy
 //! function. The column `email` is on its way to `email_address`.
 
-use dualwrite::{BoxError, Copied, CopyKeys, Dual, KeySource, Tx};
+use dualwrite::{BoxError, Copied, CopyKeys, Dual, Tx, copy::KeySource};
 
 use crate::database::Sql;
 

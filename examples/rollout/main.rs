@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dualwrite::{
-    Dual, DualTable as _, FileFlags, Migration, RolloutPlan, RolloutState, Runtime, Stage,
+    Dual, DualTable as _, Migration, Runtime, Stage,
+    flags::FileFlags,
+    rollout::{RolloutPlan, RolloutState},
 };
 use sqlx::SqlitePool;
 

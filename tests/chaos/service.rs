@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, Error, KeySource, Migration, Runtime, Side, Tx,
+    Backend, BoxError, Copied, CopyKeys, Error, Migration, Runtime, Side, Tx, copy::KeySource,
 };
 use sqlx::Pool;
 

@@ -101,7 +101,7 @@ async fn an_unknown_stage_is_what_the_user_makes_of_it() {
     assert_eq!(Texts::<Sqlite>::name(&texts, 1).await.as_deref(), Some("new"));
     assert!(Texts::<Sqlite>::any(&texts).await);
     test.settle().await;
-    hands.advance(dualwrite::LEASE * 2);
+    hands.advance(dualwrite::defaults::LEASE * 2);
     assert_eq!(Texts::<Sqlite>::find(&texts, 1).await.unwrap_err(), "library: StageUnknown");
     let error = Texts::<Sqlite>::other(&texts, 1).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Other);
@@ -223,7 +223,7 @@ async fn a_trait_of_another_crate_is_implemented_by_a_copy_of_its_signatures() {
     assert_eq!(test.migration().status().await.unwrap().counters.shadow_different, 1);
     let counts = DualCounts::new(test.migration(), old, new);
     assert_eq!(domain::Counts::count(&counts, 1).await.unwrap(), 3);
-    hands.advance(dualwrite::LEASE * 2);
+    hands.advance(dualwrite::defaults::LEASE * 2);
     domain::Counts::count(&counts, 1).await.unwrap_err();
 }
 

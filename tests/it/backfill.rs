@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, CopySql, ErrorKind, KeySource, Runtime, Stage, Throttle, Tx,
+    BoxError, Copied, CopyKeys, CopySql, ErrorKind, Runtime, Stage, Tx, backfill::Throttle,
+    copy::KeySource,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

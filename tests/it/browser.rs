@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use axum::Extension;
-use dualwrite::{Access, Caller, ErrorKind, Operator, Stage};
+use dualwrite::{
+    ErrorKind, Stage,
+    operator::{Access, Caller, Operator},
+};
 use tokio::process::Command;
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -91,7 +94,8 @@ async fn operators_use_the_page_in_a_browser<D: Sql>(db: Scratch<D>) {
 
     let operator = Operator::new(world.db.pool().clone());
     let access = Access::from_layer().writes_per_minute(1_000);
-    let page = dualwrite::page(operator, access).layer(Extension(Caller::operator("ada")));
+    let page =
+        dualwrite::operator::page(operator, access).layer(Extension(Caller::operator("ada")));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serving = tokio::spawn(async move { axum::serve(listener, page).await });

@@ -3,8 +3,11 @@
 
 use axum::http::StatusCode;
 use dualwrite::{
-    Command, CommandOptions, Error, ErrorKind, Gate, HazardKind, Migration, Move, Operator,
-    RolloutCommandKind, Runtime, Stage, StaleKind,
+    Error, ErrorKind, Gate, Migration, Move, Runtime, Stage,
+    operator::{Command, CommandOptions, Operator},
+    preflight::HazardKind,
+    rollout::RolloutCommandKind,
+    verify::StaleKind,
 };
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! Calls by closures, without a repository trait.
 
 use dualwrite::{
-    AnswerPolicy, CopySql, Error, ErrorKind, KeySource, Mapping, MirrorPolicy, Percent, Runtime,
-    Side, Stage,
+    AnswerPolicy, CopySql, Error, ErrorKind, Mapping, MirrorPolicy, Percent, Runtime, Side, Stage,
+    copy::KeySource,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

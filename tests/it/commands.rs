@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dualwrite::{
-    BackfillSetting, COMMANDS, Command, CommandOptions, CommandOutcome, Compared, Error, ErrorKind,
-    Gate, JobKind, Migration, Move, Operator, Percent, RolloutCommandKind, Runtime, Side, Stage,
+    Error, ErrorKind, Gate, Migration, Move, Percent, Runtime, Side, Stage,
+    backfill::BackfillSetting,
+    operator::{COMMANDS, Command, CommandOptions, CommandOutcome, JobKind, Operator},
+    rollout::RolloutCommandKind,
+    shadow::Compared,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

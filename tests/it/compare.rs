@@ -5,7 +5,7 @@ mod attributes;
 mod properties;
 mod shapes;
 
-use dualwrite::{Compare, Differences};
+use dualwrite::{Compare, compare::Differences};
 
 /// What is reported, one difference in each line.
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dualwrite::{CopySql, ErrorKind, KeySource, Mapping, Runtime, Stage};
+use dualwrite::{CopySql, ErrorKind, Mapping, Runtime, Stage, copy::KeySource};
 
 use crate::support::chinook;
 use crate::support::db::{Scratch, on_all_databases};

@@ -1,7 +1,7 @@
 //! Texts of users inside statements of the library: what looks like a place for a value, or like the clock, stays what
 //! it is.
 
-use dualwrite::{CopySql, DualTable as _, ErrorKind, KeySource, Mapping, Runtime, Stage};
+use dualwrite::{CopySql, DualTable as _, ErrorKind, Mapping, Runtime, Stage, copy::KeySource};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::sql::Sql;
@@ -125,7 +125,7 @@ fn untag(tagged: &str) -> String {
 
 async fn expressions_of_a_derived_copy_hold_what_they_like<D: Sql>(db: Scratch<D>)
 where
-    Worded: dualwrite::ConvertColumns<D::Db>,
+    Worded: dualwrite::copy::ConvertColumns<D::Db>,
 {
     db.execute(
         "CREATE TABLE worded (id BIGINT PRIMARY KEY, word VARCHAR(80) NOT NULL, tagged VARCHAR(80));

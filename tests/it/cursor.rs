@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, KeySource, Migration, OwnedKey, Runtime, Stage, Throttle, Tx,
+    BoxError, Copied, CopyKeys, Migration, OwnedKey, Runtime, Stage, Tx, backfill::Throttle,
+    copy::KeySource,
 };
 use uuid::Uuid;
 

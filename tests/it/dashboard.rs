@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HOST, REFERER};
 use axum::http::{Request, StatusCode};
-use dualwrite::{Caller, Operator, Runtime, Stage};
+use dualwrite::{
+    Runtime, Stage,
+    operator::{Caller, Operator},
+};
 use futures_util::StreamExt as _;
 use tower::ServiceExt as _;
 
@@ -253,7 +256,7 @@ async fn a_page_is_renewed_while_it_is_looked_at<D: Sql>(db: Scratch<D>) {
         page.clone().oneshot(request).await.unwrap()
     };
     let mut open = Vec::new();
-    for _ in 0..dualwrite::PAGE_LIVE_MAX {
+    for _ in 0..dualwrite::defaults::PAGE_LIVE_MAX {
         open.push(asked().await);
     }
     assert!(open.iter().all(|answer| answer.status() == StatusCode::OK));

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use dualwrite::{CopySql, ErrorKind, KeySource, RETRY_AFTER, Runtime, Side, Stage};
+use dualwrite::{CopySql, ErrorKind, Runtime, Side, Stage, copy::KeySource, defaults::RETRY_AFTER};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, World, plain};

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use dualwrite::{DoctorFinding, DoctorLimits, Expand, FindingLevel, NewTable, Operator, Runtime};
+use dualwrite::{
+    Runtime,
+    doctor::{DoctorFinding, DoctorLimits},
+    expand::{Expand, NewTable},
+    operator::Operator,
+    preflight::FindingLevel,
+};
 use serde_json::Value;
 
 use crate::support::db::{PostgresDb, Scratch, TestDb, on_all_databases};

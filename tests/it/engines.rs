@@ -1,7 +1,7 @@
 //! Engines that cannot hold the fence are refused at the start, as they are found on real servers: a standby, and
 //! a Galera cluster of two nodes that both take writes. What other engines say is tried in the library's own tests.
 
-use dualwrite::{ErrorKind, HazardKind, Runtime, Stage};
+use dualwrite::{ErrorKind, Runtime, Stage, preflight::HazardKind};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 

@@ -1,7 +1,8 @@
 //! Fields of two types or collations that the database has no equality for: compared by what they say.
 
 use dualwrite::{
-    ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
+    CopySql, Dual, DualTable as _, Mapping, Runtime, Stage,
+    copy::{ConvertColumns, KeySource},
 };
 
 use crate::support::db::{Scratch, TestDb, on_all_databases};

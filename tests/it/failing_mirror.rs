@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::Duration;
 
-use dualwrite::{Gate, Guards, Move, Operator, Percent, Runtime, Stage};
+use dualwrite::{Gate, Move, Percent, Runtime, Stage, guard::Guards, operator::Operator};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;

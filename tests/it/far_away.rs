@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{CopySql, KeySource, Runtime, Stage};
+use dualwrite::{CopySql, Runtime, Stage, copy::KeySource};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::delay::Proxy;

@@ -6,7 +6,9 @@ mod sources;
 use std::sync::{Arc, Mutex};
 
 use dualwrite::{
-    EnvFlags, ErrorKind, Gate, Percent, RolloutPlan, RolloutState, RolloutStep, Stage, Status,
+    ErrorKind, Gate, Percent, Stage, Status,
+    flags::EnvFlags,
+    rollout::{RolloutPlan, RolloutState, RolloutStep},
 };
 
 use crate::support::crew::{Crew, Member};

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
 use dualwrite::{
-    AuditEvent, Compare, CounterReport, GuardReport, Guards, Migration, Percent, RolloutPlan,
-    RolloutState, RolloutStatus, RolloutStep, Runtime, RuntimeEvent, Stage,
+    Compare, Migration, Percent, Runtime, Stage,
+    guard::{GuardReport, Guards},
+    observe::{CounterReport, RuntimeEvent},
+    operator::AuditEvent,
+    rollout::{RolloutPlan, RolloutState, RolloutStatus, RolloutStep},
 };
 use futures_util::FutureExt as _;
 use sqlx::Error;

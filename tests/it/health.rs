@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, Runtime, SmokeReport, Stage};
+use dualwrite::{ErrorKind, Runtime, Stage, health::SmokeReport};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{FAILS, HANGS, Notes as _, PANICS, World, plain};

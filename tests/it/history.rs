@@ -326,7 +326,7 @@ async fn take(migration: &Migration, step: Step) {
     assert_eq!(migration.position(), position);
 }
 
-async fn copy(migration: &Migration, done: Result<dualwrite::BackfillProgress, Error>) {
+async fn copy(migration: &Migration, done: Result<dualwrite::backfill::BackfillProgress, Error>) {
     assert!(done.unwrap().complete);
     // What was marked dirty beside the copy differs until it is repaired.
     loop {

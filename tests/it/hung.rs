@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use dualwrite::{Caller, ErrorKind, Migration, Operator, Runtime, Stage, Tx};
+use dualwrite::{
+    ErrorKind, Migration, Runtime, Stage, Tx,
+    operator::{Caller, Operator},
+};
 use tower::ServiceExt as _;
 
 use crate::page::page_for;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use dualwrite::testing::TestMigration;
 use dualwrite::{
-    BoxError, BucketRule, Copied, CopyKeys, Epoch, Error, ErrorKind, Gate, KeySource, Move,
-    Percent, Runtime, Stage, Tx,
+    BoxError, BucketRule, Copied, CopyKeys, Epoch, Error, ErrorKind, Gate, Move, Percent, Runtime,
+    Stage, Tx, copy::KeySource,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -161,7 +161,7 @@ async fn past_the_lease_the_stage_is_unknown() {
     let (test, hands) = TestMigration::with_manual_clock("notes").await.unwrap();
     let notes = crate::read::in_memory(test.migration());
     assert!(crate::read::word(&notes, 1).await.is_ok());
-    hands.advance(dualwrite::LEASE + Duration::from_secs(1));
+    hands.advance(dualwrite::defaults::LEASE + Duration::from_secs(1));
     let error = crate::read::word(&notes, 1).await.unwrap_err();
     let error = Error::find(&error).unwrap();
     says(error, ErrorKind::StageUnknown, "resume by themselves");

@@ -1,8 +1,8 @@
 //! A key that becomes another, an integer a UUID: refused by name, and the way round that the guide shows.
 
 use dualwrite::{
-    Backend, CopySql, ErrorKind, FindingLevel, Gate, KeySource, Mapping, Migration, Runtime, Stage,
-    Tx,
+    Backend, CopySql, ErrorKind, Gate, Mapping, Migration, Runtime, Stage, Tx, copy::KeySource,
+    preflight::FindingLevel,
 };
 
 use crate::support::db::{Scratch, TestDb, on_all_databases};

@@ -2,8 +2,8 @@
 //! columns, and keys that are read and never found again.
 
 use dualwrite::{
-    Backend, CopySql, Error, ErrorKind, KeyDifferenceKind, KeySource, Mapping, Migration, OwnedKey,
-    Runtime, Stage, Tx,
+    Backend, CopySql, Error, ErrorKind, Mapping, Migration, OwnedKey, Runtime, Stage, Tx,
+    copy::KeySource, verify::KeyDifferenceKind,
 };
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use dualwrite::{CopySql, KeySource, Mapping, Migration, OwnedKey, Runtime, Stage};
+use dualwrite::{CopySql, Mapping, Migration, OwnedKey, Runtime, Stage, copy::KeySource};
 use uuid::Uuid;
 
 use crate::support::db::{Scratch, TestDb, on_all_databases};

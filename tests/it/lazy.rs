@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use std::marker::PhantomData;
 
-use dualwrite::{Backend, BoxError, Copied, CopyKeys, Isolation, KeySource, Stage, Tx};
+use dualwrite::{Backend, BoxError, Copied, CopyKeys, Isolation, Stage, Tx, copy::KeySource};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::log::Log;

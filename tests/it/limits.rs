@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use dualwrite::{
-    AnswerPolicy, Backend, CopySql, Error, ErrorKind, Gate, KeySource, MIRROR_WRITE_TIMEOUT,
-    Migration, MirrorPolicy, Registration, Runtime, Stage, StaleKind, Tx,
+    AnswerPolicy, Backend, CopySql, Error, ErrorKind, Gate, Migration, MirrorPolicy, Registration,
+    Runtime, Stage, Tx, copy::KeySource, defaults::MIRROR_WRITE_TIMEOUT, verify::StaleKind,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use dualwrite::{
-    Backend, CopySql, ErrorKind, Gate, KeySource, Mapping, Migration, Move, Percent, Registration,
-    Runtime, Stage, StaleKind, Tx,
+    Backend, CopySql, ErrorKind, Gate, Mapping, Migration, Move, Percent, Registration, Runtime,
+    Stage, Tx, copy::KeySource, verify::StaleKind,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -70,7 +70,7 @@ async fn a_deleted_control_row_is_noticed_within_the_lease<D: Sql>(db: Scratch<D
         error.is_some_and(|error| error.kind() == ErrorKind::UnknownMigration)
     })
     .await;
-    assert!(deleted.elapsed() < dualwrite::LEASE, "{:?}", deleted.elapsed());
+    assert!(deleted.elapsed() < dualwrite::defaults::LEASE, "{:?}", deleted.elapsed());
 }
 
 fn is_unknown(answer: &Result<Option<String>, sqlx::Error>) -> bool {

@@ -1,8 +1,9 @@
 //! Calls that are closed for maintenance: as strong as the fence, and everything that keeps order goes on.
 
 use dualwrite::{
-    Backend, Closed, Command, CommandOptions, CommandOutcome, Error, ErrorKind, Move, Operator,
-    RolloutCommandKind, RolloutPlan, RolloutState, RolloutStep, Runtime, Stage, Tx,
+    Backend, Closed, Error, ErrorKind, Move, Runtime, Stage, Tx,
+    operator::{Command, CommandOptions, CommandOutcome, Operator},
+    rollout::{RolloutCommandKind, RolloutPlan, RolloutState, RolloutStep},
 };
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use dualwrite::testing::ManualClock;
-use dualwrite::{Guards, Runtime, Stage, cohort};
+use dualwrite::{Runtime, Stage, guard::Guards, shadow::cohort};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use dualwrite::{COMMANDS, Caller, CommandSpec, Operator};
+use dualwrite::operator::{COMMANDS, Caller, CommandSpec, Operator};
 use serde_json::Value;
 use tower::ServiceExt as _;
 

@@ -4,7 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dualwrite::{
-    Backend, Columns, ConvertColumns, Dual, DualTable, Migration, Percent, Runtime, Side, Stage, Tx,
+    Backend, Columns, Dual, DualTable, Migration, Percent, Runtime, Side, Stage, Tx,
+    copy::ConvertColumns,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::Output;
 
 use axum::Extension;
-use dualwrite::{Access, COMMANDS, Caller, Operator, Stage};
+use dualwrite::{
+    Stage,
+    operator::{Access, COMMANDS, Caller, Operator},
+};
 use tokio::process::Command;
 
 use crate::page::Browser;
@@ -61,7 +64,8 @@ async fn an_outside_tool_finds_nothing_against_the_document<D: Sql>(db: Scratch<
     let world = World::with(db, Stage::DualWrite, 3, plain).await;
     let operator = Operator::new(world.db.pool().clone());
     let access = Access::from_layer().writes_per_minute(u32::MAX);
-    let page = dualwrite::page(operator, access).layer(Extension(Caller::operator("ada")));
+    let page =
+        dualwrite::operator::page(operator, access).layer(Extension(Caller::operator("ada")));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serving = tokio::spawn(async move { axum::serve(listener, page).await });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{Compare, CounterReport, MirrorPolicy, Percent, Stage, Tx};
+use dualwrite::{Compare, MirrorPolicy, Percent, Stage, Tx, observe::CounterReport};
 use sqlx::Error;
 
 use crate::support::db::{Scratch, on_all_databases};

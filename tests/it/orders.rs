@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{Operator, Runtime, Stage};
+use dualwrite::{Runtime, Stage, operator::Operator};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{CopyNotes, World, plain};

@@ -4,7 +4,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::{Extension, Router};
-use dualwrite::{Access, COMMANDS, Caller, Operator, PAGE_FORM_BYTES_MAX};
+use dualwrite::{
+    defaults::PAGE_FORM_BYTES_MAX,
+    operator::{Access, COMMANDS, Caller, Operator},
+};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -35,7 +38,7 @@ pub(crate) struct Answer {
 
 /// The page as somebody sees it who is logged in.
 pub(crate) fn page_for(operator: Operator, caller: Caller) -> Router {
-    dualwrite::page(operator, Access::from_layer()).layer(Extension(caller))
+    dualwrite::operator::page(operator, Access::from_layer()).layer(Extension(caller))
 }
 
 /// A browser without a window.
@@ -248,7 +251,7 @@ const PAUSE: &str = "/migrations/notes/commands/backfill-pause";
 async fn nobody_sees_anything_and_a_reader_changes_nothing<D: Sql>(db: Scratch<D>) {
     let world = halted(db).await;
     let operator = Operator::new(world.db.pool().clone());
-    let nobody = Browser(dualwrite::page(operator, Access::from_layer()));
+    let nobody = Browser(dualwrite::operator::page(operator, Access::from_layer()));
     for path in ["/", "/view/notes", "/migrations", "/migrations/nobody", "/nowhere", "/live.js"] {
         let answer = nobody.get(path).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}: {}", answer.text);
@@ -286,7 +289,7 @@ async fn a_token_is_as_good_as_a_login<D: Sql>(db: Scratch<D>) {
         (Caller::reader("pipeline"), "0123456789abcdef"),
         (Caller::operator("deployer"), "fedcba9876543210"),
     ];
-    let browser = Browser(dualwrite::page(operator, Access::bearer(tokens).unwrap()));
+    let browser = Browser(dualwrite::operator::page(operator, Access::bearer(tokens).unwrap()));
     let answer = browser.get("/migrations").await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.headers["www-authenticate"], "Bearer");
@@ -310,7 +313,7 @@ async fn changes_are_bounded_but_for_a_rollback_and_the_kill_switch<D: Sql>(db: 
     let world = halted(db).await;
     let operator = Operator::new(world.db.pool().clone());
     let access = Access::from_layer().writes_per_minute(2).public_host("ops.example");
-    let page = dualwrite::page(operator, access);
+    let page = dualwrite::operator::page(operator, access);
     let browser = Browser(page.layer(Extension(Caller::operator("ada"))));
     // A proxy has rewritten the host.
     let sent = [("host", "10.0.0.7"), ("origin", "https://ops.example")];

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dualwrite::{Contract, Dual, DualTable as _, Expand, Migration, Operator, Runtime, Stage};
+use dualwrite::{
+    Dual, DualTable as _, Migration, Runtime, Stage, contract::Contract, expand::Expand,
+    operator::Operator,
+};
 use sqlx::migrate::{Migrate, Migrator};
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -76,7 +79,7 @@ fn contract<D: Sql>() -> Contract {
 impl<D: Sql> Service<D>
 where
     <D::Db as sqlx::Database>::Connection: Migrate,
-    Customer: dualwrite::ConvertColumns<D::Db>,
+    Customer: dualwrite::copy::ConvertColumns<D::Db>,
 {
     async fn new(db: Scratch<D>) -> Self {
         db.execute(
@@ -181,7 +184,7 @@ where
 async fn every_step_of_the_guide_is_run<D: Sql>(db: Scratch<D>)
 where
     <D::Db as sqlx::Database>::Connection: Migrate,
-    Customer: dualwrite::ConvertColumns<D::Db>,
+    Customer: dualwrite::copy::ConvertColumns<D::Db>,
 {
     let mut service = Service::new(db).await;
     let [to_complete, to_the_drop] = [jobs(0), jobs(1)];
@@ -215,7 +218,7 @@ where
 async fn a_smoke_test_that_fails_takes_the_migration_back<D: Sql>(db: Scratch<D>)
 where
     <D::Db as sqlx::Database>::Connection: Migrate,
-    Customer: dualwrite::ConvertColumns<D::Db>,
+    Customer: dualwrite::copy::ConvertColumns<D::Db>,
 {
     let mut service = Service::new(db).await;
     service.broken = Some(Stage::Live);

@@ -2,7 +2,9 @@
 //! gate of every later move forward.
 
 use dualwrite::{
-    CopySql, ErrorKind, Finding, FindingLevel, Gate, KeySource, OwnedKey, Runtime, Stage,
+    CopySql, ErrorKind, Gate, OwnedKey, Runtime, Stage,
+    copy::KeySource,
+    preflight::{Finding, FindingLevel},
 };
 
 use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};

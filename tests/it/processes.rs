@@ -9,7 +9,7 @@ mod visible;
 
 use std::time::Duration;
 
-use dualwrite::{LEASE, Migration, Runtime, Stage};
+use dualwrite::{Migration, Runtime, Stage, defaults::LEASE};
 
 use crate::crash;
 use crate::support::customers::{CopyCustomers, TABLES, join};

@@ -90,7 +90,7 @@ impl World {
         (answer, [self.old.calls.swap(0, SeqCst), self.new.calls.swap(0, SeqCst)])
     }
 
-    async fn counters(&self) -> dualwrite::CounterReport {
+    async fn counters(&self) -> dualwrite::observe::CounterReport {
         self.test.migration().status().await.unwrap().counters
     }
 }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, Operator, Removal, RemovalPhase, RemovalReport, Runtime};
+use dualwrite::{
+    ErrorKind, Runtime,
+    operator::Operator,
+    removal::{Removal, RemovalPhase, RemovalReport},
+};
 use serde_json::Value;
 
 use crate::support::db::{Scratch, on_all_databases};
@@ -232,10 +236,10 @@ async fn a_process_hears_of_a_phase_and_stops<D: Sql>(db: Scratch<D>) {
     assert!(switch.may_write("save").await);
     to(&db, &operator, RemovalPhase::ReadsStopped).await;
     assert!(switch.may_write("save").await, "it has not heard of it");
-    clock.advance(dualwrite::REMOVAL_PHASE_KNOWN_FOR);
+    clock.advance(dualwrite::defaults::REMOVAL_PHASE_KNOWN_FOR);
     assert!(!switch.may_write("save").await && !switch.may_read("show").await);
     operator.removal("old-fax").restore("bob", "needed").await.unwrap();
-    clock.advance(dualwrite::REMOVAL_PHASE_KNOWN_FOR);
+    clock.advance(dualwrite::defaults::REMOVAL_PHASE_KNOWN_FOR);
     assert!(switch.may_write("save").await && switch.may_read("show").await);
     runtime.shutdown().await.unwrap();
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    ErrorKind, Health, Percent, RolloutCommandKind, RolloutPlan, RolloutState, RolloutStatus,
-    RolloutStep, Stage, Status,
+    ErrorKind, Percent, Stage, Status,
+    rollout::{Health, RolloutCommandKind, RolloutPlan, RolloutState, RolloutStatus, RolloutStep},
 };
 
 use crate::support::crew::Crew;

@@ -1,7 +1,11 @@
 //! Starting a rollout from a file: by the page, its JSON and the command-line tool, each the same.
 
 use axum::http::StatusCode;
-use dualwrite::{Command, CommandOptions, ErrorKind, Operator, RolloutPlan, RolloutState, Stage};
+use dualwrite::{
+    ErrorKind, Stage,
+    operator::{Command, CommandOptions, Operator},
+    rollout::{RolloutPlan, RolloutState},
+};
 use serde_json::Value;
 
 use crate::one_list::PLAN;

@@ -3,8 +3,8 @@
 //! same.
 
 use dualwrite::{
-    Backend, BindColumns, Columns, ComparedReport, ConvertColumns, Dual, DualTable, Gate,
-    Migration, Move, Percent, Runtime, Stage, Tx,
+    Backend, BindColumns, Columns, Dual, DualTable, Gate, Migration, Move, Percent, Runtime, Stage,
+    Tx, copy::ConvertColumns, shadow::ComparedReport,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use dualwrite::{
-    BackfillProgress, CopySql, Error, ErrorKind, KeySource, Migration, Runtime, Stage,
+    CopySql, Error, ErrorKind, Migration, Runtime, Stage, backfill::BackfillProgress,
+    copy::KeySource,
 };
 use sqlx::Pool;
 use tokio::task::JoinHandle;

@@ -17,7 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{Compare, ComparedReport, CounterReport, ShadowRules, Stage, Status};
+use dualwrite::{
+    Compare, Stage, Status,
+    observe::CounterReport,
+    shadow::{ComparedReport, ShadowRules},
+};
 
 /// A row with a field of each kind.
 #[derive(Clone, Debug, PartialEq, Compare)]

@@ -1,6 +1,6 @@
 //! Backfills that somebody starts, and whichever instance can runs.
 
-use dualwrite::{BackfillProgress, ErrorKind, Operator, Side, Stage, Status};
+use dualwrite::{ErrorKind, Side, Stage, Status, backfill::BackfillProgress, operator::Operator};
 
 use crate::support::crew::{Crew, Member};
 use crate::support::db::{Scratch, on_all_databases};

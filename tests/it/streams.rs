@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::testing::{ManualClock, TestMigration};
-use dualwrite::{CallReport, Gate, Move, Percent, Stage, Tx};
+use dualwrite::{Gate, Move, Percent, Stage, Tx, observe::CallReport};
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 
@@ -285,7 +285,7 @@ async fn what_is_read_past_the_lease_is_not_handed_out() {
     let service = Service::at(Stage::Live, |_| Some(Ok(()))).await;
     let mut numbers = service.numbers.all();
     numbers.next().await.unwrap().unwrap();
-    service.hands.advance(dualwrite::LEASE * 2);
+    service.hands.advance(dualwrite::defaults::LEASE * 2);
     let said = numbers.next().await.unwrap().unwrap_err().to_string();
     assert!(said.contains("numbers"), "{said}");
     assert!(numbers.next().await.is_none(), "and that was its end");

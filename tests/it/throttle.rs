@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use dualwrite::{
-    BackfillProgress, ErrorKind, Migration, REPLICAS_MAX, Runtime, RuntimeBuilder, Stage, Throttle,
+    ErrorKind, Migration, Runtime, RuntimeBuilder, Stage,
+    backfill::{BackfillProgress, Throttle},
+    defaults::REPLICAS_MAX,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

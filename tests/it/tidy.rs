@@ -62,7 +62,8 @@ fn every_file_stands_in_a_room() {
 fn imports_run_one_way() {
     let rooms = rooms();
     let order = |module: &str| rooms.iter().position(|r| r.name == room(module));
-    let sources = Sources::of("dualwrite/src");
+    // What the head of a room shows to users may live in a room above it.
+    let sources = Sources::of("dualwrite/src").without_exports_of_heads();
     let mut wrong = Vec::new();
     for (module, imports) in sources.imports() {
         if ABOVE.contains(&room(module)) {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use dualwrite::{COMMANDS, Percent, RolloutPlan, RolloutState, RolloutStep, Stage};
+use dualwrite::{
+    Percent, Stage,
+    operator::COMMANDS,
+    rollout::{RolloutPlan, RolloutState, RolloutStep},
+};
 use serde_json::Value;
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -3,7 +3,10 @@
 use std::env;
 use std::process::{Output, Stdio, exit};
 
-use dualwrite::{CommandOptions, ErrorKind, Operator, Stage};
+use dualwrite::{
+    ErrorKind, Stage,
+    operator::{CommandOptions, Operator},
+};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -132,7 +135,7 @@ async fn a_view_is_repeated_until_nobody_reads_it<D: Sql>(db: Scratch<D>) {
     assert!(next().await.starts_with("notes  off"));
     let operator = Operator::new(world.db.pool().clone());
     let by = CommandOptions::new("ada", "x");
-    operator.command("notes", &dualwrite::Command::KillOn, &by).await.unwrap();
+    operator.command("notes", &dualwrite::operator::Command::KillOn, &by).await.unwrap();
     let mut looks = 0..60;
     while !next().await.contains("needs: killed") {
         looks.next().expect("it is seen");

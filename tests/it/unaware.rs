@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Registration, Runtime, Stage, Tx};
+use dualwrite::{BoxError, Copied, CopyKeys, Registration, Runtime, Stage, Tx, copy::KeySource};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::notes::{World, plain};

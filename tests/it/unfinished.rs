@@ -11,7 +11,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dualwrite::testing::{ManualClock, TestMigration};
-use dualwrite::{Backend, CallReport, Error, MethodReport, Migration, Percent, Stage, Tx};
+use dualwrite::{
+    Backend, Error, Migration, Percent, Stage, Tx,
+    observe::{CallReport, MethodReport},
+};
 use futures_util::FutureExt as _;
 
 use crate::support::db::{Scratch, on_all_databases};

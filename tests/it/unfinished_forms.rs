@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::Duration;
 
-use dualwrite::{Backend, Columns, Error, ErrorKind, MethodReport, Registration, Side, Stage, Tx};
+use dualwrite::{
+    Backend, Columns, Error, ErrorKind, Registration, Side, Stage, Tx, observe::MethodReport,
+};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 

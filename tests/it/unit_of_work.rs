@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use dualwrite::{
-    Columns, ConvertColumns, Dual, DualTable as _, ErrorKind, Percent, Registration, Runtime, Side,
-    Stage, Tx,
+    Columns, Dual, DualTable as _, ErrorKind, Percent, Registration, Runtime, Side, Stage, Tx,
+    copy::ConvertColumns,
 };
 use sqlx::Database;
 

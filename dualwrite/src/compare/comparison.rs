@@ -9,7 +9,7 @@ use super::text::{Bounded, PATH_CHARS_MAX, bounded};
 /// the differences. Handed to [`Compare::compare`](crate::Compare::compare).
 ///
 /// ```
-/// use dualwrite::{Compare, Comparison, Differences};
+/// use dualwrite::{Compare, compare::Differences, Comparison};
 ///
 /// struct Shelf { books: Vec<(String, u32)> }
 ///
@@ -126,7 +126,7 @@ impl<'c> Comparison<'c> {
     /// This place again, to [reveal](Self::reveal) or [redact](Self::redact) it for a while.
     ///
     /// ```
-    /// use dualwrite::{Compare, Comparison, Differences};
+    /// use dualwrite::{Compare, compare::Differences, Comparison};
     ///
     /// struct Country(String);
     ///

@@ -9,7 +9,7 @@ use super::{Compare, Comparison};
 /// How many differences of one comparison are kept. All of them are counted.
 ///
 /// ```
-/// use dualwrite::{DIFFERENCES_MAX, Differences};
+/// use dualwrite::{compare::Differences, defaults::DIFFERENCES_MAX};
 ///
 /// let found = Differences::between(&vec![1; 500], &vec![2; 500]);
 /// assert_eq!((found.kept().len(), found.total()), (DIFFERENCES_MAX, 500));
@@ -19,7 +19,7 @@ pub const DIFFERENCES_MAX: usize = 100;
 /// The differences between two values.
 ///
 /// ```
-/// use dualwrite::Differences;
+/// use dualwrite::compare::Differences;
 ///
 /// let found = Differences::between(&("ada", 1), &("ada", 2));
 /// assert_eq!(found.total(), 1);
@@ -36,7 +36,7 @@ impl Differences {
     /// Compares what old and new answered.
     ///
     /// ```
-    /// use dualwrite::Differences;
+    /// use dualwrite::compare::Differences;
     /// assert!(Differences::between(&f64::NAN, &f64::NAN).is_empty());
     /// assert_eq!(Differences::between(&[1, 2], &[1, 3]).to_string(), "[1]: different");
     /// ```
@@ -48,7 +48,7 @@ impl Differences {
     /// Whether there is any difference; cheaper, because it stops at the first one.
     ///
     /// ```
-    /// assert!(dualwrite::Differences::exist_between("old", "new"));
+    /// assert!(dualwrite::compare::Differences::exist_between("old", "new"));
     /// ```
     #[must_use]
     pub fn exist_between<Old: Compare<New> + ?Sized, New: ?Sized>(old: &Old, new: &New) -> bool {
@@ -114,7 +114,7 @@ impl fmt::Display for Differences {
 /// One difference.
 ///
 /// ```
-/// use dualwrite::{DifferenceKind, Differences, Shown};
+/// use dualwrite::compare::{DifferenceKind, Differences, Shown};
 ///
 /// let found = Differences::between(&(1, Some("a")), &(1, None::<&str>));
 /// let difference = &found.kept()[0];
@@ -183,7 +183,7 @@ impl fmt::Display for Difference {
 /// What differs.
 ///
 /// ```
-/// use dualwrite::{DifferenceKind, Differences};
+/// use dualwrite::compare::{DifferenceKind, Differences};
 ///
 /// let found = Differences::between(&vec![1, 2, 3], &vec![1, 2]);
 /// assert_eq!(found.kept()[0].kind, DifferenceKind::Length { old: 3, new: 2 });
@@ -212,7 +212,7 @@ pub enum DifferenceKind {
 /// A value in a report: redacted unless its field is revealed.
 ///
 /// ```
-/// use dualwrite::Shown;
+/// use dualwrite::compare::Shown;
 /// assert_eq!(Shown::Redacted.to_string(), "…");
 /// assert_eq!(Shown::Revealed("42".into()).text(), Some("42"));
 /// ```
@@ -220,7 +220,7 @@ pub enum DifferenceKind {
 pub enum Shown {
     /// There is a value, and it is not to be shown.
     Redacted,
-    /// The value as `{:?}` writes it, up to [`SHOWN_CHARS_MAX`](crate::SHOWN_CHARS_MAX) characters.
+    /// The value as `{:?}` writes it, up to [`SHOWN_CHARS_MAX`](crate::defaults::SHOWN_CHARS_MAX) characters.
     Revealed(String),
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Debug, Write as _};
 /// How many characters of a revealed value are kept; what was cut off is marked by `…`.
 ///
 /// ```
-/// use dualwrite::{Compare, Comparison, Differences, SHOWN_CHARS_MAX};
+/// use dualwrite::{Compare, compare::Differences, Comparison, defaults::SHOWN_CHARS_MAX};
 ///
 /// struct Note(String);
 ///
@@ -24,7 +24,7 @@ pub const SHOWN_CHARS_MAX: usize = 200;
 /// How many characters of a path are kept; what was cut off is marked by `…`.
 ///
 /// ```
-/// assert_eq!(dualwrite::PATH_CHARS_MAX, 400);
+/// assert_eq!(dualwrite::defaults::PATH_CHARS_MAX, 400);
 /// ```
 pub const PATH_CHARS_MAX: usize = 400;
 

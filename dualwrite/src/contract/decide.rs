@@ -15,7 +15,7 @@ use crate::stages::stale::reasons;
 /// One piece of the evidence that old is not needed any more.
 ///
 /// ```
-/// assert_eq!(dualwrite::EvidenceKind::Backup.to_string(), "backup");
+/// assert_eq!(dualwrite::contract::EvidenceKind::Backup.to_string(), "backup");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

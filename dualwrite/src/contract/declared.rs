@@ -61,7 +61,7 @@ impl fmt::Display for OldObject {
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::Contract;
+/// use dualwrite::contract::Contract;
 ///
 /// let contract = Contract::new()
 ///     .column("customer", "email")
@@ -128,7 +128,7 @@ impl Contract {
     }
 
     /// The name of the approval that somebody has to give at `Complete`, with
-    /// [`Contracting::approve`](crate::Contracting::approve); [`CONTRACT_APPROVAL`] by default.
+    /// [`Contracting::approve`](crate::contract::Contracting::approve); [`CONTRACT_APPROVAL`] by default.
     pub fn approval(mut self, name: impl Into<String>) -> Self {
         self.approval = name.into();
         self
@@ -148,7 +148,7 @@ impl Contract {
     }
 
     /// Says that what writes new alone puts something into the old columns, too, so that constraints of old columns
-    /// need not be [relaxed](crate::Contracting::relaxing) before `Complete`.
+    /// need not be [relaxed](crate::contract::Contracting::relaxing) before `Complete`.
     pub fn old_filled(mut self) -> Self {
         self.old_filled = true;
         self

@@ -135,7 +135,7 @@ impl Job {
     }
 }
 
-/// Which calls are compared, for [`Command::Compare`](crate::Command).
+/// Which calls are compared, for [`Command::Compare`](crate::operator::Command).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compared {

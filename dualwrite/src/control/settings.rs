@@ -10,7 +10,7 @@ pub const WORKERS_MAX: u32 = 16;
 /// A setting of a backfill that operators change while it runs.
 ///
 /// ```
-/// use dualwrite::{BackfillSetting, Command, Side};
+/// use dualwrite::{backfill::BackfillSetting, operator::Command, Side};
 /// let lag = vec![(BackfillSetting::Lag, Some(5_000_000))]; // microseconds
 /// let _command = Command::BackfillThrottle(Side::New, lag);
 /// ```
@@ -140,20 +140,20 @@ impl BackfillSetting {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackfillSettings {
-    /// The time that a transaction shall take, in microseconds; see [`Backfill::batch_time`](crate::Backfill::batch_time).
+    /// The time that a transaction shall take, in microseconds; see [`Backfill::batch_time`](crate::backfill::Backfill::batch_time).
     pub batch_time_us: Option<u64>,
-    /// How many workers each process has that runs it; see [`Backfill::workers`](crate::Backfill::workers).
+    /// How many workers each process has that runs it; see [`Backfill::workers`](crate::backfill::Backfill::workers).
     pub workers: Option<u64>,
-    /// The most sessions that may wait for a lock; see [`Throttle::lock_waits`](crate::Throttle::lock_waits).
+    /// The most sessions that may wait for a lock; see [`Throttle::lock_waits`](crate::backfill::Throttle::lock_waits).
     pub lock_waits: Option<u64>,
-    /// The most sessions that may be active; see [`Throttle::active`](crate::Throttle::active).
+    /// The most sessions that may be active; see [`Throttle::active`](crate::backfill::Throttle::active).
     pub active: Option<u64>,
-    /// The most that a replica may be behind, in microseconds; see [`Throttle::lag`](crate::Throttle::lag).
+    /// The most that a replica may be behind, in microseconds; see [`Throttle::lag`](crate::backfill::Throttle::lag).
     pub lag_us: Option<u64>,
-    /// The most bytes a second of the server's log; see [`Throttle::log_rate`](crate::Throttle::log_rate).
+    /// The most bytes a second of the server's log; see [`Throttle::log_rate`](crate::backfill::Throttle::log_rate).
     pub log_rate: Option<u64>,
     /// The most that 95 % of the service's writes may take, in microseconds; see
-    /// [`Throttle::write_p95`](crate::Throttle::write_p95).
+    /// [`Throttle::write_p95`](crate::backfill::Throttle::write_p95).
     pub write_p95_us: Option<u64>,
     /// The most that 99 % of them may take, in microseconds.
     pub write_p99_us: Option<u64>,

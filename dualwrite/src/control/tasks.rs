@@ -18,7 +18,7 @@ pub struct StartedBackfill {
     pub side: Side,
     /// How many workers its runner has.
     pub workers: u32,
-    /// The most keys a second; see [`BackfillProgress::rate`](crate::BackfillProgress::rate) for what holds
+    /// The most keys a second; see [`BackfillProgress::rate`](crate::backfill::BackfillProgress::rate) for what holds
     /// once it runs.
     pub rate: Option<u64>,
     /// After how many keys that fail it is halted.

@@ -8,7 +8,7 @@ use crate::converging::stores::TwoStores;
 pub const IN_FLIGHT_MAX: usize = 256;
 /// How long a write waits for its turn where so many are in flight, by default.
 pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
-/// The limit on one call of a store, by default: a write of a side, or a function of [`TwoStores`](crate::TwoStores).
+/// The limit on one call of a store, by default: a write of a side, or a function of [`TwoStores`](crate::converging::TwoStores).
 pub const STORE_CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a key waits to be copied again after a call whose outcome nobody knows, by default: the request may still be
 /// on its way.
@@ -21,7 +21,7 @@ const COPIES: usize = 8;
 /// What a write does about its mirror; said for each write.
 ///
 /// ```
-/// assert_eq!(dualwrite::MirrorFailure::default(), dualwrite::MirrorFailure::Report);
+/// assert_eq!(dualwrite::converging::MirrorFailure::default(), dualwrite::converging::MirrorFailure::Report);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,7 +39,7 @@ pub enum MirrorFailure {
 ///
 /// ```
 /// use std::time::Duration;
-/// assert_eq!(dualwrite::Overflow::default(), dualwrite::Overflow::Wait(Duration::from_secs(5)));
+/// assert_eq!(dualwrite::converging::Overflow::default(), dualwrite::converging::Overflow::Wait(Duration::from_secs(5)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ impl Default for Overflow {
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::{Converging, Overflow, TwoStores};
+/// use dualwrite::converging::{Converging, Overflow, TwoStores};
 ///
 /// fn limited<S: TwoStores>(stores: S) -> Converging<S> {
 ///     Converging::new(stores).in_flight(64, Overflow::Refuse).primary_limit(Duration::from_secs(2))
@@ -155,7 +155,7 @@ impl<S> Converging<S> {
     }
 
     /// After how many failures a key is among the [dead letters](crate::Migration::dead_letters);
-    /// [`COPY_ATTEMPTS_MAX`](crate::COPY_ATTEMPTS_MAX) by default. It is tried again all the same.
+    /// [`COPY_ATTEMPTS_MAX`](crate::defaults::COPY_ATTEMPTS_MAX) by default. It is tried again all the same.
     pub fn copy_attempts(mut self, most: u64) -> Self {
         self.options.attempts = most.max(1);
         self

@@ -21,7 +21,7 @@ use crate::state::Shared;
 /// use std::ops::Bound::{Excluded, Unbounded};
 /// use std::sync::{Arc, Mutex};
 ///
-/// use dualwrite::{BoxError, Side, TwoStores};
+/// use dualwrite::{BoxError, converging::TwoStores, Side};
 ///
 /// #[derive(Clone, Default)]
 /// struct Carts {

@@ -36,7 +36,7 @@ where
 /// [`DualTable`](crate::DualTable), and needed by name only where code is generic over the database.
 ///
 /// ```
-/// use dualwrite::{Backend, ConvertColumns, CopyColumns, DualTable};
+/// use dualwrite::{Backend, copy::ConvertColumns, CopyColumns, DualTable};
 ///
 /// fn ready<T: ConvertColumns<DB>, DB: Backend>() -> CopyColumns<T, DB> {
 ///     T::copy_columns()

@@ -22,7 +22,7 @@ const ATTEMPTS_FOR_A_KEY: u32 = 1;
 /// key after each of them, and ends after the last.
 ///
 /// ```
-/// assert_eq!(dualwrite::FENCE_REFUSALS_MAX, 3);
+/// assert_eq!(dualwrite::defaults::FENCE_REFUSALS_MAX, 3);
 /// ```
 pub const FENCE_REFUSALS_MAX: u32 = 3;
 

@@ -12,7 +12,7 @@ impl Expand {
     /// own, which [`typed`](Self::typed) gives it.
     ///
     /// ```
-    /// use dualwrite::{Dual, Expand};
+    /// use dualwrite::{Dual, expand::Expand};
     ///
     /// #[derive(Dual)]
     /// #[dual(table = "customers", key = "id")]
@@ -64,7 +64,7 @@ impl Expand {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Dual, Expand};
+    /// use dualwrite::{Dual, expand::Expand};
     ///
     /// #[derive(Dual)]
     /// #[dual(table = "customers", key = "id")]

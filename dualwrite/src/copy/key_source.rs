@@ -11,7 +11,7 @@ use crate::preflight::form::KeyForm;
 /// A table and the columns of its key, in the order of an index (the primary key, as a rule).
 ///
 /// ```
-/// use dualwrite::KeySource;
+/// use dualwrite::copy::KeySource;
 /// KeySource::table("playlist_track").column("playlist_id").column("track_id").check()?;
 /// assert!(KeySource::table("customer").check().is_err(), "no key column");
 /// # Ok::<(), dualwrite::Error>(())

@@ -46,7 +46,7 @@ use crate::transaction::Tx;
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] mod example {
-/// use dualwrite::{CopySql, KeySource, Mapping};
+/// use dualwrite::{copy::KeySource, CopySql, Mapping};
 ///
 /// fn goals() -> CopySql<sqlx::Postgres, i64> {
 ///     CopySql::new(KeySource::table("goals").column("id"))

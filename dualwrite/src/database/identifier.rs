@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 /// bytes. Quoted wherever it is used, so its case counts.
 ///
 /// ```
-/// use dualwrite::Identifier;
+/// use dualwrite::copy::Identifier;
 /// assert!(Identifier::new("EmailAddress").is_ok());
 /// assert!(Identifier::new("email; DROP TABLE").is_err());
 /// ```

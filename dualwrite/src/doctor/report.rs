@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::preflight::finding::FindingLevel;
 
-/// From when on something is in the way of a migration; for [`Operator::doctor`](crate::Operator::doctor).
+/// From when on something is in the way of a migration; for [`Operator::doctor`](crate::operator::Operator::doctor).
 ///
 /// ```
 /// use std::time::Duration;
-/// let limits = dualwrite::DoctorLimits { transaction: Duration::from_secs(10), ..Default::default() };
+/// let limits = dualwrite::doctor::DoctorLimits { transaction: Duration::from_secs(10), ..Default::default() };
 /// assert_eq!(limits.wait, Duration::from_secs(1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl fmt::Display for DoctorFinding {
     }
 }
 
-/// What [`Operator::doctor`](crate::Operator::doctor) found.
+/// What [`Operator::doctor`](crate::operator::Operator::doctor) found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DoctorReport {

@@ -27,7 +27,7 @@ const FAILURES_NAMED: usize = 100;
 ///
 /// ```
 /// # #[cfg(all(feature = "postgres", feature = "mysql"))] mod example {
-/// use dualwrite::{Error, Exact, ExactSide, Stage};
+/// use dualwrite::{Error, exact::{Exact, ExactSide}, Stage};
 ///
 /// async fn move_over<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>>(
 ///     carts: &Exact<O, N>,
@@ -129,7 +129,7 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     ///
     /// Between `dual_write` and `live` the authority is handed over: the primary takes no more writes, its outbox is
     /// applied, and the other side opens. Writes wait meanwhile, reads only for its last step. Should this process die on
-    /// the way, another instance goes on after [`TAKE_OVER_AFTER`](crate::TAKE_OVER_AFTER); so may this call, again.
+    /// the way, another instance goes on after [`TAKE_OVER_AFTER`](crate::defaults::TAKE_OVER_AFTER); so may this call, again.
     ///
     /// # Errors
     /// `Blocked` where records were not copied, where the mirror refuses some, or where the outbox is too long;

@@ -16,7 +16,7 @@ use crate::stages::exact::Found;
 use crate::stages::stage::Side;
 use crate::store::exact::authority;
 
-/// A read in exact mode, from [`Exact::read`](crate::Exact::read).
+/// A read in exact mode, from [`Exact::read`](crate::exact::Exact::read).
 ///
 /// One closure is called, once: that of the primary, with the connection of a transaction that only reads. All that it
 /// reads is of one snapshot, in which its database was the primary. So it sees every write that was acknowledged before
@@ -24,7 +24,7 @@ use crate::store::exact::authority;
 ///
 /// ```
 /// # #[cfg(all(feature = "postgres", feature = "mysql"))] mod example {
-/// use dualwrite::{Exact, ExactSide};
+/// use dualwrite::exact::{Exact, ExactSide};
 /// use sqlx::{MySql, Postgres};
 ///
 /// async fn items<O, N>(carts: &Exact<O, N>, id: i64) -> sqlx::Result<Option<String>>

@@ -12,11 +12,11 @@ use crate::key::OwnedKey;
 /// the outbox, copies, and verifies by these functions.
 ///
 /// Each runs inside a transaction of the library, and must not end it. What they name in SQL must be in the database of
-/// the pool that the side is given to [`Exact::between`](crate::Exact::between) with.
+/// the pool that the side is given to [`Exact::between`](crate::exact::Exact::between) with.
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] mod example {
-/// use dualwrite::{BoxError, ExactSide};
+/// use dualwrite::{BoxError, exact::ExactSide};
 /// use serde::{Deserialize, Serialize};
 /// use sqlx::PgConnection;
 ///

@@ -36,7 +36,7 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     ///
     /// ```
     /// # #[cfg(all(feature = "postgres", feature = "mysql"))] mod example {
-    /// use dualwrite::{Error, Exact, ExactSide};
+    /// use dualwrite::{Error, exact::{Exact, ExactSide}};
     /// use sqlx::{MySql, MySqlPool, PgPool, Postgres};
     ///
     /// async fn start<O, N>(mysql: MySqlPool, postgres: PgPool, old: O, new: N) -> Result<Exact<O, N>, Error>
@@ -58,14 +58,14 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
 }
 
 impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<O, N> {
-    /// How long a write or a read waits for a hand-over; [`HAND_OVER_WAIT`](crate::HAND_OVER_WAIT) by default. Then it
+    /// How long a write or a read waits for a hand-over; [`HAND_OVER_WAIT`](crate::defaults::HAND_OVER_WAIT) by default. Then it
     /// fails with `Timeout`, and nothing was done.
     pub fn hand_over_wait(mut self, limit: Duration) -> Self {
         self.options.wait = limit;
         self
     }
 
-    /// How long a hand-over waits for the outbox to be applied; [`DRAIN_WAIT`](crate::DRAIN_WAIT) by default. Take less
+    /// How long a hand-over waits for the outbox to be applied; [`DRAIN_WAIT`](crate::defaults::DRAIN_WAIT) by default. Take less
     /// than callers wait.
     pub fn drain_wait(mut self, limit: Duration) -> Self {
         self.options.drain = limit;
@@ -73,13 +73,13 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
     }
 
     /// After how long this instance takes a hand-over up that nobody goes on with;
-    /// [`TAKE_OVER_AFTER`](crate::TAKE_OVER_AFTER) by default.
+    /// [`TAKE_OVER_AFTER`](crate::defaults::TAKE_OVER_AFTER) by default.
     pub fn take_over_after(mut self, pause: Duration) -> Self {
         self.options.take_over = pause;
         self
     }
 
-    /// How often this instance looks for something to apply or to take up; [`EXACT_POLL`](crate::EXACT_POLL) by default.
+    /// How often this instance looks for something to apply or to take up; [`EXACT_POLL`](crate::defaults::EXACT_POLL) by default.
     pub fn poll(mut self, pause: Duration) -> Self {
         self.options.poll = pause.max(Duration::from_millis(1));
         self

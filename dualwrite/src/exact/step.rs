@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::error::Error;
 
 /// A place in exact mode at which a test lets an instance die, with
-/// [`Exact::die_at`](crate::Exact::die_at). It comes after what it names.
+/// [`Exact::die_at`](crate::exact::Exact::die_at). It comes after what it names.
 ///
 /// ```
-/// assert!(dualwrite::ExactStep::ALL.contains(&dualwrite::ExactStep::GivenUp));
+/// assert!(dualwrite::exact::ExactStep::ALL.contains(&dualwrite::exact::ExactStep::GivenUp));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What a verification of two databases found.
 ///
 /// ```
-/// let report = dualwrite::ExactReport::default();
+/// let report = dualwrite::exact::ExactReport::default();
 /// assert!(report.is_clean());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

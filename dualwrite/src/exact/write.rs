@@ -20,14 +20,14 @@ use crate::stages::exact::Found;
 use crate::stages::stage::Side;
 use crate::store::exact::outbox::NAMED;
 
-/// A write in exact mode, from [`Exact::write`](crate::Exact::write).
+/// A write in exact mode, from [`Exact::write`](crate::exact::Exact::write).
 ///
 /// One closure is called, once: that of the primary, with the connection of a transaction in its database. After it the
 /// library reads the record by [`ExactSide::get`], leaves it in the outbox, and commits.
 ///
 /// ```
 /// # #[cfg(all(feature = "postgres", feature = "mysql"))] mod example {
-/// use dualwrite::{Exact, ExactSide};
+/// use dualwrite::exact::{Exact, ExactSide};
 /// use sqlx::{MySql, Postgres};
 ///
 /// async fn add<O, N>(carts: &Exact<O, N>, id: i64, item: &str) -> sqlx::Result<()>

@@ -21,10 +21,10 @@ pub(crate) struct TableColumn {
     pub(crate) key: bool,
 }
 
-/// A new table, to which rows of an old one move; for [`Expand::table`](crate::Expand::table).
+/// A new table, to which rows of an old one move; for [`Expand::table`](crate::expand::Expand::table).
 ///
 /// ```
-/// use dualwrite::NewTable;
+/// use dualwrite::expand::NewTable;
 ///
 /// // One customer has many phone numbers.
 /// let phones = NewTable::of("customer", "customer_phone")

@@ -11,7 +11,7 @@ use crate::stages::stage::Stage;
 /// stage with its ramp (`shadow 5%`), or `kill`.
 ///
 /// ```
-/// use dualwrite::{Percent, Stage, DesiredState};
+/// use dualwrite::{flags::DesiredState, Percent, Stage};
 /// let wanted: DesiredState = "shadow 5%".parse()?;
 /// assert_eq!(wanted, DesiredState::Position { stage: Stage::Shadow, ramp: Percent::new(5)? });
 /// assert_eq!(wanted.to_string(), "shadow 5 %");

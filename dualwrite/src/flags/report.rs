@@ -5,13 +5,13 @@ use serde::Serialize;
 /// What the flags of this process say about a migration, and what stands in their way.
 ///
 /// ```
-/// let report = dualwrite::FlagReport::default();
+/// let report = dualwrite::flags::FlagReport::default();
 /// assert!(report.wanted.is_none() && report.problems.is_empty());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FlagReport {
-    /// Where they want it, as [`DesiredState`](crate::DesiredState) is written.
+    /// Where they want it, as [`DesiredState`](crate::flags::DesiredState) is written.
     pub wanted: Option<String>,
     /// The source that says so: the first that says anything.
     pub source: Option<String>,

@@ -11,11 +11,11 @@ use crate::error::{BoxError, Error};
 /// A source of flags. It says what is desired; the library moves the position of the control tables there through
 /// the same gates as an operator, and says why where one is closed.
 ///
-/// It is asked once a [poll](crate::POLL), off the path of every call, for a second at the most. Where it
+/// It is asked once a [poll](crate::defaults::POLL), off the path of every call, for a second at the most. Where it
 /// fails, its last answer holds.
 ///
 /// ```
-/// use dualwrite::{BoxError, FlagSource, Stage, DesiredState};
+/// use dualwrite::{BoxError, flags::{DesiredState, FlagSource}, Stage};
 ///
 /// struct Fixed;
 ///

@@ -66,7 +66,7 @@ pub(crate) enum Limit {
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::Guard;
+/// use dualwrite::guard::Guard;
 ///
 /// let guard = Guard::p95_times_old(1.5).window(Duration::from_secs(600)).samples(1_000);
 /// assert_eq!(guard.name(), "p95_times_old");
@@ -88,7 +88,7 @@ impl Guard {
     /// must also fail more often than old.
     ///
     /// ```
-    /// assert_eq!(dualwrite::Guard::error_rate(0.01).name(), "error_rate");
+    /// assert_eq!(dualwrite::guard::Guard::error_rate(0.01).name(), "error_rate");
     /// ```
     #[must_use]
     pub const fn error_rate(above: f64) -> Self {
@@ -226,7 +226,7 @@ impl Guard {
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::{Guard, Guards};
+/// use dualwrite::guard::{Guard, Guards};
 ///
 /// let guards = Guards::default()
 ///     .with(Guard::p99(Duration::from_millis(500))) // instead of 2 s
@@ -345,7 +345,7 @@ impl fmt::Display for Inconclusive {
 /// What the guards say of the present position, by what this process has seen since it came about.
 ///
 /// ```
-/// use dualwrite::GuardReport;
+/// use dualwrite::guard::GuardReport;
 /// assert!(GuardReport::Healthy.is_healthy());
 /// assert!(!GuardReport::NotEnoughData(Vec::new()).is_healthy());
 /// ```

@@ -25,11 +25,11 @@ const STATEMENT_WITHIN: Duration = Duration::from_secs(600);
 const ATTEMPTS: u32 = 10;
 
 /// The contract of a migration: old is dropped, when the evidence says that nobody needs it any more. From
-/// [`Migration::contract`](crate::Migration::contract) or [`Operator::contract`](crate::Operator::contract).
+/// [`Migration::contract`](crate::Migration::contract) or [`Operator::contract`](crate::operator::Operator::contract).
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{ContractDecision, Error, Migration};
+/// use dualwrite::{contract::ContractDecision, Error, Migration};
 ///
 /// async fn end(migration: &Migration) -> Result<(), Error> {
 ///     let contract = migration.contract();

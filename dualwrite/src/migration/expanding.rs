@@ -22,7 +22,7 @@ const STRICT: [&str; 2] = ["expand_not_null", "expand_default"];
 
 /// The expand of a migration: whether everything new is there and can hold what old holds, and the migration files that
 /// make what is missing. From [`Migration::expand`](crate::Migration::expand) or
-/// [`Operator::expand`](crate::Operator::expand). It reads the catalogue and changes nothing.
+/// [`Operator::expand`](crate::operator::Operator::expand). It reads the catalogue and changes nothing.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {

@@ -45,7 +45,7 @@ pub struct GuardedStatement {
 }
 
 /// A [`Migrator`] that refuses to apply a statement which drops, renames or rewrites what a migration calls
-/// [old](crate::Contract), unless all evidence is there. Use it wherever the migrations of the application are
+/// [old](crate::contract::Contract), unless all evidence is there. Use it wherever the migrations of the application are
 /// applied.
 ///
 /// Where one statement is refused, none of the pending files is applied. What no parser here reads is refused as long
@@ -53,7 +53,7 @@ pub struct GuardedStatement {
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Error, GuardedMigrator};
+/// use dualwrite::{contract::GuardedMigrator, Error};
 /// use sqlx::migrate::Migrator;
 ///
 /// async fn migrate(pool: &sqlx::SqlitePool, migrator: &Migrator) -> Result<(), Error> {

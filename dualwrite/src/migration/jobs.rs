@@ -48,7 +48,7 @@ impl<'m> Backfill<'m> {
         self
     }
 
-    /// Keys per transaction, at most; see [`BATCH_KEYS`](crate::BATCH_KEYS). How many there are follows
+    /// Keys per transaction, at most; see [`BATCH_KEYS`](crate::defaults::BATCH_KEYS). How many there are follows
     /// from [`batch_time`](Self::batch_time), and shrinks around rows that fail.
     pub fn batch(mut self, keys: u32) -> Self {
         self.options.batch = keys.max(1);
@@ -56,14 +56,14 @@ impl<'m> Backfill<'m> {
     }
 
     /// How many workers of this process share the backfill, each with a connection of its own and a range of
-    /// keys at a time; one by default, at most [`WORKERS_MAX`](crate::WORKERS_MAX). While one waits for the
+    /// keys at a time; one by default, at most [`WORKERS_MAX`](crate::defaults::WORKERS_MAX). While one waits for the
     /// database, another may convert rows.
     pub fn workers(mut self, workers: u32) -> Self {
         self.options.workers = workers.clamp(1, WORKERS_MAX);
         self
     }
 
-    /// The time that a transaction shall take; see [`BATCH_TIME`](crate::BATCH_TIME).
+    /// The time that a transaction shall take; see [`BATCH_TIME`](crate::defaults::BATCH_TIME).
     pub fn batch_time(mut self, target: Duration) -> Self {
         self.options.batch_time = target;
         self
@@ -108,8 +108,8 @@ impl<'m> Backfill<'m> {
     /// another instance takes it then. What was paused or cancelled goes on. `by` has 1 to 100 bytes, `because` 1 to
     /// 2,000 characters, and neither has control characters; the audit keeps both. Answers `false` where it was started
     /// already and has not ended. What keeps it from going on is in
-    /// [`StartedBackfill::waiting`](crate::StartedBackfill::waiting). Who has no such process gives the command
-    /// [`BackfillStart`](crate::Command::BackfillStart).
+    /// [`StartedBackfill::waiting`](crate::backfill::StartedBackfill::waiting). Who has no such process gives the command
+    /// [`BackfillStart`](crate::operator::Command::BackfillStart).
     ///
     /// # Errors
     /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
@@ -234,8 +234,8 @@ impl<'m> Verification<'m> {
         Self { shared, options: VerifyOptions::default() }
     }
 
-    /// Keys in a chunk; [`CHUNK_KEYS`](crate::CHUNK_KEYS) by default, and without a
-    /// [`mapping`](crate::CopyKeys::mapping) [`ASKED_KEYS`](crate::ASKED_KEYS).
+    /// Keys in a chunk; [`CHUNK_KEYS`](crate::defaults::CHUNK_KEYS) by default, and without a
+    /// [`mapping`](crate::CopyKeys::mapping) [`ASKED_KEYS`](crate::defaults::ASKED_KEYS).
     pub fn batch(mut self, keys: u32) -> Self {
         self.options.batch = Some(keys.max(1));
         self
@@ -260,7 +260,7 @@ impl<'m> Verification<'m> {
     }
 
     /// Keys between two records of its progress, from which it goes on after a crash;
-    /// [`CHECKPOINT_KEYS`](crate::CHECKPOINT_KEYS) by default. A second ends them too.
+    /// [`CHECKPOINT_KEYS`](crate::defaults::CHECKPOINT_KEYS) by default. A second ends them too.
     pub fn checkpoint(mut self, keys: u64) -> Self {
         self.options.checkpoint = keys.max(1);
         self

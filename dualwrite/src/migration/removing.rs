@@ -24,7 +24,7 @@ const LIMITS: AlterLimits =
 const ATTEMPTS: u32 = 10;
 
 /// A removal: tables or columns that nothing takes the place of, dropped in phases. From
-/// [`Operator::removal`](crate::Operator::removal).
+/// [`Operator::removal`](crate::operator::Operator::removal).
 ///
 /// Writes are stopped, then reads, each for as long as the declaration waits; then it gets another name, and after that
 /// time once more it is dropped. Whoever writes it in between is recorded by a trigger, and named. Up to the drop
@@ -32,7 +32,7 @@ const ATTEMPTS: u32 = 10;
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Error, Operator};
+/// use dualwrite::{Error, operator::Operator};
 ///
 /// async fn go_on(operator: &Operator) -> Result<(), Error> {
 ///     let removal = operator.removal("customer-fax");

@@ -26,7 +26,7 @@ pub const COMMANDS_SHOWN_MAX: u32 = 50;
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Error, Migration, RolloutPlan};
+/// use dualwrite::{Error, Migration, rollout::RolloutPlan};
 ///
 /// async fn roll_out(migration: &Migration, plan: &RolloutPlan) -> Result<(), Error> {
 ///     migration.rollout().start(plan, "ada", "release 1.4.2").await?;
@@ -151,7 +151,7 @@ impl<'m> Rollout<'m> {
     }
 
     /// Ends it for good; the migration stays where it is. Another plan may be started then. A backfill that
-    /// it began goes on unless it is [cancelled](crate::Backfill::cancel).
+    /// it began goes on unless it is [cancelled](crate::backfill::Backfill::cancel).
     ///
     /// # Errors
     /// As [`pause`](Self::pause).

@@ -86,10 +86,10 @@ pub struct Status {
     pub recent: Vec<RecentReport>,
     /// Differences by method and field, in this process.
     pub fields: Vec<FieldReport>,
-    /// What came of comparisons, by [`cohort`](crate::cohort()), in this process.
+    /// What came of comparisons, by [`cohort`](crate::shadow::cohort()), in this process.
     pub cohorts: Vec<CohortReport>,
     /// Fields that differed on the comparisons on which old was read again, in this process; see
-    /// [`ShadowRules::noise`](crate::ShadowRules::noise).
+    /// [`ShadowRules::noise`](crate::shadow::ShadowRules::noise).
     pub noise: Vec<NoiseReport>,
     /// The first mismatches that were found in each field; see [`Migration::mismatches`].
     pub mismatches: Vec<Mismatch>,
@@ -102,7 +102,7 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
     pub events: Vec<AuditEvent>,
-    /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::Rollout::orders).
+    /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::rollout::Rollout::orders).
     pub orders: Vec<RolloutCommand>,
     /// The rollout, where there ever was one.
     pub rollout: Option<RolloutStatus>,

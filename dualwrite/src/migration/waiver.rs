@@ -13,7 +13,7 @@ use crate::stages::stage::Side;
 /// A waiver about to be given; `.await` stores who gave it, why and when beside the dead letter.
 ///
 /// A waived key no longer keeps a migration from going on, and a verification counts it apart
-/// ([`VerifyReport::waived`](crate::VerifyReport::waived)). Its letter stays, is listed and is tried again like
+/// ([`VerifyReport::waived`](crate::verify::VerifyReport::waived)). Its letter stays, is listed and is tried again like
 /// the others; it goes, and the waiver with it, when the key is copied after all. Failing again in the same
 /// generation changes nothing; raising the generation takes back every waiver of that side, for what was
 /// looked at then may be something else now.

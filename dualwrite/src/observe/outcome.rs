@@ -24,7 +24,7 @@ macro_rules! outcomes {
         /// none.
         ///
         /// ```
-        /// let compared = dualwrite::ComparedReport::default();
+        /// let compared = dualwrite::shadow::ComparedReport::default();
         /// assert_eq!(compared.total(), 0);
         /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

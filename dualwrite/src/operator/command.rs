@@ -103,7 +103,7 @@ impl Command {
     /// The command of this name, with its fields, which `get` finds by their names.
     ///
     /// ```
-    /// use dualwrite::{Command, Move, Percent};
+    /// use dualwrite::{Move, operator::Command, Percent};
     /// let ramp = Command::parse("ramp", |name| (name == "percent").then(|| "5".to_owned()))?;
     /// assert_eq!(ramp, Command::Move(Move::Ramp(Percent::new(5)?), Vec::new()));
     /// # Ok::<(), dualwrite::Error>(())

@@ -14,7 +14,7 @@ impl Operator {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{DoctorLimits, Error, Operator};
+    /// use dualwrite::{doctor::DoctorLimits, Error, operator::Operator};
     ///
     /// async fn look(operator: &Operator) -> Result<(), Error> {
     ///     let report = operator.doctor(None, &DoctorLimits::default()).await?;

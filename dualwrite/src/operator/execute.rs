@@ -29,7 +29,7 @@ pub(super) const POLL: Duration = Duration::from_millis(100);
 /// Who gives a command, why, and under which condition.
 ///
 /// ```
-/// use dualwrite::{CommandOptions, Epoch};
+/// use dualwrite::{Epoch, operator::CommandOptions};
 /// let options = CommandOptions::new("ada", "latency").expecting(Epoch(7)).dry_run(true);
 /// ```
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ impl Operator {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Command, CommandOptions, Error, Move, Operator};
+    /// use dualwrite::{Error, Move, operator::{Command, CommandOptions, Operator}};
     ///
     /// async fn back(operator: &Operator) -> Result<(), Error> {
     ///     let rollback = Command::Move(Move::Rollback, Vec::new());

@@ -16,7 +16,7 @@ impl Operator {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    /// async fn show(operator: &dualwrite::operator::Operator) -> Result<(), dualwrite::Error> {
     ///     println!("{:?}", operator.expand("customer-email").check().await?);
     ///     Ok(())
     /// }
@@ -27,13 +27,13 @@ impl Operator {
     }
 
     /// What the database says of these tables now: their sizes, who points to them, who follows the server. Reads only,
-    /// at most [`SMALL_TABLE_ROWS`](crate::SMALL_TABLE_ROWS) rows of each; tables that are not there are left out. It needs
+    /// at most [`SMALL_TABLE_ROWS`](crate::defaults::SMALL_TABLE_ROWS) rows of each; tables that are not there are left out. It needs
     /// no control tables.
     ///
     /// ```
     /// # #[cfg(feature = "schema")] mod example {
     /// use dualwrite::schema::{Folder, SqlDialect};
-    /// use dualwrite::Operator;
+    /// use dualwrite::operator::Operator;
     ///
     /// async fn check(operator: &Operator) -> Result<(), Box<dyn std::error::Error>> {
     ///     let folder = Folder::read("migrations")?;
@@ -56,7 +56,7 @@ impl Operator {
     /// how to go on. Reads only; it needs no control tables.
     ///
     /// ```
-    /// use dualwrite::Operator;
+    /// use dualwrite::operator::Operator;
     /// use dualwrite::schema::{FileState, Folder};
     ///
     /// async fn show(operator: &Operator) -> Result<(), Box<dyn std::error::Error>> {

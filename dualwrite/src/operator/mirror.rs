@@ -10,7 +10,7 @@ use crate::stages::mirror::MirrorNote;
 /// The mirror writes that failed in the last five minutes, as far as the live instances have told.
 ///
 /// ```
-/// fn show(migration: &dualwrite::MigrationOverview) -> Option<String> {
+/// fn show(migration: &dualwrite::operator::MigrationOverview) -> Option<String> {
 ///     migration.mirror.as_ref().map(ToString::to_string)
 /// }
 /// ```

@@ -86,8 +86,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
 /// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs`, `traffic` or `rollout` |
 /// | GET `/openapi.json` | the document of all JSON that is answered here, in OpenAPI |
-/// | GET `/commands` | the list of commands, [`COMMANDS`](crate::COMMANDS) |
-/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with a JSON body or `Accept: application/json` it answers with the [`CommandOutcome`](crate::CommandOutcome), or `application/problem+json` |
+/// | GET `/commands` | the list of commands, [`COMMANDS`](crate::operator::COMMANDS) |
+/// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with a JSON body or `Accept: application/json` it answers with the [`CommandOutcome`](crate::operator::CommandOutcome), or `application/problem+json` |
 ///
 /// The fields of a command come as a form (`application/x-www-form-urlencoded`, or `multipart/form-data` where a file is
 /// sent, as the plan of `rollout-start`) or as one JSON object, of at most [`PAGE_FORM_BYTES_MAX`] bytes.
@@ -111,7 +111,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// use axum::extract::Request;
 /// use axum::middleware::{self, Next};
 /// use axum::response::Response;
-/// use dualwrite::{Access, Caller, Operator};
+/// use dualwrite::operator::{Access, Caller, Operator};
 ///
 /// async fn login(mut request: Request, next: Next) -> Response {
 ///     # fn session(_: &axum::http::HeaderMap) -> Option<(String, bool)> { None }
@@ -123,7 +123,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// }
 ///
 /// fn routes(pool: sqlx::SqlitePool) -> Router {
-///     let page = dualwrite::page(Operator::new(pool), Access::from_layer());
+///     let page = dualwrite::operator::page(Operator::new(pool), Access::from_layer());
 ///     Router::new().nest_service("/admin/dualwrite", page.layer(middleware::from_fn(login)))
 /// }
 /// # }
@@ -132,7 +132,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// **Requests of other sites are refused** (403), for the browser of somebody who is logged in would send them with
 /// the login: a POST whose `Sec-Fetch-Site` is neither `same-origin` nor `none`, and, of a browser that sends none, one
 /// whose `Origin` is not its `Host` or [the host that the page was told](Access::public_host). What is no browser sends
-/// neither header and is let in. More than [`PAGE_WRITES_PER_MINUTE`](crate::PAGE_WRITES_PER_MINUTE) changes a minute
+/// neither header and is let in. More than [`PAGE_WRITES_PER_MINUTE`](crate::defaults::PAGE_WRITES_PER_MINUTE) changes a minute
 /// are refused (429), but for a rollback and the kill switch.
 ///
 /// `nest_service` answers at `/admin/dualwrite/` too, where `nest` knows `/admin/dualwrite` alone.

@@ -95,7 +95,7 @@ impl Operator {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    /// async fn show(operator: &dualwrite::operator::Operator) -> Result<(), dualwrite::Error> {
     ///     for finding in operator.preflight("customer-email").await?.unwrap_or_default().findings {
     ///         println!("{finding}");
     ///     }
@@ -135,7 +135,7 @@ impl Operator {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    /// async fn show(operator: &dualwrite::operator::Operator) -> Result<(), dualwrite::Error> {
     ///     let traffic = operator.traffic("customer-email").await?;
     ///     println!("new: {} calls, p99 {} µs", traffic.new.hour.calls, traffic.new.hour.p99_us);
     ///     Ok(())

@@ -9,7 +9,7 @@ impl Operator {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// async fn show(operator: &dualwrite::Operator) -> Result<(), dualwrite::Error> {
+    /// async fn show(operator: &dualwrite::operator::Operator) -> Result<(), dualwrite::Error> {
     ///     println!("{:?}", operator.removal("customer-fax").report().await?);
     ///     Ok(())
     /// }

@@ -21,7 +21,7 @@ pub struct CommandField {
 /// A command as the page, its JSON and the command-line tool offer it.
 ///
 /// ```
-/// let names: Vec<_> = dualwrite::COMMANDS.iter().map(|command| command.name).collect();
+/// let names: Vec<_> = dualwrite::operator::COMMANDS.iter().map(|command| command.name).collect();
 /// assert!(names.contains(&"rollback") && names.contains(&"kill-on"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -76,7 +76,7 @@ impl LogMeter {
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::Throttle;
+/// use dualwrite::backfill::Throttle;
 ///
 /// let throttle = Throttle::default()
 ///     .lock_waits(5)

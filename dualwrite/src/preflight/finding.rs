@@ -9,7 +9,7 @@ use crate::stages::stage::Side;
 /// How much a [`Finding`] weighs.
 ///
 /// ```
-/// use dualwrite::FindingLevel;
+/// use dualwrite::preflight::FindingLevel;
 /// assert!(FindingLevel::Refuse > FindingLevel::Warn && FindingLevel::Warn > FindingLevel::Note);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

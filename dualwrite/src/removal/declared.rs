@@ -15,7 +15,7 @@ pub const REMOVAL_WAIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::Removal;
+/// use dualwrite::removal::Removal;
 ///
 /// let removal = Removal::new().column("customer", "fax").wait(Duration::from_secs(3 * 24 * 60 * 60));
 /// removal.check()?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Where a removal stands. Every phase but the last can be taken back.
 ///
 /// ```
-/// use dualwrite::RemovalPhase;
+/// use dualwrite::removal::RemovalPhase;
 /// assert!(RemovalPhase::InUse < RemovalPhase::Renamed);
 /// assert_eq!(RemovalPhase::WritesStopped.to_string(), "writes_stopped");
 /// ```

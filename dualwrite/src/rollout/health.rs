@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// [`Registration::rollout_health`](crate::Registration::rollout_health).
 ///
 /// ```
-/// assert_eq!(dualwrite::Health::default(), dualwrite::Health::Healthy);
+/// assert_eq!(dualwrite::rollout::Health::default(), dualwrite::rollout::Health::Healthy);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {

@@ -1,4 +1,4 @@
-//! A rollout as data, driven step by step by whichever instance leads it.
+//! Rollouts: a plan of steps that one of the instances follows, through restarts. Begin with [`RolloutPlan`].
 
 pub(crate) mod decide;
 pub(crate) mod health;
@@ -11,3 +11,9 @@ pub(crate) mod state;
 pub(crate) mod toml;
 #[cfg(feature = "toml")]
 pub(crate) mod toml_text;
+
+pub use crate::migration::rollout::{Rollout, RolloutStatus};
+pub use crate::rollout::health::Health;
+pub use crate::rollout::order::{RolloutCommand, RolloutCommandKind};
+pub use crate::rollout::plan::{RolloutPlan, RolloutStep};
+pub use crate::rollout::state::RolloutState;

@@ -7,7 +7,7 @@ use crate::stages::position::Epoch;
 /// What was ordered.
 ///
 /// ```
-/// assert_eq!(dualwrite::RolloutCommandKind::SkipSoak.to_string(), "skip_soak");
+/// assert_eq!(dualwrite::rollout::RolloutCommandKind::SkipSoak.to_string(), "skip_soak");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -177,7 +177,7 @@ impl std::fmt::Display for RolloutCommandKind {
     }
 }
 
-/// One line of the audit beside the [changes of the position](crate::AuditEvent): an order to a rollout, or what
+/// One line of the audit beside the [changes of the position](crate::operator::AuditEvent): an order to a rollout, or what
 /// the plan told of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

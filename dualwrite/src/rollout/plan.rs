@@ -17,11 +17,11 @@ pub const STEPS_MAX: usize = 100;
 const NAME_BYTES_MAX: usize = 100;
 
 /// A rollout as data: positions in order, how long each lasts, and what is asked before the next one.
-/// Give it to [`Rollout::start`](crate::Rollout::start).
+/// Give it to [`Rollout::start`](crate::rollout::Rollout::start).
 ///
 /// ```
 /// use std::time::Duration;
-/// use dualwrite::{Percent, RolloutPlan, RolloutStep, Stage};
+/// use dualwrite::{Percent, rollout::{RolloutPlan, RolloutStep}, Stage};
 ///
 /// let hour = Duration::from_secs(3600);
 /// let plan = RolloutPlan::new()
@@ -57,7 +57,7 @@ pub struct RolloutPlan {
 /// One step of a [`RolloutPlan`]: a position, what is asked before it is taken, and how long it lasts.
 ///
 /// ```
-/// use dualwrite::{Percent, RolloutStep};
+/// use dualwrite::{Percent, rollout::RolloutStep};
 /// let step = RolloutStep::ramp(Percent::new(5)?).soak(std::time::Duration::from_secs(3600));
 /// # Ok::<(), dualwrite::Error>(())
 /// ```
@@ -100,12 +100,12 @@ impl RolloutPlan {
     }
 
     /// [`backfill`](Self::backfill), with the most keys a second, of all workers together; see
-    /// [`Backfill::rate`](crate::Backfill::rate). While it runs, [`set_rate`](crate::Backfill::set_rate) changes
+    /// [`Backfill::rate`](crate::backfill::Backfill::rate). While it runs, [`set_rate`](crate::backfill::Backfill::set_rate) changes
     /// it.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use dualwrite::RolloutPlan;
+    /// use dualwrite::rollout::RolloutPlan;
     ///
     /// let plan = RolloutPlan::new()
     ///     .backfill_rate(5_000)
@@ -119,14 +119,14 @@ impl RolloutPlan {
     }
 
     /// [`backfill`](Self::backfill), with so many workers in the process that leads, at most
-    /// [`WORKERS_MAX`](crate::WORKERS_MAX); see [`Backfill::workers`](crate::Backfill::workers).
+    /// [`WORKERS_MAX`](crate::defaults::WORKERS_MAX); see [`Backfill::workers`](crate::backfill::Backfill::workers).
     pub fn backfill_workers(mut self, workers: u32) -> Self {
         self.pace.workers = Some(workers);
         self.backfill()
     }
 
     /// [`backfill`](Self::backfill), with the time that a transaction shall take, to the millisecond; see
-    /// [`Backfill::batch_time`](crate::Backfill::batch_time).
+    /// [`Backfill::batch_time`](crate::backfill::Backfill::batch_time).
     pub fn backfill_batch_time(mut self, target: Duration) -> Self {
         self.pace = self.pace.with_batch_time(target);
         self.backfill()

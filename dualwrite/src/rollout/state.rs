@@ -12,7 +12,7 @@ use crate::stages::position::Epoch;
 /// What a rollout is doing.
 ///
 /// ```
-/// assert_eq!(dualwrite::RolloutState::Held.to_string(), "held");
+/// assert_eq!(dualwrite::rollout::RolloutState::Held.to_string(), "held");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

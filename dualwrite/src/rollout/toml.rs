@@ -17,7 +17,7 @@ impl RolloutPlan {
     /// `verify` (true or false), `hours` (two hours, UTC), and `[[step]]` with `stage`, `ramp` (percent), `soak` (`10m`, `2d 12h`), `approval`, `hours`, `health = false`.
     ///
     /// ```
-    /// use dualwrite::{RolloutPlan, RolloutStep, Stage};
+    /// use dualwrite::{rollout::{RolloutPlan, RolloutStep}, Stage};
     /// let plan = RolloutPlan::from_toml(r#"
     ///     backfill = { rate = 5000, workers = 2, batch_time = "20ms" }
     ///     hours = [8, 18]

@@ -40,29 +40,29 @@ impl<DB: Backend> RuntimeBuilder<DB> {
         self
     }
 
-    /// The lease; see [`LEASE`](crate::LEASE).
+    /// The lease; see [`LEASE`](crate::defaults::LEASE).
     pub fn lease(mut self, lease: Duration) -> Self {
         self.heartbeat.lease = lease;
         self
     }
 
-    /// The pause between two looks at the control tables; see [`POLL`](crate::POLL).
+    /// The pause between two looks at the control tables; see [`POLL`](crate::defaults::POLL).
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
         self
     }
 
-    /// The limit on a shutdown; see [`SHUTDOWN`](crate::SHUTDOWN).
+    /// The limit on a shutdown; see [`SHUTDOWN`](crate::defaults::SHUTDOWN).
     pub fn shutdown_within(mut self, limit: Duration) -> Self {
         self.shutdown = limit;
         self
     }
 
     /// A replica of the database, by a name of 1 to 100 bytes: backfills and verifications of this process
-    /// make way while it is further behind than [`Throttle::lag`](crate::Throttle::lag), or does not answer
+    /// make way while it is further behind than [`Throttle::lag`](crate::backfill::Throttle::lag), or does not answer
     /// within a second. How it is replicated does not matter, if the control tables are: `dualwrite_acknowledgement`
     /// is read there, on a connection of this pool, about once a second while something is copied or
-    /// compared. At most [`REPLICAS_MAX`](crate::REPLICAS_MAX).
+    /// compared. At most [`REPLICAS_MAX`](crate::defaults::REPLICAS_MAX).
     ///
     /// ```
     /// # use dualwrite::{Error, Runtime};

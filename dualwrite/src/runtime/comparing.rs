@@ -38,7 +38,7 @@ impl<DB: Backend> Registration<'_, DB> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Error, Migration, Runtime, ShadowRules};
+    /// use dualwrite::{Error, Migration, Runtime, shadow::ShadowRules};
     ///
     /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
     ///     let rules = ShadowRules::default().ignore_field("read_at");

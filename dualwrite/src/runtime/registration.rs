@@ -63,7 +63,7 @@ impl<DB: Backend> Registration<'_, DB> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Error, Expand, Migration, Runtime};
+    /// use dualwrite::{Error, expand::Expand, Migration, Runtime};
     ///
     /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
     ///     let expand = Expand::new().rename("customer", "email", "email_address");
@@ -81,7 +81,7 @@ impl<DB: Backend> Registration<'_, DB> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Contract, Error, Migration, Runtime};
+    /// use dualwrite::{contract::Contract, Error, Migration, Runtime};
     ///
     /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
     ///     let contract = Contract::new().column("customer", "email");
@@ -119,7 +119,7 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
-    /// The limit on one mirror write, [`MIRROR_WRITE_TIMEOUT`](crate::MIRROR_WRITE_TIMEOUT) unless said
+    /// The limit on one mirror write, [`MIRROR_WRITE_TIMEOUT`](crate::defaults::MIRROR_WRITE_TIMEOUT) unless said
     /// otherwise. A mirror write that takes longer has failed; see [`MirrorPolicy`]. A method may have its
     /// own: `#[write(key = …, timeout = "500ms")]`.
     pub fn mirror_write_timeout(mut self, limit: Duration) -> Self {
@@ -129,7 +129,7 @@ impl<DB: Backend> Registration<'_, DB> {
 
     /// The limit on the write to the side that answers. The caller gets an error where it takes longer, and
     /// the transaction can only be rolled back. There is no limit by default, except on SQLite; see
-    /// [`SINGLE_WRITER_TIMEOUT`](crate::SINGLE_WRITER_TIMEOUT). A method may have its own:
+    /// [`SINGLE_WRITER_TIMEOUT`](crate::defaults::SINGLE_WRITER_TIMEOUT). A method may have its own:
     /// `#[write(key = …, primary_timeout = "5s")]`. It holds for a statement that writes both sides of one row,
     /// too.
     pub fn primary_write_timeout(mut self, limit: Duration) -> Self {
@@ -170,7 +170,7 @@ impl<DB: Backend> Registration<'_, DB> {
     }
 
     /// How long old must not have been written without this library before new alone is; see
-    /// [`UNAWARE_WINDOW`](crate::UNAWARE_WINDOW).
+    /// [`UNAWARE_WINDOW`](crate::defaults::UNAWARE_WINDOW).
     pub fn unaware_window(mut self, window: Duration) -> Self {
         self.options.unaware_window = window;
         self
@@ -183,13 +183,13 @@ impl<DB: Backend> Registration<'_, DB> {
         self
     }
 
-    /// The limit on one shadow read; see [`SHADOW_TIMEOUT`](crate::SHADOW_TIMEOUT).
+    /// The limit on one shadow read; see [`SHADOW_TIMEOUT`](crate::defaults::SHADOW_TIMEOUT).
     pub fn shadow_timeout(mut self, limit: Duration) -> Self {
         self.options.shadow_timeout = limit;
         self
     }
 
-    /// How many shadow reads may be under way; see [`SHADOW_CONCURRENCY`](crate::SHADOW_CONCURRENCY).
+    /// How many shadow reads may be under way; see [`SHADOW_CONCURRENCY`](crate::defaults::SHADOW_CONCURRENCY).
     pub fn shadow_concurrency(mut self, most: usize) -> Self {
         self.options.shadow_concurrency = most;
         self

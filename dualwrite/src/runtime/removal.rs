@@ -27,7 +27,7 @@ const RECORD_EVERY_NS: u64 = 60_000_000_000;
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Error, Removal, Runtime};
+/// use dualwrite::{Error, removal::Removal, Runtime};
 ///
 /// async fn save(runtime: &Runtime<sqlx::Sqlite>) -> Result<(), Error> {
 ///     let fax = runtime.removal("customer-fax", Removal::new().column("customer", "fax")).await?;
@@ -128,7 +128,7 @@ impl RemovalSwitch {
 
 impl<DB: Backend> Runtime<DB> {
     /// Declares that tables or columns are to be removed, which nothing takes the place of, and answers with what the code
-    /// that uses them asks before it does. An operator takes it from phase to phase: see [`Removing`](crate::Removing).
+    /// that uses them asks before it does. An operator takes it from phase to phase: see [`Removing`](crate::removal::Removing).
     ///
     /// # Errors
     /// `InvalidInput` that names what is wrong with the name or the declaration; `Database`.

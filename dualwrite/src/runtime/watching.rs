@@ -29,7 +29,7 @@ use crate::stages::moves::Move;
 use crate::stages::position::Position;
 use crate::state::events::{Events, Hooks, RuntimeEvent};
 
-/// How often figures are published and taken in, at the most; a longer [`POLL`](crate::POLL) counts.
+/// How often figures are published and taken in, at the most; a longer [`POLL`](crate::defaults::POLL) counts.
 const PUBLISH: Duration = Duration::from_secs(1);
 /// How often what the control tables say is published where nothing seems to have changed. More than fifty instances do
 /// it so often together, not each.
@@ -41,12 +41,12 @@ const CRITICAL_MAX: usize = 50;
 
 impl<DB: Backend> RuntimeBuilder<DB> {
     /// Calls this with whatever happens, in order, from a thread where it may take its time. At most
-    /// [`EVENTS_WAITING_MAX`](crate::EVENTS_WAITING_MAX) events wait for it; more are dropped and counted.
+    /// [`EVENTS_WAITING_MAX`](crate::defaults::EVENTS_WAITING_MAX) events wait for it; more are dropped and counted.
     /// A panic in it is caught. May be given several times.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Runtime, RuntimeEvent};
+    /// use dualwrite::{observe::RuntimeEvent, Runtime};
     ///
     /// async fn start(pool: sqlx::SqlitePool) -> Result<Runtime<sqlx::Sqlite>, dualwrite::Error> {
     ///     let page = |event: &RuntimeEvent| {
@@ -79,7 +79,7 @@ impl<DB: Backend> Registration<'_, DB> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{Error, Guard, Guards, Migration, Runtime};
+    /// use dualwrite::{Error, guard::{Guard, Guards}, Migration, Runtime};
     ///
     /// async fn register(runtime: &Runtime<sqlx::Sqlite>) -> Result<Migration, Error> {
     ///     runtime
@@ -98,10 +98,10 @@ impl<DB: Backend> Registration<'_, DB> {
     }
 
     /// Marks a field as critical: by default a guard takes no difference in it. The path is that of
-    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`). What lies within the
+    /// [`Difference`](crate::compare::Difference) without what stands in brackets (`lines[].price`). What lies within the
     /// field is meant too, and what it lies in, such as a list that lacks an element; a whole answer is `*`, so
     /// mark that as well where a row that one side lacks is critical. At most 50. A critical field cannot be
-    /// [ignored](crate::ShadowRules::ignore_field).
+    /// [ignored](crate::shadow::ShadowRules::ignore_field).
     pub fn critical(mut self, path: impl Into<String>) -> Self {
         self.options.critical.push(path.into());
         self

@@ -174,8 +174,8 @@ impl Folder {
     }
 
     /// Judges every statement by what a running database says of its tables: what locks or rewrites a small table
-    /// ([`LiveTable::is_small`](crate::LiveTable::is_small)) is done at once, and the reason why a large one blocks names
-    /// its size. From [`Operator::live`](crate::Operator::live).
+    /// ([`LiveTable::is_small`](crate::preflight::LiveTable::is_small)) is done at once, and the reason why a large one blocks names
+    /// its size. From [`Operator::live`](crate::operator::Operator::live).
     #[must_use]
     pub fn check_live(&self, dialect: SqlDialect, live: &Live) -> Vec<CheckedStatement> {
         self.files.iter().flat_map(|file| file.check(dialect, Some(live))).collect()

@@ -29,7 +29,7 @@ tokio::task_local! {
 /// # struct Customers;
 /// # impl Customers { async fn find(&self, id: i64) -> i64 { id } }
 /// # let customers = Customers;
-/// let customer = dualwrite::cohort("enterprise", customers.find(7)).await;
+/// let customer = dualwrite::shadow::cohort("enterprise", customers.find(7)).await;
 /// # assert_eq!(customer, 7);
 /// # });
 /// ```

@@ -27,7 +27,7 @@ impl CallContext {
     /// ```
     /// struct Tenant(u32);
     ///
-    /// let rules = dualwrite::ShadowRules::default()
+    /// let rules = dualwrite::shadow::ShadowRules::default()
     ///     .run_if(|call| call.context.get().is_some_and(|Tenant(id)| *id < 100));
     /// # let _ = rules;
     /// ```
@@ -56,8 +56,8 @@ impl fmt::Debug for CallContext {
     }
 }
 
-/// Gives a value to what is called in here: [`ShadowCall::context`](crate::ShadowCall) and
-/// [`ShadowReport::context`](crate::ShadowReport) have it, to be asked for by its type. Within one another, all are
+/// Gives a value to what is called in here: [`ShadowCall::context`](crate::shadow::ShadowCall) and
+/// [`ShadowReport::context`](crate::shadow::ShadowReport) have it, to be asked for by its type. Within one another, all are
 /// there; of two of one type the inner one counts. What is spawned in here has none.
 ///
 /// Predicates see the key of a call, and no other argument; give them those that they need:
@@ -70,12 +70,12 @@ impl fmt::Debug for CallContext {
 /// struct From(u32);
 ///
 /// // The new side sorts equal dates otherwise: pages from the second on may differ.
-/// let rules = dualwrite::ShadowRules::default().ignore_call_if(
+/// let rules = dualwrite::shadow::ShadowRules::default().ignore_call_if(
 ///     |_: &Vec<i64>, _: &Vec<i64>, call| call.context.get().is_some_and(|From(row)| *row > 0),
 /// );
 /// # let _ = rules;
 /// let from = 50;
-/// let page = dualwrite::with_context(From(from), orders.page(from)).await;
+/// let page = dualwrite::shadow::with_context(From(from), orders.page(from)).await;
 /// # assert_eq!(page, [50]);
 /// # });
 /// ```

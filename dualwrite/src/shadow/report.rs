@@ -14,7 +14,7 @@ pub const SHADOW_REPORTS_MAX: usize = 256;
 /// The most bytes of a text of an error or a panic.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-/// A call that may be compared, a read or a write, for [`ShadowRules::run_if`](crate::ShadowRules::run_if).
+/// A call that may be compared, a read or a write, for [`ShadowRules::run_if`](crate::shadow::ShadowRules::run_if).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ShadowCall<'c> {
@@ -22,13 +22,13 @@ pub struct ShadowCall<'c> {
     pub method: &'c str,
     /// The key that is read, as JSON; `None` for a read without a key, and for one that is too long.
     pub key: Option<&'c str>,
-    /// The [cohort](crate::cohort()) of the caller.
+    /// The [cohort](crate::shadow::cohort()) of the caller.
     pub cohort: Option<&'c str>,
-    /// What the caller said by [`with_context`](crate::with_context).
+    /// What the caller said by [`with_context`](crate::shadow::with_context).
     pub context: &'c CallContext,
 }
 
-/// One comparison that differs or has failed, for [`ShadowRules::on_report`](crate::ShadowRules::on_report).
+/// One comparison that differs or has failed, for [`ShadowRules::on_report`](crate::shadow::ShadowRules::on_report).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShadowReport {
@@ -38,9 +38,9 @@ pub struct ShadowReport {
     pub method: String,
     /// The key, as JSON; `None` for a read without a key.
     pub key: Option<String>,
-    /// The [cohort](crate::cohort()) of the caller.
+    /// The [cohort](crate::shadow::cohort()) of the caller.
     pub cohort: Option<String>,
-    /// What the caller said by [`with_context`](crate::with_context).
+    /// What the caller said by [`with_context`](crate::shadow::with_context).
     pub context: CallContext,
     /// What was found.
     pub found: ShadowFinding,
@@ -62,7 +62,7 @@ pub enum ShadowFinding {
         /// What the side beside the caller's said, where the rules give a text.
         text: Option<String>,
     },
-    /// The comparison itself panicked; see [`ComparedReport::panicked`](crate::ComparedReport).
+    /// The comparison itself panicked; see [`ComparedReport::panicked`](crate::shadow::ComparedReport).
     Panicked {
         /// What it said, where the rules ask for the texts of panics.
         text: Option<String>,

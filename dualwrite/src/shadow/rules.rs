@@ -52,7 +52,7 @@ const IGNORED_MAX: usize = 50;
 /// [`Registration::shadow_rules`](crate::Registration::shadow_rules).
 ///
 /// ```
-/// use dualwrite::ShadowRules;
+/// use dualwrite::shadow::ShadowRules;
 ///
 /// let rules = ShadowRules::default()
 ///     .ignore_field("read_at")
@@ -91,7 +91,7 @@ impl fmt::Debug for ShadowRules {
 
 impl ShadowRules {
     /// A comparison that differs in this field alone counts as ignored. The path is that of
-    /// [`Difference`](crate::Difference) without what stands in brackets (`lines[].price`); what lies
+    /// [`Difference`](crate::compare::Difference) without what stands in brackets (`lines[].price`); what lies
     /// within the field is meant too. At most 50. Where the type is yours, `#[compare(ignore)]` on the
     /// field costs less, and nothing is counted.
     #[must_use]
@@ -116,7 +116,7 @@ impl ShadowRules {
     /// what new answered. `T` is the answer of a method; answers of other types are not asked about.
     ///
     /// ```
-    /// # let rules = dualwrite::ShadowRules::default();
+    /// # let rules = dualwrite::shadow::ShadowRules::default();
     /// // New trims names, old does not.
     /// let rules = rules.ignore_if(|old: &String, new: &String| old.trim() == new);
     /// # let _ = rules;
@@ -130,10 +130,10 @@ impl ShadowRules {
     }
 
     /// The same by a function that sees the call, too: its method, its key, its cohort, and what the caller gave by
-    /// [`with_context`](crate::with_context), such as the arguments.
+    /// [`with_context`](crate::shadow::with_context), such as the arguments.
     ///
     /// ```
-    /// # let rules = dualwrite::ShadowRules::default();
+    /// # let rules = dualwrite::shadow::ShadowRules::default();
     /// let rules = rules.ignore_call_if(|old: &Vec<i64>, new: &Vec<i64>, call| {
     ///     call.method == "Orders::page" && old.len() == new.len()
     /// });
@@ -158,7 +158,7 @@ impl ShadowRules {
     /// type counts, and [`error_kind`](Self::error_kind) does not for that type.
     ///
     /// ```
-    /// # let rules = dualwrite::ShadowRules::default();
+    /// # let rules = dualwrite::shadow::ShadowRules::default();
     /// // The new side has two codes for what the old side calls "not found".
     /// let rules = rules.compare_errors(
     ///     |error: &std::io::Error| error.kind(),
@@ -186,7 +186,7 @@ impl ShadowRules {
     /// caller's path, so it must be quick; where it panics, the comparison counts as panicked.
     ///
     /// ```
-    /// # let rules = dualwrite::ShadowRules::default();
+    /// # let rules = dualwrite::shadow::ShadowRules::default();
     /// let rules = rules.run_if(|call| call.cohort != Some("load test"));
     /// # let _ = rules;
     /// ```
@@ -201,11 +201,11 @@ impl ShadowRules {
 
     /// Calls this for each comparison that differs or fails: to send it to an error tracker, a queue, a file.
     /// It is called beside the caller, one report after the other, on a thread that may block. At most
-    /// [`SHADOW_REPORTS_MAX`](crate::SHADOW_REPORTS_MAX) wait; what comes beyond counts as `reports_dropped`.
-    /// Values are redacted as in [samples](crate::Mismatch); the key is not.
+    /// [`SHADOW_REPORTS_MAX`](crate::defaults::SHADOW_REPORTS_MAX) wait; what comes beyond counts as `reports_dropped`.
+    /// Values are redacted as in [samples](crate::shadow::Mismatch); the key is not.
     ///
     /// ```
-    /// # let rules = dualwrite::ShadowRules::default();
+    /// # let rules = dualwrite::shadow::ShadowRules::default();
     /// let rules = rules.on_report(|report| eprintln!("{}: {:?}", report.method, report.found));
     /// # let _ = rules;
     /// ```
@@ -219,7 +219,7 @@ impl ShadowRules {
     /// data of rows**: most databases put values into their errors. `E` is the error of the repository.
     ///
     /// ```
-    /// # let rules = dualwrite::ShadowRules::default();
+    /// # let rules = dualwrite::shadow::ShadowRules::default();
     /// let rules = rules.error_text(|error: &sqlx::Error| error.to_string());
     /// # let _ = rules;
     /// ```
@@ -255,7 +255,7 @@ impl ShadowRules {
     }
 
     /// The share of the comparisons on which old is read again, to learn which fields are never the same
-    /// twice: [`NOISE_SAMPLE`](crate::NOISE_SAMPLE) unless said otherwise. A comparison that differs in
+    /// twice: [`NOISE_SAMPLE`](crate::defaults::NOISE_SAMPLE) unless said otherwise. A comparison that differs in
     /// such fields alone counts as ignored, unless they are
     /// [critical](crate::Registration::critical). [`Status::noise`](crate::Status) shows what was seen.
     /// With [`Percent::ZERO`] nothing is noise.

@@ -10,7 +10,7 @@ pub(crate) const HAZARD_NAME_BYTES_MAX: usize = 200;
 /// What speaks against writing new alone.
 ///
 /// ```
-/// assert_eq!(dualwrite::HazardKind::ForeignKey.as_str(), "foreign_key");
+/// assert_eq!(dualwrite::preflight::HazardKind::ForeignKey.as_str(), "foreign_key");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -22,7 +22,7 @@ pub struct MirrorError {
 /// control tables with its heartbeat, so the share is rounded down and the error is at most replaced every ten seconds.
 ///
 /// ```
-/// fn show(instance: &dualwrite::InstanceReport) -> Option<String> {
+/// fn show(instance: &dualwrite::operator::InstanceReport) -> Option<String> {
 ///     let note = instance.mirror.as_ref()?;
 ///     Some(format!("{}: {note}", instance.id))
 /// }

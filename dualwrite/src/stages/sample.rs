@@ -7,7 +7,7 @@ use crate::stages::position::Percent;
 /// What operators want compared, in place of what is registered.
 ///
 /// ```
-/// fn show(migration: &dualwrite::MigrationOverview) -> String {
+/// fn show(migration: &dualwrite::operator::MigrationOverview) -> String {
 ///     migration.sample.reads.map_or("as registered".to_owned(), |share| share.to_string())
 /// }
 /// ```

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Why the two sides may differ.
 ///
 /// ```
-/// assert_eq!(dualwrite::StaleKind::Truncated.as_str(), "truncated");
+/// assert_eq!(dualwrite::verify::StaleKind::Truncated.as_str(), "truncated");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,7 +18,7 @@ const OTHER_FIELDS: &str = "…";
 /// What is wrong with a key.
 ///
 /// ```
-/// assert_eq!(dualwrite::KeyDifferenceKind::MissingInNew.to_string(), "missing in new");
+/// assert_eq!(dualwrite::verify::KeyDifferenceKind::MissingInNew.to_string(), "missing in new");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -17,7 +17,7 @@ pub const EVENTS_WAITING_MAX: usize = 1_024;
 /// Something that a service may want to hear of.
 ///
 /// ```
-/// use dualwrite::RuntimeEvent;
+/// use dualwrite::observe::RuntimeEvent;
 ///
 /// fn tell(event: &RuntimeEvent) {
 ///     match event {

@@ -43,7 +43,7 @@ pub struct RepairReport {
     /// Keys that seemed to differ and were equal under the lock: nothing was done.
     pub already_equal: u64,
     /// Keys that cannot be copied, or differ after it, or that old lacks while writes in flight do not end: after
-    /// [`FENCE_REFUSALS_MAX`](crate::FENCE_REFUSALS_MAX) of these no more are waited for.
+    /// [`FENCE_REFUSALS_MAX`](crate::defaults::FENCE_REFUSALS_MAX) of these no more are waited for.
     pub failed: u64,
     /// The first 100 of these, as JSON, with the reason.
     pub failures: Vec<(String, String)>,

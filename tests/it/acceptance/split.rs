@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Tx};
+use dualwrite::{BoxError, Copied, CopyKeys, Tx, copy::KeySource};
 
 use super::dialect::{differ, for_update, list, sql, text, upsert};
 use super::ledger::Versioned;

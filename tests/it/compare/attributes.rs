@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dualwrite::{Compare, Differences, SHOWN_CHARS_MAX};
+use dualwrite::{Compare, compare::Differences, defaults::SHOWN_CHARS_MAX};
 
 use super::found;
 

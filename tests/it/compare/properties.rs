@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use dualwrite::{Compare, DIFFERENCES_MAX, Differences};
+use dualwrite::{Compare, compare::Differences, defaults::DIFFERENCES_MAX};
 use proptest::prelude::*;
 
 #[derive(Clone, Compare, Debug, PartialEq)]

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use dualwrite::{Compare, DIFFERENCES_MAX, DifferenceKind, Differences};
+use dualwrite::{
+    Compare,
+    compare::{DifferenceKind, Differences},
+    defaults::DIFFERENCES_MAX,
+};
 use uuid::Uuid;
 
 use super::found;

@@ -1,6 +1,6 @@
 //! `dualwrite contract backup --into FILE`: made, restored, and compared with what is to go.
 
-use dualwrite::{ContractDecision, EvidenceKind};
+use dualwrite::contract::{ContractDecision, EvidenceKind};
 
 use super::world::{Over, over};
 use crate::support::db::{PostgresDb, Scratch, TestDb, on_all_databases};

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Contract, Copied, CopyKeys, Gate, KeySource, Operator, Runtime, Stage, Tx,
+    BoxError, Copied, CopyKeys, Gate, Runtime, Stage, Tx, contract::Contract, copy::KeySource,
+    operator::Operator,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -1,6 +1,6 @@
 //! Each piece of evidence is asked for: without it the contract is refused, with the right reason.
 
-use dualwrite::{ErrorKind, EvidenceKind, Gate, Stage};
+use dualwrite::{ErrorKind, Gate, Stage, contract::EvidenceKind};
 
 use super::world::{Over, complete, contracted, over};
 use crate::support::db::{Scratch, on_all_databases};

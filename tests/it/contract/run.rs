@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{Contract, ErrorKind, Gate, Stage};
+use dualwrite::{ErrorKind, Gate, Stage, contract::Contract};
 use serde_json::Value;
 
 use super::world::{contract, over};
@@ -39,7 +39,10 @@ async fn a_dry_run_drops_nothing_and_a_run_drops_old<D: Sql>(db: Scratch<D>) {
     let what: Vec<&str> = events.iter().map(|event| &*event.what).collect();
     assert_eq!(what, ["dropped", "begun", "backup"]);
     let begun: Value = serde_json::from_str(&events[1].detail).unwrap();
-    assert_eq!(begun["evidence"].as_array().unwrap().len(), dualwrite::EvidenceKind::ALL.len());
+    assert_eq!(
+        begun["evidence"].as_array().unwrap().len(),
+        dualwrite::contract::EvidenceKind::ALL.len()
+    );
     assert_eq!(begun["statements"][0], looked.statements[0].as_str());
     assert_eq!((&*events[1].actor, &*events[1].reason), ("ada", "over"));
     assert_eq!((&*events[2].detail, &*events[2].actor), ("5 rows", "ada"));

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use dualwrite::{
-    Contract, ContractDecision, ConvertColumns, Dual, DualTable as _, ErrorKind, EvidenceKind,
-    Expand, Gate, Migration, Move, Operator, Runtime, Side, Stage,
+    Dual, DualTable as _, ErrorKind, Gate, Migration, Move, Runtime, Side, Stage,
+    contract::{Contract, ContractDecision, EvidenceKind},
+    copy::ConvertColumns,
+    expand::Expand,
+    operator::Operator,
 };
 use sqlx::migrate::{Migrate, Migrator};
 

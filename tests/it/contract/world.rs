@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, Contract, ContractDecision, EvidenceKind, Operator, Registration, Runtime, Stage,
+    Backend, Registration, Runtime, Stage,
+    contract::{Contract, ContractDecision, EvidenceKind},
+    operator::Operator,
 };
 
 use crate::support::db::Scratch;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dualwrite::{
-    Closed, Command, CommandOptions, ErrorKind, MirrorFailure, Operator, Overflow, Side, Stage,
+    Closed, ErrorKind, Side, Stage,
+    converging::{MirrorFailure, Overflow},
+    operator::{Command, CommandOptions, Operator},
 };
 use tokio::sync::Notify;
 

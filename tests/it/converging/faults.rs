@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dualwrite::{Backend, MirrorFailure, Side, Stage};
+use dualwrite::{Backend, Side, Stage, converging::MirrorFailure};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -52,7 +52,7 @@ fn side(carts: &Carts, side: Side, text: &'static str, gate: Option<&Gate>) -> C
     })
 }
 
-fn slow(carts: &Carts) -> dualwrite::Converging<Carts> {
+fn slow(carts: &Carts) -> dualwrite::converging::Converging<Carts> {
     let long = Duration::from_secs(30);
     quick(carts).primary_limit(long).mirror_limit(long).copy_limit(long)
 }

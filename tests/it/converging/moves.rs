@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dualwrite::{Gate, MirrorFailure, Percent, Side, Stage};
+use dualwrite::{Gate, Percent, Side, Stage, converging::MirrorFailure};
 use tokio::sync::Notify;
 
 use super::stores::{Carts, Fault, Service, quick, quiet};

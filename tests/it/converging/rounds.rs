@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dualwrite::{Migration, MirrorFailure, Percent, Side, Stage};
+use dualwrite::{Migration, Percent, Side, Stage, converging::MirrorFailure};
 
 use super::http::HttpStore;
 use super::stores::{Carts, Service, Store, quick, quiet, save};

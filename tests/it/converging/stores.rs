@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Converging, Migration, MirrorFailure, Runtime, Side, Stage, TwoStores,
+    Backend, BoxError, Migration, Runtime, Side, Stage,
+    converging::{Converging, MirrorFailure, TwoStores},
 };
 
 pub(crate) use super::fault::Fault;

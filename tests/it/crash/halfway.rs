@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualwrite::{LEASE, Stage};
+use dualwrite::{Stage, defaults::LEASE};
 
 use crate::processes::Operator;
 use crate::support::customers::{BACKFILL, CopyCustomers, Customer, Customers, POISON, both, join};

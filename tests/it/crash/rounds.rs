@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dualwrite::{LEASE, Stage};
+use dualwrite::{Stage, defaults::LEASE};
 
 use super::model::Model;
 use super::writers::{Draw, POISON_EVERY};

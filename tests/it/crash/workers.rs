@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dualwrite::{LEASE, Stage, Throttle};
+use dualwrite::{Stage, backfill::Throttle, defaults::LEASE};
 
 use super::rounds::{numbers, setting};
 use super::writers::Draw;

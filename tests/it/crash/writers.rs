@@ -26,7 +26,7 @@ pub(super) const POISON_EVERY: i64 = 60;
 pub(super) const NEWCOMERS: i64 = 30;
 
 /// Short, so that others need not wait long for what the dead have claimed.
-const LEASE: Duration = dualwrite::LEASE;
+const LEASE: Duration = dualwrite::defaults::LEASE;
 pub(super) const RANGE_LEASE: Duration = Duration::from_millis(400);
 const BATCH: u32 = 2;
 /// Writes between two changes of the position.

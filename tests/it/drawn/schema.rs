@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use dualwrite::{CopySql, KeySource, Mapping, OwnedKey};
+use dualwrite::{CopySql, Mapping, OwnedKey, copy::KeySource};
 use uuid::Uuid;
 
 use super::columns::{Kind, Value, integer, key_types, uuid, values, word};

@@ -1,8 +1,8 @@
 //! The ready copy function for old and new columns in one row, on every database.
 
 use dualwrite::{
-    ConvertColumns, CopyKeys, Dual, DualTable, ErrorKind, Migration, Operation, Route, Runtime,
-    Stage,
+    CopyKeys, Dual, DualTable, ErrorKind, Migration, Operation, Route, Runtime, Stage,
+    copy::ConvertColumns,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -93,8 +93,8 @@ impl<D: Sql> Customers<D::Db> for Store<D> {
 
 async fn a_rename_and_a_type_change_of_chinook<D: Sql>(db: Scratch<D>)
 where
-    snake::Customer: dualwrite::ConvertColumns<D::Db>,
-    pascal::Customer: dualwrite::ConvertColumns<D::Db>,
+    snake::Customer: dualwrite::copy::ConvertColumns<D::Db>,
+    pascal::Customer: dualwrite::copy::ConvertColumns<D::Db>,
 {
     if chinook::load(&db).await.is_none() {
         return;
@@ -108,7 +108,7 @@ where
 
 async fn live<T, D>(db: Scratch<D>)
 where
-    T: DualTable + dualwrite::ConvertColumns<D::Db>,
+    T: DualTable + dualwrite::copy::ConvertColumns<D::Db>,
     D: Sql,
 {
     let [key, email, new_email, rep, new_rep] = T::COLUMNS else { panic!("{:?}", T::COLUMNS) };

@@ -1,8 +1,8 @@
 //! NULL that is a value, told from "not copied yet" by a field of the user's choice.
 
 use dualwrite::{
-    Backend, BindColumns, Columns, ConvertColumns, Dual, DualTable, Operation, Route, Runtime,
-    Side, Stage, Tx,
+    Backend, BindColumns, Columns, Dual, DualTable, Operation, Route, Runtime, Side, Stage, Tx,
+    copy::ConvertColumns,
 };
 use sqlx::AssertSqlSafe;
 

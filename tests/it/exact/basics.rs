@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, Exact, ExactSide, Side, Stage};
+use dualwrite::{
+    ErrorKind, Side, Stage,
+    exact::{Exact, ExactSide},
+};
 
 use super::carts::{CartDb, Fault, NAME, Pair, cart, count, find, on_pairs, quiet, save};
 use crate::support::db::{PostgresDb, TestDb};

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dualwrite::{BoxError, Error, ErrorKind, Exact, ExactBuilder, ExactSide, Stage};
+use dualwrite::{
+    BoxError, Error, ErrorKind, Stage,
+    exact::{Exact, ExactBuilder, ExactSide},
+};
 use serde::{Deserialize, Serialize};
 use sqlx::Database;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use dualwrite::{ExactStep, Stage};
+use dualwrite::{Stage, exact::ExactStep};
 
 use super::carts::{CartDb, Carts, Pair, cart, count, find, on_pairs, quiet, save};
 use super::oracle::{History, is_delete};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, ExactSide, ExactStep, Side, Stage};
+use dualwrite::{
+    ErrorKind, Side, Stage,
+    exact::{ExactSide, ExactStep},
+};
 
 use super::carts::{CartDb, Fault, Pair, cart, find, on_pairs, quiet, save};
 use crate::support::wait::until;

@@ -2,7 +2,7 @@
 
 use std::num::ParseIntError;
 
-use dualwrite::{Dual, DualTable, ErrorKind, Expand, Runtime, Stage};
+use dualwrite::{Dual, DualTable, ErrorKind, Runtime, Stage, expand::Expand};
 use sqlx::migrate::Migrate;
 
 use super::world::{migrate, refused, write};
@@ -34,7 +34,7 @@ fn text(age: i64) -> String {
 async fn a_derived_struct_is_expanded_and_backfilled<D: Sql>(db: Scratch<D>)
 where
     <D::Db as sqlx::Database>::Connection: Migrate,
-    Customer: dualwrite::ConvertColumns<D::Db>,
+    Customer: dualwrite::copy::ConvertColumns<D::Db>,
 {
     db.execute(
         "CREATE TABLE customers (id BIGINT PRIMARY KEY, email VARCHAR(60) NOT NULL, age VARCHAR(10) NOT NULL);

@@ -1,7 +1,7 @@
 //! The generated files: judged, applied by sqlx, and taken back.
 
 use dualwrite::schema::{Folder, Level, SqlDialect};
-use dualwrite::{ErrorKind, FindingLevel, Stage};
+use dualwrite::{ErrorKind, Stage, preflight::FindingLevel};
 use sqlx::migrate::Migrate;
 
 use super::world::{catalogue, migrate, migration, old_tables, refused, write};

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use dualwrite::{Contract, Expand, Operator, Runtime, Stage};
+use dualwrite::{Runtime, Stage, contract::Contract, expand::Expand, operator::Operator};
 
 use super::world::CopyEmail;
 use crate::support::db::{Scratch, on_all_databases};

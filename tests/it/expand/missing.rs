@@ -1,6 +1,6 @@
 //! Each piece that is missing, or stricter than old, keeps `DualWrite` shut with its reason.
 
-use dualwrite::{FindingLevel, Migration, Stage};
+use dualwrite::{Migration, Stage, preflight::FindingLevel};
 use sqlx::migrate::Migrate;
 
 use super::world::{migrate, migration, old_tables, refused, write};

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use dualwrite::schema::{Folder, Level, SqlDialect};
-use dualwrite::{Expand, Runtime, Stage};
+use dualwrite::{Runtime, Stage, expand::Expand};
 use sqlx::migrate::Migrate;
 
 use super::world::{CopyEmail, migrate, write};

@@ -5,8 +5,10 @@ use std::marker::PhantomData;
 use std::path::Path;
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, Expand, Gate, KeySource, Migration, Move, NewTable, Runtime,
-    SchemaFile, Stage, Tx,
+    BoxError, Copied, CopyKeys, Gate, Migration, Move, Runtime, Stage, Tx,
+    contract::SchemaFile,
+    copy::KeySource,
+    expand::{Expand, NewTable},
 };
 use sqlx::migrate::{Migrate, Migrator};
 

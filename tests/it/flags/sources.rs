@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use dualwrite::{
-    BoxError, DesiredState, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags, RuntimeBuilder,
-    Stage,
+    BoxError, RuntimeBuilder, Stage,
+    flags::{DesiredState, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags},
 };
 use open_feature::provider::{FeatureProvider, ProviderMetadata, ResolutionDetails};
 use open_feature::{

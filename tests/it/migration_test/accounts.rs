@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use dualwrite::testing::MigrationTest;
-use dualwrite::{Backend, BoxError, Copied, CopyKeys, KeySource, Migration, Runtime, Tx};
+use dualwrite::{Backend, BoxError, Copied, CopyKeys, Migration, Runtime, Tx, copy::KeySource};
 
 use crate::support::db::{Rows, Scratch};
 use crate::support::sql::Sql;

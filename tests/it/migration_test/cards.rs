@@ -1,7 +1,9 @@
 //! A sample migration between two columns of one row: right, or with one bug.
 
 use dualwrite::testing::MigrationTest;
-use dualwrite::{Backend, Columns, CopySql, KeySource, Mapping, Migration, Runtime, Side, Tx};
+use dualwrite::{
+    Backend, Columns, CopySql, Mapping, Migration, Runtime, Side, Tx, copy::KeySource,
+};
 
 use super::accounts::{Value, literal, values};
 use crate::support::db::Scratch;

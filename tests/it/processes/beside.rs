@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{LEASE, Side, Stage};
+use dualwrite::{Side, Stage, defaults::LEASE};
 
 use super::Operator;
 use crate::support::customers::{Customer, Customers, FAILING, both};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, Gate, LEASE, Stage};
+use dualwrite::{ErrorKind, Gate, Stage, defaults::LEASE};
 
 use super::Operator;
 use crate::support::db::{Scratch, on_all_databases};

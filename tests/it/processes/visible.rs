@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualwrite::{LEASE, Percent, Stage};
+use dualwrite::{Percent, Stage, defaults::LEASE};
 
 use super::Operator;
 use crate::support::db::{Scratch, on_all_databases};

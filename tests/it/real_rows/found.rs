@@ -1,6 +1,6 @@
 //! What the preflight says of the rows that a copy writes: by table, column and name.
 
-use dualwrite::{CopySql, KeySource, Migration, Runtime};
+use dualwrite::{CopySql, Migration, Runtime, copy::KeySource};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::sql::Sql;

@@ -2,7 +2,8 @@
 //! verified, and copied.
 
 use dualwrite::{
-    Compare, ConvertColumns, CopySql, Dual, DualTable as _, KeySource, Mapping, Runtime, Stage,
+    Compare, CopySql, Dual, DualTable as _, Mapping, Runtime, Stage,
+    copy::{ConvertColumns, KeySource},
 };
 
 use crate::support::db::{PostgresDb, Scratch, TestDb as _, on_all_databases};

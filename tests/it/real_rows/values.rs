@@ -1,8 +1,9 @@
 //! Errors that are stored, logged or shown name codes, constraints, tables and columns; never the values of rows.
 
 use dualwrite::{
-    BoxError, ConvertColumns, Copied, CopyKeys, CopySql, Dual, DualTable as _, Error, ErrorKind,
-    KeySource, Runtime, Stage, Tx,
+    BoxError, Copied, CopyKeys, CopySql, Dual, DualTable as _, Error, ErrorKind, Runtime, Stage,
+    Tx,
+    copy::{ConvertColumns, KeySource},
 };
 
 use crate::support::db::{PostgresDb, Scratch, TestDb as _, on_all_databases};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dualwrite::{BackfillProgress, Error, ErrorKind, Stage};
+use dualwrite::{Error, ErrorKind, Stage, backfill::BackfillProgress};
 use tokio::task::JoinHandle;
 
 use super::complete;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dualwrite::{ErrorKind, FENCE_REFUSALS_MAX, Tx};
+use dualwrite::{ErrorKind, Tx, defaults::FENCE_REFUSALS_MAX};
 
 use super::ramp_down;
 use crate::support::db::{Scratch, on_all_databases};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use dualwrite::{CopySql, ErrorKind, KeySource, Mapping, Migration, Runtime, Side, Stage};
+use dualwrite::{CopySql, ErrorKind, Mapping, Migration, Runtime, Side, Stage, copy::KeySource};
 
 use super::deletes::{
     beside_a_reverse_copy, beside_the_repair_of_a_difference, beside_the_repair_of_a_mark,

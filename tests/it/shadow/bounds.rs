@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use dualwrite::{SHADOW_CONCURRENCY, ShadowRules, Stage};
+use dualwrite::{Stage, defaults::SHADOW_CONCURRENCY, shadow::ShadowRules};
 
 use super::{Rows as _, World};
 

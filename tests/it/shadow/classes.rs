@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{ErrorKind, ShadowRules, Stage};
+use dualwrite::{ErrorKind, Stage, shadow::ShadowRules};
 
 use super::{Refused, Row, Rows as _, World, row};
 

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{COHORTS_MAX, Percent, ShadowRules, Stage, cohort};
+use dualwrite::{
+    Percent, Stage,
+    defaults::COHORTS_MAX,
+    shadow::{ShadowRules, cohort},
+};
 
 use super::{Row, Rows as _, World, row};
 

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 
 use dualwrite::{
-    SHADOW_REPORTS_MAX, ShadowFinding, ShadowReport, ShadowRules, Shown, Stage, with_context,
+    Stage,
+    compare::Shown,
+    defaults::SHADOW_REPORTS_MAX,
+    shadow::{ShadowFinding, ShadowReport, ShadowRules, with_context},
 };
 
 use super::{Refused, Row, Rows as _, World, row};
@@ -29,7 +32,7 @@ async fn a_difference_is_reported_with_method_key_cohort_and_redacted_values() {
     world.rows.find(7).await.unwrap();
     assert!(taken(&world, &heard).await.is_empty(), "what is equal is not reported");
     world.new.answers(|_| Ok(Row { email: "other".into(), country: "DE".into(), ..row() }));
-    dualwrite::cohort("large", world.rows.find(7)).await.unwrap();
+    dualwrite::shadow::cohort("large", world.rows.find(7)).await.unwrap();
     let [report] = taken(&world, &heard).await.try_into().unwrap();
     assert_eq!((&*report.migration, &*report.method), ("rows", "Rows::find"));
     assert_eq!((report.key.as_deref(), report.cohort.as_deref()), (Some("7"), Some("large")));
@@ -111,9 +114,9 @@ async fn a_predicate_of_the_call_says_what_is_compared() {
         call.method == "Rows::find" && call.key == Some("1") && call.cohort == Some("large")
     });
     let world = World::at(Stage::Shadow, rules).await;
-    dualwrite::cohort("large", world.rows.find(1)).await.unwrap();
-    dualwrite::cohort("large", world.rows.find(2)).await.unwrap();
-    dualwrite::cohort("small", world.rows.find(1)).await.unwrap();
+    dualwrite::shadow::cohort("large", world.rows.find(1)).await.unwrap();
+    dualwrite::shadow::cohort("large", world.rows.find(2)).await.unwrap();
+    dualwrite::shadow::cohort("small", world.rows.find(1)).await.unwrap();
     world.rows.find(1).await.unwrap();
     world.rows.all().await.unwrap();
     assert_eq!(world.compared("find").await.equal, 1);

@@ -1,7 +1,9 @@
 //! The noise baseline: what old never answers twice is left out, and hides nothing beside it.
 
 use dualwrite::testing::TestMigration;
-use dualwrite::{GuardReport, NOISE_CHECKS_MIN, Percent, ShadowRules, Stage};
+use dualwrite::{
+    Percent, Stage, defaults::NOISE_CHECKS_MIN, guard::GuardReport, shadow::ShadowRules,
+};
 
 use super::{Row, Rows as _, World, row};
 

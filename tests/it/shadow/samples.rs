@@ -1,6 +1,11 @@
 //! Samples of mismatches: the first few of each field, with key and redacted values, across restarts.
 
-use dualwrite::{KEY_BYTES_MAX, Runtime, SAMPLES_PER_FIELD_MAX, ShadowRules, Shown, Stage};
+use dualwrite::{
+    Runtime, Stage,
+    compare::Shown,
+    defaults::{KEY_BYTES_MAX, SAMPLES_PER_FIELD_MAX},
+    shadow::ShadowRules,
+};
 
 use super::{Row, Rows as _, World, row};
 use crate::support::db::{Scratch, on_all_databases};

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use dualwrite::{Backend, MirrorPolicy, Percent, Registration, ShadowRules, Stage, Status, Tx};
+use dualwrite::{
+    Backend, MirrorPolicy, Percent, Registration, Stage, Status, Tx, shadow::ShadowRules,
+};
 
 use super::{Rows as _, World};
 use crate::support::db::{Scratch, on_all_databases};

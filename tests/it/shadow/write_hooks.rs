@@ -3,7 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
-use dualwrite::{ShadowFinding, ShadowReport, ShadowRules, Shown, cohort, with_context};
+use dualwrite::{
+    compare::Shown,
+    shadow::{ShadowFinding, ShadowReport, ShadowRules, cohort, with_context},
+};
 
 use super::writes::{Broken, compared, service_with};
 use crate::support::db::{Scratch, on_all_databases};

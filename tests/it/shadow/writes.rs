@@ -5,8 +5,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, ComparedReport, Copied, CopyKeys, KeySource, Migration, MirrorPolicy,
-    Percent, Registration, Runtime, ShadowRules, Shown, Stage, Tx, cohort,
+    Backend, BoxError, Copied, CopyKeys, Migration, MirrorPolicy, Percent, Registration, Runtime,
+    Stage, Tx,
+    compare::Shown,
+    copy::KeySource,
+    shadow::{ComparedReport, ShadowRules, cohort},
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, Error, KeySource, Migration, POLL, Runtime, Side, Tx,
+    Backend, BoxError, Copied, CopyKeys, Error, Migration, Runtime, Side, Tx, copy::KeySource,
+    defaults::POLL,
 };
 use sqlx::Pool;
 use tokio::sync::{Semaphore, watch};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, KeySource, Migration, Registration, Runtime, Stage, Tx,
+    Backend, BoxError, Copied, CopyKeys, Migration, Registration, Runtime, Stage, Tx,
+    copy::KeySource,
 };
 use tokio::sync::Notify;
 

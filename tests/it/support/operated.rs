@@ -1,6 +1,9 @@
 //! Backfills for operators to look at, that nothing moves meanwhile.
 
-use dualwrite::{Command, CommandOptions, Error, ErrorKind, Operator, Side, Stage};
+use dualwrite::{
+    Error, ErrorKind, Side, Stage,
+    operator::{Command, CommandOptions, Operator},
+};
 
 use super::db::Scratch;
 use super::notes::{World, plain};

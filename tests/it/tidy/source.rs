@@ -52,10 +52,18 @@ impl Sources {
     pub(crate) fn without_exports(self) -> Self {
         let strip = |(module, mut code): (String, String)| {
             for export in ["pub use ", "pub(crate) use ", "pub(super) use "] {
-                while let Some(at) = code.find(export) {
-                    let end = code[at..].find(';').map_or(code.len(), |end| at + end + 1);
-                    code.replace_range(at..end, "");
-                }
+                strip(&mut code, export);
+            }
+            (module, code)
+        };
+        Self(self.0.into_iter().map(strip).collect())
+    }
+
+    /// Without what rooms show to users.
+    pub(crate) fn without_exports_of_heads(self) -> Self {
+        let strip = |(module, mut code): (String, String)| {
+            if super::room(&module) == module {
+                strip(&mut code, "pub use ");
             }
             (module, code)
         };
@@ -147,5 +155,12 @@ fn expand(before: String, tree: &str, found: &mut Vec<String>) {
             }
             _ => {}
         }
+    }
+}
+
+fn strip(code: &mut String, export: &str) {
+    while let Some(at) = code.find(export) {
+        let end = code[at..].find(';').map_or(code.len(), |end| at + end + 1);
+        code.replace_range(at..end, "");
     }
 }

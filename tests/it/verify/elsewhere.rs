@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use dualwrite::KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
-use dualwrite::{BoxError, Copied, CopyKeys, KeySource, Mapping, Runtime, Stage, Tx};
+use dualwrite::verify::KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
+use dualwrite::{BoxError, Copied, CopyKeys, Mapping, Runtime, Stage, Tx, copy::KeySource};
 
 use super::people::People;
 use crate::support::db::{Scratch, on_all_databases};

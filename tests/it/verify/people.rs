@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use dualwrite::{
-    BoxError, Compare, Copied, CopyKeys, KeySource, Mapping, Migration, OwnedKey, Runtime, Stage,
-    Tx,
+    BoxError, Compare, Copied, CopyKeys, Mapping, Migration, OwnedKey, Runtime, Stage, Tx,
+    copy::KeySource,
 };
 use uuid::Uuid;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use dualwrite::KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
-use dualwrite::{KeyDifferenceKind, VerifyReport};
+use dualwrite::verify::KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
+use dualwrite::verify::{KeyDifferenceKind, VerifyReport};
 use uuid::Uuid;
 
 use super::people::{CopyPeople, People, PersonKey, Way, World, write_on};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use dualwrite::{ErrorKind, Gate, Migration, Move, Percent, Stage, StaleKind, Throttle};
+use dualwrite::{
+    ErrorKind, Gate, Migration, Move, Percent, Stage, backfill::Throttle, verify::StaleKind,
+};
 
 use super::people::{CopyPeople, People, Way, World};
 use crate::support::db::{Scratch, on_all_databases};

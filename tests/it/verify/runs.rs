@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use dualwrite::{ErrorKind, Percent, Stage, Throttle};
+use dualwrite::{ErrorKind, Percent, Stage, backfill::Throttle};
 
 use super::people::{CopyPeople, People, Way, World, write_on};
 use crate::support::db::{Scratch, on_all_databases};

@@ -1,7 +1,7 @@
 //! Writes that miss the triggers because of where the row or the trigger stands: tables that inherit, tables that were
 //! renamed, triggers that were switched off; and rows that `OR REPLACE` removes unnamed.
 
-use dualwrite::{HazardKind, Stage, StaleKind};
+use dualwrite::{Stage, preflight::HazardKind, verify::StaleKind};
 
 use super::named::kinds;
 use super::seen::{repaired, stale, watched};

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use dualwrite::{
-    Blocker, BoxError, Copied, CopyKeys, ErrorKind, Gate, HazardKind, KeySource, Migration, Move,
-    Runtime, Stage, StaleKind, Tx,
+    Blocker, BoxError, Copied, CopyKeys, ErrorKind, Gate, Migration, Move, Runtime, Stage, Tx,
+    copy::KeySource, preflight::HazardKind, verify::StaleKind,
 };
 
 use super::seen::{on, stale};

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, ErrorKind, Gate, KeySource, Migration, Move, Runtime, Stage,
-    StaleKind, Tx,
+    BoxError, Copied, CopyKeys, ErrorKind, Gate, Migration, Move, Runtime, Stage, Tx,
+    copy::KeySource, verify::StaleKind,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use dualwrite::{BoxError, Copied, CopyKeys, ErrorKind, KeySource, Runtime, Stage, StaleKind, Tx};
+use dualwrite::{
+    BoxError, Copied, CopyKeys, ErrorKind, Runtime, Stage, Tx, copy::KeySource, verify::StaleKind,
+};
 
 use super::seen::{on, repaired, stale, watched};
 use crate::support::db::{Scratch, on_all_databases};

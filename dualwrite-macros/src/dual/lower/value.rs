@@ -161,7 +161,7 @@ pub(super) fn identifier(
 const RULE: &str =
     "a plain name: a letter or `_`, then letters, digits, `_` or `$`, at most 63 bytes";
 
-/// The same rule as `dualwrite::Identifier`.
+/// The same rule as `dualwrite::copy::Identifier`.
 pub(super) fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')

@@ -20,7 +20,7 @@ use crate::needs::{Failure, failure};
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Migration, MirrorFailure};
+/// use dualwrite::{converging::MirrorFailure, Migration};
 /// # #[derive(Clone)] struct Cache;
 /// # impl Cache { async fn put(&self, _: i64, _: &str) -> Result<(), dualwrite::Error> { Ok(()) } }
 /// # #[derive(Clone)] struct Search;

@@ -116,7 +116,7 @@ impl<'m, K: Key + ?Sized, O, N, C, L> ReadCall<'m, K, O, N, C, L> {
     }
 
     /// Copies the key that the new side misses, and asks again; the answer says whether it misses it, by
-    /// [`MaybeMissing`](crate::MaybeMissing). For migrations that are registered as lazy.
+    /// [`MaybeMissing`](crate::call::MaybeMissing). For migrations that are registered as lazy.
     pub fn lazy(self) -> ReadCall<'m, K, O, N, C, Lazy> {
         let Self { shared, method, key, old, new, compare, .. } = self;
         ReadCall { shared, method: method.lazy(), key, old, new, compare, lazy: PhantomData }

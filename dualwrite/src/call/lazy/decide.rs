@@ -6,13 +6,13 @@ use crate::stages::stage::{Side, Stage};
 /// An answer that can say that the key is not there.
 ///
 /// ```
-/// use dualwrite::MaybeMissing;
+/// use dualwrite::call::MaybeMissing;
 /// assert!(None::<i32>.is_missing());
 /// assert!(!Some(1).is_missing());
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say that a key is missing, which a lazy read needs",
-    note = "answer with `Option<…>` or `Vec<…>`, or implement `dualwrite::MaybeMissing`"
+    note = "answer with `Option<…>` or `Vec<…>`, or implement `dualwrite::call::MaybeMissing`"
 )]
 pub trait MaybeMissing {
     /// Whether the key was not found.

@@ -26,7 +26,7 @@ const ALWAYS: [&str; 2] = ["/commands/rollback", "/commands/kill-on"];
 /// Somebody who asks the page: their name, for the audit, and whether they may change anything.
 ///
 /// ```
-/// use dualwrite::Caller;
+/// use dualwrite::operator::Caller;
 /// assert!(Caller::operator("ada").may_operate());
 /// assert!(!Caller::reader("grace").may_operate());
 /// ```
@@ -60,7 +60,7 @@ impl Caller {
     }
 }
 
-/// How a [`page`](crate::page) knows who asks. Requests of nobody are answered with 401, changes of a reader with 403.
+/// How a [`page`](crate::operator::page) knows who asks. Requests of nobody are answered with 401, changes of a reader with 403.
 #[derive(Clone)]
 pub struct Access {
     known_by: KnownBy,
@@ -97,7 +97,7 @@ impl Access {
     /// by itself. Only their hashes are kept, and they are compared in constant time.
     ///
     /// ```
-    /// use dualwrite::{Access, Caller};
+    /// use dualwrite::operator::{Access, Caller};
     /// # let from_the_vault = || "0123456789abcdef".to_owned();
     /// let access = Access::bearer([(Caller::reader("pipeline"), from_the_vault())])?;
     /// # Ok::<(), dualwrite::Error>(())

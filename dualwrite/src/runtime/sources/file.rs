@@ -28,7 +28,7 @@ const KEYS: &[&str] = &["stage", "ramp", "kill"];
 /// ```
 ///
 /// ```
-/// use dualwrite::FileFlags;
+/// use dualwrite::flags::FileFlags;
 /// let flags = FileFlags::new("/etc/service/migrations.toml");
 /// ```
 #[derive(Clone, Debug)]

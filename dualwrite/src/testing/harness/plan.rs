@@ -39,7 +39,7 @@ type ListRows<'a, K, V> = Box<dyn Fn() -> Call<'a, Vec<(K, V)>> + 'a>;
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
 /// use dualwrite::testing::MigrationTest;
-/// use dualwrite::{BoxError, CopySql, KeySource, Mapping, Runtime};
+/// use dualwrite::{BoxError, copy::KeySource, CopySql, Mapping, Runtime};
 /// use sqlx::SqlitePool;
 /// # struct Emails;
 /// # impl Emails {

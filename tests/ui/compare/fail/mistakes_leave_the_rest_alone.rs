@@ -1,4 +1,4 @@
-use dualwrite::{Compare, Differences};
+use dualwrite::{Compare, compare::Differences};
 
 #[derive(Compare)]
 struct Order {

@@ -1,6 +1,6 @@
 //! The derive neither needs nor disturbs others, nor a trait that is imported under the same name.
 
-use dualwrite::{Compare, Differences, Dual};
+use dualwrite::{Compare, compare::Differences, Dual};
 
 #[derive(Clone, Compare, Debug, Dual, PartialEq)]
 struct Customer {

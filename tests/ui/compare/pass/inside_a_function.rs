@@ -1,6 +1,6 @@
 //! Nothing that is generated needs a module of its own.
 
-use dualwrite::Differences;
+use dualwrite::compare::Differences;
 
 fn main() {
     #[derive(PartialEq)]

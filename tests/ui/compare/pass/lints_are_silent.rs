@@ -3,7 +3,7 @@
 #![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unused_qualifications)]
 #![deny(clippy::all, clippy::pedantic)]
 
-use dualwrite::{Compare, Differences};
+use dualwrite::{Compare, compare::Differences};
 
 /// A customer.
 #[derive(Compare, Debug)]

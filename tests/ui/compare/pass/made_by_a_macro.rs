@@ -1,6 +1,6 @@
 //! Items whose names, types and settings come out of `macro_rules!`, as invisible groups.
 
-use dualwrite::{Compare, Differences};
+use dualwrite::{Compare, compare::Differences};
 
 macro_rules! record {
     ($name:ident, $id:ident: $ty:ty, $key:expr, $share:literal, $same:path, $other:path, $path:literal) => {

@@ -1,6 +1,6 @@
 //! A struct that another macro writes, inside a function, with types that arrive as fragments.
 
-use dualwrite::{ConvertColumns, CopyColumns, Dual, DualTable};
+use dualwrite::{copy::ConvertColumns, CopyColumns, Dual, DualTable};
 
 macro_rules! record {
     ($name:ident, $key:ty, $old:ident: $from:ty => $new:ident: $to:ty) => {
