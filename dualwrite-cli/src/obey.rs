@@ -24,7 +24,7 @@ pub(crate) fn replaced(given: &[String]) -> Exit {
         |name| format!("`dualwrite {name} MIGRATION --by WHO --because WHY`"),
     );
     Exit::wrong_use(format!(
-        "there is no command `backfill` any more, because its orders left no line in the audit; give {instead}"
+        "there is no command `backfill` any more, because it left no line in the audit; give {instead}"
     ))
 }
 

@@ -9,8 +9,8 @@ pub(crate) mod doctor;
 pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
+mod job_commands;
 pub(crate) mod maintenance;
-mod orders;
 pub(crate) mod plans;
 pub(crate) mod progress;
 pub(crate) mod removals;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-pub(crate) use self::orders::{Order, VerifyCommand};
+pub(crate) use self::job_commands::{BackfillCommand, VerifyCommand};
 use crate::compare::Shown;
 pub(crate) use crate::control::instances::{Acknowledgement, Heartbeat, Pulse};
 pub use crate::control::progress::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
@@ -38,7 +38,7 @@ use crate::stages::facts::Facts;
 use crate::stages::lineage::{Mark, Token};
 use crate::stages::moves::Move;
 use crate::stages::position::{Epoch, Generation, Position};
-use crate::stages::sample::OrderedSample;
+use crate::stages::sample::SampleOverride;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::stages::terms::Terms;
@@ -75,7 +75,7 @@ pub(crate) struct Record {
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
     /// What operators want compared.
-    pub(crate) sample: OrderedSample,
+    pub(crate) sample: SampleOverride,
     /// Which calls are closed, and why.
     pub(crate) maintenance: Option<Maintenance>,
 }
@@ -317,12 +317,12 @@ pub(crate) trait Control:
         state: &'a VerifyState,
     ) -> BoxFuture<'a, Result<Recorded, Error>>;
 
-    /// Gives an order to the newest verification. Returns whether there is one to take it; one that is
+    /// Gives a command to the newest verification. Returns whether there is one to take it; one that is
     /// complete cannot be cancelled.
-    fn order_verification<'a>(
+    fn command_verification<'a>(
         &'a self,
         name: &'a str,
-        order: VerifyCommand,
+        command: VerifyCommand,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The newest verification.
@@ -340,12 +340,12 @@ pub(crate) trait Control:
     /// The progress of the newest backfill of every migration that has any, in a fixed number of statements.
     fn backfills(&self) -> BoxFuture<'_, Result<HashMap<String, BackfillProgress>, Error>>;
 
-    /// Gives an order to the newest backfill toward a side. Returns whether there was one to take it.
-    fn order<'a>(
+    /// Gives a command to the newest backfill toward a side. Returns whether there was one to take it.
+    fn command_backfill<'a>(
         &'a self,
         name: &'a str,
         side: Side,
-        order: Order,
+        command: BackfillCommand,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Keys whose `side` must be copied again, oldest first, those after this one.
@@ -364,7 +364,7 @@ pub(crate) trait Control:
         key: &'a EncodedKey,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Records an approval for the present stage, and the order.
+    /// Records an approval for the present stage, and the command.
     fn approve<'a>(
         &'a self,
         name: &'a str,

@@ -213,7 +213,7 @@ impl Error {
     /// - Of a transaction (`begin`, a write in it, `commit`), a move or an approval, nothing was applied. A commit
     ///   whose outcome is unknown is [`CommitUnknown`](ErrorKind::CommitUnknown), and not retryable.
     /// - Work in pieces (a backfill, a verification, a repair, the retry of dead letters) keeps what it has done,
-    ///   and goes on from there. An order (pause, resume, a rate) may have arrived, and says the same again.
+    ///   and goes on from there. A command (pause, resume, a rate) may have arrived, and says the same again.
     ///
     /// A call that is closed for maintenance is retryable too: a message from a queue goes back into the queue. But wait
     /// for the [expected end](Self::maintenance); an attempt a few seconds later is refused again.

@@ -37,7 +37,7 @@ use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::transition::{Transition, check_named, repair};
 use crate::migration::waiver::Waiver;
 use crate::preflight::finding::Preflight;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Percent, Position};
@@ -264,9 +264,9 @@ impl Migration {
         }
         let known: Vec<Hazard> = self.hazards().await?;
         let change = RecordedChange::StopWriter(writer.to_owned());
-        let order =
+        let audit =
             NewRolloutCommand::new(RolloutCommandKind::WriterStopped, by, because).about(writer);
-        let taken = self.0.control.command(&self.0.name, &change, None, &order).await?;
+        let taken = self.0.control.command(&self.0.name, &change, None, &audit).await?;
         if taken == Taken::Nothing {
             let names = known.iter().filter(|one| one.kind.is_writer()).map(|one| &*one.name);
             let names: Vec<&str> = names.collect();

@@ -45,7 +45,7 @@ use crate::preflight::report::PreflightReport;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
-use crate::stages::sample::OrderedSample;
+use crate::stages::sample::SampleOverride;
 use crate::stages::verification::VerifyReport;
 use crate::store::sql::SqlControl;
 
@@ -115,7 +115,7 @@ pub struct MigrationOverview {
     /// Live instances.
     pub instances: usize,
     /// The shares of the calls that operators want compared.
-    pub sample: OrderedSample,
+    pub sample: SampleOverride,
     /// Mirror writes that failed of late, where some did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorOverview>,
@@ -222,7 +222,7 @@ impl MigrationOverview {
             dead_letters_to_old: 0,
             instances: 0,
             mirror: None,
-            sample: OrderedSample::default(),
+            sample: SampleOverride::default(),
             hazards: Vec::new(),
             preflight: None,
             verification: None,

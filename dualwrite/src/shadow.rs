@@ -19,4 +19,4 @@ pub use crate::shadow::context::{CallContext, with_context};
 pub use crate::shadow::noise::NoiseReport;
 pub use crate::shadow::report::{FieldMismatch, ShadowCall, ShadowFinding, ShadowReport};
 pub use crate::shadow::rules::ShadowRules;
-pub use crate::stages::sample::OrderedSample;
+pub use crate::stages::sample::SampleOverride;

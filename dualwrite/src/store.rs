@@ -1,6 +1,7 @@
 //! The control tables, in memory and in SQL, and what is written to them inside a caller's transaction.
 
 pub(crate) mod account;
+pub(crate) mod backfill_commands;
 pub(crate) mod connections;
 pub(crate) mod converging;
 pub(crate) mod dead_letter;
@@ -8,5 +9,4 @@ pub(crate) mod exact;
 pub(crate) mod ledger;
 pub(crate) mod marks;
 pub(crate) mod memory;
-pub(crate) mod ordering;
 pub(crate) mod sql;

@@ -97,7 +97,7 @@ async fn a_plan_runs_to_the_end_through_restarts_and_changes_of_the_leader<D: Sq
     assert_eq!(crew.db.number("SELECT count(*) FROM dualwrite_event").await, 10);
     leaders.dedup();
     assert_eq!(leaders.len(), 9, "the leader changed every time");
-    let orders = status.orders.iter().map(|order| (order.kind, order.approval.as_deref()));
+    let commands = status.commands.iter().map(|one| (one.kind, one.approval.as_deref()));
     let approved = |name| (RolloutCommandKind::Approve, Some(name));
     let told = [
         (RolloutCommandKind::Done, None),
@@ -105,7 +105,7 @@ async fn a_plan_runs_to_the_end_through_restarts_and_changes_of_the_leader<D: Sq
         approved("owner"),
         (RolloutCommandKind::Start, None),
     ];
-    assert_eq!(orders.collect::<Vec<_>>(), told);
+    assert_eq!(commands.collect::<Vec<_>>(), told);
     assert_eq!(crew.db.number("SELECT count(*) FROM new_note").await, 30);
 }
 
@@ -197,8 +197,8 @@ async fn orders_are_followed<D: Sql>(db: Scratch<D>) {
 
     // All of it is in the audit, as every process sees it; a plan that was refused is not.
     use RolloutCommandKind::{Abort, Done, Pause, Resume, SkipSoak, Start};
-    let orders = there.rollout().orders().await.unwrap();
-    let told: Vec<_> = orders.iter().rev().map(|o| (o.kind, &*o.actor, &*o.reason)).collect();
+    let commands = there.rollout().commands().await.unwrap();
+    let told: Vec<_> = commands.iter().rev().map(|o| (o.kind, &*o.actor, &*o.reason)).collect();
     let [orders_of_people @ .., end] = &told[..] else { panic!("{told:?}") };
     assert_eq!(
         orders_of_people,
@@ -212,7 +212,7 @@ async fn orders_are_followed<D: Sql>(db: Scratch<D>) {
         ]
     );
     assert!(end.0 == Done && end.1.starts_with("plan, by instance "), "{end:?}");
-    assert_eq!(here.status().await.unwrap().orders, orders);
+    assert_eq!(here.status().await.unwrap().commands, commands);
 }
 
 async fn its_backfill_keeps_to_the_pace_of_the_plan<D: Sql>(db: Scratch<D>) {

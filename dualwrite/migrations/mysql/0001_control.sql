@@ -269,7 +269,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     waiting      TEXT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- What operators did that changed no position: who, what, and why.
-CREATE TABLE IF NOT EXISTS dualwrite_order (
+CREATE TABLE IF NOT EXISTS dualwrite_command (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     migration VARCHAR(100)    NOT NULL,
     at        BIGINT  NOT NULL,

@@ -269,7 +269,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_plan (
     waiting      TEXT
 );
 -- What operators did that changed no position: who, what, and why.
-CREATE TABLE IF NOT EXISTS dualwrite_order (
+CREATE TABLE IF NOT EXISTS dualwrite_command (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     migration TEXT    NOT NULL,
     at        INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-//! When a worker may go on: orders that it is given, hours that it keeps, and whoever needs the database
+//! When a worker may go on: instructions that it is given, hours that it keeps, and whoever needs the database
 //! more.
 
 use crate::database::Backend;
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pace::load;
 use crate::pace::rate::rate_pause;
 use crate::stages::stage::Side;
-use crate::store::ledger::{self, Orders, State};
+use crate::store::ledger::{self, Instructions, State};
 use crate::transaction::Tx;
 
 const PAUSED_POLL: Duration = Duration::from_millis(250);
@@ -21,17 +21,19 @@ impl<DB: Backend> Worker<'_, DB> {
     /// A transaction of this generation's backfill. Waits while it is paused, or the hour is wrong.
     pub(crate) async fn begin(&mut self) -> Result<Tx<'static, DB>, Error> {
         loop {
-            let (tx, orders) = self.begin_under_control().await?;
-            self.tune(&orders.settings);
-            let reason = match orders.state {
+            let (tx, instructions) = self.begin_under_control().await?;
+            self.tune(&instructions.settings);
+            let reason = match instructions.state {
                 State::Cancelled => {
                     let message = "the backfill was cancelled; `resume` it to go on";
                     return Err(Error::new(ErrorKind::Halted, message).of(&self.shared.name));
                 }
                 State::Paused => "paused",
-                State::Running if !self.throttle.allows(orders.hour) => "outside the allowed hours",
+                State::Running if !self.throttle.allows(instructions.hour) => {
+                    "outside the allowed hours"
+                }
                 State::Running | State::Complete => {
-                    self.orders = Some(orders);
+                    self.instructions = Some(instructions);
                     return Ok(tx);
                 }
             };
@@ -58,7 +60,7 @@ impl<DB: Backend> Worker<'_, DB> {
         tracing::info!(migration, set, "operators have set the pace of the backfill");
     }
 
-    async fn begin_under_control(&self) -> Result<(Tx<'static, DB>, Orders), Error> {
+    async fn begin_under_control(&self) -> Result<(Tx<'static, DB>, Instructions), Error> {
         let (mut tx, position) = self.copier.begin(self.shared).await?;
         check_stage(position, self.phase.to(), &self.shared.name)?;
         if self.phase.to() == Side::New && position.stage.reads() == Side::New {
@@ -71,10 +73,10 @@ impl<DB: Backend> Worker<'_, DB> {
         }
         // Asked under the fence: a worker that slept may know nothing but its own generation, and what
         // it takes for missing in new is long there.
-        let orders = self.ledger().orders::<DB>(tx.connection()).await;
-        let orders = orders.map_err(self.failed("reading the generation"))?;
-        match orders.filter(|orders| orders.generation == self.generation) {
-            Some(orders) => Ok((tx, orders)),
+        let instructions = self.ledger().instructions::<DB>(tx.connection()).await;
+        let instructions = instructions.map_err(self.failed("reading the generation"))?;
+        match instructions.filter(|instructions| instructions.generation == self.generation) {
+            Some(instructions) => Ok((tx, instructions)),
             None => Err(self.generation_raised()),
         }
     }
@@ -95,7 +97,9 @@ impl<DB: Backend> Worker<'_, DB> {
 
     /// The most keys a second, and how many workers share them.
     pub(crate) fn rate(&self) -> (Option<u64>, u64) {
-        self.orders.as_ref().map_or((None, 1), |orders| (orders.rate, orders.workers))
+        self.instructions
+            .as_ref()
+            .map_or((None, 1), |instructions| (instructions.rate, instructions.workers))
     }
 
     /// What the database says of itself, asked now and then.

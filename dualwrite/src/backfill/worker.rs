@@ -29,7 +29,7 @@ use crate::stages::readiness::drained;
 use crate::stages::stage::Side;
 use crate::state::Shared;
 use crate::state::waiting::Waiting;
-use crate::store::ledger::{Ledger, Orders, Phase, Range};
+use crate::store::ledger::{Instructions, Ledger, Phase, Range};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
@@ -48,7 +48,7 @@ pub(crate) struct Worker<'a, DB: Backend> {
     before: Option<Generation>,
     pub(crate) pace: Pace,
     pub(crate) brake: Brake,
-    pub(crate) orders: Option<Orders>,
+    pub(crate) instructions: Option<Instructions>,
     /// The throttle of the options, with what operators have set.
     pub(crate) throttle: Throttle,
     pub(crate) settings: BackfillSettings,
@@ -86,7 +86,7 @@ impl<'a, DB: Backend> Worker<'a, DB> {
             settings: BackfillSettings::default(),
             options,
             brake: Brake::default(),
-            orders: None,
+            instructions: None,
             told: None,
             asked: 0,
             pressed: None,

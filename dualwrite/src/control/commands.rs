@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::settings::BackfillSetting;
 use crate::control::tasks::{NewTask, StartedBackfill, untaken};
-use crate::control::{Order, VerifyCommand};
+use crate::control::{BackfillCommand, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
-use crate::rollout::order::NewRolloutCommand;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::facts::InstanceReport;
 use crate::stages::position::{Epoch, Percent};
 use crate::stages::stage::Side;
@@ -174,7 +174,7 @@ pub(crate) enum RecordedChange {
     /// The same as the job of that kind, for a move, which is recorded itself.
     ReadCatalogue,
     StartBackfill(NewTask),
-    Backfill(Side, Order),
+    Backfill(Side, BackfillCommand),
     /// Settings of a backfill that is under way; `None` for what the service says.
     Tune(Side, Vec<(BackfillSetting, Option<u64>)>),
     /// A change of the position, too, under the exclusive fence.
@@ -197,14 +197,14 @@ pub(crate) type Open = (Vec<StartedBackfill>, Vec<Job>);
 
 /// What operators do.
 pub(crate) trait Commands: Send + Sync {
-    /// Makes the change and records the order, in one transaction. `Conflict` where the position is at another epoch
+    /// Makes the change and records the command, in one transaction. `Conflict` where the position is at another epoch
     /// than `expected`.
     fn command<'a>(
         &'a self,
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
-        order: &'a NewRolloutCommand,
+        audit: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>>;
 
     /// The jobs that were started, ended or not.

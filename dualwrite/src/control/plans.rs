@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind};
-use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommand};
 use crate::rollout::state::{PlanRow, PlanUpdate};
 use crate::stages::position::Epoch;
 
@@ -18,7 +18,7 @@ pub(crate) struct NewPlan {
     pub(crate) epoch: Epoch,
     pub(crate) note: String,
     /// For the audit.
-    pub(crate) order: NewRolloutCommand,
+    pub(crate) audit: NewRolloutCommand,
 }
 
 /// Rollouts, and what flags have done.
@@ -26,14 +26,14 @@ pub(crate) trait Plans: Send + Sync {
     /// The rollout, over or not.
     fn plan<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<PlanRow>, Error>>;
 
-    /// Stores a plan, running, and records the order. `Conflict` where one is under way.
+    /// Stores a plan, running, and records the command. `Conflict` where one is under way.
     fn start_plan<'a>(
         &'a self,
         name: &'a str,
         plan: &'a NewPlan,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Changes the row if it is at this version, raises that, and records the order. Returns whether it was.
+    /// Changes the row if it is at this version, raises that, and records the command. Returns whether it was.
     fn update_plan<'a>(
         &'a self,
         name: &'a str,
@@ -41,8 +41,8 @@ pub(crate) trait Plans: Send + Sync {
         update: &'a PlanUpdate,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// The newest orders, newest first.
-    fn orders<'a>(
+    /// The newest commands, newest first.
+    fn recorded_commands<'a>(
         &'a self,
         name: &'a str,
         limit: u32,

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::facts::InstanceReport;
 use crate::stages::stage::Side;
 
@@ -96,7 +96,7 @@ pub(crate) struct NewTask {
 
 impl NewTask {
     /// How the start of it is recorded.
-    pub(crate) fn order(&self) -> NewRolloutCommand {
+    pub(crate) fn audit(&self) -> NewRolloutCommand {
         let kind = RolloutCommandKind::BackfillStart;
         let order = NewRolloutCommand::new(kind, &self.actor, &self.reason);
         order.about(format!("to {}", self.side))

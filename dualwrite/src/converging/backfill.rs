@@ -64,7 +64,7 @@ async fn work_off(
         let start = shared.clock.now();
         let place = two.marks.place(shared, &ledger, options.rate).await?;
         let Some(place) = place else { return Err(unknown_migration(&shared.name)) };
-        if place.orders.generation != ledger.generation {
+        if place.instructions.generation != ledger.generation {
             let message = "the generation was raised meanwhile; start the backfill again";
             return refused(ErrorKind::Conflict, message);
         }
@@ -72,7 +72,7 @@ async fn work_off(
         if place.complete {
             return Ok(place.progress);
         }
-        match place.orders.state {
+        match place.instructions.state {
             State::Paused => {
                 clock::sleep(PAUSED_POLL).await;
                 continue;
@@ -92,8 +92,8 @@ async fn work_off(
             return refused(ErrorKind::Halted, &message);
         }
         let spent = Duration::from_nanos(shared.clock.now().saturating_sub(start));
-        let workers = place.orders.workers.max(1);
-        clock::sleep(rate_pause(page.keys, spent, place.orders.rate, workers)).await;
+        let workers = place.instructions.workers.max(1);
+        clock::sleep(rate_pause(page.keys, spent, place.instructions.rate, workers)).await;
     }
 }
 

@@ -24,7 +24,7 @@ use crate::error::{BoxError, Error};
 ///         "fixed"
 ///     }
 ///
-///     async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
+///     async fn desired(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
 ///         Ok((migration == "customer-email").then_some(DesiredState::stage(Stage::Shadow)))
 ///     }
 /// }
@@ -37,7 +37,7 @@ pub trait FlagSource: Send + Sync + 'static {
     ///
     /// # Errors
     /// Any: it cannot be reached, or what it says cannot be understood.
-    fn wanted(
+    fn desired(
         &self,
         migration: &str,
     ) -> impl Future<Output = Result<Option<DesiredState>, BoxError>> + Send;
@@ -47,7 +47,7 @@ pub trait FlagSource: Send + Sync + 'static {
 pub(crate) trait AnySource: Send + Sync {
     fn name(&self) -> &str;
 
-    fn wanted<'a>(
+    fn desired<'a>(
         &'a self,
         migration: &'a str,
     ) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>>;
@@ -58,11 +58,11 @@ impl<S: FlagSource> AnySource for S {
         FlagSource::name(self)
     }
 
-    fn wanted<'a>(
+    fn desired<'a>(
         &'a self,
         migration: &'a str,
     ) -> BoxFuture<'a, Result<Option<DesiredState>, BoxError>> {
-        Box::pin(FlagSource::wanted(self, migration))
+        Box::pin(FlagSource::desired(self, migration))
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn announce(shared: &Joined, what: Announcement<'_>) {
     let name = || migration.to_owned();
     match what {
         Announcement::Ordered { what, by, because } => {
-            tracing::info!(migration, what, by, because, "an order for the rollout");
+            tracing::info!(migration, what, by, because, "a command for the rollout");
         }
         Announcement::Waits { reason } => tracing::debug!(migration, reason, "the rollout waits"),
         Announcement::Moved { step, to } => {

@@ -10,7 +10,7 @@ use crate::backfill::walk::{CopyReport, Way};
 use crate::clock;
 use crate::control::settings::WORKERS_MAX;
 use crate::control::tasks::NewTask;
-use crate::control::{BackfillProgress, Order, VerifyCommand};
+use crate::control::{BackfillCommand, BackfillProgress, VerifyCommand};
 use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -137,7 +137,7 @@ impl<'m> Backfill<'m> {
     /// # Errors
     /// `Database`.
     pub async fn pause(&self) -> Result<bool, Error> {
-        self.order(Order::Pause).await
+        self.give_command(BackfillCommand::Pause).await
     }
 
     /// Lets a backfill go on that was paused or cancelled; answers whether it may. What was cancelled has no
@@ -146,7 +146,7 @@ impl<'m> Backfill<'m> {
     /// # Errors
     /// `Database`.
     pub async fn resume(&self) -> Result<bool, Error> {
-        self.order(Order::Resume).await
+        self.give_command(BackfillCommand::Resume).await
     }
 
     /// Ends its workers, in all processes, with `Halted`. What is copied stays copied. Returns whether it is
@@ -155,7 +155,7 @@ impl<'m> Backfill<'m> {
     /// # Errors
     /// `Database`.
     pub async fn cancel(&self) -> Result<bool, Error> {
-        self.order(Order::Cancel).await
+        self.give_command(BackfillCommand::Cancel).await
     }
 
     /// Changes the rate of a backfill under way, in all its parts; `None` takes the limit away. Answers `false`
@@ -164,17 +164,17 @@ impl<'m> Backfill<'m> {
     /// # Errors
     /// `Database`.
     pub async fn set_rate(&self, keys: Option<u64>) -> Result<bool, Error> {
-        self.order(Order::Rate(keys)).await
+        self.give_command(BackfillCommand::Rate(keys)).await
     }
 
-    async fn order(&self, order: Order) -> Result<bool, Error> {
+    async fn give_command(&self, command: BackfillCommand) -> Result<bool, Error> {
         let Shared { control, name, .. } = &**self.shared;
-        if control.order(name, self.options.to, order).await? {
+        if control.command_backfill(name, self.options.to, command).await? {
             return Ok(true);
         }
         let newest = control.backfill(name).await?;
         let newest = newest.filter(|newest| newest.side == self.options.to);
-        Ok(newest.is_some_and(|newest| order.holds(&newest)))
+        Ok(newest.is_some_and(|newest| command.holds(&newest)))
     }
 
     /// A dry run: copies every key and rolls it back again, in any stage. Says what would be written, and
@@ -279,7 +279,7 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn pause(&self) -> Result<bool, Error> {
-        self.order(VerifyCommand::Pause).await
+        self.give_command(VerifyCommand::Pause).await
     }
 
     /// Lets a verification go on that was paused or cancelled. What was cancelled needs [`run`](Self::run) again.
@@ -287,7 +287,7 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn resume(&self) -> Result<bool, Error> {
-        self.order(VerifyCommand::GoOn).await
+        self.give_command(VerifyCommand::GoOn).await
     }
 
     /// Ends it with `Halted`, in whichever process it runs, as soon as [`pause`](Self::pause) would make it
@@ -297,11 +297,11 @@ impl<'m> Verification<'m> {
     /// # Errors
     /// `Database`.
     pub async fn cancel(&self) -> Result<bool, Error> {
-        self.order(VerifyCommand::Cancel).await
+        self.give_command(VerifyCommand::Cancel).await
     }
 
-    async fn order(&self, order: VerifyCommand) -> Result<bool, Error> {
-        self.shared.control.order_verification(&self.shared.name, order).await
+    async fn give_command(&self, command: VerifyCommand) -> Result<bool, Error> {
+        self.shared.control.command_verification(&self.shared.name, command).await
     }
 
     /// Compares the keys, goes on where an earlier run ended in the middle, and records a clean result of

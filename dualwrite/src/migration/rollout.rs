@@ -1,4 +1,4 @@
-//! [`Rollout`]: orders to the rollout of a migration, from any process, and how far it is.
+//! [`Rollout`]: commands to the rollout of a migration, from any process, and how far it is.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind};
 use crate::migration::Migration;
 use crate::migration::announce::{Announcement, announce};
 use crate::migration::transition::check_named;
+use crate::rollout::command::{NewRolloutCommand, RolloutCommand, RolloutCommandKind};
 use crate::rollout::decide::next_move;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommand, RolloutCommandKind};
 use crate::rollout::plan::RolloutPlan;
 use crate::rollout::state::{PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Position;
@@ -39,7 +39,7 @@ pub const COMMANDS_SHOWN_MAX: u32 = 50;
 /// }
 /// # }
 /// ```
-#[must_use = "give it an order"]
+#[must_use = "give it a command"]
 #[derive(Debug)]
 pub struct Rollout<'m> {
     shared: &'m Joined,
@@ -118,7 +118,7 @@ impl<'m> Rollout<'m> {
         let position = shared.refresh().await?.position;
         let new = planned(&shared.name, plan, position, by, because)?;
         shared.control.start_plan(&shared.name, &new).await?;
-        self.ordered(RolloutCommandKind::Start, by, because);
+        self.noted(RolloutCommandKind::Start, by, because);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl<'m> Rollout<'m> {
     /// `Unsupported` where no rollout is under way, `Conflict` where it changes at the same moment (look
     /// and order again), `InvalidInput` for an actor without a name, `Database`.
     pub async fn pause(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(RolloutCommandKind::Pause, by, because, None).await
+        self.give_command(RolloutCommandKind::Pause, by, because, None).await
     }
 
     /// Goes on. Where the position is no longer the plan's (it was held, or somebody moved the migration
@@ -138,7 +138,7 @@ impl<'m> Rollout<'m> {
     /// As [`pause`](Self::pause); `IllegalMove` where the next step is more than one move from here.
     pub async fn resume(&self, by: &str, because: &str) -> Result<(), Error> {
         let position = self.shared.refresh().await?.position;
-        self.order(RolloutCommandKind::Resume, by, because, Some(position)).await
+        self.give_command(RolloutCommandKind::Resume, by, because, Some(position)).await
     }
 
     /// Lets the present step end without having lasted. The gates, a soak of the registration among them,
@@ -147,7 +147,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause); `Unsupported` where it is held.
     pub async fn skip_soak(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(RolloutCommandKind::SkipSoak, by, because, None).await
+        self.give_command(RolloutCommandKind::SkipSoak, by, because, None).await
     }
 
     /// Ends it for good; the migration stays where it is. Another plan may be started then. A backfill that
@@ -156,7 +156,7 @@ impl<'m> Rollout<'m> {
     /// # Errors
     /// As [`pause`](Self::pause).
     pub async fn abort(&self, by: &str, because: &str) -> Result<(), Error> {
-        self.order(RolloutCommandKind::Abort, by, because, None).await
+        self.give_command(RolloutCommandKind::Abort, by, because, None).await
     }
 
     /// How far it is; `None` where there never was one.
@@ -177,14 +177,14 @@ impl<'m> Rollout<'m> {
         row.map(|row| row.plan()).transpose()
     }
 
-    /// The last orders that were given to rollouts of this migration, approvals among them, and what the
+    /// The last commands that were given to rollouts of this migration, approvals among them, and what the
     /// plans told of themselves, newest first; at most [`COMMANDS_SHOWN_MAX`]. The steps that were taken are among
     /// [`Migration::events`].
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
     /// async fn show(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
-    ///     for order in migration.rollout().orders().await? {
+    ///     for order in migration.rollout().commands().await? {
     ///         println!("{} by {}: {}", order.kind, order.actor, order.reason);
     ///     }
     ///     Ok(())
@@ -194,11 +194,11 @@ impl<'m> Rollout<'m> {
     ///
     /// # Errors
     /// `Database`.
-    pub async fn orders(&self) -> Result<Vec<RolloutCommand>, Error> {
-        self.shared.control.orders(&self.shared.name, COMMANDS_SHOWN_MAX).await
+    pub async fn commands(&self) -> Result<Vec<RolloutCommand>, Error> {
+        self.shared.control.recorded_commands(&self.shared.name, COMMANDS_SHOWN_MAX).await
     }
 
-    async fn order(
+    async fn give_command(
         &self,
         kind: RolloutCommandKind,
         by: &str,
@@ -206,11 +206,11 @@ impl<'m> Rollout<'m> {
         position: Option<Position>,
     ) -> Result<(), Error> {
         give(&*self.shared.control, &self.shared.name, kind, by, because, position).await?;
-        self.ordered(kind, by, because);
+        self.noted(kind, by, because);
         Ok(())
     }
 
-    fn ordered(&self, kind: RolloutCommandKind, by: &str, because: &str) {
+    fn noted(&self, kind: RolloutCommandKind, by: &str, because: &str) {
         announce(self.shared, Announcement::Ordered { what: kind.as_str(), by, because });
         self.shared.wake.notify_one();
     }
@@ -231,12 +231,12 @@ pub(crate) fn planned(
 ) -> Result<NewPlan, Error> {
     let step = plan.fits(position);
     next_move(plan, step, position).map_err(|problem| illegal(name, &problem))?;
-    let note = ordered("started", by, because);
-    let order = NewRolloutCommand::new(RolloutCommandKind::Start, by, because);
-    Ok(NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, order })
+    let note = noted("started", by, because);
+    let audit = NewRolloutCommand::new(RolloutCommandKind::Start, by, because);
+    Ok(NewPlan { text: plan.to_text()?, step, epoch: position.epoch, note, audit })
 }
 
-/// Gives an order to a rollout, from any process. What is resumed goes on from this position.
+/// Gives a command to a rollout, from any process. What is resumed goes on from this position.
 pub(crate) async fn give(
     control: &dyn Control,
     name: &str,
@@ -258,29 +258,30 @@ pub(crate) async fn give(
     };
     let update = updated(name, &row, NewRolloutCommand::new(kind, by, because), position)?;
     if !control.update_plan(name, row.version, &update).await? {
-        let message = "the rollout changed at the same moment; look at it and order again";
+        let message =
+            "the rollout changed at the same moment; look at it, and give the command again";
         return Err(Error::new(ErrorKind::Conflict, message).of(name));
     }
     Ok(())
 }
 
-/// What an order makes of the row.
+/// What a command makes of the row.
 fn updated(
     name: &str,
     row: &PlanRow,
-    order: NewRolloutCommand,
+    audit: NewRolloutCommand,
     position: Option<Position>,
 ) -> Result<PlanUpdate, Error> {
-    let NewRolloutCommand { kind, actor, reason, .. } = &order;
+    let NewRolloutCommand { kind, actor, reason, .. } = &audit;
     let (by, because) = (actor.clone(), reason.clone());
     match kind {
         RolloutCommandKind::Pause => {
-            let note = ordered("paused", &by, &because);
-            Ok(PlanUpdate::to(RolloutState::Paused, row, note, order))
+            let note = noted("paused", &by, &because);
+            Ok(PlanUpdate::to(RolloutState::Paused, row, note, audit))
         }
         RolloutCommandKind::Abort => {
-            let note = ordered("aborted", &by, &because);
-            Ok(PlanUpdate::to(RolloutState::Aborted, row, note, order))
+            let note = noted("aborted", &by, &because);
+            Ok(PlanUpdate::to(RolloutState::Aborted, row, note, audit))
         }
         RolloutCommandKind::SkipSoak if row.state == RolloutState::Held => {
             let message = "the rollout is held, and the step lasts anew when it is resumed; \
@@ -288,23 +289,23 @@ fn updated(
             Err(Error::new(ErrorKind::Unsupported, message).of(name))
         }
         RolloutCommandKind::SkipSoak => {
-            let note = ordered(&format!("soak of step {} skipped", row.step), &by, &because);
-            Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note, order) })
+            let note = noted(&format!("soak of step {} skipped", row.step), &by, &because);
+            Ok(PlanUpdate { soak_skipped: true, ..PlanUpdate::to(row.state, row, note, audit) })
         }
-        _ => resumed(name, row, order, position.unwrap_or_else(Position::start)),
+        _ => resumed(name, row, audit, position.unwrap_or_else(Position::start)),
     }
 }
 
 fn resumed(
     name: &str,
     row: &PlanRow,
-    order: NewRolloutCommand,
+    audit: NewRolloutCommand,
     position: Position,
 ) -> Result<PlanUpdate, Error> {
     // Whoever stops a rollout need not understand its plan; whoever resumes it must.
     let plan = row.plan().map_err(|error| error.of(name))?;
-    let note = ordered("resumed", &order.actor, &order.reason);
-    let mut update = PlanUpdate::to(RolloutState::Running, row, note, order);
+    let note = noted("resumed", &audit.actor, &audit.reason);
+    let mut update = PlanUpdate::to(RolloutState::Running, row, note, audit);
     if row.epoch != position.epoch || row.state == RolloutState::Held {
         update.step = plan.fits(position);
         update.epoch = position.epoch;
@@ -315,7 +316,7 @@ fn resumed(
     Ok(update)
 }
 
-fn ordered(what: &str, by: &str, because: &str) -> String {
+fn noted(what: &str, by: &str, because: &str) -> String {
     match because {
         "" => format!("{what} by {by}"),
         because => format!("{what} by {by}: {because}"),

@@ -16,7 +16,7 @@ use crate::migration::rollout::RolloutStatus;
 use crate::observe::mirror::MirrorReport;
 use crate::observe::{CounterReport, MethodReport};
 use crate::preflight::finding::Preflight;
-use crate::rollout::order::RolloutCommand;
+use crate::rollout::command::RolloutCommand;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
 use crate::stages::facts::InstanceReport;
@@ -102,8 +102,8 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
     pub events: Vec<AuditEvent>,
-    /// The last orders to rollouts, newest first; see [`Rollout::orders`](crate::rollout::Rollout::orders).
-    pub orders: Vec<RolloutCommand>,
+    /// The last commands to rollouts, newest first; see [`Rollout::commands`](crate::rollout::Rollout::commands).
+    pub commands: Vec<RolloutCommand>,
     /// The rollout, where there ever was one.
     pub rollout: Option<RolloutStatus>,
     /// What the flags of this process say.
@@ -163,7 +163,7 @@ impl Migration {
             preflight,
             blockers,
             events: self.events().await?,
-            orders: self.rollout().orders().await?,
+            commands: self.rollout().commands().await?,
             rollout,
             flags,
         })

@@ -36,7 +36,7 @@ impl World {
         };
         Facts {
             killed: None,
-            sample: crate::stages::sample::OrderedSample::default(),
+            sample: crate::stages::sample::SampleOverride::default(),
             maintenance: None,
             converging: crate::stages::facts::Unsettled::default(),
             position: control.position,

@@ -1,14 +1,14 @@
 //! Commands to backfills: what each changes, and how it is recorded.
 
 use crate::backfill::decide::FAILURES_MAX;
-use crate::control::Order;
+use crate::control::BackfillCommand;
 use crate::control::commands::RecordedChange;
 use crate::control::settings::{BackfillSetting, described};
 use crate::control::tasks::NewTask;
 use crate::error::{Error, ErrorKind};
 use crate::operator::command::Command;
 use crate::operator::execute::{CommandOptions, Execution, Plan};
-use crate::rollout::order::RolloutCommandKind as Recorded;
+use crate::rollout::command::RolloutCommandKind as Recorded;
 use crate::stages::stage::Side;
 
 /// Whether what is set is within its bounds, also where a program gives it.
@@ -34,10 +34,10 @@ pub(super) fn check(command: &Command) -> Result<(), Error> {
 }
 
 pub(super) fn plan(execution: &Execution<'_>, command: &Command) -> Plan {
-    let change = |side: Side, ordered: Order, kind, done, nothing| Plan {
-        change: RecordedChange::Backfill(side, ordered),
-        order: execution.options.order(kind).about(format!("to {side}")),
-        holds: Some((side, ordered)),
+    let change = |side: Side, command: BackfillCommand, kind, done, nothing| Plan {
+        change: RecordedChange::Backfill(side, command),
+        audit: execution.options.audit(kind).about(format!("to {side}")),
+        holds: Some((side, command)),
         done,
         already: done,
         nothing,
@@ -45,28 +45,28 @@ pub(super) fn plan(execution: &Execution<'_>, command: &Command) -> Plan {
     match command {
         Command::BackfillPause(side) => change(
             *side,
-            Order::Pause,
+            BackfillCommand::Pause,
             Recorded::BackfillPause,
             "the backfill is paused until it is resumed",
             "the backfill toward that side does not run; start it, or see whether it is complete",
         ),
         Command::BackfillResume(side) => change(
             *side,
-            Order::GoOn,
+            BackfillCommand::GoOn,
             Recorded::BackfillResume,
             "the backfill may go on; where nobody runs it, start it",
             "the backfill toward that side is not paused, and nobody runs it; start it",
         ),
         Command::BackfillCancel(side) => change(
             *side,
-            Order::Cancel,
+            BackfillCommand::Cancel,
             Recorded::BackfillCancel,
             "the backfill is cancelled; what is copied stays copied",
             "the backfill toward that side is not under way; there is nothing to end",
         ),
         Command::BackfillRate(side, rate) => change(
             *side,
-            Order::Rate(*rate),
+            BackfillCommand::Rate(*rate),
             Recorded::BackfillRate,
             "the backfill has its new rate",
             "the backfill toward that side is not under way; start it with the rate",
@@ -102,7 +102,7 @@ fn start(execution: &Execution<'_>, command: &Command) -> Plan {
         reason: because.clone(),
     };
     Plan {
-        order: task.order(),
+        audit: task.audit(),
         change: RecordedChange::StartBackfill(task),
         holds: None,
         done: "started; an instance takes it within about 5 s, and `status` says what it waits for",
@@ -121,7 +121,7 @@ fn tuned(
     let about = format!("to {side}: {}", described(&set));
     Plan {
         change: RecordedChange::Tune(side, set),
-        order: execution.options.order(kind).about(about),
+        audit: execution.options.audit(kind).about(about),
         holds: None,
         done: "set; its workers go by that from their next page on, and `status` shows it",
         already: "it was so already; nothing was changed",

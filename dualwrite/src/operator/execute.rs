@@ -8,7 +8,7 @@ use crate::clock;
 use crate::control::commands::{JobKind, RecordedChange, Taken};
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::settings::described;
-use crate::control::{Control, Order, VerifyCommand};
+use crate::control::{BackfillCommand, Control, VerifyCommand};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Blocker;
 use crate::key::EncodedKey;
@@ -16,7 +16,7 @@ use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
 use crate::operator::{backfills, maintenance, moves, rollouts};
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind as Recorded};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
 use crate::stages::position::Epoch;
@@ -60,7 +60,7 @@ impl CommandOptions {
         self
     }
 
-    pub(super) fn order(&self, kind: Recorded) -> NewRolloutCommand {
+    pub(super) fn audit(&self, kind: Recorded) -> NewRolloutCommand {
         NewRolloutCommand::new(kind, &self.by, &self.because)
     }
 }
@@ -155,9 +155,9 @@ pub(super) struct Execution<'c> {
 /// What a command changes, how it is recorded, and what it says.
 pub(super) struct Plan {
     pub(super) change: RecordedChange,
-    pub(super) order: NewRolloutCommand,
-    /// The backfill may be as the order wants it already.
-    pub(super) holds: Option<(Side, Order)>,
+    pub(super) audit: NewRolloutCommand,
+    /// The backfill may be as the command wants it already.
+    pub(super) holds: Option<(Side, BackfillCommand)>,
     pub(super) done: &'static str,
     pub(super) already: &'static str,
     pub(super) nothing: &'static str,
@@ -211,15 +211,15 @@ impl Execution<'_> {
     }
 
     async fn execute(&self, plan: Plan) -> Result<String, Error> {
-        let Plan { change, order, holds, done, already, nothing } = plan;
-        match self.control.command(self.name, &change, self.options.expected, &order).await? {
+        let Plan { change, audit, holds, done, already, nothing } = plan;
+        match self.control.command(self.name, &change, self.options.expected, &audit).await? {
             Taken::Done => {}
             Taken::Already => return Ok(already.to_owned()),
             Taken::Nothing => {
-                if let Some((side, ordered)) = holds {
+                if let Some((side, command)) = holds {
                     let newest = self.control.backfill(self.name).await?;
                     let newest = newest.filter(|newest| newest.side == side);
-                    if newest.is_some_and(|newest| ordered.holds(&newest)) {
+                    if newest.is_some_and(|newest| command.holds(&newest)) {
                         return Ok(done.to_owned());
                     }
                 }
@@ -255,7 +255,7 @@ impl Execution<'_> {
     fn plan(&self, command: &Command) -> Plan {
         let plan = |change, kind| Plan {
             change,
-            order: self.options.order(kind),
+            audit: self.options.audit(kind),
             holds: None,
             done: "done",
             already: "it was so already; nothing was changed",
@@ -271,9 +271,9 @@ impl Execution<'_> {
             Command::DeadLettersWaive(side, key) => {
                 let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
                 Plan {
-                    order: self
+                    audit: self
                         .options
-                        .order(Recorded::DeadLettersWaive)
+                        .audit(Recorded::DeadLettersWaive)
                         .about(format!("{key} to {side}")),
                     done: "waived; it is tried again like the others",
                     nothing: "this key is not among the dead letters of that side; list them first",
@@ -286,20 +286,20 @@ impl Execution<'_> {
                 ..plan(RecordedChange::ForgetSamples, Recorded::MismatchesForget)
             },
             Command::Compare(of, share) => Plan {
-                order: self.options.order(Recorded::Compare).about(of.share(*share)),
+                audit: self.options.audit(Recorded::Compare).about(of.share(*share)),
                 done: "changed; instances compare by it within about 5 s",
                 already: "that is the share already; nothing was changed",
                 ..plan(RecordedChange::Sample(*of, *share), Recorded::Compare)
             },
             Command::WriterStopped(writer) => Plan {
-                order: self.options.order(Recorded::WriterStopped).about(writer),
+                audit: self.options.audit(Recorded::WriterStopped).about(writer),
                 done: "recorded; run a verification of all keys now, for the proof is withdrawn",
                 already: "this writer is recorded as stopped already; nothing was changed",
                 nothing: "there is no such writer among the hazards; `hazards` lists them by name, and `read-catalogue` \
                           looks for them again",
                 ..plan(RecordedChange::StopWriter(writer.clone()), Recorded::WriterStopped)
             },
-            other => self.job(other).unwrap_or_else(|| self.orders(other)),
+            other => self.job(other).unwrap_or_else(|| self.job_commands(other)),
         }
     }
 
@@ -316,11 +316,11 @@ impl Execution<'_> {
             Command::Copy(key) => (JobKind::Copy, Recorded::Copy, Some(EncodedKey(key.clone()))),
             _ => return None,
         };
-        let order = self.options.order(recorded);
+        let audit = self.options.audit(recorded);
         Some(Plan {
-            order: match &key {
-                Some(key) => order.about(&*key.0),
-                None => order,
+            audit: match &key {
+                Some(key) => audit.about(&*key.0),
+                None => audit,
             },
             change: RecordedChange::Job(kind, key),
             holds: None,
@@ -330,8 +330,8 @@ impl Execution<'_> {
         })
     }
 
-    /// Orders to what runs.
-    fn orders(&self, command: &Command) -> Plan {
+    /// Commands to what runs.
+    fn job_commands(&self, command: &Command) -> Plan {
         match command {
             Command::VerifyPause => self.verification(VerifyCommand::Pause, Recorded::VerifyPause),
             Command::VerifyResume => self.verification(VerifyCommand::GoOn, Recorded::VerifyResume),
@@ -342,12 +342,12 @@ impl Execution<'_> {
         }
     }
 
-    fn verification(&self, ordered: VerifyCommand, recorded: Recorded) -> Plan {
+    fn verification(&self, command: VerifyCommand, recorded: Recorded) -> Plan {
         Plan {
-            change: RecordedChange::Verification(ordered),
-            order: self.options.order(recorded),
+            change: RecordedChange::Verification(command),
+            audit: self.options.audit(recorded),
             holds: None,
-            done: match ordered {
+            done: match command {
                 VerifyCommand::Pause => "the verification waits until it is resumed",
                 VerifyCommand::GoOn => "the verification may go on",
                 VerifyCommand::Cancel => "the verification ends; what was found is kept",

@@ -7,7 +7,7 @@ use crate::control::commands::{RecordedChange, Taken};
 use crate::control::maintenance::MaintenanceChange;
 use crate::error::{Closed, Error};
 use crate::operator::execute::{CommandOutcome, Execution, POLL};
-use crate::rollout::order::RolloutCommandKind as Recorded;
+use crate::rollout::command::RolloutCommandKind as Recorded;
 use crate::stages::facts::{Facts, InstanceReport};
 
 /// How long a command waits for the instances to acknowledge it.
@@ -26,15 +26,15 @@ pub(super) async fn run(
         let way_back = way_back(change);
         return Ok(CommandOutcome { way_back, ..CommandOutcome::of(name, &before, true, text) });
     }
-    let order = match change {
+    let audit = match change {
         MaintenanceChange::Close(closed, lasts) => {
             let lasts = humantime::format_duration(lasts);
-            options.order(Recorded::Close).about(format!("{closed}, for {lasts}"))
+            options.audit(Recorded::Close).about(format!("{closed}, for {lasts}"))
         }
-        MaintenanceChange::Open => options.order(Recorded::Open),
+        MaintenanceChange::Open => options.audit(Recorded::Open),
     };
     let taken =
-        control.command(name, &RecordedChange::Maintain(change), options.expected, &order).await?;
+        control.command(name, &RecordedChange::Maintain(change), options.expected, &audit).await?;
     let (after, late) = acknowledged(execution, change).await?;
     let text = match (taken, change) {
         (Taken::Done, MaintenanceChange::Open) => "all calls are open".to_owned(),

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::decide::killing;
 use crate::gate::{Blocker, Gate};
 use crate::operator::execute::{CommandOutcome, Execution, JOB_TIMEOUT, POLL};
-use crate::rollout::order::RolloutCommandKind;
+use crate::rollout::command::RolloutCommandKind;
 use crate::stages::facts::Facts;
 use crate::stages::moves::{Destination, Move, destination};
 use crate::stages::position::{Percent, Position};
@@ -175,8 +175,8 @@ async fn attempt(execution: &Execution<'_>, requested: Move, gates: &[Gate]) -> 
 /// A move forward goes by what the catalogue says now, which an instance has to read.
 async fn read_catalogue(execution: &Execution<'_>) -> Result<(), Error> {
     let (control, name, options) = (execution.control, execution.name, execution.options);
-    let order = options.order(RolloutCommandKind::Catalogue);
-    control.command(name, &RecordedChange::ReadCatalogue, None, &order).await?;
+    let audit = options.audit(RolloutCommandKind::Catalogue);
+    control.command(name, &RecordedChange::ReadCatalogue, None, &audit).await?;
     if execution.answer_of(JobKind::Catalogue).await?.is_some() {
         return Ok(());
     }
@@ -201,8 +201,8 @@ pub(super) async fn kill(execution: &Execution<'_>) -> Result<CommandOutcome, Er
         let way_back = Some("`kill-off` takes the switch back".to_owned());
         return Ok(CommandOutcome { way_back, ..CommandOutcome::of(name, &before, true, text) });
     }
-    let order = execution.options.order(RolloutCommandKind::KillOn);
-    control.command(name, &RecordedChange::Kill, None, &order).await?;
+    let audit = execution.options.audit(RolloutCommandKind::KillOn);
+    control.command(name, &RecordedChange::Kill, None, &audit).await?;
     let left = go_back(execution).await;
     let after = control.facts(name).await?;
     let text = match left {

@@ -10,7 +10,7 @@ use crate::migration::rollout::RolloutStatus;
 use crate::operator::Operator;
 use crate::operator::moves::declared;
 use crate::preflight::report::PreflightReport;
-use crate::rollout::order::RolloutCommand;
+use crate::rollout::command::RolloutCommand;
 use crate::stages::facts::InstanceReport;
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
@@ -54,13 +54,13 @@ impl Operator {
         self.control.events(name, LINES_MAX).await
     }
 
-    /// The newest commands and orders that moved nothing, newest first.
+    /// The newest commands and commands that moved nothing, newest first.
     ///
     /// # Errors
     /// `UnknownMigration`, `Database`.
     pub async fn audit(&self, name: &str) -> Result<Vec<RolloutCommand>, Error> {
         self.known(name).await?;
-        self.control.orders(name, LINES_MAX).await
+        self.control.recorded_commands(name, LINES_MAX).await
     }
 
     /// The live instances.

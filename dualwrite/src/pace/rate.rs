@@ -7,7 +7,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// How many keys a batch of one of these workers may have at such a rate: those of a second. So the rate holds
-/// over a few seconds, whatever fits into a batch, and an order is heard after one.
+/// over a few seconds, whatever fits into a batch, and a command is heard after one.
 pub(crate) fn rate_keys(rate: Option<u64>, workers: u64) -> u32 {
     let Some(rate) = rate else { return u32::MAX };
     u32::try_from(rate / workers.max(1)).unwrap_or(u32::MAX).max(1)

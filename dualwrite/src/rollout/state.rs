@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::rollout::order::NewRolloutCommand;
+use crate::rollout::command::NewRolloutCommand;
 use crate::rollout::plan::RolloutPlan;
 use crate::stages::position::Epoch;
 
@@ -65,7 +65,7 @@ impl std::fmt::Display for RolloutState {
 /// The row of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PlanRow {
-    /// Raised by every step and every order; each of them compares and sets it.
+    /// Raised by every step and every command; each of them compares and sets it.
     pub(crate) version: u64,
     /// As stored; see [`RolloutPlan::from_text`].
     pub(crate) text: String,
@@ -105,7 +105,7 @@ pub(crate) struct PlanUpdate {
     pub(crate) soak_skipped: bool,
     pub(crate) note: String,
     /// For the audit.
-    pub(crate) order: NewRolloutCommand,
+    pub(crate) audit: NewRolloutCommand,
 }
 
 impl PlanUpdate {
@@ -114,7 +114,7 @@ impl PlanUpdate {
         state: RolloutState,
         row: &PlanRow,
         note: String,
-        order: NewRolloutCommand,
+        audit: NewRolloutCommand,
     ) -> Self {
         Self {
             state,
@@ -123,7 +123,7 @@ impl PlanUpdate {
             restarts: false,
             soak_skipped: row.soak_skipped,
             note,
-            order,
+            audit,
         }
     }
 }

@@ -230,7 +230,7 @@ impl Steering {
 
 async fn ask(source: &dyn AnySource, migration: &str) -> Result<Option<DesiredState>, String> {
     // Called inside, so that a panic of the call itself is caught as well.
-    let asked = AssertUnwindSafe(async { source.wanted(migration).await }).catch_unwind();
+    let asked = AssertUnwindSafe(async { source.desired(migration).await }).catch_unwind();
     match clock::limit(FLAG_TIMEOUT, asked).await {
         Ok(Ok(answer)) => answer.map_err(|error: BoxError| describe(&error)),
         Ok(Err(_)) => Err("it panicked".to_owned()),

@@ -9,7 +9,7 @@ use crate::stages::hazard::Hazard;
 use crate::stages::lineage::Token;
 use crate::stages::mirror::MirrorNote;
 use crate::stages::position::{Epoch, Generation, Position};
-use crate::stages::sample::OrderedSample;
+use crate::stages::sample::SampleOverride;
 use crate::stages::stage::Stage;
 use crate::stages::stale::StaleMark;
 use crate::stages::terms::Terms;
@@ -88,7 +88,7 @@ pub(crate) struct Facts {
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
     /// What operators want compared.
-    pub(crate) sample: OrderedSample,
+    pub(crate) sample: SampleOverride,
     /// Which calls are closed, and why.
     pub(crate) maintenance: Option<Maintenance>,
     /// What is under way in converging mode.

@@ -13,7 +13,7 @@ use crate::stages::position::Percent;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct OrderedSample {
+pub struct SampleOverride {
     /// The share of reads; `None` is as registered.
     pub reads: Option<Percent>,
     /// The share of dual writes; `None` is as registered.
@@ -23,7 +23,7 @@ pub struct OrderedSample {
 /// In one word: sixteen bits for each share, all of them set where none is ordered.
 const AS_REGISTERED: u16 = u16::MAX;
 
-impl OrderedSample {
+impl SampleOverride {
     #[inline]
     pub(crate) fn of_bits(bits: u32) -> Self {
         let share =
@@ -46,8 +46,8 @@ mod tests {
     fn what_is_ordered_fits_into_a_word() {
         for reads in [None, Some(Percent::ZERO), Some(Percent::FULL)] {
             for writes in [None, Percent::from_basis_points(1).ok()] {
-                let ordered = OrderedSample { reads, writes };
-                assert_eq!(OrderedSample::of_bits(ordered.to_bits()), ordered);
+                let ordered = SampleOverride { reads, writes };
+                assert_eq!(SampleOverride::of_bits(ordered.to_bits()), ordered);
             }
         }
     }

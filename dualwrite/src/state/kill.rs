@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::stages::position::Percent;
-use crate::stages::sample::OrderedSample;
+use crate::stages::sample::SampleOverride;
 use crate::state::Shared;
 
 impl Shared {
@@ -26,8 +26,8 @@ impl Shared {
 
     /// What operators want compared.
     #[inline]
-    pub(crate) fn ordered_sample(&self) -> OrderedSample {
-        OrderedSample::of_bits(self.sample.load(Relaxed))
+    pub(crate) fn ordered_sample(&self) -> SampleOverride {
+        SampleOverride::of_bits(self.sample.load(Relaxed))
     }
 
     /// The share of dual writes that is compared.

@@ -82,7 +82,7 @@ pub(crate) struct Range {
 
 /// What is to be done, as of the transaction that asks.
 #[derive(Clone, Debug)]
-pub(crate) struct Orders {
+pub(crate) struct Instructions {
     pub(crate) generation: Generation,
     pub(crate) state: State,
     /// Keys a second, of all workers together.
@@ -313,10 +313,10 @@ impl Ledger<'_> {
     }
 
     /// What is to be done now. Asked under the fence.
-    pub(crate) async fn orders<DB: Backend>(
+    pub(crate) async fn instructions<DB: Backend>(
         &self,
         conn: &mut DB::Connection,
-    ) -> sqlx::Result<Option<Orders>> {
+    ) -> sqlx::Result<Option<Instructions>> {
         let generation = match self.phase.to() {
             Side::New => "m.generation",
             Side::Old => "m.old_generation",
@@ -350,7 +350,7 @@ impl Ledger<'_> {
         rows.first()
             .map(|row| {
                 let rate = row.optional_integer(2)?.and_then(|rate| u64::try_from(rate).ok());
-                Ok(Orders {
+                Ok(Instructions {
                     generation: Generation(row.unsigned(0)?),
                     state: State::of(row.optional_text(1)?),
                     rate,
@@ -438,7 +438,7 @@ pub(crate) async fn is_old_whole<DB: Backend>(
     Ok(row.unsigned(0)? == Generation::FIRST.0 || row.optional_text(1)? == Some("complete"))
 }
 
-/// The name, in place of a phase's, of an order that came between two.
+/// The name, in place of a phase's, of a command that came between two.
 pub(crate) fn between(side: Side) -> &'static str {
     match side {
         Side::New => "new_next",

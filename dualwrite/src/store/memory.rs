@@ -24,14 +24,14 @@ use crate::clock::Clock;
 use crate::contract::declared::Contract;
 use crate::control::dead_letters::DeadLetter;
 use crate::control::{
-    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Heartbeat, Mismatch,
-    Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillCommand, BackfillProgress, Change, Control, DirtyKey,
+    Heartbeat, Mismatch, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::error::Error;
 use crate::expand::declared::Expand;
 use crate::key::EncodedKey;
 use crate::preflight::report::PreflightReport;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommand};
 use crate::shadow::samples::has_room;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::hazard::Hazard;
@@ -59,7 +59,7 @@ struct Entry {
     old_verified: Option<Generation>,
     /// With its owner.
     verification: Option<(String, VerifyState)>,
-    verification_order: VerifyCommand,
+    verification_command: VerifyCommand,
     /// With the owner of the verification that found it at its beginning.
     stale: Vec<(StaleMark, Option<String>)>,
     hazards: Vec<Hazard>,
@@ -80,7 +80,7 @@ struct Entry {
     samples: Vec<Mismatch>,
     plan: Option<plans::Stored>,
     tasks: Vec<tasks::Stored>,
-    orders: Vec<RolloutCommand>,
+    commands: Vec<RolloutCommand>,
     flag: Option<(String, Epoch)>,
 }
 
@@ -326,9 +326,9 @@ impl Control for MemoryControl {
         done(self.with(name, |entry| match &mut entry.verification {
             Some((known, stored)) if known == owner => {
                 *stored = state.clone();
-                match entry.verification_order {
+                match entry.verification_command {
                     VerifyCommand::Cancel if state.done => {
-                        entry.verification_order = VerifyCommand::GoOn;
+                        entry.verification_command = VerifyCommand::GoOn;
                         Recorded::Kept
                     }
                     VerifyCommand::Cancel => Recorded::Cancelled,
@@ -340,17 +340,17 @@ impl Control for MemoryControl {
         }))
     }
 
-    fn order_verification<'a>(
+    fn command_verification<'a>(
         &'a self,
         name: &'a str,
-        order: VerifyCommand,
+        command: VerifyCommand,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(self.with(name, |entry| {
             let known = entry.verification.as_ref();
             let takes =
-                known.is_some_and(|(_, state)| order != VerifyCommand::Cancel || !state.done);
+                known.is_some_and(|(_, state)| command != VerifyCommand::Cancel || !state.done);
             if takes {
-                entry.verification_order = order;
+                entry.verification_command = command;
             }
             takes
         }))
@@ -375,11 +375,11 @@ impl Control for MemoryControl {
         done(Ok(None))
     }
 
-    fn order<'a>(
+    fn command_backfill<'a>(
         &'a self,
         _name: &'a str,
         _side: Side,
-        _order: Order,
+        _audit: BackfillCommand,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         done(Ok(false))
     }
@@ -395,7 +395,7 @@ impl Control for MemoryControl {
             let keys = entry.dirty.iter().zip(0..).filter(|((dirty, _), _)| *dirty == side);
             let keys = keys.map(|((_, key), number)| DirtyKey {
                 key: key.clone(),
-                marked_at_us: number, // the order in which they were marked
+                marked_at_us: number, // the command in which they were marked
             });
             let later =
                 |key: &DirtyKey| after.is_none_or(|one| key.marked_at_us > one.marked_at_us);
@@ -426,7 +426,7 @@ impl Control for MemoryControl {
     ) -> BoxFuture<'a, Result<(), Error>> {
         let now = self.clock.now();
         done(self.with(name, |entry| {
-            entry.record_order(&NewRolloutCommand::approval(approval, actor, reason), now);
+            entry.record_command(&NewRolloutCommand::approval(approval, actor, reason), now);
             let given = (entry.record.stage_epoch, approval.to_owned());
             entry.approvals.retain(|known| *known != given);
             entry.approvals.push(given);

@@ -17,9 +17,9 @@ mod instances;
 mod live;
 mod maintenance;
 mod mismatch;
-mod orders;
 mod plans;
 mod record;
+mod recorded;
 mod removals;
 mod row;
 pub(crate) mod summary;
@@ -39,14 +39,14 @@ pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::clock;
 use crate::control::{
-    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Fingerprint,
-    Heartbeat, Mismatch, Order, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillCommand, BackfillProgress, Change, Control, DirtyKey,
+    Fingerprint, Heartbeat, Mismatch, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::key::EncodedKey;
-use crate::rollout::order::NewRolloutCommand;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Mark;
 use crate::stages::position::Generation;
@@ -54,7 +54,7 @@ use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::stages::verification::{Recorded, VerifyState};
 use crate::store::account;
-use crate::store::ordering;
+use crate::store::backfill_commands;
 
 const LOADING: &str = "reading the positions";
 /// One that cannot be read does not hide the others; who asks for it by name is told.
@@ -270,15 +270,15 @@ impl<DB: Backend> Control for SqlControl<DB> {
         Box::pin(self.record_verification_in(name, owner, state))
     }
 
-    fn order_verification<'a>(
+    fn command_verification<'a>(
         &'a self,
         name: &'a str,
-        order: VerifyCommand,
+        command: VerifyCommand,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let values = [order.code().into(), name.into()];
-            let sql = verification::order(order);
-            Ok(self.execute("giving an order to a verification", sql, &values).await? > 0)
+            let values = [command.code().into(), name.into()];
+            let sql = verification::command(command);
+            Ok(self.execute("giving a command to a verification", sql, &values).await? > 0)
         })
     }
 
@@ -316,26 +316,27 @@ impl<DB: Backend> Control for SqlControl<DB> {
         })
     }
 
-    fn order<'a>(
+    fn command_backfill<'a>(
         &'a self,
         name: &'a str,
         side: Side,
-        order: Order,
+        command: BackfillCommand,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let doing = "giving an order to the backfill";
-            let of_task = match order {
-                Order::Cancel => {
+            let doing = "giving a command to the backfill";
+            let of_task = match command {
+                BackfillCommand::Cancel => {
                     let (sql, values) = tasks::cancel(name, side);
                     self.execute(doing, sql, &values).await? > 0
                 }
-                Order::Rate(rate) => {
+                BackfillCommand::Rate(rate) => {
                     let (sql, values) = tasks::set_rate(name, side, rate);
                     self.execute(doing, sql, &values).await? > 0
                 }
-                Order::Pause | Order::Resume | Order::GoOn => false,
+                BackfillCommand::Pause | BackfillCommand::Resume | BackfillCommand::GoOn => false,
             };
-            for (sql, values) in ordering::give(&DB::Adapter::DIALECT, name, side, order) {
+            for (sql, values) in backfill_commands::give(&DB::Adapter::DIALECT, name, side, command)
+            {
                 if self.execute(doing, &sql, &values).await? > 0 {
                     return Ok(true);
                 }
@@ -381,7 +382,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
         key: &'a EncodedKey,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // In this order: a crash in between must not lose both.
+            // In this command: a crash in between must not lose both.
             self.mark_stale(name, StaleKind::Key).await?;
             let sql = "DELETE FROM dualwrite_dirty \
                        WHERE migration = ? AND side = 'new' AND key_text = ?";
@@ -406,8 +407,10 @@ impl<DB: Backend> Control for SqlControl<DB> {
                     .upsert("migration, name, stage_epoch", &["actor", "reason", "at"])
             );
             let values = [approval.into(), actor.into(), reason.into(), name.into()];
-            let order = NewRolloutCommand::approval(approval, actor, reason);
-            self.obey("recording an approval", name, (&sql, &values), &order).await.map(drop)
+            let command = NewRolloutCommand::approval(approval, actor, reason);
+            self.change_and_record("recording an approval", name, (&sql, &values), &command)
+                .await
+                .map(drop)
         })
     }
 

@@ -227,7 +227,7 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     assert_eq!(control.verification(NAME).await.unwrap(), None);
     let all = [VerifyCommand::Pause, VerifyCommand::Cancel, VerifyCommand::GoOn];
     for order in all {
-        assert!(!control.order_verification(NAME, order).await.unwrap(), "there is none");
+        assert!(!control.command_verification(NAME, order).await.unwrap(), "there is none");
     }
     let fresh = VerifyState::new([Generation(1), Generation(1)], None);
     let mut state = control.begin_verification(NAME, "one", &fresh, false).await.unwrap();
@@ -247,7 +247,7 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         all.into_iter().zip([Recorded::Paused, Recorded::Cancelled, Recorded::Kept])
     {
         for _ in 0..2 {
-            assert!(control.order_verification(NAME, order).await.unwrap());
+            assert!(control.command_verification(NAME, order).await.unwrap());
         }
         assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), recorded);
     }
@@ -265,11 +265,11 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         assert_eq!(begun, *wanted);
     }
     // It was complete before it heard of the order.
-    assert!(control.order_verification(NAME, VerifyCommand::Cancel).await.unwrap());
+    assert!(control.command_verification(NAME, VerifyCommand::Cancel).await.unwrap());
     let done = VerifyState { done: true, ..resumed };
     let kept = control.record_verification(NAME, "three", &done).await.unwrap();
     assert_eq!(kept, Recorded::Kept);
-    assert!(!control.order_verification(NAME, VerifyCommand::Cancel).await.unwrap(), "complete");
+    assert!(!control.command_verification(NAME, VerifyCommand::Cancel).await.unwrap(), "complete");
     assert_eq!(control.begin_verification(NAME, "four", &fresh, false).await.unwrap(), fresh);
     let kept = control.record_verification(NAME, "four", &fresh).await.unwrap();
     assert_eq!(kept, Recorded::Kept, "the order was for the one before");

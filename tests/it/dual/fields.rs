@@ -131,6 +131,8 @@ fn a_null_of_new_is_never_answered_by_a_stale_value_of_old() {
     assert_eq!(row.email_address(Side::New), row.email_address(Side::Old));
     row.name = Some("Ada".into());
     assert!(row.name(Side::Old).is_err());
+    row.set_name("Grace", "Hopper").unwrap();
+    assert_eq!(row.name.as_deref(), Some("Grace Hopper"));
     assert_eq!(row.id, 1);
 }
 

@@ -290,7 +290,7 @@ impl FlagSource for Ill {
         self.0
     }
 
-    async fn wanted(&self, _: &str) -> Result<Option<DesiredState>, BoxError> {
+    async fn desired(&self, _: &str) -> Result<Option<DesiredState>, BoxError> {
         match self.0 {
             "panics" => panic!("a bug in a source"),
             "hangs" => std::future::pending().await,

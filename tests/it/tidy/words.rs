@@ -8,7 +8,9 @@ use super::source::{files, workspace};
 const RETIRED: &[(&str, &str)] = &[
     ("BackfillOrders", "BackfillControl"),
     ("Moving", "Transition"),
+    ("Bury", "DeadLetter"),
     ("OrderKind", "RolloutCommandKind"),
+    ("OrderedSample", "SampleOverride"),
     ("RolloutOrder", "RolloutCommand"),
     ("Unjudged", "Inconclusive"),
     ("VerifyOrder", "VerifyCommand"),
@@ -19,6 +21,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("bury", "record_dead_letter"),
     ("buried", "has_dead_letter, or say what failed"),
     ("contract_notes", "nothing: the column is gone"),
+    ("dualwrite_order", "dualwrite_command"),
     ("exhume", "remove_dead_letter"),
     ("look_for_hazards", "find_hazards"),
     ("mend", "repair"),

@@ -9,7 +9,7 @@ use crate::operator::page::html::{moment, own};
 use crate::operator::page::links::Links;
 use crate::operator::page::one::tabbed;
 use crate::preflight::report::PreflightReport;
-use crate::rollout::order::RolloutCommand;
+use crate::rollout::command::RolloutCommand;
 
 /// Keys that could not be copied, and samples of mismatches.
 pub(super) fn keys(

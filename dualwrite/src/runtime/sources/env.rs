@@ -60,7 +60,7 @@ impl FlagSource for EnvFlags {
         "environment"
     }
 
-    async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
+    async fn desired(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
         let variable = Self::variable(migration);
         let Some(value) = (self.lookup)(&variable).filter(|value| !value.trim().is_empty()) else {
             return Ok(None);

@@ -59,7 +59,7 @@ impl FlagSource for FileFlags {
         "file"
     }
 
-    async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
+    async fn desired(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
         let failed =
             |error: BoxError| -> BoxError { format!("{}: {error}", self.path.display()).into() };
         let text = self.read().await.map_err(failed)?;

@@ -58,7 +58,7 @@ impl FlagSource for OpenFeatureFlags {
         "openfeature"
     }
 
-    async fn wanted(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
+    async fn desired(&self, migration: &str) -> Result<Option<DesiredState>, BoxError> {
         let key = (self.key)(migration);
         let context = EvaluationContext::default().with_targeting_key(migration);
         let text = self.client.get_string_value(&key, Some(&context), None).await;

@@ -13,7 +13,7 @@ fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
         maintenance: None,
         killed: None,
-        sample: crate::stages::sample::OrderedSample::default(),
+        sample: crate::stages::sample::SampleOverride::default(),
         converging: crate::stages::facts::Unsettled::default(),
         token: crate::stages::lineage::Token::default(),
         position: Position {

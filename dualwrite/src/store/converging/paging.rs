@@ -8,12 +8,12 @@ use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::key::EncodedKey;
 use crate::store::converging::statements::unsettle;
-use crate::store::ledger::{Ledger, Orders};
+use crate::store::ledger::{Instructions, Ledger};
 
 /// Where a phase stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) orders: Orders,
+    pub(crate) instructions: Instructions,
     pub(crate) cursor: Option<EncodedKey>,
     pub(crate) complete: bool,
     pub(crate) progress: BackfillProgress,
@@ -35,9 +35,9 @@ pub(crate) async fn place<DB: Backend>(
             }
         }
     };
-    let Some(orders) = ledger.orders::<DB>(conn).await? else { return Ok(None) };
+    let Some(instructions) = ledger.instructions::<DB>(conn).await? else { return Ok(None) };
     let progress = ledger.progress::<DB>(conn).await?;
-    Ok(Some(Place { orders, cursor: head.claimed, complete: head.complete, progress }))
+    Ok(Some(Place { instructions, cursor: head.claimed, complete: head.complete, progress }))
 }
 
 /// Says that a page of keys is to be copied, and moves the cursor behind it; an empty page completes the phase. Returns

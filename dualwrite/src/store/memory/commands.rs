@@ -11,7 +11,7 @@ use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::Tasks as _;
 use crate::control::{AuditEvent, Control as _};
 use crate::error::{Closed, Error, ErrorKind};
-use crate::rollout::order::NewRolloutCommand;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::hazard::Stopped;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stale::StaleKind;
@@ -21,12 +21,12 @@ impl Entry {
     fn maintain(
         &mut self,
         change: MaintenanceChange,
-        order: &NewRolloutCommand,
+        audit: &NewRolloutCommand,
         now: u64,
     ) -> Taken {
         let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
         let found = self.record.maintenance.as_ref();
-        let Some(maintenance) = change.applied(found, order, at_us) else { return Taken::Already };
+        let Some(maintenance) = change.applied(found, audit, at_us) else { return Taken::Already };
         let (before, from) = (self.record.mark(), self.record.position);
         let closed = maintenance.as_ref().map_or(Closed::Nothing, |found| found.closed);
         let epoch = Epoch(from.epoch.0 + 1);
@@ -35,8 +35,8 @@ impl Entry {
         self.renew_token(before);
         self.events.push(AuditEvent {
             at_us,
-            actor: order.actor.clone(),
-            reason: order.reason.clone(),
+            actor: audit.actor.clone(),
+            reason: audit.reason.clone(),
             from_stage: from.stage,
             from_ramp: from.ramp,
             to_stage: from.stage,
@@ -48,14 +48,14 @@ impl Entry {
         Taken::Done
     }
 
-    fn stop_writer(&mut self, writer: &str, order: &NewRolloutCommand, now: u64) -> Taken {
+    fn stop_writer(&mut self, writer: &str, audit: &NewRolloutCommand, now: u64) -> Taken {
         let mut writers = self.hazards.iter_mut().filter(|one| one.kind.is_writer());
         let Some(found) = writers.find(|one| one.name == writer) else { return Taken::Nothing };
         if found.stopped.is_some() {
             return Taken::Already;
         }
         let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
-        let (actor, reason) = (order.actor.clone(), order.reason.clone());
+        let (actor, reason) = (audit.actor.clone(), audit.reason.clone());
         found.stopped = Some(Stopped { actor, reason, at_us });
         Taken::Done
     }
@@ -67,7 +67,7 @@ impl Commands for MemoryControl {
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
-        order: &'a NewRolloutCommand,
+        audit: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>> {
         let now = self.clock.now();
         let commanded = self.with(name, |entry| {
@@ -77,7 +77,7 @@ impl Commands for MemoryControl {
             }
             let taken = match change {
                 RecordedChange::Kill => {
-                    entry.record.killed = Some(order.actor.clone());
+                    entry.record.killed = Some(audit.actor.clone());
                     Taken::Done
                 }
                 RecordedChange::Unkill => match entry.record.killed.take() {
@@ -95,15 +95,15 @@ impl Commands for MemoryControl {
                         false => Taken::Done,
                     }
                 }
-                RecordedChange::Maintain(change) => entry.maintain(*change, order, now),
-                RecordedChange::StopWriter(writer) => entry.stop_writer(writer, order, now),
+                RecordedChange::Maintain(change) => entry.maintain(*change, audit, now),
+                RecordedChange::StopWriter(writer) => entry.stop_writer(writer, audit, now),
                 _ => {
                     let message = "in memory there is no operator beside the process";
                     return Err(Error::new(ErrorKind::Unsupported, message).of(name));
                 }
             };
             if taken == Taken::Done {
-                entry.record_order(order, now);
+                entry.record_command(audit, now);
             }
             Ok(taken)
         });

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
-use crate::stages::sample::OrderedSample;
+use crate::stages::sample::SampleOverride;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleMark;
 use crate::store::sql::change::decide_change;
@@ -36,12 +36,12 @@ impl Entry {
                 planned: false,
                 started: false,
                 killed: None,
-                sample: OrderedSample::default(),
+                sample: SampleOverride::default(),
                 maintenance: None,
             },
             old_verified: None,
             verification: None,
-            verification_order: VerifyCommand::GoOn,
+            verification_command: VerifyCommand::GoOn,
             stale: Vec::new(),
             hazards: Vec::new(),
             preflight: None,
@@ -59,7 +59,7 @@ impl Entry {
             samples: Vec::new(),
             plan: None,
             tasks: Vec::new(),
-            orders: Vec::new(),
+            commands: Vec::new(),
             flag: None,
         }
     }

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::error::Error;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommand};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommand};
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Epoch;
 use crate::store::memory::{Entry, MemoryControl, done};
@@ -64,18 +64,18 @@ impl MemoryControl {
         self.with(name, |entry: &mut Entry| entry.act_on_plan(act, now))
     }
 
-    /// The same; where it says that it changed something, the order is recorded.
+    /// The same; where it says that it changed something, the command is recorded.
     fn with_order(
         &self,
         name: &str,
-        order: &NewRolloutCommand,
+        audit: &NewRolloutCommand,
         act: impl FnOnce(&mut Option<Stored>, u64) -> bool,
     ) -> Result<bool, Error> {
         let now = self.clock.now();
         self.with(name, |entry: &mut Entry| {
             let changed = entry.act_on_plan(act, now);
             if changed {
-                entry.record_order(order, now);
+                entry.record_command(audit, now);
             }
             changed
         })
@@ -89,14 +89,14 @@ impl Entry {
         answer
     }
 
-    pub(super) fn record_order(&mut self, order: &NewRolloutCommand, now: u64) {
-        self.orders.push(RolloutCommand {
+    pub(super) fn record_command(&mut self, audit: &NewRolloutCommand, now: u64) {
+        self.commands.push(RolloutCommand {
             at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
-            kind: order.kind,
-            approval: order.approval.clone(),
-            detail: order.detail.clone(),
-            actor: order.actor.clone(),
-            reason: order.reason.clone(),
+            kind: audit.kind,
+            approval: audit.approval.clone(),
+            detail: audit.detail.clone(),
+            actor: audit.actor.clone(),
+            reason: audit.reason.clone(),
             epoch: self.record.position.epoch,
         });
     }
@@ -112,7 +112,7 @@ impl Plans for MemoryControl {
         name: &'a str,
         new: &'a NewPlan,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let started = self.with_order(name, &new.order, |plan, now| {
+        let started = self.with_order(name, &new.audit, |plan, now| {
             if plan.as_ref().is_some_and(|stored| !stored.row.state.is_over()) {
                 return false;
             }
@@ -142,7 +142,7 @@ impl Plans for MemoryControl {
         version: u64,
         update: &'a PlanUpdate,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        done(self.with_order(name, &update.order, |plan, now| {
+        done(self.with_order(name, &update.audit, |plan, now| {
             let stored = plan.as_mut().filter(|stored| stored.row.version == version);
             let Some(stored) = stored else { return false };
             let row = &mut stored.row;
@@ -156,13 +156,13 @@ impl Plans for MemoryControl {
         }))
     }
 
-    fn orders<'a>(
+    fn recorded_commands<'a>(
         &'a self,
         name: &'a str,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<RolloutCommand>, Error>> {
         let newest = |entry: &mut Entry| {
-            entry.orders.iter().rev().take(limit as usize).cloned().collect::<Vec<_>>()
+            entry.commands.iter().rev().take(limit as usize).cloned().collect::<Vec<_>>()
         };
         done(self.with(name, newest))
     }

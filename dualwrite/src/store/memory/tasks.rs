@@ -74,7 +74,7 @@ impl Tasks for MemoryControl {
             if tasks.iter().any(|stored| stored.task.side == task.side) {
                 return false;
             }
-            let order = task.order();
+            let audit = task.audit();
             let task = StartedBackfill {
                 side: task.side,
                 workers: task.workers,
@@ -88,7 +88,7 @@ impl Tasks for MemoryControl {
                 halted: false,
             };
             tasks.push(Stored { task, until: 0 });
-            entry.record_order(&order, now);
+            entry.record_command(&audit, now);
             entry.release_tasks(now);
             true
         }))

@@ -10,20 +10,20 @@ use crate::control::commands::{
 };
 use crate::control::settings::BackfillSetting;
 use crate::control::tasks::{NewTask, StartedBackfill};
-use crate::control::{Order, VerifyCommand};
+use crate::control::{BackfillCommand, VerifyCommand};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, SqlValue};
 use crate::error::Error;
-use crate::rollout::order::NewRolloutCommand;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
 use crate::store::ledger::{Phase, limit};
-use crate::store::sql::orders::record;
+use crate::store::sql::recorded::record;
 use crate::store::sql::tasks::{TASKS, task_of};
 use crate::store::sql::{Conn, SqlControl, tasks, verification};
-use crate::store::{marks, ordering};
+use crate::store::{backfill_commands, marks};
 
 const DOING: &str = "carrying out a command";
 /// What fits into the columns of every database.
@@ -58,7 +58,7 @@ fn steps(
     dialect: &Dialect,
     name: &str,
     change: &RecordedChange,
-    order: &NewRolloutCommand,
+    audit: &NewRolloutCommand,
 ) -> Vec<Step> {
     let own = || vec![SqlValue::from(name)];
     match change {
@@ -67,7 +67,7 @@ fn steps(
                 "INSERT INTO dualwrite_kill (migration, actor, reason, at) VALUES (?, ?, ?, {{now}}){}",
                 dialect.upsert("migration", &["actor", "reason", "at"])
             );
-            let values = [name.into(), order.actor.as_str().into(), text(&order.reason)];
+            let values = [name.into(), audit.actor.as_str().into(), text(&audit.reason)];
             vec![Step::counted(sql, values)]
         }
         RecordedChange::Unkill => {
@@ -77,8 +77,8 @@ fn steps(
             let sql = "UPDATE dualwrite_failure SET waived_by = ?, waived_because = ?, \
                        waived_at = {now} WHERE migration = ? AND side = ? AND key_text = ?";
             let values = [
-                order.actor.as_str().into(),
-                text(&order.reason),
+                audit.actor.as_str().into(),
+                text(&audit.reason),
                 name.into(),
                 side.as_str().into(),
                 key.0.as_str().into(),
@@ -110,35 +110,35 @@ fn steps(
             let sql = "UPDATE dualwrite_hazard SET stopped_by = ?, stopped_because = ?, \
                        stopped_at = {now} WHERE migration = ? AND name = ? \
                        AND stopped_at IS NULL AND kind NOT IN ('watch', 'sequence')";
-            let actor = order.actor.as_str().into();
+            let actor = audit.actor.as_str().into();
             vec![Step::counted(
                 sql,
-                [actor, text(&order.reason), name.into(), writer.as_str().into()],
+                [actor, text(&audit.reason), name.into(), writer.as_str().into()],
             )]
         }
         RecordedChange::ReadCatalogue => {
-            start(dialect, name, (JobKind::Catalogue.as_str(), None), None, order)
+            start(dialect, name, (JobKind::Catalogue.as_str(), None), None, audit)
         }
         RecordedChange::Verification(ordered) => {
             let values = [ordered.code().into(), name.into()];
-            vec![Step::counted(verification::order(*ordered), values)]
+            vec![Step::counted(verification::command(*ordered), values)]
         }
         RecordedChange::Job(kind, key) => {
             let subject = key.as_ref().map(|key| &*key.0);
-            let mut steps = start(dialect, name, (kind.as_str(), subject), None, order);
+            let mut steps = start(dialect, name, (kind.as_str(), subject), None, audit);
             if *kind == JobKind::Verify {
                 // One that was paused or cancelled would keep this one waiting.
                 let goes_on = VerifyCommand::GoOn;
                 let values = [goes_on.code().into(), name.into()];
-                steps.push(Step::uncounted(verification::order(goes_on), values));
+                steps.push(Step::uncounted(verification::command(goes_on), values));
             }
             steps
         }
         RecordedChange::StartBackfill(task) => {
             let side = task.side;
-            let mut steps = start(dialect, name, (side.as_str(), None), Some(task), order);
+            let mut steps = start(dialect, name, (side.as_str(), None), Some(task), audit);
             // In the same transaction: nobody takes it before it may go on.
-            steps.extend(order_backfill(dialect, name, side, Order::Resume, false));
+            steps.extend(command_backfill(dialect, name, side, BackfillCommand::Resume, false));
             steps
         }
         RecordedChange::Tune(side, set) => set
@@ -146,7 +146,7 @@ fn steps(
             .map(|(setting, value)| tune(dialect, name, *side, *setting, *value))
             .collect(),
         RecordedChange::Backfill(side, ordered) => {
-            order_backfill(dialect, name, *side, *ordered, true)
+            command_backfill(dialect, name, *side, *ordered, true)
         }
         // It is no such change: see `maintain`.
         RecordedChange::Maintain(_) => Vec::new(),
@@ -159,7 +159,7 @@ fn start(
     name: &str,
     (slot, subject): (&str, Option<&str>),
     task: Option<&NewTask>,
-    order: &NewRolloutCommand,
+    audit: &NewRolloutCommand,
 ) -> Vec<Step> {
     let ended = "DELETE FROM dualwrite_task WHERE migration = ? AND side = ? \
                  AND state IN ('halted', 'done')";
@@ -176,8 +176,8 @@ fn start(
         task.map_or(1, |task| u64::from(task.workers)).into(),
         limit(task.and_then(|task| task.rate)),
         limit(Some(task.map_or(0, |task| task.stop_after_failures))),
-        order.actor.as_str().into(),
-        text(&order.reason),
+        audit.actor.as_str().into(),
+        text(&audit.reason),
         name.into(),
         slot.into(),
     ];
@@ -192,7 +192,7 @@ fn tune(
     setting: BackfillSetting,
     value: Option<u64>,
 ) -> Step {
-    let generation = ordering::generation(side);
+    let generation = backfill_commands::generation(side);
     let sql = format!(
         "INSERT INTO dualwrite_setting (migration, side, generation, name, value) \
          SELECT m.name, ?, m.{generation}, ?, ? FROM dualwrite_migration m WHERE m.name = ? \
@@ -215,28 +215,28 @@ fn tune(
     Step::counted(sql, values)
 }
 
-/// An order to a backfill. `counts`: whether it must find something.
-fn order_backfill(
+/// A command to a backfill. `counts`: whether it must find something.
+fn command_backfill(
     dialect: &Dialect,
     name: &str,
     side: Side,
-    order: Order,
+    audit: BackfillCommand,
     counts: bool,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
-    match order {
-        Order::Cancel => {
+    match audit {
+        BackfillCommand::Cancel => {
             let (sql, values) = tasks::cancel(name, side);
             steps.push(Step::counted(sql, values));
         }
-        Order::Rate(rate) => {
+        BackfillCommand::Rate(rate) => {
             let (sql, values) = tasks::set_rate(name, side, rate);
             steps.push(Step::counted(sql, values));
         }
-        Order::Pause | Order::Resume | Order::GoOn => {}
+        BackfillCommand::Pause | BackfillCommand::Resume | BackfillCommand::GoOn => {}
     }
     for (number, (sql, values)) in
-        ordering::give(dialect, name, side, order).into_iter().enumerate()
+        backfill_commands::give(dialect, name, side, audit).into_iter().enumerate()
     {
         steps.push(Step { sql, values, counts, otherwise: number > 0 });
     }
@@ -252,7 +252,7 @@ impl<DB: Backend> SqlControl<DB> {
         name: &str,
         change: &RecordedChange,
         expected: Option<Epoch>,
-        order: &NewRolloutCommand,
+        audit: &NewRolloutCommand,
     ) -> Result<Taken, Error> {
         let executing = self.working.within(DOING, async {
             let mut lent = self.working.begin().await?;
@@ -260,7 +260,7 @@ impl<DB: Backend> SqlControl<DB> {
                 None => Found::Nobody,
                 Some(found) if expected.is_some_and(|epoch| epoch != found) => Found::Moved(found),
                 Some(_) => {
-                    let steps = steps(&DB::Adapter::DIALECT, name, change, order);
+                    let steps = steps(&DB::Adapter::DIALECT, name, change, audit);
                     match run::<DB>(&mut lent, &steps).await? {
                         true => Found::At(Taken::Done),
                         false if holds::<DB>(&mut lent, name, change).await? => {
@@ -279,7 +279,7 @@ impl<DB: Backend> SqlControl<DB> {
                 marks::mark::<DB>(&mut lent, name, StaleKind::Writer).await?;
             }
             if !matches!(change, RecordedChange::ReadCatalogue) {
-                record::<DB>(&mut lent, name, order).await?;
+                record::<DB>(&mut lent, name, audit).await?;
             }
             DB::Adapter::notify(&mut lent, name).await?;
             lent.commit().await?;
@@ -397,13 +397,13 @@ impl<DB: Backend> Commands for SqlControl<DB> {
         name: &'a str,
         change: &'a RecordedChange,
         expected: Option<Epoch>,
-        order: &'a NewRolloutCommand,
+        audit: &'a NewRolloutCommand,
     ) -> BoxFuture<'a, Result<Taken, Error>> {
         match change {
             RecordedChange::Maintain(change) => {
-                Box::pin(self.maintain(name, *change, expected, order))
+                Box::pin(self.maintain(name, *change, expected, audit))
             }
-            change => Box::pin(self.execute_in(name, change, expected, order)),
+            change => Box::pin(self.execute_in(name, change, expected, audit)),
         }
     }
 

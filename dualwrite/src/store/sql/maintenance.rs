@@ -7,13 +7,13 @@ use crate::control::maintenance::MaintenanceChange;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue, unexpected};
 use crate::error::{Closed, Error, Maintenance};
-use crate::rollout::order::NewRolloutCommand;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::lineage::Token;
 use crate::stages::position::Epoch;
 use crate::state::unknown_migration;
 use crate::store::sql::change::{CHANGE_LIMITS, DOING};
-use crate::store::sql::orders::record;
 use crate::store::sql::record::{READ_AT, record_of, record_sql};
+use crate::store::sql::recorded::record;
 use crate::store::sql::{Conn, SqlControl};
 
 impl<DB: Backend> SqlControl<DB> {
@@ -23,12 +23,12 @@ impl<DB: Backend> SqlControl<DB> {
         name: &str,
         change: MaintenanceChange,
         expected: Option<Epoch>,
-        order: &NewRolloutCommand,
+        audit: &NewRolloutCommand,
     ) -> Result<Taken, Error> {
         let _turn = self.take_turn(name).await?;
         let mut lent = self.exclusive(name).await?;
         let changing = clock::limit(self.moves.limit() * CHANGE_LIMITS, async {
-            match make::<DB>(&mut lent, name, change, expected, order).await {
+            match make::<DB>(&mut lent, name, change, expected, audit).await {
                 Ok(Taken::Done) => lent
                     .commit()
                     .await
@@ -51,7 +51,7 @@ async fn make<DB: Backend>(
     name: &str,
     change: MaintenanceChange,
     expected: Option<Epoch>,
-    order: &NewRolloutCommand,
+    audit: &NewRolloutCommand,
 ) -> Result<Taken, Error> {
     let failed = |error| Error::database(DOING, error);
     let rows = DB::Adapter::fetch(conn, &record_sql("WHERE m.name = ?"), &[name.into()]).await;
@@ -63,7 +63,7 @@ async fn make<DB: Backend>(
     if let Some(expected) = expected.filter(|expected| *expected != epoch) {
         return Err(moved(name, expected, epoch));
     }
-    let Some(maintenance) = change.applied(found.maintenance.as_ref(), order, now) else {
+    let Some(maintenance) = change.applied(found.maintenance.as_ref(), audit, now) else {
         return Ok(Taken::Already);
     };
     let next = epoch.0 + 1;
@@ -86,8 +86,8 @@ async fn make<DB: Backend>(
     let [stage, ramp]: [SqlValue; 2] = place;
     let values = [
         name.into(),
-        order.actor.as_str().into(),
-        order.reason.as_str().into(),
+        audit.actor.as_str().into(),
+        audit.reason.as_str().into(),
         stage.clone(),
         ramp.clone(),
         stage,
@@ -97,7 +97,7 @@ async fn make<DB: Backend>(
         found.generation.0.into(),
     ];
     DB::Adapter::execute(conn, sql, &values).await.map_err(failed)?;
-    record::<DB>(conn, name, order).await.map_err(failed)?;
+    record::<DB>(conn, name, audit).await.map_err(failed)?;
     DB::Adapter::notify(conn, name).await.map_err(failed)?;
     Ok(Taken::Done)
 }

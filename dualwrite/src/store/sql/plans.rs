@@ -8,7 +8,7 @@ use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::{Error, ErrorKind};
-use crate::rollout::order::RolloutCommand;
+use crate::rollout::command::RolloutCommand;
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Epoch;
 use crate::store::sql::{Conn, SqlControl};
@@ -136,16 +136,17 @@ impl<DB: Backend> Plans for SqlControl<DB> {
                 name.into(),
                 version.into(),
             ];
-            self.obey("changing the rollout", name, (&sql, &values), &update.order).await
+            self.change_and_record("changing the rollout", name, (&sql, &values), &update.audit)
+                .await
         })
     }
 
-    fn orders<'a>(
+    fn recorded_commands<'a>(
         &'a self,
         name: &'a str,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<RolloutCommand>, Error>> {
-        Box::pin(self.orders_of(name, limit))
+        Box::pin(self.recorded_of(name, limit))
     }
 
     fn lead_plan<'a>(
@@ -222,7 +223,7 @@ impl<DB: Backend> SqlControl<DB> {
             short(&plan.note),
         ];
         let values = [text.clone(), step.clone(), epoch.clone(), note.clone(), name.into()];
-        if self.obey(doing, name, (sql, &values), &plan.order).await? {
+        if self.change_and_record(doing, name, (sql, &values), &plan.audit).await? {
             return Ok(());
         }
         if self.plan(name).await?.is_some() {
@@ -233,7 +234,7 @@ impl<DB: Backend> SqlControl<DB> {
                    step_since, soak_skipped, leader, leader_until, note, waiting) \
                    VALUES (?, 1, ?, 'running', ?, ?, {now}, 0, NULL, 0, ?, NULL)";
         let values = [name.into(), text, step, epoch, note];
-        match self.obey(doing, name, (sql, &values), &plan.order).await {
+        match self.change_and_record(doing, name, (sql, &values), &plan.audit).await {
             Ok(_) => Ok(()),
             Err(_) if self.plan(name).await?.is_some() => Err(under_way(name)),
             Err(error) => Err(error.of(name)),

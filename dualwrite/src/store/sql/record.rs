@@ -5,7 +5,7 @@ use crate::database::{SqlRow, position_of};
 use crate::error::{Closed, Maintenance};
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Percent};
-use crate::stages::sample::OrderedSample;
+use crate::stages::sample::SampleOverride;
 
 pub(super) type Conn<DB> = <DB as sqlx::Database>::Connection;
 
@@ -61,7 +61,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
         started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
         killed: row.optional_text(18)?.map(str::to_owned),
-        sample: OrderedSample { reads: share(row, SAMPLE)?, writes: share(row, SAMPLE + 1)? },
+        sample: SampleOverride { reads: share(row, SAMPLE)?, writes: share(row, SAMPLE + 1)? },
     })
 }
 

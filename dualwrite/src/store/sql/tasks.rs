@@ -27,7 +27,7 @@ fn of(name: &str, side: Side, instance: &str) -> [SqlValue; 3] {
     [name.into(), side.as_str().into(), instance.into()]
 }
 
-/// What an order to a backfill means for one that was started: a cancelled one is not started any more, and a
+/// What a command to a backfill means for one that was started: a cancelled one is not started any more, and a
 /// rate holds for whoever runs it next.
 pub(super) fn cancel(name: &str, side: Side) -> (&'static str, [SqlValue; 2]) {
     let sql = "DELETE FROM dualwrite_task WHERE migration = ? AND side = ?";
@@ -79,10 +79,10 @@ impl<DB: Backend> Tasks for SqlControl<DB> {
         name: &'a str,
         task: &'a NewTask,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let order = task.order();
+        let audit = task.audit();
         Box::pin(async move {
             let change = RecordedChange::StartBackfill(task.clone());
-            let taken = self.command(name, &change, None, &order).await?;
+            let taken = self.command(name, &change, None, &audit).await?;
             Ok(taken == Taken::Done)
         })
     }

@@ -42,7 +42,7 @@ pub(super) fn record(is_done: bool) -> String {
 }
 
 /// Gives an order; its code is bound, then the migration.
-pub(super) fn order(order: VerifyCommand) -> &'static str {
+pub(super) fn command(order: VerifyCommand) -> &'static str {
     match order {
         VerifyCommand::Cancel => {
             "UPDATE dualwrite_verification SET ordered = ? WHERE migration = ? AND state = 'running'"

@@ -7,8 +7,8 @@ use crate::clock::Clock;
 use crate::control::plans::NewPlan;
 use crate::control::{Change, Control};
 use crate::error::ErrorKind;
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind};
 use crate::rollout::decide::Working;
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
 use crate::rollout::plan::{RolloutPlan, RolloutStep};
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::runtime::rollout::{Outcome, follow};
@@ -27,12 +27,12 @@ fn plan() -> RolloutPlan {
 }
 
 fn new_plan() -> NewPlan {
-    let order = NewRolloutCommand::new(RolloutCommandKind::Start, "ada", "the release is out");
+    let audit = NewRolloutCommand::new(RolloutCommandKind::Start, "ada", "the release is out");
     let text = plan().to_text().unwrap();
-    NewPlan { text, step: 0, epoch: Epoch(1), note: "go".to_owned(), order }
+    NewPlan { text, step: 0, epoch: Epoch(1), note: "go".to_owned(), audit }
 }
 
-/// What takes the rollout into a state, and an order that would.
+/// What takes the rollout into a state, and a command that would.
 fn update(state: RolloutState, row: &PlanRow, note: &str) -> PlanUpdate {
     let kind = match state {
         RolloutState::Running => RolloutCommandKind::Resume,
@@ -181,7 +181,7 @@ async fn of_two_that_believe_to_lead_one_takes_the_step(control: Arc<dyn Control
 
 async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
-    assert_eq!(control.orders(NAME, 9).await.unwrap(), []);
+    assert_eq!(control.recorded_commands(NAME, 9).await.unwrap(), []);
     control.start_plan(NAME, &new_plan()).await.unwrap();
     // Neither was followed.
     control.start_plan(NAME, &new_plan()).await.unwrap_err();
@@ -196,7 +196,7 @@ async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn
     assert!(control.update_plan(NAME, 2, &long).await.unwrap());
     control.start_plan(NAME, &new_plan()).await.unwrap();
 
-    let orders = control.orders(NAME, 9).await.unwrap();
+    let orders = control.recorded_commands(NAME, 9).await.unwrap();
     let told: Vec<_> = orders
         .iter()
         .map(|o| (o.kind, o.approval.as_deref(), &*o.actor, o.reason.chars().take(12).collect()))
@@ -213,12 +213,12 @@ async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn
             line(RolloutCommandKind::Start, None, "ada", "the release "),
         ]
     );
-    let epochs: Vec<u64> = orders.iter().map(|order| order.epoch.0).collect();
+    let epochs: Vec<u64> = orders.iter().map(|audit| audit.epoch.0).collect();
     assert_eq!(epochs, [2, 2, 2, 2, 1, 1]);
     assert!(orders.windows(2).all(|pair| pair[0].at_us >= pair[1].at_us));
-    let newest = control.orders(NAME, 2).await.unwrap();
+    let newest = control.recorded_commands(NAME, 2).await.unwrap();
     assert_eq!(newest, orders[..2]);
-    assert_eq!(control.orders("another", 9).await.unwrap_or_default(), []);
+    assert_eq!(control.recorded_commands("another", 9).await.unwrap_or_default(), []);
 }
 
 async fn what_flags_did_is_remembered_with_the_move(control: &dyn Control) {

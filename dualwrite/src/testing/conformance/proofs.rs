@@ -6,7 +6,7 @@ use super::{NAME, advance, beat, change, join};
 use crate::control::Control;
 use crate::control::commands::{RecordedChange, Taken};
 use crate::preflight::finding::{Finding, FindingLevel, Preflight};
-use crate::rollout::order::{NewRolloutCommand, RolloutCommandKind};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::hazard::{Hazard, HazardKind, HazardScan};
 use crate::stages::moves::Move;
 use crate::stages::position::Generation;
@@ -65,11 +65,11 @@ async fn a_clean_run_goes_on_only_while_nothing_is_found(control: &dyn Control) 
 
 async fn stop_writer(control: &dyn Control, writer: &str) -> Taken {
     let change = RecordedChange::StopWriter(writer.to_owned());
-    let order =
+    let audit =
         NewRolloutCommand::new(RolloutCommandKind::WriterStopped, "ada", "dropped").about(writer);
-    let before = control.orders(NAME, 100).await.unwrap().len();
-    let taken = control.command(NAME, &change, None, &order).await.unwrap();
-    let recorded = control.orders(NAME, 100).await.unwrap().len() - before;
+    let before = control.recorded_commands(NAME, 100).await.unwrap().len();
+    let taken = control.command(NAME, &change, None, &audit).await.unwrap();
+    let recorded = control.recorded_commands(NAME, 100).await.unwrap().len() - before;
     assert_eq!(recorded, usize::from(taken == Taken::Done));
     taken
 }

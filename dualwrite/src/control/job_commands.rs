@@ -1,10 +1,10 @@
-//! Orders to jobs that run, in whichever process.
+//! Commands to jobs that run, in whichever process.
 
 use crate::control::progress::BackfillProgress;
 
 /// What an operator tells a backfill that runs, in whichever process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum BackfillCommand {
     Pause,
     /// Also what was cancelled.
     Resume,
@@ -15,8 +15,8 @@ pub(crate) enum Order {
     Rate(Option<u64>),
 }
 
-impl Order {
-    /// Whether a backfill is as this order wants it.
+impl BackfillCommand {
+    /// Whether a backfill is as this command wants it.
     pub(crate) fn holds(self, found: &BackfillProgress) -> bool {
         !found.complete
             && match self {
@@ -45,6 +45,6 @@ impl VerifyCommand {
 
     pub(crate) fn of(code: i64) -> Self {
         let all = [Self::Pause, Self::Cancel];
-        all.into_iter().find(|order| order.code() == code).unwrap_or_default()
+        all.into_iter().find(|command| command.code() == code).unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
-//! Orders to a backfill: the statements that give them to the phases that run. One that comes between two phases,
+//! Commands to a backfill: the statements that give them to the phases that run. One that comes between two phases,
 //! when none runs, is kept in a row of its own, and holds for whichever comes next.
 
-use crate::control::Order;
+use crate::control::BackfillCommand;
 use crate::database::{Dialect, SqlValue};
 use crate::stages::stage::Side;
 use crate::store::ledger::{Phase, between, limit};
@@ -9,21 +9,21 @@ use crate::store::ledger::{Phase, between, limit};
 /// The time since the last page was a pause, and is not counted as work.
 const GO_ON: &str = "state = 'running', throttled = NULL, progressed_at = {now}";
 
-/// The statements of an order, to be run one after the other until one finds something.
+/// The statements of a command, to be run one after the other until one finds something.
 pub(crate) fn give(
     dialect: &Dialect,
     migration: &str,
     side: Side,
-    order: Order,
+    command: BackfillCommand,
 ) -> Vec<(String, Vec<SqlValue>)> {
-    let (set, states, kept) = match order {
-        Order::Pause => ("state = 'paused'", "'running'", Some("paused")),
-        Order::Resume => (GO_ON, "'paused', 'cancelled'", None),
-        Order::GoOn => (GO_ON, "'paused'", None),
-        Order::Cancel => {
+    let (set, states, kept) = match command {
+        BackfillCommand::Pause => ("state = 'paused'", "'running'", Some("paused")),
+        BackfillCommand::Resume => (GO_ON, "'paused', 'cancelled'", None),
+        BackfillCommand::GoOn => (GO_ON, "'paused'", None),
+        BackfillCommand::Cancel => {
             ("state = 'cancelled', throttled = NULL", "'running', 'paused'", Some("cancelled"))
         }
-        Order::Rate(rate) => return vec![to_all(migration, side, rate)],
+        BackfillCommand::Rate(rate) => return vec![to_all(migration, side, rate)],
     };
     let running = to_running(migration, side, set, states);
     match kept.map(|state| to_next(dialect, migration, side, state)) {

@@ -1,10 +1,10 @@
-//! Orders given to a rollout, as the audit keeps them.
+//! Commands given to a rollout, as the audit keeps them.
 
 use serde::Serialize;
 
 use crate::stages::position::Epoch;
 
-/// What was ordered.
+/// What was commanded.
 ///
 /// ```
 /// assert_eq!(dualwrite::rollout::RolloutCommandKind::SkipSoak.to_string(), "skip_soak");
@@ -177,7 +177,7 @@ impl std::fmt::Display for RolloutCommandKind {
     }
 }
 
-/// One line of the audit beside the [changes of the position](crate::operator::AuditEvent): an order to a rollout, or what
+/// One line of the audit beside the [changes of the position](crate::operator::AuditEvent): a command to a rollout, or what
 /// the plan told of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -198,7 +198,7 @@ pub struct RolloutCommand {
     pub epoch: Epoch,
 }
 
-/// An order on its way into the control tables, in the transaction that makes it come true.
+/// A command on its way into the control tables, in the transaction that makes it come true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewRolloutCommand {
     pub(crate) kind: RolloutCommandKind,
