@@ -354,6 +354,7 @@ async fn what_is_wrong_changes_and_records_nothing<D: Sql>(db: Scratch<D>) {
             "what" => Some("writes".to_owned()),
             "for" => Some("30m".to_owned()),
             "rate" => Some("500".to_owned()),
+            "workers" => Some("2".to_owned()),
             "batch-time" => Some("20ms".to_owned()),
             "lag" => Some("5s".to_owned()),
             "plan" => Some("[[step]]\nstage = \"dual_write\"".to_owned()),
