@@ -542,7 +542,7 @@ where
     fn new_types() -> ::std::vec::Vec<
         (&'static ::core::primitive::str, ::std::string::String),
     > {
-        ::std::vec::Vec::from([
+        ::core::convert::From::from([
             ("age_new", ::dualwrite::__private::type_name::<i64, __Database>()),
             ("joined", ::dualwrite::__private::type_name::<i64, __Database>()),
         ])

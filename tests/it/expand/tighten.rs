@@ -102,8 +102,11 @@ where
     assert!(checks().await.0.statements.is_empty(), "everything is there");
     assert!(migration.expand().check().await.unwrap().findings.is_empty());
     migrate(&db, &first, true).await;
-    let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'customer' \
-                   AND column_name IN ('email_address', 'status')";
-    assert_eq!(db.number(columns).await, 0, "the way back is whole");
+    let schema = if D::NAME == "mysql" { "database()" } else { "current_schema()" };
+    let columns = format!(
+        "SELECT count(*) FROM information_schema.columns WHERE table_name = 'customer' \
+         AND table_schema = {schema} AND column_name IN ('email_address', 'status')"
+    );
+    assert_eq!(db.number(&columns).await, 0, "the way back is whole");
     runtime.shutdown().await.unwrap();
 }

@@ -142,7 +142,7 @@ fn conversions(model: &Dual, predicates: &Option<WhereClause>) -> TokenStream {
                 &'static ::core::primitive::str,
                 ::std::string::String,
             )> {
-                ::std::vec::Vec::from([#(#types),*])
+                ::core::convert::From::from([#(#types),*])
             }
 
             fn convert(
