@@ -387,7 +387,7 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
         "approval",
         "release",
         "plan",
-        "order",
+        "command",
         "task",
     ];
     let fresh = || async {
