@@ -179,7 +179,7 @@ impl Migration {
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.
-    /// Who gave it, and why, is among the [orders](crate::rollout::Rollout::orders).
+    /// Who gave it, and why, is among the [commands](crate::rollout::Rollout::commands).
     ///
     /// # Errors
     /// `InvalidInput` where nothing needs it, `Database`.

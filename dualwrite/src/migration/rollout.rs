@@ -100,7 +100,7 @@ impl<'m> Rollout<'m> {
     }
 
     /// Stores a plan and begins to follow it: at the step that fits the present position. `by` and `because`
-    /// are kept in the rollout's note and, as those of all orders, in the [audit](Self::orders); `by` has 1 to 100
+    /// are kept in the rollout's note and, as those of all commands, in the [audit](Self::commands); `by` has 1 to 100
     /// bytes.
     ///
     /// # Errors
