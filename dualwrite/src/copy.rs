@@ -3,10 +3,12 @@
 //! root of the crate: [`CopyKeys`], [`CopyColumns`], [`CopySql`].
 
 pub(crate) mod bound;
+pub(crate) mod carried;
 pub(crate) mod columns;
 pub(crate) mod conversion;
 pub(crate) mod convert;
 pub(crate) mod dual;
+pub(crate) mod dual_table;
 pub(crate) mod erased;
 pub(crate) mod exclusive;
 mod expanding;
@@ -36,12 +38,10 @@ use crate::transaction::Tx;
 
 pub use crate::control::copied::Copied;
 pub use crate::database::Identifier;
-pub use columns::CopyColumns;
-pub use convert::ConvertColumns;
+pub use dual_table::{ConvertColumns, CopyColumns, DualTable};
 pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
 pub use statements::CopySql;
-pub use table::DualTable;
 
 /// The copy function of a migration.
 ///

@@ -8,6 +8,7 @@ mod contract;
 pub(crate) mod details;
 mod doctor;
 pub(crate) mod execute;
+pub(crate) mod execution;
 mod expand;
 mod fields;
 mod maintenance;
@@ -23,7 +24,7 @@ pub(crate) mod specs;
 pub use crate::control::AuditEvent;
 pub use crate::control::commands::{Job, JobKind};
 pub use crate::operator::command::Command;
-pub use crate::operator::execute::{CommandOptions, CommandOutcome};
+pub use crate::operator::execution::{CommandOptions, CommandOutcome};
 pub use crate::operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use crate::operator::page::access::{Access, Caller};

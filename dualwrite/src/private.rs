@@ -16,9 +16,10 @@ pub use crate::compare::{
     Near, Pair, Tolerance, judge, judge_revealed, keyed, near, unordered, variants,
 };
 pub use crate::copy::bound::{BindColumns, Binds, Bound};
+pub use crate::copy::carried::{Carried, Carry, ReadColumn, Source};
 pub use crate::copy::conversion::{Conversion, answered, is_filled, same, shown_key};
-pub use crate::copy::convert::{Assigned, Column, Columns, ConvertColumns, Unconverted, type_name};
-pub use crate::copy::table::{Carried, Carry, ReadColumn, Source};
+pub use crate::copy::convert::{Assigned, Column, Columns, Unconverted, type_name};
+pub use crate::copy::dual_table::ConvertColumns;
 pub use crate::database::Alike;
 pub use crate::needs::{
     Carried as CarriedError, Unknown, answering_error_of_old, carried, failure, given, handed,

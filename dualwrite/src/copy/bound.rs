@@ -7,7 +7,7 @@ use sqlx_core::arguments::Arguments;
 
 use crate::copy::conversion::ConversionError;
 use crate::copy::convert::Bind;
-use crate::copy::table::DualTable;
+use crate::copy::dual_table::DualTable;
 use crate::database::Backend;
 use crate::stages::columns::Columns;
 use crate::stages::stage::Side;

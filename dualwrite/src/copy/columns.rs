@@ -2,15 +2,15 @@
 
 use crate::key::OwnedKey;
 use std::collections::HashSet;
-use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::convert::{Assigned, Bind, Columns, ConvertColumns, Unconverted};
+use super::carried::{Carried, Carry};
+use super::convert::{Assigned, Bind, Columns, Unconverted};
+use super::dual_table::{ConvertColumns, CopyColumns, DualTable};
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::dialect;
 use super::source::{KeyParts, NAMED_KEYS};
-use super::table::{Carried, Carry, DualTable, MARKED, Purpose, Statements, markers, source};
+use super::table::{MARKED, Purpose, Statements, markers};
 use super::template::check_places;
 use super::{Copied, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
@@ -23,60 +23,6 @@ use crate::transaction::Tx;
 
 /// Values in one statement, and a few more: SQLite, which takes the fewest, takes 32,766.
 const VALUES_MAX: usize = 30_000;
-
-/// Copies between old and new columns of the same row, both ways, and compares them: a backfill, a
-/// repair and a verification without SQL of your own. From
-/// [`copy_columns`](DualTable::copy_columns) of a struct with `#[dual(table = "…", key = "…")]`.
-///
-/// - A rename is one `UPDATE … SET new = old` for many rows.
-/// - So is a conversion with `sql = "…"`. A verification still converts in Rust, and so finds where the
-///   expression says something else than `forward`.
-/// - Columns of the table that MySQL or MariaDB update by themselves (`ON UPDATE CURRENT_TIMESTAMP`) keep their value.
-/// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
-///   is not there already, up to 256 rows with one statement.
-///
-/// A row that cannot be converted fails with a [`ConversionError`] and ends as a dead letter of its key;
-/// a verification counts it as different.
-///
-/// ```
-/// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{Dual, DualTable, Error, Runtime, Stage};
-///
-/// #[derive(Dual)]
-/// #[dual(table = "customers", key = "id")]
-/// struct Customer {
-///     id: i64,
-///     #[dual(new = email_address)]
-///     email: String,
-///     email_address: Option<String>,
-/// }
-///
-/// async fn rename(runtime: &Runtime<sqlx::Sqlite>) -> Result<(), Error> {
-///     let migration =
-///         runtime.migration("customer-email").backfill(Customer::copy_columns()).register().await?;
-///     migration.advance(Stage::DualWrite).await?;
-///     migration.backfill().run().await?;
-///     assert!(migration.verify().run().await?.is_clean());
-///     Ok(())
-/// }
-/// # }
-/// ```
-pub struct CopyColumns<T, DB> {
-    source: KeySource,
-    types: PhantomData<fn() -> (T, DB)>,
-}
-
-impl<T: DualTable, DB> CopyColumns<T, DB> {
-    pub(crate) fn new() -> Self {
-        Self { source: source::<T>(), types: PhantomData }
-    }
-}
-
-impl<T: DualTable, DB> fmt::Debug for CopyColumns<T, DB> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CopyColumns").field("table", &T::TABLE).finish()
-    }
-}
 
 impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
     type Database = DB;

@@ -6,12 +6,10 @@ use std::fmt;
 use sqlx::{Database, Decode, Encode, Type, TypeInfo, ValueRef};
 use sqlx_core::arguments::Arguments;
 
-use super::table::DualTable;
 use crate::copy::conversion::same;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{BoxError, Plain};
-use crate::stages::stage::Side;
 
 /// A type that can be a column: `sqlx::Type`, `Encode` and `Decode` for the database.
 #[diagnostic::on_unimplemented(
@@ -30,40 +28,6 @@ where
     DB: Backend,
     T: Type<DB> + for<'q> Encode<'q, DB> + for<'r> Decode<'r, DB> + PartialEq + Send + 'static,
 {
-}
-
-/// A struct whose columns can be converted on a database: derived together with
-/// [`DualTable`](crate::DualTable), and needed by name only where code is generic over the database.
-///
-/// ```
-/// use dualwrite::{Backend, copy::ConvertColumns, CopyColumns, DualTable};
-///
-/// fn ready<T: ConvertColumns<DB>, DB: Backend>() -> CopyColumns<T, DB> {
-///     T::copy_columns()
-/// }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "the columns of `{Self}` cannot be converted on `{DB}`",
-    note = "give the struct `#[dual(table = \"…\", key = \"…\")]`; all converted fields must be columns \
-            of that database"
-)]
-pub trait ConvertColumns<DB: Backend>: DualTable {
-    /// The converted new columns, and how the database calls their types.
-    #[doc(hidden)]
-    fn new_types() -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-
-    #[doc(hidden)]
-    /// Converts the field with this index of `CARRIED`; there is nothing to do where all are renames.
-    fn convert(
-        _index: usize,
-        _to: Side,
-        _row: &mut Columns<'_, DB>,
-        _into: &mut Assigned<DB>,
-    ) -> Result<(), Unconverted> {
-        Ok(())
-    }
 }
 
 /// How a database calls a type.

@@ -1,7 +1,7 @@
 //! What a derived struct says of the expand of its table.
 
-use super::convert::ConvertColumns;
-use super::table::{Carry, DualTable};
+use super::carried::Carry;
+use super::dual_table::{ConvertColumns, DualTable};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::expand::declared::{Expand, NewColumn};

@@ -4,9 +4,11 @@
 use sqlx::FromRow;
 
 use crate::copy::bound::{BindColumns, Binds, Written};
+use crate::copy::carried::Source;
 use crate::copy::convert::Bind;
+use crate::copy::dual_table::DualTable;
 use crate::copy::run::dialect;
-use crate::copy::table::{DualTable, MARKED, Source, markers};
+use crate::copy::table::{MARKED, markers};
 use crate::database::Backend;
 use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;

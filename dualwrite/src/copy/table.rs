@@ -3,158 +3,15 @@
 
 use std::fmt::Write as _;
 
-use super::columns::CopyColumns;
-use super::convert::ConvertColumns;
+use super::carried::{Carried, Carry};
+use super::dual_table::DualTable;
 use super::key_source::KeySource;
 use super::source::{Bound, KeyParts, Pages};
 use crate::database::Identifier;
-use crate::database::{Alike, Backend, Dialect, expression};
+use crate::database::{Alike, Dialect, expression};
 use crate::error::Error;
-use crate::key::{Key, OwnedKey};
-use crate::stages::route::Route;
-use crate::stages::stage::{Side, Stage};
-
-/// A struct that is one row of a table, with old and new columns side by side: derived with `Dual`, by
-/// `#[dual(table = "…", key = "…")]`.
-///
-/// ```
-/// use dualwrite::{Dual, DualTable, Operation, Route, Stage};
-///
-/// #[derive(Dual)]
-/// #[dual(table = "customers", key = "id")]
-/// struct Customer {
-///     id: i64,
-///     name: String,
-///     #[dual(new = email_address)]
-///     email: String,
-///     email_address: Option<String>,
-/// }
-///
-/// assert_eq!(Customer::COLUMNS, ["id", "name", "email", "email_address"]);
-/// assert_eq!(Customer::OLD_COLUMNS, ["id", "name", "email"]);
-/// assert_eq!(Customer::NEW_COLUMNS, ["id", "name", "email_address"]);
-///
-/// let route = Route::of(Stage::Complete, Operation::Write);
-/// assert_eq!(Customer::columns_for(&route), Customer::NEW_COLUMNS);
-/// ```
-pub trait DualTable: Sized + Send + 'static {
-    /// The key: the type of its field, or a tuple.
-    type Key: OwnedKey;
-
-    /// The table, perhaps with its schema before a dot.
-    const TABLE: &'static str;
-    /// The columns of the key.
-    const KEY: &'static [&'static str];
-    /// All columns, in the order of the fields.
-    const COLUMNS: &'static [&'static str];
-    /// The columns without those that are new.
-    const OLD_COLUMNS: &'static [&'static str];
-    /// The columns without those that are old.
-    const NEW_COLUMNS: &'static [&'static str];
-    /// The struct's name, for errors.
-    #[doc(hidden)]
-    const RECORD: &'static str;
-    /// Where each field is read from.
-    #[doc(hidden)]
-    const READ: &'static [ReadColumn] = &[];
-    /// What is carried from old to new.
-    #[doc(hidden)]
-    const CARRIED: &'static [Carried];
-    /// The columns that say of a field that new has it: field and column.
-    #[doc(hidden)]
-    const MARKERS: &'static [(&'static str, &'static str)] = &[];
-
-    /// The columns that a statement names under this route: old ones at `Off`, new ones at `Complete`,
-    /// all of them while both sides are written.
-    #[must_use]
-    fn columns_for(route: &Route) -> &'static [&'static str] {
-        match route.stage {
-            Stage::Off => Self::OLD_COLUMNS,
-            Stage::Complete => Self::NEW_COLUMNS,
-            _ => Self::COLUMNS,
-        }
-    }
-
-    /// The ready copy function, for `backfill` of a registration: see [`CopyColumns`].
-    #[must_use]
-    fn copy_columns<DB: Backend>() -> CopyColumns<Self, DB>
-    where
-        Self: ConvertColumns<DB>,
-    {
-        CopyColumns::new()
-    }
-}
-
-/// Where a field of a record is read from, on each side.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub struct ReadColumn {
-    /// As `sqlx::FromRow` looks for it.
-    pub name: &'static str,
-    pub old: Source,
-    pub new: Source,
-}
-
-/// What a field is read from.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub enum Source {
-    Column(&'static str),
-    Null,
-    /// It says that new has a value, and old answers.
-    Unmarked,
-    /// `sqlx::FromRow` has a default for it.
-    Nothing,
-}
-
-impl ReadColumn {
-    pub(crate) fn source(&self, side: Side) -> Source {
-        match side {
-            Side::Old => self.old,
-            Side::New => self.new,
-        }
-    }
-}
-
-/// One logical field and its columns.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub struct Carried {
-    pub field: &'static str,
-    pub old: &'static [&'static str],
-    pub new: &'static [&'static str],
-    pub how: Carry,
-}
-
-/// How a logical field gets from old to new.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub enum Carry {
-    /// As it is.
-    Rename(Alike),
-    /// By one SQL expression for each new column; back, and for a verification, in Rust.
-    Sql(&'static [&'static str]),
-    /// In Rust.
-    Rust,
-}
-
-impl Carried {
-    pub(crate) fn columns(&self, side: Side) -> &'static [&'static str] {
-        match side {
-            Side::Old => self.old,
-            Side::New => self.new,
-        }
-    }
-
-    /// Whether the database carries it to `side` by itself.
-    pub(crate) fn is_set_based(&self, side: Side) -> bool {
-        match self.how {
-            Carry::Rename(_) => true,
-            Carry::Sql(_) => side == Side::New,
-            Carry::Rust => false,
-        }
-    }
-}
+use crate::key::Key;
+use crate::stages::stage::Side;
 
 /// The columns of the markers, each once.
 pub(crate) fn markers<T: DualTable>() -> Vec<&'static str> {
@@ -347,15 +204,6 @@ impl Statements {
 fn keep(set: &mut Vec<String>, kept: &[String], is_set: impl Fn(&String) -> bool) {
     let kept = kept.iter().filter(|column| !is_set(column));
     set.extend(kept.map(|column| format!("{column} = {column}")));
-}
-
-/// Where the keys of the table are.
-pub(crate) fn source<T: DualTable>() -> KeySource {
-    let source = match T::TABLE.split_once('.') {
-        Some((schema, table)) => KeySource::table(table).schema(schema),
-        None => KeySource::table(T::TABLE),
-    };
-    T::KEY.iter().fold(source, |source, column| source.column(*column))
 }
 
 fn quoted(name: &str, dialect: &Dialect) -> Result<String, Error> {

@@ -7,7 +7,7 @@ use crate::control::settings::{BackfillSetting, described};
 use crate::control::tasks::NewTask;
 use crate::error::{Error, ErrorKind};
 use crate::operator::command::Command;
-use crate::operator::execute::{CommandOptions, Execution, Plan};
+use crate::operator::execution::{CommandOptions, Execution, Plan};
 use crate::rollout::command::RolloutCommandKind as Recorded;
 use crate::stages::stage::Side;
 

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::control::commands::{RecordedChange, Taken};
 use crate::control::maintenance::MaintenanceChange;
 use crate::error::{Closed, Error};
-use crate::operator::execute::{CommandOutcome, Execution, POLL};
+use crate::operator::execution::{CommandOutcome, Execution, POLL};
 use crate::rollout::command::RolloutCommandKind as Recorded;
 use crate::stages::facts::{Facts, InstanceReport};
 

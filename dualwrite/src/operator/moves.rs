@@ -8,7 +8,7 @@ use crate::control::commands::{JobKind, RecordedChange};
 use crate::error::{Error, ErrorKind};
 use crate::flags::decide::killing;
 use crate::gate::{Blocker, Gate};
-use crate::operator::execute::{CommandOutcome, Execution, JOB_TIMEOUT, POLL};
+use crate::operator::execution::{CommandOutcome, Execution, JOB_TIMEOUT, POLL};
 use crate::rollout::command::RolloutCommandKind;
 use crate::stages::facts::Facts;
 use crate::stages::moves::{Destination, Move, destination};

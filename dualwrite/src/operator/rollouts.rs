@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::migration::rollout as library;
-use crate::operator::execute::{CommandOptions, CommandOutcome, Execution, POLL};
+use crate::operator::execution::{CommandOptions, CommandOutcome, Execution, POLL};
 use crate::rollout::command::RolloutCommandKind as Recorded;
 use crate::rollout::plan::RolloutPlan;
 use crate::stages::facts::Facts;

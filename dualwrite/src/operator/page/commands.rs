@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::operator::Operator;
 use crate::operator::command::Command;
-use crate::operator::execute::{CommandOptions, CommandOutcome};
+use crate::operator::execution::{CommandOptions, CommandOutcome};
 use crate::operator::page::access::Caller;
 use crate::operator::page::fields::Fields;
 use crate::operator::page::links::Links;

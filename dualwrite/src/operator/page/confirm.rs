@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use maud::{Markup, html};
 
-use crate::operator::execute::CommandOutcome;
+use crate::operator::execution::CommandOutcome;
 use crate::operator::page::fields::Fields;
 use crate::operator::page::html::{document, own};
 use crate::operator::page::links::Links;
