@@ -17,6 +17,7 @@ pub(crate) mod status;
 mod transactions;
 pub(crate) mod transition;
 pub(crate) mod waiver;
+mod wrapped;
 
 use std::sync::Arc;
 

@@ -7,7 +7,6 @@ use crate::converging::two;
 use crate::copier::joined::Joined;
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
-use crate::migration::Migration;
 use crate::observe::MethodStats;
 use crate::stages::position::Percent;
 use crate::stages::route::Operation;
@@ -206,15 +205,14 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// For a trait with these methods.
-    ///
-    /// # Panics
-    /// Where the copy function shows that the implementations would execute a write too often, or not often
-    /// enough.
-    #[must_use]
+    /// For a trait with these methods. Panics as [`Repository::new`] says.
     #[track_caller]
-    pub fn new(migration: &Migration, name: &'static str, methods: &[Method], form: Form) -> Self {
-        let shared = Arc::clone(migration.shared());
+    pub(crate) fn of_trait(
+        shared: Arc<Joined>,
+        name: &'static str,
+        methods: &[Method],
+        form: Form,
+    ) -> Self {
         if let Some(reason) = refused(&shared, name, methods, form) {
             panic!("migration `{}`: {reason}", shared.name);
         }
