@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use dualwrite::{
-    contract::{ContractDecision, ContractEvent, ContractRun},
-    operator::Operator,
+    contract::ContractDecision,
+    migration::ContractRun,
+    operator::{ContractEvent, Operator},
     printable,
 };
 

@@ -3,11 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Subcommand;
-use dualwrite::{
-    expand::{ExpandPlan, ExpandReport},
-    operator::Operator,
-    printable,
-};
+use dualwrite::{expand::ExpandPlan, migration::ExpandReport, operator::Operator, printable};
 
 use crate::answer::{Answer, Destination, Question, as_json, write, yes};
 use crate::failure::Exit;

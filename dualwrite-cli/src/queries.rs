@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use dualwrite::{
     Move,
-    observe::{TrafficReport, TrafficSide},
-    operator::{Job, JobKind, MigrationOverview, Operator},
+    operator::{Job, JobKind, MigrationOverview, Operator, TrafficReport, TrafficSide},
     preflight::PreflightReport,
 };
 use serde::Serialize;

@@ -20,5 +20,4 @@ pub use crate::control::dead_letters::{DeadLetter, Waived};
 pub use crate::control::settings::{BackfillSetting, BackfillSettings};
 pub use crate::control::tasks::StartedBackfill;
 pub use crate::control::{BackfillProgress, WorkerProgress};
-pub use crate::migration::jobs::Backfill;
 pub use crate::pace::throttle::Throttle;

@@ -8,6 +8,8 @@ pub(crate) mod repository;
 pub(crate) mod shadow;
 pub(crate) mod write;
 
+pub use crate::call::closures::converging::ConvergingWrite;
+
 pub use crate::call::closures::read::ReadCall;
 pub use crate::call::closures::write::{ColumnsCall, InTx, WriteCall};
 pub use crate::call::lazy::decide::MaybeMissing;

@@ -11,7 +11,3 @@ pub(crate) mod shape;
 pub use crate::contract::decide::{ContractDecision, Evidence, EvidenceKind, MissingEvidence};
 pub use crate::contract::declared::{Contract, OldObject};
 pub use crate::contract::plan::{ContractPlan, SchemaFile};
-pub use crate::control::contracts::ContractEvent;
-pub use crate::migration::contracting::{ContractRun, Contracting, RunContract};
-#[cfg(feature = "schema")]
-pub use crate::migration::guarded::{GuardedMigrator, GuardedStatement};

@@ -11,8 +11,6 @@ pub(crate) mod two;
 mod verify;
 pub(crate) mod write;
 
-pub use crate::call::closures::converging::ConvergingWrite;
-
 pub use options::{
     COPY_ATTEMPTS_MAX, Converging, IN_FLIGHT_MAX, MirrorFailure, Overflow, QUEUE_WAIT,
     SETTLE_AFTER, STORE_CALL_LIMIT,

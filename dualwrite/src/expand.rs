@@ -20,4 +20,3 @@ pub(crate) mod types;
 pub use crate::expand::declared::Expand;
 pub use crate::expand::plan::{ExpandPlan, ExpandStatement};
 pub use crate::expand::table::NewTable;
-pub use crate::migration::expanding::{ExpandReport, Expanding};

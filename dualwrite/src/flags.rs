@@ -9,8 +9,3 @@ pub(crate) mod source;
 pub use crate::flags::desired::DesiredState;
 pub use crate::flags::report::FlagReport;
 pub use crate::flags::source::FlagSource;
-pub use crate::runtime::sources::env::EnvFlags;
-#[cfg(feature = "toml")]
-pub use crate::runtime::sources::file::FileFlags;
-#[cfg(feature = "open-feature")]
-pub use crate::runtime::sources::open_feature::OpenFeatureFlags;

@@ -33,14 +33,14 @@ pub mod exact;
 pub mod expand;
 pub mod flags;
 pub mod guard;
-mod migration;
+pub mod migration;
 pub mod observe;
 pub mod operator;
 mod pace;
 pub mod preflight;
 pub mod removal;
 pub mod rollout;
-mod runtime;
+pub mod runtime;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod shadow;

@@ -1,4 +1,5 @@
-//! [`Migration`]: the handle of one migration in this process.
+//! What a [`Migration`] gives: moves, jobs, rollouts, schema changes, and what became of them. The handle itself is at the
+//! root of the crate.
 
 pub(crate) mod altering;
 pub(crate) mod announce;
@@ -19,6 +20,16 @@ pub(crate) mod transition;
 pub(crate) mod waiver;
 mod wrapped;
 
+pub use crate::migration::contracting::{ContractRun, Contracting, RunContract};
+pub use crate::migration::expanding::{ExpandReport, Expanding};
+#[cfg(feature = "schema")]
+pub use crate::migration::guarded::{GuardedMigrator, GuardedStatement};
+pub use crate::migration::health::{FieldReport, RecentCalls, RecentMethod, RecentReport};
+pub use crate::migration::jobs::{Backfill, Repair, Verification};
+pub use crate::migration::removing::Removing;
+pub use crate::migration::rollout::{Rollout, RolloutStatus};
+pub use crate::migration::waiver::Waiver;
+
 use std::sync::Arc;
 
 use crate::control::commands::{RecordedChange, Taken};
@@ -32,11 +43,7 @@ use crate::gate::Blocker;
 use crate::key::Key;
 use crate::migration::altering::set_trigger;
 use crate::migration::announce::{Announcement, announce};
-use crate::migration::contracting::Contracting;
-use crate::migration::expanding::Expanding;
-use crate::migration::jobs::{Backfill, Verification};
 use crate::migration::transition::{Transition, check_named, repair};
-use crate::migration::waiver::Waiver;
 use crate::preflight::finding::Preflight;
 use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind};
 use crate::stages::hazard::Hazard;
@@ -180,7 +187,7 @@ impl Migration {
     }
 
     /// Gives an approval that the registration, or the plan of the rollout, asks for. It holds until the stage is left.
-    /// Who gave it, and why, is among the [commands](crate::rollout::Rollout::commands).
+    /// Who gave it, and why, is among the [commands](crate::migration::Rollout::commands).
     ///
     /// # Errors
     /// `InvalidInput` where nothing needs it, `Database`.
@@ -366,7 +373,7 @@ impl Migration {
     }
 
     /// Copies the keys again that a failed mirror write left dirty. The runtime does so by itself. (What a
-    /// verification finds is repaired by [`verify().repair()`](crate::verify::Verification::repair).)
+    /// verification finds is repaired by [`verify().repair()`](crate::migration::Verification::repair).)
     /// A key that old lacks is copied to it with the fence held alone: other writers of this migration wait
     /// meanwhile, key by key. Returns how many were repaired.
     ///

@@ -11,11 +11,8 @@ pub(crate) mod tally;
 pub(crate) mod traffic;
 pub(crate) mod window;
 
-pub use crate::control::traffic::{TrafficFigures, TrafficMinute, TrafficReport, TrafficSide};
-pub use crate::migration::health::{RecentCalls, RecentMethod, RecentReport};
 pub use crate::observe::mirror::MirrorReport;
 pub use crate::stages::mirror::{MirrorError, MirrorNote};
-pub use crate::state::events::RuntimeEvent;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -21,6 +21,11 @@ mod removal;
 mod rollouts;
 pub(crate) mod specs;
 
+pub use crate::control::Mismatch;
+pub use crate::control::commands::Compared;
+pub use crate::control::contracts::ContractEvent;
+pub use crate::control::traffic::{TrafficFigures, TrafficMinute, TrafficReport, TrafficSide};
+
 pub use crate::control::AuditEvent;
 pub use crate::control::commands::{Job, JobKind};
 pub use crate::operator::command::Command;

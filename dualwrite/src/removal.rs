@@ -6,8 +6,6 @@ pub(crate) mod phase;
 pub(crate) mod report;
 pub(crate) mod statements;
 
-pub use crate::migration::removing::Removing;
 pub use crate::removal::declared::Removal;
 pub use crate::removal::phase::RemovalPhase;
 pub use crate::removal::report::{RemovalReport, RemovalUse};
-pub use crate::runtime::removal::RemovalSwitch;

@@ -1,7 +1,8 @@
-//! [`Runtime`]: one running process of the service, as the other processes see it.
-//!
-//! One background task keeps the positions fresh, tells the others what this process has seen and
-//! drained, and copies dirty keys again. It holds no lock while it waits for the database.
+//! What a running process of the service has besides its [`Runtime`]: sources of flags, and what it tells. The handle
+//! itself is at the root of the crate.
+
+// One background task keeps the positions fresh, tells the others what this process has seen and
+// drained, and copies dirty keys again. It holds no lock while it waits for the database.
 
 pub(crate) mod flags;
 #[cfg(feature = "metrics")]
@@ -30,6 +31,14 @@ pub(crate) mod removal;
 mod repairing;
 mod traffic;
 mod watching;
+
+pub use crate::runtime::removal::RemovalSwitch;
+pub use crate::runtime::sources::env::EnvFlags;
+#[cfg(feature = "toml")]
+pub use crate::runtime::sources::file::FileFlags;
+#[cfg(feature = "open-feature")]
+pub use crate::runtime::sources::open_feature::OpenFeatureFlags;
+pub use crate::state::events::RuntimeEvent;
 
 pub use builder::RuntimeBuilder;
 use drift::{Awake, Reading};

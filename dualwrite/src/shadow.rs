@@ -10,9 +10,6 @@ pub(crate) mod rules;
 pub(crate) mod samples;
 pub(crate) mod sampling;
 
-pub use crate::control::Mismatch;
-pub use crate::control::commands::Compared;
-pub use crate::migration::health::FieldReport;
 pub use crate::observe::outcome::ComparedReport;
 pub use crate::shadow::cohort::{CohortReport, cohort};
 pub use crate::shadow::context::{CallContext, with_context};

@@ -12,8 +12,6 @@ pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod statements;
 
-pub use crate::migration::jobs::{Repair, Verification};
-pub use crate::migration::waiver::Waiver;
 pub use crate::stages::stale::{StaleKind, StaleMark};
 pub use crate::stages::verification::{KeyDifference, KeyDifferenceKind, VerifyReport};
 pub use crate::verify::repair::RepairReport;

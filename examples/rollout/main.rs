@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dualwrite::{
     Dual, DualTable as _, Migration, Runtime, Stage,
-    flags::FileFlags,
     rollout::{RolloutPlan, RolloutState},
+    runtime::FileFlags,
 };
 use sqlx::SqlitePool;
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use dualwrite::{
     Error, ErrorKind, Gate, Migration, Move, Percent, Runtime, Side, Stage,
     backfill::BackfillSetting,
-    operator::{COMMANDS, Command, CommandOptions, CommandOutcome, JobKind, Operator},
+    operator::{COMMANDS, Command, CommandOptions, CommandOutcome, Compared, JobKind, Operator},
     rollout::RolloutCommandKind,
-    shadow::Compared,
 };
 
 use crate::support::db::{Scratch, on_all_databases};

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use dualwrite::{
     ErrorKind, Gate, Percent, Stage, Status,
-    flags::EnvFlags,
     rollout::{RolloutPlan, RolloutState, RolloutStep},
+    runtime::EnvFlags,
 };
 
 use crate::support::crew::{Crew, Member};

@@ -12,9 +12,11 @@ use dualwrite::testing::ManualClock;
 use dualwrite::{
     Compare, Migration, Percent, Runtime, Stage,
     guard::{GuardReport, Guards},
-    observe::{CounterReport, RuntimeEvent},
+    migration::RolloutStatus,
+    observe::CounterReport,
     operator::AuditEvent,
-    rollout::{RolloutPlan, RolloutState, RolloutStatus, RolloutStep},
+    rollout::{RolloutPlan, RolloutState, RolloutStep},
+    runtime::RuntimeEvent,
 };
 use futures_util::FutureExt as _;
 use sqlx::Error;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dualwrite::{
     ErrorKind, Percent, Stage, Status,
-    rollout::{Health, RolloutCommandKind, RolloutPlan, RolloutState, RolloutStatus, RolloutStep},
+    migration::RolloutStatus,
+    rollout::{Health, RolloutCommandKind, RolloutPlan, RolloutState, RolloutStep},
 };
 
 use crate::support::crew::Crew;

@@ -128,7 +128,7 @@ impl Contract {
     }
 
     /// The name of the approval that somebody has to give at `Complete`, with
-    /// [`Contracting::approve`](crate::contract::Contracting::approve); [`CONTRACT_APPROVAL`] by default.
+    /// [`Contracting::approve`](crate::migration::Contracting::approve); [`CONTRACT_APPROVAL`] by default.
     pub fn approval(mut self, name: impl Into<String>) -> Self {
         self.approval = name.into();
         self
@@ -148,7 +148,7 @@ impl Contract {
     }
 
     /// Says that what writes new alone puts something into the old columns, too, so that constraints of old columns
-    /// need not be [relaxed](crate::contract::Contracting::relaxing) before `Complete`.
+    /// need not be [relaxed](crate::migration::Contracting::relaxing) before `Complete`.
     pub fn old_filled(mut self) -> Self {
         self.old_filled = true;
         self

@@ -140,9 +140,9 @@ impl BackfillSetting {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackfillSettings {
-    /// The time that a transaction shall take, in microseconds; see [`Backfill::batch_time`](crate::backfill::Backfill::batch_time).
+    /// The time that a transaction shall take, in microseconds; see [`Backfill::batch_time`](crate::migration::Backfill::batch_time).
     pub batch_time_us: Option<u64>,
-    /// How many workers each process has that runs it; see [`Backfill::workers`](crate::backfill::Backfill::workers).
+    /// How many workers each process has that runs it; see [`Backfill::workers`](crate::migration::Backfill::workers).
     pub workers: Option<u64>,
     /// The most sessions that may wait for a lock; see [`Throttle::lock_waits`](crate::backfill::Throttle::lock_waits).
     pub lock_waits: Option<u64>,

@@ -37,7 +37,7 @@ impl TrafficFigures {
     /// The share of the calls that failed, in percent.
     ///
     /// ```
-    /// assert_eq!(dualwrite::observe::TrafficFigures::default().errors_percent(), 0.0);
+    /// assert_eq!(dualwrite::operator::TrafficFigures::default().errors_percent(), 0.0);
     /// ```
     #[must_use]
     pub fn errors_percent(&self) -> f64 {

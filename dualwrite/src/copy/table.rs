@@ -213,6 +213,7 @@ fn quoted(name: &str, dialect: &Dialect) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copy::dual_table::source;
     use crate::key::KeyPart;
 
     static PLAIN: Dialect = Dialect {

@@ -40,7 +40,7 @@ pub(crate) struct NewIndex {
 
 /// What a migration needs before both sides are written: new columns, tables and indexes, and what they are made of.
 /// Given to [`Registration::expand`](crate::Registration::expand): the step to `DualWrite` then waits until all of it is
-/// there and can hold what old holds. [`Expanding`](crate::expand::Expanding) generates the migration files.
+/// there and can hold what old holds. [`Expanding`](crate::migration::Expanding) generates the migration files.
 ///
 /// ```
 /// use dualwrite::expand::{Expand, NewTable};
@@ -155,7 +155,7 @@ impl Expand {
     }
 
     /// A new column that takes no NULL once everything is copied, for the files of
-    /// [`Expanding::tighten`](crate::expand::Expanding::tighten). Another name of a column that is NOT NULL is so by itself, as
+    /// [`Expanding::tighten`](crate::migration::Expanding::tighten). Another name of a column that is NOT NULL is so by itself, as
     /// long as the old column has not been relaxed.
     pub fn not_null(mut self, new: impl Into<String>) -> Self {
         self.not_null.push(new.into());

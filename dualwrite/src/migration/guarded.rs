@@ -53,7 +53,7 @@ pub struct GuardedStatement {
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::{contract::GuardedMigrator, Error};
+/// use dualwrite::{Error, migration::GuardedMigrator};
 /// use sqlx::migrate::Migrator;
 ///
 /// async fn migrate(pool: &sqlx::SqlitePool, migrator: &Migrator) -> Result<(), Error> {

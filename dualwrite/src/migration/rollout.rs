@@ -151,7 +151,7 @@ impl<'m> Rollout<'m> {
     }
 
     /// Ends it for good; the migration stays where it is. Another plan may be started then. A backfill that
-    /// it began goes on unless it is [cancelled](crate::backfill::Backfill::cancel).
+    /// it began goes on unless it is [cancelled](crate::migration::Backfill::cancel).
     ///
     /// # Errors
     /// As [`pause`](Self::pause).

@@ -102,7 +102,7 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The last changes, newest first.
     pub events: Vec<AuditEvent>,
-    /// The last commands to rollouts, newest first; see [`Rollout::commands`](crate::rollout::Rollout::commands).
+    /// The last commands to rollouts, newest first; see [`Rollout::commands`](crate::migration::Rollout::commands).
     pub commands: Vec<RolloutCommand>,
     /// The rollout, where there ever was one.
     pub rollout: Option<RolloutStatus>,

@@ -12,7 +12,6 @@ pub(crate) mod toml;
 #[cfg(feature = "toml")]
 pub(crate) mod toml_text;
 
-pub use crate::migration::rollout::{Rollout, RolloutStatus};
 pub use crate::rollout::command::{RolloutCommand, RolloutCommandKind};
 pub use crate::rollout::health::Health;
 pub use crate::rollout::plan::{RolloutPlan, RolloutStep};

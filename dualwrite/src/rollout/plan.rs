@@ -17,7 +17,7 @@ pub const STEPS_MAX: usize = 100;
 const NAME_BYTES_MAX: usize = 100;
 
 /// A rollout as data: positions in order, how long each lasts, and what is asked before the next one.
-/// Give it to [`Rollout::start`](crate::rollout::Rollout::start).
+/// Give it to [`Rollout::start`](crate::migration::Rollout::start).
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,7 +100,7 @@ impl RolloutPlan {
     }
 
     /// [`backfill`](Self::backfill), with the most keys a second, of all workers together; see
-    /// [`Backfill::rate`](crate::backfill::Backfill::rate). While it runs, [`set_rate`](crate::backfill::Backfill::set_rate) changes
+    /// [`Backfill::rate`](crate::migration::Backfill::rate). While it runs, [`set_rate`](crate::migration::Backfill::set_rate) changes
     /// it.
     ///
     /// ```
@@ -119,14 +119,14 @@ impl RolloutPlan {
     }
 
     /// [`backfill`](Self::backfill), with so many workers in the process that leads, at most
-    /// [`WORKERS_MAX`](crate::defaults::WORKERS_MAX); see [`Backfill::workers`](crate::backfill::Backfill::workers).
+    /// [`WORKERS_MAX`](crate::defaults::WORKERS_MAX); see [`Backfill::workers`](crate::migration::Backfill::workers).
     pub fn backfill_workers(mut self, workers: u32) -> Self {
         self.pace.workers = Some(workers);
         self.backfill()
     }
 
     /// [`backfill`](Self::backfill), with the time that a transaction shall take, to the millisecond; see
-    /// [`Backfill::batch_time`](crate::backfill::Backfill::batch_time).
+    /// [`Backfill::batch_time`](crate::migration::Backfill::batch_time).
     pub fn backfill_batch_time(mut self, target: Duration) -> Self {
         self.pace = self.pace.with_batch_time(target);
         self.backfill()

@@ -128,7 +128,7 @@ impl RemovalSwitch {
 
 impl<DB: Backend> Runtime<DB> {
     /// Declares that tables or columns are to be removed, which nothing takes the place of, and answers with what the code
-    /// that uses them asks before it does. An operator takes it from phase to phase: see [`Removing`](crate::removal::Removing).
+    /// that uses them asks before it does. An operator takes it from phase to phase: see [`Removing`](crate::migration::Removing).
     ///
     /// # Errors
     /// `InvalidInput` that names what is wrong with the name or the declaration; `Database`.

@@ -19,8 +19,8 @@ use crate::runtime::{Inner, Registration, RuntimeBuilder};
 const POLLS: u32 = 4;
 
 impl<DB: Backend> RuntimeBuilder<DB> {
-    /// Adds a source of flags: [`FileFlags`](crate::flags::FileFlags), [`EnvFlags`](crate::flags::EnvFlags),
-    /// [`OpenFeatureFlags`](crate::flags::OpenFeatureFlags), or one of your own. The first that says where a
+    /// Adds a source of flags: [`FileFlags`](crate::runtime::FileFlags), [`EnvFlags`](crate::runtime::EnvFlags),
+    /// [`OpenFeatureFlags`](crate::runtime::OpenFeatureFlags), or one of your own. The first that says where a
     /// migration shall be is listened to, and any may kill it. See the [guide](crate::guide::flags).
     pub fn flags(mut self, source: impl FlagSource) -> Self {
         self.steering.sources.push(Arc::new(source));

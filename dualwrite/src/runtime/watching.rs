@@ -46,7 +46,7 @@ impl<DB: Backend> RuntimeBuilder<DB> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// use dualwrite::{observe::RuntimeEvent, Runtime};
+    /// use dualwrite::{Runtime, runtime::RuntimeEvent};
     ///
     /// async fn start(pool: sqlx::SqlitePool) -> Result<Runtime<sqlx::Sqlite>, dualwrite::Error> {
     ///     let page = |event: &RuntimeEvent| {

@@ -202,7 +202,7 @@ impl ShadowRules {
     /// Calls this for each comparison that differs or fails: to send it to an error tracker, a queue, a file.
     /// It is called beside the caller, one report after the other, on a thread that may block. At most
     /// [`SHADOW_REPORTS_MAX`](crate::defaults::SHADOW_REPORTS_MAX) wait; what comes beyond counts as `reports_dropped`.
-    /// Values are redacted as in [samples](crate::shadow::Mismatch); the key is not.
+    /// Values are redacted as in [samples](crate::operator::Mismatch); the key is not.
     ///
     /// ```
     /// # let rules = dualwrite::shadow::ShadowRules::default();

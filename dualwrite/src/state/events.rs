@@ -17,7 +17,7 @@ pub const EVENTS_WAITING_MAX: usize = 1_024;
 /// Something that a service may want to hear of.
 ///
 /// ```
-/// use dualwrite::observe::RuntimeEvent;
+/// use dualwrite::runtime::RuntimeEvent;
 ///
 /// fn tell(event: &RuntimeEvent) {
 ///     match event {

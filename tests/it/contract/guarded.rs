@@ -1,6 +1,6 @@
 //! The migrator that asks for the evidence before a statement that touches old.
 
-use dualwrite::{ErrorKind, contract::GuardedMigrator};
+use dualwrite::{ErrorKind, migration::GuardedMigrator};
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 

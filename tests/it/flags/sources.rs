@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use dualwrite::{
     BoxError, RuntimeBuilder, Stage,
-    flags::{DesiredState, EnvFlags, FileFlags, FlagSource, OpenFeatureFlags},
+    flags::{DesiredState, FlagSource},
+    runtime::{EnvFlags, FileFlags, OpenFeatureFlags},
 };
 use open_feature::provider::{FeatureProvider, ProviderMetadata, ResolutionDetails};
 use open_feature::{

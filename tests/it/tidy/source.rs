@@ -59,17 +59,6 @@ impl Sources {
         Self(self.0.into_iter().map(strip).collect())
     }
 
-    /// Without what rooms show to users.
-    pub(crate) fn without_exports_of_heads(self) -> Self {
-        let strip = |(module, mut code): (String, String)| {
-            if super::room(&module) == module {
-                strip(&mut code, "pub use ");
-            }
-            (module, code)
-        };
-        Self(self.0.into_iter().map(strip).collect())
-    }
-
     /// What every module imports.
     pub(crate) fn imports(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let of = |(module, code)| (module, self.imports_of(module, code));

@@ -13,7 +13,7 @@ const PREFIX: &str = "DUALWRITE_STAGE_";
 /// See the [guide](crate::guide::flags) for what this source can promise.
 ///
 /// ```
-/// use dualwrite::flags::{EnvFlags, FlagSource as _};
+/// use dualwrite::{flags::FlagSource as _, runtime::EnvFlags};
 /// assert_eq!(EnvFlags::variable("customer-email"), "DUALWRITE_STAGE_CUSTOMER_EMAIL");
 /// assert_eq!(EnvFlags::new().name(), "environment");
 /// ```

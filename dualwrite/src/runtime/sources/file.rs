@@ -28,7 +28,7 @@ const KEYS: &[&str] = &["stage", "ramp", "kill"];
 /// ```
 ///
 /// ```
-/// use dualwrite::flags::FileFlags;
+/// use dualwrite::runtime::FileFlags;
 /// let flags = FileFlags::new("/etc/service/migrations.toml");
 /// ```
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ type FlagKey = Arc<dyn Fn(&str) -> String + Send + Sync>;
 ///
 /// ```
 /// # async fn example() {
-/// use dualwrite::flags::OpenFeatureFlags;
+/// use dualwrite::runtime::OpenFeatureFlags;
 /// let client = open_feature::OpenFeature::singleton().await.create_client();
 /// let flags = OpenFeatureFlags::new(client).keyed(|migration| format!("migrations/{migration}"));
 /// # }
