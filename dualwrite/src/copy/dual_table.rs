@@ -128,7 +128,7 @@ pub trait ConvertColumns<DB: Backend>: DualTable {
 /// - Any other conversion reads the rows under their locks, converts each in Rust, and writes back what
 ///   is not there already, up to 256 rows with one statement.
 ///
-/// A row that cannot be converted fails with a [`ConversionError`] and ends as a dead letter of its key;
+/// A row that cannot be converted fails with a [`ConversionError`](crate::ConversionError) and ends as a dead letter of its key;
 /// a verification counts it as different.
 ///
 /// ```
