@@ -58,6 +58,7 @@ async fn a_record_that_the_mirror_refuses_keeps_none_of_the_others<O: CartDb, N:
     let status = carts.status().await.unwrap();
     assert_eq!((status.primary, status.open), (Side::Old, true), "nothing was closed");
     save(&carts, 2, Some(&cart("another", 14))).await.unwrap();
+    until("none is put off", async || carts.failures().await.unwrap().is_empty()).await;
     carts.advance(Stage::Live).await.unwrap();
     assert!(carts.failures().await.unwrap().is_empty());
     let [old, new] = pair.all().await;
