@@ -39,7 +39,7 @@ fn wait(text: &str) -> Result<Duration, String> {
 }
 
 /// Looks.
-pub(crate) async fn look(
+pub(crate) async fn examine(
     operator: &Operator,
     asked: Doctor,
     output: Output,

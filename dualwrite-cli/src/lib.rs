@@ -263,7 +263,7 @@ async fn other(
         }
         Command::Doctor(asked) => {
             let operator = connect::connect(&url).await?;
-            doctor::look(&operator, asked, arguments.output).await
+            doctor::examine(&operator, asked, arguments.output).await
         }
         Command::Schema(Schema::Status { paths, json }) => {
             let folder = schema::folder(&paths);

@@ -125,7 +125,7 @@ async fn calls_of_all_instances_are_shown_together<D: Sql>(db: Scratch<D>) {
         for id in 0..10 {
             notes.find(id).await.unwrap();
         }
-        assert_eq!(db.number(rows).await, 0, "nothing is told before a minute has passed");
+        assert_eq!(db.number(rows).await, 0, "nothing is reported before a minute has passed");
         hands.advance(Duration::from_secs(61));
     }
     let told = async || operator.traffic("notes").await.unwrap();

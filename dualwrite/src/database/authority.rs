@@ -77,7 +77,7 @@ pub(crate) async fn hold_alone<DB: Backend>(
 }
 
 /// Reads the row as the connection sees it.
-pub(crate) async fn look<DB: Backend>(
+pub(crate) async fn read_authority<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<Option<SqlRow>> {

@@ -121,7 +121,7 @@ impl Core {
     pub(crate) async fn rows(&self) -> Result<Rows, Error> {
         let mut both = None;
         loop {
-            let (old, new) = (self.old.look().await?, self.new.look().await?);
+            let (old, new) = (self.old.authority_row().await?, self.new.authority_row().await?);
             for row in [old, new] {
                 self.learn(row.side, row.authority);
             }
@@ -129,7 +129,7 @@ impl Core {
             if !(rows.old.primary && rows.new.primary) {
                 return Ok(rows);
             }
-            // Perhaps it was handed over between the two looks; then the next ones show something else.
+            // Perhaps it was handed over between the two reads; then the next ones find something else.
             if both == Some((rows.old, rows.new)) {
                 return Err(self.two_primaries());
             }

@@ -65,7 +65,7 @@ impl<S: ExactSide> Half<S> {
             .within("reading who has the authority", async {
                 let mut lent = self.connections.lend().await?;
                 lent.busy();
-                let row = authority::look::<S::Database>(&mut lent, &self.name).await;
+                let row = authority::read_authority::<S::Database>(&mut lent, &self.name).await;
                 lent.ended(row)
             })
             .await
@@ -255,7 +255,7 @@ impl<S: ExactSide> Port for Half<S> {
         self.connections.close();
     }
 
-    fn look(&self) -> Asked<'_, AuthorityRow> {
+    fn authority_row(&self) -> Asked<'_, AuthorityRow> {
         Box::pin(async { self.found().await?.ok_or_else(|| self.gone()) })
     }
 

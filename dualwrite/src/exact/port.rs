@@ -44,7 +44,7 @@ pub(crate) trait Port: Send + Sync {
     /// Nothing is asked any more.
     fn close(&self);
 
-    fn look(&self) -> Asked<'_, AuthorityRow>;
+    fn authority_row(&self) -> Asked<'_, AuthorityRow>;
 
     /// Changes the row under the fence, if it is still as it was seen.
     fn change(&self, seen: Authority, to: Authority, along: Along) -> Asked<'_, Changed>;

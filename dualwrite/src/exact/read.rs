@@ -121,7 +121,7 @@ where
 {
     let failed = |error| failure::<E>(half.failed("beginning a read", error));
     let mut snapshot = Snapshot::begin(&half.pool).await.map_err(failed)?;
-    let row = authority::look::<S::Database>(snapshot.connection(), &half.name).await;
+    let row = authority::read_authority::<S::Database>(snapshot.connection(), &half.name).await;
     let row = row.map_err(failed)?.ok_or_else(|| failure::<E>(half.gone()))?;
     let found = core.judge(half.which, row.authority, false);
     let (Found::Here, Some(read)) = (found, read.take_if(|_| found == Found::Here)) else {

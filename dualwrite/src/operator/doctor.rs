@@ -16,7 +16,7 @@ impl Operator {
     /// # #[cfg(feature = "sqlite")] mod example {
     /// use dualwrite::{doctor::DoctorLimits, Error, operator::Operator};
     ///
-    /// async fn look(operator: &Operator) -> Result<(), Error> {
+    /// async fn examine(operator: &Operator) -> Result<(), Error> {
     ///     let report = operator.doctor(None, &DoctorLimits::default()).await?;
     ///     report.findings.iter().for_each(|finding| println!("{finding}"));
     ///     Ok(())

@@ -8,7 +8,7 @@ use crate::observe::traffic::SideTraffic;
 use crate::stages::stage::Side;
 
 /// Tells what is new, where it is time.
-pub(super) async fn tell(shared: &Joined) {
+pub(super) async fn report(shared: &Joined) {
     let Some((news, forget)) = news(shared) else { return };
     let name = &*shared.name;
     if let Err(error) = shared.control.add_traffic(name, &news, forget).await {

@@ -153,7 +153,7 @@ pub(super) async fn watch_all(inner: Arc<Inner>, stop: CancellationToken) {
         // At once, so that a rollback that waits for writes in flight keeps no other migration waiting.
         join_all(migrations.iter().map(|shared| watch_known(shared))).await;
         for shared in &migrations {
-            traffic::tell(shared).await;
+            traffic::report(shared).await;
         }
     };
     tokio::select! {

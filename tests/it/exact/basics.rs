@@ -144,7 +144,7 @@ async fn verification_finds_and_repair_mends_what_somebody_else_wrote<O: CartDb,
     quiet(&carts).await;
     pair.new.execute("UPDATE cart SET count = 77 WHERE id = 2").await;
     pair.new.execute("DELETE FROM cart WHERE id = 3").await;
-    pair.new.execute("INSERT INTO cart (id, text, count) VALUES (8, 'stray', 0)").await;
+    pair.new.execute("INSERT INTO cart (id, text, count) VALUES (8, 'orphan', 0)").await;
     let report = carts.verify().await.unwrap();
     assert_eq!((report.compared, report.different), (6, 3));
     let mut differing = report.differing.clone();

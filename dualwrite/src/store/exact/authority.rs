@@ -51,11 +51,11 @@ pub(crate) async fn hold_alone<DB: Backend>(
 }
 
 /// Reads it.
-pub(crate) async fn look<DB: Backend>(
+pub(crate) async fn read_authority<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<Option<AuthorityRow>> {
-    parsed(authority::look::<DB>(conn, migration).await?)
+    parsed(authority::read_authority::<DB>(conn, migration).await?)
 }
 
 /// Makes the row of a new migration, unless there is one.

@@ -1,5 +1,5 @@
 //! The version of a key: on the primary its counter, on the mirror what was applied last. The row outlives the record, so
-//! that a late record of before a delete is told from one of after it.
+//! that a late record from before a delete and one from after it differ.
 
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, unexpected};

@@ -242,8 +242,16 @@ impl<DB: Backend> SqlControl<DB> {
             *self.stepped.lock().unwrap_or_else(PoisonError::into_inner) = Some((by_us, until));
             return Ok(());
         }
-        let sql = "UPDATE dualwrite_instance SET expires_at = {now} + lease WHERE expires_at > {now} + lease";
-        self.execute("shortening leases", sql, &[]).await.map(drop)
+        // One by one, as in `forget`: every instance sees the step, and mostly finds nothing left to do.
+        let doing = "shortening leases";
+        let sql = "SELECT id FROM dualwrite_instance WHERE expires_at > {now} + lease";
+        for row in &self.fetch(doing, sql, &[]).await? {
+            let id = row.text(0).map_err(|error| Error::database(doing, error))?;
+            let sql = "UPDATE dualwrite_instance SET expires_at = {now} + lease \
+                       WHERE id = ? AND expires_at > {now} + lease";
+            self.execute(doing, sql, &[id.into()]).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn descends_in(&self, name: &str, from: Mark) -> Result<bool, Error> {
