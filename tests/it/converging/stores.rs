@@ -322,7 +322,7 @@ impl<DB: Backend> Service<DB> {
         carts: &Carts,
         converging: Converging<Carts>,
     ) -> Self {
-        Self::with_lease(pool, carts, converging, Duration::from_secs(3)).await
+        Self::with_lease(pool, carts, converging, Duration::from_secs(6)).await
     }
 
     pub(crate) async fn with_lease(
