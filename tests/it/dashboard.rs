@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use crate::page::{Browser, linked, page_for};
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
-use crate::support::log::Log;
+use crate::support::log::{Log, listen};
 use crate::support::notes::{CopyNotes, DualNotes, Notes as _, Store, World, plain};
 use crate::support::operated::halted;
 use crate::support::sql::Sql;
@@ -42,7 +42,7 @@ async fn statements(of: impl Future<Output = ()>) -> Vec<String> {
     let subscriber =
         tracing_subscriber::fmt().with_env_filter("sqlx::query=trace").with_ansi(false);
     let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = listen(subscriber);
     of.await;
     drop(guard);
     let log = log.text();

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use dualwrite::{Backend, BoxError, Copied, CopyKeys, Isolation, Stage, Tx, copy::KeySource};
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::log::Log;
+use crate::support::log::{Log, listen};
 use crate::support::notes::{Notes, World, lazy, plain};
 use crate::support::sql::Sql;
 
@@ -67,7 +67,7 @@ async fn a_copy_that_fails_is_logged_with_what_the_database_said<D: Sql>(db: Scr
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let guard = tracing::subscriber::set_default(subscriber.finish());
+    let guard = listen(subscriber.finish());
     assert_eq!(world.notes.find(1).await.unwrap().as_deref(), Some("word 1"));
     drop(guard);
     let log = log.text();

@@ -10,7 +10,7 @@ use dualwrite::{Compare, MirrorPolicy, Percent, Stage, Tx, observe::CounterRepor
 use sqlx::Error;
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::log::Log;
+use crate::support::log::{Log, listen};
 use crate::support::notes::{World, plain};
 use crate::support::sql::Sql;
 
@@ -147,7 +147,7 @@ async fn a_report_names_paths_and_no_values() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let _guard = listen(subscriber.finish());
     let side = |number, email| Side { number, email, ..Side::default() };
     let shop = Shop::new(side(0, "ada@old.example"), side(1, "ada@new.example")).await;
     shop.customers.by_fields(1).await.unwrap();
