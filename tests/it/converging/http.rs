@@ -33,6 +33,9 @@ async fn serve(mut stream: TcpStream, values: Values) -> std::io::Result<()> {
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
     while body.len() < length.unwrap_or(0) {
         let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(()); // the caller gave up
+        }
         body.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
     let mut words = head.split(' ');

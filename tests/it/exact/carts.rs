@@ -315,7 +315,7 @@ macro_rules! on_pairs {
             use $crate::support::db::{$old as Old, $new as New};
             let test = concat!(module_path!(), "::", stringify!($name));
             if let Some(pair) = Pair::<Old, New>::fresh(test).await {
-                super::$test::<Old, New>(pair).await;
+                $crate::support::wait::to_the_end(test, super::$test::<Old, New>(pair)).await;
             }
         }
     };

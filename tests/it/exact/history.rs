@@ -43,6 +43,7 @@ async fn write<O: CartDb, N: CartDb>(
     while !world.stop.load(SeqCst) {
         let carts = dice.pick(&instances);
         if carts.is_dead() {
+            tokio::task::yield_now().await;
             continue;
         }
         if dice.one_in(3) {
@@ -69,6 +70,7 @@ async fn read<O: CartDb, N: CartDb>(
     while !world.stop.load(SeqCst) {
         let carts = dice.pick(&instances);
         if carts.is_dead() {
+            tokio::task::yield_now().await;
             continue;
         }
         let key = dice.below(WRITERS);

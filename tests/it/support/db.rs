@@ -32,6 +32,9 @@ use super::notice;
 /// servers of `tests/run` take 300 and 500 connections.
 const POOL_CONNECTIONS_MAX: u32 = 10;
 
+/// How long removing a database may take.
+const REMOVAL_MAX: Duration = Duration::from_secs(30);
+
 /// Text of every column of every row.
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
@@ -313,6 +316,8 @@ impl TestDb for MySqlDb {
 /// DROP DATABASE waits for transactions that are open in it, so their connections go first.
 async fn drop_on_mysql(admin: &str, name: &str) -> Result<(), sqlx::Error> {
     let mut connection = MySqlConnection::connect(admin).await?;
+    // By default it waits for a day.
+    connection.execute("SET SESSION lock_wait_timeout = 20").await?;
     // A session of another test stands in this database for a moment, too, while it reads a catalogue of all.
     let open = "SELECT id FROM information_schema.processlist WHERE db = ? \
                 AND COALESCE(info, '') NOT LIKE '%information_schema%'";
@@ -331,7 +336,8 @@ fn remove_database(name: &str, removal: impl Future<Output = Result<(), sqlx::Er
     let removed = thread::scope(|scope| {
         let removal = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(removal)
+            let removed = runtime.block_on(async { tokio::time::timeout(REMOVAL_MAX, removal).await });
+            removed.unwrap_or(Err(sqlx::Error::PoolTimedOut))
         });
         removal.join().expect("removing a database does not panic")
     });
@@ -403,7 +409,7 @@ macro_rules! on_all_databases {
             use $crate::support::db::{$kind, TestDb};
             let test = concat!(module_path!(), "::", stringify!($name));
             if let Some(db) = $kind::fresh(test).await {
-                super::$test::<$kind>(db).await;
+                $crate::support::wait::to_the_end(test, super::$test::<$kind>(db)).await;
             }
         }
     };

@@ -46,6 +46,19 @@ pub(crate) async fn ends<T>(what: impl Display, future: impl Future<Output = T>)
     ended.unwrap_or_else(|_| panic!("it does not end: {what}"))
 }
 
+/// Beyond what any test takes that is not asked for a long one.
+const TEST_MAX: Duration = Duration::from_secs(300);
+
+/// A whole test, which fails where it would never end. Those that are asked to take long have no limit.
+pub(crate) async fn to_the_end(test: &str, body: impl Future<Output = ()>) {
+    let long = ["DUALWRITE_TEST_ALL", "DUALWRITE_TEST_ROUNDS", "DUALWRITE_TEST_SECONDS"];
+    if long.iter().any(|setting| std::env::var_os(setting).is_some()) {
+        return body.await;
+    }
+    let ended = tokio::time::timeout(TEST_MAX, body).await;
+    ended.unwrap_or_else(|_| panic!("{test} has not ended after {TEST_MAX:?}"));
+}
+
 /// Whether some transaction of this database waits for a lock. SQLite does not tell.
 pub(crate) async fn somebody_waits<D: TestDb>(db: &Scratch<D>) -> bool {
     match D::NAME {
