@@ -2,6 +2,7 @@
 //! backfill, lazy migration on read, repair and the retry of dead letters. Its traits and ready-made forms are at the
 //! root of the crate: [`CopyKeys`], [`CopyColumns`], [`CopySql`].
 
+mod both_ways;
 pub(crate) mod bound;
 pub(crate) mod carried;
 pub(crate) mod columns;
@@ -31,13 +32,15 @@ pub(crate) mod template;
 
 pub use crate::copy::one_row::Statement;
 
+use crate::copy::erased::Held;
 use crate::database::Backend;
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::OwnedKey;
 use crate::transaction::Tx;
 
 pub use crate::control::copied::Copied;
 pub use crate::database::Identifier;
+pub use both_ways::BothWays;
 pub use dual_table::{ConvertColumns, CopyColumns, DualTable};
 pub use key_source::KeySource;
 pub use mapping::{MAPPED_FIELDS_MAX, Mapping};
@@ -55,12 +58,11 @@ pub use statements::CopySql;
 /// - On MySQL and MariaDB that `DELETE` also locks what it reads, old after new, and so it or a writer now and
 ///   then loses a deadlock, which may be tried again. At `READ COMMITTED`, where the library's own
 ///   transactions are, there is a way without: read the keys of old by a plain `SELECT`, and delete from
-///   new those that it did not find; the library looks again for rows inserted meanwhile. (Not so in
-///   [`copy_back`](Self::copy_back), where the one statement locks in the right order, nor for lazy reads in
-///   transactions of a higher level, whose plain `SELECT` sees an old snapshot.)
+///   new those that it did not find; the library looks again for rows inserted meanwhile. (Not so for lazy reads
+///   in transactions of a higher level, whose plain `SELECT` sees an old snapshot.)
 /// - It may be called for the same key again and again.
-/// - [`copy_back`](Self::copy_back) updates the row that old has, or upserts it, instead of deleting it and
-///   inserting it again: on PostgreSQL a delete that waits for that row would find nothing.
+///
+/// With a way back from new to old it is also a [`CopyBack`].
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -121,24 +123,6 @@ pub trait CopyKeys: Send + Sync + 'static {
         keys: &[Self::Key],
     ) -> impl Future<Output = Result<Copied, BoxError>> + Send;
 
-    /// Copies these keys from new to old. Where this is given, a failed write to old after going live
-    /// need not fail the caller: the key is marked dirty and copied back.
-    ///
-    /// # Errors
-    /// Any; without an implementation, always.
-    fn copy_back(
-        &self,
-        _tx: &mut Tx<'_, Self::Database>,
-        _keys: &[Self::Key],
-    ) -> impl Future<Output = Result<Copied, BoxError>> + Send {
-        async { Err("this copy function has no `copy_back`".into()) }
-    }
-
-    /// Whether [`copy_back`](Self::copy_back) is implemented.
-    fn can_copy_back(&self) -> bool {
-        false
-    }
-
     /// What a verification compares, so that the database does it, or your types do, chunk by chunk and
     /// without locks; what differs is then looked at again under the lock of a copy. Needs
     /// [`new_source`](Self::new_source), unless new is [on another server](Mapping::new_on). Asked once, at
@@ -173,5 +157,99 @@ pub trait CopyKeys: Send + Sync + 'static {
     /// `InvalidInput` or `WrongKey`, naming what is wrong.
     fn check(&self) -> Result<(), Error> {
         self.source().check()
+    }
+
+    /// How a migration holds it. The library's own copy functions know by themselves whether they go both ways.
+    #[doc(hidden)]
+    fn held(self) -> Held<Self::Database>
+    where
+        Self: Sized,
+    {
+        Held::one_way(self)
+    }
+}
+
+/// A copy function with a way back, from new to old: for the reverse copy before a rollback from `Complete`, for
+/// repairs while new answers, and for dead letters of writes to old. Register it with
+/// [`backfill_both_ways`](crate::migration::Registration::backfill_both_ways).
+///
+/// [`new_source`](CopyKeys::new_source) says where the keys of new are, and is needed here.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] mod example {
+/// use dualwrite::{BoxError, Copied, CopyBack, CopyKeys, Tx, copy::KeySource};
+/// use sqlx::{AssertSqlSafe, Sqlite};
+///
+/// struct CopyEmail;
+///
+/// /// The rows where `to` does not say what `from` says.
+/// async fn assign(
+///     tx: &mut Tx<'_, Sqlite>,
+///     keys: &[i64],
+///     (from, to): (&str, &str),
+/// ) -> Result<Copied, BoxError> {
+///     let mut copied = Copied::default();
+///     let sql = format!("UPDATE customer SET {to} = {from} WHERE id = ? AND {to} IS NOT {from}");
+///     for key in keys {
+///         let done = sqlx::query(AssertSqlSafe(sql.as_str())).bind(key).execute(&mut **tx).await?;
+///         copied.migrated += done.rows_affected();
+///         copied.skipped += 1 - done.rows_affected();
+///     }
+///     Ok(copied)
+/// }
+///
+/// impl CopyKeys for CopyEmail {
+///     type Database = Sqlite;
+///     type Key = i64;
+///
+///     fn source(&self) -> KeySource {
+///         KeySource::table("customer").column("id")
+///     }
+///
+///     fn new_source(&self) -> Option<KeySource> {
+///         Some(self.source()) // other columns of the same rows
+///     }
+///
+///     async fn copy(&self, tx: &mut Tx<'_, Sqlite>, keys: &[i64]) -> Result<Copied, BoxError> {
+///         assign(tx, keys, ("email", "email_address")).await
+///     }
+/// }
+///
+/// impl CopyBack for CopyEmail {
+///     async fn copy_back(&self, tx: &mut Tx<'_, Sqlite>, keys: &[i64]) -> Result<Copied, BoxError> {
+///         assign(tx, keys, ("email_address", "email")).await
+///     }
+/// }
+/// # }
+/// ```
+pub trait CopyBack: CopyKeys {
+    /// Copies these keys from new to old: afterwards old says what new says. A write to old that failed while new
+    /// answers then need not fail the caller: its key is marked, and copied back.
+    ///
+    /// It updates the row that old has, or upserts it, instead of deleting it and inserting it again: on PostgreSQL a
+    /// delete that waits for that row would find nothing. A key that is not in new (any more) is removed from old, in
+    /// one statement that looks at new itself; it locks in the right order here.
+    ///
+    /// # Errors
+    /// Any; the transaction is rolled back, and the keys are tried again one by one.
+    fn copy_back(
+        &self,
+        tx: &mut Tx<'_, Self::Database>,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Copied, BoxError>> + Send;
+
+    /// Looks at what a way back needs; asked when it is registered.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming what is missing.
+    fn check_back(&self) -> Result<(), Error> {
+        match self.new_source() {
+            Some(_) => Ok(()),
+            None => {
+                let message =
+                    "a way back needs the keys of new: implement `new_source` of the copy function";
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
     }
 }

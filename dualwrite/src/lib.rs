@@ -169,7 +169,7 @@ pub use compare::{Compare, Comparison};
 pub use copy::bound::BindColumns;
 pub use copy::conversion::ConversionError;
 pub use copy::dual::Dual;
-pub use copy::{Copied, CopyColumns, CopyKeys, CopySql, DualTable, Mapping};
+pub use copy::{Copied, CopyBack, CopyColumns, CopyKeys, CopySql, DualTable, Mapping};
 pub use database::{Backend, Engine, Isolation};
 pub use error::{BoxError, Closed, Error, ErrorKind, Maintenance};
 pub use gate::{Blocker, Gate};

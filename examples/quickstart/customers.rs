@@ -1,7 +1,7 @@
 //! What a service has: its record, its repository with an old and a new implementation, and the one copy
 //! function. The column `email` is on its way to `email_address`.
 
-use dualwrite::{BoxError, Copied, CopyKeys, Dual, Tx, copy::KeySource};
+use dualwrite::{BoxError, Copied, CopyBack, CopyKeys, Dual, Tx, copy::KeySource};
 
 use crate::database::Sql;
 
@@ -73,22 +73,25 @@ impl<DB: Sql> CopyKeys for CopyEmail<DB> {
         KeySource::table("dualwrite_quickstart_customer").column("id")
     }
 
+    /// The new column is in the same rows.
+    fn new_source(&self) -> Option<KeySource> {
+        Some(self.source())
+    }
+
     async fn copy(&self, tx: &mut Tx<'_, DB>, keys: &[i64]) -> Result<Copied, BoxError> {
         copied(keys, DB::change(tx, DB::COPY, ends(keys)).await?)
-    }
-
-    /// The way back, for writes to the old column that failed after going live.
-    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[i64]) -> Result<Copied, BoxError> {
-        copied(keys, DB::change(tx, DB::COPY_BACK, ends(keys)).await?)
-    }
-
-    fn can_copy_back(&self) -> bool {
-        true
     }
 
     /// For the verification: which of these keys disagree?
     async fn differing(&self, tx: &mut Tx<'_, DB>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
         Ok(DB::differing(tx, ends(keys)).await?)
+    }
+}
+
+impl<DB: Sql> CopyBack for CopyEmail<DB> {
+    /// The way back, for writes to the old column that failed after going live.
+    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[i64]) -> Result<Copied, BoxError> {
+        copied(keys, DB::change(tx, DB::COPY_BACK, ends(keys)).await?)
     }
 }
 

@@ -110,7 +110,10 @@ async fn life<DB: Sql>(pool: Pool<DB>) -> Result<bool, Box<dyn Error>> {
     let runtime = Runtime::builder(pool.clone()).release(env!("CARGO_PKG_VERSION")).start().await?;
     let name = format!("quickstart-{}", uuid::Uuid::new_v4().simple());
     let copy = CopyEmail::<DB>(PhantomData);
-    let migration = runtime.migration(name).backfill(copy).lazy().register().await?;
+    // Old and new are columns of one row, and each side has a statement of its own. No statement here counts on what the
+    // other one wrote (`SET n = n + 1` would), so that is safe.
+    let registration = runtime.migration(name).backfill_both_ways(copy).two_statements();
+    let migration = registration.lazy().register().await?;
     let service =
         DualCustomers::new(&migration, OldCustomers(pool.clone()), NewCustomers(pool.clone()));
 

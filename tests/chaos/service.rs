@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, Error, Migration, Runtime, Side, Tx, copy::KeySource,
+    Backend, BoxError, Copied, CopyBack, CopyKeys, Error, Migration, Runtime, Side, Tx,
+    copy::KeySource,
 };
 use sqlx::Pool;
 
@@ -253,14 +254,6 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
         self.carry(tx, Side::New, keys).await
     }
 
-    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
-        self.carry(tx, Side::Old, keys).await
-    }
-
-    fn can_copy_back(&self) -> bool {
-        true
-    }
-
     async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
         let mut differing = Vec::new();
         for id in keys {
@@ -270,6 +263,12 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
             }
         }
         Ok(differing)
+    }
+}
+
+impl<D: Sql> CopyBack for CopyNotes<D> {
+    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        self.carry(tx, Side::Old, keys).await
     }
 }
 
@@ -298,7 +297,8 @@ pub(crate) async fn join<D: Sql>(
     let mut migrations = Vec::new();
     for migration in MIGRATIONS {
         let copy = CopyNotes::<D>::new(migration);
-        let registration = runtime.migration(migration).backfill(copy).unaware_window(WINDOW);
+        let registration =
+            runtime.migration(migration).backfill_both_ways(copy).unaware_window(WINDOW);
         let registration = if joining.lazy { registration.lazy() } else { registration };
         let store = |side| Store { names: Names { migration, side }, pool: pool.clone() };
         let migration = registration.register().await?;

@@ -168,7 +168,7 @@ async fn without_a_way_to_copy_back_there_is_none<D: Sql>(db: Scratch<D>) {
         world.migration.step_back(Stage::RampDown).await.unwrap_err(),
         world.migration.rollback("x").await.unwrap_err(),
     ] {
-        assert!(refused.to_string().contains("`copy_back` and `new_source`"), "{refused}");
+        assert!(refused.to_string().contains("`.backfill_both_ways(…)`"), "{refused}");
     }
     let refused = world.migration.backfill().reverse().run().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);

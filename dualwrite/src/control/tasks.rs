@@ -73,8 +73,8 @@ pub(crate) fn untaken(side: Side, instances: &[InstanceReport]) -> String {
                 .to_owned()
         }
         (0, Side::Old) => {
-            "none of the live instances can copy to old; give the copy function `copy_back` and \
-                           `new_source` (a `CopySql`, `copying_back`)"
+            "none of the live instances can copy to old; register a copy function that is a \
+                           `CopyBack` with `.backfill_both_ways(…)` (give a `CopySql` `.copying_back(…)`)"
                 .to_owned()
         }
         (able, _) => format!(

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use super::carried::{Carried, Carry};
 use super::convert::{Assigned, Bind, Columns, Unconverted};
 use super::dual_table::{ConvertColumns, CopyColumns, DualTable};
+use super::erased::Held;
 use super::mapping::{Mapped, Mapping, RowMapping, Same};
 use super::run::dialect;
 use super::source::{KeyParts, NAMED_KEYS};
 use super::table::{MARKED, Purpose, Statements, markers};
 use super::template::check_places;
-use super::{Copied, CopyKeys, KeySource};
+use super::{Copied, CopyBack, CopyKeys, KeySource};
 use crate::copy::conversion::{Conversion, ConversionError};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Alike, Backend, SqlValue};
@@ -46,12 +47,8 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
         carry_all::<T, DB>(tx, &self.source, keys, Side::New).await
     }
 
-    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
-        carry_all::<T, DB>(tx, &self.source, keys, Side::Old).await
-    }
-
-    fn can_copy_back(&self) -> bool {
-        true
+    fn held(self) -> Held<DB> {
+        Held::both_ways(self)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -93,6 +90,12 @@ impl<T: ConvertColumns<DB>, DB: Backend> CopyKeys for CopyColumns<T, DB> {
             }
         }
         Ok(differing)
+    }
+}
+
+impl<T: ConvertColumns<DB>, DB: Backend> CopyBack for CopyColumns<T, DB> {
+    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[T::Key]) -> Result<Copied, BoxError> {
+        carry_all::<T, DB>(tx, &self.source, keys, Side::Old).await
     }
 }
 

@@ -4,12 +4,39 @@
 use futures_util::future::BoxFuture;
 
 use super::keyed::KeyParts;
-use super::{Copied, CopyKeys, KeySource};
+use super::{Copied, CopyBack, CopyKeys, KeySource};
 use crate::database::Backend;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::{Key, OwnedKey};
 use crate::stages::stage::Side;
 use crate::transaction::Tx;
+
+/// A copy function as a migration holds it.
+pub struct Held<DB: Backend>(pub(crate) Box<dyn CopyParts<DB>>);
+
+impl<DB: Backend> Held<DB> {
+    pub(crate) fn one_way<C: CopyKeys<Database = DB>>(copy: C) -> Self {
+        Self(Box::new(Parts { copy, back: None }))
+    }
+
+    pub(crate) fn both_ways<C: CopyBack<Database = DB>>(copy: C) -> Self {
+        let back: Back<C> =
+            |copy, tx, keys| Box::pin(async move { copy.copy_back(tx, &keys).await });
+        Self(Box::new(Parts { copy, back: Some(back) }))
+    }
+}
+
+/// [`CopyBack::copy_back`] of this copy function.
+type Back<C> = for<'a, 't> fn(
+    &'a C,
+    &'a mut Tx<'t, <C as CopyKeys>::Database>,
+    Vec<<C as CopyKeys>::Key>,
+) -> BoxFuture<'a, Result<Copied, BoxError>>;
+
+struct Parts<C: CopyKeys> {
+    copy: C,
+    back: Option<Back<C>>,
+}
 
 /// A [`CopyKeys`] that is called by the columns of its keys.
 pub(crate) trait CopyParts<DB: Backend>: Send + Sync {
@@ -35,17 +62,17 @@ pub(crate) trait CopyParts<DB: Backend>: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<KeyParts>, BoxError>>;
 }
 
-impl<C: CopyKeys> CopyParts<C::Database> for C {
+impl<C: CopyKeys> CopyParts<C::Database> for Parts<C> {
     fn source(&self) -> KeySource {
-        CopyKeys::source(self)
+        self.copy.source()
     }
 
     fn new_source(&self) -> Option<KeySource> {
-        CopyKeys::new_source(self)
+        self.copy.new_source()
     }
 
     fn can_copy_back(&self) -> bool {
-        CopyKeys::can_copy_back(self)
+        self.back.is_some()
     }
 
     fn copy<'a>(
@@ -56,9 +83,10 @@ impl<C: CopyKeys> CopyParts<C::Database> for C {
     ) -> BoxFuture<'a, Result<Copied, BoxError>> {
         Box::pin(async move {
             let keys = typed::<C::Key>(keys)?;
-            match to {
-                Side::New => CopyKeys::copy(self, tx, &keys).await,
-                Side::Old => self.copy_back(tx, &keys).await,
+            match (to, self.back) {
+                (Side::New, _) => self.copy.copy(tx, &keys).await,
+                (Side::Old, Some(back)) => back(&self.copy, tx, keys).await,
+                (Side::Old, None) => Err("this copy function has no way back".into()),
             }
         })
     }
@@ -69,7 +97,7 @@ impl<C: CopyKeys> CopyParts<C::Database> for C {
         keys: &'a [KeyParts],
     ) -> BoxFuture<'a, Result<Vec<KeyParts>, BoxError>> {
         Box::pin(async move {
-            let found = CopyKeys::differing(self, tx, &typed::<C::Key>(keys)?).await?;
+            let found = self.copy.differing(tx, &typed::<C::Key>(keys)?).await?;
             Ok(found.iter().map(Key::parts).collect())
         })
     }

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use super::erased::{CopyParts, KeyOfAnotherType};
+use super::erased::{CopyParts, Held, KeyOfAnotherType};
 use super::judged::Judged;
 use super::mapping::{Exactly, Mapping};
 use super::source::{Extent, KeyParts, Pages};
@@ -60,7 +60,7 @@ impl<DB: Backend> SqlCopier<DB> {
         let ranges = copy.ranges().map(parse).transpose()?;
         let judged = Judged::default();
         let exactly = Exactly::default();
-        let copy: Box<dyn CopyParts<DB>> = Box::new(copy);
+        let Held(copy) = copy.held();
         Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged, exactly })
     }
 
@@ -103,8 +103,8 @@ impl<DB: Backend> SqlCopier<DB> {
     /// The same, or why there is none.
     pub(crate) fn needs_way_back(&self, shared: &Shared) -> Result<&Pages, Error> {
         self.way_back().ok_or_else(|| {
-            let message = "a reverse copy needs `copy_back`, `can_copy_back` and `new_source` of the copy \
-                           function; a `CopySql` needs `copying_back` and `new_source`";
+            let message = "a reverse copy needs a way back: implement `CopyBack` and register the copy function with \
+                           `.backfill_both_ways(…)`; give a `CopySql` `.copying_back(…)` and `.new_source(…)`";
             Error::new(ErrorKind::Unsupported, message).of(&shared.name)
         })
     }

@@ -5,12 +5,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::erased::Held;
 use super::key_source::KeySource;
 use super::mapping::Mapping;
 use super::run::dialect;
 use super::source::{Extent, KeyParts, NAMED_KEYS, Pages};
 use super::template::Template;
-use super::{Copied, CopyKeys};
+use super::{Copied, CopyBack, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -172,7 +173,7 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
     }
 
     /// Whether there is all that a way back needs, if there is to be one.
-    fn check_back(&self, old: &Pages) -> Result<(), Error> {
+    fn check_way_back(&self, old: &Pages) -> Result<(), Error> {
         let wrong = |message| Err(Error::new(ErrorKind::InvalidInput, message));
         if self.copying_back.is_empty() {
             return match self.removing_back.is_empty() {
@@ -246,20 +247,6 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
         run(tx, (&pages, new.as_ref()), [&self.copying, &self.removing], keys, true).await
     }
 
-    /// Without locks in new: a writer may hold the row in old that is about to be copied, and wait for the one
-    /// in new.
-    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[K]) -> Result<Copied, BoxError> {
-        let Some(new) = self.new_pages()?.filter(|_| self.can_copy_back()) else {
-            return Err("this `CopySql` has no `copying_back` with a `new_source`".into());
-        };
-        let old = self.pages()?;
-        run(tx, (&new, Some(&old)), [&self.removing_back, &self.copying_back], keys, false).await
-    }
-
-    fn can_copy_back(&self) -> bool {
-        !self.copying_back.is_empty()
-    }
-
     fn ranges(&self) -> Option<Vec<&'static str>> {
         Some(self.copying.clone())
     }
@@ -275,6 +262,32 @@ impl<DB: Backend, K: OwnedKey> CopyKeys for CopySql<DB, K> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         parse_all(&pages, [&self.copying, &self.removing])?;
-        self.check_back(&pages)
+        self.check_way_back(&pages)
+    }
+
+    fn held(self) -> Held<DB> {
+        match self.copying_back.is_empty() {
+            true => Held::one_way(self),
+            false => Held::both_ways(self),
+        }
+    }
+}
+
+impl<DB: Backend, K: OwnedKey> CopyBack for CopySql<DB, K> {
+    /// Without locks in new: a writer may hold the row in old that is about to be copied, and wait for the one
+    /// in new.
+    async fn copy_back(&self, tx: &mut Tx<'_, DB>, keys: &[K]) -> Result<Copied, BoxError> {
+        self.check_back()?;
+        let (old, new) = (self.pages()?, self.new_pages()?);
+        let new = new.as_ref().ok_or("this `CopySql` has no `new_source`")?;
+        run(tx, (new, Some(&old)), [&self.removing_back, &self.copying_back], keys, false).await
+    }
+
+    fn check_back(&self) -> Result<(), Error> {
+        if self.copying_back.is_empty() {
+            let message = "this `CopySql` has no way back: add `.copying_back(\"INSERT …\")`";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        self.check_way_back(&self.pages()?)
     }
 }

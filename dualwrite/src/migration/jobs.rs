@@ -39,8 +39,8 @@ impl<'m> Backfill<'m> {
 
     /// Copies from new to old instead, what was written to new alone: after `Complete` (or a ramp
     /// toward it) the migration steps back to `RampDown`, where both are written again, and with this
-    /// and a verification old may answer once more. Needs `copy_back` (of a
-    /// [`CopySql`](crate::CopySql), `copying_back`) and `new_source`. Near its end it waits
+    /// and a verification old may answer once more. Needs a
+    /// [`CopyBack`](crate::CopyBack) (of a [`CopySql`](crate::CopySql), `copying_back` and `new_source`). Near its end it waits
     /// for writes in flight, and `run` answers with `Timeout` where they do not end within some seconds: run it
     /// again, what is copied stays copied.
     pub fn reverse(mut self) -> Self {

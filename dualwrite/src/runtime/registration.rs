@@ -9,7 +9,7 @@ use crate::converging::copier::TwoStoresCopier;
 use crate::converging::{Converging, TwoStores};
 use crate::copier::port::Copier;
 use crate::copier::registered::Registered;
-use crate::copy::CopyKeys;
+use crate::copy::{BothWays, CopyBack, CopyKeys};
 use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::expand::declared::Expand;
@@ -31,13 +31,20 @@ pub struct Registration<'r, DB: Backend> {
 }
 
 impl<DB: Backend> Registration<'_, DB> {
-    /// The copy function.
+    /// The copy function. One that is written by hand goes from old to new alone;
+    /// [`backfill_both_ways`](Self::backfill_both_ways) takes one with a way back. [`CopyColumns`](crate::CopyColumns),
+    /// and a [`CopySql`](crate::CopySql) with statements that copy back, go both ways by themselves.
     pub fn backfill<C: CopyKeys<Database = DB>>(mut self, copy: C) -> Self {
         let Runtime { inner, pool, replicas, .. } = self.runtime;
         let replicas = Replicas::new(Arc::clone(replicas), &inner.heartbeat.instance);
         let registered = Registered::new(copy, pool.clone(), replicas);
         self.copier = Some(registered.map(|registered| Arc::new(registered) as Arc<dyn Copier>));
         self
+    }
+
+    /// The copy function, with its way back. What the way back lacks is an error of [`register`](Self::register).
+    pub fn backfill_both_ways<C: CopyBack<Database = DB>>(self, copy: C) -> Self {
+        self.backfill(BothWays(copy))
     }
 
     /// Two stores that share no transaction, in the place of a copy function; see [`TwoStores`] and the guide

@@ -368,8 +368,9 @@ fn old_is_there(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 /// What was written to new alone must be in old before old is compared, and before it answers.
 fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
     if facts.position.reaches() == Stage::Complete && !terms.can_copy_back {
-        let reason = "new alone was written, and there is no way to copy that to old: give the copy \
-                      function `copy_back` and `new_source`, a `CopySql` `copying_back`";
+        let reason = "new alone was written, and there is no way to copy that to old: implement \
+                      `CopyBack` for the copy function and register it with `.backfill_both_ways(…)`; give a \
+                      `CopySql` `.copying_back(…)`";
         block(found, Gate::CopiedBack, reason.to_owned());
     }
     let leaves = facts.position.stage >= Stage::RampDown && to.stage <= Stage::Live;

@@ -7,7 +7,10 @@
 
 use std::marker::PhantomData;
 
-use dualwrite::{BoxError, Copied, CopyKeys, Tx, copy::KeySource};
+use dualwrite::{
+    BoxError, Copied, CopyBack, CopyKeys, Tx,
+    copy::{BothWays, KeySource},
+};
 
 use super::dialect::{differ, for_update, list, sql, text, upsert};
 use super::ledger::Versioned;
@@ -44,7 +47,7 @@ impl<D: Sql> Kind<D> for Rename {
     type Record = Customer;
     type Old = Customers<D>;
     type New = Customers<D>;
-    type Copy = CopyEmail<D>;
+    type Copy = BothWays<CopyEmail<D>>;
 
     const MIGRATION: &'static str = "customer-email";
     const EXPANSION: &'static str = "ALTER TABLE [customer] ADD COLUMN [email_address] VARCHAR(60)";
@@ -59,7 +62,7 @@ impl<D: Sql> Kind<D> for Rename {
     }
 
     fn copy() -> Self::Copy {
-        CopyEmail(PhantomData)
+        BothWays(CopyEmail(PhantomData))
     }
 }
 
@@ -171,19 +174,17 @@ impl<D: Sql> CopyKeys for CopyEmail<D> {
         Self::assign(tx, "[email_address]", "[email]", keys).await
     }
 
-    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
-        Self::assign(tx, "[email]", "[email_address]", keys).await
-    }
-
-    fn can_copy_back(&self) -> bool {
-        true
-    }
-
     async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
         let (keys, differ) = (list(keys), differ::<D>("[email_address]", "[email]"));
         let select = format!(
             "SELECT [customer_id] FROM [customer] WHERE [customer_id] IN ({keys}) AND {differ}"
         );
         super::numbers(D::texts(tx, &sql::<D>(&select)).await?)
+    }
+}
+
+impl<D: Sql> CopyBack for CopyEmail<D> {
+    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        Self::assign(tx, "[email]", "[email_address]", keys).await
     }
 }

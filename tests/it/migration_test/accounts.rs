@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 
 use dualwrite::testing::MigrationTest;
-use dualwrite::{Backend, BoxError, Copied, CopyKeys, Migration, Runtime, Tx, copy::KeySource};
+use dualwrite::{
+    Backend, BoxError, Copied, CopyBack, CopyKeys, Migration, Runtime, Tx, copy::KeySource,
+};
 
 use crate::support::db::{Rows, Scratch};
 use crate::support::sql::Sql;
@@ -185,19 +187,6 @@ impl<D: Sql> CopyKeys for CopyAccounts<D> {
         Ok(copied)
     }
 
-    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
-        for id in keys {
-            D::run(tx, &format!("DELETE FROM customer WHERE id = {id}")).await?;
-            let insert = "INSERT INTO customer (id, email, visits) SELECT customer_id, address, visits FROM account";
-            D::run(tx, &format!("{insert} WHERE customer_id = {id}")).await?;
-        }
-        Ok(Copied { migrated: keys.len() as u64, skipped: 0 })
-    }
-
-    fn can_copy_back(&self) -> bool {
-        true
-    }
-
     async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
         let new = if self.bug == Bug::BlindCopy { OLD } else { NEW };
         let mut differing = Vec::new();
@@ -213,6 +202,17 @@ impl<D: Sql> CopyKeys for CopyAccounts<D> {
             }
         }
         Ok(differing)
+    }
+}
+
+impl<D: Sql> CopyBack for CopyAccounts<D> {
+    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        for id in keys {
+            D::run(tx, &format!("DELETE FROM customer WHERE id = {id}")).await?;
+            let insert = "INSERT INTO customer (id, email, visits) SELECT customer_id, address, visits FROM account";
+            D::run(tx, &format!("{insert} WHERE customer_id = {id}")).await?;
+        }
+        Ok(Copied { migrated: keys.len() as u64, skipped: 0 })
     }
 }
 
@@ -235,7 +235,8 @@ impl<D: Sql> Service<D> {
         .await;
         let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
         let copy = CopyAccounts::<D> { bug, database: PhantomData };
-        let migration = runtime.migration("accounts").backfill(copy).register().await.unwrap();
+        let migration =
+            runtime.migration("accounts").backfill_both_ways(copy).register().await.unwrap();
         let table = |is_new| Table { pool: db.pool().clone(), is_new, bug };
         let accounts = DualAccounts::new(&migration, table(false), table(true));
         Self { db, runtime, migration, accounts, bug }

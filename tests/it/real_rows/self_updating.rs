@@ -1,7 +1,7 @@
 //! Columns that the database updates by itself (`ON UPDATE CURRENT_TIMESTAMP`): a copy is no change of the row, so they
 //! keep their value.
 
-use dualwrite::{CopyKeys as _, Dual, DualTable, Runtime, Side, Stage, copy::ConvertColumns};
+use dualwrite::{CopyBack as _, Dual, DualTable, Runtime, Side, Stage, copy::ConvertColumns};
 
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::sql::Sql;

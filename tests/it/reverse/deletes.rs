@@ -173,7 +173,7 @@ async fn is_on_both_sides<D: Sql>(world: &World<D>) {
 /// A mirror that failed has left a mark, and the key was deleted on both sides since.
 async fn an_insert_beside_the_repair_of_a_mark_stays_in_old<D: Sql>(db: Scratch<D>) {
     let notes = CopyNotes::<D>::both_ways();
-    let copying = notes.back.clone();
+    let copying = notes.0.back.clone();
     let world = Arc::new(ramp_down(db, 3, notes).await);
     copying.hold();
     world.db.execute(MARK).await;
@@ -188,7 +188,7 @@ async fn an_insert_beside_the_repair_of_a_mark_stays_in_old<D: Sql>(db: Scratch<
 /// The key is deleted after its page was read.
 async fn an_insert_beside_a_reverse_copy_stays_in_old<D: Sql>(db: Scratch<D>) {
     let notes = CopyNotes::<D>::both_ways();
-    let (before, copying) = (notes.before_back.clone(), notes.back.clone());
+    let (before, copying) = (notes.0.before_back.clone(), notes.0.back.clone());
     let world = Arc::new(ramp_down(db, 0, notes).await);
     world.migration.advance(Stage::Complete).await.unwrap();
     world.save(BORN, "born in new").await;

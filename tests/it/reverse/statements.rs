@@ -1,10 +1,14 @@
 //! The way back of a copy function that is SQL text: the reverse copy, repairs, dead letters, beside writers
 //! and deletes.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use dualwrite::{CopySql, ErrorKind, Mapping, Migration, Runtime, Side, Stage, copy::KeySource};
+use dualwrite::{
+    BoxError, Copied, CopyBack, CopyKeys, CopySql, ErrorKind, Mapping, Migration, Runtime, Side,
+    Stage, Tx, copy::KeySource,
+};
 
 use super::deletes::{
     beside_a_reverse_copy, beside_the_repair_of_a_difference, beside_the_repair_of_a_mark,
@@ -394,13 +398,35 @@ async fn without_statements_there_is_no_way_back<D: Sql>(db: Scratch<D>) {
     let world = ramp_down(db, 3, notes::<D>()).await;
     world.migration.advance(Stage::Complete).await.unwrap();
     let refused = world.migration.rollback("x").await.unwrap_err();
-    assert!(refused.to_string().contains("`copying_back`"), "{refused}");
+    assert!(refused.to_string().contains(".copying_back("), "{refused}");
     for refused in [
         world.migration.backfill().reverse().run().await.unwrap_err(),
         world.migration.backfill().reverse().dry_run().await.unwrap_err(),
     ] {
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
-        assert!(refused.to_string().contains("`copying_back`"), "{refused}");
+        assert!(refused.to_string().contains(".copying_back("), "{refused}");
+    }
+}
+
+/// It copies both ways, and does not say where the keys of new are.
+struct KeysOfOldAlone<D>(PhantomData<fn() -> D>);
+
+impl<D: Sql> CopyKeys for KeysOfOldAlone<D> {
+    type Database = D::Db;
+    type Key = i64;
+
+    fn source(&self) -> KeySource {
+        KeySource::table("old_note").column("id")
+    }
+
+    async fn copy(&self, _: &mut Tx<'_, D::Db>, _: &[i64]) -> Result<Copied, BoxError> {
+        Ok(Copied::default())
+    }
+}
+
+impl<D: Sql> CopyBack for KeysOfOldAlone<D> {
+    async fn copy_back(&self, _: &mut Tx<'_, D::Db>, _: &[i64]) -> Result<Copied, BoxError> {
+        Ok(Copied::default())
     }
 }
 
@@ -448,6 +474,14 @@ async fn what_is_no_way_back_is_refused_when_it_is_registered<D: Sql>(db: Scratc
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(named), "{error}");
     }
+    let registration = runtime.migration("notes").backfill_both_ways(both());
+    let error = registration.register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains(".copying_back("), "{error}");
+    let registration = runtime.migration("notes").backfill_both_ways(KeysOfOldAlone(PhantomData));
+    let error = registration.register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("`new_source`"), "{error}");
     runtime.migration("notes").backfill(both()).register().await.unwrap();
     runtime.shutdown().await.unwrap();
 }

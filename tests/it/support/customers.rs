@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, Error, Migration, Runtime, Side, Tx, copy::KeySource,
-    defaults::POLL,
+    Backend, BoxError, Copied, CopyBack, CopyKeys, Error, Migration, Runtime, Side, Tx,
+    copy::KeySource, defaults::POLL,
 };
 use sqlx::Pool;
 use tokio::sync::{Semaphore, watch};
@@ -72,7 +72,7 @@ pub(crate) async fn join<D: Sql>(
 ) -> Result<(Runtime<D::Db>, Migration), Error> {
     let poll = POLL.min(lease / 4);
     let runtime = Runtime::builder(pool.clone()).lease(lease).poll(poll).start().await?;
-    let registration = runtime.migration(MIGRATION).backfill(copy);
+    let registration = runtime.migration(MIGRATION).backfill_both_ways(copy);
     let registration = if lazy { registration.lazy() } else { registration };
     let migration = registration.register().await?;
     Ok((runtime, migration))
@@ -248,15 +248,6 @@ impl<D: Sql> CopyKeys for CopyCustomers<D> {
         Ok(copied)
     }
 
-    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
-        let found = differences::<D>(tx, Side::New, &list(keys)).await?;
-        carry::<D>(tx, Side::Old, keys, &found).await
-    }
-
-    fn can_copy_back(&self) -> bool {
-        true
-    }
-
     async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
         let mut differing = Vec::new();
         for side in [Side::Old, Side::New] {
@@ -266,6 +257,13 @@ impl<D: Sql> CopyKeys for CopyCustomers<D> {
         differing.sort_unstable();
         differing.dedup();
         Ok(differing)
+    }
+}
+
+impl<D: Sql> CopyBack for CopyCustomers<D> {
+    async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        let found = differences::<D>(tx, Side::New, &list(keys)).await?;
+        carry::<D>(tx, Side::Old, keys, &found).await
     }
 }
 

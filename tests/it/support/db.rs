@@ -336,7 +336,8 @@ fn remove_database(name: &str, removal: impl Future<Output = Result<(), sqlx::Er
     let removed = thread::scope(|scope| {
         let removal = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let removed = runtime.block_on(async { tokio::time::timeout(REMOVAL_MAX, removal).await });
+            let removed =
+                runtime.block_on(async { tokio::time::timeout(REMOVAL_MAX, removal).await });
             removed.unwrap_or(Err(sqlx::Error::PoolTimedOut))
         });
         removal.join().expect("removing a database does not panic")

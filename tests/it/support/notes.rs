@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 
 use dualwrite::{
-    Backend, BoxError, Copied, CopyKeys, Migration, Registration, Runtime, Stage, Tx,
-    copy::KeySource,
+    Backend, BoxError, Copied, CopyBack, CopyKeys, Migration, Registration, Runtime, Stage, Tx,
+    copy::{BothWays, KeySource},
 };
 use tokio::sync::Notify;
 
@@ -79,7 +79,6 @@ impl<D: Sql> Notes<D::Db> for Store<D> {
 /// The copy function. Refuses the word `poison`, and counts its calls.
 pub(crate) struct CopyNotes<D: Sql> {
     pub(crate) calls: Arc<AtomicU64>,
-    both_ways: bool,
     /// Between what it reads and what it writes.
     pub(crate) between: Hook,
     /// The same on the way back, and before it reads.
@@ -92,7 +91,6 @@ impl<D: Sql> CopyNotes<D> {
     pub(crate) fn new() -> Self {
         Self {
             calls: Arc::default(),
-            both_ways: false,
             between: Hook::default(),
             back: Hook::default(),
             before_back: Hook::default(),
@@ -101,8 +99,8 @@ impl<D: Sql> CopyNotes<D> {
     }
 
     /// With a way back.
-    pub(crate) fn both_ways() -> Self {
-        Self { both_ways: true, ..Self::new() }
+    pub(crate) fn both_ways() -> BothWays<Self> {
+        BothWays(Self::new())
     }
 }
 
@@ -141,6 +139,37 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
         Ok(copied)
     }
 
+    async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
+        let mut differing = Vec::new();
+        for id in keys {
+            let word = |table| format!("SELECT word FROM {table} WHERE id = {id}");
+            let (old, new) = (word("old_note"), word("new_note"));
+            if D::texts(tx, &old).await? != D::texts(tx, &new).await? {
+                differing.push(*id);
+            }
+        }
+        Ok(differing)
+    }
+}
+
+/// With or without the way back.
+pub(crate) trait OfNotes<D: Sql>: CopyKeys<Database = D::Db, Key = i64> {
+    fn notes(&self) -> &CopyNotes<D>;
+}
+
+impl<D: Sql> OfNotes<D> for CopyNotes<D> {
+    fn notes(&self) -> &CopyNotes<D> {
+        self
+    }
+}
+
+impl<D: Sql> OfNotes<D> for BothWays<CopyNotes<D>> {
+    fn notes(&self) -> &CopyNotes<D> {
+        &self.0
+    }
+}
+
+impl<D: Sql> CopyBack for CopyNotes<D> {
     async fn copy_back(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
         let mut copied = Copied::default();
         for id in keys {
@@ -155,22 +184,6 @@ impl<D: Sql> CopyKeys for CopyNotes<D> {
             }
         }
         Ok(copied)
-    }
-
-    fn can_copy_back(&self) -> bool {
-        self.both_ways
-    }
-
-    async fn differing(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Vec<i64>, BoxError> {
-        let mut differing = Vec::new();
-        for id in keys {
-            let word = |table| format!("SELECT word FROM {table} WHERE id = {id}");
-            let (old, new) = (word("old_note"), word("new_note"));
-            if D::texts(tx, &old).await? != D::texts(tx, &new).await? {
-                differing.push(*id);
-            }
-        }
-        Ok(differing)
     }
 }
 
@@ -224,9 +237,10 @@ impl<D: Sql> World<D> {
         stage: Stage,
         rows: u32,
         options: fn(Registration<'_, D::Db>) -> Registration<'_, D::Db>,
-        copy: CopyNotes<D>,
+        copy: impl OfNotes<D>,
     ) -> Self {
-        let (copies, copying) = (Arc::clone(&copy.calls), copy.between.clone());
+        let notes = copy.notes();
+        let (copies, copying) = (Arc::clone(&notes.calls), notes.between.clone());
         let world = Self::copying_by(db, stage, rows, options, copy).await;
         Self { copies, copying, ..world }
     }

@@ -184,7 +184,7 @@ impl<'a, K: Ord + Clone + Debug + 'a, V: Clone + PartialEq + Debug + 'a> Run<'_,
     async fn back(&mut self) -> Found {
         if !self.migration.shared().terms().can_copy_back {
             self.leave_untested(
-                "the way back from `complete`: give the copy function a `copy_back`",
+                "the way back from `complete`: register a copy function that is a `CopyBack` with `.backfill_both_ways(…)`",
             );
             return Ok(());
         }
