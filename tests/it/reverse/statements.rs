@@ -478,7 +478,8 @@ async fn what_is_no_way_back_is_refused_when_it_is_registered<D: Sql>(db: Scratc
     let error = registration.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert!(error.to_string().contains(".copying_back("), "{error}");
-    let registration = runtime.migration("notes").backfill_both_ways(KeysOfOldAlone(PhantomData));
+    let registration =
+        runtime.migration("notes").backfill_both_ways(KeysOfOldAlone::<D>(PhantomData));
     let error = registration.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert!(error.to_string().contains("`new_source`"), "{error}");
