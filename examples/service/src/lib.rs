@@ -11,5 +11,5 @@ mod sqlite;
 
 pub use database::Database;
 pub use demo::{Demo, Failure, tool};
-pub use load::{Figures, Load};
+pub use load::{Figures, Load, get};
 pub use process::{Process, Release, announce};

@@ -110,7 +110,7 @@ impl Load {
     /// Where it does not answer what orders there are.
     pub async fn start(first: SocketAddr) -> Result<Self, Failure> {
         let shared = Arc::new(Shared {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: client(),
             targets: RwLock::new(vec![Arc::new(first)]),
             orders: Mutex::default(),
             reads: AtomicU64::new(0),
@@ -224,20 +224,11 @@ impl Shared {
             let turn = self.reads.load(SeqCst) + self.writes.load(SeqCst);
             Arc::clone(&targets[turn as usize % targets.len()])
         };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://{target}{path}"))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
-        let answering = async {
-            let (head, body) = self.client.request(request).await?.into_parts();
-            let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await?;
-            if head.status.is_server_error() {
-                return Err(format!("{}: {}", head.status, String::from_utf8_lossy(&body)).into());
-            }
-            Ok((head.status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-        };
-        timeout(CALL_LIMIT, answering).await.unwrap_or_else(|_| Err("no answer in time".into()))
+        let (status, text) = ask(&self.client, *target, (method, path), body).await?;
+        if status.is_server_error() {
+            return Err(format!("{status}: {text}").into());
+        }
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
     async fn of_customer(&self, customer: u64) -> Result<Vec<Order>, Failure> {
@@ -245,6 +236,37 @@ impl Shared {
         let (_, answer) = self.call(Method::GET, &path, None).await?;
         Ok(serde_json::from_value(answer)?)
     }
+}
+
+fn client() -> Client<HttpConnector, Body> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// What a process answers to this path.
+///
+/// # Errors
+/// Where it does not answer in time.
+pub async fn get(address: SocketAddr, path: &str) -> Result<(StatusCode, String), Failure> {
+    ask(&client(), address, (Method::GET, path), None).await
+}
+
+async fn ask(
+    client: &Client<HttpConnector, Body>,
+    address: SocketAddr,
+    (method, path): (Method, &str),
+    body: Option<Value>,
+) -> Result<(StatusCode, String), Failure> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://{address}{path}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
+    let answering = async {
+        let (head, body) = client.request(request).await?.into_parts();
+        let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await?;
+        Ok((head.status, String::from_utf8(body.into())?))
+    };
+    timeout(CALL_LIMIT, answering).await.unwrap_or_else(|_| Err("no answer in time".into()))
 }
 
 /// One caller, and the customer whose orders it changes.

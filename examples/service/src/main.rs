@@ -45,9 +45,13 @@ enum Command {
     },
 }
 
+/// Until all is copied, a write may find its row on the old side alone. Each such write says so in the log, and marks
+/// its row to be copied: a line for each would hide everything else here.
+const LOGGED: &str = "warn,dualwrite::call::write::unequal=error";
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(Arguments::parse().command).await {
         Ok(true) => ExitCode::SUCCESS,

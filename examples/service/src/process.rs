@@ -5,17 +5,20 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::demo::Failure;
+use crate::load::get;
 
 /// For a process to serve, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// What a process says before the address that it serves.
 const SERVING: &str = "serving http://";
 
@@ -66,6 +69,12 @@ impl Process {
             timeout(PATIENCE, lines.next_line()).await.map_err(|_| "it does not serve")??;
         let address = line.as_deref().and_then(|line| line.strip_prefix(SERVING));
         let address = address.ok_or("the process has ended before it served")?.parse()?;
+        let ready = async {
+            while !is_ready(address).await {
+                sleep(RETRY_PAUSE).await
+            }
+        };
+        timeout(PATIENCE, ready).await.map_err(|_| "it does not become ready")?;
         Ok(Self { child, address })
     }
 
@@ -80,4 +89,9 @@ impl Process {
         let ended = ended.map_err(|_| "the process does not end")??;
         if ended.success() { Ok(()) } else { Err(format!("the process ended with {ended}").into()) }
     }
+}
+
+/// Whether the process wants calls: what an orchestrator asks before it sends any.
+async fn is_ready(address: SocketAddr) -> bool {
+    get(address, "/readyz").await.is_ok_and(|(status, _)| status == StatusCode::OK)
 }
