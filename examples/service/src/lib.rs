@@ -10,6 +10,6 @@ mod process;
 mod sqlite;
 
 pub use database::Database;
-pub use demo::{Demo, Failure, tool};
+pub use demo::{Demo, Failure, tool, verdict};
 pub use load::{Figures, Load, get};
 pub use process::{Process, Release, announce};
