@@ -101,6 +101,7 @@ async fn type_in(url: &str, command: &str, shown: &[&str]) {
             let is_shown = shows(&format!("{out}{err}"), shown);
             assert!(!is_done || is_shown, "$ dualwrite {command}\n{last}");
             if is_shown {
+                println!("$ dualwrite {command}\n{last}");
                 return;
             }
             sleep(RETRY_PAUSE).await;
