@@ -90,8 +90,19 @@ async fn cancel(State(orders): Shared, Path(id): Path<i64>) -> Result<StatusCode
 
 impl IntoResponse for OrderError {
     fn into_response(self) -> Response {
+        if lost_a_deadlock(&self) {
+            return (StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN).into_response();
+        }
         let cause = std::error::Error::source(&self).map(ToString::to_string);
         tracing::error!(cause, "{self}");
         (StatusCode::SERVICE_UNAVAILABLE, self.to_string()).into_response()
     }
+}
+
+/// Nothing of the call was done, and it may be made again.
+const TRY_AGAIN: &str = "try again: the database has chosen this call to lose a deadlock";
+
+fn lost_a_deadlock(error: &OrderError) -> bool {
+    let OrderError::Database(sqlx::Error::Database(cause)) = error else { return false };
+    matches!(cause.code().as_deref(), Some("40001" | "40P01"))
 }

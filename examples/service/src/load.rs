@@ -26,6 +26,8 @@ use crate::demo::Failure;
 pub(crate) const WORKERS: u64 = 6;
 /// A call that takes longer has failed.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
+/// A call that loses so many deadlocks has failed.
+const RETRIES_MAX: u32 = 20;
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Wrong answers that are told in full.
 const TOLD_MAX: u64 = 10;
@@ -78,6 +80,8 @@ pub struct Figures {
     pub reads: u64,
     /// Calls that wrote.
     pub writes: u64,
+    /// Calls that were made again, as the database had chosen them to lose a deadlock.
+    pub retried: u64,
     /// Calls that were refused, failed or took too long.
     pub failed: u64,
     /// Calls that answered something else than they had to.
@@ -91,6 +95,7 @@ struct Shared {
     orders: Mutex<BTreeMap<i64, Known>>,
     reads: AtomicU64,
     writes: AtomicU64,
+    retried: AtomicU64,
     failed: AtomicU64,
     wrong: AtomicU64,
     is_over: AtomicBool,
@@ -115,6 +120,7 @@ impl Load {
             orders: Mutex::default(),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             wrong: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
@@ -162,8 +168,10 @@ impl Load {
     #[must_use]
     pub fn figures(&self) -> Figures {
         let now = |count: &AtomicU64| count.load(SeqCst);
-        let Shared { reads, writes, failed, wrong, .. } = &*self.shared;
-        Figures { reads: now(reads), writes: now(writes), failed: now(failed), wrong: now(wrong) }
+        let Shared { reads, writes, retried, failed, wrong, .. } = &*self.shared;
+        let [reads, writes] = [reads, writes].map(now);
+        let [retried, failed, wrong] = [retried, failed, wrong].map(now);
+        Figures { reads, writes, retried, failed, wrong }
     }
 
     /// Ends the calls, and writes what they left into the table `expected`, for a check in plain SQL.
@@ -212,23 +220,38 @@ impl Shared {
         }
     }
 
-    /// One call: what was answered, if anything was.
+    /// One call: what was answered, if anything was. It is made again where the service asks for that.
     async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), Failure> {
+        for _ in 0..RETRIES_MAX {
+            let (status, text) = self.once(method.clone(), path, body.clone()).await?;
+            if !status.is_server_error() {
+                return Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)));
+            }
+            if !text.starts_with("try again") {
+                return Err(format!("{status}: {text}").into());
+            }
+            self.retried.fetch_add(1, SeqCst);
+        }
+        Err("refused again and again".into())
+    }
+
+    async fn once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, String), Failure> {
         let target = {
             let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
             let turn = self.reads.load(SeqCst) + self.writes.load(SeqCst);
             Arc::clone(&targets[turn as usize % targets.len()])
         };
-        let (status, text) = ask(&self.client, *target, (method, path), body).await?;
-        if status.is_server_error() {
-            return Err(format!("{status}: {text}").into());
-        }
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        ask(&self.client, *target, (method, path), body).await
     }
 
     async fn of_customer(&self, customer: u64) -> Result<Vec<Order>, Failure> {

@@ -205,6 +205,13 @@ async fn follow_all<D: TestDb>(db: Scratch<D>) {
     assert_eq!((figures.failed, figures.wrong), (0, 0), "no caller has noticed anything");
     assert!(verdict(&database, figures).await.unwrap(), "nothing was lost");
 
+    // Five minutes go by: those of a new process have no failures.
+    for process in [first, second] {
+        process.stop().await.unwrap();
+    }
+    let first = start(Release::After).await.unwrap();
+    let second = start(Release::After).await.unwrap();
+
     let (away, back) = failover.1.split_at(1);
     follow(&db, nowhere::<D>(), away).await;
     keep(&db).await;
