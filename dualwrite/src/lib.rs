@@ -145,6 +145,12 @@ pub mod guide {
     pub mod repository {}
     #[doc = include_str!("docs/rollout.md")]
     pub mod rollout {}
+    #[cfg(all(feature = "macros", feature = "sqlite", feature = "page"))]
+    #[doc = include_str!("docs/runbook.md")]
+    pub mod runbook {}
+    #[cfg(all(feature = "macros", feature = "sqlite", feature = "page"))]
+    #[doc = include_str!("docs/service.md")]
+    pub mod service {}
     #[doc = include_str!("docs/shadow.md")]
     pub mod shadow {}
     #[cfg(feature = "schema")]
