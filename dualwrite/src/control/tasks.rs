@@ -73,7 +73,7 @@ pub(crate) fn untaken(side: Side, instances: &[InstanceReport]) -> String {
                 .to_owned()
         }
         (0, Side::Old) => {
-            "none of the live instances can copy to old; give the copy function `copy_back` and \
+            "none of the live instances can copy to the old side; give the copy function `copy_back` and \
                            `new_source` (a `CopySql`, `copying_back`)"
                 .to_owned()
         }
