@@ -130,13 +130,13 @@ fn decided(name: &str, decision: &ContractDecision) -> String {
     let mut text = String::new();
     match decision {
         ContractDecision::Allowed { evidence } => {
-            let _ = writeln!(text, "{name}: old may be dropped");
+            let _ = writeln!(text, "{name}: the old side may be dropped");
             for one in evidence {
                 let _ = writeln!(text, "  {}", printable(&one.to_string()));
             }
         }
         ContractDecision::Refused { missing } => {
-            let _ = writeln!(text, "{name}: old cannot be dropped yet");
+            let _ = writeln!(text, "{name}: the old side cannot be dropped yet");
             for one in missing {
                 let _ = writeln!(text, "  {}", printable(&one.to_string()));
             }
@@ -147,7 +147,7 @@ fn decided(name: &str, decision: &ContractDecision) -> String {
 
 fn statements(statements: &[String]) -> String {
     if statements.is_empty() {
-        return "-- nothing of old is left\n".to_owned();
+        return "-- nothing of the old side is left\n".to_owned();
     }
     statements.iter().map(|statement| format!("{statement};\n")).collect()
 }
@@ -157,8 +157,8 @@ fn ran(name: &str, run: &ContractRun) -> String {
         return format!("{}{}", decided(name, &run.decision), statements(&run.statements));
     }
     match run.statements.is_empty() {
-        true => format!("{name}: old was dropped before\n"),
-        false => format!("{}{name}: old is dropped\n", statements(&run.statements)),
+        true => format!("{name}: the old side was dropped before\n"),
+        false => format!("{}{name}: the old side is dropped\n", statements(&run.statements)),
     }
 }
 

@@ -111,57 +111,94 @@ pub mod defaults {
     };
     pub use crate::verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
 }
-/// Guides: what the reference of each item is too short for.
+#[doc = include_str!("docs/index.md")]
 pub mod guide {
+    #[doc = include_str!("docs/tutorial.md")]
+    pub mod tutorial {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/rename_a_column.md")]
+    pub mod rename_a_column {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/change_a_type.md")]
+    pub mod change_a_type {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/split_a_table.md")]
+    pub mod split_a_table {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/generated_ids.md")]
+    pub mod generated_ids {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/several_migrations.md")]
+    pub mod several_migrations {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/another_database.md")]
+    pub mod another_database {}
+    #[doc = include_str!("docs/blue_green.md")]
+    pub mod blue_green {}
+    #[doc = include_str!("docs/after_complete.md")]
+    pub mod after_complete {}
     #[doc = include_str!("docs/alter_to_drop.md")]
     pub mod alter_to_drop {}
-    #[cfg(feature = "sqlite")]
-    #[doc = include_str!("docs/backfill.md")]
-    pub mod backfill {}
-    #[doc = include_str!("docs/contract.md")]
-    pub mod contract {}
-    #[cfg(feature = "sqlite")]
-    #[doc = include_str!("docs/converging.md")]
-    pub mod converging {}
-    #[doc = include_str!("docs/doctor.md")]
-    pub mod doctor {}
-    #[cfg(feature = "sqlite")]
-    #[doc = include_str!("docs/exact.md")]
-    pub mod exact {}
-    #[doc = include_str!("docs/flags.md")]
-    pub mod flags {}
-    #[doc = include_str!("docs/limits.md")]
-    pub mod limits {}
-    #[doc = include_str!("docs/maintenance.md")]
-    pub mod maintenance {}
-    #[doc = include_str!("docs/metrics.md")]
-    pub mod metrics {}
     #[doc = include_str!("docs/pipeline.md")]
     pub mod pipeline {}
-    #[doc = include_str!("docs/removal.md")]
-    pub mod removal {}
-    #[cfg(all(feature = "macros", feature = "sqlite"))]
-    #[doc = include_str!("docs/repository.md")]
-    pub mod repository {}
-    #[doc = include_str!("docs/rollout.md")]
-    pub mod rollout {}
     #[cfg(all(feature = "macros", feature = "sqlite", feature = "page"))]
     #[doc = include_str!("docs/runbook.md")]
     pub mod runbook {}
     #[cfg(all(feature = "macros", feature = "sqlite", feature = "page"))]
     #[doc = include_str!("docs/service.md")]
     pub mod service {}
-    #[doc = include_str!("docs/shadow.md")]
-    pub mod shadow {}
-    #[cfg(feature = "schema")]
-    #[doc = include_str!("docs/schema.md")]
-    pub mod schema {}
     #[cfg(all(feature = "testing", feature = "macros", feature = "sqlite"))]
     #[doc = include_str!("docs/testing.md")]
     pub mod testing {}
+    #[cfg(feature = "macros")]
+    #[doc = include_str!("docs/recipes.md")]
+    pub mod recipes {}
+    #[cfg(all(feature = "macros", feature = "sqlite"))]
+    #[doc = include_str!("docs/repository.md")]
+    pub mod repository {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/backfill.md")]
+    pub mod backfill {}
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("docs/verify.md")]
     pub mod verify {}
+    #[doc = include_str!("docs/shadow.md")]
+    pub mod shadow {}
+    #[doc = include_str!("docs/rollout.md")]
+    pub mod rollout {}
+    #[doc = include_str!("docs/flags.md")]
+    pub mod flags {}
+    #[doc = include_str!("docs/maintenance.md")]
+    pub mod maintenance {}
+    #[doc = include_str!("docs/contract.md")]
+    pub mod contract {}
+    #[doc = include_str!("docs/removal.md")]
+    pub mod removal {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/exact.md")]
+    pub mod exact {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("docs/converging.md")]
+    pub mod converging {}
+    #[cfg(feature = "schema")]
+    #[doc = include_str!("docs/schema.md")]
+    pub mod schema {}
+    #[doc = include_str!("docs/doctor.md")]
+    pub mod doctor {}
+    #[doc = include_str!("docs/protocol.md")]
+    pub mod protocol {}
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
+    #[doc = include_str!("docs/why.md")]
+    pub mod why {}
+    #[doc = include_str!("docs/settings.md")]
+    pub mod settings {}
+    #[doc = include_str!("docs/metrics.md")]
+    pub mod metrics {}
+    #[doc = include_str!("docs/control_tables.md")]
+    pub mod control_tables {}
+    #[doc = include_str!("docs/glossary.md")]
+    pub mod glossary {}
 }
 // For generated code.
 #[doc(hidden)]

@@ -141,7 +141,7 @@ impl Migration {
         self.transition(Move::Ramp(ramp))
     }
 
-    /// Goes back to where old answers every read, without losing a write: from `Live` and `RampDown` to
+    /// Goes back to where the old side answers every read, without losing a write: from `Live` and `RampDown` to
     /// `Shadow`, from a ramp to its foot, from `Shadow` to `DualWrite`.
     pub fn rollback(&self, reason: impl Into<String>) -> Transition<'_> {
         self.transition(Move::Rollback).because(reason)

@@ -291,7 +291,8 @@ async fn goes_back<D: Sql>(db: Scratch<D>, fault: u8, reads: i64, reason: &[&str
 
 async fn a_slow_new_side_is_gone_back_from<D: Sql>(db: Scratch<D>) {
     // A read of old may be under way while new moves the clock, so not quite none of old's is slow.
-    let reason = ["p99: Notes::find: ", "calls of new take more than 2s", "p99 3.", "; old "];
+    let reason =
+        ["p99: Notes::find: ", "calls of the new side take more than 2s", "p99 3.", "; old "];
     goes_back(db, IS_SLOW, 150, &reason).await;
 }
 
@@ -301,12 +302,13 @@ async fn a_new_side_that_is_wrong_in_a_critical_field_is_gone_back_from<D: Sql>(
 }
 
 async fn a_new_side_that_fails_two_calls_in_a_hundred_is_gone_back_from<D: Sql>(db: Scratch<D>) {
-    let reason = ["error_rate: Notes::find: ", "calls of new fail, limit 1.00 %", "; old 0 of "];
+    let reason =
+        ["error_rate: Notes::find: ", "calls of the new side fail, limit 1.00 %", "; old 0 of "];
     goes_back(db, FAILS, 2_500, &reason).await;
 }
 
 async fn a_new_side_that_panics_is_rolled_back<D: Sql>(db: Scratch<D>) {
-    let reason = ["error_rate: Notes::find: ", "calls of new fail, limit 1.00 %"];
+    let reason = ["error_rate: Notes::find: ", "calls of the new side fail, limit 1.00 %"];
     goes_back(db, PANICS, 150, &reason).await;
 }
 

@@ -111,6 +111,11 @@ mod unit_of_work;
 mod verify;
 mod writers;
 
+// What is written for readers, and what is shipped.
+mod checksums;
+mod guide;
+mod prose;
+
 // The tests' own tools.
 mod harness;
 mod tidy;

@@ -246,7 +246,10 @@ async fn complete_waits_for_a_declared_release<D: Sql>(db: Scratch<D>) {
     let world = ramp_down(db, 3, CopyNotes::<D>::both_ways()).await;
     world.migration.release_runs("0.9").await.unwrap();
     let refused = world.migration.advance(Stage::Complete).await.unwrap_err();
-    assert!(refused.to_string().contains("[released] release 0.9 still writes old"), "{refused}");
+    assert!(
+        refused.to_string().contains("[released] release 0.9 still writes the old side"),
+        "{refused}"
+    );
     world.migration.release_gone("0.9").await.unwrap();
     world.migration.advance(Stage::Complete).await.unwrap();
 }

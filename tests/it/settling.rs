@@ -111,7 +111,10 @@ async fn a_mismatch_panics_with_its_samples_until_it_is_forgotten<D: Sql>(db: Sc
     find(&world, 2).await;
     let text = panic_of(&world.migration).await.expect("a mismatch");
     assert!(text.contains("1 comparisons differ"), "{text}");
-    assert!(text.contains("Notes::find, field `*`, key 2: old has …, new has …"), "{text}");
+    assert!(
+        text.contains("Notes::find, field `*`, key 2: … on the old side, … on the new side"),
+        "{text}"
+    );
     assert!(!text.contains("planted") && !text.contains("word 2"), "{text}");
     // Also where no sample could be stored.
     world.db.execute("DELETE FROM dualwrite_mismatch").await;

@@ -1,7 +1,7 @@
 //! The rules of ARCHITECTURE.md that a machine can check.
 
 mod circle;
-mod source;
+pub(crate) mod source;
 mod words;
 
 use std::collections::BTreeSet;

@@ -208,7 +208,7 @@ async fn what_nobody_takes_says_why<D: Sql>(db: Scratch<D>) {
     let url = &*db.url();
     prints(url, &["backfill-start", "notes", "--by", "ada", "--because", "x", "--reverse"]).await;
     let shown = prints(url, &["status", "notes"]).await;
-    assert!(shown.contains("none of the live instances can copy to old"), "{shown}");
+    assert!(shown.contains("none of the live instances can copy to the old side"), "{shown}");
     runtime.shutdown().await.unwrap();
     let shown = prints(url, &["status", "notes"]).await;
     assert!(shown.contains("no instance of the service is alive"), "{shown}");

@@ -96,7 +96,7 @@ impl Customer {
     /// Writes `age` and `age_new`.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_age_new(
         &mut self,
@@ -119,7 +119,7 @@ impl Customer {
     /// Writes `age`, `age_new`, or both, as this route says.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_age_new_by(
         &mut self,

@@ -153,7 +153,7 @@ impl Person {
     /// Writes `full_name` and `first_name` and `last_name`.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_full_name(
         &mut self,
@@ -182,7 +182,7 @@ impl Person {
     /// Writes `full_name`, `first_name` and `last_name`, or both, as this route says.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_full_name_by(
         &mut self,

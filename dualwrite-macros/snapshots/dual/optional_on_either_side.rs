@@ -15,7 +15,7 @@ impl<T: Clone, const SIZE: usize> Record<T, SIZE>
 where
     Vec<T>: ::core::clone::Clone + ::core::cmp::PartialEq,
 {
-    /// `tags` alone, or `tag_list` alone, as the side says: NULL is a value, and does not tell that new is not copied.
+    /// `tags` alone, or `tag_list` alone, as the side says: NULL is a value, and does not tell that the new side is not copied.
     #[must_use]
     #[allow(deprecated)]
     fn tag_list(&self, side: migrations::Side) -> ::core::option::Option<&[T]> {

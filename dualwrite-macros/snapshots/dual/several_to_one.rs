@@ -9,7 +9,7 @@
 // }
 
 impl Payment {
-    /// `amount` and `currency` alone, or `money` alone, as the side says: NULL is a value, and does not tell that new is not copied.
+    /// `amount` and `currency` alone, or `money` alone, as the side says: NULL is a value, and does not tell that the new side is not copied.
     ///
     /// # Errors
     /// Old cannot be converted.
@@ -140,7 +140,7 @@ impl Payment {
     /// Writes `amount` and `currency` and `money`.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_money(
         &mut self,
@@ -167,7 +167,7 @@ impl Payment {
     /// Writes `amount` and `currency`, `money`, or both, as this route says.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_money_by(
         &mut self,

@@ -174,7 +174,7 @@ impl Customer {
     /// Writes `age` and `age_new`.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_age_new(
         &mut self,
@@ -197,7 +197,7 @@ impl Customer {
     /// Writes `age`, `age_new`, or both, as this route says.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_age_new_by(
         &mut self,
@@ -278,7 +278,7 @@ impl Customer {
     /// Writes `since` and `since_year`.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_since_year(
         &mut self,
@@ -301,7 +301,7 @@ impl Customer {
     /// Writes `since`, `since_year`, or both, as this route says.
     ///
     /// # Errors
-    /// The value cannot be converted to old; then nothing is written.
+    /// The value cannot be converted to the old side; then nothing is written.
     #[allow(deprecated)]
     fn set_since_year_by(
         &mut self,

@@ -72,13 +72,15 @@ fn routing(route: &Route) -> String {
                     None => ", in the unit of work, never compared",
                 },
                 ReadKind::Within { lazy: true, comparing, .. } => match comparing {
-                    Some(_) => ", in the unit of work, copied to new when first read",
-                    None => ", in the unit of work, copied to new when first read, never compared",
+                    Some(_) => ", in the unit of work, copied to the new side when first read",
+                    None => {
+                        ", in the unit of work, copied to the new side when first read, never compared"
+                    }
                 },
-                ReadKind::Lazy(Some(_)) => ", copied to new when first read",
-                ReadKind::Lazy(None) => ", copied to new when first read, never compared",
+                ReadKind::Lazy(Some(_)) => ", copied to the new side when first read",
+                ReadKind::Lazy(None) => ", copied to the new side when first read, never compared",
                 ReadKind::LazyIn { .. } => {
-                    ", copied to new when first read, in the caller's transaction"
+                    ", copied to the new side when first read, in the caller's transaction"
                 }
             };
             let by = |ramp: &syn::Expr| format!(", ramped by `{}`", shown(&ramp.to_token_stream()));

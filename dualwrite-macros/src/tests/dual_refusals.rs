@@ -99,8 +99,8 @@ fn dual_conversions() {
             p: A,
         }",
         &[
-            "`forward` needs its way back: add `backward = …`, a function from new to old",
-            "`backward` needs its way there: add `forward = …`, a function from old to new",
+            "`forward` needs its way back: add `backward = …`, a function from the new field to the old one",
+            "`backward` needs its way there: add `forward = …`, a function from the old field to the new one",
             "`forward` takes a function by its path: write a function and name it, without quotes",
             "`backward` takes a function by its path: write a function and name it, without quotes",
             "one value becomes several: say how with `forward = …` and `backward = …`",
@@ -235,7 +235,7 @@ fn dual_tables() {
         &[
             "`id` is in the key twice: keep one",
             "this struct has no field `idd`, did you mean `id`?",
-            "the key tells which row it is: it cannot be old or new itself",
+            "the key tells which row it is: it cannot be on the old or the new side itself",
         ],
     );
     check(

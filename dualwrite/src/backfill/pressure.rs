@@ -65,8 +65,8 @@ impl<DB: Backend> Worker<'_, DB> {
         check_stage(position, self.phase.to(), &self.shared.name)?;
         if self.phase.to() == Side::New && position.stage.reads() == Side::New {
             let whole = ledger::is_old_whole::<DB>(tx.connection(), &self.shared.name);
-            if !whole.await.map_err(self.failed("asking whether old is whole"))? {
-                let message = "old lacks what was written to new alone, so nothing is copied from it: \
+            if !whole.await.map_err(self.failed("asking whether the old side is whole"))? {
+                let message = "the old side lacks what was written to the new side alone, so nothing is copied from it: \
                                run `backfill().reverse()`";
                 return Err(Error::new(ErrorKind::Blocked, message).of(&self.shared.name));
             }

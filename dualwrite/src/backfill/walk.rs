@@ -166,7 +166,7 @@ impl<DB: Backend> Walker<'_, DB> {
             // Where new answers, a key may be stale in old alone; `copy` looks at that, for each key.
             if position.reaches().reads() == Side::New {
                 let message = format!(
-                    "a range is not copied at {position}, where new answers already; copy single keys"
+                    "a range is not copied at {position}, where the new side answers already; copy single keys"
                 );
                 return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
             }

@@ -195,7 +195,8 @@ impl<'a, DB: Backend> Worker<'a, DB> {
         let facts = self.shared.control.facts(&self.shared.name).await?;
         check_stage(facts.position, self.phase.to(), &self.shared.name)?;
         if self.phase.to() == Side::Old && facts.old_generation == Generation::FIRST {
-            let message = "nothing was ever written to new alone: there is nothing to copy back";
+            let message =
+                "nothing was ever written to the new side alone: there is nothing to copy back";
             return Err(Error::new(ErrorKind::Blocked, message));
         }
         let blockers = drained(&facts);

@@ -155,7 +155,7 @@ impl ContractDecision {
             Self::Allowed { evidence } => Ok(evidence),
             Self::Refused { missing } => {
                 let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
-                let message = format!("old cannot be dropped yet: {}", reasons.join("; "));
+                let message = format!("the old side cannot be dropped yet: {}", reasons.join("; "));
                 Err(Error::new(ErrorKind::Blocked, message))
             }
         }
@@ -197,9 +197,10 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
         EvidenceKind::Instances => instances(facts),
         EvidenceKind::Releases => match facts.facts.releases.as_slice() {
             [] => Ok("no release without this library is declared to run".to_owned()),
-            running => {
-                Err(format!("release {} still writes old; say when it is gone", running.join(", ")))
-            }
+            running => Err(format!(
+                "release {} still writes the old side; call `release_gone` when it is stopped",
+                running.join(", ")
+            )),
         },
         EvidenceKind::Writers => writers(facts),
         EvidenceKind::Writes => writes(contract, facts),
@@ -207,7 +208,7 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
         EvidenceKind::Copied => copied(facts),
         EvidenceKind::Verified => verified(facts),
         EvidenceKind::Dependents => match facts.dependents.as_slice() {
-            [] => Ok("no view and no foreign key of another table needs old".to_owned()),
+            [] => Ok("no view and no foreign key of another table needs the old side".to_owned()),
             found => Err(found.join("; ")),
         },
         EvidenceKind::Backup => backup(contract, facts),
@@ -218,7 +219,9 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
 fn complete(contract: &Contract, facts: &ContractFacts) -> Judged {
     let (position, age) = (facts.facts.position, facts.facts.stage_age);
     if position.stage != Stage::Complete {
-        return Err(format!("the migration stands at {position}; old is dropped at complete"));
+        return Err(format!(
+            "the migration stands at {position}; the old side is dropped at complete"
+        ));
     }
     match contract.complete_for.checked_sub(age) {
         Some(left) if !left.is_zero() => {
@@ -230,7 +233,7 @@ fn complete(contract: &Contract, facts: &ContractFacts) -> Judged {
 
 fn rollback_window(contract: &Contract, facts: &ContractFacts) -> Judged {
     if facts.copies_back {
-        let reason = "somebody has begun to copy back from new to old; go back with it, or cancel the reverse \
+        let reason = "somebody has begun to copy back from the new side to the old one; go back with it, or cancel the reverse \
                       backfill";
         return Err(reason.to_owned());
     }
@@ -270,29 +273,32 @@ fn writers(facts: &ContractFacts) -> Judged {
     let open = facts.facts.hazards.iter().filter(|one| one.stopped.is_none());
     let open: Vec<String> = open.map(|one| format!("{}: {}", one.name, one.detail)).collect();
     match open.is_empty() {
-        true => Ok("the catalogue shows no writer of old that is not recorded".to_owned()),
+        true => Ok("the catalogue shows no writer of the old side that is not recorded".to_owned()),
         false => Err(open.join("; ")),
     }
 }
 
 fn writes(contract: &Contract, facts: &ContractFacts) -> Judged {
     if let Some(because) = &contract.unwatched {
-        return Ok(format!("writers of old are not recorded: {because}"));
+        return Ok(format!("writers of the old side are not recorded: {because}"));
     }
     let age = facts.facts.stage_age;
     if let Some(ago) = facts.facts.unaware.filter(|ago| *ago < age) {
         return Err(format!(
-            "old was written without this library {ago:.0?} ago, after the step to complete; stop that writer, and \
+            "the old side was written without this library {ago:.0?} ago, after the step to complete; stop that writer, and \
              bring the migration back to `RampDown` and to `Complete` again"
         ));
     }
     match facts.watched_for {
-        None => Err("no trigger records writers of old: `migration.install_trigger()`".to_owned()),
+        None => {
+            Err("no trigger records writers of the old side: `migration.install_trigger()`"
+                .to_owned())
+        }
         Some(watched) => match contract.complete_for.checked_sub(watched) {
             Some(left) if !left.is_zero() => Err(format!(
-                "writers of old have been recorded for {watched:.0?}; that must last for {left:.0?} more"
+                "writers of the old side have been recorded for {watched:.0?}; that must last for {left:.0?} more"
             )),
-            _ => Ok(format!("no write of old was recorded in {:.0?}", age.min(watched))),
+            _ => Ok(format!("no write of the old side was recorded in {:.0?}", age.min(watched))),
         },
     }
 }
@@ -303,18 +309,18 @@ fn reads(contract: &Contract, facts: &ContractFacts) -> Judged {
             "a wrapper read old {ago:.0?} ago; {:.0?} must pass without",
             contract.complete_for
         )),
-        _ => Ok(format!("no wrapper read old in {:.0?}", contract.complete_for)),
+        _ => Ok(format!("no wrapper read the old side in {:.0?}", contract.complete_for)),
     }
 }
 
 fn copied(facts: &ContractFacts) -> Judged {
     let known = &facts.facts;
     if known.dirty_new > 0 {
-        return Err(format!("{} keys wait to be copied to new again", known.dirty_new));
+        return Err(format!("{} keys wait to be copied to the new side again", known.dirty_new));
     }
     if known.dead_letters > 0 {
         return Err(format!(
-            "{} keys could not be copied to new; retry or waive them",
+            "{} keys could not be copied to the new side; retry or waive them",
             known.dead_letters
         ));
     }
@@ -323,7 +329,9 @@ fn copied(facts: &ContractFacts) -> Judged {
     }
     let waived = match known.waived {
         0 => String::new(),
-        waived => format!("; {waived} keys that could not be copied were waived, and go with old"),
+        waived => format!(
+            "; {waived} keys that could not be copied were waived, and go with the old side"
+        ),
     };
     Ok(format!("the backfill of generation {} is complete{waived}", known.generation))
 }

@@ -35,12 +35,12 @@ fn constraint(table: &TableName, column: &Column, dialect: &Dialect) -> Constrai
     let statement = statement(table, column, dialect);
     let next = match &statement {
         Some(statement) => format!("run: {statement}"),
-        None => "this database cannot relax it in place: let what writes new fill the old column, too, and declare \
+        None => "this database cannot relax it in place: let the code that writes the new side fill the old column, too, and declare \
                  `Contract::old_filled()`"
             .to_owned(),
     };
     let reason = format!(
-        "{table}.{} is NOT NULL without a default, so a row that new alone writes is refused; {next}",
+        "{table}.{} is NOT NULL without a default, so a row that is written to the new side alone is refused; {next}",
         column.name
     );
     Constraint { reason, statement }

@@ -242,7 +242,7 @@ pub(crate) trait Commands: Send + Sync {
 pub(crate) fn moved(name: &str, expected: Epoch, found: Epoch) -> Error {
     let message = format!(
         "epoch {expected} was expected, and the position is at epoch {found}: somebody moved the migration since you \
-         looked; look again before you decide"
+         looked; read its position again before you decide"
     );
     Error::new(ErrorKind::Conflict, message).of(name)
 }

@@ -73,7 +73,7 @@ pub(crate) fn untaken(side: Side, instances: &[InstanceReport]) -> String {
                 .to_owned()
         }
         (0, Side::Old) => {
-            "none of the live instances can copy to old; register a copy function that is a \
+            "none of the live instances can copy to the old side; register a copy function that is a \
                            `CopyBack` with `.backfill_both_ways(…)` (give a `CopySql` `.copying_back(…)`)"
                 .to_owned()
         }

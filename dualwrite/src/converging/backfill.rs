@@ -35,7 +35,8 @@ pub(crate) async fn run(
         Side::Old => facts.old_generation,
     };
     if to == Side::Old && generation == Generation::FIRST {
-        let message = "nothing was ever written to new alone: there is nothing to copy back";
+        let message =
+            "nothing was ever written to the new side alone: there is nothing to copy back";
         return Err(Error::new(ErrorKind::Blocked, message).of(&shared.name));
     }
     let phase = |phase, source| {

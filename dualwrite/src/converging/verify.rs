@@ -65,7 +65,8 @@ fn check_stage(position: Position, name: &str) -> Result<(), Error> {
     if position.stage.writes_both() && position.reaches() != Stage::Complete {
         return Ok(());
     }
-    let message = format!("a verification cannot run at {position}: old and new drift apart");
+    let message =
+        format!("a verification cannot run at {position}: the two sides drift apart there");
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }
 

@@ -126,7 +126,7 @@ async fn differing_in<DB: Backend>(
     key: &EncodedKey,
 ) -> Result<Option<Suspect>, Error> {
     if copier.mapping.as_ref().is_some_and(|mapping| mapping.elsewhere.is_some()) {
-        let message = "new is on another server, and cannot be read in this transaction";
+        let message = "the new side is on another server, and cannot be read in this transaction";
         return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
     }
     let key = key.parts(copier.pages.kind).map_err(|error| error.of(&shared.name))?;

@@ -59,7 +59,7 @@ impl<DB: Backend> SqlCopier<DB> {
         let Some(new) = self.new_pages.as_ref().filter(two_tables) else {
             let message = "a lazy read inside a transaction at REPEATABLE READ cannot tell whether the \
                            row is as it was when the transaction began to read; begin at READ COMMITTED \
-                           or, where new is a table of its own, name it with `CopyKeys::new_source`";
+                           or, where the new side is a table of its own, name it with `CopyKeys::new_source`";
             return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
         };
         let now = self.fingerprint(shared, tx, new, key, true).await?;

@@ -331,9 +331,9 @@ impl<DB: Backend> SqlCopier<DB> {
             |position: Position| to == Side::New && position.stage.reads() == Side::New;
         if tx.pinned(&shared.name).is_some_and(may_be_stale)
             && (self.is_marked(shared, tx, key, Side::Old).await?
-                || !ledger::is_old_whole::<DB>(tx.connection(), &shared.name)
-                    .await
-                    .map_err(|error| Error::database("asking whether old is whole", error))?)
+                || !ledger::is_old_whole::<DB>(tx.connection(), &shared.name).await.map_err(
+                    |error| Error::database("asking whether the old side is whole", error),
+                )?)
         {
             return Ok(One::Stale);
         }

@@ -185,13 +185,13 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
         }
         let Some(new) = self.new_pages()? else {
             return wrong(
-                "a way back needs the keys of new: add `.new_source(…)` to the `CopySql` that has \
+                "a way back needs the keys of the new side: add `.new_source(…)` to the `CopySql` that has \
                  `.copying_back(…)`",
             );
         };
         if self.removing_back.is_empty() && old.missing_in(&new).is_some() {
             return wrong(
-                "what is deleted in new would stay in old: add `.removing_back(\"DELETE …\")` to the \
+                "what is deleted on the new side would stay on the old one: add `.removing_back(\"DELETE …\")` to the \
                  `CopySql` that has `.copying_back(…)`",
             );
         }

@@ -215,7 +215,9 @@ fn by_method(guard: &Guard, sum: &Sum, judge: impl Fn(&MethodFigures) -> Finding
     match (judged, missing) {
         (true, _) => Finding::Fine,
         (false, Some(missing)) => Finding::Missing(missing),
-        (false, None) => Finding::Missing(too_few(most, "calls of new's busiest method", guard)),
+        (false, None) => {
+            Finding::Missing(too_few(most, "calls of the busiest method of the new side", guard))
+        }
     }
 }
 
@@ -263,7 +265,7 @@ fn error_rate(
     let failed = |side: &SideFigures, hung: u64| (side.errors + hung, side.calls() + hung);
     let sides = Sides { old: failed(&method.old, hung.old), new: failed(&method.new, hung.new) };
     judge_share(guard, limit, method, covered, sides, |text| {
-        write!(text, "calls of new fail, limit {}", percent(limit))?;
+        write!(text, "calls of the new side fail, limit {}", percent(limit))?;
         match hung.new {
             0 => Ok(()),
             new => write!(text, " ({new} were abandoned after more than {:.1?})", hung.after),
@@ -296,7 +298,7 @@ fn latency(
     let sides = Sides { old: slow(&method.old), new: slow(&method.new) };
     judge_share(guard, 1.0 - quantile.share(), method, covered, sides, |text| {
         let [found] = method.new.latency.quantiles([quantile.share()]);
-        write!(text, "calls of new take more than {limit:?}; {quantile} {found:.1?}")
+        write!(text, "calls of the new side take more than {limit:?}; {quantile} {found:.1?}")
     })
 }
 
@@ -344,7 +346,9 @@ fn times_old(
         share_between(slower, old, guard.deviation).1 <= rest
     });
     let Some(bound) = bound.filter(|_| old >= guard.samples) else {
-        return Finding::Missing(format!("{old} calls of old are too few to know its {quantile}"));
+        return Finding::Missing(format!(
+            "{old} calls of the old side are too few to know its {quantile}"
+        ));
     };
     let limit = Duration::from_nanos((bound as f64 * times) as u64);
     let hung = method.new.abandoned.slower_than(limit.as_nanos() as u64);
@@ -362,8 +366,8 @@ fn times_old(
             let share = Share { hits: slow, samples, low };
             write!(
                 text,
-                "{share} calls of new take more than {limit:.1?}, {times} times the {quantile} of old \
-             over {old} calls; {quantile} of new {found:.1?}"
+                "{share} calls of the new side take more than {limit:.1?}, {times} times the {quantile} of the old side \
+             over {old} calls; {quantile} of the new side {found:.1?}"
             )
         },
         covered,

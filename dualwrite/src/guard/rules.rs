@@ -205,7 +205,7 @@ impl Guard {
                 Some("a rate is a share of at least 0 and below 1")
             }
             Limit::LatencyTimesOld(_, times) if !(times >= 1.0 && times.is_finite()) => {
-                Some("new may be at least as slow as old: say 1.0 or more")
+                Some("the new side may be at least as slow as the old one: say 1.0 or more")
             }
             _ if self.window > WINDOW_MAX => Some("a window is an hour at most"),
             _ if self.samples == 0 => Some("without a sample nothing can be judged"),

@@ -359,7 +359,7 @@ impl<'m> RunContract<'m> {
             migration = contracting.name,
             actor = by,
             reason = because,
-            "old was dropped"
+            "the old side was dropped"
         );
         Ok(ContractRun { ended: true, ..run })
     }
@@ -390,7 +390,7 @@ impl<'m> RunContract<'m> {
             return;
         }
         if let Err(error) = set_trigger(shared, false).await {
-            tracing::debug!(migration = &*shared.name, %error, "the trigger on old was not removed");
+            tracing::debug!(migration = &*shared.name, %error, "the trigger on the old side was not removed");
         }
     }
 }

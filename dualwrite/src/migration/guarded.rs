@@ -240,7 +240,7 @@ impl<'m> GuardedMigrator<'m> {
         }
         check_named("actor", &self.actor)?;
         if self.reason.trim().is_empty() {
-            let message = "a pending statement drops old: give the reason with `because`";
+            let message = "a pending statement drops the old side: give the reason with `because`";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         for one in touched {

@@ -28,7 +28,7 @@ pub(super) const LAZILY: Goal = ("a lazy read copies a key", |_, state| {
     let asks = |read: Read| read.step == ReadStep::Again(Side::New);
     state.instances.iter().any(|instance| instance.read.is_some_and(asks))
 });
-pub(super) const RETURNED: Goal = ("old answers again", |_, state| {
+pub(super) const RETURNED: Goal = ("the old side answers again", |_, state| {
     state.control.position.stage <= Stage::Shadow
         && state.control.old_generation > Generation::FIRST
 });

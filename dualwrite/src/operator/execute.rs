@@ -241,7 +241,7 @@ fn what(command: &Command) -> String {
         Command::WriterStopped(writer) => {
             format!("record that `{writer}` is stopped, which withdraws the proof")
         }
-        Command::Copy(key) => format!("have the key {key} copied to new"),
+        Command::Copy(key) => format!("have the key {key} copied to the new side"),
         Command::BackfillStart { side, workers, .. } => {
             format!("start the backfill toward {side} with {workers} workers")
         }

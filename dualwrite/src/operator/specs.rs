@@ -45,7 +45,7 @@ const fn optional(name: &'static str, about: &'static str) -> CommandField {
 
 const REVERSE: CommandField = CommandField {
     name: "reverse",
-    about: "of the copy from new to old",
+    about: "of the copy from the new side to the old one",
     required: false,
     is_flag: true,
     is_text: false,
@@ -73,7 +73,11 @@ const fn spec(
 
 /// All commands.
 pub const COMMANDS: [CommandSpec; 37] = [
-    spec("rollback", "Goes back to where old answers every read, without losing a write", &[]),
+    spec(
+        "rollback",
+        "Goes back to where the old side answers every read, without losing a write",
+        &[],
+    ),
     spec("kill-on", "Sets the kill switch: goes back, and nothing goes forward", &[]),
     spec("kill-off", "Takes the kill switch back", &[]),
     spec(
@@ -194,5 +198,9 @@ pub const COMMANDS: [CommandSpec; 37] = [
     ),
     spec("trigger-remove", "Has that trigger removed, by any instance", &[]),
     spec("repair", "Has all keys compared and copied again that differ, by any instance", &[]),
-    spec("copy", "Has one key copied to new, by any instance", &[field("key", "the key, as JSON")]),
+    spec(
+        "copy",
+        "Has one key copied to the new side, by any instance",
+        &[field("key", "the key, as JSON")],
+    ),
 ];

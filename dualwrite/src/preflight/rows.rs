@@ -56,7 +56,8 @@ pub(crate) fn self_updating(subject: &Subject, out: &mut Vec<Finding>) {
         for column in columns(side).filter(|c| c.extra.to_ascii_lowercase().contains("on update")) {
             let why = "the database gives it the present time whenever its row is updated, and a statement of your \
                        own that copies does update it (a ready copy of columns keeps its value)";
-            let action = "assign it in the statements that copy: `at = at`, or the value of old";
+            let action =
+                "assign it in the statements that copy: `at = at`, or the value of the old side";
             let at = Some(column.name.as_str());
             out.push(found(
                 "self_updating",
@@ -86,9 +87,8 @@ pub(crate) fn stricter(subject: &Subject, out: &mut Vec<Finding>) {
     let Some(new) = subject.new.as_ref().filter(|_| !is_one_table(subject)) else { return };
     for column in columns(new).filter(|c| !c.nullable && c.default.is_none() && !c.is_generated) {
         if subject.old.column(&column.name).is_some_and(|old| old.nullable) {
-            let why = "it is NOT NULL here and may be NULL in old: such rows become dead letters";
-            let action =
-                "fill those rows of old first, give the column a default, or let it be NULL";
+            let why = "it is NOT NULL here and may be NULL on the old side: such rows become dead letters";
+            let action = "fill those rows of the old side first, give the column a default, or let it be NULL";
             let at = Some(column.name.as_str());
             out.push(found("not_null", FindingLevel::Warn, new, at, (why.to_owned(), action)));
         }
@@ -102,10 +102,10 @@ pub(crate) fn stricter(subject: &Subject, out: &mut Vec<Finding>) {
         if !of_old.contains(&columns) {
             let list = columns.join("`, `");
             let why = format!(
-                "a unique index over `{list}` that old does not have: of rows with equal values all but one become \
+                "a unique index over `{list}` that the old side does not have: of rows with equal values all but one become \
                  dead letters"
             );
-            let action = "look for such rows in old before the backfill";
+            let action = "look for such rows on the old side before the backfill";
             out.push(found("unique_index", FindingLevel::Warn, new, None, (why, action)));
         }
     }

@@ -56,7 +56,7 @@ impl Inner {
                     tracing::warn!(
                         migration = &*shared.name,
                         %error,
-                        "a read of old was not recorded; trying again"
+                        "a read of the old side was not recorded; trying again"
                     );
                 }
             }

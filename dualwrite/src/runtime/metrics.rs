@@ -100,7 +100,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (CONVERGING, Kind::Counter, Unit::Count, "Writes to two stores by what became of them"),
     (CONTROL_ERRORS, Kind::Counter, Unit::Count, "Failures of the control tables"),
     (ROLLBACKS, Kind::Counter, Unit::Count, "Rollbacks made by this process"),
-    (ROLLBACKS_FAILED, Kind::Counter, Unit::Count, "Rollbacks a guard asked for in vain"),
+    (
+        ROLLBACKS_FAILED,
+        Kind::Counter,
+        Unit::Count,
+        "Rollbacks a guard asked for that were refused or failed",
+    ),
     (EVALUATIONS, Kind::Counter, Unit::Count, "Evaluations of the guards by verdict"),
     (BREACHES, Kind::Counter, Unit::Count, "Breaches by guard"),
     (BOUNDS, Kind::Counter, Unit::Count, "Times that a bound was hit"),

@@ -103,7 +103,7 @@ impl Steering {
                 tracing::warn!(
                     names,
                     known = known.join(", "),
-                    "{KILL} names what is no migration here, and kills nothing by that"
+                    "{KILL} names an unknown migration; the name is ignored"
                 );
             }
         }

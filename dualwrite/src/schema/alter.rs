@@ -268,7 +268,7 @@ fn data_type_set(table: &str, data_type: &DataType, using: Option<&Expr>) -> Ver
         true => (
             Level::Blocking,
             "no rewrite if the column was a shorter varchar, a rewrite otherwise; statements that running \
-             code has prepared fail for ever on open connections (0A000)",
+             code has prepared fail on open connections until they are closed (0A000)",
         ),
         false => (
             Level::Breaking,

@@ -142,8 +142,8 @@ pub struct HazardScan {
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) fn own_trigger(name: &str) -> (&'static str, String, &'static str) {
     let why = format!(
-        "trigger {name} fires for every write to it; what it changes or writes elsewhere happens for old \
-         alone, and no longer once new alone is written"
+        "trigger {name} fires for every write to it; what it changes or writes elsewhere happens for the \
+         old side alone, and no longer once the new side alone is written"
     );
     ("own_trigger", why, "give the new table the same trigger, or do the same in the service")
 }

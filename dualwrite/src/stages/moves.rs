@@ -140,7 +140,7 @@ fn rollback(from: Position) -> Result<Stage, Error> {
         (Stage::Shadow, false) | (Stage::DualWrite, true) => Ok(Stage::DualWrite),
         (Stage::Off, true) => Ok(Stage::Off),
         (Stage::DualWrite, false) => Err(illegal(
-            "old already answers everything; a step back to off is possible, and costs the backfill"
+            "the old side already answers everything; a step back to off is possible, and costs the backfill"
                 .to_owned(),
         )),
         (Stage::Off, false) => {

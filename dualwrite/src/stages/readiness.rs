@@ -211,7 +211,7 @@ fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
         }
         for instance in facts.instances.iter().filter(|one| !facts.backfilled && !one.lazy) {
             let reason = format!(
-                "instance {} (release {}) does not copy what it misses in new; replace it, or run the \
+                "instance {} (release {}) does not copy what it misses on the new side; replace it, or run the \
                  backfill first",
                 instance.id, instance.release
             );
@@ -222,7 +222,7 @@ fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     backfilled(facts, found);
     verified(facts, found);
     if facts.generation > Generation::FIRST && !terms.sees_new {
-        let reason = "keys deleted from old at off may still be in new, where nobody finds them: give \
+        let reason = "keys deleted from the old side at off may still be on the new side, where nobody finds them: give \
                       the copy function `new_source`";
         block(found, Gate::Verified, reason.to_owned());
     }
@@ -302,7 +302,9 @@ fn approved(facts: &Facts, reaches: Stage, terms: &Terms, found: &mut Vec<Blocke
 
 fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     for release in &facts.releases {
-        let reason = format!("release {release} still writes old; say when it is gone");
+        let reason = format!(
+            "release {release} still writes the old side; call `release_gone` when it is stopped"
+        );
         block(found, Gate::Released, reason);
     }
     if let Some(age) = facts.unaware
@@ -353,7 +355,7 @@ fn old_is_there(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
         return;
     }
     if facts.contract_begun {
-        let reason = "somebody has begun to drop old: there is no way back; see `migration.contract().events()`";
+        let reason = "somebody has begun to drop the old side: there is no way back; see `migration.contract().events()`";
         block(found, Gate::Contracted, reason.to_owned());
     }
     for instance in facts.instances.iter().filter(|one| one.new_only) {
@@ -368,7 +370,7 @@ fn old_is_there(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 /// What was written to new alone must be in old before old is compared, and before it answers.
 fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
     if facts.position.reaches() == Stage::Complete && !terms.can_copy_back {
-        let reason = "new alone was written, and there is no way to copy that to old: implement \
+        let reason = "the new side alone was written, and there is no way to copy that to the old side: implement \
                       `CopyBack` for the copy function and register it with `.backfill_both_ways(…)`; give a \
                       `CopySql` `.copying_back(…)`";
         block(found, Gate::CopiedBack, reason.to_owned());
@@ -378,8 +380,7 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
         return;
     }
     if !facts.old_backfilled {
-        let reason =
-            "old lacks what was written to new alone: run `migration.backfill().reverse()`";
+        let reason = "the old side lacks what was written to the new side alone: run `migration.backfill().reverse()`";
         block(found, Gate::CopiedBack, reason.to_owned());
     }
     no_letters(facts.old_dead_letters, facts.old_waived, " back", found);

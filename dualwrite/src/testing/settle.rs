@@ -185,8 +185,10 @@ fn text(migration: &str, samples: &[Mismatch], found: Found) -> String {
         let Mismatch { method, field, key, old, new, .. } = sample;
         let key = key.as_deref().unwrap_or("none");
         let (old, new) = (shown(old), shown(new));
-        let _ =
-            write!(text, "\n  {method}, field `{field}`, key {key}: old has {old}, new has {new}");
+        let _ = write!(
+            text,
+            "\n  {method}, field `{field}`, key {key}: {old} on the old side, {new} on the new side"
+        );
     }
     if samples.len() > LISTED_MAX {
         let _ = write!(text, "\n  and {} more samples", samples.len() - LISTED_MAX);

@@ -68,7 +68,8 @@ async fn keys<DB: Backend>(
         Some((there, source)) => {
             let pages = source.pages(dialect::<DB>(), plan.copier.pages.kind)?;
             let acquired = there.acquire().await;
-            let mut there = acquired.map_err(plan.failed("connecting to the server of new"))?;
+            let mut there =
+                acquired.map_err(plan.failed("connecting to the server of the new side"))?;
             plan.keys(&mut there, &pages.page(after, last, u32::MAX, false)).await?
         }
         None => match &plan.copier.new_pages {

@@ -29,7 +29,8 @@ pub(crate) fn check_stage(position: Position, name: &str) -> Result<(), Error> {
     if position.stage.writes_both() && position.reaches() != Stage::Complete {
         return Ok(());
     }
-    let message = format!("a verification cannot run at {position}: old and new drift apart");
+    let message =
+        format!("a verification cannot run at {position}: the two sides drift apart there");
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }
 
@@ -105,7 +106,7 @@ async fn in_new<DB: Backend>(
     let mut there = match plan.mapping().and_then(|mapping| mapping.elsewhere.as_ref()) {
         Some((pool, _)) => {
             let acquired = pool.acquire().await;
-            Some(acquired.map_err(plan.failed("connecting to the server of new"))?)
+            Some(acquired.map_err(plan.failed("connecting to the server of the new side"))?)
         }
         None => None,
     };

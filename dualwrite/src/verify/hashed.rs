@@ -28,7 +28,7 @@ pub(crate) async fn compare_hashed<DB: Backend>(
     which: Which<'_>,
 ) -> Result<Vec<Suspect>, Error> {
     let acquired = there.acquire().await;
-    let mut there = acquired.map_err(plan.failed("connecting to the server of new"))?;
+    let mut there = acquired.map_err(plan.failed("connecting to the server of the new side"))?;
     let Which::Between(mut after, last) = which else {
         return listed(plan, here, &mut there, which).await;
     };

@@ -346,7 +346,7 @@ async fn copy<DB: Backend>(
         Side::New if in_old => copier.copy_locked(shared, tx, keys).await.map(drop),
         Side::New => copier.remove_orphans(shared, tx, keys).await.map(drop),
         Side::Old if !copier.copy.can_copy_back() => {
-            let message = "new answers for this key, and the copy function has no way back: register a `CopyBack` with \
+            let message = "the new side answers for this key, and the copy function has no way back: register a `CopyBack` with \
                            `.backfill_both_ways(…)`, or give the `CopySql` `.copying_back(…)`";
             let error = Error::new(ErrorKind::CopyFailed, "the repair failed");
             Err(error.caused_by(message).of(&shared.name))

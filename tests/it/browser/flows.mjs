@@ -80,6 +80,7 @@ try {
   check((await page.$$("tbody tr")).length === 1, "one line is found");
   await Promise.all([page.waitForNavigation(), page.click("tbody a")]);
   check((await text(page)).includes("Needs somebody"), "the migration is shown");
+  await page.screenshot({ path: join(folder, "readme.png") }); // of one window: `.github/page.png`
 
   // Numbers change while somebody types elsewhere.
   const watching = await open("/view/notes");

@@ -54,7 +54,7 @@ async fn a_contract_is_checked_planned_and_run_from_the_terminal<D: Sql>(db: Scr
     assert!(code == 0 && out.contains("DROP TABLE") && out.contains("may be dropped"), "{out}");
     assert_eq!(over.db.number("SELECT count(*) FROM old_note").await, 5);
     let (code, out, err) = run_on(url, &[&["run"], &said[..]].concat()).await;
-    assert!(code == 0 && out.contains("old is dropped"), "{out}{err}");
+    assert!(code == 0 && out.contains("the old side is dropped"), "{out}{err}");
     assert!(D::rows(over.db.pool(), "SELECT count(*) FROM old_note").await.is_err());
     let (_, out, _) = run_on(url, &["events", "notes"]).await;
     assert_eq!(out.lines().count(), 3, "{out}");

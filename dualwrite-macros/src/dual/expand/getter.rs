@@ -224,7 +224,7 @@ fn marked(model: &Dual, pair: &Pair, Marker { name: marker, .. }: &Marker) -> To
 fn by_side(model: &Dual, pair: &Pair) -> TokenStream {
     let root = &model.root;
     let docs = format!(
-        " {} alone, or {} alone, as the side says: NULL is a value, and does not tell that new is not copied.",
+        " {} alone, or {} alone, as the side says: NULL is a value, and does not tell that the new side is not copied.",
         shown(&pair.old),
         shown(&pair.new)
     );

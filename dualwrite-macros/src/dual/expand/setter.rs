@@ -95,10 +95,12 @@ fn setter(
     let (errors, answer, ok) = match can_fail {
         true => {
             let what = match (pair.is_converted(), pair.needed_record().is_some()) {
-                (true, false) => " The value cannot be converted to old; then nothing is written.",
+                (true, false) => {
+                    " The value cannot be converted to the old side; then nothing is written."
+                }
                 (false, _) => " The record to write to is not there; then nothing is written.",
                 (true, true) => {
-                    " The value cannot be converted to old, or the record to write to is not there; then nothing is written."
+                    " The value cannot be converted to the old side, or the record to write to is not there; then nothing is written."
                 }
             };
             (

@@ -110,7 +110,10 @@ impl Header {
             if (is_old || is_new || renamed.is_some())
                 && key.iter().any(|key| key.ident.as_ref() == Some(ident))
             {
-                errors.on(ident, "the key tells which row it is: it cannot be old or new itself");
+                errors.on(
+                    ident,
+                    "the key tells which row it is: it cannot be on the old or the new side itself",
+                );
             }
             if !is_new {
                 old_columns.push(column.clone());

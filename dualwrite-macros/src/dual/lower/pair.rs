@@ -363,14 +363,14 @@ fn how(forward: Given, backward: Given, errors: &mut Errors) -> Option<How> {
         (Some((key, _)), None) => {
             errors.on(
                 &key,
-                "`forward` needs its way back: add `backward = …`, a function from new to old",
+                "`forward` needs its way back: add `backward = …`, a function from the new field to the old one",
             );
             None
         }
         (None, Some((key, _))) => {
             errors.on(
                 &key,
-                "`backward` needs its way there: add `forward = …`, a function from old to new",
+                "`backward` needs its way there: add `forward = …`, a function from the old field to the new one",
             );
             None
         }

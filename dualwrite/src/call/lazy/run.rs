@@ -35,7 +35,7 @@ pub(crate) async fn copy(shared: &Joined, key: &EncodedKey) -> Result<bool, Arc<
             tracing::warn!(
                 migration = &*shared.name,
                 cause = error.logged_cause(),
-                "lazy copy failed; old answers and the key is in the dead letters"
+                "lazy copy failed; the old side answers and the key is in the dead letters"
             );
             record_dead_letter(shared, key, error).await;
         }

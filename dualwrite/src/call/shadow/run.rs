@@ -350,7 +350,7 @@ where
             method = &*self.method.name,
             differences = found.total(),
             paths = paths(found),
-            "old and new differ"
+            "the old and the new side differ"
         );
     }
 

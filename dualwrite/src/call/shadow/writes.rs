@@ -173,7 +173,7 @@ fn different(
         migration = &*shared.name,
         method = &*method.name,
         fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
-        "a write left old and new different"
+        "a write left the old and the new side different"
     );
     let stale = found.kind.stale();
     // Beside the caller, whose transaction may hold the only lock for writers.

@@ -185,8 +185,8 @@ impl<'r> Context<'r> {
             return Ok(());
         }
         let message = "a write without a key cannot be made while `off` is ramped: step the ramp back to 0, \
-                       or advance to `dual_write` in one step; rows that it brings to new alone could not \
-                       be found again";
+                       or advance to `dual_write` in one step; rows that it brings to the new side alone \
+                       could not be found again";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 }

@@ -91,7 +91,7 @@ async fn foreign_keys(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Re
         let (on_delete, on_update) = (row.text(2)?, row.text(3)?);
         let detail = format!(
             "deletes (ON DELETE {on_delete}) and updates (ON UPDATE {on_update}) of {parent} change rows of \
-             {table}; InnoDB fires no trigger for that, and nobody writes it to new"
+             {table}; InnoDB fires no trigger for that, and nobody writes it to the new side"
         );
         let name = format!("foreign key {name} of {table}");
         Ok(Hazard::new(HazardKind::ForeignKey, &name, detail))
@@ -118,7 +118,7 @@ async fn triggers(conn: &mut MySqlConnection, watched: &Watched) -> sqlx::Result
             let name = format!("trigger {} on {}", row.text(0)?, row.text(1)?);
             let detail = format!(
                 "it names {table}; what it writes there inside a fenced transaction is not seen, and nobody \
-                 writes it to new"
+                 writes it to the new side"
             );
             found.push(Hazard::new(HazardKind::Trigger, &name, detail));
         }
@@ -150,8 +150,7 @@ async fn replication(conn: &mut MySqlConnection) -> sqlx::Result<Vec<Hazard>> {
         let said = row.optional_text(1)?.unwrap_or_default();
         runs |= said.eq_ignore_ascii_case("on") || said.parse::<u64>().is_ok_and(|some| some > 0);
     }
-    let mut detail =
-        "this server is a replica; what it replays fires no trigger, and nobody writes it to new";
+    let mut detail = "this server is a replica; what it replays fires no trigger, and nobody writes it to the new side";
     if rows.is_empty() {
         // MySQL 8 has neither. Without the schema being kept its table is there, and empty.
         let sql = "SELECT IF(@@performance_schema, (SELECT count(*) FROM \

@@ -112,7 +112,7 @@ async fn foreign_keys(conn: &mut PgConnection, watched: &Watched) -> sqlx::Resul
     let hazard = |row: &SqlRow| {
         let (name, table, parent) = (row.text(0)?, row.text(1)?, row.text(2)?);
         let detail = format!(
-            "deletes and updates of {parent} change rows of {table}, and nobody writes them to new; \
+            "deletes and updates of {parent} change rows of {table}, and nobody writes them to the new side; \
              `install_trigger` makes them seen"
         );
         let name = format!("foreign key {name} of {table}");
@@ -133,7 +133,7 @@ async fn triggers(conn: &mut PgConnection, watched: &Watched) -> sqlx::Result<Ve
         if mentions(row.optional_text(2)?.unwrap_or(""), &table) {
             let name = format!("trigger {} on {}", row.text(0)?, row.text(1)?);
             let detail = format!(
-                "its function names {table}; what it writes there nobody writes to new; \
+                "its function names {table}; what it writes there nobody writes to the new side; \
                  `install_trigger` makes it seen"
             );
             found.push(Hazard::new(HazardKind::Trigger, &name, detail));

@@ -90,7 +90,7 @@ async fn foreign_keys(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::R
         let (on_delete, on_update) = (row.text(3)?, row.text(4)?);
         let detail = format!(
             "deletes (ON DELETE {on_delete}) and updates (ON UPDATE {on_update}) of {parent} inside a fenced \
-             transaction change rows of {table}, which is not seen, and nobody writes it to new"
+             transaction change rows of {table}, which is not seen, and nobody writes it to the new side"
         );
         let name = format!("foreign key {table}.{column} to {parent}");
         found.push(Hazard::new(HazardKind::ForeignKey, &name, detail));
@@ -111,7 +111,7 @@ async fn triggers(conn: &mut SqliteConnection, watched: &Watched) -> sqlx::Resul
             let name = format!("trigger {} on {}", row.text(0)?, row.text(1)?);
             let detail = format!(
                 "it names {table}; what it writes there inside a fenced transaction is not seen, and nobody \
-                 writes it to new"
+                 writes it to the new side"
             );
             found.push(Hazard::new(HazardKind::Trigger, &name, detail));
         }

@@ -92,7 +92,7 @@ async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control
     assert_eq!((facts.dead_letters, facts.waived), (1, 1));
     assert_eq!((facts.old_dead_letters, facts.old_waived), (0, 1));
     let record = control.load().await.unwrap().remove(0);
-    assert!(record.has_dead_letter && record.letters, "new still lacks it");
+    assert!(record.has_dead_letter && record.letters, "the new side still lacks it");
     let asked = ["0", "1", "2"].map(key);
     assert_eq!(control.waived(NAME, &asked).await.unwrap(), [key("1")]);
     assert_eq!(control.waived(NAME, &[]).await.unwrap(), []);
@@ -106,7 +106,11 @@ async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control
     control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
     assert_eq!((facts.dead_letters, facts.waived), (2, 0));
-    assert_eq!((facts.old_dead_letters, facts.old_waived), (0, 1), "old has its own generation");
+    assert_eq!(
+        (facts.old_dead_letters, facts.old_waived),
+        (0, 1),
+        "the old side has its own generation"
+    );
     let due = control.dead_letters(NAME, true, 10).await.unwrap();
     assert_eq!(due.len(), 2, "they are tried again at once");
 }
