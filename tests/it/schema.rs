@@ -3,6 +3,7 @@
 mod live;
 mod status;
 mod trace;
+mod variants;
 
 use std::fs;
 use std::path::Path;

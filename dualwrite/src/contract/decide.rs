@@ -47,10 +47,12 @@ pub enum EvidenceKind {
     Backup,
     /// Somebody has given the named approval at `Complete`.
     Approval,
+    /// The phases of a removal that come before its drop are over. It is no evidence of a contract.
+    Phase,
 }
 
 impl EvidenceKind {
-    /// All kinds, in the order in which they are judged.
+    /// All kinds that a contract asks for, in the order in which they are judged.
     pub const ALL: [Self; 13] = [
         Self::Declared,
         Self::Complete,
@@ -84,6 +86,7 @@ impl EvidenceKind {
             Self::Dependents => "dependents",
             Self::Backup => "backup",
             Self::Approval => "approval",
+            Self::Phase => "phase",
         }
     }
 }
@@ -212,6 +215,7 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
         },
         EvidenceKind::Backup => backup(contract, facts),
         EvidenceKind::Approval => approval(contract, facts.approved.as_ref()),
+        EvidenceKind::Phase => Ok("a contract has no phases".to_owned()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewCon
 use crate::copier::joined::Joined;
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
-use crate::migration::altering::{alter, set_trigger};
+use crate::migration::altering::{Altering, set_trigger};
 use crate::migration::transition::{check_named, check_reason};
 
 const EVENTS: u32 = 100;
@@ -65,6 +65,8 @@ struct Known {
     facts: ContractFacts,
     contract: Contract,
     plan: ContractPlan,
+    /// The tables that are to go, or that a column goes from, as far as they are there.
+    tables: Vec<String>,
 }
 
 impl<'m> Contracting<'m> {
@@ -116,7 +118,10 @@ impl<'m> Contracting<'m> {
         };
         let shape = self.control.old_shape(&contract).await?;
         let plan = plan(self.name, &contract, &shape, dialect, lock_timeout);
-        Ok(Known { facts, contract, plan })
+        let mut tables: Vec<String> =
+            shape.left(&contract).iter().map(|object| object.table.clone()).collect();
+        tables.dedup();
+        Ok(Known { facts, contract, plan, tables })
     }
 
     /// Judges all pieces of evidence now.
@@ -125,6 +130,17 @@ impl<'m> Contracting<'m> {
     /// `UnknownMigration`, `Database`.
     pub async fn check(&self) -> Result<ContractDecision, Error> {
         Ok(decide(&self.facts().await?))
+    }
+
+    /// What the evidence says now, the statements that are left, and whether all of old is gone.
+    pub(crate) async fn overview(&self) -> Result<(ContractDecision, Vec<String>, bool), Error> {
+        let facts = self.facts().await?;
+        let Some(contract) = &facts.contract else {
+            return Ok((decide(&facts), Vec::new(), false));
+        };
+        let shape = self.control.old_shape(contract).await?;
+        let plan = plan(self.name, contract, &shape, self.dialect()?, LOCK_TIMEOUT);
+        Ok((decide(&facts), plan.statements, facts.progress == Progress::Ended))
     }
 
     /// The statements that would drop what is left of old, whether or not the evidence is there.
@@ -140,12 +156,7 @@ impl<'m> Contracting<'m> {
     /// # Errors
     /// `InvalidInput` where nothing is declared as old, `UnknownMigration`, `Database`.
     pub async fn tables(&self) -> Result<Vec<String>, Error> {
-        let contract = self.known(LOCK_TIMEOUT).await?.contract;
-        let shape = self.control.old_shape(&contract).await?;
-        let mut tables: Vec<String> =
-            shape.left(&contract).iter().map(|object| object.table.clone()).collect();
-        tables.dedup();
-        Ok(tables)
+        Ok(self.known(LOCK_TIMEOUT).await?.tables)
     }
 
     /// Statements that relax the constraints of old columns which would reject a row that new alone writes. Run them
@@ -343,7 +354,7 @@ impl<'m> RunContract<'m> {
         let (by, because) = (&*self.actor, &*self.reason);
         contracting.begin(&known.facts, &known.plan.statements, by, because).await?;
         for (done, statement) in known.plan.statements.iter().enumerate() {
-            if let Err(error) = self.one(statement).await {
+            if let Err(error) = self.one(statement, &known.tables).await {
                 // Somebody else may have dropped it meanwhile.
                 if contracting.known(self.limits.lock).await?.plan.statements.is_empty() {
                     break;
@@ -364,9 +375,10 @@ impl<'m> RunContract<'m> {
         Ok(ContractRun { ended: true, ..run })
     }
 
-    async fn one(&self, statement: &str) -> Result<(), Error> {
+    async fn one(&self, statement: &str, tables: &[String]) -> Result<(), Error> {
         let control = self.contracting.control;
-        alter(control, statement, self.limits, self.attempts, "run the contract again").await
+        let (limits, attempts, next) = (self.limits, self.attempts, "run the contract again");
+        Altering { control, tables, limits, attempts, next }.run(statement).await
     }
 
     /// Records what failed; answers with the error.
