@@ -1,5 +1,6 @@
 //! Schema changes: what is said of a statement, of a script, and of a folder of migrations.
 
+mod claims;
 mod live;
 mod status;
 mod trace;

@@ -41,7 +41,7 @@ pub enum EvidenceKind {
     Copied,
     /// The last full verification before `Complete` was clean, and holds.
     Verified,
-    /// No view and no foreign key of another table needs old.
+    /// No view, no foreign key of another table and no trigger of the application names old.
     Dependents,
     /// A backup was confirmed at `Complete`.
     Backup,
@@ -210,7 +210,9 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
         EvidenceKind::Copied => copied(facts),
         EvidenceKind::Verified => verified(facts),
         EvidenceKind::Dependents => match facts.dependents.as_slice() {
-            [] => Ok("no view and no foreign key of another table needs old".to_owned()),
+            [] => {
+                Ok("no view, no foreign key of another table and no trigger names old".to_owned())
+            }
             found => Err(found.join("; ")),
         },
         EvidenceKind::Backup => backup(contract, facts),

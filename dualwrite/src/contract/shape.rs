@@ -112,7 +112,8 @@ impl OldShape {
     pub(crate) fn dependents(&self, contract: &Contract) -> Vec<String> {
         let is_dropped = |table: &str| {
             contract.objects().iter().any(|object| {
-                object.column.is_none() && object.table_name().name.eq_ignore_ascii_case(last(table))
+                object.column.is_none()
+                    && object.table_name().name.eq_ignore_ascii_case(last(table))
             })
         };
         let mut found = Vec::new();

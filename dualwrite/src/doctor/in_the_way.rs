@@ -60,10 +60,7 @@ mod tests {
         let found = in_the_way(&[open(Some(2))], &[behind(Some(10_000))], limits);
         assert_eq!(
             found,
-            [
-                "session 7 (open for 2 s) has the table note open",
-                "replica is 10000 ms behind"
-            ]
+            ["session 7 (open for 2 s) has the table note open", "replica is 10000 ms behind"]
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::contract::declared::Contract;
 use crate::contract::facts::{ContractFacts, Progress};
 use crate::contract::plan::{ContractPlan, plan};
 use crate::contract::relax::rejecting;
+use crate::contract::shape::OldShape;
 use crate::control::Control;
 use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewContractEvent};
 use crate::copier::joined::Joined;
@@ -78,6 +79,12 @@ impl<'m> Contracting<'m> {
         Error::new(kind, message).of(self.name)
     }
 
+    fn undeclared(&self) -> Error {
+        let message =
+            "no release has declared what is old: `registration.contract(Contract::new()…)`";
+        self.refused(ErrorKind::InvalidInput, message)
+    }
+
     fn dialect(&self) -> Result<&'static Dialect, Error> {
         let message = "control tables in memory have no schema beside them";
         self.control.dialect().ok_or_else(|| self.refused(ErrorKind::Unsupported, message))
@@ -93,6 +100,11 @@ impl<'m> Contracting<'m> {
 
     /// The facts, with what the catalogue says now.
     pub(crate) async fn facts(&self) -> Result<ContractFacts, Error> {
+        Ok(self.seen().await?.0)
+    }
+
+    /// The facts, and what the catalogue says of the old tables.
+    async fn seen(&self) -> Result<(ContractFacts, OldShape), Error> {
         if let Some(shared) = self.shared
             && let Some(copier) = &shared.copier
             && let Err(error) = copier.find_hazards(shared).await
@@ -102,21 +114,20 @@ impl<'m> Contracting<'m> {
         }
         self.check_version().await?;
         let mut facts = self.control.contract_facts(self.name).await?;
+        let mut shape = OldShape::default();
         if let Some(contract) = &facts.contract {
-            facts.dependents = self.control.old_shape(contract).await?.dependents(contract);
+            shape = self.control.old_shape(contract).await?;
+            facts.dependents = shape.dependents(contract);
         }
-        Ok(facts)
+        Ok((facts, shape))
     }
 
     async fn known(&self, lock_timeout: Duration) -> Result<Known, Error> {
         let dialect = self.dialect()?;
-        let facts = self.facts().await?;
+        let (facts, shape) = self.seen().await?;
         let Some(contract) = facts.contract.clone() else {
-            let message =
-                "no release has declared what is old: `registration.contract(Contract::new()…)`";
-            return Err(self.refused(ErrorKind::InvalidInput, message));
+            return Err(self.undeclared());
         };
-        let shape = self.control.old_shape(&contract).await?;
         let plan = plan(self.name, &contract, &shape, dialect, lock_timeout);
         let mut tables: Vec<String> =
             shape.left(&contract).iter().map(|object| object.table.clone()).collect();
@@ -134,11 +145,10 @@ impl<'m> Contracting<'m> {
 
     /// What the evidence says now, the statements that are left, and whether all of old is gone.
     pub(crate) async fn overview(&self) -> Result<(ContractDecision, Vec<String>, bool), Error> {
-        let facts = self.facts().await?;
+        let (facts, shape) = self.seen().await?;
         let Some(contract) = &facts.contract else {
             return Ok((decide(&facts), Vec::new(), false));
         };
-        let shape = self.control.old_shape(contract).await?;
         let plan = plan(self.name, contract, &shape, self.dialect()?, LOCK_TIMEOUT);
         Ok((decide(&facts), plan.statements, facts.progress == Progress::Ended))
     }
@@ -184,7 +194,9 @@ impl<'m> Contracting<'m> {
     /// reason; `Database`.
     pub async fn approve(&self, by: &str, because: &str) -> Result<(), Error> {
         self.check_said(by, because)?;
-        let contract = self.known(LOCK_TIMEOUT).await?.contract;
+        self.check_version().await?;
+        let contract = self.control.contract_facts(self.name).await?.contract;
+        let contract = contract.ok_or_else(|| self.undeclared())?;
         self.control.approve(self.name, &contract.approval, by, because).await
     }
 

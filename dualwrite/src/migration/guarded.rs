@@ -128,12 +128,14 @@ impl<'m> GuardedMigrator<'m> {
         let mut found = Vec::new();
         for touched in self.touched(pool, &control).await? {
             let decision = touched.decision();
-            found.extend(touched.statements().iter().map(|(version, line, rule)| GuardedStatement {
-                version: *version,
-                line: *line,
-                rule: (*rule).to_owned(),
-                migration: touched.name.clone(),
-                decision: decision.clone(),
+            found.extend(touched.statements().iter().map(|(version, line, rule)| {
+                GuardedStatement {
+                    version: *version,
+                    line: *line,
+                    rule: (*rule).to_owned(),
+                    migration: touched.name.clone(),
+                    decision: decision.clone(),
+                }
             }));
         }
         control.close();

@@ -50,8 +50,8 @@ pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// Within so much the page answers, whatever the database does.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
-/// What may be dropped is read in the catalogue, which takes MariaDB seconds where there are many tables.
-const CATALOGUE_WITHIN: Duration = Duration::from_secs(10);
+/// What may be dropped is read in the catalogue, which takes MariaDB seconds where it has many databases.
+const CATALOGUE_WITHIN: Duration = Duration::from_secs(20);
 /// A command may wait for writes in flight, and for instances.
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes of an error that becomes a page.
@@ -184,7 +184,8 @@ fn limit_of(path: &str) -> Duration {
     if path.contains("/commands/") {
         return COMMAND_WITHIN;
     }
-    match path.ends_with("/contract") || reads_catalogue.iter().any(|begin| path.starts_with(begin)) {
+    match path.ends_with("/contract") || reads_catalogue.iter().any(|begin| path.starts_with(begin))
+    {
         true => CATALOGUE_WITHIN,
         false => ANSWER_WITHIN,
     }

@@ -40,6 +40,11 @@ fn postgres(cursor: Cursor<'_>) -> Option<Verdict> {
     if at.take("ADD") {
         return virtual_column(at);
     }
+    postgres_table(cursor).or_else(|| postgres_partition(cursor))
+}
+
+/// What is set for the whole table.
+fn postgres_table(cursor: Cursor<'_>) -> Option<Verdict> {
     let first = |words: &str| cursor.starts(words);
     if first("SET SCHEMA") {
         return Some(Verdict::breaking(
@@ -57,6 +62,11 @@ fn postgres(cursor: Cursor<'_>) -> Option<Verdict> {
     if first("SET WITHOUT OIDS") || first("CLUSTER ON") || first("SET WITHOUT CLUSTER") {
         return Some(Verdict::safe("table-option", "the catalogue alone changes"));
     }
+    None
+}
+
+fn postgres_partition(cursor: Cursor<'_>) -> Option<Verdict> {
+    let first = |words: &str| cursor.starts(words);
     if first("DETACH PARTITION") {
         let concurrently = cursor.has("CONCURRENTLY") || cursor.has("FINALIZE");
         return Some(match concurrently {
@@ -159,6 +169,17 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
         .any(|word| first(word))
     {
         return copies("rebuild-table", "make a new table and migrate to it");
+    }
+    // The parser takes these words for a column and its type.
+    if first("ADD SYSTEM VERSIONING") || first("ADD PERIOD") {
+        return copies("system-versioning", "make a new table with it and migrate to that");
+    }
+    if first("DROP SYSTEM VERSIONING") || first("DROP PERIOD") {
+        return Some(Verdict::breaking(
+            "drop-system-versioning",
+            "the history of the rows is lost, and statements that ask for it fail",
+            "only when nobody reads it any more",
+        ));
     }
     if first("COMMENT") || first("STATS_PERSISTENT") || first("STATS_AUTO_RECALC") {
         return Some(Verdict::safe("table-option", "the catalogue alone changes"));

@@ -138,10 +138,8 @@ async fn who_has_the_table_open_is_named_before_a_statement_waits<D: Sql>(db: Sc
         "SELECT count(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
          ON p.id = t.trx_mysql_thread_id AND p.db = DATABASE() WHERE TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) >= 1",
     );
-    until("it has been open for longer than a statement waits", async || {
-        db.number(open).await > 0
-    })
-    .await;
+    until("it has been open for longer than a statement waits", async || db.number(open).await > 0)
+        .await;
     let run = contract.run().by("ada").because("over").attempts(2);
     let late = run.lock_timeout(Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout, "{late}");

@@ -86,9 +86,8 @@ where
     goes(&db, removal, "DROP TABLE fax", "SELECT number FROM fax").await;
 }
 
-async fn a_column_of_a_removal_is_dropped_by_a_file_when_its_phases_are_over<D: Sql>(
-    db: Scratch<D>,
-) where
+async fn a_column_of_a_removal_is_dropped_by_a_file_when_its_phases_are_over<D: Sql>(db: Scratch<D>)
+where
     <D::Db as sqlx::Database>::Connection: Migrate,
 {
     let removal = column().without_rename("a file drops it by its name");

@@ -2,9 +2,7 @@
 
 use sqlx::migrate::Migration;
 
-use crate::contract::decide::{
-    ContractDecision, Evidence, EvidenceKind, MissingEvidence, decide,
-};
+use crate::contract::decide::{ContractDecision, Evidence, EvidenceKind, MissingEvidence, decide};
 use crate::contract::declared::{Contract, OldObject};
 use crate::contract::facts::{ContractFacts, Progress};
 use crate::contract::plan::unwatching;

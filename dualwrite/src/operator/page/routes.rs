@@ -7,7 +7,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::operator::page::served::Served;
-use crate::operator::page::{all, all_json, commands, drops, icon, live, one, one_json, script, tab};
+use crate::operator::page::{
+    all, all_json, commands, drops, icon, live, one, one_json, script, tab,
+};
 
 /// The document of the JSON API, as it is served.
 pub(super) const SPEC: &str = include_str!("openapi.json");
