@@ -184,6 +184,12 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
     if first("COMMENT") || first("STATS_PERSISTENT") || first("STATS_AUTO_RECALC") {
         return Some(Verdict::safe("table-option", "the catalogue alone changes"));
     }
+    mysql_name(cursor).or_else(|| partition(cursor)).or_else(|| dropped(cursor))
+}
+
+/// What has another name, or another place.
+fn mysql_name(cursor: Cursor<'_>) -> Option<Verdict> {
+    let first = |words: &str| cursor.starts(words);
     if first("RENAME INDEX") || first("RENAME KEY") {
         return Some(Verdict::warn(
             "rename-index",
@@ -191,16 +197,13 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
             "look for its name in the code first",
         ));
     }
-    if first("RENAME COLUMN") {
-        return None;
-    }
-    if first("RENAME") {
+    if first("RENAME") && !first("RENAME COLUMN") {
         return Some(rename_table());
     }
     if first("DISCARD TABLESPACE") || first("IMPORT TABLESPACE") {
         return Some(Verdict::breaking("tablespace", "the table is not to be read meanwhile", ""));
     }
-    partition(cursor).or_else(|| dropped(cursor))
+    None
 }
 
 fn partition(cursor: Cursor<'_>) -> Option<Verdict> {

@@ -170,6 +170,28 @@ fn of_field(field: &CommandField) -> Value {
     json!({ "type": kind, "description": field.about })
 }
 
+fn contract() -> Value {
+    object(&[
+        ("migration", "string"),
+        ("may_drop", "boolean"),
+        ("ended", "boolean"),
+        ("missing", "array"),
+        ("evidence", "array"),
+        ("statements", "array"),
+    ])
+}
+
+fn removal() -> Value {
+    object(&[
+        ("name", "string"),
+        ("may_go_on", "boolean"),
+        ("may_drop", "boolean"),
+        ("phase", "string"),
+        ("missing", "array"),
+        ("uses", "array"),
+    ])
+}
+
 fn schemas() -> Value {
     let blockers =
         json!({ "type": "array", "items": object(&[("gate", "string"), ("reason", "string")]) });
@@ -195,22 +217,8 @@ fn schemas() -> Value {
             ("hazards", "array"),
         ]),
         "Outcome": outcome,
-        "Contract": object(&[
-            ("migration", "string"),
-            ("may_drop", "boolean"),
-            ("ended", "boolean"),
-            ("missing", "array"),
-            ("evidence", "array"),
-            ("statements", "array"),
-        ]),
-        "Removal": object(&[
-            ("name", "string"),
-            ("may_go_on", "boolean"),
-            ("may_drop", "boolean"),
-            ("phase", "string"),
-            ("missing", "array"),
-            ("uses", "array"),
-        ]),
+        "Contract": contract(),
+        "Removal": removal(),
         "because": {
             "type": "string", "minLength": 1, "maxLength": 2000, "description": "Why, for the audit",
         },
