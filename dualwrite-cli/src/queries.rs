@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use dualwrite::{
     Move,
-    operator::{Job, JobKind, MigrationOverview, Operator, TrafficReport, TrafficSide},
-    preflight::PreflightReport,
+    operator::{
+        AuditEvent, InstanceReport, Job, JobKind, MigrationOverview, Operator, TrafficReport,
+        TrafficSide,
+    },
+    preflight::{Hazard, PreflightReport},
 };
 use serde::Serialize;
 
@@ -40,28 +43,14 @@ pub(crate) async fn answer(
             }
             shown(output, &found, ToString::to_string)
         }
-        Query::Events { name } => shown(output, &operator.events(&name).await?, |event| {
-            let from = format!("{} {}", event.from_stage, event.from_ramp);
-            let to = format!("{} {}", event.to_stage, event.to_ramp);
-            let (at, actor, reason) = (moment(event.at_us), &event.actor, &event.reason);
-            format!("{at}  epoch {}  {from} -> {to}  by {actor}: {reason}", event.epoch)
-        }),
+        Query::Events { name } => shown(output, &operator.events(&name).await?, event),
         Query::Audit { name } => shown(output, &operator.audit(&name).await?, |order| {
             let (at, actor, reason) = (moment(order.at_us), &order.actor, &order.reason);
             let about = order.approval.as_ref().or(order.detail.as_ref());
             let about = about.map_or(String::new(), |about| format!(" {about}"));
             format!("{at}  epoch {}  {}{about}  by {actor}: {reason}", order.epoch, order.kind)
         }),
-        Query::Instances { name } => shown(output, &operator.instances(&name).await?, |one| {
-            let killed =
-                one.killed_by.as_ref().map_or(String::new(), |by| format!(", killed {by}"));
-            let mirror = one.mirror.as_ref().map_or(String::new(), |note| format!("; {note}"));
-            let (id, release) = (&one.id, &one.release);
-            format!(
-                "{id}  release {release}, seen {}, drained {}{killed}{mirror}",
-                one.seen, one.drained
-            )
-        }),
+        Query::Instances { name } => shown(output, &operator.instances(&name).await?, instance),
         Query::DeadLetters { name } => {
             shown(output, &operator.dead_letters(&name).await?, |letter| {
                 let waived = if letter.waiver.is_some() { ", waived" } else { "" };
@@ -74,20 +63,38 @@ pub(crate) async fn answer(
             format!("{}  {}  {key}", one.method, one.field)
         }),
         Query::Preflight { name } => preflight(output, &operator.preflight(&name).await?),
-        Query::Hazards { name } => shown(output, &operator.hazards(&name).await?, |hazard| {
-            let stopped = hazard.stopped.as_ref();
-            let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
-            format!("{} ({}{stopped}): {}", hazard.name, hazard.kind, hazard.detail)
-        }),
-        Query::Jobs { name } => shown(output, &operator.jobs(&name).await?, |job| {
-            let said = job.answer.as_ref().or(job.waiting.as_ref());
-            let answer = said.map_or(String::new(), |said| format!(": {said}"));
-            format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
-        }),
+        Query::Hazards { name } => shown(output, &operator.hazards(&name).await?, hazard),
+        Query::Jobs { name } => shown(output, &operator.jobs(&name).await?, job),
         Query::Traffic { name } => traffic(output, &operator.traffic(&name).await?),
         // It has a bar, and is answered where there is a terminal.
         Query::Wait { .. } => Ok(String::new()),
     }
+}
+
+fn event(event: &AuditEvent) -> String {
+    let from = format!("{} {}", event.from_stage, event.from_ramp);
+    let to = format!("{} {}", event.to_stage, event.to_ramp);
+    let (at, actor, reason) = (moment(event.at_us), &event.actor, &event.reason);
+    format!("{at}  epoch {}  {from} -> {to}  by {actor}: {reason}", event.epoch)
+}
+
+fn instance(one: &InstanceReport) -> String {
+    let killed = one.killed_by.as_ref().map_or(String::new(), |by| format!(", killed {by}"));
+    let mirror = one.mirror.as_ref().map_or(String::new(), |note| format!("; {note}"));
+    let (id, release) = (&one.id, &one.release);
+    format!("{id}  release {release}, seen {}, drained {}{killed}{mirror}", one.seen, one.drained)
+}
+
+fn hazard(hazard: &Hazard) -> String {
+    let stopped = hazard.stopped.as_ref();
+    let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
+    format!("{} ({}{stopped}): {}", hazard.name, hazard.kind, hazard.detail)
+}
+
+fn job(job: &Job) -> String {
+    let said = job.answer.as_ref().or(job.waiting.as_ref());
+    let answer = said.map_or(String::new(), |said| format!(": {said}"));
+    format!("{}  {}, by {}{answer}", job.kind, job.state(), job.actor)
 }
 
 fn as_json(found: &(impl Serialize + ?Sized)) -> Result<String, Exit> {

@@ -53,7 +53,6 @@ pub(crate) async fn obey(
     command: Removal,
     output: Output,
 ) -> Result<Answer, Exit> {
-    let done = |said: &Said, what: &str| Ok(yes(format!("{}: {what}\n", printable(&said.name))));
     match command {
         Removal::List => {
             let names = operator.removals().await?;
@@ -70,6 +69,35 @@ pub(crate) async fn obey(
             };
             Ok(Answer { text, yes: report.missing.is_empty() })
         }
+        Removal::Backup { said, how } => {
+            let removal = operator.removal(&said.name);
+            let tables = removal.tables().await?;
+            let printed = backup::make(url, &said.name, &tables, &how).await?;
+            removal.confirm_backup(&said.by, &said.because, &printed).await?;
+            done(&said, "the backup is confirmed; its output is in the audit")
+        }
+        Removal::Events { name } => {
+            let events = operator.removal(&name).events().await?;
+            match output {
+                Output::Json => as_json(&events).map(yes),
+                Output::Text => Ok(yes(crate::contract::audit(&events))),
+            }
+        }
+        Removal::StopWrites(_)
+        | Removal::StopReads(_)
+        | Removal::Rename(_)
+        | Removal::Restore(_)
+        | Removal::Drop(_) => step(operator, command).await,
+    }
+}
+
+fn done(said: &Said, what: &str) -> Result<Answer, Exit> {
+    Ok(yes(format!("{}: {what}\n", printable(&said.name))))
+}
+
+/// Takes a removal to another phase.
+async fn step(operator: &Operator, command: Removal) -> Result<Answer, Exit> {
+    match command {
         Removal::StopWrites(said) => {
             operator.removal(&said.name).stop_writes(&said.by, &said.because).await?;
             done(&said, "writes are stopped, and whoever writes it is recorded")
@@ -91,20 +119,8 @@ pub(crate) async fn obey(
             let statements: String = ran.iter().map(|one| format!("{one};\n")).collect();
             Ok(yes(format!("{statements}{}: it is dropped\n", printable(&said.name))))
         }
-        Removal::Backup { said, how } => {
-            let removal = operator.removal(&said.name);
-            let tables = removal.tables().await?;
-            let printed = backup::make(url, &said.name, &tables, &how).await?;
-            removal.confirm_backup(&said.by, &said.because, &printed).await?;
-            done(&said, "the backup is confirmed; its output is in the audit")
-        }
-        Removal::Events { name } => {
-            let events = operator.removal(&name).events().await?;
-            match output {
-                Output::Json => as_json(&events).map(yes),
-                Output::Text => Ok(yes(crate::contract::audit(&events))),
-            }
-        }
+        // The others go nowhere.
+        _ => Ok(yes(String::new())),
     }
 }
 

@@ -49,18 +49,28 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     if let Some(why) = migration.attention() {
         lines.say("needs", why);
     }
+    work(&mut lines, migration);
+    catalogue(&mut lines, migration);
+    lines.0
+}
+
+fn work(lines: &mut Lines, migration: &MigrationOverview) {
     match &migration.backfill {
-        Some(progress) => backfill(&mut lines, progress),
+        Some(progress) => backfill(lines, progress),
         None => lines.say("backfill", "none yet"),
     }
     for task in &migration.started {
-        started(&mut lines, task);
+        started(lines, task);
     }
     for job in &migration.jobs {
         let said = job.answer.as_ref().or(job.waiting.as_ref());
         let answer = said.map_or(String::new(), |said| format!(": {said}"));
         lines.say("job", &format!("{}, {}, by {}{answer}", job.kind, job.state(), job.actor));
     }
+}
+
+/// What an instance read there.
+fn catalogue(lines: &mut Lines, migration: &MigrationOverview) {
     if let Some(report) = &migration.preflight {
         let (found, refused) = (report.findings.len(), report.refusals().count());
         let at = moment(report.at_us);
@@ -74,7 +84,6 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
         let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
         lines.say("hazard", &format!("{}{stopped}: {}", hazard.name, hazard.detail));
     }
-    lines.0
 }
 
 fn backfill(lines: &mut Lines, progress: &BackfillProgress) {

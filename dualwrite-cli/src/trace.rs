@@ -145,6 +145,51 @@ async fn relations(conn: &mut PgConnection) -> sqlx::Result<Relations> {
 const LOCKS: &str = "SELECT DISTINCT relation::bigint, mode FROM pg_locks WHERE locktype = 'relation' AND granted \
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid = $1";
 
+type Taken = Vec<(i64, String)>;
+
+/// Runs one statement: what came of it, and the locks that it took.
+async fn execute(
+    conn: &mut PgConnection,
+    observer: &mut PgConnection,
+    pid: i32,
+    script: &Script,
+    sql: &str,
+) -> sqlx::Result<(Result<(), String>, Taken)> {
+    if let Some(what) = reaches_out(sql) {
+        let why = format!("it is not run here, for it reaches beyond the database: {what}");
+        return Ok((Err(why), Vec::new()));
+    }
+    if script.no_transaction {
+        let mut taken = Vec::new();
+        let ran = observed(conn, observer, pid, sql, &mut taken).await?;
+        return Ok((ran, taken));
+    }
+    match sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await {
+        Ok(_) => Ok((Ok(()), locks(conn, pid).await?)),
+        Err(error) => Ok((Err(error.to_string()), Vec::new())),
+    }
+}
+
+/// The locks on what was there before, each with the statement that took it first.
+fn hold(held: &mut Vec<Lock>, before: &Relations, taken: Taken, since: usize) {
+    for (relation, mode) in taken {
+        let Some((name, ..)) = before.get(&relation) else { continue };
+        if !held.iter().any(|lock| lock.relation == *name && lock.mode == mode) {
+            let blocks = blocks(&mode);
+            held.push(Lock { relation: name.clone(), mode, blocks, since });
+        }
+    }
+}
+
+/// The tables that were there before and have another file now.
+fn rewritten(before: &Relations, now: &Relations, after: &Relations) -> Vec<String> {
+    let has_moved = |(oid, (_, kind, file)): &(&i64, &(String, String, i64))| {
+        let was = now.get(*oid).filter(|_| before.contains_key(*oid));
+        was.is_some_and(|(_, _, old)| old != file) && ["r", "m"].contains(&&**kind)
+    };
+    after.iter().filter(has_moved).map(|(_, (name, ..))| name.clone()).collect()
+}
+
 /// Runs one file; whether all of it could be.
 async fn run(
     conn: &mut PgConnection,
@@ -161,38 +206,11 @@ async fn run(
     let mut now = before.clone();
     for (index, statement) in script.statements.iter().enumerate() {
         let mut trace = Trace::default();
-        let mut taken = Vec::new();
-        let ran = match reaches_out(&statement.sql) {
-            Some(what) => {
-                Err(format!("it is not run here, for it reaches beyond the database: {what}"))
-            }
-            None if script.no_transaction => {
-                observed(conn, observer, pid, &statement.sql, &mut taken).await?
-            }
-            None => {
-                let ran = sqlx::raw_sql(AssertSqlSafe(&*statement.sql)).execute(&mut *conn).await;
-                ran.map(drop).map_err(|error| error.to_string())
-            }
-        };
+        let (ran, taken) = execute(conn, observer, pid, script, &statement.sql).await?;
         if ran.is_ok() {
-            if !script.no_transaction {
-                taken = locks(conn, pid).await?;
-            }
-            for (relation, mode) in taken {
-                let Some((name, ..)) = before.get(&relation) else { continue };
-                let is_known = |lock: &&Lock| lock.relation == *name && lock.mode == mode;
-                if !held.iter().any(|lock| is_known(&lock)) {
-                    let blocks = blocks(&mode);
-                    held.push(Lock { relation: name.clone(), mode, blocks, since: index });
-                }
-            }
+            hold(&mut held, &before, taken, index);
             let after = relations(conn).await?;
-            for (oid, (name, kind, file)) in &after {
-                let was = now.get(oid).filter(|_| before.contains_key(oid));
-                if was.is_some_and(|(_, _, old)| old != file) && ["r", "m"].contains(&&**kind) {
-                    trace.rewrites.push(name.clone());
-                }
-            }
+            trace.rewrites = rewritten(&before, &now, &after);
             now = after;
         }
         trace.locks.clone_from(&held);

@@ -2,6 +2,7 @@
 
 pub(crate) mod decide;
 pub(crate) mod facts;
+pub(crate) mod in_the_way;
 pub(crate) mod report;
 mod stars;
 

@@ -29,12 +29,14 @@ pub use crate::control::traffic::{TrafficFigures, TrafficMinute, TrafficReport, 
 pub use crate::control::AuditEvent;
 pub use crate::control::commands::{Job, JobKind};
 pub use crate::operator::command::Command;
+pub use crate::operator::contract::ContractOverview;
 pub use crate::operator::execution::{CommandOptions, CommandOutcome};
 pub use crate::operator::mirror::MirrorOverview;
 #[cfg(feature = "page")]
 pub use crate::operator::page::access::{Access, Caller};
 #[cfg(feature = "page")]
 pub use crate::operator::page::page;
+pub use crate::operator::removal::RemovalOverview;
 pub use crate::operator::specs::{COMMANDS, CommandField, CommandSpec};
 pub use crate::stages::facts::InstanceReport;
 

@@ -5,6 +5,8 @@ mod column;
 mod command;
 mod evidence;
 mod guarded;
+mod http;
 mod run;
+mod triggers;
 mod whole;
 mod world;

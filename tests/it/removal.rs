@@ -1,5 +1,8 @@
 //! Removals: what nothing takes the place of is dropped in phases, and whoever uses it in between is named.
 
+mod guarded;
+mod http;
+
 use std::time::Duration;
 
 use dualwrite::{

@@ -1,8 +1,10 @@
 //! Schema changes: what is said of a statement, of a script, and of a folder of migrations.
 
+mod claims;
 mod live;
 mod status;
 mod trace;
+mod variants;
 
 use std::fs;
 use std::path::Path;

@@ -67,6 +67,31 @@ pub(super) fn is_inherited(attribute: &Attribute) -> bool {
         || (attribute.path().is_ident("doc") && hidden())
 }
 
+/// The sides themselves.
+fn side_accessors(model: &Repository) -> TokenStream {
+    let Repository { sides, cfg, .. } = model;
+    let (old, new) = (&sides.old, &sides.new);
+    let allow = allow_deprecated(model);
+    let (parameters, own_type) = own_type(model);
+    quote! {
+        #(#cfg)*
+        #allow
+        impl<#parameters> #own_type {
+            /// The old side itself, past the migration.
+            #[must_use]
+            pub fn old_side(&self) -> &#old {
+                &self.old
+            }
+
+            /// The new side itself, past the migration.
+            #[must_use]
+            pub fn new_side(&self) -> &#new {
+                &self.new
+            }
+        }
+    }
+}
+
 fn functions(model: &Repository) -> TokenStream {
     let Repository { wrapper, sides, root, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
@@ -77,7 +102,6 @@ fn functions(model: &Repository) -> TokenStream {
     };
     let of_arcs = of_arcs(model);
     let at_once = model.writes().then(|| at_once(model));
-    let (parameters, own_type) = own_type(model);
     let panics = model.writes().then(|| {
         quote! {
             ///
@@ -86,25 +110,7 @@ fn functions(model: &Repository) -> TokenStream {
             /// twice. Use `one_row`.
         }
     });
-    let sides = model.unit.is_none().then(|| {
-        quote! {
-            #(#cfg)*
-            #allow
-            impl<#parameters> #own_type {
-                /// The old side itself, past the migration.
-                #[must_use]
-                pub fn old_side(&self) -> &#old {
-                    &self.old
-                }
-
-                /// The new side itself, past the migration.
-                #[must_use]
-                pub fn new_side(&self) -> &#new {
-                    &self.new
-                }
-            }
-        }
-    });
+    let sides = model.unit.is_none().then(|| side_accessors(model));
     quote! {
         #(#cfg)*
         #allow

@@ -41,16 +41,18 @@ pub enum EvidenceKind {
     Copied,
     /// The last full verification before `Complete` was clean, and holds.
     Verified,
-    /// No view and no foreign key of another table needs old.
+    /// No view, no foreign key of another table and no trigger of the application names old.
     Dependents,
     /// A backup was confirmed at `Complete`.
     Backup,
     /// Somebody has given the named approval at `Complete`.
     Approval,
+    /// The phases of a removal that come before its drop are over. It is no evidence of a contract.
+    Phase,
 }
 
 impl EvidenceKind {
-    /// All kinds, in the order in which they are judged.
+    /// All kinds that a contract asks for, in the order in which they are judged.
     pub const ALL: [Self; 13] = [
         Self::Declared,
         Self::Complete,
@@ -84,6 +86,7 @@ impl EvidenceKind {
             Self::Dependents => "dependents",
             Self::Backup => "backup",
             Self::Approval => "approval",
+            Self::Phase => "phase",
         }
     }
 }
@@ -208,11 +211,15 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
         EvidenceKind::Copied => copied(facts),
         EvidenceKind::Verified => verified(facts),
         EvidenceKind::Dependents => match facts.dependents.as_slice() {
-            [] => Ok("no view and no foreign key of another table needs the old side".to_owned()),
+            [] => {
+                let said = "no view, no foreign key of another table and no trigger of yours names the old side";
+                Ok(said.to_owned())
+            }
             found => Err(found.join("; ")),
         },
         EvidenceKind::Backup => backup(contract, facts),
         EvidenceKind::Approval => approval(contract, facts.approved.as_ref()),
+        EvidenceKind::Phase => Ok("a contract has no phases".to_owned()),
     }
 }
 

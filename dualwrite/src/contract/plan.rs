@@ -83,10 +83,14 @@ pub(crate) fn plan(
     lock_timeout: Duration,
 ) -> ContractPlan {
     let (mut statements, mut back) = (Vec::new(), Vec::new());
-    for object in shape.left(contract) {
-        for (statement, way_back) in dropping(object, shape, dialect) {
+    for (statement, way_back) in drops(contract, shape, dialect) {
+        statements.push(statement);
+        back.push(way_back);
+    }
+    for statement in unwatching(migration, contract, shape, dialect) {
+        if !statements.contains(&statement) {
             statements.push(statement);
-            back.push(way_back);
+            back.push("SELECT 1".to_owned());
         }
     }
     // PostgreSQL alone has one that ends with the transaction.
@@ -94,6 +98,49 @@ pub(crate) fn plan(
         .numbered
         .then(|| format!("SET LOCAL lock_timeout = '{}ms'", lock_timeout.as_millis()));
     ContractPlan { migration: migration.to_owned(), statements, back, lock_timeout }
+}
+
+/// The statements that drop what is left of these objects, each with what makes its shape again.
+pub(crate) fn drops(
+    contract: &Contract,
+    shape: &OldShape,
+    dialect: &Dialect,
+) -> Vec<(String, String)> {
+    let left = shape.left(contract).into_iter();
+    left.flat_map(|object| dropping(object, shape, dialect)).collect()
+}
+
+/// The statements that remove the triggers which recorded writers of old: of a table that stays, for it lost a column.
+/// There is nothing left that they could record.
+pub(crate) fn unwatching(
+    migration: &str,
+    contract: &Contract,
+    shape: &OldShape,
+    dialect: &Dialect,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for object in contract.objects().iter().filter(|object| object.column.is_some()) {
+        let schema = object.table_name().schema;
+        for watch in shape.watches_of(migration, &object.table) {
+            let statement = match dialect.numbered {
+                // With their function they go, which they all have.
+                true => {
+                    let function = watch.name.trim_end_matches("_b").trim_end_matches("_t");
+                    format!("DROP FUNCTION IF EXISTS {}() CASCADE", quoted(function, dialect))
+                }
+                false => drop_trigger(schema.as_deref(), &watch.name, dialect),
+            };
+            if !found.contains(&statement) {
+                found.push(statement);
+            }
+        }
+    }
+    found
+}
+
+fn drop_trigger(schema: Option<&str>, name: &str, dialect: &Dialect) -> String {
+    let schema = schema.map(|schema| quoted(schema, dialect) + ".").unwrap_or_default();
+    format!("DROP TRIGGER IF EXISTS {schema}{}", quoted(name, dialect))
 }
 
 fn dropping(object: &OldObject, shape: &OldShape, dialect: &Dialect) -> Vec<(String, String)> {
@@ -108,11 +155,9 @@ fn dropping(object: &OldObject, shape: &OldShape, dialect: &Dialect) -> Vec<(Str
     let mut found = Vec::new();
     if !dialect.server {
         // It refuses as well to drop a column that a trigger names; ours has nothing to record any more.
-        let watches = shape.table(&object.table).map_or(&[][..], |table| &table.watches);
-        for (watch, _) in watches.iter().filter(|(_, text)| mentions(text, &column.name)) {
-            let schema = name.schema.iter().map(|schema| quoted(schema, dialect) + ".");
-            let watch = schema.collect::<String>() + &quoted(watch, dialect);
-            found.push((format!("DROP TRIGGER IF EXISTS {watch}"), "SELECT 1".to_owned()));
+        for watch in shape.watches(&object.table).filter(|one| mentions(&one.text, &column.name)) {
+            let drop = drop_trigger(name.schema.as_deref(), &watch.name, dialect);
+            found.push((drop, "SELECT 1".to_owned()));
         }
         // SQLite refuses to drop a column that is in an index.
         let indexed = shape.table(&object.table).map_or(&[][..], |table| &table.indexed);

@@ -19,6 +19,34 @@ pub(crate) struct View {
     pub(crate) text: String,
 }
 
+/// A trigger, the table that it is on, and its text with what it executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trigger {
+    pub(crate) name: String,
+    pub(crate) table: String,
+    pub(crate) text: String,
+}
+
+impl Trigger {
+    /// Whether it is one that records writers of old.
+    fn is_watch(&self) -> bool {
+        self.name.starts_with("dualwrite_watch_")
+    }
+
+    fn is_ours(&self) -> bool {
+        self.name.starts_with("dualwrite_")
+    }
+
+    fn is_on(&self, table: &str) -> bool {
+        last(&self.table).eq_ignore_ascii_case(last(table))
+    }
+}
+
+/// The name of a table without its schema.
+fn last(table: &str) -> &str {
+    table.rsplit('.').next().unwrap_or(table)
+}
+
 /// One table with something old.
 #[derive(Clone, Debug)]
 pub(crate) struct OldTable {
@@ -29,8 +57,6 @@ pub(crate) struct OldTable {
     pub(crate) references: Vec<Reference>,
     /// Every index with its columns, also those that the preflight leaves out.
     pub(crate) indexed: Vec<(String, String)>,
-    /// Triggers of this library with their texts, where a column that they name cannot be dropped before they are.
-    pub(crate) watches: Vec<(String, String)>,
 }
 
 /// All of them.
@@ -38,6 +64,7 @@ pub(crate) struct OldTable {
 pub(crate) struct OldShape {
     pub(crate) tables: Vec<OldTable>,
     pub(crate) views: Vec<View>,
+    pub(crate) triggers: Vec<Trigger>,
 }
 
 impl OldShape {
@@ -70,29 +97,28 @@ impl OldShape {
         indexed.iter().any(|(index, one)| index.is_empty() && one.eq_ignore_ascii_case(column))
     }
 
-    /// What keeps an object from being dropped: views and foreign keys of tables that are not dropped as well.
+    /// The triggers that record writers of a table: all of them, for a column cannot be dropped everywhere that they name.
+    pub(crate) fn watches(&self, table: &str) -> impl Iterator<Item = &Trigger> {
+        self.triggers.iter().filter(move |one| one.is_watch() && one.is_on(table))
+    }
+
+    /// The triggers that record writers of a table for this migration.
+    pub(crate) fn watches_of(&self, migration: &str, table: &str) -> Vec<&Trigger> {
+        let named = format!("'{migration}'");
+        self.watches(table).filter(|one| one.text.contains(&named)).collect()
+    }
+
+    /// What keeps an object from being dropped: views, foreign keys and triggers of tables that are not dropped as well.
     pub(crate) fn dependents(&self, contract: &Contract) -> Vec<String> {
         let is_dropped = |table: &str| {
-            let own = table.rsplit('.').next().unwrap_or(table);
             contract.objects().iter().any(|object| {
-                object.column.is_none() && object.table_name().name.eq_ignore_ascii_case(own)
+                object.column.is_none()
+                    && object.table_name().name.eq_ignore_ascii_case(last(table))
             })
         };
         let mut found = Vec::new();
         for object in self.left(contract) {
-            let references = self.table(&object.table).map_or(&[][..], |table| &table.references);
-            for reference in references {
-                let meant = object
-                    .column
-                    .as_ref()
-                    .is_none_or(|name| name.eq_ignore_ascii_case(&reference.column));
-                if meant && !is_dropped(&reference.table) {
-                    found.push(format!(
-                        "the foreign key {} of {} points to {object}; drop it first, or declare that table as old, too",
-                        reference.name, reference.table
-                    ));
-                }
-            }
+            found.extend(self.references_to(object, &is_dropped));
             if let Some(column) = &object.column
                 && self.is_constrained(&object.table, column)
             {
@@ -101,19 +127,54 @@ impl OldShape {
                      rebuild the table without it, by hand"
                 ));
             }
-            let name = object.table_name().name;
-            for view in &self.views {
-                let column = object.column.as_deref();
-                let own = view.name.rsplit('.').next().unwrap_or(&view.name);
-                if !own.eq_ignore_ascii_case(&name)
-                    && mentions(&view.text, &name)
-                    && column.is_none_or(|column| mentions(&view.text, column))
-                {
-                    found.push(format!("the view {} reads {object}; replace it first", view.name));
-                }
-            }
+            found.extend(self.views_of(object));
+            found.extend(self.triggers_of(object, &is_dropped));
         }
         found
+    }
+
+    fn references_to(&self, object: &OldObject, is_dropped: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let references = self.table(&object.table).map_or(&[][..], |table| &table.references);
+        let is_meant = |reference: &&Reference| {
+            let column = object.column.as_ref();
+            column.is_none_or(|name| name.eq_ignore_ascii_case(&reference.column))
+                && !is_dropped(&reference.table)
+        };
+        let told = |reference: &Reference| {
+            format!(
+                "the foreign key {} of {} points to {object}; drop it first, or declare that table as old, too",
+                reference.name, reference.table
+            )
+        };
+        references.iter().filter(is_meant).map(told).collect()
+    }
+
+    fn views_of(&self, object: &OldObject) -> Vec<String> {
+        let name = object.table_name().name;
+        let reads = |view: &&View| {
+            !last(&view.name).eq_ignore_ascii_case(&name)
+                && mentions(&view.text, &name)
+                && object.column.as_ref().is_none_or(|column| mentions(&view.text, column))
+        };
+        let told = |view: &View| format!("the view {} reads {object}; replace it first", view.name);
+        self.views.iter().filter(reads).map(told).collect()
+    }
+
+    /// A trigger that names what is gone fails each write that fires it, or keeps the column from being dropped. One that
+    /// stands on a table goes with it.
+    fn triggers_of(&self, object: &OldObject, is_dropped: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let name = object.table_name().name;
+        let names = |one: &&Trigger| {
+            let column = object.column.as_ref();
+            !one.is_ours()
+                && !is_dropped(&one.table)
+                && (one.is_on(&name) || mentions(&one.text, &name))
+                && column.is_none_or(|column| mentions(&one.text, column))
+        };
+        let told = |one: &Trigger| {
+            format!("the trigger {} on {} names {object}; replace it first", one.name, one.table)
+        };
+        self.triggers.iter().filter(names).map(told).collect()
     }
 }
 

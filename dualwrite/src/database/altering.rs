@@ -40,11 +40,18 @@ pub(super) const SQLITE_INDEXED: &str = "SELECT CASE WHEN i.origin = 'c' THEN i.
      COALESCE(x.name, '') FROM (SELECT ? AS s, ? AS n) w JOIN pragma_index_list(w.n) i \
      JOIN pragma_index_info(i.name) x ORDER BY 1, 2";
 
-/// The triggers of this library on a table, bound as above, with their texts.
+/// All triggers: the name, the table, and the text with what it executes.
+#[cfg(feature = "postgres")]
+pub(super) const POSTGRES_TRIGGERS: &str = "SELECT t.tgname::text, n.nspname || '.' || c.relname, \
+     pg_get_triggerdef(t.oid) || ' ' || p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
+     JOIN pg_class c ON c.oid = t.tgrelid AND NOT c.relispartition JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE NOT t.tgisinternal ORDER BY 2, 1";
+#[cfg(feature = "mysql")]
+pub(super) const MYSQL_TRIGGERS: &str = "SELECT CAST(trigger_name AS CHAR), CAST(event_object_table AS CHAR), \
+     CAST(action_statement AS CHAR) FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY 2, 1";
 #[cfg(feature = "sqlite")]
-pub(super) const SQLITE_WATCHES: &str = "SELECT m.name, m.sql FROM (SELECT ? AS s, ? AS n) w \
-     JOIN sqlite_schema m ON m.type = 'trigger' AND m.tbl_name = w.n COLLATE NOCASE \
-     WHERE m.name LIKE 'dualwrite!_watch!_%' ESCAPE '!' ORDER BY 1";
+pub(super) const SQLITE_TRIGGERS: &str =
+    "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY 2, 1";
 
 #[cfg(feature = "postgres")]
 pub(super) fn postgres_settings(lock: Duration, statement: Duration) -> Vec<String> {

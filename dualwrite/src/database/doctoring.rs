@@ -10,8 +10,11 @@ pub struct Examination {
     /// Sessions that others wait for, in the columns of a holder, then how many wait, and for how many seconds the
     /// first of them.
     pub(crate) queues: &'static [&'static str],
-    /// Who follows the server: the name, by how many milliseconds it is behind, and for one that has gone how many bytes
-    /// are kept for it.
+    /// Transactions that have a table open, bound as [`Adapter::TABLE_SIZE`](super::sealed::Adapter::TABLE_SIZE), in the
+    /// columns of a holder. Several ways to ask: a server knows one of them, or none.
+    pub(crate) holders: &'static [&'static str],
+    /// Who follows the server: the name, by how many milliseconds it is behind where it says so, and for one that has gone
+    /// how many bytes are kept for it.
     pub(crate) replicas: Option<&'static str>,
     /// Who answers with statements, and how they are asked for: what ran each, and its text.
     pub(crate) statements: &'static [(&'static str, &'static str)],
@@ -46,6 +49,16 @@ pub(super) const POSTGRES: Examination = Examination {
          CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS x (pid) JOIN pg_stat_activity b ON b.pid = x.pid \
          WHERE w.datname = current_database() AND w.wait_event_type = 'Lock' \
          GROUP BY 1, 2, 3, 4, 5, b.xact_start ORDER BY 8 DESC, 1 LIMIT 20",
+    ],
+    holders: &[
+        "SELECT DISTINCT a.pid::bigint, a.usename::text, nullif(a.application_name, ''), host(a.client_addr), a.state, \
+         extract(epoch FROM clock_timestamp() - a.xact_start)::bigint \
+         FROM (SELECT CAST(? AS text) AS s, CAST(? AS text) AS n) w \
+         JOIN pg_locks l ON l.locktype = 'relation' AND l.granted AND l.relation = to_regclass( \
+         CASE WHEN w.s = '' THEN '' ELSE quote_ident(w.s) || '.' END || quote_ident(w.n))::oid \
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         JOIN pg_stat_activity a ON a.pid = l.pid AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL \
+         ORDER BY 6 DESC, 1 LIMIT 20",
     ],
     replicas: Some(
         "SELECT coalesce(nullif(application_name, ''), 'a replica') || coalesce(' at ' || host(client_addr), ''), \
@@ -100,7 +113,31 @@ pub(super) const MYSQL: Examination = Examination {
          FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock%' \
          HAVING COUNT(*) > 0",
     ],
-    replicas: None,
+    // Both are known only where somebody has asked for that: a plugin of MariaDB, and the statistics of MySQL.
+    holders: &[
+        "SELECT DISTINCT CAST(l.thread_id AS SIGNED), CAST(p.user AS CHAR), NULL, CAST(p.host AS CHAR), \
+         CAST(LOWER(p.command) AS CHAR), CAST(TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) AS SIGNED) \
+         FROM (SELECT CAST(? AS CHAR) AS s, CAST(? AS CHAR) AS n) w \
+         JOIN information_schema.metadata_lock_info l ON l.lock_type = 'Table metadata lock' \
+         AND l.table_schema = COALESCE(NULLIF(w.s, ''), DATABASE()) AND l.table_name = w.n \
+         JOIN information_schema.processlist p ON p.id = l.thread_id AND p.id <> CONNECTION_ID() \
+         LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = l.thread_id ORDER BY 6 DESC, 1 LIMIT 20",
+        "SELECT DISTINCT CAST(h.processlist_id AS SIGNED), CAST(h.processlist_user AS CHAR), NULL, \
+         CAST(h.processlist_host AS CHAR), CAST(LOWER(h.processlist_command) AS CHAR), \
+         CAST(TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) AS SIGNED) \
+         FROM (SELECT CAST(? AS CHAR) AS s, CAST(? AS CHAR) AS n) w \
+         JOIN performance_schema.metadata_locks l ON l.object_type = 'TABLE' AND l.lock_status = 'GRANTED' \
+         AND l.object_schema = COALESCE(NULLIF(w.s, ''), DATABASE()) AND l.object_name = w.n \
+         JOIN performance_schema.threads h ON h.thread_id = l.owner_thread_id \
+         AND h.processlist_id <> CONNECTION_ID() \
+         LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = h.processlist_id \
+         ORDER BY 6 DESC, 1 LIMIT 20",
+    ],
+    // The primary knows who reads its log, and not how far they are.
+    replicas: Some(
+        "SELECT CONCAT('the replica of ', user, ' at ', host), CAST(NULL AS SIGNED), CAST(NULL AS SIGNED) \
+         FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%' ORDER BY 1",
+    ),
     statements: &[],
     hidden: Some(
         "SELECT CAST(1 AS SIGNED) FROM (SELECT COUNT(*) AS found FROM information_schema.user_privileges \
@@ -115,6 +152,7 @@ pub(super) const SQLITE: Examination = Examination {
     invalid_indexes: None,
     transactions: None,
     queues: &[],
+    holders: &[],
     replicas: None,
     statements: &[(
         "views and triggers",

@@ -107,6 +107,7 @@ impl Adapter for MySqlAdapter {
 
     const FOREIGN_KEYS_TO: &'static str = altering::MYSQL_FOREIGN_KEYS_TO;
     const VIEWS: &'static str = altering::MYSQL_VIEWS;
+    const TRIGGERS: &'static str = altering::MYSQL_TRIGGERS;
     const TABLE_INDEXES: &'static str = expanding::MYSQL_INDEXES;
     const TABLE_RULES: &'static str = expanding::MYSQL_RULES;
     const TABLE_SIZE: &'static str = expanding::MYSQL_SIZE;

@@ -95,6 +95,7 @@ impl Adapter for PostgresAdapter {
 
     const FOREIGN_KEYS_TO: &'static str = altering::POSTGRES_FOREIGN_KEYS_TO;
     const VIEWS: &'static str = altering::POSTGRES_VIEWS;
+    const TRIGGERS: &'static str = altering::POSTGRES_TRIGGERS;
     const TABLE_INDEXES: &'static str = expanding::POSTGRES_INDEXES;
     const TABLE_RULES: &'static str = expanding::POSTGRES_RULES;
     const TABLE_SIZE: &'static str = expanding::POSTGRES_SIZE;

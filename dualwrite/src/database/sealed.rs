@@ -56,6 +56,9 @@ pub trait Adapter: Send + Sync + 'static {
     /// Asks for the views and their texts.
     const VIEWS: &'static str;
 
+    /// Asks for the triggers: the name, the table, and the text with what it executes.
+    const TRIGGERS: &'static str;
+
     /// Asks for the indexes of a table, bound as above: the name, whether it is unique and valid, and what stands behind
     /// the table in `CREATE INDEX`.
     const TABLE_INDEXES: &'static str;
@@ -82,10 +85,6 @@ pub trait Adapter: Send + Sync + 'static {
     /// Asks for the indexes of a table, bound as above, with their columns, where a column cannot be dropped before
     /// they are; those that a constraint made have an empty name.
     const INDEXED_COLUMNS: Option<&'static str> = None;
-
-    /// Asks for the triggers of this library on a table, bound as above, with their texts, where a column cannot be dropped
-    /// that they name.
-    const WATCHES: Option<&'static str> = None;
 
     /// Statements that limit how long a change of the schema waits for a lock, and how long it may take.
     fn alter_settings(lock: Duration, statement: Duration) -> Vec<String>;

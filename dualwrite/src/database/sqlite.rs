@@ -72,6 +72,7 @@ impl Adapter for SqliteAdapter {
 
     const FOREIGN_KEYS_TO: &'static str = altering::SQLITE_FOREIGN_KEYS_TO;
     const VIEWS: &'static str = altering::SQLITE_VIEWS;
+    const TRIGGERS: &'static str = altering::SQLITE_TRIGGERS;
     const TABLE_INDEXES: &'static str = expanding::SQLITE_INDEXES;
     const TABLE_RULES: &'static str = expanding::SQLITE_RULES;
     const TABLE_SIZE: &'static str = expanding::SQLITE_SIZE;
@@ -82,7 +83,6 @@ impl Adapter for SqliteAdapter {
     }
 
     const INDEXED_COLUMNS: Option<&'static str> = Some(altering::SQLITE_INDEXED);
-    const WATCHES: Option<&'static str> = Some(altering::SQLITE_WATCHES);
 
     fn alter_settings(lock: Duration, _statement: Duration) -> Vec<String> {
         altering::sqlite_settings(lock)

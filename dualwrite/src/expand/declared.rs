@@ -265,29 +265,7 @@ impl Expand {
                 "an expand adds 1 to {EXPAND_OBJECTS_MAX} columns, tables or indexes; this one has {objects}"
             )));
         }
-        for column in &self.columns {
-            check_table(&column.table)?;
-            check_names(column.old.iter().chain([&column.name]))?;
-            if column.old.is_empty() {
-                return Err(wrong(format!("name the old columns that `{}` replaces", column.name)));
-            }
-            if column.old.iter().any(|old| old.eq_ignore_ascii_case(&column.name)) {
-                return Err(wrong(format!(
-                    "`{}` is old and new at once; give the new column another name",
-                    column.name
-                )));
-            }
-            match &column.kind {
-                Kind::OfOld => {}
-                Kind::Sql(kind) => check_type(kind)?,
-                Kind::Undeclared => {
-                    return Err(wrong(format!(
-                        "give the new column `{0}` a type: `.typed(\"{0}\", \"…\")`",
-                        column.name
-                    )));
-                }
-            }
-        }
+        self.columns.iter().try_for_each(check_column)?;
         for index in &self.indexes {
             check_table(&index.table)?;
             check_names(index.columns.iter())?;
@@ -295,6 +273,12 @@ impl Expand {
                 return Err(wrong(format!("an index on `{}` has no column", index.table)));
             }
         }
+        self.check_strict()?;
+        self.tables.iter().try_for_each(NewTable::check)
+    }
+
+    /// What becomes stricter once all is copied.
+    fn check_strict(&self) -> Result<(), Error> {
         let strict = self.not_null.iter().chain(self.defaults.iter().map(|(name, _)| name));
         for name in strict {
             if !self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
@@ -311,7 +295,28 @@ impl Expand {
                 )));
             }
         }
-        self.tables.iter().try_for_each(NewTable::check)
+        Ok(())
+    }
+}
+
+fn check_column(column: &NewColumn) -> Result<(), Error> {
+    check_table(&column.table)?;
+    check_names(column.old.iter().chain([&column.name]))?;
+    let name = &column.name;
+    if column.old.is_empty() {
+        return Err(wrong(format!("name the old columns that `{name}` replaces")));
+    }
+    if column.old.iter().any(|old| old.eq_ignore_ascii_case(name)) {
+        return Err(wrong(format!(
+            "`{name}` is old and new at once; give the new column another name"
+        )));
+    }
+    match &column.kind {
+        Kind::OfOld => Ok(()),
+        Kind::Sql(kind) => check_type(kind),
+        Kind::Undeclared => {
+            Err(wrong(format!("give the new column `{name}` a type: `.typed(\"{name}\", \"…\")`")))
+        }
     }
 }
 

@@ -11,12 +11,13 @@ use crate::contract::declared::Contract;
 use crate::contract::facts::{ContractFacts, Progress};
 use crate::contract::plan::{ContractPlan, plan};
 use crate::contract::relax::rejecting;
+use crate::contract::shape::OldShape;
 use crate::control::Control;
 use crate::control::contracts::{AlterLimits, ContractEvent, ContractStep, NewContractEvent};
 use crate::copier::joined::Joined;
 use crate::database::Dialect;
 use crate::error::{Error, ErrorKind};
-use crate::migration::altering::{alter, set_trigger};
+use crate::migration::altering::{Altering, set_trigger};
 use crate::migration::transition::{check_named, check_reason};
 
 const EVENTS: u32 = 100;
@@ -65,6 +66,8 @@ struct Known {
     facts: ContractFacts,
     contract: Contract,
     plan: ContractPlan,
+    /// The tables that are to go, or that a column goes from, as far as they are there.
+    tables: Vec<String>,
 }
 
 impl<'m> Contracting<'m> {
@@ -74,6 +77,12 @@ impl<'m> Contracting<'m> {
 
     fn refused(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         Error::new(kind, message).of(self.name)
+    }
+
+    fn undeclared(&self) -> Error {
+        let message =
+            "no release has declared what is old: `registration.contract(Contract::new()…)`";
+        self.refused(ErrorKind::InvalidInput, message)
     }
 
     fn dialect(&self) -> Result<&'static Dialect, Error> {
@@ -91,6 +100,11 @@ impl<'m> Contracting<'m> {
 
     /// The facts, with what the catalogue says now.
     pub(crate) async fn facts(&self) -> Result<ContractFacts, Error> {
+        Ok(self.seen().await?.0)
+    }
+
+    /// The facts, and what the catalogue says of the old tables.
+    async fn seen(&self) -> Result<(ContractFacts, OldShape), Error> {
         if let Some(shared) = self.shared
             && let Some(copier) = &shared.copier
             && let Err(error) = copier.find_hazards(shared).await
@@ -100,23 +114,25 @@ impl<'m> Contracting<'m> {
         }
         self.check_version().await?;
         let mut facts = self.control.contract_facts(self.name).await?;
+        let mut shape = OldShape::default();
         if let Some(contract) = &facts.contract {
-            facts.dependents = self.control.old_shape(contract).await?.dependents(contract);
+            shape = self.control.old_shape(contract).await?;
+            facts.dependents = shape.dependents(contract);
         }
-        Ok(facts)
+        Ok((facts, shape))
     }
 
     async fn known(&self, lock_timeout: Duration) -> Result<Known, Error> {
         let dialect = self.dialect()?;
-        let facts = self.facts().await?;
+        let (facts, shape) = self.seen().await?;
         let Some(contract) = facts.contract.clone() else {
-            let message =
-                "no release has declared what is old: `registration.contract(Contract::new()…)`";
-            return Err(self.refused(ErrorKind::InvalidInput, message));
+            return Err(self.undeclared());
         };
-        let shape = self.control.old_shape(&contract).await?;
         let plan = plan(self.name, &contract, &shape, dialect, lock_timeout);
-        Ok(Known { facts, contract, plan })
+        let mut tables: Vec<String> =
+            shape.left(&contract).iter().map(|object| object.table.clone()).collect();
+        tables.dedup();
+        Ok(Known { facts, contract, plan, tables })
     }
 
     /// Judges all pieces of evidence now.
@@ -125,6 +141,16 @@ impl<'m> Contracting<'m> {
     /// `UnknownMigration`, `Database`.
     pub async fn check(&self) -> Result<ContractDecision, Error> {
         Ok(decide(&self.facts().await?))
+    }
+
+    /// What the evidence says now, the statements that are left, and whether all of old is gone.
+    pub(crate) async fn overview(&self) -> Result<(ContractDecision, Vec<String>, bool), Error> {
+        let (facts, shape) = self.seen().await?;
+        let Some(contract) = &facts.contract else {
+            return Ok((decide(&facts), Vec::new(), false));
+        };
+        let plan = plan(self.name, contract, &shape, self.dialect()?, LOCK_TIMEOUT);
+        Ok((decide(&facts), plan.statements, facts.progress == Progress::Ended))
     }
 
     /// The statements that would drop what is left of old, whether or not the evidence is there.
@@ -140,12 +166,7 @@ impl<'m> Contracting<'m> {
     /// # Errors
     /// `InvalidInput` where nothing is declared as old, `UnknownMigration`, `Database`.
     pub async fn tables(&self) -> Result<Vec<String>, Error> {
-        let contract = self.known(LOCK_TIMEOUT).await?.contract;
-        let shape = self.control.old_shape(&contract).await?;
-        let mut tables: Vec<String> =
-            shape.left(&contract).iter().map(|object| object.table.clone()).collect();
-        tables.dedup();
-        Ok(tables)
+        Ok(self.known(LOCK_TIMEOUT).await?.tables)
     }
 
     /// Statements that relax the constraints of old columns which would reject a row that new alone writes. Run them
@@ -173,7 +194,9 @@ impl<'m> Contracting<'m> {
     /// reason; `Database`.
     pub async fn approve(&self, by: &str, because: &str) -> Result<(), Error> {
         self.check_said(by, because)?;
-        let contract = self.known(LOCK_TIMEOUT).await?.contract;
+        self.check_version().await?;
+        let contract = self.control.contract_facts(self.name).await?.contract;
+        let contract = contract.ok_or_else(|| self.undeclared())?;
         self.control.approve(self.name, &contract.approval, by, because).await
     }
 
@@ -343,7 +366,7 @@ impl<'m> RunContract<'m> {
         let (by, because) = (&*self.actor, &*self.reason);
         contracting.begin(&known.facts, &known.plan.statements, by, because).await?;
         for (done, statement) in known.plan.statements.iter().enumerate() {
-            if let Err(error) = self.one(statement).await {
+            if let Err(error) = self.one(statement, &known.tables).await {
                 // Somebody else may have dropped it meanwhile.
                 if contracting.known(self.limits.lock).await?.plan.statements.is_empty() {
                     break;
@@ -364,9 +387,10 @@ impl<'m> RunContract<'m> {
         Ok(ContractRun { ended: true, ..run })
     }
 
-    async fn one(&self, statement: &str) -> Result<(), Error> {
+    async fn one(&self, statement: &str, tables: &[String]) -> Result<(), Error> {
         let control = self.contracting.control;
-        alter(control, statement, self.limits, self.attempts, "run the contract again").await
+        let (limits, attempts, next) = (self.limits, self.attempts, "run the contract again");
+        Altering { control, tables, limits, attempts, next }.run(statement).await
     }
 
     /// Records what failed; answers with the error.

@@ -1,23 +1,28 @@
 //! [`GuardedMigrator`]: applies schema migrations, and asks for the evidence before a statement that touches old.
 
+mod touched;
+
 use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
 
+use self::touched::{Files, Touched};
 use crate::clock;
-use crate::contract::decide::{ContractDecision, decide};
-use crate::contract::declared::Contract;
-use crate::contract::facts::{ContractFacts, Progress};
-use crate::control::Control;
-use crate::control::contracts::{ContractStep, Contracts as _};
+use crate::contract::decide::ContractDecision;
+use crate::contract::declared::OldObject;
+use crate::contract::facts::Progress;
+use crate::control::Control as _;
+use crate::control::contracts::{AlterLimits, Contracts as _};
+use crate::control::removals::Removals as _;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::{Error, ErrorKind, is_undefined_table};
+use crate::migration::altering::stands_in_the_way;
 use crate::migration::contracting::Contracting;
+use crate::migration::removing::Removing;
 use crate::migration::transition::check_named;
 use crate::schema::SqlDialect;
-use crate::schema::guarded::touching;
 use crate::store::sql::SqlControl;
 
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,15 +43,16 @@ pub struct GuardedStatement {
     pub line: usize,
     /// The rule of [`schema`](crate::schema) that speaks against it.
     pub rule: String,
-    /// The migration that calls that old.
+    /// The migration that calls that old, or the [removal](crate::removal::Removal) that names it.
     pub migration: String,
-    /// Whether it may be applied now.
+    /// Whether it may be applied now; of a removal with [`EvidenceKind::Phase`](crate::contract::EvidenceKind::Phase) alone.
     pub decision: ContractDecision,
 }
 
 /// A [`Migrator`] that refuses to apply a statement which drops, renames or rewrites what a migration calls
 /// [old](crate::contract::Contract), unless all evidence is there. Use it wherever the migrations of the application are
-/// applied.
+/// applied. What a [removal](crate::removal::Removal) names is guarded as well: a statement that drops it is applied when
+/// the phases before the drop are over.
 ///
 /// Where one statement is refused, none of the pending files is applied. What no parser here reads is refused as long
 /// as there is a contract, unless the file waives that: see [`guide::schema`](crate::guide::schema).
@@ -69,16 +75,6 @@ pub struct GuardedMigrator<'m> {
     reason: String,
     lock: Duration,
     attempts: u32,
-}
-
-/// A contract that pending files touch.
-struct Touched {
-    name: String,
-    contract: Contract,
-    facts: ContractFacts,
-    statements: Vec<(i64, usize, &'static str)>,
-    /// The files.
-    texts: Vec<String>,
 }
 
 impl<'m> GuardedMigrator<'m> {
@@ -131,13 +127,15 @@ impl<'m> GuardedMigrator<'m> {
         let control = SqlControl::new(pool.clone(), ANSWER_WITHIN);
         let mut found = Vec::new();
         for touched in self.touched(pool, &control).await? {
-            let decision = decide(&touched.facts);
-            found.extend(touched.statements.iter().map(|(version, line, rule)| GuardedStatement {
-                version: *version,
-                line: *line,
-                rule: (*rule).to_owned(),
-                migration: touched.name.clone(),
-                decision: decision.clone(),
+            let decision = touched.decision();
+            found.extend(touched.statements().iter().map(|(version, line, rule)| {
+                GuardedStatement {
+                    version: *version,
+                    line: *line,
+                    rule: (*rule).to_owned(),
+                    migration: touched.name.clone(),
+                    decision: decision.clone(),
+                }
             }));
         }
         control.close();
@@ -183,23 +181,21 @@ impl<'m> GuardedMigrator<'m> {
             (_, true) => SqlDialect::Mysql,
             _ => SqlDialect::Sqlite,
         };
+        let all = |objects: &[OldObject]| Files::touching(&pending, dialect, objects);
         let mut found = Vec::new();
         for (name, contract) in control.contracts().await? {
-            let (mut statements, mut texts) = (Vec::new(), Vec::new());
-            for file in &pending {
-                let touching = touching(file.sql.as_str(), dialect, contract.objects());
-                if !touching.is_empty() {
-                    texts.push(file.sql.as_str().to_owned());
-                }
-                let own = touching.iter().map(|one| (file.version, one.line, one.rule));
-                statements.extend(own);
-            }
-            if statements.is_empty() {
-                continue;
-            }
+            let Some(files) = all(contract.objects()) else { continue };
             let facts = Contracting::new(control, &name, None).facts().await?;
             if facts.progress != Progress::Ended {
-                found.push(Touched { name, contract, facts, statements, texts });
+                found.push(Touched::of_contract(name, contract, facts, files));
+            }
+        }
+        for name in control.removals().await? {
+            let removing = Removing::new(control, &name);
+            let objects = removing.all_objects().await?;
+            let Some(files) = all(&objects) else { continue };
+            if let Some(missing) = removing.against_a_drop().await? {
+                found.push(Touched::of_removal(name, objects, missing, files));
             }
         }
         Ok(found)
@@ -235,8 +231,8 @@ impl<'m> GuardedMigrator<'m> {
         DB::Connection: Migrate,
     {
         // All are judged before one is begun.
-        for one in touched.iter().filter(|one| one.facts.progress == Progress::NotBegun) {
-            decide(&one.facts).admit().map_err(|error| one.refused(&error))?;
+        for one in touched.iter().filter(|one| !one.is_begun()) {
+            one.decision().admit().map_err(|error| one.refused(&error))?;
         }
         check_named("actor", &self.actor)?;
         if self.reason.trim().is_empty() {
@@ -244,59 +240,77 @@ impl<'m> GuardedMigrator<'m> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         for one in touched {
-            let contracting = Contracting::new(control, &one.name, None);
-            let begun = contracting.begin(&one.facts, &one.texts, &self.actor, &self.reason).await;
+            let begun = one.begin(control, &self.actor, &self.reason).await;
             begun.map_err(|error| one.refused(&error))?;
         }
-        let applied = self.apply(pool).await;
+        let applied = self.apply(pool, control, touched).await;
         for one in touched {
-            self.conclude(control, one, applied.as_ref().err()).await?;
+            let limits = AlterLimits { lock: self.lock, statement: STATEMENT_WITHIN };
+            let said = (&*self.actor, &*self.reason);
+            one.conclude(control, said, applied.as_ref().err(), (limits, self.attempts)).await?;
         }
         applied
     }
 
-    /// Under a lock timeout, tried again while others hold the lock.
-    async fn apply<DB: Backend>(&self, pool: &sqlx::Pool<DB>) -> Result<(), Error>
+    /// Under a lock timeout, tried again while others hold the lock or a replica is behind.
+    async fn apply<DB: Backend>(
+        &self,
+        pool: &sqlx::Pool<DB>,
+        control: &SqlControl<DB>,
+        touched: &[Touched],
+    ) -> Result<(), Error>
     where
         DB::Connection: Migrate,
     {
-        let doing = "applying schema migrations";
-        let lost = |error| Error::database(doing, error);
-        let mut pause = BACKOFF;
+        let tables: Vec<String> = touched.iter().flat_map(Touched::tables).collect();
+        let (mut pause, mut seen) = (BACKOFF, Vec::new());
         for attempt in 1..=self.attempts {
-            // Taken out of the pool, for its settings, and closed at the end.
-            let mut conn = pool.acquire().await.map_err(lost)?.detach();
-            for setting in DB::Adapter::alter_settings(self.lock, STATEMENT_WITHIN) {
-                DB::Adapter::run_text(&mut conn, setting).await.map_err(lost)?;
+            seen = stands_in_the_way(control, &tables, self.lock).await;
+            if seen.is_empty() && self.apply_once::<DB>(pool).await? {
+                return Ok(());
             }
-            let error = match self.migrator.run_direct(None, &mut conn, false).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let waited = match &error {
-                MigrateError::ExecuteMigration(error, version)
-                    if DB::Adapter::is_lock_timeout(error) =>
-                {
-                    self.forget_unapplied::<DB>(&mut conn, *version).await.map_err(lost)?
-                }
-                MigrateError::Execute(error) => DB::Adapter::is_lock_timeout(error),
-                _ => false,
-            };
-            if !waited {
-                return Err(failed(error));
-            }
-            drop(conn); // closes it, and gives the migrator's lock back
             if attempt < self.attempts {
                 clock::sleep(clock::jittered(pause, u64::from(attempt) * 7_919)).await;
                 pause = (pause * 2).min(BACKOFF_MAX);
             }
         }
+        let found = match seen.is_empty() {
+            true => "look for a transaction that is held open".to_owned(),
+            false => format!("it was not begun, for it would have waited: {}", seen.join(", ")),
+        };
         let message = format!(
-            "a schema migration did not get its lock within {:?}, {} times; look for a transaction that is held open, \
-             and apply it again",
+            "a schema migration did not get its lock within {:?}, {} times; {found}; apply it again then",
             self.lock, self.attempts
         );
         Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// Returns whether it was applied; `false` where it waited for a lock in vain.
+    async fn apply_once<DB: Backend>(&self, pool: &sqlx::Pool<DB>) -> Result<bool, Error>
+    where
+        DB::Connection: Migrate,
+    {
+        let lost = |error| Error::database("applying schema migrations", error);
+        // Taken out of the pool, for its settings, and closed at the end.
+        let mut conn = pool.acquire().await.map_err(lost)?.detach();
+        for setting in DB::Adapter::alter_settings(self.lock, STATEMENT_WITHIN) {
+            DB::Adapter::run_text(&mut conn, setting).await.map_err(lost)?;
+        }
+        let error = match self.migrator.run_direct(None, &mut conn, false).await {
+            Ok(()) => return Ok(true),
+            Err(error) => error,
+        };
+        let waited = match &error {
+            MigrateError::ExecuteMigration(error, version)
+                if DB::Adapter::is_lock_timeout(error) =>
+            {
+                self.forget_unapplied::<DB>(&mut conn, *version).await.map_err(lost)?
+            }
+            MigrateError::Execute(error) => DB::Adapter::is_lock_timeout(error),
+            _ => false,
+        };
+        // The connection ends here, which gives the migrator's lock back.
+        if waited { Ok(false) } else { Err(failed(error)) }
     }
 
     /// On MySQL and MariaDB, the record that sqlx leaves of a file that failed: where the file is one statement, which
@@ -319,44 +333,6 @@ impl<'m> GuardedMigrator<'m> {
             DB::Adapter::execute(conn, &sql, &[SqlValue::from(version)]).await?;
         }
         Ok(single)
-    }
-
-    /// Records what has become of old.
-    async fn conclude<DB: Backend>(
-        &self,
-        control: &SqlControl<DB>,
-        one: &Touched,
-        error: Option<&Error>,
-    ) -> Result<(), Error> {
-        let shape = control.old_shape(&one.contract).await?;
-        let left = shape.left(&one.contract).len();
-        let untouched = left == one.contract.objects().len()
-            && one.facts.progress == Progress::NotBegun
-            && error.is_some();
-        let (what, step) = match (left, untouched) {
-            (0, _) => ("dropped", ContractStep::End),
-            (_, true) => ("released", ContractStep::Release),
-            _ if error.is_some() => ("failed", ContractStep::Stay),
-            _ => ("altered", ContractStep::Stay),
-        };
-        let detail = error.map_or_else(|| one.texts.join("\n"), ToString::to_string);
-        let contracting = Contracting::new(control, &one.name, None);
-        contracting.record(what, &self.actor, &self.reason, detail, step).await
-    }
-}
-
-impl Touched {
-    fn refused(&self, error: &Error) -> Error {
-        let places: Vec<String> = self
-            .statements
-            .iter()
-            .map(|(version, line, rule)| format!("file {version}, line {line} ({rule})"))
-            .collect();
-        let message = format!(
-            "{} would drop, rename or rewrite what this migration calls old, or may; nothing was applied: {error}",
-            places.join(", ")
-        );
-        Error::new(error.kind(), message).of(&self.name)
     }
 }
 

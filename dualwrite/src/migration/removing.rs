@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::contract::declared::{Contract, OldObject};
-use crate::contract::plan::plan;
+use crate::contract::plan::drops;
 use crate::contract::relax;
 use crate::contract::shape::OldShape;
 use crate::control::Control;
@@ -11,7 +11,7 @@ use crate::control::contracts::{AlterLimits, ContractEvent, NewContractEvent};
 use crate::control::removals::RemovalStep;
 use crate::database::{Dialect, RemovalWatch};
 use crate::error::{Error, ErrorKind};
-use crate::migration::altering::alter;
+use crate::migration::altering::Altering;
 use crate::migration::transition::{check_named, check_reason};
 use crate::removal::decide::{RemovalFacts, RemovalShape, admit, missing, next};
 use crate::removal::phase::RemovalPhase;
@@ -168,15 +168,18 @@ impl<'m> Removing<'m> {
     /// # Errors
     /// `UnknownMigration`, `Database`.
     pub async fn tables(&self) -> Result<Vec<String>, Error> {
-        let known = self.known().await?;
-        let mut tables = self.whole_tables(&known);
+        Ok(self.tables_now(&self.known().await?))
+    }
+
+    fn tables_now(&self, known: &Known) -> Vec<String> {
+        let mut tables = self.whole_tables(known);
         let objects = known.contract().objects().iter();
         for object in objects.filter(|object| object.column.is_some()) {
             if !tables.contains(&object.table) {
                 tables.push(object.table.clone());
             }
         }
-        Ok(tables)
+        tables
     }
 
     /// The tables that are removed, by the names that they have now.
@@ -207,13 +210,19 @@ impl<'m> Removing<'m> {
         }
     }
 
-    async fn run(&self, statement: &str) -> Result<(), Error> {
-        alter(self.control, statement, LIMITS, ATTEMPTS, "give the command again").await
+    async fn run(&self, known: &Known, statement: &str) -> Result<(), Error> {
+        self.run_on(&self.tables_now(known), statement).await
+    }
+
+    async fn run_on(&self, tables: &[String], statement: &str) -> Result<(), Error> {
+        let (control, next) = (self.control, "give the command again");
+        let altering = Altering { control, tables, limits: LIMITS, attempts: ATTEMPTS, next };
+        altering.run(statement).await
     }
 
     async fn unwatch(&self, known: &Known, object: &OldObject) -> Result<(), Error> {
         for statement in self.watch(known, object).remove(known.dialect) {
-            self.run(&statement).await?;
+            self.run(known, &statement).await?;
         }
         Ok(())
     }
@@ -268,9 +277,11 @@ impl<'m> Removing<'m> {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
+        // On PostgreSQL whoever reads a table does not keep a trigger from being made.
+        let tables = if known.dialect.numbered { Vec::new() } else { self.tables_now(&known) };
         for object in known.contract().objects() {
             for statement in self.watch(&known, object).create(known.dialect) {
-                self.run(&statement).await?;
+                self.run_on(&tables, &statement).await?;
             }
         }
         let to = (RemovalPhase::WritesStopped, "writes_stopped");
@@ -300,7 +311,7 @@ impl<'m> Removing<'m> {
                 self.unwatch(&known, object).await?;
             }
             let statement = rename(object, &renamed(object), known.dialect);
-            self.run(&statement).await?;
+            self.run(&known, &statement).await?;
             done.push(statement);
         }
         let to = (RemovalPhase::Renamed, "renamed");
@@ -317,12 +328,11 @@ impl<'m> Removing<'m> {
         for object in known.contract().objects() {
             self.unwatch(&known, object).await?;
         }
-        let lock = LIMITS.lock;
-        let mut statements = plan(self.name, &other, &known.other, known.dialect, lock).statements;
-        statements
-            .extend(plan(self.name, known.contract(), &known.own, known.dialect, lock).statements);
+        let mut found = drops(&other, &known.other, known.dialect);
+        found.extend(drops(known.contract(), &known.own, known.dialect));
+        let statements: Vec<String> = found.into_iter().map(|(statement, _)| statement).collect();
         for statement in &statements {
-            if let Err(error) = self.run(statement).await {
+            if let Err(error) = self.run(&known, statement).await {
                 let detail = format!("{statement}: {error}");
                 self.record("failed", by, because, detail).await?;
                 return Err(error);
@@ -331,6 +341,55 @@ impl<'m> Removing<'m> {
         let to = (RemovalPhase::Dropped, "dropped");
         self.step(&known, to, (by, because), statements.join(";\n")).await?;
         Ok(statements)
+    }
+
+    /// What stands against a statement of somebody else's that drops it; `None` where everything was dropped already.
+    pub(crate) async fn against_a_drop(&self) -> Result<Option<Vec<String>>, Error> {
+        let known = self.known().await?;
+        let facts = &known.facts;
+        Ok(match next(facts.phase, &facts.declared) {
+            None => None,
+            Some(RemovalPhase::Dropped) => Some(missing(facts, &known.shape)),
+            Some(next) => Some(vec![format!(
+                "it stands at {}, and its next phase is {next}: `dualwrite removal`",
+                facts.phase
+            )]),
+        })
+    }
+
+    /// What is removed, by its own names and by those that it has out of the way.
+    pub(crate) async fn all_objects(&self) -> Result<Vec<OldObject>, Error> {
+        let declared = self.control.removal(self.name).await?.declared;
+        let mut objects = declared.objects().to_vec();
+        objects.extend_from_slice(all_renamed(&declared).objects());
+        Ok(objects)
+    }
+
+    /// Before somebody else drops it: the triggers go, for a column cannot be dropped everywhere that they name.
+    pub(crate) async fn before_a_drop(&self, by: &str, because: &str) -> Result<(), Error> {
+        let known = self.admitted(RemovalPhase::Dropped, by, because).await?;
+        for object in known.contract().objects() {
+            self.unwatch(&known, object).await?;
+        }
+        Ok(())
+    }
+
+    /// After somebody else ran these statements: where all of it is gone, it is dropped.
+    pub(crate) async fn after_a_drop(
+        &self,
+        (by, because): (&str, &str),
+        detail: String,
+        failed: Option<&Error>,
+    ) -> Result<(), Error> {
+        if let Some(error) = failed {
+            return self.record("failed", by, because, error.to_string()).await;
+        }
+        let known = self.known().await?;
+        let is_left = |object: &OldObject| known.has_own(object) || known.has_other(object);
+        if known.contract().objects().iter().any(is_left) {
+            return self.record("altered", by, because, detail).await;
+        }
+        self.step(&known, (RemovalPhase::Dropped, "dropped"), (by, because), detail).await
     }
 
     /// Takes it back to use, from any phase but the last: its names are what they were, and nobody is recorded any more.
@@ -351,7 +410,7 @@ impl<'m> Removing<'m> {
             }
             if known.has_other(object) && !known.has_own(object) {
                 let statement = rename(&renamed(object), object, known.dialect);
-                self.run(&statement).await?;
+                self.run(&known, &statement).await?;
                 done.push(statement);
             }
         }

@@ -6,6 +6,8 @@ mod api;
 mod chart;
 mod commands;
 mod confirm;
+mod dropping;
+mod drops;
 mod fields;
 mod forms;
 mod html;
@@ -48,6 +50,8 @@ pub const PAGE_FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// Within so much the page answers, whatever the database does.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
+/// What may be dropped is read in the catalogue, which takes MariaDB seconds where it has many databases.
+const CATALOGUE_WITHIN: Duration = Duration::from_secs(20);
 /// A command may wait for writes in flight, and for instances.
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes of an error that becomes a page.
@@ -80,11 +84,15 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// |---|---|
 /// | GET `/`, `/?search=…&stage=…&needs=1&page=…` | all migrations, 50 a page, those first that need somebody |
 /// | GET `/view/{name}` | one migration: stages, what stands against the next move, both sides in the last hour, backfill, verification, rollout, instances, and forms for the commands |
-/// | GET `/view/{name}/keys`, `…/history`, `…/catalogue` | its dead letters and mismatches; who did what and why; what the preflight found |
+/// | GET `/view/{name}/keys`, `…/history`, `…/catalogue`, `…/contract` | its dead letters and mismatches; who did what and why; what the preflight found; whether the old side may be dropped |
+/// | GET `/view-removals`, `/view-removals/{name}` | tables and columns that are dropped in phases |
 /// | GET `/view/{name}/confirm/{command}` | what a command would do, with a button that does it |
 /// | GET `/live`, `/view/{name}/live` | server-sent events by which a script renews the first two while they are seen; at most [`PAGE_LIVE_MAX`] at a time |
 /// | GET `/migrations`, `/migrations/{name}` | the same as JSON, as [`MigrationOverview`] is serialized |
 /// | GET `/migrations/{name}/{query}` | JSON of `readiness`, `preflight`, `hazards`, `events`, `audit`, `instances`, `dead-letters`, `mismatches`, `jobs`, `traffic` or `rollout` |
+/// | GET `/contracts`, `/contracts/{name}` | JSON of the names, and whether the old side may be dropped: a [`ContractOverview`](crate::operator::ContractOverview), whose `may_drop` a pipeline asks |
+/// | POST `/contracts/{name}/approve`, `/contracts/{name}/backup` | gives the approval, or confirms a backup, with `because` and the `output` of the backup's command |
+/// | GET `/removals`, `/removals/{name}`; POST `/removals/{name}/backup` | the same of removals: a [`RemovalOverview`](crate::operator::RemovalOverview) |
 /// | GET `/openapi.json` | the document of all JSON that is answered here, in OpenAPI |
 /// | GET `/commands` | the list of commands, [`COMMANDS`](crate::operator::COMMANDS) |
 /// | POST `/migrations/{name}/commands/{command}` | carries one of them out, with its fields and `because`, `expect-epoch` and `dry-run`; with a JSON body or `Accept: application/json` it answers with the [`CommandOutcome`](crate::operator::CommandOutcome), or `application/problem+json` |
@@ -155,11 +163,7 @@ async fn guarded(
     let reader = Reader::of(&request);
     let mut response = match gatekeeper.admit(&mut request) {
         Ok(()) => {
-            let limit = match request.uri().path().contains("/commands/") {
-                true => COMMAND_WITHIN,
-                false => ANSWER_WITHIN,
-            };
-            match clock::limit(limit, next.run(request)).await {
+            match clock::limit(limit_of(request.uri().path()), next.run(request)).await {
                 Ok(response) => response,
                 // What was asked of the database is given up, and cancelled there.
                 Err(()) => (StatusCode::SERVICE_UNAVAILABLE, LATE).into_response(),
@@ -172,6 +176,19 @@ async fn guarded(
     }
     response.headers_mut().extend(HEADERS);
     response
+}
+
+/// How long an answer may take.
+fn limit_of(path: &str) -> Duration {
+    let reads_catalogue = ["/contracts/", "/removals/", "/view-removals/"];
+    if path.contains("/commands/") {
+        return COMMAND_WITHIN;
+    }
+    match path.ends_with("/contract") || reads_catalogue.iter().any(|begin| path.starts_with(begin))
+    {
+        true => CATALOGUE_WITHIN,
+        false => ANSWER_WITHIN,
+    }
 }
 
 /// A browser with a window: errors are pages for it, with a way back.
@@ -248,6 +265,7 @@ async fn one(
 /// A page of a migration beside the first.
 async fn tab(
     State(operator): State<Operator>,
+    Extension(caller): Extension<Caller>,
     Path((name, tab)): Path<(String, String)>,
     OriginalUri(original): OriginalUri,
     inner: Uri,
@@ -267,6 +285,10 @@ async fn tab(
         "catalogue" => {
             let report = operator.preflight(&name).await?;
             tabs::read(&name, report.as_ref(), &links)
+        }
+        "contract" => {
+            let overview = operator.contract_overview(&name).await?;
+            dropping::contract(&overview, &links, caller.may_operate())
         }
         _ => return Err(Failed(StatusCode::NOT_FOUND, NOWHERE.to_owned())),
     };

@@ -134,17 +134,7 @@ fn postgres(table: &str, column: &Column<'_>) -> Vec<Verdict> {
             ),
         ));
     }
-    if column.is_serial() || column.identity {
-        let rule = if column.identity { "add-column-identity" } else { "add-column-serial" };
-        found.push(Verdict::blocking(
-            rule,
-            format!("each row draws a number: {rewrite}"),
-            format!(
-                "add {name} as a nullable bigint, make a sequence, SET DEFAULT nextval(…), then backfill \
-                 in batches"
-            ),
-        ));
-    }
+    found.extend(numbered(column, rewrite));
     if column.stored {
         found.push(Verdict::blocking(
             "add-column-generated-stored",
@@ -163,6 +153,22 @@ fn postgres(table: &str, column: &Column<'_>) -> Vec<Verdict> {
         ));
     }
     found
+}
+
+/// A column that draws its values from a sequence.
+fn numbered(column: &Column<'_>, rewrite: &str) -> Option<Verdict> {
+    let name = &column.name;
+    (column.is_serial() || column.identity).then(|| {
+        let rule = if column.identity { "add-column-identity" } else { "add-column-serial" };
+        Verdict::blocking(
+            rule,
+            format!("each row draws a number: {rewrite}"),
+            format!(
+                "add {name} as a nullable bigint, make a sequence, SET DEFAULT nextval(…), then backfill \
+                 in batches"
+            ),
+        )
+    })
 }
 
 /// Constraints that are written behind the column.
@@ -235,6 +241,13 @@ fn mysql(table: &str, column: &Column<'_>) -> Vec<Verdict> {
             "add it nullable, backfill it in batches, then set the default",
         ));
     }
+    found.extend(mysql_constraints(column));
+    found
+}
+
+/// Constraints that are written behind the column.
+fn mysql_constraints(column: &Column<'_>) -> Vec<Verdict> {
+    let mut found = Vec::new();
     if column.primary {
         found.push(Verdict::blocking(
             "add-primary-key",

@@ -99,18 +99,10 @@ fn of_operation(table: &Table<'_>, operation: &AlterTableOperation) -> Verdict {
             "validate-constraint",
             "reads the rows under a lock that lets others read and write",
         ),
-        Op::DropConstraint { name, .. } => drop_constraint(&name.value),
-        Op::DropPrimaryKey { .. } => drop_primary_key(),
-        Op::DropForeignKey { .. } => Verdict::warn(
-            "drop-foreign-key",
-            "rows that nothing holds together can come in from then on",
-            "keep it until the new side has it",
-        ),
-        Op::DropIndex { .. } => Verdict::warn(
-            "drop-index",
-            "statements that use it become slow, and duplicates come in where it was unique",
-            "make the new index first; look at the server's statistics of its use",
-        ),
+        Op::DropConstraint { .. }
+        | Op::DropPrimaryKey { .. }
+        | Op::DropForeignKey { .. }
+        | Op::DropIndex { .. } => dropped(operation),
         Op::OwnerTo { .. } => Verdict::warn(
             "change-owner",
             "roles that had their rights as the owner lose them",
@@ -123,6 +115,25 @@ fn of_operation(table: &Table<'_>, operation: &AlterTableOperation) -> Verdict {
             "",
         ),
         _ => alter_tokens::other(operation),
+    }
+}
+
+fn dropped(operation: &AlterTableOperation) -> Verdict {
+    use AlterTableOperation as Op;
+    match operation {
+        Op::DropConstraint { name, .. } => drop_constraint(&name.value),
+        Op::DropPrimaryKey { .. } => drop_primary_key(),
+        Op::DropForeignKey { .. } => Verdict::warn(
+            "drop-foreign-key",
+            "rows that nothing holds together can come in from then on",
+            "keep it until the new side has it",
+        ),
+        Op::DropIndex { .. } => Verdict::warn(
+            "drop-index",
+            "statements that use it become slow, and duplicates come in where it was unique",
+            "make the new index first; look at the server's statistics of its use",
+        ),
+        _ => Verdict::unknown(),
     }
 }
 
@@ -181,6 +192,13 @@ fn constraint_added(table: &Table<'_>, constraint: &TableConstraint, not_valid: 
             "ACCESS EXCLUSIVE while all rows are checked: nobody reads or writes",
             format!("ALTER TABLE {name} ADD … NOT VALID; then VALIDATE CONSTRAINT"),
         ),
+        _ => index_added(constraint),
+    }
+}
+
+/// A constraint that an index keeps.
+fn index_added(constraint: &TableConstraint) -> Verdict {
+    match constraint {
         TableConstraint::UniqueUsingIndex(_) => {
             Verdict::safe("unique-using-index", "the index is there: a short lock")
         }

@@ -40,6 +40,11 @@ fn postgres(cursor: Cursor<'_>) -> Option<Verdict> {
     if at.take("ADD") {
         return virtual_column(at);
     }
+    postgres_table(cursor).or_else(|| postgres_partition(cursor))
+}
+
+/// What is set for the whole table.
+fn postgres_table(cursor: Cursor<'_>) -> Option<Verdict> {
     let first = |words: &str| cursor.starts(words);
     if first("SET SCHEMA") {
         return Some(Verdict::breaking(
@@ -57,6 +62,11 @@ fn postgres(cursor: Cursor<'_>) -> Option<Verdict> {
     if first("SET WITHOUT OIDS") || first("CLUSTER ON") || first("SET WITHOUT CLUSTER") {
         return Some(Verdict::safe("table-option", "the catalogue alone changes"));
     }
+    None
+}
+
+fn postgres_partition(cursor: Cursor<'_>) -> Option<Verdict> {
+    let first = |words: &str| cursor.starts(words);
     if first("DETACH PARTITION") {
         let concurrently = cursor.has("CONCURRENTLY") || cursor.has("FINALIZE");
         return Some(match concurrently {
@@ -160,9 +170,26 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
     {
         return copies("rebuild-table", "make a new table and migrate to it");
     }
+    // The parser takes these words for a column and its type.
+    if first("ADD SYSTEM VERSIONING") || first("ADD PERIOD") {
+        return copies("system-versioning", "make a new table with it and migrate to that");
+    }
+    if first("DROP SYSTEM VERSIONING") || first("DROP PERIOD") {
+        return Some(Verdict::breaking(
+            "drop-system-versioning",
+            "the history of the rows is lost, and statements that ask for it fail",
+            "only when nobody reads it any more",
+        ));
+    }
     if first("COMMENT") || first("STATS_PERSISTENT") || first("STATS_AUTO_RECALC") {
         return Some(Verdict::safe("table-option", "the catalogue alone changes"));
     }
+    mysql_name(cursor).or_else(|| partition(cursor)).or_else(|| dropped(cursor))
+}
+
+/// What has another name, or another place.
+fn mysql_name(cursor: Cursor<'_>) -> Option<Verdict> {
+    let first = |words: &str| cursor.starts(words);
     if first("RENAME INDEX") || first("RENAME KEY") {
         return Some(Verdict::warn(
             "rename-index",
@@ -170,16 +197,13 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
             "look for its name in the code first",
         ));
     }
-    if first("RENAME COLUMN") {
-        return None;
-    }
-    if first("RENAME") {
+    if first("RENAME") && !first("RENAME COLUMN") {
         return Some(rename_table());
     }
     if first("DISCARD TABLESPACE") || first("IMPORT TABLESPACE") {
         return Some(Verdict::breaking("tablespace", "the table is not to be read meanwhile", ""));
     }
-    partition(cursor).or_else(|| dropped(cursor))
+    None
 }
 
 fn partition(cursor: Cursor<'_>) -> Option<Verdict> {

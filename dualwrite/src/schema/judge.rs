@@ -1,6 +1,6 @@
 //! Judges one statement: by its first words where these decide, else by what the parser reads.
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{CopySource, CreateTable, CreateView, Statement};
 use sqlparser::parser::Parser;
 
 use super::level::{SqlDialect, Verdict};
@@ -40,18 +40,19 @@ pub(super) fn judge(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
     parsed(text, at, dialect)
 }
 
+/// What the words behind `CREATE` say.
+fn created(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
+    at.take("CREATE").then(|| object::created(at, dialect)).flatten()
+}
+
 fn parsed(text: &str, at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
-    let created = || {
-        let mut at = at;
-        at.take("CREATE").then(|| object::created(at, dialect)).flatten()
-    };
     let read = Parser::parse_sql(parser_dialect(dialect), text).ok();
     let Some(statement) = read.and_then(|mut all| if all.len() == 1 { all.pop() } else { None })
     else {
         // Dangerous words first: what cannot be read is never safer than its first words say.
         return match at.word() {
             "DELETE" => Verdict::breaking("delete", "the rows are lost", "in batches, later"),
-            "CREATE" => created().unwrap_or_else(Verdict::unknown),
+            "CREATE" => created(at, dialect).unwrap_or_else(Verdict::unknown),
             _ => Verdict::unknown(),
         };
     };
@@ -60,46 +61,60 @@ fn parsed(text: &str, at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
     }
     match &statement {
         Statement::Query(query) => rows::query(query, dialect),
-        Statement::CreateTable(table) => created().unwrap_or_else(|| match &table.query {
-            Some(query) => {
-                let inner = rows::query(query, dialect);
-                let copies = Verdict::warn(
-                    "create-table-as",
-                    "all rows in one statement; on MySQL they are locked meanwhile",
-                    "make the table, then copy by the backfill of a migration",
-                );
-                if dialect == SqlDialect::Mysql { inner.worse(copies) } else { inner }
-            }
-            None if at.has_run("PARTITION OF") => Verdict::warn(
-                "create-partition",
-                "the parent is locked for a moment; the default partition is scanned",
-                "make the table alone, then ATTACH PARTITION",
-            ),
-            None => Verdict::safe("create-table", "a new table, which nobody reads yet"),
-        }),
-        Statement::CreateView(view) => {
-            let inner = rows::query(&view.query, dialect);
-            let made = match view.or_replace {
-                true => Verdict::warn(
-                    "replace-object",
-                    "code that runs now gets another answer from it",
-                    "make it under another name, and move its users",
-                ),
-                false => Verdict::safe("create-view", "a new view"),
-            };
-            if inner.rule == "select" { made } else { made.worse(inner) }
+        Statement::CreateTable(table) => {
+            created(at, dialect).unwrap_or_else(|| made(table, at, dialect))
         }
+        Statement::CreateView(view) => view_made(view, dialect),
         Statement::CreateVirtualTable { .. } => {
             Verdict::safe("create-table", "a new table, which nobody reads yet")
         }
-        Statement::Copy { to: true, .. } => Verdict::safe("copy-to", "reads only"),
+        Statement::Copy { to: true, source, .. } => match source {
+            // `COPY (DELETE … RETURNING …) TO` writes.
+            CopySource::Query(query) => {
+                Verdict::safe("copy-to", "reads only").worse(rows::query(query, dialect))
+            }
+            CopySource::Table { .. } => Verdict::safe("copy-to", "reads only"),
+        },
         Statement::Copy { .. } => Verdict::warn(
             "copy-from",
             "rows are added in one transaction; triggers and constraints hold for each",
             "in parts, if they are many",
         ),
-        _ => created().unwrap_or_else(Verdict::unknown),
+        _ => created(at, dialect).unwrap_or_else(Verdict::unknown),
     }
+}
+
+fn made(table: &CreateTable, at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
+    let Some(query) = &table.query else {
+        return match at.has_run("PARTITION OF") {
+            true => Verdict::warn(
+                "create-partition",
+                "the parent is locked for a moment; the default partition is scanned",
+                "make the table alone, then ATTACH PARTITION",
+            ),
+            false => Verdict::safe("create-table", "a new table, which nobody reads yet"),
+        };
+    };
+    let inner = rows::query(query, dialect);
+    let copies = Verdict::warn(
+        "create-table-as",
+        "all rows in one statement; on MySQL they are locked meanwhile",
+        "make the table, then copy by the backfill of a migration",
+    );
+    if dialect == SqlDialect::Mysql { inner.worse(copies) } else { inner }
+}
+
+fn view_made(view: &CreateView, dialect: SqlDialect) -> Verdict {
+    let inner = rows::query(&view.query, dialect);
+    let made = match view.or_replace {
+        true => Verdict::warn(
+            "replace-object",
+            "code that runs now gets another answer from it",
+            "make it under another name, and move its users",
+        ),
+        false => Verdict::safe("create-view", "a new view"),
+    };
+    if inner.rule == "select" { made } else { made.worse(inner) }
 }
 
 /// `EXPLAIN` runs nothing unless it says `ANALYZE`.

@@ -1,7 +1,7 @@
 //! Statements on whole objects: tables, indexes, views, types, functions, rights.
 
 use super::level::{SqlDialect, Verdict};
-use super::token::Cursor;
+use super::token::{Cursor, Part};
 
 const NEW: &str = "a new object, which nobody uses yet";
 
@@ -157,18 +157,40 @@ fn index(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
 
 /// Statements that are known by their first words alone.
 pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
-    let first = |words: &str| at.starts(words);
     Some(match at.word() {
         "TRUNCATE" => Verdict::breaking(
             if at.has("CASCADE") { "truncate-cascade" } else { "truncate" },
             "the rows are lost, with CASCADE those of tables that refer to it, too",
             "delete in batches, once nobody reads them",
         ),
-        "REINDEX" | "CLUSTER" if at.has("CONCURRENTLY") => {
+        "COMMENT" if at.starts("COMMENT ON") => {
+            Verdict::safe("comment-on", "the catalogue alone changes")
+        }
+        "TABLE" => Verdict::safe("select", "reads only"),
+        "LOCK" => lock(at),
+        "UNLOCK" => Verdict::safe("unlock", "ends a lock"),
+        "FLUSH" => Verdict::blocking("flush", "tables may be locked for all", ""),
+        "RENAME" => Verdict::breaking(
+            "rename-table",
+            "code that runs now names the old table",
+            "make a new table and migrate to it",
+        ),
+        "CALL" | "EXECUTE" | "LOAD" | "IMPORT" => Verdict::unknown(),
+        "SET" => setting(at),
+        "PRAGMA" => pragma(at),
+        "ATTACH" => Verdict::warn("attach", "statements may find tables of the other file", ""),
+        _ => return maintained(at, dialect).or_else(|| rights(at)).or_else(|| of_session(at)),
+    })
+}
+
+/// Statements that keep a table in order, or write it anew.
+fn maintained(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
+    Some(match at.word() {
+        "REINDEX" if is_on(at, "CONCURRENTLY") => {
             Verdict::safe("reindex-concurrently", "writers go on meanwhile")
         }
         "REINDEX" | "CLUSTER" => Verdict::blocking(
-            if first("CLUSTER") { "cluster" } else { "reindex" },
+            if at.starts("CLUSTER") { "cluster" } else { "reindex" },
             "the table or its index is rebuilt while writers wait",
             "REINDEX … CONCURRENTLY",
         ),
@@ -178,9 +200,7 @@ pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verd
             "in a quiet hour",
         ),
         "VACUUM"
-            if at.0.iter().any(
-                |part| matches!(part, super::token::Part::Word(word, _) if word == "FULL"),
-            ) =>
+            if at.0.iter().any(|part| matches!(part, Part::Word(word, _) if word == "FULL")) =>
         {
             Verdict::blocking(
                 "vacuum-full",
@@ -200,9 +220,21 @@ pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verd
             ),
         },
         "OPTIMIZE" | "REPAIR" => Verdict::blocking("rebuild-table", "the table is rebuilt", ""),
-        "COMMENT" if first("COMMENT ON") => {
-            Verdict::safe("comment-on", "the catalogue alone changes")
-        }
+        _ => return None,
+    })
+}
+
+/// Whether an option is there, also in parentheses, where it may be switched off.
+fn is_on(at: Cursor<'_>, option: &str) -> bool {
+    let has = |wanted: &[&str]| {
+        at.0.iter().any(|part| matches!(part, Part::Word(word, _) if wanted.contains(&&**word)))
+    };
+    has(&[option]) && !has(&["FALSE", "OFF"])
+}
+
+/// What roles may do.
+fn rights(at: Cursor<'_>) -> Option<Verdict> {
+    Some(match at.word() {
         "GRANT" => Verdict::safe("grant", "roles may do more; nothing fails"),
         "REVOKE" => Verdict::breaking(
             "revoke",
@@ -210,23 +242,32 @@ pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verd
             "look who uses it first",
         ),
         "REASSIGN" => Verdict::warn("change-owner", "roles may lose rights that they had", ""),
-        "LOCK" => lock(at),
-        "UNLOCK" => Verdict::safe("unlock", "ends a lock"),
-        "FLUSH" => Verdict::blocking("flush", "tables may be locked for all", ""),
-        "RENAME" => Verdict::breaking(
-            "rename-table",
-            "code that runs now names the old table",
-            "make a new table and migrate to it",
-        ),
-        "CALL" | "EXECUTE" | "LOAD" | "IMPORT" => return Some(Verdict::unknown()),
-        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "SHOW"
-        | "NOTIFY" | "LISTEN" | "UNLISTEN" | "DEALLOCATE" | "DISCARD" | "RESET" | "CHECKPOINT"
-        | "DESCRIBE" | "DETACH" => Verdict::safe("session", "this session alone"),
-        "SET" => setting(at),
-        "PRAGMA" => pragma(at),
-        "ATTACH" => Verdict::warn("attach", "statements may find tables of the other file", ""),
         _ => return None,
     })
+}
+
+/// What changes nothing for others.
+fn of_session(at: Cursor<'_>) -> Option<Verdict> {
+    let words = [
+        "BEGIN",
+        "START",
+        "COMMIT",
+        "END",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "RELEASE",
+        "SHOW",
+        "NOTIFY",
+        "LISTEN",
+        "UNLISTEN",
+        "DEALLOCATE",
+        "DISCARD",
+        "RESET",
+        "CHECKPOINT",
+        "DESCRIBE",
+        "DETACH",
+    ];
+    words.contains(&at.word()).then(|| Verdict::safe("session", "this session alone"))
 }
 
 fn lock(at: Cursor<'_>) -> Verdict {
@@ -254,7 +295,7 @@ fn setting(at: Cursor<'_>) -> Verdict {
     ];
     let named = |word: &str| {
         at.0.iter().any(|part| {
-            matches!(part, super::token::Part::Word(found, _) if found.trim_start_matches('@').ends_with(word))
+            matches!(part, Part::Word(found, _) if found.trim_start_matches('@').ends_with(word))
         })
     };
     match risky.iter().find(|word| named(word)) {
@@ -271,9 +312,7 @@ fn pragma(at: Cursor<'_>) -> Verdict {
     let mut name = at;
     name.take("PRAGMA");
     let reads = !at.has("=")
-        && !at.0.iter().any(
-            |part| matches!(part, super::token::Part::Other(sign) if sign == "=" || sign == "("),
-        );
+        && !at.0.iter().any(|part| matches!(part, Part::Other(sign) if sign == "=" || sign == "("));
     match name.word() {
         "WRITABLE_SCHEMA" if !reads => Verdict::breaking(
             "pragma",

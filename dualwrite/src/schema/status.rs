@@ -299,6 +299,26 @@ fn indexed(
     }
 }
 
+/// `ADD COLUMN`, behind these words.
+fn column_added(
+    mut at: Cursor<'_>,
+    table: &str,
+    known: &Known,
+    dialect: SqlDialect,
+) -> Option<Effect> {
+    at.take("IF NOT EXISTS");
+    let other = ["FOREIGN", "PRIMARY", "UNIQUE", "CHECK", "FULLTEXT", "SPATIAL", "("];
+    if other.iter().any(|word| at.starts(word)) {
+        return Some(unknown(&format!("alter table {table}")));
+    }
+    let (on, name) = (quoted(table, dialect), at.name()?);
+    let own = quoted(&name, dialect);
+    let undo = format!("ALTER TABLE {on} DROP COLUMN {own}");
+    let what = format!("add column {table}.{name}");
+    let added = there(what, known.column(&name).is_some(), undo);
+    Some(added.holding(format!("SELECT 1 FROM {on} WHERE {own} IS NOT NULL LIMIT 1")))
+}
+
 fn altered(
     mut at: Cursor<'_>,
     table: &str,
@@ -322,26 +342,14 @@ fn altered(
             undo,
         ));
     }
-    for words in ["ADD UNIQUE INDEX", "ADD UNIQUE KEY", "ADD INDEX", "ADD KEY"] {
-        if at.take(words) {
-            at.take("IF NOT EXISTS");
-            let name = at.name()?;
-            let undo = format!("ALTER TABLE {on} DROP INDEX {}", quoted(&name, dialect));
-            return Some(there(format!("add index {name}"), has_index(&name), undo));
-        }
-    }
-    let other = ["FOREIGN", "PRIMARY", "UNIQUE", "CHECK", "FULLTEXT", "SPATIAL", "("];
-    if at.take("ADD COLUMN") || at.starts("ADD") && at.take("ADD") {
+    if at.take_any(&["ADD UNIQUE INDEX", "ADD UNIQUE KEY", "ADD INDEX", "ADD KEY"]) {
         at.take("IF NOT EXISTS");
-        if other.iter().any(|word| at.starts(word)) {
-            return Some(unknown(&format!("alter table {table}")));
-        }
         let name = at.name()?;
-        let undo = format!("ALTER TABLE {on} DROP COLUMN {}", quoted(&name, dialect));
-        let what = format!("add column {table}.{name}");
-        let added = there(what, known.column(&name).is_some(), undo);
-        let own = quoted(&name, dialect);
-        return Some(added.holding(format!("SELECT 1 FROM {on} WHERE {own} IS NOT NULL LIMIT 1")));
+        let undo = format!("ALTER TABLE {on} DROP INDEX {}", quoted(&name, dialect));
+        return Some(there(format!("add index {name}"), has_index(&name), undo));
+    }
+    if at.take_any(&["ADD COLUMN", "ADD"]) {
+        return column_added(at, table, known, dialect);
     }
     if at.take("DROP COLUMN") {
         at.take("IF EXISTS");

@@ -9,6 +9,7 @@ pub(crate) mod customers;
 pub(crate) mod db;
 pub(crate) mod delay;
 pub(crate) mod dice;
+pub(crate) mod dump;
 pub(crate) mod hook;
 pub(crate) mod log;
 pub(crate) mod notes;

@@ -110,16 +110,15 @@ fn carried(model: &Dual, pair: &Pair) -> TokenStream {
     }
 }
 
-fn conversions(model: &Dual, predicates: &Option<WhereClause>) -> TokenStream {
-    let Dual { root, name: item, generics, pairs, .. } = model;
-    let private = root.private();
-    let database = Ident::new("__Database", proc_macro2::Span::call_site());
+/// The predicates, with one for each type of a converted column.
+fn with_columns(
+    model: &Dual,
+    predicates: &Option<WhereClause>,
+    converted: &[(usize, &Pair)],
+    database: &Ident,
+) -> Option<WhereClause> {
+    let private = model.root.private();
     let mut clause = predicates.clone();
-    let mut with_database = generics.clone();
-    let parameter: GenericParam = parse_quote!(#database: #root::Backend);
-    with_database.params.push(parameter);
-    let converted: Vec<(usize, &Pair)> =
-        pairs.iter().enumerate().filter(|(_, pair)| pair.is_converted()).collect();
     let mut seen = Vec::new();
     for part in converted.iter().flat_map(|(_, pair)| pair.old.iter().chain(&pair.new)) {
         let (ty, shown) = (&part.value, part.value.to_token_stream().to_string());
@@ -129,6 +128,19 @@ fn conversions(model: &Dual, predicates: &Option<WhereClause>) -> TokenStream {
             seen.push(shown);
         }
     }
+    clause
+}
+
+fn conversions(model: &Dual, predicates: &Option<WhereClause>) -> TokenStream {
+    let Dual { root, name: item, generics, pairs, .. } = model;
+    let private = root.private();
+    let database = Ident::new("__Database", proc_macro2::Span::call_site());
+    let mut with_database = generics.clone();
+    let parameter: GenericParam = parse_quote!(#database: #root::Backend);
+    with_database.params.push(parameter);
+    let converted: Vec<(usize, &Pair)> =
+        pairs.iter().enumerate().filter(|(_, pair)| pair.is_converted()).collect();
+    let clause = with_columns(model, predicates, &converted, &database);
     let (parameters, _, _) = with_database.split_for_impl();
     let (_, arguments, _) = generics.split_for_impl();
     let body = (!converted.is_empty()).then(|| {

@@ -4,7 +4,7 @@ use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
 use syn::{Attribute, DeriveInput, Expr, FieldsNamed, LitStr};
 
-use super::super::model::{Moved, Pair, Place, Table};
+use super::super::model::{Field, Moved, Pair, Part, Place, Table};
 use super::{column, is_ours, row, value};
 use crate::diag::{Errors, suggestion};
 use crate::names;
@@ -82,78 +82,96 @@ impl Header {
             );
         }
         refuse_renaming_of_all(&input.attrs, errors);
-        let is_in = |parts: &dyn Fn(&Pair) -> Vec<String>, name: &str| {
-            pairs.iter().any(|pair| parts(pair).iter().any(|part| part == name))
-        };
-        let old = |pair: &Pair| pair.old.iter().map(|part| part.shown()).collect::<Vec<_>>();
-        let new = |pair: &Pair| pair.new.iter().map(|part| part.shown()).collect::<Vec<_>>();
-        let (mut columns, mut old_columns, mut new_columns) = (Vec::new(), Vec::new(), Vec::new());
-        let mut row = Vec::new();
+        let mut row = Row::default();
         for field in &fields.named {
-            let (Some(ident), false) = (&field.ident, column::is_elsewhere(field)) else {
-                continue;
-            };
-            let (name, column) = (names::plain(ident), column::name(field, errors));
-            value::check_column(&column, ident.span(), errors);
-            let renamed = moved.iter().find(|moved| moved.name == *ident);
-            if columns.contains(&column) {
-                errors.on(
-                    ident,
-                    format!("`{column}` is the column of another field: each has its own"),
-                );
-            }
-            let markers = pairs.iter().filter_map(|pair| pair.marker.as_ref());
-            let mut markers = markers.chain(moved.iter().filter_map(|moved| moved.marker.as_ref()));
-            let is_marker = markers.any(|marker| marker.name == *ident);
-            let is_new = is_in(&new, &name) || is_marker;
-            let is_old = is_in(&old, &name);
-            if (is_old || is_new || renamed.is_some())
-                && key.iter().any(|key| key.ident.as_ref() == Some(ident))
-            {
-                errors.on(
-                    ident,
-                    "the key tells which row it is: it cannot be on the old or the new side itself",
-                );
-            }
-            if !is_new {
-                old_columns.push(column.clone());
-            }
-            if !is_old && renamed.is_none() {
-                new_columns.push(column.clone());
-            }
-            row.push(row::field(field, ident, &column, pairs, renamed, is_marker));
-            columns.push(column);
-            if let Some(Moved { new, .. }) = renamed {
-                if columns.contains(new) {
-                    errors.on(
-                        ident,
-                        format!("`{new}` is the column of another field: each has its own"),
-                    );
-                }
-                new_columns.push(new.clone());
-                columns.push(new.clone());
-            }
+            row.add(field, key, (pairs, moved), errors);
         }
-        for part in pairs.iter().flat_map(|pair| &pair.new) {
-            if let Place::Within { record, .. } = &part.place {
-                errors.on(
-                    record,
-                    format!(
-                        "`{}` is in another record, and the ready copy works within one row: drop `table`, and write a `CopyKeys`",
-                        part.shown()
-                    ),
-                );
-            }
-        }
+        check_one_row(pairs, errors);
         Some(Table {
             name: name?,
             key_types: key.iter().map(|field| field.ty.clone()).collect(),
             key: key.iter().map(|field| column::name(field, &mut Errors::default())).collect(),
-            columns,
-            old_columns,
-            new_columns,
-            fields: row,
+            columns: row.columns,
+            old_columns: row.old,
+            new_columns: row.new,
+            fields: row.fields,
         })
+    }
+}
+
+/// The columns of a table, as its fields are read.
+#[derive(Default)]
+struct Row {
+    columns: Vec<String>,
+    /// Those that the old side reads and writes, and the new side.
+    old: Vec<String>,
+    new: Vec<String>,
+    fields: Vec<Field>,
+}
+
+impl Row {
+    fn add(
+        &mut self,
+        field: &syn::Field,
+        key: &[&syn::Field],
+        (pairs, moved): (&[Pair], &[Moved]),
+        errors: &mut Errors,
+    ) {
+        let (Some(ident), false) = (&field.ident, column::is_elsewhere(field)) else { return };
+        let (name, column) = (names::plain(ident), column::name(field, errors));
+        value::check_column(&column, ident.span(), errors);
+        let renamed = moved.iter().find(|moved| moved.name == *ident);
+        self.check_own(ident, &column, errors);
+        let markers = pairs.iter().filter_map(|pair| pair.marker.as_ref());
+        let mut markers = markers.chain(moved.iter().filter_map(|moved| moved.marker.as_ref()));
+        let is_marker = markers.any(|marker| marker.name == *ident);
+        let is_part = |part: &Part| part.shown() == name;
+        let is_new = is_marker || pairs.iter().any(|pair| pair.new.iter().any(is_part));
+        let is_old = pairs.iter().any(|pair| pair.old.iter().any(is_part));
+        if (is_old || is_new || renamed.is_some())
+            && key.iter().any(|key| key.ident.as_ref() == Some(ident))
+        {
+            errors.on(
+                ident,
+                "the key tells which row it is: it cannot be on the old or the new side itself",
+            );
+        }
+        if !is_new {
+            self.old.push(column.clone());
+        }
+        if !is_old && renamed.is_none() {
+            self.new.push(column.clone());
+        }
+        self.fields.push(row::field(field, ident, &column, pairs, renamed, is_marker));
+        self.columns.push(column);
+        if let Some(Moved { new, .. }) = renamed {
+            self.check_own(ident, new, errors);
+            self.new.push(new.clone());
+            self.columns.push(new.clone());
+        }
+    }
+
+    /// Each field has a column of its own.
+    fn check_own(&self, ident: &Ident, column: &String, errors: &mut Errors) {
+        if self.columns.contains(column) {
+            errors
+                .on(ident, format!("`{column}` is the column of another field: each has its own"));
+        }
+    }
+}
+
+/// The ready copy works within one row.
+fn check_one_row(pairs: &[Pair], errors: &mut Errors) {
+    for part in pairs.iter().flat_map(|pair| &pair.new) {
+        if let Place::Within { record, .. } = &part.place {
+            errors.on(
+                record,
+                format!(
+                    "`{}` is in another record, and the ready copy works within one row: drop `table`, and write a `CopyKeys`",
+                    part.shown()
+                ),
+            );
+        }
     }
 }
 

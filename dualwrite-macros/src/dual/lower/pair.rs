@@ -105,18 +105,8 @@ impl Reading<'_> {
         let other = wanted.and_then(|wanted| self.parts(wanted, names_new, is_converted, errors));
         let own = vec![self.own_part()];
         let sides = other.map(|other| if names_new { (own, other) } else { (other, own) });
-        if let (false, Some((old, _))) = (names_new, &sides)
-            && old.len() == 1
-        {
-            errors.on(
-                &key,
-                format!(
-                    "for a single field say it there: `#[dual(new = {})]` on `{}`",
-                    self.own,
-                    old[0].shown()
-                ),
-            );
-        }
+        let old_sides = sides.as_ref().filter(|_| !names_new).map(|(old, _)| old.as_slice());
+        self.check_several(&key, old_sides.unwrap_or_default(), errors);
         let how = how(forward, backward, errors);
         if let (Some((old, new)), false) = (&sides, is_converted) {
             check_rename(old, new, &given, errors);
@@ -126,16 +116,12 @@ impl Reading<'_> {
         let absent = self.absent(sides.as_ref().map(|(_, new)| new.as_slice()), errors);
         let columns = sides.as_ref().map_or(1, |(_, new)| new.len());
         let sql = self.sql(columns, is_converted, errors);
-        let mut name = |key, fallback: Ident, errors: &mut Errors| {
-            let given = self.settings.value(key, value::NAME, errors);
-            given.and_then(|(key, given)| value::name(&key, &given, errors)).unwrap_or(fallback)
-        };
         let (fallback, visibility) = match &sides {
             Some((_, new)) => named_after(self.own, self.field, new, self.around.fields),
             None => (self.own.clone(), self.field.vis.clone()),
         };
-        let getter = name("getter", fallback, errors);
-        let setter = name("setter", names::setter(&getter), errors);
+        let getter = self.name("getter", fallback, errors);
+        let setter = self.name("setter", names::setter(&getter), errors);
         let (old, new) = sides?;
         let pair = Pair {
             name: getter,
@@ -153,6 +139,21 @@ impl Reading<'_> {
             errors.on(&marker.name, marker::ONLY_OPTIONS);
         }
         (errors.count() == before).then_some(pair)
+    }
+
+    fn check_several(&self, key: &Ident, old: &[Part], errors: &mut Errors) {
+        if let [old] = old {
+            let (own, old) = (self.own, old.shown());
+            let message =
+                format!("for a single field say it there: `#[dual(new = {own})]` on `{old}`");
+            errors.on(key, message);
+        }
+    }
+
+    /// The name that a setting gives, or this one.
+    fn name(&mut self, key: &'static str, fallback: Ident, errors: &mut Errors) -> Ident {
+        let given = self.settings.value(key, value::NAME, errors);
+        given.and_then(|(key, given)| value::name(&key, &given, errors)).unwrap_or(fallback)
     }
 
     fn own_part(&self) -> Part {
@@ -185,45 +186,55 @@ impl Reading<'_> {
         let before = errors.count();
         let mut parts = Vec::new();
         for wanted in wanted {
-            match wanted {
-                Wanted::Field(name) => {
-                    let Some(field) = self.find(&name, is_new, errors) else { continue };
-                    parts.push(part(
-                        Place::Field(field.ident.clone()?),
-                        &field.ty,
-                        self.around,
-                        self.column(field),
-                    ));
+            let read = match wanted {
+                Wanted::Field(name) => self.part_of_struct(&name, is_new, errors),
+                Wanted::Within(record, _) if !is_new => {
+                    errors.on(&record, "old fields are fields of this struct: name one");
+                    None
                 }
                 Wanted::Within(record, rest) => {
-                    if !is_new {
-                        errors.on(&record, "old fields are fields of this struct: name one");
-                        continue;
-                    }
-                    let Some(field) = self.find(&record, is_new, errors) else { continue };
-                    let given = ty.as_ref().map(|(_, given)| value::ty(given, errors));
-                    let ty = match given {
-                        Some(ty) => ty?,
-                        None if is_converted => {
-                            let last = rest.last()?;
-                            errors.on(
-                                last,
-                                format!(
-                                    "the type of `{}` cannot be seen from here: add `type = …`",
-                                    shown_member(last)
-                                ),
-                            );
-                            continue;
-                        }
-                        None => without_option(&self.field.ty).0.clone(),
-                    };
-                    let is_optional = without_option(&field.ty).1;
-                    let place = Place::Within { record: field.ident.clone()?, is_optional, rest };
-                    parts.push(part(place, &ty, self.around, String::new()));
+                    let ty = ty.as_ref().map(|(_, given)| given);
+                    self.part_within(&record, rest, (ty, is_converted), errors)
                 }
-            }
+            };
+            parts.extend(read);
         }
         (errors.count() == before).then_some(parts)
+    }
+
+    fn part_of_struct(&self, name: &Ident, is_new: bool, errors: &mut Errors) -> Option<Part> {
+        let field = self.find(name, is_new, errors)?;
+        let place = Place::Field(field.ident.clone()?);
+        Some(part(place, &field.ty, self.around, self.column(field)))
+    }
+
+    /// A field of another record, which is a field of this struct.
+    fn part_within(
+        &self,
+        record: &Ident,
+        rest: Vec<Member>,
+        (ty, is_converted): (Option<&Expr>, bool),
+        errors: &mut Errors,
+    ) -> Option<Part> {
+        let field = self.find(record, true, errors)?;
+        let ty = match ty {
+            Some(given) => value::ty(given, errors)?,
+            None if is_converted => {
+                let last = rest.last()?;
+                errors.on(
+                    last,
+                    format!(
+                        "the type of `{}` cannot be seen from here: add `type = …`",
+                        shown_member(last)
+                    ),
+                );
+                return None;
+            }
+            None => without_option(&self.field.ty).0.clone(),
+        };
+        let is_optional = without_option(&field.ty).1;
+        let place = Place::Within { record: field.ident.clone()?, is_optional, rest };
+        Some(part(place, &ty, self.around, String::new()))
     }
 
     fn find(&self, wanted: &Ident, is_new: bool, errors: &mut Errors) -> Option<&syn::Field> {

@@ -1,7 +1,7 @@
 //! One method: its attribute, receiver, arguments and answer, put together.
 
 use proc_macro2::Ident;
-use syn::{Attribute, Expr, ExprPath, ItemTrait, Safety, Signature, TraitItemFn, Type};
+use syn::{Attribute, Expr, ExprPath, ItemTrait, Safety, Signature, Token, TraitItemFn, Type};
 
 use super::super::desugar;
 use super::super::model::{Argument, Failing, Form, Method, Passing, Read, ReadKind, Route, Write};
@@ -59,22 +59,13 @@ pub(super) fn lower(
         None => (None, DeclaredFailing::default()),
     };
     check_signature(signature, associated, is_unit, errors);
-    let this = match is_unit {
-        true => unit::receiver(signature, errors),
-        false => arguments::receiver(signature, errors),
-    };
+    let this = receiver(signature, is_unit, errors);
     let answer = match routing.first().is_some_and(route::is_keyed) {
         true => answer::lower(signature, of_async_fn, failing.on_unknown.is_some(), errors),
         false => answer::of_primary(signature, of_async_fn, errors),
     };
     let mut arguments = arguments::lower(signature, errors);
-    let around = match is_unit {
-        true => {
-            unit::check_arguments(&arguments, errors);
-            None
-        }
-        false => Some(arguments::transaction(&arguments, errors)),
-    };
+    let around = transaction_of(&arguments, is_unit, errors);
     let is_stream = answer.as_ref().is_some_and(Answer::is_stream);
     if let (true, Some(answer)) = (is_stream, &answer) {
         check_stream(declared.as_ref(), answer, is_unit, errors);
@@ -86,18 +77,27 @@ pub(super) fn lower(
         },
         None => None,
     };
-    let failing = match (failing.on_unknown, failing.error.or_else(|| error.cloned())) {
-        (Some((_, answer)), _) => Failing::Answer(answer),
-        (None, Some(convert)) => Failing::By(convert),
-        (None, None) => Failing::From,
-    };
+    let failing = failing_by(failing, error.cloned());
     let (this, answer, route) = (this?, answer?, route?);
-    let takes_ours = answer.takes_ours && matches!(failing, Failing::From);
     check_answer(&answer, &route, errors);
     if errors.count() > before {
         return None;
     }
-    Some(Lowered {
+    Some(lowered(of, function, this, arguments, answer, failing, route))
+}
+
+fn lowered(
+    of: Option<syn::Path>,
+    function: &TraitItemFn,
+    this: Token![self],
+    arguments: Vec<Argument>,
+    answer: Answer,
+    failing: Failing,
+    route: Route,
+) -> Lowered {
+    let signature = &function.sig;
+    Lowered {
+        takes_ours: answer.takes_ours && matches!(failing, Failing::From),
         method: Method {
             of,
             signature: match answer.form {
@@ -115,9 +115,8 @@ pub(super) fn lower(
             route,
         },
         error: answer.error,
-        takes_ours,
         answer: answer.ty,
-    })
+    }
 }
 
 fn attributes(function: &TraitItemFn, names: &[&str]) -> Vec<Attribute> {
@@ -167,6 +166,42 @@ fn check_stream(declared: Option<&Declared>, answer: &Answer, is_unit: bool, err
     }
 }
 
+fn receiver(signature: &Signature, is_unit: bool, errors: &mut Errors) -> Option<Token![self]> {
+    match is_unit {
+        true => unit::receiver(signature, errors),
+        false => arguments::receiver(signature, errors),
+    }
+}
+
+fn check_read(kind: &ReadKind, signature: &Signature, arguments: &[Argument], errors: &mut Errors) {
+    if let ReadKind::LazyIn { .. } = kind {
+        report_exclusive(READS_BOTH, arguments, errors);
+    }
+    check_kept(kind, signature, arguments, errors);
+}
+
+/// What a call does that has no answer of its own.
+fn failing_by(declared: DeclaredFailing, error: Option<ExprPath>) -> Failing {
+    match (declared.on_unknown, declared.error.or(error)) {
+        (Some((_, answer)), _) => Failing::Answer(answer),
+        (None, Some(convert)) => Failing::By(convert),
+        (None, None) => Failing::From,
+    }
+}
+
+/// The transaction among the arguments; `None` in a unit of work, which is one itself.
+fn transaction_of(
+    arguments: &[Argument],
+    is_unit: bool,
+    errors: &mut Errors,
+) -> Option<Option<Ident>> {
+    if is_unit {
+        unit::check_arguments(arguments, errors);
+        return None;
+    }
+    Some(arguments::transaction(arguments, errors))
+}
+
 fn route_of(
     declared: Declared,
     is_stream: bool,
@@ -203,10 +238,7 @@ fn route_of(
                 true => ReadKind::Plain { tx },
                 false => read_kind(lazy.is_some(), shadow, tx),
             };
-            if let ReadKind::LazyIn { .. } = kind {
-                report_exclusive(READS_BOTH, arguments, errors);
-            }
-            check_kept(&kind, signature, arguments, errors);
+            check_read(&kind, signature, arguments, errors);
             Some(Route::Read(Read { key, ramp, kind }))
         }
         (Declared::Primary, None) => Some(Route::Primary),

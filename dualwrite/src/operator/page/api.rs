@@ -7,30 +7,6 @@ use crate::operator::specs::{COMMANDS, CommandField, CommandSpec};
 
 /// The document, in OpenAPI 3.1.
 pub(super) fn document() -> Value {
-    let mut paths = Map::new();
-    let list = |item: Value| json!({ "type": "array", "items": item });
-    let overview = reference("Migration");
-    paths.insert(
-        "/migrations".to_owned(),
-        get("All migrations, by name", list(overview.clone()), false),
-    );
-    paths.insert("/migrations/{name}".to_owned(), get("One migration", overview, true));
-    paths.insert(
-        "/commands".to_owned(),
-        get("The commands that there are", list(json!({ "type": "object" })), false),
-    );
-    paths.insert(
-        "/openapi.json".to_owned(),
-        get("This document", json!({ "type": "object" }), false),
-    );
-    for query in &QUERIES {
-        let path = format!("/migrations/{{name}}/{}", query.name);
-        paths.insert(path, get(query.about, answer_of(query), true));
-    }
-    for spec in &COMMANDS {
-        let path = format!("/migrations/{{name}}/commands/{}", spec.name);
-        paths.insert(path, json!({ "post": command(spec) }));
-    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -41,21 +17,55 @@ pub(super) fn document() -> Value {
         },
         "servers": [{ "url": "." }],
         "security": [{ "bearer": [] }, {}],
-        "paths": paths,
-        "components": {
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
-            "schemas": schemas(),
-            "parameters": {
-                "name": name(),
-                "accept": {
-                    "name": "Accept", "in": "header", "required": true,
-                    "schema": { "const": "application/json" },
-                },
+        "paths": paths(),
+        "components": components(),
+    })
+}
+
+fn paths() -> Map<String, Value> {
+    let mut paths = Map::new();
+    let list = |item: Value| json!({ "type": "array", "items": item });
+    let mut add = |path: &str, what: Value| drop(paths.insert(path.to_owned(), what));
+    let overview = reference("Migration");
+    add("/migrations", get("All migrations, by name", list(overview.clone()), false));
+    add("/migrations/{name}", get("One migration", overview, true));
+    add("/commands", get("The commands that there are", list(json!({ "type": "object" })), false));
+    add("/openapi.json", get("This document", json!({ "type": "object" }), false));
+    for query in &QUERIES {
+        let path = format!("/migrations/{{name}}/{}", query.name);
+        add(&path, get(query.about, answer_of(query), true));
+    }
+    for spec in &COMMANDS {
+        let path = format!("/migrations/{{name}}/commands/{}", spec.name);
+        add(&path, json!({ "post": command(spec) }));
+    }
+    let names = list(json!({ "type": "string" }));
+    let (contract, removal) = (reference("Contract"), reference("Removal"));
+    add("/contracts", get("The migrations that declare what is old", names.clone(), false));
+    add("/contracts/{name}", get("Whether the old side may be dropped", contract.clone(), true));
+    let approve = said("Gives the approval that the contract asks for", contract.clone(), false);
+    add("/contracts/{name}/approve", approve);
+    add("/contracts/{name}/backup", said("Confirms a restored backup", contract, true));
+    add("/removals", get("The names of all removals", names, false));
+    add("/removals/{name}", get("Where a removal stands", removal.clone(), true));
+    add("/removals/{name}/backup", said("Confirms a restored backup", removal, true));
+    paths
+}
+
+fn components() -> Value {
+    json!({
+        "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+        "schemas": schemas(),
+        "parameters": {
+            "name": name(),
+            "accept": {
+                "name": "Accept", "in": "header", "required": true,
+                "schema": { "const": "application/json" },
             },
-            "responses": {
-                "Refused": told("Refused: it says why, and what to do next"),
-                "Unanswered": told("The database did not answer, or lacks the control tables"),
-            },
+        },
+        "responses": {
+            "Refused": told("Refused: it says why, and what to do next"),
+            "Unanswered": told("The database did not answer, or lacks the control tables"),
         },
     })
 }
@@ -118,6 +128,23 @@ fn told(about: &str) -> Value {
     })
 }
 
+/// What somebody says, with the reason.
+fn said(about: &str, answer: Value, with_output: bool) -> Value {
+    let mut properties = Map::new();
+    properties.insert("because".to_owned(), reference("because"));
+    if with_output {
+        let about = "What the command that made and restored it printed, for the audit";
+        properties.insert("output".to_owned(), json!({ "type": "string", "description": about }));
+    }
+    let body = json!({ "type": "object", "required": ["because"], "properties": properties });
+    json!({ "post": {
+        "summary": about,
+        "parameters": [parameter("name"), parameter("accept")],
+        "requestBody": { "required": true, "content": { "application/json": { "schema": body } } },
+        "responses": responses(answer),
+    } })
+}
+
 fn command(spec: &CommandSpec) -> Value {
     let mut properties = Map::new();
     for field in spec.fields {
@@ -141,6 +168,28 @@ fn command(spec: &CommandSpec) -> Value {
 fn of_field(field: &CommandField) -> Value {
     let kind = if field.is_flag { "boolean" } else { "string" };
     json!({ "type": kind, "description": field.about })
+}
+
+fn contract() -> Value {
+    object(&[
+        ("migration", "string"),
+        ("may_drop", "boolean"),
+        ("ended", "boolean"),
+        ("missing", "array"),
+        ("evidence", "array"),
+        ("statements", "array"),
+    ])
+}
+
+fn removal() -> Value {
+    object(&[
+        ("name", "string"),
+        ("may_go_on", "boolean"),
+        ("may_drop", "boolean"),
+        ("phase", "string"),
+        ("missing", "array"),
+        ("uses", "array"),
+    ])
 }
 
 fn schemas() -> Value {
@@ -168,6 +217,8 @@ fn schemas() -> Value {
             ("hazards", "array"),
         ]),
         "Outcome": outcome,
+        "Contract": contract(),
+        "Removal": removal(),
         "because": {
             "type": "string", "minLength": 1, "maxLength": 2000, "description": "Why, for the audit",
         },

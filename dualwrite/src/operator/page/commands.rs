@@ -70,17 +70,9 @@ async fn run(
         return Err(Failed(StatusCode::NOT_FOUND, message.to_owned()));
     }
     let command = Command::parse(command, |field| fields.get(field).cloned())?;
-    let text = |field: &str| fields.get(field).map_or("", |text| text.trim()).to_owned();
-    let bad = |field: &str, what: &str| {
-        Failed(StatusCode::BAD_REQUEST, format!("the field `{field}` {what}"))
-    };
-    if text("because").is_empty() {
-        return Err(bad("because", "is missing; the audit needs it"));
-    }
-    if !["", actor].contains(&&*text("by")) {
-        return Err(bad("by", "names somebody else than is logged in; leave it out"));
-    }
-    let mut options = CommandOptions::new(actor, text("because"));
+    let because = said_by(fields, actor)?;
+    let text = |field: &str| text(fields, field);
+    let mut options = CommandOptions::new(actor, because);
     options = match &*text("dry-run") {
         "" | "false" => options,
         "true" | "on" => options.dry_run(true),
@@ -94,7 +86,27 @@ async fn run(
     Ok(operator.command(name, &command, &options).await?)
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+fn text(fields: &Fields, field: &str) -> String {
+    fields.get(field).map_or("", |text| text.trim()).to_owned()
+}
+
+fn bad(field: &str, what: &str) -> Failed {
+    Failed(StatusCode::BAD_REQUEST, format!("the field `{field}` {what}"))
+}
+
+/// The reason, which whoever is logged in gives, and nobody else.
+pub(super) fn said_by(fields: &Fields, actor: &str) -> Result<String, Failed> {
+    let because = text(fields, "because");
+    if because.is_empty() {
+        return Err(bad("because", "is missing; the audit needs it"));
+    }
+    if !["", actor].contains(&&*text(fields, "by")) {
+        return Err(bad("by", "names somebody else than is logged in; leave it out"));
+    }
+    Ok(because)
+}
+
+pub(super) fn wants_json(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Who sends JSON is no browser, and is not led to a page.

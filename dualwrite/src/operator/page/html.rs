@@ -48,7 +48,7 @@ pub(super) fn all(migrations: &[MigrationOverview], asked: &Asked, links: &Links
             button { "Show" }
         }
         div data-live=(links.live(asked)) { (all_live(migrations, asked, links)) }
-        p { a href=(links.first()) { "Refresh" } " · " a href=(links.json()) { "As JSON" } }
+        p { a href=(links.first()) { "Refresh" } " · " a href=(links.removals()) { "Removals" } " · " a href=(links.json()) { "As JSON" } }
     };
     document("Migrations", links, &body)
 }

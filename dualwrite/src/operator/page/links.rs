@@ -84,6 +84,37 @@ impl Links {
     pub(super) fn json_of(&self, name: &str) -> String {
         format!("{}migrations/{}", self.under, encoded(name))
     }
+
+    /// Where something is said about a contract.
+    pub(super) fn contract(&self, name: &str, what: &str) -> String {
+        format!("{}contracts/{}/{what}", self.under, encoded(name))
+    }
+
+    pub(super) fn contract_json(&self, name: &str) -> String {
+        format!("{}contracts/{}", self.under, encoded(name))
+    }
+
+    /// The page of all removals.
+    pub(super) fn removals(&self) -> String {
+        format!("{}view-removals", self.under)
+    }
+
+    /// The page of a removal.
+    pub(super) fn removal(&self, name: &str) -> String {
+        format!("{}view-removals/{}", self.under, encoded(name))
+    }
+
+    pub(super) fn removals_json(&self) -> String {
+        format!("{}removals", self.under)
+    }
+
+    pub(super) fn removal_json(&self, name: &str) -> String {
+        format!("{}removals/{}", self.under, encoded(name))
+    }
+
+    pub(super) fn removal_backup(&self, name: &str) -> String {
+        format!("{}/backup", self.removal_json(name))
+    }
 }
 
 fn query(asked: &Asked) -> String {

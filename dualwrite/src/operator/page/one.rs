@@ -21,8 +21,13 @@ use crate::stages::stage::{Side, Stage};
 use crate::stages::verification::VerifyReport;
 
 /// The pages of a migration: what they are called, and the end of their address.
-const TABS: [(&str, &str); 4] =
-    [("Overview", ""), ("Keys", "keys"), ("History", "history"), ("Catalogue", "catalogue")];
+const TABS: [(&str, &str); 5] = [
+    ("Overview", ""),
+    ("Keys", "keys"),
+    ("History", "history"),
+    ("Catalogue", "catalogue"),
+    ("Contract", "contract"),
+];
 
 /// The frame of each of them.
 pub(super) fn tabbed(name: &str, tab: &str, links: &Links, body: &Markup) -> Markup {

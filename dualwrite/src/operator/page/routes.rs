@@ -7,13 +7,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::operator::page::served::Served;
-use crate::operator::page::{all, all_json, commands, icon, live, one, one_json, script, tab};
+use crate::operator::page::{
+    all, all_json, commands, drops, icon, live, one, one_json, script, tab,
+};
 
 /// The document of the JSON API, as it is served.
 pub(super) const SPEC: &str = include_str!("openapi.json");
 
 /// The table. A `{query}` stands for each of the queries, a `{command}` for each of the commands.
-pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 14] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 23] {
     [
         ("/", get(all)),
         ("/view/{name}", get(one)),
@@ -29,6 +31,15 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Served>); 14] {
         ("/commands", get(commands::list)),
         ("/migrations/{name}/{query}", get(commands::query)),
         ("/migrations/{name}/commands/{command}", post(commands::execute)),
+        ("/view-removals", get(drops::removals_page)),
+        ("/view-removals/{name}", get(drops::removal_page)),
+        ("/contracts", get(drops::contracts)),
+        ("/contracts/{name}", get(drops::contract)),
+        ("/contracts/{name}/approve", post(drops::approve)),
+        ("/contracts/{name}/backup", post(drops::backup)),
+        ("/removals", get(drops::removals)),
+        ("/removals/{name}", get(drops::removal)),
+        ("/removals/{name}/backup", post(drops::removal_backup)),
     ]
 }
 
@@ -57,7 +68,7 @@ mod tests {
         for (path, _) in table() {
             match path {
                 "/" | "/live" | "/live.js" | "/icon.svg" => {}
-                path if path.starts_with("/view/") => {}
+                path if path.starts_with("/view") => {}
                 path if path.contains("{query}") => {
                     expected.extend(QUERIES.iter().map(|one| path.replace("{query}", one.name)));
                 }

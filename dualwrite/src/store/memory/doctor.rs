@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 
 use super::{MemoryControl, done};
 use crate::control::doctor::Examines;
-use crate::doctor::facts::{Concerned, Examined};
+use crate::doctor::facts::{Concerned, Examined, Follower};
+use crate::doctor::in_the_way::Holding;
 use crate::error::Error;
 
 impl Examines for MemoryControl {
@@ -16,5 +17,12 @@ impl Examines for MemoryControl {
         _wait: Duration,
     ) -> BoxFuture<'a, Result<Examined, Error>> {
         done(Ok(Examined::default()))
+    }
+
+    fn in_use<'a>(
+        &'a self,
+        _tables: &'a [String],
+    ) -> BoxFuture<'a, Result<(Vec<Holding>, Vec<Follower>), Error>> {
+        done(Ok(Default::default()))
     }
 }

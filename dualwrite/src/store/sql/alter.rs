@@ -3,7 +3,7 @@
 use super::{Conn, SqlControl};
 use crate::clock;
 use crate::contract::declared::Contract;
-use crate::contract::shape::{OldShape, OldTable, Reference, View};
+use crate::contract::shape::{OldShape, OldTable, Reference, Trigger, View};
 use crate::control::contracts::AlterLimits;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
@@ -42,17 +42,16 @@ pub(super) async fn read_shape<DB: Backend>(
                 indexed.push((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
             }
         }
-        let mut watches = Vec::new();
-        if let Some(sql) = DB::Adapter::WATCHES {
-            for row in &DB::Adapter::fetch(conn, sql, &values).await? {
-                watches.push((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
-            }
-        }
-        shape.tables.push(OldTable { declared, table, references, indexed, watches });
+        shape.tables.push(OldTable { declared, table, references, indexed });
     }
     for row in &DB::Adapter::fetch(conn, DB::Adapter::VIEWS, &[]).await? {
         let text = row.optional_text(1)?.unwrap_or_default().to_owned();
         shape.views.push(View { name: row.text(0)?.to_owned(), text });
+    }
+    for row in &DB::Adapter::fetch(conn, DB::Adapter::TRIGGERS, &[]).await? {
+        let (name, table) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
+        let text = row.optional_text(2)?.unwrap_or_default().to_owned();
+        shape.triggers.push(Trigger { name, table, text });
     }
     Ok(shape)
 }

@@ -11,6 +11,7 @@ use crate::control::doctor::Examines;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Holder, NewTable, SqlRow, Watched};
 use crate::doctor::facts::{Concerned, Examined, Follower, Queue, Seen};
+use crate::doctor::in_the_way::Holding;
 use crate::error::{Error, is_lost};
 use crate::expand::names::table_name;
 use crate::expand::spell::table as quoted_table;
@@ -61,12 +62,7 @@ async fn server<DB: Backend>(conn: &mut Conn<DB>) -> sqlx::Result<Examined> {
             seen.queues.push(Queue { holder: Holder::of(&row)?, waiting, waited_s });
         }
     }
-    for row in ask::<DB>(conn, ("how far replicas are behind", asked.replicas), &mut hidden).await?
-    {
-        let name = row.text(0)?.to_owned();
-        let (behind_ms, kept_bytes) = (unsigned(&row, 1)?, unsigned(&row, 2)?);
-        seen.followers.push(Follower { name, behind_ms, kept_bytes });
-    }
+    seen.followers = followers::<DB>(conn, &mut hidden).await?;
     if !asked.statements.iter().any(|(source, _)| source.starts_with("pg_")) {
         hidden
             .push("statements that services have prepared: this database keeps no list".to_owned());
@@ -88,6 +84,43 @@ async fn server<DB: Backend>(conn: &mut Conn<DB>) -> sqlx::Result<Examined> {
     }
     seen.not_seen = hidden;
     Ok(seen)
+}
+
+async fn followers<DB: Backend>(
+    conn: &mut Conn<DB>,
+    not_seen: &mut Vec<String>,
+) -> sqlx::Result<Vec<Follower>> {
+    let sql = DB::Adapter::EXAMINATION.replicas;
+    let mut found = Vec::new();
+    for row in ask::<DB>(conn, ("how far replicas are behind", sql), not_seen).await? {
+        let name = row.text(0)?.to_owned();
+        let (behind_ms, kept_bytes) = (unsigned(&row, 1)?, unsigned(&row, 2)?);
+        if behind_ms.is_none() && kept_bytes.is_none() {
+            let what = "this server does not say; give the runtime a connection to it (`Replica`)";
+            not_seen.push(format!("how far {name} is behind: {what}"));
+        }
+        found.push(Follower { name, behind_ms, kept_bytes });
+    }
+    Ok(found)
+}
+
+/// Of several ways to ask, the first that the server knows.
+async fn holding<DB: Backend>(conn: &mut Conn<DB>, table: &str) -> sqlx::Result<Vec<Holding>> {
+    let name = table_name(table);
+    let values = [name.schema.as_deref().unwrap_or_default().into(), name.name.as_str().into()];
+    for sql in DB::Adapter::EXAMINATION.holders {
+        match DB::Adapter::fetch(conn, sql, &values).await {
+            Ok(rows) => {
+                let one = |row: &SqlRow| {
+                    Ok(Holding { table: table.to_owned(), holder: Holder::of(row)? })
+                };
+                return rows.iter().map(one).collect();
+            }
+            Err(error) if is_lost(&error) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(Vec::new())
 }
 
 async fn table<DB: Backend>(conn: &mut Conn<DB>, concerned: &Concerned) -> sqlx::Result<Seen> {
@@ -170,5 +203,24 @@ impl<DB: Backend> Examines for SqlControl<DB> {
             });
             Ok(Examined { is_locked, ..looking.await? })
         })
+    }
+
+    fn in_use<'a>(
+        &'a self,
+        tables: &'a [String],
+    ) -> BoxFuture<'a, Result<(Vec<Holding>, Vec<Follower>), Error>> {
+        Box::pin(self.catalogue.within("looking who uses a table", async move {
+            let mut lent = self.catalogue.lend().await?;
+            lent.busy();
+            let seen = async {
+                let mut found = Vec::new();
+                for table in tables {
+                    found.extend(holding::<DB>(&mut lent, table).await?);
+                }
+                Ok((found, followers::<DB>(&mut lent, &mut Vec::new()).await?))
+            };
+            let seen = seen.await;
+            lent.ended(seen)
+        }))
     }
 }
