@@ -2,6 +2,8 @@
 
 mod basics;
 mod carts;
+mod downtime;
 mod history;
 mod hostile;
+mod operated;
 mod oracle;

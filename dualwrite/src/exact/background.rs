@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::error::Error;
 use crate::exact::core::Core;
-use crate::exact::{over, relay};
+use crate::exact::{over, relay, report};
 
 /// The longest pause after rounds that failed; each failure doubles it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -32,6 +32,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         pause = match done {
             Ok(()) => core.options.poll,
             Err(error) => {
+                report::failed(&core, &error).await;
                 let migration = &*core.name;
                 tracing::warn!(migration, %error, "the outbox is applied later");
                 PAUSE_MAX.min(pause * 2)
@@ -46,7 +47,8 @@ async fn round(core: &Core) -> Result<(), Error> {
     }
     let rows = core.rows().await?;
     match rows.primary() {
-        Some(side) if rows.of(side).recording => relay::round(core, side).await.map(drop),
-        _ => Ok(()),
+        Some(side) if rows.of(side).recording => drop(relay::round(core, side).await?),
+        _ => {}
     }
+    report::round(core, &rows).await
 }

@@ -6,6 +6,7 @@ mod api;
 mod chart;
 mod commands;
 mod confirm;
+mod exact;
 mod fields;
 mod forms;
 mod html;

@@ -3,11 +3,12 @@
 
 mod alter;
 pub(crate) mod change;
-mod commands;
+pub(crate) mod commands;
 mod contracts;
 mod dead_letters;
 mod doctor;
 mod events;
+pub(crate) mod exact;
 mod expands;
 mod facts;
 mod fingerprint;
@@ -24,7 +25,7 @@ mod removals;
 mod row;
 pub(crate) mod summary;
 mod tables;
-mod tasks;
+pub(crate) mod tasks;
 mod traffic;
 mod verification;
 

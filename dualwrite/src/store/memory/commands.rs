@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::control::exact::ExactMigrations;
 use crate::control::commands::{
     Commands, Compared, Job, JobKind, Open, RecordedChange, Taken, moved,
 };
@@ -60,6 +61,8 @@ impl Entry {
         Taken::Done
     }
 }
+
+impl ExactMigrations for MemoryControl {}
 
 impl Commands for MemoryControl {
     fn command<'a>(
