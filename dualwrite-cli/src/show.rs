@@ -105,17 +105,29 @@ fn exact(lines: &mut Lines, migration: &MigrationOverview, exact: &ExactOverview
     let closed = if state.open { "" } else { ", closed: a hand-over is under way" };
     lines.say("primary", &format!("{}{closed}", state.primary));
     let keys = state.copied_keys;
-    lines.say("copied", &if state.copied { "yes".to_owned() } else { format!("not yet, {keys} keys so far") });
+    lines.say(
+        "copied",
+        &if state.copied { "yes".to_owned() } else { format!("not yet, {keys} keys so far") },
+    );
     let lag = Duration::from_micros(state.lag_us).as_secs_f64();
     lines.say("outbox", &format!("{} records, the oldest of {lag:.1} s", state.backlog));
     if let Some(found) = &exact.verification {
         let repaired = if found.repaired { ", and were recorded again" } else { "" };
         let (at, compared, different) = (moment(found.at_us), found.compared, found.different);
-        lines.say("verified", &format!("{at}: {compared} keys compared, {different} differ{repaired}, {} behind", found.behind));
+        lines.say(
+            "verified",
+            &format!(
+                "{at}: {compared} keys compared, {different} differ{repaired}, {} behind",
+                found.behind
+            ),
+        );
     }
     lines.say("dead letters", &state.failures.len().to_string());
     for failure in &state.failures {
-        lines.say("  key", &format!("{}, tried {} times: {}", failure.key, failure.attempts, failure.error));
+        lines.say(
+            "  key",
+            &format!("{}, tried {} times: {}", failure.key, failure.attempts, failure.error),
+        );
     }
     let ago = exact.reported_ago_us.map_or(Duration::ZERO, Duration::from_micros);
     lines.say("reported", &format!("{} ago by {}", seconds(ago), state.instance));

@@ -343,14 +343,6 @@ pub(crate) trait Control:
     /// The progress of the newest backfill of every migration that has any, in a fixed number of statements.
     fn backfills(&self) -> BoxFuture<'_, Result<HashMap<String, BackfillProgress>, Error>>;
 
-    /// Gives a command to the newest backfill toward a side. Returns whether there was one to take it.
-    fn command_backfill<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        command: BackfillCommand,
-    ) -> BoxFuture<'a, Result<bool, Error>>;
-
     /// Keys whose `side` must be copied again, oldest first, those after this one.
     fn dirty<'a>(
         &'a self,

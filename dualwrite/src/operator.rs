@@ -28,8 +28,8 @@ pub use crate::control::contracts::ContractEvent;
 pub use crate::control::traffic::{TrafficFigures, TrafficMinute, TrafficReport, TrafficSide};
 
 pub use crate::control::AuditEvent;
-pub use crate::control::exact::{ExactOverview, ExactState, ExactVerification};
 pub use crate::control::commands::{Job, JobKind};
+pub use crate::control::exact::{ExactOverview, ExactState, ExactVerification};
 pub use crate::operator::command::Command;
 pub use crate::operator::execution::{CommandOptions, CommandOutcome};
 pub use crate::operator::mirror::MirrorOverview;

@@ -226,7 +226,8 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
         let rows = core.rows().await?;
         let primary = side_of_record(rows.old, rows.new);
         let failures = core.port(primary).failures(FAILURES_NAMED).await?;
-        let failure = |failed: PutOff| ExactFailure::new(failed.key.0, failed.attempts, failed.error);
+        let failure =
+            |failed: PutOff| ExactFailure::new(failed.key.0, failed.attempts, failed.error);
         Ok(failures.into_iter().map(failure).collect())
     }
 

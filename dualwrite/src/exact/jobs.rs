@@ -20,6 +20,8 @@ use crate::stages::stage::{Side, Stage};
 const LEASE: Duration = Duration::from_secs(15);
 /// The longest pause after looks that failed.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Among so many dead letters a key is looked for that is to be waived.
+const WAIVED_AMONG: usize = 100_000;
 /// The subject of a move that leads to the stage before.
 pub(crate) const BACK: &str = "back";
 
@@ -123,18 +125,7 @@ async fn work(core: &Core, job: &Job) -> Result<String, Error> {
             core.wake.notify_one();
             Ok("the records are tried again".to_owned())
         }
-        JobKind::Waive => {
-            let key = EncodedKey(subject()?.to_owned());
-            match primary(core).await?.waive(&key).await? {
-                true => Ok("the records of the key are out of the outbox; the mirror keeps what it has of it until the \
-                            key is written again, or repaired"
-                    .to_owned()),
-                false => {
-                    let message = "this key is not among the dead letters";
-                    Err(Error::new(ErrorKind::Conflict, message).of(&core.name))
-                }
-            }
-        }
+        JobKind::Waive => waive(core, &EncodedKey(subject()?.to_owned())).await,
         JobKind::Maintenance => {
             let (closed, lasts) =
                 closing::parse(subject()?).map_err(|error| error.of(&core.name))?;
@@ -149,6 +140,24 @@ async fn work(core: &Core, job: &Job) -> Result<String, Error> {
             Err(Error::new(ErrorKind::Unsupported, message).of(&core.name))
         }
     }
+}
+
+/// The mirror first: should this instance die in between, the record is thrown away by the relay.
+async fn waive(core: &Core, key: &EncodedKey) -> Result<String, Error> {
+    let rows = core.rows().await?;
+    let side = side_of_record(rows.old, rows.new);
+    let failed = core.port(side).failures(WAIVED_AMONG).await?;
+    let records = core.port(side).records_of(std::slice::from_ref(key)).await?;
+    let newest = records.iter().map(|record| record.version).max();
+    let (Some(newest), true) = (newest, failed.iter().any(|one| one.key == *key)) else {
+        let message = "this key is not among the dead letters; list them first";
+        return Err(Error::new(ErrorKind::Conflict, message).of(&core.name));
+    };
+    core.port(side.other()).skip(key, newest).await?;
+    core.port(side).waive(key).await?;
+    Ok("the records of the key are out of the outbox; the mirror keeps what it has of it, and a verification says that it \
+        differs, until the key is written again or repaired"
+        .to_owned())
 }
 
 async fn primary(core: &Core) -> Result<&Arc<dyn Port>, Error> {

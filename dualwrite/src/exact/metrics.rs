@@ -7,7 +7,6 @@ pub(crate) use without::*;
 
 #[cfg(feature = "metrics")]
 mod with {
-    use std::sync::Once;
     use std::time::Duration;
 
     use metrics::{Label, Unit};
@@ -48,22 +47,19 @@ mod with {
         (HELD, "Calls that waited for a hand-over"),
     ];
 
-    fn describe() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            for (name, unit, help) in GAUGES {
-                metrics::describe_gauge!(name, unit, help);
-            }
-            for (name, help) in COUNTERS {
-                metrics::describe_counter!(name, Unit::Count, help);
-            }
-            let help = "Time from the close to the end of a hand-over";
-            metrics::describe_histogram!(HAND_OVER, Unit::Seconds, help);
-        });
+    /// Tells the recorder what the names mean.
+    pub(crate) fn describe() {
+        for (name, unit, help) in GAUGES {
+            metrics::describe_gauge!(name, unit, help);
+        }
+        for (name, help) in COUNTERS {
+            metrics::describe_counter!(name, Unit::Count, help);
+        }
+        let help = "Time from the close to the end of a hand-over";
+        metrics::describe_histogram!(HAND_OVER, Unit::Seconds, help);
     }
 
     fn own(name: &str) -> Vec<Label> {
-        describe();
         vec![Label::new("migration", name.to_owned())]
     }
 
@@ -78,6 +74,10 @@ mod with {
         set(BACKLOG, state.backlog as f64);
         set(LAG, Duration::from_micros(state.lag_us).as_secs_f64());
         set(DEAD, state.failures.len() as f64);
+        // So that a rate has a beginning before the first time.
+        for counter in [APPLIED, PUT_OFF, FULL, HELD] {
+            metrics::counter!(counter, own(name)).increment(0);
+        }
     }
 
     /// What the relay did.
@@ -112,6 +112,7 @@ mod without {
     use crate::control::exact::ExactState;
     use crate::stages::stage::Stage;
 
+    pub(crate) fn describe() {}
     pub(crate) fn state(_: &str, _: &ExactState) {}
     pub(crate) fn relayed(_: &str, _: u64, _: u64) {}
     pub(crate) fn outbox_full(_: &str) {}

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::exact::core::{Core, Rows};
-use crate::exact::{metrics, over};
 use crate::exact::port::{Along, Changed};
 use crate::exact::step::ExactStep;
+use crate::exact::{metrics, over};
 use crate::stages::exact::{Refused, StageChange, change_to, stage_before, stage_of};
 use crate::stages::lineage::Token;
 use crate::stages::stage::{Side, Stage};

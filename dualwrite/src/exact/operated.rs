@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use crate::control::commands::{Job, JobKind};
-use crate::error::{Error, Maintenance};
+use crate::error::{Error, ErrorKind, Maintenance};
 use crate::exact::alone::alone;
 use crate::exact::half::Half;
 use crate::exact::port::{Asked, Operated};
@@ -87,6 +87,21 @@ impl<S: ExactSide> Operated for Half<S> {
         Box::pin(self.run("reading the database's clock", async move |conn| {
             operated::now::<S::Database>(conn).await
         }))
+    }
+
+    fn skip<'a>(&'a self, key: &'a EncodedKey, version: u64) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let mut tx = self.begin().await?;
+            if self.hold(&mut tx).await?.primary {
+                tx.rollback().await?;
+                let message = "a hand-over has just made the other side the mirror; look again, and give it again";
+                return Err(Error::new(ErrorKind::Conflict, message).of(&self.name));
+            }
+            let skipped =
+                operated::skip::<S::Database>(tx.connection(), &self.name, key, version).await;
+            skipped.map_err(|error| self.failed("waiving a key", error))?;
+            tx.commit().await
+        })
     }
 
     fn waive<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, bool> {

@@ -47,12 +47,8 @@ pub(crate) trait Operated: Send + Sync {
     fn jobs(&self) -> Asked<'_, Vec<Job>>;
 
     /// Takes one that nobody runs, or extends the lease on it.
-    fn take_job<'a>(
-        &'a self,
-        kind: JobKind,
-        instance: &'a str,
-        lease: Duration,
-    ) -> Asked<'a, bool>;
+    fn take_job<'a>(&'a self, kind: JobKind, instance: &'a str, lease: Duration)
+    -> Asked<'a, bool>;
 
     fn end_job<'a>(
         &'a self,
@@ -76,6 +72,9 @@ pub(crate) trait Operated: Send + Sync {
 
     /// The database's clock, in microseconds since 1970.
     fn now_us(&self) -> Asked<'_, i64>;
+
+    /// Counts this version of a key as applied, on the mirror.
+    fn skip<'a>(&'a self, key: &'a EncodedKey, version: u64) -> Asked<'a, ()>;
 
     /// Takes the records of a key that was put off out of the outbox.
     fn waive<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, bool>;

@@ -1,8 +1,9 @@
 //! What an instance says of the migration, for operators: kept in both databases, and published as metrics.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::clock;
 use crate::control::exact::{ExactFailure, ExactState, ExactVerification};
 use crate::error::Error;
 use crate::exact::core::{Core, Rows};
@@ -15,34 +16,50 @@ use crate::stages::stage::Side;
 
 /// How often an instance looks, and how often it says so though nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_LEAST: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// Keys that are named.
 const FAILURES_NAMED: usize = 100;
 
-/// Looks and says so, if it is time and this instance is the one that applies the outbox.
-pub(crate) async fn round(core: &Core, rows: &Rows) -> Result<(), Error> {
-    if !is_time(core) {
-        return Ok(());
+/// Until the handle is closed. In a task of its own: a mirror that refuses everything keeps the relay busy for long.
+pub(crate) async fn run(core: Arc<Core>) {
+    let pause = core.options.poll.clamp(LOOK_LEAST, LOOK_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            () = clock::sleep(pause) => {}
+        }
+        if core.death.is_dead() {
+            return;
+        }
+        let looked = tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            looked = round(&core) => looked,
+        };
+        if let Err(error) = looked {
+            tracing::debug!(migration = &*core.name, %error, "nothing could be reported");
+            tokio::select! {
+                biased;
+                () = core.closing.cancelled() => return,
+                () = failed(&core, &error) => {}
+            }
+        }
     }
+}
+
+/// Looks and says so, if this instance is the one that applies the outbox.
+async fn round(core: &Core) -> Result<(), Error> {
+    let rows = core.rows().await?;
     let primary = side_of_record(rows.old, rows.new);
     if !core.port(primary).lease(&core.instance, core.options.relay_lease()).await? {
         return Ok(());
     }
-    let state = look(core, rows, primary).await?;
+    let state = look(core, &rows, primary).await?;
     metrics::state(&core.name, &state);
     bound::judge(core, primary, state.backlog).await?;
     write(core, state).await
-}
-
-fn is_time(core: &Core) -> bool {
-    let now = core.clock.now();
-    let mut reported = core.reported.lock().unwrap_or_else(PoisonError::into_inner);
-    let passed = |since: Option<u64>| since.is_none_or(|since| is_over(now, since, LOOK_EVERY));
-    let is_time = passed(reported.looked);
-    if is_time {
-        reported.looked = Some(now);
-    }
-    is_time
 }
 
 fn is_over(now: u64, since: u64, pause: Duration) -> bool {
@@ -100,10 +117,7 @@ fn as_json<T: serde::Serialize>(value: &T) -> String {
 }
 
 /// Says in the databases that can be reached why a round failed.
-pub(crate) async fn failed(core: &Core, error: &Error) {
-    if !is_time(core) {
-        return;
-    }
+async fn failed(core: &Core, error: &Error) {
     let state = {
         let reported = core.reported.lock().unwrap_or_else(PoisonError::into_inner);
         reported.state.clone()
@@ -123,7 +137,11 @@ pub(crate) async fn failed(core: &Core, error: &Error) {
 }
 
 /// Keeps what a verification found.
-pub(crate) async fn verified(core: &Core, found: &ExactReport, repaired: bool) -> Result<(), Error> {
+pub(crate) async fn verified(
+    core: &Core,
+    found: &ExactReport,
+    repaired: bool,
+) -> Result<(), Error> {
     let at_us = core.old.now_us().await?;
     let ExactReport { compared, different, behind, .. } = *found;
     let found = ExactVerification { at_us, compared, different, behind, repaired };

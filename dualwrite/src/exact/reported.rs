@@ -5,7 +5,6 @@ use crate::control::exact::ExactState;
 /// Times are those of the controlled clock.
 #[derive(Debug, Default)]
 pub(crate) struct Reported {
-    pub(crate) looked: Option<u64>,
     pub(crate) wrote: Option<u64>,
     pub(crate) state: Option<ExactState>,
 }

@@ -8,7 +8,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::exact::{background, jobs};
 use crate::exact::core::Core;
 use crate::exact::half::Half;
 use crate::exact::handle::Exact;
@@ -16,6 +15,7 @@ use crate::exact::inner::Inner;
 use crate::exact::options::{OUTBOX_MIN, Options};
 use crate::exact::port::Port;
 use crate::exact::side::ExactSide;
+use crate::exact::{background, jobs, metrics, report};
 use crate::stages::exact::Authority;
 use crate::stages::lineage::Token;
 use crate::stages::name::check_name;
@@ -126,8 +126,10 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
             (Arc::<Half<O>>::clone(&old), Arc::<Half<N>>::clone(&new));
         let core = Arc::new(Core::new((name, instance), ports, self.options));
         core.rows().await?;
+        metrics::describe();
         let tasks = TaskTracker::new();
         tasks.spawn_on(background::run(Arc::clone(&core)), &handle);
+        tasks.spawn_on(report::run(Arc::clone(&core)), &handle);
         for side in [Side::Old, Side::New] {
             tasks.spawn_on(jobs::run(Arc::clone(&core), side), &handle);
         }

@@ -20,8 +20,7 @@ use crate::stages::stage::{Side, Stage};
 use crate::store::sql::exact::REPORT_HOLDS;
 
 /// The stages that exact mode has.
-pub(crate) const STAGES: [Stage; 4] =
-    [Stage::Off, Stage::DualWrite, Stage::Live, Stage::Complete];
+pub(crate) const STAGES: [Stage; 4] = [Stage::Off, Stage::DualWrite, Stage::Live, Stage::Complete];
 
 impl ExactRow {
     /// The stage that an instance reported; before that, what this database alone says.
@@ -182,7 +181,8 @@ pub(super) async fn run(
         true => execution.answer_of(left.kind).await.map_err(|error| error.of(name))?,
         false => None,
     };
-    let started = "started; an instance does it as soon as it sees it; `jobs` says what it comes to";
+    let started =
+        "started; an instance does it as soon as it sees it; `jobs` says what it comes to";
     let text = answer.unwrap_or_else(|| started.to_owned());
     let after = execution.control.exact_rows(Some(name)).await?;
     let (stage, epoch) =

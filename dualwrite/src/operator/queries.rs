@@ -179,7 +179,9 @@ impl Operator {
     /// What stands against the next move of a migration in exact mode.
     async fn exact_readiness(&self, name: &str) -> Result<Option<Vec<Blocker>>, Error> {
         let Some(row) = self.exact_row(name).await? else { return Ok(None) };
-        Ok(Some(row.overview.state.as_ref().and_then(against).map(|next| next.1).unwrap_or_default()))
+        Ok(Some(
+            row.overview.state.as_ref().and_then(against).map(|next| next.1).unwrap_or_default(),
+        ))
     }
 
     /// A name that nobody bears is no migration without anything. Answers with the row of one in exact mode.

@@ -1,6 +1,5 @@
 //! Migrations in exact mode as operators see them: from either database, by the page, its JSON and the tool.
 
-
 use dualwrite::operator::{Caller, Command, CommandOptions, MigrationOverview, Operator};
 use dualwrite::{Epoch, Error, ErrorKind, Move, Side, Stage};
 
@@ -66,7 +65,8 @@ where
     at(&new, Stage::Off).await;
     let url = pair.new.url();
     let audited = ["--by", "ada", "--because", "it is time"];
-    let said = prints(&url, &[&["advance", NAME, "--to", "dual_write"][..], &audited].concat()).await;
+    let said =
+        prints(&url, &[&["advance", NAME, "--to", "dual_write"][..], &audited].concat()).await;
     assert!(said.contains("it is at dual_write now"), "{said}");
     at(&old, Stage::DualWrite).await;
     let gates = old.readiness(NAME, None).await.unwrap();
@@ -120,7 +120,9 @@ async fn shown_alike<O: CartDb, N: CartDb>(pair: &Pair<O, N>, operator: &Operato
     for part in ["dual_write", "Roll back to off", "backfill-start", "newest verification"] {
         assert!(view.contains(part), "{part}: {view}");
     }
-    assert!(!view.contains("kill-on") && !view.contains("ramp"), "what exact mode has not");
+    for command in ["kill-on", "ramp", "copy"] {
+        assert!(!view.contains(&format!("commands/{command}\"")), "exact mode has no {command}");
+    }
     let json: serde_json::Value =
         serde_json::from_str(&page.get("/migrations/carts").await.text).unwrap();
     assert_eq!(json["exact"]["state"]["primary"], "old");
@@ -211,4 +213,3 @@ async fn a_full_outbox_stops_the_recording_and_no_caller<O: CartDb, N: CartDb>(p
     assert_eq!(pair.old.number("SELECT count(*) FROM cart").await, 2);
     carts.shutdown().await;
 }
-

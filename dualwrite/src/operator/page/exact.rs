@@ -23,8 +23,12 @@ pub(super) fn back_does(to: Stage) -> &'static str {
         Stage::DualWrite => {
             "writes wait until the outbox is applied, then the old side answers reads and takes writes again; no write is lost."
         }
-        Stage::Live => "writes of the new side are recorded again; give `backfill-start` before the next rollback.",
-        _ => "writes are recorded no more, and the outbox is thrown away; the old side has all writes.",
+        Stage::Live => {
+            "writes of the new side are recorded again; give `backfill-start` before the next rollback."
+        }
+        _ => {
+            "writes are recorded no more, and the outbox is thrown away; the old side has all writes."
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::Maintenance;
 use crate::key::EncodedKey;
+use crate::stages::exact::takes;
+use crate::store::exact::version;
 use crate::store::sql::commands::job_of;
 use crate::store::sql::tasks::{TASKS, TEXT_CHARS_MAX};
 
@@ -63,7 +65,8 @@ pub(crate) async fn lag<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<u64> {
-    let sql = "SELECT {now} - since FROM dualwrite_outbox WHERE aggregatetype = ? ORDER BY seq LIMIT 1";
+    let sql =
+        "SELECT {now} - since FROM dualwrite_outbox WHERE aggregatetype = ? ORDER BY seq LIMIT 1";
     let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
     // The clock of the database may have been set back.
     rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.integer(0)?).unwrap_or(0)))
@@ -115,6 +118,19 @@ pub(crate) async fn maintain<DB: Backend>(
 pub(crate) async fn now<DB: Backend>(conn: &mut DB::Connection) -> sqlx::Result<i64> {
     let rows = DB::Adapter::fetch(conn, "SELECT {now}", &[]).await?;
     rows.first().map_or(Ok(0), |row| row.integer(0))
+}
+
+/// Counts this version of a key as applied, which it is not: a verification finds the key different from then on.
+pub(crate) async fn skip<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    key: &EncodedKey,
+    to: u64,
+) -> sqlx::Result<()> {
+    if takes(version::lock::<DB>(conn, migration, key).await?, to) {
+        version::set::<DB>(conn, migration, key, (to, false)).await?;
+    }
+    Ok(())
 }
 
 /// Takes the records of a key that could not be applied out of the outbox. Whether there was such a key.

@@ -74,9 +74,9 @@ async fn leave<DB: Backend>(
     DB::Adapter::execute(conn, sql, &[name.into(), kind.as_str().into()]).await?;
     let sql = format!(
         "INSERT INTO dualwrite_task (migration, side, subject, workers, failures_max, actor, reason, at, state) \
-         SELECT a.migration, ?, ?, 1, 0, ?, ?, {{now}}, 'wanted' FROM dualwrite_authority a \
-         WHERE a.migration = ? AND NOT EXISTS \
-         (SELECT 1 FROM dualwrite_task t WHERE t.migration = a.migration AND t.side = ?){}",
+         SELECT a.name, ?, ?, 1, 0, ?, ?, {{now}}, 'wanted' \
+         FROM (SELECT migration AS name FROM dualwrite_authority WHERE migration = ?) a WHERE NOT EXISTS \
+         (SELECT 1 FROM dualwrite_task t WHERE t.migration = a.name AND t.side = ?){}",
         DB::Adapter::DIALECT.upsert("migration, side", &[])
     );
     let reason: String = audit.reason.chars().take(TEXT_CHARS_MAX).collect();
