@@ -8,5 +8,6 @@ mod http;
 #[cfg(unix)]
 pub(crate) mod killed;
 mod moves;
+mod own_store;
 mod rounds;
 mod stores;

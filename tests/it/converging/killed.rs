@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dualwrite::{Stage, converging::MirrorFailure};
+use dualwrite::{Runtime, Stage, converging::MirrorFailure};
 use sqlx::pool::PoolOptions;
 use sqlx::{PgPool, Pool};
 
-use super::stores::{Carts, Service, Store, quick};
+use super::stores::{Carts, NAME, Service, Store, quick};
 use crate::support::db::{PostgresDb, SqliteDb, TestDb};
 use crate::support::dice::Dice;
 use crate::support::process::{Call, Child};
 use crate::support::remote::{Remote, answer};
 use crate::support::server::{Server, connected, postgres};
-use crate::support::wait::{ends, until};
+use crate::support::wait::{ends, soon, until};
 use crate::support::{notice, runs_all};
 
 const KEYS: usize = 3;
@@ -55,17 +55,17 @@ impl OldStore for SqliteDb {
     }
 }
 
-async fn connect<D: TestDb>(url: &str) -> Pool<D::Db> {
+async fn connect<D: TestDb>(url: &str) -> Option<Pool<D::Db>> {
     let limit = Duration::from_secs(3);
     let options = PoolOptions::new().max_connections(5).acquire_timeout(limit);
-    options.connect(url).await.unwrap()
+    options.connect(url).await.ok()
 }
 
-async fn carts<D: OldStore>(two: &Two) -> (Pool<D::Db>, Carts) {
-    let pool = connect::<D>(&two.old).await;
-    let old = D::store(connect::<D>(&two.old).await);
-    let new = Store::Postgres(connect::<PostgresDb>(&two.new).await);
-    (pool, Carts::new(old, new))
+async fn carts<D: OldStore>(two: &Two) -> Option<(Pool<D::Db>, Carts)> {
+    let pool = connect::<D>(&two.old).await?;
+    let old = D::store(connect::<D>(&two.old).await?);
+    let new = Store::Postgres(connect::<PostgresDb>(&two.new).await?);
+    Some((pool, Carts::new(old, new)))
 }
 
 /// In the other process.
@@ -79,9 +79,16 @@ pub(crate) async fn serve<D: TestDb>(call: Call) {
 }
 
 async fn serve_old<D: OldStore>(call: Call, two: Two) {
-    let (pool, carts) = carts::<D>(&two).await;
     let lease = Duration::from_millis(1_500);
-    let service = Arc::new(Service::with_lease(&pool, &carts, quick(&carts), lease).await);
+    // A database that has just restarted may not let it in yet.
+    let service = soon("the service starts", async || {
+        let (pool, carts) = carts::<D>(&two).await?;
+        let runtime = Runtime::builder(pool).lease(lease).poll(lease / 15).start().await.ok()?;
+        let registering = runtime.migration(NAME).converging(quick(&carts)).register();
+        let migration = registering.await.ok()?;
+        Some(Service { migration, carts, runtime })
+    });
+    let service = Arc::new(service.await);
     answer(call, move |order| {
         let service = Arc::clone(&service);
         async move {
@@ -138,7 +145,7 @@ async fn another<D: TestDb>(two: &Two) -> Remote {
 
 async fn all<D: OldStore>(two: Two, mut servers: Option<(Server, Server)>, rounds: u64) {
     let seed = setting("DUALWRITE_TEST_SEED").unwrap_or(20_261_130);
-    let (pool, carts) = carts::<D>(&two).await;
+    let (pool, carts) = carts::<D>(&two).await.unwrap();
     let keeper = Service::at(&pool, &carts, Stage::Shadow).await;
     keeper.migration.backfill().run().await.unwrap();
     let oracle = Oracle::default();
@@ -198,6 +205,9 @@ async fn is_quiet<D: TestDb>(pool: &Pool<D::Db>) -> bool {
 }
 
 async fn judge(carts: &Carts, oracle: &Oracle, about: &str) {
+    // A connection that a restart has cut is found out by its first use.
+    until("both answer", async || carts.old.get(0).await.is_ok() && carts.new.get(0).await.is_ok())
+        .await;
     let (old, new) = (carts.old.all().await, carts.new.all().await);
     assert_eq!(old, new, "{about}: the stores differ");
     let mut oracle = oracle.lock().unwrap();

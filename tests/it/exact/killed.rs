@@ -9,14 +9,14 @@ use std::time::Duration;
 use dualwrite::{Stage, exact::Exact};
 use sqlx::pool::PoolOptions;
 
-use super::carts::{CartDb, Carts, NAME, Pair, cart, find, on_pairs, quiet, save};
+use super::carts::{CartDb, Carts, NAME, Pair, cart, find, on_pairs, save};
 use super::oracle::{History, is_delete};
 use crate::support::db::{MySqlDb, PostgresDb, SqliteDb, TestDb};
 use crate::support::dice::Dice;
 use crate::support::process::{Call, Child};
 use crate::support::remote::{Remote, answer};
 use crate::support::server::{Server, connected, mariadb, postgres};
-use crate::support::wait::{ends, until};
+use crate::support::wait::{ends, soon, until};
 use crate::support::{notice, runs_all};
 
 on_pairs!(no_read_is_stale_and_no_record_lost_whatever_is_killed);
@@ -40,16 +40,21 @@ struct Two {
     new: String,
 }
 
+/// A database that has just restarted may not let it in yet.
 async fn start<O: CartDb, N: CartDb>(two: &Two) -> Carts<O, N> {
+    soon("an instance starts", async || try_start(two).await).await
+}
+
+async fn try_start<O: CartDb, N: CartDb>(two: &Two) -> Option<Carts<O, N>> {
     let limit = Duration::from_secs(3);
     let old = PoolOptions::new().max_connections(4).acquire_timeout(limit).connect(&two.old).await;
     let new = PoolOptions::new().max_connections(4).acquire_timeout(limit).connect(&two.new).await;
-    let exact = Exact::between(NAME, (old.unwrap(), O::SIDE), (new.unwrap(), N::SIDE))
+    let exact = Exact::between(NAME, (old.ok()?, O::SIDE), (new.ok()?, N::SIDE))
         .poll(Duration::from_millis(20))
         .take_over_after(Duration::from_millis(100))
         .hand_over_wait(Duration::from_secs(3))
         .drain_wait(Duration::from_secs(2));
-    Carts::of(exact.start().await.unwrap())
+    exact.start().await.ok().map(Carts::of)
 }
 
 /// In the other process.
@@ -118,16 +123,28 @@ async fn records_again<O: CartDb, N: CartDb>(carts: &Carts<O, N>) -> Result<(), 
 
 /// What happens to the databases.
 trait Nemesis {
-    fn restart(&mut self, dice: &mut Dice);
+    /// Restarts one of them. Which kind it is, where it did.
+    fn restart<O: TestDb, N: TestDb>(&mut self, dice: &mut Dice) -> Option<&'static str>;
 }
 
 impl Nemesis for () {
-    fn restart(&mut self, _: &mut Dice) {}
+    fn restart<O: TestDb, N: TestDb>(&mut self, _: &mut Dice) -> Option<&'static str> {
+        None
+    }
 }
 
 impl Nemesis for (Server, Server) {
-    fn restart(&mut self, dice: &mut Dice) {
-        if dice.one_in(2) { self.0.restart() } else { self.1.restart() }
+    fn restart<O: TestDb, N: TestDb>(&mut self, dice: &mut Dice) -> Option<&'static str> {
+        match dice.one_in(2) {
+            true => {
+                self.0.restart();
+                Some(O::NAME)
+            }
+            false => {
+                self.1.restart();
+                Some(N::NAME)
+            }
+        }
     }
 }
 
@@ -192,8 +209,8 @@ async fn round<O: CartDb, N: CartDb>(
     let order = if dice.one_in(6) { "copy" } else { "move" };
     let moving = tokio::spawn(async move { mover.ask(order.to_owned()).await });
     tokio::time::sleep(Duration::from_millis(dice.below(80) as u64)).await;
-    if dice.one_in(3) {
-        nemesis.restart(dice);
+    if dice.one_in(3) && nemesis.restart::<O, N>(dice) == Some(MySqlDb::NAME) {
+        world.histories.iter().for_each(History::lost);
     }
     processes[victim].kill().await;
     if dice.one_in(4) {
@@ -215,15 +232,17 @@ async fn round<O: CartDb, N: CartDb>(
 /// Both databases say the same, and the history can have happened.
 async fn judge<O: CartDb, N: CartDb>(two: &Two, world: &World, about: &str) {
     let carts = start::<O, N>(two).await;
-    ends(format_args!("{about}: a hand-over that is taken up"), quiet(&carts)).await;
+    let is_quiet =
+        async || carts.status().await.is_ok_and(|status| status.open && status.backlog == 0);
+    until(format_args!("{about}: a hand-over that is taken up"), is_quiet).await;
     until(format_args!("{about}: it is copied"), async || records_again(&carts).await.is_ok())
         .await;
-    quiet(&carts).await;
-    let report = carts.verify().await.unwrap();
+    until(format_args!("{about}: the outbox is empty"), is_quiet).await;
+    let report = soon("it is verified", async || carts.verify().await.ok()).await;
     assert!(report.is_clean() && report.behind == 0, "{about}: {report:?}");
     for (key, history) in world.histories.iter().enumerate() {
         let begun = history.now();
-        let last = find(&carts, key as i64).await.unwrap();
+        let last = soon("a read", async || find(&carts, key as i64).await.ok()).await;
         history.read(begun, last.map(|cart| cart.count as u64));
         if let Err(wrong) = history.judge() {
             panic!("{about}: key {key}: {wrong}");
@@ -231,7 +250,7 @@ async fn judge<O: CartDb, N: CartDb>(two: &Two, world: &World, about: &str) {
     }
     // The next history begins where there is nothing.
     for key in 0..WRITERS {
-        save(&carts, key as i64, None).await.unwrap();
+        until("it is deleted", async || save(&carts, key as i64, None).await.is_ok()).await;
     }
     carts.shutdown().await;
 }
