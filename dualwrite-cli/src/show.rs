@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use dualwrite::{
     backfill::{BackfillProgress, StartedBackfill},
-    operator::MigrationOverview,
+    operator::{ExactOverview, Job, MigrationOverview},
     preflight::FindingLevel,
     printable,
 };
@@ -25,6 +25,10 @@ pub(crate) fn migration(migration: &MigrationOverview) -> String {
     lines.add(&migration.name);
     if let Some(why) = &migration.unreadable {
         lines.say("unreadable", why);
+        return lines.0;
+    }
+    if let Some(found) = &migration.exact {
+        exact(&mut lines, migration, found);
         return lines.0;
     }
     lines.say("position", &format!("{}, generation {}", migration.position, migration.generation));
@@ -62,11 +66,7 @@ fn work(lines: &mut Lines, migration: &MigrationOverview) {
     for task in &migration.started {
         started(lines, task);
     }
-    for job in &migration.jobs {
-        let said = job.answer.as_ref().or(job.waiting.as_ref());
-        let answer = said.map_or(String::new(), |said| format!(": {said}"));
-        lines.say("job", &format!("{}, {}, by {}{answer}", job.kind, job.state(), job.actor));
-    }
+    jobs(lines, &migration.jobs);
 }
 
 /// What an instance read there.
@@ -84,6 +84,63 @@ fn catalogue(lines: &mut Lines, migration: &MigrationOverview) {
         let stopped = stopped.map_or(String::new(), |by| format!(", stopped by {}", by.actor));
         lines.say("hazard", &format!("{}{stopped}: {}", hazard.name, hazard.detail));
     }
+}
+
+fn jobs(lines: &mut Lines, jobs: &[Job]) {
+    for job in jobs {
+        let said = job.answer.as_ref().or(job.waiting.as_ref());
+        let answer = said.map_or(String::new(), |said| format!(": {said}"));
+        lines.say("job", &format!("{}, {}, by {}{answer}", job.kind, job.state(), job.actor));
+    }
+}
+
+/// A migration between two databases.
+fn exact(lines: &mut Lines, migration: &MigrationOverview, exact: &ExactOverview) {
+    lines.say("position", &migration.position);
+    lines.say("mode", &format!("exact; this is the database of the {} side", exact.side));
+    if let Some(maintenance) = &migration.maintenance {
+        lines.say("maintenance", &maintenance.to_string());
+    }
+    if let Some(why) = migration.attention() {
+        lines.say("needs", why);
+    }
+    let Some(state) = &exact.state else {
+        lines.say("state", "no instance has reported yet; start the service");
+        return jobs(lines, &migration.jobs);
+    };
+    if let Some(error) = &state.error {
+        lines.say("cannot reach", error);
+    }
+    let closed = if state.open { "" } else { ", closed: a hand-over is under way" };
+    lines.say("primary", &format!("{}{closed}", state.primary));
+    let keys = state.copied_keys;
+    lines.say(
+        "copied",
+        &if state.copied { "yes".to_owned() } else { format!("not yet, {keys} keys so far") },
+    );
+    let lag = Duration::from_micros(state.lag_us).as_secs_f64();
+    lines.say("outbox", &format!("{} records, the oldest of {lag:.1} s", state.backlog));
+    if let Some(found) = &exact.verification {
+        let repaired = if found.repaired { ", and were recorded again" } else { "" };
+        let (at, compared, different) = (moment(found.at_us), found.compared, found.different);
+        lines.say(
+            "verified",
+            &format!(
+                "{at}: {compared} keys compared, {different} differ{repaired}, {} behind",
+                found.behind
+            ),
+        );
+    }
+    lines.say("dead letters", &state.failures.len().to_string());
+    for failure in &state.failures {
+        lines.say(
+            "  key",
+            &format!("{}, tried {} times: {}", failure.key, failure.attempts, failure.error),
+        );
+    }
+    let ago = exact.reported_ago_us.map_or(Duration::ZERO, Duration::from_micros);
+    lines.say("reported", &format!("{} ago by {}", seconds(ago), state.instance));
+    jobs(lines, &migration.jobs);
 }
 
 fn backfill(lines: &mut Lines, progress: &BackfillProgress) {

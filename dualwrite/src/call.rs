@@ -9,6 +9,7 @@ pub(crate) mod shadow;
 pub(crate) mod write;
 
 pub use crate::call::closures::converging::ConvergingWrite;
+pub use crate::call::closures::own_store::{ConvergingSide, InControl};
 
 pub use crate::call::closures::read::ReadCall;
 pub use crate::call::closures::write::{ColumnsCall, InTx, WriteCall};

@@ -1,11 +1,13 @@
 //! The port to the control tables: positions, their history, the instances that act on them, and what
 //! waits to be copied. Adapters are in [`memory`] and [`sql`]; one conformance suite holds for all.
 
+pub(crate) mod audited;
 pub(crate) mod commands;
 pub(crate) mod contracts;
 pub(crate) mod copied;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
+pub(crate) mod exact;
 pub(crate) mod expands;
 pub(crate) mod hazards;
 pub(crate) mod instances;
@@ -177,6 +179,7 @@ pub(crate) trait Control:
     commands::Commands
     + contracts::Contracts
     + doctor::Examines
+    + exact::ExactMigrations
     + expands::Expands
     + hazards::Hazards
     + dead_letters::DeadLetters
@@ -339,14 +342,6 @@ pub(crate) trait Control:
 
     /// The progress of the newest backfill of every migration that has any, in a fixed number of statements.
     fn backfills(&self) -> BoxFuture<'_, Result<HashMap<String, BackfillProgress>, Error>>;
-
-    /// Gives a command to the newest backfill toward a side. Returns whether there was one to take it.
-    fn command_backfill<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        command: BackfillCommand,
-    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Keys whose `side` must be copied again, oldest first, those after this one.
     fn dirty<'a>(

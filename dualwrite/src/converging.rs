@@ -9,6 +9,7 @@ pub(crate) mod repair;
 mod stores;
 pub(crate) mod two;
 mod verify;
+pub(crate) mod within;
 pub(crate) mod write;
 
 pub use options::{

@@ -70,7 +70,8 @@ pub mod defaults {
     pub use crate::copy::MAPPED_FIELDS_MAX;
     pub use crate::copy::exclusive::FENCE_REFUSALS_MAX;
     pub use crate::exact::{
-        BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_PAGE, TAKE_OVER_AFTER,
+        BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_MAX, OUTBOX_PAGE,
+        TAKE_OVER_AFTER,
     };
     pub use crate::expand::declared::EXPAND_OBJECTS_MAX;
     pub use crate::guard::rules::{

@@ -7,6 +7,7 @@ mod contract;
 #[cfg(feature = "page")]
 pub(crate) mod details;
 mod doctor;
+pub(crate) mod exact;
 pub(crate) mod execute;
 pub(crate) mod execution;
 mod expand;
@@ -28,6 +29,7 @@ pub use crate::control::traffic::{TrafficFigures, TrafficMinute, TrafficReport, 
 
 pub use crate::control::AuditEvent;
 pub use crate::control::commands::{Job, JobKind};
+pub use crate::control::exact::{ExactOverview, ExactState, ExactVerification};
 pub use crate::operator::command::Command;
 pub use crate::operator::contract::ContractOverview;
 pub use crate::operator::execution::{CommandOptions, CommandOutcome};
@@ -45,6 +47,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::control::exact::ExactRow;
 use crate::control::tasks::{StartedBackfill, explained};
 use crate::control::{BackfillProgress, Control};
 use crate::database::Backend;
@@ -54,6 +57,7 @@ use crate::stages::facts::Facts;
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Epoch;
 use crate::stages::sample::SampleOverride;
+use crate::stages::stage::Side;
 use crate::stages::verification::VerifyReport;
 use crate::store::sql::SqlControl;
 
@@ -139,6 +143,10 @@ pub struct MigrationOverview {
     /// Jobs that were started for any instance; those that have ended are read for one migration only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+    /// Of a migration in [exact mode](crate::guide::exact): how it stands. `generation`, `backfill`, `hazards` and what belongs to
+    /// other modes are empty then, and `instances` is 1 where an instance has reported in the last 20 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<ExactOverview>,
     /// Why its rows in the control tables cannot be read, where that is so; the rest is empty then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -159,6 +167,11 @@ impl MigrationOverview {
             Some(Closed::Writes) => return Some("writes closed"),
             Some(Closed::Calls) => return Some("all calls closed"),
             Some(Closed::Nothing) | None => {}
+        }
+        if let Some(exact) = &self.exact
+            && exact.state.as_ref().is_some_and(|state| state.error.is_some())
+        {
+            return Some("a database cannot be reached");
         }
         if self.started.iter().any(|task| task.halted) {
             return Some("backfill halted");
@@ -212,11 +225,32 @@ impl MigrationOverview {
             preflight: None,
             verification: None,
             jobs: jobs.collect(),
+            exact: None,
             unreadable: None,
         }
     }
 
     fn unreadable(name: &str, error: &Error) -> Self {
+        Self { unreadable: Some(error.to_string()), ..Self::empty(name) }
+    }
+
+    pub(crate) fn of_exact(row: ExactRow) -> Self {
+        let failures = row.overview.state.as_ref().map_or(0, |state| state.failures.len() as u64);
+        let primary = row.overview.state.as_ref().map(|state| state.primary);
+        let to_old = primary == Some(Side::New);
+        Self {
+            position: format!("{}, epoch {}", row.stage(), row.epoch()),
+            epoch: row.epoch(),
+            maintenance: row.maintenance.clone(),
+            dead_letters: if to_old { 0 } else { failures },
+            dead_letters_to_old: if to_old { failures } else { 0 },
+            instances: usize::from(row.is_reported()),
+            exact: Some(row.overview.clone()),
+            ..Self::empty(&row.name)
+        }
+    }
+
+    fn empty(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             position: "unreadable".to_owned(),
@@ -235,7 +269,8 @@ impl MigrationOverview {
             preflight: None,
             verification: None,
             jobs: Vec::new(),
-            unreadable: Some(error.to_string()),
+            exact: None,
+            unreadable: None,
         }
     }
 }
@@ -281,10 +316,13 @@ impl Operator {
         self.control.check_version().await?;
         let mut names = self.control.names().await?;
         names.sort();
-        match self.overviews(&names).await {
-            Err(error) if error.is_unreadable() => self.one_by_one(&names).await,
-            found => found,
-        }
+        let mut found = match self.overviews(&names).await {
+            Err(error) if error.is_unreadable() => self.one_by_one(&names).await?,
+            found => found?,
+        };
+        found.extend(self.exact_overviews().await?);
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
     }
 
     /// A fixed number of statements, however many there are.
@@ -333,7 +371,10 @@ impl Operator {
     }
 
     async fn overview(&self, name: &str) -> Result<MigrationOverview, Error> {
-        let (overview, _) = self.overview_and_facts(name).await?;
+        let overview = match self.overview_and_facts(name).await {
+            Ok((overview, _)) => overview,
+            Err(error) => return self.exact_overview(name).await?.ok_or(error),
+        };
         let preflight = self.control.preflight(name).await?;
         Ok(MigrationOverview { preflight, ..overview })
     }

@@ -405,6 +405,9 @@ impl Inner {
         self.operations.close();
         let finished = clock::limit(self.shutdown * 3 / 4, self.finish()).await;
         self.note_old_reads().await;
+        for shared in self.migrations() {
+            traffic::flush(&shared).await;
+        }
         self.stop.cancel();
         // Whoever reads from now on must not rely on a position that nobody refreshes.
         self.lease.end();

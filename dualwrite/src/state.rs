@@ -18,7 +18,7 @@ mod preflight;
 pub(crate) mod waiting;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -87,7 +87,7 @@ pub(crate) struct Shared {
     /// This process asks for the jobs that were started.
     pub(crate) finding_jobs: AtomicBool,
     /// The kinds of jobs that this process is doing, a bit for each.
-    pub(crate) jobs: AtomicU8,
+    pub(crate) jobs: AtomicU16,
     /// Some reads follow the ramp by something else than the record's key.
     ramped: AtomicBool,
     lease: Arc<Lease>,
@@ -195,7 +195,7 @@ impl Shared {
             started: AtomicBool::new(record.started),
             following: AtomicBool::new(false),
             finding_jobs: AtomicBool::new(false),
-            jobs: AtomicU8::new(0),
+            jobs: AtomicU16::new(0),
             ramped: AtomicBool::new(false),
             lease: context.lease,
             deleted: AtomicBool::new(false),

@@ -228,7 +228,7 @@ async fn a_verification_names_what_differs<D: Sql>(db: Scratch<D>) {
 
 async fn it_can_be_paused_resumed_and_cancelled<D: Sql>(db: Scratch<D>) {
     let world = Arc::new(World::with(db, Stage::DualWrite, 30, plain).await);
-    assert!(!world.migration.backfill().pause().await.unwrap(), "there is none yet");
+    assert!(!world.migration.backfill().pause("ada", "tests").await.unwrap(), "there is none yet");
     let start = |world: &Arc<World<D>>| {
         let migration = world.migration.clone();
         // Slow enough for orders to come in between, also where there is one writer at a time.
@@ -240,24 +240,24 @@ async fn it_can_be_paused_resumed_and_cancelled<D: Sql>(db: Scratch<D>) {
     if D::NAME == "sqlite" {
         world.copying.let_go(); // the one writer, so the order waits for it
     }
-    assert!(world.migration.backfill().pause().await.unwrap());
+    assert!(world.migration.backfill().pause("ada", "tests").await.unwrap());
     world.copying.let_go();
     let progress = async || world.migration.status().await.unwrap().backfill.unwrap();
     until("it is paused", async || progress().await.throttled.as_deref() == Some("paused")).await;
     let before = progress().await;
     assert!(before.paused && before.done() < 30 && !run.is_finished(), "{before:?}");
 
-    assert!(world.migration.backfill().cancel().await.unwrap());
+    assert!(world.migration.backfill().cancel("ada", "tests").await.unwrap());
     let ended = run.await.unwrap().unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Halted);
     assert!(ended.to_string().contains("`resume` it to go on"), "{ended}");
     assert!(progress().await.cancelled);
     assert_eq!(start(&world).await.unwrap().unwrap_err().kind(), ErrorKind::Halted);
 
-    assert!(world.migration.backfill().resume().await.unwrap());
+    assert!(world.migration.backfill().resume("ada", "tests").await.unwrap());
     let done = start(&world).await.unwrap().unwrap();
     assert_eq!((done.complete, done.migrated), (true, 30));
-    assert!(!world.migration.backfill().pause().await.unwrap(), "it is complete");
+    assert!(!world.migration.backfill().pause("ada", "tests").await.unwrap(), "it is complete");
 }
 
 async fn it_keeps_to_its_rate_and_makes_way<D: Sql>(db: Scratch<D>) {

@@ -27,6 +27,7 @@ on_all_databases!(
     a_view_asks_at_most_twelve_statements,
     calls_of_all_instances_are_shown_together,
     a_rollback_takes_two_clicks,
+    weighty_commands_are_confirmed_and_the_way_back_fits_the_stage,
     what_would_happen_is_shown_before_it_is_done,
     errors_are_pages_with_a_way_back,
     a_page_is_renewed_while_it_is_looked_at,
@@ -190,6 +191,32 @@ async fn what_would_happen_is_shown_before_it_is_done<D: Sql>(db: Scratch<D>) {
     assert!(asked.contains("would advance to shadow"), "{asked}");
     let illegal = browser.get("/view/notes/confirm/advance?to=live").await;
     assert_eq!(illegal.status, StatusCode::CONFLICT, "{}", illegal.text);
+    world.runtime.shutdown().await.unwrap();
+}
+
+/// What changes which side is used, or throws something away, is first looked at; what is taken back easily is not.
+async fn weighty_commands_are_confirmed_and_the_way_back_fits_the_stage<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 3, plain).await;
+    let browser = Browser::of(&world.db);
+    let page = browser.shows("/view/notes").await;
+    let form = |command: &str| {
+        let from = page.find(&format!("commands/{command}\"")).unwrap();
+        page[from..].split("</form>").next().unwrap().to_owned()
+    };
+    for weighty in ["advance", "ramp", "kill-on", "close", "repair", "backfill-cancel"] {
+        let form = form(weighty);
+        assert!(form.contains(r#"type="hidden" name="dry-run" value="true""#), "{weighty}: {form}");
+    }
+    for light in ["backfill-pause", "verify", "open", "dead-letters-retry"] {
+        assert!(form(light).contains(r#"type="checkbox" name="dry-run""#), "{light}");
+    }
+    assert!(page.contains("There is nothing to roll back"), "{page}");
+    world.migration.advance(Stage::DualWrite).await.unwrap();
+    let browser = Browser::of(&world.db); // that has not looked a moment ago
+    let links = linked("/view/notes", &browser.shows("/view/notes").await);
+    let link = links.iter().find(|link| link.ends_with("confirm/step-back?to=off")).unwrap();
+    let asked = browser.shows(link).await;
+    assert!(asked.contains("nothing is done yet") && asked.contains("step back to off"), "{asked}");
     world.runtime.shutdown().await.unwrap();
 }
 

@@ -1,7 +1,11 @@
 //! Exact mode: two SQL databases, of which one at a time has the authority.
 
 mod basics;
-mod carts;
+pub(crate) mod carts;
+mod downtime;
 mod history;
 mod hostile;
+#[cfg(unix)]
+pub(crate) mod killed;
+mod operated;
 mod oracle;

@@ -38,6 +38,8 @@ async fn serve<D: Sql>(call: Call) {
         "service" => service::serve::<D>(call).await,
         "crash" => crash::serve::<D>(call).await,
         "worker" => crash::work::<D>(call).await,
+        "exact" => crate::exact::killed::serve::<D>(call).await,
+        "converging" => crate::converging::killed::serve::<D>(call).await,
         other => panic!("no role is called {other}"),
     }
 }

@@ -232,7 +232,7 @@ async fn its_backfill_keeps_to_the_pace_of_the_plan<D: Sql>(db: Scratch<D>) {
     let status = crew.until(here, "the backfill at its rate", runs).await;
     assert!(rollout(&status).step == 1 && !backfill(&status).unwrap().complete);
     // Who looks after it changes the rate, and the plan goes on.
-    assert!(here.backfill().set_rate(None).await.unwrap());
+    assert!(here.backfill().set_rate(None, "ada", "tests").await.unwrap());
     let status = crew.until(here, "the second step", |now| rollout(now).step == 2).await;
     let backfill = backfill(&status).unwrap();
     assert_eq!((backfill.complete, backfill.migrated, backfill.rate), (true, 30, None));

@@ -45,7 +45,7 @@ async fn every_operation_has_ended<D: Sql>(world: &Ended<D>) {
     ended(&migration.events().await.unwrap_err());
     ended(&migration.release_runs("0.9").await.unwrap_err());
     ended(&migration.backfill().start("ada", "now").await.unwrap_err());
-    ended(&migration.backfill().pause().await.unwrap_err());
+    ended(&migration.backfill().pause("ada", "tests").await.unwrap_err());
 }
 
 /// A world without its runtime.

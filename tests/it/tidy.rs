@@ -123,6 +123,8 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "pace/load",
     "pace/replicas",
     "call/write/cause",
+    "call/closures/converging",
+    "call/closures/own_store",
     "call/write/mirror",
     "transaction",
     "runtime",

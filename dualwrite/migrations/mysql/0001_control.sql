@@ -184,7 +184,12 @@ CREATE TABLE IF NOT EXISTS dualwrite_authority (
     copied     BIGINT NOT NULL,
     epoch      BIGINT NOT NULL,
     token      BIGINT NOT NULL,
-    changed_at BIGINT NOT NULL
+    changed_at BIGINT NOT NULL,
+    -- As those of `dualwrite_migration`; a close writes both databases.
+    closed         BIGINT NOT NULL DEFAULT 0,
+    closed_by      VARCHAR(100),
+    closed_because TEXT,
+    closed_until   BIGINT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 -- One row a key, which outlives deletes: on the primary the counter of its versions, on the mirror the version that was
 -- applied last. `gone`: it was a delete.
@@ -225,7 +230,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_relay (
     leased_until BIGINT NOT NULL DEFAULT 0,
     copy_part    BIGINT NOT NULL DEFAULT 0,
     copy_cursor  VARCHAR(512),
-    copied_keys  BIGINT NOT NULL DEFAULT 0
+    copied_keys  BIGINT NOT NULL DEFAULT 0,
+    -- What an instance says of the migration, and what the newest verification found, both as JSON.
+    report       MEDIUMTEXT,
+    reported_at  BIGINT NOT NULL DEFAULT 0,
+    verified     MEDIUMTEXT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,

@@ -184,7 +184,12 @@ CREATE TABLE IF NOT EXISTS dualwrite_authority (
     copied     INTEGER NOT NULL,
     epoch      INTEGER NOT NULL,
     token      INTEGER NOT NULL,
-    changed_at INTEGER NOT NULL
+    changed_at INTEGER NOT NULL,
+    -- As those of `dualwrite_migration`; a close writes both databases.
+    closed         INTEGER NOT NULL DEFAULT 0,
+    closed_by      TEXT,
+    closed_because TEXT,
+    closed_until   INTEGER
 );
 -- One row a key, which outlives deletes: on the primary the counter of its versions, on the mirror the version that was
 -- applied last. `gone`: it was a delete.
@@ -225,7 +230,11 @@ CREATE TABLE IF NOT EXISTS dualwrite_relay (
     leased_until INTEGER NOT NULL DEFAULT 0,
     copy_part    INTEGER NOT NULL DEFAULT 0,
     copy_cursor  TEXT,
-    copied_keys  INTEGER NOT NULL DEFAULT 0
+    copied_keys  INTEGER NOT NULL DEFAULT 0,
+    -- What an instance says of the migration, and what the newest verification found, both as JSON.
+    report       TEXT,
+    reported_at  INTEGER NOT NULL DEFAULT 0,
+    verified     TEXT
 );
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,

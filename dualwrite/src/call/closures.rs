@@ -2,6 +2,7 @@
 //! calls of a wrapper pass; see [`read`] and [`write`].
 
 pub(crate) mod converging;
+pub(crate) mod own_store;
 pub(crate) mod read;
 pub(crate) mod write;
 

@@ -37,10 +37,18 @@ pub enum JobKind {
     TriggerInstall,
     /// Removes it.
     TriggerRemove,
+    /// Exact mode: goes to another stage.
+    Move,
+    /// Exact mode: copies what was there before writes were recorded.
+    CopyAll,
+    /// Exact mode: takes the records of a key, which the mirror does not take, out of the outbox.
+    Waive,
+    /// Exact mode: closes calls, or opens them.
+    Maintenance,
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Verify,
         Self::DeadLetters,
         Self::Sequences,
@@ -49,6 +57,10 @@ impl JobKind {
         Self::Copy,
         Self::TriggerInstall,
         Self::TriggerRemove,
+        Self::Move,
+        Self::CopyAll,
+        Self::Waive,
+        Self::Maintenance,
     ];
 
     /// The name in `snake_case`.
@@ -63,16 +75,20 @@ impl JobKind {
             Self::Copy => "copy",
             Self::TriggerInstall => "trigger_install",
             Self::TriggerRemove => "trigger_remove",
+            Self::Move => "move",
+            Self::CopyAll => "copy_all",
+            Self::Waive => "waive",
+            Self::Maintenance => "maintenance",
         }
     }
 
     /// Whether it takes seconds at the most, so that somebody waits for it.
     pub(crate) const fn is_short(self) -> bool {
-        !matches!(self, Self::Verify | Self::DeadLetters | Self::Repair)
+        !matches!(self, Self::Verify | Self::DeadLetters | Self::Repair | Self::CopyAll)
     }
 
     /// Its place among the others, for a set of them.
-    pub(crate) const fn bit(self) -> u8 {
+    pub(crate) const fn bit(self) -> u16 {
         1 << self as u8
     }
 

@@ -33,6 +33,22 @@ pub struct DeadLetter {
     pub waiver: Option<Waived>,
 }
 
+impl DeadLetter {
+    /// A key of exact mode, whose times are not kept.
+    pub(crate) fn of_outbox(side: Side, key: String, attempts: u64, error: String) -> Self {
+        Self {
+            side,
+            key,
+            generation: 0,
+            error,
+            attempts,
+            failed_at_us: 0,
+            next_attempt_at_us: 0,
+            waiver: None,
+        }
+    }
+}
+
 /// The word of an operator that a key need not be copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

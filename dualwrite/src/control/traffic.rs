@@ -68,8 +68,8 @@ pub struct TrafficSide {
 }
 
 /// The calls of both sides in the last hour, of all instances together. Each instance adds what it counted once a minute:
-/// one statement for each migration that was called, and none for the others. What one has counted since is lost when it
-/// ends.
+/// one statement for each migration that was called, and none for the others. A shutdown adds the rest; what an instance that
+/// dies has counted since is lost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TrafficReport {

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -14,6 +15,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::clock;
 use crate::converging::options::MirrorFailure;
 use crate::converging::two::{Two, Waiting};
+use crate::converging::within::{Begun, Marked, Unwritten, Within};
 use crate::error::{Error, ErrorKind, reason};
 use crate::key::EncodedKey;
 use crate::needs::{Failure, failure};
@@ -34,6 +36,24 @@ const DRAIN_WAIT: Duration = Duration::from_secs(10);
 
 /// One side of a write.
 pub(crate) type SideCall<T, E> = Box<dyn FnOnce() -> BoxFuture<'static, Result<T, E>> + Send>;
+/// How a side is written.
+pub enum SideOf<T, E> {
+    Call(SideCall<T, E>),
+    /// In the database of the control tables.
+    #[allow(private_interfaces, reason = "made by this crate alone")]
+    Within(Box<dyn Within<T, E>>),
+}
+
+impl<T: 'static, E: 'static> SideOf<T, E> {
+    /// As one that has no transaction with the mark.
+    fn alone(self) -> SideCall<T, E> {
+        match self {
+            Self::Call(call) => call,
+            Self::Within(within) => Box::new(move || within.alone()),
+        }
+    }
+}
+
 /// Whether an error says that nothing was written.
 pub(crate) type IsRefusal<E> = Box<dyn Fn(&E) -> bool + Send>;
 
@@ -44,8 +64,8 @@ pub(crate) struct TwoWrite<T, E> {
     pub(crate) bucket: Bucket,
     pub(crate) policy: MirrorFailure,
     pub(crate) refusal: Option<IsRefusal<E>>,
-    pub(crate) old: SideCall<T, E>,
-    pub(crate) new: SideCall<T, E>,
+    pub(crate) old: SideOf<T, E>,
+    pub(crate) new: SideOf<T, E>,
 }
 
 /// What the caller gets.
@@ -120,23 +140,63 @@ impl Flight {
         self.shared.check_lease(self.begun, self.shared.clock.ticks())
     }
 
+    fn id(&self) -> &str {
+        self.write.as_ref().map_or("", |write| &write.id)
+    }
+
     /// Marks the write, and waits while a move has writes wait.
     async fn mark(&self, key: &EncodedKey) -> Result<Position, Error> {
-        let shared = &*self.shared;
-        let id = self.write.as_ref().map_or("", |write| &write.id);
-        let (start, mut pause) = (shared.clock.now(), DRAIN_POLL);
+        let mut turn = DrainWait::new(&self.shared);
         loop {
-            if let Some(position) = self.two.marks.mark(shared, id, key).await? {
+            if let Some(position) = self.two.marks.mark(&self.shared, self.id(), key).await? {
                 return Ok(position);
             }
-            let waited = Duration::from_nanos(shared.clock.now().saturating_sub(start));
-            if waited >= DRAIN_WAIT {
-                let message = "moves of this migration had writes wait for too long: nothing was written, try again";
-                return Err(Error::new(ErrorKind::Timeout, message).of(&shared.name));
-            }
-            clock::sleep(pause).await;
-            pause = DRAIN_POLL_MAX.min(pause * 2);
+            turn.wait().await?;
         }
+    }
+
+    /// The same, in a transaction of the side that is in the database of the control tables.
+    async fn mark_within<T, E>(
+        &self,
+        key: &EncodedKey,
+        mut side: Box<dyn Within<T, E>>,
+    ) -> Result<(Position, Box<dyn Marked<T, E>>), Error> {
+        let mut turn = DrainWait::new(&self.shared);
+        loop {
+            let mark = (self.id().to_owned(), key.clone());
+            match side.begin(Arc::clone(&self.shared), mark).await {
+                Begun::Marked(position, marked) => {
+                    return self.check_lease().map(|()| (position, marked));
+                }
+                Begun::Failed(error) => return Err(error.of(&self.shared.name)),
+                Begun::Draining(back) => side = back,
+            }
+            turn.wait().await?;
+        }
+    }
+}
+
+/// Waits for a move that waits for writes in flight.
+struct DrainWait<'s> {
+    shared: &'s Shared,
+    start: u64,
+    pause: Duration,
+}
+
+impl<'s> DrainWait<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        Self { shared, start: shared.clock.now(), pause: DRAIN_POLL }
+    }
+
+    async fn wait(&mut self) -> Result<(), Error> {
+        let waited = Duration::from_nanos(self.shared.clock.now().saturating_sub(self.start));
+        if waited >= DRAIN_WAIT {
+            let message = "moves of this migration had writes wait for too long: nothing was written, try again";
+            return Err(Error::new(ErrorKind::Timeout, message).of(&self.shared.name));
+        }
+        clock::sleep(self.pause).await;
+        self.pause = DRAIN_POLL_MAX.min(self.pause * 2);
+        Ok(())
     }
 }
 
@@ -185,15 +245,13 @@ where
         return; // nobody waits for it any more, and it has not begun
     }
     let caller = Caller(caller);
-    let route = match flight.begin(&write.key).await {
-        Ok(position) => route(position, Operation::Write, write.bucket),
-        Err(error) => return caller.give(Err(failure(error))),
-    };
-    let (primary, mirror) = match route.primary {
-        Side::Old => (write.old, write.new),
-        Side::New => (write.new, write.old),
-    };
-    let answer = match flight.primary(&route, write.method, primary, write.refusal).await {
+    let sides = Sides { old: write.old, new: write.new, refusal: write.refusal };
+    let Planned { route, primary, mirror, refusal } =
+        match plan(&flight, &write.key, write.bucket, sides).await {
+            Ok(planned) => planned,
+            Err(error) => return caller.give(Err(failure(error))),
+        };
+    let answer = match flight.primary(&route, write.method, primary, refusal).await {
         Ok(answer) => answer,
         Err(ended) => return caller.answer(ended),
     };
@@ -213,6 +271,67 @@ where
             caller.give(mirrored.map(|()| answer).map_err(failure));
         }
     }
+}
+
+/// Both sides, and which errors of the primary mean that nothing was written.
+struct Sides<T, E> {
+    old: SideOf<T, E>,
+    new: SideOf<T, E>,
+    refusal: Option<IsRefusal<E>>,
+}
+
+/// A write that is marked, or that marks itself with its primary.
+struct Planned<T, E> {
+    route: Route,
+    primary: SideCall<T, E>,
+    mirror: SideCall<T, E>,
+    refusal: Option<IsRefusal<E>>,
+}
+
+/// Marks the key, with the primary's write where that is in the database of the control tables.
+async fn plan<T: Send + 'static, E: Send + 'static>(
+    flight: &Flight,
+    key: &EncodedKey,
+    bucket: Bucket,
+    sides: Sides<T, E>,
+) -> Result<Planned<T, E>, Error> {
+    let Sides { old, new, refusal } = sides;
+    let (which, within, other) = match (old, new) {
+        (SideOf::Within(within), other) => (Side::Old, within, other),
+        (other, SideOf::Within(within)) => (Side::New, within, other),
+        (SideOf::Call(old), SideOf::Call(new)) => {
+            let route = route(flight.begin(key).await?, Operation::Write, bucket);
+            let (primary, mirror) = match route.primary {
+                Side::Old => (old, new),
+                Side::New => (new, old),
+            };
+            return Ok(Planned { route, primary, mirror, refusal });
+        }
+    };
+    let (position, marked) = flight.mark_within(key, within).await?;
+    let route = route(position, Operation::Write, bucket);
+    if route.primary != which {
+        let within = marked.commit().await.map_err(|error| error.of(&flight.shared.name))?;
+        let mirror = SideOf::Within(within).alone();
+        return Ok(Planned { route, primary: other.alone(), mirror, refusal });
+    }
+    let rolled_back = Arc::new(AtomicBool::new(false));
+    let is_rolled_back = Arc::clone(&rolled_back);
+    let primary: SideCall<T, E> = Box::new(move || {
+        Box::pin(async move {
+            marked.write().await.map_err(|unwritten| match unwritten {
+                Unwritten::RolledBack(error) => {
+                    rolled_back.store(true, SeqCst);
+                    error
+                }
+                Unwritten::Unknown(error) => error,
+            })
+        })
+    });
+    let judged: IsRefusal<E> = Box::new(move |error| {
+        is_rolled_back.load(SeqCst) || refusal.as_ref().is_some_and(|is_refusal| is_refusal(error))
+    });
+    Ok(Planned { route, primary, mirror: other.alone(), refusal: Some(judged) })
 }
 
 impl Flight {

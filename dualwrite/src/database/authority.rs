@@ -8,7 +8,8 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow, SqlValue, safe};
 use crate::stages::bucket::salt;
 
-const ROW: &str = "SELECT side, is_primary, is_open, recording, copied, epoch, token, {now} - changed_at \
+const ROW: &str = "SELECT side, is_primary, is_open, recording, copied, epoch, token, {now} - changed_at, \
+                   closed, closed_by, closed_because, closed_until \
                    FROM dualwrite_authority WHERE migration = ?";
 
 /// Which of the three ways a database has.

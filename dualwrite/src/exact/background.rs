@@ -46,7 +46,8 @@ async fn round(core: &Core) -> Result<(), Error> {
     }
     let rows = core.rows().await?;
     match rows.primary() {
-        Some(side) if rows.of(side).recording => relay::round(core, side).await.map(drop),
-        _ => Ok(()),
+        Some(side) if rows.of(side).recording => drop(relay::round(core, side).await?),
+        _ => {}
     }
+    Ok(())
 }

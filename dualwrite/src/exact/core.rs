@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
+use crate::exact::metrics;
 use crate::exact::options::Options;
 use crate::exact::port::Port;
+use crate::exact::reported::Reported;
 use crate::exact::step::{Death, ExactStep};
 use crate::stages::exact::{Authority, Found, Seen, may_read, may_write};
 use crate::stages::stage::Side;
@@ -31,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) wake: Notify,
     pub(crate) closing: CancellationToken,
     belief: Mutex<Belief>,
+    /// What this instance has said of it last.
+    pub(crate) reported: Mutex<Reported>,
 }
 
 /// What this instance has seen.
@@ -75,6 +79,7 @@ impl Core {
             death: Death::default(),
             wake: Notify::new(),
             closing: CancellationToken::new(),
+            reported: Mutex::default(),
             belief: Mutex::new(Belief { side: Side::Old, seen: Seen::default() }),
         }
     }
@@ -122,7 +127,7 @@ impl Core {
         let mut both = None;
         loop {
             let (old, new) = (self.old.authority_row().await?, self.new.authority_row().await?);
-            for row in [old, new] {
+            for row in [&old, &new] {
                 self.learn(row.side, row.authority);
             }
             let rows = Rows { old: old.authority, new: new.authority, age: old.age.min(new.age) };
@@ -151,11 +156,13 @@ pub(crate) struct Search<'c> {
     begun: u64,
     pause: Duration,
     asked: u32,
+    /// It was counted as one that waits.
+    held: bool,
 }
 
 impl<'c> Search<'c> {
     pub(crate) fn new(core: &'c Core) -> Self {
-        Self { core, begun: core.clock.now(), pause: PAUSE, asked: 0 }
+        Self { core, begun: core.clock.now(), pause: PAUSE, asked: 0, held: false }
     }
 
     /// Before the next side is asked, after one has said what was found.
@@ -165,6 +172,9 @@ impl<'c> Search<'c> {
         // The other one says at once whether it is there.
         if found == Found::Elsewhere && self.asked == 1 {
             return Ok(());
+        }
+        if !std::mem::replace(&mut self.held, true) {
+            metrics::held(&self.core.name);
         }
         let waited = Duration::from_nanos(self.core.clock.now().saturating_sub(self.begun));
         if waited >= self.core.options.wait {

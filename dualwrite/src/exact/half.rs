@@ -11,6 +11,7 @@ use crate::clock;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Isolation};
 use crate::error::{BoxError, Error, ErrorKind, is_lost};
+use crate::exact::alone::alone;
 use crate::exact::options::STATEMENT_LIMIT;
 use crate::exact::payload;
 use crate::exact::port::{Along, Asked, Changed, Port, Versioned};
@@ -25,7 +26,6 @@ use crate::store::exact::outbox::OutboxRecord;
 use crate::store::exact::relay::{CopyPlace, PutOff};
 use crate::store::exact::{authority, outbox, relay, version};
 use crate::transaction::Tx;
-use crate::transaction::exclusive::{FENCE_ATTEMPTS, FENCE_PAUSE, HELD_OPEN};
 
 /// Connections for the relay, and for hand-overs; they are beside those of the application.
 const CONNECTIONS_MAX: usize = 3;
@@ -35,7 +35,7 @@ pub(crate) struct Half<S: ExactSide> {
     pub(crate) which: Side,
     pub(crate) side: S,
     pub(crate) pool: Pool<S::Database>,
-    connections: Connections<S::Database>,
+    pub(super) connections: Connections<S::Database>,
 }
 
 impl<S: ExactSide> Half<S> {
@@ -209,7 +209,7 @@ impl<S: ExactSide> Half<S> {
     }
 
     /// Runs statements of ours on a connection of their own.
-    async fn run<T>(
+    pub(super) async fn run<T>(
         &self,
         doing: &str,
         work: impl AsyncFnOnce(&mut <S::Database as sqlx::Database>::Connection) -> sqlx::Result<T>,
@@ -262,30 +262,8 @@ impl<S: ExactSide> Port for Half<S> {
     fn change(&self, seen: Authority, to: Authority, along: Along) -> Asked<'_, Changed> {
         Box::pin(async move {
             let doing = "changing who has the authority";
-            for attempt in 1.. {
-                let _turn = self.connections.turn(doing).await?;
-                let changing = clock::limit(STATEMENT_LIMIT, self.try_change(seen, to, along));
-                match changing.await {
-                    Ok(Ok(changed)) => return Ok(changed),
-                    Ok(Err(error))
-                        if <S::Database as Backend>::Adapter::is_lock_timeout(&error) =>
-                    {
-                        if attempt == FENCE_ATTEMPTS {
-                            let message = format!(
-                                "writes in flight on the {} side did not end within {FENCE_ATTEMPTS} attempts of a second \
-                                 each; {HELD_OPEN}",
-                                self.which
-                            );
-                            let error = Error::new(ErrorKind::Timeout, message).caused_by(error);
-                            return Err(error.of(&self.name));
-                        }
-                    }
-                    Ok(Err(error)) => return Err(self.failed(doing, error)),
-                    Err(()) => return Err(self.connections.too_late(doing).of(&self.name)),
-                }
-                clock::sleep(FENCE_PAUSE).await; // writers that queue behind it go ahead
-            }
-            unreachable!("the last attempt returns")
+            let work = || self.try_change(seen, to, along).boxed();
+            alone(&self.connections, (&self.name, self.which), doing, work).await
         })
     }
 

@@ -1,8 +1,11 @@
 //! [`Exact`]: the handle of a migration in exact mode.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::error::Error;
+use crate::control::audited::{check_named, check_reason};
+use crate::control::exact::ExactFailure;
+use crate::error::{Closed, Error, ErrorKind};
 use crate::exact::inner::Inner;
 use crate::exact::options::BACKLOG_COUNTED;
 use crate::exact::read::ExactRead;
@@ -11,10 +14,11 @@ use crate::exact::side::ExactSide;
 use crate::exact::step::ExactStep;
 use crate::exact::verify::{self, ExactReport};
 use crate::exact::write::ExactWrite;
-use crate::exact::{copy, moves};
+use crate::exact::{closing, copy, moves, report};
 use crate::key::{EncodedKey, Key};
 use crate::stages::exact::{side_of_record, stage_of};
 use crate::stages::stage::{Side, Stage};
+use crate::store::exact::relay::PutOff;
 
 /// Keys whose records could not be applied that [`Exact::failures`] names.
 const FAILURES_NAMED: usize = 100;
@@ -73,18 +77,6 @@ pub struct ExactStatus {
     pub epoch: u64,
     /// Records in the outbox of the primary, counted up to [`BACKLOG_COUNTED`].
     pub backlog: u64,
-}
-
-/// A key whose record the mirror does not take; from [`Exact::failures`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ExactFailure {
-    /// The key, as JSON.
-    pub key: String,
-    /// How often it was tried.
-    pub attempts: u64,
-    /// Why it failed, without values.
-    pub error: String,
 }
 
 impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
@@ -163,7 +155,7 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     /// # Errors
     /// As [`copy`](Self::copy).
     pub async fn verify(&self) -> Result<ExactReport, Error> {
-        verify::run(&self.inner.core, false).await
+        self.compared(false).await
     }
 
     /// Compares all records, and records those that differ once more: the mirror gets what the primary has.
@@ -171,7 +163,56 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     /// # Errors
     /// As [`copy`](Self::copy).
     pub async fn repair(&self) -> Result<ExactReport, Error> {
-        verify::run(&self.inner.core, true).await
+        self.compared(true).await
+    }
+
+    async fn compared(&self, repair: bool) -> Result<ExactReport, Error> {
+        let core = &self.inner.core;
+        let found = verify::run(core, repair).await?;
+        report::verified(core, &found, repair).await?;
+        Ok(found)
+    }
+
+    /// Closes writes, or all calls, for a planned downtime: they fail with `Maintenance`, which names who, why and the
+    /// expected end. Copies, verifications and moves go on. When it has answered, no write that began before is under way
+    /// in either database. The command `close` does the same, and leaves a line in the audit.
+    ///
+    /// # Errors
+    /// `InvalidInput` for `Closed::Nothing`, and for an actor or a reason as it must not be; `Timeout` where writes in flight
+    /// did not end: nothing is closed on that side, so give it again; those of [`status`](Self::status).
+    pub async fn close(
+        &self,
+        closed: Closed,
+        lasts: Duration,
+        by: &str,
+        because: &str,
+    ) -> Result<(), Error> {
+        let core = &self.inner.core;
+        if !closed.is_closed() {
+            let message = "`nothing` closes nothing; name `Closed::Writes` or `Closed::Calls`, or call `open`";
+            return Err(Error::new(ErrorKind::InvalidInput, message).of(&core.name));
+        }
+        self.set_closed(closed, lasts, (by, because)).await
+    }
+
+    /// Opens all calls again.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub async fn open(&self, by: &str, because: &str) -> Result<(), Error> {
+        self.set_closed(Closed::Nothing, Duration::ZERO, (by, because)).await
+    }
+
+    async fn set_closed(
+        &self,
+        closed: Closed,
+        lasts: Duration,
+        (by, because): (&str, &str),
+    ) -> Result<(), Error> {
+        let core = &self.inner.core;
+        let checked = check_named("actor", by).and_then(|()| check_reason(because));
+        checked.map_err(|error| error.of(&core.name))?;
+        closing::set(core, closed, lasts, (by, because)).await
     }
 
     /// Keys whose records the mirror does not take, up to 100. They are tried again after 1 s, 2 s, up to 60 s, and block
@@ -185,11 +226,8 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
         let rows = core.rows().await?;
         let primary = side_of_record(rows.old, rows.new);
         let failures = core.port(primary).failures(FAILURES_NAMED).await?;
-        let failure = |failed: crate::store::exact::relay::PutOff| ExactFailure {
-            key: failed.key.0,
-            attempts: failed.attempts,
-            error: failed.error,
-        };
+        let failure =
+            |failed: PutOff| ExactFailure::new(failed.key.0, failed.attempts, failed.error);
         Ok(failures.into_iter().map(failure).collect())
     }
 

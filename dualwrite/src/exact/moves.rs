@@ -1,10 +1,10 @@
 //! Moves of the stage.
 
 use crate::error::{Error, ErrorKind};
-use crate::exact::core::Core;
-use crate::exact::over;
+use crate::exact::core::{Core, Rows};
 use crate::exact::port::{Along, Changed};
 use crate::exact::step::ExactStep;
+use crate::exact::{metrics, over};
 use crate::stages::exact::{Refused, StageChange, change_to, stage_before, stage_of};
 use crate::stages::lineage::Token;
 use crate::stages::stage::{Side, Stage};
@@ -13,6 +13,15 @@ use crate::stages::stage::{Side, Stage};
 pub(crate) async fn go_to(core: &Core, to: Stage) -> Result<(), Error> {
     core.alive()?;
     let rows = core.rows().await?;
+    let before = stage_of(rows.old, rows.new);
+    change(core, rows, to).await?;
+    if before != to {
+        metrics::moved(&core.name, to);
+    }
+    Ok(())
+}
+
+async fn change(core: &Core, rows: Rows, to: Stage) -> Result<(), Error> {
     match change_to(rows.old, rows.new, to) {
         Ok(None) => Ok(()),
         Ok(Some(StageChange::HandOver(side))) => over::hand_over(core, side).await,
@@ -56,7 +65,7 @@ fn refusal(refused: Refused, from: Stage, to: Stage) -> Error {
 }
 
 /// Has a primary record its writes, or record them no more.
-async fn record(core: &Core, side: Side, recording: bool) -> Result<(), Error> {
+pub(crate) async fn record(core: &Core, side: Side, recording: bool) -> Result<(), Error> {
     let rows = core.rows().await?;
     let seen = rows.of(side);
     if !seen.open {

@@ -14,6 +14,11 @@ pub const EXACT_POLL: Duration = Duration::from_secs(1);
 pub const OUTBOX_PAGE: usize = 200;
 /// Up to how many records of the outbox are counted. From there on each round of the relay logs a warning.
 pub const BACKLOG_COUNTED: u64 = 100_000;
+/// Records that the outbox may have, by default. From there on writes are recorded no more: the primary goes on alone, as at
+/// `off` or `complete`, and what was recorded is thrown away.
+pub const OUTBOX_MAX: u64 = 1_000_000;
+/// The least that this may be set to.
+pub(crate) const OUTBOX_MIN: u64 = 1_000;
 /// Records that may be left to be applied while writes wait for a hand-over.
 pub(crate) const DRAINED_CLOSED: u64 = 1_000;
 /// The outbox is allowed so many records while the copy of what was there before goes on; then the copy waits.
@@ -29,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     pub(crate) take_over: Duration,
     pub(crate) poll: Duration,
+    pub(crate) outbox_max: u64,
 }
 
 impl Options {
@@ -45,6 +51,7 @@ impl Default for Options {
             drain: DRAIN_WAIT,
             take_over: TAKE_OVER_AFTER,
             poll: EXACT_POLL,
+            outbox_max: OUTBOX_MAX,
         }
     }
 }

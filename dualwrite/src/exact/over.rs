@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind};
 use crate::exact::core::Core;
 use crate::exact::options::DRAINED_CLOSED;
 use crate::exact::port::{Along, Changed};
-use crate::exact::relay;
 use crate::exact::step::ExactStep;
+use crate::exact::{metrics, relay};
 use crate::stages::exact::{Step, next_step};
 use crate::stages::lineage::Token;
 use crate::stages::stage::Side;
@@ -28,6 +28,8 @@ pub(crate) async fn hand_over(core: &Core, to: Side) -> Result<(), Error> {
             return Err(give_back(core, from).await?);
         }
         if go_on(core, to).await? {
+            let took = Duration::from_nanos(core.clock.now().saturating_sub(begun));
+            metrics::handed_over(&core.name, took);
             return Ok(());
         }
     }

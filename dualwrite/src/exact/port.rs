@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::error::Error;
+use crate::control::commands::{Job, JobKind};
+use crate::error::{Error, Maintenance};
 use crate::key::EncodedKey;
 use crate::stages::exact::Authority;
 use crate::store::exact::authority::AuthorityRow;
@@ -40,7 +41,46 @@ pub(crate) struct Versioned {
     pub(crate) payload: Option<String>,
 }
 
-pub(crate) trait Port: Send + Sync {
+/// One of the two databases, as operators see it.
+pub(crate) trait Operated: Send + Sync {
+    /// Jobs that have not ended.
+    fn jobs(&self) -> Asked<'_, Vec<Job>>;
+
+    /// Takes one that nobody runs, or extends the lease on it.
+    fn take_job<'a>(&'a self, kind: JobKind, instance: &'a str, lease: Duration)
+    -> Asked<'a, bool>;
+
+    fn end_job<'a>(
+        &'a self,
+        kind: JobKind,
+        instance: &'a str,
+        ended: (bool, &'a str),
+    ) -> Asked<'a, ()>;
+
+    /// How old the oldest record of the outbox is, in microseconds.
+    fn lag(&self) -> Asked<'_, u64>;
+
+    fn report<'a>(&'a self, report: &'a str) -> Asked<'a, ()>;
+
+    fn verified<'a>(&'a self, found: &'a str) -> Asked<'a, ()>;
+
+    /// What is closed here.
+    fn closed(&self) -> Asked<'_, Option<Maintenance>>;
+
+    /// Closes calls, or opens them. No write that began before is under way afterwards.
+    fn maintain<'a>(&'a self, maintenance: Option<&'a Maintenance>) -> Asked<'a, ()>;
+
+    /// The database's clock, in microseconds since 1970.
+    fn now_us(&self) -> Asked<'_, i64>;
+
+    /// Counts this version of a key as applied, on the mirror.
+    fn skip<'a>(&'a self, key: &'a EncodedKey, version: u64) -> Asked<'a, ()>;
+
+    /// Takes the records of a key that was put off out of the outbox.
+    fn waive<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, bool>;
+}
+
+pub(crate) trait Port: Operated {
     /// Nothing is asked any more.
     fn close(&self);
 

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::call::closures::write::InTx;
 use crate::error::Error;
+use crate::exact::closing;
 use crate::exact::core::{Core, Search};
 use crate::exact::half::Half;
 use crate::exact::inner::Inner;
@@ -128,6 +129,10 @@ where
         snapshot.end().await.map_err(failed)?;
         return Ok(Err(found));
     };
+    if let Err(refused) = closing::refusal(core, row.maintenance, false) {
+        snapshot.end().await.map_err(failed)?;
+        return Err(failure(refused));
+    }
     let answer = read(InTx::on(snapshot.connection())).await?;
     let ended: Result<(), Error> =
         snapshot.end().await.map_err(|error| half.failed("ending a read", error));

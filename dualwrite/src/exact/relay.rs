@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind};
 use crate::exact::core::Core;
+use crate::exact::metrics;
 use crate::exact::options::{BACKLOG_COUNTED, OUTBOX_PAGE};
 use crate::exact::step::ExactStep;
 use crate::key::EncodedKey;
@@ -111,7 +112,9 @@ async fn apply(core: &Core, from: Side, records: &[OutboxRecord]) -> Result<Roun
     let numbers: Vec<i64> = applied.map(|record| record.seq).collect();
     source.remove(&numbers).await?;
     core.pass(ExactStep::RelayRemoved)?;
-    Ok(Round { applied: numbers.len() as u64, failed: failed.len() as u64 })
+    let done = Round { applied: numbers.len() as u64, failed: failed.len() as u64 };
+    metrics::relayed(&core.name, done.applied, done.failed);
+    Ok(done)
 }
 
 /// Whether an error may be the fault of one record.

@@ -8,14 +8,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::exact::background;
 use crate::exact::core::Core;
 use crate::exact::half::Half;
 use crate::exact::handle::Exact;
 use crate::exact::inner::Inner;
-use crate::exact::options::Options;
+use crate::exact::options::{OUTBOX_MIN, Options};
 use crate::exact::port::Port;
 use crate::exact::side::ExactSide;
+use crate::exact::{background, jobs, metrics, report};
 use crate::stages::exact::Authority;
 use crate::stages::lineage::Token;
 use crate::stages::name::check_name;
@@ -85,6 +85,15 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
         self
     }
 
+    /// Records that the outbox may have; [`OUTBOX_MAX`](crate::defaults::OUTBOX_MAX) by default, and at least 1,000. Where the
+    /// mirror is down for so long that there are more, writes are recorded no more: the migration goes from `dual_write` to
+    /// `off`, or from `live` to `complete`. Callers notice nothing, and no write is lost; to go on, advance or roll back to
+    /// that stage, and [copy](Exact::copy) again.
+    pub fn outbox_max(mut self, records: u64) -> Self {
+        self.options.outbox_max = records.max(OUTBOX_MIN);
+        self
+    }
+
     /// Makes the control tables in both databases, joins the migration or begins it at `off`, and applies the outbox in a
     /// task beside callers.
     ///
@@ -100,7 +109,7 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
         old.install().await.map_err(|error| error.of(&name))?;
         new.install().await.map_err(|error| error.of(&name))?;
         let found = (old.found().await?, new.found().await?);
-        match missing(found).map_err(|error| error.of(&name))? {
+        match missing(&found).map_err(|error| error.of(&name))? {
             Missing::None => {}
             Missing::Old => old.insert(first(Side::Old)).await?,
             Missing::Both => {
@@ -109,7 +118,7 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
                 old.insert(first(Side::Old)).await?;
                 // Where both are one database, the second row is the first one.
                 let found = (old.found().await?, new.found().await?);
-                missing(found).map_err(|error| error.of(&name))?;
+                missing(&found).map_err(|error| error.of(&name))?;
             }
         }
         let instance = uuid::Uuid::new_v4().to_string();
@@ -117,8 +126,13 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
             (Arc::<Half<O>>::clone(&old), Arc::<Half<N>>::clone(&new));
         let core = Arc::new(Core::new((name, instance), ports, self.options));
         core.rows().await?;
+        metrics::describe();
         let tasks = TaskTracker::new();
         tasks.spawn_on(background::run(Arc::clone(&core)), &handle);
+        tasks.spawn_on(report::run(Arc::clone(&core)), &handle);
+        for side in [Side::Old, Side::New] {
+            tasks.spawn_on(jobs::run(Arc::clone(&core), side), &handle);
+        }
         Ok(Exact { inner: Arc::new(Inner { core, old, new, tasks }) })
     }
 }
@@ -134,8 +148,9 @@ enum Missing {
     Both,
 }
 
-fn missing((old, new): (Option<AuthorityRow>, Option<AuthorityRow>)) -> Result<Missing, Error> {
-    let is_other = |row: Option<AuthorityRow>, side| row.is_some_and(|row| row.side != side);
+fn missing((old, new): &(Option<AuthorityRow>, Option<AuthorityRow>)) -> Result<Missing, Error> {
+    let is_other =
+        |row: &Option<AuthorityRow>, side| row.as_ref().is_some_and(|row| row.side != side);
     if is_other(old, Side::Old) || is_other(new, Side::New) {
         let message = "the pools of both sides lead to one database, or to each other's; exact mode is for two databases: \
                        within one, use `Runtime` and `Migration::write`";

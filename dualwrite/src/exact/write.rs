@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::call::closures::write::InTx;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::exact::closing;
 use crate::exact::core::{Core, Search};
 use crate::exact::half::Half;
 use crate::exact::inner::Inner;
@@ -179,12 +180,17 @@ where
     E: Failure,
 {
     let mut tx = half.begin().await.map_err(failure)?;
-    let row = half.hold(&mut tx).await.map_err(failure)?;
+    let held = half.hold_row(&mut tx).await.map_err(failure)?;
+    let row = held.authority;
     let found = core.judge(half.which, row, true);
     let (Found::Here, Some(write)) = (found, write.take_if(|_| found == Found::Here)) else {
         tx.rollback().await.map_err(failure)?;
         return Ok(Attempt::NotHere(found));
     };
+    if let Err(refused) = closing::refusal(core, held.maintenance, true) {
+        tx.rollback().await.map_err(failure)?;
+        return Err(failure(refused));
+    }
     let versions = match row.recording {
         // Before the closure: from here to the commit nobody else writes these keys, so the order of versions is that of
         // the writes.

@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 use crate::backfill::options::BackfillOptions;
 use crate::backfill::walk::{CopyReport, Way};
 use crate::clock;
+use crate::control::commands::{RecordedChange, Taken};
 use crate::control::settings::WORKERS_MAX;
 use crate::control::tasks::NewTask;
 use crate::control::{BackfillCommand, BackfillProgress, VerifyCommand};
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::migration::transition::{check_named, check_reason};
 use crate::pace::throttle::Throttle;
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::position::Percent;
 use crate::stages::stage::Side;
 use crate::stages::verification::VerifyReport;
@@ -132,48 +134,69 @@ impl<'m> Backfill<'m> {
 
     /// Makes its workers, in all processes, wait; also after a restart, until it is resumed. Returns
     /// whether it is paused then: one that ran, or was between two of its parts (then the next one waits), or was
-    /// paused already.
+    /// paused already. The [audit](crate::operator::Operator::audit) keeps by whom and why, as of all commands.
     ///
     /// # Errors
-    /// `Database`.
-    pub async fn pause(&self) -> Result<bool, Error> {
-        self.give_command(BackfillCommand::Pause).await
+    /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
+    pub async fn pause(&self, by: &str, because: &str) -> Result<bool, Error> {
+        self.give_command(BackfillCommand::Pause, Recorded::BackfillPause, (by, because)).await
     }
 
     /// Lets a backfill go on that was paused or cancelled; answers whether it may. What was cancelled has no
     /// workers, and goes on when it is [`run`](Self::run) or [`start`](Self::start)ed.
     ///
     /// # Errors
-    /// `Database`.
-    pub async fn resume(&self) -> Result<bool, Error> {
-        self.give_command(BackfillCommand::Resume).await
+    /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
+    pub async fn resume(&self, by: &str, because: &str) -> Result<bool, Error> {
+        self.give_command(BackfillCommand::Resume, Recorded::BackfillResume, (by, because)).await
     }
 
     /// Ends its workers, in all processes, with `Halted`. What is copied stays copied. Returns whether it is
     /// cancelled then.
     ///
     /// # Errors
-    /// `Database`.
-    pub async fn cancel(&self) -> Result<bool, Error> {
-        self.give_command(BackfillCommand::Cancel).await
+    /// `InvalidInput` for an actor or a reason as it must not be, `Database`.
+    pub async fn cancel(&self, by: &str, because: &str) -> Result<bool, Error> {
+        self.give_command(BackfillCommand::Cancel, Recorded::BackfillCancel, (by, because)).await
     }
 
     /// Changes the rate of a backfill under way, in all its parts; `None` takes the limit away. Answers `false`
     /// where none is.
     ///
     /// # Errors
-    /// `Database`.
-    pub async fn set_rate(&self, keys: Option<u64>) -> Result<bool, Error> {
-        self.give_command(BackfillCommand::Rate(keys)).await
+    /// As [`pause`](Self::pause).
+    pub async fn set_rate(
+        &self,
+        keys: Option<u64>,
+        by: &str,
+        because: &str,
+    ) -> Result<bool, Error> {
+        let command = BackfillCommand::Rate(keys);
+        self.give_command(command, Recorded::BackfillRate, (by, because)).await
     }
 
-    async fn give_command(&self, command: BackfillCommand) -> Result<bool, Error> {
-        let Shared { control, name, .. } = &**self.shared;
-        if control.command_backfill(name, self.options.to, command).await? {
+    /// Gives it, and records it with who and why in one transaction.
+    async fn give_command(
+        &self,
+        command: BackfillCommand,
+        recorded: Recorded,
+        (by, because): (&str, &str),
+    ) -> Result<bool, Error> {
+        let (Shared { control, name, .. }, side) = (&**self.shared, self.options.to);
+        let checked = check_named("actor", by).and_then(|()| check_reason(because));
+        checked.map_err(|error| error.of(name))?;
+        let about = match command {
+            BackfillCommand::Rate(Some(keys)) => format!("to {side}: {keys} keys/s"),
+            BackfillCommand::Rate(None) => format!("to {side}: no limit"),
+            _ => format!("to {side}"),
+        };
+        let audit = NewRolloutCommand::new(recorded, by, because).about(about);
+        let change = RecordedChange::Backfill(side, command);
+        if control.command(name, &change, None, &audit).await? == Taken::Done {
             return Ok(true);
         }
         let newest = control.backfill(name).await?;
-        let newest = newest.filter(|newest| newest.side == self.options.to);
+        let newest = newest.filter(|newest| newest.side == side);
         Ok(newest.is_some_and(|newest| command.holds(&newest)))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
+pub(crate) use crate::control::audited::{check_named, check_reason};
 use crate::control::{Change, DirtyKey};
 use crate::converging;
 use crate::converging::repair::Round;
@@ -15,9 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::key::EncodedKey;
 use crate::observe::count;
-use crate::printable::steers;
 use crate::stages::moves::Move;
-use crate::stages::name::NAME_BYTES_MAX;
 use crate::stages::position::{Epoch, Position};
 use crate::stages::stage::{Side, Stage};
 pub use crate::state::waiting::MOVE_TIMEOUT;
@@ -25,8 +24,6 @@ use crate::state::waiting::Waiting;
 use crate::transaction::exclusive::HELD_OPEN;
 
 const REPAIR_PAGE: u32 = 500;
-/// The most characters of a reason, which is what fits into the columns of every database.
-const REASON_CHARS_MAX: usize = 2_000;
 
 /// Copies dirty keys of one side again, each once. A key that fails keeps none of the others; the first failure is
 /// the answer at the end. Some may be left, where writes in flight do not end.
@@ -248,33 +245,6 @@ impl<'m> Transition<'m> {
         }
         Ok(record.position)
     }
-}
-
-pub(crate) fn check_named(what: &str, name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        let message = format!("the {what} must have 1 to {NAME_BYTES_MAX} bytes");
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    if name.chars().any(steers) {
-        let message = format!("the {what} has control characters; leave them out");
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    Ok(())
-}
-
-/// What an operator gives as the reason, for the audit.
-pub(crate) fn check_reason(because: &str) -> Result<(), Error> {
-    let refused = |message: &str| Err(Error::new(ErrorKind::InvalidInput, message));
-    if because.trim().is_empty() {
-        return refused("the reason is missing; the audit needs it");
-    }
-    if because.chars().count() > REASON_CHARS_MAX {
-        return refused("the reason is too long; the audit has room for 2,000 characters");
-    }
-    if because.chars().any(steers) {
-        return refused("the reason has control characters; leave them out");
-    }
-    Ok(())
 }
 
 fn check_audit(change: &Change) -> Result<(), Error> {

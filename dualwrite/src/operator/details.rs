@@ -4,8 +4,10 @@ use crate::control::traffic::TrafficReport;
 use crate::error::Error;
 use crate::gate::Blocker;
 use crate::migration::rollout::RolloutStatus;
+use crate::operator::exact::against;
 use crate::operator::moves::declared;
 use crate::operator::{MigrationOverview, Operator};
+use crate::stages::exact::stage_before;
 use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::Position;
@@ -30,7 +32,10 @@ impl Operator {
     /// What a view of one migration shows.
     pub(crate) async fn details(&self, name: &str) -> Result<Details, Error> {
         self.control.check_version().await?;
-        let (overview, facts) = self.overview_and_facts(name).await?;
+        let (overview, facts) = match self.overview_and_facts(name).await {
+            Ok(found) => found,
+            Err(error) => return self.exact_details(name).await?.ok_or(error),
+        };
         let rollout = self.control.plan(name).await?.as_ref().map(RolloutStatus::of);
         let traffic = TrafficReport::of(&self.control.traffic(name).await?);
         Ok(Details {
@@ -42,6 +47,24 @@ impl Operator {
             rollout,
             traffic,
         })
+    }
+}
+
+impl Operator {
+    /// The same of one in exact mode.
+    async fn exact_details(&self, name: &str) -> Result<Option<Details>, Error> {
+        let Some(overview) = self.exact_overview(name).await? else { return Ok(None) };
+        let state = overview.exact.as_ref().and_then(|exact| exact.state.as_ref());
+        let stage = state.map_or(Stage::Off, |state| state.stage);
+        Ok(Some(Details {
+            position: Position { stage, epoch: overview.epoch, ..Position::start() },
+            next: state.and_then(against),
+            back: stage_before(stage),
+            rollout: None,
+            traffic: TrafficReport::default(),
+            instances: Vec::new(),
+            overview,
+        }))
     }
 }
 

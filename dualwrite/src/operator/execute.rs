@@ -10,7 +10,7 @@ use crate::migration::transition::{check_named, check_reason};
 use crate::operator::Operator;
 use crate::operator::command::Command;
 use crate::operator::execution::{CommandOptions, CommandOutcome, Execution, Plan};
-use crate::operator::{backfills, maintenance, moves, rollouts};
+use crate::operator::{backfills, exact, maintenance, moves, rollouts};
 use crate::rollout::command::RolloutCommandKind as Recorded;
 use crate::stages::facts::Facts;
 use crate::stages::hazard::HazardKind;
@@ -48,14 +48,28 @@ impl Operator {
         checked.and_then(|()| backfills::check(command)).map_err(|error| error.of(name))?;
         self.control.check_version().await?;
         let execution = Execution { control: &*self.control, name, options };
-        match command {
-            Command::Move(requested, gates) => moves::run(&execution, *requested, gates).await,
-            Command::KillOn => moves::kill(&execution).await,
-            Command::Close { closed, lasts } => {
-                maintenance::run(&execution, MaintenanceChange::Close(*closed, *lasts)).await
+        match self.carried_out(&execution, command).await {
+            Err(error) if error.kind() == ErrorKind::UnknownMigration => {
+                let row = self.exact_row(name).await?.ok_or(error)?;
+                exact::run(&execution, &row, command).await
             }
-            Command::Open => maintenance::run(&execution, MaintenanceChange::Open).await,
-            Command::RolloutStart(plan) => rollouts::start(&execution, plan).await,
+            done => done,
+        }
+    }
+
+    async fn carried_out(
+        &self,
+        execution: &Execution<'_>,
+        command: &Command,
+    ) -> Result<CommandOutcome, Error> {
+        match command {
+            Command::Move(requested, gates) => moves::run(execution, *requested, gates).await,
+            Command::KillOn => moves::kill(execution).await,
+            Command::Close { closed, lasts } => {
+                maintenance::run(execution, MaintenanceChange::Close(*closed, *lasts)).await
+            }
+            Command::Open => maintenance::run(execution, MaintenanceChange::Open).await,
+            Command::RolloutStart(plan) => rollouts::start(execution, plan).await,
             other => execution.other(other).await,
         }
     }

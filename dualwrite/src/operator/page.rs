@@ -8,6 +8,7 @@ mod commands;
 mod confirm;
 mod dropping;
 mod drops;
+mod exact;
 mod fields;
 mod forms;
 mod html;

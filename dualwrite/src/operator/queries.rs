@@ -2,12 +2,14 @@
 
 use crate::control::commands::Job;
 use crate::control::dead_letters::DeadLetter;
+use crate::control::exact::{ExactFailure, ExactRow};
 use crate::control::traffic::TrafficReport;
 use crate::control::{AuditEvent, Mismatch};
 use crate::error::Error;
 use crate::gate::Blocker;
 use crate::migration::rollout::RolloutStatus;
 use crate::operator::Operator;
+use crate::operator::exact::against;
 use crate::operator::moves::declared;
 use crate::preflight::report::PreflightReport;
 use crate::rollout::command::RolloutCommand;
@@ -32,7 +34,10 @@ impl Operator {
         requested: Option<Move>,
     ) -> Result<Vec<Blocker>, Error> {
         self.control.check_version().await?;
-        let facts = self.control.facts(name).await?;
+        let facts = match self.control.facts(name).await {
+            Ok(facts) => facts,
+            Err(error) => return self.exact_readiness(name).await?.ok_or(error),
+        };
         let Some(requested) = requested.or_else(|| facts.position.stage.next().map(Move::Advance))
         else {
             return Ok(Vec::new());
@@ -69,7 +74,11 @@ impl Operator {
     /// `UnknownMigration`, `Database`.
     pub async fn instances(&self, name: &str) -> Result<Vec<InstanceReport>, Error> {
         self.control.check_version().await?;
-        Ok(self.control.facts(name).await?.instances)
+        match self.control.facts(name).await {
+            Ok(facts) => Ok(facts.instances),
+            // Of a migration in exact mode the overview names the instance that reports.
+            Err(error) => self.exact_row(name).await?.map(|_| Vec::new()).ok_or(error),
+        }
     }
 
     /// The keys that could not be copied, with the reason of each, oldest first.
@@ -77,7 +86,9 @@ impl Operator {
     /// # Errors
     /// `UnknownMigration`, `Database`.
     pub async fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>, Error> {
-        self.known(name).await?;
+        if let Some(row) = self.known(name).await? {
+            return Ok(failures(&row));
+        }
         self.control.dead_letters(name, false, LINES_MAX).await
     }
 
@@ -126,7 +137,13 @@ impl Operator {
     /// `UnknownMigration`, `Database`.
     pub async fn jobs(&self, name: &str) -> Result<Vec<Job>, Error> {
         self.control.check_version().await?;
-        let instances = self.control.facts(name).await?.instances;
+        let instances = match self.control.facts(name).await {
+            Ok(facts) => facts.instances,
+            Err(error) => {
+                let exact = self.exact_overview(name).await?;
+                return exact.map(|overview| overview.jobs).ok_or(error);
+            }
+        };
         let jobs = self.control.jobs(name).await?;
         Ok(jobs.into_iter().map(|job| job.explain(&instances)).collect())
     }
@@ -159,10 +176,30 @@ impl Operator {
         Ok(self.control.plan(name).await?.as_ref().map(RolloutStatus::of))
     }
 
-    /// A name that nobody bears is no migration without anything.
-    async fn known(&self, name: &str) -> Result<(), Error> {
-        self.control.check_version().await?;
-        let names = self.control.names().await?;
-        names.iter().any(|known| known == name).then_some(()).ok_or_else(|| unknown_migration(name))
+    /// What stands against the next move of a migration in exact mode.
+    async fn exact_readiness(&self, name: &str) -> Result<Option<Vec<Blocker>>, Error> {
+        let Some(row) = self.exact_row(name).await? else { return Ok(None) };
+        Ok(Some(
+            row.overview.state.as_ref().and_then(against).map(|next| next.1).unwrap_or_default(),
+        ))
     }
+
+    /// A name that nobody bears is no migration without anything. Answers with the row of one in exact mode.
+    async fn known(&self, name: &str) -> Result<Option<ExactRow>, Error> {
+        self.control.check_version().await?;
+        if self.control.names().await?.iter().any(|known| known == name) {
+            return Ok(None);
+        }
+        self.exact_row(name).await?.map(Some).ok_or_else(|| unknown_migration(name))
+    }
+}
+
+/// The keys that the mirror does not take, as dead letters are answered.
+fn failures(row: &ExactRow) -> Vec<DeadLetter> {
+    let Some(state) = &row.overview.state else { return Vec::new() };
+    let letter = |failure: &ExactFailure| {
+        let ExactFailure { key, attempts, error } = failure.clone();
+        DeadLetter::of_outbox(state.primary.other(), key, attempts, error)
+    };
+    state.failures.iter().map(letter).collect()
 }

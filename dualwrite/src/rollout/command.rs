@@ -83,10 +83,12 @@ pub enum RolloutCommandKind {
     TriggerInstall,
     /// It is removed, by any instance.
     TriggerRemove,
+    /// A migration in exact mode goes to another stage, by any instance.
+    Move,
 }
 
 impl RolloutCommandKind {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::Start,
         Self::Pause,
         Self::Resume,
@@ -122,6 +124,7 @@ impl RolloutCommandKind {
         Self::Copy,
         Self::TriggerInstall,
         Self::TriggerRemove,
+        Self::Move,
     ];
 
     /// The name in `snake_case`.
@@ -163,6 +166,7 @@ impl RolloutCommandKind {
             Self::Copy => "copy",
             Self::TriggerInstall => "trigger_install",
             Self::TriggerRemove => "trigger_remove",
+            Self::Move => "move",
         }
     }
 

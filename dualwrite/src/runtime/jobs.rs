@@ -185,6 +185,10 @@ impl Worker {
                 let refused = found.refusals().count();
                 Ok(format!("{} findings, {refused} of them refuse", found.findings.len()))
             }
+            JobKind::Move | JobKind::CopyAll | JobKind::Waive | JobKind::Maintenance => {
+                let message = "this is a job of a migration in exact mode";
+                Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name))
+            }
         }
     }
 

@@ -9,16 +9,36 @@ use crate::stages::stage::Side;
 
 /// Tells what is new, where it is time.
 pub(super) async fn report(shared: &Joined) {
-    let Some((news, forget)) = news(shared) else { return };
+    store(shared, news(shared)).await;
+}
+
+/// Tells what is left, at the end of this instance.
+pub(super) async fn flush(shared: &Joined) {
+    store(shared, rest(shared)).await;
+}
+
+type News = Option<([SideTraffic; 2], bool)>;
+
+async fn store(shared: &Joined, news: News) {
+    let Some((news, forget)) = news else { return };
     let name = &*shared.name;
     if let Err(error) = shared.control.add_traffic(name, &news, forget).await {
         tracing::debug!(migration = name, %error, "the calls of a minute are not in the control tables");
     }
 }
 
-fn news(shared: &Joined) -> Option<([SideTraffic; 2], bool)> {
+fn news(shared: &Joined) -> News {
     let mut told = shared.traffic.lock().unwrap_or_else(PoisonError::into_inner);
     told.is_due(shared.clock.now()).then_some(())?;
+    told.news(totals(shared))
+}
+
+fn rest(shared: &Joined) -> News {
+    let mut told = shared.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+    told.news(totals(shared))
+}
+
+fn totals(shared: &Joined) -> [SideTraffic; 2] {
     let methods: Vec<_> = shared.methods().iter().map(|method| method.figures()).collect();
-    told.news([Side::Old, Side::New].map(|side| SideTraffic::of(&methods, side)))
+    [Side::Old, Side::New].map(|side| SideTraffic::of(&methods, side))
 }

@@ -1,6 +1,7 @@
 //! The control tables of exact mode, in each of the two databases: statements inside the transaction of the caller.
 
 pub(crate) mod authority;
+pub(crate) mod operated;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 pub(crate) mod version;

@@ -24,8 +24,8 @@ use crate::clock::Clock;
 use crate::contract::declared::Contract;
 use crate::control::dead_letters::DeadLetter;
 use crate::control::{
-    Acknowledgement, AuditEvent, BackfillCommand, BackfillProgress, Change, Control, DirtyKey,
-    Heartbeat, Mismatch, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Heartbeat, Mismatch,
+    Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::error::Error;
 use crate::expand::declared::Expand;
@@ -373,15 +373,6 @@ impl Control for MemoryControl {
         _name: &'a str,
     ) -> BoxFuture<'a, Result<Option<BackfillProgress>, Error>> {
         done(Ok(None))
-    }
-
-    fn command_backfill<'a>(
-        &'a self,
-        _name: &'a str,
-        _side: Side,
-        _audit: BackfillCommand,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
-        done(Ok(false))
     }
 
     fn dirty<'a>(

@@ -3,11 +3,12 @@
 
 mod alter;
 pub(crate) mod change;
-mod commands;
+pub(crate) mod commands;
 mod contracts;
 mod dead_letters;
 mod doctor;
 mod events;
+pub(crate) mod exact;
 mod expands;
 mod facts;
 mod fingerprint;
@@ -24,7 +25,7 @@ mod removals;
 mod row;
 pub(crate) mod summary;
 mod tables;
-mod tasks;
+pub(crate) mod tasks;
 mod traffic;
 mod verification;
 
@@ -39,8 +40,8 @@ pub(crate) use self::tables::STATEMENT_MAX;
 pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::clock;
 use crate::control::{
-    Acknowledgement, AuditEvent, BackfillCommand, BackfillProgress, Change, Control, DirtyKey,
-    Fingerprint, Heartbeat, Mismatch, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
+    Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Fingerprint,
+    Heartbeat, Mismatch, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
@@ -54,7 +55,6 @@ use crate::stages::stage::Side;
 use crate::stages::stale::StaleKind;
 use crate::stages::verification::{Recorded, VerifyState};
 use crate::store::account;
-use crate::store::backfill_commands;
 
 const LOADING: &str = "reading the positions";
 /// One that cannot be read does not hide the others; who asks for it by name is told.
@@ -313,35 +313,6 @@ impl<DB: Backend> Control for SqlControl<DB> {
                 lent.ended(progress)
             });
             reading.await.map_err(|error| error.of(name))
-        })
-    }
-
-    fn command_backfill<'a>(
-        &'a self,
-        name: &'a str,
-        side: Side,
-        command: BackfillCommand,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move {
-            let doing = "giving a command to the backfill";
-            let of_task = match command {
-                BackfillCommand::Cancel => {
-                    let (sql, values) = tasks::cancel(name, side);
-                    self.execute(doing, sql, &values).await? > 0
-                }
-                BackfillCommand::Rate(rate) => {
-                    let (sql, values) = tasks::set_rate(name, side, rate);
-                    self.execute(doing, sql, &values).await? > 0
-                }
-                BackfillCommand::Pause | BackfillCommand::Resume | BackfillCommand::GoOn => false,
-            };
-            for (sql, values) in backfill_commands::give(&DB::Adapter::DIALECT, name, side, command)
-            {
-                if self.execute(doing, &sql, &values).await? > 0 {
-                    return Ok(true);
-                }
-            }
-            Ok(of_task)
         })
     }
 

@@ -93,6 +93,7 @@ pub(crate) enum Store {
     Memory(Arc<Mutex<BTreeMap<i64, String>>>),
     Sqlite(sqlx::SqlitePool),
     Postgres(sqlx::PgPool),
+    MySql(sqlx::MySqlPool),
     Http(HttpStore),
 }
 
@@ -113,6 +114,12 @@ impl Store {
         Self::Postgres(pool.clone())
     }
 
+    pub(crate) async fn mysql(pool: &sqlx::MySqlPool) -> Self {
+        let sql = "CREATE TABLE cart (id BIGINT PRIMARY KEY, text VARCHAR(100) NOT NULL)";
+        sqlx::query(sql).execute(pool).await.unwrap();
+        Self::MySql(pool.clone())
+    }
+
     pub(crate) async fn get(&self, id: i64) -> Result<Option<String>, Fault> {
         let sql = "SELECT text FROM cart WHERE id = $1";
         let found = match self {
@@ -120,6 +127,10 @@ impl Store {
             Self::Http(http) => return http.get(id).await,
             Self::Sqlite(pool) => sqlx::query_scalar(sql).bind(id).fetch_optional(pool).await,
             Self::Postgres(pool) => sqlx::query_scalar(sql).bind(id).fetch_optional(pool).await,
+            Self::MySql(pool) => {
+                let sql = "SELECT text FROM cart WHERE id = ?";
+                sqlx::query_scalar(sql).bind(id).fetch_optional(pool).await
+            }
         };
         found.map_err(|error| Fault::Store(error.to_string()))
     }
@@ -150,6 +161,14 @@ impl Store {
             (Self::Postgres(pool), None) => {
                 sqlx::query(delete).bind(id).execute(pool).await.map(drop)
             }
+            (Self::MySql(pool), Some(text)) => {
+                let sql = "REPLACE INTO cart (id, text) VALUES (?, ?)";
+                sqlx::query(sql).bind(id).bind(text).execute(pool).await.map(drop)
+            }
+            (Self::MySql(pool), None) => {
+                let sql = "DELETE FROM cart WHERE id = ?";
+                sqlx::query(sql).bind(id).execute(pool).await.map(drop)
+            }
         };
         done.map_err(|error| Fault::Store(error.to_string()))
     }
@@ -173,6 +192,10 @@ impl Store {
                 sqlx::query_scalar(sql).bind(from).bind(limit).fetch_all(pool).await
             }
             Self::Postgres(pool) => {
+                sqlx::query_scalar(sql).bind(from).bind(limit).fetch_all(pool).await
+            }
+            Self::MySql(pool) => {
+                let sql = "SELECT id FROM cart WHERE id > ? ORDER BY id LIMIT ?";
                 sqlx::query_scalar(sql).bind(from).bind(limit).fetch_all(pool).await
             }
         };

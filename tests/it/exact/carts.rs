@@ -173,6 +173,12 @@ carts!(
 /// The migration between two kinds of databases.
 pub(crate) struct Carts<O: CartDb, N: CartDb>(Exact<O::Side, N::Side>);
 
+impl<O: CartDb, N: CartDb> Carts<O, N> {
+    pub(crate) fn of(exact: Exact<O::Side, N::Side>) -> Self {
+        Self(exact)
+    }
+}
+
 impl<O: CartDb, N: CartDb> Clone for Carts<O, N> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

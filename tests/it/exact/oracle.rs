@@ -30,6 +30,8 @@ pub(crate) struct History {
     clock: AtomicU64,
     writes: Mutex<Vec<Write>>,
     reads: Mutex<Vec<Read>>,
+    /// When a server was killed that shows what is committed before it is on disk.
+    lost: Mutex<Vec<u64>>,
 }
 
 impl History {
@@ -51,6 +53,13 @@ impl History {
         self.writes.lock().unwrap()[number as usize - 1].acknowledged = Some(now);
     }
 
+    /// A server was killed that lets readers see a commit before it is on disk, as InnoDB does: what somebody saw, and nobody
+    /// acknowledged, may be gone. What was acknowledged may not.
+    pub(crate) fn lost(&self) {
+        let now = self.now();
+        self.lost.lock().unwrap().push(now);
+    }
+
     /// A read that began then has ended.
     pub(crate) fn read(&self, begun: u64, found: Option<u64>) {
         let ended = self.now();
@@ -66,15 +75,18 @@ impl History {
         let writes = self.writes.lock().unwrap();
         let mut reads = self.reads.lock().unwrap().clone();
         reads.sort_by_key(|read| read.ended);
-        // By the end of each read: the lowest number that it can have seen.
+        let lost = self.lost.lock().unwrap();
+        // By the end of each read: the lowest number that it can have seen, and whether that was acknowledged.
         let mut seen: Vec<(u64, u64)> = Vec::new();
         for read in reads {
             let acknowledged =
                 |write: &&Write| write.acknowledged.is_some_and(|at| at < read.begun);
             let lowest = writes.iter().filter(acknowledged).map(|write| write.number).max();
-            let before = seen.partition_point(|(ended, _)| *ended < read.begun);
-            let known = before.checked_sub(1).map_or(0, |last| seen[last].1);
-            let lowest = lowest.unwrap_or(0).max(known);
+            let acknowledged = lowest.unwrap_or(0);
+            let forgotten = lost.iter().copied().filter(|at| *at < read.begun).max().unwrap_or(0);
+            let before = seen.iter().filter(|(ended, _)| (forgotten..read.begun).contains(ended));
+            let known = before.map(|(_, known)| *known).max().unwrap_or(0);
+            let lowest = acknowledged.max(known);
             let highest = writes.iter().filter(|write| write.begun < read.ended).map(|w| w.number);
             let highest = highest.max().unwrap_or(0);
             let number = match read.found {
@@ -83,12 +95,12 @@ impl History {
             };
             let Some(number) = number else {
                 return Err(format!(
-                    "a read found {:?}, which is not among {lowest} to {highest}",
+                    "a read found {:?}, which is not among {lowest} to {highest}; acknowledged was {acknowledged}, and \
+                     a read before had seen {known}",
                     read.found
                 ));
             };
-            let known = seen.last().map_or(0, |(_, known)| *known).max(number);
-            seen.push((read.ended, known));
+            seen.push((read.ended, number));
         }
         Ok(())
     }
@@ -116,6 +128,19 @@ fn the_oracle_finds_stale_and_lost_values() {
     let begun = lost.now();
     lost.read(begun, None);
     assert!(lost.judge().is_err(), "what somebody saw is gone");
+
+    let killed = History::default();
+    let begun = killed.now();
+    killed.begin();
+    killed.read(begun, Some(1)); // seen before it is on disk
+    killed.lost();
+    let begun = killed.now();
+    killed.read(begun, None);
+    assert_eq!(killed.judge(), Ok(()), "nobody acknowledged it");
+    killed.acknowledge(1);
+    let begun = killed.now();
+    killed.read(begun, None);
+    assert!(killed.judge().is_err(), "somebody did");
 
     let deleted = History::default();
     for _ in 0..4 {

@@ -28,13 +28,13 @@ async fn a_rate_holds_for_all_parts<D: Sql>(db: Scratch<D>) {
     reverse().rate(4_000).run().await.unwrap();
     let rates = "SELECT DISTINCT coalesce(rate, 0) FROM dualwrite_backfill WHERE phase LIKE 'old%'";
     assert_eq!(world.db.number(rates).await, 4_000);
-    assert!(!reverse().set_rate(Some(1)).await.unwrap(), "it is complete");
+    assert!(!reverse().set_rate(Some(1), "ada", "tests").await.unwrap(), "it is complete");
     world.db.execute("DELETE FROM dualwrite_backfill WHERE phase = 'old'").await;
-    assert!(reverse().set_rate(Some(3_000)).await.unwrap());
+    assert!(reverse().set_rate(Some(3_000), "ada", "tests").await.unwrap());
     assert_eq!(reverse().run().await.unwrap().rate, Some(3_000));
     assert_eq!(world.db.number(rates).await, 3_000);
     world.db.execute("DELETE FROM dualwrite_backfill WHERE phase = 'old'").await;
-    assert!(reverse().set_rate(None).await.unwrap());
+    assert!(reverse().set_rate(None, "ada", "tests").await.unwrap());
     assert_eq!(reverse().rate(5).run().await.unwrap().rate, None);
 }
 
@@ -68,7 +68,7 @@ async fn is_held<D: Sql>(world: &World<D>) {
 
 async fn goes_on<D: Sql>(world: &World<D>) {
     let reverse = || world.migration.backfill().reverse();
-    assert!(reverse().resume().await.unwrap());
+    assert!(reverse().resume("ada", "tests").await.unwrap());
     let done = reverse().run().await.unwrap();
     assert!(done.complete && !done.paused && !done.cancelled);
     let [old, new] = world.words().await;
@@ -84,7 +84,7 @@ async fn a_cancel_while_it_waits_for_writes_holds<D: Sql>(db: Scratch<D>) {
         // A writer that holds it up would hold everything up.
         "sqlite" => {
             ended_before(&world, "'old'").await;
-            assert!(world.migration.backfill().reverse().cancel().await.unwrap());
+            assert!(world.migration.backfill().reverse().cancel("ada", "tests").await.unwrap());
             copy(&world)
         }
         _ => {
@@ -93,7 +93,7 @@ async fn a_cancel_while_it_waits_for_writes_holds<D: Sql>(db: Scratch<D>) {
             let copied = "SELECT count(*) FROM dualwrite_backfill WHERE phase = 'old_back' \
                           AND state = 'complete'";
             until("all of new is in old", async || world.db.number(copied).await > 0).await;
-            assert!(world.migration.backfill().reverse().cancel().await.unwrap());
+            assert!(world.migration.backfill().reverse().cancel("ada", "tests").await.unwrap());
             held.rollback().await.unwrap();
             running
         }
@@ -111,8 +111,8 @@ async fn a_pause_between_two_parts_holds<D: Sql>(db: Scratch<D>) {
     let world = to_be_copied_back(db).await;
     ended_before(&world, "'old'").await;
     let reverse = || world.migration.backfill().reverse();
-    assert!(reverse().pause().await.unwrap());
-    assert!(reverse().pause().await.unwrap(), "it is paused already, as ordered");
+    assert!(reverse().pause("ada", "tests").await.unwrap());
+    assert!(reverse().pause("ada", "tests").await.unwrap(), "it is paused already, as ordered");
     let progress = world.migration.status().await.unwrap().backfill.unwrap();
     assert_eq!((progress.paused, progress.complete), (true, false));
     is_held(&world).await;
@@ -122,17 +122,17 @@ async fn a_pause_between_two_parts_holds<D: Sql>(db: Scratch<D>) {
         "the last part has not begun"
     );
     goes_on(&world).await;
-    assert!(!reverse().pause().await.unwrap(), "it is complete");
+    assert!(!reverse().pause("ada", "tests").await.unwrap(), "it is complete");
 }
 
 async fn an_order_between_the_first_two_parts_holds<D: Sql>(db: Scratch<D>) {
     let world = to_be_copied_back(db).await;
     ended_before(&world, "'old_back', 'old'").await;
     let reverse = || world.migration.backfill().reverse();
-    assert!(reverse().pause().await.unwrap());
+    assert!(reverse().pause("ada", "tests").await.unwrap());
     is_held(&world).await;
     // What is paused may be cancelled.
-    assert!(reverse().cancel().await.unwrap());
+    assert!(reverse().cancel("ada", "tests").await.unwrap());
     assert_eq!(reverse().run().await.unwrap_err().kind(), ErrorKind::Halted);
     goes_on(&world).await;
 }
@@ -141,10 +141,13 @@ async fn without_anything_under_way_there_is_no_order<D: Sql>(db: Scratch<D>) {
     let world = to_be_copied_back(db).await;
     let reverse = || world.migration.backfill().reverse();
     for order in 0..2 {
-        assert!(!reverse().pause().await.unwrap(), "{order}: before, and after");
-        assert!(!reverse().cancel().await.unwrap());
-        assert!(!reverse().resume().await.unwrap());
-        assert!(!world.migration.backfill().pause().await.unwrap(), "that was complete long ago");
+        assert!(!reverse().pause("ada", "tests").await.unwrap(), "{order}: before, and after");
+        assert!(!reverse().cancel("ada", "tests").await.unwrap());
+        assert!(!reverse().resume("ada", "tests").await.unwrap());
+        assert!(
+            !world.migration.backfill().pause("ada", "tests").await.unwrap(),
+            "that was complete long ago"
+        );
         assert!(reverse().run().await.unwrap().complete);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) mod operated;
 pub(crate) mod process;
 pub(crate) mod proxy;
 #[cfg(unix)]
+pub(crate) mod remote;
+#[cfg(unix)]
 pub(crate) mod server;
 pub(crate) mod sql;
 pub(crate) mod wait;

@@ -44,11 +44,16 @@ pub(crate) struct Child {
 impl Child {
     /// Starts a process on the test's database, in this role and with these arguments.
     pub(crate) fn start<D: TestDb>(db: &Scratch<D>, role: &str) -> Self {
+        Self::start_at(D::NAME, &db.url(), role)
+    }
+
+    /// The same on the database of this kind and URL.
+    pub(crate) fn start_at(database: &str, url: &str, role: &str) -> Self {
         let mut process = Command::new(env::current_exe().expect("the path of this program"))
             .args(["--exact", "processes::child", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
-            .env(DATABASE, D::NAME)
-            .env(URL, db.url())
+            .env(DATABASE, database)
+            .env(URL, url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -151,8 +156,13 @@ impl Call {
         parsed.unwrap_or_else(|| panic!("no argument {place} in `{}`", self.role))
     }
 
+    /// The URL of the parent's database.
+    pub(crate) fn url() -> String {
+        env::var(URL).expect("the database")
+    }
+
     pub(crate) async fn pool<D: TestDb>(&self, connections_max: u32) -> sqlx::Pool<D::Db> {
-        let url = env::var(URL).expect("the database");
+        let url = Self::url();
         let pool = PoolOptions::new().max_connections(connections_max).connect(&url).await;
         pool.expect("the parent's database")
     }

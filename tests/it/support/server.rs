@@ -16,6 +16,8 @@ pub(crate) struct Server {
     child: Child,
     folder: PathBuf,
     pub(crate) port: u16,
+    /// Starts its program.
+    launch: Box<dyn Fn() -> Child + Send + Sync>,
 }
 
 impl Drop for Server {
@@ -33,6 +35,19 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// Ends it as a power failure does, and starts it again; it recovers what was committed.
+    pub(crate) fn restart(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // PostgreSQL takes its processes with it; to others this is as good as any end.
+        let signal = match self.folder.join("quits").exists() {
+            true => rustix::process::Signal::QUIT,
+            false => rustix::process::Signal::KILL,
+        };
+        rustix::process::kill_process(pid, signal).unwrap();
+        self.child.wait().unwrap();
+        self.child = (self.launch)();
+    }
+
     /// What it has said, for a test that fails.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -103,9 +118,12 @@ pub(crate) async fn pgbouncer(server_port: u16, mode: &str, sessions: u32) -> Se
          ignore_startup_parameters = extra_float_digits\n"
     );
     fs::write(folder.join("settings"), settings).unwrap();
-    let mut command = program(&account, &folder, bouncer);
-    let child = command.arg(folder.join("settings")).spawn().unwrap();
-    up(Server { child, folder, port }).await
+    let within = folder.clone();
+    let launch = move || {
+        let mut command = program(&account, &within, &bouncer);
+        command.arg(within.join("settings")).spawn().unwrap()
+    };
+    up(folder, port, launch).await
 }
 
 /// MariaDB with settings of its own. Empty, without a password for root.
@@ -118,14 +136,18 @@ pub(crate) async fn mariadb(settings: &[String]) -> Server {
     install.args(["--skip-test-db", "--skip-name-resolve"]);
     finished(install, &folder);
     let server = installed("mariadbd").expect("mariadbd is installed; tests/run does it");
-    let mut command = program(&account, &folder, server);
-    command.args(["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
-    command.arg(format!("--tmpdir={}", folder.display()));
-    command.arg(format!("--socket={}", folder.join("socket").display()));
-    command.arg(format!("--pid-file={}", folder.join("pid").display()));
-    command.arg(format!("--port={port}")).arg("--character-set-server=utf8mb4").args(settings);
-    let child = command.spawn().unwrap();
-    up(Server { child, folder, port }).await
+    let (within, settings) = (folder.clone(), settings.to_vec());
+    let launch = move || {
+        let folder = &within;
+        let mut command = program(&account, folder, &server);
+        command.args(["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+        command.arg(format!("--tmpdir={}", folder.display()));
+        command.arg(format!("--socket={}", folder.join("socket").display()));
+        command.arg(format!("--pid-file={}", folder.join("pid").display()));
+        command.arg(format!("--port={port}")).arg("--character-set-server=utf8mb4");
+        command.args(&settings).spawn().unwrap()
+    };
+    up(folder, port, launch).await
 }
 
 /// The programs of the PostgreSQL that `tests/run` was asked for, or of the newest that is installed, if one is.
@@ -206,17 +228,24 @@ pub(crate) async fn copied(port: u16, from: &Path, to: &Path, account: &str) {
 async fn start_postgres(folder: PathBuf, account: &str) -> Server {
     let port = free_port();
     fs::write(folder.join("quits"), "").unwrap();
-    let mut command = program(account, &folder, postgres_program("postgres"));
-    command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-    command.args(["-c", "fsync=off", "-c", "wal_level=replica"]);
-    command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
-    let child = command.spawn().unwrap();
-    up(Server { child, folder, port }).await
+    let (within, account) = (folder.clone(), account.to_owned());
+    let launch = move || {
+        let mut command = program(&account, &within, postgres_program("postgres"));
+        command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        command.args(["-c", "fsync=off", "-c", "wal_level=replica"]);
+        command.arg("-c").arg(format!("unix_socket_directories={}", within.display()));
+        command.spawn().unwrap()
+    };
+    up(folder, port, launch).await
 }
 
 /// Waits until somebody listens.
-async fn up(mut server: Server) -> Server {
-    let port = server.port;
+async fn up(
+    folder: PathBuf,
+    port: u16,
+    launch: impl Fn() -> Child + Send + Sync + 'static,
+) -> Server {
+    let mut server = Server { child: launch(), folder, port, launch: Box::new(launch) };
     soon("a server listens", async || {
         tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
     })

@@ -3,10 +3,15 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
+use crate::call::closures::own_store::{ConvergingSide, InControl};
+use crate::call::closures::write::InTx;
 use crate::converging::MirrorFailure;
 use crate::converging::two::of;
 use crate::converging::write::{IsRefusal, TwoWrite, run};
 use crate::copier::joined::Joined;
+use crate::database::Backend;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::needs::{Failure, failure};
@@ -74,6 +79,62 @@ impl<'m, K: Key + ?Sized, O, N, R> ConvergingWrite<'m, K, O, N, R> {
         ConvergingWrite { shared, name, key, old, new, policy, refusal }
     }
 
+    /// Writes the old side, which is in the database of the control tables. `pool` leads there. Where the old side is the
+    /// primary, its write and the mark of the key are one transaction: one commit less, and where the write fails, nothing is
+    /// left to be copied. See "The mark in the primary's transaction" of the guide
+    /// [`converging`](crate::guide::converging).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// use dualwrite::Migration;
+    /// # #[derive(Clone)] struct Search;
+    /// # impl Search { async fn put(&self, _: i64, _: &str) -> sqlx::Result<()> { Ok(()) } }
+    ///
+    /// async fn save(
+    ///     migration: &Migration,
+    ///     (pool, search): (sqlx::SqlitePool, Search),
+    ///     id: i64,
+    ///     text: String,
+    /// ) -> sqlx::Result<()> {
+    ///     let too = text.clone();
+    ///     migration
+    ///         .converging_write("save", &id)
+    ///         .old_in(&pool, move |mut tx| Box::pin(async move {
+    ///             let sql = "REPLACE INTO cart (id, text) VALUES (?, ?)";
+    ///             sqlx::query(sql).bind(id).bind(text).execute(&mut *tx).await.map(drop)
+    ///         }))
+    ///         .new(move || async move { search.put(id, &too).await })
+    ///         .run()
+    ///         .await
+    /// }
+    /// # }
+    /// ```
+    pub fn old_in<DB, C, T, E>(
+        self,
+        pool: &sqlx::Pool<DB>,
+        old: C,
+    ) -> ConvergingWrite<'m, K, InControl<DB, C>, N, R>
+    where
+        DB: Backend,
+        C: for<'x> FnOnce(InTx<'x, 'static, DB>) -> BoxFuture<'x, Result<T, E>> + Send + 'static,
+    {
+        self.old(InControl { pool: pool.clone(), call: old })
+    }
+
+    /// The same of the new side. Only one of both can be in that database; where both are named so, the new side is written in
+    /// a transaction of its own.
+    pub fn new_in<DB, C, T, E>(
+        self,
+        pool: &sqlx::Pool<DB>,
+        new: C,
+    ) -> ConvergingWrite<'m, K, O, InControl<DB, C>, R>
+    where
+        DB: Backend,
+        C: for<'x> FnOnce(InTx<'x, 'static, DB>) -> BoxFuture<'x, Result<T, E>> + Send + 'static,
+    {
+        self.new(InControl { pool: pool.clone(), call: new })
+    }
+
     /// Whether to wait for the mirror; [`MirrorFailure::Report`] by default.
     pub fn on_mirror_failure(mut self, policy: MirrorFailure) -> Self {
         self.policy = policy;
@@ -117,12 +178,10 @@ impl<K: Key + ?Sized, O, N, R> ConvergingWrite<'_, K, O, N, R> {
     ///
     /// # Panics
     /// Where the closure of the primary panics.
-    pub async fn run<T, E, FO, FN>(self) -> Result<T, E>
+    pub async fn run<T, E>(self) -> Result<T, E>
     where
-        O: FnOnce() -> FO + Send + 'static,
-        N: FnOnce() -> FN + Send + 'static,
-        FO: Future<Output = Result<T, E>> + Send + 'static,
-        FN: Future<Output = Result<T, E>> + Send + 'static,
+        O: ConvergingSide<T, E>,
+        N: ConvergingSide<T, E>,
         T: Send + 'static,
         E: Failure + StdError + Send + 'static,
         R: Refusal<E>,
@@ -140,8 +199,8 @@ impl<K: Key + ?Sized, O, N, R> ConvergingWrite<'_, K, O, N, R> {
             key: shared.encode(key).map_err(failure)?,
             policy,
             refusal: refusal.judge(),
-            old: Box::new(move || Box::pin(old())),
-            new: Box::new(move || Box::pin(new())),
+            old: old.side(),
+            new: new.side(),
         };
         run(&shared.shared, two, write).await
     }

@@ -27,11 +27,44 @@ pub(super) fn command(spec: &CommandSpec, migration: &MigrationOverview, links: 
                     } }
                 }
                 (why(migration))
-                label { input type="checkbox" name="dry-run" value="true"; " first say what would happen" }
-                button { (spec.name) }
+                @if is_weighty(spec.name) {
+                    // It leads to a page that says what would happen, with the button that does it.
+                    input type="hidden" name="dry-run" value="true";
+                    button { (spec.name) "…" }
+                } @else {
+                    label { input type="checkbox" name="dry-run" value="true"; " first say what would happen" }
+                    button { (spec.name) }
+                }
             }
         }
     }
+}
+
+/// Commands that change which side is used, refuse callers, end work, or throw something away. They are confirmed on a
+/// page of their own.
+const WEIGHTY: [&str; 18] = [
+    "rollback",
+    "kill-on",
+    "kill-off",
+    "close",
+    "advance",
+    "step-back",
+    "ramp",
+    "rollout-start",
+    "rollout-abort",
+    "rollout-skip-soak",
+    "backfill-cancel",
+    "verify-cancel",
+    "dead-letters-waive",
+    "mismatches-forget",
+    "writer-stopped",
+    "advance-sequences",
+    "trigger-remove",
+    "repair",
+];
+
+fn is_weighty(name: &str) -> bool {
+    WEIGHTY.contains(&name)
 }
 
 /// A text of several lines, to be written or sent as a file.

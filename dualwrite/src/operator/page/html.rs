@@ -19,6 +19,9 @@ pub(super) fn own(text: &str) -> Markup {
 
 /// A time of the database, in UTC; a script shows how long ago that is, and when by the reader's clock.
 pub(super) fn moment(at_us: i64) -> Markup {
+    if at_us == 0 {
+        return html! { "–" }; // not kept
+    }
     let at = u64::try_from(at_us).ok().map(Duration::from_micros);
     let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
     let at = at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default();

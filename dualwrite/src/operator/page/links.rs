@@ -73,6 +73,11 @@ impl Links {
         format!("{}/confirm/{command}", self.view(name))
     }
 
+    /// The same of a move to a stage.
+    pub(super) fn confirm_to(&self, name: &str, command: &str, to: Stage) -> String {
+        format!("{}?to={to}", self.confirm(name, command))
+    }
+
     pub(super) fn command(&self, name: &str, command: &str) -> String {
         format!("{}migrations/{}/commands/{command}", self.under, encoded(name))
     }

@@ -77,6 +77,7 @@ mod tests {
             epoch: crate::stages::position::Epoch(1),
             killed_by: None,
             unreadable: None,
+            exact: None,
             generation: 1,
             backfill: None,
             started: Vec::new(),

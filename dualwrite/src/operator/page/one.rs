@@ -11,6 +11,7 @@ use crate::migration::rollout::RolloutStatus;
 use crate::operator::details::Details;
 use crate::operator::page::access::Caller;
 use crate::operator::page::chart::{Line, chart, edge, largest};
+use crate::operator::page::exact;
 use crate::operator::page::forms::{command, hazards, jobs, repairs};
 use crate::operator::page::html::{document, moment, own, seconds};
 use crate::operator::page::links::Links;
@@ -51,9 +52,14 @@ pub(super) fn one(details: &Details, links: &Links, caller: &Caller) -> Markup {
         div data-live=(links.live_of(name)) { (one_live(details)) }
         @if caller.may_operate() {
             p { "You act as " (own(caller.actor())) "." }
-            (repairs(&details.overview, links))
+            @if details.overview.exact.is_none() { (repairs(&details.overview, links)) }
             h2 { "Commands" }
-            div class="commands" { @for spec in &COMMANDS { (command(spec, &details.overview, links)) } }
+            @let is_exact = details.overview.exact.is_some();
+            div class="commands" {
+                @for spec in COMMANDS.iter().filter(|spec| !is_exact || exact::has(spec)) {
+                    (command(spec, &details.overview, links))
+                }
+            }
         } @else {
             p { "You may look, and not change anything." }
         }
@@ -65,16 +71,27 @@ pub(super) fn one(details: &Details, links: &Links, caller: &Caller) -> Markup {
 /// The way back: what it does is said before it is done.
 fn back(details: &Details, links: &Links) -> Markup {
     let name = &*details.overview.name;
+    let is_exact = details.overview.exact.is_some();
     html! {
         div class="card top-row" {
-            @match details.back {
-                Some(to) => {
-                    span { "A rollback leads to " strong { (to.as_str()) } ": " (back_does(to)) }
+            @match (details.back, details.position.stage) {
+                (Some(to), _) => {
+                    span {
+                        "A rollback leads to " strong { (to.as_str()) } ": "
+                        @if is_exact { (exact::back_does(to)) } @else { (back_does(to)) }
+                    }
                     a class="button danger" href=(links.confirm(name, "rollback")) { "Roll back to " (to.as_str()) "…" }
                 }
-                None => {
-                    span { "There is nothing to roll back: the old side answers every read." }
-                    a class="button" href=(links.confirm(name, "kill-on")) { "Kill switch…" }
+                (None, Stage::DualWrite) => {
+                    span {
+                        "The old side answers every read, so there is nothing to roll back. To write the old side alone again, \
+                         step back to " strong { "off" } ": what is copied counts no more, and is copied anew later."
+                    }
+                    a class="button danger" href=(links.confirm_to(name, "step-back", Stage::Off)) { "Step back to off…" }
+                }
+                (None, _) => {
+                    span { "There is nothing to roll back: the old side alone is read and written." }
+                    @if !is_exact { a class="button" href=(links.confirm(name, "kill-on")) { "Kill switch…" } }
                 }
             }
         }
@@ -94,6 +111,9 @@ pub(super) fn back_does(to: Stage) -> &'static str {
 /// What of it is renewed while it is looked at. No form stands in it.
 pub(super) fn one_live(details: &Details) -> Markup {
     let migration = &details.overview;
+    if let Some(exact) = &migration.exact {
+        return exact::live(details, exact);
+    }
     html! {
         @if let Some(why) = &migration.unreadable {
             p class="note bad" { "Its rows in the control tables cannot be read: " (own(why)) }

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, authority, unexpected};
+use crate::error::{Closed, Maintenance};
 use crate::stages::exact::Authority;
 use crate::stages::stage::Side;
 
 /// A row, and how long it has been as it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AuthorityRow {
     pub(crate) side: Side,
     pub(crate) authority: Authority,
     pub(crate) age: Duration,
+    /// Which calls are closed, whoever has the authority.
+    pub(crate) maintenance: Option<Maintenance>,
 }
 
 fn parsed(row: Option<SqlRow>) -> sqlx::Result<Option<AuthorityRow>> {
@@ -31,7 +34,22 @@ fn parsed(row: Option<SqlRow>) -> sqlx::Result<Option<AuthorityRow>> {
         token: row.unsigned(6)?,
     };
     let age = Duration::from_micros(u64::try_from(row.integer(7)?).unwrap_or_default());
-    Ok(Some(AuthorityRow { side, authority, age }))
+    Ok(Some(AuthorityRow { side, authority, age, maintenance: maintenance_of(&row, 8)? }))
+}
+
+/// What the four columns from this one say of closed calls.
+pub(crate) fn maintenance_of(row: &SqlRow, first: usize) -> sqlx::Result<Option<Maintenance>> {
+    let closed = u8::try_from(row.integer(first)?).ok().and_then(Closed::from_code);
+    let closed = closed.ok_or_else(|| unexpected(first, "which calls are closed"))?;
+    if !closed.is_closed() {
+        return Ok(None);
+    }
+    Ok(Some(Maintenance {
+        closed,
+        actor: row.text(first + 1)?.to_owned(),
+        reason: row.text(first + 2)?.to_owned(),
+        until_us: row.integer(first + 3)?,
+    }))
 }
 
 /// Reads it, and holds it as it is to the end of the transaction.

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::control::commands::{
     Commands, Compared, Job, JobKind, Open, RecordedChange, Taken, moved,
 };
+use crate::control::exact::ExactMigrations;
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::Tasks as _;
 use crate::control::{AuditEvent, Control as _};
@@ -61,6 +62,8 @@ impl Entry {
     }
 }
 
+impl ExactMigrations for MemoryControl {}
+
 impl Commands for MemoryControl {
     fn command<'a>(
         &'a self,
@@ -97,6 +100,7 @@ impl Commands for MemoryControl {
                 }
                 RecordedChange::Maintain(change) => entry.maintain(*change, audit, now),
                 RecordedChange::StopWriter(writer) => entry.stop_writer(writer, audit, now),
+                RecordedChange::Backfill(..) => Taken::Nothing,
                 _ => {
                     let message = "in memory there is no operator beside the process";
                     return Err(Error::new(ErrorKind::Unsupported, message).of(name));

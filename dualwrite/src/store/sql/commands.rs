@@ -361,7 +361,7 @@ async fn holds<DB: Backend>(
 }
 
 /// Of a row of `TASKS`.
-pub(super) fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
+pub(crate) fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
     let Some(kind) = JobKind::named(row.text(0)?) else { return Ok(None) };
     let text = |column| row.optional_text(column).map(|text| text.map(str::to_owned));
     let state = row.text(9)?;

@@ -13,10 +13,10 @@ use crate::store::ledger::limit;
 use crate::store::sql::SqlControl;
 
 /// What fits into the columns of every database.
-const TEXT_CHARS_MAX: usize = 2_000;
+pub(crate) const TEXT_CHARS_MAX: usize = 2_000;
 
 /// Backfills and jobs.
-pub(super) const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
+pub(crate) const TASKS: &str = "SELECT side, workers, rate, failures_max, actor, reason, at, \
      CASE WHEN runner_until > {now} THEN runner END, waiting, state, migration, subject FROM dualwrite_task";
 
 fn short(text: Option<&str>) -> SqlValue {
