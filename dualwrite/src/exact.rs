@@ -2,8 +2,11 @@
 //! [`Exact`].
 
 mod background;
+mod bulk;
+mod columns;
 mod copy;
 mod core;
+mod digest;
 mod half;
 pub(crate) mod handle;
 mod inner;
@@ -26,6 +29,7 @@ pub use crate::exact::read::ExactRead;
 pub use crate::exact::start::ExactBuilder;
 pub use crate::exact::write::ExactWrite;
 
+pub use columns::ExactColumns;
 pub use options::{
     BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_PAGE, TAKE_OVER_AFTER,
 };

@@ -218,14 +218,16 @@ CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
     error           VARCHAR(1000) NOT NULL,
     PRIMARY KEY (migration, key_text)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
--- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands. `applied_epoch`:
+-- that of the other database at which the latest page of a copy was read that was written here.
 CREATE TABLE IF NOT EXISTS dualwrite_relay (
     migration    VARCHAR(100) NOT NULL PRIMARY KEY,
     owner        VARCHAR(100),
     leased_until BIGINT NOT NULL DEFAULT 0,
     copy_part    BIGINT NOT NULL DEFAULT 0,
     copy_cursor  VARCHAR(512),
-    copied_keys  BIGINT NOT NULL DEFAULT 0
+    copied_keys  BIGINT NOT NULL DEFAULT 0,
+    applied_epoch BIGINT NOT NULL DEFAULT 0
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,

@@ -218,14 +218,16 @@ CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
     error           TEXT NOT NULL,
     PRIMARY KEY (migration, key_text)
 );
--- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands. `applied_epoch`:
+-- that of the other database at which the latest page of a copy was read that was written here.
 CREATE TABLE IF NOT EXISTS dualwrite_relay (
     migration    TEXT NOT NULL PRIMARY KEY,
     owner        TEXT,
     leased_until BIGINT NOT NULL DEFAULT 0,
     copy_part    BIGINT NOT NULL DEFAULT 0,
     copy_cursor  TEXT,
-    copied_keys  BIGINT NOT NULL DEFAULT 0
+    copied_keys  BIGINT NOT NULL DEFAULT 0,
+    applied_epoch BIGINT NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

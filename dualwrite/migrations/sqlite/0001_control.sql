@@ -218,14 +218,16 @@ CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
     error           TEXT NOT NULL,
     PRIMARY KEY (migration, key_text)
 );
--- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands. `applied_epoch`:
+-- that of the other database at which the latest page of a copy was read that was written here.
 CREATE TABLE IF NOT EXISTS dualwrite_relay (
     migration    TEXT NOT NULL PRIMARY KEY,
     owner        TEXT,
     leased_until INTEGER NOT NULL DEFAULT 0,
     copy_part    INTEGER NOT NULL DEFAULT 0,
     copy_cursor  TEXT,
-    copied_keys  INTEGER NOT NULL DEFAULT 0
+    copied_keys  INTEGER NOT NULL DEFAULT 0,
+    applied_epoch INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS dualwrite_mismatch (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,

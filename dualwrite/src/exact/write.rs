@@ -204,10 +204,11 @@ where
             return Err(error);
         }
     };
-    // A closure may have ended the transaction: what follows would be stored alone.
-    tx.check_ours().await.map_err(failure)?;
-    for (key, version) in keys.iter().zip(&versions) {
-        half.leave(&mut tx, key, *version).await.map_err(failure)?;
+    if row.recording {
+        let payloads = half.payloads(&mut tx, keys).await.map_err(failure)?;
+        // A closure may have ended the transaction: what follows would be stored alone.
+        tx.check_ours().await.map_err(failure)?;
+        half.leave(&mut tx, (keys, &versions), payloads).await.map_err(failure)?;
     }
     core.pass(ExactStep::Written).map_err(failure)?;
     tx.commit().await.map_err(|error| failure(error.of(&core.name)))?;

@@ -4,3 +4,6 @@ pub(crate) mod authority;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 pub(crate) mod version;
+
+/// Rows that one statement writes, or names, at the most.
+pub(crate) const BULK: usize = 1_000;
