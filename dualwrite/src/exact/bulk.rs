@@ -93,7 +93,7 @@ impl<S: ExactSide> Half<S> {
 
     /// Applies records of the outbox, one of a key and in the order of keys, in one transaction.
     pub(super) async fn apply_all(&self, records: &[&OutboxRecord]) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_to_hold().await?;
         if self.hold(&mut tx).await?.primary {
             tx.rollback().await?;
             return Err(self.no_mirror());

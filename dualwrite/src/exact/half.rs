@@ -93,6 +93,13 @@ impl<S: ExactSide> Half<S> {
         begun.map_err(|error| error.of(&self.name))
     }
 
+    /// The same, about to [`hold`](Self::hold) the row.
+    pub(crate) async fn begin_to_hold(&self) -> Result<Tx<'static, S::Database>, Error> {
+        let lock = crate::database::authority::lock::<S::Database>(&self.name);
+        let begun = Tx::begin_locked(&self.pool, Isolation::ReadCommitted, lock).await;
+        begun.map_err(|error| error.of(&self.name))
+    }
+
     pub(super) fn key(key: &EncodedKey) -> Result<S::Key, Error> {
         S::Key::take(&mut key.parts(S::Key::KIND)?.into_iter())
     }
@@ -169,6 +176,26 @@ impl<S: ExactSide> Half<S> {
     ) -> Result<Vec<u64>, Error> {
         let raised = version::raise_all::<S::Database>(tx.connection(), &self.name, keys).await;
         raised.map_err(|error| self.failed("raising the versions of keys", error))
+    }
+
+    /// The row, held to the end of the transaction, and the versions that keys have next, if it takes writes and records
+    /// them.
+    pub(crate) async fn hold_and_raise(
+        &self,
+        tx: &mut Tx<'_, S::Database>,
+        keys: &[EncodedKey],
+    ) -> Result<(Authority, Vec<u64>), Error> {
+        let (name, failed) = (&*self.name, |error| self.failed("beginning a write", error));
+        let raised = authority::hold_and_raise::<S::Database>(tx.connection(), name, keys).await;
+        if let Some((row, versions)) = raised.map_err(failed)? {
+            return Ok((row.ok_or_else(|| self.gone())?.authority, versions));
+        }
+        let row = self.hold(tx).await?;
+        let versions = match row.primary && row.open && row.recording {
+            true => self.raise(tx, keys).await?,
+            false => Vec::new(),
+        };
+        Ok((row, versions))
     }
 
     /// The row, held to the end of the transaction.
@@ -335,7 +362,7 @@ impl<S: ExactSide> Port for Half<S> {
         keys: &'a [EncodedKey],
     ) -> Asked<'a, bool> {
         Box::pin(async move {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_to_hold().await?;
             if self.hold(&mut tx).await? != seen {
                 return tx.rollback().await.map(|()| false);
             }

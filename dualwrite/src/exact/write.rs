@@ -178,18 +178,14 @@ where
     C: for<'x> FnOnce(InTx<'x, 'env, S::Database>) -> BoxFuture<'x, Result<T, E>>,
     E: Failure,
 {
-    let mut tx = half.begin().await.map_err(failure)?;
-    let row = half.hold(&mut tx).await.map_err(failure)?;
+    let mut tx = half.begin_to_hold().await.map_err(failure)?;
+    // Before the closure: from here to the commit nobody else writes these keys, so the order of versions is that of the
+    // writes.
+    let (row, versions) = half.hold_and_raise(&mut tx, keys).await.map_err(failure)?;
     let found = core.judge(half.which, row, true);
     let (Found::Here, Some(write)) = (found, write.take_if(|_| found == Found::Here)) else {
         tx.rollback().await.map_err(failure)?;
         return Ok(Attempt::NotHere(found));
-    };
-    let versions = match row.recording {
-        // Before the closure: from here to the commit nobody else writes these keys, so the order of versions is that of
-        // the writes.
-        true => half.raise(&mut tx, keys).await.map_err(failure)?,
-        false => Vec::new(),
     };
     tx.begin_work();
     let answer = write(InTx::of(&mut tx)).await;
