@@ -41,10 +41,10 @@ pub(crate) fn canonical_sql(dialect: &Dialect, kind: Canonical, column: &str) ->
     match of(dialect) {
         Of::Postgres => on_postgres(kind, column),
         Of::MySql => on_mysql(kind, column),
+        // Its own text of a float has not all its digits: that is made here.
         Of::Sqlite => format!(
             "(CASE typeof({column}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {column} \
-             WHEN 'real' THEN 'r' || printf('%!.20g', {column}) WHEN 'blob' THEN 'b' || hex({column}) \
-             ELSE 't' || {column} END)"
+             WHEN 'real' THEN {column} WHEN 'blob' THEN 'b' || hex({column}) ELSE 't' || {column} END)"
         ),
     }
 }

@@ -97,6 +97,9 @@ impl<S: ExactSide> Half<S> {
             };
             for row in rows {
                 let value = |(column, kind): (usize, Canonical)| {
+                    if let Some(SqlValue::Real(number)) = row.0.get(column) {
+                        return Ok(Some(canonical(kind, &format!("r{number:?}"))));
+                    }
                     let Some(text) = row.optional_text(column)? else { return Ok(None) };
                     Ok(Some(match kind {
                         _ if in_sqlite => canonical(kind, text),
