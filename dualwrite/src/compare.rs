@@ -15,6 +15,7 @@
 
 mod answers;
 mod cancel;
+pub(crate) mod canonical;
 mod comparison;
 mod difference;
 mod leaves;

@@ -4,6 +4,7 @@
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod altering;
 pub(crate) mod authority;
+pub(crate) mod canonical;
 mod deferred;
 mod dialect;
 mod doctoring;

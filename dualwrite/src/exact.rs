@@ -4,9 +4,12 @@
 mod alone;
 mod background;
 mod bound;
+mod bulk;
 pub(crate) mod closing;
+mod columns;
 mod copy;
 mod core;
+mod digest;
 mod half;
 pub(crate) mod handle;
 mod inner;
@@ -35,6 +38,7 @@ pub use crate::exact::read::ExactRead;
 pub use crate::exact::start::ExactBuilder;
 pub use crate::exact::write::ExactWrite;
 
+pub use columns::ExactColumns;
 pub use options::{
     BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_MAX, OUTBOX_PAGE,
     TAKE_OVER_AFTER,

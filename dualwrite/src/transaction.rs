@@ -161,7 +161,8 @@ impl<DB: Backend> Tx<'static, DB> {
     ) -> Result<Self, Error> {
         let mut operation = migrations.first().map(|migration| migration.operate()).transpose()?;
         for _ in 0..BEGIN_ATTEMPTS {
-            let begun = Self::begin_once(pool, migrations, isolation, &mut operation).await;
+            let how = (isolation, None);
+            let begun = Self::begin_once(pool, migrations, how, &mut operation).await;
             if let Some(tx) = begun? {
                 return Ok(tx);
             }
@@ -169,11 +170,29 @@ impl<DB: Backend> Tx<'static, DB> {
         Err(Error::new(ErrorKind::Conflict, "the position kept changing; try again"))
     }
 
+    /// Of no migration, and with this lock from its beginning on, where the database has such locks.
+    pub(crate) async fn begin_locked(
+        pool: &sqlx::Pool<DB>,
+        isolation: Isolation,
+        lock: Option<i64>,
+    ) -> Result<Self, Error> {
+        for _ in 0..BEGIN_ATTEMPTS {
+            let begun = Self::begin_once(pool, &[], (isolation, lock), &mut None).await;
+            if let Some(tx) = begun? {
+                return Ok(tx);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "connections of the pool are in transactions that nobody has",
+        ))
+    }
+
     /// `None` where it has to be tried again: the position has changed, and is known now.
     async fn begin_once(
         pool: &sqlx::Pool<DB>,
         migrations: &[&Shared],
-        isolation: Isolation,
+        (isolation, lock): (Isolation, Option<i64>),
         operation: &mut Option<TaskTrackerToken>,
     ) -> Result<Option<Self>, Error> {
         let failed = |error| not_begun(migrations, error);
@@ -193,7 +212,7 @@ impl<DB: Backend> Tx<'static, DB> {
         let mut tx = Self::opening(conn);
         (tx.isolation, tx._operation) = (isolation, operation.take());
         tx.pool = Some(pool.clone());
-        let begin = Begin { pins: &pins, isolation, savepoint };
+        let begin = Begin { pins: &pins, isolation, savepoint, lock };
         match tx.take_fence(begin).await.map_err(failed)? {
             Fenced::Confirmed => {
                 tx.opened(pins.into());

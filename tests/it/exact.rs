@@ -1,7 +1,9 @@
 //! Exact mode: two SQL databases, of which one at a time has the authority.
 
 mod basics;
+mod canonical;
 pub(crate) mod carts;
+mod copying;
 mod downtime;
 mod history;
 mod hostile;

@@ -113,6 +113,8 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "store",
     "copy",
     "converging/copier",
+    "exact/bulk",
+    "exact/digest",
     "exact/half",
     "exact/side",
     "exact/snapshot",

@@ -223,7 +223,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
     error           VARCHAR(1000) NOT NULL,
     PRIMARY KEY (migration, key_text)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
--- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands. `applied_epoch`:
+-- that of the other database at which the latest page of a copy was read that was written here.
 CREATE TABLE IF NOT EXISTS dualwrite_relay (
     migration    VARCHAR(100) NOT NULL PRIMARY KEY,
     owner        VARCHAR(100),
@@ -231,6 +232,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_relay (
     copy_part    BIGINT NOT NULL DEFAULT 0,
     copy_cursor  VARCHAR(512),
     copied_keys  BIGINT NOT NULL DEFAULT 0,
+    applied_epoch BIGINT NOT NULL DEFAULT 0,
     -- What an instance says of the migration, and what the newest verification found, both as JSON.
     report       MEDIUMTEXT,
     reported_at  BIGINT NOT NULL DEFAULT 0,

@@ -223,7 +223,8 @@ CREATE TABLE IF NOT EXISTS dualwrite_outbox_failure (
     error           TEXT NOT NULL,
     PRIMARY KEY (migration, key_text)
 );
--- Which instance applies the outbox of this database, and where the copy of what was there before stands.
+-- Which instance applies the outbox of this database, and where the copy of what was there before stands. `applied_epoch`:
+-- that of the other database at which the latest page of a copy was read that was written here.
 CREATE TABLE IF NOT EXISTS dualwrite_relay (
     migration    TEXT NOT NULL PRIMARY KEY,
     owner        TEXT,
@@ -231,6 +232,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_relay (
     copy_part    INTEGER NOT NULL DEFAULT 0,
     copy_cursor  TEXT,
     copied_keys  INTEGER NOT NULL DEFAULT 0,
+    applied_epoch INTEGER NOT NULL DEFAULT 0,
     -- What an instance says of the migration, and what the newest verification found, both as JSON.
     report       TEXT,
     reported_at  INTEGER NOT NULL DEFAULT 0,

@@ -99,6 +99,7 @@ fn part_of(value: SqlValue, kind: KeyKind, form: &KeyForm) -> Result<KeyPart, St
         (SqlValue::Text(_), _) => Err("a text".to_owned()),
         (SqlValue::Uuid(_), _) => Err("a UUID".to_owned()),
         (SqlValue::Bytes(_), _) => Err("bytes".to_owned()),
+        (SqlValue::Real(_), _) => Err("a value of the type REAL".to_owned()),
     }
 }
 

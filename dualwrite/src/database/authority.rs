@@ -30,27 +30,53 @@ fn way(dialect: &Dialect) -> Way {
     }
 }
 
-fn number(migration: &str) -> SqlValue {
+fn number(migration: &str) -> i64 {
     // Another number than any lock that is made of the name alone.
-    SqlValue::from((salt(&format!("dualwrite authority {migration}")) >> 1) as i64)
+    (salt(&format!("dualwrite authority {migration}")) >> 1) as i64
 }
 
-/// Reads the row, in a transaction, and holds it against changes to the end of it.
+/// The lock that a transaction takes when it begins, before [`hold`]; `None` where the row is the lock.
+pub(crate) fn lock<DB: Backend>(migration: &str) -> Option<i64> {
+    matches!(way(&DB::Adapter::DIALECT), Way::Advisory).then(|| number(migration))
+}
+
+/// Reads the row, in a transaction that has begun with [`lock`], and holds it against changes to the end of it. The lock
+/// came in a statement of its own: the one that reads has a snapshot that is younger.
 pub(crate) async fn hold<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
 ) -> sqlx::Result<Option<SqlRow>> {
-    let mut sql = ROW.to_owned();
-    match way(&DB::Adapter::DIALECT) {
-        // In a statement of its own: the one that reads must have a snapshot that is younger than the lock.
-        Way::Advisory => {
-            let lock = "SELECT pg_advisory_xact_lock_shared(?)";
-            DB::Adapter::execute(conn, lock, &[number(migration)]).await?;
-        }
-        Way::Row => sql.push_str(" LOCK IN SHARE MODE"),
-        Way::Transaction => {}
+    let end = match way(&DB::Adapter::DIALECT) {
+        Way::Row => " LOCK IN SHARE MODE",
+        Way::Advisory | Way::Transaction => "",
+    };
+    one::<DB>(conn, &format!("{ROW}{end}"), migration).await
+}
+
+/// The same, and raises the versions of these keys where the row takes writes and records them, in one statement. Answers
+/// with the row, and after its columns, once for each key, the key and its version. `None` where the database cannot.
+pub(crate) async fn hold_and_raise<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    keys: &[&str],
+) -> sqlx::Result<Option<Vec<SqlRow>>> {
+    if !matches!(way(&DB::Adapter::DIALECT), Way::Advisory) {
+        return Ok(None);
     }
-    one::<DB>(conn, &sql, migration).await
+    let places = vec!["(CAST(? AS text))"; keys.len()].join(", ");
+    // In the order of bytes, as everybody locks keys.
+    let sql = format!(
+        "WITH a AS MATERIALIZED (SELECT side, is_primary, is_open, recording, copied, epoch, token, {{now}} - changed_at, \
+         closed, closed_by, closed_because, closed_until FROM dualwrite_authority WHERE migration = ?), raised AS (\
+         INSERT INTO dualwrite_version (migration, key_text, version, gone) \
+         SELECT ?, k.key_text, 1, 0 FROM (VALUES {places}) k (key_text), a \
+         WHERE a.is_primary = 1 AND a.is_open = 1 AND a.recording = 1 AND a.closed = 0 ORDER BY k.key_text COLLATE \"C\" \
+         ON CONFLICT (migration, key_text) DO UPDATE SET version = dualwrite_version.version + 1, gone = 0 \
+         RETURNING key_text, version) SELECT a.*, raised.key_text, raised.version FROM a LEFT JOIN raised ON true"
+    );
+    let mut values: Vec<SqlValue> = vec![migration.into(), migration.into()];
+    values.extend(keys.iter().map(|key| SqlValue::from(*key)));
+    DB::Adapter::fetch(conn, &sql, &values).await.map(Some)
 }
 
 /// Waits for writes in flight, for about a second, and reads the row. A lock timeout where they did not end.
@@ -62,7 +88,7 @@ pub(crate) async fn hold_alone<DB: Backend>(
         Way::Advisory => {
             DB::Adapter::run(conn, "SET LOCAL lock_timeout='1s'").await?;
             let lock = "SELECT pg_advisory_xact_lock(?)";
-            DB::Adapter::execute(conn, lock, &[number(migration)]).await?;
+            DB::Adapter::execute(conn, lock, &[number(migration).into()]).await?;
             one::<DB>(conn, ROW, migration).await
         }
         Way::Row => {

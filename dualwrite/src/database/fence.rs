@@ -84,13 +84,15 @@ pub struct Begin<'p> {
     /// Sets the savepoint of the first mirror write right away, in the same message. Only where the
     /// positions are found as the pins say.
     pub savepoint: bool,
+    /// The number of a lock that is taken, shared, in the same message, on PostgreSQL.
+    pub lock: Option<i64>,
 }
 
 impl<'p> Begin<'p> {
     /// At the usual level, without a savepoint.
     #[cfg(feature = "sqlite")]
     pub(crate) fn plain(pins: &'p [Pin]) -> Self {
-        Self { pins, isolation: Isolation::default(), savepoint: false }
+        Self { pins, isolation: Isolation::default(), savepoint: false, lock: None }
     }
 
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

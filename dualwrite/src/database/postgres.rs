@@ -436,6 +436,9 @@ fn fenced_begin(begin: Begin<'_>) -> String {
              CALL dualwrite_fence_{fence}_{epoch}_{token}()"
         ); // a String takes all
     }
+    if let Some(number) = begin.lock {
+        let _ = write!(sql, ";SELECT pg_advisory_xact_lock_shared({number})"); // a String takes all
+    }
     begin.push_savepoint(&mut sql);
     sql
 }

@@ -474,7 +474,7 @@ fn decode(row: &sqlx::sqlite::SqliteRow, count: usize) -> sqlx::Result<SqlRow> {
             (true, _) => SqlValue::Integer(None),
             (_, "INTEGER" | "BOOLEAN") => SqlValue::Integer(Some(row.try_get_unchecked(index)?)),
             (_, "BLOB") => SqlValue::Bytes(row.try_get_unchecked(index)?),
-            (_, "REAL") => SqlValue::Other("REAL".to_owned()),
+            (_, "REAL") => SqlValue::Real(row.try_get_unchecked(index)?),
             _ => match String::from_utf8(row.try_get_unchecked(index)?) {
                 Ok(text) => SqlValue::Text(Some(text)),
                 Err(error) => SqlValue::Bytes(error.into_bytes()),

@@ -17,6 +17,8 @@ pub enum SqlValue {
     Uuid(Uuid),
     /// Bytes as they came, which a text or a UUID may be.
     Bytes(Vec<u8>),
+    /// A number of SQLite that is no integer; keys and control tables do not hold one.
+    Real(f64),
     /// What keys and control tables do not hold: the name of its type.
     Other(String),
 }
@@ -131,6 +133,7 @@ macro_rules! bind {
                 SqlValue::Text(value) => query.bind(value.clone()),
                 SqlValue::Uuid(value) => query.bind(*value),
                 SqlValue::Bytes(value) => query.bind(value.clone()),
+                SqlValue::Real(value) => query.bind(*value),
                 SqlValue::Other(_) => query.bind(None::<String>),
             };
         }
@@ -174,6 +177,7 @@ macro_rules! typed_values {
                 SqlValue::Text(value) => values.add(value.clone()),
                 SqlValue::Uuid(value) => values.add(*value),
                 SqlValue::Bytes(value) => values.add(value.clone()),
+                SqlValue::Real(value) => values.add(*value),
                 SqlValue::Other(_) => values.add(None::<String>),
             }
         }

@@ -9,16 +9,19 @@ use sqlx::Pool;
 
 use crate::clock;
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, Isolation};
+use crate::database::{Backend, Dialect, Isolation};
 use crate::error::{BoxError, Error, ErrorKind, is_lost};
 use crate::exact::alone::alone;
-use crate::exact::options::STATEMENT_LIMIT;
+use crate::exact::columns::ExactColumns;
+use crate::exact::options::{KEY_LIMIT, STATEMENT_LIMIT};
 use crate::exact::payload;
-use crate::exact::port::{Along, Asked, Changed, Port, Versioned};
+use crate::exact::port::{
+    Along, Asked, Changed, CopyPage, Digest, Digesting, Listing, Port, Range, Versioned,
+};
 use crate::exact::side::ExactSide;
 use crate::exact::snapshot::Snapshot;
 use crate::key::{EncodedKey, Key as _, OwnedKey as _};
-use crate::stages::exact::{Authority, takes};
+use crate::stages::exact::Authority;
 use crate::stages::stage::Side;
 use crate::store::connections::Connections;
 use crate::store::exact::authority::AuthorityRow;
@@ -90,18 +93,26 @@ impl<S: ExactSide> Half<S> {
         begun.map_err(|error| error.of(&self.name))
     }
 
-    fn key(key: &EncodedKey) -> Result<S::Key, Error> {
+    /// The same, about to [`hold`](Self::hold) the row.
+    pub(crate) async fn begin_to_hold(&self) -> Result<Tx<'static, S::Database>, Error> {
+        let lock = crate::database::authority::lock::<S::Database>(&self.name);
+        let begun = Tx::begin_locked(&self.pool, Isolation::ReadCommitted, lock).await;
+        begun.map_err(|error| error.of(&self.name))
+    }
+
+    pub(super) fn key(key: &EncodedKey) -> Result<S::Key, Error> {
         S::Key::take(&mut key.parts(S::Key::KIND)?.into_iter())
     }
 
-    /// What a function of the side answers, within a limit, and with a panic as an error.
-    async fn asked<T>(
+    /// What a function of the side answers about so many keys, within a limit, and with a panic as an error.
+    pub(super) async fn asked<T>(
         &self,
-        doing: &str,
+        (doing, keys): (&str, usize),
         call: impl Future<Output = Result<T, BoxError>> + Send,
     ) -> Result<T, Error> {
         let called = AssertUnwindSafe(call).catch_unwind();
-        let failed = match clock::limit(STATEMENT_LIMIT, called).await {
+        let limit = call_limit(keys);
+        let failed = match clock::limit(limit, called).await {
             Ok(Ok(Ok(answer))) => return Ok(answer),
             Ok(Ok(Err(error))) => match error.downcast::<sqlx::Error>() {
                 Ok(error) if is_lost(&error) => return Err(self.failed(doing, *error)),
@@ -110,71 +121,93 @@ impl<S: ExactSide> Half<S> {
             },
             Ok(Err(_)) => self.refused(format!("`{doing}` of the {} side panicked", self.which)),
             Err(()) => {
-                let message = format!(
-                    "`{doing}` of the {} side took longer than {STATEMENT_LIMIT:?}",
-                    self.which
-                );
+                let message =
+                    format!("`{doing}` of the {} side took longer than {limit:?}", self.which);
                 self.refused(message)
             }
         };
         Err(failed.of(&self.name))
     }
 
-    fn refused(&self, message: String) -> Error {
+    pub(super) fn refused(&self, message: String) -> Error {
         Error::new(ErrorKind::CopyFailed, message).of(&self.name)
     }
 
-    /// The record of a key after a write, in its transaction.
-    pub(crate) async fn record(
+    /// The records of keys after a write, in its transaction, as they go through the outbox.
+    pub(crate) async fn payloads(
         &self,
         tx: &mut Tx<'_, S::Database>,
-        key: &EncodedKey,
-    ) -> Result<Option<String>, Error> {
-        let typed = Self::key(key)?;
+        keys: &[EncodedKey],
+    ) -> Result<Vec<Option<String>>, Error> {
         tx.begin_work();
-        let record = self.asked("get", self.side.get(&mut *tx, &typed)).await?;
+        let records = self.records(&mut *tx, keys).await?;
         tx.end_work();
-        record.as_ref().map(payload::write).transpose().map_err(|error| error.of(&self.name))
+        let written =
+            records.into_iter().map(|(_, record)| record.as_ref().map(payload::write).transpose());
+        written.collect::<Result<_, Error>>().map_err(|error| error.of(&self.name))
     }
 
-    /// Leaves a record of what the transaction makes of a key, under a version that was raised before.
+    /// Leaves records of what the transaction makes of keys, under versions that were raised before.
     pub(crate) async fn leave(
         &self,
         tx: &mut Tx<'_, S::Database>,
-        key: &EncodedKey,
-        raised: u64,
+        (keys, raised): (&[EncodedKey], &[u64]),
+        payloads: Vec<Option<String>>,
     ) -> Result<(), Error> {
-        let payload = self.record(tx, key).await?;
-        let conn = tx.connection();
+        let rows = keys.iter().zip(raised);
+        let gone = rows.clone().zip(&payloads).filter(|(_, payload)| payload.is_none());
+        let gone: Vec<_> = gone.map(|((key, version), _)| (key, *version, true)).collect();
+        let left = rows.zip(payloads).map(|((key, version), payload)| (key, *version, payload));
+        let (conn, name) = (tx.connection(), &*self.name);
         let left = async {
-            if payload.is_none() {
-                version::set::<S::Database>(conn, &self.name, key, (raised, true)).await?;
+            if !gone.is_empty() {
+                version::set_all::<S::Database>(conn, name, &gone).await?;
             }
-            outbox::insert::<S::Database>(conn, &self.name, key, (raised, payload)).await
+            outbox::insert_all::<S::Database>(conn, name, left.collect()).await
         };
         left.await.map_err(|error| self.failed("recording a write in the outbox", error))
     }
 
-    /// Gives keys their next versions, which locks them; in one order, so that no two transactions wait for each other.
+    /// Gives keys their next versions, which locks them. They are sorted, so that no two transactions wait for each other.
     pub(crate) async fn raise(
         &self,
         tx: &mut Tx<'_, S::Database>,
         keys: &[EncodedKey],
     ) -> Result<Vec<u64>, Error> {
-        let mut versions = Vec::with_capacity(keys.len());
-        for key in keys {
-            let raised = version::raise::<S::Database>(tx.connection(), &self.name, key).await;
-            versions
-                .push(raised.map_err(|error| self.failed("raising the version of a key", error))?);
+        let raised = version::raise_all::<S::Database>(tx.connection(), &self.name, keys).await;
+        raised.map_err(|error| self.failed("raising the versions of keys", error))
+    }
+
+    /// The row, held to the end of the transaction, and the versions that keys have next, if it takes writes and records
+    /// them.
+    pub(crate) async fn hold_and_raise(
+        &self,
+        tx: &mut Tx<'_, S::Database>,
+        keys: &[EncodedKey],
+    ) -> Result<(AuthorityRow, Vec<u64>), Error> {
+        let (name, failed) = (&*self.name, |error| self.failed("beginning a write", error));
+        let raised = authority::hold_and_raise::<S::Database>(tx.connection(), name, keys).await;
+        if let Some((row, versions)) = raised.map_err(failed)? {
+            return Ok((row.ok_or_else(|| self.gone())?, versions));
         }
-        Ok(versions)
+        let row = self.hold_row(tx).await?;
+        let Authority { primary, open, recording, .. } = row.authority;
+        let versions = match primary && open && recording && row.maintenance.is_none() {
+            true => self.raise(tx, keys).await?,
+            false => Vec::new(),
+        };
+        Ok((row, versions))
     }
 
     /// The row, held to the end of the transaction.
     pub(crate) async fn hold(&self, tx: &mut Tx<'_, S::Database>) -> Result<Authority, Error> {
+        self.hold_row(tx).await.map(|row| row.authority)
+    }
+
+    async fn hold_row(&self, tx: &mut Tx<'_, S::Database>) -> Result<AuthorityRow, Error> {
         let row = authority::hold::<S::Database>(tx.connection(), &self.name).await;
         let row = row.map_err(|error| self.failed("reading who has the authority", error))?;
-        row.map(|row| row.authority).ok_or_else(|| self.gone())
+        row.ok_or_else(|| self.gone())
     }
 
     async fn try_change(
@@ -222,32 +255,12 @@ impl<S: ExactSide> Half<S> {
         });
         ran.await.map_err(|error| error.of(&self.name))
     }
+}
 
-    async fn apply_all(&self, records: &[&OutboxRecord]) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        if self.hold(&mut tx).await?.primary {
-            tx.rollback().await?;
-            let message = "the other side is no longer the mirror; nothing was applied";
-            return Err(Error::new(ErrorKind::Conflict, message).of(&self.name));
-        }
-        for record in records {
-            let doing = "applying the outbox";
-            let applied = version::lock::<S::Database>(tx.connection(), &self.name, &record.key);
-            let applied = applied.await.map_err(|error| self.failed(doing, error))?;
-            if !takes(applied, record.version) {
-                continue;
-            }
-            let key = Self::key(&record.key)?;
-            let value = record.payload.as_deref().map(payload::read).transpose()?;
-            tx.begin_work();
-            self.asked("put", self.side.put(&mut *tx, &key, value.as_ref())).await?;
-            tx.end_work();
-            let now = (record.version, value.is_none());
-            let set = version::set::<S::Database>(tx.connection(), &self.name, &record.key, now);
-            set.await.map_err(|error| self.failed(doing, error))?;
-        }
-        tx.commit().await
-    }
+/// How long a function of a side may take for so many keys: one that goes key by key has a long way to its database.
+fn call_limit(keys: usize) -> Duration {
+    let keys = u32::try_from(keys.saturating_sub(1)).unwrap_or(u32::MAX);
+    STATEMENT_LIMIT + KEY_LIMIT * keys
 }
 
 impl<S: ExactSide> Port for Half<S> {
@@ -332,7 +345,7 @@ impl<S: ExactSide> Port for Half<S> {
         keys: &'a [EncodedKey],
     ) -> Asked<'a, bool> {
         Box::pin(async move {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_to_hold().await?;
             if self.hold(&mut tx).await? != seen {
                 return tx.rollback().await.map(|()| false);
             }
@@ -346,11 +359,56 @@ impl<S: ExactSide> Port for Half<S> {
             keys.sort_unstable();
             keys.dedup();
             let versions = self.raise(&mut tx, &keys).await?;
-            for (key, version) in keys.iter().zip(versions) {
-                self.leave(&mut tx, key, version).await?;
-            }
+            let payloads = self.payloads(&mut tx, &keys).await?;
+            self.leave(&mut tx, (&keys, &versions), payloads).await?;
             tx.commit().await.map(|()| true)
         })
+    }
+
+    fn move_copy<'a>(
+        &'a self,
+        seen: Authority,
+        from: &'a CopyPlace,
+        to: &'a CopyPlace,
+    ) -> Asked<'a, bool> {
+        self.record(seen, Some((from, to)), &[])
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        seen: Authority,
+        listing: Listing<'a>,
+    ) -> Asked<'a, Option<CopyPage>> {
+        Box::pin(self.page_at(seen, listing))
+    }
+
+    fn apply_page<'a>(&'a self, page: &'a CopyPage) -> Asked<'a, ()> {
+        Box::pin(self.page_applied(page))
+    }
+
+    fn columns(&self) -> Option<ExactColumns> {
+        self.side.columns()
+    }
+
+    fn dialect(&self) -> &'static Dialect {
+        &<S::Database as Backend>::Adapter::DIALECT
+    }
+
+    fn digest<'a>(&'a self, how: &'a Digesting, range: Range) -> Asked<'a, Digest> {
+        Box::pin(self.digest_of(how, range))
+    }
+
+    fn key_at<'a>(
+        &'a self,
+        how: &'a Digesting,
+        range: Range,
+        place: u64,
+    ) -> Asked<'a, Option<i64>> {
+        Box::pin(self.key_at_place(how, range, place))
+    }
+
+    fn keys_in<'a>(&'a self, how: &'a Digesting, range: Range) -> Asked<'a, Vec<EncodedKey>> {
+        Box::pin(self.keys_of_range(how, range))
     }
 
     fn keys_after<'a>(
@@ -363,24 +421,27 @@ impl<S: ExactSide> Port for Half<S> {
             let after = after.map(Self::key).transpose()?;
             let mut snapshot = Snapshot::begin(&self.pool).await.map_err(failed)?;
             let keys = self.side.keys_after(snapshot.connection(), after.as_ref(), limit);
-            let keys = self.asked("keys_after", keys).await?;
+            let keys = self.asked(("keys_after", 1), keys).await?;
             snapshot.end().await.map_err(failed)?;
             keys.iter().map(EncodedKey::new).collect()
         })
     }
 
-    fn versioned<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, Versioned> {
+    fn versioned<'a>(&'a self, keys: &'a [EncodedKey]) -> Asked<'a, Vec<Versioned>> {
         Box::pin(async move {
-            let failed = |error| self.failed("reading a record", error);
-            let typed = Self::key(key)?;
+            let failed = |error| self.failed("reading records", error);
             let mut snapshot = Snapshot::begin(&self.pool).await.map_err(failed)?;
-            let version =
-                version::read::<S::Database>(snapshot.connection(), &self.name, key).await;
-            let version = version.map_err(failed)?;
-            let record = self.asked("get", self.side.get(snapshot.connection(), &typed)).await?;
+            let conn = snapshot.connection();
+            let versions = version::read_all::<S::Database>(conn, &self.name, keys).await;
+            let versions = versions.map_err(failed)?;
+            let records = self.records(conn, keys).await?;
             snapshot.end().await.map_err(failed)?;
-            let payload = record.as_ref().map(payload::write).transpose()?;
-            Ok(Versioned { version, payload })
+            let versioned = |(key, (_, record)): (&EncodedKey, (S::Key, Option<S::Record>))| {
+                let payload = record.as_ref().map(payload::shown).transpose()?;
+                Ok(Versioned { version: versions.get(key.0.as_str()).copied(), payload })
+            };
+            let all: Result<_, Error> = keys.iter().zip(records).map(versioned).collect();
+            all.map_err(|error| error.of(&self.name))
         })
     }
 }

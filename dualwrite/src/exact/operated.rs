@@ -11,9 +11,7 @@ use crate::exact::half::Half;
 use crate::exact::port::{Asked, Operated};
 use crate::exact::side::ExactSide;
 use crate::key::EncodedKey;
-use crate::store::exact::authority::AuthorityRow;
 use crate::store::exact::{authority, operated};
-use crate::transaction::Tx;
 
 impl<S: ExactSide> Operated for Half<S> {
     fn jobs(&self) -> Asked<'_, Vec<Job>> {
@@ -91,7 +89,7 @@ impl<S: ExactSide> Operated for Half<S> {
 
     fn skip<'a>(&'a self, key: &'a EncodedKey, version: u64) -> Asked<'a, ()> {
         Box::pin(async move {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_to_hold().await?;
             if self.hold(&mut tx).await?.primary {
                 tx.rollback().await?;
                 let message = "a hand-over has just made the other side the mirror; look again, and give it again";
@@ -106,23 +104,11 @@ impl<S: ExactSide> Operated for Half<S> {
 
     fn waive<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, bool> {
         Box::pin(async move {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_to_hold().await?;
             self.hold(&mut tx).await?;
             let waived = operated::waive::<S::Database>(tx.connection(), &self.name, key).await;
             let waived = waived.map_err(|error| self.failed("waiving a key", error))?;
             tx.commit().await.map(|()| waived)
         })
-    }
-}
-
-impl<S: ExactSide> Half<S> {
-    /// The row for a write, held to the end of its transaction.
-    pub(crate) async fn hold_row(
-        &self,
-        tx: &mut Tx<'_, S::Database>,
-    ) -> Result<AuthorityRow, Error> {
-        let row = authority::hold::<S::Database>(tx.connection(), &self.name).await;
-        let row = row.map_err(|error| self.failed("reading who has the authority", error))?;
-        row.ok_or_else(|| self.gone())
     }
 }

@@ -11,7 +11,7 @@ pub const TAKE_OVER_AFTER: Duration = Duration::from_secs(5);
 /// How often an instance looks for something to apply or to take up, by default. A write of its own wakes it.
 pub const EXACT_POLL: Duration = Duration::from_secs(1);
 /// Records of the outbox that are applied in one transaction.
-pub const OUTBOX_PAGE: usize = 200;
+pub const OUTBOX_PAGE: usize = 1_000;
 /// Up to how many records of the outbox are counted. From there on each round of the relay logs a warning.
 pub const BACKLOG_COUNTED: u64 = 100_000;
 /// Records that the outbox may have, by default. From there on writes are recorded no more: the primary goes on alone, as at
@@ -21,12 +21,14 @@ pub const OUTBOX_MAX: u64 = 1_000_000;
 pub(crate) const OUTBOX_MIN: u64 = 1_000;
 /// Records that may be left to be applied while writes wait for a hand-over.
 pub(crate) const DRAINED_CLOSED: u64 = 1_000;
-/// The outbox is allowed so many records while the copy of what was there before goes on; then the copy waits.
+/// The outbox is allowed so many records that the copy of what was there before leaves; then the copy waits.
 pub(crate) const COPY_BACKLOG: u64 = 2_000;
 /// Keys of one page of the copy.
-pub(crate) const COPY_PAGE: u32 = 100;
+pub(crate) const COPY_PAGE: u32 = 2_000;
 /// The limit on a statement of the library's own.
 pub(crate) const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
+/// What a function of a side may take longer for each further key that it is called for.
+pub(crate) const KEY_LIMIT: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {

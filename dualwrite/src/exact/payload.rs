@@ -23,6 +23,14 @@ pub(crate) fn write<R: Serialize + DeserializeOwned>(record: &R) -> Result<Strin
     )
 }
 
+/// A record as JSON, to be compared.
+pub(crate) fn shown<R: Serialize>(record: &R) -> Result<String, Error> {
+    serde_json::to_string(record).map_err(|_| {
+        let message = "`Record` cannot be written as JSON; see its `Serialize`";
+        Error::new(ErrorKind::InvalidInput, message)
+    })
+}
+
 /// The record of a payload.
 pub(crate) fn read<R: DeserializeOwned>(text: &str) -> Result<R, Error> {
     serde_json::from_str(text).map_err(|_| {

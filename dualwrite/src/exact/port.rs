@@ -1,11 +1,14 @@
 //! One of the two databases without its types: what hand-overs, relays, copies and verifications ask of it.
 
+use std::any::Any;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::control::commands::{Job, JobKind};
+use crate::database::Dialect;
 use crate::error::{Error, Maintenance};
+use crate::exact::columns::ExactColumns;
 use crate::key::EncodedKey;
 use crate::stages::exact::Authority;
 use crate::store::exact::authority::AuthorityRow;
@@ -39,6 +42,61 @@ pub(crate) enum Changed {
 pub(crate) struct Versioned {
     pub(crate) version: Option<u64>,
     pub(crate) payload: Option<String>,
+}
+
+/// Which keys a page of the copy has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Listing<'k> {
+    /// Those of these that have no record.
+    Missing(&'k [EncodedKey]),
+    /// At most so many after this one, as the side lists them.
+    After(Option<&'k EncodedKey>, u32),
+    /// The same of those whose last write was a delete.
+    GoneAfter(Option<&'k EncodedKey>, u32),
+}
+
+/// A page of the copy: what the primary had in one snapshot.
+pub(crate) struct CopyPage {
+    /// That of the primary.
+    pub(crate) epoch: u64,
+    /// The last key that was listed; `None`: there are no more.
+    pub(crate) last: Option<EncodedKey>,
+    pub(crate) keys: Vec<EncodedKey>,
+    pub(crate) versions: Vec<u64>,
+    /// Typed keys with their records, in the order of `keys`.
+    pub(crate) records: Box<dyn Any + Send + Sync>,
+}
+
+/// Keys above the first one, up to the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) after: Option<i64>,
+    pub(crate) to: Option<i64>,
+}
+
+/// What a range of rows amounts to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) rows: u64,
+    pub(crate) sum: u64,
+}
+
+/// How both sides come to the same digest.
+#[derive(Clone, Debug)]
+pub(crate) struct Digesting {
+    pub(crate) columns: ExactColumns,
+    pub(crate) way: Way,
+}
+
+/// Where rows become digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In the database, by a function that its like alone has.
+    Alike,
+    /// In the database where it has MD5, else here.
+    Md5,
+    /// Here: no form of a column can be made the same in both databases.
+    Here,
 }
 
 /// One of the two databases, as operators see it.
@@ -130,5 +188,38 @@ pub(crate) trait Port: Operated {
         limit: u32,
     ) -> Asked<'a, Vec<EncodedKey>>;
 
-    fn versioned<'a>(&'a self, key: &'a EncodedKey) -> Asked<'a, Versioned>;
+    /// Records with their versions, in one snapshot, in the order of the keys.
+    fn versioned<'a>(&'a self, keys: &'a [EncodedKey]) -> Asked<'a, Vec<Versioned>>;
+
+    /// Goes on with the copy, if the row is as it was seen and nobody else has.
+    fn move_copy<'a>(
+        &'a self,
+        seen: Authority,
+        from: &'a CopyPlace,
+        to: &'a CopyPlace,
+    ) -> Asked<'a, bool>;
+
+    /// Reads a page of the copy, if the row is as it was seen.
+    fn read_page<'a>(
+        &'a self,
+        seen: Authority,
+        listing: Listing<'a>,
+    ) -> Asked<'a, Option<CopyPage>>;
+
+    /// Writes a page of the copy, but for keys that have a higher version. Refused by a primary, and for a page that is
+    /// older than the copy that goes on.
+    fn apply_page<'a>(&'a self, page: &'a CopyPage) -> Asked<'a, ()>;
+
+    /// The columns that are compared in the database.
+    fn columns(&self) -> Option<ExactColumns>;
+
+    fn dialect(&self) -> &'static Dialect;
+
+    fn digest<'a>(&'a self, how: &'a Digesting, range: Range) -> Asked<'a, Digest>;
+
+    /// The key at this place of a range, counted from zero.
+    fn key_at<'a>(&'a self, how: &'a Digesting, range: Range, place: u64)
+    -> Asked<'a, Option<i64>>;
+
+    fn keys_in<'a>(&'a self, how: &'a Digesting, range: Range) -> Asked<'a, Vec<EncodedKey>>;
 }

@@ -1,6 +1,6 @@
 //! The relay: applies the outbox of the primary to the mirror.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, ErrorKind};
 use crate::exact::core::Core;
@@ -83,32 +83,32 @@ async fn apply(core: &Core, from: Side, records: &[OutboxRecord]) -> Result<Roun
         }
     }
     let last: Vec<&OutboxRecord> = last.into_values().collect();
-    let mut failed: Vec<&EncodedKey> = Vec::new();
-    match mirror.apply(&last).await {
-        Ok(()) => {}
-        Err(error) if !is_of_one_key(&error) => return Err(error),
-        Err(_) => {
-            for record in &last {
-                match mirror.apply(std::slice::from_ref(record)).await {
-                    Ok(()) => {}
-                    Err(error) if !is_of_one_key(&error) => return Err(error),
-                    Err(error) => {
-                        let migration = &*core.name;
-                        let reason = error.cause();
-                        tracing::warn!(
-                            migration,
-                            reason,
-                            "the mirror did not take a record; it is tried again"
-                        );
-                        source.put_off(&record.key, &reason).await?;
-                        failed.push(&record.key);
-                    }
-                }
+    let mut failed: HashSet<&EncodedKey> = HashSet::new();
+    // Halves of what failed, down to the records whose fault it is.
+    let mut parts: Vec<&[&OutboxRecord]> = vec![&last];
+    while let Some(part) = parts.pop() {
+        match (mirror.apply(part).await, part) {
+            (Ok(()), _) => {}
+            (Err(error), _) if !is_of_one_key(&error) => return Err(error),
+            (Err(error), [record]) => {
+                let migration = &*core.name;
+                let reason = error.cause();
+                tracing::warn!(
+                    migration,
+                    reason,
+                    "the mirror did not take a record; it is tried again"
+                );
+                source.put_off(&record.key, &reason).await?;
+                failed.insert(&record.key);
+            }
+            (Err(_), _) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
             }
         }
     }
     core.pass(ExactStep::RelayApplied)?;
-    let applied = records.iter().filter(|record| !failed.contains(&&record.key));
+    let applied = records.iter().filter(|record| !failed.contains(&record.key));
     let numbers: Vec<i64> = applied.map(|record| record.seq).collect();
     source.remove(&numbers).await?;
     core.pass(ExactStep::RelayRemoved)?;
@@ -118,6 +118,6 @@ async fn apply(core: &Core, from: Side, records: &[OutboxRecord]) -> Result<Roun
 }
 
 /// Whether an error may be the fault of one record.
-fn is_of_one_key(error: &Error) -> bool {
+pub(crate) fn is_of_one_key(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::CopyFailed | ErrorKind::Serialization | ErrorKind::Poisoned)
 }

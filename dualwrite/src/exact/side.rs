@@ -6,6 +6,7 @@ use sqlx::Database;
 
 use crate::database::Backend;
 use crate::error::BoxError;
+use crate::exact::columns::ExactColumns;
 use crate::key::OwnedKey;
 
 /// One of the two databases of a migration in exact mode: how a record is read and written there. The library applies
@@ -93,6 +94,57 @@ pub trait ExactSide: Send + Sync + 'static {
         key: &Self::Key,
         record: Option<&Self::Record>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// The whole records of keys, in any order; a key that has none is left out. For copies and verifications.
+    ///
+    /// By default it calls [`get`](Self::get) for one key after the other. Override it by one statement that reads all of
+    /// them: copies become many times as fast.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_all(
+        &self,
+        tx: &mut <Self::Database as Database>::Connection,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Vec<(Self::Key, Self::Record)>, BoxError>> + Send {
+        async move {
+            let mut found = Vec::with_capacity(keys.len());
+            for key in keys {
+                if let Some(record) = self.get(&mut *tx, key).await? {
+                    found.push((key.clone(), record));
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    /// Writes the whole records of keys over whatever is there, or removes those that are `None`. Each key comes once. For
+    /// copies and the outbox.
+    ///
+    /// By default it calls [`put`](Self::put) for one key after the other. Override it by statements that write many rows:
+    /// the outbox and copies become many times as fast. On PostgreSQL, `INSERT … SELECT … FROM unnest($1, $2) … ON CONFLICT`
+    /// or a `COPY` into a temporary table; on MySQL and MariaDB, `INSERT` of many rows with `ON DUPLICATE KEY UPDATE`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put). Nothing of it is stored then, and half of the keys are tried, down to the one that fails.
+    fn put_all(
+        &self,
+        tx: &mut <Self::Database as Database>::Connection,
+        records: &[(&Self::Key, Option<&Self::Record>)],
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        async move {
+            for (key, record) in records {
+                self.put(&mut *tx, key, *record).await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// The table and the columns that hold the record, where a verification may compare them inside the database; see
+    /// [`ExactColumns`]. `None`, the default: records are read by [`get_all`](Self::get_all) and compared as JSON.
+    fn columns(&self) -> Option<ExactColumns> {
+        None
+    }
 
     /// The keys after this one, in an order that the database keeps, at most `limit` of them. None: there are no more.
     /// A key that comes or goes meanwhile may be left out; one that is there all the time must not be.

@@ -104,6 +104,9 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
         let handle = clock::tokio_runtime()?;
         check_name(&self.name)?;
         let name: Arc<str> = self.name.into();
+        if let (Some(old), Some(new)) = (self.old.1.columns(), self.new.1.columns()) {
+            old.check(&new).map_err(|error| error.of(&name))?;
+        }
         let old = Arc::new(Half::new(Arc::clone(&name), Side::Old, self.old.1, self.old.0));
         let new = Arc::new(Half::new(Arc::clone(&name), Side::New, self.new.1, self.new.0));
         old.install().await.map_err(|error| error.of(&name))?;

@@ -179,8 +179,10 @@ where
     C: for<'x> FnOnce(InTx<'x, 'env, S::Database>) -> BoxFuture<'x, Result<T, E>>,
     E: Failure,
 {
-    let mut tx = half.begin().await.map_err(failure)?;
-    let held = half.hold_row(&mut tx).await.map_err(failure)?;
+    let mut tx = half.begin_to_hold().await.map_err(failure)?;
+    // Before the closure: from here to the commit nobody else writes these keys, so the order of versions is that of the
+    // writes.
+    let (held, versions) = half.hold_and_raise(&mut tx, keys).await.map_err(failure)?;
     let row = held.authority;
     let found = core.judge(half.which, row, true);
     let (Found::Here, Some(write)) = (found, write.take_if(|_| found == Found::Here)) else {
@@ -191,12 +193,6 @@ where
         tx.rollback().await.map_err(failure)?;
         return Err(failure(refused));
     }
-    let versions = match row.recording {
-        // Before the closure: from here to the commit nobody else writes these keys, so the order of versions is that of
-        // the writes.
-        true => half.raise(&mut tx, keys).await.map_err(failure)?,
-        false => Vec::new(),
-    };
     tx.begin_work();
     let answer = write(InTx::of(&mut tx)).await;
     tx.end_work();
@@ -210,10 +206,11 @@ where
             return Err(error);
         }
     };
-    // A closure may have ended the transaction: what follows would be stored alone.
-    tx.check_ours().await.map_err(failure)?;
-    for (key, version) in keys.iter().zip(&versions) {
-        half.leave(&mut tx, key, *version).await.map_err(failure)?;
+    if row.recording {
+        let payloads = half.payloads(&mut tx, keys).await.map_err(failure)?;
+        // A closure may have ended the transaction: what follows would be stored alone.
+        tx.check_ours().await.map_err(failure)?;
+        half.leave(&mut tx, (keys, &versions), payloads).await.map_err(failure)?;
     }
     core.pass(ExactStep::Written).map_err(failure)?;
     tx.commit().await.map_err(|error| failure(error.of(&core.name)))?;

@@ -3,11 +3,14 @@
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use crate::stages::exact::{Authority, Found, Seen, Step, may_read, may_write, next_step, takes};
+use crate::stages::exact::{
+    Authority, Found, Seen, Step, copies, is_late, may_read, may_write, next_step, takes,
+};
 use crate::stages::stage::Side;
 
 const RELAYS: usize = 2;
 const MOVERS: usize = 2;
+const COPIERS: usize = 2;
 /// Steps of hand-overs at most: there and back.
 const CHANGES: u8 = 6;
 
@@ -39,6 +42,13 @@ enum Without {
     WritersAuthority,
     /// A hand-over does not wait until all was copied.
     Copied,
+    /// A page of the copy is written over whatever the mirror has.
+    CopiedVersion,
+    /// A page of the copy that was read before the recording was stopped and begun again is written after one that was read
+    /// then.
+    CopiedEpoch,
+    /// A copy passes over keys that neither side has a record of.
+    CopiedTombstone,
 }
 
 type Value = Option<u8>;
@@ -50,6 +60,17 @@ struct Database {
     /// The version of the key: its counter on the primary, what was applied last on the mirror. It outlives deletes.
     version: Option<u64>,
     outbox: Vec<(u64, Value)>,
+    /// The epoch at which the latest page of a copy was read that was written here.
+    copied_epoch: u64,
+}
+
+/// A page of the copy on its way: what the primary had in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Page {
+    seen: Authority,
+    value: Value,
+    version: u64,
+    written: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +89,8 @@ struct State {
     /// What was committed last, whoever did it.
     truth: Value,
     relays: [Relay; RELAYS],
+    /// Two instances copy.
+    pages: [Option<Page>; COPIERS],
     /// The rows as they were seen.
     movers: [Option<[Authority; 2]>; MOVERS],
     changes: u8,
@@ -85,7 +108,9 @@ enum Action {
     AbortWrite,
     Record,
     Stop,
-    Copy,
+    CopyReads(usize),
+    CopyWrites(usize),
+    CopyEnds(usize),
     RelayReads(usize, Side),
     RelayApplies(usize),
     RelayRemoves(usize),
@@ -105,14 +130,18 @@ struct World {
     movers: usize,
     /// Whether the recording may be stopped, and begun again.
     stops: bool,
+    copiers: usize,
 }
 
 /// Late relays, and writes enough for a key that comes again after a delete.
 const LATE: World =
-    World { without: Without::Nothing, writes: 3, relays: 2, movers: 1, stops: false };
+    World { without: Without::Nothing, writes: 3, relays: 2, movers: 1, stops: false, copiers: 1 };
 /// Two who move it at once, and not in the same direction.
 const MOVED: World =
-    World { without: Without::Nothing, writes: 2, relays: 1, movers: 2, stops: true };
+    World { without: Without::Nothing, writes: 2, relays: 1, movers: 2, stops: true, copiers: 1 };
+/// Two who copy, one of them late, while the recording is stopped and begun again.
+const COPIED: World =
+    World { without: Without::Nothing, writes: 3, relays: 1, movers: 1, stops: true, copiers: 2 };
 
 fn bit(value: Value) -> u8 {
     1 << value.unwrap_or(7)
@@ -163,6 +192,16 @@ impl Database {
                 (None, Without::Tombstone) => None,
                 _ => Some(version),
             };
+        }
+    }
+}
+
+impl Database {
+    fn write_page(&mut self, page: Page, without: Without) {
+        let applied = self.version.unwrap_or_default();
+        if copies(applied, page.version) || without == Without::CopiedVersion {
+            self.value = page.value;
+            self.version = (page.version > 0).then_some(page.version);
         }
     }
 }
@@ -218,6 +257,7 @@ impl Model for World {
             value: (side == Side::Old).then_some(3),
             version: None,
             outbox: Vec::new(),
+            copied_epoch: 0,
         };
         vec![State {
             databases: [Side::Old, Side::New].map(database),
@@ -225,6 +265,7 @@ impl Model for World {
             writes: 0,
             truth: Some(3),
             relays: [Relay::Idle; RELAYS],
+            pages: [None; COPIERS],
             movers: [None; MOVERS],
             changes: 0,
             stopped: false,
@@ -266,7 +307,14 @@ impl Model for World {
                 }
             }
         }
-        actions.extend([Action::Record, Action::Copy]);
+        actions.push(Action::Record);
+        for (number, page) in state.pages.iter().take(self.copiers).enumerate() {
+            actions.push(match page {
+                None => Action::CopyReads(number),
+                Some(page) if page.written => Action::CopyEnds(number),
+                Some(_) => Action::CopyWrites(number),
+            });
+        }
         actions.extend((self.stops && !state.stopped).then_some(Action::Stop));
         if state.changes < CHANGES {
             for (number, mover) in state.movers.iter().take(self.movers).enumerate() {
@@ -331,16 +379,38 @@ impl Model for World {
                 database.outbox.clear();
                 state.stopped = true;
             }
-            Action::Copy => {
-                // It locks the key's counter, as a write that is recorded does.
-                let row = state.at(Side::Old).row;
-                let is_locked = state.writer.is_some_and(|(_, records)| records);
-                if !row.primary || !row.open || !row.recording || row.copied || is_locked {
+            Action::CopyReads(number) => {
+                let database = state.at(Side::Old);
+                let seen = database.row;
+                if !seen.primary || !seen.open || !seen.recording || seen.copied {
                     return None;
                 }
-                let database = state.at_mut(Side::Old);
-                database.record(database.value);
-                database.row = Authority { copied: true, epoch: row.epoch + 1, ..row };
+                let (value, version) = (database.value, database.version.unwrap_or_default());
+                state.pages[number] = Some(Page { seen, value, version, written: false });
+            }
+            Action::CopyWrites(number) => {
+                let page = state.pages[number].as_mut()?;
+                page.written = true;
+                let page = *page;
+                let mirror = state.at_mut(Side::New);
+                let late = is_late(mirror.copied_epoch, page.seen.epoch);
+                if mirror.row.primary || (late && without != Without::CopiedEpoch) {
+                    state.pages[number] = None;
+                } else {
+                    mirror.copied_epoch = page.seen.epoch;
+                    let listed = page.value.is_some() || mirror.value.is_some();
+                    if listed || without != Without::CopiedTombstone {
+                        mirror.write_page(page, without);
+                    }
+                }
+            }
+            Action::CopyEnds(number) => {
+                let page = state.pages[number].take()?;
+                if state.at(Side::Old).row == page.seen {
+                    let copied =
+                        Authority { copied: true, epoch: page.seen.epoch + 1, ..page.seen };
+                    state.at_mut(Side::Old).row = copied;
+                }
             }
             Action::RelayReads(number, side) => {
                 let (version, value) = *state.at(side).outbox.first()?;
@@ -411,10 +481,10 @@ const AGREES: &str = "both sides agree when all is quiet";
 
 #[test]
 fn nothing_is_lost_and_no_read_is_stale_there_and_back() {
-    for world in [LATE, MOVED] {
+    for world in [LATE, MOVED, COPIED] {
         let checker = world.checker().threads(2).spawn_bfs().join();
         checker.assert_properties();
-        assert!(checker.unique_state_count() > 20_000, "{}", checker.unique_state_count());
+        assert!(checker.unique_state_count() > 10_000, "{}", checker.unique_state_count());
     }
 }
 
@@ -433,6 +503,9 @@ fn each_guard_is_needed() {
         (MOVED, Without::CompareAndSet, ALONE),
         (MOVED, Without::WritersAuthority, KEEPS),
         (MOVED, Without::Copied, KEEPS),
+        (LATE, Without::CopiedVersion, AGREES),
+        (COPIED, Without::CopiedEpoch, AGREES),
+        (COPIED, Without::CopiedTombstone, AGREES),
     ] {
         let until = HasDiscoveries::AnyOf([property].into());
         let world = World { without, ..world };

@@ -77,6 +77,18 @@ pub(crate) fn takes(applied: u64, version: u64) -> bool {
     version > applied
 }
 
+/// Whether what the primary had in a snapshot, at this version of the key, is copied where that one was applied before. At
+/// the same version too: while writes were not recorded, the record changed and its version did not.
+pub(crate) fn copies(applied: u64, version: u64) -> bool {
+    version >= applied
+}
+
+/// Whether a page of the copy, read at this epoch of the primary, comes after one that was read at a later epoch. Between the
+/// two, writes may not have been recorded: then its versions say nothing.
+pub(crate) fn is_late(copied: u64, epoch: u64) -> bool {
+    epoch < copied
+}
+
 /// The next step of a hand-over. Each is one transaction on one database, a compare-and-set on the row that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {

@@ -5,3 +5,6 @@ pub(crate) mod operated;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 pub(crate) mod version;
+
+/// Rows that one statement writes, or names, at the most.
+pub(crate) const BULK: usize = 1_000;

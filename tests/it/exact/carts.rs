@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dualwrite::{
     BoxError, Error, ErrorKind, Stage,
-    exact::{Exact, ExactBuilder, ExactSide},
+    exact::{Exact, ExactBuilder, ExactColumns, ExactSide},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::Database;
@@ -73,7 +73,7 @@ pub(crate) trait CartDb: TestDb {
 }
 
 macro_rules! carts {
-    ($db:ident, $side:ident, $backend:ty, $upsert:literal, $mark:literal) => {
+    ($db:ident, $side:ident, $backend:ty, $upsert:literal, $mark:literal, { $($bulk:tt)* }) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $side;
 
@@ -111,6 +111,8 @@ macro_rules! carts {
                 }
                 Ok(())
             }
+
+            $($bulk)*
 
             async fn keys_after(
                 &self,
@@ -151,7 +153,46 @@ carts!(
     sqlx::Postgres,
     "INSERT INTO cart (id, text, count) VALUES ($1, $2, $3) \
      ON CONFLICT (id) DO UPDATE SET text = excluded.text, count = excluded.count",
-    "$1"
+    "$1",
+    {
+        async fn get_all(
+            &self,
+            conn: &mut sqlx::PgConnection,
+            ids: &[i64],
+        ) -> Result<Vec<(i64, Cart)>, BoxError> {
+            let sql = "SELECT id, text, count FROM cart WHERE id = ANY($1)";
+            let found: Vec<(i64, String, i64)> =
+                sqlx::query_as(sql).bind(ids).fetch_all(conn).await?;
+            Ok(found.into_iter().map(|(id, text, count)| (id, Cart { text, count })).collect())
+        }
+
+        async fn put_all(
+            &self,
+            conn: &mut sqlx::PgConnection,
+            carts: &[(&i64, Option<&Cart>)],
+        ) -> Result<(), BoxError> {
+            let gone: Vec<i64> =
+                carts.iter().filter(|(_, cart)| cart.is_none()).map(|(id, _)| **id).collect();
+            sqlx::query("DELETE FROM cart WHERE id = ANY($1)")
+                .bind(gone)
+                .execute(&mut *conn)
+                .await?;
+            let there = || carts.iter().filter_map(|(id, cart)| cart.map(|cart| (**id, cart)));
+            let sql = "INSERT INTO cart (id, text, count) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[]) \
+                       ON CONFLICT (id) DO UPDATE SET text = excluded.text, count = excluded.count";
+            sqlx::query(sql)
+                .bind(there().map(|(id, _)| id).collect::<Vec<_>>())
+                .bind(there().map(|(_, cart)| cart.text.clone()).collect::<Vec<_>>())
+                .bind(there().map(|(_, cart)| cart.count).collect::<Vec<_>>())
+                .execute(conn)
+                .await?;
+            Ok(())
+        }
+
+        fn columns(&self) -> Option<ExactColumns> {
+            Some(cart_columns())
+        }
+    }
 );
 carts!(
     MySqlDb,
@@ -159,7 +200,38 @@ carts!(
     sqlx::MySql,
     "INSERT INTO cart (id, text, count) VALUES (?, ?, ?) \
      ON DUPLICATE KEY UPDATE text = VALUES(text), count = VALUES(count)",
-    "?"
+    "?",
+    {
+        async fn put_all(
+            &self,
+            conn: &mut sqlx::MySqlConnection,
+            carts: &[(&i64, Option<&Cart>)],
+        ) -> Result<(), BoxError> {
+            for (id, _) in carts.iter().filter(|(_, cart)| cart.is_none()) {
+                self.put(&mut *conn, id, None).await?;
+            }
+            let there: Vec<_> =
+                carts.iter().filter_map(|(id, cart)| cart.map(|cart| (**id, cart))).collect();
+            if there.is_empty() {
+                return Ok(());
+            }
+            let rows = vec!["(?, ?, ?)"; there.len()].join(", ");
+            let sql = format!(
+                "INSERT INTO cart (id, text, count) VALUES {rows} \
+                 ON DUPLICATE KEY UPDATE text = VALUES(text), count = VALUES(count)"
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for (id, cart) in there {
+                query = query.bind(id).bind(&cart.text).bind(cart.count);
+            }
+            query.execute(conn).await?;
+            Ok(())
+        }
+
+        fn columns(&self) -> Option<ExactColumns> {
+            Some(cart_columns())
+        }
+    }
 );
 carts!(
     SqliteDb,
@@ -167,8 +239,13 @@ carts!(
     sqlx::Sqlite,
     "INSERT INTO cart (id, text, count) VALUES (?, ?, ?) \
      ON CONFLICT (id) DO UPDATE SET text = excluded.text, count = excluded.count",
-    "?"
+    "?",
+    {} // key by key, and compared as JSON
 );
+
+fn cart_columns() -> ExactColumns {
+    ExactColumns::of("cart", "id").unwrap().text("text").unwrap().integer("count").unwrap()
+}
 
 /// The migration between two kinds of databases.
 pub(crate) struct Carts<O: CartDb, N: CartDb>(Exact<O::Side, N::Side>);

@@ -1,10 +1,12 @@
 //! The row that says whether this database has the authority.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue, authority, unexpected};
 use crate::error::{Closed, Maintenance};
+use crate::key::EncodedKey;
 use crate::stages::exact::Authority;
 use crate::stages::stage::Side;
 
@@ -59,6 +61,29 @@ pub(crate) async fn hold<DB: Backend>(
 ) -> sqlx::Result<Option<AuthorityRow>> {
     parsed(authority::hold::<DB>(conn, migration).await?)
 }
+
+/// The same, and raises the versions of keys as [`raise_all`](super::version::raise_all) does, in one message, where the
+/// database can and the row takes writes and records them.
+pub(crate) async fn hold_and_raise<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    keys: &[EncodedKey],
+) -> sqlx::Result<Option<(Option<AuthorityRow>, Vec<u64>)>> {
+    let texts: Vec<&str> = keys.iter().map(|key| key.0.as_str()).collect();
+    let Some(rows) = authority::hold_and_raise::<DB>(conn, migration, &texts).await? else {
+        return Ok(None);
+    };
+    let raised = rows
+        .iter()
+        .filter(|row| !row.is_null(KEY))
+        .map(|row| Ok((row.text(KEY)?.to_owned(), row.unsigned(KEY + 1)?)));
+    let raised: HashMap<String, u64> = raised.collect::<sqlx::Result<_>>()?;
+    let versions = texts.iter().filter_map(|key| raised.get(*key).copied()).collect();
+    Ok(Some((parsed(rows.into_iter().next())?, versions)))
+}
+
+/// Where the key stands, after the columns of the row.
+const KEY: usize = 12;
 
 /// Waits until nobody holds it, and reads it, to change it.
 pub(crate) async fn hold_alone<DB: Backend>(

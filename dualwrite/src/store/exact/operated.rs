@@ -8,7 +8,6 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::Maintenance;
 use crate::key::EncodedKey;
-use crate::stages::exact::takes;
 use crate::store::exact::version;
 use crate::store::sql::commands::job_of;
 use crate::store::sql::tasks::{TASKS, TEXT_CHARS_MAX};
@@ -127,10 +126,7 @@ pub(crate) async fn skip<DB: Backend>(
     key: &EncodedKey,
     to: u64,
 ) -> sqlx::Result<()> {
-    if takes(version::lock::<DB>(conn, migration, key).await?, to) {
-        version::set::<DB>(conn, migration, key, (to, false)).await?;
-    }
-    Ok(())
+    version::take_all::<DB>(conn, migration, &[(key, to, false)]).await.map(drop)
 }
 
 /// Takes the records of a key that could not be applied out of the outbox. Whether there was such a key.

@@ -3,8 +3,9 @@
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::key::EncodedKey;
+use crate::store::exact::BULK;
 
-/// Records, or keys, that one statement names.
+/// Keys that a write names, at the most.
 pub(crate) const NAMED: usize = 200;
 
 /// One record of the outbox.
@@ -17,25 +18,39 @@ pub(crate) struct OutboxRecord {
     pub(crate) payload: Option<String>,
 }
 
-/// Leaves a record of a write, in its transaction.
-pub(crate) async fn insert<DB: Backend>(
+/// What a write leaves: the key, its version, and the record as JSON, `None` for a delete.
+pub(crate) type Left<'k> = (&'k EncodedKey, u64, Option<String>);
+
+/// Leaves records of a write, in its transaction.
+pub(crate) async fn insert_all<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
-    key: &EncodedKey,
-    (version, payload): (u64, Option<String>),
+    left: Vec<Left<'_>>,
 ) -> sqlx::Result<()> {
-    let sql = "INSERT INTO dualwrite_outbox (id, aggregatetype, aggregateid, type, payload, version, since) \
-               VALUES (?, ?, ?, ?, ?, ?, {now})";
-    let kind = if payload.is_some() { "put" } else { "delete" };
-    let values = [
-        uuid::Uuid::new_v4().to_string().as_str().into(),
-        migration.into(),
-        key.0.as_str().into(),
-        kind.into(),
-        SqlValue::Text(payload),
-        version.into(),
-    ];
-    DB::Adapter::execute(conn, sql, &values).await.map(drop)
+    let mut left = left.into_iter();
+    loop {
+        let mut values = Vec::new();
+        let mut count = 0;
+        for (key, version, payload) in left.by_ref().take(BULK) {
+            count += 1;
+            values.extend([
+                uuid::Uuid::new_v4().to_string().as_str().into(),
+                migration.into(),
+                key.0.as_str().into(),
+                if payload.is_some() { "put" } else { "delete" }.into(),
+                SqlValue::Text(payload),
+                version.into(),
+            ]);
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let rows = vec!["(?, ?, ?, ?, ?, ?, {now})"; count].join(", ");
+        let sql = format!(
+            "INSERT INTO dualwrite_outbox (id, aggregatetype, aggregateid, type, payload, version, since) VALUES {rows}"
+        );
+        DB::Adapter::execute(conn, &sql, &values).await?;
+    }
 }
 
 const COLUMNS: &str = "o.seq, o.aggregateid, o.version, o.payload";
@@ -90,7 +105,7 @@ pub(crate) async fn remove<DB: Backend>(
     migration: &str,
     numbers: &[i64],
 ) -> sqlx::Result<()> {
-    for numbers in numbers.chunks(NAMED) {
+    for numbers in numbers.chunks(BULK) {
         let sql = format!("DELETE FROM dualwrite_outbox WHERE seq IN ({})", places(numbers.len()));
         let values: Vec<SqlValue> = numbers.iter().map(|seq| SqlValue::from(*seq)).collect();
         DB::Adapter::execute(conn, &sql, &values).await?;

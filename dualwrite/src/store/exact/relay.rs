@@ -140,3 +140,23 @@ pub(crate) async fn reset_copy<DB: Backend>(
     let sql = "UPDATE dualwrite_relay SET copy_part = 0, copy_cursor = NULL, copied_keys = 0 WHERE migration = ?";
     DB::Adapter::execute(conn, sql, &[migration.into()]).await.map(drop)
 }
+
+/// The epoch of the primary at which the latest page of a copy was read that was written here.
+pub(crate) async fn copied_epoch<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<u64> {
+    let sql = "SELECT applied_epoch FROM dualwrite_relay WHERE migration = ?";
+    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
+    rows.first().map_or(Err(sqlx::Error::RowNotFound), |row| row.unsigned(0))
+}
+
+/// Says so of a page that is about to be written.
+pub(crate) async fn set_copied_epoch<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    epoch: u64,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE dualwrite_relay SET applied_epoch = ? WHERE migration = ?";
+    DB::Adapter::execute(conn, sql, &[epoch.into(), migration.into()]).await.map(drop)
+}
