@@ -69,10 +69,8 @@ pub(super) fn is_inherited(attribute: &Attribute) -> bool {
 
 /// The sides themselves.
 fn side_accessors(model: &Repository) -> TokenStream {
-    let Repository { sides, cfg, .. } = model;
-    let (old, new) = (&sides.old, &sides.new);
-    let allow = allow_deprecated(model);
-    let (parameters, own_type) = own_type(model);
+    let (cfg, old, new) = (&model.cfg, &model.sides.old, &model.sides.new);
+    let (allow, (parameters, own_type)) = (allow_deprecated(model), own_type(model));
     quote! {
         #(#cfg)*
         #allow
@@ -96,12 +94,9 @@ fn functions(model: &Repository) -> TokenStream {
     let Repository { wrapper, sides, root, cfg, unsized_, .. } = model;
     let (old, new) = (&sides.old, &sides.new);
     let allow = allow_deprecated(model);
-    let built = match &model.unit {
-        Some(_) => super::unit::one_row(model),
-        None => built(model),
-    };
-    let of_arcs = of_arcs(model);
-    let at_once = model.writes().then(|| at_once(model));
+    let one_row = model.unit.as_ref().map(|_| super::unit::one_row(model));
+    let built = one_row.unwrap_or_else(|| built(model));
+    let (of_arcs, at_once) = (of_arcs(model), model.writes().then(|| at_once(model)));
     let panics = model.writes().then(|| {
         quote! {
             ///

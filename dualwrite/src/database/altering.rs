@@ -10,11 +10,14 @@ pub(super) const POSTGRES_FOREIGN_KEYS_TO: &str = "SELECT c.conrelid::regclass::
      JOIN pg_constraint c ON c.contype = 'f' AND c.conrelid <> c.confrelid AND c.confrelid = to_regclass( \
      CASE WHEN w.s = '' THEN '' ELSE quote_ident(w.s) || '.' END || quote_ident(w.n))::oid \
      JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = ANY (c.confkey) ORDER BY 1, 2, 3";
+/// Those of the same database: the server opens every table of every database that is asked for. A key of another database
+/// makes the server refuse the drop.
 #[cfg(feature = "mysql")]
 pub(super) const MYSQL_FOREIGN_KEYS_TO: &str = "SELECT CAST(k.table_name AS CHAR), \
      CAST(k.constraint_name AS CHAR), CAST(k.referenced_column_name AS CHAR) \
      FROM information_schema.key_column_usage k \
-     WHERE k.referenced_table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND k.referenced_table_name = ? \
+     WHERE k.table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND k.referenced_table_schema = k.table_schema \
+     AND k.referenced_table_name = ? \
      AND k.table_name <> k.referenced_table_name ORDER BY 1, 2, 3";
 #[cfg(feature = "sqlite")]
 pub(super) const SQLITE_FOREIGN_KEYS_TO: &str = "SELECT m.name, 'of column ' || f.\"from\", COALESCE(f.\"to\", '') \
