@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use databases::Database as Scratch;
-use dualwrite::exact::{Exact, ExactSide};
+use dualwrite::exact::Exact;
 use dualwrite::{BoxError, Stage};
 use rows::{MySqlRows, PostgresRows, Rows};
 use sqlx::{MySql, Postgres};
@@ -120,8 +120,8 @@ async fn start<O, N>(
     (new, new_side): (&Scratch<N::Database>, N),
 ) -> Result<Exact<O, N>, BoxError>
 where
-    O: ExactSide,
-    N: ExactSide<Key = O::Key, Record = O::Record>,
+    O: Rows,
+    N: Rows,
 {
     let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
     let exact = Exact::between(name, (old.pool.clone(), old_side), (new.pool.clone(), new_side));

@@ -53,7 +53,8 @@ fn on_postgres(kind: Canonical, column: &str) -> String {
     match kind {
         Canonical::Integer | Canonical::Text => format!("CAST({column} AS text)"),
         Canonical::Decimal => format!("CAST(trim_scale(CAST({column} AS numeric)) AS text)"),
-        // The shortest digits, then their own zeros are taken away, and the point.
+        // The shortest digits, then their own zeros are taken away, and the point. PostgreSQL has one digit more where the
+        // shortest ones lie as near to the next number: fewer are tried.
         Canonical::Float => format!(
             "(SELECT CASE WHEN w.d IS NULL THEN w.s WHEN w.d = '' THEN '0' ELSE \
              (CASE WHEN w.s LIKE '-%' THEN '-' ELSE '' END) || rtrim(w.d, '0') || 'e' || \
@@ -61,7 +62,13 @@ fn on_postgres(kind: Canonical, column: &str) -> String {
              (SELECT v.s, CASE WHEN v.s ~ 'N|n' THEN NULL ELSE ltrim(replace(replace(v.m, '.', ''), '-', ''), '0') END AS d, \
              COALESCE(CAST(NULLIF(split_part(v.s, 'e', 2), '') AS int), 0) - length(split_part(v.m, '.', 2)) AS x FROM \
              (SELECT u.s, split_part(u.s, 'e', 1) AS m FROM \
-             (SELECT CAST(CAST({column} AS float8) AS text) AS s) u) v) w)"
+             (SELECT CASE WHEN abs(f.f) < 9007199254740992 OR abs(f.f) >= 1e22 THEN CAST(f.f AS text) \
+             WHEN CAST(round(CAST(CAST(f.f AS text) AS numeric), f.p - 2) AS float8) = f.f \
+             THEN CAST(round(CAST(CAST(f.f AS text) AS numeric), f.p - 2) AS text) \
+             WHEN CAST(round(CAST(CAST(f.f AS text) AS numeric), f.p - 1) AS float8) = f.f \
+             THEN CAST(round(CAST(CAST(f.f AS text) AS numeric), f.p - 1) AS text) ELSE CAST(f.f AS text) END AS s \
+             FROM (SELECT CAST({column} AS float8) AS f, CASE WHEN abs(CAST({column} AS float8)) BETWEEN 9007199254740992 AND 1e22 \
+             THEN 17 - length(CAST(trunc(CAST(CAST(abs(CAST({column} AS float8)) AS text) AS numeric)) AS text)) END AS p) f) u) v) w)"
         ),
         Canonical::Boolean => format!("CAST(CAST({column} AS int) AS text)"),
         Canonical::Bytes => format!("encode({column}, 'hex')"),

@@ -12,7 +12,7 @@ use crate::support::dice::Dice;
 
 /// Enough that a range is halved.
 const ROWS: usize = 150;
-const PLANTED: usize = 2 * COLUMNS;
+const PLANTED: usize = COLUMNS;
 const COLUMNS: usize = 11;
 const NAMES: [&str; COLUMNS] = [
     "an_integer",
