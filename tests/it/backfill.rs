@@ -258,6 +258,14 @@ async fn it_can_be_paused_resumed_and_cancelled<D: Sql>(db: Scratch<D>) {
     let done = start(&world).await.unwrap().unwrap();
     assert_eq!((done.complete, done.migrated), (true, 30));
     assert!(!world.migration.backfill().pause("ada", "tests").await.unwrap(), "it is complete");
+    let nobody = world.migration.backfill().pause("", "tests").await.unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::InvalidInput);
+    let audit = dualwrite::operator::Operator::new(world.db.pool().clone()).audit("notes").await;
+    let told: Vec<_> =
+        audit.unwrap().iter().map(|it| (it.kind.to_string(), it.actor.clone())).collect();
+    let by_ada = |kind: &str| (kind.to_owned(), "ada".to_owned());
+    let newest_first = ["backfill_resume", "backfill_cancel", "backfill_pause"].map(by_ada);
+    assert_eq!(told, newest_first, "what was refused or changed nothing is not recorded");
 }
 
 async fn it_keeps_to_its_rate_and_makes_way<D: Sql>(db: Scratch<D>) {

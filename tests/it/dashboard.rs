@@ -27,6 +27,7 @@ on_all_databases!(
     a_view_asks_at_most_twelve_statements,
     calls_of_all_instances_are_shown_together,
     a_rollback_takes_two_clicks,
+    a_shutdown_tells_the_calls_of_the_last_minute,
     weighty_commands_are_confirmed_and_the_way_back_fits_the_stage,
     what_would_happen_is_shown_before_it_is_done,
     errors_are_pages_with_a_way_back,
@@ -153,6 +154,18 @@ async fn calls_of_all_instances_are_shown_together<D: Sql>(db: Scratch<D>) {
     for (runtime, _, _) in running {
         runtime.shutdown().await.unwrap();
     }
+}
+
+/// Instances tell of their calls once a minute; one that ends tells of the rest.
+async fn a_shutdown_tells_the_calls_of_the_last_minute<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Off, 3, plain).await;
+    for id in 1..=3 {
+        world.notes.find(id).await.unwrap();
+    }
+    let operator = Operator::new(world.db.pool().clone());
+    assert_eq!(operator.traffic("notes").await.unwrap().old.hour.calls, 0, "not told yet");
+    world.runtime.shutdown().await.unwrap();
+    assert_eq!(operator.traffic("notes").await.unwrap().old.hour.calls, 3);
 }
 
 async fn a_rollback_takes_two_clicks<D: Sql>(db: Scratch<D>) {

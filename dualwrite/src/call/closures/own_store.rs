@@ -16,6 +16,12 @@ use crate::transaction::Tx;
 
 /// How a side of [`ConvergingWrite`](crate::call::ConvergingWrite) is written: by a closure, or by one in a transaction of the
 /// database of the control tables, from [`old_in`](crate::call::ConvergingWrite::old_in).
+///
+/// ```
+/// use dualwrite::{Error, call::ConvergingSide};
+/// fn is_side<T, E>(_: &impl ConvergingSide<T, E>) {}
+/// is_side(&|| async { Ok::<(), Error>(()) });
+/// ```
 pub trait ConvergingSide<T, E> {
     #[doc(hidden)]
     fn side(self) -> SideOf<T, E>;
@@ -31,7 +37,8 @@ where
     }
 }
 
-/// A closure for a transaction of the database of the control tables.
+/// A closure for a transaction of the database of the control tables; made by
+/// [`old_in`](crate::call::ConvergingWrite::old_in), which has an example.
 pub struct InControl<DB: Backend, C> {
     pub(crate) pool: sqlx::Pool<DB>,
     pub(crate) call: C,
