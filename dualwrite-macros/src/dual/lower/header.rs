@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
-use syn::{Attribute, DeriveInput, Expr, FieldsNamed, LitStr};
+use syn::{DeriveInput, Expr, FieldsNamed};
 
 use super::super::model::{Moved, Pair, Place, Table};
 use super::{column, is_ours, row, value};
@@ -81,7 +81,7 @@ impl Header {
                 "a struct with `table` owns its values: use `String` and the like, or drop `table`",
             );
         }
-        refuse_renaming_of_all(&input.attrs, errors);
+        let spelled = column::Spelled::of(&input.attrs);
         let is_in = |parts: &dyn Fn(&Pair) -> Vec<String>, name: &str| {
             pairs.iter().any(|pair| parts(pair).iter().any(|part| part == name))
         };
@@ -93,7 +93,7 @@ impl Header {
             let (Some(ident), false) = (&field.ident, column::is_elsewhere(field)) else {
                 continue;
             };
-            let (name, column) = (names::plain(ident), column::name(field, errors));
+            let (name, column) = (names::plain(ident), column::name(field, spelled, errors));
             value::check_column(&column, ident.span(), errors);
             let renamed = moved.iter().find(|moved| moved.name == *ident);
             if columns.contains(&column) {
@@ -145,30 +145,15 @@ impl Header {
         Some(Table {
             name: name?,
             key_types: key.iter().map(|field| field.ty.clone()).collect(),
-            key: key.iter().map(|field| column::name(field, &mut Errors::default())).collect(),
+            key: key
+                .iter()
+                .map(|field| column::name(field, spelled, &mut Errors::default()))
+                .collect(),
             columns,
             old_columns,
             new_columns,
             fields: row,
         })
-    }
-}
-
-/// sqlx would look for other columns than we name.
-fn refuse_renaming_of_all(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("sqlx")) {
-        let _ = attribute.parse_nested_meta(|meta| {
-            if meta.path.is_ident("rename_all") {
-                errors.on(
-                    &meta.path,
-                    "with `table`, name the columns one by one: `#[sqlx(rename = \"…\")]` on the fields",
-                );
-            }
-            if meta.input.peek(syn::Token![=]) {
-                let _: LitStr = meta.value()?.parse()?;
-            }
-            Ok(())
-        });
     }
 }
 
