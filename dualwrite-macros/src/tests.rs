@@ -2,6 +2,7 @@
 
 mod compare_refusals;
 mod compare_snapshots;
+mod conditional;
 mod dual_refusals;
 mod dual_snapshots;
 mod keys;

@@ -3,6 +3,8 @@
 
 mod answer;
 pub(crate) mod conversion;
+#[cfg(feature = "mysql")]
+pub(crate) mod known;
 pub(crate) mod maintenance;
 mod reason;
 

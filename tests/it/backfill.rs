@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Copied, CopyKeys, CopySql, ErrorKind, Runtime, Stage, Tx, backfill::Throttle,
-    copy::KeySource,
+    BoxError, Copied, CopyKeys, CopySql, ErrorKind, Percent, Runtime, Stage, Tx,
+    backfill::Throttle, copy::KeySource,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{Notes, World, plain};
+use crate::support::notes::{CopyNotes, Notes, World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
@@ -21,6 +21,8 @@ on_all_databases!(
     a_row_that_cannot_be_copied_stands_alone,
     too_many_failures_halt_it,
     it_does_not_run_where_old_alone_is_written,
+    no_job_runs_while_keys_ramp_to_complete,
+    a_key_that_goes_after_it_failed_costs_the_next_one_nothing,
     two_workers_share_one_backfill,
     one_run_may_have_several_workers,
     a_second_run_finds_nothing_to_do,
@@ -112,6 +114,98 @@ async fn it_does_not_run_where_old_alone_is_written<D: Sql>(db: Scratch<D>) {
     assert!(refused.to_string().contains("cannot run at off"), "{refused}");
     let none = world.runtime.migration("no-copy").register().await.unwrap();
     assert_eq!(none.backfill().run().await.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+/// Some keys are written to new alone then.
+async fn no_job_runs_while_keys_ramp_to_complete<D: Sql>(db: Scratch<D>) {
+    let copy = CopyNotes::both_ways();
+    let world = World::copying(db, Stage::DualWrite, 30, plain, copy).await;
+    let migration = &world.migration;
+    migration.backfill().run().await.unwrap();
+    assert!(migration.verify().run().await.unwrap().proven);
+    for stage in [Stage::Shadow, Stage::Live, Stage::RampDown] {
+        migration.advance(stage).await.unwrap();
+    }
+    migration.backfill().run().await.unwrap();
+    migration.verify().run().await.unwrap();
+    let before = (world.copies.load(SeqCst), world.words().await);
+    migration.ramp_to(Percent::new(1).unwrap()).await.unwrap();
+    let refused = [
+        migration.backfill().run().await.map(drop).unwrap_err(),
+        migration.backfill().reverse().run().await.map(drop).unwrap_err(),
+        migration.verify().run().await.map(drop).unwrap_err(),
+        migration.verify().repair().run().await.map(drop).unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(refused.kind(), ErrorKind::Blocked, "{refused}");
+        assert!(refused.to_string().contains("ramp_down"), "{refused}");
+    }
+    assert_eq!((world.copies.load(SeqCst), world.words().await), before);
+}
+
+/// Fails at key 2, which is deleted before the failure is recorded: by the next who gets the one connection.
+struct DeletedBehind<D: Sql> {
+    pool: sqlx::Pool<D::Db>,
+    deleting: Arc<std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>>,
+    failed: AtomicU64,
+}
+
+impl<D: Sql> CopyKeys for DeletedBehind<D> {
+    type Database = D::Db;
+    type Key = i64;
+
+    fn source(&self) -> KeySource {
+        KeySource::table("old_note").column("id")
+    }
+
+    async fn copy(&self, tx: &mut Tx<'_, D::Db>, keys: &[i64]) -> Result<Copied, BoxError> {
+        for id in keys {
+            if *id == 2 {
+                // As often as one key is tried before it is given up.
+                if self.failed.fetch_add(1, SeqCst) == 2 {
+                    let pool = self.pool.clone();
+                    let mut acquiring = Box::pin(async move { pool.acquire().await });
+                    assert!(futures_util::poll!(&mut acquiring).is_pending(), "it waits in line");
+                    let delete = async move {
+                        let mut conn = acquiring.await.unwrap();
+                        D::run_on(&mut conn, "DELETE FROM old_note WHERE id = 2").await.unwrap();
+                    };
+                    *self.deleting.lock().unwrap() = Some(tokio::spawn(delete));
+                }
+                return Err("note 2 cannot be copied".into());
+            }
+            let copy = format!("INSERT INTO new_note SELECT * FROM old_note WHERE id = {id}");
+            D::run(tx, &copy).await?;
+        }
+        Ok(Copied { migrated: keys.len() as u64, skipped: 0 })
+    }
+}
+
+async fn a_key_that_goes_after_it_failed_costs_the_next_one_nothing<D: Sql>(db: Scratch<D>) {
+    db.execute(
+        "CREATE TABLE old_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+         CREATE TABLE new_note (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+         INSERT INTO old_note VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')",
+    )
+    .await;
+    let pool = db.another_pool(1).await;
+    let deleting = Arc::default();
+    let copy = DeletedBehind::<D> {
+        pool: pool.clone(),
+        deleting: Arc::clone(&deleting),
+        failed: AtomicU64::new(0),
+    };
+    let runtime = Runtime::builder(pool).start().await.unwrap();
+    let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().batch(1).run().await.unwrap();
+    let deleting = deleting.lock().unwrap().take();
+    deleting.expect("key 2 failed three times").await.unwrap();
+    assert_eq!((done.migrated, done.failed, done.complete), (3, 0, true));
+    assert!(migration.dead_letters().await.unwrap().is_empty());
+    let copied = db.rows("SELECT id FROM new_note ORDER BY id").await.concat();
+    assert_eq!(copied, ["1", "3", "4"].map(|id| Some(id.to_owned())));
+    runtime.shutdown().await.unwrap();
 }
 
 async fn two_workers_share_one_backfill<D: Sql>(db: Scratch<D>) {

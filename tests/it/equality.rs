@@ -28,6 +28,13 @@ const JSON: &[[&str; 2]] = &[
 ];
 const OTHER_JSON: [&str; 2] = ["'{\"a\": [1, 2]}'", "'{\"a\": [2, 1]}'"];
 
+const JSON_ARRAYS: &[[&str; 2]] = &[
+    [r#"'{"{\"b\": 1,  \"a\": [1, 2]}",NULL}'"#, r#"'{"{\"a\":[1,2],\"b\":1}",NULL}'"#],
+    ["'{}'", "'{}'"],
+    ["NULL", "NULL"],
+];
+const OTHER_JSON_ARRAYS: [&str; 2] = [r#"'{"[1, 2]"}'"#, r#"'{"[2, 1]"}'"#];
+
 const UUID: &str = "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'";
 const UUIDS: &[[&str; 2]] = &[[UUID, UUID], ["NULL", "NULL"]];
 const OTHER_UUID: [&str; 2] = [UUID, "'6ba7b810-9dad-11d1-80b4-00c04fd430c9'"];
@@ -39,6 +46,7 @@ const FLOATS: &[[&str; 2]] = &[["16777216", "16777216"], ["0.1", "0.1"], ["NULL"
 fn pairs<D: TestDb>() -> Vec<Pair> {
     let texts = |old, new| Pair { types: [old, new], same: TEXTS, other: ["'a'", "'A'"] };
     let json = |old, new| Pair { types: [old, new], same: JSON, other: OTHER_JSON };
+    let arrays = |old, new| Pair { types: [old, new], same: JSON_ARRAYS, other: OTHER_JSON_ARRAYS };
     let uuids = |old, new| Pair { types: [old, new], same: UUIDS, other: OTHER_UUID };
     let addresses =
         |old, new| Pair { types: [old, new], same: ADDRESSES, other: ["'::1'", "'::2'"] };
@@ -47,6 +55,11 @@ fn pairs<D: TestDb>() -> Vec<Pair> {
             json("json", "jsonb"),
             json("jsonb", "json"),
             json("json", "json"),
+            json("document", "jsonb"),
+            json("document", "document"),
+            arrays("json[]", "jsonb[]"),
+            arrays("json[]", "json[]"),
+            arrays("documents", "jsonb[]"),
             texts("text COLLATE \"C\"", "text COLLATE \"und-x-icu\""),
             texts("varchar(20) COLLATE \"und-x-icu\"", "text COLLATE \"C\""),
         ],
@@ -76,6 +89,9 @@ fn copier<D: TestDb>(mapping: fn() -> Mapping<D::Db>) -> CopySql<D::Db, i64> {
 }
 
 async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>) {
+    if D::NAME == "postgres" {
+        db.execute("CREATE DOMAIN document AS json; CREATE DOMAIN documents AS json[]").await;
+    }
     for (number, Pair { types, same, other }) in pairs::<D>().into_iter().enumerate() {
         let pool = db.another_pool(5).await;
         let mut rows = same.to_vec();

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dualwrite::{Runtime, Stage};
+use dualwrite::{ErrorKind, Gate, Percent, Runtime, Stage};
 
 use crate::support::db::{Scratch, on_all_databases};
-use crate::support::notes::{Notes, World, lazy};
+use crate::support::notes::{Notes, World, lazy, plain};
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -17,6 +17,7 @@ on_all_databases!(
     a_stale_entrance_is_removed_by_a_move,
     a_stale_entrance_is_removed_when_an_instance_joins,
     a_fence_that_is_gone_is_made_again_when_an_instance_joins,
+    a_build_that_cannot_run_a_stage_keeps_moves_and_ramps_from_it,
 );
 
 /// A bound on what must not wait: far above what it takes, and below the servers' own limits on locks.
@@ -210,4 +211,45 @@ async fn a_fence_that_is_gone_is_made_again_when_an_instance_joins<D: Sql>(db: S
         assert_eq!(tx.position(&migration).unwrap().epoch.0 as i64, epoch);
     }
     runtime.shutdown().await.unwrap();
+}
+
+async fn a_build_that_cannot_run_a_stage_keeps_moves_and_ramps_from_it<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 3, plain).await;
+    world.migration.backfill().run().await.unwrap();
+    assert!(world.migration.verify().run().await.unwrap().proven);
+    let joined = async |first, last| {
+        let runtime = Runtime::builder(world.db.pool().clone()).stages(first, last).start();
+        let runtime = runtime.await.unwrap();
+        runtime.migration("notes").register().await.unwrap();
+        runtime
+    };
+    let is_refused = |result: Result<dualwrite::Position, dualwrite::Error>, build: &str| {
+        let refused = result.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Blocked, "{refused}");
+        let mut gates: Vec<Gate> = refused.blockers().iter().map(|one| one.gate).collect();
+        gates.retain(|gate| *gate != Gate::Drained); // a gate that opens by itself
+        assert_eq!(gates, [Gate::Supported], "{refused}");
+        assert!(refused.to_string().contains(build), "{refused}");
+    };
+    let percent = Percent::new(1).unwrap();
+
+    let earlier = joined(Stage::Off, Stage::Shadow).await;
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    for _ in 0..2 {
+        // The first key that ramps behaves as at the next stage.
+        is_refused(world.migration.ramp_to(percent).await, "can run off to shadow, not live");
+        is_refused(world.migration.advance(Stage::Live).await, "can run off to shadow, not live");
+    }
+    world.migration.step_back(Stage::DualWrite).await.unwrap();
+    let later = joined(Stage::Live, Stage::Complete).await;
+    is_refused(
+        world.migration.advance(Stage::Shadow).await,
+        "can run live to complete, not shadow",
+    );
+    later.shutdown().await.unwrap();
+    world.migration.advance(Stage::Shadow).await.unwrap();
+    earlier.shutdown().await.unwrap();
+    world.migration.ramp_to(percent).await.unwrap();
+    world.migration.advance(Stage::Live).await.unwrap();
+    world.runtime.shutdown().await.unwrap();
 }

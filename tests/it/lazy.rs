@@ -16,6 +16,7 @@ on_all_databases!(
     a_missing_key_is_copied_once_however_many_read_it,
     where_the_copy_fails_old_answers,
     a_copy_that_fails_is_logged_with_what_the_database_said,
+    what_new_has_lost_again_is_copied_again,
     after_the_backfill_nothing_is_looked_for,
     nothing_is_copied_at_complete,
     without_lazy_nothing_is_copied,
@@ -75,6 +76,23 @@ async fn a_copy_that_fails_is_logged_with_what_the_database_said<D: Sql>(db: Scr
     assert!(warned.contains("cause=\""), "{warned}");
     assert!(warned.contains(D::sql("NOT NULL", "23502", "NOT NULL")), "{warned}");
     assert!(!warned.contains("word 1"), "{warned}");
+}
+
+/// What one copy came to is for those who waited for it, and for no later reader.
+async fn what_new_has_lost_again_is_copied_again<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::Live, 5, lazy).await;
+    for copies in 1..=3 {
+        assert_eq!(world.notes.find(3).await.unwrap().as_deref(), Some("word 3"));
+        assert_eq!(world.copies.load(SeqCst), copies);
+        assert_eq!(world.words().await[1], ["word 3"]);
+        world.db.execute("DELETE FROM new_note").await;
+    }
+    // Nor is a failure.
+    world.db.execute("UPDATE old_note SET word = 'poison' WHERE id = 4").await;
+    assert_eq!(world.notes.find(4).await.unwrap().as_deref(), Some("poison"));
+    world.db.execute("UPDATE old_note SET word = 'cured' WHERE id = 4").await;
+    assert_eq!(world.notes.find(4).await.unwrap().as_deref(), Some("cured"));
+    assert_eq!(world.words().await[1], ["cured"]);
 }
 
 async fn after_the_backfill_nothing_is_looked_for<D: Sql>(db: Scratch<D>) {

@@ -79,20 +79,48 @@ async fn a_lock_timeout_of_the_session_outlives_a_copy_that_holds_the_fence_alon
         .unwrap();
     let world = World::copying(db, Stage::DualWrite, 2, plain, CopyNotes::both_ways()).await;
     world.migration.backfill().run().await.unwrap();
-    for stage in [Stage::Shadow, Stage::Live] {
-        world.migration.advance(stage).await.ok();
+    assert!(world.migration.verify().run().await.unwrap().proven);
+    for stage in [Stage::Shadow, Stage::Live, Stage::RampDown] {
+        world.migration.advance(stage).await.unwrap();
     }
     let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
     let copy = CopyNotes::<MySqlDb>::both_ways();
     let migration = runtime.migration("notes").backfill(copy).register().await.unwrap();
-    world.db.execute("DELETE FROM old_note WHERE id = 2").await;
+    // A row that the old side lacks cannot be locked there.
+    world.db.execute("INSERT INTO new_note VALUES (100, 'born in new')").await;
     let mark = "INSERT INTO dualwrite_dirty (migration, side, key_text, marked_at) \
-                VALUES ('notes', 'old', '2', 0)";
+                VALUES ('notes', 'old', '100', 0)";
     world.db.execute(mark).await;
     migration.repair().await.unwrap();
     let shown = MySqlDb::rows(&pool, "SELECT @@innodb_lock_wait_timeout").await.unwrap();
     assert_eq!(shown, [[Some("7".to_owned())]]);
+    assert_eq!(world.db.number("SELECT count(*) FROM old_note WHERE id = 100").await, 1);
     runtime.shutdown().await.unwrap();
+}
+
+/// A move waits about a second for writes in flight, and for other locks as long as all statements on the control tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_waits_for_a_locked_control_row_as_long_as_other_statements() {
+    let Some(db) = MySqlDb::fresh("own_settings::control_row").await else { return };
+    let world = World::with(db, Stage::Off, 2, plain).await;
+    // At REPEATABLE READ this keeps others from adding events.
+    let mut holder = world.db.pool().begin().await.unwrap();
+    holder.execute("SELECT id FROM dualwrite_event FOR UPDATE").await.unwrap();
+    let moving = {
+        let migration = world.migration.clone();
+        tokio::spawn(async move { migration.advance(Stage::DualWrite).await })
+    };
+    crate::support::wait::until("the move waits", async || {
+        crate::support::wait::somebody_waits(&world.db).await
+    })
+    .await;
+    holder.execute("DO SLEEP(1.5)").await.unwrap();
+    holder.rollback().await.unwrap();
+    moving.await.unwrap().unwrap();
+    // Nor did it take several attempts.
+    let moves = world.db.number("SELECT count(*) FROM dualwrite_event WHERE to_stage = 1").await;
+    assert_eq!((moves, world.migration.position().epoch.0), (1, 2));
+    world.runtime.shutdown().await.unwrap();
 }
 
 /// The limits of the application's sessions are for its own statements: the library's wait as long as it says.

@@ -170,13 +170,20 @@ async fn rows_that_policies_may_hide_are_refused_on_postgres() {
     for said in ["table `old_note`", "row-level security", "BYPASSRLS"] {
         assert!(error.to_string().contains(said), "{error}");
     }
+    // What others may read says nothing.
+    let another = format!("{role}_too");
+    db.execute(&format!(
+        "CREATE ROLE {another}; CREATE POLICY of_another ON old_note TO {another} USING (true)"
+    ))
+    .await;
+    register().await.unwrap_err();
     // A policy that shows all rows hides none; one that restricts it may.
     db.execute(&format!("CREATE POLICY service ON old_note TO {role} USING (true)")).await;
     register().await.unwrap();
     db.execute("CREATE POLICY narrow ON old_note AS RESTRICTIVE USING (id > 2)").await;
     register().await.unwrap_err();
     pool.close().await;
-    db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    db.execute(&format!("DROP OWNED BY {role}, {another}; DROP ROLE {role}, {another}")).await;
 }
 
 on_all_databases!(
@@ -185,3 +192,47 @@ on_all_databases!(
     the_gate_looks_at_tables_that_were_made_since,
     nullability_indexes_and_lengths_are_found,
 );
+
+/// The server would write its next number in the place of the 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_zero_is_refused_where_new_numbers_its_rows_on_mysql() {
+    let Some(db) = MySqlDb::fresh("preflight_zero").await else { return };
+    tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+    db.execute("ALTER TABLE new_note MODIFY id BIGINT NOT NULL AUTO_INCREMENT").await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration =
+        runtime.migration("m").backfill(notes::<MySqlDb, i64>()).register().await.unwrap();
+    let found = migration.preflight().await.unwrap().findings;
+    assert!(names(&found).iter().all(|(check, ..)| *check != "key_zero"), "{found:?}");
+    db.execute("INSERT INTO old_note VALUES (0, 'zero'), (1, 'one')").await;
+    let closed = migration.advance(Stage::DualWrite).await.unwrap_err();
+    assert_eq!(closed.blockers()[0].gate, Gate::Preflight, "{closed}");
+    let refused = runtime.migration("n").backfill(notes::<MySqlDb, i64>()).register().await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    let text = refused.to_string();
+    for part in ["table `new_note`, column `id`", "NO_AUTO_VALUE_ON_ZERO"] {
+        assert!(text.contains(part), "{text}");
+    }
+    runtime.shutdown().await.unwrap();
+
+    // As it says.
+    let set = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')";
+    let options: sqlx::mysql::MySqlConnectOptions = db.url().parse().unwrap();
+    let pool = sqlx::mysql::MySqlPoolOptions::new()
+        .max_connections(4)
+        .after_connect(move |conn, _| {
+            Box::pin(async move { sqlx::Executor::execute(conn, set).await.map(drop) })
+        })
+        .connect_with(options)
+        .await
+        .unwrap();
+    let runtime = Runtime::builder(pool).start().await.unwrap();
+    let migration =
+        runtime.migration("m").backfill(notes::<MySqlDb, i64>()).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    assert_eq!(db.number("SELECT count(*) FROM new_note WHERE id = 0 AND word = 'zero'").await, 1);
+    assert_eq!(db.number("SELECT count(*) FROM new_note").await, 2);
+    runtime.shutdown().await.unwrap();
+}

@@ -2,10 +2,14 @@
 
 use dualwrite::{ErrorKind, Side, Stage, Status, backfill::BackfillProgress, operator::Operator};
 
+use std::time::Duration;
+
 use crate::support::crew::{Crew, Member};
-use crate::support::db::{Scratch, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, SqliteDb, on_all_databases};
+use crate::support::log::{Log, listen};
 use crate::support::operated::backfill;
 use crate::support::sql::Sql;
+use crate::support::wait::until;
 
 on_all_databases!(
     an_instance_runs_what_an_operator_starts,
@@ -137,6 +141,44 @@ async fn another_instance_goes_on<D: Sql>(db: Scratch<D>) {
     assert!(orders.set_rate(None).await.unwrap() && orders.resume().await.unwrap());
     crew.until(&third.migration, "the end", is_done).await;
     assert!(is_equal(&crew, 400).await);
+}
+
+/// As after a pause of the whole process: somebody else has taken the task meanwhile. On one thread, whose log is read.
+async fn what_another_instance_has_taken_is_run_here_no_longer<D: Sql>() {
+    let Some(db) = D::fresh("started::taken").await else { return };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _heard = listen(subscriber.finish());
+    let crew = Crew::<D>::new(db, 400).await;
+    // A third of its lease passes before it is extended.
+    let member = crew.joins_as(crew.builder().lease(Duration::from_secs(2))).await;
+    member.migration.advance(Stage::DualWrite).await.unwrap();
+    let orders = member.migration.backfill();
+    orders.rate(1).start("ada", "slowly").await.unwrap();
+    let begun = |status: &Status| runner(status).is_some() && copied(status) > 0;
+    crew.until(&member.migration, "it has begun", begun).await;
+    let taken = "UPDATE dualwrite_task SET runner = 'another', runner_until = 9000000000000000";
+    crew.db.execute(taken).await;
+    let given_up = "a started backfill is no longer run here";
+    until("it is given up", async || log.text().contains(given_up)).await;
+    assert!(copied(&member.migration.status().await.unwrap()) < 400);
+    member.runtime.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_instance_has_taken_is_run_here_no_longer_on_sqlite() {
+    what_another_instance_has_taken_is_run_here_no_longer::<SqliteDb>().await;
+}
+
+#[tokio::test]
+async fn what_another_instance_has_taken_is_run_here_no_longer_on_postgres() {
+    what_another_instance_has_taken_is_run_here_no_longer::<PostgresDb>().await;
+}
+
+#[tokio::test]
+async fn what_another_instance_has_taken_is_run_here_no_longer_on_mysql() {
+    what_another_instance_has_taken_is_run_here_no_longer::<MySqlDb>().await;
 }
 
 async fn what_is_cancelled_is_not_run_again<D: Sql>(db: Scratch<D>) {

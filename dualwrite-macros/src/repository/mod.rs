@@ -6,6 +6,7 @@
 //! to all the mistakes: without it one typo would become forty "cannot find trait".
 
 mod body;
+mod conditional;
 mod desugar;
 mod docs;
 mod expand;
@@ -21,10 +22,14 @@ use quote::quote;
 
 /// The attribute, on tokens of `proc_macro2` so that tests can call it.
 pub(crate) fn repository(args: TokenStream, item: TokenStream) -> TokenStream {
+    if let Some(both) = conditional::split(&args, item.clone()) {
+        return both;
+    }
     let source = match syntax::parse(item.clone()) {
         Ok(source) => source,
         Err(error) => {
-            let (item, error) = (syntax::without_routing(item), error.into_compile_error());
+            let item = syntax::without_routing(item);
+            let error = (!syntax::is_said(&error)).then(|| error.into_compile_error());
             return quote!(#item #error);
         }
     };

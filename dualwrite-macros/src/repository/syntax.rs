@@ -32,6 +32,11 @@ pub(super) fn parse(item: TokenStream) -> syn::Result<Source> {
     Ok(Source { item, routing })
 }
 
+/// Whether the compiler has reported this in words of its own: a method without an end is none for it, either.
+pub(super) fn is_said(error: &syn::Error) -> bool {
+    error.to_string() == "expected curly braces or `;`"
+}
+
 fn is_trait(item: TokenStream) -> bool {
     let words = item.into_iter().take_while(
         |token| !matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace),
@@ -122,5 +127,10 @@ const OURS: [&str; 4] = ["read", "write", "primary", SUPERTRAIT];
 pub(super) const SUPERTRAIT: &str = "supertrait";
 
 fn is_ours(attribute: &Attribute) -> bool {
-    OURS.iter().any(|name| attribute.path().is_ident(name))
+    is_routing_path(attribute.path())
+}
+
+/// Whether this is the name of one of ours.
+pub(super) fn is_routing_path(path: &syn::Path) -> bool {
+    OURS.iter().any(|name| path.is_ident(name))
 }

@@ -212,7 +212,6 @@ fn dual_tables() {
             "unknown key `kye`, did you mean `key`? `#[dual]` on a struct takes `crate`, `table`, `key`",
             "`table` takes a plain name: a letter or `_`, then letters, digits, `_` or `$`, at most 63 bytes",
             "a struct with `table` owns its values: use `String` and the like, or drop `table`",
-            "with `table`, name the columns one by one: `#[sqlx(rename = \"…\")]` on the fields",
             "`a b` cannot be a column: say `#[dual(column = \"…\")]`, a plain name: a letter or `_`, then \
              letters, digits, `_` or `$`, at most 63 bytes",
             "`b` is the column of another field: each has its own",

@@ -159,3 +159,28 @@ struct Customer {
 }",
     );
 }
+
+#[test]
+fn columns_are_spelled_as_sqlx_spells_them() {
+    for (rule, columns) in [
+        ("snake_case", ["first_name", "e_mail2"]),
+        ("lowercase", ["first_name", "e_mail2"]),
+        ("UPPERCASE", ["FIRST_NAME", "E_MAIL2"]),
+        ("SCREAMING_SNAKE_CASE", ["FIRST_NAME", "E_MAIL2"]),
+        ("camelCase", ["firstName", "eMail2"]),
+        ("PascalCase", ["FirstName", "EMail2"]),
+    ] {
+        let source = format!(
+            "#[derive(Dual)] #[dual(table = \"t\", key = \"id\")] #[sqlx(rename_all = \"{rule}\")]
+            struct S {{
+                #[sqlx(rename = \"Id\")] id: i64,
+                #[dual(new = e_mail2)] first_name: String,
+                e_mail2: Option<String>,
+            }}"
+        );
+        let found = super::expand(&source).to_string();
+        for column in columns.iter().chain(&["Id"]) {
+            assert!(found.contains(&format!("\"{column}\"")), "{rule}: {column} is not in {found}");
+        }
+    }
+}

@@ -425,3 +425,20 @@ fn answers_without_an_error() {
         ],
     );
 }
+
+#[test]
+fn what_the_compiler_has_said_is_not_said_again() {
+    let expand = |source: &str| {
+        let item = source.parse().unwrap();
+        crate::repository::repository(proc_macro2::TokenStream::new(), item).to_string()
+    };
+    let incomplete = expand(
+        "trait Things { #[read(key = id)] async fn find(&self, id: i64) -> Result<A, E>
+        #[read(scan)] async fn all(&self) -> Result<A, E>; }",
+    );
+    assert!(
+        incomplete.contains("trait Things") && !incomplete.contains("compile_error"),
+        "{incomplete}"
+    );
+    assert!(expand("trait Things { 7 }").contains("compile_error"));
+}

@@ -74,6 +74,8 @@ impl<DB: Backend> Worker<'_, DB> {
         if ledger.has_open_ranges::<DB>(conn).await.map_err(&failed)? {
             return Ok(Claim::Wait);
         }
+        // What is read of a key column that was altered meanwhile may have left rows out.
+        self.copier.check_forms(conn).await.map_err(|error| error.of(&self.shared.name))?;
         ledger.complete::<DB>(conn).await.map_err(&failed)?;
         Ok(Claim::Complete)
     }

@@ -44,3 +44,41 @@ pub(crate) fn check_stage(position: Position, to: Side, name: &str) -> Result<()
     };
     Err(Error::new(ErrorKind::Blocked, message).of(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::position::Percent;
+
+    #[test]
+    fn it_runs_where_every_key_is_written_to_both_sides() {
+        let percent = Percent::new(1).unwrap();
+        for stage in Stage::ALL {
+            for ramp in [Percent::ZERO, percent, Percent::FULL] {
+                let position = Position::start().with_stage(stage).with_ramp(ramp);
+                let ramps = ramp > Percent::ZERO;
+                let (forth, back) = match stage {
+                    Stage::Off | Stage::Complete => (false, false),
+                    Stage::DualWrite | Stage::Shadow => (true, false),
+                    Stage::Live => (true, true),
+                    // The first key that ramps is written to new alone.
+                    Stage::RampDown => (!ramps, !ramps),
+                };
+                for (to, may) in [(Side::New, forth), (Side::Old, back)] {
+                    let checked = check_stage(position, to, "notes");
+                    assert_eq!(checked.is_ok(), may, "{position} to {to}");
+                    if let Err(refused) = checked {
+                        assert_eq!(refused.kind(), ErrorKind::Blocked);
+                        let text = refused.to_string();
+                        assert!(text.contains("`notes`") && text.contains(&position.to_string()));
+                        let needs = match to {
+                            Side::New => "dual_write to ramp_down",
+                            Side::Old => "live or ramp_down",
+                        };
+                        assert!(text.contains(needs), "{text}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -319,6 +319,130 @@ mod tests {
         assert!(spent <= TARGET * 5 / 4 && spent >= TARGET / 2, "{spent:?}");
     }
 
+    fn measured(keys: u32, micros: u32) -> Measured {
+        Measured { keys: f64::from(keys), nanos: f64::from(micros) * 1_000.0 }
+    }
+
+    /// So much is fixed, and a key costs a microsecond.
+    fn known(fixed: u32, few: u32, many: u32) -> Costs {
+        let found = |keys| Some(measured(keys, fixed + keys));
+        Costs { few: found(few), many: found(many) }
+    }
+
+    #[test]
+    fn a_mean_is_made_of_batches_of_about_one_size() {
+        let many = measured(100, 100);
+        assert_eq!(many.blend(measured(100, 200)), measured(100, 125));
+        for (keys, is_near) in [(74, false), (75, true), (133, true), (134, false)] {
+            let found = measured(keys, keys);
+            assert_eq!(many.blend(found) != found, is_near, "{keys}");
+        }
+    }
+
+    #[test]
+    fn other_conditions_are_told_from_noise() {
+        let costs = Costs { few: None, many: Some(measured(100, 100)) };
+        let cases = [
+            (201, 200.0, true),
+            (200, 100.0, false),
+            (250, 250.0, false),
+            (250, 300.0, false),
+            (50, 0.0, false),
+            (49, 0.0, true),
+        ];
+        for (micros, target_us, expected) in cases {
+            let found = costs.is_surprise(measured(100, micros), target_us * 1_000.0);
+            assert_eq!(found, expected, "{micros} of {target_us}");
+        }
+        let mut costs = costs;
+        let slow = measured(110, 1_000);
+        costs.add(slow, 0.0);
+        assert_eq!(costs, Costs { few: None, many: Some(slow) }, "what was known is of no use");
+    }
+
+    #[test]
+    fn a_batch_belongs_to_the_nearer_of_two() {
+        let after = |few, many, keys: u32| {
+            let mut costs = known(0, few, many);
+            costs.add(measured(keys, keys), f64::MAX);
+            [costs.few, costs.many].map(|one| one.map(|one| one.keys))
+        };
+        for (keys, expected) in [(90, [90, 1_000]), (100, [100, 1_000]), (110, [10, 110])] {
+            assert_eq!(after(10, 1_000, keys), expected.map(|keys| Some(f64::from(keys))));
+        }
+        assert_eq!(after(10, 20, 12), [None, Some(12.0)], "too near to tell a key's cost");
+        assert_eq!(after(10, 20, 40), [Some(20.0), Some(40.0)]);
+    }
+
+    #[test]
+    fn four_times_the_fixed_cost_is_allowed() {
+        let wanted = |target_us: f64| known(100, 10, 100).wanted(target_us * 1_000.0);
+        assert_eq!(wanted(600.0), Some((500.0, false)));
+        assert_eq!(wanted(500.0), Some((400.0, false)));
+        assert_eq!(wanted(300.0), Some((400.0, true)));
+    }
+
+    #[test]
+    fn sizes_shrink_for_a_reason() {
+        let shrunk = |costs, wanted, is_slow, is_fixed| {
+            let mut pace = Pace { limit: 400, costs, ..Pace::new(BATCH_KEYS, TARGET) };
+            pace.shrink(wanted, is_slow, is_fixed);
+            pace.limit
+        };
+        let (known, unknown) = (known(100, 10, 100), Costs::default());
+        for (wanted, is_fixed, expected) in
+            [(300, true, 400), (299, true, 299), (200, true, 200), (350, false, 350)]
+        {
+            assert_eq!(shrunk(known, wanted, true, is_fixed), expected, "{wanted}");
+            assert_eq!(shrunk(known, wanted, false, is_fixed), 400);
+        }
+        assert_eq!(shrunk(unknown, 350, true, true), 200);
+        assert_eq!(shrunk(unknown, 150, true, false), 150);
+    }
+
+    #[test]
+    fn sizes_grow_as_far_as_it_is_known_what_a_key_costs() {
+        let grown = |costs, most, wanted| {
+            let mut pace = Pace { limit: 100, costs, ..Pace::new(most, TARGET) };
+            pace.grow(wanted);
+            pace.limit
+        };
+        let unknown = Costs::default();
+        for (most, wanted, expected) in
+            [(900, 250, 200), (900, 200, 200), (150, 150, 150), (900, 180, 50)]
+        {
+            assert_eq!(grown(unknown, most, wanted), expected, "{wanted} of {most}");
+        }
+        assert_eq!(grown(known(100, 10, 100), 900, 800), 400);
+        assert_eq!(grown(known(100, 10, 100), 900, 180), 180);
+    }
+
+    #[test]
+    fn a_batch_that_took_the_very_target_is_not_slow() {
+        let mut pace = Pace::new(BATCH_KEYS, TARGET);
+        pace.copied(100, TARGET); // the end of a range
+        assert_eq!(pace.limit(), 500);
+        let mut pace = Pace::new(BATCH_KEYS, TARGET);
+        pace.copied(500, TARGET);
+        assert_eq!(pace.limit(), 250, "half as many tell what is fixed");
+    }
+
+    #[test]
+    fn after_failures_the_first_size_is_enough_to_measure_again() {
+        let mut pace = Pace::new(BATCH_KEYS, TARGET);
+        for _ in 0..2 {
+            assert_eq!(pace.failed(true), Next::Retry);
+        }
+        pace.committed();
+        for expected in [Next::Retry, Next::Retry, Next::Halve] {
+            assert_eq!(pace.failed(true), expected);
+        }
+        pace.copied(250, Duration::ZERO);
+        assert_eq!(pace.limit(), 500);
+        pace.copied(500, TARGET * 2);
+        assert_eq!(pace.limit(), 250);
+    }
+
     proptest! {
         #[test]
         fn the_size_finds_the_time(per_key_us in 1_u64..2_000) {

@@ -24,7 +24,7 @@ pub(crate) async fn run<DB: Backend>(
     options: BackfillOptions,
 ) -> Result<BackfillProgress, Error> {
     let to = options.to;
-    copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+    copier.check_keys().await.map_err(|error| error.of(&shared.name))?;
     if to == Side::Old {
         copier.needs_way_back(shared)?;
     }

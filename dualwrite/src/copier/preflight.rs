@@ -2,13 +2,14 @@
 
 use crate::copy::learn::{Connection, learn};
 use crate::copy::run::SqlCopier;
+use crate::copy::source::Pages;
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::Error;
 use crate::preflight::checks::CHECKS;
 use crate::preflight::finding::{Finding, FindingLevel, Preflight};
-use crate::preflight::rows;
-use crate::preflight::schema::Subject;
+use crate::preflight::rows::{self, TableNotes};
+use crate::preflight::schema::{SideSchema, Subject};
 use crate::stages::hazard::{HazardKind, HazardScan};
 use crate::stages::stage::Side;
 use crate::verify::equality;
@@ -69,12 +70,36 @@ async fn rows_found<DB: Backend>(
     if let Some((side, pages)) = written.filter(|(side, _)| side.table.is_some()) {
         let notes = DB::Adapter::table_notes(conn, pages.table()).await?;
         rows::notes(side, &notes, &mut found);
+        if !one_table
+            && is_renumbered::<DB>(conn, (side, &notes), (&subject.old, &copier.pages)).await?
+        {
+            rows::zero(side, &notes, &mut found);
+        }
     }
     if !one_table && subject.old.table.is_some() {
         let notes = DB::Adapter::table_notes(conn, copier.pages.table()).await?;
         rows::unsound(&subject.old, &notes, &mut found);
+        // It is written by a reverse copy.
+        if let Some((new, pages)) = written.filter(|(new, _)| new.table.is_some())
+            && is_renumbered::<DB>(conn, (&subject.old, &notes), (new, pages)).await?
+        {
+            rows::zero(&subject.old, &notes, &mut found);
+        }
     }
     Ok(found)
+}
+
+/// Whether the other side has a row whose key would become another number here. The key has an index, mostly; where its
+/// column does not lead one, this reads the table.
+async fn is_renumbered<DB: Backend>(
+    conn: &mut Connection<DB>,
+    (side, notes): (&SideSchema, &TableNotes),
+    (from, pages): (&SideSchema, &Pages),
+) -> sqlx::Result<bool> {
+    let Some(place) = rows::renumbered(side, from, notes) else { return Ok(false) };
+    let sql =
+        format!("SELECT 1 FROM {} WHERE {} = 0 LIMIT 1", pages.table(), pages.columns()[place]);
+    Ok(!DB::Adapter::fetch(conn, &sql, &[]).await?.is_empty())
 }
 
 /// What is told of writers that no trigger sees, and of sequences: the gates of `Complete` go by it.

@@ -205,17 +205,28 @@ fn letters_differ_on_postgres(left: &str, right: &str) -> String {
     )
 }
 
-/// What JSON says does not depend on how it is written, which `jsonb` does not keep.
+/// What JSON says does not depend on how it is written, which `jsonb` does not keep. The same holds for arrays of it, and for
+/// domains over these. The catalogue is asked of rows alone whose letters differ.
 fn differs_on_postgres(left: &str, right: &str) -> String {
-    let is_json = |side: &str| format!("pg_typeof({side}) IN ('json'::regtype, 'jsonb'::regtype)");
-    let value = |side: &str| format!("CAST(CAST({side} AS text) AS jsonb)");
+    let is_of = |side: &str, types: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM pg_catalog.pg_type t WHERE t.oid = pg_typeof({side}) \
+             AND (t.oid IN ({types}) OR t.typbasetype IN ({types})))"
+        )
+    };
+    let when = |types: &str, value: &str| {
+        let cast = |side: &str| format!("CAST(CAST({side} AS text) AS {value})");
+        let (both, unequal) = (
+            format!("{} AND {}", is_of(left, types), is_of(right, types)),
+            format!("{} IS DISTINCT FROM {}", cast(left), cast(right)),
+        );
+        format!("WHEN {both} THEN {unequal}")
+    };
     format!(
-        "({} AND CASE WHEN {} AND {} THEN {} IS DISTINCT FROM {} ELSE true END)",
+        "({} AND CASE {} {} ELSE true END)",
         letters_differ_on_postgres(left, right),
-        is_json(left),
-        is_json(right),
-        value(left),
-        value(right)
+        when("'json'::regtype, 'jsonb'::regtype", "jsonb"),
+        when("'json[]'::regtype, 'jsonb[]'::regtype", "jsonb[]"),
     )
 }
 

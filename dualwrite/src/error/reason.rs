@@ -7,6 +7,8 @@ use sqlx::error::{DatabaseError, ErrorKind as Refused};
 
 use super::Error;
 use super::conversion::ConversionError;
+#[cfg(feature = "mysql")]
+use super::known::known_check;
 
 /// A text of this library inside an error of sqlx: it names types and columns, never values.
 #[derive(Debug)]
@@ -240,7 +242,10 @@ fn names(error: &dyn DatabaseError) -> Vec<String> {
     #[cfg(feature = "mysql")]
     if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         let message = error.message();
-        match error.number() {
+        let number = error.number();
+        match number {
+            // What a trigger says by `SIGNAL` may be anything.
+            _ if !has_the_state_of_its_number(number, error.code().unwrap_or_default()) => {}
             1062 | 1586 => name("constraint", quoted_after(message, " for key '", '\'')),
             1048 | 1364 => name(
                 "column",
@@ -249,8 +254,10 @@ fn names(error: &dyn DatabaseError) -> Vec<String> {
             ),
             1054 | 1146 => name("object", quoted_after(message, " '", '\'')),
             1451 | 1452 => name("constraint", quoted_after(message, "CONSTRAINT `", '`')),
-            4025 => name("constraint", quoted_after(message, "CONSTRAINT `", '`')),
-            3819 => name("constraint", quoted_after(message, "Check constraint '", '\'')),
+            4025 => name("constraint", known_check(quoted_after(message, "CONSTRAINT `", '`'))),
+            3819 => {
+                name("constraint", known_check(quoted_after(message, "Check constraint '", '\'')))
+            }
             1264 | 1265 | 1292 | 1366 | 1406 => {
                 name("column", column_at_the_end(message).as_deref())
             }
@@ -291,6 +298,24 @@ fn object(code: &str, message: &str) -> Option<String> {
     }
     let quoted = message.split('"').nth(1).map(str::to_owned);
     quoted.or_else(|| message.rsplit(' ').next().map(str::to_owned))
+}
+
+/// Whether the server says so itself, as far as SQLSTATE tells: `SIGNAL` gives any number, and mostly 45000 with it.
+#[cfg(feature = "mysql")]
+fn has_the_state_of_its_number(number: u16, state: &str) -> bool {
+    let own: &[&str] = match number {
+        1062 | 1586 | 1048 | 1451 | 1452 | 4025 => &["23000"],
+        1364 | 3819 => &["HY000"],
+        1054 => &["42S22"],
+        1146 => &["42S02"],
+        1264 => &["22003"],
+        1265 => &["01000", "22007"],
+        1292 => &["22007", "22008"],
+        1366 => &["22007", "HY000"],
+        1406 => &["22001"],
+        _ => &[],
+    };
+    own.contains(&state)
 }
 
 /// What stands in quotes after the last of these words.

@@ -60,6 +60,31 @@ fn holds_another(column: &Column, form_of: FormOf) -> bool {
         .any(|kind| form_of(column, kind).is_ok())
 }
 
+/// The name of the check below.
+pub(crate) const CHANGED: &str = "key_changed";
+
+/// Key columns that are not what they were when this process learned of them. It goes on by what it knew: only a new
+/// start learns anew.
+pub(crate) fn changed(
+    side: &SideSchema,
+    (before, now): (&[KeyForm], &[KeyForm]),
+    found: &mut Vec<Finding>,
+) {
+    for (name, (before, now)) in side.key.iter().zip(before.iter().zip(now)) {
+        let is_same =
+            KeyForm { nullable: before.nullable, may_repeat: before.may_repeat, ..now.clone() }
+                == *before;
+        if is_same || now.is_unsettled {
+            continue;
+        }
+        let why = "its type or collation was changed since this instance started, which still reads, binds and compares \
+                   it as it was: rows may be left out, or taken for others";
+        let action = "restart every instance, give `install_trigger` again where it was given, and then run the backfill \
+                      and the verification again";
+        found.push(refuse(CHANGED, side, name, why, action));
+    }
+}
+
 /// What keeps the keys of both sides from being compared.
 pub(crate) fn compared(
     (old, new): (&[KeyForm], &[KeyForm]),

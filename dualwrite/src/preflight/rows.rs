@@ -3,6 +3,7 @@
 
 use super::finding::{Finding, FindingLevel};
 use super::schema::{Column, SideSchema, Subject};
+use crate::stages::stage::Side;
 
 /// What an adapter knows of a table beyond its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct TableNotes {
     pub(crate) hides_rows: bool,
     /// The engine of the table, where it has no transactions.
     pub(crate) cannot_roll_back: Option<String>,
+    /// The column in which the server writes its next number in the place of a 0.
+    pub(crate) renumbers_zero: Option<String>,
     /// Constraints that are judged as late as at COMMIT.
     pub(crate) deferred: Option<String>,
     /// The server cuts values that do not fit, in silence.
@@ -156,6 +159,34 @@ pub(crate) fn unsound(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Findi
     }
 }
 
+/// The column of the side that rows are read from, by its place in the key, whose 0 would become another number in this
+/// one: where such a row is there, it does not arrive.
+pub(crate) fn renumbered(
+    side: &SideSchema,
+    from: &SideSchema,
+    notes: &TableNotes,
+) -> Option<usize> {
+    const NUMBERS: [&str; 6] = ["tinyint", "smallint", "mediumint", "int", "bigint", "decimal"];
+    let column = notes.renumbers_zero.as_ref()?;
+    let place = side.key.iter().position(|key| key.eq_ignore_ascii_case(column))?;
+    let source = from.column(from.key.get(place)?)?;
+    NUMBERS.contains(&&*source.base).then_some(place)
+}
+
+/// A row is there whose key is 0.
+pub(crate) fn zero(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
+    let why = "a row of the other table has 0 in this part of the key, and the column is AUTO_INCREMENT: the server writes \
+               its next number in the place of the 0, so that the row arrives under another key with every copy"
+        .to_owned();
+    let action = "add NO_AUTO_VALUE_ON_ZERO to the `sql_mode` of the service's connections, or give that row another key";
+    let at = notes.renumbers_zero.as_deref();
+    let level = match side.side {
+        Side::New => FindingLevel::Refuse,
+        Side::Old => FindingLevel::Warn,
+    };
+    out.push(found("key_zero", level, side, at, (why, action)));
+}
+
 /// What has to be asked for each table that is written.
 pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
     for trigger in &notes.triggers {
@@ -290,6 +321,7 @@ mod tests {
             missing_rights: vec!["DELETE".to_owned()],
             hides_rows: true,
             cannot_roll_back: Some("MyISAM".to_owned()),
+            renumbers_zero: None,
             deferred: Some("\"n_parent\"".to_owned()),
             cuts_values: true,
             pads_values: true,

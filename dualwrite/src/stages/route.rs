@@ -167,4 +167,25 @@ mod tests {
             prop_assert_eq!(route, Route::of(stage, Operation::Scan));
         }
     }
+
+    #[test]
+    fn a_side_is_read_as_soon_as_one_key_asks_it() {
+        for stage in Stage::ALL {
+            for ramp in [Percent::ZERO, Percent::from_basis_points(1).unwrap()] {
+                let position = Position::start().with_stage(stage).with_ramp(ramp);
+                let reaches =
+                    if ramp > Percent::ZERO { stage.next().unwrap_or(stage) } else { stage };
+                for side in [Side::Old, Side::New] {
+                    let expected = stage.reads() == side || reaches.reads() == side;
+                    assert_eq!(is_read(position, side), expected, "{position}, {side}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_copied_while_every_write_goes_to_both() {
+        let copied = Stage::ALL.map(may_copy_at);
+        assert_eq!(copied, [false, true, true, true, true, false]);
+    }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn repair<DB: Backend>(
     options: VerifyOptions,
     keep: bool,
 ) -> Result<RepairReport, Error> {
-    copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+    copier.check_keys().await.map_err(|error| error.of(&shared.name))?;
     equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     check_stage(shared.refresh().await?.position, &shared.name)?;

@@ -78,7 +78,7 @@ pub(crate) async fn verify<DB: Backend>(
     shared: &Shared,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
-    copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+    copier.check_keys().await.map_err(|error| error.of(&shared.name))?;
     equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
@@ -276,7 +276,7 @@ impl<DB: Backend> Run<'_, '_, DB> {
     async fn finish(mut self) -> Result<VerifyReport, Error> {
         let shared = self.plan.shared;
         self.check_generation().await?;
-        self.plan.copier.check_nulls().await.map_err(|error| error.of(&shared.name))?;
+        self.plan.copier.check_keys().await.map_err(|error| error.of(&shared.name))?;
         if self.state.report.sample.is_none() {
             let checked = self.plan.copier.check_repeats().await;
             checked.map_err(|error| error.of(&shared.name))?;

@@ -6,7 +6,7 @@ use dualwrite::{
     copy::{ConvertColumns, KeySource},
 };
 
-use crate::support::db::{PostgresDb, Scratch, TestDb as _, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb as _, on_all_databases};
 use crate::support::sql::Sql;
 
 on_all_databases!(
@@ -204,4 +204,73 @@ async fn what_functions_of_the_application_raise_is_not_repeated_on_postgres() {
         assert!(!letters[0].error.contains("PLANTED"), "{letters:?}");
         runtime.shutdown().await.unwrap();
     }
+}
+
+/// A trigger may give any number and any text: also those of a check that failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_signal_says_in_the_place_of_a_name_is_not_told_on_mysql() {
+    let Some(db) = MySqlDb::fresh("real_rows::signal").await else { return };
+    tables(&db).await;
+    db.execute("DELETE FROM old_person").await;
+    db.execute(
+        "INSERT INTO old_person VALUES (1, 'PLANTED1', '11'), (2, 'PLANTED2', '12'), (3, 'PLANTED3', '13'), \
+         (4, 'b', '999')",
+    )
+    .await;
+    let signal = |age: u8, state: &str, number: u16, text: &str| {
+        format!(
+            "IF NEW.age = {age} THEN SET said = CONCAT({text}); \
+             SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = said; END IF;"
+        )
+    };
+    let check = "'CONSTRAINT `', NEW.email, '` failed for `d`.`new_person`'";
+    let unique = "'Duplicate entry 1 for key ''', NEW.email, ''''";
+    db.execute(&format!(
+        "CREATE TRIGGER raising BEFORE INSERT ON new_person FOR EACH ROW BEGIN DECLARE said VARCHAR(128); {}{}{} END",
+        signal(11, "23000", 4025, check),
+        signal(12, "45000", 4025, check),
+        signal(13, "45000", 1062, unique),
+    ))
+    .await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    // The names of checks are those of the tables that the copy function names.
+    let copy = copy::<MySqlDb>().new_source(KeySource::table("new_person").column("id")).removing(
+        "DELETE FROM new_person WHERE {id} \
+         AND NOT EXISTS (SELECT 1 FROM old_person o WHERE o.id = new_person.id)",
+    );
+    let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let done = migration.backfill().run().await.unwrap();
+    assert_eq!((done.complete, done.failed), (true, 4), "{done:?}");
+    let letters = migration.dead_letters().await.unwrap();
+    for letter in &letters {
+        assert!(!letter.error.contains("PLANTED"), "{letter:?}");
+        // The name of a check that the catalogue has is told.
+        let named = letter.error.contains("constraint `new_person.age`");
+        assert_eq!(named, letter.key == "4", "{letter:?}");
+    }
+    for key in 1_i64..=3 {
+        let error = migration.copy(&key).await.unwrap_err();
+        let shown = format!("{error} {error:?} {error:#?}");
+        assert!(!shown.contains("PLANTED"), "{shown}");
+    }
+    runtime.shutdown().await.unwrap();
+}
+
+/// The database says that there is no such table, by the value.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_taken_for_a_name_is_not_told_on_postgres() {
+    let Some(db) = PostgresDb::fresh("real_rows::regclass").await else { return };
+    tables(&db).await;
+    let copy = CopySql::<sqlx::Postgres, i64>::new(KeySource::table("old_person").column("id"))
+        .copying(
+            "INSERT INTO new_person SELECT r.id, 'x', r.email::regclass::oid::bigint FROM {rows} r",
+        );
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    let error = migration.copy(&1_i64).await.unwrap_err();
+    let shown = format!("{error} {error:?} {error:#?}");
+    assert!(shown.contains("42P01") && !shown.contains("PLANTED"), "{shown}");
+    runtime.shutdown().await.unwrap();
 }

@@ -17,7 +17,10 @@ async fn a_hanging_mirror_holds_no_more_than_its_bound() {
     for round in 1..=3 {
         for id in 0..calls {
             world.rows.find(id).await.unwrap();
+            // What was started asks its mirror now, and hangs there.
+            tokio::task::yield_now().await;
         }
+        assert_eq!(world.new.calls.load(SeqCst), bound, "so many hang, and no more");
         let dropped = world.test.migration().status().await.unwrap().counters.shadow_dropped;
         assert_eq!(dropped, round * (calls as u64 - bound), "all others were dropped at once");
         world.test.settle().await;

@@ -9,7 +9,10 @@ use crate::support::db::{PostgresDb, Scratch, SqliteDb, TestDb as _, on_all_data
 use crate::support::notes::{World, plain};
 use crate::support::sql::Sql;
 
-on_all_databases!(a_table_that_takes_the_name_of_old_has_no_trigger);
+on_all_databases!(
+    a_table_that_takes_the_name_of_old_has_no_trigger,
+    what_was_written_until_a_trigger_is_given_again_is_not_verified,
+);
 
 /// As tools do that change a schema beside the service.
 async fn a_table_that_takes_the_name_of_old_has_no_trigger<D: Sql>(db: Scratch<D>) {
@@ -28,6 +31,28 @@ async fn a_table_that_takes_the_name_of_old_has_no_trigger<D: Sql>(db: Scratch<D
     assert!(!kinds(&world.migration).await.contains(&HazardKind::Watch));
     world.db.execute("UPDATE old_note SET word = 'after it' WHERE id = 3").await;
     repaired(&world).await;
+}
+
+/// Nobody has looked in between: it is seen when it is given again.
+async fn what_was_written_until_a_trigger_is_given_again_is_not_verified<D: Sql>(db: Scratch<D>) {
+    let world = watched(db).await;
+    assert!(world.migration.verify().run().await.unwrap().proven);
+    let own = D::sql(
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'old_note'",
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'old_note'::regclass AND NOT tgisinternal",
+        "SELECT trigger_name FROM information_schema.triggers \
+         WHERE trigger_schema = DATABASE() AND event_object_table = 'old_note'",
+    );
+    let own: Vec<String> = world.db.rows(own).await.into_iter().flatten().flatten().collect();
+    assert!(!own.is_empty());
+    for trigger in own {
+        let on = D::sql("", " ON old_note", "");
+        world.db.execute(&format!("DROP TRIGGER {trigger}{on}")).await;
+    }
+    world.db.execute("UPDATE old_note SET word = 'unseen' WHERE id = 1").await;
+    world.migration.install_trigger().await.unwrap();
+    assert!(stale(&world.migration).await.contains(&StaleKind::Writer));
+    assert!(!world.migration.verify().run().await.unwrap().is_clean());
 }
 
 async fn on_postgres() -> World<PostgresDb> {

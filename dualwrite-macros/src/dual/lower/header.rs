@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
-use syn::{Attribute, DeriveInput, Expr, FieldsNamed, LitStr};
+use syn::{DeriveInput, Expr, FieldsNamed};
 
 use super::super::model::{Field, Moved, Pair, Part, Place, Table};
 use super::{column, is_ours, row, value};
@@ -81,16 +81,19 @@ impl Header {
                 "a struct with `table` owns its values: use `String` and the like, or drop `table`",
             );
         }
-        refuse_renaming_of_all(&input.attrs, errors);
+        let spelled = column::Spelled::of(&input.attrs);
         let mut row = Row::default();
         for field in &fields.named {
-            row.add(field, key, (pairs, moved), errors);
+            row.add((field, spelled), key, (pairs, moved), errors);
         }
         check_one_row(pairs, errors);
         Some(Table {
             name: name?,
             key_types: key.iter().map(|field| field.ty.clone()).collect(),
-            key: key.iter().map(|field| column::name(field, &mut Errors::default())).collect(),
+            key: key
+                .iter()
+                .map(|field| column::name(field, spelled, &mut Errors::default()))
+                .collect(),
             columns: row.columns,
             old_columns: row.old,
             new_columns: row.new,
@@ -112,13 +115,13 @@ struct Row {
 impl Row {
     fn add(
         &mut self,
-        field: &syn::Field,
+        (field, spelled): (&syn::Field, column::Spelled),
         key: &[&syn::Field],
         (pairs, moved): (&[Pair], &[Moved]),
         errors: &mut Errors,
     ) {
         let (Some(ident), false) = (&field.ident, column::is_elsewhere(field)) else { return };
-        let (name, column) = (names::plain(ident), column::name(field, errors));
+        let (name, column) = (names::plain(ident), column::name(field, spelled, errors));
         value::check_column(&column, ident.span(), errors);
         let renamed = moved.iter().find(|moved| moved.name == *ident);
         self.check_own(ident, &column, errors);
@@ -172,24 +175,6 @@ fn check_one_row(pairs: &[Pair], errors: &mut Errors) {
                 ),
             );
         }
-    }
-}
-
-/// sqlx would look for other columns than we name.
-fn refuse_renaming_of_all(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("sqlx")) {
-        let _ = attribute.parse_nested_meta(|meta| {
-            if meta.path.is_ident("rename_all") {
-                errors.on(
-                    &meta.path,
-                    "with `table`, name the columns one by one: `#[sqlx(rename = \"…\")]` on the fields",
-                );
-            }
-            if meta.input.peek(syn::Token![=]) {
-                let _: LitStr = meta.value()?.parse()?;
-            }
-            Ok(())
-        });
     }
 }
 

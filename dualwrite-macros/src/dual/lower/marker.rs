@@ -39,7 +39,7 @@ pub(super) fn marker(
         return None;
     }
     let column = match around.has_table {
-        true => column::name(field, &mut Errors::default()),
+        true => column::name(field, around.spelled, &mut Errors::default()),
         false => String::new(),
     };
     Some(Some(Marker { name: field.ident.clone()?, column }))

@@ -31,8 +31,12 @@ pub(super) fn dual(input: &DeriveInput) -> Proven {
         return Proven { dual: None, mistakes: errors.into_result(()).err() };
     };
     let before = errors.count();
-    let around =
-        pair::Surroundings { fields, generics: &input.generics, has_table: header.has_table() };
+    let around = pair::Surroundings {
+        fields,
+        generics: &input.generics,
+        has_table: header.has_table(),
+        spelled: column::Spelled::of(&input.attrs),
+    };
     let mut pairs: Vec<Pair> =
         fields.named.iter().filter_map(|field| pair::pair(field, &around, &mut errors)).collect();
     let moved: Vec<_> =

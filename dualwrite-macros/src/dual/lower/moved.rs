@@ -37,7 +37,7 @@ pub(super) fn moved(
         );
     }
     let new = value::identifier("new_column", &given, 1, errors)?;
-    let old = column::name(field, &mut Errors::default());
+    let old = column::name(field, around.spelled, &mut Errors::default());
     if old == new {
         errors.at(given.span(), format!("`{new}` is the old column: name the new one"));
         return None;

@@ -38,6 +38,7 @@ pub(super) struct Surroundings<'i> {
     pub(super) fields: &'i FieldsNamed,
     pub(super) generics: &'i Generics,
     pub(super) has_table: bool,
+    pub(super) spelled: column::Spelled,
 }
 
 /// The pair that the attributes of a field describe.
@@ -163,7 +164,7 @@ impl Reading<'_> {
     fn column(&self, field: &syn::Field) -> String {
         match self.around.has_table {
             // What is wrong with the name is reported for the table's columns, once.
-            true => column::name(field, &mut Errors::default()),
+            true => column::name(field, self.around.spelled, &mut Errors::default()),
             false => String::new(),
         }
     }

@@ -224,3 +224,28 @@ fn peel(value: &Expr) -> &Expr {
         value => value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::length;
+
+    #[test]
+    fn lengths_are_read_in_their_unit() {
+        let units = [("ms", 1), ("s", 1_000), ("min", 60_000)];
+        for (unit, factor) in units {
+            for number in [1, 2, 59, 60, 100, 1_000, 86_400] {
+                for text in [format!("{number}{unit}"), format!("{number} {unit}")] {
+                    assert_eq!(length(&text), Some(number * factor), "{text}");
+                }
+            }
+            assert_eq!(length(&format!("0{unit}")), None);
+            assert_eq!(length(&format!("{}{unit}", u128::MAX)), None);
+        }
+        assert_eq!(length(&format!("{}min", u64::MAX)), None);
+        for wrong in
+            ["", "1", "s", "1 m", "1 mins", "1 minute", "1 h", "1.5s", "-1s", "1s 2ms", "1 S"]
+        {
+            assert_eq!(length(wrong), None, "{wrong}");
+        }
+    }
+}

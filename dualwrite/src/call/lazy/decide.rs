@@ -75,4 +75,10 @@ mod tests {
             assert_eq!(may_copy(Route::of(stage, Operation::Read)), expected, "{stage}");
         }
     }
+
+    #[test]
+    fn an_answer_says_whether_the_key_is_missing() {
+        assert!(None::<i32>.is_missing() && !Some(0).is_missing());
+        assert!(Vec::<i32>::new().is_missing() && !vec![0].is_missing());
+    }
 }

@@ -203,4 +203,14 @@ mod tests {
             assert_eq!(mirror(position, side, MirrorPolicy::Abort, true), Mirror::Strict);
         }
     }
+
+    #[test]
+    fn old_is_left_behind_only_where_nothing_copies_it_over_new() {
+        for copied in [false, true] {
+            for lazy in [false, true] {
+                assert!(is_repairable(Side::New, copied, lazy));
+                assert_eq!(is_repairable(Side::Old, copied, lazy), copied && !lazy);
+            }
+        }
+    }
 }

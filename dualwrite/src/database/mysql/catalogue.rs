@@ -5,6 +5,7 @@ use sqlx::MySqlConnection;
 use crate::database::mysql::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};
+use crate::error::known::learn_check;
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::preflight::schema::{Column, Index, Table, TableName};
@@ -14,13 +15,16 @@ const COLUMNS: &str = "SELECT t.table_type, c.column_name, c.is_nullable, c.colu
      CAST(COALESCE(c.character_maximum_length, -1) AS SIGNED), \
      CAST(COALESCE(c.numeric_precision, -1) AS SIGNED), CAST(COALESCE(c.numeric_scale, -1) AS SIGNED), \
      c.column_default, c.extra FROM information_schema.columns c \
-     JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
-     WHERE c.table_schema = COALESCE(?, DATABASE()) AND c.table_name = ? ORDER BY c.ordinal_position";
+     JOIN information_schema.tables t ON t.table_schema = ? AND t.table_name = ? \
+     WHERE c.table_schema = ? AND c.table_name = ? ORDER BY c.ordinal_position";
 
 const INDEXES: &str = "SELECT index_name, CAST(non_unique AS SIGNED), column_name, \
      CAST(COALESCE(sub_part, 0) AS SIGNED) FROM information_schema.statistics \
-     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND index_type = 'BTREE' \
+     WHERE table_schema = ? AND table_name = ? AND index_type = 'BTREE' \
      ORDER BY index_name, seq_in_index";
+
+const CHECKS: &str = "SELECT CAST(constraint_name AS CHAR) FROM information_schema.table_constraints \
+     WHERE table_schema = ? AND table_name = ? AND constraint_type = 'CHECK'";
 
 pub(super) async fn read(
     conn: &mut MySqlConnection,
@@ -28,8 +32,14 @@ pub(super) async fn read(
 ) -> sqlx::Result<Vec<Option<Table>>> {
     let mut tables = Vec::with_capacity(names.len());
     for name in names {
-        let values = [SqlValue::Text(name.schema.clone()), SqlValue::from(name.name.as_str())];
-        let rows = MySqlAdapter::fetch(conn, COLUMNS, &values).await?;
+        // By its value: with an expression in its place the server looks at the tables of every schema.
+        let schema = match &name.schema {
+            Some(schema) => Some(schema.clone()),
+            None => present_schema(conn).await?,
+        };
+        let values = [SqlValue::Text(schema), SqlValue::from(name.name.as_str())];
+        let twice = [values.clone(), values.clone()].concat();
+        let rows = MySqlAdapter::fetch(conn, COLUMNS, &twice).await?;
         let Some(first) = rows.first() else {
             tables.push(None);
             continue;
@@ -53,9 +63,27 @@ pub(super) async fn read(
                 last.columns.push(column.to_owned());
             }
         }
+        learn_checks(conn, name, &values).await?;
         tables.push(Some(table));
     }
     Ok(tables)
+}
+
+async fn present_schema(conn: &mut MySqlConnection) -> sqlx::Result<Option<String>> {
+    let rows = MySqlAdapter::fetch(conn, "SELECT DATABASE()", &[]).await?;
+    rows.first().map_or(Ok(None), |row| row.optional_text(0).map(|text| text.map(str::to_owned)))
+}
+
+/// Errors name these.
+async fn learn_checks(
+    conn: &mut MySqlConnection,
+    name: &TableName,
+    values: &[SqlValue],
+) -> sqlx::Result<()> {
+    for row in MySqlAdapter::fetch(conn, CHECKS, values).await? {
+        learn_check(&name.name, row.text(0)?);
+    }
+    Ok(())
 }
 
 fn column(row: &SqlRow) -> sqlx::Result<Column> {

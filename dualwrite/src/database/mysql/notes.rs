@@ -29,7 +29,27 @@ pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<
     let mode = rows.first().map_or(Ok(""), |row| row.text(0))?;
     let cuts_values = !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES");
     let pads_values = mode.contains("PAD_CHAR_TO_FULL_LENGTH");
-    Ok(TableNotes { triggers, cuts_values, pads_values, cannot_roll_back, ..TableNotes::default() })
+    let renumbers_zero = match mode.contains("NO_AUTO_VALUE_ON_ZERO") {
+        true => None,
+        false => numbered(conn, &values).await?,
+    };
+    Ok(TableNotes {
+        triggers,
+        cuts_values,
+        pads_values,
+        cannot_roll_back,
+        renumbers_zero,
+        ..TableNotes::default()
+    })
+}
+
+/// The column that the server gives numbers to: there is one at the most.
+async fn numbered(conn: &mut MySqlConnection, table: &[SqlValue]) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+               WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+               AND LOWER(extra) LIKE '%auto_increment%'";
+    let rows = MySqlAdapter::fetch(conn, sql, table).await?;
+    rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()
 }
 
 pub(super) async fn self_updating(

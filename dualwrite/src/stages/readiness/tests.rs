@@ -1,5 +1,7 @@
 //! When moves are let through.
 
+mod each_gate;
+
 use std::time::Duration;
 
 use super::*;
@@ -282,6 +284,32 @@ fn an_instance_that_cannot_run_the_stage_blocks_it() {
     let mut facts = facts(Stage::RampDown, 0);
     facts.instances[0].max_stage = Stage::RampDown;
     assert_eq!(gates(&facts, Move::Advance(Stage::Complete), Terms::default()), [Gate::Supported]);
+}
+
+#[test]
+fn an_instance_is_kept_from_what_any_key_would_reach() {
+    let percent = Percent::new(1).unwrap();
+    for stage in &Stage::ALL[..5] {
+        let next = stage.next().unwrap();
+        for requested in [Move::Advance(next), Move::Ramp(percent), Move::Ramp(Percent::FULL)] {
+            let blocked = |first, last| {
+                let mut facts = facts(*stage, 0);
+                // Of several instances one is enough.
+                facts.instances.push(facts.instances[0].clone());
+                (facts.instances[1].min_stage, facts.instances[1].max_stage) = (first, last);
+                gates(&facts, requested, Terms::default())
+            };
+            assert_eq!(blocked(Stage::Off, *stage), [Gate::Supported], "{stage} {requested}");
+            assert_eq!(blocked(Stage::Off, next), [], "{stage} {requested}");
+            assert_eq!(blocked(*stage, Stage::Complete), [], "{stage} {requested}");
+            // Keys that the ramp has not reached stay where they are.
+            let rest = match requested {
+                Move::Advance(_) => vec![],
+                _ => vec![Gate::Supported],
+            };
+            assert_eq!(blocked(next, Stage::Complete), rest, "{stage} {requested}");
+        }
+    }
 }
 
 #[test]
