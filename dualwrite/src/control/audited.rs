@@ -33,3 +33,46 @@ pub(crate) fn check_reason(because: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_character_that_steers_a_terminal_is_refused() {
+        let steering = (0..0x3000).filter_map(char::from_u32).filter(|c| steers(*c));
+        for c in steering.chain(['\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}'])
+        {
+            for refused in
+                [check_reason(&format!("a{c}b")), check_named("actor", &format!("a{c}b"))]
+            {
+                let refused = refused.unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{c:?}");
+                assert!(refused.to_string().contains("control characters"), "{c:?}: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_is_neither_empty_nor_endless() {
+        for empty in ["", " ", "   "] {
+            assert!(check_reason(empty).unwrap_err().to_string().contains("missing"));
+        }
+        let most = "ß".repeat(REASON_CHARS_MAX);
+        check_reason(&most).unwrap();
+        assert!(check_reason(&(most + "ß")).unwrap_err().to_string().contains("too long"));
+        check_named("actor", &"a".repeat(NAME_BYTES_MAX)).unwrap();
+        for name in [String::new(), "a".repeat(NAME_BYTES_MAX + 1), "ß".repeat(NAME_BYTES_MAX)] {
+            assert!(check_named("actor", &name).unwrap_err().to_string().contains("actor"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_can_be_read_is_a_reason(text in "[^\\p{C}\\p{Z}]{1,40}") {
+            prop_assert!(check_reason(&text).is_ok());
+        }
+    }
+}
