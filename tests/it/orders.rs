@@ -52,7 +52,7 @@ async fn an_order_that_holds_already_is_no_error<D: Sql>(db: Scratch<D>) {
     let orders = || backfill(&operator, "notes");
     for _ in 0..2 {
         assert!(orders().pause().await.unwrap());
-        assert!(world.migration.backfill().pause().await.unwrap());
+        assert!(world.migration.backfill().pause("ada", "tests").await.unwrap());
         assert!(is_paused(&world).await);
     }
     for _ in 0..2 {
@@ -61,7 +61,7 @@ async fn an_order_that_holds_already_is_no_error<D: Sql>(db: Scratch<D>) {
     }
     for _ in 0..2 {
         assert!(orders().cancel().await.unwrap());
-        assert!(world.migration.backfill().cancel().await.unwrap());
+        assert!(world.migration.backfill().cancel("ada", "tests").await.unwrap());
     }
     assert!(!orders().pause().await.unwrap(), "what is cancelled does not run");
 }

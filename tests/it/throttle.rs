@@ -133,7 +133,7 @@ async fn it_makes_way_for_active_sessions<D: Sql>(db: Scratch<D>) {
     let run = fast.copies(Throttle::default().active(0)); // the one that asks is active
     let reason = fast.reason().await;
     assert!(reason.ends_with(" sessions are active"), "{reason}");
-    fast.migration.backfill().cancel().await.unwrap();
+    fast.migration.backfill().cancel("ada", "tests").await.unwrap();
     run.abort();
     fast.ends().await;
 }
@@ -151,7 +151,7 @@ async fn it_makes_way_for_the_log<D: Sql>(db: Scratch<D>) {
     let reason = fast.reason().await;
     assert!(reason.starts_with("the log grows by "), "{reason}");
     assert!(reason.ends_with(" MiB/s, more than 0.0"), "{reason}");
-    fast.migration.backfill().cancel().await.unwrap();
+    fast.migration.backfill().cancel("ada", "tests").await.unwrap();
     run.abort();
     fast.ends().await;
 }
@@ -178,7 +178,7 @@ async fn it_makes_way_for_the_writes_of_its_own_service<D: Sql>(db: Scratch<D>) 
     };
     let ((), reason) = tokio::join!(write, look);
     assert!(reason.starts_with("99 % of the writes take up to "), "{reason}");
-    fast.migration.backfill().cancel().await.unwrap();
+    fast.migration.backfill().cancel("ada", "tests").await.unwrap();
     run.abort();
     fast.ends().await;
 }
@@ -221,7 +221,7 @@ async fn running_workers_hear_what_operators_set<D: Sql>(db: Scratch<D>) {
         enough.store(true, SeqCst);
     };
     tokio::join!(write, look);
-    fast.migration.backfill().cancel().await.unwrap();
+    fast.migration.backfill().cancel("ada", "tests").await.unwrap();
     run.abort();
     fast.ends().await;
 }
@@ -239,7 +239,7 @@ async fn workers_come_and_go_while_it_runs<D: Sql>(db: Scratch<D>) {
     let at_work = async || fast.db.number(held).await;
     let begun = async || fast.migration.status().await.unwrap().backfill.filter(|b| b.done() > 3);
     soon("it copies", begun).await;
-    assert!(fast.migration.backfill().set_rate(Some(30)).await.unwrap());
+    assert!(fast.migration.backfill().set_rate(Some(30), "ada", "tests").await.unwrap());
     assert!(at_work().await <= 1);
     for (workers, count) in [("3", 3), ("2", 2), ("4", 4), ("default", 1)] {
         give(workers).await;
@@ -255,7 +255,7 @@ async fn workers_come_and_go_while_it_runs<D: Sql>(db: Scratch<D>) {
         .await;
         until("as many are at work", async || at_work().await == count).await;
     }
-    fast.migration.backfill().set_rate(None).await.unwrap();
+    fast.migration.backfill().set_rate(None, "ada", "tests").await.unwrap();
     let done = run.await.unwrap();
     assert!(done.complete && done.failed == 0, "{done:?}");
     let same = "SELECT count(*) FROM old_note o JOIN new_note n ON n.id = o.id AND n.word = o.word";
@@ -303,7 +303,7 @@ async fn it_makes_way_for_a_replica<D: Sql>(db: Scratch<D>) {
         fast.reason().await == "the replica `near` gives no answer"
     })
     .await;
-    fast.migration.backfill().cancel().await.unwrap();
+    fast.migration.backfill().cancel("ada", "tests").await.unwrap();
     run.abort();
     fast.ends().await;
 }

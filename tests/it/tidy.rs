@@ -113,6 +113,7 @@ const SQL_IS_THEIR_BUSINESS: &[&str] = &[
     "store",
     "copy",
     "converging/copier",
+    "exact/alone",
     "exact/bulk",
     "exact/digest",
     "exact/half",

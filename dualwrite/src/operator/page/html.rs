@@ -172,6 +172,7 @@ mod tests {
                 until_us: 0,
             }),
             unreadable: Some(evil()),
+            exact: None,
             generation: 3,
             backfill: Some(BackfillProgress {
                 side: Side::Old,
