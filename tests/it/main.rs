@@ -11,6 +11,7 @@ mod support;
 mod acceptance;
 mod adopted;
 mod adoption;
+mod altered_keys;
 mod backfill;
 mod browser;
 mod bulk;

@@ -183,4 +183,27 @@ mod tests {
             prop_assert_eq!((here.stage, here.ramp), target);
         }
     }
+
+    #[test]
+    fn a_rollback_is_made_where_it_does_not_go_too_far() {
+        let shadow = position(2, 0);
+        let live = |ramp| position(3, ramp);
+        let to = |stage, ramp| (stage, Percent::from_basis_points(ramp).unwrap());
+        assert_eq!(step(live(0), to(Stage::Shadow, 0)), Some(Move::Rollback));
+        assert_eq!(step(live(500), to(Stage::DualWrite, 0)), Some(Move::Rollback));
+        assert_eq!(step(live(0), to(Stage::Live, 0)), None);
+        assert_eq!(
+            step(live(500), to(Stage::Live, 200)),
+            Some(Move::Ramp(Percent::new(2).unwrap()))
+        );
+        assert_eq!(step(shadow, to(Stage::Live, 0)), Some(Move::Advance(Stage::Live)));
+        // A rollback from there goes further, or stays.
+        let ramp_down = position(4, 100);
+        let back = destination(ramp_down, Generation::FIRST, Move::Rollback).unwrap();
+        let wanted = step(ramp_down, to(Stage::Live, 0));
+        assert_eq!(wanted == Some(Move::Rollback), back.stage == Stage::Live, "{wanted:?}");
+        let nearest = step(position(1, 100), to(Stage::Off, 0));
+        assert_eq!(nearest, Some(Move::Ramp(Percent::ZERO)));
+        assert_eq!(step(position(1, 0), to(Stage::Off, 0)), Some(Move::StepBack(Stage::Off)));
+    }
 }

@@ -427,3 +427,6 @@ impl std::fmt::Display for Share {
         write!(f, "{} of {} ({share}, at least {low})", self.hits, self.samples)
     }
 }
+
+#[cfg(test)]
+mod tests;

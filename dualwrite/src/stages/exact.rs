@@ -330,4 +330,42 @@ mod tests {
         let again = copied.with_recording(false, 2).with_recording(true, 3);
         assert_eq!(change_to(again, new, Stage::Live), Err(Refused::NotCopied));
     }
+
+    #[test]
+    fn only_a_newer_record_is_applied() {
+        for (applied, version, expected) in
+            [(0, 1, true), (4, 4, false), (5, 4, false), (4, 6, true)]
+        {
+            assert_eq!(takes(applied, version), expected, "{version} after {applied}");
+        }
+    }
+
+    #[test]
+    fn a_closed_authority_is_read_and_not_written() {
+        let [old, new] = rows();
+        let seen = Seen::default();
+        let closed = Authority { open: false, ..old };
+        assert_eq!((may_read(old, seen), may_write(old, seen)), (Found::Here, Found::Here));
+        assert_eq!((may_read(closed, seen), may_write(closed, seen)), (Found::Here, Found::Closed));
+        assert_eq!(
+            (may_read(new, seen), may_write(new, seen)),
+            (Found::Elsewhere, Found::Elsewhere)
+        );
+    }
+
+    #[test]
+    fn what_was_seen_is_the_highest_epoch_with_the_token_that_came_first() {
+        let [row, _] = rows();
+        let at = |epoch, token| Authority { epoch, token, ..row };
+        let seen = Seen::default().with(at(3, 7));
+        assert_eq!(seen, Seen { epoch: 3, token: 7 });
+        assert_eq!(seen.with(at(3, 8)), seen, "made again as something else");
+        assert_eq!(seen.with(at(2, 9)), seen);
+        assert_eq!(seen.with(at(4, 9)), Seen { epoch: 4, token: 9 });
+        for (epoch, token, expected) in
+            [(3, 7, Found::Here), (3, 8, Found::Behind), (2, 7, Found::Behind), (4, 9, Found::Here)]
+        {
+            assert_eq!(may_read(at(epoch, token), seen), expected, "{epoch} {token}");
+        }
+    }
 }
