@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::doctor::facts::{Concerned, Examined, Follower};
-use crate::doctor::in_the_way::Holding;
+use crate::doctor::facts::{Concerned, Examined};
+use crate::doctor::in_the_way::InUse;
 use crate::error::Error;
 
 pub(crate) trait Examines: Send + Sync {
@@ -17,8 +17,5 @@ pub(crate) trait Examines: Send + Sync {
     ) -> BoxFuture<'a, Result<Examined, Error>>;
 
     /// Who has these tables open, and by how much replicas are behind, as far as the server says.
-    fn in_use<'a>(
-        &'a self,
-        tables: &'a [String],
-    ) -> BoxFuture<'a, Result<(Vec<Holding>, Vec<Follower>), Error>>;
+    fn in_use<'a>(&'a self, tables: &'a [String]) -> BoxFuture<'a, Result<InUse, Error>>;
 }

@@ -13,6 +13,13 @@ pub(crate) struct Holding {
     pub(crate) holder: Holder,
 }
 
+/// What the server says of some tables, and of those who follow it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InUse {
+    pub(crate) holding: Vec<Holding>,
+    pub(crate) followers: Vec<Follower>,
+}
+
 /// How much is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WayLimits {
@@ -24,18 +31,14 @@ pub(crate) struct WayLimits {
 }
 
 /// All that stands in the way, each by its name. What the server does not say is not there.
-pub(crate) fn in_the_way(
-    holding: &[Holding],
-    followers: &[Follower],
-    limits: WayLimits,
-) -> Vec<String> {
+pub(crate) fn in_the_way(seen: &InUse, limits: WayLimits) -> Vec<String> {
     let holds = |one: &&Holding| {
         let open = one.holder.open_s.and_then(|seconds| u64::try_from(seconds).ok());
         open.is_some_and(|seconds| Duration::from_secs(seconds) >= limits.lock)
     };
-    let held = holding.iter().filter(holds);
+    let held = seen.holding.iter().filter(holds);
     let held = held.map(|one| format!("{} has the table {} open", one.holder, one.table));
-    let late = followers.iter().filter_map(|one| {
+    let late = seen.followers.iter().filter_map(|one| {
         let behind = one.behind_ms.filter(|ms| u128::from(*ms) >= limits.lag.as_millis())?;
         Some(format!("{} is {behind} ms behind", one.name))
     });
@@ -55,9 +58,10 @@ mod tests {
         };
         let behind =
             |behind_ms| Follower { name: "replica".into(), behind_ms, ..Follower::default() };
-        assert!(in_the_way(&[open(Some(1)), open(None)], &[behind(None)], limits).is_empty());
-        assert!(in_the_way(&[], &[behind(Some(9_999))], limits).is_empty());
-        let found = in_the_way(&[open(Some(2))], &[behind(Some(10_000))], limits);
+        let found = |holding, followers| in_the_way(&InUse { holding, followers }, limits);
+        assert!(found(vec![open(Some(1)), open(None)], vec![behind(None)]).is_empty());
+        assert!(found(Vec::new(), vec![behind(Some(9_999))]).is_empty());
+        let found = found(vec![open(Some(2))], vec![behind(Some(10_000))]);
         assert_eq!(
             found,
             ["session 7 (open for 2 s) has the table note open", "replica is 10000 ms behind"]

@@ -77,9 +77,7 @@ pub(crate) async fn stands_in_the_way(
     lock: Duration,
 ) -> Vec<String> {
     match control.in_use(tables).await {
-        Ok((holding, followers)) => {
-            in_the_way(&holding, &followers, WayLimits { lock, lag: LAG_MAX })
-        }
+        Ok(seen) => in_the_way(&seen, WayLimits { lock, lag: LAG_MAX }),
         Err(error) => {
             tracing::debug!(%error, "nobody could be asked who uses a table");
             Vec::new()

@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 
 use super::{MemoryControl, done};
 use crate::control::doctor::Examines;
-use crate::doctor::facts::{Concerned, Examined, Follower};
-use crate::doctor::in_the_way::Holding;
+use crate::doctor::facts::{Concerned, Examined};
+use crate::doctor::in_the_way::InUse;
 use crate::error::Error;
 
 impl Examines for MemoryControl {
@@ -19,10 +19,7 @@ impl Examines for MemoryControl {
         done(Ok(Examined::default()))
     }
 
-    fn in_use<'a>(
-        &'a self,
-        _tables: &'a [String],
-    ) -> BoxFuture<'a, Result<(Vec<Holding>, Vec<Follower>), Error>> {
+    fn in_use<'a>(&'a self, _tables: &'a [String]) -> BoxFuture<'a, Result<InUse, Error>> {
         done(Ok(Default::default()))
     }
 }

@@ -11,7 +11,7 @@ use crate::control::doctor::Examines;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Holder, NewTable, SqlRow, Watched};
 use crate::doctor::facts::{Concerned, Examined, Follower, Queue, Seen};
-use crate::doctor::in_the_way::Holding;
+use crate::doctor::in_the_way::{Holding, InUse};
 use crate::error::{Error, is_lost};
 use crate::expand::names::table_name;
 use crate::expand::spell::table as quoted_table;
@@ -205,19 +205,17 @@ impl<DB: Backend> Examines for SqlControl<DB> {
         })
     }
 
-    fn in_use<'a>(
-        &'a self,
-        tables: &'a [String],
-    ) -> BoxFuture<'a, Result<(Vec<Holding>, Vec<Follower>), Error>> {
+    fn in_use<'a>(&'a self, tables: &'a [String]) -> BoxFuture<'a, Result<InUse, Error>> {
         Box::pin(self.catalogue.within("looking who uses a table", async move {
             let mut lent = self.catalogue.lend().await?;
             lent.busy();
             let seen = async {
-                let mut found = Vec::new();
+                let mut found = InUse::default();
                 for table in tables {
-                    found.extend(holding::<DB>(&mut lent, table).await?);
+                    found.holding.extend(holding::<DB>(&mut lent, table).await?);
                 }
-                Ok((found, followers::<DB>(&mut lent, &mut Vec::new()).await?))
+                found.followers = followers::<DB>(&mut lent, &mut Vec::new()).await?;
+                Ok(found)
             };
             let seen = seen.await;
             lent.ended(seen)
