@@ -43,6 +43,6 @@ pub use options::{
     BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_MAX, OUTBOX_PAGE,
     TAKE_OVER_AFTER,
 };
-pub use side::{ExactRecords, ExactSide};
+pub use side::ExactSide;
 pub use step::ExactStep;
 pub use verify::ExactReport;

@@ -9,18 +9,8 @@ use crate::error::BoxError;
 use crate::exact::columns::ExactColumns;
 use crate::key::OwnedKey;
 
-/// Typed keys with their records.
-///
-/// ```
-/// # #[cfg(feature = "sqlite")] mod example {
-/// use dualwrite::exact::{ExactRecords, ExactSide};
-///
-/// fn keys<S: ExactSide>(records: &ExactRecords<S>) -> Vec<&S::Key> {
-///     records.iter().map(|(key, _)| key).collect()
-/// }
-/// # }
-/// ```
-pub type ExactRecords<S> = Vec<(<S as ExactSide>::Key, <S as ExactSide>::Record)>;
+/// Keys with their records.
+type Found<K, R> = Vec<(K, R)>;
 
 /// One of the two databases of a migration in exact mode: how a record is read and written there. The library applies
 /// the outbox, copies, and verifies by these functions.
@@ -119,7 +109,7 @@ pub trait ExactSide: Send + Sync + 'static {
         &self,
         tx: &mut <Self::Database as Database>::Connection,
         keys: &[Self::Key],
-    ) -> impl Future<Output = Result<ExactRecords<Self>, BoxError>> + Send {
+    ) -> impl Future<Output = Result<Found<Self::Key, Self::Record>, BoxError>> + Send {
         async move {
             let mut found = Vec::with_capacity(keys.len());
             for key in keys {
