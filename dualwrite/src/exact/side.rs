@@ -9,6 +9,9 @@ use crate::error::BoxError;
 use crate::exact::columns::ExactColumns;
 use crate::key::OwnedKey;
 
+/// Keys with their records.
+type Found<K, R> = Vec<(K, R)>;
+
 /// One of the two databases of a migration in exact mode: how a record is read and written there. The library applies
 /// the outbox, copies, and verifies by these functions.
 ///
@@ -106,7 +109,7 @@ pub trait ExactSide: Send + Sync + 'static {
         &self,
         tx: &mut <Self::Database as Database>::Connection,
         keys: &[Self::Key],
-    ) -> impl Future<Output = Result<Vec<(Self::Key, Self::Record)>, BoxError>> + Send {
+    ) -> impl Future<Output = Result<Found<Self::Key, Self::Record>, BoxError>> + Send {
         async move {
             let mut found = Vec::with_capacity(keys.len());
             for key in keys {
