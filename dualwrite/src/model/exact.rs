@@ -1,7 +1,9 @@
 //! Exact mode: one key, writers that put and delete, relays that are late, hand-overs there and back by whoever looked at
 //! the rows before, readers of both databases. Nothing spans the two databases.
 
-use stateright::{Checker as _, HasDiscoveries, Model, Property};
+mod checks;
+
+use stateright::{Model, Property};
 
 use crate::stages::exact::{
     Authority, Found, Seen, Step, copies, is_late, may_read, may_write, next_step, takes,
@@ -478,39 +480,3 @@ const FRESH: &str = "a read sees what was committed last";
 const ALONE: &str = "one database at a time is the side of record";
 const KEEPS: &str = "the side of record has what was committed last";
 const AGREES: &str = "both sides agree when all is quiet";
-
-#[test]
-fn nothing_is_lost_and_no_read_is_stale_there_and_back() {
-    for world in [LATE, MOVED, COPIED] {
-        let checker = world.checker().threads(2).spawn_bfs().join();
-        checker.assert_properties();
-        assert!(checker.unique_state_count() > 10_000, "{}", checker.unique_state_count());
-    }
-}
-
-#[test]
-fn each_guard_is_needed() {
-    for (world, without, property) in [
-        (LATE, Without::Version, KEEPS),
-        (LATE, Without::Tombstone, KEEPS),
-        (LATE, Without::CounterOutlivesDelete, KEEPS),
-        (LATE, Without::Drain, KEEPS),
-        (LATE, Without::ReadersAuthority, FRESH),
-        (MOVED, Without::ReadersSnapshot, FRESH),
-        (MOVED, Without::FenceOfClosing, KEEPS),
-        (MOVED, Without::FenceOfRecording, AGREES),
-        (MOVED, Without::GivingUp, ALONE),
-        (MOVED, Without::CompareAndSet, ALONE),
-        (MOVED, Without::WritersAuthority, KEEPS),
-        (MOVED, Without::Copied, KEEPS),
-        (LATE, Without::CopiedVersion, AGREES),
-        (COPIED, Without::CopiedEpoch, AGREES),
-        (COPIED, Without::CopiedTombstone, AGREES),
-    ] {
-        let until = HasDiscoveries::AnyOf([property].into());
-        let world = World { without, ..world };
-        let checker = world.checker().finish_when(until).threads(2).spawn_bfs().join();
-        let found = checker.discoveries();
-        assert!(found.contains_key(property), "without {without:?}: {:?}", found.keys());
-    }
-}
