@@ -150,8 +150,8 @@ async fn exact(old: &Scratch<Postgres>, new: &Scratch<Postgres>) -> Result<u32, 
             Box::pin(async move {
                 let id = key();
                 let write =
-                    exact.write(&id).old(|mut tx| Box::pin(async move { put(&mut *tx, id).await }));
-                let write = write.new(|mut tx| Box::pin(async move { put(&mut *tx, id).await }));
+                    exact.write(&id).old(|mut tx| Box::pin(async move { put(&mut tx, id).await }));
+                let write = write.new(|mut tx| Box::pin(async move { put(&mut tx, id).await }));
                 Ok(write.run().await?)
             })
         };
@@ -160,7 +160,7 @@ async fn exact(old: &Scratch<Postgres>, new: &Scratch<Postgres>) -> Result<u32, 
             Box::pin(async move {
                 let mut conn = pool.acquire().await?;
                 let mut tx = conn.begin().await?;
-                put(&mut *tx, key()).await?;
+                put(&mut tx, key()).await?;
                 Ok(tx.commit().await?)
             })
         };
@@ -189,8 +189,8 @@ async fn exact_on_mysql(old: &Scratch<MySql>, new: &Scratch<Postgres>) -> Result
             let id = key();
             let write = exact
                 .write(&id)
-                .old(|mut tx| Box::pin(async move { put_mysql(&mut *tx, id).await }));
-            let write = write.new(|mut tx| Box::pin(async move { put(&mut *tx, id).await }));
+                .old(|mut tx| Box::pin(async move { put_mysql(&mut tx, id).await }));
+            let write = write.new(|mut tx| Box::pin(async move { put(&mut tx, id).await }));
             Ok(write.run().await?)
         })
     };
@@ -199,7 +199,7 @@ async fn exact_on_mysql(old: &Scratch<MySql>, new: &Scratch<Postgres>) -> Result
         Box::pin(async move {
             let mut conn = pool.acquire().await?;
             let mut tx = conn.begin().await?;
-            put_mysql(&mut *tx, key()).await?;
+            put_mysql(&mut tx, key()).await?;
             Ok(tx.commit().await?)
         })
     };
@@ -215,6 +215,9 @@ async fn exact_on_mysql(old: &Scratch<MySql>, new: &Scratch<Postgres>) -> Result
     Ok(missed)
 }
 
+/// One write.
+type Way = Arc<dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
 /// Milliseconds of a caller, both ways in turns.
 async fn compare(
     name: &str,
@@ -223,8 +226,7 @@ async fn compare(
     ours: impl Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
     plain: impl Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
 ) -> Result<u32, BoxError> {
-    let ways: [Arc<dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>; 2] =
-        [Arc::new(ours), Arc::new(plain)];
+    let ways: [Way; 2] = [Arc::new(ours), Arc::new(plain)];
     let mut lines = [Vec::new(), Vec::new()];
     let mut ratios = Vec::new();
     for number in 0..ROUNDS {
@@ -250,7 +252,7 @@ async fn compare(
 }
 
 async fn round(
-    way: &Arc<dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>,
+    way: &Way,
     clients: usize,
 ) -> Result<f64, BoxError> {
     let writes = 800 / clients;
