@@ -251,10 +251,7 @@ async fn compare(
     Ok(missed.into())
 }
 
-async fn round(
-    way: &Way,
-    clients: usize,
-) -> Result<f64, BoxError> {
+async fn round(way: &Way, clients: usize) -> Result<f64, BoxError> {
     let writes = 800 / clients;
     let start = Instant::now();
     let clients: Vec<_> = (0..clients)

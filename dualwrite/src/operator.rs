@@ -314,13 +314,13 @@ impl Operator {
     /// of another release.
     pub async fn migrations(&self) -> Result<Vec<MigrationOverview>, Error> {
         self.control.check_version().await?;
-        let mut names = self.control.names().await?;
+        let (mut names, exact) = self.control.names_and_exact().await?;
         names.sort();
         let mut found = match self.overviews(&names).await {
             Err(error) if error.is_unreadable() => self.one_by_one(&names).await?,
             found => found?,
         };
-        found.extend(self.exact_overviews().await?);
+        found.extend(exact.into_iter().map(MigrationOverview::of_exact));
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }

@@ -138,13 +138,13 @@ pub(crate) struct ExactCommand<'c> {
 
 /// What an operator asks of them.
 pub(crate) trait ExactMigrations: Send + Sync {
-    /// All of them, or the one of this name, whose rows are in this database.
-    fn exact_rows<'a>(
-        &'a self,
-        _name: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<ExactRow>, Error>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    /// The one of this name, whose rows are in this database.
+    fn exact_row<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<Option<ExactRow>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
+
+    /// The names of the other migrations, and all of these, by one statement.
+    fn names_and_exact(&self) -> BoxFuture<'_, Result<(Vec<String>, Vec<ExactRow>), Error>>;
 
     /// Leaves a job for any instance, in the place of one that nobody runs, and records the command, in one transaction.
     fn exact_command<'a>(

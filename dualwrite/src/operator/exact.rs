@@ -82,12 +82,6 @@ pub(crate) fn against(state: &ExactState) -> Option<(Stage, Vec<Blocker>)> {
 }
 
 impl Operator {
-    /// All of them, as the others are listed.
-    pub(super) async fn exact_overviews(&self) -> Result<Vec<MigrationOverview>, Error> {
-        let rows = self.control.exact_rows(None).await?;
-        Ok(rows.into_iter().map(MigrationOverview::of_exact).collect())
-    }
-
     /// The one of this name with its jobs, if it is in exact mode.
     pub(super) async fn exact_overview(
         &self,
@@ -101,7 +95,7 @@ impl Operator {
 
     /// The one of this name, if it is in exact mode.
     pub(crate) async fn exact_row(&self, name: &str) -> Result<Option<ExactRow>, Error> {
-        Ok(self.control.exact_rows(Some(name)).await?.into_iter().next())
+        self.control.exact_row(name).await
     }
 }
 
@@ -184,9 +178,9 @@ pub(super) async fn run(
     let started =
         "started; an instance does it as soon as it sees it; `jobs` says what it comes to";
     let text = answer.unwrap_or_else(|| started.to_owned());
-    let after = execution.control.exact_rows(Some(name)).await?;
+    let after = execution.control.exact_row(name).await?;
     let (stage, epoch) =
-        after.first().map_or((state.stage, row.epoch()), |row| (row.stage(), row.epoch()));
+        after.as_ref().map_or((state.stage, row.epoch()), |row| (row.stage(), row.epoch()));
     Ok(outcome(stage, epoch, text))
 }
 

@@ -119,7 +119,7 @@ try {
   await Promise.all([plain.waitForNavigation(), plain.click("a.danger")]);
   await shot(plain, "rollback");
   await Promise.all([plain.waitForNavigation(), plain.click("button.danger")]);
-  check((await plain.content()).includes("There is nothing to roll back"), "it is rolled back");
+  check((await plain.content()).includes("there is nothing to roll back"), "it is rolled back");
   await shot(plain, "rolled-back");
 } catch (error) {
   failures.push(`it ended early: ${error.stack}`);

@@ -1,6 +1,6 @@
 //! What the pages say: commands that exist, diffs that lead to code which is compiled, one shape for how-to pages.
 
-use super::{blocks, pages, words};
+use super::{Block, blocks, pages, words};
 
 /// How-to pages, and the parts that each of them has.
 const HOW_TO: &[&str] = &[
@@ -38,7 +38,10 @@ fn diffs_lead_to_code_that_is_compiled() {
         let compiled = blocks.iter().filter(|block| matches!(block.kind, "" | "rust"));
         let compiled: Vec<&str> =
             compiled.flat_map(|block| &block.lines).map(|line| plain(line)).collect();
-        for block in blocks.iter().filter(|block| block.kind == "diff") {
+        let diffs = blocks.iter().filter(|block| block.kind == "diff");
+        // A diff of files is compared with them where they are.
+        let of_code = |block: &&Block| !block.lines.iter().any(|line| line.starts_with("+++ "));
+        for block in diffs.filter(of_code) {
             count += 1;
             for line in &block.lines {
                 let (mark, code) = line.split_at(line.len().min(1));
@@ -86,7 +89,10 @@ async fn commands_of_the_pages_exist() {
             if command.contains("--because") && !command.contains("--by") {
                 words.extend(["--by".to_owned(), "ada".to_owned()]); // DUALWRITE_ACTOR
             }
-            words.splice(1..1, ["--database".to_owned(), nowhere.clone()]);
+            match words.iter().position(|word| word == "--database") {
+                Some(at) => words[at + 1].clone_from(&nowhere),
+                None => drop(words.splice(1..1, ["--database".to_owned(), nowhere.clone()])),
+            }
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let code = dualwrite_cli::run(&words, &mut out, &mut err).await;
             let said = String::from_utf8_lossy(&err).into_owned();

@@ -111,23 +111,39 @@ async fn leave<DB: Backend>(
     Ok(Some(Taken::Done))
 }
 
+/// As [`row_of`] reads them.
+const ROWS: &str = "SELECT a.migration, a.side, a.is_primary, a.epoch, a.closed, a.closed_by, a.closed_because, \
+                    a.closed_until, r.report, {now} - r.reported_at, r.reported_at, r.verified \
+                    FROM dualwrite_authority a JOIN dualwrite_relay r ON r.migration = a.migration ";
+const COLUMNS: usize = 12;
+
 impl<DB: Backend> ExactMigrations for SqlControl<DB> {
-    fn exact_rows<'a>(
-        &'a self,
-        name: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<ExactRow>, Error>> {
+    fn exact_row<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<ExactRow>, Error>> {
         Box::pin(async move {
-            let one = if name.is_some() { "WHERE a.migration = ? " } else { "" };
+            let sql = format!("{ROWS}WHERE a.migration = ?");
+            let rows = self.fetch(DOING, &sql, &[name.into()]).await?;
+            let row = rows.first().map(row_of).transpose();
+            row.map_err(|error| Error::database(DOING, error))
+        })
+    }
+
+    fn names_and_exact(&self) -> BoxFuture<'_, Result<(Vec<String>, Vec<ExactRow>), Error>> {
+        Box::pin(async move {
+            let nothing = ["NULL"; COLUMNS - 1].join(", ");
             let sql = format!(
-                "SELECT a.migration, a.side, a.is_primary, a.epoch, a.closed, a.closed_by, a.closed_because, \
-                 a.closed_until, r.report, {{now}} - r.reported_at, r.reported_at, r.verified \
-                 FROM dualwrite_authority a JOIN dualwrite_relay r ON r.migration = a.migration {one}\
-                 ORDER BY a.migration LIMIT {ROWS_MAX}"
+                "SELECT name, {nothing} FROM dualwrite_migration \
+                 UNION ALL SELECT * FROM ({ROWS}ORDER BY a.migration LIMIT {ROWS_MAX}) e"
             );
-            let values: Vec<SqlValue> = name.map(SqlValue::from).into_iter().collect();
-            let rows = self.fetch(DOING, &sql, &values).await?;
-            let rows = rows.iter().map(row_of).collect::<sqlx::Result<_>>();
-            rows.map_err(|error| Error::database(DOING, error))
+            let (mut names, mut exact) = (Vec::new(), Vec::new());
+            let doing = "reading the names";
+            let failed = |error| Error::database(doing, error);
+            for row in self.fetch(doing, &sql, &[]).await? {
+                match row.is_null(1) {
+                    true => names.push(row.text(0).map_err(failed)?.to_owned()),
+                    false => exact.push(row_of(&row).map_err(failed)?),
+                }
+            }
+            Ok((names, exact))
         })
     }
 
