@@ -350,8 +350,8 @@ async fn links_hold_where_the_page_is_nested<D: Sql>(db: Scratch<D>) {
         let browser = Browser(router);
         let page = browser.shows(first).await;
         let links = linked(first, &page);
-        // Home, search, the migration, refresh, JSON, the icon, and the script.
-        assert_eq!(links.len(), 7, "{page}");
+        // Home, search, the migration, removals, refresh, JSON, the icon, and the script.
+        assert_eq!(links.len(), 8, "{page}");
         for link in &links {
             browser.shows(link).await;
         }

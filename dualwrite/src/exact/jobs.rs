@@ -176,7 +176,7 @@ async fn go(core: &Core, subject: &str) -> Result<String, Error> {
     if let Some(expected) = expected.filter(|expected| *expected != epoch) {
         let message = format!(
             "epoch {expected} was expected, and it is at epoch {epoch}: somebody moved the migration since you looked; \
-             look again before you decide"
+             refresh before you decide"
         );
         return Err(Error::new(ErrorKind::Conflict, message).of(&core.name));
     }

@@ -92,7 +92,7 @@ impl<S: ExactSide> Operated for Half<S> {
             let mut tx = self.begin_to_hold().await?;
             if self.hold(&mut tx).await?.primary {
                 tx.rollback().await?;
-                let message = "a hand-over has just made the other side the mirror; look again, and give it again";
+                let message = "a hand-over has just made the other side the mirror; refresh, and repeat the command";
                 return Err(Error::new(ErrorKind::Conflict, message).of(&self.name));
             }
             let skipped =
