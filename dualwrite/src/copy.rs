@@ -171,7 +171,7 @@ pub trait CopyKeys: Send + Sync + 'static {
 
 /// A copy function with a way back, from new to old: for the reverse copy before a rollback from `Complete`, for
 /// repairs while new answers, and for dead letters of writes to old. Register it with
-/// [`backfill_both_ways`](crate::migration::Registration::backfill_both_ways).
+/// [`backfill_both_ways`](crate::Registration::backfill_both_ways).
 ///
 /// [`new_source`](CopyKeys::new_source) says where the keys of new are, and is needed here.
 ///

@@ -8,12 +8,12 @@ use crate::error::{BoxError, Error};
 use crate::transaction::Tx;
 
 /// A copy function with its way back, as one value:
-/// [`backfill_both_ways(copy)`](crate::migration::Registration::backfill_both_ways) is `backfill(BothWays(copy))`.
+/// [`backfill_both_ways(copy)`](crate::Registration::backfill_both_ways) is `backfill(BothWays(copy))`.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] mod example {
 /// use dualwrite::copy::BothWays;
-/// use dualwrite::migration::Registration;
+/// use dualwrite::Registration;
 /// use dualwrite::{CopyBack, CopyKeys};
 /// use sqlx::Sqlite;
 ///
