@@ -126,6 +126,9 @@ pub(crate) struct ExactRow {
     pub(crate) overview: ExactOverview,
 }
 
+/// The names of the other migrations, and all of these.
+pub(crate) type Named = (Vec<String>, Vec<ExactRow>);
+
 /// A command for any instance of such a migration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExactCommand<'c> {
@@ -143,8 +146,8 @@ pub(crate) trait ExactMigrations: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// The names of the other migrations, and all of these, by one statement.
-    fn names_and_exact(&self) -> BoxFuture<'_, Result<(Vec<String>, Vec<ExactRow>), Error>>;
+    /// By one statement.
+    fn names_and_exact(&self) -> BoxFuture<'_, Result<Named, Error>>;
 
     /// Leaves a job for any instance, in the place of one that nobody runs, and records the command, in one transaction.
     fn exact_command<'a>(

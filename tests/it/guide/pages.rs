@@ -40,7 +40,7 @@ fn diffs_lead_to_code_that_is_compiled() {
             compiled.flat_map(|block| &block.lines).map(|line| plain(line)).collect();
         let diffs = blocks.iter().filter(|block| block.kind == "diff");
         // A diff of files is compared with them where they are.
-        let of_code = |block: &&Block| !block.lines.iter().any(|line| line.starts_with("+++ "));
+        let of_code = |block: &&Block<'_>| !block.lines.iter().any(|line| line.starts_with("+++ "));
         for block in diffs.filter(of_code) {
             count += 1;
             for line in &block.lines {

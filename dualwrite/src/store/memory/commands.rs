@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::control::commands::{
     Commands, Compared, Job, JobKind, Open, RecordedChange, Taken, moved,
 };
-use crate::control::exact::{ExactMigrations, ExactRow};
+use crate::control::exact::{ExactMigrations, Named};
 use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::Tasks as _;
 use crate::control::{AuditEvent, Control as _};
@@ -63,7 +63,7 @@ impl Entry {
 }
 
 impl ExactMigrations for MemoryControl {
-    fn names_and_exact(&self) -> BoxFuture<'_, Result<(Vec<String>, Vec<ExactRow>), Error>> {
+    fn names_and_exact(&self) -> BoxFuture<'_, Result<Named, Error>> {
         Box::pin(async move { Ok((self.names().await?, Vec::new())) })
     }
 }

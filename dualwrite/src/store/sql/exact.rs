@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::control::commands::Taken;
-use crate::control::exact::{ExactCommand, ExactMigrations, ExactOverview, ExactRow};
+use crate::control::exact::{ExactCommand, ExactMigrations, ExactOverview, ExactRow, Named};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
@@ -127,7 +127,7 @@ impl<DB: Backend> ExactMigrations for SqlControl<DB> {
         })
     }
 
-    fn names_and_exact(&self) -> BoxFuture<'_, Result<(Vec<String>, Vec<ExactRow>), Error>> {
+    fn names_and_exact(&self) -> BoxFuture<'_, Result<Named, Error>> {
         Box::pin(async move {
             let nothing = ["NULL"; COLUMNS - 1].join(", ");
             let sql = format!(
