@@ -216,7 +216,9 @@ async fn exact_mode_emits_what_the_documents_say<O: CartDb, N: CartDb>(pair: Pai
     let published = async || emitted.sum("dualwrite_exact_stage", &[]) == 3.0;
     until("it is published", published).await;
     assert!(emitted.sum("dualwrite_exact_moves_total", &[("to", "live")]) >= 1.0);
-    assert!(emitted.sum("dualwrite_outbox_applied_total", &[]) >= 1.0);
+    // What is applied is counted after its commit.
+    let applied = async || emitted.sum("dualwrite_outbox_applied_total", &[]) >= 1.0;
+    until("it is counted", applied).await;
     assert!(emitted.sum("dualwrite_exact_hand_over_seconds", &[]) >= 1.0);
     let documented = documented_in(GUIDE.split(EXACT).nth(1).unwrap());
     let series = emitted.series();
