@@ -343,55 +343,6 @@ impl<'m> Removing<'m> {
         Ok(statements)
     }
 
-    /// What stands against a statement of somebody else's that drops it; `None` where everything was dropped already.
-    pub(crate) async fn against_a_drop(&self) -> Result<Option<Vec<String>>, Error> {
-        let known = self.known().await?;
-        let facts = &known.facts;
-        Ok(match next(facts.phase, &facts.declared) {
-            None => None,
-            Some(RemovalPhase::Dropped) => Some(missing(facts, &known.shape)),
-            Some(next) => Some(vec![format!(
-                "it stands at {}, and its next phase is {next}: `dualwrite removal`",
-                facts.phase
-            )]),
-        })
-    }
-
-    /// What is removed, by its own names and by those that it has out of the way.
-    pub(crate) async fn all_objects(&self) -> Result<Vec<OldObject>, Error> {
-        let declared = self.control.removal(self.name).await?.declared;
-        let mut objects = declared.objects().to_vec();
-        objects.extend_from_slice(all_renamed(&declared).objects());
-        Ok(objects)
-    }
-
-    /// Before somebody else drops it: the triggers go, for a column cannot be dropped everywhere that they name.
-    pub(crate) async fn before_a_drop(&self, by: &str, because: &str) -> Result<(), Error> {
-        let known = self.admitted(RemovalPhase::Dropped, by, because).await?;
-        for object in known.contract().objects() {
-            self.unwatch(&known, object).await?;
-        }
-        Ok(())
-    }
-
-    /// After somebody else ran these statements: where all of it is gone, it is dropped.
-    pub(crate) async fn after_a_drop(
-        &self,
-        (by, because): (&str, &str),
-        detail: String,
-        failed: Option<&Error>,
-    ) -> Result<(), Error> {
-        if let Some(error) = failed {
-            return self.record("failed", by, because, error.to_string()).await;
-        }
-        let known = self.known().await?;
-        let is_left = |object: &OldObject| known.has_own(object) || known.has_other(object);
-        if known.contract().objects().iter().any(is_left) {
-            return self.record("altered", by, because, detail).await;
-        }
-        self.step(&known, (RemovalPhase::Dropped, "dropped"), (by, because), detail).await
-    }
-
     /// Takes it back to use, from any phase but the last: its names are what they were, and nobody is recorded any more.
     ///
     /// # Errors
@@ -449,5 +400,58 @@ impl<'m> Removing<'m> {
         self.control.check_version().await?;
         self.control.removal(self.name).await?;
         self.control.removal_events(self.name, EVENTS).await
+    }
+}
+
+/// What a file of migrations drops, by the guarded migrator.
+#[cfg(feature = "schema")]
+impl Removing<'_> {
+    /// What stands against a statement of somebody else's that drops it; `None` where everything was dropped already.
+    pub(crate) async fn against_a_drop(&self) -> Result<Option<Vec<String>>, Error> {
+        let known = self.known().await?;
+        let facts = &known.facts;
+        Ok(match next(facts.phase, &facts.declared) {
+            None => None,
+            Some(RemovalPhase::Dropped) => Some(missing(facts, &known.shape)),
+            Some(next) => Some(vec![format!(
+                "it stands at {}, and its next phase is {next}: `dualwrite removal`",
+                facts.phase
+            )]),
+        })
+    }
+
+    /// What is removed, by its own names and by those that it has out of the way.
+    pub(crate) async fn all_objects(&self) -> Result<Vec<OldObject>, Error> {
+        let declared = self.control.removal(self.name).await?.declared;
+        let mut objects = declared.objects().to_vec();
+        objects.extend_from_slice(all_renamed(&declared).objects());
+        Ok(objects)
+    }
+
+    /// Before somebody else drops it: the triggers go, for a column cannot be dropped everywhere that they name.
+    pub(crate) async fn before_a_drop(&self, by: &str, because: &str) -> Result<(), Error> {
+        let known = self.admitted(RemovalPhase::Dropped, by, because).await?;
+        for object in known.contract().objects() {
+            self.unwatch(&known, object).await?;
+        }
+        Ok(())
+    }
+
+    /// After somebody else ran these statements: where all of it is gone, it is dropped.
+    pub(crate) async fn after_a_drop(
+        &self,
+        (by, because): (&str, &str),
+        detail: String,
+        failed: Option<&Error>,
+    ) -> Result<(), Error> {
+        if let Some(error) = failed {
+            return self.record("failed", by, because, error.to_string()).await;
+        }
+        let known = self.known().await?;
+        let is_left = |object: &OldObject| known.has_own(object) || known.has_other(object);
+        if known.contract().objects().iter().any(is_left) {
+            return self.record("altered", by, because, detail).await;
+        }
+        self.step(&known, (RemovalPhase::Dropped, "dropped"), (by, because), detail).await
     }
 }
