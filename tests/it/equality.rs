@@ -10,6 +10,7 @@ use crate::support::sql::Sql;
 
 on_all_databases!(
     two_types_without_a_common_equality_are_compared,
+    columns_of_one_type_are_compared_to_the_letter,
     renamed_columns_of_two_collations_are_copied_and_compared,
 );
 
@@ -86,6 +87,85 @@ fn copier<D: TestDb>(mapping: fn() -> Mapping<D::Db>) -> CopySql<D::Db, i64> {
         .new_source(KeySource::table("new_field").column("id"))
         .copying("INSERT INTO new_field SELECT id, f FROM {rows} r")
         .compared_by(mapping)
+}
+
+/// Types of both sides, and two values that the equality of the type may take for one, and a comparison to the letter not.
+fn letters<D: TestDb>() -> Vec<([&'static str; 2], [&'static str; 2])> {
+    let cases = ["'a'", "'A'"];
+    let blanks = ["'a'", "'a '"];
+    let mut all = vec![
+        (["VARCHAR(20)"; 2], cases),
+        (["VARCHAR(20)"; 2], blanks),
+        (["BIGINT"; 2], ["1", "2"]),
+        (["BIGINT"; 2], ["0", "NULL"]),
+        (["NUMERIC(10, 2)"; 2], ["1", "1.01"]),
+        (["DATE"; 2], ["'2026-01-02'", "'2026-01-03'"]),
+        (["BIGINT", "VARCHAR(20)"], ["1", "'1.0'"]),
+        (["REAL"; 2], ["0.5", "0.25"]),
+    ];
+    all.extend(match D::NAME {
+        "postgres" => vec![
+            (["text", "varchar(5)"], cases),
+            (["text COLLATE caseless"; 2], cases),
+            (["numeric"; 2], ["1.0", "1.00"]),
+            (["interval"; 2], ["'1 mon'", "'30 days'"]),
+            (["double precision"; 2], ["'0'", "'-0'"]),
+            (["timestamptz"; 2], ["'2026-01-02 00:00Z'", "'2026-01-02 00:00:01Z'"]),
+            (["boolean"; 2], ["true", "false"]),
+            (["mood"; 2], ["'good'", "'bad'"]),
+        ],
+        "mysql" => vec![
+            (["VARCHAR(20) COLLATE utf8mb4_general_ci"; 2], ["'e'", "'é'"]),
+            (["TEXT CHARACTER SET latin1", "CHAR(5) CHARACTER SET latin1"], cases),
+            (["VARCHAR(20) CHARACTER SET latin1", "VARCHAR(20)"], ["'é'", "'É'"]),
+            (["ENUM('a', 'b')"; 2], ["'a'", "'b'"]),
+            (["DOUBLE"; 2], ["1e15", "1000000000000001"]),
+            (["INT(5) ZEROFILL"; 2], ["7", "8"]),
+            (["VARBINARY(5)"; 2], blanks),
+        ],
+        _ => vec![
+            (["TEXT COLLATE NOCASE"; 2], cases),
+            (["TEXT COLLATE RTRIM"; 2], blanks),
+            ([""; 2], ["1", "1.0"]),
+            ([""; 2], ["1", "'1.0'"]),
+            (["NUMERIC", "TEXT"], ["1", "'1.0'"]),
+            (["INTEGER", "REAL"], ["1", "1.0"]),
+            (["BLOB"; 2], ["'a'", "x'61'"]),
+        ],
+    });
+    all
+}
+
+async fn columns_of_one_type_are_compared_to_the_letter<D: Sql>(db: Scratch<D>) {
+    if D::NAME == "postgres" {
+        db.execute("CREATE TYPE mood AS ENUM ('good', 'bad')").await;
+        db.execute(
+            "CREATE COLLATION caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        )
+        .await;
+    }
+    let pool = db.another_pool(5).await;
+    let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+    for (number, (types, [one, other])) in letters::<D>().into_iter().enumerate() {
+        for (side, table) in ["old_field", "new_field"].into_iter().enumerate() {
+            let f = types[side];
+            db.execute(&format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, f {f})")).await;
+            let second = if side == 0 { one } else { other };
+            let same = if types[0] == types[1] { one } else { "NULL" };
+            db.execute(&format!("INSERT INTO {table} VALUES (1, {same}), (2, {second}), (3, NULL)"))
+                .await;
+        }
+        let copy = copier::<D>(|| Mapping::new().column("f", "f"));
+        let migration =
+            runtime.migration(format!("m{number}")).backfill(copy).register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let report = migration.verify().run().await.unwrap();
+        assert_eq!((report.compared, report.keys), (3, vec!["2".to_owned()]), "{types:?} {one}");
+        for table in ["old_field", "new_field"] {
+            db.execute(&format!("DROP TABLE {table}")).await;
+        }
+    }
+    runtime.shutdown().await.unwrap();
 }
 
 async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>) {

@@ -12,6 +12,7 @@ use crate::database::Identifier;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Alike, Backend};
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::preflight::schema::PlainEquality;
 
 /// The most fields that a database compares: each is one column of the answer.
 pub const MAPPED_FIELDS_MAX: usize = 200;
@@ -66,18 +67,21 @@ pub(crate) enum Same {
     Exactly,
     /// As the columns of a derived struct are.
     As(Alike),
+    /// Exactly, where the catalogue says that less is enough for it.
+    Plainly(PlainEquality),
 }
 
-/// Fields that are compared exactly, whatever the mapping says: the database has no equality for their types.
+/// How fields are compared, whatever the mapping says: exactly, because the database has no equality for their types, or
+/// plainly, because that is enough.
 #[derive(Debug, Default)]
-pub(crate) struct Exactly(Mutex<Vec<bool>>);
+pub(crate) struct Learned(Mutex<Vec<Option<Same>>>);
 
-impl Exactly {
-    pub(crate) fn is(&self, field: usize) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(field).copied().unwrap_or(false)
+impl Learned {
+    pub(crate) fn of(&self, field: usize) -> Option<Same> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(field).copied().flatten()
     }
 
-    pub(crate) fn set(&self, fields: Vec<bool>) {
+    pub(crate) fn set(&self, fields: Vec<Option<Same>>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fields;
     }
 }

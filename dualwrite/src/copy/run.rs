@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::erased::{CopyParts, Held, KeyOfAnotherType};
 use super::judged::Judged;
-use super::mapping::{Exactly, Mapping};
+use super::mapping::{Learned, Mapping};
 use super::source::{Extent, KeyParts, Pages};
 use super::template::Template;
 use super::{Copied, CopyKeys};
@@ -38,7 +38,7 @@ pub(crate) struct SqlCopier<DB: Backend> {
     ranges: Option<Vec<Template>>,
     pub(crate) mapping: Option<Mapping<DB>>,
     pub(crate) judged: Judged,
-    pub(crate) exactly: Exactly,
+    pub(crate) learned: Learned,
 }
 
 impl<DB: Backend> SqlCopier<DB> {
@@ -59,9 +59,9 @@ impl<DB: Backend> SqlCopier<DB> {
         };
         let ranges = copy.ranges().map(parse).transpose()?;
         let judged = Judged::default();
-        let exactly = Exactly::default();
+        let learned = Learned::default();
         let Held(copy) = copy.held();
-        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged, exactly })
+        Ok(Self { copy, pool, replicas, pages, new_pages, ranges, mapping, judged, learned })
     }
 
     /// Whether [`copy_range`](Self::copy_range) can copy from old to new now. Marks are cleared by key.

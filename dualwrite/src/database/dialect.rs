@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::database::text;
+use crate::preflight::schema::PlainEquality;
 
 /// When two columns say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl Dialect {
     /// NULL is the same as NULL.
     pub(crate) fn differs_exactly(&self, left: &str, right: &str) -> String {
         match (self.numbered, self.on_duplicate_key) {
-            (true, _) => differs_on_postgres(left, right),
+            (true, _) => letters_differ_on_postgres(left, right),
             (_, true) => differs_on_mysql(left, right),
             // A column of numbers takes the text `1.0` for 1; of one type nothing is converted.
             (_, false) => format!(
@@ -140,6 +141,21 @@ impl Dialect {
                  AND CAST({left} AS TEXT) IS NOT CAST({right} AS TEXT)))",
                 self.differs(left, right, Alike::Letters)
             ),
+        }
+    }
+
+    /// The same for two columns of which the catalogue says that this is enough.
+    pub(crate) fn differs_plainly(&self, left: &str, right: &str, plain: PlainEquality) -> String {
+        match (self.on_duplicate_key, plain) {
+            (true, PlainEquality::Bytes) => {
+                format!("NOT (CAST({left} AS BINARY) <=> CAST({right} AS BINARY))")
+            }
+            (_, PlainEquality::Equal | PlainEquality::Bytes) => {
+                self.differs(left, right, Alike::Equal)
+            }
+            (_, PlainEquality::Letters) => letters_differ_on_postgres(left, right),
+            (_, PlainEquality::Json) => json_differs_on_postgres(left, right),
+            (_, PlainEquality::JsonInside) => json_inside_differs_on_postgres(left, right),
         }
     }
 
@@ -205,29 +221,26 @@ fn letters_differ_on_postgres(left: &str, right: &str) -> String {
     )
 }
 
-/// What JSON says does not depend on how it is written, which `jsonb` does not keep. The same holds for arrays of it, and for
-/// domains over these. The catalogue is asked of rows alone whose letters differ.
-fn differs_on_postgres(left: &str, right: &str) -> String {
-    let is_of = |side: &str, types: &str| {
+/// What JSON says does not depend on how it is written, which `jsonb` does not keep.
+fn json_differs_on_postgres(left: &str, right: &str) -> String {
+    let json = |side: &str| format!("CAST(CAST({side} AS text) AS jsonb)");
+    let letters = letters_differ_on_postgres(left, right);
+    format!("({letters} AND {} IS DISTINCT FROM {})", json(left), json(right))
+}
+
+/// The same of JSON in arrays and composite types.
+fn json_inside_differs_on_postgres(left: &str, right: &str) -> String {
+    let unequal =
+        |said: &dyn Fn(&str) -> String| format!("{} IS DISTINCT FROM {}", said(left), said(right));
+    let json = unequal(&|side| format!("to_jsonb(ROW({side}))"));
+    // In JSON nothing tells NULL from the word `null`, and the text of a row does.
+    let nulls = unequal(&|side| {
         format!(
-            "EXISTS (SELECT 1 FROM pg_catalog.pg_type t WHERE t.oid = pg_typeof({side}) \
-             AND (t.oid IN ({types}) OR t.typbasetype IN ({types})))"
+            "(SELECT count(*) FROM regexp_matches(CAST(ROW({side}) AS text), \
+             '[(,{{][\"\\\\[:space:]]*null\\M', 'g'))"
         )
-    };
-    let when = |types: &str, value: &str| {
-        let cast = |side: &str| format!("CAST(CAST({side} AS text) AS {value})");
-        let (both, unequal) = (
-            format!("{} AND {}", is_of(left, types), is_of(right, types)),
-            format!("{} IS DISTINCT FROM {}", cast(left), cast(right)),
-        );
-        format!("WHEN {both} THEN {unequal}")
-    };
-    format!(
-        "({} AND CASE {} {} ELSE true END)",
-        letters_differ_on_postgres(left, right),
-        when("'json'::regtype, 'jsonb'::regtype", "jsonb"),
-        when("'json[]'::regtype, 'jsonb[]'::regtype", "jsonb[]"),
-    )
+    });
+    format!("({} AND ({json} OR {nulls}))", letters_differ_on_postgres(left, right))
 }
 
 /// Two collations have no equality in common, so texts are compared as bytes of one character set and bytes as

@@ -15,6 +15,7 @@ mod install;
 mod notes;
 mod pooler;
 mod trigger;
+mod types;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -37,7 +38,7 @@ use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
-use crate::preflight::schema::{self, Table, TableName};
+use crate::preflight::schema::{self, PlainEquality, Table, TableName};
 use crate::stages::hazard::HazardScan;
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
@@ -300,6 +301,17 @@ impl Adapter for PostgresAdapter {
         names: &[TableName],
     ) -> sqlx::Result<Vec<Option<Table>>> {
         catalogue::read(conn, names).await
+    }
+
+    async fn compared_by_type(
+        conn: &mut PgConnection,
+        sides: &[[String; 2]],
+    ) -> sqlx::Result<Vec<Option<PlainEquality>>> {
+        types::compared(conn, sides).await
+    }
+
+    fn compared_plainly(old: &schema::Column, new: &schema::Column) -> Option<PlainEquality> {
+        catalogue::compared_plainly(old, new)
     }
 
     fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {

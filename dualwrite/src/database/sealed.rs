@@ -16,7 +16,7 @@ use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
-use crate::preflight::schema::{Column, Table, TableName};
+use crate::preflight::schema::{Column, PlainEquality, Table, TableName};
 use crate::stages::hazard::HazardScan;
 
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
@@ -263,6 +263,18 @@ pub trait Adapter: Send + Sync + 'static {
         conn: &mut Connection<Self>,
         names: &[TableName],
     ) -> impl Future<Output = sqlx::Result<Vec<Option<Table>>>> + Send;
+
+    /// How two columns of tables are compared exactly, where less is enough for it than for any two.
+    fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality>;
+
+    /// The same for any two, by the types of these scalar queries of the old and of the new side.
+    fn compared_by_type(
+        conn: &mut Connection<Self>,
+        sides: &[[String; 2]],
+    ) -> impl Future<Output = sqlx::Result<Vec<Option<PlainEquality>>>> + Send {
+        let _ = conn;
+        std::future::ready(Ok(vec![None; sides.len()]))
+    }
 
     /// How keys of this kind are read, bound and compared in a column, or why they cannot be.
     fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>;

@@ -29,7 +29,7 @@ use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
 use crate::preflight::rows::TableNotes;
-use crate::preflight::schema::{self, Table, TableName};
+use crate::preflight::schema::{self, PlainEquality, Table, TableName};
 use crate::stages::hazard::HazardScan;
 
 const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_control.sql");
@@ -293,6 +293,10 @@ impl Adapter for SqliteAdapter {
         names: &[TableName],
     ) -> sqlx::Result<Vec<Option<Table>>> {
         catalogue::read(conn, names).await
+    }
+
+    fn compared_plainly(old: &schema::Column, new: &schema::Column) -> Option<PlainEquality> {
+        catalogue::compared_plainly(old, new)
     }
 
     fn key_form(column: &schema::Column, kind: KeyKind) -> Result<KeyForm, Unfit> {

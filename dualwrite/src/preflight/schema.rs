@@ -69,6 +69,23 @@ pub struct Column {
     pub(crate) is_generated: bool,
 }
 
+/// How two columns of one type are compared where that says the same as a comparison of any two to the letter,
+/// and is faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum PlainEquality {
+    /// By the equality of their type: two values that are equal are written alike.
+    Equal,
+    /// By their bytes: texts of one character set.
+    Bytes,
+    /// By how they are written.
+    Letters,
+    /// By what JSON says, however it is written.
+    Json,
+    /// The same of JSON inside of arrays, or of composite types.
+    JsonInside,
+}
+
 /// An index without a condition, whose parts are all columns.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {

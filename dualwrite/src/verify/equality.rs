@@ -1,34 +1,110 @@
-//! Which fields the database has no equality for: two collations on MySQL and MariaDB, `json` on PostgreSQL. Such a
-//! field of [`Mapping::same`](crate::Mapping::same) is compared as one of [`Mapping::column`](crate::Mapping::column).
+//! How fields are compared, asked of the database. It has no equality for some: two collations on MySQL and MariaDB, `json`
+//! on PostgreSQL; such a field of [`Mapping::same`](crate::Mapping::same) is compared as one of
+//! [`Mapping::column`](crate::Mapping::column). And of two columns of one type the catalogue says that their own equality,
+//! which is fast, is exact.
 
 use super::statements::{differs, spelled};
-use crate::copy::mapping::{MappedField, Same};
+use crate::copy::learn::Connection;
+use crate::copy::mapping::{Mapped, MappedField, Same};
 use crate::copy::run::{SqlCopier, dialect};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
 use crate::error::Error;
+use crate::preflight::schema::{Column, PlainEquality, Table};
+
+/// What was learned of each field of the mapping.
+pub(crate) type Equalities = Vec<Option<Same>>;
 
 /// Asks, on a connection outside of a transaction, which an error would end.
-pub(crate) async fn learn<DB: Backend>(copier: &SqlCopier<DB>) -> Result<(), Error> {
-    if copier.elsewhere().is_some() || !dialect::<DB>().server {
-        return Ok(());
-    }
-    let Some(mapping) = &copier.mapping else { return Ok(()) };
-    let asked: Vec<(usize, &MappedField)> = mapping
-        .fields
-        .iter()
-        .enumerate()
-        .filter(|(_, field)| field.same != Same::Exactly)
+pub(crate) async fn learn<DB: Backend>(copier: &SqlCopier<DB>) -> Result<Equalities, Error> {
+    let (None, Some(mapping)) = (copier.elsewhere(), &copier.mapping) else {
+        return Ok(Vec::new());
+    };
+    let exactly = are_exact(copier, &mapping.fields).await?;
+    let plain = plainly(copier, &mapping.fields, &exactly).await?;
+    let known = exactly.into_iter().zip(plain);
+    let learned: Equalities = known
+        .map(|(exact, plain)| plain.map(Same::Plainly).or(exact.then_some(Same::Exactly)))
         .collect();
-    let mut exactly = vec![false; mapping.fields.len()];
-    let all: Vec<&MappedField> = asked.iter().map(|(_, field)| *field).collect();
-    if !are_compared(copier, &all).await? {
-        for (at, field) in asked {
-            exactly[at] = !are_compared(copier, &[field]).await?;
+    copier.learned.set(learned.clone());
+    Ok(learned)
+}
+
+/// Which fields are compared exactly: by the mapping, or because the database has no equality for them.
+async fn are_exact<DB: Backend>(
+    copier: &SqlCopier<DB>,
+    fields: &[MappedField],
+) -> Result<Vec<bool>, Error> {
+    let mut exactly: Vec<bool> = fields.iter().map(|field| field.same == Same::Exactly).collect();
+    if !dialect::<DB>().server {
+        return Ok(exactly);
+    }
+    let others: Vec<&MappedField> =
+        fields.iter().filter(|field| field.same != Same::Exactly).collect();
+    if !are_compared(copier, &others).await? {
+        for (field, exactly) in fields.iter().zip(&mut exactly) {
+            *exactly = *exactly || !are_compared(copier, &[field]).await?;
         }
     }
-    copier.exactly.set(exactly);
-    Ok(())
+    Ok(exactly)
+}
+
+/// How these fields are compared exactly, where less is enough for it than for any two.
+async fn plainly<DB: Backend>(
+    copier: &SqlCopier<DB>,
+    fields: &[MappedField],
+    exactly: &[bool],
+) -> Result<Vec<Option<PlainEquality>>, Error> {
+    let mut found = vec![None; fields.len()];
+    let exactly = fields.iter().enumerate().filter(|(at, _)| exactly[*at]);
+    let exactly: Vec<(usize, &MappedField)> = exactly.collect();
+    if exactly.is_empty() {
+        return Ok(found);
+    }
+    let failed = |error| Error::database("asking the catalogue how fields are compared", error);
+    let mut conn = copier.pool.acquire().await.map_err(failed)?;
+    let [old, new] = tables::<DB>(copier, &mut conn).await.map_err(failed)?;
+    let mut others = Vec::new();
+    for (at, field) in exactly {
+        let columns = column(old.as_ref(), &field.old).zip(column(new.as_ref(), &field.new));
+        found[at] = columns.and_then(|(old, new)| DB::Adapter::compared_plainly(old, new));
+        if found[at].is_none() {
+            others.push((at, scalars(copier, field)?));
+        }
+    }
+    let queries: Vec<[String; 2]> = others.iter().map(|(_, queries)| queries.clone()).collect();
+    let types = DB::Adapter::compared_by_type(&mut conn, &queries).await.map_err(failed)?;
+    for ((at, _), equality) in others.into_iter().zip(types) {
+        found[at] = equality;
+    }
+    Ok(found)
+}
+
+/// The columns of a view are expressions, whose values need not be as their type says.
+fn column<'t>(table: Option<&'t Table>, mapped: &Mapped) -> Option<&'t Column> {
+    let Mapped::Column(name) = mapped else { return None };
+    let table = table.filter(|table| !table.is_view)?;
+    table.columns.iter().find(|column| column.name == *name)
+}
+
+/// Queries that have the type of the field on either side, and no row.
+fn scalars<DB: Backend>(copier: &SqlCopier<DB>, field: &MappedField) -> Result<[String; 2], Error> {
+    let new = copier.new_pages.as_ref().unwrap_or(&copier.pages);
+    let query = |value: String, table: &str| format!("SELECT {value} FROM {table} LIMIT 0");
+    Ok([
+        query(spelled::<DB>(&field.old)?, copier.pages.table()),
+        query(spelled::<DB>(&field.new)?, new.table()),
+    ])
+}
+
+async fn tables<DB: Backend>(
+    copier: &SqlCopier<DB>,
+    conn: &mut Connection<DB>,
+) -> sqlx::Result<[Option<Table>; 2]> {
+    let new = copier.new_pages.as_ref().unwrap_or(&copier.pages);
+    let names = [copier.pages.name(), new.name()];
+    let mut tables = DB::Adapter::catalogue(conn, &names).await?.into_iter();
+    Ok([tables.next().flatten(), tables.next().flatten()])
 }
 
 /// Whether the database takes the statement that compares these fields.

@@ -38,7 +38,7 @@ impl<'a, DB: Backend> Plan<'a, DB> {
         };
         let mapped = mapping.unwrap_or(&none);
         let statements =
-            Statements::new(mapped, &copier.pages, &new, has_text_key, &copier.exactly)?;
+            Statements::new(mapped, &copier.pages, &new, has_text_key, &copier.learned)?;
         let apart = mapping.is_none() || statements.orphans_apart;
         let orphans = copier.new_pages.as_ref().filter(|_| apart && elsewhere.is_none());
         let orphans = orphans.and_then(|pages| pages.missing_in(&copier.pages));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::chunk::{ChunkResult, Chunks};
 use super::confirm::{Confirmed, check_stage, confirm};
-use super::equality;
+use super::equality::{self, Equalities};
 use super::mapped::Suspect;
 use super::plan::Plan;
 use crate::clock;
@@ -79,7 +79,7 @@ pub(crate) async fn verify<DB: Backend>(
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
     copier.check_keys().await.map_err(|error| error.of(&shared.name))?;
-    equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
+    let equalities = equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     let record = shared.refresh().await?;
     check_stage(record.position, &shared.name)?;
@@ -89,7 +89,8 @@ pub(crate) async fn verify<DB: Backend>(
     let fresh = VerifyState::new(generations, options.sample);
     let state =
         shared.control.begin_verification(&shared.name, &owner, &fresh, options.afresh).await?;
-    let mut run = Run { plan: &plan, state, owner, since: 0, stored_at: shared.clock.now() };
+    let stored_at = shared.clock.now();
+    let mut run = Run { plan: &plan, equalities, state, owner, since: 0, stored_at };
     let cursor = (run.state.phase, run.state.cursor.clone());
     let limit = options.limit(copier.mapping.is_some());
     let cursor = (cursor.0, cursor.1.as_deref());
@@ -130,6 +131,7 @@ fn may_pass(error: &Error) -> bool {
 
 struct Run<'p, 'a, DB: Backend> {
     plan: &'p Plan<'a, DB>,
+    equalities: Equalities,
     state: VerifyState,
     owner: String,
     /// Keys since progress was stored.
@@ -277,6 +279,11 @@ impl<DB: Backend> Run<'_, '_, DB> {
         let shared = self.plan.shared;
         self.check_generation().await?;
         self.plan.copier.check_keys().await.map_err(|error| error.of(&shared.name))?;
+        let equalities = equality::learn(self.plan.copier).await;
+        if equalities.map_err(|error| error.of(&shared.name))? != self.equalities {
+            let message = "a column was altered while the verification ran; start it again";
+            return Err(Error::new(ErrorKind::Conflict, message).of(&shared.name));
+        }
         if self.state.report.sample.is_none() {
             let checked = self.plan.copier.check_repeats().await;
             checked.map_err(|error| error.of(&shared.name))?;

@@ -2,7 +2,7 @@
 //! texts and values to bind.
 
 use crate::copy::keyed::Keyed;
-use crate::copy::mapping::{Exactly, Mapped, MappedField, Mapping, Same};
+use crate::copy::mapping::{Learned, Mapped, MappedField, Mapping, Same};
 use crate::copy::run::dialect;
 use crate::copy::source::{Bound, KeyParts, Pages};
 use crate::database::Identifier;
@@ -56,6 +56,7 @@ pub(crate) fn differs(dialect: &Dialect, [old, new]: &[String; 2], same: Same) -
     match same {
         Same::Exactly => dialect.differs_exactly(old, new),
         Same::As(alike) => dialect.differs(old, new, alike),
+        Same::Plainly(plain) => dialect.differs_plainly(old, new, plain),
     }
 }
 
@@ -65,12 +66,12 @@ impl Statements {
         old: &Pages,
         new: &Pages,
         has_text_key: bool,
-        exactly: &Exactly,
+        learned: &Learned,
     ) -> Result<Self, Error> {
         let quote = dialect::<DB>();
         let field = |(at, field): (usize, &MappedField)| -> Result<Field, Error> {
             let (old, new) = (spelled::<DB>(&field.old)?, spelled::<DB>(&field.new)?);
-            let same = if exactly.is(at) { Same::Exactly } else { field.same };
+            let same = learned.of(at).unwrap_or(field.same);
             Ok(Field { old, new, same })
         };
         let one_row = mapping.elsewhere.is_none() && new.missing_in(old).is_none();
@@ -318,7 +319,9 @@ impl Statements {
     /// The values of a side that a hash is made of: to the letter where that is asked for.
     fn hashed(&self, side: Side, text: &str) -> Vec<String> {
         let value = |field: &Field| match field.same {
-            Same::Exactly if !text.is_empty() => format!("CAST({} AS {text})", field.of(side)),
+            Same::Exactly | Same::Plainly(_) if !text.is_empty() => {
+                format!("CAST({} AS {text})", field.of(side))
+            }
             _ => field.of(side).to_owned(),
         };
         self.fields.iter().map(value).collect()
@@ -390,7 +393,7 @@ mod tests {
             source.pages(dialect::<DB>(), if text { KeyKind::TEXT } else { KeyKind::INTEGER })
         };
         let (old, new) = (pages("old").unwrap(), pages(new).unwrap());
-        Statements::new(mapping, &old, &new, text, &Exactly::default()).unwrap()
+        Statements::new(mapping, &old, &new, text, &Learned::default()).unwrap()
     }
 
     fn at(id: i64) -> KeyParts {

@@ -8,7 +8,7 @@ use crate::database::{SqlRow, SqlValue};
 use crate::error::known::learn_check;
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
-use crate::preflight::schema::{Column, Index, Table, TableName};
+use crate::preflight::schema::{Column, Index, PlainEquality, Table, TableName};
 
 const COLUMNS: &str = "SELECT t.table_type, c.column_name, c.is_nullable, c.column_type, c.data_type, \
      c.collation_name, c.character_set_name, \
@@ -111,6 +111,22 @@ fn column(row: &SqlRow) -> sqlx::Result<Column> {
         extra,
         type_name,
     })
+}
+
+/// Columns of one type of whole numbers, or texts of one character set in which each letter has one form.
+pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
+    let is_text = |base: &str| base.contains("char") || base.contains("text");
+    let simple = ["utf8mb4", "utf8mb3", "latin1", "ascii"];
+    match (&*old.base, &old.charset) {
+        ("tinyint" | "smallint" | "mediumint" | "int" | "bigint", _) => {
+            (old.type_name == new.type_name).then_some(PlainEquality::Equal)
+        }
+        (base, Some(charset)) if is_text(base) && is_text(&new.base) => {
+            let is_simple = simple.contains(&&**charset) && new.charset == old.charset;
+            is_simple.then_some(PlainEquality::Bytes)
+        }
+        _ => None,
+    }
 }
 
 /// The form of a key column of this kind.

@@ -9,7 +9,7 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
-use crate::preflight::schema::{Column, Index, Table, TableName};
+use crate::preflight::schema::{Column, Index, PlainEquality, Table, TableName};
 
 /// The tables by number, and of each type the one below all domains.
 fn wanted(count: usize) -> String {
@@ -140,6 +140,23 @@ fn column(row: &SqlRow) -> sqlx::Result<Column> {
         extra,
         base,
     })
+}
+
+/// Columns of one type whose values are equal only where they are written alike, as those of `numeric` (`1.0`, `1.00`) or
+/// `interval` are not.
+pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
+    let is_own = old.is_enum || new.is_enum || old.operators.is_some() || new.operators.is_some();
+    let is_exact = match (&*old.base, &*new.base) {
+        ("text" | "varchar", "text" | "varchar") => {
+            old.is_deterministic && new.is_deterministic && old.collation == new.collation
+        }
+        (one, other) => {
+            let exact =
+                ["bool", "int2", "int4", "int8", "uuid", "date", "timestamp", "timestamptz"];
+            one == other && exact.contains(&one)
+        }
+    };
+    (is_exact && !is_own).then_some(PlainEquality::Equal)
 }
 
 /// The form of a key column of this kind.

@@ -9,7 +9,7 @@ use crate::database::sqlite::SqliteAdapter;
 use crate::database::{SqlRow, SqlValue};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
-use crate::preflight::schema::{Column, Index, Table, TableName};
+use crate::preflight::schema::{Column, Index, PlainEquality, Table, TableName};
 
 const COLUMNS: &str = "SELECT c.name, c.type, c.\"notnull\", c.pk, c.dflt_value, c.hidden, l.type, l.wr, l.strict, \
      EXISTS (SELECT 1 FROM pragma_index_list(?, ?) i WHERE i.origin = 'pk') FROM pragma_table_xinfo(?, ?) c \
@@ -157,6 +157,12 @@ fn affinity(declared: &str, is_strict: bool) -> &'static str {
         () if has(&["REAL", "FLOA", "DOUB"]) => "real",
         () => "numeric",
     }
+}
+
+/// Columns of one affinity, which turns all that is stored in them into one class: only there are a text and a number, or
+/// `1` and `1.0`, never equal.
+pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
+    (old.base == new.base && old.base != "blob").then_some(PlainEquality::Equal)
 }
 
 /// The form of a key column of this kind.
