@@ -152,8 +152,10 @@ async fn columns_of_one_type_are_compared_to_the_letter<D: Sql>(db: Scratch<D>) 
             db.execute(&format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, f {f})")).await;
             let second = if side == 0 { one } else { other };
             let same = if types[0] == types[1] { one } else { "NULL" };
-            db.execute(&format!("INSERT INTO {table} VALUES (1, {same}), (2, {second}), (3, NULL)"))
-                .await;
+            db.execute(&format!(
+                "INSERT INTO {table} VALUES (1, {same}), (2, {second}), (3, NULL)"
+            ))
+            .await;
         }
         let copy = copier::<D>(|| Mapping::new().column("f", "f"));
         let migration =

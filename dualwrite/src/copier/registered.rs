@@ -130,6 +130,8 @@ async fn differing_in<DB: Backend>(
         return Err(Error::new(ErrorKind::Unsupported, message).of(&shared.name));
     }
     let key = key.parts(copier.pages.kind).map_err(|error| error.of(&shared.name))?;
+    let learned = crate::verify::equality::learn_in(copier, tx.connection()).await;
+    learned.map_err(|error| error.of(&shared.name))?;
     let plan = crate::verify::plan::Plan::new(copier, shared)?;
     let (found, _) = crate::verify::confirm::differing_locked(&plan, tx, &[key]).await?;
     Ok(found.into_iter().next())

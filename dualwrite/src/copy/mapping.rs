@@ -81,6 +81,10 @@ impl Learned {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(field).copied().flatten()
     }
 
+    pub(crate) fn is_known(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub(crate) fn set(&self, fields: Vec<Option<Same>>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fields;
     }

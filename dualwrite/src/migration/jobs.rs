@@ -264,6 +264,14 @@ impl<'m> Verification<'m> {
         self
     }
 
+    /// Chunks that are compared at once, 1 by default. Each takes a connection of the pool, and one more is taken to look
+    /// ahead; where the pool has none to spare, fewer are compared at once. It is faster where the database has a core for
+    /// each of them. Only chunks of a [`mapping`](crate::CopyKeys::mapping) are compared at once.
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.options.workers = usize::try_from(workers.clamp(1, WORKERS_MAX)).unwrap_or(1);
+        self
+    }
+
     /// Looks at this share of the chunks only, always the same ones: a quick answer that proves nothing.
     pub fn sample(mut self, share: Percent) -> Self {
         self.options.sample = Some(share);

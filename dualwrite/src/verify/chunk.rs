@@ -1,11 +1,12 @@
-//! The walk of a verification: chunk after chunk of keys, each looked at without locks. While one is looked
-//! at, the end of the next is asked for on a second connection, if the pool has one to spare.
+//! The walk of a verification: chunk after chunk of keys, each looked at without locks. Each worker looks at one; meanwhile
+//! the ends of the next are asked for. Each needs a connection; what the pool has none for waits for its turn.
 
 use crate::copy::erased::comparison_failed;
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
+use sqlx::pool::PoolConnection;
 
 use super::apart::{compare_apart, compare_keys};
 use super::mapped::{Suspect, named};
@@ -110,31 +111,58 @@ pub(crate) struct KeyRange {
     last: Option<KeyParts>,
 }
 
+/// A chunk whose end is known.
+#[derive(Clone, Debug)]
+struct Planned {
+    after: Option<KeyParts>,
+    end: End,
+    /// It belongs to the sample.
+    is_wanted: bool,
+}
+
+impl Planned {
+    /// The last key; `None` where all that is left belongs to it.
+    fn last(&self) -> Option<&KeyParts> {
+        match &self.end {
+            End::At(key, _) => Some(key),
+            End::All => None,
+        }
+    }
+}
+
 /// A walk over all chunks.
 pub(crate) struct Chunks<'p, 'a, DB: Backend> {
     plan: &'p Plan<'a, DB>,
     limit: u32,
+    workers: usize,
     sample: Option<Percent>,
     phase: Phase,
     after: Option<KeyParts>,
-    /// The end of the next chunk, where it is known.
-    end: Option<End>,
+    /// The chunks that follow, as far as their ends are known.
+    planned: VecDeque<Planned>,
+    /// Those that were looked at beside the last one.
+    ready: VecDeque<ChunkResult>,
 }
 
 impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
     pub(crate) fn new(
         plan: &'p Plan<'a, DB>,
-        limit: u32,
+        (limit, workers): (u32, usize),
         sample: Option<Percent>,
         (phase, cursor): (Phase, Option<&str>),
     ) -> Result<Self, Error> {
         let kind = plan.copier.pages.kind;
         let after = cursor.map(|key| EncodedKey(key.to_owned()).parts(kind)).transpose()?;
-        Ok(Self { plan, limit, sample, phase, after, end: None })
+        let (planned, ready) = (VecDeque::new(), VecDeque::new());
+        let workers = workers.max(1);
+        Ok(Self { plan, limit, workers, sample, phase, after, planned, ready })
     }
 
     /// The next chunk; `None` when all are done. After an error it may be called again.
     pub(crate) async fn next(&mut self) -> Result<Option<ChunkResult>, Error> {
+        if let Some(ready) = self.ready.pop_front() {
+            return Ok(Some(ready));
+        }
         match (self.phase, self.plan.mapping()) {
             (Phase::Old, Some(_)) => self.mapped().await.map(Some),
             (Phase::Old, None) => self.asked().await.map(Some),
@@ -143,9 +171,9 @@ impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
         }
     }
 
-    /// Whether the chunk that begins here belongs to the sample.
-    fn is_wanted(&self) -> Result<bool, Error> {
-        let after = self.after.as_ref().map(named).transpose()?;
+    /// Whether the chunk that begins after this key belongs to the sample.
+    fn is_wanted(&self, after: Option<&KeyParts>) -> Result<bool, Error> {
+        let after = after.map(named).transpose()?;
         let after = after.map_or_else(String::new, |key| key.0);
         Ok(is_sampled(self.sample, self.plan.shared.salt, &after))
     }
@@ -169,54 +197,100 @@ impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
     }
 
     async fn mapped(&mut self) -> Result<ChunkResult, Error> {
-        let plan = self.plan;
-        let pool = &plan.copier.pool;
-        let failed = plan.failed("taking a connection to verify");
-        let mut conn = pool.acquire().await.map_err(&failed)?;
-        let end = match self.end.take() {
-            Some(end) => end,
-            None => plan.end(&mut conn, self.after.as_ref(), self.limit).await?,
-        };
-        let wanted = self.is_wanted()?;
-        let last = match &end {
-            End::At(key, _) => Some(key.clone()),
-            End::All => None,
-        };
-        let which = Which::Between(self.after.as_ref(), last.as_ref());
-        let (suspects, next) = match (wanted, &last, pool.try_acquire()) {
-            (false, _, _) => (Ok(Vec::new()), None),
-            (true, Some(key), Some(mut second)) => {
-                let next = plan.end(&mut second, Some(key), self.limit);
-                let (suspects, next) = join(self.compare_page(&mut conn, which), next).await;
-                (suspects, next.ok())
+        let pool = &self.plan.copier.pool;
+        let failed = self.plan.failed("taking a connection to verify");
+        let mut first = pool.acquire().await.map_err(failed)?;
+        if self.planned.is_empty() {
+            let ends = self.ends(&mut first, self.after.clone(), self.workers).await?;
+            self.planned.extend(ends);
+        }
+        let mut connections = vec![first];
+        while connections.len() < self.planned.len().min(self.workers) {
+            let Some(another) = pool.try_acquire() else { break };
+            connections.push(another);
+        }
+        let chunks: Vec<Planned> = self.planned.iter().take(connections.len()).cloned().collect();
+        let compared = chunks.iter().zip(connections).map(|(chunk, conn)| self.look(chunk, conn));
+        let (compared, ends) = join(join_all(compared), self.ends_ahead()).await;
+        self.planned.extend(ends);
+        for (chunk, looked) in chunks.iter().zip(compared) {
+            match looked {
+                Ok((compared, suspects)) => {
+                    self.planned.pop_front();
+                    let result = self.result(chunk.last().cloned())?;
+                    self.ready.push_back(ChunkResult { compared, suspects, ..result });
+                }
+                // It is planned still, and so are those after it.
+                Err(error) if self.ready.is_empty() => return Err(error),
+                Err(_) => break,
             }
-            (true, _, _) => (self.compare_page(&mut conn, which).await, None),
-        };
-        let suspects = match suspects {
-            Ok(suspects) => in_order(suspects),
-            Err(error) => {
-                self.end = Some(end);
-                return Err(error);
+        }
+        match self.ready.pop_front() {
+            Some(ready) => Ok(ready),
+            None => self.result(None), // there is at least one chunk
+        }
+    }
+
+    /// The ends of so many chunks after this key.
+    async fn ends(
+        &self,
+        conn: &mut DB::Connection,
+        mut after: Option<KeyParts>,
+        count: usize,
+    ) -> Result<Vec<Planned>, Error> {
+        let mut planned: Vec<Planned> = Vec::new();
+        while planned.len() < count {
+            let end = self.plan.end(conn, after.as_ref(), self.limit).await?;
+            let is_wanted = self.is_wanted(after.as_ref())?;
+            let chunk = Planned { after, end, is_wanted };
+            let last = chunk.last().cloned();
+            planned.push(chunk);
+            let Some(last) = last else { break };
+            after = Some(last);
+        }
+        Ok(planned)
+    }
+
+    /// The ends of the chunks after those that are planned, as long as there is a connection for it.
+    async fn ends_ahead(&self) -> Vec<Planned> {
+        let last = self.planned.back().and_then(Planned::last);
+        let wanted = (2 * self.workers).saturating_sub(self.planned.len());
+        let (Some(last), true) = (last, wanted > 0) else { return Vec::new() };
+        match self.plan.copier.pool.try_acquire() {
+            Some(mut conn) => {
+                self.ends(&mut conn, Some(last.clone()), wanted).await.unwrap_or_default()
             }
-        };
-        let compared = match (wanted, &end) {
-            (false, _) => 0,
-            (true, End::At(_, Side::Old)) => {
+            None => Vec::new(),
+        }
+    }
+
+    /// How many keys this chunk has, and what seems to differ.
+    async fn look(
+        &self,
+        chunk: &Planned,
+        mut conn: PoolConnection<DB>,
+    ) -> Result<(u64, Vec<Suspect>), Error> {
+        if !chunk.is_wanted {
+            return Ok((0, Vec::new()));
+        }
+        let which = Which::Between(chunk.after.as_ref(), chunk.last());
+        let suspects = in_order(self.compare_page(&mut conn, which).await?);
+        let compared = match &chunk.end {
+            End::At(_, Side::Old) => {
                 u64::from(self.limit) + of_kind(&suspects, KeyDifferenceKind::MissingInOld)
             }
-            (true, End::At(_, Side::New)) => {
+            End::At(_, Side::New) => {
                 u64::from(self.limit) + of_kind(&suspects, KeyDifferenceKind::MissingInNew)
             }
-            (true, End::All) => {
-                let (sql, values) = plan.statements.count(which);
+            End::All => {
+                let (sql, values) = self.plan.statements.count(which);
                 let rows = DB::Adapter::fetch(&mut conn, &sql, &values).await;
-                let failed = plan.failed("counting keys");
+                let failed = self.plan.failed("counting keys");
                 let count = rows.and_then(|rows| rows[0].unsigned(0)).map_err(failed)?;
                 count + of_kind(&suspects, KeyDifferenceKind::MissingInOld)
             }
         };
-        self.end = next;
-        Ok(ChunkResult { compared, suspects, ..self.result(last)? })
+        Ok((compared, suspects))
     }
 
     async fn compare_page(
@@ -235,7 +309,7 @@ impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
 
     /// Without a mapping: asks the copy function about a page of old's keys.
     async fn asked(&mut self) -> Result<ChunkResult, Error> {
-        let wanted = self.is_wanted()?;
+        let wanted = self.is_wanted(self.after.as_ref())?;
         let bounds = (self.after.as_ref(), None);
         let (keys, suspects) = self.plan.ask(bounds, self.limit, wanted).await?;
         let compared = if wanted { keys.len() as u64 } else { 0 };
@@ -246,7 +320,7 @@ impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
     async fn orphan(&mut self) -> Result<ChunkResult, Error> {
         let plan = self.plan;
         let Some(pages) = &plan.orphans else { return self.result(None) };
-        let wanted = self.is_wanted()?;
+        let wanted = self.is_wanted(self.after.as_ref())?;
         let acquired = plan.copier.pool.acquire().await;
         let mut conn = acquired.map_err(plan.failed("taking a connection to verify"))?;
         let keys =

@@ -21,13 +21,33 @@ pub(crate) async fn learn<DB: Backend>(copier: &SqlCopier<DB>) -> Result<Equalit
         return Ok(Vec::new());
     };
     let exactly = are_exact(copier, &mapping.fields).await?;
-    let plain = plainly(copier, &mapping.fields, &exactly).await?;
+    let mut conn = copier.pool.acquire().await.map_err(failed)?;
+    let plain = plainly(copier, &mut conn, &exactly).await?;
     let known = exactly.into_iter().zip(plain);
     let learned: Equalities = known
         .map(|(exact, plain)| plain.map(Same::Plainly).or(exact.then_some(Same::Exactly)))
         .collect();
     copier.learned.set(learned.clone());
     Ok(learned)
+}
+
+/// Asks on the connection of a transaction, where nothing is known yet, and only what no error can come of.
+pub(crate) async fn learn_in<DB: Backend>(
+    copier: &SqlCopier<DB>,
+    conn: &mut Connection<DB>,
+) -> Result<(), Error> {
+    let (None, Some(mapping)) = (copier.elsewhere(), &copier.mapping) else { return Ok(()) };
+    if !copier.learned.is_known() {
+        let exactly: Vec<bool> =
+            mapping.fields.iter().map(|field| field.same == Same::Exactly).collect();
+        let plain = plainly(copier, conn, &exactly).await?;
+        copier.learned.set(plain.into_iter().map(|plain| plain.map(Same::Plainly)).collect());
+    }
+    Ok(())
+}
+
+fn failed(error: sqlx::Error) -> Error {
+    Error::database("asking the catalogue how fields are compared", error)
 }
 
 /// Which fields are compared exactly: by the mapping, or because the database has no equality for them.
@@ -52,18 +72,17 @@ async fn are_exact<DB: Backend>(
 /// How these fields are compared exactly, where less is enough for it than for any two.
 async fn plainly<DB: Backend>(
     copier: &SqlCopier<DB>,
-    fields: &[MappedField],
+    conn: &mut Connection<DB>,
     exactly: &[bool],
 ) -> Result<Vec<Option<PlainEquality>>, Error> {
+    let fields = copier.mapping.as_ref().map_or(&[][..], |mapping| &mapping.fields);
     let mut found = vec![None; fields.len()];
     let exactly = fields.iter().enumerate().filter(|(at, _)| exactly[*at]);
     let exactly: Vec<(usize, &MappedField)> = exactly.collect();
     if exactly.is_empty() {
         return Ok(found);
     }
-    let failed = |error| Error::database("asking the catalogue how fields are compared", error);
-    let mut conn = copier.pool.acquire().await.map_err(failed)?;
-    let [old, new] = tables::<DB>(copier, &mut conn).await.map_err(failed)?;
+    let [old, new] = tables::<DB>(copier, conn).await.map_err(failed)?;
     let mut others = Vec::new();
     for (at, field) in exactly {
         let columns = column(old.as_ref(), &field.old).zip(column(new.as_ref(), &field.new));
@@ -73,7 +92,7 @@ async fn plainly<DB: Backend>(
         }
     }
     let queries: Vec<[String; 2]> = others.iter().map(|(_, queries)| queries.clone()).collect();
-    let types = DB::Adapter::compared_by_type(&mut conn, &queries).await.map_err(failed)?;
+    let types = DB::Adapter::compared_by_type(conn, &queries).await.map_err(failed)?;
     for ((at, _), equality) in others.into_iter().zip(types) {
         found[at] = equality;
     }
@@ -136,7 +155,7 @@ async fn are_compared<DB: Backend>(
         new.join(", "),
         conditions.join(" OR ")
     );
-    let failed = |error| Error::database("asking how fields are compared", error);
+
     let mut conn = copier.pool.acquire().await.map_err(failed)?;
     match DB::Adapter::fetch(&mut conn, &sql, &[]).await {
         Ok(_) => Ok(true),

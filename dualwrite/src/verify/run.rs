@@ -47,6 +47,7 @@ const WRONG_HOUR_POLL: Duration = Duration::from_secs(1);
 pub(crate) struct VerifyOptions {
     pub(crate) batch: Option<u32>,
     pub(crate) sample: Option<Percent>,
+    pub(crate) workers: usize,
     pub(crate) rate: Option<u64>,
     pub(crate) throttle: Throttle,
     pub(crate) checkpoint: u64,
@@ -58,6 +59,7 @@ impl Default for VerifyOptions {
         Self {
             batch: None,
             sample: None,
+            workers: 1,
             rate: None,
             throttle: Throttle::default(),
             checkpoint: CHECKPOINT_KEYS,
@@ -92,9 +94,9 @@ pub(crate) async fn verify<DB: Backend>(
     let stored_at = shared.clock.now();
     let mut run = Run { plan: &plan, equalities, state, owner, since: 0, stored_at };
     let cursor = (run.state.phase, run.state.cursor.clone());
-    let limit = options.limit(copier.mapping.is_some());
+    let size = (options.limit(copier.mapping.is_some()), options.workers);
     let cursor = (cursor.0, cursor.1.as_deref());
-    let mut chunks = Chunks::new(&plan, limit, options.sample, cursor)?;
+    let mut chunks = Chunks::new(&plan, size, options.sample, cursor)?;
     let mut pacing = Pacing::new(&plan, &options);
     run.record().await?; // perhaps it is paused
     loop {

@@ -76,6 +76,12 @@ async fn finds_and_repairs<D: People, K: PersonKey>(db: Scratch<D>, way: Way) {
         assert_eq!(fields, [("a", 5), ("b", 5), ("n", 3)]);
     }
 
+    // Chunks that are compared at once find the same, however many connections there are for it.
+    for workers in [2, 16] {
+        let beside = world.migration.verify().batch(7).workers(workers).run().await.unwrap();
+        assert_eq!(found(&beside), expected, "{way:?} by {workers} workers");
+    }
+
     let would = world.migration.verify().batch(16).repair().dry_run().await.unwrap();
     assert_eq!((would.copied, would.removed, would.failed), (14, 3, 0), "{would:?}");
     let again = world.migration.verify().batch(16).run().await.unwrap();

@@ -135,6 +135,27 @@ async fn ends_when_it_is_cancelled_and_goes_on_when_it_is_resumed<D: People>(db:
     assert!(world.migration.verify().run().await.unwrap().proven);
 }
 
+async fn several_workers_go_on_where_the_last_ones_ended<D: People>(db: Scratch<D>) {
+    let world = World::new(db, 95, CopyPeople::<D, i64>::new(Way::Sql)).await;
+    for number in [3, 42, 95] {
+        world.plant("new_person", number, "a = 'x'").await;
+    }
+    let migration = world.migration.clone();
+    let cancelling = once(move || {
+        assert!(here(migration.verify().cancel()).unwrap());
+    });
+    let verification = || world.migration.verify().batch(10).checkpoint(1).workers(4);
+    let ended = verification().throttle(cancelling).run().await.unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Halted);
+    let half = world.migration.status().await.unwrap().verification.unwrap();
+    assert!((10..95).contains(&half.compared), "{half:?}");
+    assert!(world.migration.verify().resume().await.unwrap());
+    let report = verification().run().await.unwrap();
+    assert!(report.resumed && !report.proven);
+    let keys = [3_u32, 42, 95].map(World::<D, i64>::key);
+    assert_eq!((report.compared, report.keys), (95, keys.to_vec()));
+}
+
 async fn moving_rows_are_no_differences<D: People>(db: Scratch<D>) {
     moving::<D>(db, Way::Sql).await;
 }
@@ -157,8 +178,9 @@ async fn moving<D: People>(db: Scratch<D>, way: Way) {
             tokio::spawn(write_on::<D, i64>(migration, pool, rows, Arc::clone(&stop)))
         })
         .collect();
-    for _ in 0..10 {
-        let report = world.migration.verify().batch(7).run().await.unwrap();
+    for round in 0..10 {
+        let verification = world.migration.verify().batch(7).workers(1 + round % 3);
+        let report = verification.run().await.unwrap();
         assert!(report.proven && report.is_clean(), "{report:?}");
     }
     stop.store(true, SeqCst);
@@ -287,6 +309,7 @@ on_all_databases!(
     the_newer_of_two_runs_wins,
     waits_while_it_is_paused,
     ends_when_it_is_cancelled_and_goes_on_when_it_is_resumed,
+    several_workers_go_on_where_the_last_ones_ended,
     moving_rows_are_no_differences,
     moving_rows_are_no_differences_in_rust,
     moving_rows_are_no_differences_asked,
