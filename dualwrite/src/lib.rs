@@ -110,7 +110,7 @@ pub mod defaults {
         MIRROR_WRITE_TIMEOUT, SHADOW_CONCURRENCY, SHADOW_TIMEOUT, SINGLE_WRITER_TIMEOUT,
         UNAWARE_WINDOW,
     };
-    pub use crate::verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS};
+    pub use crate::verify::run::{ASKED_KEYS, CHECKPOINT_KEYS, CHUNK_KEYS, CHUNK_ROWS};
 }
 #[doc = include_str!("docs/index.md")]
 pub mod guide {

@@ -42,6 +42,11 @@ pub(crate) struct SqlCopier<DB: Backend> {
 }
 
 impl<DB: Backend> SqlCopier<DB> {
+    /// Whether Rust compares rows; `None` without a mapping.
+    pub(crate) fn compares_rows(&self) -> Option<bool> {
+        self.mapping.as_ref().map(|mapping| mapping.rows.is_some())
+    }
+
     pub(crate) fn new<C: CopyKeys<Database = DB>>(
         copy: C,
         pool: sqlx::Pool<DB>,

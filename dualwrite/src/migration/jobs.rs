@@ -257,8 +257,9 @@ impl<'m> Verification<'m> {
         Self { shared, options: VerifyOptions::default() }
     }
 
-    /// Keys in a chunk; [`CHUNK_KEYS`](crate::defaults::CHUNK_KEYS) by default, and without a
-    /// [`mapping`](crate::CopyKeys::mapping) [`ASKED_KEYS`](crate::defaults::ASKED_KEYS).
+    /// Keys in a chunk. By default [`CHUNK_KEYS`](crate::defaults::CHUNK_KEYS), where Rust compares rows
+    /// [`CHUNK_ROWS`](crate::defaults::CHUNK_ROWS), and without a [`mapping`](crate::CopyKeys::mapping)
+    /// [`ASKED_KEYS`](crate::defaults::ASKED_KEYS).
     pub fn batch(mut self, keys: u32) -> Self {
         self.options.batch = Some(keys.max(1));
         self

@@ -78,7 +78,7 @@ pub(crate) async fn repair<DB: Backend>(
     equality::learn(copier).await.map_err(|error| error.of(&shared.name))?;
     let plan = Plan::new(copier, shared)?;
     check_stage(shared.refresh().await?.position, &shared.name)?;
-    let limit = options.limit(copier.mapping.is_some());
+    let limit = options.limit(copier.compares_rows());
     let mut chunks = Chunks::new(&plan, (limit, 1), options.sample, (Phase::Old, None))?;
     let mut pacing = Pacing::new(&plan, &options);
     let (mut report, mut refusals) = (RepairReport::default(), Refusals::default());

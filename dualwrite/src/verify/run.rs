@@ -27,8 +27,10 @@ use crate::stages::verification::{
 };
 use crate::state::Shared;
 
-/// Keys in a chunk that the database or Rust compares, by default.
-pub const CHUNK_KEYS: u32 = 10_000;
+/// Keys in a chunk that the database compares, by default.
+pub const CHUNK_KEYS: u32 = 25_000;
+/// Keys in a chunk whose rows Rust compares, by default: those of both sides are in memory.
+pub const CHUNK_ROWS: u32 = 10_000;
 /// Keys in a page that the copy function's `differing` is asked about, by default.
 pub const ASKED_KEYS: u32 = 1_000;
 /// Keys between two records of progress, by default. A second ends them too.
@@ -69,8 +71,13 @@ impl Default for VerifyOptions {
 }
 
 impl VerifyOptions {
-    pub(crate) fn limit(&self, is_mapped: bool) -> u32 {
-        let usual = if is_mapped { CHUNK_KEYS } else { ASKED_KEYS };
+    /// The keys of a chunk, by whether there is a mapping, and whether Rust compares rows of it.
+    pub(crate) fn limit(&self, mapped: Option<bool>) -> u32 {
+        let usual = match mapped {
+            None => ASKED_KEYS,
+            Some(true) => CHUNK_ROWS,
+            Some(false) => CHUNK_KEYS,
+        };
         self.batch.unwrap_or(usual).min(rate_keys(self.rate, 1))
     }
 }
@@ -94,7 +101,7 @@ pub(crate) async fn verify<DB: Backend>(
     let stored_at = shared.clock.now();
     let mut run = Run { plan: &plan, equalities, state, owner, since: 0, stored_at };
     let cursor = (run.state.phase, run.state.cursor.clone());
-    let size = (options.limit(copier.mapping.is_some()), options.workers);
+    let size = (options.limit(copier.compares_rows()), options.workers);
     let cursor = (cursor.0, cursor.1.as_deref());
     let mut chunks = Chunks::new(&plan, size, options.sample, cursor)?;
     let mut pacing = Pacing::new(&plan, &options);
@@ -410,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_chunk_has_no_more_keys_than_a_second_may_have() {
-        let limit = |rate| VerifyOptions { rate, ..VerifyOptions::default() }.limit(true);
+        let limit = |rate| VerifyOptions { rate, ..VerifyOptions::default() }.limit(Some(false));
         assert_eq!(
             [limit(None), limit(Some(1 << 40)), limit(Some(7))],
             [CHUNK_KEYS, CHUNK_KEYS, 7]

@@ -184,6 +184,30 @@ impl Statements {
         (format!("SELECT count(*) FROM {}{condition}", self.old.table()), values)
     }
 
+    /// Four numbers that are 0 or equal where nothing differs between these keys, in one snapshot: the keys of new, those of
+    /// old, those of old that new has, and those whose values differ. `None` where a full join says more at the same cost, and
+    /// where one row of new may be that of several keys.
+    pub(crate) fn counted(&self, which: Which<'_>) -> Option<Bound> {
+        let Which::Between(..) = which else { return None };
+        if self.one_row || self.full_join || self.orphans_apart {
+            return None;
+        }
+        let (differ, _) = self.compared("o.", "n.");
+        let differ = if differ.is_empty() { "1 = 0".to_owned() } else { differ.join(" OR ") };
+        let on = self.join_on();
+        let mut values = Vec::new();
+        let within = condition(&self.new, which, &mut values);
+        let old = self.side(Side::Old, Some(which), &mut values);
+        let new = self.side(Side::New, Some(which), &mut values);
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM {}{within}), count(*), count(n.k0), \
+             count(CASE WHEN n.k0 IS NOT NULL AND ({differ}) THEN 1 END) \
+             FROM {old} o LEFT JOIN {new} n ON {on}",
+            self.new.table()
+        );
+        Some((sql, values))
+    }
+
     /// What differs: the key, 0 for other values, 1 for missing in new, 2 for missing in old, and a
     /// number for each field that is 1 where it differs. `Between` leaves out what is only in new where
     /// [`orphans_apart`](Self::orphans_apart).
