@@ -4,6 +4,7 @@
 //! ```text
 //! tests/run --servers cargo bench --bench dual_write             prints the table
 //! tests/run --servers cargo bench --bench dual_write -- --check  and exits with 1 where a target is missed
+//! … -- --only MariaDB                                            on one database
 //! ```
 //!
 //! On PostgreSQL and MariaDB eight clients write through the server's own socket, on SQLite one does. Both
@@ -155,6 +156,35 @@ async fn measure() -> Result<u32, BoxError> {
         "transactions per second", "dualwrite", "by hand", "ratio", "target"
     );
     let mut missed = 0;
+    if asked("SQLite") {
+        missed += sqlite().await?;
+    }
+    match std::env::var("DUALWRITE_TEST_POSTGRES_URL") {
+        _ if !asked("PostgreSQL") => {}
+        Ok(url) => {
+            let pool = postgres(&url).await?;
+            missed += database("PostgreSQL, 8 clients", &pool, 8, 120).await?;
+        }
+        Err(_) => println!("LEFT OUT, DUALWRITE_TEST_POSTGRES_URL is not set: PostgreSQL"),
+    }
+    match std::env::var("DUALWRITE_TEST_MYSQL_URL") {
+        _ if !asked("MariaDB") => {}
+        Ok(url) => {
+            let pool = mysql(&url).await?;
+            missed += database("MariaDB, 8 clients", &pool, 8, 120).await?;
+        }
+        Err(_) => println!("LEFT OUT, DUALWRITE_TEST_MYSQL_URL is not set: MariaDB"),
+    }
+    Ok(missed)
+}
+
+/// Whether this database is measured.
+fn asked(name: &str) -> bool {
+    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
+    only.is_none_or(|only| only == name)
+}
+
+async fn sqlite() -> Result<u32, BoxError> {
     let folder = tempfile::tempdir()?;
     let options = SqliteConnectOptions::new()
         .filename(folder.path().join("bench.db"))
@@ -163,22 +193,7 @@ async fn measure() -> Result<u32, BoxError> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(10));
     let pool = pool_options::<Sqlite>().connect_with(options).await?;
-    missed += database("SQLite, 1 client", &pool, 1, 1_600).await?;
-    match std::env::var("DUALWRITE_TEST_POSTGRES_URL") {
-        Ok(url) => {
-            let pool = postgres(&url).await?;
-            missed += database("PostgreSQL, 8 clients", &pool, 8, 120).await?;
-        }
-        Err(_) => println!("LEFT OUT, DUALWRITE_TEST_POSTGRES_URL is not set: PostgreSQL"),
-    }
-    match std::env::var("DUALWRITE_TEST_MYSQL_URL") {
-        Ok(url) => {
-            let pool = mysql(&url).await?;
-            missed += database("MariaDB, 8 clients", &pool, 8, 120).await?;
-        }
-        Err(_) => println!("LEFT OUT, DUALWRITE_TEST_MYSQL_URL is not set: MariaDB"),
-    }
-    Ok(missed)
+    database("SQLite, 1 client", &pool, 1, 1_600).await
 }
 
 fn pool_options<DB: Database>() -> PoolOptions<DB> {

@@ -219,7 +219,10 @@ pub(crate) struct EncodedKey(pub(crate) String);
 
 impl EncodedKey {
     pub(crate) fn new<K: Key + ?Sized>(key: &K) -> Result<Self, Error> {
-        Self::from_parts(&key.parts())
+        match key.integer() {
+            Some(value) if K::KIND == KeyKind::INTEGER => Ok(Self(value.to_string())),
+            _ => Self::from_parts(&key.parts()),
+        }
     }
 
     pub(crate) fn from_parts(parts: &[KeyPart]) -> Result<Self, Error> {

@@ -204,6 +204,7 @@ impl<DB: Backend> Tx<'static, DB> {
         // those who hold its fence and those who ask for it, so two orders and two changes at
         // once would wait for each other in a circle.
         pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        DB::Adapter::make_way().await;
         let mut conn = pool.acquire().await.map_err(failed)?;
         if DB::TransactionManager::get_transaction_depth(&conn) != 0 {
             conn.close_on_drop(); // sqlx believes in a transaction that nobody has

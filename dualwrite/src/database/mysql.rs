@@ -217,6 +217,8 @@ impl Adapter for MySqlAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
+    type Waiting = ();
+
     async fn begin_fenced(
         conn: &mut MySqlConnection,
         (): &mut (),

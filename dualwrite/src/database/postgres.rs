@@ -181,6 +181,8 @@ impl Adapter for PostgresAdapter {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
     }
 
+    type Waiting = ();
+
     async fn begin_fenced(
         conn: &mut PgConnection,
         (): &mut (),

@@ -279,6 +279,14 @@ pub trait Adapter: Send + Sync + 'static {
     /// How keys of this kind are read, bound and compared in a column, or why they cannot be.
     fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>;
 
+    /// Held while a statement of the control tables waits for the lock of a whole database.
+    type Waiting: Default + Send;
+
+    /// Lets such a statement go first.
+    fn make_way() -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
     /// error, after about a second of waiting, so that no queue of writers builds up behind it.
     fn begin_exclusive(

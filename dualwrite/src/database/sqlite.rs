@@ -6,6 +6,7 @@ mod foreign;
 mod guard;
 mod hazards;
 mod trigger;
+mod turn;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -145,6 +146,12 @@ impl Adapter for SqliteAdapter {
 
     async fn run_text(conn: &mut SqliteConnection, sql: String) -> sqlx::Result<()> {
         sqlx::raw_sql(safe(sql)).execute(conn).await.map(drop)
+    }
+
+    type Waiting = turn::Waiting;
+
+    async fn make_way() {
+        turn::make_way().await;
     }
 
     async fn begin_fenced(

@@ -50,15 +50,18 @@ impl Percent {
     /// # Errors
     /// `InvalidInput` above 10,000.
     pub fn from_basis_points(basis_points: u16) -> Result<Self, Error> {
-        if basis_points > Self::SCALE {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!(
-                    "{basis_points} basis points are out of range; a ramp lies between 0 and 10000"
-                ),
-            ));
-        }
-        Ok(Self(basis_points))
+        Self::checked(basis_points).ok_or_else(|| {
+            let message = format!(
+                "{basis_points} basis points are out of range; a ramp lies between 0 and 10000"
+            );
+            Error::new(ErrorKind::InvalidInput, message)
+        })
+    }
+
+    /// The same for calls, which no error is made for.
+    #[inline]
+    pub(crate) fn checked(basis_points: u16) -> Option<Self> {
+        (basis_points <= Self::SCALE).then_some(Self(basis_points))
     }
 
     /// The share in basis points, 0 to 10,000.

@@ -26,8 +26,7 @@ const AS_REGISTERED: u16 = u16::MAX;
 impl SampleOverride {
     #[inline]
     pub(crate) fn of_bits(bits: u32) -> Self {
-        let share =
-            |bits: u32| Percent::from_basis_points((bits & u32::from(u16::MAX)) as u16).ok();
+        let share = |bits: u32| Percent::checked((bits & u32::from(u16::MAX)) as u16);
         Self { reads: share(bits), writes: share(bits >> 16) }
     }
 

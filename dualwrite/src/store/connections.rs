@@ -11,7 +11,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock::{self, Clock};
-use crate::database::sealed::Adapter as _;
+use crate::database::sealed::Adapter;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::{Error, ErrorKind, is_lost};
 
@@ -237,6 +237,7 @@ impl<DB: Backend> Lent<'_, DB> {
 
     pub(crate) async fn execute(&mut self, sql: &str, values: &[SqlValue]) -> sqlx::Result<u64> {
         self.running = Some(sql.to_owned());
+        let _waiting = <DB::Adapter as Adapter>::Waiting::default();
         let affected = DB::Adapter::execute(self, sql, values).await;
         self.ended(affected)
     }
@@ -270,6 +271,7 @@ impl<DB: Backend> Lent<'_, DB> {
     /// Opens a transaction whose first statement writes.
     async fn begin(&mut self) -> sqlx::Result<()> {
         self.busy();
+        let _waiting = <DB::Adapter as Adapter>::Waiting::default();
         DB::Adapter::begin_writing(self).await?;
         self.open = true;
         Ok(())
@@ -278,6 +280,7 @@ impl<DB: Backend> Lent<'_, DB> {
     /// Opens one that holds the fence of a migration alone.
     pub(crate) async fn begin_exclusive(&mut self, name: &str) -> sqlx::Result<()> {
         self.busy();
+        let _waiting = <DB::Adapter as Adapter>::Waiting::default();
         DB::Adapter::begin_transition(self, name).await?;
         self.open = true;
         Ok(())
