@@ -34,7 +34,7 @@ pub const CHUNK_ROWS: u32 = 10_000;
 /// Keys in a page that the copy function's `differing` is asked about, by default.
 pub const ASKED_KEYS: u32 = 1_000;
 /// Keys between two records of progress, by default. A second ends them too.
-pub const CHECKPOINT_KEYS: u64 = 100_000;
+pub const CHECKPOINT_KEYS: u64 = 250_000;
 const CHECKPOINT_NS: u64 = 1_000_000_000;
 /// How often a chunk is tried again that the database failed at.
 const ATTEMPTS: u32 = 3;
