@@ -13,6 +13,8 @@
 
 #[path = "backfill/goals.rs"]
 mod goals;
+#[path = "harness/mod.rs"]
+mod harness;
 #[path = "backfill/memory.rs"]
 mod memory;
 #[path = "backfill/writer.rs"]
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use dualwrite::{Backend, BoxError, CopyKeys, Migration, Runtime, Stage};
 use goals::{Goals, Mapped, RustMapping};
+use harness::{Target, judge};
 use sqlx::pool::PoolOptions;
 use sqlx::{MySql, Pool, Postgres};
 
@@ -39,19 +42,16 @@ const SINGLE_ROWS: i64 = 10_000;
 const ROUNDS: usize = 3;
 
 fn main() -> ExitCode {
-    let asked = |name: &str| std::env::args().any(|argument| argument == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a tokio runtime");
     if let Some(code) = memory::child(&runtime) {
         return code;
     }
-    let measured = match asked("--writer") {
+    let measured = match harness::is_asked("--writer") {
         true => runtime.block_on(only_the_writer()),
-        false => runtime.block_on(measure(asked("--memory"))),
+        false => runtime.block_on(measure(harness::is_asked("--memory"))),
     };
-    let missed = measured.expect("it runs");
-    println!("\n{missed} targets missed");
-    if asked("--check") && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    harness::end(measured.expect("it runs"))
 }
 
 fn rows() -> Result<i64, BoxError> {
@@ -101,12 +101,10 @@ async fn measure(memory: bool) -> Result<u32, BoxError> {
 /// One line; answers with 1 where the target is missed.
 fn line(name: &str, figure: f64, baseline: f64, target: f64) -> u32 {
     let ratio = figure / baseline;
-    let verdict = if ratio >= target { "ok" } else { "MISSED" };
-    println!(
-        "{name:<52} {figure:>10.0} {baseline:>10.0} {ratio:>8.2} {:>9}  {verdict}",
-        format!("≥ {target}")
-    );
-    u32::from(ratio < target)
+    let target = Target::AtLeast(target);
+    let verdict = judge(name, ratio, "times", target);
+    println!("{name:<52} {figure:>10.0} {baseline:>10.0} {ratio:>8.2} {target:>9}  {verdict}");
+    verdict.missed()
 }
 
 /// Takes turns, and shows the turn with the median ratio.

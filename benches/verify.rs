@@ -11,6 +11,9 @@
 //! Python; where it cannot be installed with pip, the line says so and has a statement written by hand
 //! instead.
 
+#[path = "harness/mod.rs"]
+mod harness;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -20,6 +23,7 @@ use dualwrite::{
     copy::KeySource,
 };
 use futures_util::future::BoxFuture;
+use harness::Turns;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, MySql, Pool, Postgres, Sqlite, raw_sql};
@@ -170,19 +174,15 @@ bench! {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let check = arguments.iter().any(|argument| argument == "--check");
-    let rows = arguments.iter().skip_while(|argument| *argument != "--rows").nth(1);
-    let rows = rows.map_or(ROWS, |rows| rows.parse().expect("a number of rows"));
+    let rows = harness::number("--rows").unwrap_or(ROWS);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let missed = runtime.expect("a tokio runtime").block_on(measure(rows)).expect("it runs");
-    println!("\n{missed} targets missed");
-    if check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    harness::end(missed)
 }
 
 async fn measure(rows: i64) -> Result<u32, BoxError> {
     println!(
-        "{:<58} {:>10} {:>10} {:>7} {:>8}",
+        "{:<60} {:>10} {:>10} {:>7} {:>8}",
         format!("seconds for {rows} rows on either side"),
         "dualwrite",
         "baseline",
@@ -300,7 +300,7 @@ async fn postgres(
 
     let reladiff = install_reladiff(folder);
     let database = url::with_database(url, name);
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let ours = verified(&in_sql, rows).await?;
         let theirs = match &reladiff {
@@ -317,13 +317,13 @@ async fn postgres(
         }
     }
     if reladiff.is_ok() {
-        let mut lines = Lines::default();
+        let mut lines = Turns::default();
         for _ in 0..ROUNDS {
             lines.add(verified(&in_sql, rows).await?, whole(pool).await?);
         }
         lines.show("PostgreSQL, in SQL / one whole FULL JOIN", None);
     }
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let ours = verified(&in_rust, rows).await?;
         let start = Instant::now();
@@ -341,12 +341,12 @@ where
 {
     fill(pool, rows).await?;
     let (runtime, in_sql, in_rust) = migrations(pool).await?;
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         lines.add(verified(&in_sql, rows).await?, whole(pool).await?);
     }
     lines.show(&format!("{name}, in SQL / one whole join"), None);
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let ours = verified(&in_rust, rows).await?;
         let start = Instant::now();
@@ -412,40 +412,4 @@ mod url {
             None => format!("{server}/{name}"),
         }
     }
-}
-
-/// Rounds of one line.
-#[derive(Default)]
-struct Lines {
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-    ratios: Vec<f64>,
-}
-
-impl Lines {
-    fn add(&mut self, ours: f64, theirs: f64) {
-        self.ours.push(ours);
-        self.theirs.push(theirs);
-        self.ratios.push(theirs / ours);
-    }
-
-    /// Prints the medians; answers with 1 where the target is missed.
-    fn show(&mut self, name: &str, target: Option<f64>) -> u32 {
-        let ratio = median(&mut self.ratios);
-        let (target, verdict) = match target {
-            None => ("–".to_owned(), ""),
-            Some(least) => (format!("≥ {least:.1}"), if ratio >= least { "ok" } else { "MISSED" }),
-        };
-        println!(
-            "{name:<58} {:>10.3} {:>10.3} {ratio:>7.2} {target:>8}  {verdict}",
-            median(&mut self.ours),
-            median(&mut self.theirs)
-        );
-        u32::from(verdict == "MISSED")
-    }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
