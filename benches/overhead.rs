@@ -11,6 +11,9 @@
 //! machine slows all of them down for seconds; so there are several passes over all rows, some time apart,
 //! and of each row the pass with the smallest difference is shown.
 
+#[path = "harness/mod.rs"]
+mod harness;
+
 use std::alloc::System;
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -24,6 +27,7 @@ use dualwrite::{
     Error, Percent, Stage,
     defaults::{SHADOW_CONCURRENCY, SHADOW_TIMEOUT},
 };
+use harness::{Target, judge, quantile};
 use metrics::{KeyName, Metadata, SharedString, Unit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -127,6 +131,11 @@ impl Row {
         self.target.is_some_and(|target| self.difference > target)
     }
 
+    fn record(&self) {
+        let unit = format!("{} more", self.unit);
+        judge(self.name, self.difference, &unit, Target::at_most(self.target));
+    }
+
     fn print(&self) {
         let target = self.target.map_or_else(String::new, |target| format!("≤ +{target}"));
         let verdict = match (self.target, self.is_missed()) {
@@ -142,16 +151,11 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let check = std::env::args().any(|argument| argument == "--check");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let rows = runtime.expect("a tokio runtime").block_on(measure());
     let rows = rows.expect("a migration in memory moves anywhere");
     let missed = rows.iter().filter(|row| row.is_missed()).count();
-    println!("\n{missed} targets missed");
-    match check && missed > 0 {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
-    }
+    harness::end(u32::try_from(missed).unwrap_or(u32::MAX))
 }
 
 async fn measure() -> Result<Vec<Row>, Error> {
@@ -236,6 +240,7 @@ async fn measure() -> Result<Vec<Row>, Error> {
 
 fn add(rows: &mut Vec<Row>, row: Row) {
     row.print();
+    row.record();
     rows.push(row);
 }
 
@@ -477,9 +482,4 @@ async fn all_compared(test: &TestMigration) -> Result<(), Error> {
     assert_eq!(counters.shadow_dropped, 0, "{counters:?}");
     assert!(counters.shadow_equal > 0, "{counters:?}");
     Ok(())
-}
-
-fn quantile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * share) as usize]
 }

@@ -7,17 +7,19 @@
 //!
 //! Where the linter `squawk` (`pip install squawk-cli`) is on the path, its time over the same files stands beside it.
 
+#[path = "harness/mod.rs"]
+mod harness;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dualwrite::schema::{Folder, Level, SqlDialect};
+use harness::{Target, judge, median, targets::SCHEMA_SECONDS_MAX};
 
 const FILES: usize = 1_000;
 const ROUNDS: usize = 5;
-/// Within so much all files are read and judged.
-const LIMIT: Duration = Duration::from_secs(1);
 
 /// What a file does, `{n}` its number: of several kinds, as they stand in the folders of services.
 const TEXTS: [&str; 8] = [
@@ -40,31 +42,32 @@ const TEXTS: [&str; 8] = [
 ];
 
 fn main() -> ExitCode {
-    let check = std::env::args().any(|argument| argument == "--check");
     let folder = tempfile::tempdir().expect("a folder for the files");
     for number in 0..FILES {
         let text = TEXTS[number % TEXTS.len()].replace("{n}", &number.to_string());
         let path = folder.path().join(format!("{:04}_step.sql", number + 1));
         fs::write(path, text).expect("a file");
     }
-    let mut times: Vec<Duration> = (0..ROUNDS).map(|_| checked(folder.path())).collect();
-    times.sort_unstable();
-    let median = times[ROUNDS / 2];
+    let mut times: Vec<f64> = (0..ROUNDS).map(|_| checked(folder.path())).collect();
+    let seconds = median(&mut times);
+    let target = Target::AtMost(SCHEMA_SECONDS_MAX);
+    let verdict = judge("1,000 migration files checked", seconds, "s", target);
     println!("{FILES} migration files, median of {ROUNDS} rounds");
-    println!("dualwrite  {median:>10.1?}  (target: {LIMIT:?})");
+    println!("dualwrite  {seconds:>8.3} s  {target} s  {verdict}");
     match squawk(folder.path()) {
-        Some(time) => println!("squawk     {time:>10.1?}"),
+        Some(seconds) => {
+            judge("the same files, squawk", seconds, "s", Target::None);
+            println!("squawk     {seconds:>8.3} s");
+        }
         None => println!("squawk     it is not on the path"),
     }
-    let missed = usize::from(median > LIMIT);
-    println!("\n{missed} targets missed");
-    if check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    harness::end(verdict.missed())
 }
 
-fn checked(folder: &Path) -> Duration {
+fn checked(folder: &Path) -> f64 {
     let begun = Instant::now();
     let found = Folder::read(folder).expect("the folder").check(SqlDialect::Postgres);
-    let time = begun.elapsed();
+    let time = begun.elapsed().as_secs_f64();
     // What is measured does what it is for.
     let breaking = found.iter().filter(|one| one.found.verdict.level == Level::Breaking).count();
     assert!(breaking >= FILES / TEXTS.len(), "{breaking} of {} statements", found.len());
@@ -72,11 +75,11 @@ fn checked(folder: &Path) -> Duration {
 }
 
 /// One process over all files, as a pipeline runs it.
-fn squawk(folder: &Path) -> Option<Duration> {
+fn squawk(folder: &Path) -> Option<f64> {
     let files = fs::read_dir(folder).ok()?.filter_map(|file| Some(file.ok()?.path()));
     let mut command = Command::new("squawk");
     command.args(files).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
     // It exits with 1 where it finds something.
-    command.status().ok().map(|_| begun.elapsed())
+    command.status().ok().map(|_| begun.elapsed().as_secs_f64())
 }

@@ -9,6 +9,9 @@
 //!
 //! Linux only, since it reads `/proc/self/status`. Needs no server: the control tables are on SQLite.
 
+#[path = "harness/mod.rs"]
+mod harness;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -19,6 +22,7 @@ use dualwrite::{
     defaults::{SHADOW_CONCURRENCY, SHADOW_TIMEOUT},
     shadow::cohort,
 };
+use harness::{Target, judge, targets::SOAK_GROWTH_MAX};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 const SECONDS: u64 = 30;
@@ -31,7 +35,6 @@ const BURST: i64 = 50;
 const PAUSE: Duration = Duration::from_millis(1);
 /// A leak of one answer per dropped comparison would be seen in a second.
 const NOTE_BYTES: usize = 1_000;
-const GROWTH_MAX: f64 = 1.10;
 
 #[derive(Clone, Debug, PartialEq, Compare)]
 struct Customer {
@@ -65,24 +68,17 @@ impl Customers for Hangs {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let seconds = arguments.iter().position(|argument| argument == "--seconds").map(|at| {
-        let seconds = arguments.get(at + 1).and_then(|seconds| seconds.parse().ok());
-        seconds.expect("--seconds is followed by a number")
-    });
-    let length = Duration::from_secs(seconds.unwrap_or(SECONDS));
+    let length = Duration::from_secs(harness::number("--seconds").unwrap_or(SECONDS));
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    let growth = tokio.block_on(soak(length)).expect("it runs");
-    let missed = growth > GROWTH_MAX && arguments.iter().any(|argument| argument == "--check");
-    ExitCode::from(u8::from(missed))
+    harness::end(tokio.block_on(soak(length)).expect("it runs"))
 }
 
-/// Answers with memory at the end over memory after the warm-up.
-async fn soak(length: Duration) -> Result<f64, BoxError> {
+/// Answers with 1 where memory grew beyond the target.
+async fn soak(length: Duration) -> Result<u32, BoxError> {
     let folder = tempfile::tempdir()?;
     let options = SqliteConnectOptions::new().filename(folder.path().join("soak.db"));
     let pool = SqlitePoolOptions::new().connect_with(options.create_if_missing(true)).await?;
@@ -133,7 +129,9 @@ async fn soak(length: Duration) -> Result<f64, BoxError> {
     }
     let counted = migration.status().await?.counters;
     let growth = last as f64 / first as f64;
-    let verdict = if growth <= GROWTH_MAX { "ok" } else { "MISSED" };
+    let target = Target::AtMost(SOAK_GROWTH_MAX);
+    let verdict = judge("memory at the end over memory after the warm-up", growth, "times", target);
+    judge("memory at most", most as f64, "kB", Target::None);
     println!("mirror that never answers, limit {SHADOW_TIMEOUT:?}, {SHADOW_CONCURRENCY} at a time");
     println!(
         "reads                       {made:>12} in {spent:.0} s, {:.0} a second",
@@ -144,10 +142,10 @@ async fn soak(length: Duration) -> Result<f64, BoxError> {
     println!("memory after the warm-up    {first:>9} kB");
     println!("memory at most              {most:>9} kB");
     println!("memory at the end           {last:>9} kB");
-    println!("end over warm-up            {growth:>12.3}  at most {GROWTH_MAX}  {verdict}");
+    println!("end over warm-up            {growth:>12.3}  {target}  {verdict}");
     assert!(counted.shadow_timed_out > 0 && counted.shadow_dropped > 0, "nothing was soaked");
     runtime.shutdown().await?;
-    Ok(growth)
+    Ok(verdict.missed())
 }
 
 /// Kilobytes of memory that the process holds.

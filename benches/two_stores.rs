@@ -14,6 +14,8 @@
 
 #[path = "two_stores/databases.rs"]
 mod databases;
+#[path = "harness/mod.rs"]
+mod harness;
 #[path = "two_stores/reladiff.rs"]
 mod reladiff;
 #[path = "two_stores/rows.rs"]
@@ -27,29 +29,21 @@ use std::time::{Duration, Instant};
 use databases::Database as Scratch;
 use dualwrite::exact::Exact;
 use dualwrite::{BoxError, Stage};
+use harness::targets::{
+    STORES_ACROSS_MIN, STORES_ALIKE_MIN, STORES_BACKFILL_MIN, STORES_RELAYED_MIN,
+};
+use harness::{Target, Turns, judge, median};
 use rows::{MySqlRows, PostgresRows, Rows};
 use sqlx::{MySql, Postgres};
 
 const ROWS: i64 = 1_000_000;
 const ROUNDS: usize = 3;
-/// Keys per second.
-const RELAYED_MIN: f64 = 20_000.0;
-/// Times faster than reladiff.
-const ALIKE_MIN: f64 = 3.0;
-const ACROSS_MIN: f64 = 1.0;
-/// Share of the speed of COPY into a staging table and one INSERT from it.
-const BACKFILL_MIN: f64 = 0.8;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let after = |name: &str| arguments.iter().skip_while(|one| *one != name).nth(1);
-    let check = arguments.iter().any(|argument| argument == "--check");
-    let rows = after("--rows").map_or(ROWS, |rows| rows.parse().expect("a number of rows"));
-    let only = after("--only").cloned();
+    let rows = harness::number("--rows").unwrap_or(ROWS);
+    let only = harness::number("--only");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let missed = runtime.expect("a tokio runtime").block_on(measure(rows, only)).expect("it runs");
-    println!("\n{missed} targets missed");
-    if check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let measured = runtime.expect("a tokio runtime").block_on(measure(rows, only));
+    harness::end(measured.expect("it runs"))
 }
 
 async fn measure(rows: i64, only: Option<String>) -> Result<u32, BoxError> {
@@ -90,7 +84,7 @@ async fn measure(rows: i64, only: Option<String>) -> Result<u32, BoxError> {
             (&new, PostgresRows),
             rows,
             &python,
-            ALIKE_MIN,
+            STORES_ALIKE_MIN,
         )
         .await?;
         if let Some(mysql) = &mysql {
@@ -100,7 +94,7 @@ async fn measure(rows: i64, only: Option<String>) -> Result<u32, BoxError> {
                 (&new, PostgresRows),
                 rows,
                 &python,
-                ACROSS_MIN,
+                STORES_ACROSS_MIN,
             )
             .await?;
         }
@@ -170,16 +164,11 @@ async fn relay<N: Rows>(
         exact.shutdown().await;
     }
     let figure = median(&mut figures);
-    let missed = figure < RELAYED_MIN;
-    println!(
-        "{:<60} {figure:>10.0} {:>10} {:>7} {:>8}  {}",
-        format!("relay, keys a second: {name}"),
-        "",
-        "",
-        format!("≥ {RELAYED_MIN:.0}"),
-        if missed { "MISSED" } else { "ok" }
-    );
-    Ok(missed.into())
+    let figure_name = format!("relay, keys a second: {name}");
+    let target = Target::AtLeast(STORES_RELAYED_MIN);
+    let verdict = judge(&figure_name, figure, "keys/s", target);
+    println!("{figure_name:<60} {figure:>10.0} {:>10} {:>7} {target:>8}  {verdict}", "", "");
+    Ok(verdict.missed())
 }
 
 async fn backfill(
@@ -188,7 +177,7 @@ async fn backfill(
     rows: i64,
 ) -> Result<u32, BoxError> {
     old.fill(rows).await?;
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         new.empty().await?;
         let exact = start((old, PostgresRows), (new, PostgresRows)).await?;
@@ -206,7 +195,7 @@ async fn backfill(
     }
     Ok(lines.show(
         &format!("backfill of {rows} rows, s / COPY, INSERT … ON CONFLICT"),
-        Some(BACKFILL_MIN),
+        Some(STORES_BACKFILL_MIN),
     ))
 }
 
@@ -229,7 +218,7 @@ async fn verify<O: Rows, N: Rows>(
     new.fill(rows).await?;
     let exact = start((old, old_side), (new, new_side)).await?;
     exact.advance(Stage::DualWrite).await?;
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let report = exact.verify().await?;
@@ -242,43 +231,4 @@ async fn verify<O: Rows, N: Rows>(
     }
     exact.shutdown().await;
     Ok(lines.show(&format!("verification of {rows} rows, s / reladiff: {name}"), Some(target)))
-}
-
-/// Rounds of one line, in seconds.
-#[derive(Default)]
-struct Lines {
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-    ratios: Vec<f64>,
-}
-
-impl Lines {
-    fn add(&mut self, ours: f64, theirs: f64) {
-        self.ours.push(ours);
-        self.theirs.push(theirs);
-        self.ratios.push(theirs / ours);
-    }
-
-    /// Prints the medians; answers with 1 where the target is missed.
-    fn show(&mut self, name: &str, target: Option<f64>) -> u32 {
-        let ratio = median(&mut self.ratios);
-        let missed = target.is_some_and(|target| ratio < target);
-        println!(
-            "{name:<60} {:>10.3} {:>10.3} {ratio:>7.2} {:>8}  {}",
-            median(&mut self.ours),
-            median(&mut self.theirs),
-            target.map_or_else(String::new, |target| format!("≥ {target:.1}")),
-            match (target, missed) {
-                (None, _) => "",
-                (_, true) => "MISSED",
-                (_, false) => "ok",
-            }
-        );
-        missed.into()
-    }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -12,6 +12,9 @@
 //! Python; where it cannot be installed with pip, the line says so and has a statement written by hand
 //! instead.
 
+#[path = "harness/mod.rs"]
+mod harness;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -21,6 +24,7 @@ use dualwrite::{
     copy::KeySource,
 };
 use futures_util::future::BoxFuture;
+use harness::Turns;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, MySql, Pool, Postgres, Sqlite, raw_sql};
@@ -176,19 +180,15 @@ bench! {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let check = arguments.iter().any(|argument| argument == "--check");
-    let rows = arguments.iter().skip_while(|argument| *argument != "--rows").nth(1);
-    let rows = rows.map_or(ROWS, |rows| rows.parse().expect("a number of rows"));
+    let rows = harness::number("--rows").unwrap_or(ROWS);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let missed = runtime.expect("a tokio runtime").block_on(measure(rows)).expect("it runs");
-    println!("\n{missed} targets missed");
-    if check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    harness::end(missed)
 }
 
 async fn measure(rows: i64) -> Result<u32, BoxError> {
     println!(
-        "{:<58} {:>10} {:>10} {:>7} {:>8}",
+        "{:<60} {:>10} {:>10} {:>7} {:>8}",
         format!("seconds for {rows} rows on either side"),
         "dualwrite",
         "baseline",
@@ -321,7 +321,7 @@ async fn postgres(
 
     let reladiff = install_reladiff(folder);
     let database = url::with_database(url, name);
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let ours = verified(&in_sql, rows).await?;
         let theirs = match &reladiff {
@@ -338,14 +338,14 @@ async fn postgres(
         }
     }
     if reladiff.is_ok() {
-        let mut lines = Lines::default();
+        let mut lines = Turns::default();
         for _ in 0..ROUNDS {
             lines.add(verified(&in_sql, rows).await?, whole(pool).await?);
         }
         missed += lines.show("PostgreSQL, in SQL / one whole FULL JOIN", Some(Postgres::WHOLE_MIN));
     }
     missed += two_workers("PostgreSQL", &in_sql, rows).await?;
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let ours = verified(&in_rust, rows).await?;
         let start = Instant::now();
@@ -363,7 +363,7 @@ where
 {
     fill(pool, rows).await?;
     let (runtime, in_sql, in_rust) = migrations(pool).await?;
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         lines.add(verified(&in_sql, rows).await?, whole(pool).await?);
     }
@@ -371,7 +371,7 @@ where
     if DB::NAME != "SQLite" {
         missed += two_workers(name, &in_sql, rows).await?;
     }
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         let ours = verified(&in_rust, rows).await?;
         let start = Instant::now();
@@ -387,7 +387,7 @@ where
 /// Two workers, against one. Each takes a core of the server, and the ends of their chunks a part of another one: fewer
 /// cores than that say nothing of the workers, so the target counts only where there are three.
 async fn two_workers(name: &str, migration: &Migration, rows: i64) -> Result<u32, BoxError> {
-    let mut lines = Lines::default();
+    let mut lines = Turns::default();
     for _ in 0..ROUNDS {
         lines.add(verified_by(migration, rows, 2).await?, verified(migration, rows).await?);
     }
@@ -451,40 +451,4 @@ mod url {
             None => format!("{server}/{name}"),
         }
     }
-}
-
-/// Rounds of one line.
-#[derive(Default)]
-struct Lines {
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-    ratios: Vec<f64>,
-}
-
-impl Lines {
-    fn add(&mut self, ours: f64, theirs: f64) {
-        self.ours.push(ours);
-        self.theirs.push(theirs);
-        self.ratios.push(theirs / ours);
-    }
-
-    /// Prints the medians; answers with 1 where the target is missed.
-    fn show(&mut self, name: &str, target: Option<f64>) -> u32 {
-        let ratio = median(&mut self.ratios);
-        let (target, verdict) = match target {
-            None => ("–".to_owned(), ""),
-            Some(least) => (format!("≥ {least:.1}"), if ratio >= least { "ok" } else { "MISSED" }),
-        };
-        println!(
-            "{name:<58} {:>10.3} {:>10.3} {ratio:>7.2} {target:>8}  {verdict}",
-            median(&mut self.ours),
-            median(&mut self.theirs)
-        );
-        u32::from(verdict == "MISSED")
-    }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

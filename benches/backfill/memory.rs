@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Pool, Postgres};
 
 use crate::goals::Mapped as _;
+use crate::harness::{Target, judge};
 use crate::pool_options;
 
 const CHILD: &str = "DUALWRITE_BENCH_MEMORY";
@@ -18,13 +19,14 @@ pub(crate) fn compare(url: &str) -> Result<u32, BoxError> {
     let [few, many] = [ROWS, ROWS * 10].map(|rows| kilobytes(url, rows));
     let (few, many) = (few?, many?);
     let ratio = many / few;
-    let verdict = if ratio <= MORE_MAX { "ok" } else { "MISSED" };
+    let target = Target::AtMost(MORE_MAX);
+    let verdict = judge("peak memory at ten times the rows", ratio, "times", target);
     println!(
         "{:<52} {many:>7.0} kB {few:>7.0} kB {ratio:>8.2} {:>9}  {verdict}",
         format!("peak memory at {} and at {ROWS} rows", ROWS * 10),
-        format!("≤ {MORE_MAX}")
+        target
     );
-    Ok(u32::from(ratio > MORE_MAX))
+    Ok(verdict.missed())
 }
 
 fn kilobytes(url: &str, rows: i64) -> Result<f64, BoxError> {

@@ -11,13 +11,12 @@ use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, MySql, Pool, Postgres};
 
 use crate::databases::Database as Scratch;
-use crate::median;
+use crate::harness::targets::{STORES_CONVERGING_MIN, STORES_EXACT_MIN};
+use crate::harness::{Target, judge, median};
 use crate::rows::{MySqlRows, PostgresRows, UPSERT};
 
 const KEYS: i64 = 10_000;
 const ROUNDS: usize = 12;
-const CONVERGING_MIN: f64 = 0.8;
-const EXACT_MIN: f64 = 0.7;
 const UPSERT_MYSQL: &str = "INSERT INTO customer (id, a, b, c, d) VALUES (?, ?, ?, ?, ?) \
                             ON DUPLICATE KEY UPDATE a = VALUES(a), b = VALUES(b), c = VALUES(c), d = VALUES(d)";
 const TEXT: &str = "0123456789abcdef0123456789abcdef@customers.org..";
@@ -89,7 +88,7 @@ async fn converging(old: &Scratch<Postgres>, new: &Scratch<Postgres>) -> Result<
             let migration = migration.clone();
             let ours = move || converging_write(migration.clone(), pools.clone(), policy);
             let plain = move || two_plain_writes(both.clone());
-            missed += compare(&name, clients, CONVERGING_MIN, ours, plain).await?;
+            missed += compare(&name, clients, STORES_CONVERGING_MIN, ours, plain).await?;
         }
     }
     runtime.shutdown().await?;
@@ -167,7 +166,7 @@ async fn exact(old: &Scratch<Postgres>, new: &Scratch<Postgres>) -> Result<u32, 
         missed += compare(
             &format!("exact write on PostgreSQL, {clients} clients"),
             clients,
-            EXACT_MIN,
+            STORES_EXACT_MIN,
             ours,
             plain,
         )
@@ -206,7 +205,7 @@ async fn exact_on_mysql(old: &Scratch<MySql>, new: &Scratch<Postgres>) -> Result
     let missed = compare(
         &format!("exact write on MariaDB, {clients} clients"),
         clients,
-        EXACT_MIN,
+        STORES_EXACT_MIN,
         ours,
         plain,
     )
@@ -239,16 +238,15 @@ async fn compare(
         ratios.push(taken[1] / taken[0]);
     }
     let ratio = median(&mut ratios[1..]); // the first round warms up
-    let missed = ratio < target;
+    let target = Target::AtLeast(target);
+    let verdict = judge(name, ratio, "times", target);
     println!(
-        "{:<60} {:>10.3} {:>10.3} {ratio:>7.2} {:>8}  {}",
+        "{:<60} {:>10.3} {:>10.3} {ratio:>7.2} {target:>8}  {verdict}",
         format!("{name}, ms"),
         median(&mut lines[0]),
         median(&mut lines[1]),
-        format!("≥ {target:.1}"),
-        if missed { "MISSED" } else { "ok" }
     );
-    Ok(missed.into())
+    Ok(verdict.missed())
 }
 
 async fn round(way: &Way, clients: usize) -> Result<f64, BoxError> {

@@ -151,11 +151,19 @@ fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
     let (done, total, failed) = (progress.done(), progress.total, progress.failed);
     lines
         .say("  done", &format!("{:.1} %, {done} of {total}, {failed} failed", progress.percent()));
-    let speed = progress.keys_per_second();
+    let (speed, average) = (progress.recent_keys_per_second(), progress.keys_per_second());
     let left = progress.eta().filter(|_| progress.is_running()).map(seconds);
     let left = left.map_or_else(String::new, |left| format!(", {left} left"));
-    lines
-        .say("  speed", &format!("{speed:.1} keys/s while it runs{left}, {}", rate(progress.rate)));
+    lines.say(
+        "  speed",
+        &format!(
+            "{speed:.1} keys/s in the last minutes of work, {average:.1} on average{left}, {}",
+            rate(progress.rate)
+        ),
+    );
+    if progress.batch > 0 {
+        lines.say("  batch", &format!("{} keys", progress.batch));
+    }
     let set = progress.settings.shown();
     if !set.is_empty() {
         lines.say("  set", &set);

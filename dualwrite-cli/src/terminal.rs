@@ -83,7 +83,7 @@ pub(crate) fn of_backfill(progress: &BackfillProgress) -> String {
         .map_or_else(String::new, |left| format!(", {} left", humantime::format_duration(left)));
     let why = progress.throttled.as_ref().map_or(String::new(), |why| format!(", {why}"));
     let (bar, state) = (bar(progress.percent()), progress.state());
-    let (done, total, speed) = (progress.done(), progress.total, progress.keys_per_second());
+    let (done, total, speed) = (progress.done(), progress.total, progress.recent_keys_per_second());
     format!("{bar}, {done} of {total}, {speed:.0} keys/s{left}, {state}{why}")
 }
 

@@ -114,7 +114,7 @@ pub struct MigrationOverview {
     /// The generation of new.
     pub generation: u64,
     /// The newest backfill. Serialized with what follows from it: `done`, `remaining`, `percent`,
-    /// `keys_per_second` and, in seconds, `eta_s`.
+    /// `keys_per_second`, `recent_keys_per_second` and, in seconds, `eta_s`.
     #[serde(serialize_with = "with_figures")]
     pub backfill: Option<BackfillProgress>,
     /// Backfills that somebody started and that have not ended.
@@ -283,6 +283,7 @@ struct Figures<'p> {
     remaining: u64,
     percent: f64,
     keys_per_second: f64,
+    recent_keys_per_second: f64,
     eta_s: Option<u64>,
 }
 
@@ -296,6 +297,7 @@ fn with_figures<S: Serializer>(
         remaining: progress.remaining(),
         percent: progress.percent(),
         keys_per_second: progress.keys_per_second(),
+        recent_keys_per_second: progress.recent_keys_per_second(),
         eta_s: progress.eta().map(|left| left.as_secs()),
     });
     figures.serialize(serializer)

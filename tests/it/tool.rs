@@ -1,6 +1,6 @@
 //! The command `dualwrite`: what it shows, which orders it gives, and what it says when it cannot.
 
-use dualwrite::Runtime;
+use dualwrite::{Runtime, Stage};
 use serde_json::Value;
 
 use crate::page::Browser;
@@ -21,6 +21,7 @@ on_all_databases!(
     one_waits_for_a_stage,
     what_is_denied_is_not_to_be_tried_again,
     a_pause_is_no_work_and_what_does_not_run_has_no_time_left,
+    the_speed_is_that_of_the_last_minutes_of_work,
     dead_letters_of_a_reverse_copy_are_counted,
 );
 
@@ -240,7 +241,7 @@ async fn a_pause_is_no_work_and_what_does_not_run_has_no_time_left<D: Sql>(db: S
     assert_eq!((&before["done"], &before["eta_s"]), (&4.into(), &Value::Null), "{before}");
     assert!(before["worked_us"].as_u64().unwrap() > 0, "{before}");
     let shown = prints(url, &["status", "notes"]).await;
-    assert!(shown.contains("while it runs, no limit"), "it is halted: {shown}");
+    assert!(shown.contains(" on average, no limit"), "it is halted: {shown}");
     // An hour passes, paused.
     prints(url, &["backfill-pause", "notes", "--by", "ada", "--because", "x"]).await;
     let hour = "UPDATE dualwrite_backfill SET started_at = started_at - 3600000000, \
@@ -252,6 +253,30 @@ async fn a_pause_is_no_work_and_what_does_not_run_has_no_time_left<D: Sql>(db: S
     assert!(done.elapsed_us > 3_600_000_000, "{done:?}");
     assert!(done.worked_us < 60_000_000, "the hour is no work: {done:?}");
     assert!(done.keys_per_second() > 0.05, "{done:?}");
+    world.runtime.shutdown().await.unwrap();
+}
+
+async fn the_speed_is_that_of_the_last_minutes_of_work<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 40, |one| one).await;
+    let url = &*world.db.url();
+    // Between two batches, three minutes of work pass or more.
+    let minutes = async || loop {
+        world.db.execute("UPDATE dualwrite_backfill SET worked_us = worked_us + 180000000").await;
+    };
+    let run = async { world.migration.backfill().batch(1).rate(80).run().await.unwrap() };
+    let done = tokio::select! { done = run => done, () = minutes() => unreachable!() };
+    assert_eq!((done.migrated, done.batch), (40, 1), "{done:?}");
+    assert!(done.recent_us < done.worked_us && done.recent_us >= 120_000_000, "{done:?}");
+    assert!(done.recent_keys > 0 && done.recent_keys < 40, "{done:?}");
+    let said = prints(url, &["status", "notes"]).await;
+    for told in ["keys/s in the last minutes of work, ", " on average", "1 keys"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let page = Browser::of(&world.db).shows("/view/notes").await;
+    assert!(page.contains("in the last minutes of work") && page.contains("1 keys"), "{page}");
+    let json = json(url).await["backfill"].clone();
+    assert_eq!((&json["batch"], &json["recent_keys"]), (&1.into(), &done.recent_keys.into()));
+    assert_eq!(json["recent_keys_per_second"], done.recent_keys_per_second());
     world.runtime.shutdown().await.unwrap();
 }
 

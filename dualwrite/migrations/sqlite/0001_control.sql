@@ -96,6 +96,13 @@ CREATE TABLE IF NOT EXISTS dualwrite_backfill (
     -- How long its workers were at work, in microseconds, and when that was counted last.
     worked_us   INTEGER NOT NULL DEFAULT 0,
     progressed_at INTEGER,
+    -- Keys of the newest batch. And two looks at the keys that were done and at `worked_us`: the newer one is replaced
+    -- after two minutes of work, and becomes the older one.
+    batch_keys  INTEGER NOT NULL DEFAULT 0,
+    recent_done INTEGER NOT NULL DEFAULT 0,
+    recent_us   INTEGER NOT NULL DEFAULT 0,
+    looked_done INTEGER NOT NULL DEFAULT 0,
+    looked_us   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, phase, generation)
 );
 -- What operators set of a backfill while it runs, before what the service says; times in microseconds.

@@ -39,6 +39,12 @@ pub struct BackfillProgress {
     pub elapsed_us: u64,
     /// Microseconds that its workers were at work, without pauses and without the time in which it had no worker.
     pub worked_us: u64,
+    /// Keys handled in the last two to four minutes of work, or since its start.
+    pub recent_keys: u64,
+    /// Microseconds of work in which these were handled.
+    pub recent_us: u64,
+    /// Keys of the newest batch. Batches are as large as fits into the time that a transaction shall take.
+    pub batch: u64,
     /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
     pub workers: Vec<WorkerProgress>,
 }
@@ -103,10 +109,22 @@ impl BackfillProgress {
     /// Keys a second, of all workers together, while they were at work; 0.0 before the first page is done.
     #[must_use]
     pub fn keys_per_second(&self) -> f64 {
-        match self.worked_us {
-            0 => 0.0,
-            worked => self.done() as f64 / Duration::from_micros(worked).as_secs_f64(),
-        }
+        speed(self.done(), self.worked_us)
+    }
+
+    /// Keys a second, of all workers together, in the last two to four minutes of work; 0.0 before the first page is done.
+    ///
+    /// ```
+    /// # async fn look(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
+    /// if let Some(backfill) = migration.status().await?.backfill {
+    ///     println!("{:.0} keys/s, {} keys in a batch", backfill.recent_keys_per_second(), backfill.batch);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn recent_keys_per_second(&self) -> f64 {
+        speed(self.recent_keys, self.recent_us)
     }
 
     /// Whether a worker is at work on it now.
@@ -116,7 +134,7 @@ impl BackfillProgress {
         !ended && self.workers.iter().any(|worker| worker.lease_left_us > 0)
     }
 
-    /// The time that is left if it goes on as it has on average. Zero once it is complete. `None` before the first
+    /// The time that is left if it goes on as in the last minutes. Zero once it is complete. `None` before the first
     /// key, and while it does not [run](Self::is_running): nobody knows when it goes on.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
@@ -126,7 +144,7 @@ impl BackfillProgress {
         if !self.is_running() {
             return None;
         }
-        let speed = self.keys_per_second();
+        let speed = self.recent_keys_per_second();
         (speed > 0.0).then(|| {
             let seconds = self.remaining() as f64 / speed;
             Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -141,5 +159,12 @@ impl BackfillProgress {
         }
         let share = self.done() as f64 / self.total.max(1) as f64 * 100.0;
         share.min(99.9)
+    }
+}
+
+fn speed(keys: u64, in_us: u64) -> f64 {
+    match in_us {
+        0 => 0.0,
+        us => keys as f64 / Duration::from_micros(us).as_secs_f64(),
     }
 }

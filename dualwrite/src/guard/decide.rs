@@ -429,4 +429,6 @@ impl std::fmt::Display for Share {
 }
 
 #[cfg(test)]
+mod calls_tests;
+#[cfg(test)]
 mod tests;

@@ -414,4 +414,60 @@ mod tests {
         let rates: Vec<&Guard> = guards.iter().filter(|g| g.name() == "error_rate").collect();
         assert_eq!(rates, [&Guard::error_rate(0.2)]);
     }
+
+    #[test]
+    fn what_is_just_allowed_is_taken() {
+        let with = |guard| Guards::none().with(guard).check().is_ok();
+        for guard in [
+            Guard::error_rate(0.0),
+            Guard::mirror_failure_rate(0.999),
+            Guard::p95_times_old(1.0),
+            Guard::dead_letters(0).samples(1),
+            Guard::error_rate(0.1).deviation(0.0),
+            Guard::error_rate(0.1).deviation(10.0),
+            Guard::error_rate(0.1).window(WINDOW_MAX),
+        ] {
+            assert!(with(guard.clone()), "{guard:?}");
+        }
+        assert!(!with(Guard::mirror_failure_rate(1.0)) && !with(Guard::mismatch_rate(1.0)));
+        assert!(!with(Guard::error_rate(0.1).deviation(10.1)));
+        let every = |period| Guards::default().every(period).check().is_ok();
+        assert!(every(PERIOD_MIN) && every(WINDOW_MAX / 2));
+    }
+
+    #[test]
+    fn a_migration_has_so_many_guards_at_the_most() {
+        let guards =
+            |count| Guards { guards: vec![Guard::p99(PERIOD_MIN); count], ..Guards::none() };
+        assert!(guards(GUARDS_MAX).check().is_ok());
+        let error = guards(GUARDS_MAX + 1).check().unwrap_err();
+        assert!(error.to_string().contains("32 guards at the most"), "{error}");
+    }
+
+    #[test]
+    fn a_guard_is_taken_out_by_its_name_and_the_others_stay() {
+        let guards = Guards::default().without("p99");
+        assert_eq!(guards.iter().count(), Guards::default().iter().count() - 1);
+        assert!(guards.iter().all(|guard| guard.name() != "p99"));
+        assert_eq!(Guards::default().with(Guard::p95(PERIOD_MIN)).iter().count(), 6);
+    }
+
+    #[test]
+    fn reports_are_shown_with_guard_method_and_figures() {
+        let breach = |method: Option<&str>| Breach {
+            guard: "p99",
+            method: method.map(str::to_owned),
+            figures: "slow".to_owned(),
+        };
+        let both = GuardReport::Breached(vec![breach(Some("Notes::get")), breach(None)]);
+        assert_eq!(both.to_string(), "breached: p99: Notes::get: slow; p99: slow");
+        let missing = |guard| Inconclusive { guard, missing: "9 calls".to_owned() };
+        let both = GuardReport::NotEnoughData(vec![missing("p99"), missing("")]);
+        assert_eq!(both.to_string(), "not enough data: p99: 9 calls; 9 calls");
+        assert_eq!(GuardReport::Healthy.to_string(), "healthy");
+        assert_eq!(
+            (Quantile::P95.to_string(), Quantile::P99.to_string()),
+            ("p95".into(), "p99".into())
+        );
+    }
 }

@@ -208,6 +208,7 @@ impl Reader {
         // From another site nothing is linked to: browsers send these pages the address of their own alone.
         let own = format!("://{}/", text(HOST).unwrap_or_default());
         let came_from = text(REFERER).filter(|from| from.contains(&own));
+        let came_from = came_from.map(|from| links::back_to(&from));
         Some(Self { links: Links::new(original, inner), came_from })
     }
 

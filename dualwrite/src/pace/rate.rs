@@ -68,6 +68,22 @@ mod tests {
         assert_eq!(rate_pause(u64::MAX, none, Some(0), 1), PAUSE_MAX);
     }
 
+    #[test]
+    fn a_batch_has_the_keys_of_a_second_of_its_worker() {
+        assert_eq!(rate_keys(None, 4), u32::MAX);
+        assert_eq!(rate_keys(Some(1_000), 4), 250);
+        assert_eq!(rate_keys(Some(1_000), 0), 1_000, "one at the least");
+        assert_eq!(rate_keys(Some(3), 4), 1, "a key at the least");
+        assert_eq!(rate_keys(Some(u64::MAX), 1), u32::MAX);
+    }
+
+    #[test]
+    fn each_pull_and_each_release_has_its_length() {
+        let mut brake = Brake::default();
+        assert_eq!([true, true, true].map(|on| brake.judge(on).as_millis()), [50, 100, 200]);
+        assert_eq!([false; 7].map(|on| brake.judge(on).as_millis()), [150, 112, 84, 63, 47, 0, 0]);
+    }
+
     proptest! {
         #[test]
         fn a_rate_holds_and_is_heard(

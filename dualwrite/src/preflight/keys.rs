@@ -210,3 +210,6 @@ pub(crate) fn same(subject: &Subject, found: &mut Vec<Finding>) {
         found.push(at("key_length", FindingLevel::Note, &subject.old, first, why, action));
     }
 }
+
+#[cfg(test)]
+mod tests;

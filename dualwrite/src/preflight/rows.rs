@@ -340,4 +340,122 @@ mod tests {
             assert!(all.contains(word), "{all}");
         }
     }
+
+    #[test]
+    fn where_both_sides_are_one_table_its_rows_are_written() {
+        let columns = || vec![column("at", true, "on update current_timestamp()")];
+        let written = |new: Option<SideSchema>| {
+            let old = side(Side::Old, "o", columns(), Vec::new());
+            let mut out = Vec::new();
+            self_updating(&Subject { kind: KeyKind::INTEGER, old, new }, &mut out);
+            out.into_iter().map(|one| one.side).collect::<Vec<_>>()
+        };
+        assert_eq!(written(None), [Side::Old], "the copy function names no other");
+        let new = |name| Some(side(Side::New, name, columns(), Vec::new()));
+        assert_eq!((written(new("o")), written(new("n"))), (vec![Side::Old], vec![Side::New]));
+    }
+
+    #[test]
+    fn a_column_is_stricter_only_without_null_default_or_generation() {
+        let found = |new: Column, old_is_free: bool, name: &str| {
+            let old = side(Side::Old, "o", vec![column("a", old_is_free, "")], Vec::new());
+            let new = side(Side::New, name, vec![new], Vec::new());
+            let mut out = Vec::new();
+            stricter(&Subject { kind: KeyKind::INTEGER, old, new: Some(new) }, &mut out);
+            checks_of(&out)
+        };
+        let strict = || column("a", false, "");
+        assert_eq!(found(strict(), true, "n"), ["not_null"]);
+        assert_eq!(found(strict(), false, "n"), [""; 0], "the old side is as strict");
+        assert_eq!(found(strict(), true, "o"), [""; 0], "it is one table");
+        assert_eq!(found(column("a", true, ""), true, "n"), [""; 0]);
+        let default = Column { default: Some("0".to_owned()), ..strict() };
+        let generated = Column { is_generated: true, ..strict() };
+        assert_eq!((found(default, true, "n"), found(generated, true, "n")), (vec![], vec![]));
+        assert_eq!(
+            found(column("b", false, ""), true, "n"),
+            [""; 0],
+            "the old side has no such one"
+        );
+    }
+
+    fn checks_of(found: &[Finding]) -> Vec<String> {
+        found.iter().map(|one| one.check.clone()).collect()
+    }
+
+    #[test]
+    fn a_unique_index_is_named_unless_it_is_of_the_key_or_of_both_sides() {
+        let unique = |unique, name: &str| Index {
+            name: "u".to_owned(),
+            unique,
+            columns: vec![name.to_owned()],
+        };
+        let found = |old: Vec<Index>, new: Vec<Index>| {
+            let old = side(Side::Old, "o", Vec::new(), old);
+            let new = Some(side(Side::New, "n", Vec::new(), new));
+            let mut out = Vec::new();
+            stricter(&Subject { kind: KeyKind::INTEGER, old, new }, &mut out);
+            checks_of(&out)
+        };
+        assert_eq!(found(vec![], vec![unique(true, "a")]), ["unique_index"]);
+        assert_eq!(found(vec![unique(false, "a")], vec![unique(true, "a")]), ["unique_index"]);
+        assert_eq!(found(vec![unique(true, "a")], vec![unique(true, "a")]), [""; 0]);
+        assert_eq!(found(vec![], vec![unique(true, "id"), unique(false, "a")]), [""; 0]);
+    }
+
+    #[test]
+    fn an_upsert_may_leave_out_what_the_database_fills() {
+        let found = |columns: Vec<Column>| {
+            let old = side(Side::Old, "o", Vec::new(), Vec::new());
+            let new = Some(side(Side::New, "n", columns, Vec::new()));
+            let mut out = Vec::new();
+            demanded(&Subject { kind: KeyKind::INTEGER, old, new }, &mut out);
+            checks_of(&out)
+        };
+        assert_eq!(found(vec![column("a", false, "")]), ["upsert"]);
+        for filled in [
+            column("a", true, ""),
+            column("a", false, "IDENTITY"),
+            column("a", false, "AUTO_INCREMENT"),
+            Column { is_generated: true, ..column("a", false, "") },
+            Column { default: Some("0".to_owned()), ..column("a", false, "") },
+            column("ID", false, ""),
+        ] {
+            assert_eq!(found(vec![filled.clone()]), [""; 0], "{filled:?}");
+        }
+    }
+
+    #[test]
+    fn a_zero_is_renumbered_in_the_part_of_the_key_that_counts_up() {
+        let keyed = |of, base: &str| {
+            let typed = |name: &str| Column { base: base.to_owned(), ..column(name, false, "") };
+            let columns = vec![typed("shop"), typed("id")];
+            SideSchema {
+                key: vec!["shop".to_owned(), "id".to_owned()],
+                ..side(of, "t", columns, vec![])
+            }
+        };
+        let place = |counts_up: Option<&str>, base: &str| {
+            let renumbers_zero = counts_up.map(str::to_owned);
+            let notes = TableNotes { renumbers_zero, ..TableNotes::default() };
+            renumbered(&keyed(Side::New, "bigint"), &keyed(Side::Old, base), &notes)
+        };
+        assert_eq!((place(Some("SHOP"), "int"), place(Some("id"), "bigint")), (Some(0), Some(1)));
+        assert_eq!(place(None, "int"), None);
+        assert_eq!(place(Some("other"), "int"), None, "it is no part of the key");
+        assert_eq!(place(Some("id"), "varchar"), None, "a text is no zero");
+        let level = |of| {
+            let notes =
+                TableNotes { renumbers_zero: Some("id".to_owned()), ..TableNotes::default() };
+            let mut out = Vec::new();
+            zero(&keyed(of, "int"), &notes, &mut out);
+            let [found] = out.as_slice() else { panic!("{out:?}") };
+            assert_eq!((&*found.check, found.column.as_deref()), ("key_zero", Some("id")));
+            found.level
+        };
+        assert_eq!(
+            (level(Side::New), level(Side::Old)),
+            (FindingLevel::Refuse, FindingLevel::Warn)
+        );
+    }
 }

@@ -158,4 +158,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_copy_settles_a_key_that_nobody_touched_meanwhile() {
+        assert!(settles(true, 0));
+        assert!(!settles(true, 1) && !settles(false, 0) && !settles(false, 1));
+        assert!(leaves_unsettled(Ending::Alone, Around { own_mark: false, ..QUIET }));
+    }
 }

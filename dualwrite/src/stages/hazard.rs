@@ -223,4 +223,44 @@ mod tests {
         }
         assert!(HazardKind::named("of a newer release").is_writer());
     }
+
+    #[test]
+    fn a_long_name_is_cut_to_what_the_control_tables_hold() {
+        let name = |bytes: usize| Hazard::new(HazardKind::Rule, &"x".repeat(bytes), "y").name.len();
+        let most = HAZARD_NAME_BYTES_MAX;
+        assert_eq!([1, most, most + 1, 3 * most].map(name), [1, most, most, most]);
+        let wide = Hazard::new(HazardKind::Rule, &"é".repeat(most), "y");
+        assert_eq!(wide.name, "é".repeat(most / 2), "between two letters");
+    }
+
+    #[test]
+    fn a_hazard_is_shown_by_the_name_that_is_stored() {
+        for kind in HazardKind::ALL {
+            assert_eq!(kind.to_string(), kind.as_str());
+        }
+        let writers = HazardKind::ALL.into_iter().filter(|kind| kind.is_writer()).count();
+        assert_eq!(writers, 6);
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    #[test]
+    fn a_trigger_on_the_old_table_is_named_with_what_to_do() {
+        let (check, why, action) = own_trigger("touch");
+        assert_eq!(check, "own_trigger");
+        assert!(why.starts_with("trigger touch fires for every write to it"), "{why}");
+        assert!(action.contains("the same trigger"), "{action}");
+    }
+
+    #[test]
+    fn a_hazard_whose_words_or_repair_changed_is_stored_again() {
+        let known = Hazard::new(HazardKind::Watch, "t", "x");
+        let repaired = Hazard { repair: Some("ENABLE".into()), ..known.clone() };
+        let renamed = Hazard { name: "u".into(), ..known.clone() };
+        let kind = Hazard { kind: HazardKind::Rule, ..known.clone() };
+        for other in [&repaired, &renamed, &kind] {
+            let found = changes(std::slice::from_ref(&known), std::slice::from_ref(other));
+            assert_eq!(found.store, [other.clone()]);
+            assert_eq!(found.gone.is_empty(), other.name == known.name);
+        }
+    }
 }

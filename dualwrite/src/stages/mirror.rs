@@ -49,3 +49,29 @@ impl fmt::Display for MirrorNote {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_says_how_many_failed_and_why() {
+        let shown = |percent_min, last_error| MirrorNote { percent_min, last_error }.to_string();
+        assert_eq!(
+            [0, 25, 100].map(|percent| shown(percent, None)),
+            ["some", "at least 25 %", "all"].map(|share| format!(
+                "{share} of its mirror writes of the last five minutes failed"
+            ))
+        );
+        let last = MirrorError {
+            method: "Notes::save".to_owned(),
+            side: Side::New,
+            cause: "SQLSTATE 23502".to_owned(),
+        };
+        let shown = shown(25, Some(last));
+        assert!(
+            shown.ends_with(", a newer one Notes::save on the new side: SQLSTATE 23502"),
+            "{shown}"
+        );
+    }
+}

@@ -21,3 +21,22 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_small_letters_digits_and_three_signs() {
+        let longest = "a".repeat(NAME_BYTES_MAX);
+        for name in ["a", "7", "customer-email", "a.b_c-2", &longest] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        let too_long = "a".repeat(NAME_BYTES_MAX + 1);
+        for name in ["", ".", "..", "-a", "_a", "A", "aB", "a b", "a/b", "é", "a\n", &too_long] {
+            let error = check_name(name).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
+            assert!(error.to_string().contains("is no name for a migration"), "{error}");
+        }
+    }
+}

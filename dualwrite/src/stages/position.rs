@@ -285,4 +285,52 @@ mod tests {
         assert_eq!(Percent::from_basis_points(10_001).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert!(serde_json::from_str::<Percent>("10001").is_err());
     }
+
+    #[test]
+    fn the_word_has_each_part_in_its_place() {
+        let ramp = Percent::from_basis_points(1).unwrap();
+        let position = Position { epoch: Epoch(1), ..Position::start().with_ramp(ramp) };
+        assert_eq!(position.to_bits(), (1 << 19) | (1 << 3));
+        let closed = Position { closed: Closed::Calls, stage: Stage::Complete, ..position };
+        assert_eq!(closed.to_bits(), (1 << 19) | (2 << 17) | (1 << 3) | 5);
+        assert_eq!(Percent::from_bits(0x3fff), Percent::FULL, "never packed, and no more than all");
+    }
+
+    #[test]
+    fn a_position_is_shown_with_its_ramp_and_what_is_closed() {
+        let shown = |position: Position| position.to_string();
+        let live = Position::start().with_stage(Stage::Live);
+        assert_eq!(shown(live), "live, epoch 1");
+        let ramp = Percent::from_basis_points(25).unwrap();
+        assert_eq!(shown(live.with_ramp(ramp)), "live, 0.25 % as ramp_down, epoch 1");
+        let closed = Position { closed: Closed::Writes, epoch: Epoch(7), ..live };
+        assert_eq!(shown(closed), "live, epoch 7, writes closed");
+        assert_eq!(shown(Position::start().with_stage(Stage::Complete)), "complete, epoch 1");
+        assert_eq!((Epoch(7).to_string(), Generation(8).to_string()), ("7".into(), "8".into()));
+    }
+
+    #[test]
+    fn a_share_is_shown_with_as_many_digits_as_it_needs() {
+        for (points, shown) in [
+            (0, "0 %"),
+            (5, "0.05 %"),
+            (10, "0.1 %"),
+            (125, "1.25 %"),
+            (550, "5.5 %"),
+            (10_000, "100 %"),
+        ] {
+            assert_eq!(Percent::from_basis_points(points).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_ramp_takes_the_furthest_keys_to_the_next_stage() {
+        let at = |stage, points| {
+            let ramp = Percent::from_basis_points(points).unwrap();
+            Position::start().with_stage(stage).with_ramp(ramp).reaches()
+        };
+        assert_eq!((at(Stage::Off, 0), at(Stage::Off, 1)), (Stage::Off, Stage::DualWrite));
+        assert_eq!((at(Stage::Live, 0), at(Stage::Live, 10_000)), (Stage::Live, Stage::RampDown));
+        assert_eq!(at(Stage::Complete, 0), Stage::Complete);
+    }
 }

@@ -113,4 +113,14 @@ mod tests {
         let lazily = StaleKind::ALL.into_iter().filter(|kind| kind.is_copied_lazily());
         assert_eq!(lazily.collect::<Vec<_>>(), [StaleKind::Missing]);
     }
+
+    #[test]
+    fn the_reasons_stand_in_one_sentence() {
+        let mark = |kind| StaleMark { kind, at_us: 0 };
+        assert_eq!(reasons(&[]), None);
+        let both = reasons(&[mark(StaleKind::Truncated), mark(StaleKind::Missing)]).unwrap();
+        let expected =
+            "the old table was truncated; a comparison found keys that the new side lacks";
+        assert_eq!(both, expected);
+    }
 }

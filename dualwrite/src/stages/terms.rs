@@ -123,4 +123,40 @@ mod tests {
         assert_eq!((both.soak, both.approvals.len()), (careful.soak, 1));
         assert_eq!(Terms::strictest([]), None);
     }
+
+    #[test]
+    fn together_each_declaration_is_joined_as_its_gate_needs_it() {
+        let list = |word: &str| vec![word.to_owned()];
+        let one = Terms {
+            lazy: true,
+            soak: Duration::from_secs(1),
+            copies: true,
+            sees_new: true,
+            can_copy_back: true,
+            approvals: vec![(Stage::Live, "dba".to_owned())],
+            unaware_window: Duration::from_secs(2),
+            needed_columns: list("a"),
+            refused: list("b"),
+            unexpanded: list("c"),
+            rejecting: list("d"),
+            mirror_failing: Some("e".to_owned()),
+            mirror: None,
+        };
+        let none = Terms { lazy: true, ..Terms::default() };
+        for all in [[&one, &none], [&none, &one]] {
+            assert_eq!(Terms::strictest(all).unwrap(), one);
+        }
+        assert_eq!(Terms::strictest([&one, &one]).unwrap(), one, "nothing is said twice");
+        let other = Terms { refused: list("x"), ..one.clone() };
+        let both = Terms::strictest([&one, &other]).unwrap();
+        assert_eq!(both.refused, ["b", "x"]);
+        let neither = Terms::strictest([&Terms::default(), &none]).unwrap();
+        assert_eq!(neither, Terms::default());
+    }
+
+    #[test]
+    fn who_could_not_read_the_catalogue_refuses() {
+        let unread = Terms::default().unread("7f3a");
+        assert!(unread.refused[0].starts_with("instance 7f3a has not read"), "{unread:?}");
+    }
 }

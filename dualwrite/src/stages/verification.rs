@@ -285,6 +285,89 @@ mod tests {
     }
 
     #[test]
+    fn a_run_says_whether_it_goes_on_where_another_one_ended() {
+        let fresh = VerifyState::new([Generation(3), Generation(2)], None);
+        assert_eq!((fresh.generations, fresh.report.generation), ([3, 2], 3));
+        assert_eq!(VerifyState::begin(None, &fresh), fresh);
+        assert!(!VerifyState::begin(Some(&fresh), &fresh).report.resumed, "at the very beginning");
+        let at_key = VerifyState { cursor: Some("7".to_owned()), ..fresh.clone() };
+        let at_orphans = VerifyState { phase: Phase::Orphans, ..fresh.clone() };
+        for known in [at_key, at_orphans] {
+            let begun = VerifyState::begin(Some(&known), &fresh);
+            assert!(begun.report.resumed);
+            assert_eq!((begun.phase, &begun.cursor), (known.phase, &known.cursor));
+        }
+    }
+
+    #[test]
+    fn what_gates_say_of_a_run_is_what_it_found() {
+        let mut state = VerifyState::new([Generation(3), Generation(2)], Some(Percent::FULL));
+        state.report.compared = 9;
+        state.report.add(found(KeyDifferenceKind::MissingInNew, 1));
+        state.done = true;
+        let expected = LastVerification {
+            generations: [3, 2],
+            compared: 9,
+            differing: 1,
+            is_sample: true,
+            done: true,
+        };
+        assert_eq!(state.summary(), expected);
+        let begun = VerifyState::new([Generation::FIRST; 2], None).summary();
+        assert!(!begun.is_sample && !begun.done);
+    }
+
+    #[test]
+    fn every_phase_is_read_back_by_its_name() {
+        for (phase, name) in [(Phase::Old, "old"), (Phase::Orphans, "orphans"), (Phase::End, "end")]
+        {
+            assert_eq!((phase.as_str(), Phase::named(name)), (name, phase));
+        }
+        assert_eq!(Phase::named("of a newer release"), Phase::Old, "it begins anew");
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_counted_and_named() {
+        use KeyDifferenceKind::{Different, MissingInNew, MissingInOld, Unexplained};
+        let mut report = VerifyReport::default();
+        for (kind, times) in
+            [(MissingInNew, 1), (MissingInOld, 2), (Different, 3), (Unexplained, 4)]
+        {
+            (0..times).for_each(|number| report.add(found(kind, number)));
+            assert!(!kind.to_string().is_empty());
+        }
+        let counts = [report.missing_in_new, report.missing_in_old, report.different];
+        assert_eq!((counts, report.unexplained, report.differing), ([1, 2, 3], 4, 10));
+        assert_eq!(Different.to_string(), "different");
+    }
+
+    #[test]
+    fn fields_beyond_the_bound_are_counted_together_and_known_ones_by_name() {
+        let mut report = VerifyReport::default();
+        let named = FIELDS_NAMED_MAX - 1;
+        (0..named + 5).for_each(|number| report.add(found(KeyDifferenceKind::Different, number)));
+        assert_eq!(report.fields.len(), FIELDS_NAMED_MAX);
+        assert_eq!(report.fields[OTHER_FIELDS], 5);
+        assert_eq!(report.fields[&format!("f{}", named - 1)], 1, "the last one that is named");
+        report.add(found(KeyDifferenceKind::Different, 0));
+        assert_eq!((report.fields["f0"], report.fields[OTHER_FIELDS]), (2, 5));
+    }
+
+    #[test]
+    fn a_sample_is_the_share_of_chunks_that_it_says() {
+        let half = Some(Percent::from_basis_points(5_000).unwrap());
+        let sampled = |share, salt| {
+            (0..1_000).filter(|key| is_sampled(share, salt, &key.to_string())).count()
+        };
+        assert!((400..600).contains(&sampled(half, 7)), "{}", sampled(half, 7));
+        assert_eq!((sampled(Some(Percent::ZERO), 7), sampled(Some(Percent::FULL), 7)), (0, 1_000));
+        let chosen = |salt| -> Vec<bool> {
+            (0..100).map(|key| is_sampled(half, salt, &key.to_string())).collect()
+        };
+        assert_ne!(chosen(7), chosen(8), "another salt is another sample");
+    }
+
+    #[test]
     fn a_difference_withdraws_the_proof_of_both_sides() {
         use KeyDifferenceKind::{Different, MissingInNew, MissingInOld};
         let kinds = [MissingInNew, MissingInOld, Different].map(KeyDifferenceKind::stale);

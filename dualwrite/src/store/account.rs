@@ -45,6 +45,9 @@ impl Ledger<'_> {
                 settings: BackfillSettings::default(),
                 elapsed_us: 0,
                 worked_us: 0,
+                recent_keys: 0,
+                recent_us: 0,
+                batch: 0,
                 workers: Vec::new(),
             }),
         }
@@ -57,7 +60,7 @@ const PROGRESS: &str = "b.generation, b.total, b.migrated, b.skipped, b.failed +
      CASE WHEN n.state IN ('paused', 'cancelled') THEN n.state WHEN b.phase = 'old_back' AND b.state = 'complete' THEN COALESCE(r.state, 'running') \
      ELSE b.state END, b.phase, COALESCE(r.throttled, b.throttled), CASE WHEN r.state IS NULL THEN b.rate ELSE r.rate END, \
      COALESCE(CASE WHEN b.phase = 'old_back' THEN r.finished_at ELSE b.finished_at END, {now}) \
-     - b.started_at, b.worked_us";
+     - b.started_at, b.worked_us, b.migrated + b.skipped + b.failed - b.recent_done, b.worked_us - b.recent_us, b.batch_keys";
 const PROGRESS_FROM: &str = "FROM dualwrite_backfill b LEFT JOIN dualwrite_backfill r ON b.phase = 'old_back' \
      AND r.phase = 'old' AND r.migration = b.migration AND r.generation = b.generation \
      LEFT JOIN dualwrite_backfill n ON n.phase = CASE WHEN b.phase LIKE 'old%' THEN 'old_next' \
@@ -80,6 +83,9 @@ fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
         settings: BackfillSettings::default(),
         elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
         worked_us: row.unsigned(10)?,
+        recent_keys: row.unsigned(11)?,
+        recent_us: row.unsigned(12)?,
+        batch: row.unsigned(13)?,
         workers: Vec::new(),
     })
 }
@@ -114,7 +120,7 @@ pub(crate) async fn progress_of_all<DB: Backend>(
     );
     let mut all: HashMap<String, BackfillProgress> = HashMap::new();
     for row in &DB::Adapter::fetch(conn, &sql, &[]).await? {
-        if let Entry::Vacant(vacant) = all.entry(row.text(11)?.to_owned()) {
+        if let Entry::Vacant(vacant) = all.entry(row.text(14)?.to_owned()) {
             vacant.insert(progress_of(row)?);
         }
     }

@@ -17,6 +17,9 @@ use crate::stages::stage::Side;
 /// ten seconds at least.
 const PAGE_US_MAX: u64 = 15_000_000;
 
+/// So much work lies between two looks at the keys that are done: the recent speed is that of once to twice this time.
+const LOOK_US: u64 = 120_000_000;
+
 /// What a backfill runs over. The end of its last phase proves the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -382,15 +385,28 @@ impl Ledger<'_> {
         copied: Copied,
         failed: u64,
     ) -> sqlx::Result<()> {
-        // MySQL assigns from left to right: `worked_us` looks at `progressed_at` as it was.
+        // MySQL assigns from left to right: each expression stands before what it reads is changed.
         let since = "{now} - COALESCE(progressed_at, started_at)";
+        let looks = |new: &str, old: &str| {
+            format!(
+                "{old} = CASE WHEN worked_us - looked_us >= {LOOK_US} THEN {new} ELSE {old} END"
+            )
+        };
+        let looks = [
+            looks("looked_done", "recent_done"),
+            looks("looked_us", "recent_us"),
+            looks("migrated + skipped + failed", "looked_done"),
+            looks("worked_us", "looked_us"),
+        ]
+        .join(", ");
         let sql = format!(
-            "UPDATE dualwrite_backfill SET migrated = migrated + ?, skipped = skipped + ?, \
+            "UPDATE dualwrite_backfill SET {looks}, batch_keys = ?, migrated = migrated + ?, skipped = skipped + ?, \
              failed = failed + ?, worked_us = worked_us + CASE WHEN {since} > {PAGE_US_MAX} \
              THEN {PAGE_US_MAX} WHEN {since} > 0 THEN {since} ELSE 0 END, progressed_at = {{now}} \
              WHERE migration = ? AND phase = ? AND generation = ?"
         );
-        let first = [copied.migrated.into(), copied.skipped.into(), failed.into()];
+        let batch = copied.migrated + copied.skipped + failed;
+        let first = [batch.into(), copied.migrated.into(), copied.skipped.into(), failed.into()];
         DB::Adapter::execute(conn, &sql, &self.values(first)).await.map(drop)
     }
 

@@ -131,3 +131,87 @@ fn numbers_are_judged_once_somebody_has_looked_for_a_period() {
     let short = GUARD_PERIOD - Duration::from_millis(1);
     assert!(verdict(3, short).starts_with("watched for"));
 }
+
+#[test]
+fn what_the_control_tables_say_is_judged_as_a_number() {
+    let of = |guard, dead_letters, control_failed| {
+        let counters = CounterReport { control_failed, ..CounterReport::default() };
+        let sum = |_| Sum { figures: Figures { counters, ..Figures::default() }, covered: LONG };
+        let evidence = Evidence {
+            position: Position::start().with_stage(Stage::Live),
+            figures: &sum,
+            usual: &Figures::default,
+            limit: &|_| LONG,
+            dead_letters,
+            has_critical: false,
+            compares_writes: false,
+        };
+        said(&judge(&Guards::none().with(guard), &evidence))
+    };
+    let letters = |found| of(Guard::dead_letters(3), found, 0);
+    assert_eq!(letters(Some(3)), "healthy");
+    assert_eq!(letters(Some(4)), "4 keys in the dead letters, limit 3; over 3600 s");
+    assert_eq!(letters(None), "the control tables did not answer");
+    let failed = |count| of(Guard::database_errors(2), None, count);
+    assert_eq!(failed(2), "healthy");
+    assert_eq!(failed(3), "3 failures of the control tables, limit 2; over 3600 s");
+}
+
+#[test]
+fn critical_fields_need_one_difference_and_enough_comparisons_to_be_healthy() {
+    let of = |critical, equal, limit| {
+        let counters = CounterReport {
+            shadow_equal: equal,
+            shadow_different: critical,
+            critical_different: critical,
+            ..CounterReport::default()
+        };
+        said(&verdict(Guard::critical_mismatches(limit), &counters, &Around::default()))
+    };
+    assert_eq!(of(1, 0, 0), "1 of 1 comparisons differ in a critical field, limit 0; over 3600 s");
+    assert_eq!(of(1, 99, 1), "healthy");
+    assert_eq!(of(0, 100, 0), "healthy");
+    assert_eq!(of(0, 99, 0), "99 comparisons, 100 are needed");
+}
+
+#[test]
+fn a_breach_is_answered_by_going_back_where_the_new_side_answers_or_keys_are_ramped() {
+    let half = Percent::new(50).unwrap();
+    for stage in Stage::ALL {
+        let answers = matches!(stage, Stage::Live | Stage::RampDown);
+        let at = Position::start().with_stage(stage);
+        assert_eq!(goes_back(at), answers, "{stage}");
+        let ramped = answers || matches!(stage, Stage::Off | Stage::Shadow);
+        assert_eq!(goes_back(at.with_ramp(half)), ramped, "{stage} with a ramp");
+    }
+}
+
+#[test]
+fn a_guard_looks_at_the_newest_two_periods_and_then_at_its_window() {
+    let looked = std::cell::RefCell::new(Vec::new());
+    let of = |window, newest_fails: bool| {
+        looked.borrow_mut().clear();
+        let sum = |time| {
+            looked.borrow_mut().push(time);
+            let failed = u64::from(newest_fails) * 9;
+            let counters = CounterReport { copies_failed: failed, ..CounterReport::default() };
+            Sum { figures: Figures { counters, ..Figures::default() }, covered: LONG }
+        };
+        let evidence = Evidence {
+            position: Position::start().with_stage(Stage::Live),
+            figures: &sum,
+            usual: &Figures::default,
+            limit: &|_| LONG,
+            dead_letters: None,
+            has_critical: false,
+            compares_writes: false,
+        };
+        let guard = Guard::copy_failures(3).window(window);
+        let _ = judge(&Guards::none().with(guard), &evidence);
+        looked.borrow().clone()
+    };
+    let newest = GUARD_PERIOD * 2;
+    assert_eq!(of(LONG, false), [newest, LONG]);
+    assert_eq!(of(Duration::ZERO, false), [newest, newest], "two periods at the least");
+    assert_eq!(of(LONG, true), [newest], "what is wrong now is said at once");
+}

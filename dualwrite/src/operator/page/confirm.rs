@@ -55,11 +55,13 @@ pub(super) fn confirm(
 /// An error, with a way back.
 pub(super) fn error(status: StatusCode, text: &str, links: &Links, back: Option<&str>) -> Markup {
     let title = status.canonical_reason().unwrap_or("It failed");
+    // Mostly somebody else was quicker, and the page that this came from shows what was before.
+    let label = if status == StatusCode::CONFLICT { "Reload the page" } else { "Back" };
     let body = html! {
         h1 { (title) }
         p class="note bad" role="alert" { (own(text)) }
         p {
-            @if let Some(back) = back { a class="button" href=(back) { "Back" } }
+            @if let Some(back) = back { a class="button" href=(back) { (label) } }
             @else { a class="button" href=(links.first()) { "Back to all migrations" } }
         }
     };

@@ -3,6 +3,17 @@
 use crate::operator::page::list::Asked;
 use crate::stages::stage::Stage;
 
+/// The way back to the page that a browser came from. What a command would do is shown at the address of the command, which
+/// takes commands alone: from there the way back is the page of the migration.
+pub(super) fn back_to(came_from: &str) -> String {
+    let of_command = || {
+        let (under, rest) = came_from.split_once("/migrations/")?;
+        let (name, _) = rest.split_once("/commands/")?;
+        Some(format!("{under}/view/{name}"))
+    };
+    of_command().unwrap_or_else(|| came_from.to_owned())
+}
+
 /// The links of one page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Links {
@@ -158,6 +169,16 @@ mod tests {
             }
         }
         parts.join("/")
+    }
+
+    #[test]
+    fn the_way_back_leads_to_a_page_that_can_be_opened() {
+        let command = "http://here/admin/migrations/notes/commands/ramp";
+        assert_eq!(back_to(command), "http://here/admin/view/notes");
+        for page in ["http://here/admin/view/notes", "http://here/", "http://here/view/migrations"]
+        {
+            assert_eq!(back_to(page), page);
+        }
     }
 
     #[test]

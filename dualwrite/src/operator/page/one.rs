@@ -308,7 +308,13 @@ fn backfill(progress: &BackfillProgress) -> Markup {
             }
             tr {
                 th scope="row" { "speed" }
-                td { (format!("{:.1}", progress.keys_per_second())) " keys/s while it runs" }
+                td {
+                    (format!("{:.1}", progress.recent_keys_per_second())) " keys/s in the last minutes of work, "
+                    (format!("{:.1}", progress.keys_per_second())) " on average"
+                }
+            }
+            @if progress.batch > 0 {
+                tr { th scope="row" { "batch" } td { (progress.batch) " keys" } }
             }
             @if let (Some(left), false) = (progress.eta(), progress.complete) {
                 tr { th scope="row" { "left" } td { (seconds(left)) } }
