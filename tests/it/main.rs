@@ -28,6 +28,7 @@ mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod cut_answers;
 mod dashboard;
 mod dead_letters;
 mod derived_keys;

@@ -1,0 +1,31 @@
+//! Statements on a connection whose last statement may have been dropped in the middle.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+
+/// Runs statements on such a connection. Where a statement was dropped in the middle of a message, the driver of MySQL
+/// takes the rest of that message for the next one, and may panic on it. A panic is answered as a protocol error:
+/// close the connection then, as after every other error here.
+pub(crate) async fn on_unsure<T>(statements: impl Future<Output = T>) -> sqlx::Result<T> {
+    AssertUnwindSafe(statements).catch_unwind().await.map_err(|_| {
+        tracing::warn!(
+            "the driver panicked on a connection whose last statement was dropped in the middle; the connection is \
+             closed"
+        );
+        let message = "the driver panicked on an answer that belongs to no statement";
+        sqlx::Error::Protocol(message.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_driver_is_an_error_and_an_answer_is_an_answer() {
+        assert_eq!(on_unsure(async { 7 }).await.unwrap(), 7);
+        let panicked = on_unsure::<()>(async { panic!("split_to out of bounds") }).await;
+        assert!(matches!(panicked, Err(sqlx::Error::Protocol(_))), "{panicked:?}");
+    }
+}
