@@ -205,28 +205,41 @@ fn letters_differ_on_postgres(left: &str, right: &str) -> String {
     )
 }
 
-/// What JSON says does not depend on how it is written, which `jsonb` does not keep. The same holds for arrays of it, and for
-/// domains over these. The catalogue is asked of rows alone whose letters differ.
+/// What JSON says does not depend on how it is written, which `jsonb` does not keep. The same holds for arrays of it, for
+/// composite types with it inside, and for domains over all of these and over such domains. The catalogue is asked of rows
+/// alone whose letters differ.
 fn differs_on_postgres(left: &str, right: &str) -> String {
-    let is_of = |side: &str, types: &str| {
+    let both = |is: &str| {
+        let has = |side: &str| {
+            format!(
+                "EXISTS (WITH RECURSIVE inside (oid, is_alone) AS (SELECT pg_typeof({side})::oid, true \
+                 UNION SELECT part.oid, part.is_alone AND i.is_alone \
+                 FROM inside i JOIN pg_catalog.pg_type t ON t.oid = i.oid CROSS JOIN LATERAL (\
+                 SELECT t.typbasetype, true WHERE t.typtype = 'd' \
+                 UNION ALL SELECT t.typelem, false WHERE t.typcategory = 'A' AND t.typtype <> 'd' \
+                 UNION ALL SELECT a.atttypid, false FROM pg_catalog.pg_attribute a WHERE t.typtype = 'c' \
+                 AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) part (oid, is_alone)) \
+                 SELECT 1 FROM inside WHERE oid IN ('json'::regtype, 'jsonb'::regtype){is})"
+            )
+        };
+        format!("{} AND {}", has(left), has(right))
+    };
+    let unequal =
+        |said: &dyn Fn(&str) -> String| format!("{} IS DISTINCT FROM {}", said(left), said(right));
+    let alone = unequal(&|side| format!("CAST(CAST({side} AS text) AS jsonb)"));
+    // In JSON nothing tells NULL from the word `null`, and the text of a row does.
+    let inside = unequal(&|side| format!("to_jsonb(ROW({side}))"));
+    let nulls = unequal(&|side| {
         format!(
-            "EXISTS (SELECT 1 FROM pg_catalog.pg_type t WHERE t.oid = pg_typeof({side}) \
-             AND (t.oid IN ({types}) OR t.typbasetype IN ({types})))"
+            "(SELECT count(*) FROM regexp_matches(CAST(ROW({side}) AS text), \
+             '[(,{{][\"\\\\[:space:]]*null\\M', 'g'))"
         )
-    };
-    let when = |types: &str, value: &str| {
-        let cast = |side: &str| format!("CAST(CAST({side} AS text) AS {value})");
-        let (both, unequal) = (
-            format!("{} AND {}", is_of(left, types), is_of(right, types)),
-            format!("{} IS DISTINCT FROM {}", cast(left), cast(right)),
-        );
-        format!("WHEN {both} THEN {unequal}")
-    };
+    });
     format!(
-        "({} AND CASE {} {} ELSE true END)",
+        "({} AND CASE WHEN {} THEN {alone} WHEN {} THEN {inside} OR {nulls} ELSE true END)",
         letters_differ_on_postgres(left, right),
-        when("'json'::regtype, 'jsonb'::regtype", "jsonb"),
-        when("'json[]'::regtype, 'jsonb[]'::regtype", "jsonb[]"),
+        both(" AND is_alone"),
+        both(""),
     )
 }
 
