@@ -22,7 +22,7 @@ on_all_databases!(
     a_page_that_cannot_be_committed_stops_the_backfill,
 );
 
-const KEYS: i64 = 240;
+const KEYS: i64 = 900;
 const KILLS: u32 = 25;
 
 /// Rows that count how often they were copied.
