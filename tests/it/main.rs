@@ -69,6 +69,7 @@ mod made;
 mod maintenance;
 mod metrics;
 mod migration_test;
+mod mocked;
 mod one_list;
 mod one_row;
 mod openapi;

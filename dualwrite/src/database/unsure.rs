@@ -3,6 +3,11 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
+use sqlx::Pool;
+use sqlx::pool::PoolConnection;
+
+use super::sealed::Adapter as _;
+use super::{Backend, SqlRow, SqlValue};
 
 /// Runs statements on such a connection. Where a statement was dropped in the middle of a message, the driver of MySQL
 /// takes the rest of that message for the next one, and may panic on it. A panic is answered as a protocol error:
@@ -16,6 +21,39 @@ pub(crate) async fn on_unsure<T>(statements: impl Future<Output = T>) -> sqlx::R
         let message = "the driver panicked on an answer that belongs to no statement";
         sqlx::Error::Protocol(message.to_owned())
     })
+}
+
+/// A connection out of a pool of the application for statements under a limit. Dropped before it is
+/// [given back](Self::give_back), it is closed: what was dropped may be in the middle of a statement, and a server that
+/// hangs would keep it from the pool.
+pub(crate) struct Borrowed<DB: Backend>(Option<PoolConnection<DB>>);
+
+impl<DB: Backend> Borrowed<DB> {
+    pub(crate) async fn of(pool: &Pool<DB>) -> sqlx::Result<Self> {
+        pool.acquire().await.map(|conn| Self(Some(conn)))
+    }
+
+    pub(crate) async fn fetch(
+        &mut self,
+        sql: &str,
+        values: &[SqlValue],
+    ) -> sqlx::Result<Vec<SqlRow>> {
+        let conn = self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
+        DB::Adapter::fetch(conn, sql, values).await
+    }
+
+    /// All answers have come.
+    pub(crate) fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<DB: Backend> Drop for Borrowed<DB> {
+    fn drop(&mut self) {
+        if let Some(conn) = &mut self.0 {
+            conn.close_on_drop();
+        }
+    }
 }
 
 #[cfg(test)]
