@@ -24,6 +24,7 @@ pub(crate) mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod text;
+mod unsure;
 mod values;
 pub(crate) mod watch;
 
@@ -50,6 +51,7 @@ pub use self::identifier::Identifier;
 pub(crate) use self::install::{check_version, install_error, is_installed, migrator};
 pub(crate) use self::removing::Watch as RemovalWatch;
 pub(crate) use self::text::{Scanned, expression, verbatim};
+pub(crate) use self::unsure::{Borrowed, on_unsure};
 pub(crate) use self::values::{SqlRow, SqlValue};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) use self::values::{bind, typed_values};

@@ -273,6 +273,11 @@ impl Error {
         matches!(self.driver(), Some(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }))
     }
 
+    /// Whether the connection is gone.
+    pub(crate) fn is_of_lost_connection(&self) -> bool {
+        self.driver().is_some_and(is_lost)
+    }
+
     /// What the driver said first.
     fn driver(&self) -> Option<&sqlx::Error> {
         let mut next = self.source();

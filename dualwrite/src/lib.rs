@@ -82,6 +82,7 @@ pub mod defaults {
     pub use crate::migration::smoke::SMOKE_LIMIT;
     pub use crate::migration::transition::MOVE_TIMEOUT;
     pub use crate::observe::mirror::MIRROR_WARNING_PAUSE;
+    pub use crate::observe::rarely::DIFFERENCE_WARNING_PAUSE;
     pub use crate::observe::tally::FIELDS_MAX;
     #[cfg(feature = "page")]
     pub use crate::operator::page::access::{PAGE_TOKEN_BYTES_MIN, PAGE_WRITES_PER_MINUTE};

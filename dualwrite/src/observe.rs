@@ -6,6 +6,7 @@ pub(crate) mod histogram;
 pub(crate) mod methods;
 pub(crate) mod mirror;
 pub(crate) mod outcome;
+pub(crate) mod rarely;
 pub(crate) mod slots;
 pub(crate) mod tally;
 pub(crate) mod traffic;

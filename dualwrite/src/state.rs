@@ -37,6 +37,7 @@ use crate::key::KeyKind;
 use crate::observe::CounterReport;
 use crate::observe::figures::Figures;
 use crate::observe::mirror::MirrorFailures;
+use crate::observe::rarely::{DIFFERENCE_WARNING_PAUSE, Rarely};
 use crate::observe::tally::Tally;
 use crate::observe::traffic::Told;
 use crate::observe::window::{Snapshot, Window};
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) open: Arc<OpenTransactions>,
     pub(crate) counters: Counters,
     pub(crate) mirror_failures: MirrorFailures,
+    /// Warnings of writes that the sides answered differently.
+    pub(crate) different_answers: Rarely,
     methods: Mutex<Vec<Arc<MethodStats>>>,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
@@ -204,6 +207,7 @@ impl Shared {
             open: Arc::default(),
             counters: Counters::default(),
             mirror_failures: MirrorFailures::default(),
+            different_answers: Rarely::new(DIFFERENCE_WARNING_PAUSE),
             methods: Mutex::default(),
             breaches: Tally::new(GUARDS_MAX, guards),
             baseline: Baseline::default(),

@@ -36,6 +36,21 @@ const JSON_ARRAYS: &[[&str; 2]] = &[
 ];
 const OTHER_JSON_ARRAYS: [&str; 2] = [r#"'{"[1, 2]"}'"#, r#"'{"[2, 1]"}'"#];
 
+/// What stands in a row is compared as it would be alone: JSON by what it says, a text to the letter.
+const ROWS: &[[&str; 2]] = &[
+    [r#"'(1.0,"{""b"": 1,  ""a"": [1, null]}",x)'"#, r#"'(1.0,"{""a"":[1,null],""b"":1}",x)'"#],
+    ["'(1,null,)'", r#"'(1," null ",)'"#],
+    ["'(,,)'", "'(,,)'"],
+    ["NULL", "NULL"],
+];
+const OTHER_TEXT_IN_A_ROW: [&str; 2] = ["'(1,[1],x)'", "'(1,[ 1],X)'"];
+const NULL_IN_A_ROW: [&str; 2] = ["'(1,null,x)'", "'(1,,x)'"];
+const ROW_ARRAYS: &[[&str; 2]] = &[
+    [r#"'{"(1,\"{\"\"a\"\": 1}\",x)",NULL}'"#, r#"'{"(1,\"{\"\"a\"\":1}\",x)",NULL}'"#],
+    ["'{}'", "'{}'"],
+];
+const OTHER_ROW_ARRAYS: [&str; 2] = [r#"'{"(1,[1],x)"}'"#, r#"'{"(1,[2],x)"}'"#];
+
 const UUID: &str = "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'";
 const UUIDS: &[[&str; 2]] = &[[UUID, UUID], ["NULL", "NULL"]];
 const OTHER_UUID: [&str; 2] = [UUID, "'6ba7b810-9dad-11d1-80b4-00c04fd430c9'"];
@@ -61,6 +76,14 @@ fn pairs<D: TestDb>() -> Vec<Pair> {
             arrays("json[]", "jsonb[]"),
             arrays("json[]", "json[]"),
             arrays("documents", "jsonb[]"),
+            json("document_of_document", "jsonb"),
+            json("document_of_document", "document_of_document"),
+            arrays("document_of_document[]", "jsonb[]"),
+            arrays("documents_of_documents", "documents"),
+            Pair { types: ["entry", "entry"], same: ROWS, other: OTHER_TEXT_IN_A_ROW },
+            Pair { types: ["entry", "entry"], same: ROWS, other: NULL_IN_A_ROW },
+            Pair { types: ["entry_of_entry", "entry"], same: ROWS, other: OTHER_TEXT_IN_A_ROW },
+            Pair { types: ["entry[]", "entry[]"], same: ROW_ARRAYS, other: OTHER_ROW_ARRAYS },
             texts("text COLLATE \"C\"", "text COLLATE \"und-x-icu\""),
             texts("varchar(20) COLLATE \"und-x-icu\"", "text COLLATE \"C\""),
         ],
@@ -172,7 +195,14 @@ async fn columns_of_one_type_are_compared_to_the_letter<D: Sql>(db: Scratch<D>) 
 
 async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>) {
     if D::NAME == "postgres" {
-        db.execute("CREATE DOMAIN document AS json; CREATE DOMAIN documents AS json[]").await;
+        db.execute(
+            "CREATE DOMAIN document AS json; CREATE DOMAIN documents AS json[];
+             CREATE DOMAIN document_of_document AS document;
+             CREATE DOMAIN documents_of_documents AS document_of_document[];
+             CREATE TYPE entry AS (number numeric, said document_of_document, text text);
+             CREATE DOMAIN entry_of_entry AS entry",
+        )
+        .await;
     }
     for (number, Pair { types, same, other }) in pairs::<D>().into_iter().enumerate() {
         let pool = db.another_pool(5).await;

@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use dualwrite::{
     AnswerPolicy, Backend, CopySql, Error, ErrorKind, Gate, Migration, MirrorPolicy, Registration,
-    Runtime, Stage, Tx, copy::KeySource, defaults::MIRROR_WRITE_TIMEOUT, verify::StaleKind,
+    Runtime, Stage, Tx,
+    copy::KeySource,
+    defaults::{DIFFERENCE_WARNING_PAUSE, MIRROR_WRITE_TIMEOUT},
+    verify::StaleKind,
 };
 
 use crate::support::db::{Scratch, on_all_databases};
+use crate::support::log::{Log, listen};
 use crate::support::notes::{CopyNotes, FAILS, HANGS, Notes, WORKS, World, plain};
 use crate::support::sql::Sql;
 use crate::support::wait::ends;
@@ -23,6 +27,7 @@ on_all_databases!(
     a_failing_mirror_shows_its_cause_without_values,
     a_mirror_that_always_fails_keeps_the_migration_from_going_live,
     different_answers_mark_the_key,
+    different_answers_are_logged_once_in_a_while_and_counted_each,
     different_answers_fail_the_write_where_that_is_wanted,
     different_answers_are_ignored_where_that_is_wanted,
     different_answers_under_a_key_that_cannot_be_recorded_mark_the_table,
@@ -225,6 +230,26 @@ async fn different_answers_mark_the_key<D: Sql>(db: Scratch<D>) {
     let status = world.migration.status().await.unwrap();
     assert_eq!((status.counters.answers_different, status.dirty_new), (1, 1));
     assert_eq!((status.counters.mirror_written, status.counters.mirror_failed), (1, 0));
+}
+
+async fn different_answers_are_logged_once_in_a_while_and_counted_each<D: Sql>(db: Scratch<D>) {
+    let world = World::with(db, Stage::DualWrite, 0, plain).await;
+    let orders = orders(&world.migration);
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _heard = listen(subscriber.finish());
+    let began = std::time::Instant::now();
+    for note in 0..20 {
+        let mut tx = world.begin().await;
+        orders.place(&mut tx, note).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let periods = began.elapsed().as_secs() / DIFFERENCE_WARNING_PAUSE.as_secs() + 1;
+    let lines = log.text().lines().filter(|line| line.contains("write differently")).count();
+    assert!((1..=periods as usize).contains(&lines), "{lines} lines: {}", log.text());
+    let status = world.migration.status().await.unwrap();
+    assert_eq!(status.counters.answers_different, 20);
 }
 
 async fn different_answers_fail_the_write_where_that_is_wanted<D: Sql>(db: Scratch<D>) {

@@ -28,6 +28,7 @@ mod copy_sql_texts;
 #[cfg(unix)]
 mod crash;
 mod cursor;
+mod cut_answers;
 mod dashboard;
 mod dead_letters;
 mod derived_keys;
@@ -68,6 +69,7 @@ mod made;
 mod maintenance;
 mod metrics;
 mod migration_test;
+mod mocked;
 mod one_list;
 mod one_row;
 mod openapi;

@@ -1,5 +1,6 @@
 //! When a backfill makes way, and who can see that and who works on it.
 
+use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -14,6 +15,7 @@ use dualwrite::{
 use crate::support::db::{Scratch, on_all_databases};
 use crate::support::hook::Hook;
 use crate::support::notes::{CopyNotes, DualNotes, Notes, Store, World, plain};
+use crate::support::proxy::Proxy;
 use crate::support::sql::Sql;
 use crate::support::wait::{somebody_waits, soon, until};
 use crate::tool::prints;
@@ -24,6 +26,7 @@ on_all_databases!(
     it_makes_way_for_the_log,
     it_makes_way_for_the_writes_of_its_own_service,
     it_makes_way_for_a_replica,
+    a_replica_that_hangs_keeps_no_connection_of_its_pool,
     running_workers_hear_what_operators_set,
     workers_come_and_go_while_it_runs,
     replicas_are_few_and_have_names_of_their_own,
@@ -303,6 +306,28 @@ async fn it_makes_way_for_a_replica<D: Sql>(db: Scratch<D>) {
         fast.reason().await == "the replica `near` gives no answer"
     })
     .await;
+    fast.migration.backfill().cancel("ada", "tests").await.unwrap();
+    run.abort();
+    fast.ends().await;
+}
+
+/// The pool is the application's, which reads by it.
+async fn a_replica_that_hangs_keeps_no_connection_of_its_pool<D: Sql>(db: Scratch<D>) {
+    let Some(replica) = D::fresh("replica_hangs").await else { return };
+    let Some((host, port)) = replica.server() else { return }; // a file has no network
+    let makes_tables = Runtime::builder(replica.pool().clone()).start().await.unwrap();
+    makes_tables.shutdown().await.unwrap();
+    let proxy = Proxy::to((host.as_str(), port).to_socket_addrs().unwrap().next().unwrap()).await;
+    let url = replica.url().replacen(&format!(":{port}"), &format!(":{}", proxy.port()), 1);
+    let pool = replica.pool_by(&url, 1).await;
+    let fast = Fast::with(db, 2_000, |builder| builder.replica("near", pool.clone())).await;
+    let run = fast.copies(Throttle::default().lag(Duration::from_millis(500)));
+    let is_behind = async || fast.reason().await.starts_with("the replica `near` is ");
+    until("it is behind", is_behind).await;
+    proxy.freeze();
+    let is_silent = async || fast.reason().await == "the replica `near` gives no answer";
+    until("it hangs", is_silent).await;
+    until("another connection is answered", is_behind).await;
     fast.migration.backfill().cancel("ada", "tests").await.unwrap();
     run.abort();
     fast.ends().await;

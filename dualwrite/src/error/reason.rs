@@ -8,7 +8,7 @@ use sqlx::error::{DatabaseError, ErrorKind as Refused};
 use super::Error;
 use super::conversion::ConversionError;
 #[cfg(feature = "mysql")]
-use super::known::known_check;
+use super::known::known;
 
 /// A text of this library inside an error of sqlx: it names types and columns, never values.
 #[derive(Debug)]
@@ -246,20 +246,17 @@ fn names(error: &dyn DatabaseError) -> Vec<String> {
         match number {
             // What a trigger says by `SIGNAL` may be anything.
             _ if !has_the_state_of_its_number(number, error.code().unwrap_or_default()) => {}
-            1062 | 1586 => name("constraint", quoted_after(message, " for key '", '\'')),
-            1048 | 1364 => name(
-                "column",
-                quoted_after(message, " '", '\'')
-                    .filter(|_| message.starts_with("Column '") || message.starts_with("Field '")),
-            ),
+            // Nor is what it says to the letter as the server would: told are names that a catalogue has.
+            1062 | 1586 => name("constraint", known(quoted_after(message, " for key '", '\''))),
+            1048 | 1364 => name("column", known(quoted_after(message, " '", '\''))),
+            // What is not there no catalogue has.
             1054 | 1146 => name("object", quoted_after(message, " '", '\'')),
-            1451 | 1452 => name("constraint", quoted_after(message, "CONSTRAINT `", '`')),
-            4025 => name("constraint", known_check(quoted_after(message, "CONSTRAINT `", '`'))),
-            3819 => {
-                name("constraint", known_check(quoted_after(message, "Check constraint '", '\'')))
+            1451 | 1452 | 4025 => {
+                name("constraint", known(quoted_after(message, "CONSTRAINT `", '`')));
             }
+            3819 => name("constraint", known(quoted_after(message, "Check constraint '", '\''))),
             1264 | 1265 | 1292 | 1366 | 1406 => {
-                name("column", column_at_the_end(message).as_deref())
+                name("column", known(column_at_the_end(message).as_deref()));
             }
             _ => {}
         }

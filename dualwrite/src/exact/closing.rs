@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use crate::error::{Closed, Error, ErrorKind, Maintenance};
 use crate::exact::core::Core;
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::stage::Side;
 
 /// Closes these calls, or opens all with `Closed::Nothing`. When it has answered, no write that began before is under way
-/// in either database.
+/// in either database. A command has left its line of the audit before; `is_called`: the service itself asks, and each
+/// database gets a line.
 pub(crate) async fn set(
     core: &Core,
     closed: Closed,
     lasts: Duration,
     (actor, reason): (&str, &str),
+    is_called: bool,
 ) -> Result<(), Error> {
     core.alive()?;
     let maintenance = match closed.is_closed() {
@@ -24,6 +27,10 @@ pub(crate) async fn set(
             Some(Maintenance { closed, actor, reason, until_us })
         }
     };
+    let line = is_called.then(|| match closed.is_closed() {
+        true => NewRolloutCommand::new(Recorded::Close, actor, reason).about(closes(closed, lasts)),
+        false => NewRolloutCommand::new(Recorded::Open, actor, reason).about(OPENS),
+    });
     let primary = core.rows().await?.primary().unwrap_or(Side::Old);
     // The mirror first: whoever gets the authority meanwhile is closed as well. To open, the other way round: a primary
     // that is still closed refuses what the mirror would not.
@@ -32,11 +39,19 @@ pub(crate) async fn set(
         None => [primary, primary.other()],
     };
     for side in order {
-        core.port(side).maintain(maintenance.as_ref()).await?;
+        core.port(side).maintain(maintenance.as_ref(), line.as_ref()).await?;
     }
     let migration = &*core.name;
     tracing::info!(migration, %closed, actor, "calls were closed or opened");
     Ok(())
+}
+
+/// What the audit says of an opening.
+pub(crate) const OPENS: &str = "open all calls";
+
+/// What it says of a close.
+pub(crate) fn closes(closed: Closed, lasts: Duration) -> String {
+    format!("close {} for about {}", closed.phrase(), humantime::format_duration(lasts))
 }
 
 /// What a call meets that finds this.

@@ -52,6 +52,22 @@ impl<S: ExactSide> Half<S> {
         <S::Database as Backend>::Adapter::install(&self.pool).await
     }
 
+    /// Fails where a migration of `Runtime` has the name: an operator's command would not know which one.
+    pub(crate) async fn check_name(&self) -> Result<(), Error> {
+        let taken = self.run("looking for a migration of this name", async move |conn| {
+            authority::is_taken::<S::Database>(conn, &self.name).await
+        });
+        if !taken.await? {
+            return Ok(());
+        }
+        let message = format!(
+            "a migration that is registered with `Runtime` has this name in the {} database; take another name for the one \
+             in exact mode",
+            self.which
+        );
+        Err(Error::new(ErrorKind::InvalidInput, message).of(&self.name))
+    }
+
     pub(crate) async fn insert(&self, first: Authority) -> Result<(), Error> {
         self.connections
             .within("making the row of the migration", async {

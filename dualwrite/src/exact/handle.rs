@@ -16,6 +16,7 @@ use crate::exact::verify::{self, ExactReport};
 use crate::exact::write::ExactWrite;
 use crate::exact::{closing, copy, moves, report};
 use crate::key::{EncodedKey, Key};
+use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::exact::{side_of_record, stage_of};
 use crate::stages::stage::{Side, Stage};
 use crate::store::exact::relay::PutOff;
@@ -129,7 +130,25 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     /// outbox could not be drained in time: the primary takes writes again; `Conflict`; those of
     /// [`status`](Self::status).
     pub async fn advance(&self, to: Stage) -> Result<(), Error> {
-        moves::go_to(&self.inner.core, to).await
+        let before = moves::go_to(&self.inner.core, to).await?;
+        if before != to {
+            self.audit(Recorded::Move, format!("go from `{before}` to `{to}`")).await;
+        }
+        Ok(())
+    }
+
+    /// Leaves a line in the audit of both databases for what this process did by itself. It is done whether or not the
+    /// line can be stored.
+    async fn audit(&self, kind: Recorded, does: impl Into<String>) {
+        let core = &self.inner.core;
+        let actor = format!("service, instance {}", core.instance);
+        let line = NewRolloutCommand::new(kind, &actor, "called by the service").about(does);
+        for side in [Side::Old, Side::New] {
+            if let Err(error) = core.port(side).audit(&line).await {
+                let error = Error::without_values(&error);
+                tracing::warn!(migration = &*core.name, %side, error, "a line of the audit is lost");
+            }
+        }
     }
 
     /// Goes to the stage before, and says which that is. From `complete` to `live` writes are recorded again; run
@@ -138,7 +157,9 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     /// # Errors
     /// As [`advance`](Self::advance).
     pub async fn rollback(&self) -> Result<Stage, Error> {
-        moves::back(&self.inner.core).await
+        let to = moves::back(&self.inner.core).await?;
+        self.audit(Recorded::Move, format!("go back to `{to}`")).await;
+        Ok(to)
     }
 
     /// Copies what was there before writes were recorded, and removes from the mirror what the primary has not. Goes on
@@ -147,7 +168,9 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
     /// # Errors
     /// `Blocked` at `off` and `complete`; `CopyFailed` where a side fails; those of [`status`](Self::status).
     pub async fn copy(&self) -> Result<u64, Error> {
-        copy::run(&self.inner.core).await
+        let keys = copy::run(&self.inner.core).await?;
+        self.audit(Recorded::BackfillStart, format!("copied {keys} keys")).await;
+        Ok(keys)
     }
 
     /// Compares all records of both databases.
@@ -170,12 +193,19 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
         let core = &self.inner.core;
         let found = verify::run(core, repair).await?;
         report::verified(core, &found, repair).await?;
+        if repair {
+            self.audit(
+                Recorded::Repair,
+                "compared both databases, and recorded again what differs",
+            )
+            .await;
+        }
         Ok(found)
     }
 
     /// Closes writes, or all calls, for a planned downtime: they fail with `Maintenance`, which names who, why and the
     /// expected end. Copies, verifications and moves go on. When it has answered, no write that began before is under way
-    /// in either database. The command `close` does the same, and leaves a line in the audit.
+    /// in either database. Each database gets a line in its audit, as from the command `close`.
     ///
     /// # Errors
     /// `InvalidInput` for `Closed::Nothing`, and for an actor or a reason as it must not be; `Timeout` where writes in flight
@@ -212,7 +242,7 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> Exact<O, N> {
         let core = &self.inner.core;
         let checked = check_named("actor", by).and_then(|()| check_reason(because));
         checked.map_err(|error| error.of(&core.name))?;
-        closing::set(core, closed, lasts, (by, because)).await
+        closing::set(core, closed, lasts, (by, because), true).await
     }
 
     /// Keys whose records the mirror does not take, up to 100. They are tried again after 1 s, 2 s, up to 60 s, and block

@@ -129,7 +129,7 @@ async fn work(core: &Core, job: &Job) -> Result<String, Error> {
         JobKind::Maintenance => {
             let (closed, lasts) =
                 closing::parse(subject()?).map_err(|error| error.of(&core.name))?;
-            closing::set(core, closed, lasts, (&job.actor, &job.reason)).await?;
+            closing::set(core, closed, lasts, (&job.actor, &job.reason), false).await?;
             Ok(match core.old.closed().await? {
                 Some(maintenance) => maintenance.to_string(),
                 None => "all calls are open".to_owned(),

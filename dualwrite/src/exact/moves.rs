@@ -9,8 +9,8 @@ use crate::stages::exact::{Refused, StageChange, change_to, stage_before, stage_
 use crate::stages::lineage::Token;
 use crate::stages::stage::{Side, Stage};
 
-/// Goes to a stage.
-pub(crate) async fn go_to(core: &Core, to: Stage) -> Result<(), Error> {
+/// Goes to a stage. Answers with the one before, which may be the same.
+pub(crate) async fn go_to(core: &Core, to: Stage) -> Result<Stage, Error> {
     core.alive()?;
     let rows = core.rows().await?;
     let before = stage_of(rows.old, rows.new);
@@ -18,7 +18,7 @@ pub(crate) async fn go_to(core: &Core, to: Stage) -> Result<(), Error> {
     if before != to {
         metrics::moved(&core.name, to);
     }
-    Ok(())
+    Ok(before)
 }
 
 async fn change(core: &Core, rows: Rows, to: Stage) -> Result<(), Error> {
@@ -40,7 +40,7 @@ pub(crate) async fn back(core: &Core) -> Result<Stage, Error> {
         let message = "it is at `off` already; there is no stage before";
         return Err(Error::new(ErrorKind::IllegalMove, message).of(&core.name));
     };
-    go_to(core, before).await.map(|()| before)
+    go_to(core, before).await.map(|_| before)
 }
 
 fn refusal(refused: Refused, from: Stage, to: Stage) -> Error {

@@ -11,6 +11,7 @@ use crate::exact::half::Half;
 use crate::exact::port::{Asked, Operated};
 use crate::exact::side::ExactSide;
 use crate::key::EncodedKey;
+use crate::rollout::command::NewRolloutCommand;
 use crate::store::exact::{authority, operated};
 
 impl<S: ExactSide> Operated for Half<S> {
@@ -64,7 +65,11 @@ impl<S: ExactSide> Operated for Half<S> {
         Box::pin(async { Ok(self.found().await?.ok_or_else(|| self.gone())?.maintenance) })
     }
 
-    fn maintain<'a>(&'a self, maintenance: Option<&'a Maintenance>) -> Asked<'a, ()> {
+    fn maintain<'a>(
+        &'a self,
+        maintenance: Option<&'a Maintenance>,
+        line: Option<&'a NewRolloutCommand>,
+    ) -> Asked<'a, ()> {
         Box::pin(async move {
             let doing = "closing or opening calls";
             let name = &*self.name;
@@ -73,12 +78,21 @@ impl<S: ExactSide> Operated for Half<S> {
                     let mut lent = self.connections.begin().await?;
                     authority::hold_alone::<S::Database>(&mut lent, name).await?;
                     operated::maintain::<S::Database>(&mut lent, name, maintenance).await?;
+                    if let Some(line) = line {
+                        operated::audit::<S::Database>(&mut lent, name, line).await?;
+                    }
                     lent.commit().await
                 }
                 .boxed()
             };
             alone(&self.connections, (name, self.which), doing, work).await
         })
+    }
+
+    fn audit<'a>(&'a self, line: &'a NewRolloutCommand) -> Asked<'a, ()> {
+        Box::pin(self.run("leaving a line in the audit", async move |conn| {
+            operated::audit::<S::Database>(conn, &self.name, line).await
+        }))
     }
 
     fn now_us(&self) -> Asked<'_, i64> {

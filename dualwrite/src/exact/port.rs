@@ -10,6 +10,7 @@ use crate::database::Dialect;
 use crate::error::{Error, Maintenance};
 use crate::exact::columns::ExactColumns;
 use crate::key::EncodedKey;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::exact::Authority;
 use crate::store::exact::authority::AuthorityRow;
 use crate::store::exact::outbox::OutboxRecord;
@@ -125,8 +126,16 @@ pub(crate) trait Operated: Send + Sync {
     /// What is closed here.
     fn closed(&self) -> Asked<'_, Option<Maintenance>>;
 
-    /// Closes calls, or opens them. No write that began before is under way afterwards.
-    fn maintain<'a>(&'a self, maintenance: Option<&'a Maintenance>) -> Asked<'a, ()>;
+    /// Closes calls, or opens them, with a line of the audit where there is one. No write that began before is under way
+    /// afterwards.
+    fn maintain<'a>(
+        &'a self,
+        maintenance: Option<&'a Maintenance>,
+        line: Option<&'a NewRolloutCommand>,
+    ) -> Asked<'a, ()>;
+
+    /// Leaves a line in the audit.
+    fn audit<'a>(&'a self, line: &'a NewRolloutCommand) -> Asked<'a, ()>;
 
     /// The database's clock, in microseconds since 1970.
     fn now_us(&self) -> Asked<'_, i64>;

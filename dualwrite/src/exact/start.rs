@@ -98,7 +98,8 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
     /// task beside callers.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad name, or where both pools lead to one database; `UnknownMigration` where one database has
+    /// `InvalidInput` for a bad name or one that a migration of [`Runtime`](crate::Runtime) has, or where both pools lead to
+    /// one database; `UnknownMigration` where one database has
     /// lost its row; `Database`; `NewerControlTables`; `OutsideTokio`.
     pub async fn start(self) -> Result<Exact<O, N>, Error> {
         let handle = clock::tokio_runtime()?;
@@ -111,6 +112,8 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
         let new = Arc::new(Half::new(Arc::clone(&name), Side::New, self.new.1, self.new.0));
         old.install().await.map_err(|error| error.of(&name))?;
         new.install().await.map_err(|error| error.of(&name))?;
+        old.check_name().await?;
+        new.check_name().await?;
         let found = (old.found().await?, new.found().await?);
         match missing(&found).map_err(|error| error.of(&name))? {
             Missing::None => {}

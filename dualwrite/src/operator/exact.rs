@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::control::commands::{Job, JobKind, Taken};
 use crate::control::exact::{ExactCommand, ExactRow, ExactState};
 use crate::error::{Closed, Error, ErrorKind};
-use crate::exact::closing::subject;
+use crate::exact::closing::{OPENS, closes, subject};
 use crate::exact::jobs::BACK;
 use crate::gate::{Blocker, Gate};
 use crate::operator::command::Command;
@@ -206,8 +206,7 @@ fn plan(state: &ExactState, command: &Command, expected: Option<Epoch>) -> Resul
             Left { subject: Some(key.clone()), ..left }
         }
         Command::Close { closed, lasts } => {
-            let lasts_text = humantime::format_duration(*lasts);
-            let does = format!("close {} for about {lasts_text}", closed.phrase());
+            let does = closes(*closed, *lasts);
             Left {
                 subject: Some(subject(*closed, *lasts)),
                 way_back: Some("`open` opens all calls again".to_owned()),
@@ -216,7 +215,7 @@ fn plan(state: &ExactState, command: &Command, expected: Option<Epoch>) -> Resul
         }
         Command::Open => Left {
             subject: Some(subject(Closed::Nothing, Duration::ZERO)),
-            ..Left::new(JobKind::Maintenance, Recorded::Open, "open all calls")
+            ..Left::new(JobKind::Maintenance, Recorded::Open, OPENS)
         },
         other => {
             let name = other.spec().map_or("this", |spec| spec.name);

@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use crate::clock::{self, Clock};
-use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
+use crate::database::{Backend, Borrowed};
 use crate::error::Error;
 use trail::{Behind, Trail};
 
@@ -116,6 +116,8 @@ async fn beat_of<DB: Backend>(
     key: &[crate::database::SqlValue],
 ) -> sqlx::Result<u64> {
     let sql = "SELECT trail FROM dualwrite_acknowledgement WHERE instance = ? AND migration = ?";
-    let rows = DB::Adapter::fetch(&mut *replica.pool.acquire().await?, sql, key).await?;
+    let mut conn = Borrowed::of(&replica.pool).await?;
+    let rows = conn.fetch(sql, key).await?;
+    conn.give_back();
     rows.first().map_or(Ok(0), |row| row.unsigned(0))
 }

@@ -263,9 +263,18 @@ impl<DB: Backend> Lent<'_, DB> {
         answer
     }
 
-    /// All answers have come.
-    pub(crate) fn done(&mut self) {
-        self.running = None;
+    /// The same of several statements, whose answers were made one of ours.
+    pub(crate) fn all_ended<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+        if !answer.as_ref().is_err_and(Error::is_of_lost_connection) {
+            self.running = None;
+        }
+        answer
+    }
+
+    /// Whether such an answer says that the server had closed the connection while it was not used: another one may
+    /// do. Each try leaves one less that was kept.
+    pub(crate) fn was_closed<T>(&self, answer: &Result<T, Error>) -> bool {
+        self.reused && answer.as_ref().is_err_and(Error::is_of_lost_connection)
     }
 
     /// Opens a transaction whose first statement writes.

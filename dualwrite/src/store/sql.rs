@@ -88,8 +88,7 @@ impl<DB: Backend> Control for SqlControl<DB> {
                 let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
                 lent.busy();
                 let checked = DB::Adapter::check_version(&mut lent).await;
-                lent.done();
-                checked
+                lent.all_ended(checked)
             };
             let limit = self.working.limit();
             clock::limit(limit, reading)

@@ -7,11 +7,14 @@ use sqlx_core::transaction::TransactionManager;
 use super::{Conn, State, Tx, Work};
 use crate::clock;
 use crate::database::sealed::{Adapter as _, NotCommitted};
-use crate::database::{Backend, Pin};
+use crate::database::{Backend, Pin, on_unsure};
 use crate::error::{Error, ErrorKind, is_lost};
 
 const INTERRUPTED: &str = "nothing was committed, because a write in a nested transaction was dropped halfway and \
                            its connection cannot be used again; begin a new transaction";
+
+const STILL_UNDER_WAY: &str =
+    "a statement that was given up is still under way: drop the transaction";
 
 /// How long a rollback waits for a statement of a write that was given up. Then the connection is closed, and
 /// the server rolls back.
@@ -115,27 +118,32 @@ impl<DB: Backend> Tx<'_, DB> {
         let given_up = self.is_given_up();
         match &mut self.conn {
             Conn::Root(Some(conn), held) if given_up => {
-                let rolled_back = clock::limit(GIVEN_UP_LIMIT, async {
+                let rolled_back = on_unsure(async {
                     DB::Adapter::roll_back(conn, held).await?;
                     DB::Adapter::is_in_step(conn).await
                 });
-                if !matches!(rolled_back.await, Ok(Ok(true))) {
+                let rolled_back = clock::limit(GIVEN_UP_LIMIT, rolled_back);
+                if !matches!(rolled_back.await, Ok(Ok(Ok(true)))) {
                     conn.close_on_drop();
                 }
             }
             Conn::Root(Some(conn), held) => DB::Adapter::roll_back(conn, held).await?,
             Conn::Root(None, _) => {}
             Conn::Nested { conn, .. } => DB::TransactionManager::rollback(conn).await?,
-            Conn::Adopted { conn, held } => {
-                let rolled_back = DB::Adapter::roll_back_adopted(conn, held);
-                match given_up {
-                    true => clock::limit(GIVEN_UP_LIMIT, rolled_back).await.unwrap_or_else(|_| {
-                        let message = "a statement that was given up is still under way: drop the transaction";
-                        Err(sqlx::Error::Protocol(message.to_owned()))
-                    })?,
-                    false => rolled_back.await?,
+            Conn::Adopted { conn, held } if given_up => {
+                let rolled_back = on_unsure(async {
+                    DB::Adapter::roll_back_adopted(conn, held).await?;
+                    DB::Adapter::is_in_step(conn).await
+                });
+                match clock::limit(GIVEN_UP_LIMIT, rolled_back).await.map(Result::flatten) {
+                    Ok(Ok(true)) => {}
+                    Ok(Err(error)) => return Err(error),
+                    Ok(Ok(false)) | Err(()) => {
+                        return Err(sqlx::Error::Protocol(STILL_UNDER_WAY.to_owned()));
+                    }
                 }
             }
+            Conn::Adopted { conn, held } => DB::Adapter::roll_back_adopted(conn, held).await?,
         }
         self.state = State::Closed;
         Ok(())

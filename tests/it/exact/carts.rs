@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dualwrite::{
-    BoxError, Error, ErrorKind, Stage,
+    BoxError, Error, ErrorKind, Side, Stage,
     exact::{Exact, ExactBuilder, ExactColumns, ExactSide},
 };
 use serde::{Deserialize, Serialize};
@@ -364,10 +364,18 @@ pub(crate) async fn find<O: CartDb, N: CartDb>(
     carts: &Carts<O, N>,
     id: i64,
 ) -> Result<Option<Cart>, Fault> {
+    find_where(carts, id).await.map(|(_, found)| found)
+}
+
+/// With the side that answered.
+pub(crate) async fn find_where<O: CartDb, N: CartDb>(
+    carts: &Carts<O, N>,
+    id: i64,
+) -> Result<(Side, Option<Cart>), Fault> {
     carts
         .read()
-        .old(|mut tx| Box::pin(async move { Ok(O::SIDE.get(&mut *tx, &id).await?) }))
-        .new(|mut tx| Box::pin(async move { Ok(N::SIDE.get(&mut *tx, &id).await?) }))
+        .old(|mut tx| Box::pin(async move { Ok((Side::Old, O::SIDE.get(&mut *tx, &id).await?)) }))
+        .new(|mut tx| Box::pin(async move { Ok((Side::New, N::SIDE.get(&mut *tx, &id).await?)) }))
         .run()
         .await
 }

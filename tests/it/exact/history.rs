@@ -159,6 +159,12 @@ async fn judge<O: CartDb, N: CartDb>(
 ) {
     // A hand-over that was left is taken up.
     ends("a hand-over that is taken up", quiet(carts)).await;
+    // Before a copy that would make good what was lost.
+    let status = carts.status().await.unwrap();
+    if status.copied && matches!(status.stage, Stage::DualWrite | Stage::Live) {
+        let [old, new] = pair.all().await;
+        assert_eq!(old, new, "{about}: the databases differ, and it is not copied again");
+    }
     records_again(carts).await;
     quiet(carts).await;
     let [old, new] = pair.all().await;

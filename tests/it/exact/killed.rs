@@ -9,7 +9,7 @@ use std::time::Duration;
 use dualwrite::{Stage, exact::Exact};
 use sqlx::pool::PoolOptions;
 
-use super::carts::{CartDb, Carts, NAME, Pair, cart, find, on_pairs, save};
+use super::carts::{CartDb, Carts, NAME, Pair, cart, find, find_where, on_pairs, save};
 use super::oracle::{History, is_delete};
 use crate::support::db::{MySqlDb, PostgresDb, SqliteDb, TestDb};
 use crate::support::dice::Dice;
@@ -90,8 +90,9 @@ async fn obey<O: CartDb, N: CartDb>(carts: &Carts<O, N>, order: &[String]) -> Op
             save(carts, number(1), written).await.ok().map(|()| "ok".to_owned())
         }
         "read" => {
-            let found = find(carts, number(1)).await.ok()?;
-            Some(found.map_or("none".to_owned(), |cart| cart.count.to_string()))
+            let (side, found) = find_where(carts, number(1)).await.ok()?;
+            let found = found.map_or("none".to_owned(), |cart| cart.count.to_string());
+            Some(format!("{side} {found}"))
         }
         "move" => {
             let stage = carts.status().await.ok()?.stage;
@@ -151,6 +152,8 @@ impl Nemesis for (Server, Server) {
 #[derive(Default)]
 struct World {
     histories: Vec<History>,
+    /// The sides whose servers show a commit before it is on disk.
+    early: Vec<&'static str>,
     stop: AtomicBool,
 }
 
@@ -175,10 +178,10 @@ async fn read(world: Arc<World>, processes: Vec<Remote>, mut dice: Dice) {
         }
         let history = &world.histories[key];
         let begun = history.now();
-        match process.ask(format!("read {key}")).await.as_deref() {
-            None | Some("no") => {}
-            Some("none") => history.read(begun, None),
-            Some(count) => history.read(begun, Some(count.parse().unwrap())),
+        let answer = process.ask(format!("read {key}")).await;
+        if let Some((side, found)) = answer.as_deref().and_then(|answer| answer.split_once(' ')) {
+            let found = (found != "none").then(|| found.parse().unwrap());
+            history.read_on(begun, found, world.early.contains(&side));
         }
     }
 }
@@ -235,6 +238,12 @@ async fn judge<O: CartDb, N: CartDb>(two: &Two, world: &World, about: &str) {
     let is_quiet =
         async || carts.status().await.is_ok_and(|status| status.open && status.backlog == 0);
     until(format_args!("{about}: a hand-over that is taken up"), is_quiet).await;
+    // Before a copy that would make good what was lost.
+    let status = soon("its status", async || carts.status().await.ok()).await;
+    if status.copied && matches!(status.stage, Stage::DualWrite | Stage::Live) {
+        let report = soon("it is verified", async || carts.verify().await.ok()).await;
+        assert!(report.is_clean() && report.behind == 0, "{about}, not copied again: {report:?}");
+    }
     until(format_args!("{about}: it is copied"), async || records_again(&carts).await.is_ok())
         .await;
     until(format_args!("{about}: the outbox is empty"), is_quiet).await;
@@ -269,7 +278,10 @@ async fn all<O: CartDb, N: CartDb>(two: Two, mut nemesis: impl Nemesis + Send, r
     for number in 0..rounds {
         let mut dice = Dice::new(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9)));
         let histories = (0..WRITERS).map(|_| History::default()).collect();
-        let world = Arc::new(World { histories, ..World::default() });
+        let sides = [("old", O::NAME), ("new", N::NAME)];
+        let early = sides.into_iter().filter(|(_, kind)| *kind == MySqlDb::NAME);
+        let early = early.map(|(side, _)| side).collect();
+        let world = Arc::new(World { histories, early, ..World::default() });
         round::<O, N>(&two, &world, &mut processes, &mut nemesis, &mut dice).await;
         judge::<O, N>(&two, &world, &format!("round {number} of seed {seed}")).await;
         for history in &world.histories {

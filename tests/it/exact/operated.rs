@@ -1,7 +1,9 @@
 //! Migrations in exact mode as operators see them: from either database, by the page, its JSON and the tool.
 
+use std::time::Duration;
+
 use dualwrite::operator::{Caller, Command, CommandOptions, MigrationOverview, Operator};
-use dualwrite::{Epoch, Error, ErrorKind, Move, Side, Stage};
+use dualwrite::{Closed, Epoch, Error, ErrorKind, Move, Runtime, Side, Stage};
 
 use super::carts::{CartDb, Carts, NAME, Pair, cart, on_pairs, quiet, save};
 use crate::page::{Browser, page_for};
@@ -14,6 +16,8 @@ on_pairs!(
     dead_letters_are_listed_retried_and_waived,
     a_stale_command_and_one_without_an_instance_are_refused,
     a_full_outbox_stops_the_recording_and_no_caller,
+    calls_of_the_service_leave_a_line_in_the_audit_of_both_databases,
+    a_name_is_in_exact_mode_or_registered_with_a_runtime,
 );
 
 const CHECKED: &str = "DROP TABLE cart; CREATE TABLE cart (id BIGINT PRIMARY KEY, text VARCHAR(100) NOT NULL, \
@@ -191,7 +195,8 @@ where
     assert_eq!((overview.instances, overview.attention()), (0, Some("no live instance")));
     let nobody = give(&operator, Command::Verify).await.unwrap_err();
     assert!(nobody.to_string().contains("no instance has reported"), "{nobody}");
-    assert!(operator.audit(NAME).await.unwrap().is_empty(), "what was refused is not recorded");
+    let audit = operator.audit(NAME).await.unwrap();
+    assert!(audit.iter().all(|line| line.actor != "ada"), "what was refused is not recorded");
 }
 
 async fn a_full_outbox_stops_the_recording_and_no_caller<O: CartDb, N: CartDb>(pair: Pair<O, N>) {
@@ -211,5 +216,62 @@ async fn a_full_outbox_stops_the_recording_and_no_caller<O: CartDb, N: CartDb>(p
     assert_eq!(pair.old.number("SELECT count(*) FROM dualwrite_outbox").await, 0);
     save(&carts, 1, Some(&cart("goes on", 1))).await.unwrap();
     assert_eq!(pair.old.number("SELECT count(*) FROM cart").await, 2);
+    carts.shutdown().await;
+}
+
+async fn calls_of_the_service_leave_a_line_in_the_audit_of_both_databases<O, N>(pair: Pair<O, N>)
+where
+    O: CartDb,
+    N: CartDb,
+{
+    let carts = pair.at(Stage::Live).await;
+    carts.advance(Stage::Live).await.unwrap(); // nothing happens, and nothing is to be told
+    let hour = Duration::from_secs(3_600);
+    carts.close(Closed::Writes, hour, "ada", "moving house").await.unwrap();
+    carts.open("grace", "moved").await.unwrap();
+    carts.repair().await.unwrap();
+    assert_eq!(carts.rollback().await.unwrap(), Stage::DualWrite);
+    for operator in [operator(&pair.old), operator(&pair.new)] {
+        let audit = operator.audit(NAME).await.unwrap();
+        let mut kinds: Vec<String> = audit.iter().map(|line| line.kind.to_string()).collect();
+        kinds.reverse();
+        let expected = ["move", "backfill_start", "move", "close", "open", "repair", "move"];
+        assert_eq!(kinds, expected, "oldest first");
+        let said = |kind: &str| audit.iter().find(|line| line.kind.to_string() == kind).unwrap();
+        let closed = said("close");
+        assert_eq!((&*closed.actor, &*closed.reason), ("ada", "moving house"));
+        assert_eq!(closed.detail.as_deref(), Some("close writes for about 1h"));
+        assert_eq!(said("open").actor, "grace");
+        assert!(said("repair").actor.starts_with("service, instance "), "{:?}", said("repair"));
+        assert!(said("move").detail.as_ref().unwrap().contains("dual_write"), "{audit:?}");
+    }
+    carts.shutdown().await;
+}
+
+/// A command names a migration by its name alone.
+async fn a_name_is_in_exact_mode_or_registered_with_a_runtime<O, N>(pair: Pair<O, N>)
+where
+    O: CartDb,
+    N: CartDb,
+{
+    let runtime = Runtime::builder(pair.new.another_pool(4).await).start().await.unwrap();
+    runtime.migration(NAME).register().await.unwrap();
+    let Err(refused) = pair.builder().await.start().await else { panic!("the name is taken") };
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    for part in [NAME, "`Runtime`", "the new database", "take another name"] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    runtime.shutdown().await.unwrap();
+    pair.new.execute("DELETE FROM dualwrite_migration").await;
+
+    let carts = pair.start().await;
+    let runtime = Runtime::builder(pair.old.another_pool(4).await).start().await.unwrap();
+    let Err(refused) = runtime.migration(NAME).register().await else { panic!("it is taken") };
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    for part in [NAME, "exact mode", "take another name"] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    runtime.migration("others").register().await.unwrap();
+    runtime.shutdown().await.unwrap();
     carts.shutdown().await;
 }

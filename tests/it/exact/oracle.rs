@@ -22,6 +22,8 @@ struct Read {
     begun: u64,
     ended: u64,
     found: Option<u64>,
+    /// What answered shows a commit before it is on disk.
+    is_early: bool,
 }
 
 /// The history of one key.
@@ -53,8 +55,9 @@ impl History {
         self.writes.lock().unwrap()[number as usize - 1].acknowledged = Some(now);
     }
 
-    /// A server was killed that lets readers see a commit before it is on disk, as InnoDB does: what somebody saw, and nobody
-    /// acknowledged, may be gone. What was acknowledged may not.
+    /// A server was killed that lets readers see a commit before it is on disk, as InnoDB does: what somebody saw there,
+    /// and nobody acknowledged, may be gone. What was acknowledged may not, nor what a server showed that waits for its
+    /// disk.
     pub(crate) fn lost(&self) {
         let now = self.now();
         self.lost.lock().unwrap().push(now);
@@ -62,8 +65,13 @@ impl History {
 
     /// A read that began then has ended.
     pub(crate) fn read(&self, begun: u64, found: Option<u64>) {
+        self.read_on(begun, found, false);
+    }
+
+    /// The same; `is_early` where a server answered that shows a commit before it is on disk.
+    pub(crate) fn read_on(&self, begun: u64, found: Option<u64>, is_early: bool) {
         let ended = self.now();
-        self.reads.lock().unwrap().push(Read { begun, ended, found });
+        self.reads.lock().unwrap().push(Read { begun, ended, found, is_early });
     }
 
     pub(crate) fn len(&self) -> (usize, usize) {
@@ -76,21 +84,25 @@ impl History {
         let mut reads = self.reads.lock().unwrap().clone();
         reads.sort_by_key(|read| read.ended);
         let lost = self.lost.lock().unwrap();
-        // By the end of each read: the lowest number that it can have seen, and whether that was acknowledged.
-        let mut seen: Vec<(u64, u64)> = Vec::new();
+        // By the end of each read: the lowest number that it can have seen, and whether a kill may take that back.
+        let mut seen: Vec<(u64, u64, bool)> = Vec::new();
         for read in reads {
             let acknowledged =
                 |write: &&Write| write.acknowledged.is_some_and(|at| at < read.begun);
             let lowest = writes.iter().filter(acknowledged).map(|write| write.number).max();
             let acknowledged = lowest.unwrap_or(0);
             let forgotten = lost.iter().copied().filter(|at| *at < read.begun).max().unwrap_or(0);
-            let before = seen.iter().filter(|(ended, _)| (forgotten..read.begun).contains(ended));
-            let known = before.map(|(_, known)| *known).max().unwrap_or(0);
+            let before = seen.iter().filter(|(ended, _, is_early)| {
+                *ended < read.begun && (!is_early || *ended >= forgotten)
+            });
+            let known = before.map(|(_, known, _)| *known).max().unwrap_or(0);
             let lowest = acknowledged.max(known);
             let highest = writes.iter().filter(|write| write.begun < read.ended).map(|w| w.number);
             let highest = highest.max().unwrap_or(0);
             let number = match read.found {
-                Some(number) => Some(number).filter(|n| (lowest..=highest).contains(n)),
+                // A delete writes no value that could be read.
+                Some(number) => Some(number)
+                    .filter(|number| (lowest..=highest).contains(number) && !is_delete(*number)),
                 None => (lowest..=highest).find(|number| is_delete(*number)),
             };
             let Some(number) = number else {
@@ -100,7 +112,7 @@ impl History {
                     read.found
                 ));
             };
-            seen.push((read.ended, number));
+            seen.push((read.ended, number, read.is_early));
         }
         Ok(())
     }
@@ -132,7 +144,7 @@ fn the_oracle_finds_stale_and_lost_values() {
     let killed = History::default();
     let begun = killed.now();
     killed.begin();
-    killed.read(begun, Some(1)); // seen before it is on disk
+    killed.read_on(begun, Some(1), true); // seen before it is on disk
     killed.lost();
     let begun = killed.now();
     killed.read(begun, None);
@@ -141,6 +153,30 @@ fn the_oracle_finds_stale_and_lost_values() {
     let begun = killed.now();
     killed.read(begun, None);
     assert!(killed.judge().is_err(), "somebody did");
+
+    let durable = History::default();
+    let begun = durable.now();
+    durable.begin();
+    durable.read(begun, Some(1));
+    durable.lost();
+    let begun = durable.now();
+    durable.read(begun, None);
+    assert!(durable.judge().is_err(), "it was seen where commits wait for the disk");
+
+    let after = History::default();
+    after.begin();
+    after.lost();
+    for found in [Some(1), None] {
+        let begun = after.now();
+        after.read_on(begun, found, true);
+    }
+    assert!(after.judge().is_err(), "it was seen after the kill, and is gone");
+
+    let never = History::default();
+    let begun = never.now();
+    never.begin();
+    never.read(begun, Some(2));
+    assert!(never.judge().is_err(), "nobody has begun to write it");
 
     let deleted = History::default();
     for _ in 0..4 {
@@ -153,4 +189,12 @@ fn the_oracle_finds_stale_and_lost_values() {
     let begun = deleted.now();
     deleted.read(begun, Some(3));
     assert!(deleted.judge().is_err(), "raised from the dead");
+
+    let value = History::default();
+    let begun = value.now();
+    for _ in 0..4 {
+        value.begin();
+    }
+    value.read(begun, Some(4));
+    assert!(value.judge().is_err(), "the fourth is a delete, which has no value");
 }

@@ -97,6 +97,44 @@ async fn rows_of_tables_that_inherit_are_watched_on_postgres() {
     assert_eq!(world.db.number(left).await, 0);
 }
 
+/// Its rows are copied and compared as all others; that nobody sees who writes them elsewhere is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_foreign_table_are_copied_and_its_writers_are_a_hazard_on_postgres() {
+    let db = PostgresDb::fresh("writers_elsewhere_foreign").await.unwrap();
+    let extension = "SELECT count(*) FROM pg_available_extensions WHERE name = 'postgres_fdw'";
+    if db.number(extension).await == 0 {
+        return; // the server has no contrib
+    }
+    let world = World::with(db, Stage::DualWrite, 3, plain).await;
+    let (host, port) = world.db.server().unwrap();
+    let database = &world.db.rows("SELECT current_database()").await[0][0];
+    let database = database.as_deref().unwrap();
+    let foreign = format!(
+        "CREATE TABLE there (id BIGINT PRIMARY KEY, word VARCHAR(50) NOT NULL);
+         INSERT INTO there VALUES (10, 'ten'), (11, 'eleven');
+         CREATE EXTENSION postgres_fdw;
+         CREATE SERVER itself FOREIGN DATA WRAPPER postgres_fdw
+         OPTIONS (host '{host}', port '{port}', dbname '{database}');
+         CREATE USER MAPPING FOR CURRENT_USER SERVER itself;
+         CREATE FOREIGN TABLE far () INHERITS (old_note) SERVER itself OPTIONS (table_name 'there')"
+    );
+    world.db.execute(&foreign).await;
+    world.migration.install_trigger().await.unwrap();
+    let done = world.migration.backfill().run().await.unwrap();
+    assert_eq!((done.complete, done.migrated, done.failed), (true, 5, 0), "{done:?}");
+    assert!(world.migration.verify().run().await.unwrap().is_clean());
+    let found = world.migration.hazards().await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].kind, HazardKind::Replication);
+    for part in ["foreign table far", "another server"] {
+        assert!(format!("{:?}", found[0]).contains(part), "{found:?}");
+    }
+    world.db.execute("UPDATE there SET word = 'unseen' WHERE id = 10").await;
+    assert_eq!(world.migration.verify().run().await.unwrap().keys, ["10"]);
+    world.db.execute("ALTER FOREIGN TABLE far NO INHERIT old_note").await;
+    assert!(kinds(&world.migration).await.iter().all(|kind| *kind != HazardKind::Replication));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn triggers_that_were_disabled_for_a_while_withdraw_the_proof_on_postgres() {
     let world = on_postgres().await;
@@ -128,7 +166,7 @@ async fn a_row_that_is_replaced_by_one_without_a_number_is_recorded_on_sqlite() 
     let db = SqliteDb::fresh("writers_elsewhere_number").await.unwrap();
     let world = World::with(db, Stage::DualWrite, 0, plain).await;
     let table = "DROP TABLE old_note;
-                 CREATE TABLE old_note (id INTEGER PRIMARY KEY, word VARCHAR(50) NOT NULL UNIQUE);
+                 CREATE TABLE old_note (id INTEGER PRIMARY KEY, word VARCHAR(60) NOT NULL UNIQUE);
                  INSERT INTO old_note VALUES (-1, 'minus'), (2, 'two')";
     world.db.execute(table).await;
     world.migration.backfill().run().await.unwrap();

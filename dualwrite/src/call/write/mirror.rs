@@ -7,7 +7,7 @@ use crate::call::write::decide;
 use crate::clock;
 use crate::copier::joined::Joined;
 use crate::database::sealed::Adapter as _;
-use crate::database::{Backend, SAVEPOINT, SqlValue};
+use crate::database::{Backend, SAVEPOINT, SqlValue, on_unsure};
 use crate::error::{Error, ErrorKind};
 use crate::key::EncodedKey;
 use crate::stages::lineage::Mark;
@@ -33,12 +33,14 @@ pub(super) fn undo<DB: Backend>(
         if !given_up {
             return undo_at_rest(shared, tx).await;
         }
-        let undone = clock::limit(UNDO_TIMEOUT, async {
+        let failed = |error| Error::database(UNDOING, error);
+        let undone = on_unsure(async {
             let undone = undo_at_rest(shared, tx).await?;
             let in_step = DB::Adapter::is_in_step(tx.connection()).await;
-            Ok((undone, in_step.map_err(|error| Error::database(UNDOING, error))?))
+            Ok((undone, in_step.map_err(failed)?))
         });
-        match undone.await {
+        let undone = clock::limit(UNDO_TIMEOUT, undone).await;
+        match undone.map(|undone| undone.map_err(failed).flatten()) {
             Ok(Ok((undone, true))) => Ok(undone),
             Ok(Err(error)) => Err(error),
             Ok(Ok((_, false))) | Err(()) => Err(Error::new(

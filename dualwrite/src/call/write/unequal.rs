@@ -33,7 +33,7 @@ pub(super) fn are_unequal<T>(
     })
 }
 
-/// Counts and logs answers that differ. Returns whether the keys are to be marked.
+/// Counts answers that differ, and logs them once in a while. Returns whether the keys are to be marked.
 ///
 /// # Errors
 /// `MirrorFailed` where such a write is to fail.
@@ -48,11 +48,14 @@ pub(super) fn note_unequal(
         return Err(unequal_answers(method));
     }
     let is_marked = planned.unequal == Unequal::Marked;
-    tracing::warn!(
-        migration = &*shared.name,
-        method,
-        is_marked,
-        "the old and the new side answered a write differently"
-    );
+    if let Some(writes) = shared.different_answers.note(shared.clock.now()) {
+        tracing::warn!(
+            migration = &*shared.name,
+            method,
+            is_marked,
+            writes,
+            "the old and the new side answered a write differently; so many writes since the last line"
+        );
+    }
     Ok(is_marked)
 }

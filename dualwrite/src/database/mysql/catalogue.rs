@@ -5,7 +5,7 @@ use sqlx::MySqlConnection;
 use crate::database::mysql::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
 use crate::database::{SqlRow, SqlValue};
-use crate::error::known::learn_check;
+use crate::error::known::learn;
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Spelling, Unfit, UuidAs, Wrap};
 use crate::preflight::schema::{Column, Index, PlainEquality, Table, TableName};
@@ -23,8 +23,8 @@ const INDEXES: &str = "SELECT index_name, CAST(non_unique AS SIGNED), column_nam
      WHERE table_schema = ? AND table_name = ? AND index_type = 'BTREE' \
      ORDER BY index_name, seq_in_index";
 
-const CHECKS: &str = "SELECT CAST(constraint_name AS CHAR) FROM information_schema.table_constraints \
-     WHERE table_schema = ? AND table_name = ? AND constraint_type = 'CHECK'";
+const CONSTRAINTS: &str = "SELECT CAST(constraint_name AS CHAR) FROM information_schema.table_constraints \
+     WHERE table_schema = ? AND table_name = ?";
 
 pub(super) async fn read(
     conn: &mut MySqlConnection,
@@ -63,7 +63,7 @@ pub(super) async fn read(
                 last.columns.push(column.to_owned());
             }
         }
-        learn_checks(conn, name, &values).await?;
+        learn_names(conn, &table, &values).await?;
         tables.push(Some(table));
     }
     Ok(tables)
@@ -75,14 +75,17 @@ async fn present_schema(conn: &mut MySqlConnection) -> sqlx::Result<Option<Strin
 }
 
 /// Errors name these.
-async fn learn_checks(
+async fn learn_names(
     conn: &mut MySqlConnection,
-    name: &TableName,
+    table: &Table,
     values: &[SqlValue],
 ) -> sqlx::Result<()> {
-    for row in MySqlAdapter::fetch(conn, CHECKS, values).await? {
-        learn_check(&name.name, row.text(0)?);
-    }
+    let own = table.columns.iter().map(|column| &*column.name);
+    let own: Vec<&str> = own.chain(table.indexes.iter().map(|index| &*index.name)).collect();
+    let constraints = MySqlAdapter::fetch(conn, CONSTRAINTS, values).await?;
+    let constraints: Vec<&str> =
+        constraints.iter().map(|row| row.text(0)).collect::<sqlx::Result<_>>()?;
+    learn(&table.name.name, own.into_iter().chain(constraints));
     Ok(())
 }
 

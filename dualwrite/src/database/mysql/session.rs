@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use crate::clock;
 use crate::database::mysql::trigger;
 use crate::database::mysql::{Manager, MySqlAdapter, NO_SUCH_SAVEPOINT, number};
-use crate::database::safe;
 use crate::database::sealed::{Adapter, NotCommitted};
+use crate::database::{on_unsure, safe};
 
 /// Whom a session waits for; both servers have this view, MariaDB since 10.6.
 pub(super) const HOLDERS: &str = "SELECT CAST(w.blocking_pid AS SIGNED), CAST(p.USER AS CHAR), NULL, \
@@ -88,8 +88,8 @@ pub(super) fn abandon(mut conn: PoolConnection<MySql>) {
         return;
     };
     runtime.spawn(async move {
-        let restored = clock::limit(ABANDON_LIMIT, restore(&mut conn)).await;
-        if !matches!(restored, Ok(Ok(true))) {
+        let restored = clock::limit(ABANDON_LIMIT, on_unsure(restore(&mut conn))).await;
+        if !matches!(restored, Ok(Ok(Ok(true)))) {
             conn.close_on_drop();
         }
     });

@@ -37,6 +37,7 @@ pub(super) async fn find_hazards(
     if !is.fires_always {
         hazards.extend(subscriptions(conn, watched).await?);
     }
+    hazards.extend(foreign_tables(conn, watched).await?);
     if let Some(new) = new {
         hazards.extend(sequences(conn, watched, new).await?);
     }
@@ -187,6 +188,23 @@ async fn subscriptions(conn: &mut PgConnection, watched: &Watched) -> sqlx::Resu
             format!("logical replication into {} (subscription {})", row.text(1)?, row.integer(0)?);
         let detail = "the worker fires only triggers that are ENABLE ALWAYS: run `install_trigger` as the \
                       owner of the table";
+        Ok(Hazard::new(HazardKind::Replication, &name, detail))
+    };
+    rows.iter().map(hazard).collect()
+}
+
+/// They have no trigger of ours, and whoever writes on their own server would not fire one.
+async fn foreign_tables(conn: &mut PgConnection, watched: &Watched) -> sqlx::Result<Vec<Hazard>> {
+    let sql = format!(
+        "SELECT f.oid::regclass::text FROM {} f (oid) ORDER BY 1",
+        trigger::foreign_family(&watched.table)
+    );
+    let rows = PostgresAdapter::fetch(conn, &sql, &[]).await?;
+    let hazard = |row: &SqlRow| {
+        let name = format!("foreign table {}", row.text(0)?);
+        let detail = "its rows belong to the old table and are written on another server, where no trigger of the library \
+                      is: move them into a table of this server, or take it out of the old table (DETACH PARTITION, \
+                      NO INHERIT)";
         Ok(Hazard::new(HazardKind::Replication, &name, detail))
     };
     rows.iter().map(hazard).collect()

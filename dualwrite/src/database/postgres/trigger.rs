@@ -54,10 +54,19 @@ pub(super) fn create(watched: &Watched) -> Vec<String> {
 /// The table, its partitions, and the tables that inherit from it: their rows are read with its own. Those of another
 /// server have no triggers of ours.
 pub(super) fn family(table: &str) -> String {
+    kin(table, "<> 'f'")
+}
+
+/// Those of another server.
+pub(super) fn foreign_family(table: &str) -> String {
+    kin(table, "= 'f'")
+}
+
+fn kin(table: &str, relkind: &str) -> String {
     format!(
         "(WITH RECURSIVE kin AS (SELECT '{table}'::regclass::oid AS oid UNION \
          SELECT i.inhrelid FROM pg_inherits i JOIN kin ON i.inhparent = kin.oid) \
-         SELECT k.oid FROM kin k JOIN pg_class f ON f.oid = k.oid AND f.relkind <> 'f')"
+         SELECT k.oid FROM kin k JOIN pg_class f ON f.oid = k.oid AND f.relkind {relkind})"
     )
 }
 

@@ -101,6 +101,15 @@ pub(crate) async fn read_authority<DB: Backend>(
     parsed(authority::read_authority::<DB>(conn, migration).await?)
 }
 
+/// Whether a migration that is not in exact mode has this name in this database.
+pub(crate) async fn is_taken<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT 1 FROM dualwrite_migration WHERE name = ?";
+    Ok(!DB::Adapter::fetch(conn, sql, &[migration.into()]).await?.is_empty())
+}
+
 /// Makes the row of a new migration, unless there is one.
 pub(crate) async fn insert<DB: Backend>(
     conn: &mut DB::Connection,

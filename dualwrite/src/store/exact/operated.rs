@@ -8,6 +8,7 @@ use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlValue};
 use crate::error::Maintenance;
 use crate::key::EncodedKey;
+use crate::rollout::command::NewRolloutCommand;
 use crate::store::exact::version;
 use crate::store::sql::commands::job_of;
 use crate::store::sql::tasks::{TASKS, TEXT_CHARS_MAX};
@@ -109,6 +110,31 @@ pub(crate) async fn maintain<DB: Backend>(
         text(|maintenance| &maintenance.reason),
         SqlValue::Integer(maintenance.map(|maintenance| maintenance.until_us)),
         migration.into(),
+    ];
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
+}
+
+/// Leaves a line in the audit.
+pub(crate) async fn audit<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    line: &NewRolloutCommand,
+) -> sqlx::Result<()> {
+    let sql = "SELECT epoch FROM dualwrite_authority WHERE migration = ?";
+    let rows = DB::Adapter::fetch(conn, sql, &[migration.into()]).await?;
+    let Some(epoch) = rows.first().map(|row| row.unsigned(0)).transpose()? else {
+        return Ok(()); // the migration is gone
+    };
+    let sql = "INSERT INTO dualwrite_command (migration, at, what, detail, actor, reason, epoch) \
+               VALUES (?, {now}, ?, ?, ?, ?, ?)";
+    let reason: String = line.reason.chars().take(TEXT_CHARS_MAX).collect();
+    let values = [
+        migration.into(),
+        line.kind.as_str().into(),
+        SqlValue::Text(line.detail.clone()),
+        line.actor.as_str().into(),
+        reason.as_str().into(),
+        epoch.into(),
     ];
     DB::Adapter::execute(conn, sql, &values).await.map(drop)
 }

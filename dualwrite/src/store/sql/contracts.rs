@@ -126,8 +126,7 @@ impl<DB: Backend> SqlControl<DB> {
             let mut lent = lent.map_err(|error| self.working.failed(READING, error))?;
             lent.busy();
             let found = known::<DB>(&mut lent, name, self.slack()).await;
-            lent.done();
-            found
+            lent.all_ended(found)
         };
         let limit = self.working.limit();
         clock::limit(limit, reading).await.unwrap_or_else(|()| Err(self.working.too_late(READING)))

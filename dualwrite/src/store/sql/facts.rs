@@ -26,12 +26,15 @@ impl<DB: Backend> SqlControl<DB> {
         let doing = "reading what the gates need";
         let _turn = self.working.turn(doing).await?;
         let reading = async {
-            let lent = self.working.lend().await;
-            let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
-            lent.busy();
-            let facts = facts_and_verification::<DB>(&mut lent, name, self.slack()).await;
-            lent.done();
-            facts
+            loop {
+                let lent = self.working.lend().await;
+                let mut lent = lent.map_err(|error| self.working.failed(doing, error))?;
+                lent.busy();
+                let facts = facts_and_verification::<DB>(&mut lent, name, self.slack()).await;
+                if !lent.was_closed(&facts) {
+                    return lent.all_ended(facts);
+                }
+            }
         };
         let limit = self.working.limit();
         clock::limit(limit, reading).await.unwrap_or_else(|()| Err(self.working.too_late(doing)))

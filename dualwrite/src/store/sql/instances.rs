@@ -74,6 +74,7 @@ impl<DB: Backend> SqlControl<DB> {
             return Ok(known);
         }
         for new in new.chunks(ROWS_MAX) {
+            self.check_not_exact(new).await?;
             self.create(new).await?;
         }
         let records = self.records_of(names).await?;
@@ -85,6 +86,20 @@ impl<DB: Backend> SqlControl<DB> {
             self.create_beside(name).await?;
         }
         self.records_of(names).await
+    }
+
+    /// Fails where one of these is the name of a migration in exact mode: an operator's command would not know which one.
+    async fn check_not_exact(&self, names: &[&str]) -> Result<(), Error> {
+        let doing = "reading migrations in exact mode";
+        let list = vec!["?"; names.len()].join(", ");
+        let sql = format!("SELECT migration FROM dualwrite_authority WHERE migration IN ({list})");
+        let values: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
+        let rows = self.fetch(doing, &sql, &values).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let name = row.text(0).map_err(|error| Error::database(doing, error))?;
+        let message = "a migration in exact mode has this name in this database; take another name for the one that is \
+                       registered with `Runtime`";
+        Err(Error::new(ErrorKind::InvalidInput, message).of(name))
     }
 
     /// Makes migrations that are new with the first number that their fences may have. Where one of the numbers is
