@@ -9,12 +9,13 @@ use crate::state::Shared;
 
 impl Shared {
     pub(super) fn set_maintenance(&self, maintenance: Option<&Maintenance>) {
-        *self.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = maintenance.cloned();
+        *self.seen.maintenance.lock().unwrap_or_else(PoisonError::into_inner) =
+            maintenance.cloned();
     }
 
     /// Which calls are closed, and why, as far as known here.
     pub(crate) fn maintenance(&self) -> Option<Maintenance> {
-        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.maintenance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fails where reads are closed at this position.

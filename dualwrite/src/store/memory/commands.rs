@@ -49,6 +49,42 @@ impl Entry {
         Taken::Done
     }
 
+    fn carry_out(
+        &mut self,
+        change: &RecordedChange,
+        audit: &NewRolloutCommand,
+        now: u64,
+    ) -> Result<Taken, Error> {
+        Ok(match change {
+            RecordedChange::Kill => {
+                self.record.killed = Some(audit.actor.clone());
+                Taken::Done
+            }
+            RecordedChange::Unkill => match self.record.killed.take() {
+                Some(_) => Taken::Done,
+                None => Taken::Already,
+            },
+            RecordedChange::Sample(of, share) => {
+                let sample = &mut self.record.sample;
+                let slot = match of {
+                    Compared::Reads => &mut sample.reads,
+                    Compared::Writes => &mut sample.writes,
+                };
+                match std::mem::replace(slot, *share) == *share {
+                    true => Taken::Already,
+                    false => Taken::Done,
+                }
+            }
+            RecordedChange::Maintain(change) => self.maintain(*change, audit, now),
+            RecordedChange::StopWriter(writer) => self.stop_writer(writer, audit, now),
+            RecordedChange::Backfill(..) => Taken::Nothing,
+            _ => {
+                let message = "in memory there is no operator beside the process";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        })
+    }
+
     fn stop_writer(&mut self, writer: &str, audit: &NewRolloutCommand, now: u64) -> Taken {
         let mut writers = self.hazards.iter_mut().filter(|one| one.kind.is_writer());
         let Some(found) = writers.find(|one| one.name == writer) else { return Taken::Nothing };
@@ -82,34 +118,7 @@ impl Commands for MemoryControl {
             if let Some(expected) = expected.filter(|epoch| *epoch != found) {
                 return Err(moved(name, expected, found));
             }
-            let taken = match change {
-                RecordedChange::Kill => {
-                    entry.record.killed = Some(audit.actor.clone());
-                    Taken::Done
-                }
-                RecordedChange::Unkill => match entry.record.killed.take() {
-                    Some(_) => Taken::Done,
-                    None => Taken::Already,
-                },
-                RecordedChange::Sample(of, share) => {
-                    let sample = &mut entry.record.sample;
-                    let slot = match of {
-                        Compared::Reads => &mut sample.reads,
-                        Compared::Writes => &mut sample.writes,
-                    };
-                    match std::mem::replace(slot, *share) == *share {
-                        true => Taken::Already,
-                        false => Taken::Done,
-                    }
-                }
-                RecordedChange::Maintain(change) => entry.maintain(*change, audit, now),
-                RecordedChange::StopWriter(writer) => entry.stop_writer(writer, audit, now),
-                RecordedChange::Backfill(..) => Taken::Nothing,
-                _ => {
-                    let message = "in memory there is no operator beside the process";
-                    return Err(Error::new(ErrorKind::Unsupported, message).of(name));
-                }
-            };
+            let taken = entry.carry_out(change, audit, now).map_err(|error| error.of(name))?;
             if taken == Taken::Done {
                 entry.record_command(audit, now);
             }

@@ -2,6 +2,7 @@
 //! exclusive fence, so that no write that began before is still under way, and none that begins later misses it.
 
 use crate::clock;
+use crate::control::Record;
 use crate::control::commands::{Taken, moved};
 use crate::control::maintenance::MaintenanceChange;
 use crate::database::sealed::Adapter as _;
@@ -76,6 +77,19 @@ async fn make<DB: Backend>(
         let values = [next.into(), name.into(), epoch.0.into()];
         DB::Adapter::execute(conn, sql, &values).await.map_err(failed)?;
     }
+    record_event::<DB>(conn, name, &found, audit).await.map_err(failed)?;
+    record::<DB>(conn, name, audit).await.map_err(failed)?;
+    DB::Adapter::notify(conn, name).await.map_err(failed)?;
+    Ok(Taken::Done)
+}
+
+/// The change of a position that stays where it is, at the next epoch.
+async fn record_event<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    found: &Record,
+    audit: &NewRolloutCommand,
+) -> sqlx::Result<()> {
     let place = [
         i64::from(found.position.stage.code()).into(),
         i64::from(found.position.ramp.basis_points()).into(),
@@ -92,14 +106,11 @@ async fn make<DB: Backend>(
         ramp.clone(),
         stage,
         ramp,
-        next.into(),
+        (found.position.epoch.0 + 1).into(),
         found.token.0.into(),
         found.generation.0.into(),
     ];
-    DB::Adapter::execute(conn, sql, &values).await.map_err(failed)?;
-    record::<DB>(conn, name, audit).await.map_err(failed)?;
-    DB::Adapter::notify(conn, name).await.map_err(failed)?;
-    Ok(Taken::Done)
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
 }
 
 async fn apply<DB: Backend>(
